@@ -1,0 +1,63 @@
+/** The producers' door: takes messages over HTTP, one or a batch, and tells their senders what became of them. */
+
+import { messageTypes } from "../../packs/index.ts";
+import { identify } from "../../shared/auth.ts";
+import { createDispatcher } from "../../shared/dispatch.ts";
+import { batchBody, sentBody, STATE_COLUMNS, stateBody } from "../../shared/dispatch_reply.ts";
+import { type DispatchRequest, keyOf, parseBatch, parseDispatch, withKey } from "../../shared/dispatch_request.ts";
+import { createDoor, traceOf } from "../../shared/door.ts";
+import { SymphonyError } from "../../shared/errors.ts";
+import { openIsolate } from "../../shared/isolate.ts";
+import { type BodyLimit, readJson } from "../../shared/json.ts";
+import { createTransportTypes } from "../../shared/transport_types.ts";
+
+const ONE: BodyLimit = { bytes: 512 * 1024, code: "SM_PAYLOAD_TOO_LARGE", envelope: 2 };
+const BATCH: BodyLimit = { bytes: 8 * 1024 * 1024, code: "SM_BATCH_TOO_LARGE", envelope: 4 };
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+
+const isolate = openIsolate("dispatch", messageTypes);
+const { env, db, log } = isolate;
+const dispatcher = createDispatcher({
+  ...isolate,
+  transportTypes: createTransportTypes(db, isolate.clock),
+  defaults: { ...env.defaults, maxRetries: env.retry.maxRetries },
+  ready: isolate.register,
+});
+
+const door = createDoor("dispatch", { log, cors: true });
+
+door.post("/", async (c) => {
+  const caller = await identify(c.req.raw, env);
+  const body = parseDispatch(await readJson(c.req.raw, ONE));
+  const request: DispatchRequest = withKey(body, c.req.header("idempotency-key"));
+  const sent = caller.kind === "service"
+    ? await dispatcher.dispatch(request, traceOf(c))
+    : await dispatcher.dispatchAsUser(request, traceOf(c), db.as(caller.jwt));
+  return c.json(sentBody(sent, request.options?.idempotencyKey), sent.duplicate ? 200 : 201);
+});
+
+door.post("/batch", async (c) => {
+  const caller = await identify(c.req.raw, env);
+  if (caller.kind === "user") {
+    throw new SymphonyError("SM_FIELD_FORBIDDEN", "Users may not send the field messages: batches are for services.", {
+      hint: "Send one message a call, or call from a server with a secret key.",
+    });
+  }
+  if (c.req.header("idempotency-key") !== undefined) {
+    throw new SymphonyError("SM_IDEMPOTENCY_KEY", "A batch takes its keys from its messages, not from the header.");
+  }
+  const { messages, atomic } = parseBatch(await readJson(c.req.raw, BATCH));
+  const body = batchBody(await dispatcher.dispatchBatch(messages, atomic, traceOf(c)), messages.map(keyOf));
+  return c.json(body, body.success ? 201 : 207);
+});
+
+door.get("/:id", async (c) => {
+  const caller = await identify(c.req.raw, env);
+  const id = c.req.param("id");
+  const asCaller = caller.kind === "service" ? db : db.as(caller.jwt);
+  const [row] = UUID.test(id) ? await asCaller.read("messenger_messages", STATE_COLUMNS, { id }) : [];
+  if (!row) throw new SymphonyError("SM_NOT_FOUND", "There is no such message, or it is not yours.");
+  return c.json(stateBody(row));
+});
+
+export default { fetch: door.fetch };

@@ -1,0 +1,30 @@
+/** The clock's door: a ring makes this isolate run handlers until the queue is empty or its time is up. */
+
+import { messageTypes } from "../../packs/index.ts";
+import { authorizeWorker } from "../../shared/auth.ts";
+import { keepAlive } from "../../shared/background.ts";
+import { createConsumer } from "../../shared/consume.ts";
+import { createDoor } from "../../shared/door.ts";
+import { openIsolate } from "../../shared/isolate.ts";
+import { type BodyLimit, readJson } from "../../shared/json.ts";
+import { parseWorkerRequest } from "../../shared/worker_request.ts";
+
+const BODY: BodyLimit = { bytes: 16 * 1024, code: "SM_PAYLOAD_TOO_LARGE", optional: true };
+
+const isolate = openIsolate("worker", messageTypes);
+const { env, log, workerSecret } = isolate;
+const consumer = createConsumer({ ...isolate, ready: isolate.register });
+addEventListener("beforeunload", () => consumer.stop());
+
+const door = createDoor("worker", { log });
+
+door.post("/", async (c) => {
+  await authorizeWorker(c.req.raw, env, workerSecret);
+  const { limits, selection } = parseWorkerRequest(await readJson(c.req.raw, BODY), env.worker);
+  const run = consumer.ring(limits, selection);
+  if (c.req.query("wait") === "1") return c.json({ success: true, runId: run.id, stats: await run.done });
+  keepAlive(run.done);
+  return c.json({ success: true, runId: run.id }, 202);
+});
+
+export default { fetch: door.fetch };

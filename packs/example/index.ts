@@ -1,0 +1,18 @@
+/** The example pack: one message type for each thing a handler can do. Delete the folder and its line in packs/index.ts. */
+
+import type { MessageType } from "../../shared/message.ts";
+import exampleFlaky from "./example_flaky.ts";
+import exampleHopeless from "./example_hopeless.ts";
+import exampleQuick from "./example_quick.ts";
+import exampleSlow from "./example_slow.ts";
+import exampleSnooze from "./example_snooze.ts";
+import exampleUser from "./example_user.ts";
+
+export const example: readonly MessageType[] = [
+  exampleFlaky,
+  exampleHopeless,
+  exampleQuick,
+  exampleSlow,
+  exampleSnooze,
+  exampleUser,
+];

@@ -1,0 +1,61 @@
+/** What the dispatch door answers: a stored message, a batch of them, or the state of one. */
+
+import type { Row } from "./db.ts";
+import { errorBody } from "./door.ts";
+import { SymphonyError } from "./errors.ts";
+import type { SendResult, Sent } from "./transports/sender.ts";
+
+export const STATE_COLUMNS = [
+  "id",
+  "message_type",
+  "status",
+  "progress",
+  "result",
+  "created_at",
+  "available_at",
+  "processed_at",
+] as const;
+
+export function sentBody(sent: Sent, idempotencyKey: string | undefined) {
+  return {
+    success: true,
+    messageId: sent.id,
+    transport: sent.transport,
+    queue: sent.queue,
+    ...availability("scheduledAt", sent.available_at),
+    idempotencyKey: idempotencyKey ?? null,
+    duplicate: sent.duplicate,
+    status: sent.status,
+    ...("result" in sent && { result: sent.result }),
+  };
+}
+
+export function batchBody(results: SendResult[], idempotencyKeys: (string | undefined)[]) {
+  return {
+    success: results.every((result) => !(result instanceof SymphonyError)),
+    results: results.map((result, index) =>
+      result instanceof SymphonyError
+        ? { success: false, error: errorBody(result) }
+        : sentBody(result, idempotencyKeys[index])
+    ),
+  };
+}
+
+export function stateBody(row: Pick<Row<"messenger_messages">, typeof STATE_COLUMNS[number]>) {
+  return {
+    id: row.id,
+    type: row.message_type,
+    status: row.status,
+    progress: row.progress,
+    result: row.result,
+    createdAt: row.created_at,
+    ...availability("availableAt", row.available_at),
+    processedAt: row.processed_at,
+  };
+}
+
+/** An ordered message behind another has no date yet: infinity in the table, null and `blocked` outside. */
+function availability<K extends string>(key: K, at: string | null) {
+  const isBlocked = at === null || at === "infinity";
+  return { [key]: isBlocked ? null : at, ...(isBlocked && { blocked: true }) };
+}

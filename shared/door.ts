@@ -1,0 +1,91 @@
+/** What all doors share: request id, errors as JSON, 404 and 405, and one log line a request. */
+
+import { type Context, Hono, type MiddlewareHandler } from "hono";
+import { cors } from "hono/cors";
+import { methodNotAllowed } from "hono/method-not-allowed";
+import { requestId, type RequestIdVariables } from "hono/request-id";
+import type { ContentfulStatusCode } from "hono/utils/http-status";
+import { SymphonyError, toSymphonyError } from "./errors.ts";
+import type { JsonObject } from "./json.ts";
+import type { Log } from "./log.ts";
+
+const RETRY_AFTER = "1"; // seconds
+const TRACEPARENT = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/;
+
+const CORS = {
+  origin: "*",
+  allowMethods: ["GET", "POST"],
+  allowHeaders: [
+    "authorization",
+    "apikey",
+    "content-type",
+    "idempotency-key",
+    "traceparent",
+    "x-client-info",
+    "x-request-id",
+  ],
+  exposeHeaders: ["x-request-id", "retry-after"],
+  maxAge: 3_600, // seconds
+};
+
+type DoorEnv = { Variables: RequestIdVariables };
+export type Door = Hono<DoorEnv>;
+export type DoorContext = Context<DoorEnv>;
+
+export interface DoorOptions {
+  log: Log;
+  /** Whether browsers of other origins may call: tokens travel in headers, so no cookie is at stake. */
+  cors?: boolean;
+}
+
+/** An app whose routes are relative to `/<name>`, as edge functions see their path. */
+export function createDoor(name: string, options: DoorOptions): Door {
+  const root = new Hono<DoorEnv>({ strict: false });
+  root.use(requestId({ limitLength: 128 }), logLine(name, options.log));
+  if (options.cors) root.use(cors(CORS));
+  root.use(methodNotAllowed({ app: root, onMethodNotAllowed: refuseMethod }));
+  root.notFound((c) => reply(c, new SymphonyError("SM_NOT_FOUND", "There is nothing at this path.")));
+  root.onError((error, c) => {
+    const refusal = toSymphonyError(error);
+    const fields = { request_id: c.get("requestId"), code: refusal.code, error: refusal.cause ?? refusal };
+    if (refusal.status >= 500) options.log.error("request failed", fields);
+    return reply(c, refusal);
+  });
+  return root.basePath(`/${name}`);
+}
+
+/** The body of an error reply, also for one element of a batch. */
+export function errorBody({ code, message, hint }: SymphonyError, request_id?: string) {
+  return { code, message, hint, ...(request_id && { request_id }) };
+}
+
+/** What of the caller's trace travels with a message; a garbled header is left behind. */
+export function traceOf(c: DoorContext): JsonObject {
+  const traceparent = c.req.header("traceparent");
+  const sent = c.req.header("x-request-id");
+  return {
+    ...(traceparent && TRACEPARENT.test(traceparent) && { traceparent }),
+    ...(sent && sent === c.get("requestId") && { "x-request-id": sent }),
+  };
+}
+
+function reply(c: DoorContext, error: SymphonyError): Response {
+  if (error.status === 503) c.header("Retry-After", RETRY_AFTER);
+  const status = error.status as ContentfulStatusCode; // every status of the table has a body
+  return c.json({ error: errorBody(error, c.get("requestId")) }, status);
+}
+
+function refuseMethod(c: Context, methods: string[]): Response {
+  c.header("Allow", methods.join(", "));
+  return reply(c, new SymphonyError("SM_METHOD", `The method ${c.req.method} is not for this path.`));
+}
+
+function logLine(door: string, log: Log): MiddlewareHandler<DoorEnv> {
+  return async (c, next) => {
+    const start = performance.now();
+    await next();
+    const ms = Math.round(performance.now() - start);
+    const { method, path } = c.req;
+    log.info("request", { door, method, path, status: c.res.status, ms, request_id: c.get("requestId") });
+  };
+}

@@ -1,0 +1,122 @@
+/** The environment, read once: every variable the project knows, what it may hold, and what it means when unset. */
+
+import { z } from "zod";
+
+const SOONEST_STOP = 110_000; // hosted isolates live 150 s on the free plan: leave time for handlers in flight
+
+const whole = (min: number, max: number) => {
+  const error = `must be a whole number from ${min} to ${max}`;
+  return z.string().regex(/^\d+$/, { error }).transform(Number).pipe(z.number().min(min, { error }).max(max, { error }))
+    .optional();
+};
+const decimal = (min: number, max: number) => {
+  const error = `must be a number from ${min} to ${max}`;
+  return z.string().regex(/^\d+(\.\d+)?$/, { error }).transform(Number)
+    .pipe(z.number().min(min, { error }).max(max, { error })).optional();
+};
+const matching = (pattern: RegExp, error: string) => z.string().regex(pattern, { error }).optional();
+const FLAG = "must be true, false or a percentage from 0 to 100";
+const flag = z.string().regex(/^(true|false|\d{1,3})$/, { error: FLAG })
+  .transform((text) => text === "true" ? 100 : text === "false" ? 0 : Number(text))
+  .pipe(z.number().max(100, { error: FLAG })).optional();
+
+const json = <T extends z.ZodType>(schema: T, error: string) =>
+  z.string().transform((text, context) => {
+    try {
+      return JSON.parse(text) as unknown; // JSON.parse gives any; the schema below decides
+    } catch {
+      context.addIssue({ code: "custom", message: error });
+      return z.NEVER;
+    }
+  }).pipe(schema).optional();
+const KEYS = 'must be a JSON object of keys by name, such as {"default":"sb_..."}';
+const keys = json(z.record(z.string(), z.string(), { error: KEYS }), KEYS);
+const JWKS = 'must be a JSON Web Key Set, such as {"keys":[...]}';
+const keySet = z.object({ keys: z.array(z.looseObject({ kty: z.string() })) }, { error: JWKS });
+const jwks = json(z.preprocess((value) => Array.isArray(value) ? { keys: value } : value, keySet), JWKS);
+
+const variables = z.object({
+  SUPABASE_URL: z.url({ error: "must be the project's URL" }),
+  SUPABASE_SECRET_KEYS: keys,
+  SUPABASE_PUBLISHABLE_KEYS: keys,
+  SUPABASE_SERVICE_ROLE_KEY: z.string().optional(),
+  SUPABASE_ANON_KEY: z.string().optional(),
+  SUPABASE_JWKS: jwks,
+  SB_REGION: z.string().optional(),
+  SYMPHONY_ENABLED: flag,
+  SYMPHONY_EMAIL_QUEUE_ENABLED: flag,
+  SYMPHONY_CAMPAIGN_PROCESSING_ENABLED: flag,
+  SYMPHONY_SMS_DRIP_ENABLED: flag,
+  SYMPHONY_DEFAULT_TRANSPORT: z.string().optional(),
+  SYMPHONY_DEFAULT_QUEUE: matching(/^[a-z0-9][a-z0-9_-]{0,62}$/, "must be 1 to 63 lower-case letters, digits, _ or -"),
+  SYMPHONY_DEFAULT_PRIORITY: whole(1, 10),
+  SYMPHONY_RETRY_MAX_RETRIES: whole(0, 100),
+  SYMPHONY_RETRY_DELAY: whole(0, 86_400_000),
+  SYMPHONY_RETRY_MULTIPLIER: decimal(1, 100),
+  SYMPHONY_RETRY_MAX_DELAY: whole(0, 2_592_000_000),
+  SYMPHONY_WORKER_BATCH_SIZE: whole(1, 1_000),
+  SYMPHONY_WORKER_MAX_CONCURRENCY: whole(1, 1_000),
+  SYMPHONY_WORKER_POLL_INTERVAL: whole(10, 60_000),
+  SYMPHONY_WORKER_LINGER: whole(0, 3_600_000),
+  SYMPHONY_WORKER_TIME_LIMIT: whole(1_000, 86_400_000),
+  SYMPHONY_WORKER_MESSAGE_LIMIT: whole(1, 1_000_000_000),
+  SYMPHONY_WORKER_SECRET: matching(/^\S{16,}$/, "must have at least 16 characters and no spaces"),
+});
+
+export type Env = ReturnType<typeof readEnv>;
+
+/**
+ * Reads and checks the environment; an empty variable counts as unset.
+ * @throws Error naming each wrong variable and what it may hold, never its value
+ */
+export function readEnv(source: Record<string, string | undefined> = Deno.env.toObject()) {
+  const set = Object.fromEntries(Object.entries(source).filter(([, value]) => value !== ""));
+  const parsed = variables.safeParse(set);
+  if (!parsed.success) throw new Error(parsed.error.issues.map(complaint).join("; "));
+  return arrange(parsed.data);
+}
+
+function complaint(issue: z.core.$ZodIssue): string {
+  return `${String(issue.path[0])} ${issue.message}`;
+}
+
+function arrange(v: z.output<typeof variables>) {
+  const secretKeys = { ...v.SUPABASE_SECRET_KEYS };
+  // The legacy key is one more secret key: it is compared as a whole, its signature need not be checked again.
+  if (v.SUPABASE_SERVICE_ROLE_KEY) secretKeys.service_role ??= v.SUPABASE_SERVICE_ROLE_KEY;
+  const publishableKeys = { ...v.SUPABASE_PUBLISHABLE_KEYS };
+  if (v.SUPABASE_ANON_KEY) publishableKeys.anon ??= v.SUPABASE_ANON_KEY;
+  return {
+    url: v.SUPABASE_URL,
+    secretKeys,
+    publishableKeys,
+    jwks: v.SUPABASE_JWKS ?? null,
+    region: v.SB_REGION ?? "local",
+    flags: {
+      enabled: v.SYMPHONY_ENABLED,
+      emailQueue: v.SYMPHONY_EMAIL_QUEUE_ENABLED,
+      campaignProcessing: v.SYMPHONY_CAMPAIGN_PROCESSING_ENABLED,
+      smsDrip: v.SYMPHONY_SMS_DRIP_ENABLED,
+    },
+    defaults: {
+      transport: v.SYMPHONY_DEFAULT_TRANSPORT,
+      queue: v.SYMPHONY_DEFAULT_QUEUE,
+      priority: v.SYMPHONY_DEFAULT_PRIORITY,
+    },
+    retry: {
+      maxRetries: v.SYMPHONY_RETRY_MAX_RETRIES,
+      delay: v.SYMPHONY_RETRY_DELAY,
+      multiplier: v.SYMPHONY_RETRY_MULTIPLIER,
+      maxDelay: v.SYMPHONY_RETRY_MAX_DELAY,
+    },
+    worker: {
+      batchSize: v.SYMPHONY_WORKER_BATCH_SIZE ?? 10,
+      maxConcurrency: v.SYMPHONY_WORKER_MAX_CONCURRENCY ?? 10,
+      pollInterval: v.SYMPHONY_WORKER_POLL_INTERVAL ?? 50,
+      linger: v.SYMPHONY_WORKER_LINGER ?? 5_000,
+      timeLimit: v.SYMPHONY_WORKER_TIME_LIMIT ?? SOONEST_STOP,
+      messageLimit: v.SYMPHONY_WORKER_MESSAGE_LIMIT ?? Infinity,
+      secret: v.SYMPHONY_WORKER_SECRET,
+    },
+  };
+}

@@ -1,0 +1,204 @@
+/** Every error an outsider can meet: its code, HTTP status and remedy, and how a handler speaks by throwing. */
+
+/** The one table. `remedy` is the hint of a reply when the thrower has nothing more precise to say. */
+export const ERRORS = {
+  SM_BODY: { status: 400, remedy: "Send one JSON object with the documented fields." },
+  SM_JSON: { status: 400, remedy: "Send valid UTF-8 JSON without lone surrogates and without a key named __proto__." },
+  SM_DEPTH: { status: 400, remedy: "Nest JSON at most 64 levels deep." },
+  SM_UNKNOWN_FIELD: { status: 400, remedy: "Remove the field or correct its spelling." },
+  SM_FILTER: { status: 400, remedy: "Name ids or a filter; an empty filter object means all." },
+  SM_TYPE: { status: 400, remedy: "A type is 1 to 128 characters: a letter, then letters, digits, _ . : or -." },
+  SM_QUEUE: { status: 400, remedy: "A queue is 1 to 63 lower-case letters, digits, _ or -." },
+  SM_TRANSPORT: {
+    status: 400,
+    remedy: "Name an enabled row of messenger_transports whose type this project has configured.",
+  },
+  SM_PRIORITY: { status: 400, remedy: "A priority is a whole number from 1 to 10; 10 goes first." },
+  SM_MAX_RETRIES: { status: 400, remedy: "Send a whole number of retries from 0 to 100." },
+  SM_AVAILABLE_AT: { status: 400, remedy: "Send an ISO 8601 date with a zone, such as 2030-01-31T09:00:00Z." },
+  SM_DELAY: { status: 400, remedy: "A delay is a whole number of milliseconds, 0 or more." },
+  SM_EXPIRES_AT: {
+    status: 400,
+    remedy: "Send an ISO 8601 date with a zone, later than now and than the message's availability.",
+  },
+  SM_IDEMPOTENCY_KEY: {
+    status: 400,
+    remedy: "An idempotency key is 1 to 255 bytes without control characters, the same in header and options.",
+  },
+  SM_IDEMPOTENCY_MODE: { status: 400, remedy: "Use the mode ignore." },
+  SM_ORDERING_KEY: { status: 400, remedy: "An ordering key is 1 to 255 bytes without control characters." },
+  SM_PAYLOAD_NOT_OBJECT: { status: 400, remedy: "A payload is a JSON object." },
+  SM_HEADERS_NOT_OBJECT: { status: 400, remedy: "Headers are a JSON object." },
+  SM_METADATA_NOT_OBJECT: { status: 400, remedy: "Metadata is a JSON object." },
+  SM_WORKER: { status: 400, remedy: "A worker's name is 1 to 200 characters." },
+  SM_BATCH: { status: 400, remedy: "A batch holds 1 to 1000 elements." },
+  SM_LEASE: { status: 400, remedy: "A lease lasts longer than zero and at most 12 hours." },
+  SM_OUTCOME: {
+    status: 400,
+    remedy: "An outcome is completed, failed, snoozed or released, once for each id and fence.",
+  },
+  SM_CRON: { status: 400, remedy: "Send a cron expression of 5 or 6 fields." },
+  SM_CRON_NEVER: { status: 400, remedy: "Send a cron expression that names a day that exists." },
+  SM_INTERVAL: { status: 400, remedy: "Send an interval in milliseconds within the documented range." },
+  SM_TIMEZONE: { status: 400, remedy: "Send an IANA time zone, such as Europe/Amsterdam." },
+  SM_SCHEDULE: { status: 400, remedy: "Compare the schedule's options with the columns of messenger_schedules." },
+  SM_UNAUTHENTICATED: {
+    status: 401,
+    remedy: "Send a user's access token, a secret key or the worker secret, whichever this door takes.",
+  },
+  SM_TYPE_FORBIDDEN: { status: 403, remedy: "Users may dispatch only types registered with dispatchableBy user." },
+  SM_FIELD_FORBIDDEN: { status: 403, remedy: "Leave the field out, or call from a server with a secret key." },
+  SM_NOT_FOUND: { status: 404, remedy: "Check the path and the id." },
+  SM_METHOD: { status: 405, remedy: "Use a method that the Allow header names." },
+  SM_IDEMPOTENCY_MISMATCH: { status: 409, remedy: "Use a new idempotency key for a different message." },
+  SM_STALE_LEASE: { status: 409, remedy: "Stop: another worker owns the message now." },
+  SM_CONFLICT: { status: 409, remedy: "Read the current state and decide again." },
+  SM_PAYLOAD_TOO_LARGE: { status: 413, remedy: "A payload holds at most 256 KB; store the data and send a reference." },
+  SM_HEADERS_TOO_LARGE: { status: 413, remedy: "Headers hold at most 16 KB." },
+  SM_BATCH_TOO_LARGE: { status: 413, remedy: "Split the batch: at most 8 MB and 1000 messages a call." },
+  SM_CONTENT_TYPE: { status: 415, remedy: "Send the header Content-Type: application/json." },
+  SM_NUMBER_RANGE: { status: 422, remedy: "Send numbers within the range of a double, larger ones as strings." },
+  SM_NUL: { status: 422, remedy: "Remove the NUL character \\u0000; Postgres cannot store it." },
+  SM_PAYLOAD: { status: 422, remedy: "Make the payload fit the schema of its message type." },
+  SM_RATE: { status: 429, remedy: "Wait until some of your unfinished messages are done." },
+  SM_INTERNAL: { status: 500, remedy: "Look for the request id in the function's log." },
+  SM_UNAVAILABLE: {
+    status: 503,
+    remedy: "Try again after the seconds in Retry-After; with an idempotency key that is safe.",
+  },
+} as const satisfies Record<string, { status: number; remedy: string }>;
+
+export type ErrorCode = keyof typeof ERRORS;
+
+/** A refusal or failure with a code of the table. `message` is safe to show to the caller; `cause` is for the log. */
+export class SymphonyError extends Error {
+  override readonly name = "SymphonyError";
+  readonly status: number;
+  readonly hint: string;
+
+  constructor(readonly code: ErrorCode, message: string, options: { hint?: string; cause?: unknown } = {}) {
+    super(message, { cause: options.cause });
+    this.status = ERRORS[code].status;
+    this.hint = options.hint || ERRORS[code].remedy;
+  }
+
+  /** Whether the same call may succeed later: nothing was wrong with what was asked. */
+  get transient(): boolean {
+    return this.code === "SM_UNAVAILABLE";
+  }
+}
+
+/** Thrown by a handler: a retry cannot help, the message goes to the dead letters now. */
+export class Unrecoverable extends Error {
+  override readonly name: string = "Unrecoverable";
+}
+
+/** Thrown by a handler: retry (counted) not earlier than `ms` milliseconds from now. */
+export class RetryAfter extends Error {
+  override readonly name = "RetryAfter";
+  constructor(readonly ms: number, message = `Retry after ${ms} ms.`, options?: ErrorOptions) {
+    super(message, options);
+  }
+}
+
+/** Thrown by a handler: come back in `ms` milliseconds; burns no retry. */
+export class Snooze extends Error {
+  override readonly name = "Snooze";
+  constructor(readonly ms: number) {
+    super(`Snoozed for ${ms} ms.`);
+  }
+}
+
+/** The reason of a handler's aborted signal when another worker took the message over; its outcome is not recorded. */
+export class StaleLease extends Error {
+  override readonly name = "StaleLease";
+  constructor() {
+    super("The lease was lost: another worker owns the message now.");
+  }
+}
+
+/** The reason of a handler's aborted signal when somebody asked to cancel the message. */
+export class CancelRequested extends Error {
+  override readonly name = "CancelRequested";
+  constructor() {
+    super("Cancellation of the message was requested.");
+  }
+}
+
+/** What Postgres says while it reads the arguments, before a function of ours runs. */
+const SQLSTATES: Record<string, ErrorCode> = {
+  "22P05": "SM_NUL",
+  "22P02": "SM_JSON",
+  "22021": "SM_JSON",
+  "22003": "SM_NUMBER_RANGE",
+  "22007": "SM_AVAILABLE_AT",
+  "22008": "SM_AVAILABLE_AT",
+  "22015": "SM_DELAY",
+  "54001": "SM_DEPTH",
+  "54000": "SM_PAYLOAD_TOO_LARGE",
+  "40001": "SM_UNAVAILABLE",
+  "40P01": "SM_UNAVAILABLE",
+  "55P03": "SM_UNAVAILABLE",
+  "57014": "SM_UNAVAILABLE",
+  PGRST301: "SM_UNAUTHENTICATED",
+  PGRST302: "SM_UNAUTHENTICATED",
+  PGRST303: "SM_UNAUTHENTICATED",
+};
+const DOWN = /^(08|53|57P0|58|PGRST00)/;
+const NOT_INSTALLED = /^(PGRST20[25]|42883|42P01|3F000)$/;
+const UNAVAILABLE_STATUSES = new Set([0, 429, 502, 503, 504, 520, 521, 522, 523, 524, 544, 546]);
+
+/** PostgREST's error, as supabase-js hands it over. */
+export interface PostgrestFailure {
+  code?: string | null;
+  message: string;
+  details?: string | null;
+  hint?: string | null;
+}
+
+/**
+ * Says a database error in our words.
+ * @param failure what PostgREST, the gateway or a failed fetch said
+ * @param status the HTTP status, 0 when there was no reply
+ */
+export function fromPostgrest(failure: PostgrestFailure, status: number): SymphonyError {
+  const { message, details, hint } = failure;
+  const sqlstate = failure.code ?? "";
+  if (isErrorCode(details)) return new SymphonyError(details, message, { hint: hint ?? undefined });
+  if (NOT_INSTALLED.test(sqlstate)) {
+    return new SymphonyError("SM_UNAVAILABLE", "The database lacks a function or table of Symphony Messenger.", {
+      hint: "Apply this release's migration, then reload the API's schema cache.",
+      cause: failure,
+    });
+  }
+  const code = codeOf(sqlstate, status);
+  return new SymphonyError(code, sentence(code, message), { cause: failure });
+}
+
+/** The code of a refusal that arrived as data: one element of a batch. */
+export function fromElement(code: string, message: string): SymphonyError {
+  return fromPostgrest({ code, details: code, message }, 500);
+}
+
+/** Anything thrown, as a SymphonyError; a stranger's message never reaches the caller. */
+export function toSymphonyError(error: unknown): SymphonyError {
+  if (error instanceof SymphonyError) return error;
+  return new SymphonyError("SM_INTERNAL", "The request failed for a reason inside the project.", { cause: error });
+}
+
+function isErrorCode(code: string | null | undefined): code is ErrorCode {
+  return typeof code === "string" && Object.hasOwn(ERRORS, code);
+}
+
+function codeOf(sqlstate: string, status: number): ErrorCode {
+  if (Object.hasOwn(SQLSTATES, sqlstate)) return SQLSTATES[sqlstate];
+  if (DOWN.test(sqlstate)) return "SM_UNAVAILABLE";
+  if (sqlstate !== "") return "SM_INTERNAL";
+  return UNAVAILABLE_STATUSES.has(status) ? "SM_UNAVAILABLE" : status === 401 ? "SM_UNAUTHENTICATED" : "SM_INTERNAL";
+}
+
+function sentence(code: ErrorCode, message: string): string {
+  if (code === "SM_UNAVAILABLE") return "The database cannot answer right now.";
+  if (code === "SM_INTERNAL") return "The database refused the call for a reason inside the project.";
+  return message;
+}

@@ -1,0 +1,51 @@
+/** Whatever a handler threw, as an outcome that Postgres can store. */
+
+import { RetryAfter, Snooze, SymphonyError, Unrecoverable } from "./errors.ts";
+import { redact } from "./log.ts";
+import type { Outcome } from "./transports/receiver.ts";
+
+const LONGEST = 8_192; // bytes, cut before the call: a megabyte of error text would travel for nothing
+const LONGEST_CLASS = 128;
+const LONGEST_DELAY = 10 * 365 * 86_400_000; // ms; the database refuses a century, and with it the whole outcome
+
+/** The part of an outcome that says what happened, without whose it is. */
+export type Happening = Outcome extends infer O ? O extends Outcome ? Omit<O, "id" | "fence" | "duration_ms"> : never
+  : never;
+
+export function happeningOf(thrown: unknown): Happening {
+  if (thrown instanceof Snooze) return { outcome: "snoozed", delay_ms: delayOf(thrown.ms) };
+  const retryable = !(thrown instanceof Unrecoverable);
+  const delay = thrown instanceof RetryAfter ? { delay_ms: delayOf(thrown.ms) } : {};
+  return { outcome: "failed", ...describe(thrown), retryable, ...delay };
+}
+
+function describe(thrown: unknown): { error: string; error_class: string; error_trace?: string } {
+  if (!(thrown instanceof Error)) return { error: storable(textOf(thrown)), error_class: "NotAnError" };
+  const { message, stack } = thrown;
+  const name = thrown instanceof SymphonyError ? thrown.code : String(thrown.name);
+  return {
+    error: storable(message || name),
+    error_class: storable(name).slice(0, LONGEST_CLASS) || "Error",
+    ...(stack && { error_trace: storable(String(stack)) }),
+  };
+}
+
+function delayOf(ms: number): number {
+  return Math.min(Math.max(0, Math.ceil(ms) || 0), LONGEST_DELAY);
+}
+
+function textOf(thrown: unknown): string {
+  try {
+    return typeof thrown === "object" ? JSON.stringify(thrown) : String(thrown);
+  } catch {
+    return "The handler threw a value that cannot be shown.";
+  }
+}
+
+/** Without secrets, NUL (shown as its symbol) and halves of surrogate pairs, at most 8 KB of UTF-8. */
+function storable(text: string): string {
+  const clean = redact(text.slice(0, LONGEST)).replaceAll("\0", "\u2400").toWellFormed();
+  const bytes = new TextEncoder().encode(clean);
+  if (bytes.length <= LONGEST) return clean;
+  return new TextDecoder().decode(bytes.subarray(0, LONGEST)).replace(/\uFFFD+$/, "");
+}

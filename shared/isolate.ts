@@ -1,0 +1,33 @@
+/** What a door opens once, when its isolate starts. */
+
+import { systemClock } from "./clock.ts";
+import { connect, connectionOf } from "./db.ts";
+import { readEnv } from "./env.ts";
+import { createLog } from "./log.ts";
+import { createRegistry, type MessageType } from "./message.ts";
+import { createRegistration } from "./registration.ts";
+import { supabaseReceiver } from "./transports/supabase.ts";
+import { createWorkerSecret } from "./worker_secret.ts";
+
+export type Isolate = ReturnType<typeof openIsolate>;
+
+/** @param messageTypes what this deployment can handle */
+export function openIsolate(door: string, messageTypes: readonly MessageType[]) {
+  const env = readEnv();
+  const worker = `edge-${env.region.slice(0, 40)}-${crypto.randomUUID().slice(0, 8)}`;
+  const log = createLog({ door, worker });
+  const db = connect(connectionOf(env));
+  const registry = createRegistry(messageTypes);
+  return {
+    env,
+    log,
+    db,
+    registry,
+    /** Unique per isolate, and telling where it runs. */
+    worker,
+    clock: systemClock,
+    receiver: supabaseReceiver(db),
+    register: createRegistration(db, registry, log, env.retry),
+    workerSecret: createWorkerSecret(db, systemClock, env.worker.secret),
+  };
+}

@@ -1,0 +1,146 @@
+/** A message type: its name, payload schema, routing, retry policy and handler; and the registry of all of them. */
+
+import type { z } from "zod";
+import type { Database } from "./db.ts";
+import type { JsonObject } from "./json.ts";
+import type { Log } from "./log.ts";
+import { sha256 } from "./sha256.ts";
+
+/** A schema whose input is a JSON object. */
+export type PayloadSchema = z.ZodType<unknown, Record<string, unknown>>;
+
+export interface RetryPolicy {
+  /** Deliveries after the first one. */
+  maxRetries: number;
+  /** Milliseconds before the first retry. */
+  delay: number;
+  /** Factor from one delay to the next. */
+  multiplier: number;
+  /** The longest delay, in milliseconds. */
+  maxDelay: number;
+  /** Share of the delay that is random, 0 to 1. */
+  jitter: number;
+}
+
+/** The message as its handler sees it, without the payload. */
+export interface Envelope {
+  id: string;
+  type: string;
+  queue: string;
+  priority: number;
+  headers: JsonObject;
+  metadata: JsonObject;
+  /** Deliveries before this one that ended badly: 0 at the first. */
+  retryCount: number;
+  maxRetries: number;
+  /** ISO 8601. */
+  createdAt: string;
+}
+
+export interface HandlerContext {
+  envelope: Envelope;
+  /** Rises with every delivery: give it to outside systems that can refuse an older number. */
+  fence: number;
+  /** Aborts at the timeout, when the lease is lost and when cancellation is requested; the reason tells which. */
+  signal: AbortSignal;
+  log: Log;
+  /** Keeps a JSON value that the sender can read while the handler runs. */
+  progress(value: unknown): void;
+  db: Database;
+}
+
+export interface Route {
+  transport?: string;
+  queue?: string;
+  priority?: number;
+}
+
+export interface MessageType<T extends string = string, S extends PayloadSchema = PayloadSchema> {
+  readonly type: T;
+  /** Former names whose messages this handler still takes. */
+  readonly aliases?: readonly string[];
+  readonly payload: S;
+  readonly route?: Route;
+  readonly retry?: Partial<RetryPolicy>;
+  /** Milliseconds a handler may take, 30,000 unless told. */
+  readonly timeout?: number;
+  /** Who may dispatch it; services always may. */
+  readonly dispatchableBy?: "service" | "user";
+  /** Returns the result to store; throws to fail (see errors.ts for Unrecoverable, RetryAfter, Snooze). */
+  handle(payload: z.output<S>, ctx: HandlerContext): unknown;
+}
+
+/** One element of messenger_register's argument. */
+export type Registration = {
+  type: string;
+  transport?: string;
+  queue?: string;
+  priority?: number;
+  dispatchable_by: "service" | "user";
+  retry: { max_retries: number; delay_ms: number; multiplier: number; max_delay_ms: number; jitter: number };
+  timeout_ms: number;
+  aliases: string[];
+};
+
+export type RetryDefaults = { [K in keyof RetryPolicy]?: RetryPolicy[K] | undefined };
+
+export interface Registry {
+  /** Every name a worker may claim, aliases included. */
+  readonly types: readonly string[];
+  find(type: string): MessageType | undefined;
+  /** @param defaults what a type leaves unsaid in its retry policy */
+  registration(defaults?: RetryDefaults): Registration[];
+  /** SHA-256 of the registration in hexadecimal: equal for equal registries. */
+  hash(defaults?: RetryDefaults): Promise<string>;
+}
+
+export const DEFAULT_TIMEOUT = 30_000;
+const DEFAULT_RETRY: RetryPolicy = { maxRetries: 3, delay: 1_000, multiplier: 2, maxDelay: 600_000, jitter: 0.2 };
+
+/** Declares a message type; the payload's type flows from the schema into the handler and into dispatch. */
+export function defineMessage<const T extends string, S extends PayloadSchema>(
+  definition: MessageType<T, S>,
+): MessageType<T, S> {
+  return definition;
+}
+
+/** @throws Error when two types claim one name */
+export function createRegistry(messageTypes: readonly MessageType[]): Registry {
+  const byName = new Map<string, MessageType>();
+  for (const messageType of messageTypes) {
+    for (const name of [messageType.type, ...messageType.aliases ?? []]) {
+      if (byName.has(name)) throw new Error(`Two message types are named ${name}.`);
+      byName.set(name, messageType);
+    }
+  }
+  const sorted = [...messageTypes].sort((a, b) => a.type < b.type ? -1 : 1);
+  const registration = (defaults: RetryDefaults = {}) => sorted.map((type) => register(type, defaults));
+  return {
+    types: [...byName.keys()].sort(),
+    find: (type) => byName.get(type),
+    registration,
+    hash: (defaults) => sha256(JSON.stringify(registration(defaults))),
+  };
+}
+
+function register(messageType: MessageType, defaults: RetryDefaults): Registration {
+  const said = (policy: RetryDefaults = {}) =>
+    Object.fromEntries(Object.entries(policy).filter(([, value]) => value !== undefined));
+  const retry: RetryPolicy = { ...DEFAULT_RETRY, ...said(defaults), ...said(messageType.retry) };
+  return {
+    type: messageType.type,
+    transport: messageType.route?.transport,
+    queue: messageType.route?.queue,
+    priority: messageType.route?.priority,
+    dispatchable_by: messageType.dispatchableBy ?? "service",
+    retry: {
+      max_retries: retry.maxRetries,
+      delay_ms: retry.delay,
+      multiplier: retry.multiplier,
+      max_delay_ms: retry.maxDelay,
+      jitter: retry.jitter,
+    },
+    timeout_ms: messageType.timeout ?? DEFAULT_TIMEOUT,
+    aliases: [...messageType.aliases ?? []],
+  };
+}

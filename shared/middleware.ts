@@ -1,0 +1,34 @@
+/** Middleware around every delivery: it sees the outcome as data and may replace it. */
+
+import type { Clock } from "./clock.ts";
+import type { HandlerContext } from "./message.ts";
+import type { Outcome } from "./transports/receiver.ts";
+
+/** Null means the lease was lost, so there is nothing to record. */
+export type Verdict = Outcome | null;
+
+export type Middleware = (ctx: HandlerContext, next: () => Promise<Verdict>) => Promise<Verdict>;
+
+/** The first middleware is the outermost. */
+export function chain(middleware: readonly Middleware[], ctx: HandlerContext, handle: () => Promise<Verdict>) {
+  return middleware.reduceRight<() => Promise<Verdict>>((next, around) => async () => await around(ctx, next), handle);
+}
+
+/** Writes the handler's duration into its outcome. */
+export function timing(clock: Clock): Middleware {
+  return async (_ctx, next) => {
+    const start = clock.now();
+    const outcome = await next();
+    return outcome && { ...outcome, duration_ms: Math.round(clock.now() - start) };
+  };
+}
+
+/** Logs one line a delivery. */
+export const logging: Middleware = async (ctx, next) => {
+  const outcome = await next();
+  if (outcome?.outcome === "failed") {
+    const { error, error_class, retryable, duration_ms } = outcome;
+    ctx.log.warn("handler failed", { error, error_class, retryable, duration_ms });
+  } else if (outcome) ctx.log.info("handled", { outcome: outcome.outcome, duration_ms: outcome.duration_ms });
+  return outcome;
+};

@@ -1,0 +1,83 @@
+/** The sync transport: the message is a row like any other, and its handler runs inside the call that sent it. */
+
+import { interval } from "../db.ts";
+import { SymphonyError, toSymphonyError } from "../errors.ts";
+import { execute, type Workshop } from "../execute.ts";
+import { DEFAULT_TIMEOUT } from "../message.ts";
+import { Outbox } from "../outbox.ts";
+import { newStats } from "../stats.ts";
+import type { Delivery, Receiver, Settled } from "./receiver.ts";
+import type { NewMessage, Sender, Sent } from "./sender.ts";
+
+// ms: keeps workers away until the handler has been claimed here, and its lease alive a little past its timeout
+const LEAD = 30_000;
+const SETTLE_ATTEMPTS = 4;
+const STATUSES: Record<string, string> = {
+  completed: "completed",
+  retry: "pending",
+  snoozed: "pending",
+  released: "pending",
+  dead: "failed",
+  cancelled: "failed",
+};
+
+export interface InlineOptions extends Workshop {
+  receiver: Receiver;
+  worker: string;
+}
+
+/**
+ * Sends through `store`, then runs what is due now. A message for later, an ordered or an expiring one is only stored:
+ * workers take it when due, as they take one whose handler failed here.
+ */
+export function syncSender(store: Sender, options: InlineOptions): Sender {
+  const runsNow = (message: NewMessage) =>
+    options.registry.find(message.type) !== undefined &&
+    [message.delay, message.available_at, message.expires_at, message.ordering_key].every((value) =>
+      value === undefined
+    );
+  return {
+    async send(messages, atomic) {
+      const held = messages.map((message) => runsNow(message) ? { ...message, delay: interval(LEAD) } : message);
+      const results = await store.send(held, atomic);
+      for (const [index, sent] of results.entries()) {
+        if (sent instanceof SymphonyError || sent.duplicate || !runsNow(messages[index])) continue;
+        results[index] = await runInline(sent, messages[index].type, options);
+      }
+      return results;
+    },
+  };
+}
+
+/** Never throws: the row is stored, so whatever goes wrong here is a worker's turn later. */
+async function runInline(sent: Sent, type: string, options: InlineOptions): Promise<Sent> {
+  const { db, registry, worker, log } = options;
+  const lease = (registry.find(type)?.timeout ?? DEFAULT_TIMEOUT) + LEAD;
+  try {
+    const [delivery] = await db.call("messenger_claim_one", { id: sent.id, worker, lease: interval(lease) });
+    return delivery ? await handle(sent, delivery, options) : sent;
+  } catch (error) {
+    log.warn("sync message left to the workers", { id: sent.id, error: toSymphonyError(error) });
+    return sent;
+  }
+}
+
+async function handle(sent: Sent, delivery: Delivery, options: InlineOptions): Promise<Sent> {
+  const verdict = await execute(delivery, options, () => {}).verdict;
+  if (!verdict) return { ...sent, status: "processing" };
+  let settled: Settled | undefined;
+  const outbox = new Outbox(options.receiver, options.clock, options.log, newStats());
+  outbox.add(verdict);
+  for (let attempt = 0; attempt < SETTLE_ATTEMPTS && !outbox.isEmpty; attempt++) {
+    await outbox.flush(async (outcomes) => {
+      const answer = await options.receiver.settle(outcomes);
+      settled = answer[0];
+      return answer;
+    });
+  }
+  const recorded = settled?.outcome === "already" ? verdict.outcome : settled?.outcome ?? "";
+  const status = STATUSES[recorded] ?? "processing";
+  if (status === "pending") return { ...sent, status, available_at: settled?.available_at ?? null };
+  const done = { ...sent, status, available_at: delivery.created_at };
+  return verdict.outcome === "completed" && status === "completed" ? { ...done, result: verdict.result } : done;
+}

@@ -1,0 +1,21 @@
+/** Sending as a user: the row is made by messenger_user_dispatch under the user's own JWT, which decides what is allowed. */
+
+import type { Database } from "../db.ts";
+import type { Sender, Sent } from "./sender.ts";
+
+export function userSender(db: Database): Sender {
+  return {
+    send: (messages) =>
+      Promise.all(messages.map(async ({ type, payload, idempotency_key, delay, headers, metadata }): Promise<Sent> => {
+        const [row] = await db.call("messenger_user_dispatch", {
+          type,
+          payload,
+          idempotency_key,
+          delay,
+          headers,
+          metadata,
+        });
+        return row;
+      })),
+  };
+}

@@ -1,0 +1,39 @@
+/** What a call of the worker door may ask for. */
+
+import { z } from "zod";
+import type { Limits } from "./consume.ts";
+import type { Env } from "./env.ts";
+import type { ErrorCode } from "./errors.ts";
+import { parse } from "./parse.ts";
+import type { Selection } from "./transports/receiver.ts";
+
+const workerRequest = z.strictObject({
+  transport: z.string().min(1).optional(),
+  queues: z.array(z.string().min(1)).min(1).max(100).optional(),
+  batchSize: z.int().min(1).max(1_000).optional(),
+  maxConcurrency: z.int().min(1).max(1_000).optional(),
+  timeLimit: z.int().min(1).optional(),
+  messageLimit: z.int().min(1).optional(),
+});
+
+const CODES: Record<string, ErrorCode> = { transport: "SM_TRANSPORT", queues: "SM_QUEUE", batchSize: "SM_BATCH" };
+
+/** The request over the environment's settings; a run's timeLimit counts from the run, the environment's from the isolate. */
+export function parseWorkerRequest(value: unknown, settings: Env["worker"]): { limits: Limits; selection: Selection } {
+  const { transport, queues, batchSize, maxConcurrency, timeLimit, messageLimit } = parse(workerRequest, value, CODES);
+  return {
+    selection: {
+      ...(transport !== undefined && { transport }),
+      ...(queues && { queues: [...new Set(queues)].sort() }),
+    },
+    limits: {
+      batchSize: batchSize ?? settings.batchSize,
+      maxConcurrency: maxConcurrency ?? settings.maxConcurrency,
+      pollInterval: settings.pollInterval,
+      linger: settings.linger,
+      timeLimit: settings.timeLimit,
+      runLimit: timeLimit,
+      messageLimit: messageLimit ?? settings.messageLimit,
+    },
+  };
+}

@@ -1,0 +1,70 @@
+// Runs inside each function's subprocess: gives the entrypoint what Supabase's edge runtime gives it, and serves it.
+// Talks with its parent by lines: stdout says once which port it listens on, stdin says "unload <reason>" or "retire".
+type Handler = (request: Request, info: Deno.ServeHandlerInfo) => Response | Promise<Response>;
+
+const GRACE_MS = 1_000;
+const [entrypoint] = Deno.args;
+const background = new Set<Promise<unknown>>();
+const serve = Deno.serve;
+let handler: Handler | undefined;
+
+// Ours to start Deno with; a hosted function does not see them.
+for (const name of ["HOME", "PATH", "DENO_DIR", "XDG_CACHE_HOME", "DENO_NO_UPDATE_CHECK", "NO_COLOR"]) {
+  Deno.env.delete(name);
+}
+
+Object.assign(globalThis, {
+  EdgeRuntime: {
+    waitUntil(work: Promise<unknown>) {
+      const settled = Promise.resolve(work).catch((error) => console.error("background task failed:", error));
+      background.add(settled);
+      settled.finally(() => background.delete(settled));
+      return work;
+    },
+  },
+});
+
+// Code that serves itself gets our port, whatever it asks for, as on the hosted runtime.
+Object.defineProperty(Deno, "serve", {
+  value(...args: [Deno.ServeOptions | Handler | { handler: Handler }, Handler?]) {
+    handler = args.find((arg) => typeof arg === "function") ??
+      args.map((arg) => arg && "handler" in arg ? arg.handler : undefined).find((found) => found !== undefined);
+    const noop = () => {};
+    return { finished: new Promise(noop), shutdown: () => Promise.resolve(), ref: noop, unref: noop };
+  },
+});
+
+const module: { default?: { fetch?: Handler } } = await import(entrypoint);
+if (module.default?.fetch) handler = module.default.fetch.bind(module.default);
+if (!handler) throw new TypeError("The function neither exports default { fetch } nor calls Deno.serve");
+const serving = handler;
+
+serve({ hostname: "127.0.0.1", port: 0, onListen: ({ port }) => console.log(`\0listening ${port}`) }, serving);
+await obeyParent();
+
+async function obeyParent() {
+  for await (const chunk of Deno.stdin.readable.pipeThrough(new TextDecoderStream())) {
+    for (const line of chunk.split("\n")) {
+      const [command, reason] = line.split(" ");
+      if (command === "unload") announceEnd(reason);
+      // Requests are over by now; the isolate goes when its background tasks are.
+      if (command === "retire") whenIdle().then(() => end("early_drop"));
+    }
+  }
+  announceEnd("termination");
+  await Promise.race([whenIdle(), new Promise((resolve) => setTimeout(resolve, GRACE_MS))]);
+  Deno.exit(0);
+}
+
+async function whenIdle() {
+  while (background.size > 0) await Promise.all(background);
+}
+
+function end(reason: string) {
+  announceEnd(reason);
+  setTimeout(() => Deno.exit(0));
+}
+
+function announceEnd(reason: string) {
+  globalThis.dispatchEvent(new CustomEvent("beforeunload", { detail: { reason } }));
+}

@@ -1,0 +1,40 @@
+// The HTTP listener on loopback: open first, so that its address can be told to others, served when all is ready.
+import { freePort } from "./ports.ts";
+
+export interface Served {
+  fetch(request: Request): Response | Promise<Response>;
+}
+
+export interface Server {
+  readonly url: string;
+  /** Until this is called, requests wait. */
+  serve(app: Served): void;
+  close(): Promise<void>;
+}
+
+/** Listens on `port`, or on a free one. */
+export function openServer(port?: number): Server {
+  const ready = Promise.withResolvers<Served>();
+  const closing = new AbortController();
+  const server = listen(port, closing.signal, async (request) => (await ready.promise).fetch(request));
+  return {
+    url: `http://127.0.0.1:${server.addr.port}`,
+    serve: ready.resolve,
+    async close() {
+      closing.abort();
+      await server.finished;
+    },
+  };
+}
+
+function listen(port: number | undefined, signal: AbortSignal, handler: (request: Request) => Promise<Response>) {
+  while (true) {
+    try {
+      const options = { hostname: "127.0.0.1", port: port ?? freePort(), signal, onListen: () => {} };
+      return Deno.serve(options, handler);
+    } catch (error) {
+      // Between looking and binding somebody may have taken the free port; one that was asked for is not replaced.
+      if (port !== undefined || !(error instanceof Deno.errors.AddrInUse)) throw error;
+    }
+  }
+}

@@ -1,0 +1,52 @@
+// `npm start`: runs this repository's project until Ctrl-C and says how to reach it.
+import { DirectoryTaken, lockDirectory } from "./directory_lock.ts";
+import { DIRECTORY } from "./place.ts";
+import { portOrNext } from "./ports.ts";
+import { type Project, startProject } from "./project.ts";
+
+const API_PORT = 24321;
+const DATABASE_PORT = 24322;
+
+const asked = Promise.withResolvers<void>();
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) Deno.addSignalListener(signal, () => asked.resolve());
+
+try {
+  // Asked first, or a second start would blame its ports.
+  (await lockDirectory(DIRECTORY)).release();
+  await using project = await startProject({
+    directory: DIRECTORY,
+    apiPort: portOrNext(API_PORT, "the API", console.log),
+    dbPort: portOrNext(DATABASE_PORT, "Postgres", console.log),
+    clock: true,
+    log: console.log,
+  });
+  console.log(describe(project));
+  await asked.promise;
+  console.log("Stopping …");
+} catch (error) {
+  if (!(error instanceof DirectoryTaken)) throw error;
+  console.error(error.message);
+  Deno.exitCode = 1;
+}
+// Signal listeners would keep the process alive.
+Deno.exit();
+
+function describe({ url, databaseUrl, publishableKey, secretKey }: Project): string {
+  const message = JSON.stringify({
+    message: { type: "EmailMessage", payload: { to: "ada@example.com", subject: "Hello", html: "<p>Hello</p>" } },
+  });
+  return `
+Symphony Messenger runs. Ctrl-C stops it; its data stays for the next start; npm run reset forgets it.
+
+  API               ${url}
+  Functions         ${url}/functions/v1
+  Publishable key   ${publishableKey}
+  Secret key        ${secretKey}
+
+Dispatch a message:
+  curl ${url}/functions/v1/dispatch -H 'apikey: ${secretKey}' -H 'content-type: application/json' -d '${message}'
+
+Look at it in SQL:
+  psql '${databaseUrl()}' -c 'select * from messenger_queue_depth'
+`;
+}

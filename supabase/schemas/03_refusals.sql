@@ -1,0 +1,61 @@
+-- Every deliberate error, once: code, HTTP status, sentence, remedy. shared/errors.ts carries the same codes and statuses (a test compares).
+create or replace function messenger.refusals()
+returns table (code text, status int, message text, hint text)
+language sql immutable parallel safe
+set search_path = ''
+as $$
+  values
+    ('SM_BODY', 400, 'a message must be a JSON object', 'send {"type": ..., "payload": {...}}'),
+    ('SM_TYPE', 400, 'the message type is missing or malformed', 'use a letter, then up to 127 letters, digits, dots, colons, underscores or hyphens'),
+    ('SM_QUEUE', 400, 'the queue name is malformed', 'use up to 63 lower-case letters, digits, underscores or hyphens, the first a letter or digit'),
+    ('SM_TRANSPORT', 400, 'the transport does not exist, is disabled, or is of a type that is not configured', 'see select name, type, enabled from messenger_transports'),
+    ('SM_PRIORITY', 400, 'the priority must be a whole number from 1 to 10', '10 goes first; 5 is the default'),
+    ('SM_MAX_RETRIES', 400, 'max_retries must be a whole number from 0 to 100', '3 is the default: four deliveries at most'),
+    ('SM_AVAILABLE_AT', 400, 'available_at must be a moment before the year 10000', 'use ISO 8601 with a zone, for example 2030-01-31T09:00:00Z'),
+    ('SM_DELAY', 400, 'the delay must be an interval from zero to 100 years, and not be combined with available_at', 'for example ''5 seconds'''),
+    ('SM_EXPIRES_AT', 400, 'expires_at must lie in the future and after the message becomes available', 'use ISO 8601 with a zone, or leave it out'),
+    ('SM_IDEMPOTENCY_KEY', 400, 'the idempotency key must be 1 to 255 bytes without control characters, its window an interval from zero to a year', 'use a short stable name of the thing to be done once, for example order-1234-receipt'),
+    ('SM_IDEMPOTENCY_MODE', 400, 'this idempotency mode is not available', 'use ignore'),
+    ('SM_IDEMPOTENCY_MISMATCH', 409, 'this idempotency key was used for a message of another type, queue or payload', 'use a new key for a different message'),
+    ('SM_ORDERING_KEY', 400, 'ordering keys are not available in this release', 'leave ordering_key out'),
+    ('SM_PAYLOAD_NOT_OBJECT', 400, 'the payload must be a JSON object', 'wrap the value: {"value": ...}'),
+    ('SM_HEADERS_NOT_OBJECT', 400, 'headers must be a JSON object', 'use {"name": "value"}'),
+    ('SM_METADATA_NOT_OBJECT', 400, 'metadata must be a JSON object', 'use {"name": "value"}'),
+    ('SM_PAYLOAD_TOO_LARGE', 413, 'the payload is larger than 256 KB', 'store the data and send its id'),
+    ('SM_HEADERS_TOO_LARGE', 413, 'headers or metadata are larger than 16 KB', 'move the data into the payload'),
+    ('SM_BATCH_TOO_LARGE', 413, 'a batch takes at most 1000 elements and 8 MB', 'send several batches'),
+    ('SM_NUMBER_RANGE', 422, 'a number lies outside the range of a double', 'send it as a string'),
+    ('SM_DEPTH', 400, 'the JSON is nested deeper than 64 levels', 'flatten it'),
+    ('SM_UNKNOWN_FIELD', 400, 'an unknown field', 'remove it, or check its spelling'),
+    ('SM_BATCH', 400, 'the batch must have at least one element and at most 1000', 'pass a JSON array, or a number from 1 to 1000'),
+    ('SM_WORKER', 400, 'the worker name must have 1 to 200 characters', 'name the process, for example edge-1'),
+    ('SM_LEASE', 400, 'the lease must be longer than zero and at most 12 hours', 'for example ''60 seconds'''),
+    ('SM_OUTCOME', 400, 'an outcome must be an object with id, fence and outcome: completed, failed, snoozed or released', 'see the comment on messenger_settle'),
+    ('SM_UNAUTHENTICATED', 401, 'nobody is signed in', 'send a user''s access token'),
+    ('SM_TYPE_FORBIDDEN', 403, 'this message type cannot be dispatched by users', 'dispatch it from the server, or define it with dispatchableBy: "user"'),
+    ('SM_FIELD_FORBIDDEN', 403, 'users may not set this field', 'dispatch from the server to set it'),
+    ('SM_STALE_LEASE', 409, 'the lease on this message is no longer held', 'another worker has it or it is settled: undo your work, do not settle it'),
+    ('SM_RATE', 429, 'too many unfinished messages for this user', 'wait until some have finished')
+$$;
+
+-- "what" is put before the sentence and says where: "message 3".
+create or replace function messenger.refuse(code text, what text default null)
+returns boolean
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_refusal record;
+begin
+  select r.status, r.message, r.hint into strict v_refusal from messenger.refusals() r where r.code = refuse.code;
+  raise exception using
+    errcode = 'PT' || v_refusal.status,
+    message = concat_ws(': ', nullif(what, ''), v_refusal.message),
+    detail = code,
+    hint = v_refusal.hint;
+end $$;
+
+comment on function messenger.refusals() is 'The refusals of the bus: code, HTTP status, sentence, remedy.';
+comment on function messenger.refuse(text, text) is 'Raises the refusal with this code as SQLSTATE PT<status>, detail = code. Never returns.';
+revoke all on function messenger.refusals(), messenger.refuse(text, text) from public, anon, authenticated;
+grant execute on function messenger.refusals(), messenger.refuse(text, text) to service_role;

@@ -1,0 +1,114 @@
+-- What may stand in a row: sizes, depths and numbers of JSON, length of texts.
+
+-- pg_column_size first: printing costs more, and below 6,000 bytes no jsonb prints to more than 40 times its size.
+-- A number such as 1e131071 is 9 bytes in jsonb and 131,072 when printed, so has_wild_number must be asked before this.
+create or replace function messenger.exceeds(value jsonb, bytes int)
+returns boolean
+language plpgsql immutable parallel safe
+set search_path = ''
+as $$
+begin
+  return pg_column_size(value) > bytes / 40 and octet_length(value::text) > bytes;
+end $$;
+
+create or replace function messenger.has_wild_number(value jsonb)
+returns boolean
+language plpgsql immutable parallel safe
+set search_path = ''
+as $$
+begin
+  return value @? 'strict $.** ? (@.type() == "number" && (@ > 1.7976931348623157e308 || @ < -1.7976931348623157e308 || (@ != 0 && @ > -5e-324 && @ < 5e-324)))';
+end $$;
+
+-- Sixty-five nested containers take at least 520 bytes, so most payloads are never walked.
+create or replace function messenger.is_too_deep(value jsonb)
+returns boolean
+language plpgsql immutable parallel safe
+set search_path = ''
+as $$
+begin
+  return pg_column_size(value) > 500 and value @? 'strict $.**{64 to last} ? (@.type() == "object" || @.type() == "array")';
+end $$;
+
+-- Cuts a text to so many bytes without cutting a character.
+create or replace function messenger.clip(value text, bytes int)
+returns text
+language plpgsql immutable parallel safe
+set search_path = ''
+as $$
+declare
+  v_length int;
+begin
+  if value is null or octet_length(value) <= bytes then
+    return value;
+  end if;
+  v_length := least(bytes, bytes::bigint * length(value) / octet_length(value) + 16);
+  while octet_length(left(value, v_length)) > bytes loop
+    v_length := v_length - greatest(1, (octet_length(left(value, v_length)) - bytes) / 4);
+  end loop;
+  return left(value, v_length);
+end $$;
+
+-- A result or progress too large to keep is replaced by a marker, never a reason to fail the message.
+create or replace function messenger.keep_small(value jsonb)
+returns jsonb
+language plpgsql immutable parallel safe
+set search_path = ''
+as $$
+begin
+  return case
+    when value is null or value = 'null'::jsonb then null
+    when messenger.has_wild_number(value) then jsonb_build_object('symphony_dropped', 'a number outside the range of a double')
+    when messenger.exceeds(value, 65536) then jsonb_build_object('symphony_dropped', 'larger than 64 KB', 'bytes', octet_length(value::text))
+    else value
+  end;
+end $$;
+
+-- JSON strings to moments and intervals: null where Postgres would raise, so that one bad element of a batch can be named.
+create or replace function messenger.read_time(value jsonb)
+returns timestamptz
+language plpgsql stable
+set search_path = ''
+as $$
+declare
+  v_time timestamptz;
+begin
+  if jsonb_typeof(value) <> 'string' then
+    return null;
+  end if;
+  v_time := (value #>> '{}')::timestamptz;
+  return case when isfinite(v_time) and v_time < '10000-01-01 00:00:00+00' then v_time end;
+exception when data_exception then
+  return null;
+end $$;
+
+create or replace function messenger.read_interval(value jsonb, longest interval)
+returns interval
+language plpgsql stable
+set search_path = ''
+as $$
+declare
+  v_interval interval;
+begin
+  v_interval := case jsonb_typeof(value)
+    when 'string' then (value #>> '{}')::interval
+    when 'number' then make_interval(secs => value::double precision)
+  end;
+  -- '1 month -40 days' is negative from some dates only: compare where it is used, on the calendar of today.
+  return case when v_interval <= longest and pg_catalog.now() + v_interval >= pg_catalog.now() then v_interval end;
+exception when data_exception then
+  return null;
+end $$;
+
+comment on function messenger.exceeds(jsonb, int) is 'True when the JSON text of the value is longer than so many bytes.';
+comment on function messenger.has_wild_number(jsonb) is 'True when the value holds a number no double can hold (too large, or too close to zero).';
+comment on function messenger.is_too_deep(jsonb) is 'True when objects and arrays nest deeper than 64.';
+comment on function messenger.clip(text, int) is 'The text, cut to at most so many bytes at a character boundary.';
+comment on function messenger.keep_small(jsonb) is 'The value, or a marker {"symphony_dropped": reason} when it cannot be kept (64 KB).';
+comment on function messenger.read_time(jsonb) is 'A JSON string as a moment before the year 10000, or null.';
+comment on function messenger.read_interval(jsonb, interval) is 'A JSON string, or number of seconds, as an interval from zero to the longest, or null.';
+
+revoke all on function messenger.exceeds(jsonb, int), messenger.has_wild_number(jsonb), messenger.is_too_deep(jsonb), messenger.clip(text, int),
+  messenger.keep_small(jsonb), messenger.read_time(jsonb), messenger.read_interval(jsonb, interval) from public, anon, authenticated;
+grant execute on function messenger.exceeds(jsonb, int), messenger.has_wild_number(jsonb), messenger.is_too_deep(jsonb), messenger.clip(text, int),
+  messenger.keep_small(jsonb), messenger.read_time(jsonb), messenger.read_interval(jsonb, interval) to service_role;

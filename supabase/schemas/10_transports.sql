@@ -1,0 +1,50 @@
+-- How messages travel. One row names a transport; secrets stay in Vault or the environment.
+create table if not exists public.messenger_transports (
+  id uuid not null default gen_random_uuid(),
+  name text not null,
+  type text not null,
+  config jsonb not null default '{}',
+  enabled boolean not null default true,
+  created_at timestamptz not null default messenger.now(),
+  updated_at timestamptz not null default messenger.now(),
+  constraint messenger_transports_pkey primary key (id),
+  constraint messenger_transports_name_key unique (name),
+  constraint messenger_transports_name_check check (name ~ '^[a-z0-9][a-z0-9_-]{0,62}$'),
+  constraint messenger_transports_type_check check (type in ('sync', 'supabase', 'redis', 'rabbitmq', 'sqs')),
+  constraint messenger_transports_config_check check (
+    jsonb_typeof(config) = 'object'
+    and coalesce((config ->> 'retention')::interval >= '0', true)
+    and coalesce((config ->> 'failed_retention')::interval >= '0', true)
+    and coalesce((config ->> 'idempotency_window')::interval >= '0', true)
+  )
+);
+
+comment on table public.messenger_transports is 'Transports by name. sync: handled where it is dispatched; supabase: this database is the queue.';
+comment on column public.messenger_transports.config is
+  'Intervals as text: retention (finished messages, 7 days; 0 deletes on completion), failed_retention (resolved dead letters, 30 days), idempotency_window (24 hours). No secrets.';
+
+create or replace function public.update_messenger_transports_updated_at()
+returns trigger
+language plpgsql
+set search_path = ''
+as $$
+begin
+  new.updated_at := messenger.now();
+  return new;
+end $$;
+comment on function public.update_messenger_transports_updated_at() is 'Sets updated_at where the statement did not.';
+
+create or replace trigger messenger_transports_updated_at
+before update on public.messenger_transports
+for each row when (new.updated_at is not distinct from old.updated_at)
+execute function public.update_messenger_transports_updated_at();
+
+insert into public.messenger_transports (name, type) values ('supabase', 'supabase'), ('sync', 'sync')
+on conflict (name) do nothing;
+
+alter table public.messenger_transports enable row level security;
+drop policy if exists service_only on public.messenger_transports;
+create policy service_only on public.messenger_transports for all to anon, authenticated using (false) with check (false);
+revoke all on public.messenger_transports from public, anon, authenticated, service_role;
+grant select, insert, update, delete on public.messenger_transports to service_role;
+revoke all on function public.update_messenger_transports_updated_at() from public, anon, authenticated, service_role;

@@ -1,0 +1,100 @@
+-- The queue: every message from dispatch until pruning. The row is the truth.
+create table if not exists public.messenger_messages (
+  id uuid not null default messenger.new_id(),
+  transport_name text not null default 'supabase',
+  queue_name text not null default 'default',
+  message_type text not null,
+  body jsonb not null default '{}',
+  headers jsonb not null default '{}',
+  metadata jsonb not null default '{}',
+  priority int not null default 5,
+  status text not null default 'pending',
+  scheduled_at timestamptz,
+  available_at timestamptz not null default messenger.now(),
+  expires_at timestamptz,
+  created_at timestamptz not null default messenger.now(),
+  processed_at timestamptz,
+  updated_at timestamptz not null default messenger.now(),
+  retry_count int not null default 0,
+  max_retries int not null default 3,
+  last_error text,
+  error_class text,
+  fence bigint not null default 0,
+  locked_at timestamptz,
+  locked_by text,
+  lock_expires_at timestamptz,
+  lease_losses int not null default 0,
+  cancel_requested_at timestamptz,
+  idempotency_key text,
+  ordering_key text,
+  ordering_seq bigint,
+  result jsonb,
+  progress jsonb,
+  created_by uuid,
+  constraint messenger_messages_pkey primary key (id),
+  constraint messenger_messages_body_check check (jsonb_typeof(body) = 'object'),
+  constraint messenger_messages_priority_check check (priority between 1 and 10),
+  constraint messenger_messages_status_check check (status in ('pending', 'processing', 'completed', 'failed')),
+  constraint messenger_messages_processed_check check ((processed_at is null) = (status in ('pending', 'processing'))),
+  constraint messenger_messages_lease_check check (
+    (status = 'processing') = (locked_by is not null) and (status = 'processing') = (lock_expires_at is not null)
+    and (status = 'processing') = (locked_at is not null)
+  ),
+  constraint messenger_messages_deliveries_check check (
+    max_retries between 0 and 100 and retry_count between 0 and max_retries + 1 and fence >= retry_count and lease_losses >= 0
+  )
+)
+-- Fillfactor 50 leaves room on the page for the claim's HOT update: 16.4 us server CPU a message against 25.4 at 100.
+-- A cost delay of 0 spins while some transaction holds a snapshot.
+with (
+  fillfactor = 50,
+  autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 1000,
+  autovacuum_analyze_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 1
+);
+
+comment on table public.messenger_messages is 'Messages: pending -> processing -> completed | pending (retry, snooze, release) | failed. Written only by the messenger functions.';
+comment on column public.messenger_messages.id is 'Time-ordered uuid, version 7; also the idempotency key for effects outside the database.';
+comment on column public.messenger_messages.priority is '1 to 10, 10 first.';
+comment on column public.messenger_messages.scheduled_at is 'The moment asked for at dispatch, when there was one.';
+comment on column public.messenger_messages.available_at is 'Not handed out before; infinity while it waits for its predecessor of the same ordering key.';
+comment on column public.messenger_messages.processed_at is 'When it finished; null exactly while pending or processing.';
+comment on column public.messenger_messages.retry_count is 'Deliveries that ended badly, lease expiry included.';
+comment on column public.messenger_messages.fence is 'Rises with every claim. A verdict counts only with the current fence.';
+comment on column public.messenger_messages.lease_losses is 'Deliveries that ended by lease expiry since the last ordinary verdict; above zero the message is handed out alone.';
+comment on column public.messenger_messages.result is 'What the handler returned, at most 64 KB, else a marker.';
+comment on column public.messenger_messages.created_by is 'auth.uid() of the transaction that dispatched it.';
+
+-- The one hot index. Neither its columns nor its predicate hold anything a claim changes, so a claim is a HOT update and writes no index.
+create index if not exists messenger_messages_claim_idx
+on public.messenger_messages (transport_name, queue_name, priority, available_at, id) where processed_at is null;
+-- Partial on created_by: messages of services are in neither.
+create index if not exists messenger_messages_sender_idx
+on public.messenger_messages (created_by, id) where created_by is not null;
+create index if not exists messenger_messages_sender_unfinished_idx
+on public.messenger_messages (created_by) where created_by is not null and processed_at is null;
+
+create or replace function public.update_messenger_messages_updated_at()
+returns trigger
+language plpgsql
+set search_path = ''
+as $$
+begin
+  new.updated_at := messenger.now();
+  return new;
+end $$;
+comment on function public.update_messenger_messages_updated_at() is 'Sets updated_at where the statement did not.';
+
+-- The functions of the hot path set updated_at themselves and never call it: the call costs 7 percent.
+create or replace trigger messenger_messages_updated_at
+before update on public.messenger_messages
+for each row when (new.updated_at is not distinct from old.updated_at)
+execute function public.update_messenger_messages_updated_at();
+
+alter table public.messenger_messages enable row level security;
+drop policy if exists sender_reads_own on public.messenger_messages;
+create policy sender_reads_own on public.messenger_messages for select to authenticated using (created_by = (select auth.uid()));
+revoke all on public.messenger_messages from public, anon, authenticated, service_role;
+grant select, insert, update, delete on public.messenger_messages to service_role;
+-- Never last_error, headers, metadata, locked_by: they may speak of the inside.
+grant select (id, message_type, status, progress, result, created_at, available_at, processed_at) on public.messenger_messages to authenticated;
+revoke all on function public.update_messenger_messages_updated_at() from public, anon, authenticated, service_role;

@@ -1,0 +1,71 @@
+-- Settings of the installation, the clock's heartbeat, and the count of what pruning removed.
+create table if not exists messenger.settings (
+  singleton boolean not null default true,
+  functions_url text,
+  clock_enabled boolean not null default false,
+  max_workers int not null default 4,
+  messages_per_worker int not null default 100,
+  poll_interval interval not null default '50 ms',
+  max_unfinished_per_user int not null default 1000,
+  constraint settings_pkey primary key (singleton),
+  constraint settings_singleton_check check (singleton),
+  constraint settings_functions_url_check check (functions_url ~ '^https?://[^\s]+[^/\s]$'),
+  constraint settings_numbers_check check (
+    max_workers between 1 and 100 and messages_per_worker between 1 and 100000
+    and poll_interval between '1 ms' and '1 minute' and max_unfinished_per_user >= 0
+  )
+);
+comment on table messenger.settings is 'One row, changed by messenger_start.';
+comment on column messenger.settings.functions_url is 'Base of the edge functions, without a slash at the end; null: no bells.';
+comment on column messenger.settings.messages_per_worker is 'Backlog that earns one more worker, up to max_workers.';
+
+create table if not exists messenger.clock (
+  singleton boolean not null default true,
+  last_tick_at timestamptz,
+  ticks bigint not null default 0,
+  last_error text,
+  last_error_at timestamptz,
+  blind_ring_at timestamptz,
+  prune_after uuid not null default '00000000-0000-0000-0000-000000000000',
+  constraint clock_pkey primary key (singleton),
+  constraint clock_singleton_check check (singleton)
+) with (fillfactor = 10);
+comment on table messenger.clock is 'One row: the heartbeat of the clock, and where its walks stopped.';
+comment on column messenger.clock.blind_ring_at is 'When workers were last rung for types no code has registered: at most once a minute.';
+
+create table if not exists messenger.rescue_cursors (
+  transport_name text not null,
+  queue_name text not null,
+  priority int not null,
+  available_at timestamptz not null,
+  id uuid not null,
+  constraint rescue_cursors_pkey primary key (transport_name, queue_name, priority)
+);
+comment on table messenger.rescue_cursors is 'Where the last look for expired leases stopped, for queues with more due messages than one look takes.';
+
+-- Appended to by whoever deletes messages, folded by the clock: a counter row would be fought over.
+create table if not exists messenger.pruned (
+  transport_name text not null,
+  message_count bigint not null,
+  at timestamptz not null default messenger.now()
+);
+comment on table messenger.pruned is 'How many finished messages were deleted; the sum is what counts.';
+
+insert into messenger.settings default values on conflict do nothing;
+insert into messenger.clock default values on conflict do nothing;
+
+alter table messenger.settings enable row level security;
+alter table messenger.clock enable row level security;
+alter table messenger.rescue_cursors enable row level security;
+alter table messenger.pruned enable row level security;
+drop policy if exists service_only on messenger.settings;
+create policy service_only on messenger.settings for all to anon, authenticated using (false) with check (false);
+drop policy if exists service_only on messenger.clock;
+create policy service_only on messenger.clock for all to anon, authenticated using (false) with check (false);
+drop policy if exists service_only on messenger.rescue_cursors;
+create policy service_only on messenger.rescue_cursors for all to anon, authenticated using (false) with check (false);
+drop policy if exists service_only on messenger.pruned;
+create policy service_only on messenger.pruned for all to anon, authenticated using (false) with check (false);
+revoke all on messenger.settings, messenger.clock, messenger.rescue_cursors, messenger.pruned from public, anon, authenticated, service_role;
+grant select on messenger.settings, messenger.clock to service_role;
+grant select, insert on messenger.pruned to service_role;

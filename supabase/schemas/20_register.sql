@@ -1,0 +1,56 @@
+-- Types announced by code: routes, retry policies and the users' allow-list become rows the other functions decide by.
+create or replace function public.messenger_register(types jsonb)
+returns bigint
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_types jsonb := types;
+  v_bad jsonb;
+begin
+  if v_types is null or jsonb_typeof(v_types) <> 'array' then
+    perform messenger.refuse('SM_TYPE', 'types must be a JSON array');
+  end if;
+  if jsonb_array_length(v_types) > 1000 then
+    perform messenger.refuse('SM_BATCH_TOO_LARGE');
+  end if;
+  select e into v_bad from jsonb_array_elements(v_types) e
+  where jsonb_typeof(e) <> 'object' or jsonb_typeof(e -> 'type') is distinct from 'string' or e ->> 'type' !~ '^[A-Za-z][A-Za-z0-9_.:-]{0,127}$'
+  limit 1;
+  if found then
+    perform messenger.refuse('SM_TYPE', left(v_bad::text, 200));
+  end if;
+
+  -- A route may name a transport before an operator has made it: it is the database queue until somebody says otherwise.
+  insert into public.messenger_transports (name, type)
+  select distinct e ->> 'transport', 'supabase' from jsonb_array_elements(v_types) e where e ->> 'transport' is not null
+  order by 1
+  on conflict (name) do nothing;
+
+  -- Sorted, so that isolates that start together lock in one order; unchanged rows are not written.
+  insert into messenger.message_types as known
+    (type, transport_name, queue_name, priority, dispatchable_by, max_retries, retry_delay_ms, retry_multiplier, retry_max_delay_ms, retry_jitter, timeout_ms, aliases)
+  select distinct on (e.type)
+    e.type, e.transport, e.queue, e.priority, coalesce(e.dispatchable_by, 'service'),
+    coalesce(r.max_retries, 3), coalesce(r.delay_ms, 1000), coalesce(r.multiplier, 2), coalesce(r.max_delay_ms, 600000), coalesce(r.jitter, 0.2),
+    e.timeout_ms, coalesce(e.aliases, '{}')
+  from jsonb_to_recordset(v_types) as e(type text, transport text, queue text, priority int, dispatchable_by text, retry jsonb, timeout_ms bigint, aliases text[])
+  cross join lateral jsonb_to_record(coalesce(e.retry, '{}')) as r(max_retries int, delay_ms bigint, multiplier double precision, max_delay_ms bigint, jitter double precision)
+  order by e.type
+  on conflict (type) do update set
+    transport_name = excluded.transport_name, queue_name = excluded.queue_name, priority = excluded.priority, dispatchable_by = excluded.dispatchable_by,
+    max_retries = excluded.max_retries, retry_delay_ms = excluded.retry_delay_ms, retry_multiplier = excluded.retry_multiplier,
+    retry_max_delay_ms = excluded.retry_max_delay_ms, retry_jitter = excluded.retry_jitter, timeout_ms = excluded.timeout_ms, aliases = excluded.aliases,
+    registered_at = messenger.now()
+  where (known.transport_name, known.queue_name, known.priority, known.dispatchable_by, known.max_retries, known.retry_delay_ms, known.retry_multiplier,
+         known.retry_max_delay_ms, known.retry_jitter, known.timeout_ms, known.aliases)
+    is distinct from
+        (excluded.transport_name, excluded.queue_name, excluded.priority, excluded.dispatchable_by, excluded.max_retries, excluded.retry_delay_ms, excluded.retry_multiplier,
+         excluded.retry_max_delay_ms, excluded.retry_jitter, excluded.timeout_ms, excluded.aliases);
+  return jsonb_array_length(v_types);
+end $$;
+
+comment on function public.messenger_register(jsonb) is
+  'Upserts message types: [{"type", "transport"?, "queue"?, "priority"?, "dispatchable_by"?: "service"|"user", "retry"?: {max_retries, delay_ms, multiplier, max_delay_ms, jitter}, "timeout_ms"?, "aliases"?}]. Returns how many were given.';
+revoke all on function public.messenger_register(jsonb) from public, anon, authenticated;
+grant execute on function public.messenger_register(jsonb) to service_role;

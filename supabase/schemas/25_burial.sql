@@ -1,0 +1,74 @@
+-- The ends that are not completion: lost leases, dead letters, expiry. Callers hold the row locks.
+
+-- Counts the delivery of messages whose lease ran out; the message itself is then handed out alone or buried by the caller.
+create or replace function messenger.note_lost_leases(ids uuid[], at timestamptz)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  insert into messenger.attempts (message_id, fence, at, worker, error, error_class, duration_ms)
+  select m.id, m.fence, at, m.locked_by,
+    'the lease ran out at ' || to_char(m.lock_expires_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') || ' without a verdict: the worker died, hung or was too slow',
+    'LeaseExpired', (extract(epoch from m.lock_expires_at - m.locked_at) * 1000)::bigint
+  from public.messenger_messages m
+  where m.id = any (ids) and m.status = 'processing'
+  on conflict do nothing;
+end $$;
+
+-- Moves messages to the dead letters with every attempt; the last attempt is the reason.
+create or replace function messenger.bury(ids uuid[], at timestamptz)
+returns bigint
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_buried bigint;
+begin
+  with history as (
+    select a.message_id,
+      jsonb_agg(jsonb_build_object('at', a.at, 'worker', a.worker, 'error', a.error, 'error_class', a.error_class, 'duration_ms', a.duration_ms) order by a.fence)
+        filter (where a.newest <= 20) as attempts,
+      max(a.error) filter (where a.newest = 1) as error,
+      max(a.error_class) filter (where a.newest = 1) as error_class,
+      max(a.error_trace) filter (where a.newest = 1) as error_trace
+    from (select x.*, row_number() over (partition by x.message_id order by x.fence desc) as newest from messenger.attempts x where x.message_id = any (bury.ids)) a
+    group by a.message_id
+  ),
+  dead as (
+    update public.messenger_messages m
+    set status = 'failed', processed_at = bury.at, updated_at = bury.at, locked_at = null, locked_by = null, lock_expires_at = null,
+        retry_count = m.retry_count + 1, last_error = h.error, error_class = h.error_class
+    from history h
+    where m.id = h.message_id
+    returning m.*
+  )
+  insert into public.messenger_failed_messages
+    (message_id, transport_name, queue_name, message_type, body, headers, metadata, error, error_class, error_trace, attempts, retry_count, max_retries, failed_at, created_at, idempotency_key)
+  select d.id, d.transport_name, d.queue_name, d.message_type, d.body, d.headers, d.metadata, h.error, h.error_class, h.error_trace, h.attempts,
+    d.retry_count, d.max_retries, bury.at, d.created_at, d.idempotency_key
+  from dead d join history h on h.message_id = d.id;
+  get diagnostics v_buried = row_count;
+  delete from messenger.attempts a where a.message_id = any (bury.ids);
+  return v_buried;
+end $$;
+
+-- A message past expires_at is never handed out again. It has no dead letter: nobody needs it any more.
+create or replace function messenger.expire(ids uuid[], at timestamptz)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  update public.messenger_messages m
+  set status = 'failed', processed_at = at, updated_at = at, locked_at = null, locked_by = null, lock_expires_at = null,
+      error_class = 'Expired', last_error = 'expired before it could be handled'
+  where m.id = any (ids);
+end $$;
+
+comment on function messenger.note_lost_leases(uuid[], timestamptz) is 'Records an attempt of class LeaseExpired for each of these processing messages.';
+comment on function messenger.bury(uuid[], timestamptz) is 'Fails messages for good: counts the last delivery, writes the dead letter with the last 20 attempts. An attempt must have been recorded. Returns how many.';
+comment on function messenger.expire(uuid[], timestamptz) is 'Fails messages as Expired, without a dead letter.';
+revoke all on function messenger.note_lost_leases(uuid[], timestamptz), messenger.bury(uuid[], timestamptz), messenger.expire(uuid[], timestamptz)
+  from public, anon, authenticated;
+grant execute on function messenger.note_lost_leases(uuid[], timestamptz), messenger.bury(uuid[], timestamptz), messenger.expire(uuid[], timestamptz) to service_role;

@@ -1,0 +1,167 @@
+-- Verdicts: what workers say of the messages they hold. Every verdict passes here, and counts only with the current fence.
+
+-- A handler's own error class must not pass for one of the reserved ones.
+create or replace function messenger.error_class_of(error_class text)
+returns text
+language plpgsql immutable parallel safe
+set search_path = ''
+as $$
+begin
+  return case when error_class in ('Expired', 'Cancelled', 'Discarded') then 'Handler' || error_class else left(coalesce(nullif(error_class, ''), 'Error'), 200) end;
+end $$;
+
+-- Wait before the next delivery: exponential, capped, and jittered upwards only, so never earlier than the policy asked.
+create or replace function messenger.retry_delay(message_type text, failures int)
+returns interval
+language plpgsql volatile
+set search_path = ''
+as $$
+begin
+  return (
+    select make_interval(secs =>
+      least(policy.max_delay_ms, policy.delay_ms * power(policy.multiplier, least(failures - 1, 100))) * (1 + policy.jitter * random()) / 1000)
+    from (
+      select coalesce(max(k.retry_delay_ms), 1000)::double precision as delay_ms, coalesce(max(k.retry_multiplier), 2) as multiplier,
+        coalesce(max(k.retry_max_delay_ms), 600000)::double precision as max_delay_ms, coalesce(max(k.retry_jitter), 0.2) as jitter
+      from messenger.message_types k where k.type = retry_delay.message_type
+    ) policy
+  );
+end $$;
+
+create or replace function messenger.read_verdicts(outcomes jsonb)
+returns table (
+  ord int, id uuid, fence bigint, outcome text, result jsonb, error text, error_class text, error_trace text, retryable boolean, delay interval, duration_ms bigint
+)
+language plpgsql stable
+set search_path = ''
+as $$
+#variable_conflict use_column
+begin
+  return query
+  select
+    (row_number() over ())::int, v.id, v.fence, v.outcome, messenger.keep_small(v.result),
+    messenger.clip(coalesce(v.error, 'no error text was given'), 8192), messenger.error_class_of(v.error_class), messenger.clip(v.error_trace, 8192),
+    coalesce(v.retryable, true), make_interval(secs => v.delay_ms / 1000), v.duration_ms::bigint
+  from jsonb_to_recordset(outcomes) as v(
+    id uuid, fence bigint, outcome text, result jsonb, error text, error_class text, error_trace text, retryable boolean, delay_ms double precision, duration_ms double precision);
+end $$;
+
+create or replace function public.messenger_settle(outcomes jsonb)
+returns table (id uuid, outcome text, available_at timestamptz)
+language plpgsql
+set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_outcomes jsonb := outcomes;
+  v_now timestamptz := messenger.now();
+  -- Positions of the verdicts that count, by kind.
+  v_completed int[];
+  v_failed int[];
+  v_dead int[];
+  v_returned int[];
+  v_unkept text[];
+begin
+  if v_outcomes is null or jsonb_typeof(v_outcomes) <> 'array' then
+    perform messenger.refuse('SM_OUTCOME', 'outcomes must be a JSON array');
+  elsif jsonb_array_length(v_outcomes) > 1000 then
+    perform messenger.refuse('SM_BATCH_TOO_LARGE');
+  elsif exists (select from jsonb_array_elements(v_outcomes) e
+                where jsonb_typeof(e) <> 'object' or coalesce(e ->> 'outcome', '') not in ('completed', 'failed', 'snoozed', 'released')) then
+    perform messenger.refuse('SM_OUTCOME');
+  elsif exists (select from jsonb_array_elements(v_outcomes) e where (e ->> 'delay_ms')::double precision not between 0 and 3155760000000) then
+    perform messenger.refuse('SM_DELAY', 'delay_ms');
+  end if;
+
+  -- Rows are locked in the order of their ids, whatever order the verdicts come in: two settles cannot wait for each other.
+  with verdict as materialized (
+    select * from messenger.read_verdicts(v_outcomes)
+  ),
+  held as materialized (
+    select m.id, m.fence, m.retry_count >= m.max_retries as is_last
+    from public.messenger_messages m
+    where m.id = any (array(select v.id from verdict v)) and m.status = 'processing'
+    order by m.id
+    for update
+  ),
+  -- Of two verdicts on one delivery the first counts.
+  counted as (
+    select distinct on (v.id) v.ord, v.outcome, h.is_last or not v.retryable as is_final
+    from verdict v join held h on h.id = v.id and h.fence = v.fence
+    order by v.id, v.ord
+  )
+  select array_agg(ord) filter (where outcome = 'completed'), array_agg(ord) filter (where outcome = 'failed'),
+    array_agg(ord) filter (where outcome = 'failed' and is_final), array_agg(ord) filter (where outcome in ('snoozed', 'released'))
+  into v_completed, v_failed, v_dead, v_returned
+  from counted;
+
+  if v_completed is not null then
+    select array_agg(t.name) into v_unkept from public.messenger_transports t where (t.config ->> 'retention')::interval = '0';
+    if v_unkept is not null then
+      with gone as (
+        delete from public.messenger_messages m using messenger.read_verdicts(v_outcomes) v
+        where m.id = v.id and v.ord = any (v_completed) and m.transport_name = any (v_unkept)
+        returning m.id, m.transport_name
+      ),
+      forgotten as (delete from messenger.attempts a using gone g where a.message_id = g.id)
+      insert into messenger.pruned (transport_name, message_count, at) select g.transport_name, count(*), v_now from gone g group by g.transport_name;
+    end if;
+    update public.messenger_messages m
+    set status = 'completed', processed_at = v_now, updated_at = v_now, locked_at = null, locked_by = null, lock_expires_at = null, result = v.result
+    from messenger.read_verdicts(v_outcomes) v
+    where m.id = v.id and v.ord = any (v_completed);
+  end if;
+
+  if v_failed is not null then
+    insert into messenger.attempts (message_id, fence, at, worker, error, error_class, error_trace, duration_ms)
+    select m.id, m.fence, v_now, m.locked_by, v.error, v.error_class, v.error_trace, coalesce(v.duration_ms, (extract(epoch from v_now - m.locked_at) * 1000)::bigint)
+    from messenger.read_verdicts(v_outcomes) v join public.messenger_messages m on m.id = v.id
+    where v.ord = any (v_failed);
+    if v_dead is not null then
+      perform messenger.bury(array(select v.id from messenger.read_verdicts(v_outcomes) v where v.ord = any (v_dead)), v_now);
+    end if;
+    update public.messenger_messages m
+    set status = 'pending', available_at = v_now + coalesce(v.delay, messenger.retry_delay(m.message_type, m.retry_count + 1)), updated_at = v_now,
+        locked_at = null, locked_by = null, lock_expires_at = null, lease_losses = 0,
+        retry_count = m.retry_count + 1, last_error = v.error, error_class = v.error_class
+    from messenger.read_verdicts(v_outcomes) v
+    where m.id = v.id and v.ord = any (v_failed) and m.status = 'processing';
+  end if;
+
+  if v_returned is not null then
+    update public.messenger_messages m
+    set status = 'pending', updated_at = v_now, locked_at = null, locked_by = null, lock_expires_at = null,
+        available_at = case when v.outcome = 'snoozed' then v_now + coalesce(v.delay, '0') else m.available_at end,
+        lease_losses = case when v.outcome = 'snoozed' then 0 else m.lease_losses end
+    from messenger.read_verdicts(v_outcomes) v
+    where m.id = v.id and v.ord = any (v_returned);
+  end if;
+
+  return query
+  select v.id,
+    case
+      when v.ord = any (v_completed) then 'completed'
+      when v.ord = any (v_dead) then 'dead'
+      when v.ord = any (v_failed) then 'retry'
+      when v.ord = any (v_returned) then v.outcome
+      when m.id is null and v.outcome in ('completed', 'failed') then 'unknown'
+      -- The lease this verdict speaks of was current last and has had this very verdict.
+      when m.fence = v.fence and v.outcome = 'completed' and m.status = 'completed' then 'already'
+      when m.fence = v.fence and v.outcome = 'failed' and m.status = 'failed' and m.error_class is distinct from 'Expired' then 'already'
+      when m.fence = v.fence and v.outcome = 'failed' and exists (select from messenger.attempts a where a.message_id = v.id and a.fence = v.fence) then 'already'
+      else 'stale'
+    end,
+    case when (v.ord = any (v_failed) or v.ord = any (v_returned)) and m.status = 'pending' then m.available_at end
+  from messenger.read_verdicts(v_outcomes) v
+  left join public.messenger_messages m on m.id = v.id
+  order by v.ord;
+end $$;
+
+comment on function messenger.error_class_of(text) is 'The class an error is stored under: Error when there is none, Handler<Name> where the name is reserved.';
+comment on function messenger.retry_delay(text, int) is 'Wait before the next delivery after so many failures, by the policy of the type.';
+comment on function messenger.read_verdicts(jsonb) is 'The outcomes of messenger_settle as rows, in order, texts clipped to 8 KB.';
+comment on function public.messenger_settle(jsonb) is
+  'Records up to 1000 verdicts: [{"id", "fence", "outcome": completed|failed|snoozed|released, "result"?, "error"?, "error_class"?, "error_trace"?, "retryable"?, "delay_ms"?, "duration_ms"?}]. Answers in the same order: completed, retry, dead, snoozed, released; already (this verdict was recorded before), stale (the lease is not current, nothing changed), unknown (no such message).';
+revoke all on function messenger.error_class_of(text), messenger.retry_delay(text, int), messenger.read_verdicts(jsonb), public.messenger_settle(jsonb)
+  from public, anon, authenticated;
+grant execute on function messenger.error_class_of(text), messenger.retry_delay(text, int), messenger.read_verdicts(jsonb), public.messenger_settle(jsonb) to service_role;

@@ -1,0 +1,57 @@
+-- One verdict at a time, for callers in SQL; each is a settle of one.
+create or replace function public.messenger_complete(id uuid, fence bigint, result jsonb default null, strict boolean default false)
+returns text
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_outcome text;
+begin
+  select s.outcome into v_outcome
+  from public.messenger_settle(jsonb_build_array(jsonb_build_object('id', id, 'fence', fence, 'outcome', 'completed', 'result', result))) s;
+  if strict and v_outcome in ('stale', 'unknown') then
+    perform messenger.refuse('SM_STALE_LEASE', 'message ' || id);
+  end if;
+  return v_outcome;
+end $$;
+
+create or replace function public.messenger_fail(
+  id uuid, fence bigint, error text, error_class text default null, error_trace text default null, retryable boolean default true, retry_after interval default null
+)
+returns table (outcome text, available_at timestamptz)
+language sql
+set search_path = ''
+as $$
+  select s.outcome, s.available_at
+  from public.messenger_settle(jsonb_build_array(jsonb_build_object(
+    'id', id, 'fence', fence, 'outcome', 'failed', 'error', error, 'error_class', error_class, 'error_trace', error_trace, 'retryable', retryable,
+    'delay_ms', extract(epoch from retry_after) * 1000))) as s
+$$;
+
+create or replace function public.messenger_snooze(id uuid, fence bigint, delay interval)
+returns text
+language sql
+set search_path = ''
+as $$
+  select s.outcome
+  from public.messenger_settle(jsonb_build_array(jsonb_build_object('id', id, 'fence', fence, 'outcome', 'snoozed', 'delay_ms', extract(epoch from delay) * 1000))) as s
+$$;
+
+create or replace function public.messenger_release(id uuid, fence bigint)
+returns text
+language sql
+set search_path = ''
+as $$
+  select s.outcome from public.messenger_settle(jsonb_build_array(jsonb_build_object('id', id, 'fence', fence, 'outcome', 'released'))) as s
+$$;
+
+comment on function public.messenger_complete(uuid, bigint, jsonb, boolean) is
+  'Completes a message: completed, already, stale or unknown. strict raises SM_STALE_LEASE instead of the last two, so a transaction that holds the business writes rolls back.';
+comment on function public.messenger_fail(uuid, bigint, text, text, text, boolean, interval) is
+  'Records a failed delivery: retry (with the moment), dead, already, stale or unknown. retry_after overrides the wait of the type''s policy.';
+comment on function public.messenger_snooze(uuid, bigint, interval) is 'Puts a message off without using up a retry: snoozed or stale.';
+comment on function public.messenger_release(uuid, bigint) is 'Hands a message back unstarted, to its old place: released or stale.';
+revoke all on function public.messenger_complete(uuid, bigint, jsonb, boolean), public.messenger_fail(uuid, bigint, text, text, text, boolean, interval),
+  public.messenger_snooze(uuid, bigint, interval), public.messenger_release(uuid, bigint) from public, anon, authenticated;
+grant execute on function public.messenger_complete(uuid, bigint, jsonb, boolean), public.messenger_fail(uuid, bigint, text, text, text, boolean, interval),
+  public.messenger_snooze(uuid, bigint, interval), public.messenger_release(uuid, bigint) to service_role;

@@ -1,0 +1,46 @@
+-- The secret that doors of the clock ask for. It lives in Vault and opens nothing else, because any SQL role may read pg_net's queue.
+create or replace function messenger.check_worker_secret(secret text)
+returns boolean
+language plpgsql stable security definer
+set search_path = ''
+as $$
+begin
+  if to_regclass('vault.decrypted_secrets') is null then
+    return false;
+  end if;
+  -- Digests are compared, so the time of a comparison says nothing about the secret.
+  return exists (
+    select from vault.decrypted_secrets s
+    where s.name in ('symphony_worker_secret', 'symphony_worker_secret_next')
+      and sha256(convert_to(s.decrypted_secret, 'UTF8')) = sha256(convert_to(check_worker_secret.secret, 'UTF8'))
+  );
+end $$;
+
+create or replace function public.messenger_check_worker_secret(secret text)
+returns boolean
+language sql stable
+set search_path = ''
+as $$ select messenger.check_worker_secret(secret) $$;
+
+-- Made here and never shown: 244 random bits from the server's strong source.
+create or replace function messenger.ensure_worker_secret()
+returns boolean
+language plpgsql security definer
+set search_path = ''
+as $$
+begin
+  if to_regclass('vault.secrets') is null then
+    return false;
+  end if;
+  if not exists (select from vault.decrypted_secrets s where s.name = 'symphony_worker_secret') then
+    perform vault.create_secret(replace(gen_random_uuid()::text || gen_random_uuid()::text, '-', ''), 'symphony_worker_secret',
+      'Symphony Messenger: the clock shows it to the worker and scheduler doors');
+  end if;
+  return true;
+end $$;
+
+comment on function messenger.check_worker_secret(text) is 'See public.messenger_check_worker_secret. Definer: service_role need not read Vault.';
+comment on function public.messenger_check_worker_secret(text) is 'True for the secret in Vault under symphony_worker_secret, or symphony_worker_secret_next during a rotation.';
+comment on function messenger.ensure_worker_secret() is 'Creates the worker secret where there is none. False where there is no Vault.';
+revoke all on function messenger.check_worker_secret(text), public.messenger_check_worker_secret(text), messenger.ensure_worker_secret() from public, anon, authenticated, service_role;
+grant execute on function messenger.check_worker_secret(text), public.messenger_check_worker_secret(text) to service_role;

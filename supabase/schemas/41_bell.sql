@@ -1,0 +1,65 @@
+-- Bells: they wake workers and carry nothing. A lost one costs up to a second, until the clock rings again.
+
+-- Posts the call that wakes one worker. Definer: the Vault secret and pg_net are nobody else's business.
+create or replace function messenger.post_bell()
+returns boolean
+language plpgsql security definer
+set search_path = ''
+as $$
+declare
+  v_url text;
+  v_secret text;
+begin
+  select s.functions_url into v_url from messenger.settings s;
+  if v_url is null or to_regclass('net.http_request_queue') is null then
+    return false;
+  end if;
+  select s.decrypted_secret into v_secret from vault.decrypted_secrets s where s.name = 'symphony_worker_secret';
+  if v_secret is null then
+    return false;
+  end if;
+  perform net.http_post(
+    url := v_url || '/worker', body := '{}'::jsonb,
+    headers := jsonb_build_object('content-type', 'application/json', 'authorization', 'Bearer ' || v_secret),
+    timeout_milliseconds := 5000);
+  return true;
+-- A bell that cannot be rung must not cost the caller the message.
+exception when others then
+  raise log 'symphony: the bell could not be rung: %', sqlerrm;
+  return false;
+end $$;
+
+-- Rings unless a worker is awake on this queue or another transaction is ringing for it: an ordinary dispatch updates no shared row and never waits.
+create or replace function messenger.ring(transport text, queue text)
+returns boolean
+language plpgsql security definer
+set search_path = ''
+as $$
+begin
+  if messenger.awake_workers(transport, queue, '0') > 0 or not pg_try_advisory_xact_lock(hashtextextended('messenger.ring/' || transport || '/' || queue, 0)) then
+    return false;
+  end if;
+  perform pg_notify('messenger', transport || '/' || queue);
+  return messenger.post_bell();
+end $$;
+
+create or replace function messenger.awake_workers(transport text, queue text, grace interval)
+returns int
+language plpgsql stable
+set search_path = ''
+as $$
+begin
+  return (
+    select count(*)::int
+    from messenger.workers w, messenger.settings s
+    where w.polled_at > messenger.now() - greatest(2 * s.poll_interval, grace)
+      and (w.transport_name is null or w.transport_name = transport)
+      and (w.queues is null or queue = any (w.queues))
+  );
+end $$;
+
+comment on function messenger.post_bell() is 'Queues one POST to the worker door with pg_net; it leaves at commit. False where no URL, pg_net or secret is set.';
+comment on function messenger.ring(text, text) is 'Wakes a worker for a queue if none is awake, by pg_net and NOTIFY messenger.';
+comment on function messenger.awake_workers(text, text, interval) is 'Workers that asked for this queue within two poll intervals, or within the grace when that is longer.';
+revoke all on function messenger.post_bell(), messenger.ring(text, text), messenger.awake_workers(text, text, interval) from public, anon, authenticated, service_role;
+grant execute on function messenger.ring(text, text) to service_role;

@@ -1,0 +1,118 @@
+-- The tick: what the clock does each second. Safe to call by anyone who may, at any time, at once.
+
+-- Rings as many workers as the backlog earns, less those awake; none when nothing is due.
+create or replace function messenger.wake(at timestamptz)
+returns int
+language plpgsql
+set search_path = ''
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+set jit = off
+as $$
+declare
+  v_settings messenger.settings;
+  v_pair record;
+  v_known bigint;
+  v_unknown bigint;
+  v_backlog bigint := 0;
+  v_blind boolean := false;
+  v_awake int := 0;
+  v_rung int := 0;
+begin
+  select * into v_settings from messenger.settings;
+  if v_settings.functions_url is null then
+    return 0;
+  end if;
+  for v_pair in select * from messenger.active_queues(null, null) loop
+    -- A type nobody has registered may have no handler: for those alone, ring once a minute, or an idle project would pay for it each second.
+    select count(*) filter (where due.is_known), count(*) filter (where not due.is_known) into v_known, v_unknown
+    from (
+      select exists (select from messenger.message_types k where k.type = head.message_type) as is_known
+      from generate_series(10, 1, -1) as level(priority)
+      cross join lateral (
+        select m.message_type from public.messenger_messages m
+        where m.transport_name = v_pair.transport_name and m.queue_name = v_pair.queue_name and m.priority = level.priority
+          and m.processed_at is null and m.available_at <= wake.at and (m.status = 'pending' or m.lock_expires_at < wake.at)
+        order by m.available_at, m.id
+        limit v_settings.max_workers * v_settings.messages_per_worker
+      ) head
+      limit v_settings.max_workers * v_settings.messages_per_worker
+    ) due;
+    continue when v_known = 0 and v_unknown = 0;
+    v_backlog := v_backlog + v_known;
+    v_blind := v_blind or v_unknown > 0;
+    v_awake := greatest(v_awake, messenger.awake_workers(v_pair.transport_name, v_pair.queue_name, '1 second'));
+  end loop;
+
+  if v_backlog = 0 and v_blind and v_awake = 0 then
+    update messenger.clock c set blind_ring_at = wake.at
+    where c.singleton in (select x.singleton from messenger.clock x for update skip locked)
+      and (c.blind_ring_at is null or c.blind_ring_at not between wake.at - interval '1 minute' and wake.at);
+    if found then
+      v_backlog := 1;
+    end if;
+  end if;
+  while v_rung < least(v_settings.max_workers, ceil(v_backlog::numeric / v_settings.messages_per_worker)) - v_awake loop
+    exit when not messenger.post_bell();
+    v_rung := v_rung + 1;
+  end loop;
+  return v_rung;
+end $$;
+
+-- Definer: it reads Vault, rings pg_net and prunes pg_cron's rows, which service_role cannot.
+create or replace function messenger.tick(batch int)
+returns jsonb
+language plpgsql security definer
+set search_path = ''
+as $$
+declare
+  v_now timestamptz := messenger.now();
+  v_batch int := coalesce(batch, 100);
+  v_rescue record;
+  v_pruned bigint;
+  v_woken int;
+begin
+  if v_batch not between 1 and 10000 then
+    perform messenger.refuse('SM_BATCH');
+  end if;
+  select * into v_rescue from messenger.rescue(v_now);
+  v_pruned := messenger.prune_messages(v_now, greatest(v_batch, 1000));
+  perform messenger.prune_rest(v_now, v_batch);
+  v_woken := messenger.wake(v_now);
+  -- Skipped, not waited for, when another tick has the row: that one is the heartbeat.
+  update messenger.clock c set last_tick_at = v_now, ticks = c.ticks + 1
+  where c.singleton in (select x.singleton from messenger.clock x for update skip locked);
+  return jsonb_build_object('expanded', 0, 'failed', v_rescue.expired, 'rescued', v_rescue.rescued, 'dead', v_rescue.dead, 'woken', v_woken, 'relayed', 0, 'pruned', v_pruned);
+end $$;
+
+create or replace function public.messenger_tick(batch int default 100)
+returns jsonb
+language sql
+set search_path = ''
+as $$ select messenger.tick(batch) $$;
+
+-- For the clock: a tick that fails is written down and tried again in a second, it does not stop the clock.
+create or replace function messenger.tick_or_note_error()
+returns boolean
+language plpgsql security definer
+set search_path = ''
+as $$
+begin
+  perform messenger.tick(100);
+  if (select c.ticks % 3600 = 0 from messenger.clock c) then
+    perform messenger.prune_clock_history();
+  end if;
+  return (select s.clock_enabled from messenger.settings s);
+exception when others then
+  update messenger.clock set last_error = left(sqlerrm, 1000), last_error_at = messenger.now();
+  return (select s.clock_enabled from messenger.settings s);
+end $$;
+
+comment on function messenger.wake(timestamptz) is 'Rings for due messages: workers wanted by the backlog less those awake. Returns how many bells were posted.';
+comment on function messenger.tick(int) is 'See public.messenger_tick.';
+comment on function public.messenger_tick(int) is
+  'One tick of the clock: rescues, wakes, prunes (batch: size of a bite). Returns {"expanded", "failed" (expired messages), "rescued", "dead", "woken", "relayed", "pruned"}.';
+comment on function messenger.tick_or_note_error() is 'A tick that never raises. Returns whether the clock is still enabled.';
+revoke all on function messenger.wake(timestamptz), messenger.tick(int), public.messenger_tick(int), messenger.tick_or_note_error() from public, anon, authenticated, service_role;
+grant execute on function messenger.tick(int), public.messenger_tick(int) to service_role;

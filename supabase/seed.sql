@@ -1,0 +1,1 @@
+-- Nothing to seed: transports, types and schedules come from migrations and code.

@@ -1,0 +1,90 @@
+// A Supabase project for a test file: a clone of one migrated template, with real Postgres, gateway and doors, gone when the file is done.
+import postgres, { type Sql } from "postgres";
+import { type Project, type ProjectOptions, startProject } from "../supabase/local/project.ts";
+import { cloneProject, makeTemplate } from "../supabase/local/template.ts";
+
+const root = new URL("../", import.meta.url);
+const testFolder = new URL(".symphony/test/", root).pathname;
+
+export interface TestProjectOptions extends Partial<ProjectOptions> {
+  /** Installs messenger.set_clock, so that a test can move the bus's time. */
+  testClock?: boolean;
+}
+
+/**
+ * Starts a project before the file's tests and stops it after them. Without options: the database and its API, no doors, no fsync.
+ * @returns the project, to be asked for inside tests
+ */
+export function useProject({ testClock = false, ...options }: TestProjectOptions = {}): () => Project {
+  let project: Project | undefined;
+  let directory: string;
+  Deno.test.beforeAll(async () => {
+    directory = `${testFolder}runs/${crypto.randomUUID().slice(0, 8)}`;
+    const settings: ProjectOptions = { functions: false, durable: false, ...options, directory };
+    // The template holds the older default privileges; the newer ones are fixed when a directory is first made.
+    project = settings.defaultPrivileges === "revoked"
+      ? await startProject(settings)
+      : await cloneProject(await ensureTemplate(), settings);
+    if (testClock) await installTestClock(project);
+  });
+  Deno.test.afterAll(async () => {
+    await project?.stop();
+    await Deno.remove(directory, { recursive: true });
+  });
+  return () => {
+    if (!project) throw new Error("The project runs inside tests only.");
+    return project;
+  };
+}
+
+/** Like Deno.test; connections to the file's project outlive a single test, so they are not counted as its leaks. */
+export function test(name: string, fn: (t: Deno.TestContext) => Promise<void>): void {
+  Deno.test({ name, fn, sanitizeResources: false, sanitizeOps: false });
+}
+
+/** Forgets all messages and what belongs to them; transports and registered types go back to what the migration made. */
+export async function empty(sql: Sql): Promise<void> {
+  await sql.unsafe(`
+    truncate public.messenger_messages, public.messenger_failed_messages, public.messenger_schedules, messenger.attempts,
+      messenger.idempotency_keys, messenger.workers, messenger.message_types, messenger.rescue_cursors, messenger.pruned;
+    delete from public.messenger_transports where name not in ('supabase', 'sync');
+    update public.messenger_transports set config = '{}', enabled = true;
+    update messenger.settings set functions_url = null, clock_enabled = false, max_unfinished_per_user = default, max_workers = default,
+      messages_per_worker = default, poll_interval = default;
+    update messenger.clock set last_tick_at = null, ticks = 0, last_error = null, last_error_at = null, blind_ring_at = null, prune_after = default;
+    do $$ begin
+      if to_regclass('messenger.test_clock') is not null then perform messenger.set_clock('0'); end if;
+    end $$`);
+}
+
+/** A session of its own, for races: what it leaves open nobody else sees. */
+export function session(project: Project, role: "postgres" | "supabase_admin" = "postgres"): Sql & AsyncDisposable {
+  const sql = postgres(project.databaseUrl(role), { max: 1, onnotice: () => {}, idle_timeout: 0 });
+  return Object.assign(sql, { [Symbol.asyncDispose]: () => sql.end({ timeout: 1 }) });
+}
+
+async function installTestClock(project: Project): Promise<void> {
+  const source = await Deno.readTextFile(new URL("supabase/local/test_clock.sql", root));
+  await project.sql.unsafe(source);
+}
+
+/** The folder of the migrated project that is copied, made when its sources changed. */
+export async function ensureTemplate(): Promise<string> {
+  const directory = `${testFolder}template-${await fingerprint()}`;
+  const done = `${directory}/ready`;
+  if (await Deno.stat(done).then(() => true, () => false)) return directory;
+  await makeTemplate(directory, { durable: false });
+  await Deno.writeTextFile(done, "");
+  return directory;
+}
+
+async function fingerprint(): Promise<string> {
+  const sources: string[] = [];
+  for (const folder of ["supabase/migrations/", "supabase/local/", "supabase/local/sql/"]) {
+    for await (const entry of Deno.readDir(new URL(folder, root))) {
+      if (entry.isFile) sources.push(await Deno.readTextFile(new URL(folder + entry.name, root)));
+    }
+  }
+  const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(sources.sort().join("\0")));
+  return new Uint8Array(digest).slice(0, 6).toHex();
+}

@@ -1,0 +1,36 @@
+// `npm test`: makes the template database, runs every test, ends with one line: N passed, N failed.
+import { ensureTemplate } from "./project.ts";
+
+const started = Date.now();
+const root = new URL("../", import.meta.url);
+// Leftovers of a run that was killed.
+await Deno.remove(new URL(".symphony/test", root), { recursive: true }).catch(() => {});
+await ensureTemplate();
+
+const child = new Deno.Command(Deno.execPath(), {
+  args: ["test", "-A", "--parallel", "--quiet", ...(Deno.args.length > 0 ? Deno.args : ["tests/"])],
+  cwd: root,
+  env: { DENO_JOBS: "2", NO_COLOR: "1" },
+  stdin: "null",
+  stdout: "piped",
+}).spawn();
+
+let tail = "";
+const decoder = new TextDecoder();
+for await (const chunk of child.stdout) {
+  await Deno.stdout.write(chunk);
+  tail = (tail + decoder.decode(chunk, { stream: true })).slice(-4_000);
+}
+const { code } = await child.status;
+
+const summary = tail.match(/(\d+) passed(?: \(\d+ steps?\))? \| (\d+) failed(?: \(\d+ steps?\))?(?: \| (\d+) ignored)?/);
+console.log(`in ${Math.round((Date.now() - started) / 1000)} s`);
+if (!summary) {
+  console.log("0 passed, 1 failed");
+  Deno.exit(code || 1);
+}
+const [, passed, failed, skipped] = summary.map(Number);
+// A file that cannot be loaded fails the run without counting as a test.
+const unloaded = code !== 0 && failed === 0 ? 1 : 0;
+console.log(`${passed} passed, ${failed + unloaded} failed${skipped ? `, ${skipped} skipped` : ""}`);
+Deno.exit(code);

@@ -1,0 +1,155 @@
+/** The client: typed sends that share calls when the line is busy. */
+
+import assert from "node:assert/strict";
+import { z } from "zod";
+import { createSymphony } from "../../shared/client.ts";
+import type { Args, Database, Returns } from "../../shared/db.ts";
+import { SymphonyError } from "../../shared/errors.ts";
+import { defineMessage } from "../../shared/message.ts";
+import type { NewMessage } from "../../shared/transports/sender.ts";
+import { noDatabase } from "./workshop.ts";
+
+type Rows = Returns<"messenger_dispatch_batch">;
+
+const note = defineMessage({ type: "Note", payload: z.object({ text: z.string() }), handle: () => {} });
+
+/** A database that answers messenger_dispatch_batch when told to. */
+function lineOf(answer: (messages: NewMessage[], call: number) => Promise<Rows> | Rows) {
+  const calls: { messages: NewMessage[]; atomic?: boolean }[] = [];
+  const db = {
+    ...noDatabase,
+    async call(name: string, args: unknown) {
+      assert.equal(name, "messenger_dispatch_batch");
+      const { messages, atomic } = args as Args<"messenger_dispatch_batch">; // the name was asserted
+      calls.push({ messages: messages as NewMessage[], atomic }); // what our own sender built
+      return await answer(messages as NewMessage[], calls.length);
+    },
+  } as Database; // the only function the client calls
+  return { symphony: createSymphony(db), calls };
+}
+
+function stored(messages: NewMessage[]): Rows {
+  return messages.map(({ payload }, index) => ({
+    ord: index + 1,
+    id: `id-of-${payload.text}`,
+    duplicate: false,
+    status: "pending",
+    transport: "supabase",
+    queue: "default",
+    available_at: "2030-01-01T00:00:00Z",
+    error_code: "",
+    error: "",
+  }));
+}
+
+Deno.test("client · an idle line sends at once, a busy one gathers what arrives meanwhile", async () => {
+  const first = Promise.withResolvers<void>();
+  const { symphony, calls } = lineOf(async (messages, call) => {
+    if (call === 1) await first.promise;
+    return stored(messages);
+  });
+  const sends = ["a", "b", "c", "d"].map((text) => symphony.dispatch(note, { text }));
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  assert.equal(calls.length, 1);
+  first.resolve();
+  const ids = (await Promise.all(sends)).map(({ id }) => id);
+  assert.deepEqual(ids, ["id-of-a", "id-of-b", "id-of-c", "id-of-d"]);
+  assert.deepEqual(calls.map(({ messages }) => messages.length), [1, 3]);
+  assert.ok(calls.every(({ atomic }) => atomic === false));
+});
+
+Deno.test("client · rows out of order still reach their own callers", async () => {
+  const { symphony } = lineOf((messages) => stored(messages).reverse());
+  const sent = await Promise.all(["x", "y", "z"].map((text) => symphony.dispatch(note, { text })));
+  assert.deepEqual(sent.map(({ id }) => id), ["id-of-x", "id-of-y", "id-of-z"]);
+});
+
+Deno.test("client · a refused element fails its own caller only", async () => {
+  const { symphony } = lineOf((messages) =>
+    stored(messages).map((row, index) =>
+      messages[index].payload.text === "bad" ? { ...row, error_code: "SM_PRIORITY", error: "no" } : row
+    )
+  );
+  const settled = await Promise.allSettled(["good", "bad", "fine"].map((text) => symphony.dispatch(note, { text })));
+  assert.deepEqual(settled.map(({ status }) => status), ["fulfilled", "rejected", "fulfilled"]);
+  const [, refused] = settled;
+  assert.ok(
+    refused.status === "rejected" && refused.reason instanceof SymphonyError && refused.reason.code === "SM_PRIORITY",
+  );
+});
+
+Deno.test("client · when the database is away every caller hears it and nothing is sent again", async () => {
+  const { symphony, calls } = lineOf(() => Promise.reject(new SymphonyError("SM_UNAVAILABLE", "away")));
+  const settled = await Promise.allSettled(["a", "b", "c"].map((text) => symphony.dispatch(note, { text })));
+  assert.ok(settled.every((one) => one.status === "rejected" && one.reason.code === "SM_UNAVAILABLE"));
+  assert.equal(calls.reduce((sum, { messages }) => sum + messages.length, 0), 3);
+});
+
+Deno.test("client · a call refused as a whole is taken apart, so that neighbours do not suffer", async () => {
+  const { symphony } = lineOf((messages) => {
+    if (messages.some(({ payload }) => payload.text === "poison")) throw new SymphonyError("SM_JSON", "no");
+    return stored(messages);
+  });
+  const settled = await Promise.allSettled(
+    ["first", "good", "poison", "fine"].map((text) => symphony.dispatch(note, { text })),
+  );
+  assert.deepEqual(settled.map(({ status }) => status), ["fulfilled", "fulfilled", "rejected", "fulfilled"]);
+});
+
+Deno.test("client · a call carries at most 1000 messages and about 4 MB", async () => {
+  const { symphony, calls } = lineOf(stored);
+  await Promise.all(Array.from({ length: 2_500 }, (_, n) => symphony.dispatch(note, { text: String(n) })));
+  assert.ok(Math.max(...calls.map(({ messages }) => messages.length)) <= 1_000);
+  calls.length = 0;
+  await Promise.all(Array.from({ length: 40 }, () => symphony.dispatch(note, { text: "x".repeat(250_000) })));
+  assert.ok(Math.max(...calls.map(({ messages }) => JSON.stringify(messages).length)) < 4.5e6);
+});
+
+Deno.test("client · a payload that does not fit is refused before it is sent, with its path", async () => {
+  const { symphony, calls } = lineOf(stored);
+  const wrong = { text: 5 } as unknown as { text: string }; // what plain JavaScript could pass
+  await assert.rejects(
+    symphony.dispatch(note, wrong),
+    (error) => error instanceof SymphonyError && error.code === "SM_PAYLOAD" && /text/.test(error.message),
+  );
+  await assert.rejects(symphony.dispatch(note, { text: "\0" }), { code: "SM_NUL" });
+  await assert.rejects(symphony.dispatch(note, { text: "x".repeat(300_000) }), { code: "SM_PAYLOAD_TOO_LARGE" });
+  assert.equal(calls.length, 0);
+});
+
+Deno.test("client · options reach SQL under its own names, milliseconds as intervals", async () => {
+  const { symphony, calls } = lineOf(stored);
+  await symphony.dispatch(note, { text: "a" }, {
+    delay: 1_500,
+    idempotencyKey: "k",
+    idempotencyWindow: 60_000,
+    maxRetries: 0,
+    priority: 9,
+  });
+  const sent = Object.fromEntries(Object.entries(calls[0].messages[0]).filter(([, value]) => value !== undefined));
+  assert.deepEqual(sent, {
+    type: "Note",
+    payload: { text: "a" },
+    delay: "1500 milliseconds",
+    idempotency_key: "k",
+    idempotency_window: "60000 milliseconds",
+    max_retries: 0,
+    priority: 9,
+  });
+});
+
+Deno.test("client · an atomic batch is refused whole and names the place, any other keeps what is good", async () => {
+  const { symphony, calls } = lineOf(stored);
+  const dispatches = ["a", "x".repeat(300_000), "c"].map((text) => ({ messageType: note, payload: { text } }));
+  await assert.rejects(
+    symphony.dispatchBatch(dispatches),
+    (error) => error instanceof SymphonyError && /^message 2: /.test(error.message),
+  );
+  assert.equal(calls.length, 0);
+  const results = await symphony.dispatchBatch(dispatches, { atomic: false });
+  assert.deepEqual(results.map((result) => result instanceof SymphonyError ? result.code : result.id), [
+    "id-of-a",
+    "SM_PAYLOAD_TOO_LARGE",
+    "id-of-c",
+  ]);
+});

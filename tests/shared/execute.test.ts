@@ -1,0 +1,164 @@
+/** One delivery: how what a handler does becomes an outcome. */
+
+import assert from "node:assert/strict";
+import { z } from "zod";
+import { CancelRequested, RetryAfter, Snooze, StaleLease, Unrecoverable } from "../../shared/errors.ts";
+import { execute } from "../../shared/execute.ts";
+import { defineMessage, type HandlerContext } from "../../shared/message.ts";
+import type { Outcome } from "../../shared/transports/receiver.ts";
+import { MemoryReceiver } from "./memory_receiver.ts";
+import { testWorkshop } from "./workshop.ts";
+
+type Failed = Extract<Outcome, { outcome: "failed" }>;
+type Handle = (payload: { n: number }, ctx: HandlerContext) => unknown;
+
+function start(handle: Handle, body: Record<string, unknown> = { n: 1 }, middleware = {}) {
+  const test = defineMessage({ type: "Test", payload: z.object({ n: z.number() }), timeout: 1_000, handle });
+  const workshop = { ...testWorkshop([test]), ...middleware };
+  const progress: unknown[] = [];
+  const delivery = new MemoryReceiver().add("Test", body as never, { fence: 7, retry_count: 2 }); // any body a stranger may have stored
+  const execution = execute(delivery, workshop, (value) => progress.push(value));
+  return { workshop, execution, progress, verdict: () => workshop.clock.until(execution.verdict) };
+}
+
+async function failure(handle: Handle, body?: Record<string, unknown>): Promise<Failed> {
+  const outcome = await start(handle, body).verdict();
+  assert.equal(outcome?.outcome, "failed");
+  return outcome as Failed; // asserted in the line above
+}
+
+Deno.test("execute · what a handler returns is the result, and nothing is null", async () => {
+  const { verdict } = start(({ n }) => ({ twice: n * 2 }));
+  assert.deepEqual(await verdict(), {
+    id: "message-1",
+    fence: 7,
+    outcome: "completed",
+    result: { twice: 2 },
+    duration_ms: 0,
+  });
+  const nothing = await start(() => {}).verdict();
+  assert.ok(nothing?.outcome === "completed" && nothing.result === null);
+});
+
+Deno.test("execute · the handler sees its envelope, its fence and the parsed payload", async () => {
+  const { verdict } = start(
+    (payload, { envelope, fence }) => ({ payload, type: envelope.type, retryCount: envelope.retryCount, fence }),
+    {
+      n: 3,
+      unknown: true,
+    },
+  );
+  const outcome = await verdict();
+  assert.ok(outcome?.outcome === "completed");
+  assert.deepEqual(outcome.result, { payload: { n: 3 }, type: "Test", retryCount: 2, fence: 7 });
+});
+
+Deno.test("execute · a payload that no longer fits its type is never retried and never handled", async () => {
+  let handled = false;
+  const outcome = await failure(() => handled = true, { n: "three" });
+  assert.equal(handled, false);
+  assert.equal(outcome.retryable, false);
+  assert.equal(outcome.error_class, "InvalidPayload");
+  assert.match(outcome.error, /n: /);
+});
+
+Deno.test("execute · a thrown error is a retry, with its class and its trace", async () => {
+  const outcome = await failure(() => {
+    throw new RangeError("too far");
+  });
+  assert.deepEqual([outcome.error, outcome.error_class, outcome.retryable, outcome.delay_ms], [
+    "too far",
+    "RangeError",
+    true,
+    undefined,
+  ]);
+  assert.match(outcome.error_trace ?? "", /execute\.test\.ts/);
+});
+
+Deno.test("execute · signals of the handler decide what comes next", async () => {
+  const dead = await failure(() => Promise.reject(new Unrecoverable("never")));
+  assert.deepEqual([dead.retryable, dead.error], [false, "never"]);
+  const later = await failure(() => Promise.reject(new RetryAfter(1_500)));
+  assert.deepEqual([later.retryable, later.delay_ms], [true, 1_500]);
+  const snoozed = await start(() => Promise.reject(new Snooze(250))).verdict();
+  assert.ok(snoozed?.outcome === "snoozed" && snoozed.delay_ms === 250);
+});
+
+Deno.test("execute · error texts lose NUL, secrets, half characters and what exceeds 8 KB", async () => {
+  const outcome = await failure(() => {
+    throw new Error(`a\0b \ud800 Bearer abc.def ${"\u00e9".repeat(1_000_000)}`);
+  });
+  assert.ok(outcome.error.startsWith("a\u2400b \ufffd Bearer [redacted] \u00e9"), outcome.error.slice(0, 60));
+  for (const text of [outcome.error, outcome.error_trace ?? ""]) {
+    assert.ok(new TextEncoder().encode(text).length <= 8_192);
+    assert.doesNotMatch(text, /\0/);
+  }
+});
+
+Deno.test("execute · thrown values that are no errors still fail the delivery", async () => {
+  assert.equal((await failure(() => Promise.reject("just text"))).error, "just text");
+  assert.equal((await failure(() => Promise.reject({ status: 500 }))).error, '{"status":500}');
+  assert.equal((await failure(() => Promise.reject(undefined))).error, "undefined");
+});
+
+Deno.test("execute · a result that cannot be stored is a dead letter that says why", async () => {
+  for (const result of [{ n: 1n }, () => 1, "a\0b"]) {
+    const outcome = await failure(() => result);
+    assert.deepEqual([outcome.retryable, outcome.error_class], [false, "UnstorableResult"]);
+    assert.match(outcome.error, /result/);
+  }
+});
+
+Deno.test("execute · a handler past its timeout fails, even if it ignores its signal", async () => {
+  let reason: unknown;
+  const { verdict, workshop } = start((_payload, { signal }) => {
+    signal.addEventListener("abort", () => reason = signal.reason);
+    return new Promise(() => {});
+  });
+  const outcome = await verdict();
+  assert.ok(outcome?.outcome === "failed");
+  assert.deepEqual([outcome.error_class, outcome.retryable, workshop.clock.now()], ["Timeout", true, 1_000]);
+  assert.equal(outcome.duration_ms, 1_000);
+  assert.ok(reason instanceof Error && reason.name === "Timeout");
+});
+
+Deno.test("execute · a lost lease aborts the handler and leaves nothing to record", async () => {
+  const { execution, verdict } = start((_payload, { signal }) =>
+    new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)))
+  );
+  execution.abort(new StaleLease());
+  assert.equal(await verdict(), null);
+  const deaf = start(() => new Promise(() => {}));
+  deaf.execution.abort(new StaleLease());
+  assert.equal(await deaf.verdict(), null);
+});
+
+Deno.test("execute · a handler that is asked to cancel may still finish", async () => {
+  const { execution, verdict, workshop } = start(async (_payload, { signal }) => {
+    await workshop.clock.sleep(10);
+    return { asked: signal.reason instanceof CancelRequested };
+  });
+  execution.abort(new CancelRequested());
+  const outcome = await verdict();
+  assert.ok(outcome?.outcome === "completed");
+  assert.deepEqual(outcome.result, { asked: true });
+});
+
+Deno.test("execute · progress is handed on, and progress that cannot be stored fails the handler", async () => {
+  const { verdict, progress } = start((_payload, ctx) => ctx.progress({ percent: 50 }));
+  await verdict();
+  assert.deepEqual(progress, [{ percent: 50 }]);
+  assert.equal((await failure((_payload, ctx) => ctx.progress("\0"))).error_class, "SM_NUL");
+});
+
+Deno.test("execute · middleware sees the outcome and may replace it; one that throws fails the delivery", async () => {
+  const replaced = start(() => 1, undefined, {
+    middleware: [
+      async (_ctx: unknown, next: () => Promise<Outcome | null>) => ({ ...await next(), result: "replaced" }),
+    ],
+  });
+  const outcome = await replaced.verdict();
+  assert.ok(outcome?.outcome === "completed" && outcome.result === "replaced");
+  const broken = await start(() => 1, undefined, { middleware: [() => Promise.reject(new Error("broken"))] }).verdict();
+  assert.ok(broken?.outcome === "failed" && broken.error === "broken");
+});

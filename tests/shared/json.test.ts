@@ -1,0 +1,106 @@
+/** Bodies from strangers: what is let in, and how the rest is refused. */
+
+import assert from "node:assert/strict";
+import { SymphonyError } from "../../shared/errors.ts";
+import { parseJson, readJson, refuseLonger, toJson } from "../../shared/json.ts";
+
+const LIMIT = { bytes: 1_000, code: "SM_PAYLOAD_TOO_LARGE" } as const;
+
+function post(body: BodyInit | null, contentType: string | null = "application/json"): Request {
+  const request = new Request("http://localhost/", { method: "POST", body });
+  request.headers.delete("content-type");
+  if (contentType !== null) request.headers.set("content-type", contentType);
+  return request;
+}
+
+async function refused(act: () => unknown, code: string, status: number): Promise<void> {
+  await assert.rejects(async () => await act(), (error) => {
+    assert.ok(error instanceof SymphonyError, String(error));
+    assert.equal(error.code, code);
+    assert.equal(error.status, status);
+    return true;
+  });
+}
+
+Deno.test("readJson · an object with nested values arrives as it was sent", async () => {
+  const body = { a: [1, "two", null, { b: true }], "\u00e9": "\u{1F600}" };
+  assert.deepEqual(await readJson(post(JSON.stringify(body), "application/json; charset=utf-8"), LIMIT), body);
+});
+
+Deno.test("readJson · every kind of bad body is refused with its own code", async (t) => {
+  const cases: [string, Request, string, number][] = [
+    ["no content type", post("{}", null), "SM_CONTENT_TYPE", 415],
+    ["text", post("{}", "text/plain"), "SM_CONTENT_TYPE", 415],
+    ["almost json", post("{}", "application/jsonp"), "SM_CONTENT_TYPE", 415],
+    ["empty", post(""), "SM_BODY", 400],
+    ["blank", post(" \n "), "SM_BODY", 400],
+    ["array", post("[]"), "SM_BODY", 400],
+    ["null", post("null"), "SM_BODY", 400],
+    ["string", post('"text"'), "SM_BODY", 400],
+    ["cut off", post('{"a":'), "SM_JSON", 400],
+    ["not UTF-8", post(new Uint8Array([0x7b, 0x22, 0xff, 0x22, 0x3a, 0x31, 0x7d])), "SM_JSON", 400],
+    ["__proto__", post('{"a":{"__proto__":{"admin":true}}}'), "SM_JSON", 400],
+    ["NUL in a value", post('{"a":["x\\u0000y"]}'), "SM_NUL", 422],
+    ["NUL in a key", post('{"a\\u0000":1}'), "SM_NUL", 422],
+    ["lone surrogate", post('{"a":"\\ud800"}'), "SM_JSON", 400],
+    ["lone surrogate in a key", post('{"\\udc00":1}'), "SM_JSON", 400],
+    ["huge number", post('{"a":1e400}'), "SM_NUMBER_RANGE", 422],
+    ["hugely negative number", post('{"a":[-1e131071]}'), "SM_NUMBER_RANGE", 422],
+    ["too long", post(JSON.stringify({ a: "x".repeat(1_000) })), "SM_PAYLOAD_TOO_LARGE", 413],
+  ];
+  for (const [name, request, code, status] of cases) {
+    await t.step(name, () => refused(() => readJson(request, LIMIT), code, status));
+  }
+});
+
+Deno.test("readJson · a body without a length is cut off while it streams", async () => {
+  let pulled = 0;
+  const endless = new ReadableStream<Uint8Array>({
+    pull(controller) {
+      pulled++;
+      controller.enqueue(new Uint8Array(400).fill(0x20));
+    },
+  });
+  await refused(() => readJson(post(endless), LIMIT), "SM_PAYLOAD_TOO_LARGE", 413);
+  assert.ok(pulled < 10, `read ${pulled} chunks`);
+});
+
+Deno.test("readJson · an optional body may be missing but not wrong", async () => {
+  const limit = { ...LIMIT, optional: true };
+  assert.deepEqual(await readJson(new Request("http://localhost/", { method: "POST" }), limit), {});
+  assert.deepEqual(await readJson(post(""), limit), {});
+  await refused(() => readJson(post("{}", null), limit), "SM_CONTENT_TYPE", 415);
+  await refused(() => readJson(post("[]"), limit), "SM_BODY", 400);
+});
+
+Deno.test("parseJson · 64 levels are allowed, 65 are not, and brackets in strings do not count", async () => {
+  const nested = (levels: number) => "[".repeat(levels) + "]".repeat(levels);
+  parseJson(nested(64));
+  await refused(() => parseJson(nested(65)), "SM_DEPTH", 400);
+  await refused(() => parseJson("[".repeat(4_000_000)), "SM_DEPTH", 400);
+  const text = JSON.stringify({ a: '"' + "[".repeat(100) + "\\" });
+  assert.deepEqual(parseJson(text), JSON.parse(text));
+});
+
+Deno.test("parseJson · of two equal keys the last one counts", () => {
+  assert.deepEqual(parseJson('{"a":1,"a":2}'), { a: 2 });
+});
+
+Deno.test("toJson · what JSON cannot say is refused, and undefined is null", async () => {
+  const cycle: Record<string, unknown> = {};
+  cycle.self = cycle;
+  assert.equal(toJson(undefined), null);
+  assert.deepEqual(toJson({ at: new Date(0), gone: undefined }), { at: "1970-01-01T00:00:00.000Z" });
+  await refused(() => toJson(cycle), "SM_JSON", 400);
+  await refused(() => toJson(() => 1), "SM_JSON", 400);
+  await refused(() => toJson({ n: 1n }), "SM_JSON", 400);
+});
+
+Deno.test("refuseLonger · counts bytes of UTF-8, not characters", async () => {
+  refuseLonger("x".repeat(8), 10, "SM_PAYLOAD_TOO_LARGE", "text");
+  await refused(
+    () => refuseLonger("\u{1F600}".repeat(3), 10, "SM_PAYLOAD_TOO_LARGE", "text"),
+    "SM_PAYLOAD_TOO_LARGE",
+    413,
+  );
+});

@@ -1,0 +1,46 @@
+/** Log lines: one JSON object each, without secrets and bodies. */
+
+import assert from "node:assert/strict";
+import { createLog, type Fields } from "../../shared/log.ts";
+
+function logged(fields: Fields, message = "said"): { line: string; entry: Record<string, unknown> } {
+  const lines: string[] = [];
+  createLog({ door: "test" }, (line) => lines.push(line)).error(message, fields);
+  assert.equal(lines.length, 1);
+  return { line: lines[0], entry: JSON.parse(lines[0]) };
+}
+
+Deno.test("log · newlines stay inside the line", () => {
+  const { line, entry } = logged({ text: "a\nb" }, "one\ntwo");
+  assert.doesNotMatch(line, /\n/);
+  assert.deepEqual(entry, { level: "error", message: "one\ntwo", door: "test", text: "a\nb" });
+});
+
+Deno.test("log · secrets are redacted by name and by shape, however deep", () => {
+  const jwt = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl";
+  const { line } = logged({
+    apikey: "plain-1",
+    nested: { Authorization: "plain-2", list: [{ worker_secret: "plain-3" }] },
+    text: `Bearer plain-4 and ${jwt} and sb_secret_plain-5 and postgres://me:plain-6@host/db`,
+    error: new Error(`key sb_secret_plain-7 refused`, { cause: { token: "plain-8" } }),
+  });
+  assert.doesNotMatch(line, /plain-\d/);
+  assert.doesNotMatch(line, /eyJ/);
+  assert.match(line, /postgres:\/\/me:\[redacted\]@host/);
+});
+
+Deno.test("log · bodies never appear", () => {
+  const { line } = logged({
+    body: { a: "private" },
+    payload: "private",
+    result: ["private"],
+    delivery: { body: "private" },
+  });
+  assert.doesNotMatch(line, /private/);
+});
+
+Deno.test("log · endless and odd values still make a line", () => {
+  const cycle: Record<string, unknown> = { big: 10n, huge: "x".repeat(1_000_000) };
+  cycle.self = cycle;
+  assert.ok(logged(cycle).line.length < 100_000);
+});
