@@ -1,5 +1,4 @@
-/** The registry of packs: every message type this deployment can handle. */
-
+// The registry of packs: every message type this deployment can handle.
 import type { MessageType } from "../shared/message.ts";
 import { example } from "./example/index.ts";
 

@@ -1,4 +1,4 @@
-/** Work that goes on after the reply: the edge runtime must be told, or it ends the isolate. */
+// Work that goes on after the reply: the edge runtime must be told, or it ends the isolate.
 
 declare const EdgeRuntime: { waitUntil(promise: Promise<unknown>): void } | undefined;
 

@@ -1,5 +1,4 @@
-/** Natural batching: what arrives while a call is in flight shares the next one; nothing waits when the line is idle. */
-
+// Natural batching: what arrives while a call is in flight shares the next one; nothing waits when the line is idle.
 import { SymphonyError, toSymphonyError } from "./errors.ts";
 import type { NewMessage, Sender, Sent } from "./transports/sender.ts";
 

@@ -1,5 +1,4 @@
-/** What app developers use to send: typed by the message's schema, batched without being asked, errors with a remedy. */
-
+// What app developers use to send: typed by the message's schema, batched without being asked, errors with a remedy.
 import type { z } from "zod";
 import { Batcher } from "./batcher.ts";
 import { connect, type Connection, type Database } from "./db.ts";

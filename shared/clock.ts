@@ -1,4 +1,4 @@
-/** Time as a parameter: milliseconds on a monotonic clock, and a sleep that a test can replace. */
+// Time as a parameter: milliseconds on a monotonic clock, and a sleep that a test can replace.
 
 export interface Clock {
   /** Milliseconds since some fixed moment; never steps back. */

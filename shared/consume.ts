@@ -1,5 +1,4 @@
-/** The consume loop: one an isolate; claims what it has room for, runs it, and settles with the next claim. */
-
+// The consume loop: one an isolate; claims what it has room for, runs it, and settles with the next claim.
 import { type Clock, systemClock, Wake } from "./clock.ts";
 import type { Workshop } from "./execute.ts";
 import { Heartbeat } from "./heartbeat.ts";
@@ -37,6 +36,8 @@ export interface ConsumerOptions extends Workshop {
   lease?: number;
   /** Milliseconds on the clock; the load of this module unless told. */
   isolateStart?: number;
+  /** Empty polls this isolate may spend on lingering; as many as it likes unless told. */
+  idlePolls?: number;
   /** Must have happened before the first handler starts; runs beside the first claim. */
   ready?: () => Promise<unknown>;
 }
@@ -56,10 +57,11 @@ export interface Consumer {
 export function createConsumer(options: ConsumerOptions): Consumer {
   let current: Loop | undefined;
   let stopped = false;
+  const idle = { pollsLeft: options.idlePolls ?? Infinity };
   return {
     ring(limits, selection = {}) {
       if (!current?.join(selection)) {
-        current = new Loop(options, limits, selection, stopped);
+        current = new Loop(options, limits, selection, idle, stopped);
       }
       return current;
     },
@@ -87,6 +89,8 @@ class Loop implements Run {
   #solo: Task | undefined;
   /** What joined rings asked for, asked in turn. */
   readonly #selections: Selection[];
+  /** Shared by the isolate's runs: polling costs CPU, of which an isolate has little. */
+  readonly #idle: { pollsLeft: number };
   #turn = 0;
   #emptyClaims = 0;
   #lastWork: number;
@@ -96,10 +100,17 @@ class Loop implements Run {
   #stopping: boolean;
   #ended = false;
 
-  constructor(options: ConsumerOptions, limits: Limits, selection: Selection, stopping: boolean) {
+  constructor(
+    options: ConsumerOptions,
+    limits: Limits,
+    selection: Selection,
+    idle: { pollsLeft: number },
+    stopping: boolean,
+  ) {
     const { clock, receiver, log, lease = LEASE } = options;
     this.#options = options;
     this.#limits = limits;
+    this.#idle = idle;
     this.#stopping = stopping;
     this.#clock = clock;
     this.#wake = new Wake(clock);
@@ -174,7 +185,7 @@ class Loop implements Run {
     const now = this.#clock.now();
     if (this.#stopping || this.#solo || now >= this.#claimUntil) return 0;
     const isDry = this.#emptyClaims >= this.#selections.length;
-    if (isDry && now - this.#lastWork >= linger) return 0;
+    if (isDry && (now - this.#lastWork >= linger || this.#idle.pollsLeft <= 0)) return 0;
     return Math.min(batchSize, maxConcurrency - this.#tasks.size, messageLimit - this.#stats.claimed);
   }
 
@@ -193,6 +204,7 @@ class Loop implements Run {
     const now = this.#clock.now();
     this.#emptyClaims = claimed.length > 0 ? 0 : this.#emptyClaims + 1;
     if (claimed.length > 0) this.#lastWork = now;
+    else this.#idle.pollsLeft--;
     this.#nextPoll = this.#emptyClaims < this.#selections.length ? now : now + this.#limits.pollInterval;
   }
 

@@ -1,4 +1,4 @@
-/** The database's types in the format of Supabase's generator: what the doors call and read. */
+// The database's types in the format of Supabase's generator: what the doors call and read.
 
 export type Json = string | number | boolean | null | { [key: string]: Json | undefined } | Json[];
 

@@ -1,5 +1,4 @@
-/** The database through PostgREST: the only place that knows supabase-js. */
-
+// The database through PostgREST: the only place that knows supabase-js.
 import { createClient } from "@supabase/supabase-js";
 import type { Database as Schema } from "./database.types.ts";
 import { fromPostgrest, type PostgrestFailure } from "./errors.ts";

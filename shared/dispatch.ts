@@ -1,5 +1,4 @@
-/** From a producer's request to a stored message: check the payload, choose the transport, send. */
-
+// From a producer's request to a stored message: check the payload, choose the transport, send.
 import type { Database } from "./db.ts";
 import { type DispatchRequest, parseDispatch, toNewMessage } from "./dispatch_request.ts";
 import { SymphonyError } from "./errors.ts";

@@ -1,5 +1,4 @@
-/** What producers may ask for: the shape of a dispatch, and the same in SQL's words. */
-
+// What producers may ask for: the shape of a dispatch, and the same in SQL's words.
 import { z } from "zod";
 import { interval } from "./db.ts";
 import { type ErrorCode, SymphonyError } from "./errors.ts";

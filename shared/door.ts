@@ -1,5 +1,4 @@
-/** What all doors share: request id, errors as JSON, 404 and 405, and one log line a request. */
-
+// What all doors share: request id, errors as JSON, 404 and 405, and one log line a request.
 import { type Context, Hono, type MiddlewareHandler } from "hono";
 import { cors } from "hono/cors";
 import { methodNotAllowed } from "hono/method-not-allowed";

@@ -1,5 +1,4 @@
-/** The environment, read once: every variable the project knows, what it may hold, and what it means when unset. */
-
+// The environment, read once: every variable the project knows, what it may hold, and what it means when unset.
 import { z } from "zod";
 
 const SOONEST_STOP = 110_000; // hosted isolates live 150 s on the free plan: leave time for handlers in flight

@@ -1,4 +1,4 @@
-/** Every error an outsider can meet: its code, HTTP status and remedy, and how a handler speaks by throwing. */
+// Every error an outsider can meet: its code, HTTP status and remedy, and how a handler speaks by throwing.
 
 /** The one table. `remedy` is the hint of a reply when the thrower has nothing more precise to say. */
 export const ERRORS = {

@@ -1,5 +1,4 @@
-/** One delivery: find the handler, check the payload, run within the timeout, and say what happened. */
-
+// One delivery: find the handler, check the payload, run within the timeout, and say what happened.
 import type { Clock } from "./clock.ts";
 import type { Database } from "./db.ts";
 import { StaleLease, Unrecoverable } from "./errors.ts";

@@ -1,5 +1,4 @@
-/** Whatever a handler threw, as an outcome that Postgres can store. */
-
+// Whatever a handler threw, as an outcome that Postgres can store.
 import { RetryAfter, Snooze, SymphonyError, Unrecoverable } from "./errors.ts";
 import { redact } from "./log.ts";
 import type { Outcome } from "./transports/receiver.ts";

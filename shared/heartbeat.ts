@@ -1,6 +1,6 @@
-/** Keeps the leases of claimed messages alive, carries progress out and bad news in. */
-
+// Keeps the leases of claimed messages alive, carries progress out and bad news in.
 import { type Clock, Wake } from "./clock.ts";
+import { toSymphonyError } from "./errors.ts";
 import type { Log } from "./log.ts";
 import type { Task } from "./task.ts";
 import type { Receiver } from "./transports/receiver.ts";
@@ -70,8 +70,9 @@ export class Heartbeat {
       }
       onLost();
       return true;
-    } catch (error) {
-      log.warn("heartbeat failed", { error });
+    } catch (thrown) {
+      const error = toSymphonyError(thrown);
+      log.warn("heartbeat failed", { error: error.cause ?? error });
       return false;
     }
   }

@@ -1,5 +1,4 @@
-/** What a door opens once, when its isolate starts. */
-
+// What a door opens once, when its isolate starts.
 import { systemClock } from "./clock.ts";
 import { connect, connectionOf } from "./db.ts";
 import { readEnv } from "./env.ts";
@@ -8,8 +7,6 @@ import { createRegistry, type MessageType } from "./message.ts";
 import { createRegistration } from "./registration.ts";
 import { supabaseReceiver } from "./transports/supabase.ts";
 import { createWorkerSecret } from "./worker_secret.ts";
-
-export type Isolate = ReturnType<typeof openIsolate>;
 
 /** @param messageTypes what this deployment can handle */
 export function openIsolate(door: string, messageTypes: readonly MessageType[]) {

@@ -1,5 +1,4 @@
-/** JSON from strangers: read within limits, and refused when Postgres could not store it. */
-
+// JSON from strangers: read within limits, and refused when Postgres could not store it.
 import { type ErrorCode, SymphonyError } from "./errors.ts";
 
 export type Json = string | number | boolean | null | Json[] | JsonObject;

@@ -1,4 +1,4 @@
-/** The log: one JSON object a line, secrets redacted, bodies never. */
+// The log: one JSON object a line, secrets redacted, bodies never.
 
 export type Fields = Record<string, unknown>;
 

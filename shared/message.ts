@@ -1,5 +1,4 @@
-/** A message type: its name, payload schema, routing, retry policy and handler; and the registry of all of them. */
-
+// A message type: its name, payload schema, routing, retry policy and handler; and the registry of all of them.
 import type { z } from "zod";
 import type { Database } from "./db.ts";
 import type { JsonObject } from "./json.ts";

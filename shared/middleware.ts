@@ -1,5 +1,4 @@
-/** Middleware around every delivery: it sees the outcome as data and may replace it. */
-
+// Middleware around every delivery: it sees the outcome as data and may replace it.
 import type { Clock } from "./clock.ts";
 import type { HandlerContext } from "./message.ts";
 import type { Outcome } from "./transports/receiver.ts";

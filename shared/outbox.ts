@@ -1,5 +1,4 @@
-/** Outcomes on their way to the database: none is lost, none is recorded twice, and one bad one holds up no other. */
-
+// Outcomes on their way to the database: none is lost, none is recorded twice, and one bad one holds up no other.
 import type { Clock } from "./clock.ts";
 import { type SymphonyError, toSymphonyError } from "./errors.ts";
 import type { Log } from "./log.ts";
@@ -38,7 +37,7 @@ export class Outbox {
       const error = toSymphonyError(thrown);
       if (error.transient) {
         this.#outcomes.unshift(...sent);
-        this.log.warn("exchange failed, will try again", { error, outcomes: sent.length });
+        this.log.warn("exchange failed, will try again", { error: error.cause ?? error, outcomes: sent.length });
         await this.#pause();
       } else {
         this.log.error("exchange refused", { error, outcomes: sent.length });

@@ -1,5 +1,4 @@
-/** A stranger's object against a schema: the first thing wrong with it, as one refusal. */
-
+// A stranger's object against a schema: the first thing wrong with it, as one refusal.
 import type { z } from "zod";
 import { type ErrorCode, SymphonyError } from "./errors.ts";
 

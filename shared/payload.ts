@@ -1,5 +1,4 @@
-/** A payload against its type's schema. */
-
+// A payload against its type's schema.
 import type { z } from "zod";
 import { SymphonyError } from "./errors.ts";
 import type { JsonObject } from "./json.ts";

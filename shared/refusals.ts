@@ -1,5 +1,4 @@
-/** Lists in which some places hold a refusal: made, filtered, and put together again. */
-
+// Lists in which some places hold a refusal: made, filtered, and put together again.
 import { SymphonyError, toSymphonyError } from "./errors.ts";
 
 export function accepted<T>(item: T | SymphonyError): item is T {

@@ -1,5 +1,4 @@
-/** Registration of the code's message types with the database, once an isolate. */
-
+// Registration of the code's message types with the database, once an isolate.
 import type { Database } from "./db.ts";
 import type { Log } from "./log.ts";
 import type { Registry, RetryDefaults } from "./message.ts";

@@ -1,4 +1,4 @@
-/** SHA-256 of a text, in hexadecimal. */
+// SHA-256 of a text, in hexadecimal.
 
 const encoder = new TextEncoder();
 

@@ -1,4 +1,4 @@
-/** What a run of a worker did, in numbers. */
+// What a run of a worker did, in numbers.
 
 export interface Stats {
   claimed: number;

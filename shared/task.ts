@@ -1,5 +1,4 @@
-/** A message claimed by this isolate: first waiting, then running, until its verdict. */
-
+// A message claimed by this isolate: first waiting, then running, until its verdict.
 import { CancelRequested, StaleLease } from "./errors.ts";
 import { execute, type Execution, type Workshop } from "./execute.ts";
 import type { Json } from "./json.ts";

@@ -1,5 +1,4 @@
-/** What a call of the scheduler door may ask for. */
-
+// What a call of the scheduler door may ask for.
 import { z } from "zod";
 import { parse } from "./parse.ts";
 

@@ -1,9 +1,7 @@
-/** Which type each transport has: a small read of messenger_transports that the hot path rarely waits for. */
-
+// Which type each transport has: a small read of messenger_transports that the hot path rarely waits for.
 import type { Clock } from "./clock.ts";
 import type { Database } from "./db.ts";
 
-const MISSED = 1_000; // ms before an unknown name is asked for again: it may have been made since
 const FRESH = 10_000; // ms
 const USABLE = 60_000; // ms; between the two the old answer is given while a new one is fetched
 
@@ -27,7 +25,8 @@ export function createTransportTypes(db: Database, clock: Clock): TransportTypes
   return {
     async typeOf(name) {
       const age = clock.now() - readAt;
-      if (age > (known.has(name) ? USABLE : MISSED)) await refresh();
+      // An unknown name may have been made just now; only services can name transports, so asking each time is safe.
+      if (age > USABLE || !known.has(name)) await refresh();
       else if (age > FRESH) refresh().catch(() => {}); // the old answer serves; the next call tries again
       return known.get(name);
     },

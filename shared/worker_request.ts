@@ -1,5 +1,4 @@
-/** What a call of the worker door may ask for. */
-
+// What a call of the worker door may ask for.
 import { z } from "zod";
 import type { Limits } from "./consume.ts";
 import type { Env } from "./env.ts";

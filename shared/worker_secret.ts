@@ -1,5 +1,4 @@
-/** The worker secret: the environment's when set, else Vault's, asked once a minute. */
-
+// The worker secret: the environment's when set, else Vault's, asked once a minute.
 import { timingSafeEqual } from "node:crypto";
 import type { WorkerSecret } from "./auth.ts";
 import type { Clock } from "./clock.ts";

@@ -23,7 +23,9 @@ for await (const chunk of child.stdout) {
 }
 const { code } = await child.status;
 
-const summary = tail.match(/(\d+) passed(?: \(\d+ steps?\))? \| (\d+) failed(?: \(\d+ steps?\))?(?: \| (\d+) ignored)?/);
+const summary = tail.match(
+  /(\d+) passed(?: \(\d+ steps?\))? \| (\d+) failed(?: \(\d+ steps?\))?(?: \| (\d+) ignored)?/,
+);
 console.log(`in ${Math.round((Date.now() - started) / 1000)} s`);
 if (!summary) {
   console.log("0 passed, 1 failed");

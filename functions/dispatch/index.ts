@@ -1,5 +1,4 @@
-/** The producers' door: takes messages over HTTP, one or a batch, and tells their senders what became of them. */
-
+// The producers' door: takes messages over HTTP, one or a batch, and tells their senders what became of them.
 import { messageTypes } from "../../packs/index.ts";
 import { identify } from "../../shared/auth.ts";
 import { createDispatcher } from "../../shared/dispatch.ts";

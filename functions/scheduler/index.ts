@@ -1,5 +1,4 @@
-/** The door of an outside clock: one call is one tick of the database's own. */
-
+// The door of an outside clock: one call is one tick of the database's own.
 import { authorizeWorker } from "../../shared/auth.ts";
 import { createDoor } from "../../shared/door.ts";
 import { openIsolate } from "../../shared/isolate.ts";

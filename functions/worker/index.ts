@@ -1,5 +1,4 @@
-/** The clock's door: a ring makes this isolate run handlers until the queue is empty or its time is up. */
-
+// The clock's door: a ring makes this isolate run handlers until the queue is empty or its time is up.
 import { messageTypes } from "../../packs/index.ts";
 import { authorizeWorker } from "../../shared/auth.ts";
 import { keepAlive } from "../../shared/background.ts";
@@ -11,9 +10,11 @@ import { parseWorkerRequest } from "../../shared/worker_request.ts";
 
 const BODY: BodyLimit = { bytes: 16 * 1024, code: "SM_PAYLOAD_TOO_LARGE", optional: true };
 
+const IDLE_POLLS = 600; // at about 1.5 ms of CPU each, half of what a hosted isolate may use
+
 const isolate = openIsolate("worker", messageTypes);
 const { env, log, workerSecret } = isolate;
-const consumer = createConsumer({ ...isolate, ready: isolate.register });
+const consumer = createConsumer({ ...isolate, idlePolls: IDLE_POLLS, ready: isolate.register });
 addEventListener("beforeunload", () => consumer.stop());
 
 const door = createDoor("worker", { log });

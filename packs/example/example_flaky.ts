@@ -1,5 +1,4 @@
-/** Fails as many deliveries as `failures` says, then succeeds: shows the retry policy. */
-
+// Fails as many deliveries as `failures` says, then succeeds: shows the retry policy.
 import { z } from "zod";
 import { defineMessage } from "../../shared/message.ts";
 

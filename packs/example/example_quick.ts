@@ -1,5 +1,4 @@
-/** Does nothing, at once. */
-
+// Does nothing, at once.
 import { z } from "zod";
 import { defineMessage } from "../../shared/message.ts";
 

@@ -1,5 +1,4 @@
-/** Takes `ms` milliseconds, reports how far it is, and stops early when it is told to. */
-
+// Takes `ms` milliseconds, reports how far it is, and stops early when it is told to.
 import { z } from "zod";
 import { defineMessage } from "../../shared/message.ts";
 

@@ -1,5 +1,4 @@
-/** Snoozes until `until`, which burns no retry, and then succeeds. */
-
+// Snoozes until `until`, which burns no retry, and then succeeds.
 import { z } from "zod";
 import { Snooze } from "../../shared/errors.ts";
 import { defineMessage } from "../../shared/message.ts";

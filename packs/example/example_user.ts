@@ -1,5 +1,4 @@
-/** May be dispatched by signed-in users, with their own access token. */
-
+// May be dispatched by signed-in users, with their own access token.
 import { z } from "zod";
 import { defineMessage } from "../../shared/message.ts";
 

@@ -1,5 +1,4 @@
-/** The example pack: one message type for each thing a handler can do. Delete the folder and its line in packs/index.ts. */
-
+// The example pack: one message type for each thing a handler can do. Delete the folder and its line in packs/index.ts.
 import type { MessageType } from "../../shared/message.ts";
 import exampleFlaky from "./example_flaky.ts";
 import exampleHopeless from "./example_hopeless.ts";

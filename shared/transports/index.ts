@@ -1,5 +1,4 @@
-/** The registry of transports: how each type sends. A type without a line here is not configured. */
-
+// The registry of transports: how each type sends. A type without a line here is not configured.
 import type { Sender } from "./sender.ts";
 import { type InlineOptions, syncSender } from "./sync.ts";
 

@@ -1,5 +1,4 @@
-/** The receiving side of a transport: leases on messages, and what became of them. */
-
+// The receiving side of a transport: leases on messages, and what became of them.
 import type { Returns } from "../db.ts";
 import type { Json } from "../json.ts";
 

@@ -1,5 +1,4 @@
-/** The sending side of a transport: new messages in, one result each out. */
-
+// The sending side of a transport: new messages in, one result each out.
 import type { SymphonyError } from "../errors.ts";
 import type { Json, JsonObject } from "../json.ts";
 

@@ -1,5 +1,4 @@
-/** The database as a transport: a message is a row of messenger_messages. */
-
+// The database as a transport: a message is a row of messenger_messages.
 import { type Database, interval, type Returns } from "../db.ts";
 import { fromElement } from "../errors.ts";
 import type { Delivery, Receiver, Settled } from "./receiver.ts";

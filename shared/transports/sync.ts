@@ -1,5 +1,4 @@
-/** The sync transport: the message is a row like any other, and its handler runs inside the call that sent it. */
-
+// The sync transport: the message is a row like any other, and its handler runs inside the call that sent it.
 import { interval } from "../db.ts";
 import { SymphonyError, toSymphonyError } from "../errors.ts";
 import { execute, type Workshop } from "../execute.ts";

@@ -1,5 +1,4 @@
-/** Sending as a user: the row is made by messenger_user_dispatch under the user's own JWT, which decides what is allowed. */
-
+// Sending as a user: the row is made by messenger_user_dispatch under the user's own JWT, which decides what is allowed.
 import type { Database } from "../db.ts";
 import type { Sender, Sent } from "./sender.ts";
 

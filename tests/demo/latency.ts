@@ -1,0 +1,76 @@
+// How long it takes from a dispatch over HTTP to the first line of its handler, with a worker awake and with none.
+import type { Project } from "../../supabase/local/project.ts";
+import type { Door } from "./workload.ts";
+
+export interface Latency {
+  label: string;
+  /** Milliseconds that p50 must stay under; undefined: shown only. */
+  limit?: number;
+  samples: number[];
+}
+
+export async function measureLatency(door: Door, project: Project, progress: () => void): Promise<Latency[]> {
+  const sample = async () => {
+    const ms = await dispatchToStart(door);
+    progress();
+    return ms;
+  };
+  await dispatchToStart(door);
+  const awake: number[] = [];
+  for (let n = 0; n < 30; n++) {
+    // Without it each dispatch would meet the worker at the same point between two polls.
+    await pause(Math.random() * 100);
+    awake.push(await sample());
+  }
+  const asleep: number[] = [];
+  for (let n = 0; n < 10; n++) {
+    await untilAsleep(door);
+    asleep.push(await sample());
+  }
+  const cold: number[] = [];
+  for (let n = 0; n < 5; n++) {
+    await untilAsleep(door);
+    await project.functions.kill("worker");
+    cold.push(await sample());
+  }
+  return [
+    { label: "a worker awake", limit: 100, samples: awake },
+    { label: "none awake, woken by pg_net", limit: 250, samples: asleep },
+    { label: "none awake, and its isolate cold", samples: cold },
+  ];
+}
+
+export const SAMPLES = 45;
+
+/** Nearest-rank percentile. */
+export function percentile(samples: number[], share: number): number {
+  const sorted = [...samples].sort((a, b) => a - b);
+  return sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)];
+}
+
+async function dispatchToStart(door: Door): Promise<number> {
+  const sentAt = Date.now();
+  const { body } = await door.post("dispatch", { message: { type: "ExampleQuick", payload: {} } });
+  const { messageId } = body as { messageId: string }; // the door's documented answer
+  for (const giveUp = Date.now() + 20_000; Date.now() < giveUp;) {
+    const [row] = await door.sql<{ started_at: string | null }[]>`
+      select result ->> 'startedAt' as started_at from messenger_messages where id = ${messageId} and status = 'completed'`;
+    if (row?.started_at) return Date.parse(row.started_at) - sentAt;
+    await pause(10);
+  }
+  throw new Error(`Message ${messageId} was not handled within 20 s`);
+}
+
+async function untilAsleep({ sql }: Door): Promise<void> {
+  for (const giveUp = Date.now() + 20_000; Date.now() < giveUp;) {
+    const [{ awake }] = await sql<{ awake: boolean }[]>`
+      select exists (select from messenger.workers where polled_at > messenger.now() - interval '200 milliseconds') as awake`;
+    if (!awake) return;
+    await pause(20);
+  }
+  throw new Error("The worker did not fall asleep within 20 s");
+}
+
+export function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}

@@ -1,0 +1,80 @@
+// `npm run demo`: a private Supabase project, a thousand messages of every kind through it, and the figures. Exit 0 only when all are right.
+import { SingleBar } from "cli-progress";
+import { type Project, startProject } from "../../supabase/local/project.ts";
+import { measureLatency, pause, SAMPLES } from "./latency.ts";
+import { report } from "./report.ts";
+import { type Kind, KINDS, openDoor, type Tally, TOTAL } from "./workload.ts";
+
+const GIVE_UP = 90_000; // ms
+const directory = new URL("../../.symphony/demo", import.meta.url).pathname;
+
+const started = Date.now();
+await Deno.remove(directory, { recursive: true }).catch(() => {});
+console.log("Starting a private Supabase project: Postgres with pg_cron, gateway, edge functions, the migration ...");
+// A worker goes to sleep after 5 s without messages; here after 0.5 s, because the demo waits for that 15 times.
+const project = await startProject({ directory, clock: true, env: { SYMPHONY_WORKER_LINGER: "500" } });
+const interrupted = () => project.stop().finally(() => Deno.exit(130));
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) Deno.addSignalListener(signal, interrupted);
+console.log(`Ready after ${seconds(started)} s at ${project.url}\n`);
+
+const wrong = await demonstrate(project)
+  .catch((error: unknown) => [error instanceof Error ? error.message : String(error)])
+  .finally(() => project.stop());
+if (wrong.length === 0) {
+  console.log(`
+Every figure is what it should be (${seconds(started)} s). Look further:
+  npm start       leaves a project running and prints its URL, keys, a curl line and a psql line
+  npm test        runs every test
+  README.md       define a message, dispatch it, handle it, watch it`);
+} else {
+  console.log(`\nWrong:\n${wrong.map((sentence) => `  - ${sentence}`).join("\n")}`);
+  console.log(`The functions' log is in ${directory}/functions.log`);
+}
+Deno.exit(wrong.length === 0 ? 0 : 1);
+
+async function demonstrate(project: Project): Promise<string[]> {
+  const door = await openDoor(project);
+  const bar = newBar("handled");
+  bar.start(TOTAL, 0);
+  const begin = Date.now();
+  const tallies = new Map<Kind, Tally>();
+  const sending = (async () => {
+    for (const kind of KINDS) tallies.set(kind, await kind.send(door));
+  })();
+  try {
+    await Promise.all([sending, untilFinished(project, (count) => bar.update(count))]);
+  } finally {
+    bar.stop();
+  }
+  const took = (Date.now() - begin) / 1_000;
+
+  const latencyBar = newBar("latency");
+  latencyBar.start(SAMPLES, 0);
+  const latencies = await measureLatency(door, project, () => latencyBar.increment()).finally(() => latencyBar.stop());
+  return await report(project.sql, { tallies, latencies, seconds: took });
+}
+
+async function untilFinished({ sql }: Project, show: (count: number) => void): Promise<void> {
+  for (const giveUp = Date.now() + GIVE_UP; Date.now() < giveUp; await pause(100)) {
+    const [{ finished }] = await sql<{ finished: number }[]>`
+      select count(*)::int as finished from messenger_messages where processed_at is not null and metadata ? 'kind'`;
+    show(finished);
+    if (finished >= TOTAL) return;
+  }
+  throw new Error(`Not all of the ${TOTAL} messages were finished within ${GIVE_UP / 1_000} s`);
+}
+
+function newBar(label: string): SingleBar {
+  return new SingleBar({
+    format: `${label.padEnd(8)} {bar} {value}/{total}  {duration_formatted}`,
+    barCompleteChar: "█",
+    barIncompleteChar: "░",
+    noTTYOutput: true,
+    notTTYSchedule: 2_000,
+    hideCursor: true,
+  });
+}
+
+function seconds(since: number): string {
+  return ((Date.now() - since) / 1_000).toFixed(1);
+}

@@ -1,0 +1,183 @@
+// The demo's thousand messages: what is sent, by whom, and what must come of it.
+import type { Sql } from "postgres";
+import type { Project } from "../../supabase/local/project.ts";
+
+export interface Kind {
+  label: string;
+  type: string;
+  /** Messages that must exist in the end. */
+  messages: number;
+  /** Retries they must have needed together. */
+  retries: number;
+  /** How many must be dead letters. */
+  dead: number;
+  send(door: Door): Promise<Tally>;
+}
+
+/** What the door answered. */
+export interface Tally {
+  accepted: number;
+  duplicates: number;
+}
+
+interface Message {
+  type: string;
+  payload: Record<string, unknown>;
+  metadata: { kind: string };
+}
+
+interface Dispatch {
+  message: Message;
+  options?: Record<string, unknown>;
+}
+
+export interface Door {
+  post(path: string, body: unknown, token?: string): Promise<{ status: number; body: unknown }>;
+  sql: Sql;
+  userToken: string;
+}
+
+const STORM = 50;
+const ROLLED_BACK = 10;
+
+export const KINDS: Kind[] = [
+  batched("quick", "ExampleQuick", 500, () => ({ payload: {} })),
+  batched(
+    "high and low priority",
+    "ExampleQuick",
+    100,
+    (n) => ({ payload: {}, options: { priority: n % 2 ? 10 : 1 } }),
+  ),
+  batched("delayed 1-3 s", "ExampleQuick", 100, (n) => ({ payload: {}, options: { delay: 1000 + (n % 3) * 1000 } })),
+  batched("slow, 200 ms", "ExampleSlow", 58, () => ({ payload: { ms: 200 } })),
+  {
+    ...batched("flaky, fails once or twice", "ExampleFlaky", 100, (n) => ({ payload: { failures: 1 + n % 2 } })),
+    retries: 150,
+  },
+  {
+    label: "hopeless",
+    type: "ExampleHopeless",
+    messages: 10,
+    retries: 20,
+    dead: 10,
+    send: (door) => sendSingly(door, range(10).map(() => dispatchOf("hopeless", "ExampleHopeless", {}))),
+  },
+  {
+    label: "one by one",
+    type: "ExampleQuick",
+    messages: 100,
+    retries: 0,
+    dead: 0,
+    send: (door) => sendSingly(door, range(100).map(() => dispatchOf("one by one", "ExampleQuick", {}))),
+  },
+  {
+    label: `storm: ${STORM} sends, one key`,
+    type: "ExampleQuick",
+    messages: 1,
+    retries: 0,
+    dead: 0,
+    send: (door) =>
+      sendSingly(
+        door,
+        range(STORM).map(() => ({
+          ...dispatchOf(`storm: ${STORM} sends, one key`, "ExampleQuick", { order: 1 }),
+          options: { idempotencyKey: "order-1-receipt" },
+        })),
+      ),
+  },
+  {
+    label: "by a signed-in user",
+    type: "ExampleUser",
+    messages: 1,
+    retries: 0,
+    dead: 0,
+    send: (door) =>
+      sendSingly(door, [dispatchOf("by a signed-in user", "ExampleUser", { note: "Hello" })], door.userToken),
+  },
+  { label: "from SQL, with a row", type: "ExampleQuick", messages: 30, retries: 0, dead: 0, send: sendFromSql },
+];
+
+export const TOTAL = KINDS.reduce((sum, kind) => sum + kind.messages, 0);
+
+/** Door calls of this project: throws when the door answers with anything but success. */
+export async function openDoor(project: Project): Promise<Door> {
+  await project.sql`create table demo_orders (id int primary key, placed_at timestamptz not null default now())`;
+  return {
+    sql: project.sql,
+    userToken: await project.signUser({ sub: crypto.randomUUID() }),
+    async post(path, body, token) {
+      const response = await fetch(`${project.url}/functions/v1/${path}`, {
+        method: "POST",
+        headers: {
+          "content-type": "application/json",
+          ...(token
+            ? { apikey: project.publishableKey, authorization: `Bearer ${token}` }
+            : { apikey: project.secretKey }),
+        },
+        body: JSON.stringify(body),
+      });
+      const answer: unknown = await response.json();
+      if (response.status >= 300 || response.status === 207) {
+        throw new Error(`POST /${path} answered ${response.status}: ${JSON.stringify(answer)}`);
+      }
+      return { status: response.status, body: answer };
+    },
+  };
+}
+
+function batched(
+  label: string,
+  type: string,
+  messages: number,
+  shape: (n: number) => { payload: Record<string, unknown>; options?: Record<string, unknown> },
+): Kind {
+  return {
+    label,
+    type,
+    messages,
+    retries: 0,
+    dead: 0,
+    async send(door) {
+      const all = range(messages).map((n) => {
+        const { payload, options } = shape(n);
+        return { ...dispatchOf(label, type, payload), ...(options && { options }) };
+      });
+      for (let first = 0; first < all.length; first += 100) {
+        await door.post("dispatch/batch", { messages: all.slice(first, first + 100) });
+      }
+      return { accepted: messages, duplicates: 0 };
+    },
+  };
+}
+
+function dispatchOf(kind: string, type: string, payload: Record<string, unknown>): Dispatch {
+  return { message: { type, payload, metadata: { kind } } };
+}
+
+async function sendSingly(door: Door, dispatches: Dispatch[], token?: string): Promise<Tally> {
+  const answers = await Promise.all(dispatches.map((dispatch) => door.post("dispatch", dispatch, token)));
+  const duplicates = answers.filter(({ status }) => status === 200).length;
+  return { accepted: answers.length - duplicates, duplicates };
+}
+
+// Each message stands in one transaction with the order it belongs to; a rolled back order takes its message along.
+async function sendFromSql({ sql }: Door): Promise<Tally> {
+  for (const id of range(30 + ROLLED_BACK)) {
+    await sql.begin(async (tx) => {
+      await tx`insert into demo_orders (id) values (${id})`;
+      await tx`select messenger_dispatch('ExampleQuick', ${tx.json({ order: id })}, metadata => ${
+        tx.json({ kind: "from SQL, with a row" })
+      })`;
+      if (id >= 30) throw new RolledBack();
+    }).catch((error: unknown) => {
+      if (!(error instanceof RolledBack)) throw error;
+    });
+  }
+  return { accepted: 30, duplicates: 0 };
+}
+
+class RolledBack extends Error {}
+
+function range(length: number): number[] {
+  return Array.from({ length }, (_, n) => n);
+}
