@@ -33,7 +33,7 @@ Deno.exit();
 
 function describe({ url, databaseUrl, publishableKey, secretKey }: Project): string {
   const message = JSON.stringify({
-    message: { type: "EmailMessage", payload: { to: "ada@example.com", subject: "Hello", html: "<p>Hello</p>" } },
+    message: { type: "ExampleQuick", payload: { to: "Ada" } },
   });
   return `
 Symphony Messenger runs. Ctrl-C stops it; its data stays for the next start; npm run reset forgets it.

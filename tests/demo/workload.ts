@@ -42,12 +42,8 @@ const ROLLED_BACK = 10;
 
 export const KINDS: Kind[] = [
   batched("quick", "ExampleQuick", 500, () => ({ payload: {} })),
-  batched(
-    "high and low priority",
-    "ExampleQuick",
-    100,
-    (n) => ({ payload: {}, options: { priority: n % 2 ? 10 : 1 } }),
-  ),
+  batched("high priority", "ExampleQuick", 50, () => ({ payload: {}, options: { priority: 10 } })),
+  batched("low priority", "ExampleQuick", 50, () => ({ payload: {}, options: { priority: 1 } })),
   batched("delayed 1-3 s", "ExampleQuick", 100, (n) => ({ payload: {}, options: { delay: 1000 + (n % 3) * 1000 } })),
   batched("slow, 200 ms", "ExampleSlow", 58, () => ({ payload: { ms: 200 } })),
   {

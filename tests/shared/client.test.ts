@@ -1,5 +1,4 @@
-/** The client: typed sends that share calls when the line is busy. */
-
+// The client: typed sends that share calls when the line is busy.
 import assert from "node:assert/strict";
 import { z } from "zod";
 import { createSymphony } from "../../shared/client.ts";

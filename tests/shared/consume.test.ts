@@ -1,65 +1,9 @@
-/** The consume loop against a receiver in memory, on a clock that jumps. */
-
+// The consume loop: what it claims, when it settles, how it ends.
 import assert from "node:assert/strict";
-import { z } from "zod";
-import { type Consumer, createConsumer, type Limits } from "../../shared/consume.ts";
-import { StaleLease, SymphonyError } from "../../shared/errors.ts";
-import { defineMessage, type HandlerContext } from "../../shared/message.ts";
-import { MemoryReceiver } from "./memory_receiver.ts";
-import type { VirtualClock } from "./virtual_clock.ts";
-import { testWorkshop } from "./workshop.ts";
+import { SymphonyError } from "../../shared/errors.ts";
+import { bench, LIMITS } from "./consumer_bench.ts";
 
-const LIMITS: Limits = {
-  batchSize: 10,
-  maxConcurrency: 10,
-  pollInterval: 50,
-  linger: 1_000,
-  timeLimit: 110_000,
-  messageLimit: Infinity,
-};
 const away = () => new SymphonyError("SM_UNAVAILABLE", "away");
-
-interface Bench {
-  receiver: MemoryReceiver;
-  clock: VirtualClock;
-  consumer: Consumer;
-  /** Ids of handlers running now, in order of their start. */
-  running: Set<string>;
-  started: string[];
-  /** Why the signals of handlers were aborted, by id. */
-  reasons: Map<string, unknown>;
-  most: () => number;
-}
-
-/** A consumer of one type, `Work`, whose handler takes `ms` of its payload. */
-function bench(options: { isolateStart?: number; handle?: (ctx: HandlerContext) => unknown } = {}): Bench {
-  let most = 0;
-  const running = new Set<string>();
-  const reasons = new Map<string, unknown>();
-  const started: string[] = [];
-  const work = defineMessage({
-    type: "Work",
-    payload: z.object({ ms: z.number().default(0) }),
-    timeout: 600_000,
-    async handle({ ms }, ctx) {
-      running.add(ctx.envelope.id);
-      started.push(ctx.envelope.id);
-      most = Math.max(most, running.size);
-      try {
-        if (ms > 0) await workshop.clock.sleep(ms, ctx.signal);
-        ctx.signal.throwIfAborted();
-        return await options.handle?.(ctx) ?? null;
-      } finally {
-        running.delete(ctx.envelope.id);
-        if (ctx.signal.aborted) reasons.set(ctx.envelope.id, ctx.signal.reason);
-      }
-    },
-  });
-  const workshop = testWorkshop([work]);
-  const receiver = new MemoryReceiver();
-  const consumer = createConsumer({ ...workshop, receiver, worker: "test", isolateStart: options.isolateStart ?? 0 });
-  return { receiver, clock: workshop.clock, consumer, running, reasons, started, most: () => most };
-}
 
 Deno.test("consume · handles everything that is there, then lingers, then ends", async () => {
   const { receiver, clock, consumer, started } = bench();
@@ -130,74 +74,6 @@ Deno.test("consume · a solo message runs with nothing else in flight", async ()
   const stats = await clock.until(done);
   assert.deepEqual(together.get(solo.id), [solo.id]);
   assert.equal(stats.completed, 8);
-});
-
-Deno.test("consume · a waiting solo message keeps its lease and lets go of a lost one", async () => {
-  const { receiver, clock, consumer, started } = bench();
-  receiver.add("Work", { ms: 50_000 });
-  const solo = receiver.add("Work", {}, { solo: true });
-  receiver.beat = ({ id }) => id === solo.id ? { outcome: "stale" } : {};
-  const stats = await clock.until(consumer.ring(LIMITS).done);
-  assert.deepEqual(receiver.beats[0].map(({ id }) => id), ["message-1", solo.id]);
-  assert.deepEqual(started, ["message-1"]);
-  assert.deepEqual([stats.stale, stats.completed, receiver.settled.length], [1, 1, 1]);
-});
-
-Deno.test("consume · one heartbeat each third of the lease carries all leases and the progress", async () => {
-  const { receiver, clock, consumer } = bench();
-  receiver.add("Work", { ms: 50_000 });
-  receiver.add("Work", { ms: 50_000 });
-  await clock.until(consumer.ring(LIMITS).done);
-  assert.deepEqual(receiver.beats.map((leases) => leases.length), [2, 2]);
-});
-
-Deno.test("consume · progress does not wait for the next heartbeat, but at most one call a second carries it", async () => {
-  const { receiver, clock, consumer } = bench({
-    async handle(ctx) {
-      for (let percent = 0; percent < 100; percent++) {
-        ctx.progress({ percent });
-        await clock.sleep(100);
-      }
-    },
-  });
-  receiver.add("Work");
-  await clock.until(consumer.ring(LIMITS).done);
-  const reported = receiver.beats.flat().map(({ progress }) => progress);
-  assert.ok(reported.length >= 8 && reported.length <= 11, `${reported.length} calls`);
-  assert.ok(reported.every((progress) => progress !== undefined));
-});
-
-Deno.test("consume · a lost lease aborts its handler with StaleLease and is not settled", async () => {
-  const { receiver, clock, consumer, reasons } = bench();
-  const lost = receiver.add("Work", { ms: 90_000 });
-  const kept = receiver.add("Work", { ms: 30_000 });
-  receiver.beat = ({ id }) => id === lost.id ? { outcome: "stale" } : {};
-  const stats = await clock.until(consumer.ring(LIMITS).done);
-  assert.ok(reasons.get(lost.id) instanceof StaleLease);
-  assert.deepEqual(receiver.settled.map(({ id }) => id), [kept.id]);
-  assert.deepEqual([stats.stale, stats.completed], [1, 1]);
-  assert.ok(stats.ms < 90_000, "waited for a handler whose lease was lost");
-});
-
-Deno.test("consume · a requested cancellation reaches the handler, which still decides", async () => {
-  const { receiver, clock, consumer } = bench();
-  receiver.add("Work", { ms: 90_000 });
-  receiver.beat = () => ({ cancel_requested: true });
-  const stats = await clock.until(consumer.ring(LIMITS).done);
-  const [outcome] = receiver.settled;
-  assert.ok(outcome.outcome === "failed" && outcome.error_class === "CancelRequested");
-  assert.ok(stats.ms < 30_000);
-});
-
-Deno.test("consume · a message claimed again while it still runs here replaces its old self", async () => {
-  const { receiver, clock, consumer } = bench();
-  const first = receiver.add("Work", { ms: 5_000 });
-  const { done } = consumer.ring(LIMITS);
-  await clock.pass(100);
-  receiver.pending.push({ ...first, fence: 2, body: { ms: 1 } });
-  const stats = await clock.until(done);
-  assert.deepEqual(receiver.settled.map(({ fence }) => fence), [2]);
-  assert.deepEqual([stats.stale, stats.completed], [1, 1]);
 });
 
 Deno.test("consume · outcomes survive a database that is away, and no handler runs twice", async () => {
@@ -324,4 +200,13 @@ Deno.test("consume · what a claim brings after the end was announced goes back 
   await clock.until(done);
   assert.deepEqual(started, []);
   assert.deepEqual(receiver.settled.map(({ outcome }) => outcome), ["released"]);
+});
+
+Deno.test("consume · an isolate lingers only while it has polls to spend, and still serves every ring", async () => {
+  const { receiver, clock, consumer } = bench({ idlePolls: 5 });
+  const first = await clock.until(consumer.ring(LIMITS).done);
+  assert.equal(first.polls, 5);
+  receiver.add("Work");
+  const second = await clock.until(consumer.ring(LIMITS).done);
+  assert.deepEqual([second.completed, second.polls], [1, 2]);
 });

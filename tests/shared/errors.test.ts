@@ -1,5 +1,4 @@
-/** The table of errors, and what becomes of the database's own. */
-
+// The table of errors, and what becomes of the database's own.
 import assert from "node:assert/strict";
 import { ERRORS, fromElement, fromPostgrest, SymphonyError, toSymphonyError } from "../../shared/errors.ts";
 

@@ -1,5 +1,4 @@
-/** One delivery: how what a handler does becomes an outcome. */
-
+// One delivery: how what a handler does becomes an outcome.
 import assert from "node:assert/strict";
 import { z } from "zod";
 import { CancelRequested, RetryAfter, Snooze, StaleLease, Unrecoverable } from "../../shared/errors.ts";

@@ -1,5 +1,4 @@
-/** Bodies from strangers: what is let in, and how the rest is refused. */
-
+// Bodies from strangers: what is let in, and how the rest is refused.
 import assert from "node:assert/strict";
 import { SymphonyError } from "../../shared/errors.ts";
 import { parseJson, readJson, refuseLonger, toJson } from "../../shared/json.ts";

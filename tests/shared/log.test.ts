@@ -1,5 +1,4 @@
-/** Log lines: one JSON object each, without secrets and bodies. */
-
+// Log lines: one JSON object each, without secrets and bodies.
 import assert from "node:assert/strict";
 import { createLog, type Fields } from "../../shared/log.ts";
 

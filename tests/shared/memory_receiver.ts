@@ -1,5 +1,4 @@
-/** A receiver over an array: gives out deliveries, remembers every call, and fails when told to. */
-
+// A receiver over an array: gives out deliveries, remembers every call, and fails when told to.
 import type {
   Beat,
   ClaimRequest,

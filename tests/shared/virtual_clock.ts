@@ -1,5 +1,4 @@
-/** A clock that stands still until everything waits for it, then jumps to the next moment somebody waits for. */
-
+// A clock that stands still until everything waits for it, then jumps to the next moment somebody waits for.
 import type { Clock } from "../../shared/clock.ts";
 
 interface Sleeper {

@@ -1,5 +1,4 @@
-/** What handlers need to run in a test: no database, a silent log, a clock that jumps. */
-
+// What handlers need to run in a test: no database, a silent log, a clock that jumps.
 import type { Database } from "../../shared/db.ts";
 import type { Workshop } from "../../shared/execute.ts";
 import { createLog } from "../../shared/log.ts";

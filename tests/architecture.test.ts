@@ -1,0 +1,188 @@
+// The house rules that a reader relies on: who may import whom, how long a file may be, what is generated and what is pinned.
+import assert from "node:assert/strict";
+import { dirname, join, relative } from "node:path";
+
+const root = new URL("../", import.meta.url).pathname;
+const rooms = ["supabase", "functions", "shared", "packs", "cli", "dashboard", "tests"];
+
+interface Source {
+  path: string;
+  text: string;
+  /** Repository paths of our own files, and package specifiers as written. */
+  ours: string[];
+  packages: string[];
+}
+
+const sources = rooms.flatMap((room) => filesIn(room)).filter((path) => path.endsWith(".ts")).map(readSource);
+
+Deno.test("architecture · these tests see the imports they judge", () => {
+  const worker = sources.find(({ path }) => path === "functions/worker/index.ts");
+  assert.ok(worker?.ours.includes("shared/consume.ts") && worker.ours.includes("packs/index.ts"));
+  const types = sources.find(({ path }) => path === "shared/execute.ts");
+  assert.ok(types?.ours.includes("shared/message.ts"));
+  assert.deepEqual(sources.find(({ path }) => path === "shared/auth.ts")?.packages, ["@supabase/server/core"]);
+});
+
+Deno.test("architecture · each room imports only the rooms below it", () => {
+  const allowed: Record<string, (to: string, from: string) => boolean> = {
+    shared: (to) => to.startsWith("shared/"),
+    packs: (to, from) =>
+      to.startsWith("shared/") || to.startsWith(roomOf(from, 2)) ||
+      from === "packs/index.ts" && to.startsWith("packs/"),
+    functions: (to, from) => to.startsWith("shared/") || to === "packs/index.ts" || to.startsWith(roomOf(from, 2)),
+    cli: (to) => ["shared/", "packs/", "cli/"].some((room) => to.startsWith(room)),
+    dashboard: (to) => to.startsWith("dashboard/"),
+    supabase: (to) => to.startsWith("supabase/local/"),
+    tests: () => true,
+  };
+  const wrong = sources.flatMap(({ path, ours }) =>
+    ours.filter((to) => !allowed[roomOf(path, 1).slice(0, -1)](to, path)).map((to) => `${path} imports ${to}`)
+  );
+  assert.deepEqual(wrong, []);
+});
+
+Deno.test("architecture · there are no import cycles, type imports included", () => {
+  const graph = new Map(sources.map(({ path, ours }) => [path, ours]));
+  const done = new Set<string>();
+  const visit = (path: string, trail: string[]): void => {
+    assert.ok(!trail.includes(path), `a cycle: ${[...trail, path].join(" -> ")}`);
+    if (done.has(path)) return;
+    for (const next of graph.get(path) ?? []) visit(next, [...trail, path]);
+    done.add(path);
+  };
+  for (const path of graph.keys()) visit(path, []);
+});
+
+Deno.test("architecture · one package, one place", () => {
+  const places: Record<string, RegExp> = {
+    "@supabase/supabase-js": /^(shared\/db\.ts|tests\/)/,
+    "@supabase/server": /^shared\/auth\.ts$/,
+    "hono": /^(shared\/|supabase\/local\/)/,
+    "postgres": /^(supabase\/local\/|tests\/|cli\/postgres\.ts)/,
+    "jose": /^(supabase\/local\/|tests\/)/,
+    "smol-toml": /^(supabase\/local\/|tests\/)/,
+    "zod": /^(shared\/|packs\/|supabase\/local\/|tests\/)/,
+    "cli-table3": /^(cli\/|tests\/demo\/)/,
+    "cli-progress": /^(cli\/|tests\/demo\/)/,
+    "fast-check": /^tests\//,
+  };
+  const wrong = sources.flatMap(({ path, packages }) =>
+    packages.filter((specifier) => !specifier.startsWith("node:"))
+      .filter((specifier) => !places[packageOf(specifier)]?.test(path)).map((specifier) =>
+        `${path} imports ${specifier}`
+      )
+  );
+  assert.deepEqual(wrong, []);
+});
+
+Deno.test("architecture · every message of a pack, and every pack, is in its registry", () => {
+  for (const pack of foldersIn("packs")) {
+    const index = Deno.readTextFileSync(join(root, pack, "index.ts"));
+    for (const file of filesIn(pack).filter((path) => path.endsWith(".ts") && !path.endsWith("/index.ts"))) {
+      if (!Deno.readTextFileSync(join(root, file)).includes("export default defineMessage(")) continue;
+      assert.ok(index.includes(`./${relative(pack, file)}`), `${file} is not in ${pack}/index.ts`);
+    }
+    assert.ok(
+      Deno.readTextFileSync(join(root, "packs/index.ts")).includes(`./${relative("packs", pack)}/index.ts`),
+      `${pack} is not in packs/index.ts`,
+    );
+  }
+});
+
+Deno.test("architecture · every door is in config.toml, or it would be deployed empty", () => {
+  const config = Deno.readTextFileSync(join(root, "supabase/config.toml"));
+  const configured = [
+    ...config.matchAll(
+      /^\[functions\.(\w+)\]\nverify_jwt = false\nentrypoint = "\.\.\/functions\/(\w+)\/index\.ts"$/gm,
+    ),
+  ];
+  assert.deepEqual(configured.map(([, name]) => `functions/${name}`).sort(), foldersIn("functions"));
+  for (const [, name, folder] of configured) assert.equal(name, folder);
+});
+
+Deno.test("architecture · files are short enough to be read at once", () => {
+  const limits: [RegExp, number][] = [[/^functions\//, 100], [/\.(ts|sql|mjs)$/, 300]];
+  const generated = /^(supabase\/(migrations|rollback)\/|shared\/database\.types\.ts)/;
+  const long = rooms.flatMap(filesIn).filter((path) => !generated.test(path)).flatMap((path) => {
+    const limit = limits.find(([pattern]) => pattern.test(path))?.[1];
+    const lines = limit ? Deno.readTextFileSync(join(root, path)).trimEnd().split("\n").length : 0;
+    return limit && lines > limit ? [`${path}: ${lines} lines, ${limit} allowed`] : [];
+  });
+  assert.deepEqual(long, []);
+});
+
+Deno.test("architecture · every file opens with a sentence about itself", () => {
+  const silent = rooms.flatMap(filesIn).filter((path) => /\.(ts|sql|mjs)$/.test(path))
+    .filter((path) => !/^(#!.*\n)?(\/\/|--|\/\*\*) \S/.test(Deno.readTextFileSync(join(root, path))));
+  assert.deepEqual(silent, []);
+});
+
+Deno.test("architecture · deno.json pins exactly what package-lock.json holds", () => {
+  const { imports } = readJson("deno.json") as { imports: Record<string, string> };
+  const { packages } = readJson("package-lock.json") as { packages: Record<string, { version: string }> };
+  const { dependencies, devDependencies } = readJson("package.json") as Record<string, Record<string, string>>;
+  for (const [name, target] of Object.entries(imports)) {
+    const [, version] = target.match(/^npm:.+@(\d+\.\d+\.\d+)(\/|$)/) ?? [];
+    assert.equal(version, packages[`node_modules/${packageOf(name)}`]?.version, `${name}: ${target}`);
+  }
+  const inexact = Object.entries({ ...dependencies, ...devDependencies }).filter(([, version]) =>
+    !/^\d+\.\d+\.\d+$/.test(version)
+  );
+  assert.deepEqual(inexact, []);
+});
+
+Deno.test("architecture · the code passes its type check, its linter and its formatter", async (t) => {
+  for (const command of [["check", "."], ["lint"], ["fmt", "--check"]]) {
+    await t.step(`deno ${command.join(" ")}`, async () => {
+      const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+        args: [...command, "--quiet"],
+        cwd: root,
+        env: { NO_COLOR: "1" },
+      }).output();
+      assert.equal(code, 0, new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr));
+    });
+  }
+});
+
+function readSource(path: string): Source {
+  const text = Deno.readTextFileSync(join(root, path));
+  const specifiers = [
+    ...text.matchAll(/^\s*(?:import|export)\b[^"';]*?from\s+"([^"]+)"|^import\s+"([^"]+)"|\bimport\("([^"]+)"\)/gm),
+  ]
+    .map((match) => match[1] ?? match[2] ?? match[3]);
+  return {
+    path,
+    text,
+    ours: specifiers.filter((s) => s.startsWith(".")).map((s) => relative(root, join(root, dirname(path), s))),
+    packages: specifiers.filter((s) => !s.startsWith(".")),
+  };
+}
+
+function filesIn(folder: string): string[] {
+  try {
+    return [...Deno.readDirSync(join(root, folder))].flatMap((entry) =>
+      entry.isDirectory ? filesIn(`${folder}/${entry.name}`) : [`${folder}/${entry.name}`]
+    ).sort();
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return [];
+    throw error;
+  }
+}
+
+function foldersIn(folder: string): string[] {
+  return [...Deno.readDirSync(join(root, folder))].filter((entry) => entry.isDirectory).map((entry) =>
+    `${folder}/${entry.name}`
+  ).sort();
+}
+
+function roomOf(path: string, depth: number): string {
+  return path.split("/").slice(0, depth).join("/") + "/";
+}
+
+function packageOf(specifier: string): string {
+  return specifier.split("/").slice(0, specifier.startsWith("@") ? 2 : 1).join("/");
+}
+
+function readJson(path: string): unknown {
+  return JSON.parse(Deno.readTextFileSync(join(root, path)));
+}

@@ -1,0 +1,82 @@
+// What the documents show is run: their TypeScript is type-checked, their SQL and shell lines do what they say, their tables are complete.
+import assert from "node:assert/strict";
+import { ERRORS } from "../shared/errors.ts";
+import { test, useProject } from "./project.ts";
+
+const root = new URL("../", import.meta.url).pathname;
+const read = (path: string) => Deno.readTextFileSync(root + path);
+const documents = ["README.md", "docs/architecture.md"];
+const project = useProject({ functions: true });
+
+function blocks(language: string): string[] {
+  const fence = new RegExp("^```" + language + "\\n(.*?)^```", "gms");
+  return documents.flatMap((path) => [...read(path).matchAll(fence)].map(([, code]) => code));
+}
+
+test("docs · the TypeScript of the README compiles where it says it stands", async () => {
+  const folder = await Deno.makeTempDir({ dir: `${root}.symphony` });
+  try {
+    for (const room of ["shared", "node_modules", "deno.json", "package.json"]) {
+      await Deno.symlink(root + room, `${folder}/${room}`);
+    }
+    const files = blocks("ts").map((code) => ({ path: code.match(/^\/\/ (\S+\.ts)$/m)?.[1], code }));
+    assert.equal(files.length, 2);
+    for (const { path, code } of files) {
+      assert.ok(path, `a block without its path: ${code}`);
+      await Deno.mkdir(`${folder}/${path}/..`.replace(/[^/]+\/\.\.$/, ""), { recursive: true });
+      await Deno.writeTextFile(`${folder}/${path}`, code);
+    }
+    const { code, stderr } = await new Deno.Command(Deno.execPath(), {
+      args: ["check", "--quiet", ...files.map(({ path }) => path ?? "")],
+      cwd: folder,
+      env: { NO_COLOR: "1" },
+    }).output();
+    assert.equal(code, 0, new TextDecoder().decode(stderr));
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
+
+test("docs · the SQL of the README runs", async () => {
+  const statements = blocks("sql");
+  assert.equal(statements.length, 2);
+  for (const statement of statements) await project().sql.unsafe(statement);
+  const rows = await project().sql`select message_type, idempotency_key from messenger_messages`;
+  assert.deepEqual([...rows], [{ message_type: "ExampleGreeting", idempotency_key: "greet-ada" }]);
+});
+
+test("docs · the curl line of the README dispatches", async () => {
+  const [line] = blocks("sh").filter((code) => code.startsWith("curl "));
+  const { stdout } = await new Deno.Command("bash", {
+    args: ["-c", line],
+    env: { SUPABASE_URL: project().url, SUPABASE_SECRET_KEY: project().secretKey },
+  }).output();
+  const answer = JSON.parse(new TextDecoder().decode(stdout));
+  assert.equal(answer.success, true, JSON.stringify(answer));
+  const [row] = await project().sql`select body, priority from messenger_messages where id = ${answer.messageId}`;
+  assert.deepEqual({ ...row }, { body: { to: "Grace" }, priority: 10 });
+});
+
+test("docs · docs/errors.md lists every code with its status and remedy, and SQL raises no other", async () => {
+  const listed = [...read("docs/errors.md").matchAll(/^\| `(SM_\w+)` \| (\d+) \| (.+) \|$/gm)].map((
+    [, code, status, remedy],
+  ) => ({ code, status, remedy }));
+  assert.deepEqual(
+    listed,
+    Object.entries(ERRORS).map(([code, { status, remedy }]) => ({ code, status: String(status), remedy })),
+  );
+  const raised = await project().sql<
+    { code: keyof typeof ERRORS; status: number }[]
+  >`select code, status from messenger.refusals()`;
+  assert.ok(raised.length > 20);
+  for (const { code, status } of raised) assert.equal(ERRORS[code]?.status, status, code);
+});
+
+test("docs · links between documents lead somewhere", async () => {
+  for (const path of [...documents, "docs/errors.md", "CHANGELOG.md"]) {
+    for (const [, target] of read(path).matchAll(/\]\((?!https?:)([^)#]+)[^)]*\)/g)) {
+      const folder = path.includes("/") ? path.replace(/[^/]+$/, "") : "";
+      await Deno.stat(root + folder + target);
+    }
+  }
+});

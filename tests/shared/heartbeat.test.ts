@@ -1,0 +1,72 @@
+// Leases while handlers run: kept alive, lost, and asked to end.
+import assert from "node:assert/strict";
+import { StaleLease } from "../../shared/errors.ts";
+import { bench, LIMITS } from "./consumer_bench.ts";
+
+Deno.test("heartbeat · a waiting solo message keeps its lease and lets go of a lost one", async () => {
+  const { receiver, clock, consumer, started } = bench();
+  receiver.add("Work", { ms: 50_000 });
+  const solo = receiver.add("Work", {}, { solo: true });
+  receiver.beat = ({ id }) => id === solo.id ? { outcome: "stale" } : {};
+  const stats = await clock.until(consumer.ring(LIMITS).done);
+  assert.deepEqual(receiver.beats[0].map(({ id }) => id), ["message-1", solo.id]);
+  assert.deepEqual(started, ["message-1"]);
+  assert.deepEqual([stats.stale, stats.completed, receiver.settled.length], [1, 1, 1]);
+});
+
+Deno.test("heartbeat · one heartbeat each third of the lease carries all leases and the progress", async () => {
+  const { receiver, clock, consumer } = bench();
+  receiver.add("Work", { ms: 50_000 });
+  receiver.add("Work", { ms: 50_000 });
+  await clock.until(consumer.ring(LIMITS).done);
+  assert.deepEqual(receiver.beats.map((leases) => leases.length), [2, 2]);
+});
+
+Deno.test("heartbeat · progress does not wait for the next heartbeat, but at most one call a second carries it", async () => {
+  const { receiver, clock, consumer } = bench({
+    async handle(ctx) {
+      for (let percent = 0; percent < 100; percent++) {
+        ctx.progress({ percent });
+        await clock.sleep(100);
+      }
+    },
+  });
+  receiver.add("Work");
+  await clock.until(consumer.ring(LIMITS).done);
+  const reported = receiver.beats.flat().map(({ progress }) => progress);
+  assert.ok(reported.length >= 8 && reported.length <= 11, `${reported.length} calls`);
+  assert.ok(reported.every((progress) => progress !== undefined));
+});
+
+Deno.test("heartbeat · a lost lease aborts its handler with StaleLease and is not settled", async () => {
+  const { receiver, clock, consumer, reasons } = bench();
+  const lost = receiver.add("Work", { ms: 90_000 });
+  const kept = receiver.add("Work", { ms: 30_000 });
+  receiver.beat = ({ id }) => id === lost.id ? { outcome: "stale" } : {};
+  const stats = await clock.until(consumer.ring(LIMITS).done);
+  assert.ok(reasons.get(lost.id) instanceof StaleLease);
+  assert.deepEqual(receiver.settled.map(({ id }) => id), [kept.id]);
+  assert.deepEqual([stats.stale, stats.completed], [1, 1]);
+  assert.ok(stats.ms < 90_000, "waited for a handler whose lease was lost");
+});
+
+Deno.test("heartbeat · a requested cancellation reaches the handler, which still decides", async () => {
+  const { receiver, clock, consumer } = bench();
+  receiver.add("Work", { ms: 90_000 });
+  receiver.beat = () => ({ cancel_requested: true });
+  const stats = await clock.until(consumer.ring(LIMITS).done);
+  const [outcome] = receiver.settled;
+  assert.ok(outcome.outcome === "failed" && outcome.error_class === "CancelRequested");
+  assert.ok(stats.ms < 30_000);
+});
+
+Deno.test("heartbeat · a message claimed again while it still runs here replaces its old self", async () => {
+  const { receiver, clock, consumer } = bench();
+  const first = receiver.add("Work", { ms: 5_000 });
+  const { done } = consumer.ring(LIMITS);
+  await clock.pass(100);
+  receiver.pending.push({ ...first, fence: 2, body: { ms: 1 } });
+  const stats = await clock.until(done);
+  assert.deepEqual(receiver.settled.map(({ fence }) => fence), [2]);
+  assert.deepEqual([stats.stale, stats.completed], [1, 1]);
+});
