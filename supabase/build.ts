@@ -1,7 +1,13 @@
-// Generates the migration and its rollback from supabase/schemas. --check: fails when the files on disk differ.
+// Generates from supabase/schemas: the migration, its rollback, and the manifest of the catalog they make.
+// --check: fails when migration or rollback on disk differ; whether the manifest is true is for a test with a database to say.
+import { startProject } from "./local/project.ts";
+
 const root = new URL("./", import.meta.url);
 const migration = "migrations/20261121000000_create_symphony_messenger_schema.sql";
 const rollback = "rollback/rollback_symphony_messenger_schema.sql";
+
+/** The function that tells a database what this release's catalog looks like stands before this file, which uses it. */
+const manifestReader = "61_verify.sql";
 
 interface Schema {
   file: string;
@@ -34,7 +40,28 @@ function catalogOf(schemas: Schema[]) {
   };
 }
 
-function migrationOf(schemas: Schema[]): string {
+type Manifest = [kind: string, object: string, definition: string | null][];
+
+function expectedManifestOf(manifest: Manifest): Schema {
+  const rows = manifest.map((row) => JSON.stringify(row)).join(",\n");
+  return {
+    file: "generated from manifest.json",
+    sql: `create or replace function messenger.expected_manifest()
+returns jsonb
+language sql immutable
+set search_path = ''
+as $function$ select $manifest$[
+${rows}
+]$manifest$::jsonb $function$;
+comment on function messenger.expected_manifest() is 'The catalog this release made, as [kind, object, definition]; messenger_verify compares.';
+revoke all on function messenger.expected_manifest() from public, anon, authenticated, service_role;`,
+  };
+}
+
+function migrationOf(sources: Schema[], manifest: Manifest): string {
+  const schemas = sources.flatMap((schema) =>
+    schema.file === manifestReader ? [expectedManifestOf(manifest), schema] : [schema]
+  );
   const { tables, views, functions } = catalogOf(schemas);
   const body = schemas.map(({ file, sql }) => `-- ---- ${file}\n${sql}\n`).join("\n");
   return `-- Symphony Messenger. Generated from supabase/schemas by \`deno task build\`: change it there.
@@ -121,20 +148,47 @@ reset client_min_messages;
 `;
 }
 
+/** What the migration really makes, asked of a database that has just been migrated. */
+async function manifestOf(sql: string): Promise<Manifest> {
+  const directory = await Deno.makeTempDir();
+  try {
+    await using project = await startProject({ directory, migrate: false, functions: false, durable: false });
+    await project.sql.unsafe(sql);
+    const rows = await project.sql`select kind, object, definition from messenger.manifest() order by kind, object`;
+    return rows.map(({ kind, object, definition }) => [kind, object, definition]);
+  } finally {
+    await Deno.remove(directory, { recursive: true });
+  }
+}
+
+function formatManifest(manifest: Manifest): string {
+  return `[\n${manifest.map((row) => JSON.stringify(row)).join(",\n")}\n]\n`;
+}
+
 const schemas = readSchemas();
-const files = [{ path: migration, sql: migrationOf(schemas) }, { path: rollback, sql: rollbackOf(schemas) }];
-const isCheck = Deno.args.includes("--check");
-for (const { path, sql } of files) {
-  const url = new URL(path, root);
-  if (isCheck) {
-    const current = await Deno.readTextFile(url).catch(() => "");
-    if (current !== sql) {
-      console.error(`supabase/${path} is not what supabase/schemas says: run deno task build and commit it.`);
-      Deno.exit(1);
-    }
-  } else {
-    Deno.mkdirSync(new URL("./", url), { recursive: true });
-    Deno.writeTextFileSync(url, sql);
-    console.log(`wrote supabase/${path}: ${sql.split("\n").length} lines`);
+const manifestUrl = new URL("manifest.json", root);
+if (Deno.args.includes("--check")) {
+  const manifest: Manifest = JSON.parse(await Deno.readTextFile(manifestUrl));
+  const expected = [{ path: migration, text: migrationOf(schemas, manifest) }, {
+    path: rollback,
+    text: rollbackOf(schemas),
+  }];
+  for (const { path, text } of expected) {
+    if (await Deno.readTextFile(new URL(path, root)).catch(() => "") === text) continue;
+    console.error(`supabase/${path} is not what supabase/schemas says: run deno task build and commit it.`);
+    Deno.exit(1);
+  }
+} else {
+  const manifest = await manifestOf(migrationOf(schemas, []));
+  const generated = [
+    { path: migration, text: migrationOf(schemas, manifest) },
+    { path: rollback, text: rollbackOf(schemas) },
+    { path: "manifest.json", text: formatManifest(manifest) },
+  ];
+  for (const { path, text } of generated) {
+    const url = new URL(path, root);
+    await Deno.mkdir(new URL("./", url), { recursive: true });
+    await Deno.writeTextFile(url, text);
+    console.log(`wrote supabase/${path}: ${text.split("\n").length} lines`);
   }
 }

@@ -66,15 +66,23 @@ export function session(project: Project, role: "postgres" | "supabase_admin" = 
 async function installTestClock(project: Project): Promise<void> {
   const source = await Deno.readTextFile(new URL("supabase/local/test_clock.sql", root));
   await project.sql.unsafe(source);
+  // A scan's mark is right for a clock that runs; one that tests move forth and back would hide messages behind it for seconds.
+  await using admin = session(project, "supabase_admin");
+  await admin.unsafe("alter database postgres set messenger.mark_after = '1 day'");
+  await project.sql.unsafe("set messenger.mark_after = '1 day'");
 }
 
-/** The folder of the migrated project that is copied, made when its sources changed. */
+/** The folder of the migrated project that is copied, made when its sources changed; whoever is first moves it into place. */
 export async function ensureTemplate(): Promise<string> {
   const directory = `${testFolder}template-${await fingerprint()}`;
-  const done = `${directory}/ready`;
-  if (await Deno.stat(done).then(() => true, () => false)) return directory;
-  await makeTemplate(directory, { durable: false });
-  await Deno.writeTextFile(done, "");
+  const exists = () => Deno.stat(directory).then(() => true, () => false);
+  if (await exists()) return directory;
+  const draft = `${testFolder}draft-${crypto.randomUUID().slice(0, 8)}`;
+  await makeTemplate(draft, { durable: false });
+  await Deno.rename(draft, directory).catch(async (error: unknown) => {
+    await Deno.remove(draft, { recursive: true });
+    if (!await exists()) throw error;
+  });
   return directory;
 }
 

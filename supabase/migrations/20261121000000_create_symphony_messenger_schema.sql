@@ -1214,8 +1214,205 @@ revoke all on function messenger.note_lost_leases(uuid[], timestamptz), messenge
   from public, anon, authenticated;
 grant execute on function messenger.note_lost_leases(uuid[], timestamptz), messenger.bury(uuid[], timestamptz), messenger.expire(uuid[], timestamptz) to service_role;
 
--- ---- 26_claim.sql
--- Claiming: a worker takes due messages under a lease with a fence.
+-- ---- 26_claim_queue.sql
+-- Claiming from one queue, and the marks that keep its scans short while dead index entries cannot be vacuumed.
+
+-- Per priority, the position before which a session's last scan found nothing to take. While some transaction holds a snapshot, the index keeps an
+-- entry for every message finished since, and each scan would walk them all: the rate fell to a third in 75 s, with marks it stayed.
+-- Only an accelerator. A mark ends after at most 5 s, and when the clock stands before the moment it was placed; then a scan without it is made. What becomes
+-- visible behind a mark (a late commit, an expired lease, a message handed back) waits at most that long.
+do $$
+begin
+  if to_regtype('messenger.scan_mark') is null then
+    create type messenger.scan_mark as (placed_at timestamptz, ends_at timestamptz, times timestamptz[], ids uuid[]);
+  end if;
+end $$;
+comment on type messenger.scan_mark is 'Where to begin a scan, by priority (1 to 10); placed_at null: at the beginning.';
+
+-- By everything a scan filters on, or one worker's mark would hide another's messages.
+create or replace function messenger.mark_setting(transport text, queue text, types text[])
+returns text
+language plpgsql immutable
+set search_path = ''
+as $$
+begin
+  return 'messenger.mark_' || replace(hashtextextended(concat_ws('/', transport, queue, types::text), 0)::text, '-', 'n');
+end $$;
+
+create or replace function messenger.read_mark(setting text, at timestamptz)
+returns messenger.scan_mark
+language plpgsql stable
+set search_path = ''
+as $$
+declare
+  v_text text := current_setting(setting, true);
+  v_mark messenger.scan_mark;
+begin
+  if v_text <> '' then
+    v_mark := v_text::messenger.scan_mark;
+    if at between v_mark.placed_at and v_mark.ends_at then
+      return v_mark;
+    end if;
+  end if;
+  return row(null, null, array_fill('-infinity'::timestamptz, array[10]), array_fill('00000000-0000-0000-0000-000000000000'::uuid, array[10]))::messenger.scan_mark;
+end $$;
+
+-- Places marks after a scan that was slow for what it found; drops them after a fast one that began at the beginning.
+-- Slow is what the setting messenger.mark_after says, 150 us unless set, and 2 us a message.
+-- The margin is for transactions that commit a little after the moment they wrote into available_at.
+create or replace function messenger.place_mark(setting text, used messenger.scan_mark, batch int, priorities int[], times timestamptz[], ids uuid[], took interval, at timestamptz)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_mark messenger.scan_mark := used;
+  v_found int := coalesce(cardinality(ids), 0);
+  v_margin timestamptz := at - interval '250 milliseconds';
+  v_level int;
+  v_first int;
+  -- Below this priority the scan did not come: it had what it wanted.
+  v_lowest int := case when v_found < batch then 1 else priorities[v_found] end;
+begin
+  if took <= coalesce(nullif(current_setting('messenger.mark_after', true), ''), '150 microseconds')::interval + v_found * interval '2 microseconds' then
+    if used.placed_at is null and coalesce(current_setting(setting, true), '') <> '' then
+      perform set_config(setting, '', false);
+    end if;
+    return;
+  end if;
+  if v_mark.placed_at is null then
+    v_mark.placed_at := at;
+    v_mark.ends_at := at + least(interval '5 seconds', greatest(interval '1 second', 20 * took));
+  end if;
+  for v_level in v_lowest..10 loop
+    v_first := array_position(priorities, v_level);
+    if v_first is not null and times[v_first] < v_margin then
+      v_mark.times[v_level] := times[v_first];
+      v_mark.ids[v_level] := ids[v_first];
+    else
+      v_mark.times[v_level] := v_margin;
+      v_mark.ids[v_level] := '00000000-0000-0000-0000-000000000000';
+    end if;
+  end loop;
+  perform set_config(setting, v_mark::text, false);
+end $$;
+
+-- Claims from one queue in order of priority (10 first), availability, id: one index range a priority, so messages not yet due are never visited.
+-- A message whose lease ran out is met in the same scan. It may have killed its worker, so it is handed out alone; exhausted ones are buried on the way.
+-- Marks: see messenger.scan_mark.
+-- Without the planner settings the claim was measured 1.2 to 2.1 times slower; and switched-off scans look so dear to the planner that it would compile each plan (jit), for seconds.
+create or replace function messenger.claim_queue(transport text, queue text, batch int, worker text, lease interval, types text[], at timestamptz, may_be_solo boolean)
+returns table (
+  id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority int, retry_count int, max_retries int, fence bigint,
+  lock_expires_at timestamptz, created_at timestamptz, solo boolean
+)
+language plpgsql
+set search_path = ''
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+set jit = off
+set plan_cache_mode = force_generic_plan
+as $$
+#variable_conflict use_column
+declare
+  v_transport text := transport;
+  v_queue text := queue;
+  v_batch int := batch;
+  v_worker text := worker;
+  v_types text[] := types;
+  v_now timestamptz := at;
+  v_until timestamptz := at + lease;
+  v_rows tid[];
+  v_ids uuid[];
+  v_fates text[];
+  v_end int;
+  v_priorities int[];
+  v_times timestamptz[];
+  v_mark messenger.scan_mark;
+  v_setting text := messenger.mark_setting(transport, queue, types);
+  v_started timestamptz;
+begin
+  loop
+    v_mark := messenger.read_mark(v_setting, v_now);
+    v_started := clock_timestamp();
+    select array_agg(due.tid), array_agg(due.id), array_agg(due.fate), array_agg(due.priority), array_agg(due.available_at)
+    into v_rows, v_ids, v_fates, v_priorities, v_times
+    from (
+      select head.* from generate_series(10, 1, -1) as level(priority)
+      cross join lateral (
+        select m.ctid as tid, m.id, m.priority, m.available_at,
+          case
+            when m.expires_at <= v_now then 'expired'
+            when m.status = 'processing' and m.retry_count >= m.max_retries then 'exhausted'
+            when m.status = 'processing' then 'lost'
+            when m.lease_losses > 0 then 'suspect'
+            else 'ready'
+          end as fate
+        from public.messenger_messages m
+        where m.transport_name = v_transport and m.queue_name = v_queue and m.priority = level.priority
+          and m.processed_at is null and m.available_at <= v_now
+          and (m.available_at, m.id) >= (v_mark.times[level.priority], v_mark.ids[level.priority])
+          and (m.status = 'pending' or m.lock_expires_at < v_now)
+          and (v_types is null or m.message_type = any (v_types))
+        order by m.available_at, m.id
+        limit v_batch
+        for update skip locked
+      ) head
+      limit v_batch
+    ) due;
+    perform messenger.place_mark(v_setting, v_mark, v_batch, v_priorities, v_times, v_ids, clock_timestamp() - v_started, v_now);
+    exit when v_rows is null;
+
+    if v_fates && array['expired', 'exhausted'] then
+      perform messenger.expire(array(select x.id from unnest(v_ids, v_fates) as x(id, fate) where x.fate = 'expired'), v_now);
+      v_ids := array(select x.id from unnest(v_ids, v_fates) as x(id, fate) where x.fate = 'exhausted');
+      perform messenger.note_lost_leases(v_ids, v_now);
+      perform messenger.bury(v_ids, v_now);
+      continue;  -- the living are taken by a fresh scan
+    end if;
+
+    -- Up to the first message that must be alone; the next claim then starts with it.
+    select min(x.n) into v_end from unnest(v_fates) with ordinality as x(fate, n) where x.fate <> 'ready';
+    if v_end = 1 then
+      exit when not may_be_solo;
+      perform messenger.note_lost_leases(v_ids[1:1], v_now);
+      v_rows := v_rows[1:1];
+    elsif v_end > 1 then
+      v_rows := v_rows[1:v_end - 1];
+    end if;
+
+    return query
+    with taken as (
+      update public.messenger_messages m
+      set status = 'processing', fence = m.fence + 1, locked_at = v_now, locked_by = v_worker, lock_expires_at = v_until, updated_at = v_now,
+          retry_count = m.retry_count + (m.status = 'processing')::int, lease_losses = m.lease_losses + (m.status = 'processing')::int
+      where m.ctid = any (v_rows) and m.processed_at is null and (m.status = 'pending' or m.lock_expires_at < v_now)
+      returning m.*
+    )
+    select t.id, t.message_type, t.queue_name, t.body, t.headers, t.metadata, t.priority, t.retry_count, t.max_retries, t.fence, t.lock_expires_at, t.created_at,
+      coalesce(v_end = 1, false)
+    from taken t
+    order by t.priority desc, t.available_at, t.id;
+    exit;
+  end loop;
+end $$;
+
+comment on function messenger.mark_setting(text, text, text[]) is 'Name of the session setting that keeps the marks of one queue and selection of types.';
+comment on function messenger.read_mark(text, timestamptz) is 'The session''s mark where it is still good, else one at the beginning.';
+comment on function messenger.place_mark(text, messenger.scan_mark, int, int[], timestamptz[], uuid[], interval, timestamptz) is
+  'Keeps for the session''s next scan what this one found out, when it took long for what it found.';
+comment on function messenger.claim_queue(text, text, int, text, interval, text[], timestamptz, boolean) is
+  'Claims up to batch due messages of one queue until at + lease. A solo message comes alone or, when may_be_solo is false, not at all.';
+revoke all on function messenger.mark_setting(text, text, text[]), messenger.read_mark(text, timestamptz),
+  messenger.place_mark(text, messenger.scan_mark, int, int[], timestamptz[], uuid[], interval, timestamptz),
+  messenger.claim_queue(text, text, int, text, interval, text[], timestamptz, boolean) from public, anon, authenticated;
+grant execute on function messenger.mark_setting(text, text, text[]), messenger.read_mark(text, timestamptz),
+  messenger.place_mark(text, messenger.scan_mark, int, int[], timestamptz[], uuid[], interval, timestamptz),
+  messenger.claim_queue(text, text, int, text, interval, text[], timestamptz, boolean) to service_role;
+
+-- ---- 27_claim.sql
+-- Claiming: a worker takes due messages under a lease with a fence, and keeps the lease by heartbeats.
 
 -- Every (transport, queue) with an unfinished message that workers may take, by a skip scan of the hot index: one probe a queue, however long it is.
 create or replace function messenger.active_queues(only_transport text, only_queues text[])
@@ -1280,96 +1477,6 @@ begin
     set polled_at = note_poll.at, transport_name = note_poll.transport, queues = note_poll.queues, types = note_poll.types
     where w.worker = note_poll.worker;
   end if;
-end $$;
-
--- Claims from one queue in order of priority (10 first), availability, id: one index range a priority, so messages not yet due are never visited.
--- A message whose lease ran out is met in the same scan. It may have killed its worker, so it is handed out alone; exhausted ones are buried on the way.
--- Without the planner settings the claim was measured 1.2 to 2.1 times slower; and switched-off scans look so dear to the planner that it would compile each plan (jit), for seconds.
-create or replace function messenger.claim_queue(transport text, queue text, batch int, worker text, lease interval, types text[], at timestamptz, may_be_solo boolean)
-returns table (
-  id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority int, retry_count int, max_retries int, fence bigint,
-  lock_expires_at timestamptz, created_at timestamptz, solo boolean
-)
-language plpgsql
-set search_path = ''
-set enable_seqscan = off
-set enable_bitmapscan = off
-set enable_sort = off
-set jit = off
-set plan_cache_mode = force_generic_plan
-as $$
-#variable_conflict use_column
-declare
-  v_transport text := transport;
-  v_queue text := queue;
-  v_batch int := batch;
-  v_worker text := worker;
-  v_types text[] := types;
-  v_now timestamptz := at;
-  v_until timestamptz := at + lease;
-  v_rows tid[];
-  v_ids uuid[];
-  v_fates text[];
-  v_end int;
-begin
-  loop
-    select array_agg(due.tid), array_agg(due.id), array_agg(due.fate) into v_rows, v_ids, v_fates
-    from (
-      select head.* from generate_series(10, 1, -1) as level(priority)
-      cross join lateral (
-        select m.ctid as tid, m.id,
-          case
-            when m.expires_at <= v_now then 'expired'
-            when m.status = 'processing' and m.retry_count >= m.max_retries then 'exhausted'
-            when m.status = 'processing' then 'lost'
-            when m.lease_losses > 0 then 'suspect'
-            else 'ready'
-          end as fate
-        from public.messenger_messages m
-        where m.transport_name = v_transport and m.queue_name = v_queue and m.priority = level.priority
-          and m.processed_at is null and m.available_at <= v_now
-          and (m.status = 'pending' or m.lock_expires_at < v_now)
-          and (v_types is null or m.message_type = any (v_types))
-        order by m.available_at, m.id
-        limit v_batch
-        for update skip locked
-      ) head
-      limit v_batch
-    ) due;
-    exit when v_rows is null;
-
-    if v_fates && array['expired', 'exhausted'] then
-      perform messenger.expire(array(select x.id from unnest(v_ids, v_fates) as x(id, fate) where x.fate = 'expired'), v_now);
-      v_ids := array(select x.id from unnest(v_ids, v_fates) as x(id, fate) where x.fate = 'exhausted');
-      perform messenger.note_lost_leases(v_ids, v_now);
-      perform messenger.bury(v_ids, v_now);
-      continue;  -- the living are taken by a fresh scan
-    end if;
-
-    -- Up to the first message that must be alone; the next claim then starts with it.
-    select min(x.n) into v_end from unnest(v_fates) with ordinality as x(fate, n) where x.fate <> 'ready';
-    if v_end = 1 then
-      exit when not may_be_solo;
-      perform messenger.note_lost_leases(v_ids[1:1], v_now);
-      v_rows := v_rows[1:1];
-    elsif v_end > 1 then
-      v_rows := v_rows[1:v_end - 1];
-    end if;
-
-    return query
-    with taken as (
-      update public.messenger_messages m
-      set status = 'processing', fence = m.fence + 1, locked_at = v_now, locked_by = v_worker, lock_expires_at = v_until, updated_at = v_now,
-          retry_count = m.retry_count + (m.status = 'processing')::int, lease_losses = m.lease_losses + (m.status = 'processing')::int
-      where m.ctid = any (v_rows) and m.processed_at is null and (m.status = 'pending' or m.lock_expires_at < v_now)
-      returning m.*
-    )
-    select t.id, t.message_type, t.queue_name, t.body, t.headers, t.metadata, t.priority, t.retry_count, t.max_retries, t.fence, t.lock_expires_at, t.created_at,
-      coalesce(v_end = 1, false)
-    from taken t
-    order by t.priority desc, t.available_at, t.id;
-    exit;
-  end loop;
 end $$;
 
 create or replace function public.messenger_claim(
@@ -1446,26 +1553,69 @@ language sql
 set search_path = ''
 as $$ select * from messenger.claim_one(id, worker, lease) $$;
 
+create or replace function public.messenger_heartbeat(leases jsonb, lease interval default '60 s')
+returns table (id uuid, outcome text, cancel_requested boolean)
+language plpgsql
+set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_leases jsonb := leases;
+  v_lease interval := coalesce(lease, '60 s');
+  v_now timestamptz := messenger.now();
+begin
+  if v_leases is null or jsonb_typeof(v_leases) <> 'array' then
+    perform messenger.refuse('SM_LEASE', 'leases must be a JSON array of {"id", "fence", "progress"?}');
+  elsif jsonb_array_length(v_leases) > 1000 then
+    perform messenger.refuse('SM_BATCH_TOO_LARGE');
+  elsif v_lease <= '0' or v_lease > '12 hours' then
+    perform messenger.refuse('SM_LEASE');
+  end if;
+
+  return query
+  with given as materialized (
+    select row_number() over () as ord, g.id, g.fence, messenger.keep_small(g.progress) as progress
+    from jsonb_to_recordset(v_leases) as g(id uuid, fence bigint, progress jsonb)
+  ),
+  -- A lease that ran out but was not taken over is still current.
+  held as materialized (
+    select m.id, m.fence from public.messenger_messages m
+    where m.id = any (array(select g.id from given g)) and m.status = 'processing'
+    order by m.id
+    for update
+  ),
+  extended as (
+    update public.messenger_messages m
+    set lock_expires_at = v_now + v_lease, updated_at = v_now, progress = coalesce(g.progress, m.progress)
+    from given g join held h on h.id = g.id and h.fence = g.fence
+    where m.id = g.id
+    returning m.id, m.fence, m.cancel_requested_at is not null as cancel_requested
+  )
+  select g.id, case when e.id is null then 'stale' else 'extended' end, coalesce(e.cancel_requested, false)
+  from given g left join extended e on e.id = g.id and e.fence = g.fence
+  order by g.ord;
+end $$;
+
 comment on function messenger.active_queues(text, text[]) is 'Transports and queues with unfinished messages that workers may take.';
 comment on function messenger.check_claim(text, interval) is 'Refuses a worker name or lease that is out of bounds.';
 comment on function messenger.note_poll(text, text, text[], text[], timestamptz) is 'Records that this worker is awake.';
-comment on function messenger.claim_queue(text, text, int, text, interval, text[], timestamptz, boolean) is
-  'Claims up to batch due messages of one queue until at + lease. A solo message comes alone or, when may_be_solo is false, not at all.';
 comment on function public.messenger_claim(text, int, interval, text, text[], text[]) is
   'Takes up to batch (1-1000) due messages for a worker under a lease (up to 12 hours). Null transport, queues or types mean all. fence must accompany every verdict. solo: the only row of its claim, to be run with nothing else in flight.';
 comment on function messenger.claim_one(uuid, text, interval) is 'See public.messenger_claim_one.';
 comment on function public.messenger_claim_one(uuid, text, interval) is
   'Takes one pending message by id, due or not, for the caller that has just dispatched it. No row when another worker has it or it is finished.';
+comment on function public.messenger_heartbeat(jsonb, interval) is
+  'Extends the leases [{"id", "fence", "progress"?}] to now + lease and stores progress. extended or stale; cancel_requested tells the handler to stop.';
 revoke all on function messenger.active_queues(text, text[]), messenger.check_claim(text, interval), messenger.note_poll(text, text, text[], text[], timestamptz),
-  messenger.claim_queue(text, text, int, text, interval, text[], timestamptz, boolean),
   messenger.claim_one(uuid, text, interval),
-  public.messenger_claim(text, int, interval, text, text[], text[]), public.messenger_claim_one(uuid, text, interval) from public, anon, authenticated;
+  public.messenger_claim(text, int, interval, text, text[], text[]), public.messenger_claim_one(uuid, text, interval),
+  public.messenger_heartbeat(jsonb, interval) from public, anon, authenticated;
 grant execute on function messenger.active_queues(text, text[]), messenger.check_claim(text, interval), messenger.note_poll(text, text, text[], text[], timestamptz),
-  messenger.claim_queue(text, text, int, text, interval, text[], timestamptz, boolean),
   messenger.claim_one(uuid, text, interval),
-  public.messenger_claim(text, int, interval, text, text[], text[]), public.messenger_claim_one(uuid, text, interval) to service_role;
+  public.messenger_claim(text, int, interval, text, text[], text[]), public.messenger_claim_one(uuid, text, interval),
+  public.messenger_heartbeat(jsonb, interval) to service_role;
 
--- ---- 27_settle.sql
+-- ---- 28_settle.sql
 -- Verdicts: what workers say of the messages they hold. Every verdict passes here, and counts only with the current fence.
 
 -- A handler's own error class must not pass for one of the reserved ones.
@@ -1475,7 +1625,7 @@ language plpgsql immutable parallel safe
 set search_path = ''
 as $$
 begin
-  return case when error_class in ('Expired', 'Cancelled', 'Discarded') then 'Handler' || error_class else left(coalesce(nullif(error_class, ''), 'Error'), 200) end;
+  return case when error_class in ('Expired', 'Cancelled', 'Discarded', 'LeaseExpired') then 'Handler' || error_class else left(coalesce(nullif(error_class, ''), 'Error'), 200) end;
 end $$;
 
 -- Wait before the next delivery: exponential, capped, and jittered upwards only, so never earlier than the policy asked.
@@ -1613,10 +1763,11 @@ begin
       when v.ord = any (v_failed) then 'retry'
       when v.ord = any (v_returned) then v.outcome
       when m.id is null and v.outcome in ('completed', 'failed') then 'unknown'
-      -- The lease this verdict speaks of was current last and has had this very verdict.
+      -- This very verdict on this very lease was recorded before: its reply was lost. A lease that ran out has had no verdict.
       when m.fence = v.fence and v.outcome = 'completed' and m.status = 'completed' then 'already'
-      when m.fence = v.fence and v.outcome = 'failed' and m.status = 'failed' and m.error_class is distinct from 'Expired' then 'already'
-      when m.fence = v.fence and v.outcome = 'failed' and exists (select from messenger.attempts a where a.message_id = v.id and a.fence = v.fence) then 'already'
+      when m.fence = v.fence and v.outcome = 'failed' and m.status = 'failed' and m.error_class not in ('Expired', 'LeaseExpired') then 'already'
+      when v.outcome = 'failed' and exists (
+        select from messenger.attempts a where a.message_id = v.id and a.fence = v.fence and a.error_class <> 'LeaseExpired') then 'already'
       else 'stale'
     end,
     case when (v.ord = any (v_failed) or v.ord = any (v_returned)) and m.status = 'pending' then m.available_at end
@@ -1625,16 +1776,36 @@ begin
   order by v.ord;
 end $$;
 
+create or replace function public.messenger_exchange(
+  outcomes jsonb, worker text, batch int default 10, lease interval default '60 s', transport text default null, queues text[] default null, types text[] default null
+)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_settled jsonb;
+  v_claimed jsonb;
+begin
+  select jsonb_agg(to_jsonb(s)) into v_settled from public.messenger_settle(outcomes) s;
+  select jsonb_agg(to_jsonb(c)) into v_claimed from public.messenger_claim(worker, batch, lease, transport, queues, types) c;
+  return jsonb_build_object('settled', coalesce(v_settled, '[]'), 'claimed', coalesce(v_claimed, '[]'));
+end $$;
+
 comment on function messenger.error_class_of(text) is 'The class an error is stored under: Error when there is none, Handler<Name> where the name is reserved.';
 comment on function messenger.retry_delay(text, int) is 'Wait before the next delivery after so many failures, by the policy of the type.';
 comment on function messenger.read_verdicts(jsonb) is 'The outcomes of messenger_settle as rows, in order, texts clipped to 8 KB.';
 comment on function public.messenger_settle(jsonb) is
   'Records up to 1000 verdicts: [{"id", "fence", "outcome": completed|failed|snoozed|released, "result"?, "error"?, "error_class"?, "error_trace"?, "retryable"?, "delay_ms"?, "duration_ms"?}]. Answers in the same order: completed, retry, dead, snoozed, released; already (this verdict was recorded before), stale (the lease is not current, nothing changed), unknown (no such message).';
-revoke all on function messenger.error_class_of(text), messenger.retry_delay(text, int), messenger.read_verdicts(jsonb), public.messenger_settle(jsonb)
+comment on function public.messenger_exchange(jsonb, text, int, interval, text, text[], text[]) is
+  'messenger_settle and messenger_claim in one transaction: {"settled": [...], "claimed": [...]}.';
+revoke all on function messenger.error_class_of(text), messenger.retry_delay(text, int), messenger.read_verdicts(jsonb), public.messenger_settle(jsonb),
+  public.messenger_exchange(jsonb, text, int, interval, text, text[], text[])
   from public, anon, authenticated;
-grant execute on function messenger.error_class_of(text), messenger.retry_delay(text, int), messenger.read_verdicts(jsonb), public.messenger_settle(jsonb) to service_role;
+grant execute on function messenger.error_class_of(text), messenger.retry_delay(text, int), messenger.read_verdicts(jsonb), public.messenger_settle(jsonb),
+  public.messenger_exchange(jsonb, text, int, interval, text, text[], text[]) to service_role;
 
--- ---- 28_verdicts.sql
+-- ---- 29_verdicts.sql
 -- One verdict at a time, for callers in SQL; each is a settle of one.
 create or replace function public.messenger_complete(id uuid, fence bigint, result jsonb default null, strict boolean default false)
 returns text
@@ -1692,75 +1863,6 @@ revoke all on function public.messenger_complete(uuid, bigint, jsonb, boolean), 
   public.messenger_snooze(uuid, bigint, interval), public.messenger_release(uuid, bigint) from public, anon, authenticated;
 grant execute on function public.messenger_complete(uuid, bigint, jsonb, boolean), public.messenger_fail(uuid, bigint, text, text, text, boolean, interval),
   public.messenger_snooze(uuid, bigint, interval), public.messenger_release(uuid, bigint) to service_role;
-
--- ---- 29_exchange.sql
--- What a running worker calls: heartbeat for what it holds; exchange to settle and claim in one round trip and one commit.
-create or replace function public.messenger_heartbeat(leases jsonb, lease interval default '60 s')
-returns table (id uuid, outcome text, cancel_requested boolean)
-language plpgsql
-set search_path = ''
-as $$
-#variable_conflict use_column
-declare
-  v_leases jsonb := leases;
-  v_lease interval := coalesce(lease, '60 s');
-  v_now timestamptz := messenger.now();
-begin
-  if v_leases is null or jsonb_typeof(v_leases) <> 'array' then
-    perform messenger.refuse('SM_LEASE', 'leases must be a JSON array of {"id", "fence", "progress"?}');
-  elsif jsonb_array_length(v_leases) > 1000 then
-    perform messenger.refuse('SM_BATCH_TOO_LARGE');
-  elsif v_lease <= '0' or v_lease > '12 hours' then
-    perform messenger.refuse('SM_LEASE');
-  end if;
-
-  return query
-  with given as materialized (
-    select row_number() over () as ord, g.id, g.fence, messenger.keep_small(g.progress) as progress
-    from jsonb_to_recordset(v_leases) as g(id uuid, fence bigint, progress jsonb)
-  ),
-  -- A lease that ran out but was not taken over is still current.
-  held as materialized (
-    select m.id, m.fence from public.messenger_messages m
-    where m.id = any (array(select g.id from given g)) and m.status = 'processing'
-    order by m.id
-    for update
-  ),
-  extended as (
-    update public.messenger_messages m
-    set lock_expires_at = v_now + v_lease, updated_at = v_now, progress = coalesce(g.progress, m.progress)
-    from given g join held h on h.id = g.id and h.fence = g.fence
-    where m.id = g.id
-    returning m.id, m.fence, m.cancel_requested_at is not null as cancel_requested
-  )
-  select g.id, case when e.id is null then 'stale' else 'extended' end, coalesce(e.cancel_requested, false)
-  from given g left join extended e on e.id = g.id and e.fence = g.fence
-  order by g.ord;
-end $$;
-
-create or replace function public.messenger_exchange(
-  outcomes jsonb, worker text, batch int default 10, lease interval default '60 s', transport text default null, queues text[] default null, types text[] default null
-)
-returns jsonb
-language plpgsql
-set search_path = ''
-as $$
-declare
-  v_settled jsonb;
-  v_claimed jsonb;
-begin
-  select jsonb_agg(to_jsonb(s)) into v_settled from public.messenger_settle(outcomes) s;
-  select jsonb_agg(to_jsonb(c)) into v_claimed from public.messenger_claim(worker, batch, lease, transport, queues, types) c;
-  return jsonb_build_object('settled', coalesce(v_settled, '[]'), 'claimed', coalesce(v_claimed, '[]'));
-end $$;
-
-comment on function public.messenger_heartbeat(jsonb, interval) is
-  'Extends the leases [{"id", "fence", "progress"?}] to now + lease and stores progress. extended or stale; cancel_requested tells the handler to stop.';
-comment on function public.messenger_exchange(jsonb, text, int, interval, text, text[], text[]) is
-  'messenger_settle and messenger_claim in one transaction: {"settled": [...], "claimed": [...]}.';
-revoke all on function public.messenger_heartbeat(jsonb, interval), public.messenger_exchange(jsonb, text, int, interval, text, text[], text[])
-  from public, anon, authenticated;
-grant execute on function public.messenger_heartbeat(jsonb, interval), public.messenger_exchange(jsonb, text, int, interval, text, text[], text[]) to service_role;
 
 -- ---- 40_worker_secret.sql
 -- The secret that doors of the clock ask for. It lives in Vault and opens nothing else, because any SQL role may read pg_net's queue.
@@ -2505,6 +2607,535 @@ comment on function public.messenger_audit() is
 revoke all on function public.messenger_audit() from public, anon, authenticated, service_role;
 grant execute on function public.messenger_audit() to service_role;
 
+-- ---- 60_manifest.sql
+-- The catalog as data: everything this release made, one row an object, in words that do not depend on who owns it or which Postgres it is.
+create or replace function messenger.manifest()
+returns table (kind text, object text, definition text)
+language sql stable
+set search_path = ''
+as $$
+  with relation as (
+    select c.oid, s.nspname || '.' || c.relname as name, c.relkind, c.relpersistence, c.relrowsecurity, c.reloptions, c.relacl, c.relowner, c.reltype
+    from pg_catalog.pg_class c join pg_catalog.pg_namespace s on s.oid = c.relnamespace
+    where s.nspname = 'messenger' or s.nspname = 'public' and c.relname like 'messenger\_%'
+  ),
+  routine as (
+    select p.*, s.nspname || '.' || p.proname || '(' || pg_get_function_identity_arguments(p.oid) || ')' as name
+    from pg_catalog.pg_proc p join pg_catalog.pg_namespace s on s.oid = p.pronamespace
+    where s.nspname = 'messenger' or s.nspname = 'public' and (p.proname like 'messenger\_%' or p.proname like 'update\_messenger\_%')
+  ),
+  -- What the API's roles hold, PUBLIC included; what the owner holds goes without saying.
+  granted as (
+    select 'relation' as of, r.name, a.grantee, a.privilege_type from relation r, aclexplode(coalesce(r.relacl, acldefault('r', r.relowner))) a where r.relkind in ('r', 'v', 'S')
+    union all
+    select 'column', r.name || '.' || t.attname, a.grantee, a.privilege_type
+    from relation r join pg_catalog.pg_attribute t on t.attrelid = r.oid, aclexplode(t.attacl) a
+    union all
+    select 'function', f.name, a.grantee, a.privilege_type from routine f, aclexplode(coalesce(f.proacl, acldefault('f', f.proowner))) a
+    union all
+    select 'schema', s.nspname, a.grantee, a.privilege_type
+    from pg_catalog.pg_namespace s, aclexplode(coalesce(s.nspacl, acldefault('n', s.nspowner))) a where s.nspname = 'messenger'
+  )
+  select 'table', r.name, concat_ws(' ', case r.relpersistence when 'u' then 'unlogged' end, case when r.relrowsecurity then 'rls' else 'no rls' end, r.reloptions::text)
+  from relation r where r.relkind = 'r'
+  union all
+  select 'view', r.name, concat_ws(' ', r.reloptions::text, (select string_agg(t.attname || ' ' || format_type(t.atttypid, t.atttypmod), ', ' order by t.attnum)
+    from pg_catalog.pg_attribute t where t.attrelid = r.oid and t.attnum > 0))
+  from relation r where r.relkind = 'v'
+  union all
+  select 'type', r.name, (select string_agg(t.attname || ' ' || format_type(t.atttypid, t.atttypmod), ', ' order by t.attnum) from pg_catalog.pg_attribute t where t.attrelid = r.oid)
+  from relation r where r.relkind = 'c'
+  union all
+  select 'column', r.name || '.' || t.attname,
+    concat_ws(' ', format_type(t.atttypid, t.atttypmod), case when t.attnotnull then 'not null' end, 'default ' || pg_get_expr(d.adbin, d.adrelid))
+  from relation r join pg_catalog.pg_attribute t on t.attrelid = r.oid and t.attnum > 0 and not t.attisdropped
+  left join pg_catalog.pg_attrdef d on d.adrelid = r.oid and d.adnum = t.attnum
+  where r.relkind = 'r'
+  union all
+  -- Postgres 18 lists "not null" as a constraint; the column says it already.
+  select 'constraint', r.name || '.' || k.conname, pg_get_constraintdef(k.oid) from relation r join pg_catalog.pg_constraint k on k.conrelid = r.oid where k.contype <> 'n'
+  union all
+  select 'index', r.name, pg_get_indexdef(r.oid) from relation r where r.relkind = 'i'
+  union all
+  select 'trigger', r.name || '.' || g.tgname, pg_get_triggerdef(g.oid) from relation r join pg_catalog.pg_trigger g on g.tgrelid = r.oid where not g.tgisinternal
+  union all
+  select 'policy', r.name || '.' || p.polname,
+    concat_ws(' ', p.polcmd::text, (select string_agg(q.rolname, ',' order by q.rolname) from pg_catalog.pg_roles q where q.oid = any (p.polroles)),
+      'using ' || pg_get_expr(p.polqual, p.polrelid), 'check ' || pg_get_expr(p.polwithcheck, p.polrelid))
+  from relation r join pg_catalog.pg_policy p on p.polrelid = r.oid
+  union all
+  select 'function', f.name, concat_ws(' ', 'returns', pg_get_function_result(f.oid), 'language', l.lanname, case f.provolatile when 'i' then 'immutable' when 's' then 'stable' else 'volatile' end,
+    case when f.prosecdef then 'definer' else 'invoker' end, f.proconfig::text,
+    -- Line ends may differ after a detour through another machine's editor; the expected list cannot hold its own digest.
+    'source', case when f.proname = 'expected_manifest' then 'generated' else md5(replace(f.prosrc, E'\r', '')) end)
+  from routine f join pg_catalog.pg_language l on l.oid = f.prolang
+  union all
+  select 'grant', g.of || ' ' || g.name || ' to ' || coalesce(q.rolname, 'public'), string_agg(distinct lower(g.privilege_type), ',' order by lower(g.privilege_type))
+  from granted g left join pg_catalog.pg_roles q on q.oid = g.grantee
+  where coalesce(q.rolname, 'public') in ('public', 'anon', 'authenticated', 'service_role')
+  group by g.of, g.name, q.rolname
+$$;
+
+comment on function messenger.manifest() is 'Every object of this installation with its definition: tables, columns, constraints, indexes, triggers, policies, functions, types, views, grants to the API''s roles.';
+revoke all on function messenger.manifest() from public, anon, authenticated, service_role;
+
+-- ---- generated from manifest.json
+create or replace function messenger.expected_manifest()
+returns jsonb
+language sql immutable
+set search_path = ''
+as $function$ select $manifest$[
+["column","messenger.attempts.at","timestamp with time zone not null"],
+["column","messenger.attempts.duration_ms","bigint"],
+["column","messenger.attempts.error","text"],
+["column","messenger.attempts.error_class","text"],
+["column","messenger.attempts.error_trace","text"],
+["column","messenger.attempts.fence","bigint not null"],
+["column","messenger.attempts.message_id","uuid not null"],
+["column","messenger.attempts.worker","text"],
+["column","messenger.clock.blind_ring_at","timestamp with time zone"],
+["column","messenger.clock.last_error","text"],
+["column","messenger.clock.last_error_at","timestamp with time zone"],
+["column","messenger.clock.last_tick_at","timestamp with time zone"],
+["column","messenger.clock.prune_after","uuid not null default '00000000-0000-0000-0000-000000000000'::uuid"],
+["column","messenger.clock.singleton","boolean not null default true"],
+["column","messenger.clock.ticks","bigint not null default 0"],
+["column","messenger.idempotency_keys.expires_at","timestamp with time zone not null"],
+["column","messenger.idempotency_keys.fingerprint","bytea not null"],
+["column","messenger.idempotency_keys.key","text not null"],
+["column","messenger.idempotency_keys.message_id","uuid not null"],
+["column","messenger.idempotency_keys.queue_name","text not null"],
+["column","messenger.idempotency_keys.scope","text not null"],
+["column","messenger.idempotency_keys.transport_name","text not null"],
+["column","messenger.message_types.aliases","text[] not null default '{}'::text[]"],
+["column","messenger.message_types.dispatchable_by","text not null default 'service'::text"],
+["column","messenger.message_types.max_retries","integer not null default 3"],
+["column","messenger.message_types.priority","integer"],
+["column","messenger.message_types.queue_name","text"],
+["column","messenger.message_types.registered_at","timestamp with time zone not null default messenger.now()"],
+["column","messenger.message_types.retry_delay_ms","bigint not null default 1000"],
+["column","messenger.message_types.retry_jitter","double precision not null default 0.2"],
+["column","messenger.message_types.retry_max_delay_ms","bigint not null default 600000"],
+["column","messenger.message_types.retry_multiplier","double precision not null default 2"],
+["column","messenger.message_types.sql_handler","text"],
+["column","messenger.message_types.timeout_ms","bigint"],
+["column","messenger.message_types.transport_name","text"],
+["column","messenger.message_types.type","text not null"],
+["column","messenger.pruned.at","timestamp with time zone not null default messenger.now()"],
+["column","messenger.pruned.message_count","bigint not null"],
+["column","messenger.pruned.transport_name","text not null"],
+["column","messenger.rescue_cursors.available_at","timestamp with time zone not null"],
+["column","messenger.rescue_cursors.id","uuid not null"],
+["column","messenger.rescue_cursors.priority","integer not null"],
+["column","messenger.rescue_cursors.queue_name","text not null"],
+["column","messenger.rescue_cursors.transport_name","text not null"],
+["column","messenger.settings.clock_enabled","boolean not null default false"],
+["column","messenger.settings.functions_url","text"],
+["column","messenger.settings.max_unfinished_per_user","integer not null default 1000"],
+["column","messenger.settings.max_workers","integer not null default 4"],
+["column","messenger.settings.messages_per_worker","integer not null default 100"],
+["column","messenger.settings.poll_interval","interval not null default '00:00:00.05'::interval"],
+["column","messenger.settings.singleton","boolean not null default true"],
+["column","messenger.workers.polled_at","timestamp with time zone not null"],
+["column","messenger.workers.queues","text[]"],
+["column","messenger.workers.started_at","timestamp with time zone not null"],
+["column","messenger.workers.transport_name","text"],
+["column","messenger.workers.types","text[]"],
+["column","messenger.workers.worker","text not null"],
+["column","public.messenger_failed_messages.attempts","jsonb not null default '[]'::jsonb"],
+["column","public.messenger_failed_messages.body","jsonb not null"],
+["column","public.messenger_failed_messages.created_at","timestamp with time zone not null"],
+["column","public.messenger_failed_messages.error","text"],
+["column","public.messenger_failed_messages.error_class","text"],
+["column","public.messenger_failed_messages.error_trace","text"],
+["column","public.messenger_failed_messages.failed_at","timestamp with time zone not null default messenger.now()"],
+["column","public.messenger_failed_messages.headers","jsonb not null default '{}'::jsonb"],
+["column","public.messenger_failed_messages.id","uuid not null default messenger.new_id()"],
+["column","public.messenger_failed_messages.idempotency_key","text"],
+["column","public.messenger_failed_messages.max_retries","integer not null"],
+["column","public.messenger_failed_messages.message_id","uuid not null"],
+["column","public.messenger_failed_messages.message_type","text not null"],
+["column","public.messenger_failed_messages.metadata","jsonb not null default '{}'::jsonb"],
+["column","public.messenger_failed_messages.queue_name","text not null"],
+["column","public.messenger_failed_messages.resolution","text"],
+["column","public.messenger_failed_messages.resolved_at","timestamp with time zone"],
+["column","public.messenger_failed_messages.retry_count","integer not null"],
+["column","public.messenger_failed_messages.transport_name","text not null"],
+["column","public.messenger_messages.available_at","timestamp with time zone not null default messenger.now()"],
+["column","public.messenger_messages.body","jsonb not null default '{}'::jsonb"],
+["column","public.messenger_messages.cancel_requested_at","timestamp with time zone"],
+["column","public.messenger_messages.created_at","timestamp with time zone not null default messenger.now()"],
+["column","public.messenger_messages.created_by","uuid"],
+["column","public.messenger_messages.error_class","text"],
+["column","public.messenger_messages.expires_at","timestamp with time zone"],
+["column","public.messenger_messages.fence","bigint not null default 0"],
+["column","public.messenger_messages.headers","jsonb not null default '{}'::jsonb"],
+["column","public.messenger_messages.id","uuid not null default messenger.new_id()"],
+["column","public.messenger_messages.idempotency_key","text"],
+["column","public.messenger_messages.last_error","text"],
+["column","public.messenger_messages.lease_losses","integer not null default 0"],
+["column","public.messenger_messages.lock_expires_at","timestamp with time zone"],
+["column","public.messenger_messages.locked_at","timestamp with time zone"],
+["column","public.messenger_messages.locked_by","text"],
+["column","public.messenger_messages.max_retries","integer not null default 3"],
+["column","public.messenger_messages.message_type","text not null"],
+["column","public.messenger_messages.metadata","jsonb not null default '{}'::jsonb"],
+["column","public.messenger_messages.ordering_key","text"],
+["column","public.messenger_messages.ordering_seq","bigint"],
+["column","public.messenger_messages.priority","integer not null default 5"],
+["column","public.messenger_messages.processed_at","timestamp with time zone"],
+["column","public.messenger_messages.progress","jsonb"],
+["column","public.messenger_messages.queue_name","text not null default 'default'::text"],
+["column","public.messenger_messages.result","jsonb"],
+["column","public.messenger_messages.retry_count","integer not null default 0"],
+["column","public.messenger_messages.scheduled_at","timestamp with time zone"],
+["column","public.messenger_messages.status","text not null default 'pending'::text"],
+["column","public.messenger_messages.transport_name","text not null default 'supabase'::text"],
+["column","public.messenger_messages.updated_at","timestamp with time zone not null default messenger.now()"],
+["column","public.messenger_schedules.body","jsonb not null default '{}'::jsonb"],
+["column","public.messenger_schedules.catch_up_limit","integer not null default 100"],
+["column","public.messenger_schedules.created_at","timestamp with time zone not null default messenger.now()"],
+["column","public.messenger_schedules.dst_gap","text not null default 'run_after'::text"],
+["column","public.messenger_schedules.dst_overlap","text not null default 'first'::text"],
+["column","public.messenger_schedules.enabled","boolean not null default true"],
+["column","public.messenger_schedules.ends_at","timestamp with time zone"],
+["column","public.messenger_schedules.headers","jsonb not null default '{}'::jsonb"],
+["column","public.messenger_schedules.id","uuid not null default gen_random_uuid()"],
+["column","public.messenger_schedules.jitter_ms","bigint not null default 0"],
+["column","public.messenger_schedules.last_error","text"],
+["column","public.messenger_schedules.last_run_at","timestamp with time zone"],
+["column","public.messenger_schedules.max_runs","bigint"],
+["column","public.messenger_schedules.message_type","text not null"],
+["column","public.messenger_schedules.misfire","text not null default 'fire_once'::text"],
+["column","public.messenger_schedules.misfire_grace_ms","bigint not null default 60000"],
+["column","public.messenger_schedules.name","text not null"],
+["column","public.messenger_schedules.next_run_at","timestamp with time zone"],
+["column","public.messenger_schedules.overlap","text not null default 'allow'::text"],
+["column","public.messenger_schedules.queue_name","text not null default 'default'::text"],
+["column","public.messenger_schedules.run_count","bigint not null default 0"],
+["column","public.messenger_schedules.schedule_config","jsonb not null"],
+["column","public.messenger_schedules.schedule_type","text not null"],
+["column","public.messenger_schedules.starts_at","timestamp with time zone"],
+["column","public.messenger_schedules.timezone","text not null default 'UTC'::text"],
+["column","public.messenger_schedules.transport_name","text not null default 'supabase'::text"],
+["column","public.messenger_schedules.updated_at","timestamp with time zone not null default messenger.now()"],
+["column","public.messenger_transports.config","jsonb not null default '{}'::jsonb"],
+["column","public.messenger_transports.created_at","timestamp with time zone not null default messenger.now()"],
+["column","public.messenger_transports.enabled","boolean not null default true"],
+["column","public.messenger_transports.id","uuid not null default gen_random_uuid()"],
+["column","public.messenger_transports.name","text not null"],
+["column","public.messenger_transports.type","text not null"],
+["column","public.messenger_transports.updated_at","timestamp with time zone not null default messenger.now()"],
+["constraint","messenger.attempts.attempts_pkey","PRIMARY KEY (message_id, fence)"],
+["constraint","messenger.clock.clock_pkey","PRIMARY KEY (singleton)"],
+["constraint","messenger.clock.clock_singleton_check","CHECK (singleton)"],
+["constraint","messenger.idempotency_keys.idempotency_keys_pkey","PRIMARY KEY (scope, key)"],
+["constraint","messenger.message_types.message_types_dispatchable_check","CHECK ((dispatchable_by = ANY (ARRAY['service'::text, 'user'::text])))"],
+["constraint","messenger.message_types.message_types_pkey","PRIMARY KEY (type)"],
+["constraint","messenger.message_types.message_types_retry_check","CHECK ((((max_retries >= 0) AND (max_retries <= 100)) AND ((retry_delay_ms >= 0) AND (retry_delay_ms <= '86400000000'::bigint)) AND ((retry_multiplier >= (1)::double precision) AND (retry_multiplier <= (100)::double precision)) AND ((retry_max_delay_ms >= 0) AND (retry_max_delay_ms <= '86400000000'::bigint)) AND ((retry_jitter >= (0)::double precision) AND (retry_jitter <= (1)::double precision))))"],
+["constraint","messenger.message_types.message_types_route_check","CHECK (((queue_name ~ '^[a-z0-9][a-z0-9_-]{0,62}$'::text) AND ((priority >= 1) AND (priority <= 10))))"],
+["constraint","messenger.message_types.message_types_timeout_check","CHECK ((timeout_ms > 0))"],
+["constraint","messenger.message_types.message_types_type_check","CHECK ((type ~ '^[A-Za-z][A-Za-z0-9_.:-]{0,127}$'::text))"],
+["constraint","messenger.rescue_cursors.rescue_cursors_pkey","PRIMARY KEY (transport_name, queue_name, priority)"],
+["constraint","messenger.settings.settings_functions_url_check","CHECK ((functions_url ~ '^https?://[^\\s]+[^/\\s]$'::text))"],
+["constraint","messenger.settings.settings_numbers_check","CHECK ((((max_workers >= 1) AND (max_workers <= 100)) AND ((messages_per_worker >= 1) AND (messages_per_worker <= 100000)) AND ((poll_interval >= '00:00:00.001'::interval) AND (poll_interval <= '00:01:00'::interval)) AND (max_unfinished_per_user >= 0)))"],
+["constraint","messenger.settings.settings_pkey","PRIMARY KEY (singleton)"],
+["constraint","messenger.settings.settings_singleton_check","CHECK (singleton)"],
+["constraint","messenger.workers.workers_pkey","PRIMARY KEY (worker)"],
+["constraint","public.messenger_failed_messages.messenger_failed_messages_pkey","PRIMARY KEY (id)"],
+["constraint","public.messenger_failed_messages.messenger_failed_messages_resolution_check","CHECK ((((resolved_at IS NULL) = (resolution IS NULL)) AND (resolution = ANY (ARRAY['retried'::text, 'discarded'::text]))))"],
+["constraint","public.messenger_messages.messenger_messages_body_check","CHECK ((jsonb_typeof(body) = 'object'::text))"],
+["constraint","public.messenger_messages.messenger_messages_deliveries_check","CHECK ((((max_retries >= 0) AND (max_retries <= 100)) AND ((retry_count >= 0) AND (retry_count <= (max_retries + 1))) AND (fence >= retry_count) AND (lease_losses >= 0)))"],
+["constraint","public.messenger_messages.messenger_messages_lease_check","CHECK ((((status = 'processing'::text) = (locked_by IS NOT NULL)) AND ((status = 'processing'::text) = (lock_expires_at IS NOT NULL)) AND ((status = 'processing'::text) = (locked_at IS NOT NULL))))"],
+["constraint","public.messenger_messages.messenger_messages_pkey","PRIMARY KEY (id)"],
+["constraint","public.messenger_messages.messenger_messages_priority_check","CHECK (((priority >= 1) AND (priority <= 10)))"],
+["constraint","public.messenger_messages.messenger_messages_processed_check","CHECK (((processed_at IS NULL) = (status = ANY (ARRAY['pending'::text, 'processing'::text]))))"],
+["constraint","public.messenger_messages.messenger_messages_status_check","CHECK ((status = ANY (ARRAY['pending'::text, 'processing'::text, 'completed'::text, 'failed'::text])))"],
+["constraint","public.messenger_schedules.messenger_schedules_body_check","CHECK (((jsonb_typeof(body) = 'object'::text) AND (jsonb_typeof(headers) = 'object'::text)))"],
+["constraint","public.messenger_schedules.messenger_schedules_config_check","CHECK ((jsonb_typeof(schedule_config) = 'object'::text))"],
+["constraint","public.messenger_schedules.messenger_schedules_name_key","UNIQUE (name)"],
+["constraint","public.messenger_schedules.messenger_schedules_numbers_check","CHECK (((run_count >= 0) AND (max_runs > 0) AND (misfire_grace_ms >= 0) AND (catch_up_limit >= 1) AND (jitter_ms >= 0)))"],
+["constraint","public.messenger_schedules.messenger_schedules_pkey","PRIMARY KEY (id)"],
+["constraint","public.messenger_schedules.messenger_schedules_policies_check","CHECK (((misfire = ANY (ARRAY['fire_once'::text, 'skip'::text, 'catch_up'::text])) AND (dst_gap = ANY (ARRAY['run_after'::text, 'skip'::text])) AND (dst_overlap = ANY (ARRAY['first'::text, 'second'::text, 'both'::text])) AND (overlap = ANY (ARRAY['allow'::text, 'skip'::text, 'replace'::text]))))"],
+["constraint","public.messenger_schedules.messenger_schedules_type_check","CHECK ((schedule_type = ANY (ARRAY['once'::text, 'cron'::text, 'interval'::text])))"],
+["constraint","public.messenger_transports.messenger_transports_config_check","CHECK (((jsonb_typeof(config) = 'object'::text) AND COALESCE((((config ->> 'retention'::text))::interval >= '00:00:00'::interval), true) AND COALESCE((((config ->> 'failed_retention'::text))::interval >= '00:00:00'::interval), true) AND COALESCE((((config ->> 'idempotency_window'::text))::interval >= '00:00:00'::interval), true)))"],
+["constraint","public.messenger_transports.messenger_transports_name_check","CHECK ((name ~ '^[a-z0-9][a-z0-9_-]{0,62}$'::text))"],
+["constraint","public.messenger_transports.messenger_transports_name_key","UNIQUE (name)"],
+["constraint","public.messenger_transports.messenger_transports_pkey","PRIMARY KEY (id)"],
+["constraint","public.messenger_transports.messenger_transports_type_check","CHECK ((type = ANY (ARRAY['sync'::text, 'supabase'::text, 'redis'::text, 'rabbitmq'::text, 'sqs'::text])))"],
+["function","messenger.active_queues(only_transport text, only_queues text[])","returns TABLE(transport_name text, queue_name text) language plpgsql stable invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source aaf2b2832b2fa1c05a8c806a106d7df3"],
+["function","messenger.awake_workers(transport text, queue text, grace interval)","returns integer language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source cc8b88c6db155722d723cbd55294e1a3"],
+["function","messenger.bury(ids uuid[], at timestamp with time zone)","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source ed2708c97b1fbaf1fc508943e6cc0aaf"],
+["function","messenger.check_claim(worker text, lease interval)","returns void language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source bd7025da1d3ac7c785fe879d42ebc18d"],
+["function","messenger.check_worker_secret(secret text)","returns boolean language plpgsql stable definer {\"search_path=\\\"\\\"\"} source cf1849f0cad31e8ac507c29b72a29043"],
+["function","messenger.claim_one(message_id uuid, worker text, lease interval)","returns TABLE(id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority integer, retry_count integer, max_retries integer, fence bigint, lock_expires_at timestamp with time zone, created_at timestamp with time zone, solo boolean) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source c9e348098d0d48896d86a89809573020"],
+["function","messenger.claim_queue(transport text, queue text, batch integer, worker text, lease interval, types text[], at timestamp with time zone, may_be_solo boolean)","returns TABLE(id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority integer, retry_count integer, max_retries integer, fence bigint, lock_expires_at timestamp with time zone, created_at timestamp with time zone, solo boolean) language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off,plan_cache_mode=force_generic_plan} source 9024aa78ab818fd95d83d53c2bf98dfe"],
+["function","messenger.clip(value text, bytes integer)","returns text language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source e05ff2230f3b946bd7ef4a6b52c97de8"],
+["function","messenger.clock_command()","returns text language sql immutable invoker {\"search_path=\\\"\\\"\"} source d2797c45ea5b72d2577fe32478a3e026"],
+["function","messenger.draft_fields()","returns jsonb language sql immutable invoker {\"search_path=\\\"\\\"\"} source 22a8788a888505e06ee02091fc17cdda"],
+["function","messenger.ensure_worker_secret()","returns boolean language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 82a1d997e9fad01d00bd37ad054eded9"],
+["function","messenger.error_class_of(error_class text)","returns text language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 59becb26e2bee06d48147e432214b1f7"],
+["function","messenger.exceeds(value jsonb, bytes integer)","returns boolean language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 0a497b2eff89af5771f7a721ce1811ec"],
+["function","messenger.expected_manifest()","returns jsonb language sql immutable invoker {\"search_path=\\\"\\\"\"} source generated"],
+["function","messenger.expire(ids uuid[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 4b7b10830b66fa22c85e4dc5ac4dfc37"],
+["function","messenger.has_wild_number(value jsonb)","returns boolean language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 025b91e7e73db60178defae3be0d0b4a"],
+["function","messenger.health_checks()","returns TABLE(name text, status text, detail text, remedy text) language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source ce209485ff46d9426195dfaf58600f61"],
+["function","messenger.id_prefix(at timestamp with time zone)","returns text language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 65dbab6e73ef14e98187a08ea441052a"],
+["function","messenger.id_random()","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 48dbad83b171bbdc3315fe55bf2ba09a"],
+["function","messenger.is_too_deep(value jsonb)","returns boolean language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 056b28040e13bfde245d3c3f0bf4417b"],
+["function","messenger.keep_small(value jsonb)","returns jsonb language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source a83253c5a8f8d00064367e8b0d8b5d27"],
+["function","messenger.manifest()","returns TABLE(kind text, object text, definition text) language sql stable invoker {\"search_path=\\\"\\\"\"} source 68489dff0f349d09312e4405297abb2c"],
+["function","messenger.mark_setting(transport text, queue text, types text[])","returns text language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 4001299bf65c7540a3b94ade0b09a391"],
+["function","messenger.new_id()","returns uuid language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 3f93a2c3993193c0022fc25599847686"],
+["function","messenger.note_lost_leases(ids uuid[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source a2fc35d05d0e9135e9b1d039e2f8ddaa"],
+["function","messenger.note_poll(worker text, transport text, queues text[], types text[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 48fc1f421b92003d0a4d074b8f7e97a2"],
+["function","messenger.now()","returns timestamp with time zone language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 2f1659b6f5238444936619ebae0dc4b4"],
+["function","messenger.place_mark(setting text, used messenger.scan_mark, batch integer, priorities integer[], times timestamp with time zone[], ids uuid[], took interval, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source deb10de1154c03c85079f539e3ab7552"],
+["function","messenger.post_bell()","returns boolean language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 2b19a1608dc62782be29ab0fda6f4414"],
+["function","messenger.prune_clock_history()","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 4cf61c26bf62a40a6d902ba431f101b3"],
+["function","messenger.prune_messages(at timestamp with time zone, bite integer)","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source e952a24b5a0cbe438ba314c56bcdc3bb"],
+["function","messenger.prune_rest(at timestamp with time zone, bite integer)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source c4ec6d26400e5d44af113e3c76b0f147"],
+["function","messenger.read_drafts(messages jsonb, at timestamp with time zone)","returns TABLE(ord integer, error_code text, unknown_field text, message_type text, transport_name text, queue_name text, priority integer, body jsonb, headers jsonb, metadata jsonb, scheduled_at timestamp with time zone, available_at timestamp with time zone, expires_at timestamp with time zone, max_retries integer, idempotency_key text, idempotency_window interval) language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source bdb61359b6834680e3fa21a14e113755"],
+["function","messenger.read_interval(value jsonb, longest interval)","returns interval language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 0638e4afa428f360987359334530aef2"],
+["function","messenger.read_mark(setting text, at timestamp with time zone)","returns messenger.scan_mark language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 2d1bc3a2e2d95bc29060f1eb029db513"],
+["function","messenger.read_time(value jsonb)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 711f57603e55bc39e3e9e7b39c829891"],
+["function","messenger.read_verdicts(outcomes jsonb)","returns TABLE(ord integer, id uuid, fence bigint, outcome text, result jsonb, error text, error_class text, error_trace text, retryable boolean, delay interval, duration_ms bigint) language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source b14fdb13a267a3682b2d3d19a836f6a8"],
+["function","messenger.refusals()","returns TABLE(code text, status integer, message text, hint text) language sql immutable invoker {\"search_path=\\\"\\\"\"} source 51134ac6250166265ea5039000164384"],
+["function","messenger.refuse(code text, what text)","returns boolean language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source b0f44956d33ea516f8df91851a3836f1"],
+["function","messenger.rescue(at timestamp with time zone)","returns TABLE(rescued bigint, dead bigint, expired bigint) language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 76d852963460985676abc5e635f7290d"],
+["function","messenger.retry_delay(message_type text, failures integer)","returns interval language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source faba1646d6603e2df47a02ea453969c2"],
+["function","messenger.ring(transport text, queue text)","returns boolean language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 33fb7cb9ce1846c5a91456e9b60a1aaf"],
+["function","messenger.start(functions_url text, options jsonb)","returns jsonb language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 07287c930ccccac966d98800f705f896"],
+["function","messenger.status()","returns jsonb language sql stable definer {\"search_path=\\\"\\\"\"} source a8d0bbf40bb26a4edcfe0cbc84a0e4d2"],
+["function","messenger.stop()","returns jsonb language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source a4061cc518a982b78ab444a4f190e737"],
+["function","messenger.store_messages(messages jsonb, atomic boolean, scope text, sender uuid, single boolean)","returns TABLE(ord integer, id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone, error_code text, error text) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 90c46e41158c5b591a8c94b67796629b"],
+["function","messenger.take_key(scope text, key text, new_id uuid, fingerprint bytea, transport_name text, queue_name text, expires_at timestamp with time zone, at timestamp with time zone)","returns TABLE(taken boolean, message_id uuid, status text, transport text, queue text, available_at timestamp with time zone, error_code text) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source aa833bf414a1984a9e0e848c46ea5dc0"],
+["function","messenger.tick(batch integer)","returns jsonb language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source c568244ab663565e731c7cd812b51583"],
+["function","messenger.tick_or_note_error()","returns boolean language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 35a6a22f1a61c4a4aa1b1695673beab2"],
+["function","messenger.user_dispatch(type text, payload jsonb, idempotency_key text, delay interval, headers jsonb, metadata jsonb)","returns TABLE(id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone) language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source b8efad8aeaa5d6fcd481ae28498ae1f3"],
+["function","messenger.verify()","returns TABLE(kind text, object text, state text, detail text) language sql stable definer {\"search_path=\\\"\\\"\"} source 312073e65876f1b552e62b8ef76af2b9"],
+["function","messenger.wake(at timestamp with time zone)","returns integer language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 071da2b3cb6d8641ca74d8a478c62e45"],
+["function","public.messenger_audit()","returns TABLE(invariant text, violations bigint) language sql stable invoker {\"search_path=\\\"\\\"\"} source 967369c1c547d512091363a2795979fe"],
+["function","public.messenger_check_worker_secret(secret text)","returns boolean language sql stable invoker {\"search_path=\\\"\\\"\"} source 9c73954f593bf2e068b1df4e80121b69"],
+["function","public.messenger_claim(worker text, batch integer, lease interval, transport text, queues text[], types text[])","returns TABLE(id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority integer, retry_count integer, max_retries integer, fence bigint, lock_expires_at timestamp with time zone, created_at timestamp with time zone, solo boolean) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source d9a142c2dfd82bb110de0b3d0f6e2bb1"],
+["function","public.messenger_claim_one(id uuid, worker text, lease interval)","returns TABLE(id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority integer, retry_count integer, max_retries integer, fence bigint, lock_expires_at timestamp with time zone, created_at timestamp with time zone, solo boolean) language sql volatile invoker {\"search_path=\\\"\\\"\"} source c38a451ac46c95792ca70988e732fb49"],
+["function","public.messenger_complete(id uuid, fence bigint, result jsonb, strict boolean)","returns text language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 4b55f645b047a18d0435223006485fa3"],
+["function","public.messenger_dispatch(type text, payload jsonb, queue text, priority integer, available_at timestamp with time zone, delay interval, idempotency_key text, idempotency_mode text, idempotency_window interval, ordering_key text, transport text, max_retries integer, expires_at timestamp with time zone, headers jsonb, metadata jsonb)","returns SETOF messenger.dispatched language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 7c981ba4bfc0c59e2674b23778a8b473"],
+["function","public.messenger_dispatch_batch(messages jsonb, atomic boolean)","returns TABLE(ord integer, id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone, error_code text, error text) language sql volatile invoker {\"search_path=\\\"\\\"\"} source 96639871148af2cf154c96b6884b86de"],
+["function","public.messenger_exchange(outcomes jsonb, worker text, batch integer, lease interval, transport text, queues text[], types text[])","returns jsonb language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 4232cd2765a03ad4682fb80663e156e0"],
+["function","public.messenger_fail(id uuid, fence bigint, error text, error_class text, error_trace text, retryable boolean, retry_after interval)","returns TABLE(outcome text, available_at timestamp with time zone) language sql volatile invoker {\"search_path=\\\"\\\"\"} source 532abddf67ee131ddd63e6a1fc54c23d"],
+["function","public.messenger_health()","returns jsonb language sql volatile invoker {\"search_path=\\\"\\\"\"} source 89d6004847e74d007d57865dcb5dc351"],
+["function","public.messenger_heartbeat(leases jsonb, lease interval)","returns TABLE(id uuid, outcome text, cancel_requested boolean) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source ef722cdf75be65bed71a0ff48623e042"],
+["function","public.messenger_register(types jsonb)","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 5034d7059e0856862ec64d4fc35c17a6"],
+["function","public.messenger_release(id uuid, fence bigint)","returns text language sql volatile invoker {\"search_path=\\\"\\\"\"} source 4e7bc6a7dadfa50467b1586d37f66082"],
+["function","public.messenger_settle(outcomes jsonb)","returns TABLE(id uuid, outcome text, available_at timestamp with time zone) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source c6b7a9cd764359137bbb53830fc92bc4"],
+["function","public.messenger_snooze(id uuid, fence bigint, delay interval)","returns text language sql volatile invoker {\"search_path=\\\"\\\"\"} source c330162b1d752f5cb706912072c7e570"],
+["function","public.messenger_start(functions_url text, options jsonb)","returns jsonb language sql volatile invoker {\"search_path=\\\"\\\"\"} source 2ada4c698a25c5a06bcc0dedaac2b859"],
+["function","public.messenger_status()","returns jsonb language sql volatile invoker {\"search_path=\\\"\\\"\"} source c123f5cc9b38af9b1c0b6cabf9493816"],
+["function","public.messenger_stop()","returns jsonb language sql volatile invoker {\"search_path=\\\"\\\"\"} source a23d9bcf133944d4b185d3e0dafe4d55"],
+["function","public.messenger_tick(batch integer)","returns jsonb language sql volatile invoker {\"search_path=\\\"\\\"\"} source 44fa8f37b76564af9732322a424e3c94"],
+["function","public.messenger_user_dispatch(type text, payload jsonb, idempotency_key text, delay interval, headers jsonb, metadata jsonb)","returns TABLE(id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone) language sql volatile invoker {\"search_path=\\\"\\\"\"} source ff1a11cf24c874bd79ad5a6bd3cf03dc"],
+["function","public.messenger_verify()","returns TABLE(kind text, object text, state text, detail text) language sql volatile invoker {\"search_path=\\\"\\\"\"} source cafb141894269a9ff113c282068e973c"],
+["function","public.update_messenger_messages_updated_at()","returns trigger language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 688979e5a72847acff081ddf5ed99f08"],
+["function","public.update_messenger_schedules_updated_at()","returns trigger language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 688979e5a72847acff081ddf5ed99f08"],
+["function","public.update_messenger_transports_updated_at()","returns trigger language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 688979e5a72847acff081ddf5ed99f08"],
+["grant","column messenger.message_types.aliases to service_role","insert,update"],
+["grant","column messenger.message_types.dispatchable_by to service_role","insert,update"],
+["grant","column messenger.message_types.max_retries to service_role","insert,update"],
+["grant","column messenger.message_types.priority to service_role","insert,update"],
+["grant","column messenger.message_types.queue_name to service_role","insert,update"],
+["grant","column messenger.message_types.registered_at to service_role","insert,update"],
+["grant","column messenger.message_types.retry_delay_ms to service_role","insert,update"],
+["grant","column messenger.message_types.retry_jitter to service_role","insert,update"],
+["grant","column messenger.message_types.retry_max_delay_ms to service_role","insert,update"],
+["grant","column messenger.message_types.retry_multiplier to service_role","insert,update"],
+["grant","column messenger.message_types.timeout_ms to service_role","insert,update"],
+["grant","column messenger.message_types.transport_name to service_role","insert,update"],
+["grant","column messenger.message_types.type to service_role","insert"],
+["grant","column public.messenger_messages.available_at to authenticated","select"],
+["grant","column public.messenger_messages.created_at to authenticated","select"],
+["grant","column public.messenger_messages.id to authenticated","select"],
+["grant","column public.messenger_messages.message_type to authenticated","select"],
+["grant","column public.messenger_messages.processed_at to authenticated","select"],
+["grant","column public.messenger_messages.progress to authenticated","select"],
+["grant","column public.messenger_messages.result to authenticated","select"],
+["grant","column public.messenger_messages.status to authenticated","select"],
+["grant","function messenger.active_queues(only_transport text, only_queues text[]) to service_role","execute"],
+["grant","function messenger.bury(ids uuid[], at timestamp with time zone) to service_role","execute"],
+["grant","function messenger.check_claim(worker text, lease interval) to service_role","execute"],
+["grant","function messenger.check_worker_secret(secret text) to service_role","execute"],
+["grant","function messenger.claim_one(message_id uuid, worker text, lease interval) to service_role","execute"],
+["grant","function messenger.claim_queue(transport text, queue text, batch integer, worker text, lease interval, types text[], at timestamp with time zone, may_be_solo boolean) to service_role","execute"],
+["grant","function messenger.clip(value text, bytes integer) to service_role","execute"],
+["grant","function messenger.draft_fields() to service_role","execute"],
+["grant","function messenger.error_class_of(error_class text) to service_role","execute"],
+["grant","function messenger.exceeds(value jsonb, bytes integer) to service_role","execute"],
+["grant","function messenger.expire(ids uuid[], at timestamp with time zone) to service_role","execute"],
+["grant","function messenger.has_wild_number(value jsonb) to service_role","execute"],
+["grant","function messenger.health_checks() to service_role","execute"],
+["grant","function messenger.id_prefix(at timestamp with time zone) to service_role","execute"],
+["grant","function messenger.id_random() to service_role","execute"],
+["grant","function messenger.is_too_deep(value jsonb) to service_role","execute"],
+["grant","function messenger.keep_small(value jsonb) to service_role","execute"],
+["grant","function messenger.mark_setting(transport text, queue text, types text[]) to service_role","execute"],
+["grant","function messenger.new_id() to service_role","execute"],
+["grant","function messenger.note_lost_leases(ids uuid[], at timestamp with time zone) to service_role","execute"],
+["grant","function messenger.note_poll(worker text, transport text, queues text[], types text[], at timestamp with time zone) to service_role","execute"],
+["grant","function messenger.now() to service_role","execute"],
+["grant","function messenger.place_mark(setting text, used messenger.scan_mark, batch integer, priorities integer[], times timestamp with time zone[], ids uuid[], took interval, at timestamp with time zone) to service_role","execute"],
+["grant","function messenger.read_drafts(messages jsonb, at timestamp with time zone) to service_role","execute"],
+["grant","function messenger.read_interval(value jsonb, longest interval) to service_role","execute"],
+["grant","function messenger.read_mark(setting text, at timestamp with time zone) to service_role","execute"],
+["grant","function messenger.read_time(value jsonb) to service_role","execute"],
+["grant","function messenger.read_verdicts(outcomes jsonb) to service_role","execute"],
+["grant","function messenger.refusals() to service_role","execute"],
+["grant","function messenger.refuse(code text, what text) to service_role","execute"],
+["grant","function messenger.retry_delay(message_type text, failures integer) to service_role","execute"],
+["grant","function messenger.ring(transport text, queue text) to service_role","execute"],
+["grant","function messenger.start(functions_url text, options jsonb) to service_role","execute"],
+["grant","function messenger.status() to service_role","execute"],
+["grant","function messenger.stop() to service_role","execute"],
+["grant","function messenger.store_messages(messages jsonb, atomic boolean, scope text, sender uuid, single boolean) to service_role","execute"],
+["grant","function messenger.take_key(scope text, key text, new_id uuid, fingerprint bytea, transport_name text, queue_name text, expires_at timestamp with time zone, at timestamp with time zone) to service_role","execute"],
+["grant","function messenger.tick(batch integer) to service_role","execute"],
+["grant","function messenger.user_dispatch(type text, payload jsonb, idempotency_key text, delay interval, headers jsonb, metadata jsonb) to authenticated","execute"],
+["grant","function messenger.user_dispatch(type text, payload jsonb, idempotency_key text, delay interval, headers jsonb, metadata jsonb) to service_role","execute"],
+["grant","function messenger.verify() to service_role","execute"],
+["grant","function public.messenger_audit() to service_role","execute"],
+["grant","function public.messenger_check_worker_secret(secret text) to service_role","execute"],
+["grant","function public.messenger_claim(worker text, batch integer, lease interval, transport text, queues text[], types text[]) to service_role","execute"],
+["grant","function public.messenger_claim_one(id uuid, worker text, lease interval) to service_role","execute"],
+["grant","function public.messenger_complete(id uuid, fence bigint, result jsonb, strict boolean) to service_role","execute"],
+["grant","function public.messenger_dispatch(type text, payload jsonb, queue text, priority integer, available_at timestamp with time zone, delay interval, idempotency_key text, idempotency_mode text, idempotency_window interval, ordering_key text, transport text, max_retries integer, expires_at timestamp with time zone, headers jsonb, metadata jsonb) to service_role","execute"],
+["grant","function public.messenger_dispatch_batch(messages jsonb, atomic boolean) to service_role","execute"],
+["grant","function public.messenger_exchange(outcomes jsonb, worker text, batch integer, lease interval, transport text, queues text[], types text[]) to service_role","execute"],
+["grant","function public.messenger_fail(id uuid, fence bigint, error text, error_class text, error_trace text, retryable boolean, retry_after interval) to service_role","execute"],
+["grant","function public.messenger_health() to service_role","execute"],
+["grant","function public.messenger_heartbeat(leases jsonb, lease interval) to service_role","execute"],
+["grant","function public.messenger_register(types jsonb) to service_role","execute"],
+["grant","function public.messenger_release(id uuid, fence bigint) to service_role","execute"],
+["grant","function public.messenger_settle(outcomes jsonb) to service_role","execute"],
+["grant","function public.messenger_snooze(id uuid, fence bigint, delay interval) to service_role","execute"],
+["grant","function public.messenger_start(functions_url text, options jsonb) to service_role","execute"],
+["grant","function public.messenger_status() to service_role","execute"],
+["grant","function public.messenger_stop() to service_role","execute"],
+["grant","function public.messenger_tick(batch integer) to service_role","execute"],
+["grant","function public.messenger_user_dispatch(type text, payload jsonb, idempotency_key text, delay interval, headers jsonb, metadata jsonb) to authenticated","execute"],
+["grant","function public.messenger_user_dispatch(type text, payload jsonb, idempotency_key text, delay interval, headers jsonb, metadata jsonb) to service_role","execute"],
+["grant","function public.messenger_verify() to service_role","execute"],
+["grant","relation messenger.attempts to service_role","delete,insert,select,update"],
+["grant","relation messenger.clock to service_role","select"],
+["grant","relation messenger.idempotency_keys to service_role","delete,insert,select,update"],
+["grant","relation messenger.message_types to service_role","select"],
+["grant","relation messenger.pruned to service_role","insert,select"],
+["grant","relation messenger.settings to service_role","select"],
+["grant","relation messenger.workers to service_role","delete,insert,select,update"],
+["grant","relation public.messenger_failed_messages to service_role","delete,insert,select,update"],
+["grant","relation public.messenger_failed_summary to service_role","select"],
+["grant","relation public.messenger_messages to service_role","delete,insert,select,update"],
+["grant","relation public.messenger_queue_depth to service_role","select"],
+["grant","relation public.messenger_schedules to service_role","delete,insert,select,update"],
+["grant","relation public.messenger_schedules_summary to service_role","select"],
+["grant","relation public.messenger_transports to service_role","delete,insert,select,update"],
+["grant","schema messenger to authenticated","usage"],
+["grant","schema messenger to service_role","usage"],
+["index","messenger.attempts_pkey","CREATE UNIQUE INDEX attempts_pkey ON messenger.attempts USING btree (message_id, fence)"],
+["index","messenger.clock_pkey","CREATE UNIQUE INDEX clock_pkey ON messenger.clock USING btree (singleton)"],
+["index","messenger.idempotency_keys_expires_at_idx","CREATE INDEX idempotency_keys_expires_at_idx ON messenger.idempotency_keys USING btree (expires_at)"],
+["index","messenger.idempotency_keys_pkey","CREATE UNIQUE INDEX idempotency_keys_pkey ON messenger.idempotency_keys USING btree (scope, key)"],
+["index","messenger.message_types_pkey","CREATE UNIQUE INDEX message_types_pkey ON messenger.message_types USING btree (type)"],
+["index","messenger.rescue_cursors_pkey","CREATE UNIQUE INDEX rescue_cursors_pkey ON messenger.rescue_cursors USING btree (transport_name, queue_name, priority)"],
+["index","messenger.settings_pkey","CREATE UNIQUE INDEX settings_pkey ON messenger.settings USING btree (singleton)"],
+["index","messenger.workers_pkey","CREATE UNIQUE INDEX workers_pkey ON messenger.workers USING btree (worker)"],
+["index","public.messenger_failed_messages_failed_at_idx","CREATE INDEX messenger_failed_messages_failed_at_idx ON public.messenger_failed_messages USING btree (failed_at DESC, id)"],
+["index","public.messenger_failed_messages_open_idx","CREATE UNIQUE INDEX messenger_failed_messages_open_idx ON public.messenger_failed_messages USING btree (message_id) WHERE (resolved_at IS NULL)"],
+["index","public.messenger_failed_messages_pkey","CREATE UNIQUE INDEX messenger_failed_messages_pkey ON public.messenger_failed_messages USING btree (id)"],
+["index","public.messenger_failed_messages_resolved_at_idx","CREATE INDEX messenger_failed_messages_resolved_at_idx ON public.messenger_failed_messages USING btree (resolved_at) WHERE (resolved_at IS NOT NULL)"],
+["index","public.messenger_messages_claim_idx","CREATE INDEX messenger_messages_claim_idx ON public.messenger_messages USING btree (transport_name, queue_name, priority, available_at, id) WHERE (processed_at IS NULL)"],
+["index","public.messenger_messages_pkey","CREATE UNIQUE INDEX messenger_messages_pkey ON public.messenger_messages USING btree (id)"],
+["index","public.messenger_messages_sender_idx","CREATE INDEX messenger_messages_sender_idx ON public.messenger_messages USING btree (created_by, id) WHERE (created_by IS NOT NULL)"],
+["index","public.messenger_messages_sender_unfinished_idx","CREATE INDEX messenger_messages_sender_unfinished_idx ON public.messenger_messages USING btree (created_by) WHERE ((created_by IS NOT NULL) AND (processed_at IS NULL))"],
+["index","public.messenger_schedules_due_idx","CREATE INDEX messenger_schedules_due_idx ON public.messenger_schedules USING btree (next_run_at) WHERE enabled"],
+["index","public.messenger_schedules_name_key","CREATE UNIQUE INDEX messenger_schedules_name_key ON public.messenger_schedules USING btree (name)"],
+["index","public.messenger_schedules_pkey","CREATE UNIQUE INDEX messenger_schedules_pkey ON public.messenger_schedules USING btree (id)"],
+["index","public.messenger_transports_name_key","CREATE UNIQUE INDEX messenger_transports_name_key ON public.messenger_transports USING btree (name)"],
+["index","public.messenger_transports_pkey","CREATE UNIQUE INDEX messenger_transports_pkey ON public.messenger_transports USING btree (id)"],
+["policy","messenger.attempts.service_only","* anon,authenticated using false check false"],
+["policy","messenger.clock.service_only","* anon,authenticated using false check false"],
+["policy","messenger.idempotency_keys.service_only","* anon,authenticated using false check false"],
+["policy","messenger.message_types.service_only","* anon,authenticated using false check false"],
+["policy","messenger.pruned.service_only","* anon,authenticated using false check false"],
+["policy","messenger.rescue_cursors.service_only","* anon,authenticated using false check false"],
+["policy","messenger.settings.service_only","* anon,authenticated using false check false"],
+["policy","messenger.workers.service_only","* anon,authenticated using false check false"],
+["policy","public.messenger_failed_messages.service_only","* anon,authenticated using false check false"],
+["policy","public.messenger_messages.sender_reads_own","r authenticated using (created_by = ( SELECT auth.uid() AS uid))"],
+["policy","public.messenger_schedules.service_only","* anon,authenticated using false check false"],
+["policy","public.messenger_transports.service_only","* anon,authenticated using false check false"],
+["table","messenger.attempts","rls"],
+["table","messenger.clock","rls {fillfactor=10}"],
+["table","messenger.idempotency_keys","rls"],
+["table","messenger.message_types","rls"],
+["table","messenger.pruned","rls"],
+["table","messenger.rescue_cursors","rls"],
+["table","messenger.settings","rls"],
+["table","messenger.workers","unlogged rls {fillfactor=50}"],
+["table","public.messenger_failed_messages","rls"],
+["table","public.messenger_messages","rls {fillfactor=50,autovacuum_vacuum_scale_factor=0.01,autovacuum_vacuum_threshold=1000,autovacuum_analyze_scale_factor=0.05,autovacuum_vacuum_cost_delay=1}"],
+["table","public.messenger_schedules","rls"],
+["table","public.messenger_transports","rls"],
+["trigger","public.messenger_messages.messenger_messages_updated_at","CREATE TRIGGER messenger_messages_updated_at BEFORE UPDATE ON public.messenger_messages FOR EACH ROW WHEN ((NOT (new.updated_at IS DISTINCT FROM old.updated_at))) EXECUTE FUNCTION public.update_messenger_messages_updated_at()"],
+["trigger","public.messenger_schedules.messenger_schedules_updated_at","CREATE TRIGGER messenger_schedules_updated_at BEFORE UPDATE ON public.messenger_schedules FOR EACH ROW WHEN ((NOT (new.updated_at IS DISTINCT FROM old.updated_at))) EXECUTE FUNCTION public.update_messenger_schedules_updated_at()"],
+["trigger","public.messenger_transports.messenger_transports_updated_at","CREATE TRIGGER messenger_transports_updated_at BEFORE UPDATE ON public.messenger_transports FOR EACH ROW WHEN ((NOT (new.updated_at IS DISTINCT FROM old.updated_at))) EXECUTE FUNCTION public.update_messenger_transports_updated_at()"],
+["type","messenger.dispatched","id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone"],
+["type","messenger.scan_mark","placed_at timestamp with time zone, ends_at timestamp with time zone, times timestamp with time zone[], ids uuid[]"],
+["view","public.messenger_failed_summary","{security_invoker=true} transport_name text, queue_name text, failed_count bigint, first_failure timestamp with time zone, last_failure timestamp with time zone"],
+["view","public.messenger_queue_depth","{security_invoker=true} transport_name text, queue_name text, status text, message_count bigint, oldest_message timestamp with time zone, newest_message timestamp with time zone"],
+["view","public.messenger_schedules_summary","{security_invoker=true} transport_name text, message_type text, schedule_type text, schedule_count bigint, enabled_count bigint, next_run timestamp with time zone"]
+]$manifest$::jsonb $function$;
+comment on function messenger.expected_manifest() is 'The catalog this release made, as [kind, object, definition]; messenger_verify compares.';
+revoke all on function messenger.expected_manifest() from public, anon, authenticated, service_role;
+
+-- ---- 61_verify.sql
+-- Is this database what the release says, and does it run? messenger.expected_manifest() is generated into the migration from manifest.json.
+create or replace function messenger.verify()
+returns table (kind text, object text, state text, detail text)
+language sql stable security definer
+set search_path = ''
+as $$
+  with expected as (
+    select e ->> 0 as kind, e ->> 1 as object, e ->> 2 as definition from jsonb_array_elements(messenger.expected_manifest()) e
+  ),
+  difference as (
+    select coalesce(e.kind, a.kind) as kind, coalesce(e.object, a.object) as object,
+      case when a.object is null then 'missing' when e.object is null then 'unexpected' else 'different' end as state,
+      case when a.object is null then e.definition when e.object is null then a.definition else 'is ' || coalesce(a.definition, '-') || '; should be ' || coalesce(e.definition, '-') end as detail
+    from expected e full join messenger.manifest() a on a.kind = e.kind and a.object = e.object
+    where a.object is null or e.object is null or a.definition is distinct from e.definition
+  ),
+  operation as (
+    select 'operation' as kind, c.name as object, case c.status when 'healthy' then 'ok' else c.status end as state, concat_ws('; ', c.detail, c.remedy) as detail
+    from messenger.health_checks() c where c.name in ('clock', 'clock_errors', 'bells', 'worker_secret', 'test_clock')
+  )
+  select d.kind, d.object, d.state, d.detail from difference d
+  union all
+  select 'catalog', 'all', 'ok', (select count(*) from expected) || ' objects as released' where not exists (select from difference)
+  union all
+  select o.kind, o.object, o.state, o.detail from operation o
+$$;
+
+create or replace function public.messenger_verify()
+returns table (kind text, object text, state text, detail text)
+language sql
+set search_path = ''
+as $$ select * from messenger.verify() $$;
+
+comment on function messenger.verify() is 'See public.messenger_verify.';
+comment on function public.messenger_verify() is
+  'Compares this database with the release (state missing, unexpected, different; one ok row when nothing differs) and checks operation: clock, bells, Vault secret, no test clock.';
+revoke all on function messenger.verify(), public.messenger_verify() from public, anon, authenticated, service_role;
+grant execute on function messenger.verify(), public.messenger_verify() to service_role;
+
 -- ---- The migration verifies itself.
 do $$
 declare
@@ -2554,23 +3185,26 @@ declare
     'messenger.note_lost_leases',
     'messenger.bury',
     'messenger.expire',
+    'messenger.mark_setting',
+    'messenger.read_mark',
+    'messenger.place_mark',
+    'messenger.claim_queue',
     'messenger.active_queues',
     'messenger.check_claim',
     'messenger.note_poll',
-    'messenger.claim_queue',
     'public.messenger_claim',
     'messenger.claim_one',
     'public.messenger_claim_one',
+    'public.messenger_heartbeat',
     'messenger.error_class_of',
     'messenger.retry_delay',
     'messenger.read_verdicts',
     'public.messenger_settle',
+    'public.messenger_exchange',
     'public.messenger_complete',
     'public.messenger_fail',
     'public.messenger_snooze',
     'public.messenger_release',
-    'public.messenger_heartbeat',
-    'public.messenger_exchange',
     'messenger.check_worker_secret',
     'public.messenger_check_worker_secret',
     'messenger.ensure_worker_secret',
@@ -2594,7 +3228,11 @@ declare
     'public.messenger_status',
     'messenger.health_checks',
     'public.messenger_health',
-    'public.messenger_audit'
+    'public.messenger_audit',
+    'messenger.manifest',
+    'messenger.expected_manifest',
+    'messenger.verify',
+    'public.messenger_verify'
   ];
   v_wrong text;
 begin

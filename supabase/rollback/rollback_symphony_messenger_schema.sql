@@ -33,20 +33,21 @@ declare
     'public.messenger_user_dispatch',
     'public.messenger_claim',
     'public.messenger_claim_one',
+    'public.messenger_heartbeat',
     'public.messenger_settle',
+    'public.messenger_exchange',
     'public.messenger_complete',
     'public.messenger_fail',
     'public.messenger_snooze',
     'public.messenger_release',
-    'public.messenger_heartbeat',
-    'public.messenger_exchange',
     'public.messenger_check_worker_secret',
     'public.messenger_tick',
     'public.messenger_start',
     'public.messenger_stop',
     'public.messenger_status',
     'public.messenger_health',
-    'public.messenger_audit'
+    'public.messenger_audit',
+    'public.messenger_verify'
   ];
   v_function regprocedure;
 begin

@@ -1,4 +1,4 @@
--- Claiming: a worker takes due messages under a lease with a fence.
+-- Claiming: a worker takes due messages under a lease with a fence, and keeps the lease by heartbeats.
 
 -- Every (transport, queue) with an unfinished message that workers may take, by a skip scan of the hot index: one probe a queue, however long it is.
 create or replace function messenger.active_queues(only_transport text, only_queues text[])
@@ -63,96 +63,6 @@ begin
     set polled_at = note_poll.at, transport_name = note_poll.transport, queues = note_poll.queues, types = note_poll.types
     where w.worker = note_poll.worker;
   end if;
-end $$;
-
--- Claims from one queue in order of priority (10 first), availability, id: one index range a priority, so messages not yet due are never visited.
--- A message whose lease ran out is met in the same scan. It may have killed its worker, so it is handed out alone; exhausted ones are buried on the way.
--- Without the planner settings the claim was measured 1.2 to 2.1 times slower; and switched-off scans look so dear to the planner that it would compile each plan (jit), for seconds.
-create or replace function messenger.claim_queue(transport text, queue text, batch int, worker text, lease interval, types text[], at timestamptz, may_be_solo boolean)
-returns table (
-  id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority int, retry_count int, max_retries int, fence bigint,
-  lock_expires_at timestamptz, created_at timestamptz, solo boolean
-)
-language plpgsql
-set search_path = ''
-set enable_seqscan = off
-set enable_bitmapscan = off
-set enable_sort = off
-set jit = off
-set plan_cache_mode = force_generic_plan
-as $$
-#variable_conflict use_column
-declare
-  v_transport text := transport;
-  v_queue text := queue;
-  v_batch int := batch;
-  v_worker text := worker;
-  v_types text[] := types;
-  v_now timestamptz := at;
-  v_until timestamptz := at + lease;
-  v_rows tid[];
-  v_ids uuid[];
-  v_fates text[];
-  v_end int;
-begin
-  loop
-    select array_agg(due.tid), array_agg(due.id), array_agg(due.fate) into v_rows, v_ids, v_fates
-    from (
-      select head.* from generate_series(10, 1, -1) as level(priority)
-      cross join lateral (
-        select m.ctid as tid, m.id,
-          case
-            when m.expires_at <= v_now then 'expired'
-            when m.status = 'processing' and m.retry_count >= m.max_retries then 'exhausted'
-            when m.status = 'processing' then 'lost'
-            when m.lease_losses > 0 then 'suspect'
-            else 'ready'
-          end as fate
-        from public.messenger_messages m
-        where m.transport_name = v_transport and m.queue_name = v_queue and m.priority = level.priority
-          and m.processed_at is null and m.available_at <= v_now
-          and (m.status = 'pending' or m.lock_expires_at < v_now)
-          and (v_types is null or m.message_type = any (v_types))
-        order by m.available_at, m.id
-        limit v_batch
-        for update skip locked
-      ) head
-      limit v_batch
-    ) due;
-    exit when v_rows is null;
-
-    if v_fates && array['expired', 'exhausted'] then
-      perform messenger.expire(array(select x.id from unnest(v_ids, v_fates) as x(id, fate) where x.fate = 'expired'), v_now);
-      v_ids := array(select x.id from unnest(v_ids, v_fates) as x(id, fate) where x.fate = 'exhausted');
-      perform messenger.note_lost_leases(v_ids, v_now);
-      perform messenger.bury(v_ids, v_now);
-      continue;  -- the living are taken by a fresh scan
-    end if;
-
-    -- Up to the first message that must be alone; the next claim then starts with it.
-    select min(x.n) into v_end from unnest(v_fates) with ordinality as x(fate, n) where x.fate <> 'ready';
-    if v_end = 1 then
-      exit when not may_be_solo;
-      perform messenger.note_lost_leases(v_ids[1:1], v_now);
-      v_rows := v_rows[1:1];
-    elsif v_end > 1 then
-      v_rows := v_rows[1:v_end - 1];
-    end if;
-
-    return query
-    with taken as (
-      update public.messenger_messages m
-      set status = 'processing', fence = m.fence + 1, locked_at = v_now, locked_by = v_worker, lock_expires_at = v_until, updated_at = v_now,
-          retry_count = m.retry_count + (m.status = 'processing')::int, lease_losses = m.lease_losses + (m.status = 'processing')::int
-      where m.ctid = any (v_rows) and m.processed_at is null and (m.status = 'pending' or m.lock_expires_at < v_now)
-      returning m.*
-    )
-    select t.id, t.message_type, t.queue_name, t.body, t.headers, t.metadata, t.priority, t.retry_count, t.max_retries, t.fence, t.lock_expires_at, t.created_at,
-      coalesce(v_end = 1, false)
-    from taken t
-    order by t.priority desc, t.available_at, t.id;
-    exit;
-  end loop;
 end $$;
 
 create or replace function public.messenger_claim(
@@ -229,21 +139,64 @@ language sql
 set search_path = ''
 as $$ select * from messenger.claim_one(id, worker, lease) $$;
 
+create or replace function public.messenger_heartbeat(leases jsonb, lease interval default '60 s')
+returns table (id uuid, outcome text, cancel_requested boolean)
+language plpgsql
+set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_leases jsonb := leases;
+  v_lease interval := coalesce(lease, '60 s');
+  v_now timestamptz := messenger.now();
+begin
+  if v_leases is null or jsonb_typeof(v_leases) <> 'array' then
+    perform messenger.refuse('SM_LEASE', 'leases must be a JSON array of {"id", "fence", "progress"?}');
+  elsif jsonb_array_length(v_leases) > 1000 then
+    perform messenger.refuse('SM_BATCH_TOO_LARGE');
+  elsif v_lease <= '0' or v_lease > '12 hours' then
+    perform messenger.refuse('SM_LEASE');
+  end if;
+
+  return query
+  with given as materialized (
+    select row_number() over () as ord, g.id, g.fence, messenger.keep_small(g.progress) as progress
+    from jsonb_to_recordset(v_leases) as g(id uuid, fence bigint, progress jsonb)
+  ),
+  -- A lease that ran out but was not taken over is still current.
+  held as materialized (
+    select m.id, m.fence from public.messenger_messages m
+    where m.id = any (array(select g.id from given g)) and m.status = 'processing'
+    order by m.id
+    for update
+  ),
+  extended as (
+    update public.messenger_messages m
+    set lock_expires_at = v_now + v_lease, updated_at = v_now, progress = coalesce(g.progress, m.progress)
+    from given g join held h on h.id = g.id and h.fence = g.fence
+    where m.id = g.id
+    returning m.id, m.fence, m.cancel_requested_at is not null as cancel_requested
+  )
+  select g.id, case when e.id is null then 'stale' else 'extended' end, coalesce(e.cancel_requested, false)
+  from given g left join extended e on e.id = g.id and e.fence = g.fence
+  order by g.ord;
+end $$;
+
 comment on function messenger.active_queues(text, text[]) is 'Transports and queues with unfinished messages that workers may take.';
 comment on function messenger.check_claim(text, interval) is 'Refuses a worker name or lease that is out of bounds.';
 comment on function messenger.note_poll(text, text, text[], text[], timestamptz) is 'Records that this worker is awake.';
-comment on function messenger.claim_queue(text, text, int, text, interval, text[], timestamptz, boolean) is
-  'Claims up to batch due messages of one queue until at + lease. A solo message comes alone or, when may_be_solo is false, not at all.';
 comment on function public.messenger_claim(text, int, interval, text, text[], text[]) is
   'Takes up to batch (1-1000) due messages for a worker under a lease (up to 12 hours). Null transport, queues or types mean all. fence must accompany every verdict. solo: the only row of its claim, to be run with nothing else in flight.';
 comment on function messenger.claim_one(uuid, text, interval) is 'See public.messenger_claim_one.';
 comment on function public.messenger_claim_one(uuid, text, interval) is
   'Takes one pending message by id, due or not, for the caller that has just dispatched it. No row when another worker has it or it is finished.';
+comment on function public.messenger_heartbeat(jsonb, interval) is
+  'Extends the leases [{"id", "fence", "progress"?}] to now + lease and stores progress. extended or stale; cancel_requested tells the handler to stop.';
 revoke all on function messenger.active_queues(text, text[]), messenger.check_claim(text, interval), messenger.note_poll(text, text, text[], text[], timestamptz),
-  messenger.claim_queue(text, text, int, text, interval, text[], timestamptz, boolean),
   messenger.claim_one(uuid, text, interval),
-  public.messenger_claim(text, int, interval, text, text[], text[]), public.messenger_claim_one(uuid, text, interval) from public, anon, authenticated;
+  public.messenger_claim(text, int, interval, text, text[], text[]), public.messenger_claim_one(uuid, text, interval),
+  public.messenger_heartbeat(jsonb, interval) from public, anon, authenticated;
 grant execute on function messenger.active_queues(text, text[]), messenger.check_claim(text, interval), messenger.note_poll(text, text, text[], text[], timestamptz),
-  messenger.claim_queue(text, text, int, text, interval, text[], timestamptz, boolean),
   messenger.claim_one(uuid, text, interval),
-  public.messenger_claim(text, int, interval, text, text[], text[]), public.messenger_claim_one(uuid, text, interval) to service_role;
+  public.messenger_claim(text, int, interval, text, text[], text[]), public.messenger_claim_one(uuid, text, interval),
+  public.messenger_heartbeat(jsonb, interval) to service_role;

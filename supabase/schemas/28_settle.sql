@@ -7,7 +7,7 @@ language plpgsql immutable parallel safe
 set search_path = ''
 as $$
 begin
-  return case when error_class in ('Expired', 'Cancelled', 'Discarded') then 'Handler' || error_class else left(coalesce(nullif(error_class, ''), 'Error'), 200) end;
+  return case when error_class in ('Expired', 'Cancelled', 'Discarded', 'LeaseExpired') then 'Handler' || error_class else left(coalesce(nullif(error_class, ''), 'Error'), 200) end;
 end $$;
 
 -- Wait before the next delivery: exponential, capped, and jittered upwards only, so never earlier than the policy asked.
@@ -145,10 +145,11 @@ begin
       when v.ord = any (v_failed) then 'retry'
       when v.ord = any (v_returned) then v.outcome
       when m.id is null and v.outcome in ('completed', 'failed') then 'unknown'
-      -- The lease this verdict speaks of was current last and has had this very verdict.
+      -- This very verdict on this very lease was recorded before: its reply was lost. A lease that ran out has had no verdict.
       when m.fence = v.fence and v.outcome = 'completed' and m.status = 'completed' then 'already'
-      when m.fence = v.fence and v.outcome = 'failed' and m.status = 'failed' and m.error_class is distinct from 'Expired' then 'already'
-      when m.fence = v.fence and v.outcome = 'failed' and exists (select from messenger.attempts a where a.message_id = v.id and a.fence = v.fence) then 'already'
+      when m.fence = v.fence and v.outcome = 'failed' and m.status = 'failed' and m.error_class not in ('Expired', 'LeaseExpired') then 'already'
+      when v.outcome = 'failed' and exists (
+        select from messenger.attempts a where a.message_id = v.id and a.fence = v.fence and a.error_class <> 'LeaseExpired') then 'already'
       else 'stale'
     end,
     case when (v.ord = any (v_failed) or v.ord = any (v_returned)) and m.status = 'pending' then m.available_at end
@@ -157,11 +158,31 @@ begin
   order by v.ord;
 end $$;
 
+create or replace function public.messenger_exchange(
+  outcomes jsonb, worker text, batch int default 10, lease interval default '60 s', transport text default null, queues text[] default null, types text[] default null
+)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_settled jsonb;
+  v_claimed jsonb;
+begin
+  select jsonb_agg(to_jsonb(s)) into v_settled from public.messenger_settle(outcomes) s;
+  select jsonb_agg(to_jsonb(c)) into v_claimed from public.messenger_claim(worker, batch, lease, transport, queues, types) c;
+  return jsonb_build_object('settled', coalesce(v_settled, '[]'), 'claimed', coalesce(v_claimed, '[]'));
+end $$;
+
 comment on function messenger.error_class_of(text) is 'The class an error is stored under: Error when there is none, Handler<Name> where the name is reserved.';
 comment on function messenger.retry_delay(text, int) is 'Wait before the next delivery after so many failures, by the policy of the type.';
 comment on function messenger.read_verdicts(jsonb) is 'The outcomes of messenger_settle as rows, in order, texts clipped to 8 KB.';
 comment on function public.messenger_settle(jsonb) is
   'Records up to 1000 verdicts: [{"id", "fence", "outcome": completed|failed|snoozed|released, "result"?, "error"?, "error_class"?, "error_trace"?, "retryable"?, "delay_ms"?, "duration_ms"?}]. Answers in the same order: completed, retry, dead, snoozed, released; already (this verdict was recorded before), stale (the lease is not current, nothing changed), unknown (no such message).';
-revoke all on function messenger.error_class_of(text), messenger.retry_delay(text, int), messenger.read_verdicts(jsonb), public.messenger_settle(jsonb)
+comment on function public.messenger_exchange(jsonb, text, int, interval, text, text[], text[]) is
+  'messenger_settle and messenger_claim in one transaction: {"settled": [...], "claimed": [...]}.';
+revoke all on function messenger.error_class_of(text), messenger.retry_delay(text, int), messenger.read_verdicts(jsonb), public.messenger_settle(jsonb),
+  public.messenger_exchange(jsonb, text, int, interval, text, text[], text[])
   from public, anon, authenticated;
-grant execute on function messenger.error_class_of(text), messenger.retry_delay(text, int), messenger.read_verdicts(jsonb), public.messenger_settle(jsonb) to service_role;
+grant execute on function messenger.error_class_of(text), messenger.retry_delay(text, int), messenger.read_verdicts(jsonb), public.messenger_settle(jsonb),
+  public.messenger_exchange(jsonb, text, int, interval, text, text[], text[]) to service_role;
