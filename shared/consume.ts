@@ -93,6 +93,7 @@ class Loop implements Run {
   readonly #idle: { pollsLeft: number };
   #turn = 0;
   #emptyClaims = 0;
+  #joins = 0;
   #lastWork: number;
   #nextPoll: number;
   #ready: Promise<unknown> | undefined;
@@ -140,6 +141,8 @@ class Loop implements Run {
     const asked = JSON.stringify(selection);
     if (!this.#selections.some((known) => JSON.stringify(known) === asked)) this.#selections.push(selection);
     this.#lastWork = this.#nextPoll = this.#clock.now();
+    this.#emptyClaims = 0; // each selection is asked once more, even where nobody lingers
+    this.#joins++;
     this.#wake.ring();
     return true;
   }
@@ -192,6 +195,7 @@ class Loop implements Run {
   async #exchange(batch: number): Promise<void> {
     const { receiver, worker, registry, lease = LEASE } = this.#options;
     const selection = this.#selections[this.#turn++ % this.#selections.length];
+    const joins = this.#joins;
     let claimed: Delivery[] = [];
     await this.#flush(async (outcomes) => {
       const request = { worker, batch, lease, types: registry.types, ...selection };
@@ -202,9 +206,13 @@ class Loop implements Run {
     });
     for (const delivery of claimed) this.#accept(delivery);
     const now = this.#clock.now();
-    this.#emptyClaims = claimed.length > 0 ? 0 : this.#emptyClaims + 1;
-    if (claimed.length > 0) this.#lastWork = now;
-    else this.#idle.pollsLeft--;
+    if (claimed.length > 0) {
+      this.#emptyClaims = 0;
+      this.#lastWork = now;
+    } else {
+      this.#idle.pollsLeft--;
+      if (joins === this.#joins) this.#emptyClaims++; // an answer from before a ring says nothing about what it rang for
+    }
     this.#nextPoll = this.#emptyClaims < this.#selections.length ? now : now + this.#limits.pollInterval;
   }
 

@@ -56,6 +56,7 @@ const variables = z.object({
   SYMPHONY_WORKER_BATCH_SIZE: whole(1, 1_000),
   SYMPHONY_WORKER_MAX_CONCURRENCY: whole(1, 1_000),
   SYMPHONY_WORKER_POLL_INTERVAL: whole(10, 60_000),
+  SYMPHONY_WORKER_LEASE: whole(1_000, 43_200_000),
   SYMPHONY_WORKER_LINGER: whole(0, 3_600_000),
   SYMPHONY_WORKER_TIME_LIMIT: whole(1_000, 86_400_000),
   SYMPHONY_WORKER_MESSAGE_LIMIT: whole(1, 1_000_000_000),
@@ -112,6 +113,8 @@ function arrange(v: z.output<typeof variables>) {
       batchSize: v.SYMPHONY_WORKER_BATCH_SIZE ?? 10,
       maxConcurrency: v.SYMPHONY_WORKER_MAX_CONCURRENCY ?? 10,
       pollInterval: v.SYMPHONY_WORKER_POLL_INTERVAL ?? 50,
+      /** Milliseconds a message stays with a worker that has fallen silent. */
+      lease: v.SYMPHONY_WORKER_LEASE ?? 60_000,
       linger: v.SYMPHONY_WORKER_LINGER ?? 5_000,
       timeLimit: v.SYMPHONY_WORKER_TIME_LIMIT ?? SOONEST_STOP,
       messageLimit: v.SYMPHONY_WORKER_MESSAGE_LIMIT ?? Infinity,

@@ -1945,16 +1945,22 @@ exception when others then
 end $$;
 
 -- Rings unless a worker is awake on this queue or another transaction is ringing for it: an ordinary dispatch updates no shared row and never waits.
+-- The setting ends with the transaction, or savepoint, as the bell does: a transaction of a thousand dispatches rings once.
 create or replace function messenger.ring(transport text, queue text)
 returns boolean
 language plpgsql security definer
 set search_path = ''
 as $$
+declare
+  v_pair text := transport || '/' || queue;
+  v_rung text := coalesce(current_setting('messenger.rung', true), '');
 begin
-  if messenger.awake_workers(transport, queue, '0') > 0 or not pg_try_advisory_xact_lock(hashtextextended('messenger.ring/' || transport || '/' || queue, 0)) then
+  if v_pair = any (string_to_array(v_rung, ' ')) or messenger.awake_workers(transport, queue, '0') > 0
+    or not pg_try_advisory_xact_lock(hashtextextended('messenger.ring/' || v_pair, 0)) then
     return false;
   end if;
-  perform pg_notify('messenger', transport || '/' || queue);
+  perform set_config('messenger.rung', concat_ws(' ', v_rung, v_pair), true);
+  perform pg_notify('messenger', v_pair);
   return messenger.post_bell();
 end $$;
 
@@ -2904,7 +2910,7 @@ as $function$ select $manifest$[
 ["function","messenger.refuse(code text, what text)","returns boolean language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source b0f44956d33ea516f8df91851a3836f1"],
 ["function","messenger.rescue(at timestamp with time zone)","returns TABLE(rescued bigint, dead bigint, expired bigint) language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 76d852963460985676abc5e635f7290d"],
 ["function","messenger.retry_delay(message_type text, failures integer)","returns interval language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source faba1646d6603e2df47a02ea453969c2"],
-["function","messenger.ring(transport text, queue text)","returns boolean language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 33fb7cb9ce1846c5a91456e9b60a1aaf"],
+["function","messenger.ring(transport text, queue text)","returns boolean language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 6d2aa7cb9539b8e77ed920374a88a0e3"],
 ["function","messenger.start(functions_url text, options jsonb)","returns jsonb language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 07287c930ccccac966d98800f705f896"],
 ["function","messenger.status()","returns jsonb language sql stable definer {\"search_path=\\\"\\\"\"} source a8d0bbf40bb26a4edcfe0cbc84a0e4d2"],
 ["function","messenger.stop()","returns jsonb language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source a4061cc518a982b78ab444a4f190e737"],

@@ -30,16 +30,22 @@ exception when others then
 end $$;
 
 -- Rings unless a worker is awake on this queue or another transaction is ringing for it: an ordinary dispatch updates no shared row and never waits.
+-- The setting ends with the transaction, or savepoint, as the bell does: a transaction of a thousand dispatches rings once.
 create or replace function messenger.ring(transport text, queue text)
 returns boolean
 language plpgsql security definer
 set search_path = ''
 as $$
+declare
+  v_pair text := transport || '/' || queue;
+  v_rung text := coalesce(current_setting('messenger.rung', true), '');
 begin
-  if messenger.awake_workers(transport, queue, '0') > 0 or not pg_try_advisory_xact_lock(hashtextextended('messenger.ring/' || transport || '/' || queue, 0)) then
+  if v_pair = any (string_to_array(v_rung, ' ')) or messenger.awake_workers(transport, queue, '0') > 0
+    or not pg_try_advisory_xact_lock(hashtextextended('messenger.ring/' || v_pair, 0)) then
     return false;
   end if;
-  perform pg_notify('messenger', transport || '/' || queue);
+  perform set_config('messenger.rung', concat_ws(' ', v_rung, v_pair), true);
+  perform pg_notify('messenger', v_pair);
   return messenger.post_bell();
 end $$;
 

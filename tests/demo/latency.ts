@@ -1,5 +1,6 @@
 // How long it takes from a dispatch over HTTP to the first line of its handler, with a worker awake and with none.
 import type { Project } from "../../supabase/local/project.ts";
+import { pause } from "./pause.ts";
 import type { Door } from "./workload.ts";
 
 export interface Latency {
@@ -69,8 +70,4 @@ async function untilAsleep({ sql }: Door): Promise<void> {
     await pause(20);
   }
   throw new Error("The worker did not fall asleep within 20 s");
-}
-
-export function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
 }

@@ -1,10 +1,14 @@
 // `npm run demo`: a private Supabase project, a thousand messages of every kind through it, and the figures. Exit 0 only when all are right.
+// `npm run demo -- --chaos`: the same while workers are killed, bells lost and Postgres is stopped.
 import { SingleBar } from "cli-progress";
 import { type Project, startProject } from "../../supabase/local/project.ts";
-import { measureLatency, pause, SAMPLES } from "./latency.ts";
+import { CHAOS_LEASE, unleash } from "./chaos.ts";
+import { measureLatency, SAMPLES } from "./latency.ts";
+import { pause } from "./pause.ts";
 import { report } from "./report.ts";
 import { type Kind, KINDS, openDoor, type Tally, TOTAL } from "./workload.ts";
 
+const chaos = Deno.args.includes("--chaos");
 const GIVE_UP = 90_000; // ms
 const directory = new URL("../../.symphony/demo", import.meta.url).pathname;
 
@@ -12,7 +16,8 @@ const started = Date.now();
 await Deno.remove(directory, { recursive: true }).catch(() => {});
 console.log("Starting a private Supabase project: Postgres with pg_cron, gateway, edge functions, the migration ...");
 // A worker goes to sleep after 5 s without messages; here after 0.5 s, because the demo waits for that 15 times.
-const project = await startProject({ directory, clock: true, env: { SYMPHONY_WORKER_LINGER: "500" } });
+const env = { SYMPHONY_WORKER_LINGER: "500", ...(chaos && { SYMPHONY_WORKER_LEASE: String(CHAOS_LEASE) }) };
+const project = await startProject({ directory, clock: true, env });
 const interrupted = () => project.stop().finally(() => Deno.exit(130));
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) Deno.addSignalListener(signal, interrupted);
 console.log(`Ready after ${seconds(started)} s at ${project.url}\n`);
@@ -33,33 +38,50 @@ Every figure is what it should be (${seconds(started)} s). Look further:
 Deno.exit(wrong.length === 0 ? 0 : 1);
 
 async function demonstrate(project: Project): Promise<string[]> {
-  const door = await openDoor(project);
+  const door = await openDoor(project, chaos);
   const bar = newBar("handled");
   bar.start(TOTAL, 0);
   const begin = Date.now();
   const tallies = new Map<Kind, Tally>();
+  const faults: string[] = [];
+  let finished = 0;
   const sending = (async () => {
     for (const kind of KINDS) tallies.set(kind, await kind.send(door));
   })();
+  const watching = untilFinished(project, (count) => bar.update(finished = count));
+  const faulting = chaos ? unleash(project, () => finished, sending, (what) => faults.push(what)) : Promise.resolve();
   try {
-    await Promise.all([sending, untilFinished(project, (count) => bar.update(count))]);
+    await Promise.all([sending, watching, faulting]);
   } finally {
     bar.stop();
   }
   const took = (Date.now() - begin) / 1_000;
+  project.bells.drop(0);
+  if (chaos) {
+    console.log(
+      `\nFaults:\n${faults.map((what) => `  - ${what}`).join("\n")}\n  - ${project.bells.dropped} bells lost`,
+    );
+  }
 
   const latencyBar = newBar("latency");
   latencyBar.start(SAMPLES, 0);
   const latencies = await measureLatency(door, project, () => latencyBar.increment()).finally(() => latencyBar.stop());
-  return await report(project.sql, { tallies, latencies, seconds: took });
+  return await report(project.sql, { tallies, latencies, seconds: took, chaos });
 }
 
 async function untilFinished({ sql }: Project, show: (count: number) => void): Promise<void> {
-  for (const giveUp = Date.now() + GIVE_UP; Date.now() < giveUp; await pause(100)) {
-    const [{ finished }] = await sql<{ finished: number }[]>`
-      select count(*)::int as finished from messenger_messages where processed_at is not null and metadata ? 'kind'`;
-    show(finished);
-    if (finished >= TOTAL) return;
+  for (const giveUp = Date.now() + GIVE_UP; Date.now() < giveUp; await pause(50)) {
+    // While Postgres is down there is no answer, only the next question.
+    const rows = await sql<{ finished: number }[]>`
+      select count(*)::int as finished from messenger_messages where processed_at is not null and metadata ? 'kind'`
+      .catch((error: unknown) => {
+        if (!chaos) throw error;
+        return [];
+      });
+    for (const { finished } of rows) {
+      show(finished);
+      if (finished >= TOTAL) return;
+    }
   }
   throw new Error(`Not all of the ${TOTAL} messages were finished within ${GIVE_UP / 1_000} s`);
 }

@@ -19,13 +19,18 @@ export interface Findings {
   latencies: Latency[];
   /** Seconds from the first dispatch to the last verdict. */
   seconds: number;
+  /** Faults were let loose: a delivery that a killed worker took along counts as a retry more, a reply lost as a duplicate more. */
+  chaos: boolean;
 }
 
 /** Prints the tables; returns what is wrong, in sentences. */
-export async function report(sql: Sql, { tallies, latencies, seconds }: Findings): Promise<string[]> {
+export async function report(sql: Sql, { tallies, latencies, seconds, chaos }: Findings): Promise<string[]> {
   const wrong: string[] = [];
   const expect = (is: boolean, sentence: string) => void (is || wrong.push(sentence));
   const rows = await readRows(sql);
+  const [{ lost }] = await sql<{ lost: number }[]>`
+    select (select count(*) from messenger.attempts where error_class = 'LeaseExpired')::int
+      + (select count(*) from messenger_failed_messages f, jsonb_array_elements(f.attempts) a where a ->> 'error_class' = 'LeaseExpired')::int as lost`;
 
   const table = newTable(["messages", "type", "dispatched", "completed", "retried", "dead", "p50", "p95"], 2);
   for (const kind of KINDS) {
@@ -37,12 +42,11 @@ export async function report(sql: Sql, { tallies, latencies, seconds }: Findings
       `${kind.label}: ${row.messages} messages stored instead of ${kind.messages}`,
     );
     expect(row.completed === kind.messages - kind.dead, `${kind.label}: ${row.completed} completed`);
-    expect(row.retries === kind.retries, `${kind.label}: ${row.retries} retries instead of ${kind.retries}`);
+    const extra = row.retries - kind.retries;
+    expect(extra >= 0 && extra <= lost, `${kind.label}: ${row.retries} retries instead of ${kind.retries}`);
     expect(row.dead === kind.dead, `${kind.label}: ${row.dead} dead letters instead of ${kind.dead}`);
-    expect(
-      tallies.get(kind)?.accepted === kind.messages,
-      `${kind.label}: the door accepted ${tallies.get(kind)?.accepted}`,
-    );
+    const accepted = tallies.get(kind)?.accepted;
+    expect(chaos || accepted === kind.messages, `${kind.label}: the door accepted ${accepted}`);
   }
   const sum = (of: (row: Row) => number) => [...rows.values()].reduce((total, row) => total + of(row), 0);
   table.push([
@@ -65,7 +69,9 @@ export async function report(sql: Sql, { tallies, latencies, seconds }: Findings
   const [{ own }] = await sql`select count(*)::int as own from messenger_messages where created_by is not null`;
   expect(own === 1, `${own} messages carry a user instead of 1`);
   const duplicates = [...tallies.values()].reduce((total, tally) => total + tally.duplicates, 0);
-  expect(duplicates === 49, `${duplicates} duplicates were recognised instead of 49`);
+  expect(chaos ? duplicates >= 49 : duplicates === 49, `${duplicates} duplicates were recognised instead of 49`);
+  expect(chaos === lost > 0, `${lost} deliveries were lost with their worker`);
+  if (chaos) console.log(`Deliveries lost with a killed worker, and made again: ${lost}.`);
   console.log(`Rolled back with their order: 10 dispatches, none stored. Duplicates recognised: ${duplicates}.`);
 
   const speed = newTable(["dispatch over HTTP to handler start", "p50", "p95", "must be", "samples"], 1);

@@ -1,6 +1,7 @@
 // The demo's thousand messages: what is sent, by whom, and what must come of it.
 import type { Sql } from "postgres";
 import type { Project } from "../../supabase/local/project.ts";
+import { pause } from "./pause.ts";
 
 export interface Kind {
   label: string;
@@ -35,6 +36,8 @@ export interface Door {
   post(path: string, body: unknown, token?: string): Promise<{ status: number; body: unknown }>;
   sql: Sql;
   userToken: string;
+  /** Whether each message needs a key of its own. */
+  patient: boolean;
 }
 
 const STORM = 50;
@@ -95,30 +98,46 @@ export const KINDS: Kind[] = [
 
 export const TOTAL = KINDS.reduce((sum, kind) => sum + kind.messages, 0);
 
-/** Door calls of this project: throws when the door answers with anything but success. */
-export async function openDoor(project: Project): Promise<Door> {
+/**
+ * Door calls of this project: throws when the door answers with anything but success.
+ * A patient door sends again until it is heard, each message under a key of its own, as a producer does that must not lose any.
+ */
+export async function openDoor(project: Project, patient: boolean): Promise<Door> {
   await project.sql`create table demo_orders (id int primary key, placed_at timestamptz not null default now())`;
+  const post: Door["post"] = async (path, body, token) => {
+    const response = await fetch(`${project.url}/functions/v1/${path}`, {
+      method: "POST",
+      headers: {
+        "content-type": "application/json",
+        ...(token
+          ? { apikey: project.publishableKey, authorization: `Bearer ${token}` }
+          : { apikey: project.secretKey }),
+      },
+      body: JSON.stringify(body),
+    });
+    const answer: unknown = await response.json();
+    if (response.status >= 300 || response.status === 207) {
+      throw new Error(`POST /${path} answered ${response.status}: ${JSON.stringify(answer)}`);
+    }
+    return { status: response.status, body: answer };
+  };
   return {
     sql: project.sql,
     userToken: await project.signUser({ sub: crypto.randomUUID() }),
-    async post(path, body, token) {
-      const response = await fetch(`${project.url}/functions/v1/${path}`, {
-        method: "POST",
-        headers: {
-          "content-type": "application/json",
-          ...(token
-            ? { apikey: project.publishableKey, authorization: `Bearer ${token}` }
-            : { apikey: project.secretKey }),
-        },
-        body: JSON.stringify(body),
-      });
-      const answer: unknown = await response.json();
-      if (response.status >= 300 || response.status === 207) {
-        throw new Error(`POST /${path} answered ${response.status}: ${JSON.stringify(answer)}`);
-      }
-      return { status: response.status, body: answer };
-    },
+    post: patient ? (path, body, token) => untilHeard(() => post(path, body, token)) : post,
+    patient,
   };
+}
+
+async function untilHeard<T>(send: () => Promise<T>): Promise<T> {
+  for (const giveUp = Date.now() + 60_000;;) {
+    try {
+      return await send();
+    } catch (error) {
+      if (Date.now() > giveUp) throw error;
+      await pause(200);
+    }
+  }
 }
 
 function batched(
@@ -139,7 +158,7 @@ function batched(
         return { ...dispatchOf(label, type, payload), ...(options && { options }) };
       });
       for (let first = 0; first < all.length; first += 100) {
-        await door.post("dispatch/batch", { messages: all.slice(first, first + 100) });
+        await door.post("dispatch/batch", { messages: all.slice(first, first + 100).map((one) => keyed(one, door)) });
       }
       return { accepted: messages, duplicates: 0 };
     },
@@ -150,8 +169,12 @@ function dispatchOf(kind: string, type: string, payload: Record<string, unknown>
   return { message: { type, payload, metadata: { kind } } };
 }
 
+function keyed(dispatch: Dispatch, { patient }: Door): Dispatch {
+  return patient ? { ...dispatch, options: { idempotencyKey: crypto.randomUUID(), ...dispatch.options } } : dispatch;
+}
+
 async function sendSingly(door: Door, dispatches: Dispatch[], token?: string): Promise<Tally> {
-  const answers = await Promise.all(dispatches.map((dispatch) => door.post("dispatch", dispatch, token)));
+  const answers = await Promise.all(dispatches.map((dispatch) => door.post("dispatch", keyed(dispatch, door), token)));
   const duplicates = answers.filter(({ status }) => status === 200).length;
   return { accepted: answers.length - duplicates, duplicates };
 }
