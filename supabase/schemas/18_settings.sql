@@ -44,10 +44,13 @@ create table if not exists messenger.rescue_cursors (
 comment on table messenger.rescue_cursors is 'Where the last look for expired leases stopped, for queues with more due messages than one look takes.';
 
 -- Appended to by whoever deletes messages, folded by the clock: a counter row would be fought over.
+-- The key is for replication: a publication of all tables refuses deletes from a table without one.
 create table if not exists messenger.pruned (
+  id bigint generated always as identity,
   transport_name text not null,
   message_count bigint not null,
-  at timestamptz not null default messenger.now()
+  at timestamptz not null default messenger.now(),
+  constraint pruned_pkey primary key (id)
 );
 comment on table messenger.pruned is 'How many finished messages were deleted; the sum is what counts.';
 

@@ -70,7 +70,7 @@ declare
   v_prefix text := messenger.id_prefix(v_now);
   v_random bigint := messenger.id_random();
   v_row record;
-  v_due text[] := '{}';
+  v_due text[] := '{}'::text[];
 begin
   if v_messages is null or jsonb_typeof(v_messages) <> 'array' or jsonb_array_length(v_messages) = 0 then
     perform messenger.refuse('SM_BATCH');

@@ -4,15 +4,8 @@
 -- entry for every message finished since, and each scan would walk them all: the rate fell to a third in 75 s, with marks it stayed.
 -- Only an accelerator. A mark ends after at most 5 s, and when the clock stands before the moment it was placed; then a scan without it is made. What becomes
 -- visible behind a mark (a late commit, an expired lease, a message handed back) waits at most that long.
-do $$
-begin
-  if to_regtype('messenger.scan_mark') is null then
-    create type messenger.scan_mark as (placed_at timestamptz, ends_at timestamptz, times timestamptz[], ids uuid[]);
-  end if;
-end $$;
-comment on type messenger.scan_mark is 'Where to begin a scan, by priority (1 to 10); placed_at null: at the beginning.';
-
--- By everything a scan filters on, or one worker's mark would hide another's messages.
+-- It is a setting of the session, "placed|ends|times|ids" with an array of ten each, named by everything a scan filters on, or one worker's mark would
+-- hide another's messages.
 create or replace function messenger.mark_setting(transport text, queue text, types text[])
 returns text
 language plpgsql immutable
@@ -22,67 +15,41 @@ begin
   return 'messenger.mark_' || replace(hashtextextended(concat_ws('/', transport, queue, types::text), 0)::text, '-', 'n');
 end $$;
 
-create or replace function messenger.read_mark(setting text, at timestamptz)
-returns messenger.scan_mark
-language plpgsql stable
-set search_path = ''
-as $$
-declare
-  v_text text := current_setting(setting, true);
-  v_mark messenger.scan_mark;
-begin
-  if v_text <> '' then
-    v_mark := v_text::messenger.scan_mark;
-    if at between v_mark.placed_at and v_mark.ends_at then
-      return v_mark;
-    end if;
-  end if;
-  return row(null, null, array_fill('-infinity'::timestamptz, array[10]), array_fill('00000000-0000-0000-0000-000000000000'::uuid, array[10]))::messenger.scan_mark;
-end $$;
-
--- Places marks after a scan that was slow for what it found; drops them after a fast one that began at the beginning.
+-- After a scan that was slow for what it found, places marks; after a fast one that began at the beginning, drops them.
 -- Slow is what the setting messenger.mark_after says, 150 us unless set, and 2 us a message.
 -- The margin is for transactions that commit a little after the moment they wrote into available_at.
-create or replace function messenger.place_mark(setting text, used messenger.scan_mark, batch int, priorities int[], times timestamptz[], ids uuid[], took interval, at timestamptz)
+create or replace function messenger.place_mark(
+  setting text, ends_at timestamptz, from_times timestamptz[], from_ids uuid[], batch int, priorities int[], times timestamptz[], ids uuid[], took interval, at timestamptz
+)
 returns void
 language plpgsql
 set search_path = ''
 as $$
 declare
-  v_mark messenger.scan_mark := used;
+  v_times timestamptz[] := from_times;
+  v_ids uuid[] := from_ids;
   v_found int := coalesce(cardinality(ids), 0);
   v_margin timestamptz := at - interval '250 milliseconds';
-  v_level int;
   v_first int;
   -- Below this priority the scan did not come: it had what it wanted.
   v_lowest int := case when v_found < batch then 1 else priorities[v_found] end;
 begin
-  if took <= coalesce(nullif(current_setting('messenger.mark_after', true), ''), '150 microseconds')::interval + v_found * interval '2 microseconds' then
-    if used.placed_at is null and coalesce(current_setting(setting, true), '') <> '' then
-      perform set_config(setting, '', false);
-    end if;
-    return;
-  end if;
-  if v_mark.placed_at is null then
-    v_mark.placed_at := at;
-    v_mark.ends_at := at + least(interval '5 seconds', greatest(interval '1 second', 20 * took));
-  end if;
   for v_level in v_lowest..10 loop
     v_first := array_position(priorities, v_level);
     if v_first is not null and times[v_first] < v_margin then
-      v_mark.times[v_level] := times[v_first];
-      v_mark.ids[v_level] := ids[v_first];
+      v_times[v_level] := times[v_first];
+      v_ids[v_level] := ids[v_first];
     else
-      v_mark.times[v_level] := v_margin;
-      v_mark.ids[v_level] := '00000000-0000-0000-0000-000000000000';
+      v_times[v_level] := v_margin;
+      v_ids[v_level] := '00000000-0000-0000-0000-000000000000';
     end if;
   end loop;
-  perform set_config(setting, v_mark::text, false);
+  perform set_config(setting,
+    concat_ws('|', at, coalesce(ends_at, at + least(interval '5 seconds', greatest(interval '1 second', 20 * took))), v_times::text, v_ids::text), false);
 end $$;
 
 -- Claims from one queue in order of priority (10 first), availability, id: one index range a priority, so messages not yet due are never visited.
 -- A message whose lease ran out is met in the same scan. It may have killed its worker, so it is handed out alone; exhausted ones are buried on the way.
--- Marks: see messenger.scan_mark.
 -- Without the planner settings the claim was measured 1.2 to 2.1 times slower; and switched-off scans look so dear to the planner that it would compile each plan (jit), for seconds.
 create or replace function messenger.claim_queue(transport text, queue text, batch int, worker text, lease interval, types text[], at timestamptz, may_be_solo boolean)
 returns table (
@@ -112,12 +79,23 @@ declare
   v_end int;
   v_priorities int[];
   v_times timestamptz[];
-  v_mark messenger.scan_mark;
   v_setting text := messenger.mark_setting(transport, queue, types);
+  v_text text := current_setting(v_setting, true);
+  v_mark text[] := string_to_array(v_text, '|');
+  v_ends_at timestamptz;
+  v_from_times timestamptz[] := '{-infinity,-infinity,-infinity,-infinity,-infinity,-infinity,-infinity,-infinity,-infinity,-infinity}';
+  v_from_ids uuid[] := array_fill('00000000-0000-0000-0000-000000000000'::uuid, array[10]);
   v_started timestamptz;
+  v_took interval;
 begin
+  if v_text <> '' then
+    if v_now between v_mark[1]::timestamptz and v_mark[2]::timestamptz then
+      v_ends_at := v_mark[2];
+      v_from_times := v_mark[3];
+      v_from_ids := v_mark[4];
+    end if;
+  end if;
   loop
-    v_mark := messenger.read_mark(v_setting, v_now);
     v_started := clock_timestamp();
     select array_agg(due.tid), array_agg(due.id), array_agg(due.fate), array_agg(due.priority), array_agg(due.available_at)
     into v_rows, v_ids, v_fates, v_priorities, v_times
@@ -135,7 +113,7 @@ begin
         from public.messenger_messages m
         where m.transport_name = v_transport and m.queue_name = v_queue and m.priority = level.priority
           and m.processed_at is null and m.available_at <= v_now
-          and (m.available_at, m.id) >= (v_mark.times[level.priority], v_mark.ids[level.priority])
+          and (m.available_at, m.id) >= (v_from_times[level.priority], v_from_ids[level.priority])
           and (m.status = 'pending' or m.lock_expires_at < v_now)
           and (v_types is null or m.message_type = any (v_types))
         order by m.available_at, m.id
@@ -144,7 +122,13 @@ begin
       ) head
       limit v_batch
     ) due;
-    perform messenger.place_mark(v_setting, v_mark, v_batch, v_priorities, v_times, v_ids, clock_timestamp() - v_started, v_now);
+    v_took := clock_timestamp() - v_started;
+    if v_took > coalesce(nullif(current_setting('messenger.mark_after', true), ''), '150 microseconds')::interval
+        + coalesce(cardinality(v_rows), 0) * interval '2 microseconds' then
+      perform messenger.place_mark(v_setting, v_ends_at, v_from_times, v_from_ids, v_batch, v_priorities, v_times, v_ids, v_took, v_now);
+    elsif v_text <> '' and v_ends_at is null then
+      perform set_config(v_setting, '', false);
+    end if;
     exit when v_rows is null;
 
     if v_fates && array['expired', 'exhausted'] then
@@ -182,14 +166,13 @@ begin
 end $$;
 
 comment on function messenger.mark_setting(text, text, text[]) is 'Name of the session setting that keeps the marks of one queue and selection of types.';
-comment on function messenger.read_mark(text, timestamptz) is 'The session''s mark where it is still good, else one at the beginning.';
-comment on function messenger.place_mark(text, messenger.scan_mark, int, int[], timestamptz[], uuid[], interval, timestamptz) is
+comment on function messenger.place_mark(text, timestamptz, timestamptz[], uuid[], int, int[], timestamptz[], uuid[], interval, timestamptz) is
   'Keeps for the session''s next scan what this one found out, when it took long for what it found.';
 comment on function messenger.claim_queue(text, text, int, text, interval, text[], timestamptz, boolean) is
   'Claims up to batch due messages of one queue until at + lease. A solo message comes alone or, when may_be_solo is false, not at all.';
-revoke all on function messenger.mark_setting(text, text, text[]), messenger.read_mark(text, timestamptz),
-  messenger.place_mark(text, messenger.scan_mark, int, int[], timestamptz[], uuid[], interval, timestamptz),
+revoke all on function messenger.mark_setting(text, text, text[]),
+  messenger.place_mark(text, timestamptz, timestamptz[], uuid[], int, int[], timestamptz[], uuid[], interval, timestamptz),
   messenger.claim_queue(text, text, int, text, interval, text[], timestamptz, boolean) from public, anon, authenticated;
-grant execute on function messenger.mark_setting(text, text, text[]), messenger.read_mark(text, timestamptz),
-  messenger.place_mark(text, messenger.scan_mark, int, int[], timestamptz[], uuid[], interval, timestamptz),
+grant execute on function messenger.mark_setting(text, text, text[]),
+  messenger.place_mark(text, timestamptz, timestamptz[], uuid[], int, int[], timestamptz[], uuid[], interval, timestamptz),
   messenger.claim_queue(text, text, int, text, interval, text[], timestamptz, boolean) to service_role;

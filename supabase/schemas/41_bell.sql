@@ -58,7 +58,8 @@ begin
   return (
     select count(*)::int
     from messenger.workers w, messenger.settings s
-    where w.polled_at > messenger.now() - greatest(2 * s.poll_interval, grace)
+    -- A poll in the future was made before the clock was set back: by whom, nobody knows any more.
+    where w.polled_at > messenger.now() - greatest(2 * s.poll_interval, grace) and w.polled_at <= messenger.now()
       and (w.transport_name is null or w.transport_name = transport)
       and (w.queues is null or queue = any (w.queues))
   );
