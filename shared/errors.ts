@@ -35,7 +35,7 @@ export const ERRORS = {
   SM_LEASE: { status: 400, remedy: "A lease lasts longer than zero and at most 12 hours." },
   SM_OUTCOME: {
     status: 400,
-    remedy: "An outcome is completed, failed, snoozed or released, once for each id and fence.",
+    remedy: "An outcome is an object with id, fence and outcome: completed, failed, snoozed or released.",
   },
   SM_CRON: { status: 400, remedy: "Send a cron expression of 5 or 6 fields." },
   SM_CRON_NEVER: { status: 400, remedy: "Send a cron expression that names a day that exists." },

@@ -957,6 +957,7 @@ declare
   v_prefix text := messenger.id_prefix(v_now);
   v_random bigint := messenger.id_random();
   v_row record;
+  v_rung text;
   v_due text[] := '{}'::text[];
 begin
   if v_messages is null or jsonb_typeof(v_messages) <> 'array' or jsonb_array_length(v_messages) = 0 then
@@ -992,7 +993,7 @@ begin
       where d.error_code is null and coalesce(k.taken, true)
       returning m.id
     )
-    select d.ord, d.new_id, d.transport_name, d.queue_name, d.available_at, d.unknown_field, s.id is not null as is_new,
+    select d.ord, d.new_id, d.message_type, d.transport_name, d.queue_name, d.available_at, d.unknown_field, s.id is not null as is_new,
       coalesce(d.error_code, k.error_code) as error_code, k.message_id as known_id, k.status as known_status, k.transport as known_transport,
       k.queue as known_queue, k.available_at as known_available_at, first.available_at as first_available_at
     from draft d
@@ -1011,9 +1012,10 @@ begin
     elsif v_row.is_new then
       id := v_row.new_id; duplicate := false; status := 'pending'; transport := v_row.transport_name; queue := v_row.queue_name;
       available_at := v_row.available_at; error := null;
-      if v_row.available_at <= v_now and not v_row.transport_name || '/' || v_row.queue_name = any (v_due) then
-        v_due := v_due || (v_row.transport_name || '/' || v_row.queue_name);
-        perform messenger.ring(v_row.transport_name, v_row.queue_name);
+      v_rung := concat_ws('/', v_row.transport_name, v_row.queue_name, v_row.message_type);
+      if v_row.available_at <= v_now and not v_rung = any (v_due) then
+        v_due := v_due || v_rung;
+        perform messenger.ring(v_row.transport_name, v_row.queue_name, v_row.message_type);
       end if;
     else
       id := v_row.known_id; duplicate := true; transport := v_row.known_transport; queue := v_row.known_queue; error := null;
@@ -1110,12 +1112,8 @@ begin
       perform messenger.refuse('SM_FIELD_FORBIDDEN', 'headers.' || left(v_forbidden, 100));
     end if;
   end if;
-  select s.max_unfinished_per_user into v_limit from messenger.settings s;
-  if (select count(*) from (select from public.messenger_messages m where m.created_by = v_user and m.processed_at is null limit v_limit) unfinished) >= v_limit then
-    perform messenger.refuse('SM_RATE');
-  end if;
-  return query
   select s.id, s.duplicate, s.status, s.transport, s.queue, s.available_at
+  into id, duplicate, status, transport, queue, available_at
   from messenger.store_messages((
     select jsonb_build_array(jsonb_object_agg(field, value) filter (where value is not null))
     from (values
@@ -1123,6 +1121,13 @@ begin
       ('headers', headers), ('metadata', metadata)
     ) as given(field, value)
   ), true, v_user::text, v_user, true) s;
+  -- Asked afterwards, so that a repeated dispatch is told its message and not its limit; the refusal takes a new one back.
+  select s.max_unfinished_per_user into v_limit from messenger.settings s;
+  if not duplicate and v_limit < (
+    select count(*) from (select from public.messenger_messages m where m.created_by = v_user and m.processed_at is null limit v_limit + 1) unfinished) then
+    perform messenger.refuse('SM_RATE');
+  end if;
+  return next;
 end $$;
 
 create or replace function public.messenger_user_dispatch(
@@ -1452,13 +1457,14 @@ set search_path = ''
 as $$
 #variable_conflict use_column
 declare
-  v_polled_at timestamptz;
+  v_known messenger.workers;
 begin
-  select w.polled_at into v_polled_at from messenger.workers w where w.worker = note_poll.worker;
+  select * into v_known from messenger.workers w where w.worker = note_poll.worker;
   if not found then
     insert into messenger.workers values (note_poll.worker, note_poll.transport, note_poll.queues, note_poll.types, note_poll.at, note_poll.at)
     on conflict on constraint workers_pkey do nothing;
-  elsif v_polled_at not between note_poll.at - interval '20 ms' and note_poll.at then
+  elsif v_known.polled_at not between note_poll.at - interval '20 ms' and note_poll.at
+    or (v_known.transport_name, v_known.queues, v_known.types) is distinct from (note_poll.transport, note_poll.queues, note_poll.types) then
     update messenger.workers w
     set polled_at = note_poll.at, transport_name = note_poll.transport, queues = note_poll.queues, types = note_poll.types
     where w.worker = note_poll.worker;
@@ -1554,7 +1560,7 @@ begin
     perform messenger.refuse('SM_LEASE', 'leases must be a JSON array of {"id", "fence", "progress"?}');
   elsif jsonb_array_length(v_leases) > 1000 then
     perform messenger.refuse('SM_BATCH_TOO_LARGE');
-  elsif v_lease <= '0' or v_lease > '12 hours' then
+  elsif v_lease <= '0' or v_lease > '12 hours' or exists (select from jsonb_array_elements(v_leases) e where jsonb_typeof(e) <> 'object') then
     perform messenger.refuse('SM_LEASE');
   end if;
 
@@ -1658,7 +1664,10 @@ begin
       case when v.outcome = 'failed' then messenger.clip(coalesce(v.error, 'no error text was given'), 8192) end,
       case when v.outcome = 'failed' then messenger.error_class_of(v.error_class) end,
       case when v.outcome = 'failed' then messenger.clip(v.error_trace, 8192) end,
-      coalesce(v.retryable, true), make_interval(secs => v.delay_ms / 1000), v.duration_ms::bigint)::messenger.verdict order by v.ord)
+      coalesce(v.retryable, true),
+      -- A delay no interval holds becomes a negative one, which is refused: Postgres 15 would wrap it around, 17 would raise its own error.
+      make_interval(secs => case when abs(v.delay_ms) < 1e13 then v.delay_ms when v.delay_ms is not null then -1 end / 1000),
+      v.duration_ms::bigint)::messenger.verdict order by v.ord)
     from rows from (jsonb_to_recordset(outcomes) as (
       id uuid, fence bigint, outcome text, result jsonb, error text, error_class text, error_trace text, retryable boolean, delay_ms double precision, duration_ms double precision)
     ) with ordinality as v(id, fence, outcome, result, error, error_class, error_trace, retryable, delay_ms, duration_ms, ord)
@@ -1959,9 +1968,9 @@ exception when others then
   return false;
 end $$;
 
--- Rings unless a worker is awake on this queue or another transaction is ringing for it: an ordinary dispatch updates no shared row and never waits.
+-- Rings unless a worker of this type is awake on this queue or another transaction is ringing for it: an ordinary dispatch updates no shared row and never waits.
 -- The setting ends with the transaction, or savepoint, as the bell does: a transaction of a thousand dispatches rings once.
-create or replace function messenger.ring(transport text, queue text)
+create or replace function messenger.ring(transport text, queue text, type text)
 returns boolean
 language plpgsql security definer
 set search_path = ''
@@ -1970,7 +1979,7 @@ declare
   v_pair text := transport || '/' || queue;
   v_rung text := coalesce(current_setting('messenger.rung', true), '');
 begin
-  if v_pair = any (string_to_array(v_rung, ' ')) or messenger.awake_workers(transport, queue, '0') > 0
+  if v_pair = any (string_to_array(v_rung, ' ')) or messenger.awake_workers(transport, queue, type, '0') > 0
     or not pg_try_advisory_xact_lock(hashtextextended('messenger.ring/' || v_pair, 0)) then
     return false;
   end if;
@@ -1979,7 +1988,7 @@ begin
   return messenger.post_bell();
 end $$;
 
-create or replace function messenger.awake_workers(transport text, queue text, grace interval)
+create or replace function messenger.awake_workers(transport text, queue text, type text, grace interval)
 returns int
 language plpgsql stable
 set search_path = ''
@@ -1992,14 +2001,15 @@ begin
     where w.polled_at > messenger.now() - greatest(2 * s.poll_interval, grace) and w.polled_at <= messenger.now()
       and (w.transport_name is null or w.transport_name = transport)
       and (w.queues is null or queue = any (w.queues))
+      and (w.types is null or type = any (w.types))
   );
 end $$;
 
 comment on function messenger.post_bell() is 'Queues one POST to the worker door with pg_net; it leaves at commit. False where no URL, pg_net or secret is set.';
-comment on function messenger.ring(text, text) is 'Wakes a worker for a queue if none is awake, by pg_net and NOTIFY messenger.';
-comment on function messenger.awake_workers(text, text, interval) is 'Workers that asked for this queue within two poll intervals, or within the grace when that is longer.';
-revoke all on function messenger.post_bell(), messenger.ring(text, text), messenger.awake_workers(text, text, interval) from public, anon, authenticated, service_role;
-grant execute on function messenger.ring(text, text) to service_role;
+comment on function messenger.ring(text, text, text) is 'Wakes a worker for a message type of a queue if none is awake, by pg_net and NOTIFY messenger.';
+comment on function messenger.awake_workers(text, text, text, interval) is 'Workers that asked for this type from this queue within two poll intervals, or within the grace when that is longer.';
+revoke all on function messenger.post_bell(), messenger.ring(text, text, text), messenger.awake_workers(text, text, text, interval) from public, anon, authenticated, service_role;
+grant execute on function messenger.ring(text, text, text) to service_role;
 
 -- ---- 42_rescue.sql
 -- Rescue: expired leases and expired messages on queues where nobody asks. Where workers ask, the claim does the same in its scan.
@@ -2201,11 +2211,12 @@ as $$
 declare
   v_settings messenger.settings;
   v_pair record;
-  v_known bigint;
-  v_unknown bigint;
+  v_due record;
+  v_unasked boolean := false;
   v_backlog bigint := 0;
   v_blind boolean := false;
   v_awake int := 0;
+  v_wanted int;
   v_rung int := 0;
 begin
   select * into v_settings from messenger.settings;
@@ -2214,34 +2225,45 @@ begin
   end if;
   for v_pair in select * from messenger.active_queues(null, null) loop
     -- A type nobody has registered may have no handler: for those alone, ring once a minute, or an idle project would pay for it each second.
-    select count(*) filter (where due.is_known), count(*) filter (where not due.is_known) into v_known, v_unknown
-    from (
-      select exists (select from messenger.message_types k where k.type = head.message_type) as is_known
-      from generate_series(10, 1, -1) as level(priority)
-      cross join lateral (
-        select m.message_type from public.messenger_messages m
-        where m.transport_name = v_pair.transport_name and m.queue_name = v_pair.queue_name and m.priority = level.priority
-          and m.processed_at is null and m.available_at <= wake.at and (m.status = 'pending' or m.lock_expires_at < wake.at)
-        order by m.available_at, m.id
+    for v_due in
+      select due.message_type, count(*) as backlog,
+        exists (select from messenger.message_types k where k.type = due.message_type) as is_known,
+        messenger.awake_workers(v_pair.transport_name, v_pair.queue_name, due.message_type, '1 second') as awake
+      from (
+        select head.message_type
+        from generate_series(10, 1, -1) as level(priority)
+        cross join lateral (
+          select m.message_type from public.messenger_messages m
+          where m.transport_name = v_pair.transport_name and m.queue_name = v_pair.queue_name and m.priority = level.priority
+            and m.processed_at is null and m.available_at <= wake.at and (m.status = 'pending' or m.lock_expires_at < wake.at)
+          order by m.available_at, m.id
+          limit v_settings.max_workers * v_settings.messages_per_worker
+        ) head
         limit v_settings.max_workers * v_settings.messages_per_worker
-      ) head
-      limit v_settings.max_workers * v_settings.messages_per_worker
-    ) due;
-    continue when v_known = 0 and v_unknown = 0;
-    v_backlog := v_backlog + v_known;
-    v_blind := v_blind or v_unknown > 0;
-    v_awake := greatest(v_awake, messenger.awake_workers(v_pair.transport_name, v_pair.queue_name, '1 second'));
+      ) due
+      group by due.message_type
+    loop
+      if v_due.is_known then
+        v_backlog := v_backlog + v_due.backlog;
+        v_awake := greatest(v_awake, v_due.awake);
+        v_unasked := v_unasked or v_due.awake = 0;
+      else
+        v_blind := v_blind or v_due.awake = 0;
+      end if;
+    end loop;
   end loop;
 
-  if v_backlog = 0 and v_blind and v_awake = 0 then
+  v_wanted := least(v_settings.max_workers, ceil(v_backlog::numeric / v_settings.messages_per_worker)) - v_awake;
+  -- Workers for other types may be awake in plenty.
+  if v_unasked then
+    v_wanted := greatest(v_wanted, 1);
+  elsif v_backlog = 0 and v_blind then
     update messenger.clock c set blind_ring_at = wake.at
     where c.singleton in (select x.singleton from messenger.clock x for update skip locked)
       and (c.blind_ring_at is null or c.blind_ring_at not between wake.at - interval '1 minute' and wake.at);
-    if found then
-      v_backlog := 1;
-    end if;
+    v_wanted := found::int;
   end if;
-  while v_rung < least(v_settings.max_workers, ceil(v_backlog::numeric / v_settings.messages_per_worker)) - v_awake loop
+  while v_rung < v_wanted loop
     exit when not messenger.post_bell();
     v_rung := v_rung + 1;
   end loop;
@@ -2888,7 +2910,7 @@ as $function$ select $manifest$[
 ["constraint","public.messenger_transports.messenger_transports_pkey","PRIMARY KEY (id)"],
 ["constraint","public.messenger_transports.messenger_transports_type_check","CHECK ((type = ANY (ARRAY['sync'::text, 'supabase'::text, 'redis'::text, 'rabbitmq'::text, 'sqs'::text])))"],
 ["function","messenger.active_queues(only_transport text, only_queues text[])","returns TABLE(transport_name text, queue_name text) language plpgsql stable invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source aaf2b2832b2fa1c05a8c806a106d7df3"],
-["function","messenger.awake_workers(transport text, queue text, grace interval)","returns integer language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 21ea0f99aa60557fdb010b8d33938bbf"],
+["function","messenger.awake_workers(transport text, queue text, type text, grace interval)","returns integer language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source e0e290e69b69053a95f630d48bdc251c"],
 ["function","messenger.bury(ids uuid[], at timestamp with time zone)","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source ed2708c97b1fbaf1fc508943e6cc0aaf"],
 ["function","messenger.check_claim(worker text, lease interval)","returns void language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source bd7025da1d3ac7c785fe879d42ebc18d"],
 ["function","messenger.check_worker_secret(secret text)","returns boolean language plpgsql stable definer {\"search_path=\\\"\\\"\"} source cf1849f0cad31e8ac507c29b72a29043"],
@@ -2912,7 +2934,7 @@ as $function$ select $manifest$[
 ["function","messenger.mark_setting(transport text, queue text, types text[])","returns text language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 4001299bf65c7540a3b94ade0b09a391"],
 ["function","messenger.new_id()","returns uuid language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 3f93a2c3993193c0022fc25599847686"],
 ["function","messenger.note_lost_leases(ids uuid[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source a2fc35d05d0e9135e9b1d039e2f8ddaa"],
-["function","messenger.note_poll(worker text, transport text, queues text[], types text[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 48fc1f421b92003d0a4d074b8f7e97a2"],
+["function","messenger.note_poll(worker text, transport text, queues text[], types text[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source a3f16b39bb82202214bca5ba6e31420f"],
 ["function","messenger.now()","returns timestamp with time zone language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 2f1659b6f5238444936619ebae0dc4b4"],
 ["function","messenger.place_mark(setting text, ends_at timestamp with time zone, from_times timestamp with time zone[], from_ids uuid[], batch integer, priorities integer[], times timestamp with time zone[], ids uuid[], took interval, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 04deca235a50ec74ee8e29ad8ec95358"],
 ["function","messenger.post_bell()","returns boolean language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 2b19a1608dc62782be29ab0fda6f4414"],
@@ -2922,22 +2944,22 @@ as $function$ select $manifest$[
 ["function","messenger.read_drafts(messages jsonb, at timestamp with time zone)","returns TABLE(ord integer, error_code text, unknown_field text, message_type text, transport_name text, queue_name text, priority integer, body jsonb, headers jsonb, metadata jsonb, scheduled_at timestamp with time zone, available_at timestamp with time zone, expires_at timestamp with time zone, max_retries integer, idempotency_key text, idempotency_window interval) language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source bdb61359b6834680e3fa21a14e113755"],
 ["function","messenger.read_interval(value jsonb, longest interval)","returns interval language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 0638e4afa428f360987359334530aef2"],
 ["function","messenger.read_time(value jsonb)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 711f57603e55bc39e3e9e7b39c829891"],
-["function","messenger.read_verdicts(outcomes jsonb)","returns messenger.verdict[] language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 6fbaf797d677b7fececcb8f0ea6fbdfc"],
+["function","messenger.read_verdicts(outcomes jsonb)","returns messenger.verdict[] language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source b96d383875f8b3ad5223e58ab2869c77"],
 ["function","messenger.refusals()","returns TABLE(code text, status integer, message text, hint text) language sql immutable invoker {\"search_path=\\\"\\\"\"} source 51134ac6250166265ea5039000164384"],
 ["function","messenger.refuse(code text, what text)","returns boolean language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source b0f44956d33ea516f8df91851a3836f1"],
 ["function","messenger.rescue(at timestamp with time zone)","returns TABLE(rescued bigint, dead bigint, expired bigint) language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 76d852963460985676abc5e635f7290d"],
 ["function","messenger.retry_delay(message_type text, failures integer)","returns interval language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source faba1646d6603e2df47a02ea453969c2"],
-["function","messenger.ring(transport text, queue text)","returns boolean language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 6d2aa7cb9539b8e77ed920374a88a0e3"],
+["function","messenger.ring(transport text, queue text, type text)","returns boolean language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source c9de67120d5c6079a32927abf6919a71"],
 ["function","messenger.start(functions_url text, options jsonb)","returns jsonb language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 07287c930ccccac966d98800f705f896"],
 ["function","messenger.status()","returns jsonb language sql stable definer {\"search_path=\\\"\\\"\"} source a8d0bbf40bb26a4edcfe0cbc84a0e4d2"],
 ["function","messenger.stop()","returns jsonb language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source a4061cc518a982b78ab444a4f190e737"],
-["function","messenger.store_messages(messages jsonb, atomic boolean, scope text, sender uuid, single boolean)","returns TABLE(ord integer, id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone, error_code text, error text) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 4b6f7764600150871c77f40ed6d9f079"],
+["function","messenger.store_messages(messages jsonb, atomic boolean, scope text, sender uuid, single boolean)","returns TABLE(ord integer, id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone, error_code text, error text) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 0aa3350e7582eda3e5822f0272fb9a0f"],
 ["function","messenger.take_key(scope text, key text, new_id uuid, fingerprint bytea, transport_name text, queue_name text, expires_at timestamp with time zone, at timestamp with time zone)","returns TABLE(taken boolean, message_id uuid, status text, transport text, queue text, available_at timestamp with time zone, error_code text) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source aa833bf414a1984a9e0e848c46ea5dc0"],
 ["function","messenger.tick(batch integer)","returns jsonb language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source c568244ab663565e731c7cd812b51583"],
 ["function","messenger.tick_or_note_error()","returns boolean language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 35a6a22f1a61c4a4aa1b1695673beab2"],
-["function","messenger.user_dispatch(type text, payload jsonb, idempotency_key text, delay interval, headers jsonb, metadata jsonb)","returns TABLE(id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone) language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source b8efad8aeaa5d6fcd481ae28498ae1f3"],
+["function","messenger.user_dispatch(type text, payload jsonb, idempotency_key text, delay interval, headers jsonb, metadata jsonb)","returns TABLE(id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone) language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source c288629cfbd5f36221388f01419ecc40"],
 ["function","messenger.verify()","returns TABLE(kind text, object text, state text, detail text) language sql stable definer {\"search_path=\\\"\\\"\"} source 312073e65876f1b552e62b8ef76af2b9"],
-["function","messenger.wake(at timestamp with time zone)","returns integer language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 071da2b3cb6d8641ca74d8a478c62e45"],
+["function","messenger.wake(at timestamp with time zone)","returns integer language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 12c3052c7a2fe416094faa4dbae17abb"],
 ["function","public.messenger_audit()","returns TABLE(invariant text, violations bigint) language sql stable invoker {\"search_path=\\\"\\\"\"} source 967369c1c547d512091363a2795979fe"],
 ["function","public.messenger_check_worker_secret(secret text)","returns boolean language sql stable invoker {\"search_path=\\\"\\\"\"} source 9c73954f593bf2e068b1df4e80121b69"],
 ["function","public.messenger_claim(worker text, batch integer, lease interval, transport text, queues text[], types text[])","returns TABLE(id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority integer, retry_count integer, max_retries integer, fence bigint, lock_expires_at timestamp with time zone, created_at timestamp with time zone, solo boolean) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source d9a142c2dfd82bb110de0b3d0f6e2bb1"],
@@ -2948,7 +2970,7 @@ as $function$ select $manifest$[
 ["function","public.messenger_exchange(outcomes jsonb, worker text, batch integer, lease interval, transport text, queues text[], types text[])","returns jsonb language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 4232cd2765a03ad4682fb80663e156e0"],
 ["function","public.messenger_fail(id uuid, fence bigint, error text, error_class text, error_trace text, retryable boolean, retry_after interval)","returns TABLE(outcome text, available_at timestamp with time zone) language sql volatile invoker {\"search_path=\\\"\\\"\"} source 532abddf67ee131ddd63e6a1fc54c23d"],
 ["function","public.messenger_health()","returns jsonb language sql volatile invoker {\"search_path=\\\"\\\"\"} source 89d6004847e74d007d57865dcb5dc351"],
-["function","public.messenger_heartbeat(leases jsonb, lease interval)","returns TABLE(id uuid, outcome text, cancel_requested boolean) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source ef722cdf75be65bed71a0ff48623e042"],
+["function","public.messenger_heartbeat(leases jsonb, lease interval)","returns TABLE(id uuid, outcome text, cancel_requested boolean) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 8f5774efdb9f8fc777b91438c6ad1c5f"],
 ["function","public.messenger_register(types jsonb)","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 5034d7059e0856862ec64d4fc35c17a6"],
 ["function","public.messenger_release(id uuid, fence bigint)","returns text language sql volatile invoker {\"search_path=\\\"\\\"\"} source 4e7bc6a7dadfa50467b1586d37f66082"],
 ["function","public.messenger_settle(outcomes jsonb)","returns TABLE(id uuid, outcome text, available_at timestamp with time zone) language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_hashjoin=off,enable_mergejoin=off,jit=off,plan_cache_mode=force_generic_plan} source 478e564ee611b75b7179aff486687c13"],
@@ -3013,7 +3035,7 @@ as $function$ select $manifest$[
 ["grant","function messenger.refusals() to service_role","execute"],
 ["grant","function messenger.refuse(code text, what text) to service_role","execute"],
 ["grant","function messenger.retry_delay(message_type text, failures integer) to service_role","execute"],
-["grant","function messenger.ring(transport text, queue text) to service_role","execute"],
+["grant","function messenger.ring(transport text, queue text, type text) to service_role","execute"],
 ["grant","function messenger.start(functions_url text, options jsonb) to service_role","execute"],
 ["grant","function messenger.status() to service_role","execute"],
 ["grant","function messenger.stop() to service_role","execute"],

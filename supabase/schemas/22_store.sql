@@ -70,6 +70,7 @@ declare
   v_prefix text := messenger.id_prefix(v_now);
   v_random bigint := messenger.id_random();
   v_row record;
+  v_rung text;
   v_due text[] := '{}'::text[];
 begin
   if v_messages is null or jsonb_typeof(v_messages) <> 'array' or jsonb_array_length(v_messages) = 0 then
@@ -105,7 +106,7 @@ begin
       where d.error_code is null and coalesce(k.taken, true)
       returning m.id
     )
-    select d.ord, d.new_id, d.transport_name, d.queue_name, d.available_at, d.unknown_field, s.id is not null as is_new,
+    select d.ord, d.new_id, d.message_type, d.transport_name, d.queue_name, d.available_at, d.unknown_field, s.id is not null as is_new,
       coalesce(d.error_code, k.error_code) as error_code, k.message_id as known_id, k.status as known_status, k.transport as known_transport,
       k.queue as known_queue, k.available_at as known_available_at, first.available_at as first_available_at
     from draft d
@@ -124,9 +125,10 @@ begin
     elsif v_row.is_new then
       id := v_row.new_id; duplicate := false; status := 'pending'; transport := v_row.transport_name; queue := v_row.queue_name;
       available_at := v_row.available_at; error := null;
-      if v_row.available_at <= v_now and not v_row.transport_name || '/' || v_row.queue_name = any (v_due) then
-        v_due := v_due || (v_row.transport_name || '/' || v_row.queue_name);
-        perform messenger.ring(v_row.transport_name, v_row.queue_name);
+      v_rung := concat_ws('/', v_row.transport_name, v_row.queue_name, v_row.message_type);
+      if v_row.available_at <= v_now and not v_rung = any (v_due) then
+        v_due := v_due || v_rung;
+        perform messenger.ring(v_row.transport_name, v_row.queue_name, v_row.message_type);
       end if;
     else
       id := v_row.known_id; duplicate := true; transport := v_row.known_transport; queue := v_row.known_queue; error := null;

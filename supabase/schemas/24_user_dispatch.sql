@@ -24,12 +24,8 @@ begin
       perform messenger.refuse('SM_FIELD_FORBIDDEN', 'headers.' || left(v_forbidden, 100));
     end if;
   end if;
-  select s.max_unfinished_per_user into v_limit from messenger.settings s;
-  if (select count(*) from (select from public.messenger_messages m where m.created_by = v_user and m.processed_at is null limit v_limit) unfinished) >= v_limit then
-    perform messenger.refuse('SM_RATE');
-  end if;
-  return query
   select s.id, s.duplicate, s.status, s.transport, s.queue, s.available_at
+  into id, duplicate, status, transport, queue, available_at
   from messenger.store_messages((
     select jsonb_build_array(jsonb_object_agg(field, value) filter (where value is not null))
     from (values
@@ -37,6 +33,13 @@ begin
       ('headers', headers), ('metadata', metadata)
     ) as given(field, value)
   ), true, v_user::text, v_user, true) s;
+  -- Asked afterwards, so that a repeated dispatch is told its message and not its limit; the refusal takes a new one back.
+  select s.max_unfinished_per_user into v_limit from messenger.settings s;
+  if not duplicate and v_limit < (
+    select count(*) from (select from public.messenger_messages m where m.created_by = v_user and m.processed_at is null limit v_limit + 1) unfinished) then
+    perform messenger.refuse('SM_RATE');
+  end if;
+  return next;
 end $$;
 
 create or replace function public.messenger_user_dispatch(

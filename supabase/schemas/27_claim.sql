@@ -52,13 +52,14 @@ set search_path = ''
 as $$
 #variable_conflict use_column
 declare
-  v_polled_at timestamptz;
+  v_known messenger.workers;
 begin
-  select w.polled_at into v_polled_at from messenger.workers w where w.worker = note_poll.worker;
+  select * into v_known from messenger.workers w where w.worker = note_poll.worker;
   if not found then
     insert into messenger.workers values (note_poll.worker, note_poll.transport, note_poll.queues, note_poll.types, note_poll.at, note_poll.at)
     on conflict on constraint workers_pkey do nothing;
-  elsif v_polled_at not between note_poll.at - interval '20 ms' and note_poll.at then
+  elsif v_known.polled_at not between note_poll.at - interval '20 ms' and note_poll.at
+    or (v_known.transport_name, v_known.queues, v_known.types) is distinct from (note_poll.transport, note_poll.queues, note_poll.types) then
     update messenger.workers w
     set polled_at = note_poll.at, transport_name = note_poll.transport, queues = note_poll.queues, types = note_poll.types
     where w.worker = note_poll.worker;
@@ -154,7 +155,7 @@ begin
     perform messenger.refuse('SM_LEASE', 'leases must be a JSON array of {"id", "fence", "progress"?}');
   elsif jsonb_array_length(v_leases) > 1000 then
     perform messenger.refuse('SM_BATCH_TOO_LARGE');
-  elsif v_lease <= '0' or v_lease > '12 hours' then
+  elsif v_lease <= '0' or v_lease > '12 hours' or exists (select from jsonb_array_elements(v_leases) e where jsonb_typeof(e) <> 'object') then
     perform messenger.refuse('SM_LEASE');
   end if;
 

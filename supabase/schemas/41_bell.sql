@@ -29,9 +29,9 @@ exception when others then
   return false;
 end $$;
 
--- Rings unless a worker is awake on this queue or another transaction is ringing for it: an ordinary dispatch updates no shared row and never waits.
+-- Rings unless a worker of this type is awake on this queue or another transaction is ringing for it: an ordinary dispatch updates no shared row and never waits.
 -- The setting ends with the transaction, or savepoint, as the bell does: a transaction of a thousand dispatches rings once.
-create or replace function messenger.ring(transport text, queue text)
+create or replace function messenger.ring(transport text, queue text, type text)
 returns boolean
 language plpgsql security definer
 set search_path = ''
@@ -40,7 +40,7 @@ declare
   v_pair text := transport || '/' || queue;
   v_rung text := coalesce(current_setting('messenger.rung', true), '');
 begin
-  if v_pair = any (string_to_array(v_rung, ' ')) or messenger.awake_workers(transport, queue, '0') > 0
+  if v_pair = any (string_to_array(v_rung, ' ')) or messenger.awake_workers(transport, queue, type, '0') > 0
     or not pg_try_advisory_xact_lock(hashtextextended('messenger.ring/' || v_pair, 0)) then
     return false;
   end if;
@@ -49,7 +49,7 @@ begin
   return messenger.post_bell();
 end $$;
 
-create or replace function messenger.awake_workers(transport text, queue text, grace interval)
+create or replace function messenger.awake_workers(transport text, queue text, type text, grace interval)
 returns int
 language plpgsql stable
 set search_path = ''
@@ -62,11 +62,12 @@ begin
     where w.polled_at > messenger.now() - greatest(2 * s.poll_interval, grace) and w.polled_at <= messenger.now()
       and (w.transport_name is null or w.transport_name = transport)
       and (w.queues is null or queue = any (w.queues))
+      and (w.types is null or type = any (w.types))
   );
 end $$;
 
 comment on function messenger.post_bell() is 'Queues one POST to the worker door with pg_net; it leaves at commit. False where no URL, pg_net or secret is set.';
-comment on function messenger.ring(text, text) is 'Wakes a worker for a queue if none is awake, by pg_net and NOTIFY messenger.';
-comment on function messenger.awake_workers(text, text, interval) is 'Workers that asked for this queue within two poll intervals, or within the grace when that is longer.';
-revoke all on function messenger.post_bell(), messenger.ring(text, text), messenger.awake_workers(text, text, interval) from public, anon, authenticated, service_role;
-grant execute on function messenger.ring(text, text) to service_role;
+comment on function messenger.ring(text, text, text) is 'Wakes a worker for a message type of a queue if none is awake, by pg_net and NOTIFY messenger.';
+comment on function messenger.awake_workers(text, text, text, interval) is 'Workers that asked for this type from this queue within two poll intervals, or within the grace when that is longer.';
+revoke all on function messenger.post_bell(), messenger.ring(text, text, text), messenger.awake_workers(text, text, text, interval) from public, anon, authenticated, service_role;
+grant execute on function messenger.ring(text, text, text) to service_role;

@@ -1,15 +1,246 @@
-// messenger_dispatch and messenger_dispatch_batch: what is stored, what is answered, what is refused.
+// messenger_dispatch and messenger_dispatch_batch: what is stored, what is answered.
 import assert from "node:assert/strict";
-import { empty, test, useProject } from "../project.ts";
+import { empty, session, test, useProject } from "../project.ts";
+import { asRole } from "./as_role.ts";
+import { ask, call, claim, dispatch, dispatchMany, held, messageOf, secondsUntil, setClock } from "./bus.ts";
 
-const project = useProject();
+const project = useProject({ testClock: true });
 Deno.test.beforeEach(() => empty(project().sql));
 
 test("dispatch · answers what was stored", async () => {
   const { sql } = project();
-  const [answer] = await sql`select * from messenger_dispatch('Greeting', '{"to": "Ada"}', queue => 'letters', priority => 7)`;
+  const [answer] =
+    await sql`select * from messenger_dispatch('Greeting', '{"to": "Ada"}', queue => 'letters', priority => 7)`;
   const [row] = await sql`select * from messenger_messages`;
   assert.equal(answer.id, row.id);
-  assert.deepEqual([answer.duplicate, answer.status, answer.transport, answer.queue], [false, "pending", "supabase", "letters"]);
-  assert.deepEqual([row.body, row.priority, row.max_retries, row.retry_count, row.fence], [{ to: "Ada" }, 7, 3, 0, "0"]);
+  assert.deepEqual([answer.duplicate, answer.status, answer.transport, answer.queue], [
+    false,
+    "pending",
+    "supabase",
+    "letters",
+  ]);
+  assert.deepEqual([row.body, row.priority, row.max_retries, row.retry_count, row.fence], [
+    { to: "Ada" },
+    7,
+    3,
+    0,
+    "0",
+  ]);
+  assert.deepEqual(answer.available_at, row.available_at);
+});
+
+test("dispatch · a type alone takes every default", async () => {
+  const { sql } = project();
+  const { id } = await dispatch(sql);
+  const row = await messageOf(sql, id);
+  assert.deepEqual(
+    [row.transport_name, row.queue_name, row.priority, row.max_retries, row.status],
+    ["supabase", "default", 5, 3, "pending"],
+  );
+  assert.deepEqual([row.body, row.headers, row.metadata], [{}, {}, {}]);
+  for (const field of ["scheduled_at", "expires_at", "processed_at", "idempotency_key", "ordering_key", "created_by"]) {
+    assert.equal(row[field], null, field);
+  }
+});
+
+test("dispatch · a null parameter means its default", async () => {
+  const { sql } = project();
+  const [answer] = await sql`
+    select * from messenger_dispatch('Greeting', payload => null, queue => null, priority => null, available_at => null, delay => null,
+      idempotency_key => null, idempotency_mode => null, idempotency_window => null, ordering_key => null, transport => null,
+      max_retries => null, expires_at => null, headers => null, metadata => null)`;
+  const row = await messageOf(sql, answer.id);
+  assert.deepEqual([row.body, row.headers, row.metadata, row.priority, row.queue_name], [{}, {}, {}, 5, "default"]);
+});
+
+test("dispatch · every field it is given is in the row", async () => {
+  const { sql } = project();
+  const at = new Date(Date.now() + 3_600_000);
+  const until = new Date(Date.now() + 7_200_000);
+  const { id } = await dispatch(sql, {
+    payload: { deep: [1, { two: "zwei" }] },
+    queue: "q-1_x",
+    priority: 10,
+    available_at: at,
+    max_retries: 0,
+    expires_at: until,
+    headers: { traceparent: "00-1" },
+    metadata: { tenant: 7 },
+    idempotency_key: "once",
+  });
+  const row = await messageOf(sql, id);
+  assert.deepEqual(row.body, { deep: [1, { two: "zwei" }] });
+  assert.deepEqual([row.queue_name, row.priority, row.max_retries, row.idempotency_key], ["q-1_x", 10, 0, "once"]);
+  assert.deepEqual([row.available_at, row.scheduled_at, row.expires_at], [at, at, until]);
+  assert.deepEqual([row.headers, row.metadata], [{ traceparent: "00-1" }, { tenant: 7 }]);
+});
+
+test("dispatch · a delay counts from now", async () => {
+  const { sql } = project();
+  const { id, available_at } = await dispatch(sql, { delay: "90 seconds" });
+  const seconds = await secondsUntil(sql, available_at);
+  assert(seconds > 80 && seconds <= 90, `${seconds}`);
+  assert.deepEqual((await messageOf(sql, id)).scheduled_at, available_at);
+  assert.equal((await claim(sql)).length, 0);
+});
+
+test("dispatch · a moment in the past means now", async () => {
+  const { sql } = project();
+  const { id, available_at } = await dispatch(sql, { available_at: new Date("2001-01-01T00:00:00Z") });
+  assert(Math.abs(await secondsUntil(sql, available_at)) < 5);
+  assert.deepEqual((await messageOf(sql, id)).scheduled_at, new Date("2001-01-01T00:00:00Z"));
+});
+
+test("dispatch · the bus's clock stamps the row", async () => {
+  const { sql } = project();
+  await setClock(sql, "3 days");
+  const { created_at } = await messageOf(sql, (await dispatch(sql)).id);
+  assert(created_at.getTime() > Date.now() + 2.9 * 86_400_000);
+});
+
+test("dispatch · rolled back, there is no message; before the commit nobody sees it", async () => {
+  await using writer = session(project());
+  const { sql } = project();
+  await writer`begin`;
+  await dispatch(writer);
+  assert.equal((await sql`select from messenger_messages`).length, 0);
+  assert.equal((await claim(sql)).length, 0);
+  await writer`rollback`;
+  assert.equal((await sql`select from messenger_messages`).length, 0);
+});
+
+test("dispatch · ids are version 7 and ordered as the messages were", async () => {
+  const { sql } = project();
+  const ids = [await dispatchMany(sql, 200), await dispatchMany(sql, 200)].flat();
+  assert(ids.every((id) => /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/.test(id)));
+  assert.deepEqual(ids, ids.toSorted());
+  assert.equal(new Set(ids).size, 400);
+});
+
+test("dispatch · ids made in one microsecond by many sessions differ", async () => {
+  const { sql } = project();
+  const [{ count }] = await sql`select count(distinct messenger.new_id()) as count from generate_series(1, 20000)`;
+  assert.equal(count, "20000");
+});
+
+test("dispatch · service_role may, and the row names the user of its token", async () => {
+  const user = crypto.randomUUID();
+  const answer = await asRole(project().sql, "service_role", (sql) => dispatch(sql), user);
+  assert.equal((await messageOf(project().sql, answer.id)).created_by, user);
+});
+
+test("dispatch · a registered type's route and retries apply, and arguments win over them", async () => {
+  const { sql } = project();
+  await sql`select messenger_register('[{"type": "Mail", "transport": "post", "queue": "mail", "priority": 8, "retry": {"max_retries": 9}}]')`;
+  const routed = await messageOf(sql, (await dispatch(sql, { type: "Mail" })).id);
+  assert.deepEqual([routed.transport_name, routed.queue_name, routed.priority, routed.max_retries], [
+    "post",
+    "mail",
+    8,
+    9,
+  ]);
+  const own = await messageOf(
+    sql,
+    (await dispatch(sql, { type: "Mail", transport: "supabase", queue: "a", priority: 1, max_retries: 2 })).id,
+  );
+  assert.deepEqual([own.transport_name, own.queue_name, own.priority, own.max_retries], ["supabase", "a", 1, 2]);
+});
+
+test("dispatch · a payload of exactly 256 KB is taken", async () => {
+  const { sql } = project();
+  const [{ id }] =
+    await sql`select * from messenger_dispatch('Greeting', jsonb_build_object('a', repeat('x', 262144 - 9)))`;
+  const [{ bytes }] = await sql`select octet_length(body::text) as bytes from messenger_messages where id = ${id}`;
+  assert.equal(bytes, 262144);
+});
+
+test("dispatch · JSON 64 deep is taken, and so are the largest doubles", async () => {
+  const { sql } = project();
+  const deep = `${'{"a":'.repeat(64)}1${"}".repeat(64)}`;
+  assert((await sql.unsafe(`select * from messenger_dispatch('Greeting', '${deep}')`))[0].id);
+  assert(
+    (await sql`select * from messenger_dispatch('Greeting', '{"n": [1.7976931348623157e308, -5e-324, 0]}')`)[0].id,
+  );
+});
+
+test("dispatch · strings that look like trouble are stored as they are", async () => {
+  const { sql } = project();
+  const payload = { __proto_: "x", "'; drop table": '\u2028\\u0000 "quoted" 💌', nested: { a: null } };
+  const { id } = await dispatch(sql, { payload });
+  assert.deepEqual((await messageOf(sql, id)).body, payload);
+});
+
+test("batch · answers in order, with the values of each", async () => {
+  const { sql } = project();
+  const answers = await call(sql, "messenger_dispatch_batch", {
+    messages: [{ type: "A", queue: "x" }, { type: "B", payload: { n: 2 }, delay: "1 hour" }, { type: "C", delay: 60 }],
+  });
+  assert.deepEqual(answers.map(({ ord, queue, duplicate }) => [ord, queue, duplicate]), [[1, "x", false], [
+    2,
+    "default",
+    false,
+  ], [3, "default", false]]);
+  assert(answers.every(({ error, error_code }) => error === null && error_code === null));
+  const rows = await sql`select id, message_type from messenger_messages order by id`;
+  assert.deepEqual(rows.map(({ id, message_type }) => [id, message_type]), answers.map(({ id }, n) => [id, "ABC"[n]]));
+  assert(Math.abs(await secondsUntil(sql, answers[2].available_at) - 60) < 5);
+});
+
+test("batch · takes a thousand", async () => {
+  const ids = await dispatchMany(project().sql, 1000);
+  assert.equal(new Set(ids).size, 1000);
+});
+
+test("batch · not atomic, the good are stored and the bad say why", async () => {
+  const { sql } = project();
+  const answers = await call(sql, "messenger_dispatch_batch", {
+    messages: [{ type: "A" }, { type: "no good" }, { type: "B", prioritty: 3 }, { type: "C" }],
+    atomic: false,
+  });
+  assert.deepEqual(answers.map(({ error_code }) => error_code), [null, "SM_TYPE", "SM_UNKNOWN_FIELD", null]);
+  assert(answers[2].error.includes("prioritty"));
+  assert.deepEqual(answers.map(({ id }) => id === null), [false, true, true, false]);
+  assert.equal((await sql`select from messenger_messages`).length, 2);
+});
+
+test("batch · atomic null means atomic", async () => {
+  const { sql } = project();
+  await assert.rejects(sql`select * from messenger_dispatch_batch('[{"type": "A"}, {}]', atomic => null)`);
+  assert.equal((await sql`select from messenger_messages`).length, 0);
+});
+
+test("dispatch · a message to a sync transport is a row that can be claimed", async () => {
+  const { sql } = project();
+  const { id, transport } = await dispatch(sql, { transport: "sync" });
+  assert.equal(transport, "sync");
+  assert.deepEqual((await claim(sql, { transport: "sync" })).map((row) => row.id), [id]);
+});
+
+test("rows · the constraints refuse a row that lies about its state", async () => {
+  const { sql } = project();
+  const { id } = await held(sql);
+  for (
+    const lie of [
+      "status = 'pending'",
+      "processed_at = now()",
+      "locked_by = null",
+      "status = 'done'",
+      "retry_count = 5, fence = 9",
+      "fence = -1",
+      "priority = 11",
+      "body = '[]'",
+    ]
+  ) {
+    await assert.rejects(sql.unsafe(`update messenger_messages set ${lie} where id = '${id}'`), { code: "23514" }, lie);
+  }
+  assert.equal(await ask(sql, "messenger_complete", { id, fence: "1" }), "completed");
+});
+
+test("rows · updated_at moves with any hand-made update, by the trigger", async () => {
+  const { sql } = project();
+  const { id } = await dispatch(sql);
+  const before = await messageOf(sql, id);
+  await setClock(sql, "1 hour");
+  await sql`update messenger_messages set metadata = '{"seen": true}' where id = ${id}`;
+  assert((await messageOf(sql, id)).updated_at.getTime() > before.updated_at.getTime() + 3_500_000);
 });

@@ -1,0 +1,20 @@
+// A transaction as PostgREST would open it: the API role set locally, the token's claims beside it.
+import type { Sql, TransactionSql } from "postgres";
+
+export type ApiRole = "anon" | "authenticated" | "service_role";
+
+/** Runs the work as an API role, signed in as the user where one is given. */
+export async function asRole<Result>(
+  sql: Sql,
+  role: ApiRole,
+  work: (transaction: TransactionSql) => Promise<Result>,
+  user?: string,
+): Promise<Result> {
+  let result: Result;
+  await sql.begin(async (transaction) => {
+    const claims = JSON.stringify(user ? { role, sub: user } : { role });
+    await transaction`select set_config('request.jwt.claims', ${claims}, true), set_config('role', ${role}, true)`;
+    result = await work(transaction);
+  });
+  return result!;
+}

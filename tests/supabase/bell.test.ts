@@ -1,0 +1,260 @@
+// Bells: who is rung, when, how often, and what the call carries. Nothing sends them here, so they can be read where pg_net queues them.
+import assert from "node:assert/strict";
+import type { Sql } from "postgres";
+import { empty, session, test, useProject } from "../project.ts";
+import { ask, call, claim, dispatch, dispatchMany, held, setClock, settle } from "./bus.ts";
+import { limitWaiting } from "./until_blocked.ts";
+
+const project = useProject({ testClock: true });
+const URL = "https://example.test/functions/v1";
+
+Deno.test.beforeAll(() => limitWaiting(project().sql));
+Deno.test.beforeEach(async () => {
+  const { sql } = project();
+  await empty(sql);
+  await sql`delete from net.http_request_queue`;
+  await call(sql, "messenger_start", { functions_url: URL });
+  await call(sql, "messenger_stop");
+});
+
+interface Bell {
+  method: string;
+  url: string;
+  headers: Record<string, string>;
+  body: string;
+}
+
+const bells = async (): Promise<
+  Bell[]
+> => [
+  ...await project().sql<
+    Bell[]
+  >`select method, url, headers, convert_from(body, 'UTF8') as body from net.http_request_queue order by id`,
+];
+const tick = async () => (await ask(project().sql, "messenger_tick")).woken;
+const known = (sql: Sql) => call(sql, "messenger_register", { types: [{ type: "Greeting" }] });
+
+test("bell · a dispatch posts one call to the worker door, with the worker secret and never the service key", async () => {
+  const { sql, serviceRoleKey, secretKey } = project();
+  await dispatch(sql);
+  const rung = await bells();
+  assert.deepEqual(rung.map(({ method, url, body }) => [method, url, body]), [["POST", `${URL}/worker`, "{}"]]);
+  const [{ secret }] =
+    await sql`select decrypted_secret as secret from vault.decrypted_secrets where name = 'symphony_worker_secret'`;
+  assert.equal(rung[0].headers.authorization, `Bearer ${secret}`);
+  const text = JSON.stringify(rung);
+  for (const key of [serviceRoleKey, secretKey]) assert(!text.includes(key));
+});
+
+test("bell · rings at the commit, and not when the dispatch is rolled back", async () => {
+  await using writer = session(project());
+  await writer`begin`;
+  await dispatch(writer);
+  assert.deepEqual(await bells(), []);
+  await writer`rollback`;
+  assert.deepEqual(await bells(), []);
+  await writer`begin`;
+  await dispatch(writer);
+  await writer`commit`;
+  assert.equal((await bells()).length, 1);
+});
+
+test("bell · NOTIFY messenger names the queue, once a transaction", async () => {
+  await using listener = session(project());
+  const { sql } = project();
+  const heard: string[] = [];
+  await listener.listen("messenger", (payload) => heard.push(payload));
+  await dispatch(sql, { queue: "a" });
+  await sql.begin(async (transaction) => {
+    for (let n = 0; n < 3; n++) await dispatch(transaction, { queue: "b" });
+  });
+  await sql`select pg_notify('messenger', 'the end')`;
+  while (heard.at(-1) !== "the end") await new Promise((resolve) => setTimeout(resolve, 5));
+  assert.deepEqual(heard, ["supabase/a", "supabase/b", "the end"]);
+});
+
+test("bell · a delayed message, a duplicate and a refused one ring nothing", async () => {
+  const { sql } = project();
+  await dispatch(sql, { delay: "1 hour" });
+  await dispatch(sql, { delay: "1 hour", idempotency_key: "k" });
+  await dispatch(sql, { idempotency_key: "k" });
+  await assert.rejects(dispatch(sql, { priority: 0 }));
+  assert.deepEqual(await bells(), []);
+});
+
+test("bell · a batch rings once for each of its queues", async () => {
+  const { sql } = project();
+  await call(sql, "messenger_dispatch_batch", {
+    messages: ["a", "b", "a", "b", "a"].map((queue) => ({ type: "T", queue })),
+  });
+  assert.equal((await bells()).length, 2);
+});
+
+test("bell · many dispatches in one transaction ring once a queue", async () => {
+  const { sql } = project();
+  await sql.begin(async (transaction) => {
+    for (let n = 0; n < 20; n++) await dispatch(transaction);
+  });
+  assert.equal((await bells()).length, 1);
+});
+
+test("bell · rolled back to a savepoint, the next dispatch of the transaction rings", async () => {
+  await using writer = session(project());
+  await writer`begin`;
+  await writer`savepoint s`;
+  await dispatch(writer);
+  await writer`rollback to s`;
+  await dispatch(writer);
+  await writer`commit`;
+  assert.equal((await bells()).length, 1);
+  await dispatch(writer);
+  assert.equal((await bells()).length, 2, "a session rings again in its next transaction");
+});
+
+test("bell · while another transaction rings for the queue, a dispatch rings nothing and does not wait", async () => {
+  await using first = session(project());
+  const { sql } = project();
+  await first`begin`;
+  await dispatch(first);
+  await dispatch(sql);
+  assert.equal((await bells()).length, 0);
+  await dispatch(sql, { queue: "another" });
+  assert.equal((await bells()).length, 1);
+  await first`commit`;
+  assert.equal((await bells()).length, 2);
+});
+
+test("bell · none while a worker that asked for the queue is awake", async () => {
+  const { sql } = project();
+  await sql`update messenger.settings set poll_interval = '1 minute'`;
+  await claim(sql, { queues: ["a"] });
+  await dispatch(sql, { queue: "a" });
+  assert.equal((await bells()).length, 0);
+  await dispatch(sql, { queue: "b" });
+  assert.equal((await bells()).length, 1);
+  await claim(sql, { worker: "bob" });
+  await dispatch(sql, { queue: "b" });
+  assert.equal((await bells()).length, 1);
+  await setClock(sql, "121 seconds");
+  await dispatch(sql, { queue: "a" });
+  assert.equal((await bells()).length, 2);
+});
+
+test("bell · without a functions URL, without a secret, nothing is rung and the message is kept", async () => {
+  const { sql } = project();
+  await sql`update messenger.settings set functions_url = null`;
+  await dispatch(sql);
+  await sql`update messenger.settings set functions_url = ${URL}`;
+  await sql`delete from vault.secrets where name like 'symphony%'`;
+  await dispatch(sql);
+  assert.equal((await bells()).length, 0);
+  assert.equal((await sql`select from messenger_messages`).length, 2);
+});
+
+test("bell · a pg_net that fails costs the bell, not the message", async () => {
+  await using admin = session(project(), "supabase_admin");
+  await admin`alter table net.http_request_queue rename to broken`;
+  try {
+    await admin.unsafe("create view net.http_request_queue as select 1 as nothing");
+    assert.equal((await dispatch(project().sql)).status, "pending");
+  } finally {
+    await admin.unsafe(
+      "drop view if exists net.http_request_queue; alter table net.broken rename to http_request_queue",
+    );
+  }
+});
+
+test("wake · none when nothing is due", async () => {
+  const { sql } = project();
+  await known(sql);
+  await dispatch(sql, { delay: "1 hour" });
+  await held(sql, { queue: "running" }, { lease: "1 hour" });
+  await sql`delete from net.http_request_queue`;
+  assert.equal(await tick(), 0);
+  assert.deepEqual(await bells(), []);
+});
+
+test("wake · as many workers as the backlog earns, at most max_workers", async () => {
+  const { sql } = project();
+  await known(sql);
+  await sql`update messenger.settings set messages_per_worker = 10, max_workers = 3`;
+  for (const [more, wanted] of [[1, 1], [9, 1], [1, 2], [10, 3], [100, 3]]) {
+    await dispatchMany(sql, more);
+    await sql`delete from net.http_request_queue`;
+    assert.deepEqual([await tick(), (await bells()).length], [wanted, wanted]);
+  }
+});
+
+test("wake · less those awake, counting a worker that asked within a second", async () => {
+  const { sql } = project();
+  await known(sql);
+  await sql`update messenger.settings set messages_per_worker = 10, max_workers = 3`;
+  await claim(sql);
+  await dispatchMany(sql, 15);
+  assert.equal(await tick(), 1);
+  await claim(sql, { worker: "bob", queues: ["other"] });
+  assert.equal(await tick(), 1);
+  await claim(sql, { worker: "eve", batch: 1 });
+  assert.equal(await tick(), 0);
+  await setClock(sql, "2 seconds");
+  assert.equal(await tick(), 2);
+});
+
+test("wake · a retry that has become due, and a lease that ran out, wake a worker", async () => {
+  const { sql } = project();
+  await known(sql);
+  const { id, fence } = await held(sql);
+  await settle(sql, [{ id, fence, outcome: "failed", error: "e", delay_ms: 60_000 }]);
+  await setClock(sql, "59 seconds");
+  assert.equal(await tick(), 0);
+  await setClock(sql, "61 seconds");
+  assert.equal(await tick(), 1);
+  await claim(sql);
+  await setClock(sql, "63 seconds");
+  assert.equal(await tick(), 0);
+  await setClock(sql, "5 minutes");
+  assert.equal(await tick(), 1);
+});
+
+test("wake · for types that no code registered, at most once a minute", async () => {
+  const { sql } = project();
+  await dispatch(sql);
+  const rung = [];
+  for (const seconds of [0, 1, 59, 61, 62, 119, 122]) {
+    await setClock(sql, `${seconds} seconds`);
+    rung.push(await tick());
+  }
+  assert.deepEqual(rung, [1, 0, 0, 1, 0, 0, 1]);
+});
+
+test("wake · registered types are rung for although unregistered ones wait too", async () => {
+  const { sql } = project();
+  await known(sql);
+  await dispatch(sql, { type: "Nobody", priority: 10 });
+  await dispatch(sql);
+  for (const seconds of [0, 2, 4]) {
+    await setClock(sql, `${seconds} seconds`);
+    assert.equal(await tick(), 1);
+  }
+});
+
+test("wake · not for a disabled transport, nor without a functions URL", async () => {
+  const { sql } = project();
+  await known(sql);
+  await dispatch(sql);
+  await sql`update messenger_transports set enabled = false`;
+  assert.equal(await tick(), 0);
+  await sql`update messenger_transports set enabled = true`;
+  await sql`update messenger.settings set functions_url = null`;
+  assert.equal(await tick(), 0);
+});
+
+test("wake · a worker that asked before the clock was set back does not pass for awake", async () => {
+  const { sql } = project();
+  await known(sql);
+  await setClock(sql, "2 hours");
+  await claim(sql);
+  await setClock(sql, "0");
+  await dispatch(sql);
+  assert.deepEqual([(await bells()).length, await tick()], [1, 1]);
+});

@@ -1,0 +1,140 @@
+// messenger_heartbeat: a lease goes on, and only its owner's.
+import assert from "node:assert/strict";
+import { empty, session, test, useProject } from "../project.ts";
+import { asRole } from "./as_role.ts";
+import { call, claim, dispatch, dispatchMany, held, messageOf, secondsUntil, setClock, settle } from "./bus.ts";
+import { refused } from "./refusal.ts";
+import { limitWaiting, pidOf, untilBlocked } from "./until_blocked.ts";
+
+const project = useProject({ testClock: true });
+Deno.test.beforeAll(() => limitWaiting(project().sql));
+Deno.test.beforeEach(() => empty(project().sql));
+
+const beat = (leases: unknown[], args: Record<string, unknown> = {}, sql = project().sql) =>
+  call(sql, "messenger_heartbeat", { leases, ...args });
+
+test("heartbeat · the lease counts from now, and nobody takes the message over", async () => {
+  const { sql } = project();
+  const { id, fence } = await held(sql);
+  await setClock(sql, "50 seconds");
+  assert.deepEqual(await beat([{ id, fence }], { lease: "2 minutes" }), [{
+    id,
+    outcome: "extended",
+    cancel_requested: false,
+  }]);
+  assert(Math.abs(await secondsUntil(sql, (await messageOf(sql, id)).lock_expires_at) - 120) < 5);
+  await setClock(sql, "160 seconds");
+  assert.deepEqual(await claim(sql, { worker: "bob" }), []);
+  assert.equal((await messageOf(sql, id)).fence, "1");
+});
+
+test("heartbeat · a null lease is 60 seconds", async () => {
+  const { sql } = project();
+  const { id, fence } = await held(sql, {}, { lease: "1 hour" });
+  await beat([{ id, fence }], { lease: null });
+  assert(Math.abs(await secondsUntil(sql, (await messageOf(sql, id)).lock_expires_at) - 60) < 5);
+});
+
+test("heartbeat · progress is stored, kept when none is sent, and replaced by a marker when too large", async () => {
+  const { sql } = project();
+  const { id, fence } = await held(sql);
+  await beat([{ id, fence, progress: { done: 3, of: 10 } }]);
+  await beat([{ id, fence }]);
+  assert.deepEqual((await messageOf(sql, id)).progress, { done: 3, of: 10 });
+  await beat([{ id, fence, progress: { text: "x".repeat(70_000) } }]);
+  assert.equal((await messageOf(sql, id)).progress.symphony_dropped, "larger than 64 KB");
+});
+
+test("heartbeat · stale for another fence, another state and no message; nothing changes", async () => {
+  const { sql } = project();
+  const { id, fence } = await held(sql);
+  const pending = await dispatch(sql, { delay: "1 hour" });
+  const before = await messageOf(sql, id);
+  const answers = await beat([{ id, fence: 2, progress: { evil: true } }, { id, fence: null }, {
+    id: pending.id,
+    fence: 0,
+  }, { id: crypto.randomUUID(), fence: 1 }]);
+  assert.deepEqual(answers.map(({ outcome }) => outcome), ["stale", "stale", "stale", "stale"]);
+  assert.deepEqual(await messageOf(sql, id), before);
+  await settle(sql, [{ id, fence, outcome: "completed" }]);
+  assert.equal((await beat([{ id, fence }]))[0].outcome, "stale");
+});
+
+test("heartbeat · stale once the lease was taken over, extended while it only lapsed", async () => {
+  const { sql } = project();
+  const { id, fence } = await held(sql);
+  await setClock(sql, "61 seconds");
+  assert.equal((await beat([{ id, fence }]))[0].outcome, "extended");
+  await setClock(sql, "5 minutes");
+  await claim(sql, { worker: "bob" });
+  assert.equal((await beat([{ id, fence, progress: { late: true } }]))[0].outcome, "stale");
+  assert.deepEqual([(await messageOf(sql, id)).progress, (await messageOf(sql, id)).locked_by], [null, "bob"]);
+});
+
+test("heartbeat · answers in order, duplicates too, and tells of a cancel request", async () => {
+  const { sql } = project();
+  const [a, b] = await dispatchMany(sql, 2);
+  await claim(sql);
+  await sql`update messenger_messages set cancel_requested_at = now() where id = ${b}`;
+  const answers = await beat([{ id: b, fence: 1 }, { id: a, fence: 1 }, { id: b, fence: 1 }, { id: b, fence: 2 }]);
+  assert.deepEqual(answers.map((row) => Object.values(row)), [
+    [b, "extended", true],
+    [a, "extended", false],
+    [b, "extended", true],
+    [b, "stale", false],
+  ]);
+});
+
+test("heartbeat · service_role may", async () => {
+  const { sql } = project();
+  const { id, fence } = await held(sql);
+  const [answer] = await asRole(
+    sql,
+    "service_role",
+    (tx) => call(tx, "messenger_heartbeat", { leases: [{ id, fence }] }),
+  );
+  assert.equal(answer.outcome, "extended");
+});
+
+test("heartbeat · bad arguments are refused", async () => {
+  const { sql } = project();
+  for (const leases of ["null", "{}", "5"]) {
+    await refused(sql.unsafe(`select * from messenger_heartbeat('${leases}')`), "SM_LEASE");
+  }
+  await refused(sql`select * from messenger_heartbeat(null)`, "SM_LEASE");
+  for (const lease of ["0", "-1 s", "13 hours"]) {
+    await refused(sql`select * from messenger_heartbeat('[]', ${lease}::interval)`, "SM_LEASE");
+  }
+  const many = Array.from({ length: 1001 }, () => ({ id: crypto.randomUUID(), fence: 1 }));
+  await refused(beat(many), "SM_BATCH_TOO_LARGE", 413);
+  assert.deepEqual(await beat([]), []);
+});
+
+test("race · a heartbeat that waits for a take-over is stale when it commits", async () => {
+  await using taker = session(project());
+  await using beater = session(project());
+  const { sql } = project();
+  const { id, fence } = await held(sql);
+  await setClock(sql, "61 seconds");
+  const pid = await pidOf(beater);
+  await taker`begin`;
+  await claim(taker, { worker: "bob" });
+  const waiting = beat([{ id, fence }], {}, beater);
+  await untilBlocked(sql, pid);
+  await taker`commit`;
+  assert.equal((await waiting)[0].outcome, "stale");
+});
+
+test("race · heartbeats and settles in opposite orders do not deadlock", async () => {
+  await using first = session(project());
+  await using second = session(project());
+  await dispatchMany(project().sql, 100);
+  const rows = await claim(project().sql, { batch: 100 });
+  const leases = rows.map(({ id, fence }) => ({ id, fence }));
+  for (let round = 0; round < 10; round++) {
+    await Promise.all([beat(leases, {}, first), beat(leases.toReversed(), {}, second)]);
+  }
+  const outcomes = leases.map((lease) => ({ ...lease, outcome: "completed" }));
+  const [, answers] = await Promise.all([beat(leases.toReversed(), {}, first), settle(second, outcomes)]);
+  assert(answers.every(({ outcome }) => outcome === "completed"));
+});

@@ -1,0 +1,176 @@
+// One key, one message: duplicates, windows, mismatches, what holds a key and what frees it.
+import assert from "node:assert/strict";
+import { empty, test, useProject } from "../project.ts";
+import { call, claim, dispatch, messageOf, setClock, settle } from "./bus.ts";
+import { refused } from "./refusal.ts";
+
+const project = useProject({ testClock: true });
+Deno.test.beforeEach(() => empty(project().sql));
+
+const once = (fields: Record<string, unknown> = {}) => dispatch(project().sql, { idempotency_key: "once", ...fields });
+const stored = async () => (await project().sql`select from messenger_messages`).length;
+
+test("key · the second dispatch answers the first one's values and stores nothing", async () => {
+  const first = await once({ queue: "letters", delay: "1 hour", priority: 9 });
+  const second = await once({ queue: "letters", priority: 1 });
+  assert.deepEqual({ ...second, duplicate: false }, { ...first });
+  assert.equal(second.duplicate, true);
+  assert.equal(await stored(), 1);
+});
+
+test("key · a duplicate answers the status of now", async () => {
+  const { sql } = project();
+  const { id } = await once();
+  const [{ fence }] = await claim(sql);
+  assert.equal((await once()).status, "processing");
+  await settle(sql, [{ id, fence, outcome: "completed" }]);
+  const last = await once();
+  assert.deepEqual([last.id, last.status, last.duplicate], [id, "completed", true]);
+});
+
+for (
+  const [what, fields] of [
+    ["type", { type: "Farewell" }],
+    ["queue", { queue: "other" }],
+    ["payload", { payload: { a: 1 } }],
+  ] as const
+) {
+  test(`key · the same key with another ${what} is refused`, async () => {
+    const { id } = await once();
+    const message = await refused(once(fields), "SM_IDEMPOTENCY_MISMATCH", 409);
+    assert(message.includes(id), message);
+    assert.equal(await stored(), 1);
+  });
+}
+
+test("key · the order of a payload's fields and its blanks make no other payload", async () => {
+  const { sql } = project();
+  await sql`select * from messenger_dispatch('T', '{"a": 1, "b": 2}', idempotency_key => 'k')`;
+  const [answer] = await sql`select * from messenger_dispatch('T', '{"b":2,"a":1}', idempotency_key => 'k')`;
+  assert.equal(answer.duplicate, true);
+});
+
+test("key · priority, delay and metadata may differ", async () => {
+  await once();
+  assert.equal((await once({ priority: 1, delay: "1 h", metadata: { try: 2 } })).duplicate, true);
+});
+
+test("key · of 255 bytes is taken", async () => {
+  assert.equal((await once({ idempotency_key: "ä".repeat(127) + "a" })).duplicate, false);
+});
+
+test("window · a finished message holds its key for 24 hours, then the key is free", async () => {
+  const { sql } = project();
+  const { id } = await once();
+  const [{ fence }] = await claim(sql);
+  await settle(sql, [{ id, fence, outcome: "completed" }]);
+  await setClock(sql, "23 hours 59 minutes");
+  assert.equal((await once()).id, id);
+  await setClock(sql, "24 hours 1 minute");
+  const next = await once();
+  assert.deepEqual([next.duplicate, next.id === id], [false, false]);
+  assert.equal((await once()).id, next.id);
+});
+
+test("window · freed, the key may stand for another message", async () => {
+  const { sql } = project();
+  const { id } = await once({ idempotency_window: "1 minute" });
+  const [{ fence }] = await claim(sql);
+  await settle(sql, [{ id, fence, outcome: "completed" }]);
+  await setClock(sql, "2 minutes");
+  assert.equal((await once({ payload: { other: true } })).duplicate, false);
+});
+
+test("window · an unfinished message holds its key however long", async () => {
+  const { sql } = project();
+  const { id } = await once({ idempotency_window: "1 second" });
+  await setClock(sql, "400 days");
+  assert.equal((await once()).id, id);
+});
+
+test("window · the transport's config sets it, the call's own wins", async () => {
+  const { sql } = project();
+  await sql`update messenger_transports set config = '{"idempotency_window": "1 hour"}' where name = 'supabase'`;
+  for (const [key, window] of [["a", undefined], ["b", "3 hours"]] as const) {
+    const { id } = await once({ idempotency_key: key, ...window && { idempotency_window: window } });
+    const [{ fence }] = await claim(sql);
+    await settle(sql, [{ id, fence, outcome: "completed" }]);
+  }
+  await setClock(sql, "2 hours");
+  assert.equal((await once({ idempotency_key: "a" })).duplicate, false);
+  assert.equal((await once({ idempotency_key: "b" })).duplicate, true);
+});
+
+test("window · the key outlives a row that retention 0 deleted", async () => {
+  const { sql } = project();
+  await sql`update messenger_transports set config = '{"retention": "0"}' where name = 'supabase'`;
+  const { id } = await once();
+  const [{ fence }] = await claim(sql);
+  await settle(sql, [{ id, fence, outcome: "completed" }]);
+  assert.equal(await stored(), 0);
+  const again = await once();
+  assert.deepEqual([again.id, again.duplicate, again.status, again.transport, again.queue], [
+    id,
+    true,
+    "completed",
+    "supabase",
+    "default",
+  ]);
+});
+
+test("key · an open dead letter keeps its key past every window; a resolved one does not", async () => {
+  const { sql } = project();
+  const { id } = await once({ max_retries: 0 });
+  const [{ fence }] = await claim(sql);
+  await settle(sql, [{ id, fence, outcome: "failed", error: "no" }]);
+  await setClock(sql, "60 days");
+  const again = await once();
+  assert.deepEqual([again.id, again.duplicate, again.status], [id, true, "failed"]);
+  await sql`update messenger_failed_messages set resolved_at = now(), resolution = 'discarded'`;
+  assert.equal((await once()).duplicate, false);
+});
+
+test("key · an expired message frees its key after the window", async () => {
+  const { sql } = project();
+  const { id } = await once({ expires_at: new Date(Date.now() + 60_000), idempotency_window: "1 hour" });
+  await setClock(sql, "2 minutes");
+  assert.deepEqual(await claim(sql), []);
+  assert.equal((await messageOf(sql, id)).error_class, "Expired");
+  assert.equal((await once()).duplicate, true);
+  await setClock(sql, "61 minutes");
+  assert.equal((await once()).duplicate, false);
+});
+
+test("batch · a key twice in one batch makes one message, whatever its window", async () => {
+  const { sql } = project();
+  for (const window of ["1 hour", "0"]) {
+    const element = { type: "T", idempotency_key: `k${window}`, idempotency_window: window };
+    const answers = await call(sql, "messenger_dispatch_batch", { messages: [element, { type: "T" }, element] });
+    assert.deepEqual(answers.map(({ duplicate }) => duplicate), [false, false, true]);
+    assert.deepEqual([answers[2].id, answers[2].status, answers[2].available_at], [
+      answers[0].id,
+      "pending",
+      answers[0].available_at,
+    ]);
+  }
+  assert.equal(await stored(), 4);
+});
+
+test("batch · a mismatch refuses an atomic batch, and is one element's error in another", async () => {
+  const { sql } = project();
+  const { id } = await once();
+  const messages = [{ type: "T" }, { type: "Other", idempotency_key: "once" }, { type: "T" }];
+  const message = await refused(call(sql, "messenger_dispatch_batch", { messages }), "SM_IDEMPOTENCY_MISMATCH", 409);
+  assert(message.includes("message 2") && message.includes(id), message);
+  assert.equal(await stored(), 1);
+  const answers = await call(sql, "messenger_dispatch_batch", { messages, atomic: false });
+  assert.deepEqual(answers.map(({ error_code }) => error_code), [null, "SM_IDEMPOTENCY_MISMATCH", null]);
+  assert.equal(await stored(), 3);
+});
+
+test("batch · a refused atomic batch leaves its keys free", async () => {
+  const { sql } = project();
+  const messages = [{ type: "Greeting", idempotency_key: "once" }, { type: "bad type" }];
+  await refused(call(sql, "messenger_dispatch_batch", { messages }), "SM_TYPE");
+  assert.equal((await once()).duplicate, false);
+});

@@ -1,0 +1,224 @@
+// One key, many sessions at once: one message, one winner, no deadlock, and a loser never answers a row that was rolled back.
+import assert from "node:assert/strict";
+import { empty, session, test, useProject } from "../project.ts";
+import { call, claim, dispatch, setClock, settle } from "./bus.ts";
+import { errorOf } from "./refusal.ts";
+import { limitWaiting, pidOf, untilBlocked } from "./until_blocked.ts";
+
+const project = useProject({ testClock: true });
+Deno.test.beforeAll(() => limitWaiting(project().sql));
+Deno.test.beforeEach(() => empty(project().sql));
+
+const KEY = { idempotency_key: "once" };
+const ids = async () => (await project().sql`select id from messenger_messages order by id`).map(({ id }) => id);
+
+test("race · the second waits for the first and answers its id", async () => {
+  await using first = session(project());
+  await using second = session(project());
+  const pid = await pidOf(second);
+  await first`begin`;
+  const won = await dispatch(first, KEY);
+  const waiting = dispatch(second, KEY);
+  await untilBlocked(project().sql, pid);
+  await first`commit`;
+  const lost = await waiting;
+  assert.deepEqual([lost.id, lost.duplicate], [won.id, true]);
+  assert.deepEqual(await ids(), [won.id]);
+});
+
+test("race · when the first rolls back, the one that waited is stored", async () => {
+  await using first = session(project());
+  await using second = session(project());
+  const pid = await pidOf(second);
+  await first`begin`;
+  const gone = await dispatch(first, KEY);
+  const waiting = dispatch(second, KEY);
+  await untilBlocked(project().sql, pid);
+  await first`rollback`;
+  const stored = await waiting;
+  assert.deepEqual([stored.duplicate, stored.id === gone.id], [false, false]);
+  assert.deepEqual(await ids(), [stored.id]);
+});
+
+test("race · of three, the third waits for whichever wins", async () => {
+  await using first = session(project());
+  await using second = session(project());
+  await using third = session(project());
+  const pids = [await pidOf(second), await pidOf(third)];
+  await first`begin`;
+  await dispatch(first, KEY);
+  const waiting = [dispatch(second, KEY), dispatch(third, KEY)];
+  for (const pid of pids) await untilBlocked(project().sql, pid);
+  await first`rollback`;
+  const answers = await Promise.all(waiting);
+  assert.deepEqual(answers.map(({ duplicate }) => duplicate).toSorted(), [false, true]);
+  assert.deepEqual(await ids(), [answers[0].id]);
+  assert.equal(answers[0].id, answers[1].id);
+});
+
+test("race · other keys and keyless messages wait for nobody", async () => {
+  await using first = session(project());
+  const { sql } = project();
+  await first`begin`;
+  await dispatch(first, KEY);
+  const answers = await Promise.all([dispatch(sql), dispatch(sql, { idempotency_key: "other" })]);
+  assert.deepEqual(answers.map(({ duplicate }) => duplicate), [false, false]);
+  await first`rollback`;
+});
+
+test("race · of a hundred dispatches on ten connections one is stored, and exactly one hears so", async () => {
+  const sessions = Array.from({ length: 10 }, () => session(project()));
+  try {
+    const answers = await Promise.all(sessions.flatMap((sql) => Array.from({ length: 10 }, () => dispatch(sql, KEY))));
+    assert.equal(new Set(answers.map(({ id }) => id)).size, 1);
+    assert.equal(answers.filter(({ duplicate }) => !duplicate).length, 1);
+    assert.deepEqual(await ids(), [answers[0].id]);
+  } finally {
+    await Promise.all(sessions.map((sql) => sql.end()));
+  }
+});
+
+test("race · with winners that roll back at random, every answer that committed names the one row", async () => {
+  const sessions = Array.from({ length: 10 }, () => session(project()));
+  try {
+    const answers = await Promise.all(sessions.map(async (sql, n) => {
+      await sql`begin`;
+      const answer = await dispatch(sql, KEY);
+      // A duplicate that commits names a row that committed; every third winner goes away.
+      if (n % 3 === 0) return await sql`rollback`.then(() => null);
+      return await sql`commit`.then(() => answer);
+    }));
+    const kept = answers.filter((answer) => answer !== null);
+    assert.deepEqual(await ids(), [kept[0].id]);
+    assert(kept.every(({ id }) => id === kept[0].id));
+    assert.equal(kept.filter(({ duplicate }) => !duplicate).length, 1);
+  } finally {
+    await Promise.all(sessions.map((sql) => sql.end()));
+  }
+});
+
+test("race · a key whose window passed is taken over by one of many", async () => {
+  const { sql } = project();
+  const { id } = await dispatch(sql, { ...KEY, idempotency_window: "1 minute" });
+  const [{ fence }] = await claim(sql);
+  await settle(sql, [{ id, fence, outcome: "completed" }]);
+  await setClock(sql, "1 hour");
+  await using first = session(project());
+  await using second = session(project());
+  const pid = await pidOf(second);
+  await first`begin`;
+  const won = await dispatch(first, KEY);
+  const waiting = dispatch(second, KEY);
+  await untilBlocked(sql, pid);
+  await first`commit`;
+  const lost = await waiting;
+  assert.deepEqual([won.duplicate, lost.duplicate, lost.id], [false, true, won.id]);
+  assert.equal((await ids()).length, 2);
+});
+
+test("race · of two that both saw the key free, one takes it over", async () => {
+  const { sql } = project();
+  const { id } = await dispatch(sql, { ...KEY, idempotency_window: "1 minute" });
+  const [{ fence }] = await claim(sql);
+  await settle(sql, [{ id, fence, outcome: "completed" }]);
+  await setClock(sql, "1 hour");
+  await using gate = session(project());
+  await using first = session(project());
+  await using second = session(project());
+  const pids = [await pidOf(first), await pidOf(second)];
+  // A row lock stops nobody from reading that the key is free; it stops both where they take it.
+  await gate`begin`;
+  await gate`select from messenger.idempotency_keys for update`;
+  const waiting = [dispatch(first, KEY), dispatch(second, KEY)];
+  for (const pid of pids) await untilBlocked(sql, pid);
+  await gate`rollback`;
+  const answers = await Promise.all(waiting);
+  assert.deepEqual(answers.map(({ duplicate }) => duplicate).toSorted(), [false, true]);
+  assert.equal(answers[0].id, answers[1].id);
+  assert.equal((await ids()).length, 2);
+});
+
+test("race · a takeover that rolls back leaves the key to the one that waited", async () => {
+  const { sql } = project();
+  const { id } = await dispatch(sql, { ...KEY, idempotency_window: "1 minute" });
+  const [{ fence }] = await claim(sql);
+  await settle(sql, [{ id, fence, outcome: "completed" }]);
+  await setClock(sql, "1 hour");
+  await using first = session(project());
+  await using second = session(project());
+  const pid = await pidOf(second);
+  await first`begin`;
+  await dispatch(first, KEY);
+  const waiting = dispatch(second, KEY);
+  await untilBlocked(sql, pid);
+  await first`rollback`;
+  const won = await waiting;
+  assert.equal(won.duplicate, false);
+  assert.equal((await dispatch(sql, KEY)).id, won.id);
+});
+
+test("race · the clock prunes a spent key while it is taken over: the dispatch waits and is stored", async () => {
+  const { sql } = project();
+  const { id } = await dispatch(sql, { ...KEY, idempotency_window: "1 minute" });
+  const [{ fence }] = await claim(sql);
+  await settle(sql, [{ id, fence, outcome: "completed" }]);
+  await setClock(sql, "1 hour");
+  await using clock = session(project());
+  await using sender = session(project());
+  const pid = await pidOf(sender);
+  await clock`begin`;
+  await call(clock, "messenger_tick");
+  const waiting = dispatch(sender, KEY);
+  await untilBlocked(sql, pid);
+  await clock`commit`;
+  const answer = await waiting;
+  assert.equal(answer.duplicate, false);
+  assert.equal((await dispatch(sql, KEY)).id, answer.id);
+});
+
+test("race · two batches with their keys in opposite order do not deadlock", async () => {
+  await using first = session(project());
+  await using second = session(project());
+  const batch = (sql: typeof first, keys: string[]) =>
+    call(sql, "messenger_dispatch_batch", {
+      messages: keys.map((idempotency_key) => ({ type: "T", idempotency_key })),
+    });
+  const keys = Array.from({ length: 200 }, (_, n) => `k${n}`);
+  for (let round = 0; round < 5; round++) {
+    const own = keys.map((key) => `${round}/${key}`);
+    const [a, b] = await Promise.all([batch(first, own), batch(second, own.toReversed())]);
+    const [firsts, seconds] = [a.filter((row) => !row.duplicate).length, b.filter((row) => !row.duplicate).length];
+    assert.equal(firsts + seconds, 200);
+  }
+  assert.equal((await ids()).length, 1000);
+});
+
+test("race · two batches wait for the first key they share, not crosswise", async () => {
+  await using holder = session(project());
+  await using first = session(project());
+  await using second = session(project());
+  const batch = (sql: typeof first, keys: string[]) =>
+    call(sql, "messenger_dispatch_batch", {
+      messages: keys.map((idempotency_key) => ({ type: "T", idempotency_key })),
+    });
+  const pids = [await pidOf(first), await pidOf(second)];
+  await holder`begin`;
+  await batch(holder, ["b"]);
+  const waiting = [batch(first, ["c", "b", "a"]), batch(second, ["a", "b", "c"])];
+  for (const pid of pids) await untilBlocked(project().sql, pid);
+  await holder`commit`;
+  const answers = (await Promise.all(waiting)).flat();
+  assert.deepEqual(answers.filter((row) => !row.duplicate).map((row) => row.ord).length, 2);
+  assert.equal((await ids()).length, 3);
+});
+
+test("race · under repeatable read the loser is told to try again, never given a second message", async () => {
+  await using first = session(project());
+  await using second = session(project());
+  await second`begin isolation level repeatable read`;
+  await second`select from messenger_messages`;
+  await dispatch(first, KEY);
+  assert.equal((await errorOf(dispatch(second, KEY))).code, "40001");
+  await second`rollback`;
+  assert.equal((await ids()).length, 1);
+});

@@ -1,0 +1,184 @@
+// Pruning, by the tick: what is over and past its retention goes, counted; what anybody may still need stays.
+import assert from "node:assert/strict";
+import { empty, test, useProject } from "../project.ts";
+import { ask, claim, dispatch, dispatchMany, held, messageOf, setClock, settle } from "./bus.ts";
+
+const project = useProject({ testClock: true });
+Deno.test.beforeEach(() => empty(project().sql));
+
+const tick = (args: Record<string, unknown> = {}) => ask(project().sql, "messenger_tick", args);
+const stored = async () => (await project().sql`select from messenger_messages`).length;
+const counted = async () =>
+  Number((await project().sql`select coalesce(sum(message_count), 0) as sum from messenger.pruned`)[0].sum);
+
+async function done(fields: Record<string, unknown> = {}) {
+  const { sql } = project();
+  const { id, fence } = await held(sql, fields);
+  await settle(sql, [{ id, fence, outcome: "completed" }]);
+  return id;
+}
+
+test("messages · finished ones go after seven days, and are counted", async () => {
+  await done();
+  await setClock(project().sql, "6 days 23 hours");
+  assert.equal((await tick()).pruned, 0);
+  assert.deepEqual([await stored(), await counted()], [1, 0]);
+  await setClock(project().sql, "7 days 1 minute");
+  assert.equal((await tick()).pruned, 1);
+  assert.deepEqual([await stored(), await counted()], [0, 1]);
+});
+
+test("messages · each transport has its retention", async () => {
+  const { sql } = project();
+  await sql`insert into messenger_transports (name, type, config) values ('brief', 'supabase', '{"retention": "1 hour"}'), ('long', 'supabase', '{"retention": "90 days"}')`;
+  const long = await done({ transport: "long" });
+  const usual = await done();
+  await done({ transport: "brief" });
+  await setClock(sql, "2 hours");
+  await tick();
+  assert.deepEqual((await sql`select id from messenger_messages order by id`).map(({ id }) => id), [long, usual]);
+  await setClock(sql, "8 days");
+  await tick();
+  assert.deepEqual((await sql`select id from messenger_messages`).map(({ id }) => id), [long]);
+  assert.equal(await counted(), 2);
+});
+
+test("messages · of a transport that is gone go too", async () => {
+  const { sql } = project();
+  await sql`insert into messenger_transports (name, type) values ('gone', 'supabase')`;
+  await done({ transport: "gone" });
+  await sql`delete from messenger_transports where name = 'gone'`;
+  await setClock(sql, "8 days");
+  assert.equal((await tick()).pruned, 1);
+});
+
+test("messages · retention counts from the finish, not the dispatch", async () => {
+  const { sql } = project();
+  const { id } = await dispatch(sql);
+  await setClock(sql, "20 days");
+  const [{ fence }] = await claim(sql);
+  await settle(sql, [{ id, fence, outcome: "completed" }]);
+  assert.equal((await tick()).pruned, 0);
+  await setClock(sql, "28 days");
+  assert.equal((await tick()).pruned, 1);
+});
+
+test("messages · unfinished ones and open dead letters are never touched", async () => {
+  const { sql } = project();
+  const later = await dispatch(sql, { delay: "5 years" });
+  const running = await held(sql, { queue: "run" });
+  const dead = await held(sql, { queue: "dead" });
+  await settle(sql, [{ id: dead.id, fence: dead.fence, outcome: "failed", error: "e", retryable: false }]);
+  await setClock(sql, "400 days");
+  for (let n = 0; n < 3; n++) assert.equal((await tick()).pruned, 0);
+  assert.equal(await stored(), 3);
+  assert.equal((await sql`select from messenger_failed_messages`).length, 1);
+  assert.deepEqual([(await messageOf(sql, later.id)).status, (await messageOf(sql, running.id)).status], [
+    "pending",
+    "pending",
+  ]);
+});
+
+test("messages · expired ones go like finished ones", async () => {
+  const { sql } = project();
+  await dispatch(sql, { expires_at: new Date(Date.now() + 1000) });
+  await setClock(sql, "1 hour");
+  assert.equal((await tick()).failed, 1);
+  await setClock(sql, "8 days");
+  assert.equal((await tick()).pruned, 1);
+});
+
+test("letters · resolved ones go after thirty days or the transport's own time; the message with its retention", async () => {
+  const { sql } = project();
+  await sql`insert into messenger_transports (name, type, config) values ('brief', 'supabase', '{"failed_retention": "1 day"}')`;
+  for (const transport of ["supabase", "brief"]) {
+    const { id, fence } = await held(sql, { transport });
+    await settle(sql, [{ id, fence, outcome: "failed", error: "e", retryable: false }]);
+  }
+  await sql`update messenger_failed_messages set resolved_at = messenger.now(), resolution = 'discarded'`;
+  const letters = async () =>
+    (await sql`select transport_name from messenger_failed_messages`).map((row) => row.transport_name);
+  await setClock(sql, "2 days");
+  await tick();
+  assert.deepEqual(await letters(), ["supabase"]);
+  await setClock(sql, "29 days");
+  await tick();
+  assert.deepEqual([await letters(), await stored()], [["supabase"], 0]);
+  await setClock(sql, "31 days");
+  await tick();
+  assert.deepEqual(await letters(), []);
+});
+
+test("attempts · go with their message", async () => {
+  const { sql } = project();
+  const { id, fence } = await held(sql);
+  await settle(sql, [{ id, fence, outcome: "failed", error: "e", delay_ms: 0 }]);
+  const [second] = await claim(sql);
+  await settle(sql, [{ id, fence: second.fence, outcome: "completed" }]);
+  assert.equal((await sql`select from messenger.attempts`).length, 1);
+  await setClock(sql, "8 days");
+  await tick();
+  assert.equal((await sql`select from messenger.attempts`).length, 0);
+});
+
+test("messages · more than a bite are walked in turns, past those that must stay", async () => {
+  const { sql } = project();
+  for (let n = 0; n < 2; n++) await dispatchMany(sql, 1000, { delay: "5 years" });
+  await done();
+  await setClock(sql, "8 days");
+  const pruned = [];
+  for (let n = 0; n < 3; n++) pruned.push((await tick()).pruned);
+  assert.deepEqual(pruned, [0, 0, 1]);
+  assert.equal(await stored(), 2000);
+});
+
+test("messages · a walk of thousands ends with none left, all of them counted", async () => {
+  const { sql } = project();
+  await dispatchMany(sql, 1000);
+  await dispatchMany(sql, 500);
+  for (let n = 0; n < 2; n++) {
+    const rows = await claim(sql, { batch: 1000 });
+    await settle(sql, rows.map(({ id, fence }) => ({ id, fence, outcome: "completed" })));
+  }
+  await setClock(sql, "8 days");
+  let pruned = 0;
+  for (let n = 0; n < 4; n++) pruned += (await tick()).pruned;
+  assert.deepEqual([pruned, await stored(), await counted()], [1500, 0, 1500]);
+});
+
+test("keys · spent ones go; those of unfinished messages, open dead letters and running windows stay", async () => {
+  const { sql } = project();
+  await dispatch(sql, { idempotency_key: "waiting", delay: "5 years" });
+  const dead = await held(sql, { idempotency_key: "dead" });
+  await settle(sql, [{ id: dead.id, fence: dead.fence, outcome: "failed", error: "e", retryable: false }]);
+  await done({ idempotency_key: "long", idempotency_window: "100 days" });
+  await done({ idempotency_key: "spent" });
+  const keys = async () => (await sql`select key from messenger.idempotency_keys order by key`).map(({ key }) => key);
+  await setClock(sql, "23 hours");
+  await tick();
+  assert.deepEqual(await keys(), ["dead", "long", "spent", "waiting"]);
+  await setClock(sql, "30 days");
+  await tick();
+  assert.deepEqual(await keys(), ["dead", "long", "waiting"]);
+  assert.equal(await stored(), 2);
+  await setClock(sql, "101 days");
+  await tick();
+  assert.deepEqual(await keys(), ["dead", "waiting"]);
+});
+
+test("counts · are folded without losing any", async () => {
+  const { sql } = project();
+  await sql`insert into messenger.pruned (transport_name, message_count) select 't' || n % 3, n from generate_series(1, 150) n`;
+  await tick();
+  assert.equal((await sql`select from messenger.pruned`).length, 3);
+  assert.equal(await counted(), 150 * 151 / 2);
+});
+
+test("workers · that have not asked for an hour are forgotten", async () => {
+  const { sql } = project();
+  await claim(sql, { worker: "old" });
+  await setClock(sql, "61 minutes");
+  await claim(sql, { worker: "new" });
+  await tick();
+  assert.deepEqual((await sql`select worker from messenger.workers`).map(({ worker }) => worker), ["new"]);
+});

@@ -1,0 +1,157 @@
+// messenger_register: what code announces becomes the rows that SQL decides by.
+import assert from "node:assert/strict";
+import { empty, session, test, useProject } from "../project.ts";
+import { asRole } from "./as_role.ts";
+import { ask, dispatch, setClock } from "./bus.ts";
+import { errorOf, refused } from "./refusal.ts";
+
+const project = useProject({ testClock: true });
+Deno.test.beforeEach(() => empty(project().sql));
+
+const register = (types: unknown[], sql = project().sql) => ask(sql, "messenger_register", { types });
+const typeOf = async (type: string) =>
+  (await project().sql`select * from messenger.message_types where type = ${type}`)[0];
+
+test("register · a type alone gets the default policy", async () => {
+  assert.equal(await register([{ type: "Mail" }]), "1");
+  const { registered_at: _, ...row } = await typeOf("Mail");
+  assert.deepEqual(row, {
+    type: "Mail",
+    transport_name: null,
+    queue_name: null,
+    priority: null,
+    dispatchable_by: "service",
+    max_retries: 3,
+    retry_delay_ms: "1000",
+    retry_multiplier: 2,
+    retry_max_delay_ms: "600000",
+    retry_jitter: 0.2,
+    timeout_ms: null,
+    aliases: [],
+    sql_handler: null,
+  });
+});
+
+test("register · every field it is given is kept, by service_role", async () => {
+  const retry = { max_retries: 7, delay_ms: 5, multiplier: 1.5, max_delay_ms: 70, jitter: 0 };
+  const types = [{
+    type: "Mail",
+    transport: "post",
+    queue: "q",
+    priority: 9,
+    dispatchable_by: "user",
+    retry,
+    timeout_ms: 30000,
+    aliases: ["Old.Mail"],
+  }];
+  await asRole(project().sql, "service_role", (sql) => ask(sql, "messenger_register", { types }));
+  const row = await typeOf("Mail");
+  assert.deepEqual([row.transport_name, row.queue_name, row.priority, row.dispatchable_by], ["post", "q", 9, "user"]);
+  assert.deepEqual([
+    row.max_retries,
+    row.retry_delay_ms,
+    row.retry_multiplier,
+    row.retry_max_delay_ms,
+    row.retry_jitter,
+  ], [7, "5", 1.5, "70", 0]);
+  assert.deepEqual([row.timeout_ms, row.aliases], ["30000", ["Old.Mail"]]);
+});
+
+test("register · again, it replaces what was said before", async () => {
+  await register([{ type: "Mail", queue: "q", priority: 9, retry: { max_retries: 7 } }]);
+  await register([{ type: "Mail", queue: "p" }]);
+  const row = await typeOf("Mail");
+  assert.deepEqual([row.queue_name, row.priority, row.max_retries], ["p", null, 3]);
+});
+
+test("register · unchanged types are not written again", async () => {
+  const { sql } = project();
+  const types = [{ type: "Mail", queue: "q", aliases: ["A"] }, { type: "Sms" }];
+  await register(types);
+  const before = await sql`select type, xmin::text from messenger.message_types order by type`;
+  await setClock(sql, "1 hour");
+  await register(types);
+  assert.deepEqual([...await sql`select type, xmin::text from messenger.message_types order by type`], [...before]);
+  await register([{ type: "Sms", priority: 2 }]);
+  const after = await sql`select type, xmin::text from messenger.message_types order by type`;
+  assert.deepEqual(after.map(({ xmin }, n) => xmin === before[n].xmin), [true, false]);
+});
+
+test("register · a transport without a row becomes a database queue; one with a row stays as it is", async () => {
+  const { sql } = project();
+  await sql`insert into messenger_transports (name, type, enabled) values ('broker', 'redis', false)`;
+  await register([{ type: "A", transport: "post" }, { type: "B", transport: "broker" }, {
+    type: "C",
+    transport: "post",
+  }]);
+  const rows =
+    await sql`select name, type, enabled from messenger_transports where name in ('post', 'broker') order by name`;
+  assert.deepEqual(rows.map((row) => Object.values(row)), [["broker", "redis", false], ["post", "supabase", true]]);
+  assert.equal((await dispatch(sql, { type: "A" })).transport, "post");
+});
+
+test("register · sql_handler is nobody's to set through it, and no service's at all", async () => {
+  const { sql } = project();
+  await register([{ type: "Mail", sql_handler: "public.evil" }]);
+  assert.equal((await typeOf("Mail")).sql_handler, null);
+  const direct = asRole(
+    sql,
+    "service_role",
+    (tx) => tx`update messenger.message_types set sql_handler = 'public.evil'`,
+  );
+  assert.equal((await errorOf(direct)).code, "42501");
+  await sql`update messenger.message_types set sql_handler = 'shop.handle'`;
+  await register([{ type: "Mail", priority: 4 }]);
+  assert.equal((await typeOf("Mail")).sql_handler, "shop.handle");
+});
+
+test("register · what is no list of types is refused and nothing is kept", async () => {
+  const { sql } = project();
+  for (
+    const types of [
+      "null",
+      "{}",
+      "5",
+      "[5]",
+      "[null]",
+      "[{}]",
+      '[{"type": null}]',
+      '[{"type": 5}]',
+      '[{"type": "a b"}]',
+    ]
+  ) {
+    await refused(sql.unsafe(`select messenger_register('${types}')`), "SM_TYPE");
+  }
+  await refused(sql`select messenger_register(null)`, "SM_TYPE");
+  await refused(
+    sql.unsafe(`select messenger_register('[{"type": "Good"}, {"type": "${"a".repeat(129)}"}]')`),
+    "SM_TYPE",
+  );
+  await refused(register(Array.from({ length: 1001 }, (_, n) => ({ type: `T${n}` }))), "SM_BATCH_TOO_LARGE", 413);
+  assert.equal((await sql`select from messenger.message_types`).length, 0);
+});
+
+test("register · values out of bounds are refused by the table and nothing is kept", async () => {
+  const { sql } = project();
+  const bad = [{ priority: 11 }, { queue: "A b" }, { transport: "A b" }, { dispatchable_by: "anyone" }, {
+    timeout_ms: 0,
+  }];
+  const policies = [{ max_retries: 101 }, { delay_ms: -1 }, { multiplier: 0.5 }, { jitter: 2 }, { max_delay_ms: -1 }];
+  for (const fields of [...bad, ...policies.map((retry) => ({ retry }))]) {
+    const error = await errorOf(register([{ type: "Good" }, { type: "Bad", ...fields }]));
+    assert.equal(error.code, "23514", JSON.stringify(fields));
+  }
+  assert.equal((await sql`select from messenger.message_types`).length, 0);
+});
+
+test("register · isolates that start together with lists in other orders do not deadlock", async () => {
+  await using first = session(project());
+  await using second = session(project());
+  const types = Array.from({ length: 100 }, (_, n) => ({ type: `T${n}`, transport: `t${n % 7}` }));
+  for (let round = 1; round <= 5; round++) {
+    const own = types.map((type) => ({ ...type, priority: round }));
+    await Promise.all([register(own, first), register(own.toReversed(), second)]);
+  }
+  const [{ count }] = await project().sql`select count(*) from messenger.message_types where priority = 5`;
+  assert.equal(count, "100");
+});

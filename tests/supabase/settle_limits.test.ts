@@ -1,0 +1,213 @@
+// What a verdict may weigh and when its message comes back: results, error texts, error classes, delays by policy.
+import assert from "node:assert/strict";
+import { empty, session, test, useProject } from "../project.ts";
+import { call, claim, dispatch, dispatchMany, held, messageOf, secondsUntil, settle } from "./bus.ts";
+import { limitWaiting, pidOf, untilBlocked } from "./until_blocked.ts";
+
+const project = useProject({ testClock: true });
+Deno.test.beforeAll(() => limitWaiting(project().sql));
+Deno.test.beforeEach(() => empty(project().sql));
+
+async function fail(fields: Record<string, unknown>, dispatched: Record<string, unknown> = {}) {
+  const { sql } = project();
+  const { id, fence } = await held(sql, dispatched);
+  await settle(sql, [{ id, fence, outcome: "failed", error: "e", ...fields }]);
+  return await messageOf(sql, id);
+}
+
+async function complete(result: string) {
+  const { sql } = project();
+  const { id, fence } = await held(sql);
+  await sql.unsafe(
+    `select * from messenger_settle(jsonb_build_array(jsonb_build_object('id', '${id}', 'fence', ${fence}, 'outcome', 'completed', 'result', ${result})))`,
+  );
+  return (await messageOf(sql, id)).result;
+}
+
+test("result · any JSON is kept, null is none", async () => {
+  assert.deepEqual(await complete(`'[1, {"a": null}]'::jsonb`), [1, { a: null }]);
+  assert.equal(await complete(`'"text"'::jsonb`), "text");
+  assert.equal(await complete("'null'::jsonb"), null);
+});
+
+test("result · of 64 KB is kept, a byte more is replaced by a marker that says its size", async () => {
+  assert.equal((await complete("to_jsonb(repeat('x', 65534))")).length, 65534);
+  assert.deepEqual(await complete("to_jsonb(repeat('x', 65535))"), {
+    symphony_dropped: "larger than 64 KB",
+    bytes: 65537,
+  });
+});
+
+test("result · a number no double holds is replaced by a marker, before anything prints it", async () => {
+  assert.deepEqual(await complete(`'{"n": 1e131071}'::jsonb`), {
+    symphony_dropped: "a number outside the range of a double",
+  });
+});
+
+test("error · is cut to 8 KB, between characters", async () => {
+  for (const character of ["x", "ä", "€", "💥"]) {
+    const { last_error } = await fail({ error: "!" + character.repeat(9000), error_trace: character.repeat(9000) });
+    const size = new TextEncoder().encode(last_error).length;
+    assert(size <= 8192 && size > 8192 - 16, `${character}: ${size} bytes`);
+    assert.equal(last_error, "!" + character.repeat([...last_error].length - 1));
+  }
+  const [{ longest }] = await project().sql`select max(octet_length(error_trace)) as longest from messenger.attempts`;
+  assert(longest <= 8192 && longest > 8170, `${longest}`);
+});
+
+test("error · of exactly 8 KB is whole, of 1 MB is taken", async () => {
+  assert.equal((await fail({ error: "x".repeat(8192) })).last_error.length, 8192);
+  assert.equal((await fail({ error: "x".repeat(1_000_000) })).last_error.length, 8192);
+});
+
+test("error · mixed widths are cut to as much as fits", async () => {
+  const { last_error } = await fail({ error: "💥".repeat(1000) + "x".repeat(9000) });
+  assert.equal(new TextEncoder().encode(last_error).length, 8192);
+});
+
+test("error · none given is said so", async () => {
+  for (const error of [null, undefined]) assert.equal((await fail({ error })).last_error, "no error text was given");
+});
+
+test("class · reserved ones are stored as the handler's own, none is Error", async () => {
+  for (const name of ["Expired", "Cancelled", "Discarded", "LeaseExpired"]) {
+    assert.equal((await fail({ error_class: name })).error_class, `Handler${name}`);
+  }
+  assert.equal((await fail({ error_class: null })).error_class, "Error");
+  assert.equal((await fail({ error_class: "" })).error_class, "Error");
+  assert.equal((await fail({ error_class: "C".repeat(500) })).error_class.length, 200);
+});
+
+test("class · a dead letter of a reserved class is a dead letter all the same", async () => {
+  const { id } = await fail({ error_class: "Expired", retryable: false });
+  const { sql } = project();
+  assert.equal(
+    (await sql`select from messenger_failed_messages where message_id = ${id} and error_class = 'HandlerExpired'`)
+      .length,
+    1,
+  );
+});
+
+async function waits(type: string, failures: number, times = 20): Promise<number[]> {
+  const { sql } = project();
+  const seconds: number[] = [];
+  const ids = await dispatchMany(sql, times, { type, max_retries: 100 });
+  await sql`update messenger_messages set retry_count = ${failures - 1}, fence = ${failures} where id = any(${ids})`;
+  const rows = await claim(sql, { batch: times });
+  const before = Date.now();
+  for (
+    const { available_at } of await settle(
+      sql,
+      rows.map(({ id, fence }) => ({ id, fence, outcome: "failed", error: "e" })),
+    )
+  ) {
+    seconds.push((available_at.getTime() - before) / 1000);
+  }
+  return seconds;
+}
+
+// available_at counts from the database's now, which lies up to this much after the test's.
+const slack = 1;
+const within = (seconds: number[], least: number, most: number) =>
+  assert(
+    seconds.every((s) => s >= least && s <= most + slack),
+    `${Math.min(...seconds)} to ${Math.max(...seconds)} in [${least}, ${most}]`,
+  );
+
+test("delay · the default policy: one second, doubled, at most ten minutes, up to a fifth more", async () => {
+  within(await waits("Plain", 1), 1, 1.2);
+  within(await waits("Plain", 2), 2, 2.4);
+  within(await waits("Plain", 5), 16, 19.2);
+  within(await waits("Plain", 10), 512, 614.4);
+  within(await waits("Plain", 11), 600, 720);
+  within(await waits("Plain", 100), 600, 720);
+});
+
+test("delay · a registered type's own policy", async () => {
+  const retry = { delay_ms: 30_000, multiplier: 3, max_delay_ms: 200_000, jitter: 0 };
+  await call(project().sql, "messenger_register", { types: [{ type: "Slow", retry }] });
+  within(await waits("Slow", 1, 3), 30, 30);
+  within(await waits("Slow", 2, 3), 90, 90);
+  within(await waits("Slow", 3, 3), 200, 200);
+});
+
+test("delay · jitter only lengthens, and spreads", async () => {
+  await call(project().sql, "messenger_register", {
+    types: [{ type: "Spread", retry: { delay_ms: 100_000, jitter: 1 } }],
+  });
+  const seconds = await waits("Spread", 1, 60);
+  within(seconds, 100, 200);
+  assert(Math.max(...seconds) - Math.min(...seconds) > 30, "spread");
+});
+
+test("delay · a policy whose power overflows is capped, not an error", async () => {
+  const retry = { max_retries: 100, delay_ms: 86_400_000, multiplier: 100, max_delay_ms: 86_400_000_000, jitter: 0 };
+  await call(project().sql, "messenger_register", { types: [{ type: "Huge", retry }] });
+  within(await waits("Huge", 100, 2), 86_400_000, 86_400_000);
+});
+
+test("delay · delay_ms overrides the policy, to the millisecond and to zero", async () => {
+  const { sql } = project();
+  const seconds = await secondsUntil(sql, (await fail({ delay_ms: 3_600_000 })).available_at);
+  assert(seconds > 3590 && seconds <= 3600, `${seconds}`);
+  assert(await secondsUntil(sql, (await fail({ delay_ms: 0 })).available_at) <= 0);
+});
+
+test("race · two settles in opposite order do not deadlock", async () => {
+  await using first = session(project());
+  await using second = session(project());
+  for (let round = 0; round < 10; round++) {
+    const ids = await dispatchMany(project().sql, 100, { queue: `q${round}` });
+    const rows = await claim(project().sql, { queues: [`q${round}`], batch: 100 });
+    const outcomes = rows.map(({ id, fence }) => ({ id, fence, outcome: "completed" }));
+    const answers = (await Promise.all([settle(first, outcomes), settle(second, outcomes.toReversed())])).flat();
+    assert.equal(answers.filter(({ outcome }) => outcome === "completed").length, ids.length);
+    assert.equal(answers.filter(({ outcome }) => outcome === "already").length, ids.length);
+  }
+});
+
+test("race · a settle waits for the lowest id it shares, whatever the order of its verdicts", async () => {
+  await using holder = session(project());
+  await using waiter = session(project());
+  const [a, b] = await dispatchMany(project().sql, 2);
+  const rows = await claim(project().sql);
+  const outcomes = rows.map(({ id, fence }) => ({ id, fence, outcome: "completed" }));
+  const pid = await pidOf(waiter);
+  await holder`begin`;
+  await holder`select from messenger_messages where id = ${a} for update`;
+  const waiting = settle(waiter, outcomes.toReversed());
+  await untilBlocked(project().sql, pid);
+  // Had the waiter locked b first, this would have to wait.
+  assert.equal((await project().sql`select from messenger_messages where id = ${b} for update skip locked`).length, 1);
+  await holder`rollback`;
+  assert.deepEqual((await waiting).map(({ outcome }) => outcome), ["completed", "completed"]);
+});
+
+test("race · of a completion and a take-over one wins, and the other is told", async () => {
+  await using worker = session(project());
+  const { sql } = project();
+  const { id, fence } = await held(sql);
+  await sql`select messenger.set_clock('61 seconds')`;
+  await worker`begin`;
+  assert.equal((await settle(worker, [{ id, fence, outcome: "completed" }]))[0].outcome, "completed");
+  assert.deepEqual(await claim(sql, { worker: "bob" }), []);
+  await worker`commit`;
+  assert.equal((await messageOf(sql, id)).status, "completed");
+
+  const other = await dispatch(sql);
+  const [mine] = await claim(sql);
+  await sql`select messenger.set_clock('5 minutes')`;
+  await using taker = session(project());
+  await using late = session(project());
+  const pid = await pidOf(late);
+  await taker`begin`;
+  assert.equal((await claim(taker, { worker: "bob" }))[0].id, other.id);
+  const waiting = settle(late, [{ id: mine.id, fence: mine.fence, outcome: "completed" }]);
+  await untilBlocked(sql, pid);
+  await taker`commit`;
+  assert.equal((await waiting)[0].outcome, "stale");
+  assert.deepEqual([(await messageOf(sql, other.id)).locked_by, (await messageOf(sql, other.id)).status], [
+    "bob",
+    "processing",
+  ]);
+});

@@ -1,0 +1,165 @@
+// messenger_start, messenger_stop and messenger_check_worker_secret: the clock's job, the settings, the secret.
+import assert from "node:assert/strict";
+import { empty, session, test, useProject } from "../project.ts";
+import { asRole } from "./as_role.ts";
+import { ask } from "./bus.ts";
+import { errorOf, refused } from "./refusal.ts";
+
+const project = useProject();
+const URL = "https://example.test/functions/v1";
+
+Deno.test.beforeEach(async () => {
+  const { sql } = project();
+  await empty(sql);
+  await ask(sql, "messenger_stop");
+  await sql`delete from vault.secrets where name like 'symphony%'`;
+});
+
+const start = (args: Record<string, unknown> = {}) => ask(project().sql, "messenger_start", args);
+const jobs = async () => [...await project().sql`select jobname, schedule, command, active from cron.job`];
+const settings = async () => (await project().sql`select * from messenger.settings`)[0];
+const secret = async (name = "symphony_worker_secret") =>
+  (await project().sql`select decrypted_secret from vault.decrypted_secrets where name = ${name}`)[0]?.decrypted_secret;
+const check = (given: string | null) => ask(project().sql, "messenger_check_worker_secret", { secret: given });
+
+test("start · the clock's job, the secret and the address are there", async () => {
+  assert.deepEqual(await start({ functions_url: URL }), {
+    clock: true,
+    bells: true,
+    functions_url: URL,
+    worker_secret: true,
+  });
+  const [job, ...others] = await jobs();
+  assert.deepEqual([others.length, job.jobname, job.schedule, job.active], [0, "symphony-clock", "* * * * *", true]);
+  assert.deepEqual([(await settings()).functions_url, (await settings()).clock_enabled], [URL, true]);
+  assert((await secret()).length >= 40);
+});
+
+test("start · no secret and no key stands in cron.job", async () => {
+  const { serviceRoleKey, secretKey } = project();
+  await start({ functions_url: URL });
+  const text = JSON.stringify(await jobs());
+  for (const key of [await secret(), serviceRoleKey, secretKey]) assert(!text.includes(key));
+});
+
+test("start · service_role may, and stop", async () => {
+  const { sql } = project();
+  assert.equal(
+    (await asRole(sql, "service_role", (tx) => ask(tx, "messenger_start", { functions_url: URL }))).clock,
+    true,
+  );
+  assert.equal((await asRole(sql, "service_role", (tx) => ask(tx, "messenger_stop"))).unscheduled, 1);
+});
+
+test("start · again changes nothing: one job, the same secret, the stored address", async () => {
+  await start({ functions_url: `${URL}/` });
+  const before = await secret();
+  assert.equal((await start()).functions_url, URL);
+  assert.deepEqual([(await jobs()).length, await secret()], [1, before]);
+});
+
+test("start · without any address it is a clock without bells, and says what to do", async () => {
+  const answer = await start();
+  assert.deepEqual([answer.clock, answer.bells, answer.functions_url], [true, false, null]);
+  assert(answer.bells_remedy.includes("messenger_start("));
+});
+
+test("start · options are stored, those not given stay", async () => {
+  await start({ options: { max_workers: 9, poll_interval: "2 seconds", max_unfinished_per_user: 0 } });
+  await start({ options: { messages_per_worker: 50 } });
+  const { max_workers, messages_per_worker, poll_interval, max_unfinished_per_user } = await settings();
+  assert.deepEqual([max_workers, messages_per_worker, poll_interval, max_unfinished_per_user], [9, 50, "00:00:02", 0]);
+});
+
+test("start · an unknown option is refused by name, and nothing is changed", async () => {
+  assert(
+    (await refused(start({ functions_url: URL, options: { max_worker: 9 } }), "SM_UNKNOWN_FIELD")).includes(
+      "options.max_worker",
+    ),
+  );
+  await refused(project().sql`select messenger_start(options => '[]')`, "SM_UNKNOWN_FIELD");
+  assert.deepEqual([(await settings()).functions_url, (await settings()).clock_enabled, (await jobs()).length], [
+    null,
+    false,
+    0,
+  ]);
+});
+
+test("start · values out of bounds and addresses that are none are refused, and nothing is changed", async () => {
+  for (
+    const options of [{ max_workers: 0 }, { max_workers: 101 }, { messages_per_worker: 0 }, { poll_interval: "0" }, {
+      poll_interval: "2 minutes",
+    }]
+  ) {
+    assert.equal((await errorOf(start({ options }))).code, "23514", JSON.stringify(options));
+  }
+  for (
+    const functions_url of ["example.test", "ftp://example.test", "https://", "https://a b", "", "javascript:alert(1)"]
+  ) {
+    assert.equal((await errorOf(start({ functions_url }))).code, "23514", functions_url);
+  }
+  assert.deepEqual([(await settings()).clock_enabled, (await jobs()).length], [false, 0]);
+});
+
+test("stop · removes the job and only ours, keeps the address, and may be said twice", async () => {
+  const { sql } = project();
+  await sql`select cron.schedule('theirs', '0 0 1 1 *', 'select 1')`;
+  await start({ functions_url: URL });
+  assert.deepEqual(await ask(sql, "messenger_stop"), { clock: false, unscheduled: 1 });
+  assert.deepEqual((await jobs()).map(({ jobname }) => jobname), ["theirs"]);
+  assert.deepEqual(await ask(sql, "messenger_stop"), { clock: false, unscheduled: 0 });
+  assert.deepEqual([(await settings()).functions_url, (await settings()).clock_enabled], [URL, false]);
+  await sql`select cron.unschedule('theirs')`;
+});
+
+test("clock · the job's command ticks, commits, and ends when the clock is stopped", async () => {
+  const { sql } = project();
+  await using runner = session(project());
+  await start();
+  const [{ command }] = await jobs();
+  const running = runner.unsafe(command).simple().execute();
+  let ticks = 0;
+  while (ticks < 1) ticks = Number((await sql`select ticks from messenger.clock`)[0].ticks);
+  await ask(sql, "messenger_stop");
+  await running;
+  assert(Number((await sql`select ticks from messenger.clock`)[0].ticks) <= ticks + 2);
+});
+
+test("secret · the stored one and the next one are true, everything else is false", async () => {
+  const { sql } = project();
+  assert.equal(await check("anything"), false);
+  await start();
+  const stored = await secret();
+  await sql`select vault.create_secret('the-next-one', 'symphony_worker_secret_next')`;
+  await sql`select vault.create_secret('somebody-elses', 'other_secret')`;
+  assert.deepEqual([await check(stored), await check("the-next-one")], [true, true]);
+  for (
+    const given of [
+      "",
+      "x",
+      stored.slice(1),
+      `${stored} `,
+      stored.toUpperCase() + "!",
+      "somebody-elses",
+      "' or true --",
+    ]
+  ) {
+    assert.equal(await check(given), false, given);
+  }
+  assert.notEqual(await check(null), true);
+  await sql`delete from vault.secrets where name = 'other_secret'`;
+});
+
+test("secret · service_role may ask, users may not", async () => {
+  const { sql } = project();
+  await start();
+  const stored = await secret();
+  const given = { secret: stored };
+  assert.equal(await asRole(sql, "service_role", (tx) => ask(tx, "messenger_check_worker_secret", given)), true);
+  for (const role of ["anon", "authenticated"] as const) {
+    assert.equal(
+      (await errorOf(asRole(sql, role, (tx) => ask(tx, "messenger_check_worker_secret", given)))).code,
+      "42501",
+    );
+  }
+});

@@ -1,0 +1,151 @@
+// messenger_status and messenger_health: how much there is, and whether it moves.
+import assert from "node:assert/strict";
+import { empty, test, useProject } from "../project.ts";
+import { asRole } from "./as_role.ts";
+import { ask, call, claim, dispatch, dispatchMany, held, type Row, setClock, settle } from "./bus.ts";
+
+const project = useProject({ testClock: true });
+
+Deno.test.beforeEach(async () => {
+  const { sql } = project();
+  await empty(sql);
+  await call(sql, "messenger_start", { functions_url: "https://example.test/functions/v1" });
+  await call(sql, "messenger_stop");
+  await call(sql, "messenger_tick");
+});
+
+const status = () => ask(project().sql, "messenger_status");
+const health = () => ask(project().sql, "messenger_health");
+const check = async (name: string) => (await health()).checks.find((row: Row) => row.name === name);
+
+test("status · counts every state, the open dead letters and what was pruned", async () => {
+  const { sql } = project();
+  await dispatchMany(sql, 3, { delay: "1 hour" });
+  await held(sql);
+  const done = await held(sql);
+  const dead = await held(sql);
+  await settle(sql, [
+    { id: done.id, fence: done.fence, outcome: "completed" },
+    { id: dead.id, fence: dead.fence, outcome: "failed", error: "e", retryable: false },
+  ]);
+  await sql`insert into messenger.pruned (transport_name, message_count) values ('supabase', 40), ('sync', 2)`;
+  const answer = await status();
+  assert.deepEqual(answer.queue, { depth: 4, pending: 3, processing: 1, completed: 1, failed: 1 });
+  assert.deepEqual([answer.dead_letters, answer.pruned], [1, 42]);
+  await sql`update messenger_failed_messages set resolved_at = now(), resolution = 'discarded'`;
+  assert.equal((await status()).dead_letters, 0);
+});
+
+test("status · an empty bus is zeros", async () => {
+  const answer = await status();
+  assert.deepEqual(answer.queue, { depth: 0, pending: 0, processing: 0, completed: 0, failed: 0 });
+  assert.deepEqual([answer.workers, answer.dead_letters, answer.pruned], [[], 0, 0]);
+  assert.deepEqual(answer.transports.map((row: Row) => [row.name, row.type, row.enabled]), [[
+    "supabase",
+    "supabase",
+    true,
+  ], ["sync", "sync", true]]);
+});
+
+test("status · workers of the last minute and the clock's heartbeat", async () => {
+  const { sql } = project();
+  await claim(sql, { worker: "old" });
+  await setClock(sql, "70 seconds");
+  await claim(sql, { worker: "new" });
+  const { workers, clock, functions_url } = await status();
+  assert.deepEqual(workers.map((row: Row) => row.worker), ["new"]);
+  assert.deepEqual([clock.enabled, clock.ticks, clock.last_error, functions_url], [
+    false,
+    1,
+    null,
+    "https://example.test/functions/v1",
+  ]);
+});
+
+test("status and health · show no secret and no body; service_role may ask, users may not", async () => {
+  const { sql } = project();
+  await dispatch(sql, { payload: { iban: "DE00" }, metadata: { iban: "DE00" } });
+  const [{ secret }] =
+    await sql`select decrypted_secret as secret from vault.decrypted_secrets where name = 'symphony_worker_secret'`;
+  for (const name of ["messenger_status", "messenger_health"]) {
+    const text = JSON.stringify(await asRole(sql, "service_role", (tx) => ask(tx, name)));
+    assert(!text.includes(secret) && !text.includes("DE00"), name);
+    for (const role of ["anon", "authenticated"] as const) {
+      await assert.rejects(asRole(sql, role, (tx) => ask(tx, name)), { code: "42501" });
+    }
+  }
+});
+
+test("health · of a running bus only the test clock is out of the ordinary", async () => {
+  const { status, checks, metrics, timestamp } = await health();
+  assert.deepEqual(checks.filter((row: Row) => row.status !== "healthy").map((row: Row) => row.name), ["test_clock"]);
+  assert.deepEqual([status, metrics.depth, typeof timestamp], ["degraded", 0, "string"]);
+  assert(checks.every((row: Row) => row.detail && (row.status === "healthy") === (row.remedy === undefined)));
+});
+
+test("health · a clock that stopped without a word is seen within two minutes", async () => {
+  const { sql } = project();
+  const seen = [];
+  for (const seconds of [60, 80, 101]) {
+    await setClock(sql, `${seconds} seconds`);
+    seen.push((await check("clock")).status);
+  }
+  assert.deepEqual(seen, ["healthy", "degraded", "unhealthy"]);
+  assert.equal((await health()).status, "unhealthy");
+  assert((await check("clock")).remedy.includes("messenger_start"));
+  await call(sql, "messenger_tick");
+  assert.equal((await check("clock")).status, "healthy");
+});
+
+test("health · a clock that never ticked is unhealthy", async () => {
+  await project().sql`update messenger.clock set last_tick_at = null`;
+  const clock = await check("clock");
+  assert.deepEqual([clock.status, clock.detail], ["unhealthy", "no tick yet"]);
+});
+
+test("health · an error of the clock shows for five minutes", async () => {
+  const { sql } = project();
+  await sql`update messenger.clock set last_error = 'disk full', last_error_at = messenger.now()`;
+  assert.deepEqual([(await check("clock_errors")).status, (await check("clock_errors")).detail], [
+    "degraded",
+    "disk full",
+  ]);
+  await setClock(sql, "301 seconds");
+  assert.equal((await check("clock_errors")).status, "healthy");
+});
+
+test("health · due messages that nobody takes; not delayed ones, not running ones", async () => {
+  const { sql } = project();
+  await dispatch(sql, { delay: "5 days" });
+  await held(sql, { queue: "run" }, { lease: "2 hours" });
+  await setClock(sql, "1 hour");
+  assert.equal((await check("oldest_due")).status, "healthy");
+  await setClock(sql, "0");
+  await dispatch(sql, { priority: 1 });
+  await dispatch(sql, { priority: 10, delay: "9 minutes" });
+  const seen = [];
+  for (const minutes of [0, 2, 11]) {
+    await setClock(sql, `${minutes} minutes`);
+    seen.push((await check("oldest_due")).status);
+  }
+  assert.deepEqual(seen, ["healthy", "degraded", "unhealthy"]);
+});
+
+test("health · a lease that ran out counts as due", async () => {
+  const { sql } = project();
+  await held(sql);
+  await setClock(sql, "11 minutes");
+  assert.equal((await check("oldest_due")).status, "unhealthy");
+});
+
+test("health · bells without an address, no secret, open dead letters", async () => {
+  const { sql } = project();
+  await sql`update messenger.settings set functions_url = null`;
+  assert.equal((await check("bells")).status, "degraded");
+  await sql`delete from vault.secrets where name = 'symphony_worker_secret'`;
+  assert.equal((await check("worker_secret")).status, "unhealthy");
+  const { id, fence } = await held(sql);
+  await settle(sql, [{ id, fence, outcome: "failed", error: "e", retryable: false }]);
+  const letters = await check("dead_letters");
+  assert.deepEqual([letters.status, letters.detail], ["degraded", "1 open"]);
+});

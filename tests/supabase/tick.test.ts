@@ -1,0 +1,174 @@
+// messenger_tick: rescue, expiry, pruning, the heartbeat, and many ticks at once.
+import assert from "node:assert/strict";
+import { empty, session, test, useProject } from "../project.ts";
+import { asRole } from "./as_role.ts";
+import { ask, claim, dispatch, dispatchMany, held, letterOf, messageOf, setClock, settle } from "./bus.ts";
+import { refused } from "./refusal.ts";
+import { limitWaiting } from "./until_blocked.ts";
+
+const project = useProject({ testClock: true });
+Deno.test.beforeAll(() => limitWaiting(project().sql));
+Deno.test.beforeEach(() => empty(project().sql));
+
+const tick = (args: Record<string, unknown> = {}, sql = project().sql) => ask(sql, "messenger_tick", args);
+const IDLE = { expanded: 0, failed: 0, rescued: 0, dead: 0, woken: 0, relayed: 0, pruned: 0 };
+
+test("tick · an idle one answers zeros and beats the heart", async () => {
+  const { sql } = project();
+  assert.deepEqual(await tick(), IDLE);
+  assert.deepEqual(await asRole(sql, "service_role", (tx) => ask(tx, "messenger_tick")), IDLE);
+  const [clock] =
+    await sql`select ticks, last_tick_at > messenger.now() - interval '5 s' as fresh, last_error from messenger.clock`;
+  assert.deepEqual(clock, { ticks: "2", fresh: true, last_error: null });
+});
+
+test("tick · a bad batch is refused, null is the default", async () => {
+  for (const batch of [0, -1, 10_001]) await refused(tick({ batch }), "SM_BATCH");
+  assert.deepEqual(await tick({ batch: null }), IDLE);
+});
+
+test("rescue · a lapsed lease is pending again, counted, and alone when handed out", async () => {
+  const { sql } = project();
+  const { id } = await held(sql);
+  const running = await held(sql, { queue: "other" }, { lease: "1 hour" });
+  await dispatch(sql);
+  await setClock(sql, "61 seconds");
+  assert.deepEqual(await tick(), { ...IDLE, rescued: 1 });
+  const row = await messageOf(sql, id);
+  assert.deepEqual([row.status, row.retry_count, row.lease_losses, row.fence, row.error_class, row.locked_by], [
+    "pending",
+    1,
+    1,
+    "1",
+    "LeaseExpired",
+    null,
+  ]);
+  assert.equal((await messageOf(sql, running.id)).status, "processing");
+  const [attempt] = await sql`select worker, error_class from messenger.attempts where message_id = ${id}`;
+  assert.deepEqual(attempt, { worker: "ada", error_class: "LeaseExpired" });
+  const rows = [await claim(sql), await claim(sql)].toSorted((a, b) => Number(a[0].solo) - Number(b[0].solo));
+  assert.deepEqual([rows[1].length, rows[1][0].id, rows[1][0].solo, rows[1][0].fence], [1, id, true, "2"]);
+  assert.deepEqual(await tick(), IDLE);
+});
+
+test("rescue · an exhausted message is buried with its attempts", async () => {
+  const { sql } = project();
+  const { id } = await held(sql, { max_retries: 0 });
+  await setClock(sql, "61 seconds");
+  assert.deepEqual(await tick(), { ...IDLE, dead: 1 });
+  const letter = await letterOf(sql, id);
+  assert.deepEqual([letter.error_class, letter.attempts.length, letter.retry_count], ["LeaseExpired", 1, 1]);
+});
+
+test("rescue · expired messages, waiting or lost, fail without a dead letter", async () => {
+  const { sql } = project();
+  const expires_at = new Date(Date.now() + 30_000);
+  const lost = await held(sql, { expires_at });
+  const waiting = await dispatch(sql, { expires_at });
+  const fresh = await dispatch(sql, { expires_at: new Date(Date.now() + 3_600_000) });
+  await setClock(sql, "61 seconds");
+  assert.deepEqual(await tick(), { ...IDLE, failed: 2 });
+  for (const { id } of [lost, waiting]) {
+    assert.deepEqual([(await messageOf(sql, id)).status, (await messageOf(sql, id)).error_class], [
+      "failed",
+      "Expired",
+    ]);
+  }
+  assert.equal((await messageOf(sql, fresh.id)).status, "pending");
+  assert.equal((await sql`select from messenger_failed_messages`).length, 0);
+});
+
+test("rescue · a running message past its expiry is left to its worker", async () => {
+  const { sql } = project();
+  const { id, fence } = await held(sql, { expires_at: new Date(Date.now() + 30_000) }, { lease: "1 hour" });
+  await setClock(sql, "61 seconds");
+  assert.deepEqual(await tick(), IDLE);
+  assert.equal((await settle(sql, [{ id, fence, outcome: "completed" }]))[0].outcome, "completed");
+});
+
+test("rescue · a queue with more than a thousand due is walked in turns, and the walk begins anew", async () => {
+  const { sql } = project();
+  await dispatchMany(sql, 1000);
+  await dispatchMany(sql, 1000);
+  const { id } = await dispatch(sql);
+  await sql`select * from messenger_claim_one(${id}, 'w')`;
+  await setClock(sql, "61 seconds");
+  assert.deepEqual([(await tick()).rescued, (await tick()).rescued, (await tick()).rescued], [0, 0, 1]);
+  assert.equal((await sql`select from messenger.rescue_cursors`).length, 0);
+  const [first] = await sql`select id from messenger_messages order by id limit 1`;
+  await sql`select * from messenger_claim_one(${first.id}, 'w')`;
+  await setClock(sql, "3 minutes");
+  assert.equal((await tick()).rescued, 1);
+});
+
+test("rescue · every priority and queue is looked at", async () => {
+  const { sql } = project();
+  for (const priority of [1, 5, 10]) for (const queue of ["a", "b"]) await dispatch(sql, { priority, queue });
+  for (const { id } of await sql`select id from messenger_messages`) {
+    await sql`select * from messenger_claim_one(${id}, 'w')`;
+  }
+  await setClock(sql, "61 seconds");
+  assert.equal((await tick()).rescued, 6);
+});
+
+test("rescue · a message that a worker holds locked is left for the next tick", async () => {
+  const { sql } = project();
+  await using worker = session(project());
+  const { id, fence } = await held(sql);
+  await setClock(sql, "61 seconds");
+  await worker`begin`;
+  await settle(worker, [{ id, fence, outcome: "completed" }]);
+  assert.deepEqual(await tick(), IDLE);
+  await worker`commit`;
+  assert.deepEqual(await tick(), IDLE);
+  assert.equal((await messageOf(sql, id)).status, "completed");
+});
+
+test("ticks · from several sessions at once do no work twice", async () => {
+  const { sql } = project();
+  await dispatchMany(sql, 300);
+  await claim(sql, { batch: 300 });
+  await dispatchMany(sql, 50, { max_retries: 0, queue: "last" });
+  await claim(sql, { batch: 50, queues: ["last"] });
+  await setClock(sql, "61 seconds");
+  const sessions = Array.from({ length: 4 }, () => session(project()));
+  try {
+    const all = await Promise.all(sessions.flatMap((own) => [tick({}, own), tick({}, own)]));
+    const sum = (key: keyof typeof IDLE) => all.reduce((total, figures) => total + figures[key], 0);
+    assert.deepEqual([sum("rescued"), sum("dead")], [300, 50]);
+    const [{ most }] = await sql`select max(retry_count) as most from messenger_messages`;
+    assert.equal(most, 1);
+    assert.equal((await sql`select from messenger_failed_messages`).length, 50);
+    assert.equal((await sql`select from messenger.attempts`).length, 300);
+  } finally {
+    await Promise.all(sessions.map((own) => own.end()));
+  }
+});
+
+test("ticks · one that finds the heartbeat's row taken does not wait for it", async () => {
+  await using other = session(project());
+  await other`begin`;
+  await other`select from messenger.clock for update`;
+  assert.deepEqual(await tick(), IDLE);
+  await other`rollback`;
+});
+
+test("clock · a tick that fails is written down, and the clock goes on", async () => {
+  const { sql } = project();
+  await sql`update messenger.settings set clock_enabled = true`;
+  await sql.unsafe(`
+    create function public.break() returns trigger language plpgsql as $$ begin raise exception 'broken on purpose'; end $$;
+    create trigger break before update on messenger_messages for each row execute function public.break()`);
+  try {
+    const { id } = await dispatch(sql, { expires_at: new Date(Date.now() + 1_000) });
+    await setClock(sql, "2 seconds");
+    const [{ on }] = await sql`select messenger.tick_or_note_error() as on`;
+    assert.equal(on, true);
+    const [clock] = await sql`select last_error, last_error_at is not null as dated from messenger.clock`;
+    assert.deepEqual(clock, { last_error: "broken on purpose", dated: true });
+    assert.equal((await messageOf(sql, id)).status, "pending");
+  } finally {
+    await sql.unsafe("drop trigger break on messenger_messages; drop function public.break()");
+  }
+  assert.equal((await tick()).failed, 1);
+});

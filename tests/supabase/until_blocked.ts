@@ -1,0 +1,24 @@
+// Races without sleeping: a test goes on once Postgres says that the other session waits for a lock.
+import type { Sql } from "postgres";
+
+/** The server process of a session with one connection. */
+export async function pidOf(sql: Sql): Promise<number> {
+  const [{ pid }] = await sql`select pg_backend_pid() as pid`;
+  return pid;
+}
+
+/** Waits until the server process is blocked by another's lock; a process that never is fails the test. */
+export async function untilBlocked(watcher: Sql, pid: number): Promise<void> {
+  const deadline = performance.now() + 10_000;
+  while (performance.now() < deadline) {
+    const [{ blocked }] = await watcher`select cardinality(pg_blocking_pids(${pid})) > 0 as blocked`;
+    if (blocked) return;
+  }
+  throw new Error(`Process ${pid} did not come to wait for a lock.`);
+}
+
+/** Lets a statement of a later session, or of this one, wait for a lock for ten seconds: a test that would hang fails instead. */
+export async function limitWaiting(sql: Sql): Promise<void> {
+  await sql`alter database postgres set lock_timeout = '10 s'`;
+  await sql`set lock_timeout = '10 s'`;
+}

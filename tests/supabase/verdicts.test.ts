@@ -1,0 +1,171 @@
+// One verdict at a time, for callers in SQL: complete, fail, snooze, release, and strict completion in a transaction of one's own.
+import assert from "node:assert/strict";
+import { empty, session, test, useProject } from "../project.ts";
+import { asRole } from "./as_role.ts";
+import { ask, call, claim, dispatch, held, letterOf, messageOf, secondsUntil, setClock } from "./bus.ts";
+import { refused } from "./refusal.ts";
+
+const project = useProject({ testClock: true });
+Deno.test.beforeEach(() => empty(project().sql));
+
+test("complete · completed, then already; stale with another fence; unknown without a message", async () => {
+  const { sql } = project();
+  const { id, fence } = await held(sql);
+  assert.equal(await ask(sql, "messenger_complete", { id, fence: "9" }), "stale");
+  assert.equal(await ask(sql, "messenger_complete", { id, fence: null }), "stale");
+  assert.equal((await messageOf(sql, id)).status, "processing");
+  assert.equal(await ask(sql, "messenger_complete", { id, fence, result: { done: true } }), "completed");
+  assert.equal(await ask(sql, "messenger_complete", { id, fence, result: { done: false } }), "already");
+  assert.deepEqual((await messageOf(sql, id)).result, { done: true });
+  assert.equal(await ask(sql, "messenger_complete", { id: crypto.randomUUID(), fence }), "unknown");
+});
+
+test("complete · a foreign message's fence opens nothing", async () => {
+  const { sql } = project();
+  const mine = await held(sql);
+  await dispatch(sql);
+  const [other] = await claim(sql, { worker: "bob" });
+  await ask(sql, "messenger_release", { id: other.id, fence: other.fence });
+  const [again] = await claim(sql, { worker: "bob" });
+  assert.deepEqual([mine.fence, again.fence], ["1", "2"]);
+  assert.equal(await ask(sql, "messenger_complete", { id: mine.id, fence: again.fence }), "stale");
+});
+
+test("complete · changes the one row it names", async () => {
+  const { sql } = project();
+  const ids = [];
+  for (let n = 0; n < 3; n++) ids.push((await dispatch(sql)).id);
+  const rows = await claim(sql);
+  await ask(sql, "messenger_complete", { id: ids[1], fence: rows[1].fence });
+  const states = await sql`select status from messenger_messages order by id`;
+  assert.deepEqual(states.map(({ status }) => status), ["processing", "completed", "processing"]);
+});
+
+test("strict · a lost lease raises, so the business writes of the transaction are undone", async () => {
+  const { sql } = project();
+  await using worker = session(project());
+  await sql`create table if not exists public.ledger (message uuid)`;
+  const { id, fence } = await held(sql);
+  await setClock(sql, "61 seconds");
+  const [taken] = await claim(sql, { worker: "bob" });
+  const late = worker.begin(async (transaction) => {
+    await transaction`insert into public.ledger values (${id})`;
+    await ask(transaction, "messenger_complete", { id, fence, strict: true });
+  });
+  assert((await refused(late, "SM_STALE_LEASE", 409)).includes(id));
+  assert.equal((await sql`select from public.ledger`).length, 0);
+  await worker.begin(async (transaction) => {
+    await transaction`insert into public.ledger values (${id})`;
+    assert.equal(await ask(transaction, "messenger_complete", { id, fence: taken.fence, strict: true }), "completed");
+  });
+  assert.equal((await sql`select from public.ledger`).length, 1);
+  await sql`drop table public.ledger`;
+});
+
+test("strict · an unknown message raises, a repeated completion does not", async () => {
+  const { sql } = project();
+  const { id, fence } = await held(sql);
+  await refused(
+    ask(sql, "messenger_complete", { id: crypto.randomUUID(), fence, strict: true }),
+    "SM_STALE_LEASE",
+    409,
+  );
+  assert.equal(await ask(sql, "messenger_complete", { id, fence, strict: true }), "completed");
+  assert.equal(await ask(sql, "messenger_complete", { id, fence, strict: true }), "already");
+});
+
+test("strict · a completion that rolls back leaves the message with its worker", async () => {
+  const { sql } = project();
+  await using worker = session(project());
+  const { id, fence } = await held(sql);
+  await worker`begin`;
+  assert.equal(await ask(worker, "messenger_complete", { id, fence, strict: true }), "completed");
+  await worker`rollback`;
+  assert.deepEqual([(await messageOf(sql, id)).status, (await messageOf(sql, id)).fence], ["processing", "1"]);
+});
+
+test("fail · retry with its moment, dead for good, stale and unknown", async () => {
+  const { sql } = project();
+  const { id, fence } = await held(sql);
+  const [retry] = await call(sql, "messenger_fail", { id, fence, error: "e", error_class: "C", error_trace: "t" });
+  assert.deepEqual([retry.outcome, retry.available_at], ["retry", (await messageOf(sql, id)).available_at]);
+  assert.deepEqual(await call(sql, "messenger_fail", { id, fence, error: "e" }), [{
+    outcome: "already",
+    available_at: null,
+  }]);
+  assert.deepEqual(await call(sql, "messenger_fail", { id, fence: 9, error: "e" }), [{
+    outcome: "stale",
+    available_at: null,
+  }]);
+  assert.deepEqual(await call(sql, "messenger_fail", { id: crypto.randomUUID(), fence, error: "e" }), [{
+    outcome: "unknown",
+    available_at: null,
+  }]);
+  const other = await held(sql, { queue: "other" });
+  assert.deepEqual(
+    await call(sql, "messenger_fail", { id: other.id, fence: other.fence, error: "no", retryable: false }),
+    [{ outcome: "dead", available_at: null }],
+  );
+  assert.equal((await letterOf(sql, other.id)).error, "no");
+});
+
+test("fail · retry_after overrides the policy's wait", async () => {
+  const { sql } = project();
+  const { id, fence } = await held(sql);
+  const [{ available_at }] = await call(sql, "messenger_fail", { id, fence, error: "e", retry_after: "2 hours" });
+  const seconds = await secondsUntil(sql, available_at);
+  assert(seconds > 7190 && seconds <= 7200, `${seconds}`);
+});
+
+test("fail · a retry_after cannot save a message without retries left", async () => {
+  const { sql } = project();
+  const { id, fence } = await held(sql, { max_retries: 0 });
+  const [{ outcome }] = await call(sql, "messenger_fail", { id, fence, error: "e", retry_after: "2 hours" });
+  assert.equal(outcome, "dead");
+});
+
+test("fail · a negative wait is refused and the lease stays", async () => {
+  const { sql } = project();
+  const { id, fence } = await held(sql);
+  await refused(call(sql, "messenger_fail", { id, fence, error: "e", retry_after: "-1 s" }), "SM_DELAY");
+  await refused(ask(sql, "messenger_snooze", { id, fence, delay: "-1 s" }), "SM_DELAY");
+  await refused(ask(sql, "messenger_snooze", { id, fence, delay: "200 years" }), "SM_DELAY");
+  assert.equal((await messageOf(sql, id)).status, "processing");
+});
+
+test("snooze · puts off without using up a retry; stale for everything else", async () => {
+  const { sql } = project();
+  const { id, fence } = await held(sql);
+  assert.equal(await ask(sql, "messenger_snooze", { id, fence: 9, delay: "1 hour" }), "stale");
+  assert.equal(await ask(sql, "messenger_snooze", { id, fence, delay: "1 hour" }), "snoozed");
+  const row = await messageOf(sql, id);
+  assert.deepEqual([row.status, row.retry_count], ["pending", 0]);
+  assert(await secondsUntil(sql, row.available_at) > 3590);
+  assert.equal(await ask(sql, "messenger_snooze", { id, fence, delay: "2 hours" }), "stale");
+  assert.equal(await ask(sql, "messenger_snooze", { id: crypto.randomUUID(), fence, delay: "1 s" }), "stale");
+});
+
+test("release · hands back unstarted; stale for everything else", async () => {
+  const { sql } = project();
+  const { id, fence } = await held(sql);
+  assert.equal(await ask(sql, "messenger_release", { id, fence: 9 }), "stale");
+  assert.equal(await ask(sql, "messenger_release", { id, fence }), "released");
+  assert.equal(await ask(sql, "messenger_release", { id, fence }), "stale");
+  const [row] = await claim(sql);
+  assert.deepEqual([row.id, row.fence, row.retry_count, row.solo], [id, "2", 0, false]);
+});
+
+test("verdicts · service_role may give each of them", async () => {
+  const { sql } = project();
+  const calls: [string, Record<string, unknown>][] = [
+    ["messenger_complete", {}],
+    ["messenger_fail", { error: "e" }],
+    ["messenger_snooze", { delay: "1 hour" }],
+    ["messenger_release", {}],
+  ];
+  for (const [at, [name, args]] of calls.entries()) {
+    const { id, fence } = await held(sql, { queue: `q${at}` });
+    const [row] = await asRole(sql, "service_role", (tx) => call(tx, name, { id, fence, ...args }));
+    assert(["completed", "retry", "snoozed", "released"].includes(Object.values(row)[0] as string), name);
+  }
+});
