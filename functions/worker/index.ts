@@ -14,7 +14,12 @@ const IDLE_POLLS = 600; // at about 1.5 ms of CPU each, half of what a hosted is
 
 const isolate = openIsolate("worker", messageTypes);
 const { env, log, workerSecret } = isolate;
-const consumer = createConsumer({ ...isolate, lease: env.worker.lease, idlePolls: IDLE_POLLS, ready: isolate.register });
+const consumer = createConsumer({
+  ...isolate,
+  lease: env.worker.lease,
+  idlePolls: IDLE_POLLS,
+  ready: isolate.register,
+});
 addEventListener("beforeunload", () => consumer.stop());
 
 const door = createDoor("worker", { log });

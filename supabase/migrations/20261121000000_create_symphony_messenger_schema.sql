@@ -1308,16 +1308,16 @@ declare
   v_text text := current_setting(v_setting, true);
   v_mark text[] := string_to_array(v_text, '|');
   v_ends_at timestamptz;
-  v_from_times timestamptz[] := '{-infinity,-infinity,-infinity,-infinity,-infinity,-infinity,-infinity,-infinity,-infinity,-infinity}';
+  v_from_times timestamptz[] := '{-infinity,-infinity,-infinity,-infinity,-infinity,-infinity,-infinity,-infinity,-infinity,-infinity}'::timestamptz[];
   v_from_ids uuid[] := array_fill('00000000-0000-0000-0000-000000000000'::uuid, array[10]);
   v_started timestamptz;
   v_took interval;
 begin
   if v_text <> '' then
     if v_now between v_mark[1]::timestamptz and v_mark[2]::timestamptz then
-      v_ends_at := v_mark[2];
-      v_from_times := v_mark[3];
-      v_from_ids := v_mark[4];
+      v_ends_at := v_mark[2]::timestamptz;
+      v_from_times := v_mark[3]::timestamptz[];
+      v_from_ids := v_mark[4]::uuid[];
     end if;
   end if;
   loop
@@ -2915,7 +2915,7 @@ as $function$ select $manifest$[
 ["function","messenger.check_claim(worker text, lease interval)","returns void language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source bd7025da1d3ac7c785fe879d42ebc18d"],
 ["function","messenger.check_worker_secret(secret text)","returns boolean language plpgsql stable definer {\"search_path=\\\"\\\"\"} source cf1849f0cad31e8ac507c29b72a29043"],
 ["function","messenger.claim_one(message_id uuid, worker text, lease interval)","returns TABLE(id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority integer, retry_count integer, max_retries integer, fence bigint, lock_expires_at timestamp with time zone, created_at timestamp with time zone, solo boolean) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source c9e348098d0d48896d86a89809573020"],
-["function","messenger.claim_queue(transport text, queue text, batch integer, worker text, lease interval, types text[], at timestamp with time zone, may_be_solo boolean)","returns TABLE(id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority integer, retry_count integer, max_retries integer, fence bigint, lock_expires_at timestamp with time zone, created_at timestamp with time zone, solo boolean) language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off,plan_cache_mode=force_generic_plan} source 244d0b4a69b76656e99029df4cd566e6"],
+["function","messenger.claim_queue(transport text, queue text, batch integer, worker text, lease interval, types text[], at timestamp with time zone, may_be_solo boolean)","returns TABLE(id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority integer, retry_count integer, max_retries integer, fence bigint, lock_expires_at timestamp with time zone, created_at timestamp with time zone, solo boolean) language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off,plan_cache_mode=force_generic_plan} source 2777425e02c6b7de7f3ddc0a2982396e"],
 ["function","messenger.clip(value text, bytes integer)","returns text language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source e05ff2230f3b946bd7ef4a6b52c97de8"],
 ["function","messenger.clock_command()","returns text language sql immutable invoker {\"search_path=\\\"\\\"\"} source d2797c45ea5b72d2577fe32478a3e026"],
 ["function","messenger.draft_fields()","returns jsonb language sql immutable invoker {\"search_path=\\\"\\\"\"} source 22a8788a888505e06ee02091fc17cdda"],

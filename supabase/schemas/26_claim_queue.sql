@@ -83,16 +83,16 @@ declare
   v_text text := current_setting(v_setting, true);
   v_mark text[] := string_to_array(v_text, '|');
   v_ends_at timestamptz;
-  v_from_times timestamptz[] := '{-infinity,-infinity,-infinity,-infinity,-infinity,-infinity,-infinity,-infinity,-infinity,-infinity}';
+  v_from_times timestamptz[] := '{-infinity,-infinity,-infinity,-infinity,-infinity,-infinity,-infinity,-infinity,-infinity,-infinity}'::timestamptz[];
   v_from_ids uuid[] := array_fill('00000000-0000-0000-0000-000000000000'::uuid, array[10]);
   v_started timestamptz;
   v_took interval;
 begin
   if v_text <> '' then
     if v_now between v_mark[1]::timestamptz and v_mark[2]::timestamptz then
-      v_ends_at := v_mark[2];
-      v_from_times := v_mark[3];
-      v_from_ids := v_mark[4];
+      v_ends_at := v_mark[2]::timestamptz;
+      v_from_times := v_mark[3]::timestamptz[];
+      v_from_ids := v_mark[4]::uuid[];
     end if;
   end if;
   loop

@@ -1,0 +1,133 @@
+// `supabase functions deploy` against a stand-in of the Management API: what leaves this machine for each door, file by file.
+import assert from "node:assert/strict";
+import { dirname, join } from "node:path";
+import { z } from "zod";
+import { copyOfRepository, gate, plant, root, run, type Scratch, scratch } from "./gate.ts";
+import { type ManagementApi, openManagementApi } from "./management_api.ts";
+import { cliMissing, supabase } from "./supabase_cli.ts";
+
+const PROJECT = "abcdefghijklmnopqrst";
+const TOKEN = `sbp_${"0123456789".repeat(4)}`;
+/** By name, so that a door that vanished with its folder is missed. */
+const DOORS = ["dispatch", "scheduler", "worker"];
+
+gate("supabase functions deploy uploads each door with exactly the files it reaches", cliMissing, async () => {
+  await using repository = await workingCopy();
+  await leaveSecretsIn(repository.path);
+  await using api = openManagementApi(PROJECT, TOKEN);
+  await deploy(repository.path, api);
+  assert.deepEqual(api.unknown, []);
+  assert.deepEqual(api.uploads.map(({ slug }) => slug).sort(), await doorsIn(repository.path));
+  assert.deepEqual(DOORS.filter((door) => !api.uploads.some(({ slug }) => slug === door)), []);
+  assert.deepEqual(await faultsOf(repository.path, api), []);
+  for (const { files } of api.uploads) {
+    for (const [path, text] of files) assert.equal(text, await Deno.readTextFile(join(repository.path, path)), path);
+  }
+});
+
+gate("a deployment with planted faults is found out, fault by fault", cliMissing, async () => {
+  await using repository = await workingCopy();
+  const config = join(repository.path, "supabase/config.toml");
+  // Named otherwise, without its entrypoint, without verify_jwt; and a folder in the import map, which sends all that is in it.
+  await plant(config, "[functions.scheduler]", "[functions.timetable]");
+  await plant(config, `entrypoint = "../functions/dispatch/index.ts"\n`, "");
+  const worker = `entrypoint = "../functions/worker/index.ts"`;
+  await plant(config, `verify_jwt = false\n${worker}`, worker);
+  await plant(join(repository.path, "deno.json"), `"imports": {`, `"imports": {\n    "local/": "./supabase/local/",`);
+  await using api = openManagementApi(PROJECT, TOKEN);
+  await deploy(repository.path, api);
+  const found = await faultsOf(repository.path, api);
+  const planted = [
+    "timetable was deployed and is no door",
+    "scheduler was not deployed",
+    "dispatch was deployed from supabase/functions/dispatch/index.ts",
+    "dispatch goes without functions/dispatch/index.ts",
+    "worker verifies JWTs",
+    "worker verifies JWTs once released",
+    "worker takes along supabase/local/project.ts",
+  ];
+  assert.deepEqual(planted.filter((fault) => !found.includes(fault)), [], found.join("\n"));
+});
+
+async function deploy(repository: string, api: ManagementApi): Promise<void> {
+  await using outside = await scratch();
+  const profile = join(outside.path, "profile.yaml");
+  const addresses = ["api_url", "dashboard_url", "docs_url"].map((name) => `${name}: ${api.url}\n`).join("");
+  await Deno.writeTextFile(profile, `name: here\nproject_host: 127.0.0.1\n${addresses}`);
+  const args = ["functions", "deploy", "--use-api", "--yes", `--remote=${PROJECT}`, `--profile=${profile}`];
+  const { code, text } = await supabase(repository, args, { SUPABASE_ACCESS_TOKEN: TOKEN });
+  // The CLI is content even with an empty door: what it sent is for faultsOf to judge.
+  assert.equal(code, 0, text);
+}
+
+/** What is wrong with a deployment, a sentence each. */
+async function faultsOf(repository: string, { uploads, released }: ManagementApi): Promise<string[]> {
+  const doors = await doorsIn(repository);
+  const faults = uploads.filter(({ slug }) => !doors.includes(slug)).map(({ slug }) =>
+    `${slug} was deployed and is no door`
+  );
+  for (const door of doors) {
+    const upload = uploads.find(({ slug }) => slug === door);
+    if (!upload) {
+      faults.push(`${door} was not deployed`);
+      continue;
+    }
+    const { metadata: { entrypoint_path, import_map_path, verify_jwt }, files } = upload;
+    const entrypoint = `functions/${door}/index.ts`;
+    if (entrypoint_path !== entrypoint) faults.push(`${door} was deployed from ${entrypoint_path}`);
+    if (import_map_path !== "deno.json") faults.push(`${door} was deployed with the import map ${import_map_path}`);
+    if (verify_jwt) faults.push(`${door} verifies JWTs`);
+    const release = released.find(({ slug }) => slug === door);
+    if (!release) faults.push(`${door} was not released`);
+    if (release?.verify_jwt) faults.push(`${door} verifies JWTs once released`);
+    const needed = ["deno.json", ...await reachableFrom(repository, entrypoint)];
+    for (const path of needed) if (!files.has(path)) faults.push(`${door} goes without ${path}`);
+    const rooms = new RegExp(`^(deno\\.json$|shared/|packs/|functions/${door}/)`);
+    for (const path of files.keys()) {
+      if (!needed.includes(path) || !rooms.test(path)) faults.push(`${door} takes along ${path}`);
+    }
+  }
+  return faults;
+}
+
+async function doorsIn(repository: string): Promise<string[]> {
+  const entries = await Array.fromAsync(Deno.readDir(join(repository, "functions")));
+  return entries.filter((entry) => entry.isDirectory).map(({ name }) => name).sort();
+}
+
+const moduleGraph = z.object({ modules: z.array(z.object({ specifier: z.string() })) });
+
+/** Our own files that a module loads, type imports included: Deno's word, not the CLI's. */
+async function reachableFrom(repository: string, entrypoint: string): Promise<string[]> {
+  const { code, stdout, text } = await run(Deno.execPath(), ["info", "--json", entrypoint], {
+    cwd: repository,
+    inherit: true,
+  });
+  assert.equal(code, 0, text);
+  const base = `file://${repository}/`;
+  return moduleGraph.parse(JSON.parse(stdout)).modules.map(({ specifier }) => specifier)
+    .filter((specifier) => specifier.startsWith(base) && !specifier.includes("/node_modules/"))
+    .map((specifier) => specifier.slice(base.length)).sort();
+}
+
+/** What a working copy holds beside its sources, and must never leave it. */
+async function leaveSecretsIn(repository: string): Promise<void> {
+  const secrets = [
+    ".symphony/project/keys.json",
+    ".env",
+    "supabase/.env",
+    "functions/.env",
+    "functions/worker/.env",
+    "shared/notes.ts",
+  ];
+  for (const path of secrets) {
+    await Deno.mkdir(dirname(join(repository, path)), { recursive: true });
+    await Deno.writeTextFile(join(repository, path), "SECRET=hush\n");
+  }
+}
+
+async function workingCopy(): Promise<Scratch> {
+  const copy = await copyOfRepository();
+  await Deno.symlink(join(root, "node_modules"), join(copy.path, "node_modules"));
+  return copy;
+}

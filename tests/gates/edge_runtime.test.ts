@@ -1,0 +1,113 @@
+// The doors under Deno 2.1.4, the version inside the hosted edge runtime, with nothing but what is deployed:
+// no package.json, no node_modules, no lock.
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { useProject } from "../project.ts";
+import { type EdgeDoor, openDoor } from "./edge_door.ts";
+import { copyOfRepository, gate, plant, root, run, type Scratch } from "./gate.ts";
+import { npmTool, tools } from "./npm_tool.ts";
+
+const VERSION = "2.1.4";
+const { program, missing: toolMissing } = await npmTool("deno", VERSION);
+const environment = {
+  // The registry's settings stand in the home's .npmrc, its certificate perhaps in the machine's store.
+  HOME: Deno.env.get("HOME") ?? "",
+  DENO_TLS_CA_STORE: "system,mozilla",
+  // Below node_modules, where this repository's own `deno check .` does not look.
+  DENO_DIR: join(tools, `deno-${VERSION}/node_modules/.cache`),
+  DENO_NO_UPDATE_CHECK: "1",
+};
+const doors = [...Deno.readDirSync(join(root, "functions"))].filter((entry) => entry.isDirectory)
+  .map(({ name }) => name).sort();
+const missing = toolMissing ?? await fetchPackages();
+
+const project = useProject();
+
+gate(`the doors' types hold in Deno ${VERSION}`, missing, async () => {
+  await using copy = await deployed();
+  const { code, text } = await check(copy.path, doors);
+  assert.equal(code, 0, text);
+});
+
+gate(`under Deno ${VERSION} every door starts, and refuses a stranger`, missing, async (t) => {
+  await using copy = await deployed();
+  for (const door of doors) {
+    await t.step(door, async () => {
+      await using stranger = await open(copy.path, door);
+      const { status, body } = await stranger.post({}, {});
+      assert.deepEqual([status, body.error?.code], [401, "SM_UNAUTHENTICATED"]);
+    });
+  }
+});
+
+gate(`under Deno ${VERSION} messages of a service and of a user go through the doors`, missing, async () => {
+  await using copy = await deployed();
+  await using dispatch = await open(copy.path, "dispatch");
+  await using worker = await open(copy.path, "worker");
+  await using scheduler = await open(copy.path, "scheduler");
+  const service = { apikey: project().secretKey };
+  const token = await project().signUser({ sub: crypto.randomUUID() });
+  const user = { apikey: project().publishableKey, authorization: `Bearer ${token}` };
+
+  const quick = { message: { type: "ExampleQuick", payload: {} } };
+  assert.equal((await dispatch.post(quick, service)).status, 201);
+  const own = { message: { type: "ExampleUser", payload: { note: "from a user" } } };
+  assert.equal((await dispatch.post(own, user)).status, 201);
+  assert.equal((await scheduler.post({}, service)).status, 200);
+  const worked = await worker.post({}, service, "?wait=1");
+  assert.deepEqual([worked.status, worked.body.stats?.completed], [200, 2]);
+  const rows = await project().sql`select message_type, status from messenger_messages order by message_type`;
+  assert.deepEqual([...rows], [
+    { message_type: "ExampleQuick", status: "completed" },
+    { message_type: "ExampleUser", status: "completed" },
+  ]);
+});
+
+gate(`Deno ${VERSION} refuses a door that uses something newer`, missing, async () => {
+  await using copy = await deployed();
+  await plant(
+    join(copy.path, "functions/scheduler/index.ts"),
+    "export default",
+    "console.log(new Uint8Array([1]).toHex());\n\nexport default",
+  );
+  const { code, text } = await check(copy.path, ["scheduler"]);
+  assert.notEqual(code, 0);
+  assert.match(text, /Property 'toHex' does not exist on type 'Uint8Array'/);
+  await assert.rejects(open(copy.path, "scheduler"), /toHex is not a function/);
+  // It is the version that refuses: today's Deno has it.
+  const newer = await run(Deno.execPath(), ["eval", "console.log(new Uint8Array([1]).toHex())"]);
+  assert.equal(newer.stdout, "01\n", newer.text);
+});
+
+/** What a deployment holds, at a place where no other configuration is in reach. */
+async function deployed(): Promise<Scratch> {
+  return await copyOfRepository("functions", "shared", "packs", "deno.json", "supabase/local/runtime.ts");
+}
+
+function open(directory: string, door: string): Promise<EdgeDoor> {
+  const flags = ["--quiet", "--no-prompt", "--no-check", "--config=deno.json", "--allow-all"];
+  return openDoor({ program, flags, env: environment, directory, door, project: project() });
+}
+
+function check(directory: string, checked: string[]) {
+  const entrypoints = checked.map((door) => `functions/${door}/index.ts`);
+  return run(program, ["check", "--config=deno.json", ...entrypoints], {
+    cwd: directory,
+    env: environment,
+    inherit: true,
+  });
+}
+
+/** Fetches what the doors import, each on its own: hosted, a door without a lock may get other versions than its neighbour. */
+async function fetchPackages(): Promise<string | undefined> {
+  await using copy = await deployed();
+  for (const door of doors) {
+    const args = ["cache", "--config=deno.json", `functions/${door}/index.ts`];
+    const { code, text } = await run(program, args, { cwd: copy.path, env: environment, inherit: true });
+    // Whatever else is wrong with a door is for the tests to say.
+    if (code === 0 || !/npm package|error sending request/i.test(text)) continue;
+    const reason = text.split("\n").find((line) => line.startsWith("error"));
+    return `Deno ${VERSION} could not fetch the doors' packages (${reason}). ` +
+      "With a way to the npm registry, run the tests again.";
+  }
+}
