@@ -8,6 +8,7 @@ import { Task } from "./task.ts";
 import type { Delivery, Outcome, Receiver, Selection, Settled } from "./transports/receiver.ts";
 
 const LEASE = 60_000; // ms
+const FIRST_PAUSE = 5; // ms
 const LATE_RUN = 5_000; // ms for a run that starts in an isolate past its time limit: one that its platform does not recycle
 const isolateStart = systemClock.now();
 
@@ -213,7 +214,12 @@ class Loop implements Run {
       this.#idle.pollsLeft--;
       if (joins === this.#joins) this.#emptyClaims++; // an answer from before a ring says nothing about what it rang for
     }
-    this.#nextPoll = this.#emptyClaims < this.#selections.length ? now : now + this.#limits.pollInterval;
+    this.#nextPoll = now + this.#pauseAfter(this.#emptyClaims - this.#selections.length);
+  }
+
+  /** Short after work, when more is likely, then doubling up to the poll interval. */
+  #pauseAfter(emptyRounds: number): number {
+    return emptyRounds < 0 ? 0 : Math.min(this.#limits.pollInterval, FIRST_PAUSE * 2 ** emptyRounds);
   }
 
   async #flush(send: (outcomes: Outcome[]) => Promise<Settled[]>): Promise<void> {

@@ -62,9 +62,12 @@ Deno.test("architecture · one package, one place", () => {
     "jose": /^(supabase\/local\/|tests\/)/,
     "smol-toml": /^(supabase\/local\/|tests\/)/,
     "zod": /^(shared\/|packs\/|supabase\/local\/|tests\/)/,
-    "cli-table3": /^(cli\/|tests\/demo\/)/,
+    "cli-table3": /^(cli\/|tests\/(demo|bench)\/)/,
     "cli-progress": /^(cli\/|tests\/demo\/)/,
     "fast-check": /^tests\//,
+    "graphile-worker": /^tests\/bench\//,
+    "pg-boss": /^tests\/bench\//,
+    "echarts": /^tests\/bench\//,
   };
   const wrong = sources.flatMap(({ path, packages }) =>
     packages.filter((specifier) => !specifier.startsWith("node:"))

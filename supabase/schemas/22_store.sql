@@ -5,7 +5,7 @@
 -- Reads are statements of their own, so they see what committed while the insert waited.
 create or replace function messenger.take_key(scope text, key text, new_id uuid, fingerprint bytea, transport_name text, queue_name text, expires_at timestamptz, at timestamptz)
 returns table (taken boolean, message_id uuid, status text, transport text, queue text, available_at timestamptz, error_code text)
-language plpgsql
+language plpgsql rows 1
 set search_path = ''
 as $$
 declare

@@ -16,7 +16,8 @@ begin
 end $$;
 
 -- After a scan that was slow for what it found, places marks; after a fast one that began at the beginning, drops them.
--- Slow is what the setting messenger.mark_after says, 150 us unless set, and 2 us a message.
+-- Slow is what the setting messenger.mark_after says, 500 us unless set, and 2 us a message: a scan takes 50, but a busy machine must not pass for a
+-- cluttered index.
 -- The margin is for transactions that commit a little after the moment they wrote into available_at.
 create or replace function messenger.place_mark(
   setting text, ends_at timestamptz, from_times timestamptz[], from_ids uuid[], batch int, priorities int[], times timestamptz[], ids uuid[], took interval, at timestamptz
@@ -123,7 +124,7 @@ begin
       limit v_batch
     ) due;
     v_took := clock_timestamp() - v_started;
-    if v_took > coalesce(nullif(current_setting('messenger.mark_after', true), ''), '150 microseconds')::interval
+    if v_took > coalesce(nullif(current_setting('messenger.mark_after', true), ''), '500 microseconds')::interval
         + coalesce(cardinality(v_rows), 0) * interval '2 microseconds' then
       perform messenger.place_mark(v_setting, v_ends_at, v_from_times, v_from_ids, v_batch, v_priorities, v_times, v_ids, v_took, v_now);
     elsif v_text <> '' and v_ends_at is null then

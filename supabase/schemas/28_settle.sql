@@ -201,8 +201,8 @@ declare
   v_settled jsonb;
   v_claimed jsonb;
 begin
-  select jsonb_agg(to_jsonb(s)) into v_settled from public.messenger_settle(outcomes) s;
-  select jsonb_agg(to_jsonb(c)) into v_claimed from public.messenger_claim(worker, batch, lease, transport, queues, types) c;
+  select jsonb_agg(s) into v_settled from public.messenger_settle(outcomes) s;
+  select jsonb_agg(c) into v_claimed from public.messenger_claim(worker, batch, lease, transport, queues, types) c;
   return jsonb_build_object('settled', coalesce(v_settled, '[]'), 'claimed', coalesce(v_claimed, '[]'));
 end $$;
 

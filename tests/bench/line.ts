@@ -1,0 +1,87 @@
+// One line of the results: the figures of every bus in every round, how they compare, and what they must be.
+
+export interface Sample {
+  /** In the unit of the line. */
+  value: number;
+  /** Microseconds of server CPU a message. */
+  cpu?: number;
+  /** Bytes of write-ahead log a message. */
+  wal?: number;
+}
+
+/** What ours must reach: times the peer (of: "peer"), or the figure itself (of: "value"). */
+export interface Target {
+  of: "peer" | "value";
+  /** The peer that is meant; the best one unless told. */
+  peer?: string;
+  must: number;
+  aim: number;
+}
+
+export interface Line {
+  label: string;
+  unit: "a second" | "ms" | "times";
+  better: "higher" | "lower";
+  /** By bus, one sample a round; ours is "symphony". */
+  samples: Map<string, Sample[]>;
+  target?: Target;
+  /** What a reader must know to judge it. */
+  note?: string;
+}
+
+export type Grade = "aim" | "met" | "missed";
+
+export interface Verdict {
+  grade: Grade;
+  /** What it reached, and what it had to reach. */
+  reached: number;
+  target: Target;
+}
+
+export const OURS = "symphony";
+
+export function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = Math.floor(sorted.length / 2);
+  return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+}
+
+/** Nearest-rank percentile. */
+export function percentile(values: readonly number[], share: number): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)];
+}
+
+export function medianOf(line: Line, bus: string, of: keyof Sample = "value"): number | undefined {
+  const values = (line.samples.get(bus) ?? []).flatMap((sample) => sample[of] ?? []);
+  return values.length > 0 ? median(values) : undefined;
+}
+
+/** How many times better ours is: the median of the ratios of each round. */
+export function ratioTo(line: Line, peer: string): number {
+  const ours = line.samples.get(OURS) ?? [];
+  const theirs = line.samples.get(peer) ?? [];
+  return median(
+    ours.map(({ value }, round) =>
+      line.better === "higher" ? value / theirs[round].value : theirs[round].value / value
+    ),
+  );
+}
+
+/** The peer that leaves ours the smallest ratio. */
+export function bestPeer(line: Line): { peer: string; ratio: number } | undefined {
+  const peers = [...line.samples.keys()].filter((bus) => bus !== OURS);
+  const ratios = peers.map((peer) => ({ peer, ratio: ratioTo(line, peer) }));
+  return ratios.sort((a, b) => a.ratio - b.ratio)[0];
+}
+
+export function judge(line: Line): Verdict | undefined {
+  const { target } = line;
+  if (!target) return undefined;
+  const ratio = target.peer ? ratioTo(line, target.peer) : bestPeer(line)?.ratio;
+  const reached = target.of === "peer" ? ratio : medianOf(line, OURS);
+  if (reached === undefined) return undefined;
+  const atLeast = target.of === "peer" || line.better === "higher";
+  const reaches = (bound: number) => atLeast ? reached >= bound : reached <= bound;
+  return { grade: reaches(target.aim) ? "aim" : reaches(target.must) ? "met" : "missed", reached, target };
+}

@@ -1,0 +1,51 @@
+// Beside a million delayed messages: the rate of what is due, and what it costs to find nothing.
+import { type Buses, prepare, settle } from "../ground.ts";
+import { median, type Sample } from "../line.ts";
+import { byName, inTurn, rateOf, type Row } from "./row.ts";
+
+export const delayedRow: Row = {
+  name: "delayed",
+  async measure(ground, { symphony, graphileWorker, pgBoss }: Buses) {
+    const { meter, sizes, admin, say } = ground;
+    const buses = [symphony, graphileWorker, pgBoss];
+    for (const bus of buses) {
+      say(`storing ${sizes.delayed} delayed messages: ${bus.name}`);
+      await prepare(ground, bus, 0, sizes.delayed);
+    }
+    const polls = await inTurn(
+      ground,
+      "empty polls",
+      sizes.rounds,
+      buses,
+      async (bus): Promise<Sample> => ({ value: median(await bus.emptyPolls(sizes.polls)) }),
+    );
+    const due = await inTurn(ground, "due beside delayed", sizes.heavyRounds, buses, async (bus) => {
+      await bus.stock(sizes.due);
+      await settle(admin);
+      const plan = { messages: sizes.due, batch: 100, consumers: 4, within: sizes.within };
+      const { result: { handled, ms }, spent } = await meter.around(() => bus.drain(plan));
+      return rateOf(handled, ms, spent);
+    });
+    for (const bus of buses) await bus.empty();
+    return [
+      {
+        label: `${thousands(sizes.due)} due beside ${thousands(sizes.delayed)} delayed, 100 x 4`,
+        unit: "a second",
+        better: "higher",
+        samples: byName(due),
+        target: { of: "peer", peer: "graphile-worker", must: 1.2, aim: 1.33 },
+      },
+      {
+        label: `empty poll beside ${thousands(sizes.delayed)} delayed`,
+        unit: "ms",
+        better: "lower",
+        samples: byName(polls),
+        target: { of: "value", must: 1, aim: 0.3 },
+      },
+    ];
+  },
+};
+
+function thousands(count: number): string {
+  return count % 1_000_000 === 0 ? `${count / 1_000_000}M` : `${count / 1_000}k`;
+}

@@ -1,0 +1,91 @@
+// A transaction that holds its snapshot while messages come and go at full speed: no vacuum removes what they leave behind.
+import postgres from "postgres";
+import { pause } from "../clock.ts";
+import { type Buses, type Ground, prepare } from "../ground.ts";
+import type { Sample } from "../line.ts";
+import type { Peer } from "../peers/peer.ts";
+import { byName, inTurn, type Row } from "./row.ts";
+
+const BACKLOG = 5_000; // messages the producer keeps ahead
+const PORTION = 1_000;
+
+interface Rates {
+  first: number;
+  last: number;
+}
+
+export const heldSnapshotRow: Row = {
+  name: "snapshot",
+  async measure(ground, { symphony, graphileWorker, pgBoss }: Buses) {
+    const { held, part } = ground.sizes.snapshot;
+    const buses = [symphony, graphileWorker, pgBoss];
+    const figures = await inTurn(ground, "held snapshot", 1, buses, (bus) => underSnapshot(ground, bus));
+    const of = (pick: (rates: Rates) => number) =>
+      byName(new Map([...figures].map(([bus, rates]) => [bus, rates.map((r): Sample => ({ value: pick(r) }))])));
+    return [
+      {
+        label: `snapshot held ${held / 1_000} s: rate of the last ${part / 1_000} s`,
+        unit: "a second",
+        better: "higher",
+        samples: of(({ last }) => last),
+        target: { of: "peer", peer: "graphile-worker", must: 6, aim: 10 },
+        note:
+          "One producer of 1000 a call and two consumers of 100; each bus as it is by default, so ours and pg-boss keep what is completed.",
+      },
+      {
+        label: `snapshot held: last ${part / 1_000} s / first ${part / 1_000} s`,
+        unit: "times",
+        better: "higher",
+        samples: of(({ first, last }) => last / first),
+        target: { of: "value", must: 0.9, aim: 1 },
+      },
+    ];
+  },
+};
+
+async function underSnapshot(ground: Ground, bus: Peer): Promise<Rates> {
+  const { project, sizes: { snapshot: { held, part } } } = ground;
+  await prepare(ground, bus, BACKLOG);
+  const holder = postgres(project.databaseUrl(), { max: 1, onnotice: () => {} });
+  const released = Promise.withResolvers<void>();
+  const taken = Promise.withResolvers<void>();
+  const holding = holder.begin("isolation level repeatable read", async (tx) => {
+    await tx`select count(*) from pg_class`; // the snapshot is taken by the first statement
+    taken.resolve();
+    await released.promise;
+  });
+  await Promise.race([taken.promise, holding]);
+  try {
+    return await atFullSpeed(bus, held, part);
+  } finally {
+    released.resolve();
+    await holding;
+    await holder.end();
+    await bus.empty();
+  }
+}
+
+async function atFullSpeed(bus: Peer, held: number, part: number): Promise<Rates> {
+  const begin = performance.now();
+  let stored = BACKLOG;
+  let handled = 0;
+  const counts = { first: 0, last: 0 };
+  const produce = async () => {
+    while (performance.now() - begin < held) {
+      if (stored - handled >= BACKLOG) {
+        await pause(2);
+        continue;
+      }
+      await bus.enqueueBatch(PORTION);
+      stored += PORTION;
+    }
+  };
+  const onHandled = (count: number) => {
+    handled += count;
+    const at = performance.now() - begin;
+    if (at < part) counts.first += count;
+    if (at >= held - part && at < held) counts.last += count;
+  };
+  await Promise.all([produce(), bus.drain({ messages: Infinity, consumers: 2, batch: 100, within: held, onHandled })]);
+  return { first: counts.first / part * 1_000, last: counts.last / part * 1_000 };
+}

@@ -1,0 +1,187 @@
+// From a dispatch to the first line of its handler: a worker awake at a hundred messages a second, and one that has to be woken.
+import { run } from "graphile-worker";
+import { z } from "zod";
+import { createSymphony } from "../../../shared/client.ts";
+import { systemClock } from "../../../shared/clock.ts";
+import { createConsumer, type Limits } from "../../../shared/consume.ts";
+import { connect } from "../../../shared/db.ts";
+import { createLog } from "../../../shared/log.ts";
+import { createRegistry, defineMessage } from "../../../shared/message.ts";
+import { supabaseReceiver } from "../../../shared/transports/supabase.ts";
+import type { Project } from "../../../supabase/local/project.ts";
+import { pause } from "../clock.ts";
+import { type Buses, type Ground, prepare } from "../ground.ts";
+import { OURS, percentile } from "../line.ts";
+import { poolOptions } from "../peers/graphile_worker.ts";
+import { payloadOf } from "../peers/peer.ts";
+import { byName, inTurn, type Row } from "./row.ts";
+
+const INTERVAL = 10; // ms between two dispatches, on average
+const GIVE_UP = 20_000; // ms
+// What the worker door runs with when nothing is set (shared/env.ts).
+const LIMITS: Limits = {
+  batchSize: 10,
+  maxConcurrency: 10,
+  pollInterval: 50,
+  linger: 5_000,
+  timeLimit: Infinity,
+  messageLimit: Infinity,
+};
+
+/** A bus with a worker awake: `send` stores message n, whose handler calls `started(n)`. */
+interface Awake {
+  name: string;
+  open(started: (n: number) => void): Promise<{ send(n: number): Promise<unknown>; close(): Promise<unknown> }>;
+}
+
+export const awakeRow: Row = {
+  name: "awake",
+  async measure(ground, { symphony, graphileWorker }: Buses) {
+    const { project, sizes } = ground;
+    const buses: Awake[] = [
+      { name: OURS, open: (started) => Promise.resolve(openSymphony(project, started)) },
+      { name: graphileWorker.name, open: (started) => openGraphileWorker(project, graphileWorker.enqueue, started) },
+    ];
+    const figures = await inTurn(ground, "a worker awake", sizes.rounds, buses, async (bus) => {
+      await prepare(ground, bus.name === OURS ? symphony : graphileWorker);
+      return await latencies(bus, sizes.awake);
+    });
+    const at = (share: number) =>
+      byName(
+        new Map([...figures].map(([bus, rounds]) => [bus, rounds.map((ms) => ({ value: percentile(ms, share) }))])),
+      );
+    return [
+      {
+        label: "dispatch to handler, worker awake, 100/s: p50",
+        unit: "ms",
+        better: "lower",
+        samples: at(0.5),
+        target: { of: "peer", must: 1, aim: 2 },
+        note:
+          "Ours over HTTP through the gateway at both ends; graphile-worker on database connections, woken by LISTEN/NOTIFY.",
+      },
+      {
+        label: "dispatch to handler, worker awake, 100/s: p99",
+        unit: "ms",
+        better: "lower",
+        samples: at(0.99),
+        target: { of: "peer", must: 1, aim: 1 },
+      },
+    ];
+  },
+};
+
+async function latencies(bus: Awake, messages: number): Promise<number[]> {
+  const sentAt = new Map<number, number>();
+  const samples: number[] = [];
+  const all = Promise.withResolvers<void>();
+  const { send, close } = await bus.open((n) => {
+    const sent = sentAt.get(n);
+    if (sent === undefined) return; // the first one, which only wakes the worker
+    if (samples.push(performance.now() - sent) === messages) all.resolve();
+  });
+  try {
+    await send(-1);
+    const begin = performance.now();
+    const sends: Promise<unknown>[] = [];
+    for (let n = 0; n < messages; n++) {
+      // Uneven, or every dispatch would meet the worker at the same point between two polls.
+      await pause(Math.max(0, begin + (n + Math.random()) * INTERVAL - performance.now()));
+      sentAt.set(n, performance.now());
+      sends.push(send(n));
+    }
+    await Promise.all(sends);
+    const late = new AbortController();
+    await Promise.race([all.promise, pause(GIVE_UP, late.signal)]);
+    late.abort();
+    if (samples.length < messages) throw new Error(`${bus.name}: ${samples.length} of ${messages} were handled`);
+    return samples;
+  } finally {
+    await close();
+  }
+}
+
+function openSymphony({ url, secretKey }: Project, started: (n: number) => void) {
+  const message = defineMessage({
+    type: "BenchMessage",
+    payload: z.object({ user: z.string(), template: z.string(), n: z.number() }),
+    handle: ({ n }) => started(n),
+  });
+  const db = connect({ url, key: secretKey });
+  const consumer = createConsumer({
+    registry: createRegistry([message]),
+    db,
+    log: createLog({}, () => {}),
+    clock: systemClock,
+    receiver: supabaseReceiver(db),
+    worker: `bench-${crypto.randomUUID()}`,
+  });
+  const { done } = consumer.ring(LIMITS);
+  const client = createSymphony(db);
+  return {
+    send: (n: number) => client.dispatch(message, payloadOf(n)),
+    close() {
+      consumer.stop();
+      return done;
+    },
+  };
+}
+
+async function openGraphileWorker(
+  project: Project,
+  send: (n: number) => Promise<unknown>,
+  started: (n: number) => void,
+) {
+  const runner = await run({
+    ...poolOptions(project.databaseUrl(), 1),
+    concurrency: LIMITS.maxConcurrency,
+    taskList: { bench: (payload) => started(z.object({ n: z.number() }).parse(payload).n) },
+  });
+  return { send, close: () => runner.stop() };
+}
+
+export const asleepRow: Row = {
+  name: "asleep",
+  async measure(ground) {
+    const samples: number[] = [];
+    await dispatchToStart(ground); // the isolates are started by their first requests
+    for (let n = 0; n < ground.sizes.asleep; n++) {
+      ground.say(`no worker awake, message ${n + 1} of ${ground.sizes.asleep}`);
+      await untilAsleep(ground);
+      samples.push(await dispatchToStart(ground));
+    }
+    return [{
+      label: "dispatch over HTTP to handler, worker asleep: p50",
+      unit: "ms",
+      better: "lower",
+      samples: new Map([[OURS, [{ value: percentile(samples, 0.5) }]]]),
+      target: { of: "value", must: 250, aim: 100 },
+      note: "Through the dispatch door and the worker door, each a process of its own, woken by pg_net.",
+    }];
+  },
+};
+
+async function dispatchToStart({ project }: Ground): Promise<number> {
+  const sentAt = Date.now();
+  const response = await fetch(`${project.url}/functions/v1/dispatch`, {
+    method: "POST",
+    headers: { "content-type": "application/json", apikey: project.secretKey },
+    body: JSON.stringify({ message: { type: "ExampleQuick", payload: {} } }),
+  });
+  const { messageId } = z.object({ messageId: z.string() }).parse(await response.json());
+  for (const giveUp = Date.now() + GIVE_UP; Date.now() < giveUp; await pause(10)) {
+    const [row] = await project.sql<{ started_at: string | null }[]>`
+      select result ->> 'startedAt' as started_at from messenger_messages where id = ${messageId} and status = 'completed'`;
+    if (row?.started_at) return Date.parse(row.started_at) - sentAt;
+  }
+  throw new Error(`message ${messageId} was not handled within ${GIVE_UP / 1_000} s`);
+}
+
+async function untilAsleep({ project }: Ground): Promise<void> {
+  for (const giveUp = Date.now() + GIVE_UP; Date.now() < giveUp; await pause(20)) {
+    const [{ awake }] = await project.sql<{ awake: boolean }[]>`
+      select exists (select from messenger.workers where polled_at > messenger.now() - interval '200 milliseconds') as awake`;
+    if (!awake) return;
+  }
+  throw new Error("the worker did not fall asleep");
+}

@@ -1,0 +1,40 @@
+// A long queue against a short one: what a message costs must not depend on how many wait behind it.
+import { type Buses, prepare } from "../ground.ts";
+import { OURS, type Sample } from "../line.ts";
+import { inTurn, rateOf, type Row } from "./row.ts";
+
+export const pendingRow: Row = {
+  name: "pending",
+  async measure(ground, { symphony }: Buses) {
+    const { meter, sizes: { heavyRounds, pending, within } } = ground;
+    const queues = [{ name: "the short queue", length: pending.small }, {
+      name: "the long queue",
+      length: pending.large,
+    }];
+    const figures = await inTurn(ground, "pending", heavyRounds, queues, async ({ length }) => {
+      await prepare(ground, symphony, length);
+      const plan = { messages: pending.handled, batch: 100, consumers: 4, within };
+      const { result: { handled, ms }, spent } = await meter.around(() => symphony.drain(plan));
+      return rateOf(handled, ms, spent);
+    });
+    await symphony.empty();
+    const [short, long] = queues.map((queue) => figures.get(queue) ?? []);
+    const quotients = (of: (sample: Sample) => number): Sample[] =>
+      short.map((sample, round) => ({ value: of(long[round]) / of(sample) }));
+    return [
+      {
+        label: `CPU a message, ${pending.large} pending / ${pending.small} pending`,
+        unit: "times",
+        better: "lower",
+        samples: new Map([[OURS, quotients(({ cpu }) => cpu ?? NaN)]]),
+        target: { of: "value", must: 1.1, aim: 1 },
+      },
+      {
+        label: `rate, ${pending.large} pending / ${pending.small} pending`,
+        unit: "times",
+        better: "higher",
+        samples: new Map([[OURS, quotients(({ value }) => value)]]),
+      },
+    ];
+  },
+};

@@ -1,0 +1,38 @@
+// The results as tables in the terminal.
+import Table from "cli-table3";
+import { busesOf, figure, judgement, nameOf, ratioText } from "./wording.ts";
+import { type Line, medianOf } from "./line.ts";
+
+export function printLines(lines: readonly Line[]): void {
+  const buses = busesOf(lines);
+  const results = newTable(["median", "", ...buses.map(nameOf), "ours / best peer", "target"]);
+  for (const line of lines) {
+    results.push([
+      line.label,
+      line.unit,
+      ...buses.map((bus) => figure(medianOf(line, bus), line.unit)),
+      ratioText(line),
+      judgement(line),
+    ]);
+  }
+  console.log(`\n${results}`);
+
+  const costs = newTable(["server CPU in us, WAL in bytes a message", "", ...buses.map(nameOf)]);
+  for (const line of lines) {
+    for (const [of, unit] of [["cpu", "us"], ["wal", "bytes"]] as const) {
+      const values = buses.map((bus) => medianOf(line, bus, of));
+      if (values.some((value) => value !== undefined)) {
+        costs.push([line.label, unit, ...values.map((value) => figure(value, unit))]);
+      }
+    }
+  }
+  if (costs.length > 0) console.log(`\n${costs}`);
+}
+
+function newTable(head: string[]) {
+  return new Table({
+    head,
+    colAligns: head.map((_, column) => column < 2 ? "left" : "right"),
+    style: { head: [], border: [], compact: true },
+  });
+}
