@@ -2211,7 +2211,8 @@ begin
   select f.transport_name, sum(f.message_count), max(f.at) from folded f group by f.transport_name;
 end $$;
 
--- pg_cron never prunes its history. Only the rows of our own jobs are ours to delete.
+-- pg_cron never prunes its history. Only the runs of our own command are ours to delete: by command, because a clock that was stopped and started
+-- has another job id, and with a run cut off in the middle, whose end is never written.
 create or replace function messenger.prune_clock_history()
 returns void
 language plpgsql
@@ -2220,8 +2221,7 @@ as $$
 begin
   if to_regclass('cron.job_run_details') is not null then
     delete from cron.job_run_details d
-    where d.end_time < pg_catalog.now() - interval '1 day'
-      and d.jobid in (select j.jobid from cron.job j where j.jobname = 'symphony-clock');
+    where d.command = messenger.clock_command() and coalesce(d.end_time, d.start_time) < pg_catalog.now() - interval '1 day';
   end if;
 end $$;
 
@@ -2975,7 +2975,7 @@ as $function$ select $manifest$[
 ["function","messenger.now()","returns timestamp with time zone language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 2f1659b6f5238444936619ebae0dc4b4"],
 ["function","messenger.place_mark(setting text, ends_at timestamp with time zone, from_times timestamp with time zone[], from_ids uuid[], batch integer, priorities integer[], times timestamp with time zone[], ids uuid[], took interval, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 04deca235a50ec74ee8e29ad8ec95358"],
 ["function","messenger.post_bell()","returns boolean language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 2b19a1608dc62782be29ab0fda6f4414"],
-["function","messenger.prune_clock_history()","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 4cf61c26bf62a40a6d902ba431f101b3"],
+["function","messenger.prune_clock_history()","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 0e56d88af001434af3f98da33ee41188"],
 ["function","messenger.prune_messages(at timestamp with time zone, bite integer)","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source e952a24b5a0cbe438ba314c56bcdc3bb"],
 ["function","messenger.prune_rest(at timestamp with time zone, bite integer)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source c4ec6d26400e5d44af113e3c76b0f147"],
 ["function","messenger.read_drafts(messages jsonb, at timestamp with time zone)","returns TABLE(ord integer, error_code text, unknown_field text, message_type text, transport_name text, queue_name text, priority integer, body jsonb, headers jsonb, metadata jsonb, scheduled_at timestamp with time zone, available_at timestamp with time zone, expires_at timestamp with time zone, max_retries integer, idempotency_key text, idempotency_window interval) language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source bdb61359b6834680e3fa21a14e113755"],

@@ -5,7 +5,7 @@ set client_min_messages = warning;
 do $$
 begin
   if to_regclass('cron.job') is not null then
-    delete from cron.job_run_details where jobid in (select jobid from cron.job where jobname = 'symphony-clock');
+    delete from cron.job_run_details where command like '%messenger.tick_or_note_error%';
     perform cron.unschedule(jobid) from cron.job where jobname = 'symphony-clock';
   end if;
   if to_regclass('vault.secrets') is not null then

@@ -80,7 +80,8 @@ begin
   select f.transport_name, sum(f.message_count), max(f.at) from folded f group by f.transport_name;
 end $$;
 
--- pg_cron never prunes its history. Only the rows of our own jobs are ours to delete.
+-- pg_cron never prunes its history. Only the runs of our own command are ours to delete: by command, because a clock that was stopped and started
+-- has another job id, and with a run cut off in the middle, whose end is never written.
 create or replace function messenger.prune_clock_history()
 returns void
 language plpgsql
@@ -89,8 +90,7 @@ as $$
 begin
   if to_regclass('cron.job_run_details') is not null then
     delete from cron.job_run_details d
-    where d.end_time < pg_catalog.now() - interval '1 day'
-      and d.jobid in (select j.jobid from cron.job j where j.jobname = 'symphony-clock');
+    where d.command = messenger.clock_command() and coalesce(d.end_time, d.start_time) < pg_catalog.now() - interval '1 day';
   end if;
 end $$;
 

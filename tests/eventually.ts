@@ -1,0 +1,27 @@
+// Waiting for a condition instead of for a time.
+
+const EVERY = 25; // ms
+
+/**
+ * Asks again and again until `probe` answers anything but undefined, null or false; what it throws counts as not yet.
+ * @param what completes the sentence "did not happen within 30 s: ..."
+ * @param within milliseconds
+ */
+export async function eventually<T>(
+  what: string,
+  probe: () => Promise<T | undefined | null | false> | T | undefined | null | false,
+  within = 30_000,
+): Promise<T> {
+  let last: unknown;
+  for (const giveUp = Date.now() + within; Date.now() < giveUp;) {
+    try {
+      const answer = await probe();
+      if (answer !== undefined && answer !== null && answer !== false) return answer;
+      last = undefined;
+    } catch (error) {
+      last = error;
+    }
+    await new Promise((resolve) => setTimeout(resolve, EVERY));
+  }
+  throw new Error(`did not happen within ${within / 1_000} s: ${what}`, { cause: last });
+}

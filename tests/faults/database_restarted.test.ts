@@ -1,0 +1,66 @@
+// F4: immediate stops of Postgres in mid-work. What was acknowledged stays; producers and worker outlive it.
+import assert from "node:assert/strict";
+import { eventually } from "../eventually.ts";
+import { test, useProject } from "../project.ts";
+import { Harness } from "./harness.ts";
+
+const harness: Harness = new Harness(() => project());
+// Commits must reach the disk, or an immediate stop may forget acknowledged ones.
+const project = useProject({
+  functions: true,
+  clock: true,
+  durable: true,
+  log: harness.log,
+  // A claim whose answer was lost with the connection belongs to nobody until its lease ends.
+  env: { SYMPHONY_WORKER_LEASE: "5000" },
+});
+
+const PRODUCERS = 4;
+const MESSAGES_EACH = 40;
+const STOPS = 3;
+
+test("database restarted · stopped at once three times in mid-work: no acknowledged message is lost", async () => {
+  const producing = Promise.all(Array.from({ length: PRODUCERS }, async () => {
+    for (let n = 0; n < MESSAGES_EACH; n++) {
+      await harness.produce({ type: "ExampleSlow", payload: { ms: 50 } });
+    }
+  }));
+  let acknowledgedBefore = 0;
+  for (let stop = 1; stop <= STOPS; stop++) {
+    const enough = stop * (PRODUCERS * MESSAGES_EACH) / (STOPS + 1);
+    await eventually("work is in flight", async () => {
+      if (harness.acknowledged.size < enough) return false;
+      const running = await project().sql`select from messenger_messages where status = 'processing' limit 1`;
+      return running.length > 0;
+    }, 60_000);
+    acknowledgedBefore = harness.acknowledged.size;
+    await project().stopDatabase("immediate");
+    await eventually("somebody met the closed door", async () => {
+      const { url, secretKey } = project();
+      const response = await fetch(`${url}/functions/v1/dispatch`, {
+        method: "POST",
+        headers: { "content-type": "application/json", apikey: secretKey },
+        body: JSON.stringify({ message: { type: "ExampleQuick", payload: {} } }),
+      });
+      const { error } = await response.json();
+      assert.deepEqual([response.status, error.code], [503, "SM_UNAVAILABLE"]);
+      assert.ok(Number(response.headers.get("retry-after")) > 0);
+      return true;
+    });
+    await project().startDatabase();
+  }
+  assert.ok(acknowledgedBefore < PRODUCERS * MESSAGES_EACH, "void: all was sent before the last stop");
+  await producing;
+
+  const figures = await harness.judge(`database stopped ${STOPS} times`, 90_000);
+  harness.assertSound(figures);
+  assert.equal(figures.acknowledged, PRODUCERS * MESSAGES_EACH);
+});
+
+test("database restarted · the clock ticks again, and the next message is handled", async () => {
+  const ticks = async () => Number((await project().sql`select ticks from messenger.clock`)[0].ticks);
+  const before = await ticks();
+  await eventually("the clock ticks", async () => await ticks() > before, 75_000);
+  await harness.produce({ type: "ExampleQuick", payload: {} });
+  harness.assertSound(await harness.judge("after the restarts"));
+});

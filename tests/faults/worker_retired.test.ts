@@ -1,0 +1,52 @@
+// F2: the edge runtime ends an isolate. It is told before, hands back what it has not started and settles what it finishes.
+import assert from "node:assert/strict";
+import { eventually } from "../eventually.ts";
+import { test, useProject } from "../project.ts";
+import { Harness } from "./harness.ts";
+
+const WALL_CLOCK = 20_000; // ms: no new requests from 10 s, beforeunload at 18 s, the end at 20 s
+
+const harness: Harness = new Harness(() => project());
+const project = useProject({
+  functions: true,
+  clock: true,
+  log: harness.log,
+  limits: { wallClock: WALL_CLOCK },
+});
+
+test("worker retired · at its wall clock the unstarted goes back, the finished is settled, the next isolate goes on", async () => {
+  const { functions, sql } = project();
+  const born = Date.now();
+  functions.warm("worker");
+  const first = functions.pid("worker");
+  const rowOf = async (id: string) => (await sql`select * from messenger_messages where id = ${id}`)[0];
+
+  // Both doors are warm, so what follows starts at once.
+  const quick = await harness.produce({ type: "ExampleQuick", payload: {} });
+  await eventually("the worker works", async () => (await rowOf(quick)).status === "completed");
+  // Ends after the isolate was told and before it is ended.
+  const ms = WALL_CLOCK * 0.93 - (Date.now() - born);
+  const running = await harness.produce({ type: "ExampleSlow", payload: { ms: Math.round(ms) } });
+  const held = await eventually("it runs", async () => {
+    const row = await rowOf(running);
+    return row.status === "processing" && row;
+  });
+  // A suspect runs alone, so while the other runs it is claimed and waits.
+  const waiting = await harness.produce({ type: "ExampleQuick", payload: {}, options: { delay: 500 } });
+  await sql`update messenger_messages set lease_losses = 1 where id = ${waiting} and status = 'pending'`;
+  await eventually("the suspect is claimed by the same worker", async () => {
+    const row = await rowOf(waiting);
+    return row.status === "processing" && row.locked_by === held.locked_by;
+  });
+
+  const figures = await harness.judge("worker retired");
+  harness.assertSound(figures);
+  const [settled, released] = [await rowOf(running), await rowOf(waiting)];
+  assert.deepEqual(
+    [settled.fence, settled.retry_count, settled.result.ok],
+    ["1", 0, true],
+    "settled by the first isolate",
+  );
+  assert.deepEqual([released.fence, released.retry_count], ["2", 0], "released by the first, run by the second");
+  assert.notEqual(functions.pid("worker"), first);
+});

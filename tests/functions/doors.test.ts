@@ -1,0 +1,173 @@
+// What all doors refuse alike: methods, paths and tokens.
+import assert from "node:assert/strict";
+import { SignJWT } from "jose";
+import { test } from "../project.ts";
+import { assertRefused, type Call, testLocally, useTarget } from "../target.ts";
+
+const { target, project } = useTarget();
+const MESSAGE = { message: { type: "TestNote", payload: {} } };
+
+const METHODS: [path: string, method: string, allowed: string][] = [
+  ["dispatch", "PUT", "POST"],
+  ["dispatch", "GET", "POST"],
+  ["dispatch", "DELETE", "POST"],
+  ["dispatch/batch", "PATCH", "POST"],
+  ["dispatch/0190a000-0000-7000-8000-000000000000", "POST", "GET"],
+  ["worker", "GET", "POST"],
+  ["worker", "DELETE", "POST"],
+  ["scheduler", "GET", "POST"],
+];
+for (const [path, method, allowed] of METHODS) {
+  test(`doors · ${method} /${path} is refused and told what is allowed`, async () => {
+    const reply = await target().call(path, { method });
+    assertRefused(reply, 405, "SM_METHOD");
+    const allow = reply.headers.get("allow")?.split(", ") ?? [];
+    assert.ok(allow.includes(allowed) && !allow.includes(method), `Allow: ${allow}`);
+  });
+}
+
+for (const path of ["dispatch/a/b", "dispatch/batch/x", "worker/run", "scheduler/../x", "worker/..%2f..%2fetc"]) {
+  test(`doors · there is nothing at /${path}`, async () => {
+    const reply = await target().call(path, { json: {} });
+    // fetch itself resolves "..", which leads to a function that does not exist.
+    if (path.includes("/../")) assert.equal(reply.status, 404);
+    else assertRefused(reply, 404, "SM_NOT_FOUND");
+  });
+}
+
+const IDS = [
+  "5",
+  "batch",
+  "not-a-uuid",
+  "..%2f..%2fetc%2fpasswd",
+  "'%20or%201=1",
+  "%00",
+  "0190a000-0000-7000-8000-0000",
+];
+for (const id of [...IDS, crypto.randomUUID(), "x".repeat(5_000)]) {
+  test(`dispatch door · there is no message with the id ${id.slice(0, 40)}`, async () => {
+    assertRefused(await target().call(`dispatch/${id}`), 404, "SM_NOT_FOUND");
+  });
+}
+
+const SECRETS: [what: string, call: Call][] = [
+  ["nothing", { as: "nobody" }],
+  ["an empty bearer", { as: "nobody", headers: { authorization: "Bearer " } }],
+  ["a garbled token", { as: { token: "garbled" } }],
+  ["three garbled parts", { as: { token: "a.b.c" } }],
+  ["a wrong secret key", { as: "nobody", headers: { apikey: "sb_secret_0123456789" } }],
+  ["a wrong secret key as bearer", { as: { token: "sb_secret_0123456789" } }],
+  ["basic authorisation", { as: "nobody", headers: { authorization: "Basic YTpi" } }],
+  ["a good key beside a bad token", { headers: { authorization: "Bearer a.b.c" } }],
+];
+for (const path of ["dispatch", "dispatch/batch", "worker", "scheduler"]) {
+  for (const [what, call] of SECRETS) {
+    test(`doors · /${path} is closed to ${what}`, async () => {
+      const before = await target().countMessages();
+      const json = path === "dispatch" ? MESSAGE : path === "dispatch/batch" ? { messages: [MESSAGE] } : {};
+      assertRefused(await target().call(path, { json, ...call }), 401, "SM_UNAUTHENTICATED");
+      assert.equal(await target().countMessages(), before);
+    });
+  }
+}
+
+test("doors · the publishable key alone opens nothing", async () => {
+  const headers = { apikey: target().publishableKey, authorization: `Bearer ${target().publishableKey}` };
+  for (const path of ["dispatch", "dispatch/batch", "worker", "scheduler"]) {
+    assertRefused(await target().call(path, { json: MESSAGE, as: "nobody", headers }), 401, "SM_UNAUTHENTICATED");
+  }
+  const reply = await target().call(`dispatch/${crypto.randomUUID()}`, { as: "nobody", headers });
+  assertRefused(reply, 401, "SM_UNAUTHENTICATED");
+});
+
+test("doors · a user may call neither worker nor scheduler", async () => {
+  const as = await target().newUser();
+  assertRefused(await target().call("worker", { json: {}, as }), 403, "SM_FIELD_FORBIDDEN");
+  assertRefused(await target().call("scheduler", { json: {}, as }), 403, "SM_FIELD_FORBIDDEN");
+});
+
+test("doors · a token without a signature is nobody's, whatever it claims", async () => {
+  const part = (value: unknown) => btoa(JSON.stringify(value)).replaceAll("=", "");
+  for (const role of ["authenticated", "service_role"]) {
+    const claims = part({ sub: crypto.randomUUID(), role, exp: Math.floor(Date.now() / 1_000) + 3_600 });
+    for (const alg of ["none", "None", "HS256"]) {
+      for (const path of ["dispatch", "worker", "scheduler"]) {
+        const token = `${part({ alg, typ: "JWT" })}.${claims}.`;
+        assertRefused(await target().call(path, { json: MESSAGE, as: { token } }), 401, "SM_UNAUTHENTICATED");
+      }
+    }
+  }
+});
+
+testLocally("doors · expired and altered tokens, and tokens of other projects, are nobody's", async () => {
+  const sub = crypto.randomUUID();
+  const good = await project().signUser({ sub });
+  const [head, , signature] = good.split(".");
+  const claims = btoa(JSON.stringify({ sub, role: "service_role", exp: 4_000_000_000 })).replaceAll("=", "");
+  const foreign = await new SignJWT({ sub, role: "authenticated" }).setProtectedHeader({ alg: "HS256", kid: "a" })
+    .setExpirationTime("1h").sign(new TextEncoder().encode("a secret of thirty-two characters"));
+  const tokens = {
+    expired: await project().signUser({ sub }, { expiresIn: -60 }),
+    altered: `${head}.${claims}.${signature}`,
+    foreign,
+    anonymous: await project().signUser({ sub, role: "anon" }),
+    invented: await project().signUser({ sub, role: "postgres" }),
+    anonKey: project().anonKey,
+  };
+  for (const [what, token] of Object.entries(tokens)) {
+    for (const path of ["dispatch", "worker"]) {
+      const reply = await target().call(path, { json: MESSAGE, as: { token } });
+      assert.equal(reply.status, 401, `${what} on ${path}: ${JSON.stringify(reply.body)}`);
+      assertRefused(reply, 401, "SM_UNAUTHENTICATED");
+    }
+  }
+});
+
+testLocally("doors · the legacy service_role key is a service, as apikey and as bearer", async () => {
+  const { serviceRoleKey: key } = project();
+  const ways: Record<string, string>[] = [{ apikey: key }, { authorization: `Bearer ${key}` }];
+  for (const headers of ways) {
+    const { status } = await target().call("dispatch", { json: MESSAGE, as: "nobody", headers });
+    assert.equal(status, 201);
+  }
+});
+
+/** Speaks HTTP itself, for what fetch would not send. */
+async function speak(requestLine: string, headers: string[], body = ""): Promise<string> {
+  const { hostname, port } = new URL(target().url);
+  using connection = await Deno.connect({ hostname, port: Number(port) });
+  const lines = [requestLine, `Host: ${hostname}:${port}`, `apikey: ${target().secretKey}`, ...headers];
+  const bytes = new TextEncoder().encode(`${lines.join("\r\n")}\r\nConnection: close\r\n\r\n${body}`);
+  for (let sent = 0; sent < bytes.length;) sent += await connection.write(bytes.subarray(sent));
+  return await new Response(connection.readable).text();
+}
+
+testLocally("doors · a request with two lengths is refused before it is read", async () => {
+  const before = await target().countMessages();
+  const body = JSON.stringify(MESSAGE);
+  const lengths = [`Content-Length: ${body.length}`, "Content-Length: 5"];
+  const answer = await speak(
+    "POST /functions/v1/dispatch HTTP/1.1",
+    ["Content-Type: application/json", ...lengths],
+    body,
+  );
+  assert.match(answer, /^HTTP\/1\.1 400/);
+  assert.equal(await target().countMessages(), before);
+});
+
+// Longer ones never reach a door: servers in front of it hang up at 64 KB.
+test("doors · 60 KB of query string change nothing", async () => {
+  const reply = await target().call(`dispatch/${crypto.randomUUID()}?q=${"x".repeat(60_000)}`);
+  assertRefused(reply, 404, "SM_NOT_FOUND");
+});
+
+test("doors · a refusal says nothing of the inside", async () => {
+  const replies = [
+    await target().call("dispatch", { json: { message: { type: "'; select 1", payload: {} } } }),
+    await target().call("dispatch", { raw: "{", headers: { "content-type": "application/json" } }),
+    await target().call("worker", { json: {}, as: { token: "wrong-wrong-wrong-wrong" } }),
+  ];
+  for (const { body } of replies) {
+    assert.doesNotMatch(JSON.stringify(body), /\.ts|\bat \b|stack|PT\d{3}|sb_secret|wrong-w/);
+  }
+});
