@@ -124,10 +124,15 @@ test("clock · prunes its own old history, and no other job's", async () => {
   await sql`select cron.schedule('a-neighbour', '0 0 1 1 *', 'select 1')`;
   await using admin = session(project(), "supabase_admin");
   await admin`
-    insert into cron.job_run_details (jobid, runid, status, start_time, end_time)
-    select j.jobid, 100000 + 10 * j.jobid + n, 'succeeded', now() - n * interval '13 hours', now() - n * interval '13 hours'
+    insert into cron.job_run_details (jobid, runid, command, status, start_time, end_time)
+    select j.jobid, 100000 + 10 * j.jobid + n, j.command, 'succeeded', now() - n * interval '13 hours', now() - n * interval '13 hours'
     from cron.job j, generate_series(1, 3) n`;
+  // A run that was cut off, of a clock that was stopped and started since: no end, and another job's id.
+  await admin`
+    insert into cron.job_run_details (jobid, runid, command, status, start_time)
+    select 99999, 200000, command, 'running', now() - interval '2 days' from cron.job where jobname = 'symphony-clock'`;
   await sql`select messenger.prune_clock_history()`;
+  assert.equal((await sql`select from cron.job_run_details where runid = 200000`).length, 0);
   const left = await sql`
     select j.jobname, count(*)::int as runs from cron.job_run_details d join cron.job j using (jobid)
     where d.runid > 100000 group by j.jobname order by j.jobname`;
