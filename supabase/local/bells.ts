@@ -1,5 +1,5 @@
 // Sends what pg_net's stand-in has queued: a batch of at most 200 at a time, after commit, as pg_net does.
-import { connect, type Connection } from "./connection.ts";
+import { connect, type Connection, isDown } from "./connection.ts";
 
 const BATCH = 200;
 const POLL_MS = 1_000;
@@ -140,12 +140,6 @@ const RECORD = `
 insert into net._http_response (id, status_code, content_type, headers, content, timed_out, error_msg)
 select id, status_code, content_type, headers, content, timed_out, error_msg
 from json_populate_recordset(null::net._http_response, $1::text::json)`;
-
-// Postgres stopped or starting is for its owner to report.
-function isDown(error: unknown): boolean {
-  const code = error instanceof Error && "code" in error ? String(error.code) : "";
-  return /^(CONN|EC|57P|EPIPE)/.test(code);
-}
 
 async function pauseUntil(woken: Promise<void>) {
   let timer: ReturnType<typeof setTimeout> | undefined;

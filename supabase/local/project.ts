@@ -1,4 +1,4 @@
-// A Supabase project on this machine without Docker: Postgres with pg_cron, the API, the edge functions, started as one.
+// A Supabase project on this machine without Docker: Postgres with its clock, the API, the edge functions, started as one.
 import { resolve } from "node:path";
 import postgres, { type Sql } from "postgres";
 import { type Bells, ringBells, SILENT } from "./bells.ts";
@@ -16,6 +16,7 @@ import { type Keys, loadKeys } from "./keys.ts";
 import { migrate, seed } from "./migrations.ts";
 import { REPOSITORY } from "./place.ts";
 import { openLog } from "./log_file.ts";
+import { tickFromOutside } from "./outside_clock.ts";
 import { createRunner, type Functions } from "./runner.ts";
 import { openServer } from "./server.ts";
 
@@ -32,13 +33,15 @@ export interface ProjectOptions {
   migrate?: boolean;
   /** Run the edge functions and send what pg_net queues. Default true; the data API is always served. */
   functions?: boolean;
-  /** False switches fsync off: for tests that do not kill the machine. Default true. */
+  /** False switches fsync and waiting for commits off: for tests that kill neither Postgres nor the machine. Default true. */
   durable?: boolean;
   /** Whether new objects in public are open to the API roles (older projects) or not (newer). Fixed when first started. Default legacy. */
   defaultPrivileges?: DefaultPrivileges;
   /** More environment variables for the edge functions. */
   env?: Record<string, string>;
-  /** Call `messenger_start` and let the clock tick at once. Default false. */
+  /** Directory of PostgreSQL's programs. Default: the machine's newest with pg_cron, else one without. */
+  postgres?: string;
+  /** Call `messenger_start` and let the clock tick at once: pg_cron's, or this process's where there is no pg_cron. Default false. */
   clock?: boolean;
   /** Start every function's isolate with the project, not with its first request. Default false. */
   warm?: boolean;
@@ -82,8 +85,13 @@ export async function startProject(options: ProjectOptions): Promise<Project> {
   const config = await readConfig(root);
   const keys = await loadKeys(directory);
 
-  const durable = options.durable ?? true;
-  const cluster = await openCluster({ directory, port: options.dbPort, password: keys.databasePassword, durable });
+  const cluster = await openCluster({
+    directory,
+    port: options.dbPort,
+    password: keys.databasePassword,
+    durable: options.durable ?? true,
+    postgres: options.postgres,
+  });
   starting.defer(() => cluster.stop());
   await cluster.start();
 
@@ -122,7 +130,12 @@ export async function startProject(options: ProjectOptions): Promise<Project> {
     await cluster.stop(mode);
     await cluster.start();
   };
-  if (options.clock && await startClock(sql, `${server.url}/functions/v1`)) await restartDatabase();
+  const remains = options.clock ? await startClock(sql, `${server.url}/functions/v1`) : "nothing";
+  if (remains === "restart Postgres") await restartDatabase();
+  if (remains === "tick from outside") {
+    const clock = tickFromOutside({ databaseUrl: cluster.url("postgres"), log });
+    starting.defer(() => clock.stop());
+  }
 
   const running = starting.move();
   const stop = () => running.disposeAsync();

@@ -1,4 +1,6 @@
 // `npm start`: runs this repository's project until Ctrl-C and says how to reach it.
+import { existsSync } from "node:fs";
+import { findPostgres } from "./binaries.ts";
 import { DirectoryTaken, lockDirectory } from "./directory_lock.ts";
 import { DIRECTORY } from "./place.ts";
 import { portOrNext } from "./ports.ts";
@@ -47,6 +49,12 @@ Dispatch a message:
   curl ${url}/functions/v1/dispatch -H 'apikey: ${secretKey}' -H 'content-type: application/json' -d '${message}'
 
 Look at it in SQL:
-  psql '${databaseUrl()}' -c 'select * from messenger_queue_depth'
+  ${lookInSql(databaseUrl())}
 `;
+}
+
+function lookInSql(url: string): string {
+  return existsSync(findPostgres().program("psql"))
+    ? `psql '${url}' -c 'select * from messenger_queue_depth'`
+    : `${url}   (with a client of yours: psql is not part of this PostgreSQL)`;
 }

@@ -15,11 +15,12 @@ export interface Unprivileged {
 
 /**
  * How to run PostgreSQL, which refuses to be root. A user namespace leaves files root's own and works below a private
- * directory; where the machine forbids namespaces (many containers) the files are handed to the account postgres.
+ * directory; where the machine forbids namespaces (many containers) the files are handed to the account postgres, or to
+ * nobody where there is none.
  */
 export async function withoutRoot(): Promise<Unprivileged> {
   if (Deno.uid() !== 0) return { prefix: [] };
-  const account = await postgresAccount();
+  const account = await ordinaryAccount();
   const namespace = ["unshare", "--user", `--map-user=${account.uid}`, `--map-group=${account.gid}`];
   if (await succeeds([...namespace, "true"])) return { prefix: namespace };
   return {
@@ -36,9 +37,10 @@ export function boundToUs(signal: "INT" | "KILL"): string[] {
   return existsSync("/usr/bin/setpriv") ? ["setpriv", "--pdeathsig", signal, "setsid"] : [];
 }
 
-async function postgresAccount(): Promise<Account> {
-  const passwd = await Deno.readTextFile("/etc/passwd");
-  const fields = passwd.split("\n").map((line) => line.split(":")).find(([name]) => name === "postgres");
+async function ordinaryAccount(): Promise<Account> {
+  const accounts = (await Deno.readTextFile("/etc/passwd")).split("\n").map((line) => line.split(":"));
+  const named = (wanted: string) => accounts.find(([name]) => name === wanted);
+  const fields = named("postgres") ?? named("nobody");
   if (!fields) throw new Error("PostgreSQL cannot run as root and there is no account postgres on this machine");
   return { uid: Number(fields[2]), gid: Number(fields[3]) };
 }

@@ -90,11 +90,14 @@ export async function report(sql: Sql, { tallies, latencies, seconds, chaos }: F
   );
 
   const [clock] = await sql`
-    select c.ticks, extract(epoch from messenger.now() - c.last_tick_at) as age,
-      exists (select from cron.job_run_details d where d.command like '%tick_or_note_error%' and d.status <> 'failed') as by_pg_cron
+    select c.ticks::int, extract(epoch from messenger.now() - c.last_tick_at)::float8 as age,
+      exists (select from pg_extension e where e.extname = 'pg_cron') as has_cron
     from messenger.clock c`;
-  expect(clock.by_pg_cron && Number(clock.age) < 5, "pg_cron's clock does not tick");
-  console.log(`Clock: ${clock.ticks} ticks by pg_cron, the last ${Number(clock.age).toFixed(1)} s ago.`);
+  const runs = clock.has_cron && await sql`
+    select from cron.job_run_details d where d.command like '%tick_or_note_error%' and d.status <> 'failed' limit 1`;
+  expect(clock.ticks > 0 && clock.age < 5 && (!runs || runs.length > 0), "the clock does not tick");
+  const by = runs ? "by pg_cron" : "by the gateway, because there is no pg_cron";
+  console.log(`Clock: ${clock.ticks} ticks ${by}, the last ${clock.age.toFixed(1)} s ago.`);
   return wrong;
 }
 

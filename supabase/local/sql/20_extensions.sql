@@ -15,12 +15,19 @@ end
 $$;
 grant all on all functions in schema extensions to postgres with grant option;
 
-create extension pg_cron;
-grant usage on schema cron to postgres with grant option;
-grant execute on all functions in schema cron to postgres with grant option;
-grant usage on all sequences in schema cron to postgres with grant option;
-grant all on table cron.job_run_details to postgres with grant option;
-grant select on table cron.job to postgres with grant option;
+-- Not every machine has it.
+do $$
+begin
+    if 'pg_cron' = any (string_to_array(current_setting('shared_preload_libraries'), ',')) then
+        create extension pg_cron;
+        grant usage on schema cron to postgres with grant option;
+        grant execute on all functions in schema cron to postgres with grant option;
+        grant usage on all sequences in schema cron to postgres with grant option;
+        grant all on table cron.job_run_details to postgres with grant option;
+        grant select on table cron.job to postgres with grant option;
+    end if;
+end
+$$;
 
 -- As on a hosted project, DDL makes the API look at the schema again.
 create function extensions.pgrst_ddl_watch()
