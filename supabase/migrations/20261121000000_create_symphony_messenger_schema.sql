@@ -1455,7 +1455,7 @@ declare
   v_took interval;
 begin
   if v_text <> '' then
-    v_known := v_text;
+    v_known := v_text::jsonb;
     if at between (v_known ->> 'from')::timestamptz and (v_known ->> 'until')::timestamptz then
       return query select q ->> 0, q ->> 1 from jsonb_array_elements(v_known -> 'queues') q order by random();
       return;
@@ -2966,7 +2966,7 @@ as $function$ select $manifest$[
 ["function","messenger.id_random()","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 48dbad83b171bbdc3315fe55bf2ba09a"],
 ["function","messenger.is_too_deep(value jsonb)","returns boolean language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 056b28040e13bfde245d3c3f0bf4417b"],
 ["function","messenger.keep_small(value jsonb)","returns jsonb language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source a83253c5a8f8d00064367e8b0d8b5d27"],
-["function","messenger.known_queues(only_transport text, only_queues text[], at timestamp with time zone)","returns TABLE(transport_name text, queue_name text) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 26668ece164a96c1d95ccb59f0371c91"],
+["function","messenger.known_queues(only_transport text, only_queues text[], at timestamp with time zone)","returns TABLE(transport_name text, queue_name text) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source b2804f655a561f1a94cb4da59667e676"],
 ["function","messenger.manifest()","returns TABLE(kind text, object text, definition text) language sql stable invoker {\"search_path=\\\"\\\"\"} source 68489dff0f349d09312e4405297abb2c"],
 ["function","messenger.mark_setting(transport text, queue text, types text[])","returns text language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 4001299bf65c7540a3b94ade0b09a391"],
 ["function","messenger.new_id()","returns uuid language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 3f93a2c3993193c0022fc25599847686"],

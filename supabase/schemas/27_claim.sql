@@ -49,7 +49,7 @@ declare
   v_took interval;
 begin
   if v_text <> '' then
-    v_known := v_text;
+    v_known := v_text::jsonb;
     if at between (v_known ->> 'from')::timestamptz and (v_known ->> 'until')::timestamptz then
       return query select q ->> 0, q ->> 1 from jsonb_array_elements(v_known -> 'queues') q order by random();
       return;

@@ -29,7 +29,7 @@ async function output(program: string, ...args: string[]): Promise<string> {
   return new TextDecoder().decode((await new Deno.Command(program, { args }).output()).stdout);
 }
 
-/** What a run says of its failures, without the tests that passed. */
+/** What a run says of its failures, without the tests that passed and without its figures, which are not this run's. */
 function failures(said: string): string {
-  return said.split("\n").filter((line) => !/ \.\.\. ok \(/.test(line)).join("\n").slice(-8_000);
+  return said.split("\n").filter((line) => !/ \.\.\. ok \(| \d+ passed /.test(line)).join("\n").slice(-8_000);
 }
