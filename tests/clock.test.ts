@@ -1,7 +1,7 @@
 // The clock of pg_cron: a real full minute of it, its heartbeat, its end, and how its silence is noticed.
 import assert from "node:assert/strict";
 import { eventually } from "./eventually.ts";
-import { session, test, useProject } from "./project.ts";
+import { session, test, testWithCron, useProject } from "./project.ts";
 
 const project = useProject({ testClock: true });
 const FULL_MINUTE = 90_000; // ms: pg_cron starts jobs at full minutes only
@@ -42,7 +42,7 @@ test("clock · messenger_start without a URL gives a clock without bells, and sa
   assert.ok(!jobs[0].command.includes(secret), "the job holds no secret");
 });
 
-test("clock · at a full minute pg_cron starts the job by itself, and it ticks each second", async () => {
+testWithCron("clock · at a full minute pg_cron starts the job by itself, and it ticks each second", async () => {
   const run = await eventually("pg_cron starts the job", async () => {
     const [row] = await project().sql`
       select d.* from cron.job_run_details d join cron.job j using (jobid)
@@ -72,7 +72,7 @@ function atWork() {
     where query like '%tick_or_note_error%' and pid <> pg_backend_pid()`;
 }
 
-test("clock · each tick is a transaction of its own, so none is open for a minute", async () => {
+testWithCron("clock · each tick is a transaction of its own, so none is open for a minute", async () => {
   const [backend] = await atWork();
   assert.ok(backend, "the job is at work");
   assert.ok(backend.age === null || backend.age < 5, `a transaction of ${backend.age} s`);

@@ -89,10 +89,12 @@ async function installCronStandIn(project: Project): Promise<void> {
 async function installTestClock(project: Project): Promise<void> {
   const source = await Deno.readTextFile(new URL("supabase/local/test_clock.sql", root));
   await project.sql.unsafe(source);
-  // A scan's mark is right for a clock that runs; one that tests move forth and back would hide messages behind it for seconds.
+  // What a session remembers of a slow scan is right for a clock that runs; one that tests move forth and back would hide messages behind it.
   await using admin = session(project, "supabase_admin");
-  await admin.unsafe("alter database postgres set messenger.mark_after = '1 day'");
-  await project.sql.unsafe("set messenger.mark_after = '1 day'");
+  for (const setting of ["messenger.mark_after", "messenger.queues_after"]) {
+    await admin.unsafe(`alter database postgres set ${setting} = '1 day'`);
+    await project.sql.unsafe(`set ${setting} = '1 day'`);
+  }
 }
 
 /** The folder of the migrated project that is copied, made when its sources changed; whoever is first moves it into place. */

@@ -23,9 +23,10 @@ for await (const chunk of child.stdout) {
 }
 const { code } = await child.status;
 
-const summary = tail.match(
-  /(\d+) passed(?: \(\d+ steps?\))? \| (\d+) failed(?: \(\d+ steps?\))?(?: \| (\d+) ignored)?/,
-);
+// The last one: a test may run tests of its own and print theirs.
+const summary = [
+  ...tail.matchAll(/(\d+) passed(?: \(\d+ steps?\))? \| (\d+) failed(?: \(\d+ steps?\))?(?: \| (\d+) ignored)?/g),
+].at(-1);
 console.log(`in ${Math.round((Date.now() - started) / 1000)} s`);
 if (!summary) {
   console.log("0 passed, 1 failed");

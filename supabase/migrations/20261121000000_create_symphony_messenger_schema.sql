@@ -1440,7 +1440,8 @@ begin
 end $$;
 
 -- Like active_queues, but a session that had to look long (all messages finished, their index entries held by a snapshot) does not look again for
--- twenty times as long, a second at most. Another queue that fills meanwhile waits so long for this session.
+-- twice as long, a second at most; a queue that fills meanwhile waits so long for this session. Long is what the setting messenger.queues_after
+-- says, 5 ms unless set. Only twice, because a busy machine is slow too, and an idle worker must not miss a message for long on its account.
 create or replace function messenger.known_queues(only_transport text, only_queues text[], at timestamptz)
 returns table (transport_name text, queue_name text)
 language plpgsql
@@ -1463,10 +1464,10 @@ begin
   end if;
   select jsonb_agg(jsonb_build_array(a.transport_name, a.queue_name)) into v_known from messenger.active_queues(only_transport, only_queues) a;
   v_took := clock_timestamp() - v_started;
-  if v_took > greatest(nullif(current_setting('messenger.mark_after', true), '')::interval, '5 milliseconds')
+  if v_took > coalesce(nullif(current_setting('messenger.queues_after', true), ''), '5 milliseconds')::interval
       + coalesce(jsonb_array_length(v_known), 0) * interval '50 microseconds' then
     perform set_config(v_setting,
-      jsonb_build_object('from', at, 'until', at + least(interval '1 second', 20 * v_took), 'queues', coalesce(v_known, '[]'))::text, false);
+      jsonb_build_object('from', at, 'until', at + least(interval '1 second', 2 * v_took), 'queues', coalesce(v_known, '[]'))::text, false);
   end if;
   return query select q ->> 0, q ->> 1 from jsonb_array_elements(v_known) q order by random();
 end $$;
@@ -2966,7 +2967,7 @@ as $function$ select $manifest$[
 ["function","messenger.id_random()","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 48dbad83b171bbdc3315fe55bf2ba09a"],
 ["function","messenger.is_too_deep(value jsonb)","returns boolean language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 056b28040e13bfde245d3c3f0bf4417b"],
 ["function","messenger.keep_small(value jsonb)","returns jsonb language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source a83253c5a8f8d00064367e8b0d8b5d27"],
-["function","messenger.known_queues(only_transport text, only_queues text[], at timestamp with time zone)","returns TABLE(transport_name text, queue_name text) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source b2804f655a561f1a94cb4da59667e676"],
+["function","messenger.known_queues(only_transport text, only_queues text[], at timestamp with time zone)","returns TABLE(transport_name text, queue_name text) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 152ffac69b11196180b0d602f38238a1"],
 ["function","messenger.manifest()","returns TABLE(kind text, object text, definition text) language sql stable invoker {\"search_path=\\\"\\\"\"} source 68489dff0f349d09312e4405297abb2c"],
 ["function","messenger.mark_setting(transport text, queue text, types text[])","returns text language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 4001299bf65c7540a3b94ade0b09a391"],
 ["function","messenger.new_id()","returns uuid language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 3f93a2c3993193c0022fc25599847686"],

@@ -34,7 +34,8 @@ begin
 end $$;
 
 -- Like active_queues, but a session that had to look long (all messages finished, their index entries held by a snapshot) does not look again for
--- twenty times as long, a second at most. Another queue that fills meanwhile waits so long for this session.
+-- twice as long, a second at most; a queue that fills meanwhile waits so long for this session. Long is what the setting messenger.queues_after
+-- says, 5 ms unless set. Only twice, because a busy machine is slow too, and an idle worker must not miss a message for long on its account.
 create or replace function messenger.known_queues(only_transport text, only_queues text[], at timestamptz)
 returns table (transport_name text, queue_name text)
 language plpgsql
@@ -57,10 +58,10 @@ begin
   end if;
   select jsonb_agg(jsonb_build_array(a.transport_name, a.queue_name)) into v_known from messenger.active_queues(only_transport, only_queues) a;
   v_took := clock_timestamp() - v_started;
-  if v_took > greatest(nullif(current_setting('messenger.mark_after', true), '')::interval, '5 milliseconds')
+  if v_took > coalesce(nullif(current_setting('messenger.queues_after', true), ''), '5 milliseconds')::interval
       + coalesce(jsonb_array_length(v_known), 0) * interval '50 microseconds' then
     perform set_config(v_setting,
-      jsonb_build_object('from', at, 'until', at + least(interval '1 second', 20 * v_took), 'queues', coalesce(v_known, '[]'))::text, false);
+      jsonb_build_object('from', at, 'until', at + least(interval '1 second', 2 * v_took), 'queues', coalesce(v_known, '[]'))::text, false);
   end if;
   return query select q ->> 0, q ->> 1 from jsonb_array_elements(v_known) q order by random();
 end $$;

@@ -14,7 +14,7 @@ const directory = new URL("../../.symphony/demo", import.meta.url).pathname;
 
 const started = Date.now();
 await Deno.remove(directory, { recursive: true }).catch(() => {});
-console.log("Starting a private Supabase project: Postgres with pg_cron, gateway, edge functions, the migration ...");
+console.log("Starting a private Supabase project: Postgres and its clock, gateway, edge functions, the migration ...");
 // A worker goes to sleep after 5 s without messages; here after 0.5 s, because the demo waits for that 15 times.
 const env = { SYMPHONY_WORKER_LINGER: "500", ...(chaos && { SYMPHONY_WORKER_LEASE: String(CHAOS_LEASE) }) };
 const project = await startProject({ directory, clock: true, env });

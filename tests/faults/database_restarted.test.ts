@@ -20,12 +20,14 @@ const MESSAGES_EACH = 40;
 const STOPS = 3;
 
 test("database restarted · stopped at once three times in mid-work: no acknowledged message is lost", async () => {
+  let stops = 0;
+  // Until after the last stop, or a fast machine would be done before it; paced, so that a slow one can follow.
   const producing = Promise.all(Array.from({ length: PRODUCERS }, async () => {
-    for (let n = 0; n < MESSAGES_EACH; n++) {
+    for (let n = 0; n < MESSAGES_EACH || stops < STOPS; n++) {
       await harness.produce({ type: "ExampleSlow", payload: { ms: 50 } });
+      await new Promise((resolve) => setTimeout(resolve, 20));
     }
   }));
-  let acknowledgedBefore = 0;
   for (let stop = 1; stop <= STOPS; stop++) {
     const enough = stop * (PRODUCERS * MESSAGES_EACH) / (STOPS + 1);
     await eventually("work is in flight", async () => {
@@ -33,7 +35,6 @@ test("database restarted · stopped at once three times in mid-work: no acknowle
       const running = await project().sql`select from messenger_messages where status = 'processing' limit 1`;
       return running.length > 0;
     }, 60_000);
-    acknowledgedBefore = harness.acknowledged.size;
     await project().stopDatabase("immediate");
     await eventually("somebody met the closed door", async () => {
       const { url, secretKey } = project();
@@ -48,13 +49,13 @@ test("database restarted · stopped at once three times in mid-work: no acknowle
       return true;
     });
     await project().startDatabase();
+    stops = stop;
   }
-  assert.ok(acknowledgedBefore < PRODUCERS * MESSAGES_EACH, "void: all was sent before the last stop");
   await producing;
 
   const figures = await harness.judge(`database stopped ${STOPS} times`, 90_000);
   harness.assertSound(figures);
-  assert.equal(figures.acknowledged, PRODUCERS * MESSAGES_EACH);
+  assert.ok(figures.acknowledged >= PRODUCERS * MESSAGES_EACH);
 });
 
 test("database restarted · the clock ticks again, and the next message is handled", async () => {

@@ -107,3 +107,18 @@ test("marks · every priority keeps its own: a high one that was full hides no l
   assert.equal((await claimed(sql)).length, 10, "the scan stopped in priority 9");
   assert.deepEqual((await claimed(sql)).slice(-1), [low]);
 });
+
+test("marks · a session that looked long for queues remembers them, for a second at most, and finds a new one then", async () => {
+  await using sql = session(project());
+  await sql`set messenger.queues_after = '-1 hour'`;
+  await dispatched();
+  await claimed(sql);
+  const [{ known }] = await sql`
+    select current_setting('messenger.queues_' || replace(hashtextextended('', 0)::text, '-', 'n'), true)::jsonb as known`;
+  assert.deepEqual(known.queues, [["supabase", "default"]]);
+  const ms = Date.parse(known.until) - Date.parse(known.from);
+  assert.ok(ms >= 0 && ms <= 1_000, `${ms}`);
+  const [{ id }] = await project().sql`select id from messenger_dispatch('Other', queue => 'new')`;
+  await later("1.1 seconds");
+  assert.deepEqual(await claimed(sql), [id]);
+});
