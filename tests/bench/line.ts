@@ -46,12 +46,6 @@ export function median(values: readonly number[]): number {
   return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
 }
 
-/** Nearest-rank percentile. */
-export function percentile(values: readonly number[], share: number): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  return sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)];
-}
-
 export function medianOf(line: Line, bus: string, of: keyof Sample = "value"): number | undefined {
   const values = (line.samples.get(bus) ?? []).flatMap((sample) => sample[of] ?? []);
   return values.length > 0 ? median(values) : undefined;

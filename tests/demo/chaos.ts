@@ -1,6 +1,6 @@
 // What `--chaos` does to the demo in mid-flight: bells lost, a worker killed, Postgres stopped without a goodbye and started again.
 import type { Project } from "../../supabase/local/project.ts";
-import { pause } from "./pause.ts";
+import { eventually } from "../eventually.ts";
 
 /** Of a worker that has fallen silent, in milliseconds: short, because the demo waits for it. */
 export const CHAOS_LEASE = 4_000;
@@ -14,21 +14,15 @@ export async function unleash(
 ) {
   project.bells.drop(0.5);
   tell("half of the bells are dropped from now on");
-  await until(() => finished() >= 150);
+  await eventually("150 messages are finished", () => finished() >= 150, 60_000);
   await project.functions.kill("worker");
   tell(`kill -9 of the worker after ${finished()} messages`);
   // Transactions of the demo itself must be through: postgres.js ends the process when the server dies inside sql.begin.
   await sent;
-  await until(() => finished() >= 400);
+  await eventually("400 messages are finished", () => finished() >= 400, 60_000);
   await project.restartDatabase("immediate");
   tell(`Postgres stopped in immediate mode and started again after ${finished()} messages`);
-  await until(() => finished() >= 600);
+  await eventually("600 messages are finished", () => finished() >= 600, 60_000);
   await project.functions.kill("worker");
   tell(`kill -9 of the worker after ${finished()} messages`);
-}
-
-async function until(condition: () => boolean): Promise<void> {
-  for (const giveUp = Date.now() + 60_000; !condition(); await pause(5)) {
-    if (Date.now() > giveUp) throw new Error("The demo came to a halt in the middle of its faults");
-  }
 }

@@ -1,6 +1,7 @@
 // How long it takes from a dispatch over HTTP to the first line of its handler, with a worker awake and with none.
 import type { Project } from "../../supabase/local/project.ts";
-import { pause } from "./pause.ts";
+import { eventually } from "../eventually.ts";
+import { pause } from "../pause.ts";
 import type { Door } from "./workload.ts";
 
 export interface Latency {
@@ -43,31 +44,22 @@ export async function measureLatency(door: Door, project: Project, progress: () 
 
 export const SAMPLES = 45;
 
-/** Nearest-rank percentile. */
-export function percentile(samples: number[], share: number): number {
-  const sorted = [...samples].sort((a, b) => a - b);
-  return sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)];
-}
-
 async function dispatchToStart(door: Door): Promise<number> {
   const sentAt = Date.now();
   const { body } = await door.post("dispatch", { message: { type: "ExampleQuick", payload: {} } });
   const { messageId } = body as { messageId: string }; // the door's documented answer
-  for (const giveUp = Date.now() + 20_000; Date.now() < giveUp;) {
+  const startedAt = await eventually(`message ${messageId} is handled`, async () => {
     const [row] = await door.sql<{ started_at: string | null }[]>`
       select result ->> 'startedAt' as started_at from messenger_messages where id = ${messageId} and status = 'completed'`;
-    if (row?.started_at) return Date.parse(row.started_at) - sentAt;
-    await pause(10);
-  }
-  throw new Error(`Message ${messageId} was not handled within 20 s`);
+    return row?.started_at;
+  }, 20_000);
+  return Date.parse(startedAt) - sentAt;
 }
 
 async function untilAsleep({ sql }: Door): Promise<void> {
-  for (const giveUp = Date.now() + 20_000; Date.now() < giveUp;) {
+  await eventually("the worker falls asleep", async () => {
     const [{ awake }] = await sql<{ awake: boolean }[]>`
       select exists (select from messenger.workers where polled_at > messenger.now() - interval '200 milliseconds') as awake`;
-    if (!awake) return;
-    await pause(20);
-  }
-  throw new Error("The worker did not fall asleep within 20 s");
+    return !awake;
+  }, 20_000);
 }

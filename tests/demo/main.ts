@@ -4,7 +4,7 @@ import { SingleBar } from "cli-progress";
 import { type Project, startProject } from "../../supabase/local/project.ts";
 import { CHAOS_LEASE, unleash } from "./chaos.ts";
 import { measureLatency, SAMPLES } from "./latency.ts";
-import { pause } from "./pause.ts";
+import { pause } from "../pause.ts";
 import { report } from "./report.ts";
 import { type Kind, KINDS, openDoor, type Tally, TOTAL } from "./workload.ts";
 

@@ -1,7 +1,8 @@
 // What the demo shows in the end, and whether every figure is what it should be.
 import Table from "cli-table3";
 import type { Sql } from "postgres";
-import { type Latency, percentile } from "./latency.ts";
+import { percentile } from "../percentile.ts";
+import type { Latency } from "./latency.ts";
 import { type Kind, KINDS, type Tally, TOTAL } from "./workload.ts";
 
 interface Row {

@@ -1,7 +1,7 @@
 // The demo's thousand messages: what is sent, by whom, and what must come of it.
 import type { Sql } from "postgres";
 import type { Project } from "../../supabase/local/project.ts";
-import { pause } from "./pause.ts";
+import { pause } from "../pause.ts";
 
 export interface Kind {
   label: string;

@@ -3,7 +3,7 @@ import { EventEmitter } from "node:events";
 import { Logger, run, runMigrations, type RunnerOptions, type WorkerEvents } from "graphile-worker";
 import postgres from "postgres";
 import type { Project } from "../../../supabase/local/project.ts";
-import { pause } from "../clock.ts";
+import { pause } from "../../pause.ts";
 import { DAY, type Drained, payloadOf, type Peer, type Plan } from "./peer.ts";
 
 const TASK = "bench";

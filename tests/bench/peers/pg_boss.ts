@@ -1,7 +1,7 @@
 // pg-boss: its own client and pool throughout; claim and completion by fetch and complete, with the fence its worker uses.
 import { PgBoss } from "pg-boss";
 import type { Project } from "../../../supabase/local/project.ts";
-import { pause } from "../clock.ts";
+import { pause } from "../../pause.ts";
 import { DAY, type Drained, payloadOf, type Peer, type Plan } from "./peer.ts";
 
 const QUEUE = "bench";

@@ -1,7 +1,7 @@
 // This project, called in SQL as the product's own transport calls it: as service_role, row level security and fences on.
 import postgres, { type Sql } from "postgres";
 import type { Project } from "../../../supabase/local/project.ts";
-import { pause } from "../clock.ts";
+import { pause } from "../../pause.ts";
 import { type Drained, payloadOf, type Peer, type Plan } from "./peer.ts";
 
 const TYPE = "BenchMessage";

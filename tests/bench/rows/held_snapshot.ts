@@ -1,6 +1,6 @@
 // A transaction that holds its snapshot while messages come and go at full speed: no vacuum removes what they leave behind.
 import postgres from "postgres";
-import { pause } from "../clock.ts";
+import { pause } from "../../pause.ts";
 import { type Buses, type Ground, prepare } from "../ground.ts";
 import type { Sample } from "../line.ts";
 import type { Peer } from "../peers/peer.ts";

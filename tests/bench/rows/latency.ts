@@ -5,28 +5,23 @@ import { createSymphony } from "../../../shared/client.ts";
 import { systemClock } from "../../../shared/clock.ts";
 import { createConsumer, type Limits } from "../../../shared/consume.ts";
 import { connect } from "../../../shared/db.ts";
+import { readEnv } from "../../../shared/env.ts";
 import { createLog } from "../../../shared/log.ts";
 import { createRegistry, defineMessage } from "../../../shared/message.ts";
 import { supabaseReceiver } from "../../../shared/transports/supabase.ts";
 import type { Project } from "../../../supabase/local/project.ts";
-import { pause } from "../clock.ts";
+import { pause } from "../../pause.ts";
 import { type Buses, type Ground, prepare } from "../ground.ts";
-import { OURS, percentile } from "../line.ts";
+import { percentile } from "../../percentile.ts";
+import { OURS } from "../line.ts";
 import { poolOptions } from "../peers/graphile_worker.ts";
 import { payloadOf } from "../peers/peer.ts";
 import { byName, inTurn, type Row } from "./row.ts";
 
 const INTERVAL = 10; // ms between two dispatches, on average
 const GIVE_UP = 20_000; // ms
-// What the worker door runs with when nothing is set (shared/env.ts).
-const LIMITS: Limits = {
-  batchSize: 10,
-  maxConcurrency: 10,
-  pollInterval: 50,
-  linger: 5_000,
-  timeLimit: Infinity,
-  messageLimit: Infinity,
-};
+// What the worker door runs with when nothing is set, without the limit of an isolate's life.
+const LIMITS: Limits = { ...readEnv({ SUPABASE_URL: "http://127.0.0.1" }).worker, timeLimit: Infinity };
 
 /** A bus with a worker awake: `send` stores message n, whose handler calls `started(n)`. */
 interface Awake {

@@ -1,4 +1,0 @@
-// Waiting, in milliseconds.
-export function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
-}

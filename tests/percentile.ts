@@ -1,0 +1,7 @@
+// What share of some samples stays under.
+
+/** Nearest-rank percentile. */
+export function percentile(values: readonly number[], share: number): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)];
+}
