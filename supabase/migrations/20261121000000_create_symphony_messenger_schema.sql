@@ -956,9 +956,6 @@ declare
   v_now timestamptz := messenger.now();
   v_prefix text := messenger.id_prefix(v_now);
   v_random bigint := messenger.id_random();
-  v_row record;
-  v_rung text;
-  v_due text[] := '{}'::text[];
 begin
   if v_messages is null or jsonb_typeof(v_messages) <> 'array' or jsonb_array_length(v_messages) = 0 then
     perform messenger.refuse('SM_BATCH');
@@ -966,64 +963,57 @@ begin
     perform messenger.refuse('SM_BATCH_TOO_LARGE');
   end if;
 
-  for v_row in
-    with draft as materialized (
-      select d.*, (v_prefix || lpad(to_hex(v_random + d.ord), 16, '0'))::uuid as new_id,
-        case when v_atomic and d.error_code is not null then
-          messenger.refuse(d.error_code, concat_ws(': ', case when not v_single then 'message ' || d.ord end, quote_ident(d.unknown_field)))
-        end as refused
-      from messenger.read_drafts(v_messages, v_now) d
-    ),
-    -- In the order of the keys, whatever order they came in: two batches cannot wait for each other.
-    keyed as materialized (
-      select d.ord, k.*, case when v_atomic and k.error_code is not null then
-          messenger.refuse(k.error_code, concat_ws(': ', case when not v_single then 'message ' || d.ord end, 'message ' || k.message_id)) end as refused
-      from (select * from draft where error_code is null and idempotency_key is not null order by idempotency_key collate "C", ord) d
-      cross join lateral messenger.take_key(v_scope, d.idempotency_key, d.new_id,
-        sha256(convert_to(concat_ws(chr(31), d.message_type, d.queue_name, d.body::text), 'UTF8')),
-        d.transport_name, d.queue_name, v_now + d.idempotency_window, v_now) k
-    ),
-    stored as (
-      insert into public.messenger_messages as m
-        (id, transport_name, queue_name, message_type, body, headers, metadata, priority, scheduled_at, available_at, expires_at,
-         created_at, updated_at, max_retries, idempotency_key, created_by)
-      select d.new_id, d.transport_name, d.queue_name, d.message_type, d.body, d.headers, d.metadata, d.priority, d.scheduled_at, d.available_at, d.expires_at,
-         v_now, v_now, d.max_retries, d.idempotency_key, v_sender
-      from draft d left join keyed k on k.ord = d.ord
-      where d.error_code is null and coalesce(k.taken, true)
-      returning m.id
-    )
-    select d.ord, d.new_id, d.message_type, d.transport_name, d.queue_name, d.available_at, d.unknown_field, s.id is not null as is_new,
-      coalesce(d.error_code, k.error_code) as error_code, k.message_id as known_id, k.status as known_status, k.transport as known_transport,
-      k.queue as known_queue, k.available_at as known_available_at, first.available_at as first_available_at
+  return query
+  with draft as materialized (
+    select d.*, (v_prefix || lpad(to_hex(v_random + d.ord), 16, '0'))::uuid as new_id,
+      case when v_atomic and d.error_code is not null then
+        messenger.refuse(d.error_code, concat_ws(': ', case when not v_single then 'message ' || d.ord end, quote_ident(d.unknown_field)))
+      end as refused
+    from messenger.read_drafts(v_messages, v_now) d
+  ),
+  -- In the order of the keys, whatever order they came in: two batches cannot wait for each other.
+  keyed as materialized (
+    select d.ord, k.*, case when v_atomic and k.error_code is not null then
+        messenger.refuse(k.error_code, concat_ws(': ', case when not v_single then 'message ' || d.ord end, 'message ' || k.message_id)) end as refused
+    from (select * from draft where error_code is null and idempotency_key is not null order by idempotency_key collate "C", ord) d
+    cross join lateral messenger.take_key(v_scope, d.idempotency_key, d.new_id,
+      sha256(convert_to(concat_ws(chr(31), d.message_type, d.queue_name, d.body::text), 'UTF8')),
+      d.transport_name, d.queue_name, v_now + d.idempotency_window, v_now) k
+  ),
+  stored as (
+    insert into public.messenger_messages as m
+      (id, transport_name, queue_name, message_type, body, headers, metadata, priority, scheduled_at, available_at, expires_at,
+       created_at, updated_at, max_retries, idempotency_key, created_by)
+    select d.new_id, d.transport_name, d.queue_name, d.message_type, d.body, d.headers, d.metadata, d.priority, d.scheduled_at, d.available_at, d.expires_at,
+       v_now, v_now, d.max_retries, d.idempotency_key, v_sender
+    from draft d left join keyed k on k.ord = d.ord
+    where d.error_code is null and coalesce(k.taken, true)
+    returning m.id, m.transport_name, m.queue_name, m.message_type, m.available_at
+  ),
+  rung as materialized (
+    select count(messenger.ring(due.transport_name, due.queue_name, due.message_type)) as bells
+    from (select distinct s.transport_name, s.queue_name, s.message_type from stored s where s.available_at <= v_now) due
+  ),
+  -- A duplicate within this batch: the first one's row is not visible yet, its draft is.
+  answer as (
+    select d.ord, s.id is not null as is_new, d.new_id, d.transport_name, d.queue_name, d.available_at, d.unknown_field,
+      coalesce(d.error_code, k.error_code) as error_code, k.message_id, case when first.ord is not null then 'pending' else k.status end as known_status,
+      k.transport, k.queue, coalesce(first.available_at, k.available_at) as known_available_at
     from draft d
     left join keyed k on k.ord = d.ord
     left join stored s on s.id = d.new_id
-    -- A duplicate within this batch: the first one's row is not visible yet, its draft is.
     left join draft first on first.new_id = k.message_id
-    order by d.ord
-  loop
-    ord := v_row.ord;
-    error_code := v_row.error_code;
-    if v_row.error_code is not null then
-      select r.message into error from messenger.refusals() r where r.code = v_row.error_code;
-      error := concat_ws(': ', quote_ident(v_row.unknown_field), error);
-      id := null; duplicate := null; status := null; transport := null; queue := null; available_at := null;
-    elsif v_row.is_new then
-      id := v_row.new_id; duplicate := false; status := 'pending'; transport := v_row.transport_name; queue := v_row.queue_name;
-      available_at := v_row.available_at; error := null;
-      v_rung := concat_ws('/', v_row.transport_name, v_row.queue_name, v_row.message_type);
-      if v_row.available_at <= v_now and not v_rung = any (v_due) then
-        v_due := v_due || v_rung;
-        perform messenger.ring(v_row.transport_name, v_row.queue_name, v_row.message_type);
-      end if;
-    else
-      id := v_row.known_id; duplicate := true; transport := v_row.known_transport; queue := v_row.known_queue; error := null;
-      status := case when v_row.first_available_at is not null then 'pending' else v_row.known_status end;
-      available_at := nullif(coalesce(v_row.first_available_at, v_row.known_available_at), 'infinity');
-    end if;
-    return next;
-  end loop;
+    cross join rung
+  )
+  select a.ord, a.new_id, false, 'pending', a.transport_name, a.queue_name, a.available_at, null, null from answer a where a.is_new
+  union all
+  select a.ord, a.message_id, true, a.known_status, a.transport, a.queue, nullif(a.known_available_at, 'infinity'), null, null
+  from answer a where not a.is_new and a.error_code is null
+  union all
+  select a.ord, null, null, null, null, null, null, a.error_code,
+    concat_ws(': ', quote_ident(a.unknown_field), (select r.message from messenger.refusals() r where r.code = a.error_code))
+  from answer a where a.error_code is not null
+  order by 1;
 end $$;
 
 comment on function messenger.take_key(text, text, uuid, bytea, text, text, timestamptz, timestamptz) is
@@ -1222,8 +1212,8 @@ revoke all on function messenger.note_lost_leases(uuid[], timestamptz), messenge
   from public, anon, authenticated;
 grant execute on function messenger.note_lost_leases(uuid[], timestamptz), messenger.bury(uuid[], timestamptz), messenger.expire(uuid[], timestamptz) to service_role;
 
--- ---- 26_claim_queue.sql
--- Claiming from one queue, and the marks that keep its scans short while dead index entries cannot be vacuumed.
+-- ---- 26_find_due.sql
+-- Finding what is due in one queue, and the marks that keep its scans short while dead index entries cannot be vacuumed.
 
 -- Per priority, the position before which a session's last scan found nothing to take. While some transaction holds a snapshot, the index keeps an
 -- entry for every message finished since, and each scan would walk them all: the rate fell to a third in 75 s, with marks it stayed.
@@ -1274,14 +1264,10 @@ begin
     concat_ws('|', at, coalesce(ends_at, at + least(interval '5 seconds', greatest(interval '1 second', 20 * took))), v_times::text, v_ids::text), false);
 end $$;
 
--- Claims from one queue in order of priority (10 first), availability, id: one index range a priority, so messages not yet due are never visited.
--- A message whose lease ran out is met in the same scan. It may have killed its worker, so it is handed out alone; exhausted ones are buried on the way.
+-- Finds what to take from one queue in order of priority (10 first), availability, id: one index range a priority, so messages not yet due are never
+-- visited. A message whose lease ran out is met in the same scan. It may have killed its worker, so it is handed out alone; exhausted ones are buried on the way.
 -- Without the planner settings the claim was measured 1.2 to 2.1 times slower; and switched-off scans look so dear to the planner that it would compile each plan (jit), for seconds.
-create or replace function messenger.claim_queue(transport text, queue text, batch int, worker text, lease interval, types text[], at timestamptz, may_be_solo boolean)
-returns table (
-  id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority int, retry_count int, max_retries int, fence bigint,
-  lock_expires_at timestamptz, created_at timestamptz, solo boolean
-)
+create or replace function messenger.find_due(transport text, queue text, batch int, types text[], at timestamptz, may_be_solo boolean, out places tid[], out is_solo boolean)
 language plpgsql
 set search_path = ''
 set enable_seqscan = off
@@ -1290,16 +1276,8 @@ set enable_sort = off
 set jit = off
 set plan_cache_mode = force_generic_plan
 as $$
-#variable_conflict use_column
 declare
-  v_transport text := transport;
-  v_queue text := queue;
-  v_batch int := batch;
-  v_worker text := worker;
-  v_types text[] := types;
-  v_now timestamptz := at;
-  v_until timestamptz := at + lease;
-  v_rows tid[];
+  v_places tid[];
   v_ids uuid[];
   v_fates text[];
   v_end int;
@@ -1307,7 +1285,7 @@ declare
   v_times timestamptz[];
   v_setting text := messenger.mark_setting(transport, queue, types);
   v_text text := current_setting(v_setting, true);
-  v_mark text[] := string_to_array(v_text, '|');
+  v_mark text[];
   v_ends_at timestamptz;
   v_from_times timestamptz[] := '{-infinity,-infinity,-infinity,-infinity,-infinity,-infinity,-infinity,-infinity,-infinity,-infinity}'::timestamptz[];
   v_from_ids uuid[] := array_fill('00000000-0000-0000-0000-000000000000'::uuid, array[10]);
@@ -1315,7 +1293,8 @@ declare
   v_took interval;
 begin
   if v_text <> '' then
-    if v_now between v_mark[1]::timestamptz and v_mark[2]::timestamptz then
+    v_mark := string_to_array(v_text, '|');
+    if at between v_mark[1]::timestamptz and v_mark[2]::timestamptz then
       v_ends_at := v_mark[2]::timestamptz;
       v_from_times := v_mark[3]::timestamptz[];
       v_from_ids := v_mark[4]::uuid[];
@@ -1324,84 +1303,78 @@ begin
   loop
     v_started := clock_timestamp();
     select array_agg(due.tid), array_agg(due.id), array_agg(due.fate), array_agg(due.priority), array_agg(due.available_at)
-    into v_rows, v_ids, v_fates, v_priorities, v_times
+    into v_places, v_ids, v_fates, v_priorities, v_times
     from (
       select head.* from generate_series(10, 1, -1) as level(priority)
       cross join lateral (
         select m.ctid as tid, m.id, m.priority, m.available_at,
           case
-            when m.expires_at <= v_now then 'expired'
+            when m.expires_at <= at then 'expired'
             when m.status = 'processing' and m.retry_count >= m.max_retries then 'exhausted'
             when m.status = 'processing' then 'lost'
             when m.lease_losses > 0 then 'suspect'
             else 'ready'
           end as fate
         from public.messenger_messages m
-        where m.transport_name = v_transport and m.queue_name = v_queue and m.priority = level.priority
-          and m.processed_at is null and m.available_at <= v_now
+        where m.transport_name = find_due.transport and m.queue_name = find_due.queue and m.priority = level.priority
+          and m.processed_at is null and m.available_at <= at
           and (m.available_at, m.id) >= (v_from_times[level.priority], v_from_ids[level.priority])
-          and (m.status = 'pending' or m.lock_expires_at < v_now)
-          and (v_types is null or m.message_type = any (v_types))
+          and (m.status = 'pending' or m.lock_expires_at < at)
+          and (types is null or m.message_type = any (types))
         order by m.available_at, m.id
-        limit v_batch
+        limit batch
         for update skip locked
       ) head
-      limit v_batch
+      limit batch
     ) due;
     v_took := clock_timestamp() - v_started;
     if v_took > coalesce(nullif(current_setting('messenger.mark_after', true), ''), '500 microseconds')::interval
-        + coalesce(cardinality(v_rows), 0) * interval '2 microseconds' then
-      perform messenger.place_mark(v_setting, v_ends_at, v_from_times, v_from_ids, v_batch, v_priorities, v_times, v_ids, v_took, v_now);
+        + coalesce(cardinality(v_places), 0) * interval '2 microseconds' then
+      perform messenger.place_mark(v_setting, v_ends_at, v_from_times, v_from_ids, batch, v_priorities, v_times, v_ids, v_took, at);
     elsif v_text <> '' and v_ends_at is null then
       perform set_config(v_setting, '', false);
     end if;
-    exit when v_rows is null;
+    if v_places is null then
+      return;
+    end if;
 
     if v_fates && array['expired', 'exhausted'] then
-      perform messenger.expire(array(select x.id from unnest(v_ids, v_fates) as x(id, fate) where x.fate = 'expired'), v_now);
+      perform messenger.expire(array(select x.id from unnest(v_ids, v_fates) as x(id, fate) where x.fate = 'expired'), at);
       v_ids := array(select x.id from unnest(v_ids, v_fates) as x(id, fate) where x.fate = 'exhausted');
-      perform messenger.note_lost_leases(v_ids, v_now);
-      perform messenger.bury(v_ids, v_now);
+      perform messenger.note_lost_leases(v_ids, at);
+      perform messenger.bury(v_ids, at);
       continue;  -- the living are taken by a fresh scan
     end if;
 
     -- Up to the first message that must be alone; the next claim then starts with it.
-    select min(x.n) into v_end from unnest(v_fates) with ordinality as x(fate, n) where x.fate <> 'ready';
-    if v_end = 1 then
-      exit when not may_be_solo;
-      perform messenger.note_lost_leases(v_ids[1:1], v_now);
-      v_rows := v_rows[1:1];
-    elsif v_end > 1 then
-      v_rows := v_rows[1:v_end - 1];
+    if v_fates && array['lost', 'suspect'] then
+      select min(x.n) into v_end from unnest(v_fates) with ordinality as x(fate, n) where x.fate <> 'ready';
+      if v_end > 1 then
+        v_places := v_places[1:v_end - 1];
+      elsif may_be_solo then
+        perform messenger.note_lost_leases(v_ids[1:1], at);
+        v_places := v_places[1:1];
+        is_solo := true;
+      else
+        return;
+      end if;
     end if;
-
-    return query
-    with taken as (
-      update public.messenger_messages m
-      set status = 'processing', fence = m.fence + 1, locked_at = v_now, locked_by = v_worker, lock_expires_at = v_until, updated_at = v_now,
-          retry_count = m.retry_count + (m.status = 'processing')::int, lease_losses = m.lease_losses + (m.status = 'processing')::int
-      where m.ctid = any (v_rows) and m.processed_at is null and (m.status = 'pending' or m.lock_expires_at < v_now)
-      returning m.*
-    )
-    select t.id, t.message_type, t.queue_name, t.body, t.headers, t.metadata, t.priority, t.retry_count, t.max_retries, t.fence, t.lock_expires_at, t.created_at,
-      coalesce(v_end = 1, false)
-    from taken t
-    order by t.priority desc, t.available_at, t.id;
-    exit;
+    places := v_places;
+    return;
   end loop;
 end $$;
 
 comment on function messenger.mark_setting(text, text, text[]) is 'Name of the session setting that keeps the marks of one queue and selection of types.';
 comment on function messenger.place_mark(text, timestamptz, timestamptz[], uuid[], int, int[], timestamptz[], uuid[], interval, timestamptz) is
   'Keeps for the session''s next scan what this one found out, when it took long for what it found.';
-comment on function messenger.claim_queue(text, text, int, text, interval, text[], timestamptz, boolean) is
-  'Claims up to batch due messages of one queue until at + lease. A solo message comes alone or, when may_be_solo is false, not at all.';
+comment on function messenger.find_due(text, text, int, text[], timestamptz, boolean) is
+  'Locks up to batch due messages of one queue and returns their places (ctid), or null. A solo message comes alone or, when may_be_solo is false, not at all.';
 revoke all on function messenger.mark_setting(text, text, text[]),
   messenger.place_mark(text, timestamptz, timestamptz[], uuid[], int, int[], timestamptz[], uuid[], interval, timestamptz),
-  messenger.claim_queue(text, text, int, text, interval, text[], timestamptz, boolean) from public, anon, authenticated;
+  messenger.find_due(text, text, int, text[], timestamptz, boolean) from public, anon, authenticated;
 grant execute on function messenger.mark_setting(text, text, text[]),
   messenger.place_mark(text, timestamptz, timestamptz[], uuid[], int, int[], timestamptz[], uuid[], interval, timestamptz),
-  messenger.claim_queue(text, text, int, text, interval, text[], timestamptz, boolean) to service_role;
+  messenger.find_due(text, text, int, text[], timestamptz, boolean) to service_role;
 
 -- ---- 27_claim.sql
 -- Claiming: a worker takes due messages under a lease with a fence, and keeps the lease by heartbeats.
@@ -1439,37 +1412,41 @@ begin
   where (only_transport is null or p.transport_name = only_transport) and (only_queues is null or p.queue_name = any (only_queues));
 end $$;
 
--- Like active_queues, but a session that had to look long (all messages finished, their index entries held by a snapshot) does not look again for
--- twice as long, a second at most; a queue that fills meanwhile waits so long for this session. Long is what the setting messenger.queues_after
--- says, 5 ms unless set. Only twice, because a busy machine is slow too, and an idle worker must not miss a message for long on its account.
-create or replace function messenger.known_queues(only_transport text, only_queues text[], at timestamptz)
-returns table (transport_name text, queue_name text)
+-- What active_queues says, as names 'transport/queue' in random order, so that no queue waits behind another that is never empty; remembered by the
+-- session for 20 ms, as the look costs as much as claiming one message. A claim that its queues do not fill looks again, so nothing waits for that.
+-- Where the look was long (all messages finished, their index entries held by a snapshot) not even that: for twice as long as it took, a second
+-- at most, a queue that fills meanwhile waits for this session. Long is what the setting messenger.queues_after says, 5 ms unless set. Only
+-- twice, because a busy machine is slow too, and an idle worker must not miss a message for long on its account.
+create or replace function messenger.known_queues(only_transport text, only_queues text[], again boolean, at timestamptz)
+returns text[]
 language plpgsql
 set search_path = ''
 as $$
-#variable_conflict use_column
 declare
   v_setting text := 'messenger.queues_' || replace(hashtextextended(concat_ws('/', only_transport, only_queues::text), 0)::text, '-', 'n');
+  -- "placed|ends|ends for a claim that looks again|queues"
   v_text text := current_setting(v_setting, true);
-  v_known jsonb;
-  v_started timestamptz := clock_timestamp();
+  v_known text[];
+  v_queues text[];
+  v_started timestamptz;
   v_took interval;
 begin
   if v_text <> '' then
-    v_known := v_text::jsonb;
-    if at between (v_known ->> 'from')::timestamptz and (v_known ->> 'until')::timestamptz then
-      return query select q ->> 0, q ->> 1 from jsonb_array_elements(v_known -> 'queues') q order by random();
-      return;
+    v_known := string_to_array(v_text, '|');
+    if at between v_known[1]::timestamptz and v_known[2 + again::int]::timestamptz then
+      return v_known[4]::text[];
     end if;
   end if;
-  select jsonb_agg(jsonb_build_array(a.transport_name, a.queue_name)) into v_known from messenger.active_queues(only_transport, only_queues) a;
+  v_started := clock_timestamp();
+  v_queues := array(select a.transport_name || '/' || a.queue_name from messenger.active_queues(only_transport, only_queues) a order by random());
   v_took := clock_timestamp() - v_started;
-  if v_took > coalesce(nullif(current_setting('messenger.queues_after', true), ''), '5 milliseconds')::interval
-      + coalesce(jsonb_array_length(v_known), 0) * interval '50 microseconds' then
-    perform set_config(v_setting,
-      jsonb_build_object('from', at, 'until', at + least(interval '1 second', 2 * v_took), 'queues', coalesce(v_known, '[]'))::text, false);
+  if v_took < coalesce(nullif(current_setting('messenger.queues_after', true), ''), '5 milliseconds')::interval
+      + cardinality(v_queues) * interval '50 microseconds' then
+    v_took := '0';
   end if;
-  return query select q ->> 0, q ->> 1 from jsonb_array_elements(v_known) q order by random();
+  v_took := least(interval '1 second', 2 * v_took);
+  perform set_config(v_setting, concat_ws('|', at, at + greatest(v_took, interval '20 milliseconds'), at + v_took, v_queues::text), false);
+  return v_queues;
 end $$;
 
 create or replace function messenger.check_claim(worker text, lease interval)
@@ -1485,37 +1462,46 @@ begin
   end if;
 end $$;
 
--- A worker is awake while it polls. Fifty polls a second need not all be written; the row is only ever touched by its own worker.
+-- A worker is awake while it polls. Fifty polls a second need not all be written, nor the row be looked at by a session that has just written it;
+-- the row is only ever touched by its own worker.
 create or replace function messenger.note_poll(worker text, transport text, queues text[], types text[], at timestamptz)
 returns void
 language plpgsql
 set search_path = ''
 as $$
-#variable_conflict use_column
 declare
-  v_known messenger.workers;
+  v_poll text := concat_ws('|', worker, transport, queues::text, types::text);
+  v_noted text := current_setting('messenger.polled', true);
 begin
-  select * into v_known from messenger.workers w where w.worker = note_poll.worker;
-  if not found then
-    insert into messenger.workers values (note_poll.worker, note_poll.transport, note_poll.queues, note_poll.types, note_poll.at, note_poll.at)
-    on conflict on constraint workers_pkey do nothing;
-  elsif v_known.polled_at not between note_poll.at - interval '20 ms' and note_poll.at
-    or (v_known.transport_name, v_known.queues, v_known.types) is distinct from (note_poll.transport, note_poll.queues, note_poll.types) then
-    update messenger.workers w
-    set polled_at = note_poll.at, transport_name = note_poll.transport, queues = note_poll.queues, types = note_poll.types
-    where w.worker = note_poll.worker;
+  if split_part(v_noted, '|', 2) = md5(v_poll) and at between split_part(v_noted, '|', 1)::timestamptz and split_part(v_noted, '|', 1)::timestamptz + interval '20 ms' then
+    return;
+  end if;
+  insert into messenger.workers as w values (note_poll.worker, note_poll.transport, note_poll.queues, note_poll.types, note_poll.at, note_poll.at)
+  on conflict on constraint workers_pkey do update
+  set polled_at = excluded.polled_at, transport_name = excluded.transport_name, queues = excluded.queues, types = excluded.types;
+  perform set_config('messenger.polled', at || '|' || md5(v_poll), false);
+end $$;
+
+do $$
+begin
+  if to_regtype('messenger.claimed') is null then
+    create type messenger.claimed as (
+      id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority int, retry_count int, max_retries int, fence bigint,
+      lock_expires_at timestamptz, created_at timestamptz, solo boolean
+    );
   end if;
 end $$;
+comment on type messenger.claimed is 'A message in the hands of a worker; solo: the only one of its claim, to be run with nothing else in flight.';
 
 create or replace function public.messenger_claim(
   worker text, batch int default 10, lease interval default '60 s', transport text default null, queues text[] default null, types text[] default null
 )
-returns table (
-  id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority int, retry_count int, max_retries int, fence bigint,
-  lock_expires_at timestamptz, created_at timestamptz, solo boolean
-)
+returns setof messenger.claimed
 language plpgsql
 set search_path = ''
+set enable_seqscan = off
+set jit = off
+set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
 declare
@@ -1523,9 +1509,10 @@ declare
   v_batch int := coalesce(batch, 10);
   v_lease interval := coalesce(lease, '60 s');
   v_worker text := worker;
-  v_types text[] := types;
-  v_pair record;
-  v_found boolean := false;
+  v_queue text;
+  v_visited text[] := '{}';
+  v_due record;
+  v_places tid[] := '{}';
 begin
   perform messenger.check_claim(worker, v_lease);
   if v_batch not between 1 and 1000 then
@@ -1535,25 +1522,37 @@ begin
   end if;
   perform messenger.note_poll(worker, transport, queues, types, v_now);
 
-  -- In random order, so that no queue waits behind another that is never empty.
-  for v_pair in select * from messenger.known_queues(transport, queues, v_now) loop
-    for id, message_type, queue_name, body, headers, metadata, priority, retry_count, max_retries, fence, lock_expires_at, created_at, solo in
-      select * from messenger.claim_queue(v_pair.transport_name, v_pair.queue_name, v_batch, v_worker, v_lease, v_types, v_now, not v_found)
-    loop
-      return next;
-      v_found := true;
-      v_batch := v_batch - 1;
+  <<looks>>
+  for v_look in 1..2 loop
+    foreach v_queue in array messenger.known_queues(transport, queues, v_look = 2, v_now) loop
+      continue when v_queue = any (v_visited);
+      v_visited := v_visited || v_queue;
+      v_due := messenger.find_due(split_part(v_queue, '/', 1), split_part(v_queue, '/', 2), v_batch - cardinality(v_places), messenger_claim.types, v_now, v_places = '{}');
+      v_places := v_places || v_due.places;
+      exit looks when v_due.is_solo or cardinality(v_places) = v_batch;
     end loop;
-    exit when v_batch = 0 or solo;
   end loop;
+  if v_places = '{}' then
+    return;
+  end if;
+
+  return query
+  with taken as (
+    update public.messenger_messages m
+    set status = 'processing', fence = m.fence + 1, locked_at = v_now, locked_by = v_worker, lock_expires_at = v_now + v_lease, updated_at = v_now,
+        retry_count = m.retry_count + (m.status = 'processing')::int, lease_losses = m.lease_losses + (m.status = 'processing')::int
+    where m.ctid = any (v_places)
+    returning m.id, m.message_type, m.queue_name, m.body, m.headers, m.metadata, m.priority, m.retry_count, m.max_retries, m.fence, m.lock_expires_at, m.created_at,
+      m.lease_losses > 0 as solo, m.available_at
+  )
+  select t.id, t.message_type, t.queue_name, t.body, t.headers, t.metadata, t.priority, t.retry_count, t.max_retries, t.fence, t.lock_expires_at, t.created_at, t.solo
+  from taken t
+  order by t.priority desc, t.available_at, t.id;
 end $$;
 
 -- For a door that handles a message where it is dispatched: takes this one, due or not, unless somebody else has it.
 create or replace function messenger.claim_one(message_id uuid, worker text, lease interval)
-returns table (
-  id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority int, retry_count int, max_retries int, fence bigint,
-  lock_expires_at timestamptz, created_at timestamptz, solo boolean
-)
+returns setof messenger.claimed
 language plpgsql
 set search_path = ''
 as $$
@@ -1573,10 +1572,7 @@ begin
 end $$;
 
 create or replace function public.messenger_claim_one(id uuid, worker text, lease interval default '60 s')
-returns table (
-  id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority int, retry_count int, max_retries int, fence bigint,
-  lock_expires_at timestamptz, created_at timestamptz, solo boolean
-)
+returns setof messenger.claimed
 language sql
 set search_path = ''
 as $$ select * from messenger.claim_one(id, worker, lease) $$;
@@ -1625,7 +1621,7 @@ begin
 end $$;
 
 comment on function messenger.active_queues(text, text[]) is 'Transports and queues with unfinished messages that workers may take.';
-comment on function messenger.known_queues(text, text[], timestamptz) is 'The active queues in random order, at most a second old where finding them took long.';
+comment on function messenger.known_queues(text, text[], boolean, timestamptz) is 'The active queues as transport/queue in random order, at most 20 ms old, or a second where finding them took long; again: not for the 20 ms.';
 comment on function messenger.check_claim(text, interval) is 'Refuses a worker name or lease that is out of bounds.';
 comment on function messenger.note_poll(text, text, text[], text[], timestamptz) is 'Records that this worker is awake.';
 comment on function public.messenger_claim(text, int, interval, text, text[], text[]) is
@@ -1635,11 +1631,11 @@ comment on function public.messenger_claim_one(uuid, text, interval) is
   'Takes one pending message by id, due or not, for the caller that has just dispatched it. No row when another worker has it or it is finished.';
 comment on function public.messenger_heartbeat(jsonb, interval) is
   'Extends the leases [{"id", "fence", "progress"?}] to now + lease and stores progress. extended or stale; cancel_requested tells the handler to stop.';
-revoke all on function messenger.active_queues(text, text[]), messenger.known_queues(text, text[], timestamptz), messenger.check_claim(text, interval), messenger.note_poll(text, text, text[], text[], timestamptz),
+revoke all on function messenger.active_queues(text, text[]), messenger.known_queues(text, text[], boolean, timestamptz), messenger.check_claim(text, interval), messenger.note_poll(text, text, text[], text[], timestamptz),
   messenger.claim_one(uuid, text, interval),
   public.messenger_claim(text, int, interval, text, text[], text[]), public.messenger_claim_one(uuid, text, interval),
   public.messenger_heartbeat(jsonb, interval) from public, anon, authenticated;
-grant execute on function messenger.active_queues(text, text[]), messenger.known_queues(text, text[], timestamptz), messenger.check_claim(text, interval), messenger.note_poll(text, text, text[], text[], timestamptz),
+grant execute on function messenger.active_queues(text, text[]), messenger.known_queues(text, text[], boolean, timestamptz), messenger.check_claim(text, interval), messenger.note_poll(text, text, text[], text[], timestamptz),
   messenger.claim_one(uuid, text, interval),
   public.messenger_claim(text, int, interval, text, text[], text[]), public.messenger_claim_one(uuid, text, interval),
   public.messenger_heartbeat(jsonb, interval) to service_role;
@@ -1679,25 +1675,31 @@ do $$
 begin
   if to_regtype('messenger.verdict') is null then
     create type messenger.verdict as (
-      ord int, id uuid, fence bigint, outcome text, result jsonb, error text, error_class text, error_trace text, retryable boolean, delay interval, duration_ms bigint
+      ord int, outcome text, error text, error_class text, error_trace text, retryable boolean, delay interval, duration_ms bigint
     );
   end if;
 end $$;
-comment on type messenger.verdict is 'One element of messenger_settle''s argument, with its position.';
+do $$
+begin
+  if to_regtype('messenger.settled') is null then
+    create type messenger.settled as (id uuid, outcome text, available_at timestamptz);
+    create type messenger.exchanged as (settled messenger.settled[], claimed messenger.claimed[]);
+  end if;
+end $$;
+comment on type messenger.settled is 'What became of a verdict; available_at is the next delivery of what goes back to the queue.';
+comment on type messenger.exchanged is 'What messenger_exchange answers, before it is JSON.';
+comment on type messenger.verdict is 'What a verdict other than completed says, with its position among the outcomes.';
 
--- Sizes and numbers are looked at one by one only where the whole could hold something too large or too wild.
+-- The few verdicts that are not completions are read apart, in full: most batches have none.
 create or replace function messenger.read_verdicts(outcomes jsonb)
 returns messenger.verdict[]
 language plpgsql stable
 set search_path = ''
 as $$
-declare
-  v_is_wild boolean := messenger.has_wild_number(outcomes);
 begin
   return (
     select array_agg(row(
-      v.ord, v.id, v.fence, v.outcome,
-      case when v.result is not null and (v_is_wild or pg_column_size(v.result) > 1600) then messenger.keep_small(v.result) else v.result end,
+      v.ord, v.outcome,
       case when v.outcome = 'failed' then messenger.clip(coalesce(v.error, 'no error text was given'), 8192) end,
       case when v.outcome = 'failed' then messenger.error_class_of(v.error_class) end,
       case when v.outcome = 'failed' then messenger.clip(v.error_trace, 8192) end,
@@ -1706,19 +1708,20 @@ begin
       make_interval(secs => case when abs(v.delay_ms) < 1e13 then v.delay_ms when v.delay_ms is not null then -1 end / 1000),
       v.duration_ms::bigint)::messenger.verdict order by v.ord)
     from rows from (jsonb_to_recordset(outcomes) as (
-      id uuid, fence bigint, outcome text, result jsonb, error text, error_class text, error_trace text, retryable boolean, delay_ms double precision, duration_ms double precision)
-    ) with ordinality as v(id, fence, outcome, result, error, error_class, error_trace, retryable, delay_ms, duration_ms, ord)
+      outcome text, error text, error_class text, error_trace text, retryable boolean, delay_ms double precision, duration_ms double precision)
+    ) with ordinality as v(outcome, error, error_class, error_trace, retryable, delay_ms, duration_ms, ord)
+    where v.outcome <> 'completed'
   );
 end $$;
 
--- The planner settings: it believes a list of verdicts to be long and would read the whole table to join it (1.8 ms a verdict beside 3,000 rows).
+-- Rows are found by id, locked, and then written by their place (ctid), which the lock holds still: a second search by id, or a join of the
+-- list with the table, cost 4 to 18 us a message. Without the planner settings it would read the whole table: it believes a list to be long.
 create or replace function public.messenger_settle(outcomes jsonb)
-returns table (id uuid, outcome text, available_at timestamptz)
+returns setof messenger.settled
 language plpgsql
 set search_path = ''
 set enable_seqscan = off
-set enable_hashjoin = off
-set enable_mergejoin = off
+set enable_bitmapscan = off
 set jit = off
 set plan_cache_mode = force_generic_plan
 as $$
@@ -1726,13 +1729,13 @@ as $$
 declare
   v_outcomes jsonb := outcomes;
   v_now timestamptz := messenger.now();
-  v_verdicts messenger.verdict[];
-  -- Positions of the verdicts that count, by kind.
-  v_completed int[];
-  v_failed int[];
-  v_dead int[];
-  v_returned int[];
-  v_unkept text[];
+  v_ids uuid[];
+  v_fences bigint[];
+  v_kinds text[];
+  v_results jsonb[];
+  v_rest messenger.verdict[];
+  v_is_wild boolean;
+  v_counted record;
 begin
   if v_outcomes is null or jsonb_typeof(v_outcomes) <> 'array' then
     perform messenger.refuse('SM_OUTCOME', 'outcomes must be a JSON array');
@@ -1740,99 +1743,118 @@ begin
     return;
   elsif jsonb_array_length(v_outcomes) > 1000 then
     perform messenger.refuse('SM_BATCH_TOO_LARGE');
-  elsif exists (select from jsonb_array_elements(v_outcomes) e
-                where jsonb_typeof(e) <> 'object' or coalesce(e ->> 'outcome', '') not in ('completed', 'failed', 'snoozed', 'released')) then
+  end if;
+  select array_agg((e ->> 'id')::uuid), array_agg((e ->> 'fence')::bigint), array_agg(e ->> 'outcome'), array_agg(nullif(e -> 'result', 'null'))
+  into v_ids, v_fences, v_kinds, v_results
+  from jsonb_array_elements(v_outcomes) e;
+  if not v_kinds <@ '{completed,failed,snoozed,released}'::text[] then
     perform messenger.refuse('SM_OUTCOME');
   end if;
-  v_verdicts := messenger.read_verdicts(v_outcomes);
-  if exists (select from unnest(v_verdicts) v where v.delay not between interval '0' and interval '100 years') then
-    perform messenger.refuse('SM_DELAY', 'delay_ms');
+  if 'completed' <> any (v_kinds) then
+    v_rest := messenger.read_verdicts(v_outcomes);
+    if exists (select from unnest(v_rest) r where r.delay not between interval '0' and interval '100 years') then
+      perform messenger.refuse('SM_DELAY', 'delay_ms');
+    end if;
+  end if;
+  if array_remove(v_results, null) <> '{}' then
+    v_is_wild := messenger.has_wild_number(v_outcomes);
+    v_results := array(
+      select case when v_is_wild or pg_column_size(r.result) > 1600 then messenger.keep_small(r.result) else r.result end
+      from unnest(v_results) with ordinality as r(result, ord) order by r.ord);
   end if;
 
   -- Rows are locked in the order of their ids, whatever order the verdicts come in: two settles cannot wait for each other.
   with held as materialized (
-    select m.id, m.fence, m.retry_count >= m.max_retries as is_last
+    select m.ctid as tid, m.id, m.fence, m.retry_count, m.retry_count >= m.max_retries as is_last,
+      m.transport_name = any (array(select t.name from public.messenger_transports t where (t.config ->> 'retention')::interval = '0')) as is_unkept
     from public.messenger_messages m
-    where m.id = any (array(select v.id from unnest(v_verdicts) v)) and m.status = 'processing'
+    where m.id = any (v_ids) and m.status = 'processing'
     order by m.id
     for update
   ),
   -- Of two verdicts on one delivery the first counts.
   counted as (
-    select distinct on (v.id) v.ord, v.outcome, h.is_last or not v.retryable as is_final
-    from held h join unnest(v_verdicts) v on v.id = h.id and v.fence = h.fence
+    select distinct on (v.id) v.ord, h.tid, v.kind, v.result, h.is_unkept, h.retry_count, h.is_last or not r.retryable as is_final
+    from unnest(v_ids, v_fences, v_kinds, v_results) with ordinality as v(id, fence, kind, result, ord)
+    join held h on h.id = v.id and h.fence = v.fence
+    left join unnest(v_rest) r on r.ord = v.ord
     order by v.id, v.ord
   )
-  select array_agg(ord) filter (where outcome = 'completed'), array_agg(ord) filter (where outcome = 'failed'),
-    array_agg(ord) filter (where outcome = 'failed' and is_final), array_agg(ord) filter (where outcome in ('snoozed', 'released'))
-  into v_completed, v_failed, v_dead, v_returned
+  select
+    array_agg(ord) filter (where kind = 'completed') as completed,
+    array_agg(tid) filter (where kind = 'completed' and is_unkept) as unkept,
+    bool_or(retry_count > 0) filter (where kind = 'completed' and is_unkept) as has_history,
+    array_agg(tid) filter (where kind = 'completed' and not is_unkept) as kept,
+    array_agg(result) filter (where kind = 'completed' and not is_unkept) as results,
+    array_agg(ord) filter (where kind = 'failed') as failed,
+    array_agg(ord) filter (where kind = 'failed' and is_final) as dead,
+    array_agg(ord) filter (where kind in ('snoozed', 'released')) as returned
+  into v_counted
   from counted;
 
-  if v_completed is not null then
-    select array_agg(t.name) into v_unkept from public.messenger_transports t where (t.config ->> 'retention')::interval = '0';
-    if v_unkept is not null then
-      with gone as (
-        delete from public.messenger_messages m using unnest(v_verdicts) v
-        where m.id = v.id and v.ord = any (v_completed) and m.transport_name = any (v_unkept)
-        returning m.id, m.transport_name, m.retry_count
-      ),
-      forgotten as (
-        delete from messenger.attempts a where a.message_id = any (array(select g.id from gone g where g.retry_count > 0))
-      )
-      insert into messenger.pruned (transport_name, message_count, at) select g.transport_name, count(*), v_now from gone g group by g.transport_name;
-    end if;
+  if v_counted.unkept is not null then
+    with gone as (
+      delete from public.messenger_messages m where m.ctid = any (v_counted.unkept)
+      returning m.id, m.transport_name
+    ),
+    forgotten as (
+      delete from messenger.attempts a where v_counted.has_history and a.message_id = any (array(select g.id from gone g))
+    )
+    insert into messenger.pruned (transport_name, message_count, at) select g.transport_name, count(*), v_now from gone g group by g.transport_name;
+  end if;
+  if v_counted.kept is not null then
     update public.messenger_messages m
     set status = 'completed', processed_at = v_now, updated_at = v_now, locked_at = null, locked_by = null, lock_expires_at = null, result = v.result
-    from unnest(v_verdicts) v
-    where m.id = v.id and v.ord = any (v_completed);
-    if cardinality(v_completed) = cardinality(v_verdicts) then
-      return query select v.id, 'completed', null::timestamptz from unnest(v_verdicts) v;
-      return;
-    end if;
+    from unnest(v_counted.kept, v_counted.results) as v(tid, result)
+    where m.ctid = v.tid;
+  end if;
+  if cardinality(v_counted.completed) = cardinality(v_ids) then
+    return query select v.id, 'completed', null::timestamptz from unnest(v_ids) v(id);
+    return;
   end if;
 
-  if v_failed is not null then
+  if v_counted.failed is not null then
     insert into messenger.attempts (message_id, fence, at, worker, error, error_class, error_trace, duration_ms)
-    select m.id, m.fence, v_now, m.locked_by, v.error, v.error_class, v.error_trace, coalesce(v.duration_ms, (extract(epoch from v_now - m.locked_at) * 1000)::bigint)
-    from unnest(v_verdicts) v join public.messenger_messages m on m.id = v.id
-    where v.ord = any (v_failed);
-    if v_dead is not null then
-      perform messenger.bury(array(select v.id from unnest(v_verdicts) v where v.ord = any (v_dead)), v_now);
+    select m.id, m.fence, v_now, m.locked_by, r.error, r.error_class, r.error_trace, coalesce(r.duration_ms, (extract(epoch from v_now - m.locked_at) * 1000)::bigint)
+    from unnest(v_rest) r join public.messenger_messages m on m.id = v_ids[r.ord]
+    where r.ord = any (v_counted.failed);
+    if v_counted.dead is not null then
+      perform messenger.bury(array(select v_ids[d.ord] from unnest(v_counted.dead) d(ord)), v_now);
     end if;
     update public.messenger_messages m
-    set status = 'pending', available_at = v_now + coalesce(v.delay, messenger.retry_delay(m.message_type, m.retry_count + 1)), updated_at = v_now,
+    set status = 'pending', available_at = v_now + coalesce(r.delay, messenger.retry_delay(m.message_type, m.retry_count + 1)), updated_at = v_now,
         locked_at = null, locked_by = null, lock_expires_at = null, lease_losses = 0,
-        retry_count = m.retry_count + 1, last_error = v.error, error_class = v.error_class
-    from unnest(v_verdicts) v
-    where m.id = v.id and v.ord = any (v_failed) and m.status = 'processing';
+        retry_count = m.retry_count + 1, last_error = r.error, error_class = r.error_class
+    from unnest(v_rest) r
+    where m.id = v_ids[r.ord] and r.ord = any (v_counted.failed) and m.status = 'processing';
   end if;
 
-  if v_returned is not null then
+  if v_counted.returned is not null then
     update public.messenger_messages m
     set status = 'pending', updated_at = v_now, locked_at = null, locked_by = null, lock_expires_at = null,
-        available_at = case when v.outcome = 'snoozed' then v_now + coalesce(v.delay, '0') else m.available_at end,
-        lease_losses = case when v.outcome = 'snoozed' then 0 else m.lease_losses end
-    from unnest(v_verdicts) v
-    where m.id = v.id and v.ord = any (v_returned);
+        available_at = case when r.outcome = 'snoozed' then v_now + coalesce(r.delay, '0') else m.available_at end,
+        lease_losses = case when r.outcome = 'snoozed' then 0 else m.lease_losses end
+    from unnest(v_rest) r
+    where m.id = v_ids[r.ord] and r.ord = any (v_counted.returned);
   end if;
 
   return query
   select v.id,
     case
-      when v.ord = any (v_completed) then 'completed'
-      when v.ord = any (v_dead) then 'dead'
-      when v.ord = any (v_failed) then 'retry'
-      when v.ord = any (v_returned) then v.outcome
-      when m.id is null and v.outcome in ('completed', 'failed') then 'unknown'
+      when v.ord = any (v_counted.completed) then 'completed'
+      when v.ord = any (v_counted.dead) then 'dead'
+      when v.ord = any (v_counted.failed) then 'retry'
+      when v.ord = any (v_counted.returned) then v.kind
+      when m.id is null and v.kind in ('completed', 'failed') then 'unknown'
       -- This very verdict on this very lease was recorded before: its reply was lost. A lease that ran out has had no verdict.
-      when m.fence = v.fence and v.outcome = 'completed' and m.status = 'completed' then 'already'
-      when m.fence = v.fence and v.outcome = 'failed' and m.status = 'failed' and m.error_class not in ('Expired', 'LeaseExpired') then 'already'
-      when v.outcome = 'failed' and exists (
+      when m.fence = v.fence and v.kind = 'completed' and m.status = 'completed' then 'already'
+      when m.fence = v.fence and v.kind = 'failed' and m.status = 'failed' and m.error_class not in ('Expired', 'LeaseExpired') then 'already'
+      when v.kind = 'failed' and exists (
         select from messenger.attempts a where a.message_id = v.id and a.fence = v.fence and a.error_class <> 'LeaseExpired') then 'already'
       else 'stale'
     end,
-    case when (v.ord = any (v_failed) or v.ord = any (v_returned)) and m.status = 'pending' then m.available_at end
-  from unnest(v_verdicts) v
+    case when (v.ord = any (v_counted.failed) or v.ord = any (v_counted.returned)) and m.status = 'pending' then m.available_at end
+  from unnest(v_ids, v_fences, v_kinds) with ordinality as v(id, fence, kind, ord)
   left join public.messenger_messages m on m.id = v.id
   order by v.ord;
 end $$;
@@ -1844,13 +1866,16 @@ returns jsonb
 language plpgsql
 set search_path = ''
 as $$
-declare
-  v_settled jsonb;
-  v_claimed jsonb;
 begin
-  select jsonb_agg(s) into v_settled from public.messenger_settle(outcomes) s;
-  select jsonb_agg(c) into v_claimed from public.messenger_claim(worker, batch, lease, transport, queues, types) c;
-  return jsonb_build_object('settled', coalesce(v_settled, '[]'), 'claimed', coalesce(v_claimed, '[]'));
+  -- In one pass: rows aggregated to jsonb and then put into an object are serialized three times (5.5 us a row against 3.2).
+  return (
+    select to_jsonb(row(s.settled, c.claimed)::messenger.exchanged)
+    from (select array(select x from public.messenger_settle(outcomes) x) as settled offset 0) s
+    -- The worker's name comes by way of what was settled, so that settling comes first.
+    cross join lateral (
+      select array(select x from public.messenger_claim(case when s.settled is not null then worker end, batch, lease, transport, queues, types) x) as claimed
+    ) c
+  );
 end $$;
 
 comment on function messenger.error_class_of(text) is 'The class an error is stored under: Error when there is none, Handler<Name> where the name is reserved.';
@@ -2951,8 +2976,7 @@ as $function$ select $manifest$[
 ["function","messenger.bury(ids uuid[], at timestamp with time zone)","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source ed2708c97b1fbaf1fc508943e6cc0aaf"],
 ["function","messenger.check_claim(worker text, lease interval)","returns void language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source bd7025da1d3ac7c785fe879d42ebc18d"],
 ["function","messenger.check_worker_secret(secret text)","returns boolean language plpgsql stable definer {\"search_path=\\\"\\\"\"} source cf1849f0cad31e8ac507c29b72a29043"],
-["function","messenger.claim_one(message_id uuid, worker text, lease interval)","returns TABLE(id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority integer, retry_count integer, max_retries integer, fence bigint, lock_expires_at timestamp with time zone, created_at timestamp with time zone, solo boolean) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source c9e348098d0d48896d86a89809573020"],
-["function","messenger.claim_queue(transport text, queue text, batch integer, worker text, lease interval, types text[], at timestamp with time zone, may_be_solo boolean)","returns TABLE(id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority integer, retry_count integer, max_retries integer, fence bigint, lock_expires_at timestamp with time zone, created_at timestamp with time zone, solo boolean) language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off,plan_cache_mode=force_generic_plan} source 2415bd0b9dff2f3235b6baca419044d0"],
+["function","messenger.claim_one(message_id uuid, worker text, lease interval)","returns SETOF messenger.claimed language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source c9e348098d0d48896d86a89809573020"],
 ["function","messenger.clip(value text, bytes integer)","returns text language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source e05ff2230f3b946bd7ef4a6b52c97de8"],
 ["function","messenger.clock_command()","returns text language sql immutable invoker {\"search_path=\\\"\\\"\"} source d2797c45ea5b72d2577fe32478a3e026"],
 ["function","messenger.draft_fields()","returns jsonb language sql immutable invoker {\"search_path=\\\"\\\"\"} source 22a8788a888505e06ee02091fc17cdda"],
@@ -2961,18 +2985,19 @@ as $function$ select $manifest$[
 ["function","messenger.exceeds(value jsonb, bytes integer)","returns boolean language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 0a497b2eff89af5771f7a721ce1811ec"],
 ["function","messenger.expected_manifest()","returns jsonb language sql immutable invoker {\"search_path=\\\"\\\"\"} source generated"],
 ["function","messenger.expire(ids uuid[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 4b7b10830b66fa22c85e4dc5ac4dfc37"],
+["function","messenger.find_due(transport text, queue text, batch integer, types text[], at timestamp with time zone, may_be_solo boolean, OUT places tid[], OUT is_solo boolean)","returns record language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off,plan_cache_mode=force_generic_plan} source 39f7d5ffa63328c39ee549d97def419d"],
 ["function","messenger.has_wild_number(value jsonb)","returns boolean language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 025b91e7e73db60178defae3be0d0b4a"],
 ["function","messenger.health_checks()","returns TABLE(name text, status text, detail text, remedy text) language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source ce209485ff46d9426195dfaf58600f61"],
 ["function","messenger.id_prefix(at timestamp with time zone)","returns text language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 65dbab6e73ef14e98187a08ea441052a"],
 ["function","messenger.id_random()","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 48dbad83b171bbdc3315fe55bf2ba09a"],
 ["function","messenger.is_too_deep(value jsonb)","returns boolean language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 056b28040e13bfde245d3c3f0bf4417b"],
 ["function","messenger.keep_small(value jsonb)","returns jsonb language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source a83253c5a8f8d00064367e8b0d8b5d27"],
-["function","messenger.known_queues(only_transport text, only_queues text[], at timestamp with time zone)","returns TABLE(transport_name text, queue_name text) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 152ffac69b11196180b0d602f38238a1"],
+["function","messenger.known_queues(only_transport text, only_queues text[], again boolean, at timestamp with time zone)","returns text[] language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source afb48c44997a82e28f4988de9bcf5f11"],
 ["function","messenger.manifest()","returns TABLE(kind text, object text, definition text) language sql stable invoker {\"search_path=\\\"\\\"\"} source 68489dff0f349d09312e4405297abb2c"],
 ["function","messenger.mark_setting(transport text, queue text, types text[])","returns text language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 4001299bf65c7540a3b94ade0b09a391"],
 ["function","messenger.new_id()","returns uuid language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 3f93a2c3993193c0022fc25599847686"],
 ["function","messenger.note_lost_leases(ids uuid[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source a2fc35d05d0e9135e9b1d039e2f8ddaa"],
-["function","messenger.note_poll(worker text, transport text, queues text[], types text[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source a3f16b39bb82202214bca5ba6e31420f"],
+["function","messenger.note_poll(worker text, transport text, queues text[], types text[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 883e19373721b28e29ccc9a928291ea0"],
 ["function","messenger.now()","returns timestamp with time zone language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 2f1659b6f5238444936619ebae0dc4b4"],
 ["function","messenger.place_mark(setting text, ends_at timestamp with time zone, from_times timestamp with time zone[], from_ids uuid[], batch integer, priorities integer[], times timestamp with time zone[], ids uuid[], took interval, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 04deca235a50ec74ee8e29ad8ec95358"],
 ["function","messenger.post_bell()","returns boolean language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 2b19a1608dc62782be29ab0fda6f4414"],
@@ -2982,7 +3007,7 @@ as $function$ select $manifest$[
 ["function","messenger.read_drafts(messages jsonb, at timestamp with time zone)","returns TABLE(ord integer, error_code text, unknown_field text, message_type text, transport_name text, queue_name text, priority integer, body jsonb, headers jsonb, metadata jsonb, scheduled_at timestamp with time zone, available_at timestamp with time zone, expires_at timestamp with time zone, max_retries integer, idempotency_key text, idempotency_window interval) language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source bdb61359b6834680e3fa21a14e113755"],
 ["function","messenger.read_interval(value jsonb, longest interval)","returns interval language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 0638e4afa428f360987359334530aef2"],
 ["function","messenger.read_time(value jsonb)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 711f57603e55bc39e3e9e7b39c829891"],
-["function","messenger.read_verdicts(outcomes jsonb)","returns messenger.verdict[] language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source b96d383875f8b3ad5223e58ab2869c77"],
+["function","messenger.read_verdicts(outcomes jsonb)","returns messenger.verdict[] language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 0f135d55bee5034e4d29040c6b22bc89"],
 ["function","messenger.refusals()","returns TABLE(code text, status integer, message text, hint text) language sql immutable invoker {\"search_path=\\\"\\\"\"} source 51134ac6250166265ea5039000164384"],
 ["function","messenger.refuse(code text, what text)","returns boolean language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source b0f44956d33ea516f8df91851a3836f1"],
 ["function","messenger.rescue(at timestamp with time zone)","returns TABLE(rescued bigint, dead bigint, expired bigint) language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 76d852963460985676abc5e635f7290d"],
@@ -2991,7 +3016,7 @@ as $function$ select $manifest$[
 ["function","messenger.start(functions_url text, options jsonb)","returns jsonb language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 07287c930ccccac966d98800f705f896"],
 ["function","messenger.status()","returns jsonb language sql stable definer {\"search_path=\\\"\\\"\"} source a8d0bbf40bb26a4edcfe0cbc84a0e4d2"],
 ["function","messenger.stop()","returns jsonb language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source a4061cc518a982b78ab444a4f190e737"],
-["function","messenger.store_messages(messages jsonb, atomic boolean, scope text, sender uuid, single boolean)","returns TABLE(ord integer, id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone, error_code text, error text) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 0aa3350e7582eda3e5822f0272fb9a0f"],
+["function","messenger.store_messages(messages jsonb, atomic boolean, scope text, sender uuid, single boolean)","returns TABLE(ord integer, id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone, error_code text, error text) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source f1d7f56d289c1702091f58e232d59ad5"],
 ["function","messenger.take_key(scope text, key text, new_id uuid, fingerprint bytea, transport_name text, queue_name text, expires_at timestamp with time zone, at timestamp with time zone)","returns TABLE(taken boolean, message_id uuid, status text, transport text, queue text, available_at timestamp with time zone, error_code text) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source aa833bf414a1984a9e0e848c46ea5dc0"],
 ["function","messenger.tick(batch integer)","returns jsonb language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source c568244ab663565e731c7cd812b51583"],
 ["function","messenger.tick_or_note_error()","returns boolean language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 35a6a22f1a61c4a4aa1b1695673beab2"],
@@ -3000,18 +3025,18 @@ as $function$ select $manifest$[
 ["function","messenger.wake(at timestamp with time zone)","returns integer language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 12c3052c7a2fe416094faa4dbae17abb"],
 ["function","public.messenger_audit()","returns TABLE(invariant text, violations bigint) language sql stable invoker {\"search_path=\\\"\\\"\"} source 967369c1c547d512091363a2795979fe"],
 ["function","public.messenger_check_worker_secret(secret text)","returns boolean language sql stable invoker {\"search_path=\\\"\\\"\"} source 9c73954f593bf2e068b1df4e80121b69"],
-["function","public.messenger_claim(worker text, batch integer, lease interval, transport text, queues text[], types text[])","returns TABLE(id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority integer, retry_count integer, max_retries integer, fence bigint, lock_expires_at timestamp with time zone, created_at timestamp with time zone, solo boolean) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 888069dc6782d74f2519ad666a772fd3"],
-["function","public.messenger_claim_one(id uuid, worker text, lease interval)","returns TABLE(id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority integer, retry_count integer, max_retries integer, fence bigint, lock_expires_at timestamp with time zone, created_at timestamp with time zone, solo boolean) language sql volatile invoker {\"search_path=\\\"\\\"\"} source c38a451ac46c95792ca70988e732fb49"],
+["function","public.messenger_claim(worker text, batch integer, lease interval, transport text, queues text[], types text[])","returns SETOF messenger.claimed language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,jit=off,plan_cache_mode=force_generic_plan} source 1a1d10233c5f48eeaa00bbb1a43d56c2"],
+["function","public.messenger_claim_one(id uuid, worker text, lease interval)","returns SETOF messenger.claimed language sql volatile invoker {\"search_path=\\\"\\\"\"} source c38a451ac46c95792ca70988e732fb49"],
 ["function","public.messenger_complete(id uuid, fence bigint, result jsonb, strict boolean)","returns text language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 4b55f645b047a18d0435223006485fa3"],
 ["function","public.messenger_dispatch(type text, payload jsonb, queue text, priority integer, available_at timestamp with time zone, delay interval, idempotency_key text, idempotency_mode text, idempotency_window interval, ordering_key text, transport text, max_retries integer, expires_at timestamp with time zone, headers jsonb, metadata jsonb)","returns SETOF messenger.dispatched language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 7c981ba4bfc0c59e2674b23778a8b473"],
 ["function","public.messenger_dispatch_batch(messages jsonb, atomic boolean)","returns TABLE(ord integer, id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone, error_code text, error text) language sql volatile invoker {\"search_path=\\\"\\\"\"} source 96639871148af2cf154c96b6884b86de"],
-["function","public.messenger_exchange(outcomes jsonb, worker text, batch integer, lease interval, transport text, queues text[], types text[])","returns jsonb language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 07976b850108fed06172832b02112685"],
+["function","public.messenger_exchange(outcomes jsonb, worker text, batch integer, lease interval, transport text, queues text[], types text[])","returns jsonb language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source ac13fb629028bc13c12c3425cc4a00b1"],
 ["function","public.messenger_fail(id uuid, fence bigint, error text, error_class text, error_trace text, retryable boolean, retry_after interval)","returns TABLE(outcome text, available_at timestamp with time zone) language sql volatile invoker {\"search_path=\\\"\\\"\"} source 532abddf67ee131ddd63e6a1fc54c23d"],
 ["function","public.messenger_health()","returns jsonb language sql volatile invoker {\"search_path=\\\"\\\"\"} source 89d6004847e74d007d57865dcb5dc351"],
 ["function","public.messenger_heartbeat(leases jsonb, lease interval)","returns TABLE(id uuid, outcome text, cancel_requested boolean) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 8f5774efdb9f8fc777b91438c6ad1c5f"],
 ["function","public.messenger_register(types jsonb)","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 5034d7059e0856862ec64d4fc35c17a6"],
 ["function","public.messenger_release(id uuid, fence bigint)","returns text language sql volatile invoker {\"search_path=\\\"\\\"\"} source 4e7bc6a7dadfa50467b1586d37f66082"],
-["function","public.messenger_settle(outcomes jsonb)","returns TABLE(id uuid, outcome text, available_at timestamp with time zone) language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_hashjoin=off,enable_mergejoin=off,jit=off,plan_cache_mode=force_generic_plan} source 478e564ee611b75b7179aff486687c13"],
+["function","public.messenger_settle(outcomes jsonb)","returns SETOF messenger.settled language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,jit=off,plan_cache_mode=force_generic_plan} source 3100b33bc38d343d271c78ced23f22c9"],
 ["function","public.messenger_snooze(id uuid, fence bigint, delay interval)","returns text language sql volatile invoker {\"search_path=\\\"\\\"\"} source c330162b1d752f5cb706912072c7e570"],
 ["function","public.messenger_start(functions_url text, options jsonb)","returns jsonb language sql volatile invoker {\"search_path=\\\"\\\"\"} source 2ada4c698a25c5a06bcc0dedaac2b859"],
 ["function","public.messenger_status()","returns jsonb language sql volatile invoker {\"search_path=\\\"\\\"\"} source c123f5cc9b38af9b1c0b6cabf9493816"],
@@ -3048,19 +3073,19 @@ as $function$ select $manifest$[
 ["grant","function messenger.check_claim(worker text, lease interval) to service_role","execute"],
 ["grant","function messenger.check_worker_secret(secret text) to service_role","execute"],
 ["grant","function messenger.claim_one(message_id uuid, worker text, lease interval) to service_role","execute"],
-["grant","function messenger.claim_queue(transport text, queue text, batch integer, worker text, lease interval, types text[], at timestamp with time zone, may_be_solo boolean) to service_role","execute"],
 ["grant","function messenger.clip(value text, bytes integer) to service_role","execute"],
 ["grant","function messenger.draft_fields() to service_role","execute"],
 ["grant","function messenger.error_class_of(error_class text) to service_role","execute"],
 ["grant","function messenger.exceeds(value jsonb, bytes integer) to service_role","execute"],
 ["grant","function messenger.expire(ids uuid[], at timestamp with time zone) to service_role","execute"],
+["grant","function messenger.find_due(transport text, queue text, batch integer, types text[], at timestamp with time zone, may_be_solo boolean, OUT places tid[], OUT is_solo boolean) to service_role","execute"],
 ["grant","function messenger.has_wild_number(value jsonb) to service_role","execute"],
 ["grant","function messenger.health_checks() to service_role","execute"],
 ["grant","function messenger.id_prefix(at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.id_random() to service_role","execute"],
 ["grant","function messenger.is_too_deep(value jsonb) to service_role","execute"],
 ["grant","function messenger.keep_small(value jsonb) to service_role","execute"],
-["grant","function messenger.known_queues(only_transport text, only_queues text[], at timestamp with time zone) to service_role","execute"],
+["grant","function messenger.known_queues(only_transport text, only_queues text[], again boolean, at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.mark_setting(transport text, queue text, types text[]) to service_role","execute"],
 ["grant","function messenger.new_id() to service_role","execute"],
 ["grant","function messenger.note_lost_leases(ids uuid[], at timestamp with time zone) to service_role","execute"],
@@ -3171,8 +3196,11 @@ as $function$ select $manifest$[
 ["trigger","public.messenger_messages.messenger_messages_updated_at","CREATE TRIGGER messenger_messages_updated_at BEFORE UPDATE ON public.messenger_messages FOR EACH ROW WHEN ((NOT (new.updated_at IS DISTINCT FROM old.updated_at))) EXECUTE FUNCTION public.update_messenger_messages_updated_at()"],
 ["trigger","public.messenger_schedules.messenger_schedules_updated_at","CREATE TRIGGER messenger_schedules_updated_at BEFORE UPDATE ON public.messenger_schedules FOR EACH ROW WHEN ((NOT (new.updated_at IS DISTINCT FROM old.updated_at))) EXECUTE FUNCTION public.update_messenger_schedules_updated_at()"],
 ["trigger","public.messenger_transports.messenger_transports_updated_at","CREATE TRIGGER messenger_transports_updated_at BEFORE UPDATE ON public.messenger_transports FOR EACH ROW WHEN ((NOT (new.updated_at IS DISTINCT FROM old.updated_at))) EXECUTE FUNCTION public.update_messenger_transports_updated_at()"],
+["type","messenger.claimed","id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority integer, retry_count integer, max_retries integer, fence bigint, lock_expires_at timestamp with time zone, created_at timestamp with time zone, solo boolean"],
 ["type","messenger.dispatched","id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone"],
-["type","messenger.verdict","ord integer, id uuid, fence bigint, outcome text, result jsonb, error text, error_class text, error_trace text, retryable boolean, delay interval, duration_ms bigint"],
+["type","messenger.exchanged","settled messenger.settled[], claimed messenger.claimed[]"],
+["type","messenger.settled","id uuid, outcome text, available_at timestamp with time zone"],
+["type","messenger.verdict","ord integer, outcome text, error text, error_class text, error_trace text, retryable boolean, delay interval, duration_ms bigint"],
 ["view","public.messenger_failed_summary","{security_invoker=true} transport_name text, queue_name text, failed_count bigint, first_failure timestamp with time zone, last_failure timestamp with time zone"],
 ["view","public.messenger_queue_depth","{security_invoker=true} transport_name text, queue_name text, status text, message_count bigint, oldest_message timestamp with time zone, newest_message timestamp with time zone"],
 ["view","public.messenger_schedules_summary","{security_invoker=true} transport_name text, message_type text, schedule_type text, schedule_count bigint, enabled_count bigint, next_run timestamp with time zone"]
@@ -3271,7 +3299,7 @@ declare
     'messenger.expire',
     'messenger.mark_setting',
     'messenger.place_mark',
-    'messenger.claim_queue',
+    'messenger.find_due',
     'messenger.active_queues',
     'messenger.known_queues',
     'messenger.check_claim',

@@ -69,9 +69,6 @@ declare
   v_now timestamptz := messenger.now();
   v_prefix text := messenger.id_prefix(v_now);
   v_random bigint := messenger.id_random();
-  v_row record;
-  v_rung text;
-  v_due text[] := '{}'::text[];
 begin
   if v_messages is null or jsonb_typeof(v_messages) <> 'array' or jsonb_array_length(v_messages) = 0 then
     perform messenger.refuse('SM_BATCH');
@@ -79,64 +76,57 @@ begin
     perform messenger.refuse('SM_BATCH_TOO_LARGE');
   end if;
 
-  for v_row in
-    with draft as materialized (
-      select d.*, (v_prefix || lpad(to_hex(v_random + d.ord), 16, '0'))::uuid as new_id,
-        case when v_atomic and d.error_code is not null then
-          messenger.refuse(d.error_code, concat_ws(': ', case when not v_single then 'message ' || d.ord end, quote_ident(d.unknown_field)))
-        end as refused
-      from messenger.read_drafts(v_messages, v_now) d
-    ),
-    -- In the order of the keys, whatever order they came in: two batches cannot wait for each other.
-    keyed as materialized (
-      select d.ord, k.*, case when v_atomic and k.error_code is not null then
-          messenger.refuse(k.error_code, concat_ws(': ', case when not v_single then 'message ' || d.ord end, 'message ' || k.message_id)) end as refused
-      from (select * from draft where error_code is null and idempotency_key is not null order by idempotency_key collate "C", ord) d
-      cross join lateral messenger.take_key(v_scope, d.idempotency_key, d.new_id,
-        sha256(convert_to(concat_ws(chr(31), d.message_type, d.queue_name, d.body::text), 'UTF8')),
-        d.transport_name, d.queue_name, v_now + d.idempotency_window, v_now) k
-    ),
-    stored as (
-      insert into public.messenger_messages as m
-        (id, transport_name, queue_name, message_type, body, headers, metadata, priority, scheduled_at, available_at, expires_at,
-         created_at, updated_at, max_retries, idempotency_key, created_by)
-      select d.new_id, d.transport_name, d.queue_name, d.message_type, d.body, d.headers, d.metadata, d.priority, d.scheduled_at, d.available_at, d.expires_at,
-         v_now, v_now, d.max_retries, d.idempotency_key, v_sender
-      from draft d left join keyed k on k.ord = d.ord
-      where d.error_code is null and coalesce(k.taken, true)
-      returning m.id
-    )
-    select d.ord, d.new_id, d.message_type, d.transport_name, d.queue_name, d.available_at, d.unknown_field, s.id is not null as is_new,
-      coalesce(d.error_code, k.error_code) as error_code, k.message_id as known_id, k.status as known_status, k.transport as known_transport,
-      k.queue as known_queue, k.available_at as known_available_at, first.available_at as first_available_at
+  return query
+  with draft as materialized (
+    select d.*, (v_prefix || lpad(to_hex(v_random + d.ord), 16, '0'))::uuid as new_id,
+      case when v_atomic and d.error_code is not null then
+        messenger.refuse(d.error_code, concat_ws(': ', case when not v_single then 'message ' || d.ord end, quote_ident(d.unknown_field)))
+      end as refused
+    from messenger.read_drafts(v_messages, v_now) d
+  ),
+  -- In the order of the keys, whatever order they came in: two batches cannot wait for each other.
+  keyed as materialized (
+    select d.ord, k.*, case when v_atomic and k.error_code is not null then
+        messenger.refuse(k.error_code, concat_ws(': ', case when not v_single then 'message ' || d.ord end, 'message ' || k.message_id)) end as refused
+    from (select * from draft where error_code is null and idempotency_key is not null order by idempotency_key collate "C", ord) d
+    cross join lateral messenger.take_key(v_scope, d.idempotency_key, d.new_id,
+      sha256(convert_to(concat_ws(chr(31), d.message_type, d.queue_name, d.body::text), 'UTF8')),
+      d.transport_name, d.queue_name, v_now + d.idempotency_window, v_now) k
+  ),
+  stored as (
+    insert into public.messenger_messages as m
+      (id, transport_name, queue_name, message_type, body, headers, metadata, priority, scheduled_at, available_at, expires_at,
+       created_at, updated_at, max_retries, idempotency_key, created_by)
+    select d.new_id, d.transport_name, d.queue_name, d.message_type, d.body, d.headers, d.metadata, d.priority, d.scheduled_at, d.available_at, d.expires_at,
+       v_now, v_now, d.max_retries, d.idempotency_key, v_sender
+    from draft d left join keyed k on k.ord = d.ord
+    where d.error_code is null and coalesce(k.taken, true)
+    returning m.id, m.transport_name, m.queue_name, m.message_type, m.available_at
+  ),
+  rung as materialized (
+    select count(messenger.ring(due.transport_name, due.queue_name, due.message_type)) as bells
+    from (select distinct s.transport_name, s.queue_name, s.message_type from stored s where s.available_at <= v_now) due
+  ),
+  -- A duplicate within this batch: the first one's row is not visible yet, its draft is.
+  answer as (
+    select d.ord, s.id is not null as is_new, d.new_id, d.transport_name, d.queue_name, d.available_at, d.unknown_field,
+      coalesce(d.error_code, k.error_code) as error_code, k.message_id, case when first.ord is not null then 'pending' else k.status end as known_status,
+      k.transport, k.queue, coalesce(first.available_at, k.available_at) as known_available_at
     from draft d
     left join keyed k on k.ord = d.ord
     left join stored s on s.id = d.new_id
-    -- A duplicate within this batch: the first one's row is not visible yet, its draft is.
     left join draft first on first.new_id = k.message_id
-    order by d.ord
-  loop
-    ord := v_row.ord;
-    error_code := v_row.error_code;
-    if v_row.error_code is not null then
-      select r.message into error from messenger.refusals() r where r.code = v_row.error_code;
-      error := concat_ws(': ', quote_ident(v_row.unknown_field), error);
-      id := null; duplicate := null; status := null; transport := null; queue := null; available_at := null;
-    elsif v_row.is_new then
-      id := v_row.new_id; duplicate := false; status := 'pending'; transport := v_row.transport_name; queue := v_row.queue_name;
-      available_at := v_row.available_at; error := null;
-      v_rung := concat_ws('/', v_row.transport_name, v_row.queue_name, v_row.message_type);
-      if v_row.available_at <= v_now and not v_rung = any (v_due) then
-        v_due := v_due || v_rung;
-        perform messenger.ring(v_row.transport_name, v_row.queue_name, v_row.message_type);
-      end if;
-    else
-      id := v_row.known_id; duplicate := true; transport := v_row.known_transport; queue := v_row.known_queue; error := null;
-      status := case when v_row.first_available_at is not null then 'pending' else v_row.known_status end;
-      available_at := nullif(coalesce(v_row.first_available_at, v_row.known_available_at), 'infinity');
-    end if;
-    return next;
-  end loop;
+    cross join rung
+  )
+  select a.ord, a.new_id, false, 'pending', a.transport_name, a.queue_name, a.available_at, null, null from answer a where a.is_new
+  union all
+  select a.ord, a.message_id, true, a.known_status, a.transport, a.queue, nullif(a.known_available_at, 'infinity'), null, null
+  from answer a where not a.is_new and a.error_code is null
+  union all
+  select a.ord, null, null, null, null, null, null, a.error_code,
+    concat_ws(': ', quote_ident(a.unknown_field), (select r.message from messenger.refusals() r where r.code = a.error_code))
+  from answer a where a.error_code is not null
+  order by 1;
 end $$;
 
 comment on function messenger.take_key(text, text, uuid, bytea, text, text, timestamptz, timestamptz) is

@@ -33,37 +33,41 @@ begin
   where (only_transport is null or p.transport_name = only_transport) and (only_queues is null or p.queue_name = any (only_queues));
 end $$;
 
--- Like active_queues, but a session that had to look long (all messages finished, their index entries held by a snapshot) does not look again for
--- twice as long, a second at most; a queue that fills meanwhile waits so long for this session. Long is what the setting messenger.queues_after
--- says, 5 ms unless set. Only twice, because a busy machine is slow too, and an idle worker must not miss a message for long on its account.
-create or replace function messenger.known_queues(only_transport text, only_queues text[], at timestamptz)
-returns table (transport_name text, queue_name text)
+-- What active_queues says, as names 'transport/queue' in random order, so that no queue waits behind another that is never empty; remembered by the
+-- session for 20 ms, as the look costs as much as claiming one message. A claim that its queues do not fill looks again, so nothing waits for that.
+-- Where the look was long (all messages finished, their index entries held by a snapshot) not even that: for twice as long as it took, a second
+-- at most, a queue that fills meanwhile waits for this session. Long is what the setting messenger.queues_after says, 5 ms unless set. Only
+-- twice, because a busy machine is slow too, and an idle worker must not miss a message for long on its account.
+create or replace function messenger.known_queues(only_transport text, only_queues text[], again boolean, at timestamptz)
+returns text[]
 language plpgsql
 set search_path = ''
 as $$
-#variable_conflict use_column
 declare
   v_setting text := 'messenger.queues_' || replace(hashtextextended(concat_ws('/', only_transport, only_queues::text), 0)::text, '-', 'n');
+  -- "placed|ends|ends for a claim that looks again|queues"
   v_text text := current_setting(v_setting, true);
-  v_known jsonb;
-  v_started timestamptz := clock_timestamp();
+  v_known text[];
+  v_queues text[];
+  v_started timestamptz;
   v_took interval;
 begin
   if v_text <> '' then
-    v_known := v_text::jsonb;
-    if at between (v_known ->> 'from')::timestamptz and (v_known ->> 'until')::timestamptz then
-      return query select q ->> 0, q ->> 1 from jsonb_array_elements(v_known -> 'queues') q order by random();
-      return;
+    v_known := string_to_array(v_text, '|');
+    if at between v_known[1]::timestamptz and v_known[2 + again::int]::timestamptz then
+      return v_known[4]::text[];
     end if;
   end if;
-  select jsonb_agg(jsonb_build_array(a.transport_name, a.queue_name)) into v_known from messenger.active_queues(only_transport, only_queues) a;
+  v_started := clock_timestamp();
+  v_queues := array(select a.transport_name || '/' || a.queue_name from messenger.active_queues(only_transport, only_queues) a order by random());
   v_took := clock_timestamp() - v_started;
-  if v_took > coalesce(nullif(current_setting('messenger.queues_after', true), ''), '5 milliseconds')::interval
-      + coalesce(jsonb_array_length(v_known), 0) * interval '50 microseconds' then
-    perform set_config(v_setting,
-      jsonb_build_object('from', at, 'until', at + least(interval '1 second', 2 * v_took), 'queues', coalesce(v_known, '[]'))::text, false);
+  if v_took < coalesce(nullif(current_setting('messenger.queues_after', true), ''), '5 milliseconds')::interval
+      + cardinality(v_queues) * interval '50 microseconds' then
+    v_took := '0';
   end if;
-  return query select q ->> 0, q ->> 1 from jsonb_array_elements(v_known) q order by random();
+  v_took := least(interval '1 second', 2 * v_took);
+  perform set_config(v_setting, concat_ws('|', at, at + greatest(v_took, interval '20 milliseconds'), at + v_took, v_queues::text), false);
+  return v_queues;
 end $$;
 
 create or replace function messenger.check_claim(worker text, lease interval)
@@ -79,37 +83,46 @@ begin
   end if;
 end $$;
 
--- A worker is awake while it polls. Fifty polls a second need not all be written; the row is only ever touched by its own worker.
+-- A worker is awake while it polls. Fifty polls a second need not all be written, nor the row be looked at by a session that has just written it;
+-- the row is only ever touched by its own worker.
 create or replace function messenger.note_poll(worker text, transport text, queues text[], types text[], at timestamptz)
 returns void
 language plpgsql
 set search_path = ''
 as $$
-#variable_conflict use_column
 declare
-  v_known messenger.workers;
+  v_poll text := concat_ws('|', worker, transport, queues::text, types::text);
+  v_noted text := current_setting('messenger.polled', true);
 begin
-  select * into v_known from messenger.workers w where w.worker = note_poll.worker;
-  if not found then
-    insert into messenger.workers values (note_poll.worker, note_poll.transport, note_poll.queues, note_poll.types, note_poll.at, note_poll.at)
-    on conflict on constraint workers_pkey do nothing;
-  elsif v_known.polled_at not between note_poll.at - interval '20 ms' and note_poll.at
-    or (v_known.transport_name, v_known.queues, v_known.types) is distinct from (note_poll.transport, note_poll.queues, note_poll.types) then
-    update messenger.workers w
-    set polled_at = note_poll.at, transport_name = note_poll.transport, queues = note_poll.queues, types = note_poll.types
-    where w.worker = note_poll.worker;
+  if split_part(v_noted, '|', 2) = md5(v_poll) and at between split_part(v_noted, '|', 1)::timestamptz and split_part(v_noted, '|', 1)::timestamptz + interval '20 ms' then
+    return;
+  end if;
+  insert into messenger.workers as w values (note_poll.worker, note_poll.transport, note_poll.queues, note_poll.types, note_poll.at, note_poll.at)
+  on conflict on constraint workers_pkey do update
+  set polled_at = excluded.polled_at, transport_name = excluded.transport_name, queues = excluded.queues, types = excluded.types;
+  perform set_config('messenger.polled', at || '|' || md5(v_poll), false);
+end $$;
+
+do $$
+begin
+  if to_regtype('messenger.claimed') is null then
+    create type messenger.claimed as (
+      id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority int, retry_count int, max_retries int, fence bigint,
+      lock_expires_at timestamptz, created_at timestamptz, solo boolean
+    );
   end if;
 end $$;
+comment on type messenger.claimed is 'A message in the hands of a worker; solo: the only one of its claim, to be run with nothing else in flight.';
 
 create or replace function public.messenger_claim(
   worker text, batch int default 10, lease interval default '60 s', transport text default null, queues text[] default null, types text[] default null
 )
-returns table (
-  id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority int, retry_count int, max_retries int, fence bigint,
-  lock_expires_at timestamptz, created_at timestamptz, solo boolean
-)
+returns setof messenger.claimed
 language plpgsql
 set search_path = ''
+set enable_seqscan = off
+set jit = off
+set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
 declare
@@ -117,9 +130,10 @@ declare
   v_batch int := coalesce(batch, 10);
   v_lease interval := coalesce(lease, '60 s');
   v_worker text := worker;
-  v_types text[] := types;
-  v_pair record;
-  v_found boolean := false;
+  v_queue text;
+  v_visited text[] := '{}';
+  v_due record;
+  v_places tid[] := '{}';
 begin
   perform messenger.check_claim(worker, v_lease);
   if v_batch not between 1 and 1000 then
@@ -129,25 +143,37 @@ begin
   end if;
   perform messenger.note_poll(worker, transport, queues, types, v_now);
 
-  -- In random order, so that no queue waits behind another that is never empty.
-  for v_pair in select * from messenger.known_queues(transport, queues, v_now) loop
-    for id, message_type, queue_name, body, headers, metadata, priority, retry_count, max_retries, fence, lock_expires_at, created_at, solo in
-      select * from messenger.claim_queue(v_pair.transport_name, v_pair.queue_name, v_batch, v_worker, v_lease, v_types, v_now, not v_found)
-    loop
-      return next;
-      v_found := true;
-      v_batch := v_batch - 1;
+  <<looks>>
+  for v_look in 1..2 loop
+    foreach v_queue in array messenger.known_queues(transport, queues, v_look = 2, v_now) loop
+      continue when v_queue = any (v_visited);
+      v_visited := v_visited || v_queue;
+      v_due := messenger.find_due(split_part(v_queue, '/', 1), split_part(v_queue, '/', 2), v_batch - cardinality(v_places), messenger_claim.types, v_now, v_places = '{}');
+      v_places := v_places || v_due.places;
+      exit looks when v_due.is_solo or cardinality(v_places) = v_batch;
     end loop;
-    exit when v_batch = 0 or solo;
   end loop;
+  if v_places = '{}' then
+    return;
+  end if;
+
+  return query
+  with taken as (
+    update public.messenger_messages m
+    set status = 'processing', fence = m.fence + 1, locked_at = v_now, locked_by = v_worker, lock_expires_at = v_now + v_lease, updated_at = v_now,
+        retry_count = m.retry_count + (m.status = 'processing')::int, lease_losses = m.lease_losses + (m.status = 'processing')::int
+    where m.ctid = any (v_places)
+    returning m.id, m.message_type, m.queue_name, m.body, m.headers, m.metadata, m.priority, m.retry_count, m.max_retries, m.fence, m.lock_expires_at, m.created_at,
+      m.lease_losses > 0 as solo, m.available_at
+  )
+  select t.id, t.message_type, t.queue_name, t.body, t.headers, t.metadata, t.priority, t.retry_count, t.max_retries, t.fence, t.lock_expires_at, t.created_at, t.solo
+  from taken t
+  order by t.priority desc, t.available_at, t.id;
 end $$;
 
 -- For a door that handles a message where it is dispatched: takes this one, due or not, unless somebody else has it.
 create or replace function messenger.claim_one(message_id uuid, worker text, lease interval)
-returns table (
-  id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority int, retry_count int, max_retries int, fence bigint,
-  lock_expires_at timestamptz, created_at timestamptz, solo boolean
-)
+returns setof messenger.claimed
 language plpgsql
 set search_path = ''
 as $$
@@ -167,10 +193,7 @@ begin
 end $$;
 
 create or replace function public.messenger_claim_one(id uuid, worker text, lease interval default '60 s')
-returns table (
-  id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority int, retry_count int, max_retries int, fence bigint,
-  lock_expires_at timestamptz, created_at timestamptz, solo boolean
-)
+returns setof messenger.claimed
 language sql
 set search_path = ''
 as $$ select * from messenger.claim_one(id, worker, lease) $$;
@@ -219,7 +242,7 @@ begin
 end $$;
 
 comment on function messenger.active_queues(text, text[]) is 'Transports and queues with unfinished messages that workers may take.';
-comment on function messenger.known_queues(text, text[], timestamptz) is 'The active queues in random order, at most a second old where finding them took long.';
+comment on function messenger.known_queues(text, text[], boolean, timestamptz) is 'The active queues as transport/queue in random order, at most 20 ms old, or a second where finding them took long; again: not for the 20 ms.';
 comment on function messenger.check_claim(text, interval) is 'Refuses a worker name or lease that is out of bounds.';
 comment on function messenger.note_poll(text, text, text[], text[], timestamptz) is 'Records that this worker is awake.';
 comment on function public.messenger_claim(text, int, interval, text, text[], text[]) is
@@ -229,11 +252,11 @@ comment on function public.messenger_claim_one(uuid, text, interval) is
   'Takes one pending message by id, due or not, for the caller that has just dispatched it. No row when another worker has it or it is finished.';
 comment on function public.messenger_heartbeat(jsonb, interval) is
   'Extends the leases [{"id", "fence", "progress"?}] to now + lease and stores progress. extended or stale; cancel_requested tells the handler to stop.';
-revoke all on function messenger.active_queues(text, text[]), messenger.known_queues(text, text[], timestamptz), messenger.check_claim(text, interval), messenger.note_poll(text, text, text[], text[], timestamptz),
+revoke all on function messenger.active_queues(text, text[]), messenger.known_queues(text, text[], boolean, timestamptz), messenger.check_claim(text, interval), messenger.note_poll(text, text, text[], text[], timestamptz),
   messenger.claim_one(uuid, text, interval),
   public.messenger_claim(text, int, interval, text, text[], text[]), public.messenger_claim_one(uuid, text, interval),
   public.messenger_heartbeat(jsonb, interval) from public, anon, authenticated;
-grant execute on function messenger.active_queues(text, text[]), messenger.known_queues(text, text[], timestamptz), messenger.check_claim(text, interval), messenger.note_poll(text, text, text[], text[], timestamptz),
+grant execute on function messenger.active_queues(text, text[]), messenger.known_queues(text, text[], boolean, timestamptz), messenger.check_claim(text, interval), messenger.note_poll(text, text, text[], text[], timestamptz),
   messenger.claim_one(uuid, text, interval),
   public.messenger_claim(text, int, interval, text, text[], text[]), public.messenger_claim_one(uuid, text, interval),
   public.messenger_heartbeat(jsonb, interval) to service_role;

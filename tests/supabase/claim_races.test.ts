@@ -76,16 +76,16 @@ async function slowTypes(sql: ReturnType<typeof session>) {
       return type = any (types);
     end $$;
     do $$ begin
-      if to_regprocedure('slow.claim_queue(text,text,int,text,interval,text[],timestamptz,boolean)') is null then
-        execute replace(replace(pg_get_functiondef(p.oid), 'messenger.claim_queue(', 'slow.claim_queue('),
-          'm.message_type = any (v_types)', 'slow.wait(v_types, m.message_type)')
-        from pg_proc p where p.oid = 'messenger.claim_queue'::regproc;
-        execute replace(replace(pg_get_functiondef(p.oid), 'public.messenger_claim(', 'slow.messenger_claim('), 'messenger.claim_queue(', 'slow.claim_queue(')
+      if to_regprocedure('slow.find_due(text,text,int,text[],timestamptz,boolean)') is null then
+        execute replace(replace(pg_get_functiondef(p.oid), 'messenger.find_due(', 'slow.find_due('),
+          'm.message_type = any (types)', 'slow.wait(types, m.message_type)')
+        from pg_proc p where p.oid = 'messenger.find_due'::regproc;
+        execute replace(replace(pg_get_functiondef(p.oid), 'public.messenger_claim(', 'slow.messenger_claim('), 'messenger.find_due(', 'slow.find_due(')
         from pg_proc p where p.oid = 'public.messenger_claim'::regproc;
       end if;
     end $$`);
   const [{ slow }] =
-    await sql`select position('slow.wait' in prosrc) > 0 as slow from pg_proc where oid = 'slow.claim_queue'::regproc`;
+    await sql`select position('slow.wait' in prosrc) > 0 as slow from pg_proc where oid = 'slow.find_due'::regproc`;
   assert(slow, "the claim compares types where this test expects it to");
 }
 
@@ -226,3 +226,33 @@ test("race · a hammer of claims, releases, snoozes and completions hands nothin
     await Promise.all(sessions.map((sql) => sql.end()));
   }
 });
+
+test("settle · waits for a heartbeat that holds the row, then counts on the row as the heartbeat left it", async () => {
+  const { sql } = project();
+  const { id, fence } = await held(sql);
+  for (const verdict of ["snoozed", "completed"]) {
+    const [{ fence: current }] = verdict === "snoozed" ? [{ fence }] : await claimAgain(id);
+    await using first = session(project());
+    await using second = session(project());
+    const pid = await pidOf(second);
+    await first`begin`;
+    await call(first, "messenger_heartbeat", { leases: [{ id, fence: current, progress: { half: true } }] });
+    const settling = settle(second, [{ id, fence: current, outcome: verdict }]);
+    await untilBlocked(sql, pid);
+    await first`commit`;
+    assert.equal((await settling)[0].outcome, verdict);
+    const row = await messageOf(sql, id);
+    assert.deepEqual([row.status, row.progress, row.locked_by], [
+      verdict === "snoozed" ? "pending" : "completed",
+      { half: true },
+      null,
+    ]);
+  }
+});
+
+/** Claims the message that was put off until now. */
+async function claimAgain(id: string) {
+  const rows = await claim(project().sql);
+  assert.deepEqual(ids(rows), [id]);
+  return rows;
+}

@@ -114,11 +114,25 @@ test("marks · a session that looked long for queues remembers them, for a secon
   await dispatched();
   await claimed(sql);
   const [{ known }] = await sql`
-    select current_setting('messenger.queues_' || replace(hashtextextended('', 0)::text, '-', 'n'), true)::jsonb as known`;
-  assert.deepEqual(known.queues, [["supabase", "default"]]);
-  const ms = Date.parse(known.until) - Date.parse(known.from);
+    select string_to_array(current_setting('messenger.queues_' || replace(hashtextextended('', 0)::text, '-', 'n')), '|') as known`;
+  const [placed, ends, endsForAnotherLook, queues] = known;
+  assert.equal(queues, "{supabase/default}");
+  assert.equal(ends, endsForAnotherLook);
+  const ms = Date.parse(ends) - Date.parse(placed);
   assert.ok(ms >= 0 && ms <= 1_000, `${ms}`);
   const [{ id }] = await project().sql`select id from messenger_dispatch('Other', queue => 'new')`;
   await later("1.1 seconds");
+  assert.deepEqual(await claimed(sql), [id]);
+});
+
+test("queues · a claim that the remembered queues do not fill looks for new ones", async () => {
+  await using sql = session(project());
+  // Far more than 20 ms, so that the queues are surely remembered: the fields are "placed|ends|ends for another look|queues".
+  await dispatched();
+  await claimed(sql);
+  await sql`
+    select set_config(name, replace(value, split_part(value, '|', 2), (messenger.now() + interval '1 day')::text), false)
+    from (select 'messenger.queues_' || replace(hashtextextended('', 0)::text, '-', 'n') as name) n, current_setting(name) as value`;
+  const [{ id }] = await project().sql`select id from messenger_dispatch('Other', queue => 'new')`;
   assert.deepEqual(await claimed(sql), [id]);
 });

@@ -1,4 +1,4 @@
--- Claiming from one queue, and the marks that keep its scans short while dead index entries cannot be vacuumed.
+-- Finding what is due in one queue, and the marks that keep its scans short while dead index entries cannot be vacuumed.
 
 -- Per priority, the position before which a session's last scan found nothing to take. While some transaction holds a snapshot, the index keeps an
 -- entry for every message finished since, and each scan would walk them all: the rate fell to a third in 75 s, with marks it stayed.
@@ -49,14 +49,10 @@ begin
     concat_ws('|', at, coalesce(ends_at, at + least(interval '5 seconds', greatest(interval '1 second', 20 * took))), v_times::text, v_ids::text), false);
 end $$;
 
--- Claims from one queue in order of priority (10 first), availability, id: one index range a priority, so messages not yet due are never visited.
--- A message whose lease ran out is met in the same scan. It may have killed its worker, so it is handed out alone; exhausted ones are buried on the way.
+-- Finds what to take from one queue in order of priority (10 first), availability, id: one index range a priority, so messages not yet due are never
+-- visited. A message whose lease ran out is met in the same scan. It may have killed its worker, so it is handed out alone; exhausted ones are buried on the way.
 -- Without the planner settings the claim was measured 1.2 to 2.1 times slower; and switched-off scans look so dear to the planner that it would compile each plan (jit), for seconds.
-create or replace function messenger.claim_queue(transport text, queue text, batch int, worker text, lease interval, types text[], at timestamptz, may_be_solo boolean)
-returns table (
-  id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority int, retry_count int, max_retries int, fence bigint,
-  lock_expires_at timestamptz, created_at timestamptz, solo boolean
-)
+create or replace function messenger.find_due(transport text, queue text, batch int, types text[], at timestamptz, may_be_solo boolean, out places tid[], out is_solo boolean)
 language plpgsql
 set search_path = ''
 set enable_seqscan = off
@@ -65,16 +61,8 @@ set enable_sort = off
 set jit = off
 set plan_cache_mode = force_generic_plan
 as $$
-#variable_conflict use_column
 declare
-  v_transport text := transport;
-  v_queue text := queue;
-  v_batch int := batch;
-  v_worker text := worker;
-  v_types text[] := types;
-  v_now timestamptz := at;
-  v_until timestamptz := at + lease;
-  v_rows tid[];
+  v_places tid[];
   v_ids uuid[];
   v_fates text[];
   v_end int;
@@ -82,7 +70,7 @@ declare
   v_times timestamptz[];
   v_setting text := messenger.mark_setting(transport, queue, types);
   v_text text := current_setting(v_setting, true);
-  v_mark text[] := string_to_array(v_text, '|');
+  v_mark text[];
   v_ends_at timestamptz;
   v_from_times timestamptz[] := '{-infinity,-infinity,-infinity,-infinity,-infinity,-infinity,-infinity,-infinity,-infinity,-infinity}'::timestamptz[];
   v_from_ids uuid[] := array_fill('00000000-0000-0000-0000-000000000000'::uuid, array[10]);
@@ -90,7 +78,8 @@ declare
   v_took interval;
 begin
   if v_text <> '' then
-    if v_now between v_mark[1]::timestamptz and v_mark[2]::timestamptz then
+    v_mark := string_to_array(v_text, '|');
+    if at between v_mark[1]::timestamptz and v_mark[2]::timestamptz then
       v_ends_at := v_mark[2]::timestamptz;
       v_from_times := v_mark[3]::timestamptz[];
       v_from_ids := v_mark[4]::uuid[];
@@ -99,81 +88,75 @@ begin
   loop
     v_started := clock_timestamp();
     select array_agg(due.tid), array_agg(due.id), array_agg(due.fate), array_agg(due.priority), array_agg(due.available_at)
-    into v_rows, v_ids, v_fates, v_priorities, v_times
+    into v_places, v_ids, v_fates, v_priorities, v_times
     from (
       select head.* from generate_series(10, 1, -1) as level(priority)
       cross join lateral (
         select m.ctid as tid, m.id, m.priority, m.available_at,
           case
-            when m.expires_at <= v_now then 'expired'
+            when m.expires_at <= at then 'expired'
             when m.status = 'processing' and m.retry_count >= m.max_retries then 'exhausted'
             when m.status = 'processing' then 'lost'
             when m.lease_losses > 0 then 'suspect'
             else 'ready'
           end as fate
         from public.messenger_messages m
-        where m.transport_name = v_transport and m.queue_name = v_queue and m.priority = level.priority
-          and m.processed_at is null and m.available_at <= v_now
+        where m.transport_name = find_due.transport and m.queue_name = find_due.queue and m.priority = level.priority
+          and m.processed_at is null and m.available_at <= at
           and (m.available_at, m.id) >= (v_from_times[level.priority], v_from_ids[level.priority])
-          and (m.status = 'pending' or m.lock_expires_at < v_now)
-          and (v_types is null or m.message_type = any (v_types))
+          and (m.status = 'pending' or m.lock_expires_at < at)
+          and (types is null or m.message_type = any (types))
         order by m.available_at, m.id
-        limit v_batch
+        limit batch
         for update skip locked
       ) head
-      limit v_batch
+      limit batch
     ) due;
     v_took := clock_timestamp() - v_started;
     if v_took > coalesce(nullif(current_setting('messenger.mark_after', true), ''), '500 microseconds')::interval
-        + coalesce(cardinality(v_rows), 0) * interval '2 microseconds' then
-      perform messenger.place_mark(v_setting, v_ends_at, v_from_times, v_from_ids, v_batch, v_priorities, v_times, v_ids, v_took, v_now);
+        + coalesce(cardinality(v_places), 0) * interval '2 microseconds' then
+      perform messenger.place_mark(v_setting, v_ends_at, v_from_times, v_from_ids, batch, v_priorities, v_times, v_ids, v_took, at);
     elsif v_text <> '' and v_ends_at is null then
       perform set_config(v_setting, '', false);
     end if;
-    exit when v_rows is null;
+    if v_places is null then
+      return;
+    end if;
 
     if v_fates && array['expired', 'exhausted'] then
-      perform messenger.expire(array(select x.id from unnest(v_ids, v_fates) as x(id, fate) where x.fate = 'expired'), v_now);
+      perform messenger.expire(array(select x.id from unnest(v_ids, v_fates) as x(id, fate) where x.fate = 'expired'), at);
       v_ids := array(select x.id from unnest(v_ids, v_fates) as x(id, fate) where x.fate = 'exhausted');
-      perform messenger.note_lost_leases(v_ids, v_now);
-      perform messenger.bury(v_ids, v_now);
+      perform messenger.note_lost_leases(v_ids, at);
+      perform messenger.bury(v_ids, at);
       continue;  -- the living are taken by a fresh scan
     end if;
 
     -- Up to the first message that must be alone; the next claim then starts with it.
-    select min(x.n) into v_end from unnest(v_fates) with ordinality as x(fate, n) where x.fate <> 'ready';
-    if v_end = 1 then
-      exit when not may_be_solo;
-      perform messenger.note_lost_leases(v_ids[1:1], v_now);
-      v_rows := v_rows[1:1];
-    elsif v_end > 1 then
-      v_rows := v_rows[1:v_end - 1];
+    if v_fates && array['lost', 'suspect'] then
+      select min(x.n) into v_end from unnest(v_fates) with ordinality as x(fate, n) where x.fate <> 'ready';
+      if v_end > 1 then
+        v_places := v_places[1:v_end - 1];
+      elsif may_be_solo then
+        perform messenger.note_lost_leases(v_ids[1:1], at);
+        v_places := v_places[1:1];
+        is_solo := true;
+      else
+        return;
+      end if;
     end if;
-
-    return query
-    with taken as (
-      update public.messenger_messages m
-      set status = 'processing', fence = m.fence + 1, locked_at = v_now, locked_by = v_worker, lock_expires_at = v_until, updated_at = v_now,
-          retry_count = m.retry_count + (m.status = 'processing')::int, lease_losses = m.lease_losses + (m.status = 'processing')::int
-      where m.ctid = any (v_rows) and m.processed_at is null and (m.status = 'pending' or m.lock_expires_at < v_now)
-      returning m.*
-    )
-    select t.id, t.message_type, t.queue_name, t.body, t.headers, t.metadata, t.priority, t.retry_count, t.max_retries, t.fence, t.lock_expires_at, t.created_at,
-      coalesce(v_end = 1, false)
-    from taken t
-    order by t.priority desc, t.available_at, t.id;
-    exit;
+    places := v_places;
+    return;
   end loop;
 end $$;
 
 comment on function messenger.mark_setting(text, text, text[]) is 'Name of the session setting that keeps the marks of one queue and selection of types.';
 comment on function messenger.place_mark(text, timestamptz, timestamptz[], uuid[], int, int[], timestamptz[], uuid[], interval, timestamptz) is
   'Keeps for the session''s next scan what this one found out, when it took long for what it found.';
-comment on function messenger.claim_queue(text, text, int, text, interval, text[], timestamptz, boolean) is
-  'Claims up to batch due messages of one queue until at + lease. A solo message comes alone or, when may_be_solo is false, not at all.';
+comment on function messenger.find_due(text, text, int, text[], timestamptz, boolean) is
+  'Locks up to batch due messages of one queue and returns their places (ctid), or null. A solo message comes alone or, when may_be_solo is false, not at all.';
 revoke all on function messenger.mark_setting(text, text, text[]),
   messenger.place_mark(text, timestamptz, timestamptz[], uuid[], int, int[], timestamptz[], uuid[], interval, timestamptz),
-  messenger.claim_queue(text, text, int, text, interval, text[], timestamptz, boolean) from public, anon, authenticated;
+  messenger.find_due(text, text, int, text[], timestamptz, boolean) from public, anon, authenticated;
 grant execute on function messenger.mark_setting(text, text, text[]),
   messenger.place_mark(text, timestamptz, timestamptz[], uuid[], int, int[], timestamptz[], uuid[], interval, timestamptz),
-  messenger.claim_queue(text, text, int, text, interval, text[], timestamptz, boolean) to service_role;
+  messenger.find_due(text, text, int, text[], timestamptz, boolean) to service_role;
