@@ -115,10 +115,9 @@ test("marks · a session that looked long for queues remembers them, for a secon
   await claimed(sql);
   const [{ known }] = await sql`
     select string_to_array(current_setting('messenger.queues_' || replace(hashtextextended('', 0)::text, '-', 'n')), '|') as known`;
-  const [placed, ends, endsForAnotherLook, queues] = known;
+  const [placed, , endsForAnotherLook, queues] = known;
   assert.equal(queues, "{supabase/default}");
-  assert.equal(ends, endsForAnotherLook);
-  const ms = Date.parse(ends) - Date.parse(placed);
+  const ms = Date.parse(endsForAnotherLook) - Date.parse(placed);
   assert.ok(ms >= 0 && ms <= 1_000, `${ms}`);
   const [{ id }] = await project().sql`select id from messenger_dispatch('Other', queue => 'new')`;
   await later("1.1 seconds");
