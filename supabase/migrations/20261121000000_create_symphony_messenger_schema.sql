@@ -382,9 +382,25 @@ comment on column public.messenger_messages.lease_losses is 'Deliveries that end
 comment on column public.messenger_messages.result is 'What the handler returned, at most 64 KB, else a marker.';
 comment on column public.messenger_messages.created_by is 'auth.uid() of the transaction that dispatched it.';
 
+create sequence if not exists messenger.ordering_seq;
+comment on sequence messenger.ordering_seq is 'The order of dispatch of messages with an ordering key.';
+do $$
+begin
+  if to_regtype('messenger.order_key') is null then
+    create type messenger.order_key as (transport_name text, queue_name text, ordering_key text);
+  end if;
+end $$;
+comment on type messenger.order_key is 'An ordering key with the queue it counts in.';
+
 -- The one hot index. Neither its columns nor its predicate hold anything a claim changes, so a claim is a HOT update and writes no index.
 create index if not exists messenger_messages_claim_idx
 on public.messenger_messages (transport_name, queue_name, priority, available_at, id) where processed_at is null;
+-- Partial on ordering_key: messages without one are in neither.
+create index if not exists messenger_messages_ordering_idx
+on public.messenger_messages (transport_name, queue_name, ordering_key, ordering_seq) where ordering_key is not null and processed_at is null;
+create index if not exists messenger_messages_waiting_idx
+on public.messenger_messages (transport_name, queue_name, ordering_key)
+where ordering_key is not null and processed_at is null and available_at = 'infinity';
 -- Partial on created_by: messages of services are in neither.
 create index if not exists messenger_messages_sender_idx
 on public.messenger_messages (created_by, id) where created_by is not null;
@@ -411,7 +427,8 @@ execute function public.update_messenger_messages_updated_at();
 alter table public.messenger_messages enable row level security;
 drop policy if exists sender_reads_own on public.messenger_messages;
 create policy sender_reads_own on public.messenger_messages for select to authenticated using (created_by = (select auth.uid()));
-revoke all on public.messenger_messages from public, anon, authenticated, service_role;
+revoke all on public.messenger_messages, messenger.ordering_seq from public, anon, authenticated, service_role;
+grant usage on messenger.ordering_seq to service_role;
 grant select, insert, update, delete on public.messenger_messages to service_role;
 -- Never last_error, headers, metadata, locked_by: they may speak of the inside.
 grant select (id, message_type, status, progress, result, created_at, available_at, processed_at) on public.messenger_messages to authenticated;
@@ -676,6 +693,7 @@ create table if not exists messenger.clock (
   last_error_at timestamptz,
   blind_ring_at timestamptz,
   prune_after uuid not null default '00000000-0000-0000-0000-000000000000',
+  order_after messenger.order_key,
   constraint clock_pkey primary key (singleton),
   constraint clock_singleton_check check (singleton)
 ) with (fillfactor = 10);
@@ -721,6 +739,24 @@ create policy service_only on messenger.pruned for all to anon, authenticated us
 revoke all on messenger.settings, messenger.clock, messenger.rescue_cursors, messenger.pruned from public, anon, authenticated, service_role;
 grant select on messenger.settings, messenger.clock to service_role;
 grant select, insert on messenger.pruned to service_role;
+
+-- ---- 19_queues.sql
+-- Settings of single queues. A queue exists by being named in a dispatch; one without a row here runs.
+create table if not exists messenger.queues (
+  transport_name text not null,
+  queue_name text not null,
+  paused_at timestamptz,
+  constraint queues_pkey primary key (transport_name, queue_name)
+);
+
+comment on table messenger.queues is 'Queues an operator has paused, or has paused before.';
+comment on column messenger.queues.paused_at is 'Since when nothing is handed out; null: it runs.';
+
+alter table messenger.queues enable row level security;
+drop policy if exists service_only on messenger.queues;
+create policy service_only on messenger.queues for all to anon, authenticated using (false) with check (false);
+revoke all on messenger.queues from public, anon, authenticated, service_role;
+grant select, insert, update, delete on messenger.queues to service_role;
 
 -- ---- 20_register.sql
 -- Types announced by code: routes, retry policies and the users' allow-list become rows the other functions decide by.
@@ -1189,28 +1225,168 @@ begin
   from dead d join history h on h.message_id = d.id;
   get diagnostics v_buried = row_count;
   delete from messenger.attempts a where a.message_id = any (bury.ids);
+  perform messenger.release_heads(messenger.order_keys(bury.ids), bury.at);
   return v_buried;
 end $$;
 
--- A message past expires_at is never handed out again. It has no dead letter: nobody needs it any more.
-create or replace function messenger.expire(ids uuid[], at timestamptz)
+-- Expired and cancelled messages are never handed out again. They have no dead letter: nobody needs them any more.
+create or replace function messenger.give_up(ids uuid[], error_class text, at timestamptz)
 returns void
 language plpgsql
 set search_path = ''
 as $$
 begin
   update public.messenger_messages m
-  set status = 'failed', processed_at = at, updated_at = at, locked_at = null, locked_by = null, lock_expires_at = null,
-      error_class = 'Expired', last_error = 'expired before it could be handled'
+  set status = 'failed', processed_at = give_up.at, updated_at = give_up.at, locked_at = null, locked_by = null, lock_expires_at = null,
+      error_class = give_up.error_class,
+      last_error = case give_up.error_class when 'Expired' then 'expired before it could be handled' else 'cancelled' end
   where m.id = any (ids);
+  perform messenger.release_heads(messenger.order_keys(ids), at);
+end $$;
+
+-- What a scan met on its way that must not be handed out: fates expired, cancelled (its worker was asked to stop and let the lease end), exhausted.
+create or replace function messenger.end_unhandled(ids uuid[], fates text[], at timestamptz)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_expired uuid[] := array(select x.id from unnest(ids, fates) as x(id, fate) where x.fate = 'expired');
+  v_cancelled uuid[] := array(select x.id from unnest(ids, fates) as x(id, fate) where x.fate = 'cancelled');
+  v_exhausted uuid[] := array(select x.id from unnest(ids, fates) as x(id, fate) where x.fate = 'exhausted');
+begin
+  perform messenger.note_lost_leases(v_expired || v_cancelled || v_exhausted, at);
+  perform messenger.give_up(v_expired, 'Expired', at);
+  perform messenger.give_up(v_cancelled, 'Cancelled', at);
+  perform messenger.bury(v_exhausted, at);
 end $$;
 
 comment on function messenger.note_lost_leases(uuid[], timestamptz) is 'Records an attempt of class LeaseExpired for each of these processing messages.';
 comment on function messenger.bury(uuid[], timestamptz) is 'Fails messages for good: counts the last delivery, writes the dead letter with the last 20 attempts. An attempt must have been recorded. Returns how many.';
-comment on function messenger.expire(uuid[], timestamptz) is 'Fails messages as Expired, without a dead letter.';
-revoke all on function messenger.note_lost_leases(uuid[], timestamptz), messenger.bury(uuid[], timestamptz), messenger.expire(uuid[], timestamptz)
+comment on function messenger.give_up(uuid[], text, timestamptz) is 'Fails unfinished messages as Expired or Cancelled, without a dead letter.';
+comment on function messenger.end_unhandled(uuid[], text[], timestamptz) is 'Finishes the messages whose fate is expired, cancelled or exhausted; others are left alone.';
+revoke all on function messenger.end_unhandled(uuid[], text[], timestamptz), messenger.note_lost_leases(uuid[], timestamptz), messenger.bury(uuid[], timestamptz), messenger.give_up(uuid[], text, timestamptz)
   from public, anon, authenticated;
-grant execute on function messenger.note_lost_leases(uuid[], timestamptz), messenger.bury(uuid[], timestamptz), messenger.expire(uuid[], timestamptz) to service_role;
+grant execute on function messenger.end_unhandled(uuid[], text[], timestamptz), messenger.note_lost_leases(uuid[], timestamptz), messenger.bury(uuid[], timestamptz), messenger.give_up(uuid[], text, timestamptz) to service_role;
+
+-- ---- 25_order.sql
+-- Ordering keys: of the unfinished messages of a key the first may be handed out, the others wait at available_at = infinity until it has finished.
+create or replace function messenger.order_keys(ids uuid[])
+returns messenger.order_key[]
+language plpgsql stable
+set search_path = ''
+as $$
+begin
+  return array(
+    select distinct row(m.transport_name, m.queue_name, m.ordering_key)::messenger.order_key
+    from public.messenger_messages m where m.id = any (ids) and m.ordering_key is not null);
+end $$;
+
+-- Lets the first unfinished message of each key go, if it waits. A message retried from the dead letters stands behind the one in flight with the
+-- same ordering_seq, so the first is the one that does not wait.
+-- No lock on the key: a dispatch that saw the predecessor unfinished and commits after this leaves a message waiting for nobody. The tick finds it.
+create or replace function messenger.release_heads(keys messenger.order_key[], at timestamptz)
+returns bigint
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_heads uuid[];
+  v_rung record;
+begin
+  if keys is null or keys = '{}' then
+    return 0;
+  end if;
+  v_heads := array(
+    select head.id
+    from unnest(keys) k
+    cross join lateral (
+      select m.id, m.available_at from public.messenger_messages m
+      where m.transport_name = k.transport_name and m.queue_name = k.queue_name and m.ordering_key = k.ordering_key and m.processed_at is null
+      order by m.ordering_seq, m.available_at, m.id
+      limit 1
+    ) head
+    where head.available_at = 'infinity' and not messenger.is_held_by_dead_letter(k.transport_name, k.queue_name, k.ordering_key)
+    order by head.id
+  );
+  for v_rung in
+    with released as (
+      update public.messenger_messages m
+      set available_at = greatest(at, m.scheduled_at), updated_at = at
+      where m.id = any (array(
+        select x.id from public.messenger_messages x
+        where x.id = any (v_heads) and x.available_at = 'infinity' and x.processed_at is null
+        order by x.id
+        for update skip locked))
+      returning m.transport_name, m.queue_name, m.message_type, m.available_at <= at as is_due
+    )
+    select r.transport_name, r.queue_name, r.message_type from released r where r.is_due group by r.transport_name, r.queue_name, r.message_type
+  loop
+    perform messenger.ring(v_rung.transport_name, v_rung.queue_name, v_rung.message_type);
+  end loop;
+  return cardinality(v_heads);
+end $$;
+
+-- Only where the transport says so: {"ordering_dead_letter": "block"}.
+create or replace function messenger.is_held_by_dead_letter(transport text, queue text, ordering_key text)
+returns boolean
+language plpgsql stable
+set search_path = ''
+as $$
+begin
+  return exists (
+    select from public.messenger_transports t
+    join public.messenger_failed_messages f on f.transport_name = t.name and f.queue_name = is_held_by_dead_letter.queue and f.resolved_at is null
+    join public.messenger_messages m on m.id = f.message_id and m.ordering_key = is_held_by_dead_letter.ordering_key
+    where t.name = transport and t.config ->> 'ordering_dead_letter' = 'block');
+end $$;
+
+-- For the clock: keys whose first message waits for nobody, a bite of the waiting keys a tick, from where the last bite stopped.
+create or replace function messenger.release_orphans(at timestamptz, bite int)
+returns bigint
+language plpgsql
+set search_path = ''
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+set jit = off
+as $$
+declare
+  v_after messenger.order_key;
+  v_keys messenger.order_key[];
+begin
+  select c.order_after into v_after from messenger.clock c;
+  with recursive waiting as (
+    (select m.transport_name, m.queue_name, m.ordering_key, 1 as n from public.messenger_messages m
+     where m.available_at = 'infinity' and m.processed_at is null and m.ordering_key is not null
+       and (m.transport_name, m.queue_name, m.ordering_key) > (coalesce(v_after.transport_name, ''), coalesce(v_after.queue_name, ''), coalesce(v_after.ordering_key, ''))
+     order by m.transport_name, m.queue_name, m.ordering_key limit 1)
+    union all
+    select x.transport_name, x.queue_name, x.ordering_key, w.n + 1
+    from waiting w
+    cross join lateral (
+      select m.transport_name, m.queue_name, m.ordering_key from public.messenger_messages m
+      where m.available_at = 'infinity' and m.processed_at is null and m.ordering_key is not null
+        and (m.transport_name, m.queue_name, m.ordering_key) > (w.transport_name, w.queue_name, w.ordering_key)
+      order by m.transport_name, m.queue_name, m.ordering_key limit 1
+    ) x
+    where w.n < bite
+  )
+  select array_agg(row(w.transport_name, w.queue_name, w.ordering_key)::messenger.order_key order by w.n) into v_keys from waiting w;
+  update messenger.clock c set order_after = case when cardinality(v_keys) = bite then v_keys[bite] end
+  where c.order_after is distinct from case when cardinality(v_keys) = bite then v_keys[bite] end
+    and c.singleton in (select x.singleton from messenger.clock x for update skip locked);
+  return messenger.release_heads(v_keys, at);
+end $$;
+
+comment on function messenger.order_keys(uuid[]) is 'The ordering keys of these messages, without duplicates.';
+comment on function messenger.release_heads(messenger.order_key[], timestamptz) is 'Makes the first waiting message of each key available when none of the key is before it. Returns how many were looked at and let go.';
+comment on function messenger.is_held_by_dead_letter(text, text, text) is 'True when an open dead letter holds up its ordering key.';
+comment on function messenger.release_orphans(timestamptz, int) is 'Lets go what waits for a predecessor that has finished meanwhile, among the next bite of keys with waiting messages.';
+revoke all on function messenger.order_keys(uuid[]), messenger.release_heads(messenger.order_key[], timestamptz), messenger.is_held_by_dead_letter(text, text, text),
+  messenger.release_orphans(timestamptz, int) from public, anon, authenticated;
+grant execute on function messenger.order_keys(uuid[]), messenger.release_heads(messenger.order_key[], timestamptz), messenger.is_held_by_dead_letter(text, text, text)
+  to service_role;
 
 -- ---- 26_find_due.sql
 -- Finding what is due in one queue, and the marks that keep its scans short while dead index entries cannot be vacuumed.
@@ -1310,6 +1486,7 @@ begin
         select m.ctid as tid, m.id, m.priority, m.available_at,
           case
             when m.expires_at <= at then 'expired'
+            when m.cancel_requested_at is not null then 'cancelled'
             when m.status = 'processing' and m.retry_count >= m.max_retries then 'exhausted'
             when m.status = 'processing' then 'lost'
             when m.lease_losses > 0 then 'suspect'
@@ -1325,6 +1502,12 @@ begin
         limit batch
         for update skip locked
       ) head
+      -- Here and not only where queues are looked for, so that a pause holds from its commit on.
+      where (
+        select t.enabled and t.type in ('supabase', 'sync')
+          and not exists (select from messenger.queues q where q.transport_name = t.name and q.queue_name = find_due.queue and q.paused_at is not null)
+        from public.messenger_transports t where t.name = find_due.transport
+      )
       limit batch
     ) due;
     v_took := clock_timestamp() - v_started;
@@ -1338,11 +1521,8 @@ begin
       return;
     end if;
 
-    if v_fates && array['expired', 'exhausted'] then
-      perform messenger.expire(array(select x.id from unnest(v_ids, v_fates) as x(id, fate) where x.fate = 'expired'), at);
-      v_ids := array(select x.id from unnest(v_ids, v_fates) as x(id, fate) where x.fate = 'exhausted');
-      perform messenger.note_lost_leases(v_ids, at);
-      perform messenger.bury(v_ids, at);
+    if v_fates && array['expired', 'cancelled', 'exhausted'] then
+      perform messenger.end_unhandled(v_ids, v_fates, at);
       continue;  -- the living are taken by a fresh scan
     end if;
 
@@ -1379,10 +1559,10 @@ grant execute on function messenger.mark_setting(text, text, text[]),
 -- ---- 27_claim.sql
 -- Claiming: a worker takes due messages under a lease with a fence, and keeps the lease by heartbeats.
 
--- Every (transport, queue) with an unfinished message that workers may take, by a skip scan of the hot index: one probe a queue, however long it is.
+-- Every (transport, queue) with an unfinished message, by a skip scan of the hot index: one probe a queue, however long it is.
 -- From the end of the index: entries of finished messages, which stay while some transaction holds a snapshot, lie at the beginning of their
 -- queue, and a scan from there walked them all (77 ms beside 60,000, against 0.4 ms from the end).
-create or replace function messenger.active_queues(only_transport text, only_queues text[])
+create or replace function messenger.active_queues(only_transport text, only_queues text[], halted boolean)
 returns table (transport_name text, queue_name text)
 language plpgsql stable
 set search_path = ''
@@ -1408,8 +1588,10 @@ begin
   )
   select p.transport_name, p.queue_name
   from pair p
-  join public.messenger_transports t on t.name = p.transport_name and t.enabled and t.type in ('supabase', 'sync')
-  where (only_transport is null or p.transport_name = only_transport) and (only_queues is null or p.queue_name = any (only_queues));
+  join public.messenger_transports t on t.name = p.transport_name and t.type in ('supabase', 'sync')
+  left join messenger.queues q on q.transport_name = p.transport_name and q.queue_name = p.queue_name
+  where (halted or t.enabled and q.paused_at is null)
+    and (only_transport is null or p.transport_name = only_transport) and (only_queues is null or p.queue_name = any (only_queues));
 end $$;
 
 -- What active_queues says, as names 'transport/queue' in random order, so that no queue waits behind another that is never empty; remembered by the
@@ -1438,7 +1620,7 @@ begin
     end if;
   end if;
   v_started := clock_timestamp();
-  v_queues := array(select a.transport_name || '/' || a.queue_name from messenger.active_queues(only_transport, only_queues) a order by random());
+  v_queues := array(select a.transport_name || '/' || a.queue_name from messenger.active_queues(only_transport, only_queues, false) a order by random());
   v_took := clock_timestamp() - v_started;
   if v_took < coalesce(nullif(current_setting('messenger.queues_after', true), ''), '5 milliseconds')::interval
       + cardinality(v_queues) * interval '50 microseconds' then
@@ -1620,7 +1802,7 @@ begin
   order by g.ord;
 end $$;
 
-comment on function messenger.active_queues(text, text[]) is 'Transports and queues with unfinished messages that workers may take.';
+comment on function messenger.active_queues(text, text[], boolean) is 'Transports and queues with unfinished messages; halted: also those that are paused or disabled.';
 comment on function messenger.known_queues(text, text[], boolean, timestamptz) is 'The active queues as transport/queue in random order, at most 20 ms old, or a second where finding them took long; again: not for the 20 ms.';
 comment on function messenger.check_claim(text, interval) is 'Refuses a worker name or lease that is out of bounds.';
 comment on function messenger.note_poll(text, text, text[], text[], timestamptz) is 'Records that this worker is awake.';
@@ -1631,11 +1813,11 @@ comment on function public.messenger_claim_one(uuid, text, interval) is
   'Takes one pending message by id, due or not, for the caller that has just dispatched it. No row when another worker has it or it is finished.';
 comment on function public.messenger_heartbeat(jsonb, interval) is
   'Extends the leases [{"id", "fence", "progress"?}] to now + lease and stores progress. extended or stale; cancel_requested tells the handler to stop.';
-revoke all on function messenger.active_queues(text, text[]), messenger.known_queues(text, text[], boolean, timestamptz), messenger.check_claim(text, interval), messenger.note_poll(text, text, text[], text[], timestamptz),
+revoke all on function messenger.active_queues(text, text[], boolean), messenger.known_queues(text, text[], boolean, timestamptz), messenger.check_claim(text, interval), messenger.note_poll(text, text, text[], text[], timestamptz),
   messenger.claim_one(uuid, text, interval),
   public.messenger_claim(text, int, interval, text, text[], text[]), public.messenger_claim_one(uuid, text, interval),
   public.messenger_heartbeat(jsonb, interval) from public, anon, authenticated;
-grant execute on function messenger.active_queues(text, text[]), messenger.known_queues(text, text[], boolean, timestamptz), messenger.check_claim(text, interval), messenger.note_poll(text, text, text[], text[], timestamptz),
+grant execute on function messenger.active_queues(text, text[], boolean), messenger.known_queues(text, text[], boolean, timestamptz), messenger.check_claim(text, interval), messenger.note_poll(text, text, text[], text[], timestamptz),
   messenger.claim_one(uuid, text, interval),
   public.messenger_claim(text, int, interval, text, text[], text[]), public.messenger_claim_one(uuid, text, interval),
   public.messenger_heartbeat(jsonb, interval) to service_role;
@@ -1736,6 +1918,7 @@ declare
   v_rest messenger.verdict[];
   v_is_wild boolean;
   v_counted record;
+  v_keys messenger.order_key[];
 begin
   if v_outcomes is null or jsonb_typeof(v_outcomes) <> 'array' then
     perform messenger.refuse('SM_OUTCOME', 'outcomes must be a JSON array');
@@ -1766,6 +1949,7 @@ begin
   -- Rows are locked in the order of their ids, whatever order the verdicts come in: two settles cannot wait for each other.
   with held as materialized (
     select m.ctid as tid, m.id, m.fence, m.retry_count, m.retry_count >= m.max_retries as is_last,
+      m.cancel_requested_at is not null as is_cancelled, m.ordering_key is not null as is_ordered,
       m.transport_name = any (array(select t.name from public.messenger_transports t where (t.config ->> 'retention')::interval = '0')) as is_unkept
     from public.messenger_messages m
     where m.id = any (v_ids) and m.status = 'processing'
@@ -1774,24 +1958,32 @@ begin
   ),
   -- Of two verdicts on one delivery the first counts.
   counted as (
-    select distinct on (v.id) v.ord, h.tid, v.kind, v.result, h.is_unkept, h.retry_count, h.is_last or not r.retryable as is_final
+    select distinct on (v.id) v.ord, v.id, h.tid, v.result, h.is_unkept, h.is_ordered, h.retry_count, h.is_last or not r.retryable as is_final, v.kind,
+      -- After a request to cancel only a completion still counts as what it says.
+      case when h.is_cancelled and v.kind <> 'completed' then 'cancelled' else v.kind end as fate
     from unnest(v_ids, v_fences, v_kinds, v_results) with ordinality as v(id, fence, kind, result, ord)
     join held h on h.id = v.id and h.fence = v.fence
     left join unnest(v_rest) r on r.ord = v.ord
     order by v.id, v.ord
   )
   select
-    array_agg(ord) filter (where kind = 'completed') as completed,
-    array_agg(tid) filter (where kind = 'completed' and is_unkept) as unkept,
-    bool_or(retry_count > 0) filter (where kind = 'completed' and is_unkept) as has_history,
-    array_agg(tid) filter (where kind = 'completed' and not is_unkept) as kept,
-    array_agg(result) filter (where kind = 'completed' and not is_unkept) as results,
-    array_agg(ord) filter (where kind = 'failed') as failed,
-    array_agg(ord) filter (where kind = 'failed' and is_final) as dead,
-    array_agg(ord) filter (where kind in ('snoozed', 'released')) as returned
+    array_agg(ord) filter (where fate = 'completed') as completed,
+    array_agg(id) filter (where fate = 'completed' and is_ordered) as ordered,
+    array_agg(tid) filter (where fate = 'completed' and is_unkept) as unkept,
+    bool_or(retry_count > 0) filter (where fate = 'completed' and is_unkept) as has_history,
+    array_agg(tid) filter (where fate = 'completed' and not is_unkept) as kept,
+    array_agg(result) filter (where fate = 'completed' and not is_unkept) as results,
+    array_agg(ord) filter (where kind = 'failed') as errors,
+    array_agg(ord) filter (where fate = 'failed') as failed,
+    array_agg(ord) filter (where fate = 'failed' and is_final) as dead,
+    array_agg(ord) filter (where fate in ('snoozed', 'released')) as returned,
+    array_agg(ord) filter (where fate = 'cancelled') as cancelled
   into v_counted
   from counted;
 
+  if v_counted.ordered is not null then
+    v_keys := messenger.order_keys(v_counted.ordered);
+  end if;
   if v_counted.unkept is not null then
     with gone as (
       delete from public.messenger_messages m where m.ctid = any (v_counted.unkept)
@@ -1808,16 +2000,19 @@ begin
     from unnest(v_counted.kept, v_counted.results) as v(tid, result)
     where m.ctid = v.tid;
   end if;
+  if v_keys is not null then
+    perform messenger.release_heads(v_keys, v_now);
+  end if;
   if cardinality(v_counted.completed) = cardinality(v_ids) then
     return query select v.id, 'completed', null::timestamptz from unnest(v_ids) v(id);
     return;
   end if;
 
-  if v_counted.failed is not null then
+  if v_counted.errors is not null then
     insert into messenger.attempts (message_id, fence, at, worker, error, error_class, error_trace, duration_ms)
     select m.id, m.fence, v_now, m.locked_by, r.error, r.error_class, r.error_trace, coalesce(r.duration_ms, (extract(epoch from v_now - m.locked_at) * 1000)::bigint)
     from unnest(v_rest) r join public.messenger_messages m on m.id = v_ids[r.ord]
-    where r.ord = any (v_counted.failed);
+    where r.ord = any (v_counted.errors);
     if v_counted.dead is not null then
       perform messenger.bury(array(select v_ids[d.ord] from unnest(v_counted.dead) d(ord)), v_now);
     end if;
@@ -1838,6 +2033,10 @@ begin
     where m.id = v_ids[r.ord] and r.ord = any (v_counted.returned);
   end if;
 
+  if v_counted.cancelled is not null then
+    perform messenger.give_up(array(select v_ids[c.ord] from unnest(v_counted.cancelled) c(ord)), 'Cancelled', v_now);
+  end if;
+
   return query
   select v.id,
     case
@@ -1845,10 +2044,11 @@ begin
       when v.ord = any (v_counted.dead) then 'dead'
       when v.ord = any (v_counted.failed) then 'retry'
       when v.ord = any (v_counted.returned) then v.kind
+      when v.ord = any (v_counted.cancelled) then 'cancelled'
       when m.id is null and v.kind in ('completed', 'failed') then 'unknown'
       -- This very verdict on this very lease was recorded before: its reply was lost. A lease that ran out has had no verdict.
       when m.fence = v.fence and v.kind = 'completed' and m.status = 'completed' then 'already'
-      when m.fence = v.fence and v.kind = 'failed' and m.status = 'failed' and m.error_class not in ('Expired', 'LeaseExpired') then 'already'
+      when m.fence = v.fence and v.kind = 'failed' and m.status = 'failed' and m.error_class not in ('Expired', 'Cancelled', 'Discarded', 'LeaseExpired') then 'already'
       when v.kind = 'failed' and exists (
         select from messenger.attempts a where a.message_id = v.id and a.fence = v.fence and a.error_class <> 'LeaseExpired') then 'already'
       else 'stale'
@@ -1882,7 +2082,7 @@ comment on function messenger.error_class_of(text) is 'The class an error is sto
 comment on function messenger.retry_delay(text, int) is 'Wait before the next delivery after so many failures, by the policy of the type.';
 comment on function messenger.read_verdicts(jsonb) is 'The outcomes of messenger_settle in order, texts clipped to 8 KB, results to 64 KB.';
 comment on function public.messenger_settle(jsonb) is
-  'Records up to 1000 verdicts: [{"id", "fence", "outcome": completed|failed|snoozed|released, "result"?, "error"?, "error_class"?, "error_trace"?, "retryable"?, "delay_ms"?, "duration_ms"?}]. Answers in the same order: completed, retry, dead, snoozed, released; already (this verdict was recorded before), stale (the lease is not current, nothing changed), unknown (no such message).';
+  'Records up to 1000 verdicts: [{"id", "fence", "outcome": completed|failed|snoozed|released, "result"?, "error"?, "error_class"?, "error_trace"?, "retryable"?, "delay_ms"?, "duration_ms"?}]. Answers in the same order: completed, retry, dead, snoozed, released, cancelled (it was requested before this verdict); already (this verdict was recorded before), stale (the lease is not current, nothing changed), unknown (no such message).';
 comment on function public.messenger_exchange(jsonb, text, int, interval, text, text[], text[]) is
   'messenger_settle and messenger_claim in one transaction: {"settled": [...], "claimed": [...]}.';
 revoke all on function messenger.error_class_of(text), messenger.retry_delay(text, int), messenger.read_verdicts(jsonb), public.messenger_settle(jsonb),
@@ -1949,6 +2149,85 @@ revoke all on function public.messenger_complete(uuid, bigint, jsonb, boolean), 
   public.messenger_snooze(uuid, bigint, interval), public.messenger_release(uuid, bigint) from public, anon, authenticated;
 grant execute on function public.messenger_complete(uuid, bigint, jsonb, boolean), public.messenger_fail(uuid, bigint, text, text, text, boolean, interval),
   public.messenger_snooze(uuid, bigint, interval), public.messenger_release(uuid, bigint) to service_role;
+
+-- ---- 32_cancel.sql
+-- Cancelling: at once while a message waits, by request while a worker has it.
+create or replace function public.messenger_cancel(id uuid)
+returns text
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_id uuid := id;
+  v_now timestamptz := messenger.now();
+  v_status text;
+begin
+  select m.status into v_status from public.messenger_messages m where m.id = v_id for update;
+  case v_status
+    when 'pending' then
+      perform messenger.give_up(array[v_id], 'Cancelled', v_now);
+      return 'cancelled';
+    when 'processing' then
+      update public.messenger_messages m set cancel_requested_at = v_now, updated_at = v_now where m.id = v_id and m.cancel_requested_at is null;
+      return 'requested';
+    when 'completed', 'failed' then
+      return 'finished';
+    else
+      return 'unknown';
+  end case;
+end $$;
+
+comment on function public.messenger_cancel(uuid) is
+  'Cancels a message: cancelled (it was waiting and will never be handed out), requested (a worker has it and hears with its next heartbeat; a completion still counts, any other verdict or the end of the lease makes it Cancelled), finished, unknown. A cancelled message has no dead letter.';
+revoke all on function public.messenger_cancel(uuid) from public, anon, authenticated;
+grant execute on function public.messenger_cancel(uuid) to service_role;
+
+-- ---- 35_pause.sql
+-- Pausing a queue: nothing more is handed out; what runs may finish, what is dispatched waits.
+create or replace function messenger.check_queue(transport text, queue text)
+returns void
+language plpgsql stable
+set search_path = ''
+as $$
+begin
+  if not exists (select from public.messenger_transports t where t.name = check_queue.transport) then
+    perform messenger.refuse('SM_TRANSPORT', quote_ident(left(transport, 100)));
+  elsif queue is null or queue !~ '^[a-z0-9][a-z0-9_-]{0,62}$' then
+    perform messenger.refuse('SM_QUEUE', quote_ident(left(queue, 100)));
+  end if;
+end $$;
+
+create or replace function public.messenger_pause(transport text, queue text)
+returns boolean
+language plpgsql
+set search_path = ''
+as $$
+begin
+  perform messenger.check_queue(transport, queue);
+  insert into messenger.queues as q (transport_name, queue_name, paused_at) values (messenger_pause.transport, messenger_pause.queue, messenger.now())
+  on conflict on constraint queues_pkey do update set paused_at = excluded.paused_at where q.paused_at is null;
+  return found;
+end $$;
+
+create or replace function public.messenger_resume(transport text, queue text)
+returns boolean
+language plpgsql
+set search_path = ''
+as $$
+begin
+  perform messenger.check_queue(transport, queue);
+  update messenger.queues q set paused_at = null
+  where q.transport_name = messenger_resume.transport and q.queue_name = messenger_resume.queue and q.paused_at is not null;
+  return found;
+end $$;
+
+comment on function messenger.check_queue(text, text) is 'Refuses a transport that does not exist and a malformed queue name.';
+comment on function public.messenger_pause(text, text) is
+  'Stops handing out messages of a queue, from its commit on. Running handlers finish, leases that run out are counted, dispatches are stored. True unless it was paused already.';
+comment on function public.messenger_resume(text, text) is
+  'Lets a paused queue run again: workers that are awake find it with their next poll, the clock wakes others within a second. True unless it was running.';
+revoke all on function messenger.check_queue(text, text), public.messenger_pause(text, text), public.messenger_resume(text, text) from public, anon, authenticated;
+grant execute on function messenger.check_queue(text, text), public.messenger_pause(text, text), public.messenger_resume(text, text) to service_role;
 
 -- ---- 40_worker_secret.sql
 -- The secret that doors of the clock ask for. It lives in Vault and opens nothing else, because any SQL role may read pg_net's queue.
@@ -2042,10 +2321,11 @@ declare
   v_rung text := coalesce(current_setting('messenger.rung', true), '');
 begin
   if v_pair = any (string_to_array(v_rung, ' ')) or messenger.awake_workers(transport, queue, type, '0') > 0
+    or exists (select from messenger.queues q where q.transport_name = ring.transport and q.queue_name = ring.queue and q.paused_at is not null)
     or not pg_try_advisory_xact_lock(hashtextextended('messenger.ring/' || v_pair, 0)) then
     return false;
   end if;
-  perform set_config('messenger.rung', concat_ws(' ', v_rung, v_pair), true);
+  perform set_config('messenger.rung', concat_ws(' ', nullif(v_rung, ''), v_pair), true);
   perform pg_notify('messenger', v_pair);
   return messenger.post_bell();
 end $$;
@@ -2078,7 +2358,7 @@ grant execute on function messenger.ring(text, text, text) to service_role;
 
 -- Looks at the first thousand due entries of each queue and priority, from where the last look stopped, so a queue with more is walked in turns.
 create or replace function messenger.rescue(at timestamptz)
-returns table (rescued bigint, dead bigint, expired bigint)
+returns table (rescued bigint, dead bigint, given_up bigint)
 language plpgsql
 set search_path = ''
 set enable_seqscan = off
@@ -2094,11 +2374,10 @@ declare
   v_last_id uuid;
   v_ids uuid[];
   v_fates text[];
-  v_exhausted uuid[];
   v_lost uuid[];
 begin
-  rescued := 0; dead := 0; expired := 0;
-  for v_pair in select * from messenger.active_queues(null, null) loop
+  rescued := 0; dead := 0; given_up := 0;
+  for v_pair in select * from messenger.active_queues(null, null, true) loop
     for v_priority in 1..10 loop
       select * into v_from from messenger.rescue_cursors c
       where c.transport_name = v_pair.transport_name and c.queue_name = v_pair.queue_name and c.priority = v_priority;
@@ -2113,7 +2392,8 @@ begin
         limit 1000
       ),
       taken as (
-        select m.id, case when m.expires_at <= rescue.at then 'expired' when m.retry_count >= m.max_retries then 'exhausted' else 'lost' end as fate
+        select m.id, case when m.expires_at <= rescue.at then 'expired' when m.cancel_requested_at is not null then 'cancelled'
+            when m.retry_count >= m.max_retries then 'exhausted' else 'lost' end as fate
         from public.messenger_messages m
         where m.id = any (array(select l.id from look l where l.is_lost or l.is_expired))
           and (m.status = 'processing' and m.lock_expires_at < rescue.at or m.status = 'pending' and m.expires_at <= rescue.at)
@@ -2134,24 +2414,22 @@ begin
       end if;
       continue when v_ids is null;
 
-      perform messenger.expire(array(select x.id from unnest(v_ids, v_fates) as x(id, fate) where x.fate = 'expired'), rescue.at);
-      v_exhausted := array(select x.id from unnest(v_ids, v_fates) as x(id, fate) where x.fate = 'exhausted');
+      perform messenger.end_unhandled(v_ids, v_fates, rescue.at);
       v_lost := array(select x.id from unnest(v_ids, v_fates) as x(id, fate) where x.fate = 'lost');
-      perform messenger.note_lost_leases(v_exhausted || v_lost, rescue.at);
-      perform messenger.bury(v_exhausted, rescue.at);
+      perform messenger.note_lost_leases(v_lost, rescue.at);
       update public.messenger_messages m
       set status = 'pending', available_at = rescue.at, updated_at = rescue.at, locked_at = null, locked_by = null, lock_expires_at = null,
           retry_count = m.retry_count + 1, lease_losses = m.lease_losses + 1, error_class = 'LeaseExpired', last_error = 'the lease ran out without a verdict'
       where m.id = any (v_lost);
       rescued := rescued + cardinality(v_lost);
-      dead := dead + cardinality(v_exhausted);
-      expired := expired + cardinality(v_ids) - cardinality(v_lost) - cardinality(v_exhausted);
+      dead := dead + cardinality(array_positions(v_fates, 'exhausted'));
+      given_up := given_up + cardinality(array_positions(v_fates, 'expired')) + cardinality(array_positions(v_fates, 'cancelled'));
     end loop;
   end loop;
   return next;
 end $$;
 
-comment on function messenger.rescue(timestamptz) is 'Returns messages with an expired lease to pending (from then on alone), buries the exhausted, fails the expired.';
+comment on function messenger.rescue(timestamptz) is 'Returns messages with an expired lease to pending (from then on alone), buries the exhausted, gives up the expired and the cancelled. On paused and disabled queues too.';
 revoke all on function messenger.rescue(timestamptz) from public, anon, authenticated, service_role;
 
 -- ---- 43_prune.sql
@@ -2285,7 +2563,7 @@ begin
   if v_settings.functions_url is null then
     return 0;
   end if;
-  for v_pair in select * from messenger.active_queues(null, null) loop
+  for v_pair in select * from messenger.active_queues(null, null, false) loop
     -- A type nobody has registered may have no handler: for those alone, ring once a minute, or an idle project would pay for it each second.
     for v_due in
       select due.message_type, count(*) as backlog,
@@ -2349,13 +2627,14 @@ begin
     perform messenger.refuse('SM_BATCH');
   end if;
   select * into v_rescue from messenger.rescue(v_now);
+  perform messenger.release_orphans(v_now, 1000);
   v_pruned := messenger.prune_messages(v_now, greatest(v_batch, 1000));
   perform messenger.prune_rest(v_now, v_batch);
   v_woken := messenger.wake(v_now);
   -- Skipped, not waited for, when another tick has the row: that one is the heartbeat.
   update messenger.clock c set last_tick_at = v_now, ticks = c.ticks + 1
   where c.singleton in (select x.singleton from messenger.clock x for update skip locked);
-  return jsonb_build_object('expanded', 0, 'failed', v_rescue.expired, 'rescued', v_rescue.rescued, 'dead', v_rescue.dead, 'woken', v_woken, 'relayed', 0, 'pruned', v_pruned);
+  return jsonb_build_object('expanded', 0, 'failed', v_rescue.given_up, 'rescued', v_rescue.rescued, 'dead', v_rescue.dead, 'woken', v_woken, 'relayed', 0, 'pruned', v_pruned);
 end $$;
 
 create or replace function public.messenger_tick(batch int default 100)
@@ -2384,7 +2663,7 @@ end $$;
 comment on function messenger.wake(timestamptz) is 'Rings for due messages: workers wanted by the backlog less those awake. Returns how many bells were posted.';
 comment on function messenger.tick(int) is 'See public.messenger_tick.';
 comment on function public.messenger_tick(int) is
-  'One tick of the clock: rescues, wakes, prunes (batch: size of a bite). Returns {"expanded", "failed" (expired messages), "rescued", "dead", "woken", "relayed", "pruned"}.';
+  'One tick of the clock: rescues, wakes, prunes (batch: size of a bite). Returns {"expanded", "failed" (messages that expired or whose cancelling was due), "rescued", "dead", "woken", "relayed", "pruned"}.';
 comment on function messenger.tick_or_note_error() is 'A tick that never raises. Returns whether the clock is still enabled.';
 revoke all on function messenger.wake(timestamptz), messenger.tick(int), public.messenger_tick(int), messenger.tick_or_note_error() from public, anon, authenticated, service_role;
 grant execute on function messenger.tick(int), public.messenger_tick(int) to service_role;
@@ -2595,7 +2874,7 @@ begin
 
   name := 'oldest_due';
   select v_now - min(head.available_at) into v_lag
-  from messenger.active_queues(null, null) q
+  from messenger.active_queues(null, null, false) q
   cross join generate_series(1, 10) as level(priority)
   cross join lateral (
     select m.available_at from public.messenger_messages m
@@ -2668,7 +2947,7 @@ set search_path = ''
 as $$
   with message as materialized (
     select m.id, m.status, m.error_class, m.fence, m.retry_count, m.max_retries, m.processed_at, m.locked_at, m.locked_by, m.lock_expires_at,
-      m.idempotency_key, m.available_at, m.ordering_key, m.ordering_seq, m.transport_name, m.queue_name, m.headers ->> 'x-scheduled-for' as scheduled_for,
+      m.idempotency_key, m.available_at, m.updated_at, m.ordering_key, m.ordering_seq, m.transport_name, m.queue_name, m.headers ->> 'x-scheduled-for' as scheduled_for,
       m.headers ->> 'x-schedule' as schedule
     from public.messenger_messages m
   ),
@@ -2699,9 +2978,18 @@ as $$
     (select count(*) from message m, messenger.clock c
      where m.status = 'processing' and m.lock_expires_at < messenger.now() - interval '2 minutes' and c.last_tick_at > messenger.now() - interval '10 seconds')
   union all
-  select 'I9 at most one message of an ordering key is in flight',
-    (select count(*) from (select from message m where m.ordering_key is not null and m.status = 'processing'
-     group by m.transport_name, m.queue_name, m.ordering_key having count(*) > 1) x)
+  -- The clock lets go within a second what a race left waiting.
+  select 'I9 at most one message of an ordering key is in flight, and one that waits has another, or a dead letter that blocks, before it',
+    (select count(*) from (
+       select m.transport_name, m.queue_name, m.ordering_key, count(*) filter (where m.status = 'processing') as in_flight,
+         bool_and(m.available_at = 'infinity') and max(m.updated_at) < messenger.now() - interval '10 seconds' as is_stuck
+       from message m
+       where m.ordering_key is not null and m.processed_at is null
+       group by m.transport_name, m.queue_name, m.ordering_key
+     ) x, messenger.clock c
+     where x.in_flight > 1
+       or x.is_stuck and c.last_tick_at > messenger.now() - interval '10 seconds'
+         and not messenger.is_held_by_dead_letter(x.transport_name, x.queue_name, x.ordering_key))
   union all
   select 'I10 one message for each occurrence of a schedule',
     (select count(*) from (select from message m where m.scheduled_for is not null and m.schedule is not null
@@ -2803,6 +3091,7 @@ as $function$ select $manifest$[
 ["column","messenger.clock.last_error","text"],
 ["column","messenger.clock.last_error_at","timestamp with time zone"],
 ["column","messenger.clock.last_tick_at","timestamp with time zone"],
+["column","messenger.clock.order_after","messenger.order_key"],
 ["column","messenger.clock.prune_after","uuid not null default '00000000-0000-0000-0000-000000000000'::uuid"],
 ["column","messenger.clock.singleton","boolean not null default true"],
 ["column","messenger.clock.ticks","bigint not null default 0"],
@@ -2831,6 +3120,9 @@ as $function$ select $manifest$[
 ["column","messenger.pruned.id","bigint not null"],
 ["column","messenger.pruned.message_count","bigint not null"],
 ["column","messenger.pruned.transport_name","text not null"],
+["column","messenger.queues.paused_at","timestamp with time zone"],
+["column","messenger.queues.queue_name","text not null"],
+["column","messenger.queues.transport_name","text not null"],
 ["column","messenger.rescue_cursors.available_at","timestamp with time zone not null"],
 ["column","messenger.rescue_cursors.id","uuid not null"],
 ["column","messenger.rescue_cursors.priority","integer not null"],
@@ -2944,6 +3236,7 @@ as $function$ select $manifest$[
 ["constraint","messenger.message_types.message_types_timeout_check","CHECK ((timeout_ms > 0))"],
 ["constraint","messenger.message_types.message_types_type_check","CHECK ((type ~ '^[A-Za-z][A-Za-z0-9_.:-]{0,127}$'::text))"],
 ["constraint","messenger.pruned.pruned_pkey","PRIMARY KEY (id)"],
+["constraint","messenger.queues.queues_pkey","PRIMARY KEY (transport_name, queue_name)"],
 ["constraint","messenger.rescue_cursors.rescue_cursors_pkey","PRIMARY KEY (transport_name, queue_name, priority)"],
 ["constraint","messenger.settings.settings_functions_url_check","CHECK ((functions_url ~ '^https?://[^\\s]+[^/\\s]$'::text))"],
 ["constraint","messenger.settings.settings_numbers_check","CHECK ((((max_workers >= 1) AND (max_workers <= 100)) AND ((messages_per_worker >= 1) AND (messages_per_worker <= 100000)) AND ((poll_interval >= '00:00:00.001'::interval) AND (poll_interval <= '00:01:00'::interval)) AND (max_unfinished_per_user >= 0)))"],
@@ -2971,34 +3264,38 @@ as $function$ select $manifest$[
 ["constraint","public.messenger_transports.messenger_transports_name_key","UNIQUE (name)"],
 ["constraint","public.messenger_transports.messenger_transports_pkey","PRIMARY KEY (id)"],
 ["constraint","public.messenger_transports.messenger_transports_type_check","CHECK ((type = ANY (ARRAY['sync'::text, 'supabase'::text, 'redis'::text, 'rabbitmq'::text, 'sqs'::text])))"],
-["function","messenger.active_queues(only_transport text, only_queues text[])","returns TABLE(transport_name text, queue_name text) language plpgsql stable invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source b2015433c608a8e1f2532754576190d0"],
+["function","messenger.active_queues(only_transport text, only_queues text[], halted boolean)","returns TABLE(transport_name text, queue_name text) language plpgsql stable invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source f2e5278cddd75dae58349f134a80409e"],
 ["function","messenger.awake_workers(transport text, queue text, type text, grace interval)","returns integer language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source e0e290e69b69053a95f630d48bdc251c"],
-["function","messenger.bury(ids uuid[], at timestamp with time zone)","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source ed2708c97b1fbaf1fc508943e6cc0aaf"],
+["function","messenger.bury(ids uuid[], at timestamp with time zone)","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 393650be6f82afa655377b9f2dc758f3"],
 ["function","messenger.check_claim(worker text, lease interval)","returns void language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source bd7025da1d3ac7c785fe879d42ebc18d"],
+["function","messenger.check_queue(transport text, queue text)","returns void language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source badc406c7ca5fcdfb044140073696831"],
 ["function","messenger.check_worker_secret(secret text)","returns boolean language plpgsql stable definer {\"search_path=\\\"\\\"\"} source cf1849f0cad31e8ac507c29b72a29043"],
 ["function","messenger.claim_one(message_id uuid, worker text, lease interval)","returns SETOF messenger.claimed language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source c9e348098d0d48896d86a89809573020"],
 ["function","messenger.clip(value text, bytes integer)","returns text language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source e05ff2230f3b946bd7ef4a6b52c97de8"],
 ["function","messenger.clock_command()","returns text language sql immutable invoker {\"search_path=\\\"\\\"\"} source d2797c45ea5b72d2577fe32478a3e026"],
 ["function","messenger.draft_fields()","returns jsonb language sql immutable invoker {\"search_path=\\\"\\\"\"} source 22a8788a888505e06ee02091fc17cdda"],
+["function","messenger.end_unhandled(ids uuid[], fates text[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 654a997c81bea03649d4d07459ad78c4"],
 ["function","messenger.ensure_worker_secret()","returns boolean language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 82a1d997e9fad01d00bd37ad054eded9"],
 ["function","messenger.error_class_of(error_class text)","returns text language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 59becb26e2bee06d48147e432214b1f7"],
 ["function","messenger.exceeds(value jsonb, bytes integer)","returns boolean language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 0a497b2eff89af5771f7a721ce1811ec"],
 ["function","messenger.expected_manifest()","returns jsonb language sql immutable invoker {\"search_path=\\\"\\\"\"} source generated"],
-["function","messenger.expire(ids uuid[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 4b7b10830b66fa22c85e4dc5ac4dfc37"],
-["function","messenger.find_due(transport text, queue text, batch integer, types text[], at timestamp with time zone, may_be_solo boolean, OUT places tid[], OUT is_solo boolean)","returns record language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off,plan_cache_mode=force_generic_plan} source 39f7d5ffa63328c39ee549d97def419d"],
+["function","messenger.find_due(transport text, queue text, batch integer, types text[], at timestamp with time zone, may_be_solo boolean, OUT places tid[], OUT is_solo boolean)","returns record language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off,plan_cache_mode=force_generic_plan} source 7d9540583ffe06b2e005fdcf454041f6"],
+["function","messenger.give_up(ids uuid[], error_class text, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 40c4e304813a2f3520bab7c37476eabb"],
 ["function","messenger.has_wild_number(value jsonb)","returns boolean language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 025b91e7e73db60178defae3be0d0b4a"],
-["function","messenger.health_checks()","returns TABLE(name text, status text, detail text, remedy text) language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source ce209485ff46d9426195dfaf58600f61"],
+["function","messenger.health_checks()","returns TABLE(name text, status text, detail text, remedy text) language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 22f0e9311240cf22d775c4203d6aaaf8"],
 ["function","messenger.id_prefix(at timestamp with time zone)","returns text language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 65dbab6e73ef14e98187a08ea441052a"],
 ["function","messenger.id_random()","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 48dbad83b171bbdc3315fe55bf2ba09a"],
+["function","messenger.is_held_by_dead_letter(transport text, queue text, ordering_key text)","returns boolean language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source fe6e288c5e9965cdae3bac5136344389"],
 ["function","messenger.is_too_deep(value jsonb)","returns boolean language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 056b28040e13bfde245d3c3f0bf4417b"],
 ["function","messenger.keep_small(value jsonb)","returns jsonb language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source a83253c5a8f8d00064367e8b0d8b5d27"],
-["function","messenger.known_queues(only_transport text, only_queues text[], again boolean, at timestamp with time zone)","returns text[] language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source afb48c44997a82e28f4988de9bcf5f11"],
+["function","messenger.known_queues(only_transport text, only_queues text[], again boolean, at timestamp with time zone)","returns text[] language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 39950c2a05dc47523c0db38067364b92"],
 ["function","messenger.manifest()","returns TABLE(kind text, object text, definition text) language sql stable invoker {\"search_path=\\\"\\\"\"} source 68489dff0f349d09312e4405297abb2c"],
 ["function","messenger.mark_setting(transport text, queue text, types text[])","returns text language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 4001299bf65c7540a3b94ade0b09a391"],
 ["function","messenger.new_id()","returns uuid language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 3f93a2c3993193c0022fc25599847686"],
 ["function","messenger.note_lost_leases(ids uuid[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source a2fc35d05d0e9135e9b1d039e2f8ddaa"],
 ["function","messenger.note_poll(worker text, transport text, queues text[], types text[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 883e19373721b28e29ccc9a928291ea0"],
 ["function","messenger.now()","returns timestamp with time zone language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 2f1659b6f5238444936619ebae0dc4b4"],
+["function","messenger.order_keys(ids uuid[])","returns messenger.order_key[] language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source a78e4758a57423495df247653e192c27"],
 ["function","messenger.place_mark(setting text, ends_at timestamp with time zone, from_times timestamp with time zone[], from_ids uuid[], batch integer, priorities integer[], times timestamp with time zone[], ids uuid[], took interval, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 04deca235a50ec74ee8e29ad8ec95358"],
 ["function","messenger.post_bell()","returns boolean language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 2b19a1608dc62782be29ab0fda6f4414"],
 ["function","messenger.prune_clock_history()","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 0e56d88af001434af3f98da33ee41188"],
@@ -3010,20 +3307,23 @@ as $function$ select $manifest$[
 ["function","messenger.read_verdicts(outcomes jsonb)","returns messenger.verdict[] language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 0f135d55bee5034e4d29040c6b22bc89"],
 ["function","messenger.refusals()","returns TABLE(code text, status integer, message text, hint text) language sql immutable invoker {\"search_path=\\\"\\\"\"} source 51134ac6250166265ea5039000164384"],
 ["function","messenger.refuse(code text, what text)","returns boolean language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source b0f44956d33ea516f8df91851a3836f1"],
-["function","messenger.rescue(at timestamp with time zone)","returns TABLE(rescued bigint, dead bigint, expired bigint) language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 76d852963460985676abc5e635f7290d"],
+["function","messenger.release_heads(keys messenger.order_key[], at timestamp with time zone)","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 53b500d9b48bbf96fbeeacff95b58cbd"],
+["function","messenger.release_orphans(at timestamp with time zone, bite integer)","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 0ee505f5f37a8a6f6bf8ae51dc072ee5"],
+["function","messenger.rescue(at timestamp with time zone)","returns TABLE(rescued bigint, dead bigint, given_up bigint) language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 096fe597a8568130715cb7cd3b3e48b4"],
 ["function","messenger.retry_delay(message_type text, failures integer)","returns interval language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source faba1646d6603e2df47a02ea453969c2"],
-["function","messenger.ring(transport text, queue text, type text)","returns boolean language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source c9de67120d5c6079a32927abf6919a71"],
+["function","messenger.ring(transport text, queue text, type text)","returns boolean language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 45ead23311ca33f020765cf39a2897b1"],
 ["function","messenger.start(functions_url text, options jsonb)","returns jsonb language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 07287c930ccccac966d98800f705f896"],
 ["function","messenger.status()","returns jsonb language sql stable definer {\"search_path=\\\"\\\"\"} source a8d0bbf40bb26a4edcfe0cbc84a0e4d2"],
 ["function","messenger.stop()","returns jsonb language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source a4061cc518a982b78ab444a4f190e737"],
 ["function","messenger.store_messages(messages jsonb, atomic boolean, scope text, sender uuid, single boolean)","returns TABLE(ord integer, id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone, error_code text, error text) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source f1d7f56d289c1702091f58e232d59ad5"],
 ["function","messenger.take_key(scope text, key text, new_id uuid, fingerprint bytea, transport_name text, queue_name text, expires_at timestamp with time zone, at timestamp with time zone)","returns TABLE(taken boolean, message_id uuid, status text, transport text, queue text, available_at timestamp with time zone, error_code text) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source aa833bf414a1984a9e0e848c46ea5dc0"],
-["function","messenger.tick(batch integer)","returns jsonb language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source c568244ab663565e731c7cd812b51583"],
+["function","messenger.tick(batch integer)","returns jsonb language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 69b8c42fe9ab262cab46b9b537fddd40"],
 ["function","messenger.tick_or_note_error()","returns boolean language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 35a6a22f1a61c4a4aa1b1695673beab2"],
 ["function","messenger.user_dispatch(type text, payload jsonb, idempotency_key text, delay interval, headers jsonb, metadata jsonb)","returns TABLE(id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone) language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source c288629cfbd5f36221388f01419ecc40"],
 ["function","messenger.verify()","returns TABLE(kind text, object text, state text, detail text) language sql stable definer {\"search_path=\\\"\\\"\"} source 312073e65876f1b552e62b8ef76af2b9"],
-["function","messenger.wake(at timestamp with time zone)","returns integer language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 12c3052c7a2fe416094faa4dbae17abb"],
-["function","public.messenger_audit()","returns TABLE(invariant text, violations bigint) language sql stable invoker {\"search_path=\\\"\\\"\"} source 967369c1c547d512091363a2795979fe"],
+["function","messenger.wake(at timestamp with time zone)","returns integer language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 327ecbd008e79f6917d83eb2c3e6c245"],
+["function","public.messenger_audit()","returns TABLE(invariant text, violations bigint) language sql stable invoker {\"search_path=\\\"\\\"\"} source 4b562f31808078ed657ae895995904d4"],
+["function","public.messenger_cancel(id uuid)","returns text language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source c621f7f5ab7703d05e1943e032025fbb"],
 ["function","public.messenger_check_worker_secret(secret text)","returns boolean language sql stable invoker {\"search_path=\\\"\\\"\"} source 9c73954f593bf2e068b1df4e80121b69"],
 ["function","public.messenger_claim(worker text, batch integer, lease interval, transport text, queues text[], types text[])","returns SETOF messenger.claimed language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,jit=off,plan_cache_mode=force_generic_plan} source 1a1d10233c5f48eeaa00bbb1a43d56c2"],
 ["function","public.messenger_claim_one(id uuid, worker text, lease interval)","returns SETOF messenger.claimed language sql volatile invoker {\"search_path=\\\"\\\"\"} source c38a451ac46c95792ca70988e732fb49"],
@@ -3034,9 +3334,11 @@ as $function$ select $manifest$[
 ["function","public.messenger_fail(id uuid, fence bigint, error text, error_class text, error_trace text, retryable boolean, retry_after interval)","returns TABLE(outcome text, available_at timestamp with time zone) language sql volatile invoker {\"search_path=\\\"\\\"\"} source 532abddf67ee131ddd63e6a1fc54c23d"],
 ["function","public.messenger_health()","returns jsonb language sql volatile invoker {\"search_path=\\\"\\\"\"} source 89d6004847e74d007d57865dcb5dc351"],
 ["function","public.messenger_heartbeat(leases jsonb, lease interval)","returns TABLE(id uuid, outcome text, cancel_requested boolean) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 8f5774efdb9f8fc777b91438c6ad1c5f"],
+["function","public.messenger_pause(transport text, queue text)","returns boolean language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source ce28f5e97d110106bf02440dd8765910"],
 ["function","public.messenger_register(types jsonb)","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 5034d7059e0856862ec64d4fc35c17a6"],
 ["function","public.messenger_release(id uuid, fence bigint)","returns text language sql volatile invoker {\"search_path=\\\"\\\"\"} source 4e7bc6a7dadfa50467b1586d37f66082"],
-["function","public.messenger_settle(outcomes jsonb)","returns SETOF messenger.settled language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,jit=off,plan_cache_mode=force_generic_plan} source 3100b33bc38d343d271c78ced23f22c9"],
+["function","public.messenger_resume(transport text, queue text)","returns boolean language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 344fd98c2cc50730a679ff35e3640265"],
+["function","public.messenger_settle(outcomes jsonb)","returns SETOF messenger.settled language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,jit=off,plan_cache_mode=force_generic_plan} source a99d61b7915e194b751693392a2af286"],
 ["function","public.messenger_snooze(id uuid, fence bigint, delay interval)","returns text language sql volatile invoker {\"search_path=\\\"\\\"\"} source c330162b1d752f5cb706912072c7e570"],
 ["function","public.messenger_start(functions_url text, options jsonb)","returns jsonb language sql volatile invoker {\"search_path=\\\"\\\"\"} source 2ada4c698a25c5a06bcc0dedaac2b859"],
 ["function","public.messenger_status()","returns jsonb language sql volatile invoker {\"search_path=\\\"\\\"\"} source c123f5cc9b38af9b1c0b6cabf9493816"],
@@ -3068,21 +3370,24 @@ as $function$ select $manifest$[
 ["grant","column public.messenger_messages.progress to authenticated","select"],
 ["grant","column public.messenger_messages.result to authenticated","select"],
 ["grant","column public.messenger_messages.status to authenticated","select"],
-["grant","function messenger.active_queues(only_transport text, only_queues text[]) to service_role","execute"],
+["grant","function messenger.active_queues(only_transport text, only_queues text[], halted boolean) to service_role","execute"],
 ["grant","function messenger.bury(ids uuid[], at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.check_claim(worker text, lease interval) to service_role","execute"],
+["grant","function messenger.check_queue(transport text, queue text) to service_role","execute"],
 ["grant","function messenger.check_worker_secret(secret text) to service_role","execute"],
 ["grant","function messenger.claim_one(message_id uuid, worker text, lease interval) to service_role","execute"],
 ["grant","function messenger.clip(value text, bytes integer) to service_role","execute"],
 ["grant","function messenger.draft_fields() to service_role","execute"],
+["grant","function messenger.end_unhandled(ids uuid[], fates text[], at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.error_class_of(error_class text) to service_role","execute"],
 ["grant","function messenger.exceeds(value jsonb, bytes integer) to service_role","execute"],
-["grant","function messenger.expire(ids uuid[], at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.find_due(transport text, queue text, batch integer, types text[], at timestamp with time zone, may_be_solo boolean, OUT places tid[], OUT is_solo boolean) to service_role","execute"],
+["grant","function messenger.give_up(ids uuid[], error_class text, at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.has_wild_number(value jsonb) to service_role","execute"],
 ["grant","function messenger.health_checks() to service_role","execute"],
 ["grant","function messenger.id_prefix(at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.id_random() to service_role","execute"],
+["grant","function messenger.is_held_by_dead_letter(transport text, queue text, ordering_key text) to service_role","execute"],
 ["grant","function messenger.is_too_deep(value jsonb) to service_role","execute"],
 ["grant","function messenger.keep_small(value jsonb) to service_role","execute"],
 ["grant","function messenger.known_queues(only_transport text, only_queues text[], again boolean, at timestamp with time zone) to service_role","execute"],
@@ -3091,6 +3396,7 @@ as $function$ select $manifest$[
 ["grant","function messenger.note_lost_leases(ids uuid[], at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.note_poll(worker text, transport text, queues text[], types text[], at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.now() to service_role","execute"],
+["grant","function messenger.order_keys(ids uuid[]) to service_role","execute"],
 ["grant","function messenger.place_mark(setting text, ends_at timestamp with time zone, from_times timestamp with time zone[], from_ids uuid[], batch integer, priorities integer[], times timestamp with time zone[], ids uuid[], took interval, at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.read_drafts(messages jsonb, at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.read_interval(value jsonb, longest interval) to service_role","execute"],
@@ -3098,6 +3404,7 @@ as $function$ select $manifest$[
 ["grant","function messenger.read_verdicts(outcomes jsonb) to service_role","execute"],
 ["grant","function messenger.refusals() to service_role","execute"],
 ["grant","function messenger.refuse(code text, what text) to service_role","execute"],
+["grant","function messenger.release_heads(keys messenger.order_key[], at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.retry_delay(message_type text, failures integer) to service_role","execute"],
 ["grant","function messenger.ring(transport text, queue text, type text) to service_role","execute"],
 ["grant","function messenger.start(functions_url text, options jsonb) to service_role","execute"],
@@ -3110,6 +3417,7 @@ as $function$ select $manifest$[
 ["grant","function messenger.user_dispatch(type text, payload jsonb, idempotency_key text, delay interval, headers jsonb, metadata jsonb) to service_role","execute"],
 ["grant","function messenger.verify() to service_role","execute"],
 ["grant","function public.messenger_audit() to service_role","execute"],
+["grant","function public.messenger_cancel(id uuid) to service_role","execute"],
 ["grant","function public.messenger_check_worker_secret(secret text) to service_role","execute"],
 ["grant","function public.messenger_claim(worker text, batch integer, lease interval, transport text, queues text[], types text[]) to service_role","execute"],
 ["grant","function public.messenger_claim_one(id uuid, worker text, lease interval) to service_role","execute"],
@@ -3120,8 +3428,10 @@ as $function$ select $manifest$[
 ["grant","function public.messenger_fail(id uuid, fence bigint, error text, error_class text, error_trace text, retryable boolean, retry_after interval) to service_role","execute"],
 ["grant","function public.messenger_health() to service_role","execute"],
 ["grant","function public.messenger_heartbeat(leases jsonb, lease interval) to service_role","execute"],
+["grant","function public.messenger_pause(transport text, queue text) to service_role","execute"],
 ["grant","function public.messenger_register(types jsonb) to service_role","execute"],
 ["grant","function public.messenger_release(id uuid, fence bigint) to service_role","execute"],
+["grant","function public.messenger_resume(transport text, queue text) to service_role","execute"],
 ["grant","function public.messenger_settle(outcomes jsonb) to service_role","execute"],
 ["grant","function public.messenger_snooze(id uuid, fence bigint, delay interval) to service_role","execute"],
 ["grant","function public.messenger_start(functions_url text, options jsonb) to service_role","execute"],
@@ -3135,7 +3445,9 @@ as $function$ select $manifest$[
 ["grant","relation messenger.clock to service_role","select"],
 ["grant","relation messenger.idempotency_keys to service_role","delete,insert,select,update"],
 ["grant","relation messenger.message_types to service_role","select"],
+["grant","relation messenger.ordering_seq to service_role","usage"],
 ["grant","relation messenger.pruned to service_role","insert,select"],
+["grant","relation messenger.queues to service_role","delete,insert,select,update"],
 ["grant","relation messenger.settings to service_role","select"],
 ["grant","relation messenger.workers to service_role","delete,insert,select,update"],
 ["grant","relation public.messenger_failed_messages to service_role","delete,insert,select,update"],
@@ -3153,6 +3465,7 @@ as $function$ select $manifest$[
 ["index","messenger.idempotency_keys_pkey","CREATE UNIQUE INDEX idempotency_keys_pkey ON messenger.idempotency_keys USING btree (scope, key)"],
 ["index","messenger.message_types_pkey","CREATE UNIQUE INDEX message_types_pkey ON messenger.message_types USING btree (type)"],
 ["index","messenger.pruned_pkey","CREATE UNIQUE INDEX pruned_pkey ON messenger.pruned USING btree (id)"],
+["index","messenger.queues_pkey","CREATE UNIQUE INDEX queues_pkey ON messenger.queues USING btree (transport_name, queue_name)"],
 ["index","messenger.rescue_cursors_pkey","CREATE UNIQUE INDEX rescue_cursors_pkey ON messenger.rescue_cursors USING btree (transport_name, queue_name, priority)"],
 ["index","messenger.settings_pkey","CREATE UNIQUE INDEX settings_pkey ON messenger.settings USING btree (singleton)"],
 ["index","messenger.workers_pkey","CREATE UNIQUE INDEX workers_pkey ON messenger.workers USING btree (worker)"],
@@ -3161,9 +3474,11 @@ as $function$ select $manifest$[
 ["index","public.messenger_failed_messages_pkey","CREATE UNIQUE INDEX messenger_failed_messages_pkey ON public.messenger_failed_messages USING btree (id)"],
 ["index","public.messenger_failed_messages_resolved_at_idx","CREATE INDEX messenger_failed_messages_resolved_at_idx ON public.messenger_failed_messages USING btree (resolved_at) WHERE (resolved_at IS NOT NULL)"],
 ["index","public.messenger_messages_claim_idx","CREATE INDEX messenger_messages_claim_idx ON public.messenger_messages USING btree (transport_name, queue_name, priority, available_at, id) WHERE (processed_at IS NULL)"],
+["index","public.messenger_messages_ordering_idx","CREATE INDEX messenger_messages_ordering_idx ON public.messenger_messages USING btree (transport_name, queue_name, ordering_key, ordering_seq) WHERE ((ordering_key IS NOT NULL) AND (processed_at IS NULL))"],
 ["index","public.messenger_messages_pkey","CREATE UNIQUE INDEX messenger_messages_pkey ON public.messenger_messages USING btree (id)"],
 ["index","public.messenger_messages_sender_idx","CREATE INDEX messenger_messages_sender_idx ON public.messenger_messages USING btree (created_by, id) WHERE (created_by IS NOT NULL)"],
 ["index","public.messenger_messages_sender_unfinished_idx","CREATE INDEX messenger_messages_sender_unfinished_idx ON public.messenger_messages USING btree (created_by) WHERE ((created_by IS NOT NULL) AND (processed_at IS NULL))"],
+["index","public.messenger_messages_waiting_idx","CREATE INDEX messenger_messages_waiting_idx ON public.messenger_messages USING btree (transport_name, queue_name, ordering_key) WHERE ((ordering_key IS NOT NULL) AND (processed_at IS NULL) AND (available_at = 'infinity'::timestamp with time zone))"],
 ["index","public.messenger_schedules_due_idx","CREATE INDEX messenger_schedules_due_idx ON public.messenger_schedules USING btree (next_run_at) WHERE enabled"],
 ["index","public.messenger_schedules_name_key","CREATE UNIQUE INDEX messenger_schedules_name_key ON public.messenger_schedules USING btree (name)"],
 ["index","public.messenger_schedules_pkey","CREATE UNIQUE INDEX messenger_schedules_pkey ON public.messenger_schedules USING btree (id)"],
@@ -3174,6 +3489,7 @@ as $function$ select $manifest$[
 ["policy","messenger.idempotency_keys.service_only","* anon,authenticated using false check false"],
 ["policy","messenger.message_types.service_only","* anon,authenticated using false check false"],
 ["policy","messenger.pruned.service_only","* anon,authenticated using false check false"],
+["policy","messenger.queues.service_only","* anon,authenticated using false check false"],
 ["policy","messenger.rescue_cursors.service_only","* anon,authenticated using false check false"],
 ["policy","messenger.settings.service_only","* anon,authenticated using false check false"],
 ["policy","messenger.workers.service_only","* anon,authenticated using false check false"],
@@ -3186,6 +3502,7 @@ as $function$ select $manifest$[
 ["table","messenger.idempotency_keys","rls"],
 ["table","messenger.message_types","rls"],
 ["table","messenger.pruned","rls"],
+["table","messenger.queues","rls"],
 ["table","messenger.rescue_cursors","rls"],
 ["table","messenger.settings","rls"],
 ["table","messenger.workers","unlogged rls {fillfactor=50}"],
@@ -3199,6 +3516,7 @@ as $function$ select $manifest$[
 ["type","messenger.claimed","id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority integer, retry_count integer, max_retries integer, fence bigint, lock_expires_at timestamp with time zone, created_at timestamp with time zone, solo boolean"],
 ["type","messenger.dispatched","id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone"],
 ["type","messenger.exchanged","settled messenger.settled[], claimed messenger.claimed[]"],
+["type","messenger.order_key","transport_name text, queue_name text, ordering_key text"],
 ["type","messenger.settled","id uuid, outcome text, available_at timestamp with time zone"],
 ["type","messenger.verdict","ord integer, outcome text, error text, error_class text, error_trace text, retryable boolean, delay interval, duration_ms bigint"],
 ["view","public.messenger_failed_summary","{security_invoker=true} transport_name text, queue_name text, failed_count bigint, first_failure timestamp with time zone, last_failure timestamp with time zone"],
@@ -3264,6 +3582,7 @@ declare
     'messenger.clock',
     'messenger.rescue_cursors',
     'messenger.pruned',
+    'messenger.queues',
     'public.messenger_queue_depth',
     'public.messenger_failed_summary',
     'public.messenger_schedules_summary'
@@ -3296,7 +3615,12 @@ declare
     'public.messenger_user_dispatch',
     'messenger.note_lost_leases',
     'messenger.bury',
-    'messenger.expire',
+    'messenger.give_up',
+    'messenger.end_unhandled',
+    'messenger.order_keys',
+    'messenger.release_heads',
+    'messenger.is_held_by_dead_letter',
+    'messenger.release_orphans',
     'messenger.mark_setting',
     'messenger.place_mark',
     'messenger.find_due',
@@ -3317,6 +3641,10 @@ declare
     'public.messenger_fail',
     'public.messenger_snooze',
     'public.messenger_release',
+    'public.messenger_cancel',
+    'messenger.check_queue',
+    'public.messenger_pause',
+    'public.messenger_resume',
     'messenger.check_worker_secret',
     'public.messenger_check_worker_secret',
     'messenger.ensure_worker_secret',

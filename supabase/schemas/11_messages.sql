@@ -64,9 +64,25 @@ comment on column public.messenger_messages.lease_losses is 'Deliveries that end
 comment on column public.messenger_messages.result is 'What the handler returned, at most 64 KB, else a marker.';
 comment on column public.messenger_messages.created_by is 'auth.uid() of the transaction that dispatched it.';
 
+create sequence if not exists messenger.ordering_seq;
+comment on sequence messenger.ordering_seq is 'The order of dispatch of messages with an ordering key.';
+do $$
+begin
+  if to_regtype('messenger.order_key') is null then
+    create type messenger.order_key as (transport_name text, queue_name text, ordering_key text);
+  end if;
+end $$;
+comment on type messenger.order_key is 'An ordering key with the queue it counts in.';
+
 -- The one hot index. Neither its columns nor its predicate hold anything a claim changes, so a claim is a HOT update and writes no index.
 create index if not exists messenger_messages_claim_idx
 on public.messenger_messages (transport_name, queue_name, priority, available_at, id) where processed_at is null;
+-- Partial on ordering_key: messages without one are in neither.
+create index if not exists messenger_messages_ordering_idx
+on public.messenger_messages (transport_name, queue_name, ordering_key, ordering_seq) where ordering_key is not null and processed_at is null;
+create index if not exists messenger_messages_waiting_idx
+on public.messenger_messages (transport_name, queue_name, ordering_key)
+where ordering_key is not null and processed_at is null and available_at = 'infinity';
 -- Partial on created_by: messages of services are in neither.
 create index if not exists messenger_messages_sender_idx
 on public.messenger_messages (created_by, id) where created_by is not null;
@@ -93,7 +109,8 @@ execute function public.update_messenger_messages_updated_at();
 alter table public.messenger_messages enable row level security;
 drop policy if exists sender_reads_own on public.messenger_messages;
 create policy sender_reads_own on public.messenger_messages for select to authenticated using (created_by = (select auth.uid()));
-revoke all on public.messenger_messages from public, anon, authenticated, service_role;
+revoke all on public.messenger_messages, messenger.ordering_seq from public, anon, authenticated, service_role;
+grant usage on messenger.ordering_seq to service_role;
 grant select, insert, update, delete on public.messenger_messages to service_role;
 -- Never last_error, headers, metadata, locked_by: they may speak of the inside.
 grant select (id, message_type, status, progress, result, created_at, available_at, processed_at) on public.messenger_messages to authenticated;

@@ -50,25 +50,46 @@ begin
   from dead d join history h on h.message_id = d.id;
   get diagnostics v_buried = row_count;
   delete from messenger.attempts a where a.message_id = any (bury.ids);
+  perform messenger.release_heads(messenger.order_keys(bury.ids), bury.at);
   return v_buried;
 end $$;
 
--- A message past expires_at is never handed out again. It has no dead letter: nobody needs it any more.
-create or replace function messenger.expire(ids uuid[], at timestamptz)
+-- Expired and cancelled messages are never handed out again. They have no dead letter: nobody needs them any more.
+create or replace function messenger.give_up(ids uuid[], error_class text, at timestamptz)
 returns void
 language plpgsql
 set search_path = ''
 as $$
 begin
   update public.messenger_messages m
-  set status = 'failed', processed_at = at, updated_at = at, locked_at = null, locked_by = null, lock_expires_at = null,
-      error_class = 'Expired', last_error = 'expired before it could be handled'
+  set status = 'failed', processed_at = give_up.at, updated_at = give_up.at, locked_at = null, locked_by = null, lock_expires_at = null,
+      error_class = give_up.error_class,
+      last_error = case give_up.error_class when 'Expired' then 'expired before it could be handled' else 'cancelled' end
   where m.id = any (ids);
+  perform messenger.release_heads(messenger.order_keys(ids), at);
+end $$;
+
+-- What a scan met on its way that must not be handed out: fates expired, cancelled (its worker was asked to stop and let the lease end), exhausted.
+create or replace function messenger.end_unhandled(ids uuid[], fates text[], at timestamptz)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_expired uuid[] := array(select x.id from unnest(ids, fates) as x(id, fate) where x.fate = 'expired');
+  v_cancelled uuid[] := array(select x.id from unnest(ids, fates) as x(id, fate) where x.fate = 'cancelled');
+  v_exhausted uuid[] := array(select x.id from unnest(ids, fates) as x(id, fate) where x.fate = 'exhausted');
+begin
+  perform messenger.note_lost_leases(v_expired || v_cancelled || v_exhausted, at);
+  perform messenger.give_up(v_expired, 'Expired', at);
+  perform messenger.give_up(v_cancelled, 'Cancelled', at);
+  perform messenger.bury(v_exhausted, at);
 end $$;
 
 comment on function messenger.note_lost_leases(uuid[], timestamptz) is 'Records an attempt of class LeaseExpired for each of these processing messages.';
 comment on function messenger.bury(uuid[], timestamptz) is 'Fails messages for good: counts the last delivery, writes the dead letter with the last 20 attempts. An attempt must have been recorded. Returns how many.';
-comment on function messenger.expire(uuid[], timestamptz) is 'Fails messages as Expired, without a dead letter.';
-revoke all on function messenger.note_lost_leases(uuid[], timestamptz), messenger.bury(uuid[], timestamptz), messenger.expire(uuid[], timestamptz)
+comment on function messenger.give_up(uuid[], text, timestamptz) is 'Fails unfinished messages as Expired or Cancelled, without a dead letter.';
+comment on function messenger.end_unhandled(uuid[], text[], timestamptz) is 'Finishes the messages whose fate is expired, cancelled or exhausted; others are left alone.';
+revoke all on function messenger.end_unhandled(uuid[], text[], timestamptz), messenger.note_lost_leases(uuid[], timestamptz), messenger.bury(uuid[], timestamptz), messenger.give_up(uuid[], text, timestamptz)
   from public, anon, authenticated;
-grant execute on function messenger.note_lost_leases(uuid[], timestamptz), messenger.bury(uuid[], timestamptz), messenger.expire(uuid[], timestamptz) to service_role;
+grant execute on function messenger.end_unhandled(uuid[], text[], timestamptz), messenger.note_lost_leases(uuid[], timestamptz), messenger.bury(uuid[], timestamptz), messenger.give_up(uuid[], text, timestamptz) to service_role;

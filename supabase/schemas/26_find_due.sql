@@ -95,6 +95,7 @@ begin
         select m.ctid as tid, m.id, m.priority, m.available_at,
           case
             when m.expires_at <= at then 'expired'
+            when m.cancel_requested_at is not null then 'cancelled'
             when m.status = 'processing' and m.retry_count >= m.max_retries then 'exhausted'
             when m.status = 'processing' then 'lost'
             when m.lease_losses > 0 then 'suspect'
@@ -110,6 +111,12 @@ begin
         limit batch
         for update skip locked
       ) head
+      -- Here and not only where queues are looked for, so that a pause holds from its commit on.
+      where (
+        select t.enabled and t.type in ('supabase', 'sync')
+          and not exists (select from messenger.queues q where q.transport_name = t.name and q.queue_name = find_due.queue and q.paused_at is not null)
+        from public.messenger_transports t where t.name = find_due.transport
+      )
       limit batch
     ) due;
     v_took := clock_timestamp() - v_started;
@@ -123,11 +130,8 @@ begin
       return;
     end if;
 
-    if v_fates && array['expired', 'exhausted'] then
-      perform messenger.expire(array(select x.id from unnest(v_ids, v_fates) as x(id, fate) where x.fate = 'expired'), at);
-      v_ids := array(select x.id from unnest(v_ids, v_fates) as x(id, fate) where x.fate = 'exhausted');
-      perform messenger.note_lost_leases(v_ids, at);
-      perform messenger.bury(v_ids, at);
+    if v_fates && array['expired', 'cancelled', 'exhausted'] then
+      perform messenger.end_unhandled(v_ids, v_fates, at);
       continue;  -- the living are taken by a fresh scan
     end if;
 

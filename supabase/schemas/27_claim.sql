@@ -1,9 +1,9 @@
 -- Claiming: a worker takes due messages under a lease with a fence, and keeps the lease by heartbeats.
 
--- Every (transport, queue) with an unfinished message that workers may take, by a skip scan of the hot index: one probe a queue, however long it is.
+-- Every (transport, queue) with an unfinished message, by a skip scan of the hot index: one probe a queue, however long it is.
 -- From the end of the index: entries of finished messages, which stay while some transaction holds a snapshot, lie at the beginning of their
 -- queue, and a scan from there walked them all (77 ms beside 60,000, against 0.4 ms from the end).
-create or replace function messenger.active_queues(only_transport text, only_queues text[])
+create or replace function messenger.active_queues(only_transport text, only_queues text[], halted boolean)
 returns table (transport_name text, queue_name text)
 language plpgsql stable
 set search_path = ''
@@ -29,8 +29,10 @@ begin
   )
   select p.transport_name, p.queue_name
   from pair p
-  join public.messenger_transports t on t.name = p.transport_name and t.enabled and t.type in ('supabase', 'sync')
-  where (only_transport is null or p.transport_name = only_transport) and (only_queues is null or p.queue_name = any (only_queues));
+  join public.messenger_transports t on t.name = p.transport_name and t.type in ('supabase', 'sync')
+  left join messenger.queues q on q.transport_name = p.transport_name and q.queue_name = p.queue_name
+  where (halted or t.enabled and q.paused_at is null)
+    and (only_transport is null or p.transport_name = only_transport) and (only_queues is null or p.queue_name = any (only_queues));
 end $$;
 
 -- What active_queues says, as names 'transport/queue' in random order, so that no queue waits behind another that is never empty; remembered by the
@@ -59,7 +61,7 @@ begin
     end if;
   end if;
   v_started := clock_timestamp();
-  v_queues := array(select a.transport_name || '/' || a.queue_name from messenger.active_queues(only_transport, only_queues) a order by random());
+  v_queues := array(select a.transport_name || '/' || a.queue_name from messenger.active_queues(only_transport, only_queues, false) a order by random());
   v_took := clock_timestamp() - v_started;
   if v_took < coalesce(nullif(current_setting('messenger.queues_after', true), ''), '5 milliseconds')::interval
       + cardinality(v_queues) * interval '50 microseconds' then
@@ -241,7 +243,7 @@ begin
   order by g.ord;
 end $$;
 
-comment on function messenger.active_queues(text, text[]) is 'Transports and queues with unfinished messages that workers may take.';
+comment on function messenger.active_queues(text, text[], boolean) is 'Transports and queues with unfinished messages; halted: also those that are paused or disabled.';
 comment on function messenger.known_queues(text, text[], boolean, timestamptz) is 'The active queues as transport/queue in random order, at most 20 ms old, or a second where finding them took long; again: not for the 20 ms.';
 comment on function messenger.check_claim(text, interval) is 'Refuses a worker name or lease that is out of bounds.';
 comment on function messenger.note_poll(text, text, text[], text[], timestamptz) is 'Records that this worker is awake.';
@@ -252,11 +254,11 @@ comment on function public.messenger_claim_one(uuid, text, interval) is
   'Takes one pending message by id, due or not, for the caller that has just dispatched it. No row when another worker has it or it is finished.';
 comment on function public.messenger_heartbeat(jsonb, interval) is
   'Extends the leases [{"id", "fence", "progress"?}] to now + lease and stores progress. extended or stale; cancel_requested tells the handler to stop.';
-revoke all on function messenger.active_queues(text, text[]), messenger.known_queues(text, text[], boolean, timestamptz), messenger.check_claim(text, interval), messenger.note_poll(text, text, text[], text[], timestamptz),
+revoke all on function messenger.active_queues(text, text[], boolean), messenger.known_queues(text, text[], boolean, timestamptz), messenger.check_claim(text, interval), messenger.note_poll(text, text, text[], text[], timestamptz),
   messenger.claim_one(uuid, text, interval),
   public.messenger_claim(text, int, interval, text, text[], text[]), public.messenger_claim_one(uuid, text, interval),
   public.messenger_heartbeat(jsonb, interval) from public, anon, authenticated;
-grant execute on function messenger.active_queues(text, text[]), messenger.known_queues(text, text[], boolean, timestamptz), messenger.check_claim(text, interval), messenger.note_poll(text, text, text[], text[], timestamptz),
+grant execute on function messenger.active_queues(text, text[], boolean), messenger.known_queues(text, text[], boolean, timestamptz), messenger.check_claim(text, interval), messenger.note_poll(text, text, text[], text[], timestamptz),
   messenger.claim_one(uuid, text, interval),
   public.messenger_claim(text, int, interval, text, text[], text[]), public.messenger_claim_one(uuid, text, interval),
   public.messenger_heartbeat(jsonb, interval) to service_role;

@@ -93,6 +93,7 @@ declare
   v_rest messenger.verdict[];
   v_is_wild boolean;
   v_counted record;
+  v_keys messenger.order_key[];
 begin
   if v_outcomes is null or jsonb_typeof(v_outcomes) <> 'array' then
     perform messenger.refuse('SM_OUTCOME', 'outcomes must be a JSON array');
@@ -123,6 +124,7 @@ begin
   -- Rows are locked in the order of their ids, whatever order the verdicts come in: two settles cannot wait for each other.
   with held as materialized (
     select m.ctid as tid, m.id, m.fence, m.retry_count, m.retry_count >= m.max_retries as is_last,
+      m.cancel_requested_at is not null as is_cancelled, m.ordering_key is not null as is_ordered,
       m.transport_name = any (array(select t.name from public.messenger_transports t where (t.config ->> 'retention')::interval = '0')) as is_unkept
     from public.messenger_messages m
     where m.id = any (v_ids) and m.status = 'processing'
@@ -131,24 +133,32 @@ begin
   ),
   -- Of two verdicts on one delivery the first counts.
   counted as (
-    select distinct on (v.id) v.ord, h.tid, v.kind, v.result, h.is_unkept, h.retry_count, h.is_last or not r.retryable as is_final
+    select distinct on (v.id) v.ord, v.id, h.tid, v.result, h.is_unkept, h.is_ordered, h.retry_count, h.is_last or not r.retryable as is_final, v.kind,
+      -- After a request to cancel only a completion still counts as what it says.
+      case when h.is_cancelled and v.kind <> 'completed' then 'cancelled' else v.kind end as fate
     from unnest(v_ids, v_fences, v_kinds, v_results) with ordinality as v(id, fence, kind, result, ord)
     join held h on h.id = v.id and h.fence = v.fence
     left join unnest(v_rest) r on r.ord = v.ord
     order by v.id, v.ord
   )
   select
-    array_agg(ord) filter (where kind = 'completed') as completed,
-    array_agg(tid) filter (where kind = 'completed' and is_unkept) as unkept,
-    bool_or(retry_count > 0) filter (where kind = 'completed' and is_unkept) as has_history,
-    array_agg(tid) filter (where kind = 'completed' and not is_unkept) as kept,
-    array_agg(result) filter (where kind = 'completed' and not is_unkept) as results,
-    array_agg(ord) filter (where kind = 'failed') as failed,
-    array_agg(ord) filter (where kind = 'failed' and is_final) as dead,
-    array_agg(ord) filter (where kind in ('snoozed', 'released')) as returned
+    array_agg(ord) filter (where fate = 'completed') as completed,
+    array_agg(id) filter (where fate = 'completed' and is_ordered) as ordered,
+    array_agg(tid) filter (where fate = 'completed' and is_unkept) as unkept,
+    bool_or(retry_count > 0) filter (where fate = 'completed' and is_unkept) as has_history,
+    array_agg(tid) filter (where fate = 'completed' and not is_unkept) as kept,
+    array_agg(result) filter (where fate = 'completed' and not is_unkept) as results,
+    array_agg(ord) filter (where kind = 'failed') as errors,
+    array_agg(ord) filter (where fate = 'failed') as failed,
+    array_agg(ord) filter (where fate = 'failed' and is_final) as dead,
+    array_agg(ord) filter (where fate in ('snoozed', 'released')) as returned,
+    array_agg(ord) filter (where fate = 'cancelled') as cancelled
   into v_counted
   from counted;
 
+  if v_counted.ordered is not null then
+    v_keys := messenger.order_keys(v_counted.ordered);
+  end if;
   if v_counted.unkept is not null then
     with gone as (
       delete from public.messenger_messages m where m.ctid = any (v_counted.unkept)
@@ -165,16 +175,19 @@ begin
     from unnest(v_counted.kept, v_counted.results) as v(tid, result)
     where m.ctid = v.tid;
   end if;
+  if v_keys is not null then
+    perform messenger.release_heads(v_keys, v_now);
+  end if;
   if cardinality(v_counted.completed) = cardinality(v_ids) then
     return query select v.id, 'completed', null::timestamptz from unnest(v_ids) v(id);
     return;
   end if;
 
-  if v_counted.failed is not null then
+  if v_counted.errors is not null then
     insert into messenger.attempts (message_id, fence, at, worker, error, error_class, error_trace, duration_ms)
     select m.id, m.fence, v_now, m.locked_by, r.error, r.error_class, r.error_trace, coalesce(r.duration_ms, (extract(epoch from v_now - m.locked_at) * 1000)::bigint)
     from unnest(v_rest) r join public.messenger_messages m on m.id = v_ids[r.ord]
-    where r.ord = any (v_counted.failed);
+    where r.ord = any (v_counted.errors);
     if v_counted.dead is not null then
       perform messenger.bury(array(select v_ids[d.ord] from unnest(v_counted.dead) d(ord)), v_now);
     end if;
@@ -195,6 +208,10 @@ begin
     where m.id = v_ids[r.ord] and r.ord = any (v_counted.returned);
   end if;
 
+  if v_counted.cancelled is not null then
+    perform messenger.give_up(array(select v_ids[c.ord] from unnest(v_counted.cancelled) c(ord)), 'Cancelled', v_now);
+  end if;
+
   return query
   select v.id,
     case
@@ -202,10 +219,11 @@ begin
       when v.ord = any (v_counted.dead) then 'dead'
       when v.ord = any (v_counted.failed) then 'retry'
       when v.ord = any (v_counted.returned) then v.kind
+      when v.ord = any (v_counted.cancelled) then 'cancelled'
       when m.id is null and v.kind in ('completed', 'failed') then 'unknown'
       -- This very verdict on this very lease was recorded before: its reply was lost. A lease that ran out has had no verdict.
       when m.fence = v.fence and v.kind = 'completed' and m.status = 'completed' then 'already'
-      when m.fence = v.fence and v.kind = 'failed' and m.status = 'failed' and m.error_class not in ('Expired', 'LeaseExpired') then 'already'
+      when m.fence = v.fence and v.kind = 'failed' and m.status = 'failed' and m.error_class not in ('Expired', 'Cancelled', 'Discarded', 'LeaseExpired') then 'already'
       when v.kind = 'failed' and exists (
         select from messenger.attempts a where a.message_id = v.id and a.fence = v.fence and a.error_class <> 'LeaseExpired') then 'already'
       else 'stale'
@@ -239,7 +257,7 @@ comment on function messenger.error_class_of(text) is 'The class an error is sto
 comment on function messenger.retry_delay(text, int) is 'Wait before the next delivery after so many failures, by the policy of the type.';
 comment on function messenger.read_verdicts(jsonb) is 'The outcomes of messenger_settle in order, texts clipped to 8 KB, results to 64 KB.';
 comment on function public.messenger_settle(jsonb) is
-  'Records up to 1000 verdicts: [{"id", "fence", "outcome": completed|failed|snoozed|released, "result"?, "error"?, "error_class"?, "error_trace"?, "retryable"?, "delay_ms"?, "duration_ms"?}]. Answers in the same order: completed, retry, dead, snoozed, released; already (this verdict was recorded before), stale (the lease is not current, nothing changed), unknown (no such message).';
+  'Records up to 1000 verdicts: [{"id", "fence", "outcome": completed|failed|snoozed|released, "result"?, "error"?, "error_class"?, "error_trace"?, "retryable"?, "delay_ms"?, "duration_ms"?}]. Answers in the same order: completed, retry, dead, snoozed, released, cancelled (it was requested before this verdict); already (this verdict was recorded before), stale (the lease is not current, nothing changed), unknown (no such message).';
 comment on function public.messenger_exchange(jsonb, text, int, interval, text, text[], text[]) is
   'messenger_settle and messenger_claim in one transaction: {"settled": [...], "claimed": [...]}.';
 revoke all on function messenger.error_class_of(text), messenger.retry_delay(text, int), messenger.read_verdicts(jsonb), public.messenger_settle(jsonb),

@@ -41,10 +41,11 @@ declare
   v_rung text := coalesce(current_setting('messenger.rung', true), '');
 begin
   if v_pair = any (string_to_array(v_rung, ' ')) or messenger.awake_workers(transport, queue, type, '0') > 0
+    or exists (select from messenger.queues q where q.transport_name = ring.transport and q.queue_name = ring.queue and q.paused_at is not null)
     or not pg_try_advisory_xact_lock(hashtextextended('messenger.ring/' || v_pair, 0)) then
     return false;
   end if;
-  perform set_config('messenger.rung', concat_ws(' ', v_rung, v_pair), true);
+  perform set_config('messenger.rung', concat_ws(' ', nullif(v_rung, ''), v_pair), true);
   perform pg_notify('messenger', v_pair);
   return messenger.post_bell();
 end $$;

@@ -2,7 +2,7 @@
 
 -- Looks at the first thousand due entries of each queue and priority, from where the last look stopped, so a queue with more is walked in turns.
 create or replace function messenger.rescue(at timestamptz)
-returns table (rescued bigint, dead bigint, expired bigint)
+returns table (rescued bigint, dead bigint, given_up bigint)
 language plpgsql
 set search_path = ''
 set enable_seqscan = off
@@ -18,11 +18,10 @@ declare
   v_last_id uuid;
   v_ids uuid[];
   v_fates text[];
-  v_exhausted uuid[];
   v_lost uuid[];
 begin
-  rescued := 0; dead := 0; expired := 0;
-  for v_pair in select * from messenger.active_queues(null, null) loop
+  rescued := 0; dead := 0; given_up := 0;
+  for v_pair in select * from messenger.active_queues(null, null, true) loop
     for v_priority in 1..10 loop
       select * into v_from from messenger.rescue_cursors c
       where c.transport_name = v_pair.transport_name and c.queue_name = v_pair.queue_name and c.priority = v_priority;
@@ -37,7 +36,8 @@ begin
         limit 1000
       ),
       taken as (
-        select m.id, case when m.expires_at <= rescue.at then 'expired' when m.retry_count >= m.max_retries then 'exhausted' else 'lost' end as fate
+        select m.id, case when m.expires_at <= rescue.at then 'expired' when m.cancel_requested_at is not null then 'cancelled'
+            when m.retry_count >= m.max_retries then 'exhausted' else 'lost' end as fate
         from public.messenger_messages m
         where m.id = any (array(select l.id from look l where l.is_lost or l.is_expired))
           and (m.status = 'processing' and m.lock_expires_at < rescue.at or m.status = 'pending' and m.expires_at <= rescue.at)
@@ -58,22 +58,20 @@ begin
       end if;
       continue when v_ids is null;
 
-      perform messenger.expire(array(select x.id from unnest(v_ids, v_fates) as x(id, fate) where x.fate = 'expired'), rescue.at);
-      v_exhausted := array(select x.id from unnest(v_ids, v_fates) as x(id, fate) where x.fate = 'exhausted');
+      perform messenger.end_unhandled(v_ids, v_fates, rescue.at);
       v_lost := array(select x.id from unnest(v_ids, v_fates) as x(id, fate) where x.fate = 'lost');
-      perform messenger.note_lost_leases(v_exhausted || v_lost, rescue.at);
-      perform messenger.bury(v_exhausted, rescue.at);
+      perform messenger.note_lost_leases(v_lost, rescue.at);
       update public.messenger_messages m
       set status = 'pending', available_at = rescue.at, updated_at = rescue.at, locked_at = null, locked_by = null, lock_expires_at = null,
           retry_count = m.retry_count + 1, lease_losses = m.lease_losses + 1, error_class = 'LeaseExpired', last_error = 'the lease ran out without a verdict'
       where m.id = any (v_lost);
       rescued := rescued + cardinality(v_lost);
-      dead := dead + cardinality(v_exhausted);
-      expired := expired + cardinality(v_ids) - cardinality(v_lost) - cardinality(v_exhausted);
+      dead := dead + cardinality(array_positions(v_fates, 'exhausted'));
+      given_up := given_up + cardinality(array_positions(v_fates, 'expired')) + cardinality(array_positions(v_fates, 'cancelled'));
     end loop;
   end loop;
   return next;
 end $$;
 
-comment on function messenger.rescue(timestamptz) is 'Returns messages with an expired lease to pending (from then on alone), buries the exhausted, fails the expired.';
+comment on function messenger.rescue(timestamptz) is 'Returns messages with an expired lease to pending (from then on alone), buries the exhausted, gives up the expired and the cancelled. On paused and disabled queues too.';
 revoke all on function messenger.rescue(timestamptz) from public, anon, authenticated, service_role;

@@ -64,7 +64,7 @@ begin
 
   name := 'oldest_due';
   select v_now - min(head.available_at) into v_lag
-  from messenger.active_queues(null, null) q
+  from messenger.active_queues(null, null, false) q
   cross join generate_series(1, 10) as level(priority)
   cross join lateral (
     select m.available_at from public.messenger_messages m

@@ -6,7 +6,7 @@ set search_path = ''
 as $$
   with message as materialized (
     select m.id, m.status, m.error_class, m.fence, m.retry_count, m.max_retries, m.processed_at, m.locked_at, m.locked_by, m.lock_expires_at,
-      m.idempotency_key, m.available_at, m.ordering_key, m.ordering_seq, m.transport_name, m.queue_name, m.headers ->> 'x-scheduled-for' as scheduled_for,
+      m.idempotency_key, m.available_at, m.updated_at, m.ordering_key, m.ordering_seq, m.transport_name, m.queue_name, m.headers ->> 'x-scheduled-for' as scheduled_for,
       m.headers ->> 'x-schedule' as schedule
     from public.messenger_messages m
   ),
@@ -37,9 +37,18 @@ as $$
     (select count(*) from message m, messenger.clock c
      where m.status = 'processing' and m.lock_expires_at < messenger.now() - interval '2 minutes' and c.last_tick_at > messenger.now() - interval '10 seconds')
   union all
-  select 'I9 at most one message of an ordering key is in flight',
-    (select count(*) from (select from message m where m.ordering_key is not null and m.status = 'processing'
-     group by m.transport_name, m.queue_name, m.ordering_key having count(*) > 1) x)
+  -- The clock lets go within a second what a race left waiting.
+  select 'I9 at most one message of an ordering key is in flight, and one that waits has another, or a dead letter that blocks, before it',
+    (select count(*) from (
+       select m.transport_name, m.queue_name, m.ordering_key, count(*) filter (where m.status = 'processing') as in_flight,
+         bool_and(m.available_at = 'infinity') and max(m.updated_at) < messenger.now() - interval '10 seconds' as is_stuck
+       from message m
+       where m.ordering_key is not null and m.processed_at is null
+       group by m.transport_name, m.queue_name, m.ordering_key
+     ) x, messenger.clock c
+     where x.in_flight > 1
+       or x.is_stuck and c.last_tick_at > messenger.now() - interval '10 seconds'
+         and not messenger.is_held_by_dead_letter(x.transport_name, x.queue_name, x.ordering_key))
   union all
   select 'I10 one message for each occurrence of a schedule',
     (select count(*) from (select from message m where m.scheduled_for is not null and m.schedule is not null

@@ -1,0 +1,117 @@
+-- Ordering keys: of the unfinished messages of a key the first may be handed out, the others wait at available_at = infinity until it has finished.
+create or replace function messenger.order_keys(ids uuid[])
+returns messenger.order_key[]
+language plpgsql stable
+set search_path = ''
+as $$
+begin
+  return array(
+    select distinct row(m.transport_name, m.queue_name, m.ordering_key)::messenger.order_key
+    from public.messenger_messages m where m.id = any (ids) and m.ordering_key is not null);
+end $$;
+
+-- Lets the first unfinished message of each key go, if it waits. A message retried from the dead letters stands behind the one in flight with the
+-- same ordering_seq, so the first is the one that does not wait.
+-- No lock on the key: a dispatch that saw the predecessor unfinished and commits after this leaves a message waiting for nobody. The tick finds it.
+create or replace function messenger.release_heads(keys messenger.order_key[], at timestamptz)
+returns bigint
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_heads uuid[];
+  v_rung record;
+begin
+  if keys is null or keys = '{}' then
+    return 0;
+  end if;
+  v_heads := array(
+    select head.id
+    from unnest(keys) k
+    cross join lateral (
+      select m.id, m.available_at from public.messenger_messages m
+      where m.transport_name = k.transport_name and m.queue_name = k.queue_name and m.ordering_key = k.ordering_key and m.processed_at is null
+      order by m.ordering_seq, m.available_at, m.id
+      limit 1
+    ) head
+    where head.available_at = 'infinity' and not messenger.is_held_by_dead_letter(k.transport_name, k.queue_name, k.ordering_key)
+    order by head.id
+  );
+  for v_rung in
+    with released as (
+      update public.messenger_messages m
+      set available_at = greatest(at, m.scheduled_at), updated_at = at
+      where m.id = any (array(
+        select x.id from public.messenger_messages x
+        where x.id = any (v_heads) and x.available_at = 'infinity' and x.processed_at is null
+        order by x.id
+        for update skip locked))
+      returning m.transport_name, m.queue_name, m.message_type, m.available_at <= at as is_due
+    )
+    select r.transport_name, r.queue_name, r.message_type from released r where r.is_due group by r.transport_name, r.queue_name, r.message_type
+  loop
+    perform messenger.ring(v_rung.transport_name, v_rung.queue_name, v_rung.message_type);
+  end loop;
+  return cardinality(v_heads);
+end $$;
+
+-- Only where the transport says so: {"ordering_dead_letter": "block"}.
+create or replace function messenger.is_held_by_dead_letter(transport text, queue text, ordering_key text)
+returns boolean
+language plpgsql stable
+set search_path = ''
+as $$
+begin
+  return exists (
+    select from public.messenger_transports t
+    join public.messenger_failed_messages f on f.transport_name = t.name and f.queue_name = is_held_by_dead_letter.queue and f.resolved_at is null
+    join public.messenger_messages m on m.id = f.message_id and m.ordering_key = is_held_by_dead_letter.ordering_key
+    where t.name = transport and t.config ->> 'ordering_dead_letter' = 'block');
+end $$;
+
+-- For the clock: keys whose first message waits for nobody, a bite of the waiting keys a tick, from where the last bite stopped.
+create or replace function messenger.release_orphans(at timestamptz, bite int)
+returns bigint
+language plpgsql
+set search_path = ''
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+set jit = off
+as $$
+declare
+  v_after messenger.order_key;
+  v_keys messenger.order_key[];
+begin
+  select c.order_after into v_after from messenger.clock c;
+  with recursive waiting as (
+    (select m.transport_name, m.queue_name, m.ordering_key, 1 as n from public.messenger_messages m
+     where m.available_at = 'infinity' and m.processed_at is null and m.ordering_key is not null
+       and (m.transport_name, m.queue_name, m.ordering_key) > (coalesce(v_after.transport_name, ''), coalesce(v_after.queue_name, ''), coalesce(v_after.ordering_key, ''))
+     order by m.transport_name, m.queue_name, m.ordering_key limit 1)
+    union all
+    select x.transport_name, x.queue_name, x.ordering_key, w.n + 1
+    from waiting w
+    cross join lateral (
+      select m.transport_name, m.queue_name, m.ordering_key from public.messenger_messages m
+      where m.available_at = 'infinity' and m.processed_at is null and m.ordering_key is not null
+        and (m.transport_name, m.queue_name, m.ordering_key) > (w.transport_name, w.queue_name, w.ordering_key)
+      order by m.transport_name, m.queue_name, m.ordering_key limit 1
+    ) x
+    where w.n < bite
+  )
+  select array_agg(row(w.transport_name, w.queue_name, w.ordering_key)::messenger.order_key order by w.n) into v_keys from waiting w;
+  update messenger.clock c set order_after = case when cardinality(v_keys) = bite then v_keys[bite] end
+  where c.order_after is distinct from case when cardinality(v_keys) = bite then v_keys[bite] end
+    and c.singleton in (select x.singleton from messenger.clock x for update skip locked);
+  return messenger.release_heads(v_keys, at);
+end $$;
+
+comment on function messenger.order_keys(uuid[]) is 'The ordering keys of these messages, without duplicates.';
+comment on function messenger.release_heads(messenger.order_key[], timestamptz) is 'Makes the first waiting message of each key available when none of the key is before it. Returns how many were looked at and let go.';
+comment on function messenger.is_held_by_dead_letter(text, text, text) is 'True when an open dead letter holds up its ordering key.';
+comment on function messenger.release_orphans(timestamptz, int) is 'Lets go what waits for a predecessor that has finished meanwhile, among the next bite of keys with waiting messages.';
+revoke all on function messenger.order_keys(uuid[]), messenger.release_heads(messenger.order_key[], timestamptz), messenger.is_held_by_dead_letter(text, text, text),
+  messenger.release_orphans(timestamptz, int) from public, anon, authenticated;
+grant execute on function messenger.order_keys(uuid[]), messenger.release_heads(messenger.order_key[], timestamptz), messenger.is_held_by_dead_letter(text, text, text)
+  to service_role;

@@ -1,0 +1,45 @@
+-- Pausing a queue: nothing more is handed out; what runs may finish, what is dispatched waits.
+create or replace function messenger.check_queue(transport text, queue text)
+returns void
+language plpgsql stable
+set search_path = ''
+as $$
+begin
+  if not exists (select from public.messenger_transports t where t.name = check_queue.transport) then
+    perform messenger.refuse('SM_TRANSPORT', quote_ident(left(transport, 100)));
+  elsif queue is null or queue !~ '^[a-z0-9][a-z0-9_-]{0,62}$' then
+    perform messenger.refuse('SM_QUEUE', quote_ident(left(queue, 100)));
+  end if;
+end $$;
+
+create or replace function public.messenger_pause(transport text, queue text)
+returns boolean
+language plpgsql
+set search_path = ''
+as $$
+begin
+  perform messenger.check_queue(transport, queue);
+  insert into messenger.queues as q (transport_name, queue_name, paused_at) values (messenger_pause.transport, messenger_pause.queue, messenger.now())
+  on conflict on constraint queues_pkey do update set paused_at = excluded.paused_at where q.paused_at is null;
+  return found;
+end $$;
+
+create or replace function public.messenger_resume(transport text, queue text)
+returns boolean
+language plpgsql
+set search_path = ''
+as $$
+begin
+  perform messenger.check_queue(transport, queue);
+  update messenger.queues q set paused_at = null
+  where q.transport_name = messenger_resume.transport and q.queue_name = messenger_resume.queue and q.paused_at is not null;
+  return found;
+end $$;
+
+comment on function messenger.check_queue(text, text) is 'Refuses a transport that does not exist and a malformed queue name.';
+comment on function public.messenger_pause(text, text) is
+  'Stops handing out messages of a queue, from its commit on. Running handlers finish, leases that run out are counted, dispatches are stored. True unless it was paused already.';
+comment on function public.messenger_resume(text, text) is
+  'Lets a paused queue run again: workers that are awake find it with their next poll, the clock wakes others within a second. True unless it was running.';
+revoke all on function messenger.check_queue(text, text), public.messenger_pause(text, text), public.messenger_resume(text, text) from public, anon, authenticated;
+grant execute on function messenger.check_queue(text, text), public.messenger_pause(text, text), public.messenger_resume(text, text) to service_role;
