@@ -62,6 +62,7 @@ Deno.test("architecture · one package, one place", () => {
     "jose": /^(supabase\/local\/|tests\/)/,
     "smol-toml": /^(supabase\/local\/|tests\/)/,
     "zod": /^(shared\/|packs\/|supabase\/local\/|tests\/)/,
+    "cron-parser": /^(shared\/schedule\.ts|tests\/)/,
     "cli-table3": /^(cli\/|tests\/(demo|bench)\/)/,
     "cli-progress": /^(cli\/|tests\/demo\/)/,
     "fast-check": /^tests\//,
