@@ -355,8 +355,7 @@ create table if not exists public.messenger_messages (
   constraint messenger_messages_status_check check (status in ('pending', 'processing', 'completed', 'failed')),
   constraint messenger_messages_processed_check check ((processed_at is null) = (status in ('pending', 'processing'))),
   constraint messenger_messages_lease_check check (
-    (status = 'processing') = (locked_by is not null) and (status = 'processing') = (lock_expires_at is not null)
-    and (status = 'processing') = (locked_at is not null)
+    num_nonnulls(locked_at, locked_by, lock_expires_at) = case status when 'processing' then 3 else 0 end
   ),
   constraint messenger_messages_deliveries_check check (
     max_retries between 0 and 100 and retry_count between 0 and max_retries + 1 and fence >= retry_count and lease_losses >= 0
@@ -1411,7 +1410,7 @@ end $$;
 -- cluttered index.
 -- The margin is for transactions that commit a little after the moment they wrote into available_at.
 create or replace function messenger.place_mark(
-  setting text, ends_at timestamptz, from_times timestamptz[], from_ids uuid[], batch int, priorities int[], times timestamptz[], ids uuid[], took interval, at timestamptz
+  setting text, ends_at timestamptz, from_times timestamptz[], from_ids uuid[], batch int, places tid[], took interval, at timestamptz
 )
 returns void
 language plpgsql
@@ -1420,17 +1419,23 @@ as $$
 declare
   v_times timestamptz[] := from_times;
   v_ids uuid[] := from_ids;
-  v_found int := coalesce(cardinality(ids), 0);
   v_margin timestamptz := at - interval '250 milliseconds';
+  v_found record;
   v_first int;
-  -- Below this priority the scan did not come: it had what it wanted.
-  v_lowest int := case when v_found < batch then 1 else priorities[v_found] end;
+  v_lowest int := 1;
 begin
+  select array_agg(m.priority order by x.n) as priorities, array_agg(m.available_at order by x.n) as times, array_agg(m.id order by x.n) as ids
+  into v_found
+  from unnest(places) with ordinality as x(place, n) join public.messenger_messages m on m.ctid = x.place;
+  -- Below the last priority found the scan did not come when it had what it wanted.
+  if cardinality(places) >= batch then
+    v_lowest := v_found.priorities[batch];
+  end if;
   for v_level in v_lowest..10 loop
-    v_first := array_position(priorities, v_level);
-    if v_first is not null and times[v_first] < v_margin then
-      v_times[v_level] := times[v_first];
-      v_ids[v_level] := ids[v_first];
+    v_first := array_position(v_found.priorities, v_level);
+    if v_first is not null and v_found.times[v_first] < v_margin then
+      v_times[v_level] := v_found.times[v_first];
+      v_ids[v_level] := v_found.ids[v_first];
     else
       v_times[v_level] := v_margin;
       v_ids[v_level] := '00000000-0000-0000-0000-000000000000';
@@ -1457,8 +1462,6 @@ declare
   v_ids uuid[];
   v_fates text[];
   v_end int;
-  v_priorities int[];
-  v_times timestamptz[];
   v_setting text := messenger.mark_setting(transport, queue, types);
   v_text text := current_setting(v_setting, true);
   v_mark text[];
@@ -1478,12 +1481,11 @@ begin
   end if;
   loop
     v_started := clock_timestamp();
-    select array_agg(due.tid), array_agg(due.id), array_agg(due.fate), array_agg(due.priority), array_agg(due.available_at)
-    into v_places, v_ids, v_fates, v_priorities, v_times
+    select array_agg(due.tid), array_agg(due.fate) into v_places, v_fates
     from (
       select head.* from generate_series(10, 1, -1) as level(priority)
       cross join lateral (
-        select m.ctid as tid, m.id, m.priority, m.available_at,
+        select m.ctid as tid,
           case
             when m.expires_at <= at then 'expired'
             when m.cancel_requested_at is not null then 'cancelled'
@@ -1513,7 +1515,7 @@ begin
     v_took := clock_timestamp() - v_started;
     if v_took > coalesce(nullif(current_setting('messenger.mark_after', true), ''), '500 microseconds')::interval
         + coalesce(cardinality(v_places), 0) * interval '2 microseconds' then
-      perform messenger.place_mark(v_setting, v_ends_at, v_from_times, v_from_ids, batch, v_priorities, v_times, v_ids, v_took, at);
+      perform messenger.place_mark(v_setting, v_ends_at, v_from_times, v_from_ids, batch, v_places, v_took, at);
     elsif v_text <> '' and v_ends_at is null then
       perform set_config(v_setting, '', false);
     end if;
@@ -1521,13 +1523,16 @@ begin
       return;
     end if;
 
-    if v_fates && array['expired', 'cancelled', 'exhausted'] then
+    if not v_fates <@ '{ready}'::text[] then
+      v_ids := array(select m.id from unnest(v_places) with ordinality as x(place, n) join public.messenger_messages m on m.ctid = x.place order by x.n);
+    end if;
+    if v_fates && '{expired,cancelled,exhausted}'::text[] then
       perform messenger.end_unhandled(v_ids, v_fates, at);
       continue;  -- the living are taken by a fresh scan
     end if;
 
     -- Up to the first message that must be alone; the next claim then starts with it.
-    if v_fates && array['lost', 'suspect'] then
+    if v_fates && '{lost,suspect}'::text[] then
       select min(x.n) into v_end from unnest(v_fates) with ordinality as x(fate, n) where x.fate <> 'ready';
       if v_end > 1 then
         v_places := v_places[1:v_end - 1];
@@ -1545,15 +1550,15 @@ begin
 end $$;
 
 comment on function messenger.mark_setting(text, text, text[]) is 'Name of the session setting that keeps the marks of one queue and selection of types.';
-comment on function messenger.place_mark(text, timestamptz, timestamptz[], uuid[], int, int[], timestamptz[], uuid[], interval, timestamptz) is
+comment on function messenger.place_mark(text, timestamptz, timestamptz[], uuid[], int, tid[], interval, timestamptz) is
   'Keeps for the session''s next scan what this one found out, when it took long for what it found.';
 comment on function messenger.find_due(text, text, int, text[], timestamptz, boolean) is
   'Locks up to batch due messages of one queue and returns their places (ctid), or null. A solo message comes alone or, when may_be_solo is false, not at all.';
 revoke all on function messenger.mark_setting(text, text, text[]),
-  messenger.place_mark(text, timestamptz, timestamptz[], uuid[], int, int[], timestamptz[], uuid[], interval, timestamptz),
+  messenger.place_mark(text, timestamptz, timestamptz[], uuid[], int, tid[], interval, timestamptz),
   messenger.find_due(text, text, int, text[], timestamptz, boolean) from public, anon, authenticated;
 grant execute on function messenger.mark_setting(text, text, text[]),
-  messenger.place_mark(text, timestamptz, timestamptz[], uuid[], int, int[], timestamptz[], uuid[], interval, timestamptz),
+  messenger.place_mark(text, timestamptz, timestamptz[], uuid[], int, tid[], interval, timestamptz),
   messenger.find_due(text, text, int, text[], timestamptz, boolean) to service_role;
 
 -- ---- 27_claim.sql
@@ -1896,6 +1901,40 @@ begin
   );
 end $$;
 
+-- Verdicts that count and are not completions, on rows that the caller has locked.
+create or replace function messenger.settle_rest(ids uuid[], rest messenger.verdict[], ords bigint[], fates text[], at timestamptz)
+returns void
+language plpgsql
+set search_path = ''
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set jit = off
+as $$
+begin
+  insert into messenger.attempts (message_id, fence, at, worker, error, error_class, error_trace, duration_ms)
+  select m.id, m.fence, settle_rest.at, m.locked_by, r.error, r.error_class, r.error_trace,
+    coalesce(r.duration_ms, (extract(epoch from settle_rest.at - m.locked_at) * 1000)::bigint)
+  from unnest(rest) r join public.messenger_messages m on m.id = ids[r.ord]
+  where r.outcome = 'failed' and r.ord = any (ords);
+
+  perform messenger.bury(array(select ids[c.ord] from unnest(ords, fates) as c(ord, fate) where c.fate = 'dead'), at);
+  perform messenger.give_up(array(select ids[c.ord] from unnest(ords, fates) as c(ord, fate) where c.fate = 'cancelled'), 'Cancelled', at);
+
+  update public.messenger_messages m
+  set status = 'pending', updated_at = settle_rest.at, locked_at = null, locked_by = null, lock_expires_at = null,
+      available_at = case c.fate
+        when 'retry' then settle_rest.at + coalesce(r.delay, messenger.retry_delay(m.message_type, m.retry_count + 1))
+        when 'snoozed' then settle_rest.at + coalesce(r.delay, '0')
+        else m.available_at end,
+      retry_count = m.retry_count + (c.fate = 'retry')::int,
+      lease_losses = case c.fate when 'released' then m.lease_losses else 0 end,
+      last_error = case c.fate when 'retry' then r.error else m.last_error end,
+      error_class = case c.fate when 'retry' then r.error_class else m.error_class end
+  from unnest(ords, fates) as c(ord, fate) join unnest(rest) r on r.ord = c.ord
+  where m.id = ids[c.ord] and c.fate in ('retry', 'snoozed', 'released');
+end $$;
+
 -- Rows are found by id, locked, and then written by their place (ctid), which the lock holds still: a second search by id, or a join of the
 -- list with the table, cost 4 to 18 us a message. Without the planner settings it would read the whole table: it believes a list to be long.
 create or replace function public.messenger_settle(outcomes jsonb)
@@ -1958,35 +1997,31 @@ begin
   ),
   -- Of two verdicts on one delivery the first counts.
   counted as (
-    select distinct on (v.id) v.ord, v.id, h.tid, v.result, h.is_unkept, h.is_ordered, h.retry_count, h.is_last or not r.retryable as is_final, v.kind,
-      -- After a request to cancel only a completion still counts as what it says.
-      case when h.is_cancelled and v.kind <> 'completed' then 'cancelled' else v.kind end as fate
-    from unnest(v_ids, v_fences, v_kinds, v_results) with ordinality as v(id, fence, kind, result, ord)
+    select distinct on (v.id) v.ord, v.id, h.tid, h.retry_count, h.is_ordered,
+      case
+        when v.kind = 'completed' then case when h.is_unkept then 'unkept' else 'kept' end
+        -- After a request to cancel only a completion still counts as what it says.
+        when h.is_cancelled then 'cancelled'
+        when v.kind = 'failed' then case when h.is_last or not r.retryable then 'dead' else 'retry' end
+        else v.kind
+      end as fate
+    from unnest(v_ids, v_fences, v_kinds) with ordinality as v(id, fence, kind, ord)
     join held h on h.id = v.id and h.fence = v.fence
     left join unnest(v_rest) r on r.ord = v.ord
     order by v.id, v.ord
   )
-  select
-    array_agg(ord) filter (where fate = 'completed') as completed,
-    array_agg(id) filter (where fate = 'completed' and is_ordered) as ordered,
-    array_agg(tid) filter (where fate = 'completed' and is_unkept) as unkept,
-    bool_or(retry_count > 0) filter (where fate = 'completed' and is_unkept) as has_history,
-    array_agg(tid) filter (where fate = 'completed' and not is_unkept) as kept,
-    array_agg(result) filter (where fate = 'completed' and not is_unkept) as results,
-    array_agg(ord) filter (where kind = 'failed') as errors,
-    array_agg(ord) filter (where fate = 'failed') as failed,
-    array_agg(ord) filter (where fate = 'failed' and is_final) as dead,
-    array_agg(ord) filter (where fate in ('snoozed', 'released')) as returned,
-    array_agg(ord) filter (where fate = 'cancelled') as cancelled
+  select array_agg(ord) as ords, array_agg(tid) as places, array_agg(fate) as fates, bool_or(retry_count > 0) as has_history,
+    array_agg(id) filter (where is_ordered) as ordered
   into v_counted
   from counted;
 
   if v_counted.ordered is not null then
     v_keys := messenger.order_keys(v_counted.ordered);
   end if;
-  if v_counted.unkept is not null then
+  if v_counted.fates && '{unkept}'::text[] then
     with gone as (
-      delete from public.messenger_messages m where m.ctid = any (v_counted.unkept)
+      delete from public.messenger_messages m
+      where m.ctid = any (array(select c.place from unnest(v_counted.places, v_counted.fates) as c(place, fate) where c.fate = 'unkept'))
       returning m.id, m.transport_name
     ),
     forgotten as (
@@ -1994,57 +2029,28 @@ begin
     )
     insert into messenger.pruned (transport_name, message_count, at) select g.transport_name, count(*), v_now from gone g group by g.transport_name;
   end if;
-  if v_counted.kept is not null then
+  if v_counted.fates && '{kept}'::text[] then
     update public.messenger_messages m
-    set status = 'completed', processed_at = v_now, updated_at = v_now, locked_at = null, locked_by = null, lock_expires_at = null, result = v.result
-    from unnest(v_counted.kept, v_counted.results) as v(tid, result)
-    where m.ctid = v.tid;
+    set status = 'completed', processed_at = v_now, updated_at = v_now, locked_at = null, locked_by = null, lock_expires_at = null, result = v_results[c.ord]
+    from unnest(v_counted.places, v_counted.fates, v_counted.ords) as c(place, fate, ord)
+    where m.ctid = c.place and c.fate = 'kept';
   end if;
-  if v_keys is not null then
+  if not v_counted.fates <@ '{kept,unkept}'::text[] then
+    perform messenger.settle_rest(v_ids, v_rest, v_counted.ords, v_counted.fates, v_now);
+  end if;
+  if v_keys <> '{}' then
     perform messenger.release_heads(v_keys, v_now);
   end if;
-  if cardinality(v_counted.completed) = cardinality(v_ids) then
+
+  if v_counted.fates <@ '{kept,unkept}'::text[] and cardinality(v_counted.fates) = cardinality(v_ids) then
     return query select v.id, 'completed', null::timestamptz from unnest(v_ids) v(id);
     return;
   end if;
-
-  if v_counted.errors is not null then
-    insert into messenger.attempts (message_id, fence, at, worker, error, error_class, error_trace, duration_ms)
-    select m.id, m.fence, v_now, m.locked_by, r.error, r.error_class, r.error_trace, coalesce(r.duration_ms, (extract(epoch from v_now - m.locked_at) * 1000)::bigint)
-    from unnest(v_rest) r join public.messenger_messages m on m.id = v_ids[r.ord]
-    where r.ord = any (v_counted.errors);
-    if v_counted.dead is not null then
-      perform messenger.bury(array(select v_ids[d.ord] from unnest(v_counted.dead) d(ord)), v_now);
-    end if;
-    update public.messenger_messages m
-    set status = 'pending', available_at = v_now + coalesce(r.delay, messenger.retry_delay(m.message_type, m.retry_count + 1)), updated_at = v_now,
-        locked_at = null, locked_by = null, lock_expires_at = null, lease_losses = 0,
-        retry_count = m.retry_count + 1, last_error = r.error, error_class = r.error_class
-    from unnest(v_rest) r
-    where m.id = v_ids[r.ord] and r.ord = any (v_counted.failed) and m.status = 'processing';
-  end if;
-
-  if v_counted.returned is not null then
-    update public.messenger_messages m
-    set status = 'pending', updated_at = v_now, locked_at = null, locked_by = null, lock_expires_at = null,
-        available_at = case when r.outcome = 'snoozed' then v_now + coalesce(r.delay, '0') else m.available_at end,
-        lease_losses = case when r.outcome = 'snoozed' then 0 else m.lease_losses end
-    from unnest(v_rest) r
-    where m.id = v_ids[r.ord] and r.ord = any (v_counted.returned);
-  end if;
-
-  if v_counted.cancelled is not null then
-    perform messenger.give_up(array(select v_ids[c.ord] from unnest(v_counted.cancelled) c(ord)), 'Cancelled', v_now);
-  end if;
-
   return query
   select v.id,
     case
-      when v.ord = any (v_counted.completed) then 'completed'
-      when v.ord = any (v_counted.dead) then 'dead'
-      when v.ord = any (v_counted.failed) then 'retry'
-      when v.ord = any (v_counted.returned) then v.kind
-      when v.ord = any (v_counted.cancelled) then 'cancelled'
+      when c.fate in ('kept', 'unkept') then 'completed'
+      when c.fate is not null then c.fate
       when m.id is null and v.kind in ('completed', 'failed') then 'unknown'
       -- This very verdict on this very lease was recorded before: its reply was lost. A lease that ran out has had no verdict.
       when m.fence = v.fence and v.kind = 'completed' and m.status = 'completed' then 'already'
@@ -2053,8 +2059,9 @@ begin
         select from messenger.attempts a where a.message_id = v.id and a.fence = v.fence and a.error_class <> 'LeaseExpired') then 'already'
       else 'stale'
     end,
-    case when (v.ord = any (v_counted.failed) or v.ord = any (v_counted.returned)) and m.status = 'pending' then m.available_at end
+    case when c.fate in ('retry', 'snoozed', 'released') then m.available_at end
   from unnest(v_ids, v_fences, v_kinds) with ordinality as v(id, fence, kind, ord)
+  left join unnest(v_counted.ords, v_counted.fates) as c(ord, fate) on c.ord = v.ord
   left join public.messenger_messages m on m.id = v.id
   order by v.ord;
 end $$;
@@ -2081,14 +2088,16 @@ end $$;
 comment on function messenger.error_class_of(text) is 'The class an error is stored under: Error when there is none, Handler<Name> where the name is reserved.';
 comment on function messenger.retry_delay(text, int) is 'Wait before the next delivery after so many failures, by the policy of the type.';
 comment on function messenger.read_verdicts(jsonb) is 'The outcomes of messenger_settle in order, texts clipped to 8 KB, results to 64 KB.';
+comment on function messenger.settle_rest(uuid[], messenger.verdict[], bigint[], text[], timestamptz) is
+  'Records failures, snoozes, releases and the end of cancelled messages: positions among the outcomes with what is to become of them.';
 comment on function public.messenger_settle(jsonb) is
   'Records up to 1000 verdicts: [{"id", "fence", "outcome": completed|failed|snoozed|released, "result"?, "error"?, "error_class"?, "error_trace"?, "retryable"?, "delay_ms"?, "duration_ms"?}]. Answers in the same order: completed, retry, dead, snoozed, released, cancelled (it was requested before this verdict); already (this verdict was recorded before), stale (the lease is not current, nothing changed), unknown (no such message).';
 comment on function public.messenger_exchange(jsonb, text, int, interval, text, text[], text[]) is
   'messenger_settle and messenger_claim in one transaction: {"settled": [...], "claimed": [...]}.';
-revoke all on function messenger.error_class_of(text), messenger.retry_delay(text, int), messenger.read_verdicts(jsonb), public.messenger_settle(jsonb),
+revoke all on function messenger.error_class_of(text), messenger.retry_delay(text, int), messenger.read_verdicts(jsonb), messenger.settle_rest(uuid[], messenger.verdict[], bigint[], text[], timestamptz), public.messenger_settle(jsonb),
   public.messenger_exchange(jsonb, text, int, interval, text, text[], text[])
   from public, anon, authenticated;
-grant execute on function messenger.error_class_of(text), messenger.retry_delay(text, int), messenger.read_verdicts(jsonb), public.messenger_settle(jsonb),
+grant execute on function messenger.error_class_of(text), messenger.retry_delay(text, int), messenger.read_verdicts(jsonb), messenger.settle_rest(uuid[], messenger.verdict[], bigint[], text[], timestamptz), public.messenger_settle(jsonb),
   public.messenger_exchange(jsonb, text, int, interval, text, text[], text[]) to service_role;
 
 -- ---- 29_verdicts.sql
@@ -3247,7 +3256,7 @@ as $function$ select $manifest$[
 ["constraint","public.messenger_failed_messages.messenger_failed_messages_resolution_check","CHECK ((((resolved_at IS NULL) = (resolution IS NULL)) AND (resolution = ANY (ARRAY['retried'::text, 'discarded'::text]))))"],
 ["constraint","public.messenger_messages.messenger_messages_body_check","CHECK ((jsonb_typeof(body) = 'object'::text))"],
 ["constraint","public.messenger_messages.messenger_messages_deliveries_check","CHECK ((((max_retries >= 0) AND (max_retries <= 100)) AND ((retry_count >= 0) AND (retry_count <= (max_retries + 1))) AND (fence >= retry_count) AND (lease_losses >= 0)))"],
-["constraint","public.messenger_messages.messenger_messages_lease_check","CHECK ((((status = 'processing'::text) = (locked_by IS NOT NULL)) AND ((status = 'processing'::text) = (lock_expires_at IS NOT NULL)) AND ((status = 'processing'::text) = (locked_at IS NOT NULL))))"],
+["constraint","public.messenger_messages.messenger_messages_lease_check","CHECK ((num_nonnulls(locked_at, locked_by, lock_expires_at) =\nCASE status\n    WHEN 'processing'::text THEN 3\n    ELSE 0\nEND))"],
 ["constraint","public.messenger_messages.messenger_messages_pkey","PRIMARY KEY (id)"],
 ["constraint","public.messenger_messages.messenger_messages_priority_check","CHECK (((priority >= 1) AND (priority <= 10)))"],
 ["constraint","public.messenger_messages.messenger_messages_processed_check","CHECK (((processed_at IS NULL) = (status = ANY (ARRAY['pending'::text, 'processing'::text]))))"],
@@ -3279,7 +3288,7 @@ as $function$ select $manifest$[
 ["function","messenger.error_class_of(error_class text)","returns text language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 59becb26e2bee06d48147e432214b1f7"],
 ["function","messenger.exceeds(value jsonb, bytes integer)","returns boolean language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 0a497b2eff89af5771f7a721ce1811ec"],
 ["function","messenger.expected_manifest()","returns jsonb language sql immutable invoker {\"search_path=\\\"\\\"\"} source generated"],
-["function","messenger.find_due(transport text, queue text, batch integer, types text[], at timestamp with time zone, may_be_solo boolean, OUT places tid[], OUT is_solo boolean)","returns record language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off,plan_cache_mode=force_generic_plan} source 7d9540583ffe06b2e005fdcf454041f6"],
+["function","messenger.find_due(transport text, queue text, batch integer, types text[], at timestamp with time zone, may_be_solo boolean, OUT places tid[], OUT is_solo boolean)","returns record language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off,plan_cache_mode=force_generic_plan} source 7ccdeceb722ff9f40eae5e1639961ea0"],
 ["function","messenger.give_up(ids uuid[], error_class text, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 40c4e304813a2f3520bab7c37476eabb"],
 ["function","messenger.has_wild_number(value jsonb)","returns boolean language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 025b91e7e73db60178defae3be0d0b4a"],
 ["function","messenger.health_checks()","returns TABLE(name text, status text, detail text, remedy text) language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 22f0e9311240cf22d775c4203d6aaaf8"],
@@ -3296,7 +3305,7 @@ as $function$ select $manifest$[
 ["function","messenger.note_poll(worker text, transport text, queues text[], types text[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 883e19373721b28e29ccc9a928291ea0"],
 ["function","messenger.now()","returns timestamp with time zone language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 2f1659b6f5238444936619ebae0dc4b4"],
 ["function","messenger.order_keys(ids uuid[])","returns messenger.order_key[] language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source a78e4758a57423495df247653e192c27"],
-["function","messenger.place_mark(setting text, ends_at timestamp with time zone, from_times timestamp with time zone[], from_ids uuid[], batch integer, priorities integer[], times timestamp with time zone[], ids uuid[], took interval, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 04deca235a50ec74ee8e29ad8ec95358"],
+["function","messenger.place_mark(setting text, ends_at timestamp with time zone, from_times timestamp with time zone[], from_ids uuid[], batch integer, places tid[], took interval, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source a177f431cccea81fc14d3c888242500d"],
 ["function","messenger.post_bell()","returns boolean language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 2b19a1608dc62782be29ab0fda6f4414"],
 ["function","messenger.prune_clock_history()","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 0e56d88af001434af3f98da33ee41188"],
 ["function","messenger.prune_messages(at timestamp with time zone, bite integer)","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source e952a24b5a0cbe438ba314c56bcdc3bb"],
@@ -3312,6 +3321,7 @@ as $function$ select $manifest$[
 ["function","messenger.rescue(at timestamp with time zone)","returns TABLE(rescued bigint, dead bigint, given_up bigint) language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 096fe597a8568130715cb7cd3b3e48b4"],
 ["function","messenger.retry_delay(message_type text, failures integer)","returns interval language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source faba1646d6603e2df47a02ea453969c2"],
 ["function","messenger.ring(transport text, queue text, type text)","returns boolean language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 45ead23311ca33f020765cf39a2897b1"],
+["function","messenger.settle_rest(ids uuid[], rest messenger.verdict[], ords bigint[], fates text[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_hashjoin=off,enable_mergejoin=off,jit=off} source 22410f79bd6860162fbfa66219e5320c"],
 ["function","messenger.start(functions_url text, options jsonb)","returns jsonb language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 07287c930ccccac966d98800f705f896"],
 ["function","messenger.status()","returns jsonb language sql stable definer {\"search_path=\\\"\\\"\"} source a8d0bbf40bb26a4edcfe0cbc84a0e4d2"],
 ["function","messenger.stop()","returns jsonb language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source a4061cc518a982b78ab444a4f190e737"],
@@ -3338,7 +3348,7 @@ as $function$ select $manifest$[
 ["function","public.messenger_register(types jsonb)","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 5034d7059e0856862ec64d4fc35c17a6"],
 ["function","public.messenger_release(id uuid, fence bigint)","returns text language sql volatile invoker {\"search_path=\\\"\\\"\"} source 4e7bc6a7dadfa50467b1586d37f66082"],
 ["function","public.messenger_resume(transport text, queue text)","returns boolean language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 344fd98c2cc50730a679ff35e3640265"],
-["function","public.messenger_settle(outcomes jsonb)","returns SETOF messenger.settled language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,jit=off,plan_cache_mode=force_generic_plan} source a99d61b7915e194b751693392a2af286"],
+["function","public.messenger_settle(outcomes jsonb)","returns SETOF messenger.settled language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,jit=off,plan_cache_mode=force_generic_plan} source 610814a690ac60c5d4021b098a6b9c18"],
 ["function","public.messenger_snooze(id uuid, fence bigint, delay interval)","returns text language sql volatile invoker {\"search_path=\\\"\\\"\"} source c330162b1d752f5cb706912072c7e570"],
 ["function","public.messenger_start(functions_url text, options jsonb)","returns jsonb language sql volatile invoker {\"search_path=\\\"\\\"\"} source 2ada4c698a25c5a06bcc0dedaac2b859"],
 ["function","public.messenger_status()","returns jsonb language sql volatile invoker {\"search_path=\\\"\\\"\"} source c123f5cc9b38af9b1c0b6cabf9493816"],
@@ -3397,7 +3407,7 @@ as $function$ select $manifest$[
 ["grant","function messenger.note_poll(worker text, transport text, queues text[], types text[], at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.now() to service_role","execute"],
 ["grant","function messenger.order_keys(ids uuid[]) to service_role","execute"],
-["grant","function messenger.place_mark(setting text, ends_at timestamp with time zone, from_times timestamp with time zone[], from_ids uuid[], batch integer, priorities integer[], times timestamp with time zone[], ids uuid[], took interval, at timestamp with time zone) to service_role","execute"],
+["grant","function messenger.place_mark(setting text, ends_at timestamp with time zone, from_times timestamp with time zone[], from_ids uuid[], batch integer, places tid[], took interval, at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.read_drafts(messages jsonb, at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.read_interval(value jsonb, longest interval) to service_role","execute"],
 ["grant","function messenger.read_time(value jsonb) to service_role","execute"],
@@ -3407,6 +3417,7 @@ as $function$ select $manifest$[
 ["grant","function messenger.release_heads(keys messenger.order_key[], at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.retry_delay(message_type text, failures integer) to service_role","execute"],
 ["grant","function messenger.ring(transport text, queue text, type text) to service_role","execute"],
+["grant","function messenger.settle_rest(ids uuid[], rest messenger.verdict[], ords bigint[], fates text[], at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.start(functions_url text, options jsonb) to service_role","execute"],
 ["grant","function messenger.status() to service_role","execute"],
 ["grant","function messenger.stop() to service_role","execute"],
@@ -3635,6 +3646,7 @@ declare
     'messenger.error_class_of',
     'messenger.retry_delay',
     'messenger.read_verdicts',
+    'messenger.settle_rest',
     'public.messenger_settle',
     'public.messenger_exchange',
     'public.messenger_complete',

@@ -37,8 +37,7 @@ create table if not exists public.messenger_messages (
   constraint messenger_messages_status_check check (status in ('pending', 'processing', 'completed', 'failed')),
   constraint messenger_messages_processed_check check ((processed_at is null) = (status in ('pending', 'processing'))),
   constraint messenger_messages_lease_check check (
-    (status = 'processing') = (locked_by is not null) and (status = 'processing') = (lock_expires_at is not null)
-    and (status = 'processing') = (locked_at is not null)
+    num_nonnulls(locked_at, locked_by, lock_expires_at) = case status when 'processing' then 3 else 0 end
   ),
   constraint messenger_messages_deliveries_check check (
     max_retries between 0 and 100 and retry_count between 0 and max_retries + 1 and fence >= retry_count and lease_losses >= 0

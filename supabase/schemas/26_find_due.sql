@@ -20,7 +20,7 @@ end $$;
 -- cluttered index.
 -- The margin is for transactions that commit a little after the moment they wrote into available_at.
 create or replace function messenger.place_mark(
-  setting text, ends_at timestamptz, from_times timestamptz[], from_ids uuid[], batch int, priorities int[], times timestamptz[], ids uuid[], took interval, at timestamptz
+  setting text, ends_at timestamptz, from_times timestamptz[], from_ids uuid[], batch int, places tid[], took interval, at timestamptz
 )
 returns void
 language plpgsql
@@ -29,17 +29,23 @@ as $$
 declare
   v_times timestamptz[] := from_times;
   v_ids uuid[] := from_ids;
-  v_found int := coalesce(cardinality(ids), 0);
   v_margin timestamptz := at - interval '250 milliseconds';
+  v_found record;
   v_first int;
-  -- Below this priority the scan did not come: it had what it wanted.
-  v_lowest int := case when v_found < batch then 1 else priorities[v_found] end;
+  v_lowest int := 1;
 begin
+  select array_agg(m.priority order by x.n) as priorities, array_agg(m.available_at order by x.n) as times, array_agg(m.id order by x.n) as ids
+  into v_found
+  from unnest(places) with ordinality as x(place, n) join public.messenger_messages m on m.ctid = x.place;
+  -- Below the last priority found the scan did not come when it had what it wanted.
+  if cardinality(places) >= batch then
+    v_lowest := v_found.priorities[batch];
+  end if;
   for v_level in v_lowest..10 loop
-    v_first := array_position(priorities, v_level);
-    if v_first is not null and times[v_first] < v_margin then
-      v_times[v_level] := times[v_first];
-      v_ids[v_level] := ids[v_first];
+    v_first := array_position(v_found.priorities, v_level);
+    if v_first is not null and v_found.times[v_first] < v_margin then
+      v_times[v_level] := v_found.times[v_first];
+      v_ids[v_level] := v_found.ids[v_first];
     else
       v_times[v_level] := v_margin;
       v_ids[v_level] := '00000000-0000-0000-0000-000000000000';
@@ -66,8 +72,6 @@ declare
   v_ids uuid[];
   v_fates text[];
   v_end int;
-  v_priorities int[];
-  v_times timestamptz[];
   v_setting text := messenger.mark_setting(transport, queue, types);
   v_text text := current_setting(v_setting, true);
   v_mark text[];
@@ -87,12 +91,11 @@ begin
   end if;
   loop
     v_started := clock_timestamp();
-    select array_agg(due.tid), array_agg(due.id), array_agg(due.fate), array_agg(due.priority), array_agg(due.available_at)
-    into v_places, v_ids, v_fates, v_priorities, v_times
+    select array_agg(due.tid), array_agg(due.fate) into v_places, v_fates
     from (
       select head.* from generate_series(10, 1, -1) as level(priority)
       cross join lateral (
-        select m.ctid as tid, m.id, m.priority, m.available_at,
+        select m.ctid as tid,
           case
             when m.expires_at <= at then 'expired'
             when m.cancel_requested_at is not null then 'cancelled'
@@ -122,7 +125,7 @@ begin
     v_took := clock_timestamp() - v_started;
     if v_took > coalesce(nullif(current_setting('messenger.mark_after', true), ''), '500 microseconds')::interval
         + coalesce(cardinality(v_places), 0) * interval '2 microseconds' then
-      perform messenger.place_mark(v_setting, v_ends_at, v_from_times, v_from_ids, batch, v_priorities, v_times, v_ids, v_took, at);
+      perform messenger.place_mark(v_setting, v_ends_at, v_from_times, v_from_ids, batch, v_places, v_took, at);
     elsif v_text <> '' and v_ends_at is null then
       perform set_config(v_setting, '', false);
     end if;
@@ -130,13 +133,16 @@ begin
       return;
     end if;
 
-    if v_fates && array['expired', 'cancelled', 'exhausted'] then
+    if not v_fates <@ '{ready}'::text[] then
+      v_ids := array(select m.id from unnest(v_places) with ordinality as x(place, n) join public.messenger_messages m on m.ctid = x.place order by x.n);
+    end if;
+    if v_fates && '{expired,cancelled,exhausted}'::text[] then
       perform messenger.end_unhandled(v_ids, v_fates, at);
       continue;  -- the living are taken by a fresh scan
     end if;
 
     -- Up to the first message that must be alone; the next claim then starts with it.
-    if v_fates && array['lost', 'suspect'] then
+    if v_fates && '{lost,suspect}'::text[] then
       select min(x.n) into v_end from unnest(v_fates) with ordinality as x(fate, n) where x.fate <> 'ready';
       if v_end > 1 then
         v_places := v_places[1:v_end - 1];
@@ -154,13 +160,13 @@ begin
 end $$;
 
 comment on function messenger.mark_setting(text, text, text[]) is 'Name of the session setting that keeps the marks of one queue and selection of types.';
-comment on function messenger.place_mark(text, timestamptz, timestamptz[], uuid[], int, int[], timestamptz[], uuid[], interval, timestamptz) is
+comment on function messenger.place_mark(text, timestamptz, timestamptz[], uuid[], int, tid[], interval, timestamptz) is
   'Keeps for the session''s next scan what this one found out, when it took long for what it found.';
 comment on function messenger.find_due(text, text, int, text[], timestamptz, boolean) is
   'Locks up to batch due messages of one queue and returns their places (ctid), or null. A solo message comes alone or, when may_be_solo is false, not at all.';
 revoke all on function messenger.mark_setting(text, text, text[]),
-  messenger.place_mark(text, timestamptz, timestamptz[], uuid[], int, int[], timestamptz[], uuid[], interval, timestamptz),
+  messenger.place_mark(text, timestamptz, timestamptz[], uuid[], int, tid[], interval, timestamptz),
   messenger.find_due(text, text, int, text[], timestamptz, boolean) from public, anon, authenticated;
 grant execute on function messenger.mark_setting(text, text, text[]),
-  messenger.place_mark(text, timestamptz, timestamptz[], uuid[], int, int[], timestamptz[], uuid[], interval, timestamptz),
+  messenger.place_mark(text, timestamptz, timestamptz[], uuid[], int, tid[], interval, timestamptz),
   messenger.find_due(text, text, int, text[], timestamptz, boolean) to service_role;

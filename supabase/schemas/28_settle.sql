@@ -71,6 +71,40 @@ begin
   );
 end $$;
 
+-- Verdicts that count and are not completions, on rows that the caller has locked.
+create or replace function messenger.settle_rest(ids uuid[], rest messenger.verdict[], ords bigint[], fates text[], at timestamptz)
+returns void
+language plpgsql
+set search_path = ''
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set jit = off
+as $$
+begin
+  insert into messenger.attempts (message_id, fence, at, worker, error, error_class, error_trace, duration_ms)
+  select m.id, m.fence, settle_rest.at, m.locked_by, r.error, r.error_class, r.error_trace,
+    coalesce(r.duration_ms, (extract(epoch from settle_rest.at - m.locked_at) * 1000)::bigint)
+  from unnest(rest) r join public.messenger_messages m on m.id = ids[r.ord]
+  where r.outcome = 'failed' and r.ord = any (ords);
+
+  perform messenger.bury(array(select ids[c.ord] from unnest(ords, fates) as c(ord, fate) where c.fate = 'dead'), at);
+  perform messenger.give_up(array(select ids[c.ord] from unnest(ords, fates) as c(ord, fate) where c.fate = 'cancelled'), 'Cancelled', at);
+
+  update public.messenger_messages m
+  set status = 'pending', updated_at = settle_rest.at, locked_at = null, locked_by = null, lock_expires_at = null,
+      available_at = case c.fate
+        when 'retry' then settle_rest.at + coalesce(r.delay, messenger.retry_delay(m.message_type, m.retry_count + 1))
+        when 'snoozed' then settle_rest.at + coalesce(r.delay, '0')
+        else m.available_at end,
+      retry_count = m.retry_count + (c.fate = 'retry')::int,
+      lease_losses = case c.fate when 'released' then m.lease_losses else 0 end,
+      last_error = case c.fate when 'retry' then r.error else m.last_error end,
+      error_class = case c.fate when 'retry' then r.error_class else m.error_class end
+  from unnest(ords, fates) as c(ord, fate) join unnest(rest) r on r.ord = c.ord
+  where m.id = ids[c.ord] and c.fate in ('retry', 'snoozed', 'released');
+end $$;
+
 -- Rows are found by id, locked, and then written by their place (ctid), which the lock holds still: a second search by id, or a join of the
 -- list with the table, cost 4 to 18 us a message. Without the planner settings it would read the whole table: it believes a list to be long.
 create or replace function public.messenger_settle(outcomes jsonb)
@@ -133,35 +167,31 @@ begin
   ),
   -- Of two verdicts on one delivery the first counts.
   counted as (
-    select distinct on (v.id) v.ord, v.id, h.tid, v.result, h.is_unkept, h.is_ordered, h.retry_count, h.is_last or not r.retryable as is_final, v.kind,
-      -- After a request to cancel only a completion still counts as what it says.
-      case when h.is_cancelled and v.kind <> 'completed' then 'cancelled' else v.kind end as fate
-    from unnest(v_ids, v_fences, v_kinds, v_results) with ordinality as v(id, fence, kind, result, ord)
+    select distinct on (v.id) v.ord, v.id, h.tid, h.retry_count, h.is_ordered,
+      case
+        when v.kind = 'completed' then case when h.is_unkept then 'unkept' else 'kept' end
+        -- After a request to cancel only a completion still counts as what it says.
+        when h.is_cancelled then 'cancelled'
+        when v.kind = 'failed' then case when h.is_last or not r.retryable then 'dead' else 'retry' end
+        else v.kind
+      end as fate
+    from unnest(v_ids, v_fences, v_kinds) with ordinality as v(id, fence, kind, ord)
     join held h on h.id = v.id and h.fence = v.fence
     left join unnest(v_rest) r on r.ord = v.ord
     order by v.id, v.ord
   )
-  select
-    array_agg(ord) filter (where fate = 'completed') as completed,
-    array_agg(id) filter (where fate = 'completed' and is_ordered) as ordered,
-    array_agg(tid) filter (where fate = 'completed' and is_unkept) as unkept,
-    bool_or(retry_count > 0) filter (where fate = 'completed' and is_unkept) as has_history,
-    array_agg(tid) filter (where fate = 'completed' and not is_unkept) as kept,
-    array_agg(result) filter (where fate = 'completed' and not is_unkept) as results,
-    array_agg(ord) filter (where kind = 'failed') as errors,
-    array_agg(ord) filter (where fate = 'failed') as failed,
-    array_agg(ord) filter (where fate = 'failed' and is_final) as dead,
-    array_agg(ord) filter (where fate in ('snoozed', 'released')) as returned,
-    array_agg(ord) filter (where fate = 'cancelled') as cancelled
+  select array_agg(ord) as ords, array_agg(tid) as places, array_agg(fate) as fates, bool_or(retry_count > 0) as has_history,
+    array_agg(id) filter (where is_ordered) as ordered
   into v_counted
   from counted;
 
   if v_counted.ordered is not null then
     v_keys := messenger.order_keys(v_counted.ordered);
   end if;
-  if v_counted.unkept is not null then
+  if v_counted.fates && '{unkept}'::text[] then
     with gone as (
-      delete from public.messenger_messages m where m.ctid = any (v_counted.unkept)
+      delete from public.messenger_messages m
+      where m.ctid = any (array(select c.place from unnest(v_counted.places, v_counted.fates) as c(place, fate) where c.fate = 'unkept'))
       returning m.id, m.transport_name
     ),
     forgotten as (
@@ -169,57 +199,28 @@ begin
     )
     insert into messenger.pruned (transport_name, message_count, at) select g.transport_name, count(*), v_now from gone g group by g.transport_name;
   end if;
-  if v_counted.kept is not null then
+  if v_counted.fates && '{kept}'::text[] then
     update public.messenger_messages m
-    set status = 'completed', processed_at = v_now, updated_at = v_now, locked_at = null, locked_by = null, lock_expires_at = null, result = v.result
-    from unnest(v_counted.kept, v_counted.results) as v(tid, result)
-    where m.ctid = v.tid;
+    set status = 'completed', processed_at = v_now, updated_at = v_now, locked_at = null, locked_by = null, lock_expires_at = null, result = v_results[c.ord]
+    from unnest(v_counted.places, v_counted.fates, v_counted.ords) as c(place, fate, ord)
+    where m.ctid = c.place and c.fate = 'kept';
   end if;
-  if v_keys is not null then
+  if not v_counted.fates <@ '{kept,unkept}'::text[] then
+    perform messenger.settle_rest(v_ids, v_rest, v_counted.ords, v_counted.fates, v_now);
+  end if;
+  if v_keys <> '{}' then
     perform messenger.release_heads(v_keys, v_now);
   end if;
-  if cardinality(v_counted.completed) = cardinality(v_ids) then
+
+  if v_counted.fates <@ '{kept,unkept}'::text[] and cardinality(v_counted.fates) = cardinality(v_ids) then
     return query select v.id, 'completed', null::timestamptz from unnest(v_ids) v(id);
     return;
   end if;
-
-  if v_counted.errors is not null then
-    insert into messenger.attempts (message_id, fence, at, worker, error, error_class, error_trace, duration_ms)
-    select m.id, m.fence, v_now, m.locked_by, r.error, r.error_class, r.error_trace, coalesce(r.duration_ms, (extract(epoch from v_now - m.locked_at) * 1000)::bigint)
-    from unnest(v_rest) r join public.messenger_messages m on m.id = v_ids[r.ord]
-    where r.ord = any (v_counted.errors);
-    if v_counted.dead is not null then
-      perform messenger.bury(array(select v_ids[d.ord] from unnest(v_counted.dead) d(ord)), v_now);
-    end if;
-    update public.messenger_messages m
-    set status = 'pending', available_at = v_now + coalesce(r.delay, messenger.retry_delay(m.message_type, m.retry_count + 1)), updated_at = v_now,
-        locked_at = null, locked_by = null, lock_expires_at = null, lease_losses = 0,
-        retry_count = m.retry_count + 1, last_error = r.error, error_class = r.error_class
-    from unnest(v_rest) r
-    where m.id = v_ids[r.ord] and r.ord = any (v_counted.failed) and m.status = 'processing';
-  end if;
-
-  if v_counted.returned is not null then
-    update public.messenger_messages m
-    set status = 'pending', updated_at = v_now, locked_at = null, locked_by = null, lock_expires_at = null,
-        available_at = case when r.outcome = 'snoozed' then v_now + coalesce(r.delay, '0') else m.available_at end,
-        lease_losses = case when r.outcome = 'snoozed' then 0 else m.lease_losses end
-    from unnest(v_rest) r
-    where m.id = v_ids[r.ord] and r.ord = any (v_counted.returned);
-  end if;
-
-  if v_counted.cancelled is not null then
-    perform messenger.give_up(array(select v_ids[c.ord] from unnest(v_counted.cancelled) c(ord)), 'Cancelled', v_now);
-  end if;
-
   return query
   select v.id,
     case
-      when v.ord = any (v_counted.completed) then 'completed'
-      when v.ord = any (v_counted.dead) then 'dead'
-      when v.ord = any (v_counted.failed) then 'retry'
-      when v.ord = any (v_counted.returned) then v.kind
-      when v.ord = any (v_counted.cancelled) then 'cancelled'
+      when c.fate in ('kept', 'unkept') then 'completed'
+      when c.fate is not null then c.fate
       when m.id is null and v.kind in ('completed', 'failed') then 'unknown'
       -- This very verdict on this very lease was recorded before: its reply was lost. A lease that ran out has had no verdict.
       when m.fence = v.fence and v.kind = 'completed' and m.status = 'completed' then 'already'
@@ -228,8 +229,9 @@ begin
         select from messenger.attempts a where a.message_id = v.id and a.fence = v.fence and a.error_class <> 'LeaseExpired') then 'already'
       else 'stale'
     end,
-    case when (v.ord = any (v_counted.failed) or v.ord = any (v_counted.returned)) and m.status = 'pending' then m.available_at end
+    case when c.fate in ('retry', 'snoozed', 'released') then m.available_at end
   from unnest(v_ids, v_fences, v_kinds) with ordinality as v(id, fence, kind, ord)
+  left join unnest(v_counted.ords, v_counted.fates) as c(ord, fate) on c.ord = v.ord
   left join public.messenger_messages m on m.id = v.id
   order by v.ord;
 end $$;
@@ -256,12 +258,14 @@ end $$;
 comment on function messenger.error_class_of(text) is 'The class an error is stored under: Error when there is none, Handler<Name> where the name is reserved.';
 comment on function messenger.retry_delay(text, int) is 'Wait before the next delivery after so many failures, by the policy of the type.';
 comment on function messenger.read_verdicts(jsonb) is 'The outcomes of messenger_settle in order, texts clipped to 8 KB, results to 64 KB.';
+comment on function messenger.settle_rest(uuid[], messenger.verdict[], bigint[], text[], timestamptz) is
+  'Records failures, snoozes, releases and the end of cancelled messages: positions among the outcomes with what is to become of them.';
 comment on function public.messenger_settle(jsonb) is
   'Records up to 1000 verdicts: [{"id", "fence", "outcome": completed|failed|snoozed|released, "result"?, "error"?, "error_class"?, "error_trace"?, "retryable"?, "delay_ms"?, "duration_ms"?}]. Answers in the same order: completed, retry, dead, snoozed, released, cancelled (it was requested before this verdict); already (this verdict was recorded before), stale (the lease is not current, nothing changed), unknown (no such message).';
 comment on function public.messenger_exchange(jsonb, text, int, interval, text, text[], text[]) is
   'messenger_settle and messenger_claim in one transaction: {"settled": [...], "claimed": [...]}.';
-revoke all on function messenger.error_class_of(text), messenger.retry_delay(text, int), messenger.read_verdicts(jsonb), public.messenger_settle(jsonb),
+revoke all on function messenger.error_class_of(text), messenger.retry_delay(text, int), messenger.read_verdicts(jsonb), messenger.settle_rest(uuid[], messenger.verdict[], bigint[], text[], timestamptz), public.messenger_settle(jsonb),
   public.messenger_exchange(jsonb, text, int, interval, text, text[], text[])
   from public, anon, authenticated;
-grant execute on function messenger.error_class_of(text), messenger.retry_delay(text, int), messenger.read_verdicts(jsonb), public.messenger_settle(jsonb),
+grant execute on function messenger.error_class_of(text), messenger.retry_delay(text, int), messenger.read_verdicts(jsonb), messenger.settle_rest(uuid[], messenger.verdict[], bigint[], text[], timestamptz), public.messenger_settle(jsonb),
   public.messenger_exchange(jsonb, text, int, interval, text, text[], text[]) to service_role;
