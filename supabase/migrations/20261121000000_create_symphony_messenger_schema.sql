@@ -114,6 +114,7 @@ as $$
     ('SM_NUMBER_RANGE', 422, 'a number lies outside the range of a double', 'send it as a string'),
     ('SM_DEPTH', 400, 'the JSON is nested deeper than 64 levels', 'flatten it'),
     ('SM_UNKNOWN_FIELD', 400, 'an unknown field', 'remove it, or check its spelling'),
+    ('SM_FILTER', 400, 'name dead letters either by ids or by a filter', 'pass ids, or a filter of transport, queue, type, error_class, from and to, all strings; the empty filter {} means all'),
     ('SM_BATCH', 400, 'the batch must have at least one element and at most 1000', 'pass a JSON array, or a number from 1 to 1000'),
     ('SM_WORKER', 400, 'the worker name must have 1 to 200 characters', 'name the process, for example edge-1'),
     ('SM_LEASE', 400, 'the lease must be longer than zero and at most 12 hours', 'for example ''60 seconds'''),
@@ -676,6 +677,7 @@ create table if not exists messenger.clock (
   last_error_at timestamptz,
   blind_ring_at timestamptz,
   prune_after uuid not null default '00000000-0000-0000-0000-000000000000',
+  prune_keys_after timestamptz not null default '-infinity',
   constraint clock_pkey primary key (singleton),
   constraint clock_singleton_check check (singleton)
 ) with (fillfactor = 10);
@@ -721,6 +723,22 @@ create policy service_only on messenger.pruned for all to anon, authenticated us
 revoke all on messenger.settings, messenger.clock, messenger.rescue_cursors, messenger.pruned from public, anon, authenticated, service_role;
 grant select on messenger.settings, messenger.clock to service_role;
 grant select, insert on messenger.pruned to service_role;
+
+-- ---- 19_bells.sql
+-- Which of pg_net's requests were ours: its table of answers does not say who asked, and those of others are not ours to delete.
+-- Unlogged, as pg_net's tables are: a crash empties them together. Times are the server's, as pg_net's are.
+create unlogged table if not exists messenger.bells (
+  request_id bigint not null,
+  at timestamptz not null default pg_catalog.now(),
+  constraint bells_pkey primary key (request_id)
+);
+
+comment on table messenger.bells is 'Requests given to pg_net within the last hours, by the id net.http_post answered.';
+
+alter table messenger.bells enable row level security;
+drop policy if exists service_only on messenger.bells;
+create policy service_only on messenger.bells for all to anon, authenticated using (false) with check (false);
+revoke all on messenger.bells from public, anon, authenticated, service_role;
 
 -- ---- 20_register.sql
 -- Types announced by code: routes, retry policies and the users' allow-list become rows the other functions decide by.
@@ -1950,6 +1968,397 @@ revoke all on function public.messenger_complete(uuid, bigint, jsonb, boolean), 
 grant execute on function public.messenger_complete(uuid, bigint, jsonb, boolean), public.messenger_fail(uuid, bigint, text, text, text, boolean, interval),
   public.messenger_snooze(uuid, bigint, interval), public.messenger_release(uuid, bigint) to service_role;
 
+-- ---- 33_dead_letters.sql
+-- Dead letters are resolved: retried, with the same id and history, or discarded.
+
+-- The fields of a filter, exact in type. Letters are locked in the order of their ids, so two resolutions cannot wait for each other; a letter that
+-- another transaction resolves meanwhile is passed over.
+create or replace function messenger.lock_letters(ids uuid[], filter jsonb, max int)
+returns uuid[]
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_ids uuid[] := ids;
+  v_max int := coalesce(max, 1000);
+  v_odd text;
+  v_from timestamptz;
+  v_to timestamptz;
+begin
+  if (v_ids is null) = (filter is null) then
+    perform messenger.refuse('SM_FILTER');
+  elsif v_max not between 1 and 10000 then
+    perform messenger.refuse('SM_BATCH', 'max must be a number from 1 to 10000');
+  elsif array_position(v_ids, null) is not null then
+    perform messenger.refuse('SM_FILTER', 'ids holds a null');
+  elsif cardinality(v_ids) > v_max then
+    perform messenger.refuse('SM_BATCH_TOO_LARGE', 'more ids than max, ' || v_max);
+  elsif jsonb_typeof(filter) <> 'object' then
+    perform messenger.refuse('SM_FILTER', 'the filter must be a JSON object');
+  elsif v_ids is not null then
+    return array(select f.id from public.messenger_failed_messages f where f.id = any (v_ids) and f.resolved_at is null order by f.id for update);
+  end if;
+
+  select k into v_odd from jsonb_object_keys(filter) k where k not in ('transport', 'queue', 'type', 'error_class', 'from', 'to') order by k limit 1;
+  if found then
+    perform messenger.refuse('SM_UNKNOWN_FIELD', 'filter.' || left(v_odd, 100));
+  end if;
+  v_from := messenger.read_time(filter -> 'from');
+  v_to := messenger.read_time(filter -> 'to');
+  select f.key into v_odd from jsonb_each(filter) f
+  where jsonb_typeof(f.value) <> 'string' or f.key = 'from' and v_from is null or f.key = 'to' and (v_to is null or v_to <= v_from)
+  order by f.key limit 1;
+  if found then
+    perform messenger.refuse('SM_FILTER', 'filter.' || v_odd);
+  end if;
+  return array(
+    select f.id from public.messenger_failed_messages f
+    where f.resolved_at is null
+      and (filter ->> 'transport' is null or f.transport_name = filter ->> 'transport')
+      and (filter ->> 'queue' is null or f.queue_name = filter ->> 'queue')
+      and (filter ->> 'type' is null or f.message_type = filter ->> 'type')
+      and (filter ->> 'error_class' is null or f.error_class = filter ->> 'error_class')
+      and (v_from is null or f.failed_at >= v_from)
+      and (v_to is null or f.failed_at < v_to)
+    order by f.id
+    limit v_max
+    for update);
+end $$;
+
+-- Locks the messages of these letters and makes their idempotency keys hold again. Answers the letters that must stay: their message is not failed
+-- any more, or another message holds the key. A key that is there is its message's as long as the letter is open; what somebody deleted is taken back
+-- as a dispatch takes it, in the same order.
+create or replace function messenger.take_keys_back(letters uuid[], at timestamptz)
+returns uuid[]
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_letters uuid[] := letters;
+  v_alive uuid[];
+  v_any_gone boolean;
+begin
+  perform from public.messenger_messages m
+  where m.id = any (array(select f.message_id from public.messenger_failed_messages f where f.id = any (v_letters)))
+  order by m.id for update;
+  select coalesce(array_agg(f.id) filter (where m.status <> 'failed'), '{}'), coalesce(bool_or(m.id is null and f.idempotency_key is not null), false)
+  into v_alive, v_any_gone
+  from public.messenger_failed_messages f left join public.messenger_messages m on m.id = f.message_id
+  where f.id = any (v_letters);
+
+  return v_alive || array(
+    select l.id
+    from (
+      select f.*, coalesce(orphan.scope, m.created_by::text, 'service') as scope,
+        f.created_at + coalesce((t.config ->> 'idempotency_window')::interval, '24 hours') as expires_at
+      from public.messenger_failed_messages f
+      left join public.messenger_messages m on m.id = f.message_id
+      left join messenger.idempotency_keys own
+        on own.scope in ('service', m.created_by::text) and own.key = f.idempotency_key and own.message_id = m.id
+      -- Whose key it was, where somebody deleted the message, only the key can say; there is no index for that.
+      left join messenger.idempotency_keys orphan
+        on v_any_gone and m.id is null and orphan.key = f.idempotency_key and orphan.message_id = f.message_id
+      left join public.messenger_transports t on t.name = f.transport_name
+      where f.id = any (v_letters) and f.idempotency_key is not null and own.key is null and f.id <> all (v_alive)
+      order by f.idempotency_key collate "C", f.id
+    ) l
+    cross join lateral messenger.take_key(l.scope, l.idempotency_key, l.message_id,
+      sha256(convert_to(concat_ws(chr(31), l.message_type, l.queue_name, l.body::text), 'UTF8')),
+      l.transport_name, l.queue_name, l.expires_at, take_keys_back.at) k
+    where not k.taken and k.message_id <> l.message_id);
+end $$;
+
+-- Puts the messages of locked, open letters back into the queue and rings. What became of the last deliveries stays in last_error and error_class until
+-- the next verdict, as after an ordinary retry; expires_at stays too: what nobody needs any more is not handed out.
+create or replace function messenger.revive(letters uuid[], payload jsonb, per_second int, at timestamptz)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_letters uuid[] := letters;
+  v_payload jsonb := payload;
+  v_step interval := coalesce(make_interval(secs => 1.0 / per_second), '0');
+begin
+  with letter as (
+    update public.messenger_failed_messages f set resolved_at = revive.at, resolution = 'retried' where f.id = any (v_letters) returning f.*
+  ),
+  due as materialized (
+    select l.*, m.id is null as is_gone, revive.at + (row_number() over (order by l.id) - 1) * v_step as due_at
+    from letter l left join public.messenger_messages m on m.id = l.message_id
+  ),
+  revived as (
+    update public.messenger_messages m
+    set status = 'pending', available_at = d.due_at, processed_at = null, updated_at = revive.at, retry_count = 0, lease_losses = 0,
+        cancel_requested_at = null, body = coalesce(v_payload, m.body)
+    from due d
+    where m.id = d.message_id
+    returning m.id, m.fence
+  ),
+  -- Somebody deleted the message: its sender, priority and fence are known no more. Milliseconds since 1970 are more than it can have been claimed,
+  -- snoozes and releases included, and exact in JavaScript.
+  restored as (
+    insert into public.messenger_messages as m
+      (id, transport_name, queue_name, message_type, body, headers, metadata, priority, available_at, created_at, updated_at,
+       max_retries, last_error, error_class, fence, idempotency_key)
+    select d.message_id, d.transport_name, d.queue_name, d.message_type, coalesce(v_payload, d.body), d.headers, d.metadata, coalesce(k.priority, 5), d.due_at,
+      d.created_at, revive.at, d.max_retries, d.error, d.error_class, (extract(epoch from revive.at) * 1000)::bigint, d.idempotency_key
+    from due d left join messenger.message_types k on k.type = d.message_type
+    where d.is_gone
+    returning m.id, m.fence
+  ),
+  replay as (
+    insert into messenger.replays (started_at, per_second, total) select revive.at, revive.per_second, count(*) from due where revive.per_second is not null
+    having count(*) > 0
+    returning id
+  ),
+  recorded as (
+    insert into messenger.replayed (replay_id, message_id, letter_id, fence, due_at)
+    select r.id, d.message_id, d.id, w.fence, d.due_at
+    from replay r cross join due d join (select * from revived union all select * from restored) w on w.id = d.message_id
+  )
+  select count(messenger.ring(s.transport_name, s.queue_name, s.message_type))
+  from (select distinct d.transport_name, d.queue_name, d.message_type from due d where d.due_at <= revive.at) s;
+end $$;
+
+create or replace function public.messenger_retry_failed(
+  ids uuid[] default null, filter jsonb default null, payload jsonb default null, per_second int default null, max int default 1000
+)
+returns table (id uuid, message_id uuid, outcome text)
+language plpgsql
+set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_now timestamptz := messenger.now();
+  v_ids uuid[] := ids;
+  v_code text;
+  v_open uuid[];
+  v_kept uuid[];
+begin
+  if payload is not null then
+    if cardinality(v_ids) is distinct from 1 then
+      perform messenger.refuse('SM_FILTER', 'a payload goes with exactly one id');
+    end if;
+    -- A dispatch's own rules; the other codes speak of routes, which are not asked for here.
+    select d.error_code into v_code from messenger.read_drafts(jsonb_build_array(jsonb_build_object('type', 'Edited', 'payload', payload)), v_now) d
+    where d.error_code in ('SM_PAYLOAD_NOT_OBJECT', 'SM_PAYLOAD_TOO_LARGE', 'SM_NUMBER_RANGE', 'SM_DEPTH');
+    if found then
+      perform messenger.refuse(v_code);
+    end if;
+  end if;
+  if per_second not between 1 and 1000 then
+    perform messenger.refuse('SM_BATCH', 'per_second must be a number from 1 to 1000');
+  end if;
+
+  v_open := messenger.lock_letters(v_ids, filter, max);
+  v_kept := messenger.take_keys_back(v_open, v_now);
+  perform messenger.revive(array(select o from unnest(v_open) o where o <> all (v_kept)), payload, per_second, v_now);
+
+  return query
+  select g.id, f.message_id,
+    case when f.id is null then 'unknown' when o.id is null or g.nth > 1 then 'resolved' when k.id is not null then 'conflict' else 'retried' end
+  from (
+    select u.id, u.ord, row_number() over (partition by u.id order by u.ord) as nth from unnest(coalesce(v_ids, v_open)) with ordinality as u(id, ord)
+  ) g
+  left join public.messenger_failed_messages f on f.id = g.id
+  left join unnest(v_open) o(id) on o.id = g.id
+  left join unnest(v_kept) k(id) on k.id = g.id
+  order by g.ord;
+end $$;
+
+create or replace function public.messenger_discard_failed(ids uuid[] default null, filter jsonb default null, max int default 1000)
+returns bigint
+language plpgsql
+set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_now timestamptz := messenger.now();
+  v_open uuid[];
+begin
+  v_open := messenger.lock_letters(ids, filter, max);
+  update public.messenger_failed_messages f set resolved_at = v_now, resolution = 'discarded' where f.id = any (v_open);
+  update public.messenger_messages m set error_class = 'Discarded', updated_at = v_now
+  from public.messenger_failed_messages f
+  where f.id = any (v_open) and m.id = f.message_id and m.status = 'failed';
+  return cardinality(v_open);
+end $$;
+
+comment on function messenger.lock_letters(uuid[], jsonb, int) is 'Checks ids or filter and locks the open letters they name, at most max; answers their ids in order.';
+comment on function messenger.take_keys_back(uuid[], timestamptz) is 'Locks the letters'' messages and restores their idempotency keys; answers the letters that cannot be retried.';
+comment on function messenger.revive(uuid[], jsonb, int, timestamptz) is 'Resolves letters as retried and makes their messages pending, with this payload if one is given, so many a second if told.';
+comment on function public.messenger_retry_failed(uuid[], jsonb, jsonb, int, int) is
+  'Puts messages of dead letters back into the queue, with the same id and idempotency key and all their retries. Name the letters by ids or by a filter {"transport"?, "queue"?, "type"?, "error_class"?, "from"?, "to"? (failed_at, to is exclusive)}; {} means all. payload replaces the body of the one id. per_second (1 to 1000) spreads them, and stops when more than a fifth die again: see messenger.replay_report(). max: 1 to 10000. Outcomes: retried, resolved (it was before), unknown (no such letter), conflict (another message holds its idempotency key, or it is not failed any more; nothing changed).';
+comment on function public.messenger_discard_failed(uuid[], jsonb, int) is
+  'Gives up on dead letters, named as for messenger_retry_failed: resolution discarded, the message''s error_class Discarded. Returns how many.';
+revoke all on function messenger.lock_letters(uuid[], jsonb, int), messenger.take_keys_back(uuid[], timestamptz), messenger.revive(uuid[], jsonb, int, timestamptz),
+  public.messenger_retry_failed(uuid[], jsonb, jsonb, int, int), public.messenger_discard_failed(uuid[], jsonb, int) from public, anon, authenticated;
+grant execute on function messenger.lock_letters(uuid[], jsonb, int), messenger.take_keys_back(uuid[], timestamptz), messenger.revive(uuid[], jsonb, int, timestamptz),
+  public.messenger_retry_failed(uuid[], jsonb, jsonb, int, int), public.messenger_discard_failed(uuid[], jsonb, int) to service_role;
+
+-- ---- 34_replays.sql
+-- Replays: retries of many dead letters at a limited rate, watched by the clock and stopped when they fail again.
+create table if not exists messenger.replays (
+  id uuid not null default messenger.new_id(),
+  started_at timestamptz not null,
+  per_second int not null,
+  total int not null,
+  completed int not null default 0,
+  dead int not null default 0,
+  lapsed int not null default 0,
+  returned int not null default 0,
+  stopped_at timestamptz,
+  stop_reason text,
+  finished_at timestamptz,
+  constraint replays_pkey primary key (id),
+  constraint replays_stop_check check ((stopped_at is null) = (stop_reason is null))
+);
+create index if not exists replays_running_idx on messenger.replays (id) where finished_at is null;
+
+create table if not exists messenger.replayed (
+  replay_id uuid not null,
+  message_id uuid not null,
+  letter_id uuid not null,
+  fence bigint not null,
+  due_at timestamptz not null,
+  outcome text,
+  constraint replayed_pkey primary key (replay_id, message_id),
+  constraint replayed_outcome_check check (outcome in ('completed', 'dead', 'lapsed', 'returned'))
+);
+create index if not exists replayed_undecided_idx on messenger.replayed (replay_id, due_at) where outcome is null;
+
+comment on table messenger.replays is 'Retries of dead letters with per_second. Stopped when more than a fifth of at least five that ended are dead letters again; pruned a week after the last one ended.';
+comment on column messenger.replays.lapsed is 'Expired or cancelled, so neither a success nor a failure of the replay.';
+comment on column messenger.replays.returned is 'Not handed out when the replay was stopped: open dead letters again, as they were before.';
+comment on table messenger.replayed is 'The messages of a replay; outcome is null until they end.';
+comment on column messenger.replayed.fence is 'The message''s fence when it was retried: while it is the same, nobody has had the message.';
+
+-- Makes dead letters of the messages nobody has been given yet. Those that a claim holds at this moment are left to it, or to the next tick.
+create or replace function messenger.return_replayed(replay_id uuid, at timestamptz)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_replay uuid := replay_id;
+  v_messages uuid[];
+begin
+  v_messages := array(
+    select m.id
+    from messenger.replayed x join public.messenger_messages m on m.id = x.message_id
+    where x.replay_id = v_replay and x.outcome is null and m.status = 'pending' and m.fence = x.fence
+      and exists (select from public.messenger_failed_messages f where f.id = x.letter_id and f.resolution = 'retried')
+      and not exists (select from public.messenger_failed_messages f where f.message_id = m.id and f.resolved_at is null)
+    order by m.id
+    for update of m skip locked);
+  with letter as (
+    update public.messenger_failed_messages f set resolved_at = null, resolution = null
+    from messenger.replayed x
+    where x.replay_id = v_replay and x.message_id = any (v_messages) and f.id = x.letter_id
+    returning f.message_id, f.error, f.error_class, f.retry_count
+  ),
+  message as (
+    update public.messenger_messages m
+    set status = 'failed', processed_at = return_replayed.at, updated_at = return_replayed.at, last_error = l.error, error_class = l.error_class,
+        retry_count = least(l.retry_count, m.max_retries + 1, m.fence)
+    from letter l
+    where m.id = l.message_id
+  )
+  update messenger.replayed x set outcome = 'returned' where x.replay_id = v_replay and x.message_id = any (v_messages);
+  update messenger.replays r set returned = r.returned + cardinality(v_messages) where r.id = v_replay and v_messages <> '{}';
+end $$;
+
+create or replace function messenger.watch_replays(at timestamptz)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_id uuid;
+  v_replay messenger.replays;
+begin
+  for v_id in select r.id from messenger.replays r where r.finished_at is null order by r.id for update skip locked loop
+    with ended as (
+      update messenger.replayed x
+      set outcome = case when s.status is null or s.status = 'completed' then 'completed' when s.error_class in ('Expired', 'Cancelled') then 'lapsed' else 'dead' end
+      from (
+        select u.message_id, m.status, m.error_class
+        from messenger.replayed u left join public.messenger_messages m on m.id = u.message_id
+        where u.replay_id = v_id and u.outcome is null and u.due_at <= watch_replays.at and (m.id is null or m.processed_at is not null)
+      ) s
+      where x.replay_id = v_id and x.message_id = s.message_id
+      returning x.outcome
+    )
+    update messenger.replays r
+    set completed = r.completed + e.completed, dead = r.dead + e.dead, lapsed = r.lapsed + e.lapsed
+    from (
+      select count(*) filter (where outcome = 'completed') as completed, count(*) filter (where outcome = 'dead') as dead,
+        count(*) filter (where outcome = 'lapsed') as lapsed, count(*) as ended
+      from ended
+    ) e
+    where r.id = v_id and e.ended > 0;
+
+    select * into v_replay from messenger.replays r where r.id = v_id;
+    if v_replay.stopped_at is null and v_replay.completed + v_replay.dead >= 5 and v_replay.dead * 5 > v_replay.completed + v_replay.dead then
+      update messenger.replays r
+      set stopped_at = watch_replays.at, stop_reason = format('%s of the %s that were handled are dead letters again', r.dead, r.completed + r.dead)
+      where r.id = v_id
+      returning * into v_replay;
+    end if;
+    if v_replay.stopped_at is not null then
+      perform messenger.return_replayed(v_id, watch_replays.at);
+    end if;
+    update messenger.replays r set finished_at = watch_replays.at
+    where r.id = v_id and not exists (select from messenger.replayed x where x.replay_id = v_id and x.outcome is null);
+  end loop;
+end $$;
+
+create or replace function messenger.prune_replays(at timestamptz, bite int)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  delete from messenger.replayed x
+  where x.ctid = any (array(
+    select u.ctid from messenger.replays r join messenger.replayed u on u.replay_id = r.id where r.finished_at < prune_replays.at - interval '7 days' limit bite));
+  delete from messenger.replays r
+  where r.finished_at < prune_replays.at - interval '7 days' and not exists (select from messenger.replayed x where x.replay_id = r.id);
+end $$;
+
+create or replace function messenger.replay_report()
+returns table (
+  id uuid, started_at timestamptz, per_second int, total int, completed int, dead int, lapsed int, returned int, remaining int,
+  stopped_at timestamptz, stop_reason text, finished_at timestamptz
+)
+language sql stable
+set search_path = ''
+as $$
+  select r.id, r.started_at, r.per_second, r.total, r.completed, r.dead, r.lapsed, r.returned, r.total - r.completed - r.dead - r.lapsed - r.returned,
+    r.stopped_at, r.stop_reason, r.finished_at
+  from messenger.replays r
+  order by r.id desc
+$$;
+
+comment on function messenger.return_replayed(uuid, timestamptz) is 'Reopens the dead letters of the messages of a stopped replay that were not handed out.';
+comment on function messenger.watch_replays(timestamptz) is 'Counts what ended of the running replays, stops those that fail again, finishes those that are over.';
+comment on function messenger.prune_replays(timestamptz, int) is 'Deletes replays that finished a week ago, in bites.';
+comment on function messenger.replay_report() is
+  'Replays of the last week and running ones, newest first: of total messages so many completed, died again, lapsed (expired or cancelled), were returned to the dead letters by a stop, or remain. As of the last tick.';
+
+alter table messenger.replays enable row level security;
+alter table messenger.replayed enable row level security;
+drop policy if exists service_only on messenger.replays;
+create policy service_only on messenger.replays for all to anon, authenticated using (false) with check (false);
+drop policy if exists service_only on messenger.replayed;
+create policy service_only on messenger.replayed for all to anon, authenticated using (false) with check (false);
+revoke all on messenger.replays, messenger.replayed from public, anon, authenticated, service_role;
+grant select, insert on messenger.replays, messenger.replayed to service_role;
+revoke all on function messenger.return_replayed(uuid, timestamptz), messenger.watch_replays(timestamptz), messenger.prune_replays(timestamptz, int),
+  messenger.replay_report() from public, anon, authenticated, service_role;
+grant execute on function messenger.replay_report() to service_role;
+
 -- ---- 40_worker_secret.sql
 -- The secret that doors of the clock ask for. It lives in Vault and opens nothing else, because any SQL role may read pg_net's queue.
 create or replace function messenger.check_worker_secret(secret text)
@@ -2019,10 +2428,10 @@ begin
   if v_secret is null then
     return false;
   end if;
-  perform net.http_post(
+  insert into messenger.bells (request_id) values (net.http_post(
     url := v_url || '/worker', body := '{}'::jsonb,
     headers := jsonb_build_object('content-type', 'application/json', 'authorization', 'Bearer ' || v_secret),
-    timeout_milliseconds := 5000);
+    timeout_milliseconds := 5000));
   return true;
 -- A bell that cannot be rung must not cost the caller the message.
 exception when others then
@@ -2155,7 +2564,7 @@ comment on function messenger.rescue(timestamptz) is 'Returns messages with an e
 revoke all on function messenger.rescue(timestamptz) from public, anon, authenticated, service_role;
 
 -- ---- 43_prune.sql
--- Pruning, in bites: finished messages past their retention, resolved dead letters, spent idempotency keys, old rows of the clock's own job.
+-- Pruning, in bites: finished messages past their retention, resolved dead letters, spent idempotency keys, ended replays, and our own rows of pg_net and pg_cron.
 
 -- Walks the primary key, which is ordered by time, from where the last bite stopped; turns back at the first row too young for any retention.
 create or replace function messenger.prune_messages(at timestamptz, bite int)
@@ -2208,6 +2617,50 @@ begin
   return v_pruned;
 end $$;
 
+-- The expired keys are walked in turns too: those of unfinished messages and open letters stay, however many there are.
+create or replace function messenger.prune_keys(at timestamptz, bite int)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_after timestamptz;
+  v_seen record;
+  v_taken record;
+begin
+  select c.prune_keys_after into v_after from messenger.clock c;
+  -- With ties, because the keys of a batch expire at one instant.
+  select count(*) as keys, max(k.expires_at) as last, array_agg(k.scope) filter (where k.is_spent) as scopes, array_agg(k.key) filter (where k.is_spent) as names
+  into v_seen
+  from (
+    select x.scope, x.key, x.expires_at,
+      not exists (select from public.messenger_messages m where m.id = x.message_id and m.processed_at is null)
+      and not exists (select from public.messenger_failed_messages f where f.message_id = x.message_id and f.resolved_at is null) as is_spent
+    from (
+      select * from messenger.idempotency_keys e
+      where e.expires_at < prune_keys.at and e.expires_at > v_after
+      order by e.expires_at fetch first (bite) rows with ties
+    ) x
+  ) k;
+  if v_seen.scopes is not null then
+    -- Asked again once the keys are held: a dispatch may have taken one over since.
+    select array_agg(k.scope) as scopes, array_agg(k.key) as names into v_taken
+    from (
+      select x.scope, x.key from messenger.idempotency_keys x
+      where (x.scope, x.key) in (select * from unnest(v_seen.scopes, v_seen.names)) and x.expires_at < prune_keys.at
+      for update skip locked
+    ) k;
+    delete from messenger.idempotency_keys k
+    using unnest(v_taken.scopes, v_taken.names) as t(scope, key)
+    where k.scope = t.scope and k.key = t.key
+      and not exists (select from public.messenger_messages m where m.id = k.message_id and m.processed_at is null)
+      and not exists (select from public.messenger_failed_messages f where f.message_id = k.message_id and f.resolved_at is null);
+  end if;
+  v_after := case when v_seen.keys < bite then '-infinity' else v_seen.last end;
+  update messenger.clock c set prune_keys_after = v_after
+  where c.prune_keys_after <> v_after and c.singleton in (select x.singleton from messenger.clock x for update skip locked);
+end $$;
+
 create or replace function messenger.prune_rest(at timestamptz, bite int)
 returns void
 language plpgsql
@@ -2215,26 +2668,51 @@ set search_path = ''
 as $$
 begin
   delete from public.messenger_failed_messages f
-  where f.id = any (array(
+  where f.resolved_at is not null and f.id = any (array(
     select x.id from public.messenger_failed_messages x
     left join public.messenger_transports t on t.name = x.transport_name
     where x.resolved_at is not null and x.resolved_at < prune_rest.at - coalesce((t.config ->> 'failed_retention')::interval, '30 days')
     order by x.resolved_at limit bite));
-
-  delete from messenger.idempotency_keys k
-  where (k.scope, k.key) in (
-    select x.scope, x.key from messenger.idempotency_keys x
-    where x.expires_at < prune_rest.at
-      and not exists (select from public.messenger_messages m where m.id = x.message_id and m.processed_at is null)
-      and not exists (select from public.messenger_failed_messages f where f.message_id = x.message_id and f.resolved_at is null)
-    order by x.expires_at limit bite
-    for update skip locked);
+  perform messenger.prune_keys(prune_rest.at, bite);
+  perform messenger.prune_replays(prune_rest.at, bite);
 
   delete from messenger.workers w where w.polled_at < prune_rest.at - interval '1 hour';
 
   with folded as (delete from messenger.pruned p where (select count(*) from messenger.pruned) > 100 returning *)
   insert into messenger.pruned (transport_name, message_count, at)
   select f.transport_name, sum(f.message_count), max(f.at) from folded f group by f.transport_name;
+end $$;
+
+-- pg_net deletes answers after pg_net.ttl (6 hours, of everybody); ours go after one. Once an hour rather than each tick: its table has no index on
+-- the id, so a look reads what all of the project received while these bells rang.
+create or replace function messenger.prune_bells(bite int)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_now timestamptz := pg_catalog.now();
+  v_ids bigint[];
+  v_from timestamptz;
+  v_to timestamptz;
+begin
+  if not exists (select from (select b.at from messenger.bells b order by b.request_id limit 1) oldest where oldest.at < v_now - interval '2 hours') then
+    return;
+  end if;
+  with gone as (
+    delete from messenger.bells b
+    where b.request_id = any (array(
+      select x.request_id from messenger.bells x where x.at < v_now - interval '1 hour' order by x.request_id limit bite for update skip locked))
+    returning b.request_id, b.at
+  )
+  select array_agg(g.request_id), min(g.at), max(g.at) into v_ids, v_from, v_to from gone g;
+  if v_ids is not null and to_regclass('net._http_response') is not null then
+    if has_table_privilege('net._http_response', 'delete') then
+      -- An answer may come long after its bell when pg_net was held up; then pg_net's own time ends it.
+      delete from net._http_response r
+      where r.created between v_from and v_to + interval '10 minutes' and r.id in (select i from unnest(v_ids) i);
+    end if;
+  end if;
 end $$;
 
 -- pg_cron never prunes its history. Only the runs of our own command are ours to delete: by command, because a clock that was stopped and started
@@ -2252,9 +2730,12 @@ begin
 end $$;
 
 comment on function messenger.prune_messages(timestamptz, int) is 'Deletes finished messages past their transport''s retention among the next bite of rows, counting them. Returns how many.';
-comment on function messenger.prune_rest(timestamptz, int) is 'Deletes resolved dead letters, spent idempotency keys and forgotten workers; folds the count of pruned messages.';
+comment on function messenger.prune_keys(timestamptz, int) is 'Deletes the spent ones among the next bite of expired idempotency keys.';
+comment on function messenger.prune_rest(timestamptz, int) is 'Deletes resolved dead letters, spent idempotency keys, ended replays and forgotten workers; folds the count of pruned messages.';
+comment on function messenger.prune_bells(int) is 'Deletes pg_net''s answers to our own bells once they are an hour old.';
 comment on function messenger.prune_clock_history() is 'Deletes job_run_details rows of the clock that are older than a day.';
-revoke all on function messenger.prune_messages(timestamptz, int), messenger.prune_rest(timestamptz, int), messenger.prune_clock_history()
+revoke all on function messenger.prune_messages(timestamptz, int), messenger.prune_keys(timestamptz, int), messenger.prune_rest(timestamptz, int),
+  messenger.prune_bells(int), messenger.prune_clock_history()
   from public, anon, authenticated, service_role;
 
 -- ---- 44_tick.sql
@@ -2349,8 +2830,10 @@ begin
     perform messenger.refuse('SM_BATCH');
   end if;
   select * into v_rescue from messenger.rescue(v_now);
+  perform messenger.watch_replays(v_now);
   v_pruned := messenger.prune_messages(v_now, greatest(v_batch, 1000));
   perform messenger.prune_rest(v_now, v_batch);
+  perform messenger.prune_bells(10 * v_batch);
   v_woken := messenger.wake(v_now);
   -- Skipped, not waited for, when another tick has the row: that one is the heartbeat.
   update messenger.clock c set last_tick_at = v_now, ticks = c.ticks + 1
@@ -2550,6 +3033,9 @@ as $$
     ),
     'clock', (select jsonb_build_object('enabled', s.clock_enabled, 'last_tick_at', c.last_tick_at, 'ticks', c.ticks, 'last_error', c.last_error, 'last_error_at', c.last_error_at)
               from messenger.clock c, messenger.settings s),
+    'replays', (
+      select coalesce(jsonb_agg(to_jsonb(r)), '[]') from messenger.replay_report() r where coalesce(r.finished_at, messenger.now()) > messenger.now() - interval '1 day'
+    ),
     'functions_url', (select s.functions_url from messenger.settings s),
     'pruned', (select coalesce(sum(p.message_count), 0) from messenger.pruned p),
     'timestamp', messenger.now()
@@ -2653,7 +3139,7 @@ as $$
 $$;
 
 comment on function messenger.status() is 'See public.messenger_status.';
-comment on function public.messenger_status() is 'Figures of the whole installation: queue (depth, pending, processing, completed, failed), dead letters, transports, workers of the last minute, clock.';
+comment on function public.messenger_status() is 'Figures of the whole installation: queue (depth, pending, processing, completed, failed), dead letters, transports, workers of the last minute, clock, slow retries of the last day.';
 comment on function messenger.health_checks() is 'One row a check: name, status (healthy, degraded, unhealthy), detail, remedy.';
 comment on function public.messenger_health() is 'Health: {"status", "checks": [{name, status, detail, remedy?}], "timestamp", "metrics"}. The worst check decides.';
 revoke all on function messenger.status(), public.messenger_status(), messenger.health_checks(), public.messenger_health() from public, anon, authenticated, service_role;
@@ -2799,11 +3285,14 @@ as $function$ select $manifest$[
 ["column","messenger.attempts.fence","bigint not null"],
 ["column","messenger.attempts.message_id","uuid not null"],
 ["column","messenger.attempts.worker","text"],
+["column","messenger.bells.at","timestamp with time zone not null default now()"],
+["column","messenger.bells.request_id","bigint not null"],
 ["column","messenger.clock.blind_ring_at","timestamp with time zone"],
 ["column","messenger.clock.last_error","text"],
 ["column","messenger.clock.last_error_at","timestamp with time zone"],
 ["column","messenger.clock.last_tick_at","timestamp with time zone"],
 ["column","messenger.clock.prune_after","uuid not null default '00000000-0000-0000-0000-000000000000'::uuid"],
+["column","messenger.clock.prune_keys_after","timestamp with time zone not null default '-infinity'::timestamp with time zone"],
 ["column","messenger.clock.singleton","boolean not null default true"],
 ["column","messenger.clock.ticks","bigint not null default 0"],
 ["column","messenger.idempotency_keys.expires_at","timestamp with time zone not null"],
@@ -2831,6 +3320,23 @@ as $function$ select $manifest$[
 ["column","messenger.pruned.id","bigint not null"],
 ["column","messenger.pruned.message_count","bigint not null"],
 ["column","messenger.pruned.transport_name","text not null"],
+["column","messenger.replayed.due_at","timestamp with time zone not null"],
+["column","messenger.replayed.fence","bigint not null"],
+["column","messenger.replayed.letter_id","uuid not null"],
+["column","messenger.replayed.message_id","uuid not null"],
+["column","messenger.replayed.outcome","text"],
+["column","messenger.replayed.replay_id","uuid not null"],
+["column","messenger.replays.completed","integer not null default 0"],
+["column","messenger.replays.dead","integer not null default 0"],
+["column","messenger.replays.finished_at","timestamp with time zone"],
+["column","messenger.replays.id","uuid not null default messenger.new_id()"],
+["column","messenger.replays.lapsed","integer not null default 0"],
+["column","messenger.replays.per_second","integer not null"],
+["column","messenger.replays.returned","integer not null default 0"],
+["column","messenger.replays.started_at","timestamp with time zone not null"],
+["column","messenger.replays.stop_reason","text"],
+["column","messenger.replays.stopped_at","timestamp with time zone"],
+["column","messenger.replays.total","integer not null"],
 ["column","messenger.rescue_cursors.available_at","timestamp with time zone not null"],
 ["column","messenger.rescue_cursors.id","uuid not null"],
 ["column","messenger.rescue_cursors.priority","integer not null"],
@@ -2934,6 +3440,7 @@ as $function$ select $manifest$[
 ["column","public.messenger_transports.type","text not null"],
 ["column","public.messenger_transports.updated_at","timestamp with time zone not null default messenger.now()"],
 ["constraint","messenger.attempts.attempts_pkey","PRIMARY KEY (message_id, fence)"],
+["constraint","messenger.bells.bells_pkey","PRIMARY KEY (request_id)"],
 ["constraint","messenger.clock.clock_pkey","PRIMARY KEY (singleton)"],
 ["constraint","messenger.clock.clock_singleton_check","CHECK (singleton)"],
 ["constraint","messenger.idempotency_keys.idempotency_keys_pkey","PRIMARY KEY (scope, key)"],
@@ -2944,6 +3451,10 @@ as $function$ select $manifest$[
 ["constraint","messenger.message_types.message_types_timeout_check","CHECK ((timeout_ms > 0))"],
 ["constraint","messenger.message_types.message_types_type_check","CHECK ((type ~ '^[A-Za-z][A-Za-z0-9_.:-]{0,127}$'::text))"],
 ["constraint","messenger.pruned.pruned_pkey","PRIMARY KEY (id)"],
+["constraint","messenger.replayed.replayed_outcome_check","CHECK ((outcome = ANY (ARRAY['completed'::text, 'dead'::text, 'lapsed'::text, 'returned'::text])))"],
+["constraint","messenger.replayed.replayed_pkey","PRIMARY KEY (replay_id, message_id)"],
+["constraint","messenger.replays.replays_pkey","PRIMARY KEY (id)"],
+["constraint","messenger.replays.replays_stop_check","CHECK (((stopped_at IS NULL) = (stop_reason IS NULL)))"],
 ["constraint","messenger.rescue_cursors.rescue_cursors_pkey","PRIMARY KEY (transport_name, queue_name, priority)"],
 ["constraint","messenger.settings.settings_functions_url_check","CHECK ((functions_url ~ '^https?://[^\\s]+[^/\\s]$'::text))"],
 ["constraint","messenger.settings.settings_numbers_check","CHECK ((((max_workers >= 1) AND (max_workers <= 100)) AND ((messages_per_worker >= 1) AND (messages_per_worker <= 100000)) AND ((poll_interval >= '00:00:00.001'::interval) AND (poll_interval <= '00:01:00'::interval)) AND (max_unfinished_per_user >= 0)))"],
@@ -2993,6 +3504,7 @@ as $function$ select $manifest$[
 ["function","messenger.is_too_deep(value jsonb)","returns boolean language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 056b28040e13bfde245d3c3f0bf4417b"],
 ["function","messenger.keep_small(value jsonb)","returns jsonb language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source a83253c5a8f8d00064367e8b0d8b5d27"],
 ["function","messenger.known_queues(only_transport text, only_queues text[], again boolean, at timestamp with time zone)","returns text[] language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source afb48c44997a82e28f4988de9bcf5f11"],
+["function","messenger.lock_letters(ids uuid[], filter jsonb, max integer)","returns uuid[] language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source b63581665c27f8be7e5fe23be2c5f3b0"],
 ["function","messenger.manifest()","returns TABLE(kind text, object text, definition text) language sql stable invoker {\"search_path=\\\"\\\"\"} source 68489dff0f349d09312e4405297abb2c"],
 ["function","messenger.mark_setting(transport text, queue text, types text[])","returns text language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 4001299bf65c7540a3b94ade0b09a391"],
 ["function","messenger.new_id()","returns uuid language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 3f93a2c3993193c0022fc25599847686"],
@@ -3000,34 +3512,43 @@ as $function$ select $manifest$[
 ["function","messenger.note_poll(worker text, transport text, queues text[], types text[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 883e19373721b28e29ccc9a928291ea0"],
 ["function","messenger.now()","returns timestamp with time zone language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 2f1659b6f5238444936619ebae0dc4b4"],
 ["function","messenger.place_mark(setting text, ends_at timestamp with time zone, from_times timestamp with time zone[], from_ids uuid[], batch integer, priorities integer[], times timestamp with time zone[], ids uuid[], took interval, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 04deca235a50ec74ee8e29ad8ec95358"],
-["function","messenger.post_bell()","returns boolean language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 2b19a1608dc62782be29ab0fda6f4414"],
+["function","messenger.post_bell()","returns boolean language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 15306147f7ed5a8a582c35df81c5fe93"],
+["function","messenger.prune_bells(bite integer)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source d1db4f64ab1054c127225953cbe1bf6f"],
 ["function","messenger.prune_clock_history()","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 0e56d88af001434af3f98da33ee41188"],
+["function","messenger.prune_keys(at timestamp with time zone, bite integer)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 020dc2ab83766a55c512cb80fb416587"],
 ["function","messenger.prune_messages(at timestamp with time zone, bite integer)","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source e952a24b5a0cbe438ba314c56bcdc3bb"],
-["function","messenger.prune_rest(at timestamp with time zone, bite integer)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source c4ec6d26400e5d44af113e3c76b0f147"],
+["function","messenger.prune_replays(at timestamp with time zone, bite integer)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 0303db5e02739b32a046f10080f2b39e"],
+["function","messenger.prune_rest(at timestamp with time zone, bite integer)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 8ed576dec9153b1bf0778fe7b42672b5"],
 ["function","messenger.read_drafts(messages jsonb, at timestamp with time zone)","returns TABLE(ord integer, error_code text, unknown_field text, message_type text, transport_name text, queue_name text, priority integer, body jsonb, headers jsonb, metadata jsonb, scheduled_at timestamp with time zone, available_at timestamp with time zone, expires_at timestamp with time zone, max_retries integer, idempotency_key text, idempotency_window interval) language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source bdb61359b6834680e3fa21a14e113755"],
 ["function","messenger.read_interval(value jsonb, longest interval)","returns interval language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 0638e4afa428f360987359334530aef2"],
 ["function","messenger.read_time(value jsonb)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 711f57603e55bc39e3e9e7b39c829891"],
 ["function","messenger.read_verdicts(outcomes jsonb)","returns messenger.verdict[] language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 0f135d55bee5034e4d29040c6b22bc89"],
-["function","messenger.refusals()","returns TABLE(code text, status integer, message text, hint text) language sql immutable invoker {\"search_path=\\\"\\\"\"} source 51134ac6250166265ea5039000164384"],
+["function","messenger.refusals()","returns TABLE(code text, status integer, message text, hint text) language sql immutable invoker {\"search_path=\\\"\\\"\"} source 32248bfd7e5e41abbda13f20d545eaee"],
 ["function","messenger.refuse(code text, what text)","returns boolean language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source b0f44956d33ea516f8df91851a3836f1"],
+["function","messenger.replay_report()","returns TABLE(id uuid, started_at timestamp with time zone, per_second integer, total integer, completed integer, dead integer, lapsed integer, returned integer, remaining integer, stopped_at timestamp with time zone, stop_reason text, finished_at timestamp with time zone) language sql stable invoker {\"search_path=\\\"\\\"\"} source 9364f3df894b8e857aee8f8ca2ee9b51"],
 ["function","messenger.rescue(at timestamp with time zone)","returns TABLE(rescued bigint, dead bigint, expired bigint) language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 76d852963460985676abc5e635f7290d"],
 ["function","messenger.retry_delay(message_type text, failures integer)","returns interval language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source faba1646d6603e2df47a02ea453969c2"],
+["function","messenger.return_replayed(replay_id uuid, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 019330afeddb412c7da9fb5c25dcbf19"],
+["function","messenger.revive(letters uuid[], payload jsonb, per_second integer, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source f4c149dfc3b58b285c132568c04fe415"],
 ["function","messenger.ring(transport text, queue text, type text)","returns boolean language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source c9de67120d5c6079a32927abf6919a71"],
 ["function","messenger.start(functions_url text, options jsonb)","returns jsonb language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 07287c930ccccac966d98800f705f896"],
-["function","messenger.status()","returns jsonb language sql stable definer {\"search_path=\\\"\\\"\"} source a8d0bbf40bb26a4edcfe0cbc84a0e4d2"],
+["function","messenger.status()","returns jsonb language sql stable definer {\"search_path=\\\"\\\"\"} source fcd3df558b6b08e7b6dd86b9c7898860"],
 ["function","messenger.stop()","returns jsonb language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source a4061cc518a982b78ab444a4f190e737"],
 ["function","messenger.store_messages(messages jsonb, atomic boolean, scope text, sender uuid, single boolean)","returns TABLE(ord integer, id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone, error_code text, error text) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source f1d7f56d289c1702091f58e232d59ad5"],
 ["function","messenger.take_key(scope text, key text, new_id uuid, fingerprint bytea, transport_name text, queue_name text, expires_at timestamp with time zone, at timestamp with time zone)","returns TABLE(taken boolean, message_id uuid, status text, transport text, queue text, available_at timestamp with time zone, error_code text) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source aa833bf414a1984a9e0e848c46ea5dc0"],
-["function","messenger.tick(batch integer)","returns jsonb language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source c568244ab663565e731c7cd812b51583"],
+["function","messenger.take_keys_back(letters uuid[], at timestamp with time zone)","returns uuid[] language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source c00c2babd4ab50d32641b76f423a3a57"],
+["function","messenger.tick(batch integer)","returns jsonb language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source a87b2273604f0036056f87fe10be71d2"],
 ["function","messenger.tick_or_note_error()","returns boolean language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 35a6a22f1a61c4a4aa1b1695673beab2"],
 ["function","messenger.user_dispatch(type text, payload jsonb, idempotency_key text, delay interval, headers jsonb, metadata jsonb)","returns TABLE(id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone) language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source c288629cfbd5f36221388f01419ecc40"],
 ["function","messenger.verify()","returns TABLE(kind text, object text, state text, detail text) language sql stable definer {\"search_path=\\\"\\\"\"} source 312073e65876f1b552e62b8ef76af2b9"],
 ["function","messenger.wake(at timestamp with time zone)","returns integer language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 12c3052c7a2fe416094faa4dbae17abb"],
+["function","messenger.watch_replays(at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source f2e8eb41289bbabe5f680a2fb3f68064"],
 ["function","public.messenger_audit()","returns TABLE(invariant text, violations bigint) language sql stable invoker {\"search_path=\\\"\\\"\"} source 967369c1c547d512091363a2795979fe"],
 ["function","public.messenger_check_worker_secret(secret text)","returns boolean language sql stable invoker {\"search_path=\\\"\\\"\"} source 9c73954f593bf2e068b1df4e80121b69"],
 ["function","public.messenger_claim(worker text, batch integer, lease interval, transport text, queues text[], types text[])","returns SETOF messenger.claimed language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,jit=off,plan_cache_mode=force_generic_plan} source 1a1d10233c5f48eeaa00bbb1a43d56c2"],
 ["function","public.messenger_claim_one(id uuid, worker text, lease interval)","returns SETOF messenger.claimed language sql volatile invoker {\"search_path=\\\"\\\"\"} source c38a451ac46c95792ca70988e732fb49"],
 ["function","public.messenger_complete(id uuid, fence bigint, result jsonb, strict boolean)","returns text language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 4b55f645b047a18d0435223006485fa3"],
+["function","public.messenger_discard_failed(ids uuid[], filter jsonb, max integer)","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 13c5b0254aaeae75cec86158efde1758"],
 ["function","public.messenger_dispatch(type text, payload jsonb, queue text, priority integer, available_at timestamp with time zone, delay interval, idempotency_key text, idempotency_mode text, idempotency_window interval, ordering_key text, transport text, max_retries integer, expires_at timestamp with time zone, headers jsonb, metadata jsonb)","returns SETOF messenger.dispatched language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 7c981ba4bfc0c59e2674b23778a8b473"],
 ["function","public.messenger_dispatch_batch(messages jsonb, atomic boolean)","returns TABLE(ord integer, id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone, error_code text, error text) language sql volatile invoker {\"search_path=\\\"\\\"\"} source 96639871148af2cf154c96b6884b86de"],
 ["function","public.messenger_exchange(outcomes jsonb, worker text, batch integer, lease interval, transport text, queues text[], types text[])","returns jsonb language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source ac13fb629028bc13c12c3425cc4a00b1"],
@@ -3036,6 +3557,7 @@ as $function$ select $manifest$[
 ["function","public.messenger_heartbeat(leases jsonb, lease interval)","returns TABLE(id uuid, outcome text, cancel_requested boolean) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 8f5774efdb9f8fc777b91438c6ad1c5f"],
 ["function","public.messenger_register(types jsonb)","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 5034d7059e0856862ec64d4fc35c17a6"],
 ["function","public.messenger_release(id uuid, fence bigint)","returns text language sql volatile invoker {\"search_path=\\\"\\\"\"} source 4e7bc6a7dadfa50467b1586d37f66082"],
+["function","public.messenger_retry_failed(ids uuid[], filter jsonb, payload jsonb, per_second integer, max integer)","returns TABLE(id uuid, message_id uuid, outcome text) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 1a0b4f0d425cd6e03379f2d5d4c07b2e"],
 ["function","public.messenger_settle(outcomes jsonb)","returns SETOF messenger.settled language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,jit=off,plan_cache_mode=force_generic_plan} source 3100b33bc38d343d271c78ced23f22c9"],
 ["function","public.messenger_snooze(id uuid, fence bigint, delay interval)","returns text language sql volatile invoker {\"search_path=\\\"\\\"\"} source c330162b1d752f5cb706912072c7e570"],
 ["function","public.messenger_start(functions_url text, options jsonb)","returns jsonb language sql volatile invoker {\"search_path=\\\"\\\"\"} source 2ada4c698a25c5a06bcc0dedaac2b859"],
@@ -3086,6 +3608,7 @@ as $function$ select $manifest$[
 ["grant","function messenger.is_too_deep(value jsonb) to service_role","execute"],
 ["grant","function messenger.keep_small(value jsonb) to service_role","execute"],
 ["grant","function messenger.known_queues(only_transport text, only_queues text[], again boolean, at timestamp with time zone) to service_role","execute"],
+["grant","function messenger.lock_letters(ids uuid[], filter jsonb, max integer) to service_role","execute"],
 ["grant","function messenger.mark_setting(transport text, queue text, types text[]) to service_role","execute"],
 ["grant","function messenger.new_id() to service_role","execute"],
 ["grant","function messenger.note_lost_leases(ids uuid[], at timestamp with time zone) to service_role","execute"],
@@ -3098,13 +3621,16 @@ as $function$ select $manifest$[
 ["grant","function messenger.read_verdicts(outcomes jsonb) to service_role","execute"],
 ["grant","function messenger.refusals() to service_role","execute"],
 ["grant","function messenger.refuse(code text, what text) to service_role","execute"],
+["grant","function messenger.replay_report() to service_role","execute"],
 ["grant","function messenger.retry_delay(message_type text, failures integer) to service_role","execute"],
+["grant","function messenger.revive(letters uuid[], payload jsonb, per_second integer, at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.ring(transport text, queue text, type text) to service_role","execute"],
 ["grant","function messenger.start(functions_url text, options jsonb) to service_role","execute"],
 ["grant","function messenger.status() to service_role","execute"],
 ["grant","function messenger.stop() to service_role","execute"],
 ["grant","function messenger.store_messages(messages jsonb, atomic boolean, scope text, sender uuid, single boolean) to service_role","execute"],
 ["grant","function messenger.take_key(scope text, key text, new_id uuid, fingerprint bytea, transport_name text, queue_name text, expires_at timestamp with time zone, at timestamp with time zone) to service_role","execute"],
+["grant","function messenger.take_keys_back(letters uuid[], at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.tick(batch integer) to service_role","execute"],
 ["grant","function messenger.user_dispatch(type text, payload jsonb, idempotency_key text, delay interval, headers jsonb, metadata jsonb) to authenticated","execute"],
 ["grant","function messenger.user_dispatch(type text, payload jsonb, idempotency_key text, delay interval, headers jsonb, metadata jsonb) to service_role","execute"],
@@ -3114,6 +3640,7 @@ as $function$ select $manifest$[
 ["grant","function public.messenger_claim(worker text, batch integer, lease interval, transport text, queues text[], types text[]) to service_role","execute"],
 ["grant","function public.messenger_claim_one(id uuid, worker text, lease interval) to service_role","execute"],
 ["grant","function public.messenger_complete(id uuid, fence bigint, result jsonb, strict boolean) to service_role","execute"],
+["grant","function public.messenger_discard_failed(ids uuid[], filter jsonb, max integer) to service_role","execute"],
 ["grant","function public.messenger_dispatch(type text, payload jsonb, queue text, priority integer, available_at timestamp with time zone, delay interval, idempotency_key text, idempotency_mode text, idempotency_window interval, ordering_key text, transport text, max_retries integer, expires_at timestamp with time zone, headers jsonb, metadata jsonb) to service_role","execute"],
 ["grant","function public.messenger_dispatch_batch(messages jsonb, atomic boolean) to service_role","execute"],
 ["grant","function public.messenger_exchange(outcomes jsonb, worker text, batch integer, lease interval, transport text, queues text[], types text[]) to service_role","execute"],
@@ -3122,6 +3649,7 @@ as $function$ select $manifest$[
 ["grant","function public.messenger_heartbeat(leases jsonb, lease interval) to service_role","execute"],
 ["grant","function public.messenger_register(types jsonb) to service_role","execute"],
 ["grant","function public.messenger_release(id uuid, fence bigint) to service_role","execute"],
+["grant","function public.messenger_retry_failed(ids uuid[], filter jsonb, payload jsonb, per_second integer, max integer) to service_role","execute"],
 ["grant","function public.messenger_settle(outcomes jsonb) to service_role","execute"],
 ["grant","function public.messenger_snooze(id uuid, fence bigint, delay interval) to service_role","execute"],
 ["grant","function public.messenger_start(functions_url text, options jsonb) to service_role","execute"],
@@ -3136,6 +3664,8 @@ as $function$ select $manifest$[
 ["grant","relation messenger.idempotency_keys to service_role","delete,insert,select,update"],
 ["grant","relation messenger.message_types to service_role","select"],
 ["grant","relation messenger.pruned to service_role","insert,select"],
+["grant","relation messenger.replayed to service_role","insert,select"],
+["grant","relation messenger.replays to service_role","insert,select"],
 ["grant","relation messenger.settings to service_role","select"],
 ["grant","relation messenger.workers to service_role","delete,insert,select,update"],
 ["grant","relation public.messenger_failed_messages to service_role","delete,insert,select,update"],
@@ -3148,11 +3678,16 @@ as $function$ select $manifest$[
 ["grant","schema messenger to authenticated","usage"],
 ["grant","schema messenger to service_role","usage"],
 ["index","messenger.attempts_pkey","CREATE UNIQUE INDEX attempts_pkey ON messenger.attempts USING btree (message_id, fence)"],
+["index","messenger.bells_pkey","CREATE UNIQUE INDEX bells_pkey ON messenger.bells USING btree (request_id)"],
 ["index","messenger.clock_pkey","CREATE UNIQUE INDEX clock_pkey ON messenger.clock USING btree (singleton)"],
 ["index","messenger.idempotency_keys_expires_at_idx","CREATE INDEX idempotency_keys_expires_at_idx ON messenger.idempotency_keys USING btree (expires_at)"],
 ["index","messenger.idempotency_keys_pkey","CREATE UNIQUE INDEX idempotency_keys_pkey ON messenger.idempotency_keys USING btree (scope, key)"],
 ["index","messenger.message_types_pkey","CREATE UNIQUE INDEX message_types_pkey ON messenger.message_types USING btree (type)"],
 ["index","messenger.pruned_pkey","CREATE UNIQUE INDEX pruned_pkey ON messenger.pruned USING btree (id)"],
+["index","messenger.replayed_pkey","CREATE UNIQUE INDEX replayed_pkey ON messenger.replayed USING btree (replay_id, message_id)"],
+["index","messenger.replayed_undecided_idx","CREATE INDEX replayed_undecided_idx ON messenger.replayed USING btree (replay_id, due_at) WHERE (outcome IS NULL)"],
+["index","messenger.replays_pkey","CREATE UNIQUE INDEX replays_pkey ON messenger.replays USING btree (id)"],
+["index","messenger.replays_running_idx","CREATE INDEX replays_running_idx ON messenger.replays USING btree (id) WHERE (finished_at IS NULL)"],
 ["index","messenger.rescue_cursors_pkey","CREATE UNIQUE INDEX rescue_cursors_pkey ON messenger.rescue_cursors USING btree (transport_name, queue_name, priority)"],
 ["index","messenger.settings_pkey","CREATE UNIQUE INDEX settings_pkey ON messenger.settings USING btree (singleton)"],
 ["index","messenger.workers_pkey","CREATE UNIQUE INDEX workers_pkey ON messenger.workers USING btree (worker)"],
@@ -3170,10 +3705,13 @@ as $function$ select $manifest$[
 ["index","public.messenger_transports_name_key","CREATE UNIQUE INDEX messenger_transports_name_key ON public.messenger_transports USING btree (name)"],
 ["index","public.messenger_transports_pkey","CREATE UNIQUE INDEX messenger_transports_pkey ON public.messenger_transports USING btree (id)"],
 ["policy","messenger.attempts.service_only","* anon,authenticated using false check false"],
+["policy","messenger.bells.service_only","* anon,authenticated using false check false"],
 ["policy","messenger.clock.service_only","* anon,authenticated using false check false"],
 ["policy","messenger.idempotency_keys.service_only","* anon,authenticated using false check false"],
 ["policy","messenger.message_types.service_only","* anon,authenticated using false check false"],
 ["policy","messenger.pruned.service_only","* anon,authenticated using false check false"],
+["policy","messenger.replayed.service_only","* anon,authenticated using false check false"],
+["policy","messenger.replays.service_only","* anon,authenticated using false check false"],
 ["policy","messenger.rescue_cursors.service_only","* anon,authenticated using false check false"],
 ["policy","messenger.settings.service_only","* anon,authenticated using false check false"],
 ["policy","messenger.workers.service_only","* anon,authenticated using false check false"],
@@ -3182,10 +3720,13 @@ as $function$ select $manifest$[
 ["policy","public.messenger_schedules.service_only","* anon,authenticated using false check false"],
 ["policy","public.messenger_transports.service_only","* anon,authenticated using false check false"],
 ["table","messenger.attempts","rls"],
+["table","messenger.bells","unlogged rls"],
 ["table","messenger.clock","rls {fillfactor=10}"],
 ["table","messenger.idempotency_keys","rls"],
 ["table","messenger.message_types","rls"],
 ["table","messenger.pruned","rls"],
+["table","messenger.replayed","rls"],
+["table","messenger.replays","rls"],
 ["table","messenger.rescue_cursors","rls"],
 ["table","messenger.settings","rls"],
 ["table","messenger.workers","unlogged rls {fillfactor=50}"],
@@ -3264,6 +3805,9 @@ declare
     'messenger.clock',
     'messenger.rescue_cursors',
     'messenger.pruned',
+    'messenger.bells',
+    'messenger.replays',
+    'messenger.replayed',
     'public.messenger_queue_depth',
     'public.messenger_failed_summary',
     'public.messenger_schedules_summary'
@@ -3317,6 +3861,15 @@ declare
     'public.messenger_fail',
     'public.messenger_snooze',
     'public.messenger_release',
+    'messenger.lock_letters',
+    'messenger.take_keys_back',
+    'messenger.revive',
+    'public.messenger_retry_failed',
+    'public.messenger_discard_failed',
+    'messenger.return_replayed',
+    'messenger.watch_replays',
+    'messenger.prune_replays',
+    'messenger.replay_report',
     'messenger.check_worker_secret',
     'public.messenger_check_worker_secret',
     'messenger.ensure_worker_secret',
@@ -3325,7 +3878,9 @@ declare
     'messenger.awake_workers',
     'messenger.rescue',
     'messenger.prune_messages',
+    'messenger.prune_keys',
     'messenger.prune_rest',
+    'messenger.prune_bells',
     'messenger.prune_clock_history',
     'messenger.wake',
     'messenger.tick',

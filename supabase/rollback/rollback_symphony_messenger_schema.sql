@@ -40,6 +40,8 @@ declare
     'public.messenger_fail',
     'public.messenger_snooze',
     'public.messenger_release',
+    'public.messenger_retry_failed',
+    'public.messenger_discard_failed',
     'public.messenger_check_worker_secret',
     'public.messenger_tick',
     'public.messenger_start',
