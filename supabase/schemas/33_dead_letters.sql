@@ -100,7 +100,7 @@ end $$;
 -- Puts the messages of locked, open letters back into the queue and rings. What became of the last deliveries stays in last_error and error_class until
 -- the next verdict, as after an ordinary retry; expires_at stays too: what nobody needs any more is not handed out.
 create or replace function messenger.revive(letters uuid[], payload jsonb, per_second int, at timestamptz)
-returns void
+returns bigint
 language plpgsql
 set search_path = ''
 as $$
@@ -108,6 +108,7 @@ declare
   v_letters uuid[] := letters;
   v_payload jsonb := payload;
   v_step interval := coalesce(make_interval(secs => 1.0 / per_second), '0');
+  v_bells bigint;
 begin
   with letter as (
     update public.messenger_failed_messages f set resolved_at = revive.at, resolution = 'retried' where f.id = any (v_letters) returning f.*
@@ -146,8 +147,9 @@ begin
     select r.id, d.message_id, d.id, w.fence, d.due_at
     from replay r cross join due d join (select * from revived union all select * from restored) w on w.id = d.message_id
   )
-  select count(messenger.ring(s.transport_name, s.queue_name, s.message_type))
+  select count(*) filter (where messenger.ring(s.transport_name, s.queue_name, s.message_type)) into v_bells
   from (select distinct d.transport_name, d.queue_name, d.message_type from due d where d.due_at <= revive.at) s;
+  return v_bells;
 end $$;
 
 create or replace function public.messenger_retry_failed(
@@ -216,7 +218,7 @@ end $$;
 
 comment on function messenger.lock_letters(uuid[], jsonb, int) is 'Checks ids or filter and locks the open letters they name, at most max; answers their ids in order.';
 comment on function messenger.take_keys_back(uuid[], timestamptz) is 'Locks the letters'' messages and restores their idempotency keys; answers the letters that cannot be retried.';
-comment on function messenger.revive(uuid[], jsonb, int, timestamptz) is 'Resolves letters as retried and makes their messages pending, with this payload if one is given, so many a second if told.';
+comment on function messenger.revive(uuid[], jsonb, int, timestamptz) is 'Resolves letters as retried and makes their messages pending, with this payload if one is given, so many a second if told. Returns how many bells it rang.';
 comment on function public.messenger_retry_failed(uuid[], jsonb, jsonb, int, int) is
   'Puts messages of dead letters back into the queue, with the same id and idempotency key and all their retries. Name the letters by ids or by a filter {"transport"?, "queue"?, "type"?, "error_class"?, "from"?, "to"? (failed_at, to is exclusive)}; {} means all. payload replaces the body of the one id. per_second (1 to 1000) spreads them, and stops when more than a fifth die again: see messenger.replay_report(). max: 1 to 10000. Outcomes: retried, resolved (it was before), unknown (no such letter), conflict (another message holds its idempotency key, or it is not failed any more; nothing changed).';
 comment on function public.messenger_discard_failed(uuid[], jsonb, int) is
