@@ -390,6 +390,7 @@ export type Database = {
         Args: { "fence": number; "id": string; "result"?: Json; "strict"?: boolean };
         Returns: string;
       };
+      "messenger_discard_failed": { Args: { "filter"?: Json; "ids"?: (string)[]; "max"?: number }; Returns: number };
       "messenger_dispatch": {
         Args: {
           "available_at"?: string;
@@ -468,6 +469,14 @@ export type Database = {
       };
       "messenger_register": { Args: { "types": Json }; Returns: number };
       "messenger_release": { Args: { "fence": number; "id": string }; Returns: string };
+      "messenger_retry_failed": {
+        Args: { "filter"?: Json; "ids"?: (string)[]; "max"?: number; "payload"?: Json; "per_second"?: number };
+        Returns: {
+          "id": string;
+          "message_id": string;
+          "outcome": string;
+        }[];
+      };
       "messenger_settle": {
         Args: { "outcomes": Json };
         Returns: {

@@ -1,7 +1,7 @@
 // What the documents show is run: their TypeScript is type-checked, their SQL and shell lines do what they say, their tables are complete.
 import assert from "node:assert/strict";
 import { ERRORS } from "../shared/errors.ts";
-import { test, useProject } from "./project.ts";
+import { session, test, useProject } from "./project.ts";
 
 const root = new URL("../", import.meta.url).pathname;
 const read = (path: string) => Deno.readTextFileSync(root + path);
@@ -45,6 +45,37 @@ test("docs · the SQL of the README runs", async () => {
   assert.deepEqual([...rows], [{ message_type: "ExampleGreeting", idempotency_key: "greet-ada" }]);
 });
 
+test("docs · the SQL of docs/dead_letters.md lists, retries, edits, slows down and discards", async () => {
+  const { sql } = project();
+  await using own = session(project());
+  const types = ["ExampleGreeting", "ExampleGreeting", "ExampleGreeting", "Slow", "Slow"];
+  for (const [n, type] of types.entries()) {
+    const [{ id }] = await own`select id from messenger_dispatch(${type}, queue => 'docs')`;
+    const [{ fence }] = await own`select fence from messenger_claim('docs', queues => array['docs'])`;
+    await own`select * from messenger_fail(${id}, ${fence}, 'no answer', ${
+      n === 2 ? "Timeout" : "Error"
+    }, retryable => false)`;
+    await own`update messenger_failed_messages set id = ${`01990000-0000-7000-8000-00000000000${
+      n + 1
+    }`} where message_id = ${id}`;
+  }
+  await sql`update messenger_failed_messages set queue_name = 'default', failed_at = '2025-01-01' where id::text like '%5'`;
+  const statements = [...read("docs/dead_letters.md").matchAll(/^```sql\n(.*?)^```/gms)].map(([, code]) => code);
+  assert.equal(statements.length, 8);
+  for (const statement of statements) await own.unsafe(statement);
+  const letters = await sql`
+    select f.resolution, m.status, m.body from messenger_failed_messages f join messenger_messages m on m.id = f.message_id
+    where f.id::text like '01990000%' order by f.id`;
+  assert.deepEqual(letters.map(({ resolution, status, body }) => [resolution, status, body]), [
+    ["retried", "pending", {}],
+    ["retried", "pending", { to: "Ada" }],
+    ["retried", "pending", {}],
+    ["retried", "pending", {}],
+    ["discarded", "failed", {}],
+  ]);
+  assert.deepEqual((await sql`select total from messenger.replay_report()`).map(({ total }) => total), [1]);
+});
+
 test("docs · the curl line of the README dispatches", async () => {
   const [line] = blocks("sh").filter((code) => code.startsWith("curl "));
   const { stdout } = await new Deno.Command("bash", {
@@ -73,7 +104,7 @@ test("docs · docs/errors.md lists every code with its status and remedy, and SQ
 });
 
 test("docs · links between documents lead somewhere", async () => {
-  for (const path of [...documents, "docs/errors.md", "CHANGELOG.md", "CONTRIBUTING.md"]) {
+  for (const path of [...documents, "docs/dead_letters.md", "docs/errors.md", "CHANGELOG.md", "CONTRIBUTING.md"]) {
     for (const [, target] of read(path).matchAll(/\]\((?!https?:)([^)#]+)[^)]*\)/g)) {
       const folder = path.includes("/") ? path.replace(/[^/]+$/, "") : "";
       await Deno.stat(root + folder + target);

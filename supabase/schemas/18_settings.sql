@@ -28,6 +28,7 @@ create table if not exists messenger.clock (
   blind_ring_at timestamptz,
   prune_after uuid not null default '00000000-0000-0000-0000-000000000000',
   order_after messenger.order_key,
+  prune_keys_after timestamptz not null default '-infinity',
   constraint clock_pkey primary key (singleton),
   constraint clock_singleton_check check (singleton)
 ) with (fillfactor = 10);

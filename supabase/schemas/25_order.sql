@@ -10,6 +10,22 @@ begin
     from public.messenger_messages m where m.id = any (ids) and m.ordering_key is not null);
 end $$;
 
+-- Held until the transaction ends: the next dispatch of the key waits for it, and then sees what became of it. In the order of their numbers, not of the
+-- keys, since two keys may share one. Each is one entry of the server's lock table (max_locks_per_transaction times connections).
+create or replace function messenger.lock_order_keys(keys messenger.order_key[])
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  perform pg_advisory_xact_lock(l.key_lock)
+  from (
+    select distinct hashtextextended('messenger.order/' || k.transport_name || '/' || k.queue_name || '/' || k.ordering_key, 0) as key_lock
+    from unnest(keys) k
+    order by 1
+  ) l;
+end $$;
+
 -- Lets the first unfinished message of each key go, if it waits. A message retried from the dead letters stands behind the one in flight with the
 -- same ordering_seq, so the first is the one that does not wait.
 -- No lock on the key: a dispatch that saw the predecessor unfinished and commits after this leaves a message waiting for nobody. The tick finds it.
@@ -53,6 +69,35 @@ begin
     perform messenger.ring(v_rung.transport_name, v_rung.queue_name, v_rung.message_type);
   end loop;
   return cardinality(v_heads);
+end $$;
+
+-- For messages that come back from the dead letters: before all that wait, but behind the one of their key that is on its way.
+create or replace function messenger.line_up(ids uuid[], at timestamptz)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_ids uuid[] := ids;
+  v_keys messenger.order_key[] := messenger.order_keys(ids);
+begin
+  if v_keys = '{}' then
+    return;
+  end if;
+  perform messenger.lock_order_keys(v_keys);
+  update public.messenger_messages m
+  set scheduled_at = m.available_at, available_at = 'infinity', updated_at = line_up.at,
+      ordering_seq = greatest(m.ordering_seq, (
+        select case when head.available_at < 'infinity' then head.ordering_seq end
+        from (
+          select h.ordering_seq, h.available_at from public.messenger_messages h
+          where h.transport_name = m.transport_name and h.queue_name = m.queue_name and h.ordering_key = m.ordering_key and h.processed_at is null
+            and h.id <> all (v_ids)
+          order by h.ordering_seq, h.available_at, h.id
+          limit 1
+        ) head))
+  where m.id = any (v_ids) and m.ordering_key is not null;
+  perform messenger.release_heads(v_keys, at);
 end $$;
 
 -- Only where the transport says so: {"ordering_dead_letter": "block"}.
@@ -107,11 +152,13 @@ begin
   return messenger.release_heads(v_keys, at);
 end $$;
 
+comment on function messenger.lock_order_keys(messenger.order_key[]) is 'Makes this transaction the only one that dispatches to these keys.';
+comment on function messenger.line_up(uuid[], timestamptz) is 'Puts pending messages with an ordering key into line again, each behind the one of its key that may be in flight.';
 comment on function messenger.order_keys(uuid[]) is 'The ordering keys of these messages, without duplicates.';
 comment on function messenger.release_heads(messenger.order_key[], timestamptz) is 'Makes the first waiting message of each key available when none of the key is before it. Returns how many were looked at and let go.';
 comment on function messenger.is_held_by_dead_letter(text, text, text) is 'True when an open dead letter holds up its ordering key.';
 comment on function messenger.release_orphans(timestamptz, int) is 'Lets go what waits for a predecessor that has finished meanwhile, among the next bite of keys with waiting messages.';
-revoke all on function messenger.order_keys(uuid[]), messenger.release_heads(messenger.order_key[], timestamptz), messenger.is_held_by_dead_letter(text, text, text),
+revoke all on function messenger.lock_order_keys(messenger.order_key[]), messenger.line_up(uuid[], timestamptz), messenger.order_keys(uuid[]), messenger.release_heads(messenger.order_key[], timestamptz), messenger.is_held_by_dead_letter(text, text, text),
   messenger.release_orphans(timestamptz, int) from public, anon, authenticated;
-grant execute on function messenger.order_keys(uuid[]), messenger.release_heads(messenger.order_key[], timestamptz), messenger.is_held_by_dead_letter(text, text, text)
+grant execute on function messenger.lock_order_keys(messenger.order_key[]), messenger.line_up(uuid[], timestamptz), messenger.order_keys(uuid[]), messenger.release_heads(messenger.order_key[], timestamptz), messenger.is_held_by_dead_letter(text, text, text)
   to service_role;

@@ -18,10 +18,10 @@ begin
   if v_secret is null then
     return false;
   end if;
-  perform net.http_post(
+  insert into messenger.bells (request_id) values (net.http_post(
     url := v_url || '/worker', body := '{}'::jsonb,
     headers := jsonb_build_object('content-type', 'application/json', 'authorization', 'Bearer ' || v_secret),
-    timeout_milliseconds := 5000);
+    timeout_milliseconds := 5000));
   return true;
 -- A bell that cannot be rung must not cost the caller the message.
 exception when others then

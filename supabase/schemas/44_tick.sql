@@ -90,8 +90,10 @@ begin
   end if;
   select * into v_rescue from messenger.rescue(v_now);
   perform messenger.release_orphans(v_now, 1000);
+  perform messenger.watch_replays(v_now);
   v_pruned := messenger.prune_messages(v_now, greatest(v_batch, 1000));
   perform messenger.prune_rest(v_now, v_batch);
+  perform messenger.prune_bells(10 * v_batch);
   v_woken := messenger.wake(v_now);
   -- Skipped, not waited for, when another tick has the row: that one is the heartbeat.
   update messenger.clock c set last_tick_at = v_now, ticks = c.ticks + 1

@@ -19,6 +19,9 @@ as $$
     ),
     'clock', (select jsonb_build_object('enabled', s.clock_enabled, 'last_tick_at', c.last_tick_at, 'ticks', c.ticks, 'last_error', c.last_error, 'last_error_at', c.last_error_at)
               from messenger.clock c, messenger.settings s),
+    'replays', (
+      select coalesce(jsonb_agg(to_jsonb(r)), '[]') from messenger.replay_report() r where coalesce(r.finished_at, messenger.now()) > messenger.now() - interval '1 day'
+    ),
     'functions_url', (select s.functions_url from messenger.settings s),
     'pruned', (select coalesce(sum(p.message_count), 0) from messenger.pruned p),
     'timestamp', messenger.now()
@@ -122,7 +125,7 @@ as $$
 $$;
 
 comment on function messenger.status() is 'See public.messenger_status.';
-comment on function public.messenger_status() is 'Figures of the whole installation: queue (depth, pending, processing, completed, failed), dead letters, transports, workers of the last minute, clock.';
+comment on function public.messenger_status() is 'Figures of the whole installation: queue (depth, pending, processing, completed, failed), dead letters, transports, workers of the last minute, clock, slow retries of the last day.';
 comment on function messenger.health_checks() is 'One row a check: name, status (healthy, degraded, unhealthy), detail, remedy.';
 comment on function public.messenger_health() is 'Health: {"status", "checks": [{name, status, detail, remedy?}], "timestamp", "metrics"}. The worst check decides.';
 revoke all on function messenger.status(), public.messenger_status(), messenger.health_checks(), public.messenger_health() from public, anon, authenticated, service_role;

@@ -1,7 +1,7 @@
 // Pruning, by the tick: what is over and past its retention goes, counted; what anybody may still need stays.
 import assert from "node:assert/strict";
-import { empty, test, useProject } from "../project.ts";
-import { ask, claim, dispatch, dispatchMany, held, messageOf, setClock, settle } from "./bus.ts";
+import { empty, session, test, useProject } from "../project.ts";
+import { ask, call, claim, dispatch, dispatchMany, held, messageOf, setClock, settle } from "./bus.ts";
 
 const project = useProject({ testClock: true });
 Deno.test.beforeEach(() => empty(project().sql));
@@ -164,6 +164,68 @@ test("keys · spent ones go; those of unfinished messages, open dead letters and
   await setClock(sql, "101 days");
   await tick();
   assert.deepEqual(await keys(), ["dead", "waiting"]);
+});
+
+test("keys · more than a bite of expired ones that must stay do not hide those that are spent", async () => {
+  const { sql } = project();
+  const messages = (prefix: string, fields: Record<string, unknown>) =>
+    Array.from({ length: 250 }, (_, n) => ({ type: "Greeting", idempotency_key: `${prefix}${n}`, ...fields }));
+  await call(sql, "messenger_dispatch_batch", { messages: messages("waiting", { delay: "5 years" }) });
+  await call(sql, "messenger_dispatch_batch", { messages: messages("spent", { queue: "spent" }) });
+  const rows = await claim(sql, { batch: 1000, queues: ["spent"] });
+  await settle(sql, rows.map(({ id, fence }) => ({ id, fence, outcome: "completed" })));
+  await setClock(sql, "25 hours");
+  for (let n = 0; n < 3; n++) await tick({ batch: 100 });
+  const left = await sql`select distinct left(key, 5) as kind from messenger.idempotency_keys`;
+  assert.deepEqual(left.map(({ kind }) => kind), ["waiti"]);
+});
+
+test("keys · one that is taken over while the clock looks at it stays, even with a window of zero", async () => {
+  const { sql } = project();
+  const key = { idempotency_key: "k", idempotency_window: "0" };
+  await done(key);
+  await setClock(sql, "1 minute");
+  await using producer = session(project());
+  await producer`begin`;
+  const { id } = await dispatch(producer, key);
+  await tick();
+  await producer`commit`;
+  await tick();
+  assert.equal((await sql`select message_id from messenger.idempotency_keys`)[0].message_id, id);
+});
+
+test("backlog · of messages, letters and keys shrinks with each tick until it is gone", async () => {
+  const { sql } = project();
+  for (let n = 0; n < 3; n++) {
+    const ids = await dispatchMany(sql, 1000);
+    const rows = await claim(sql, { batch: 1000 });
+    const failed = { outcome: "failed", error: "e", retryable: false };
+    await settle(
+      sql,
+      rows.map(({ id, fence }, at) => ({ id, fence, ...(at < 100 ? failed : { outcome: "completed" }) })),
+    );
+    await sql`
+      insert into messenger.idempotency_keys
+      select 'service', id::text, id, '', 'supabase', 'default', messenger.now() from unnest(${
+      ids.slice(0, 100)
+    }::uuid[]) id`;
+  }
+  await call(sql, "messenger_discard_failed", { filter: {} });
+  await setClock(sql, "31 days");
+  const sizes = async () =>
+    (await sql`
+      select (select count(*)::int from messenger_messages) as messages, (select count(*)::int from messenger_failed_messages) as letters,
+        (select count(*)::int from messenger.idempotency_keys) as keys`)[0];
+  const seen = [];
+  for (let n = 0; n < 3; n++) {
+    await tick();
+    seen.push({ ...await sizes() });
+  }
+  assert.deepEqual(seen, [
+    { messages: 2000, letters: 200, keys: 200 },
+    { messages: 1000, letters: 100, keys: 100 },
+    { messages: 0, letters: 0, keys: 0 },
+  ]);
 });
 
 test("counts · are folded without losing any", async () => {

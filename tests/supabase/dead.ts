@@ -1,0 +1,47 @@
+// Dead letters as these tests make, resolve and check them.
+import assert from "node:assert/strict";
+import { type Asker, call, claim, dispatchMany, held, type Row, settle } from "./bus.ts";
+
+/** Dispatches a message, claims it and fails it for good; answers its row at the claim and the id of its letter. */
+export async function dead(sql: Asker, fields: Row = {}, failure: Row = {}): Promise<Row> {
+  const row = await held(sql, { queue: "dead", ...fields }, { queues: [fields.queue ?? "dead"] });
+  return { ...row, letter: await die(sql, row, failure) };
+}
+
+/** Fails a claimed message for good; answers the id of its open letter. */
+export async function die(sql: Asker, { id, fence }: Row, failure: Row = {}): Promise<string> {
+  const [{ outcome }] = await settle(sql, [
+    { id, fence, outcome: "failed", error: "no", retryable: false, ...failure },
+  ]);
+  assert.equal(outcome, "dead");
+  const [letter] = await sql`select id from messenger_failed_messages where message_id = ${id} and resolved_at is null`;
+  return letter.id;
+}
+
+/** So many dead letters at once; answers the messages in order. */
+export async function manyDead(sql: Asker, count: number, fields: Row = {}): Promise<string[]> {
+  const ids = [];
+  for (let left = count; left > 0; left -= 1000) {
+    ids.push(...await dispatchMany(sql, Math.min(left, 1000), { queue: "dead", ...fields }));
+    const rows = await claim(sql, { batch: 1000, queues: ["dead"] });
+    await settle(sql, rows.map(({ id, fence }) => ({ id, fence, outcome: "failed", error: "no", retryable: false })));
+  }
+  return ids;
+}
+
+export const retry = (sql: Asker, args: Row): Promise<Row[]> => call(sql, "messenger_retry_failed", args);
+
+export async function discard(sql: Asker, args: Row): Promise<number> {
+  const [{ messenger_discard_failed }] = await call(sql, "messenger_discard_failed", args);
+  return Number(messenger_discard_failed);
+}
+
+/** All letters of a message, oldest first. */
+export async function lettersOf(sql: Asker, id: string): Promise<Row[]> {
+  return [...await sql`select * from messenger_failed_messages where message_id = ${id} order by id`];
+}
+
+export async function assertSound(sql: Asker): Promise<void> {
+  const broken = (await call(sql, "messenger_audit")).filter(({ violations }) => violations !== "0");
+  assert.deepEqual(broken, []);
+}

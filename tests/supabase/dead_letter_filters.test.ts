@@ -1,0 +1,160 @@
+// Which letters a filter means, and every way to name them wrongly: refused with a code, and nothing changed.
+import assert from "node:assert/strict";
+import { empty, test, useProject } from "../project.ts";
+import { type Row, setClock } from "./bus.ts";
+import { assertSound, dead, discard, retry } from "./dead.ts";
+import { errorOf, refused } from "./refusal.ts";
+
+const project = useProject({ testClock: true });
+Deno.test.beforeEach(() => empty(project().sql));
+Deno.test.afterEach(() => assertSound(project().sql));
+
+const HOUR = 3_600_000;
+const START = Date.now();
+const hours = (count: number) => new Date(START + count * HOUR).toISOString();
+
+/** Four letters, an hour apart: of another type, error, queue and transport each. */
+async function four(): Promise<Row[]> {
+  const { sql } = project();
+  await sql`insert into messenger_transports (name, type) values ('email', 'supabase')`;
+  const letters: Row[] = [];
+  for (
+    const [fields, failure] of [
+      [{ type: "Invoice" }, {}],
+      [{}, { error_class: "Timeout" }],
+      [{ queue: "slow" }, {}],
+      [{ transport: "email" }, {}],
+    ]
+  ) {
+    await setClock(sql, `${letters.length} hours 30 minutes`);
+    letters.push(await dead(sql, fields, failure));
+  }
+  return letters;
+}
+
+const filters: [name: string, filter: Row, means: number[]][] = [
+  ["nothing", {}, [0, 1, 2, 3]],
+  ["type", { type: "Invoice" }, [0]],
+  ["error_class", { error_class: "Timeout" }, [1]],
+  ["queue", { queue: "slow" }, [2]],
+  ["transport", { transport: "email" }, [3]],
+  ["from, which is inclusive", { from: hours(2) }, [2, 3]],
+  ["to, which is exclusive", { to: hours(2) }, [0, 1]],
+  ["from and to", { from: hours(1), to: hours(3) }, [1, 2]],
+  ["several, which all must hold", { type: "Greeting", queue: "dead", to: hours(3) }, [1]],
+  ["what no letter has", { type: "Nothing", queue: "A queue; drop table" }, []],
+];
+
+for (const [name, filter, means] of filters) {
+  test(`filter · by ${name}, for retry and discard alike`, async () => {
+    const { sql } = project();
+    const letters = await four();
+    const expected = means.map((n) => ({ id: letters[n].letter, message_id: letters[n].id, outcome: "retried" }));
+    const undo = new Error("undo");
+    await sql.begin(async (tx) => {
+      assert.equal(await discard(tx, { filter }), means.length);
+      throw undo;
+    }).catch((error) => assert.equal(error, undo));
+    assert.deepEqual(await retry(sql, { filter }), expected);
+    assert.deepEqual(await retry(sql, { filter }), [], "resolved letters are in no filter");
+  });
+}
+
+test("max · the oldest letters go first, and no more than told", async () => {
+  const { sql } = project();
+  const letters = await four();
+  const ids = async (max: number) => (await retry(sql, { filter: {}, max })).map(({ id }) => id);
+  assert.deepEqual(await ids(1), [letters[0].letter]);
+  assert.equal(await discard(sql, { filter: {}, max: 2 }), 2);
+  assert.deepEqual(await ids(10_000), [letters[3].letter]);
+});
+
+const ID = "00000000-0000-7000-8000-000000000000";
+const badNames: [name: string, args: Row, code: string, says: RegExp, status?: number][] = [
+  ["neither ids nor filter", {}, "SM_FILTER", /either by ids or by a filter/],
+  ["both ids and filter", { ids: [ID], filter: {} }, "SM_FILTER", /either/],
+  ["a filter that is an array", { filter: [] }, "SM_FILTER", /JSON object/],
+  ["an unknown key", { filter: { type: "T", colour: "red" } }, "SM_UNKNOWN_FIELD", /filter\.colour/],
+  ["a key of another case", { filter: { Type: "T" } }, "SM_UNKNOWN_FIELD", /filter\.Type/],
+  ["a number for transport", { filter: { transport: 1 } }, "SM_FILTER", /filter\.transport/],
+  ["a null for queue", { filter: { queue: null } }, "SM_FILTER", /filter\.queue/],
+  ["a list for type", { filter: { type: ["T"] } }, "SM_FILTER", /filter\.type/],
+  ["an object for error_class", { filter: { error_class: {} } }, "SM_FILTER", /filter\.error_class/],
+  ["a number for from", { filter: { from: 1_700_000_000 } }, "SM_FILTER", /filter\.from/],
+  ["no date for from", { filter: { from: "yesterday-ish" } }, "SM_FILTER", /filter\.from/],
+  ["infinity for to", { filter: { to: "infinity" } }, "SM_FILTER", /filter\.to/],
+  ["a year without end for to", { filter: { to: "20000-01-01T00:00:00Z" } }, "SM_FILTER", /filter\.to/],
+  ["a to that is not after from", { filter: { from: hours(2), to: hours(2) } }, "SM_FILTER", /filter\.to/],
+  ["max 0", { filter: {}, max: 0 }, "SM_BATCH", /max/],
+  ["max below zero", { filter: {}, max: -1 }, "SM_BATCH", /max/],
+  ["max over ten thousand", { filter: {}, max: 10_001 }, "SM_BATCH", /max/],
+  ["more ids than max", { ids: [ID, ID, ID], max: 2 }, "SM_BATCH_TOO_LARGE", /more ids than max/, 413],
+];
+
+for (const [name, args, code, says, status] of badNames) {
+  test(`refused · ${name}`, async () => {
+    const { sql } = project();
+    await dead(sql);
+    assert.match(await refused(retry(sql, args), code, status), says);
+    assert.match(await refused(discard(sql, args), code, status), says);
+    await nothingChanged();
+  });
+}
+
+const deep = JSON.parse(`${'{"a":'.repeat(65)}1${"}".repeat(65)}`);
+const badRetries: [name: string, args: Row, code: string, status?: number][] = [
+  ["a payload for a filter", { filter: {}, payload: {} }, "SM_FILTER"],
+  ["a payload for two ids", { ids: [ID, ID], payload: {} }, "SM_FILTER"],
+  ["a payload that is an array", { payload: [] }, "SM_PAYLOAD_NOT_OBJECT"],
+  ["a payload over 256 KB", { payload: { text: "x".repeat(262_144) } }, "SM_PAYLOAD_TOO_LARGE", 413],
+  ["a payload deeper than 64", { payload: deep }, "SM_DEPTH"],
+  ["per_second 0", { per_second: 0 }, "SM_BATCH"],
+  ["per_second below zero", { per_second: -5 }, "SM_BATCH"],
+  ["per_second over a thousand", { per_second: 1001 }, "SM_BATCH"],
+];
+
+for (const [name, args, code, status] of badRetries) {
+  test(`refused · ${name}`, async () => {
+    const { sql } = project();
+    const { letter } = await dead(sql);
+    await refused(retry(sql, "filter" in args ? args : { ids: [letter], ...args }), code, status);
+    await nothingChanged();
+  });
+}
+
+const badTexts: [name: string, payload: string, code: string][] = [
+  ["a number outside the range of a double", `{"a": 1e400}`, "PT422"],
+  ["a payload that is JSON null", `null`, "PT400"],
+  ["a NUL", `{"a": "\\u0000"}`, "22P05"],
+  ["no JSON", `{"a":`, "22P02"],
+];
+
+for (const [name, payload, code] of badTexts) {
+  test(`refused · ${name} in an edited payload`, async () => {
+    const { sql } = project();
+    const { letter } = await dead(sql);
+    const error = await errorOf(
+      sql.unsafe("select * from messenger_retry_failed(array[$1]::uuid[], payload => $2::text::jsonb)", [
+        letter,
+        payload,
+      ]),
+    );
+    assert.equal(error.code, code);
+    await nothingChanged();
+  });
+}
+
+test("refused · a null among the ids", async () => {
+  const { sql } = project();
+  const { letter } = await dead(sql);
+  await refused(sql`select * from messenger_retry_failed(array[${letter}, null]::uuid[])`, "SM_FILTER");
+  await nothingChanged();
+});
+
+async function nothingChanged() {
+  const { sql } = project();
+  const messages = await sql`select distinct status, error_class, body from messenger_messages`;
+  assert.deepEqual([...messages], [{ status: "failed", error_class: "Error", body: {} }]);
+  assert.equal((await sql`select from messenger_failed_messages where resolved_at is not null`).length, 0);
+  assert.equal((await sql`select from messenger.replays`).length, 0);
+}

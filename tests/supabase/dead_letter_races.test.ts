@@ -1,0 +1,196 @@
+// One letter, many hands: resolved once, by one of them, and nobody waits crosswise.
+import assert from "node:assert/strict";
+import { empty, session, test, useProject } from "../project.ts";
+import { call, claim, dispatch, messageOf, setClock } from "./bus.ts";
+import { assertSound, dead, die, discard, lettersOf, manyDead, retry } from "./dead.ts";
+import { limitWaiting, pidOf, untilBlocked } from "./until_blocked.ts";
+
+const project = useProject({ testClock: true });
+Deno.test.beforeAll(() => limitWaiting(project().sql));
+Deno.test.beforeEach(() => empty(project().sql));
+Deno.test.afterEach(() => assertSound(project().sql));
+
+const outcomes = (rows: { outcome: string }[]) => rows.map(({ outcome }) => outcome);
+
+test("race · of two retries one is retried, the other hears that it was resolved", async () => {
+  const { sql } = project();
+  const { id, letter } = await dead(sql);
+  await using first = session(project());
+  await using second = session(project());
+  const pid = await pidOf(second);
+  await first`begin`;
+  assert.deepEqual(outcomes(await retry(first, { ids: [letter] })), ["retried"]);
+  const waiting = retry(second, { ids: [letter] });
+  await untilBlocked(sql, pid);
+  await first`commit`;
+  assert.deepEqual(outcomes(await waiting), ["resolved"]);
+  assert.deepEqual((await claim(sql)).map((row) => [row.id, row.fence]), [[id, "2"]]);
+});
+
+test("race · when the first retry rolls back, the second retries", async () => {
+  const { sql } = project();
+  const { letter } = await dead(sql, { idempotency_key: "k" });
+  await using first = session(project());
+  await using second = session(project());
+  const pid = await pidOf(second);
+  await first`begin`;
+  await retry(first, { ids: [letter] });
+  const waiting = retry(second, { ids: [letter] });
+  await untilBlocked(sql, pid);
+  await first`rollback`;
+  assert.deepEqual(outcomes(await waiting), ["retried"]);
+});
+
+test("race · a discard that waited for a retry gives up nothing, and the other way round", async () => {
+  const { sql } = project();
+  for (const [one, other, status] of [["retry", "discard", "pending"], ["discard", "retry", "failed"]]) {
+    const { id, letter } = await dead(sql, { queue: one });
+    const run = {
+      retry: async (own: typeof sql) => outcomes(await retry(own, { ids: [letter] }))[0] === "retried",
+      discard: async (own: typeof sql) => await discard(own, { ids: [letter] }) === 1,
+    };
+    await using first = session(project());
+    await using second = session(project());
+    const pid = await pidOf(second);
+    await first`begin`;
+    assert.equal(await run[one as "retry"](first), true);
+    const waiting = run[other as "retry"](second);
+    await untilBlocked(sql, pid);
+    await first`commit`;
+    assert.equal(await waiting, false);
+    assert.equal((await messageOf(sql, id)).status, status);
+  }
+});
+
+test("race · ids in opposite order wait for the first letter they share, not crosswise", async () => {
+  const { sql } = project();
+  const letters: string[] = [];
+  for (let n = 0; n < 3; n++) letters.push((await dead(sql)).letter);
+  await using holder = session(project());
+  await using first = session(project());
+  await using second = session(project());
+  const pids = [await pidOf(first), await pidOf(second)];
+  await holder`begin`;
+  await retry(holder, { ids: [letters[1]] });
+  const waiting = [retry(first, { ids: letters }), retry(second, { ids: letters.toReversed() })];
+  for (const pid of pids) await untilBlocked(sql, pid);
+  await holder`commit`;
+  const answers = (await Promise.all(waiting)).flatMap(outcomes);
+  assert.deepEqual(answers.toSorted(), ["resolved", "resolved", "resolved", "resolved", "retried", "retried"]);
+});
+
+test("race · two bites of one filter take different letters", async () => {
+  const { sql } = project();
+  const letters: string[] = [];
+  for (let n = 0; n < 4; n++) letters.push((await dead(sql)).letter);
+  await using first = session(project());
+  await using second = session(project());
+  const pid = await pidOf(second);
+  await first`begin`;
+  const bite = await retry(first, { filter: {}, max: 2 });
+  const waiting = retry(second, { filter: {}, max: 2 });
+  await untilBlocked(sql, pid);
+  await first`commit`;
+  assert.deepEqual([...bite, ...await waiting].map(({ id }) => id), letters);
+});
+
+test("race · from many sessions at once each of a thousand letters is resolved exactly once", async () => {
+  const { sql } = project();
+  const ids = await manyDead(sql, 1000);
+  const sessions = Array.from({ length: 4 }, () => session(project()));
+  try {
+    const retried: string[] = [];
+    const discards: number[] = [];
+    await Promise.all(sessions.map(async (own, n) => {
+      for (let round = 0; round < 8; round++) {
+        if ((round + n) % 4 === 0) discards.push(await discard(own, { filter: {}, max: 37 }));
+        else retried.push(...(await retry(own, { filter: {}, max: 41 })).map((row) => row.message_id));
+      }
+    }));
+    const discarded = discards.reduce((sum, count) => sum + count);
+    assert.equal(new Set(retried).size, retried.length);
+    const letters = await sql`select resolution, count(*)::int as count from messenger_failed_messages group by 1`;
+    const figures = Object.fromEntries(letters.map(({ resolution, count }) => [resolution, count]));
+    assert.deepEqual([figures.retried, figures.discarded], [retried.length, discarded]);
+    assert.equal(retried.length + discarded + (figures.null ?? 0), ids.length);
+  } finally {
+    await Promise.all(sessions.map((own) => own.end()));
+  }
+});
+
+test("race · a retry that is not committed has given nothing to a worker, and its key still answers", async () => {
+  const { sql } = project();
+  const fields = { queue: "dead", idempotency_key: "k", idempotency_window: "0" };
+  const { id, letter } = await dead(sql, fields);
+  await using operator = session(project());
+  await operator`begin`;
+  await retry(operator, { ids: [letter] });
+  assert.deepEqual(await claim(sql), []);
+  assert.equal((await dispatch(sql, fields)).id, id);
+  await operator`commit`;
+  assert.equal((await dispatch(sql, fields)).id, id);
+  assert.equal((await claim(sql)).length, 1);
+});
+
+for (const [ending, outcome] of [["commit", "conflict"], ["rollback", "retried"]]) {
+  test(`race · a retry waits for the dispatch that is taking its lost key: after its ${ending}, ${outcome}`, async () => {
+    const { sql } = project();
+    const { letter } = await dead(sql, { idempotency_key: "k" });
+    await sql`delete from messenger.idempotency_keys`;
+    await using producer = session(project());
+    await using operator = session(project());
+    const pid = await pidOf(operator);
+    await producer`begin`;
+    await dispatch(producer, { idempotency_key: "k" });
+    const waiting = retry(operator, { ids: [letter] });
+    await untilBlocked(sql, pid);
+    await producer.unsafe(ending);
+    assert.deepEqual(outcomes(await waiting), [outcome]);
+  });
+}
+
+test("race · a dispatch waits for the retry that is putting its lost key back, and is its duplicate", async () => {
+  const { sql } = project();
+  const { id, letter } = await dead(sql, { idempotency_key: "k" });
+  await sql`delete from messenger.idempotency_keys`;
+  await using operator = session(project());
+  await using producer = session(project());
+  const pid = await pidOf(producer);
+  await operator`begin`;
+  await retry(operator, { ids: [letter] });
+  const waiting = dispatch(producer, { queue: "dead", idempotency_key: "k" });
+  await untilBlocked(sql, pid);
+  await operator`commit`;
+  const { id: answered, duplicate } = await waiting;
+  assert.deepEqual([answered, duplicate], [id, true]);
+});
+
+test("race · the clock that prunes sees an old letter before its retry or an unfinished message after it", async () => {
+  const { sql } = project();
+  const { id, letter } = await dead(sql, { idempotency_key: "k" });
+  await setClock(sql, "400 days");
+  await using operator = session(project());
+  await operator`begin`;
+  await retry(operator, { ids: [letter] });
+  await call(sql, "messenger_tick");
+  await operator`commit`;
+  await call(sql, "messenger_tick");
+  assert.equal((await messageOf(sql, id)).status, "pending");
+  assert.equal((await sql`select from messenger.idempotency_keys`).length, 1);
+});
+
+test("race · a retry that waited while the message lived and died again leaves the new letter alone", async () => {
+  const { sql } = project();
+  const { id, letter } = await dead(sql);
+  await using first = session(project());
+  await using second = session(project());
+  const pid = await pidOf(second);
+  await first`begin`;
+  await retry(first, { ids: [letter] });
+  await die(first, (await claim(first))[0]);
+  const waiting = retry(second, { ids: [letter] });
+  await untilBlocked(sql, pid);
+  await first`commit`;
+  assert.deepEqual(outcomes(await waiting), ["resolved"]);
+  assert.deepEqual((await lettersOf(sql, id)).map(({ resolution }) => resolution), ["retried", null]);
+});

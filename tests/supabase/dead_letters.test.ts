@@ -1,0 +1,292 @@
+// Dead letters, resolved: what a retry keeps and what it sets back, what becomes of the key, what discarding means.
+import assert from "node:assert/strict";
+import { empty, test, useProject } from "../project.ts";
+import { asRole } from "./as_role.ts";
+import { call, claim, dispatch, held, messageOf, setClock, settle } from "./bus.ts";
+import { assertSound, dead, die, discard, lettersOf, manyDead, retry } from "./dead.ts";
+import { refused } from "./refusal.ts";
+
+const project = useProject({ testClock: true });
+Deno.test.beforeEach(() => empty(project().sql));
+Deno.test.afterEach(() => assertSound(project().sql));
+
+const keyOf = async (id: string) =>
+  (await project().sql`select scope, key from messenger.idempotency_keys where message_id = ${id}`)[0];
+
+test("retry · the message is pending as it was dispatched, with all its retries and its fence; the letter is resolved", async () => {
+  const { sql } = project();
+  const fields = { payload: { n: 1 }, priority: 9, headers: { h: 1 }, metadata: { m: 1 }, max_retries: 2 };
+  const { id, letter } = await dead(sql, fields, { error: "broke", error_class: "Boom" });
+  const before = await messageOf(sql, id);
+  await setClock(sql, "1 hour");
+  assert.deepEqual(await retry(sql, { ids: [letter] }), [{ id: letter, message_id: id, outcome: "retried" }]);
+  const after = await messageOf(sql, id);
+  const { available_at, updated_at } = after;
+  assert.deepEqual(after, {
+    ...before,
+    status: "pending",
+    processed_at: null,
+    retry_count: 0,
+    available_at,
+    updated_at,
+  });
+  assert.deepEqual([after.fence, after.last_error, after.error_class], ["1", "broke", "Boom"]);
+  assert.equal(available_at.getTime(), updated_at.getTime());
+  const [resolved] = await lettersOf(sql, id);
+  assert.deepEqual([resolved.resolution, resolved.resolved_at.getTime(), resolved.attempts.length], [
+    "retried",
+    updated_at.getTime(),
+    1,
+  ]);
+  const [claimed] = await claim(sql);
+  assert.deepEqual([claimed.id, claimed.fence, claimed.retry_count, claimed.solo, claimed.body], [id, "2", 0, false, {
+    n: 1,
+  }]);
+  assert.equal((await settle(sql, [{ id, fence: "2", outcome: "completed" }]))[0].outcome, "completed");
+});
+
+test("retry · a message that dies again has a new letter with its own history, and its fence goes on", async () => {
+  const { sql } = project();
+  const { id, letter } = await dead(sql, { max_retries: 1 }, { error: "first life" });
+  await retry(sql, { ids: [letter] });
+  for (const error of ["second life, first", "second life, last"]) {
+    const [{ fence, retry_count }] = await claim(sql);
+    const [{ outcome }] = await settle(sql, [{ id, fence, outcome: "failed", error, delay_ms: 0 }]);
+    assert.equal(outcome, retry_count === 0 ? "retry" : "dead");
+  }
+  const [first, second] = await lettersOf(sql, id);
+  assert.deepEqual(first.attempts.map((attempt: { error: string }) => attempt.error), ["first life"]);
+  assert.deepEqual(second.attempts.map((attempt: { error: string }) => attempt.error), [
+    "second life, first",
+    "second life, last",
+  ]);
+  assert.deepEqual([first.resolution, second.resolved_at, second.retry_count], ["retried", null, 2]);
+  assert.equal((await messageOf(sql, id)).fence, "3");
+});
+
+test("retry · a poison message that lost its leases is handed out among others again", async () => {
+  const { sql } = project();
+  const { id } = await held(sql, { max_retries: 0 });
+  await setClock(sql, "61 seconds");
+  await call(sql, "messenger_tick");
+  const [letter] = await lettersOf(sql, id);
+  assert.equal(letter.error_class, "LeaseExpired");
+  await retry(sql, { ids: [letter.id] });
+  await dispatch(sql);
+  assert.equal((await claim(sql)).length, 2);
+});
+
+test("retry · the verdict of a worker from the former life changes nothing", async () => {
+  const { sql } = project();
+  const { id, fence, letter } = await dead(sql);
+  await retry(sql, { ids: [letter] });
+  for (const outcome of ["completed", "failed", "snoozed", "released"]) {
+    assert.equal((await settle(sql, [{ id, fence, outcome, delay_ms: 0 }]))[0].outcome, "stale", outcome);
+  }
+  assert.equal((await messageOf(sql, id)).status, "pending");
+});
+
+test("retry · one answer for each id, in their order: retried, resolved, unknown", async () => {
+  const { sql } = project();
+  const [retried, old, given] = [await dead(sql), await dead(sql), await dead(sql)];
+  const stranger = "00000000-0000-7000-8000-000000000000";
+  await retry(sql, { ids: [old.letter] });
+  await discard(sql, { ids: [given.letter] });
+  const ids = [given.letter, stranger, retried.letter, old.letter, retried.letter];
+  assert.deepEqual(await retry(sql, { ids }), [
+    { id: given.letter, message_id: given.id, outcome: "resolved" },
+    { id: stranger, message_id: null, outcome: "unknown" },
+    { id: retried.letter, message_id: retried.id, outcome: "retried" },
+    { id: old.letter, message_id: old.id, outcome: "resolved" },
+    { id: retried.letter, message_id: retried.id, outcome: "resolved" },
+  ]);
+  assert.equal((await sql`select from messenger_retry_failed(array[]::uuid[])`).length, 0);
+  assert.equal((await messageOf(sql, given.id)).error_class, "Discarded");
+});
+
+test("retry · retried messages keep their place: priority, then the moment of the retry, then age", async () => {
+  const { sql } = project();
+  const old = await dead(sql, { priority: 5 });
+  const older = [await dead(sql, { priority: 2 }), old, await dead(sql, { priority: 5 })];
+  const waiting = await dispatch(sql, { priority: 5 });
+  const urgent = await dispatch(sql, { priority: 6 });
+  await retry(sql, { ids: older.map(({ letter }) => letter) });
+  const order = (await claim(sql)).map(({ id }) => id);
+  assert.deepEqual(order, [urgent.id, waiting.id, old.id, older[2].id, older[0].id]);
+});
+
+test("retry · a message past its expires_at is not handed out: nobody needs it any more", async () => {
+  const { sql } = project();
+  const { id, letter } = await dead(sql, { expires_at: new Date(Date.now() + 60_000) });
+  await setClock(sql, "1 hour");
+  await retry(sql, { ids: [letter] });
+  assert.deepEqual(await claim(sql), []);
+  assert.equal((await messageOf(sql, id)).error_class, "Expired");
+});
+
+test("retry · with an edited payload the message is the same one with a new body; the letter keeps the old", async () => {
+  const { sql } = project();
+  const { id, letter } = await dead(sql, { payload: { to: "nobody" }, idempotency_key: "k" });
+  const [answer] = await retry(sql, { ids: [letter], payload: { to: "Ada" } });
+  assert.equal(answer.outcome, "retried");
+  const [claimed] = await claim(sql);
+  assert.deepEqual([claimed.id, claimed.body], [id, { to: "Ada" }]);
+  assert.deepEqual((await lettersOf(sql, id))[0].body, { to: "nobody" });
+  const again = await dispatch(sql, { queue: "dead", payload: { to: "nobody" }, idempotency_key: "k" });
+  assert.deepEqual([again.id, again.duplicate], [id, true], "the producer that repeats itself hears of this message");
+  await die(sql, claimed);
+  assert.deepEqual((await lettersOf(sql, id))[1].body, { to: "Ada" });
+});
+
+test("key · is the message's own while it is dead, retried and finished, long after its window", async () => {
+  const { sql } = project();
+  const fields = { queue: "dead", idempotency_key: "k", idempotency_window: "1 minute" };
+  const { id, letter } = await dead(sql, fields);
+  await setClock(sql, "3 days");
+  await call(sql, "messenger_tick");
+  assert.equal((await dispatch(sql, fields)).id, id);
+  assert.equal((await retry(sql, { ids: [letter] }))[0].outcome, "retried");
+  assert.deepEqual([(await dispatch(sql, fields)).id, (await dispatch(sql, fields)).duplicate], [id, true]);
+  const [{ fence }] = await claim(sql);
+  await settle(sql, [{ id, fence, outcome: "completed" }]);
+  assert.equal((await dispatch(sql, fields)).duplicate, false);
+});
+
+test("key · that somebody deleted is put back in its scope", async () => {
+  const { sql } = project();
+  await call(sql, "messenger_register", { types: [{ type: "Greeting", dispatchable_by: "user" }] });
+  const user = crypto.randomUUID();
+  const args = { type: "Greeting", idempotency_key: "k" };
+  const [{ id }] = await asRole(sql, "authenticated", (tx) => call(tx, "messenger_user_dispatch", args), user);
+  const mine = await die(sql, (await claim(sql))[0]);
+  const ours = await dead(sql, { idempotency_key: "k" });
+  await sql`delete from messenger.idempotency_keys`;
+  const outcomes = (await retry(sql, { ids: [ours.letter, mine] })).map(({ outcome }) => outcome);
+  assert.deepEqual(outcomes, ["retried", "retried"]);
+  assert.deepEqual([(await keyOf(id)).scope, (await keyOf(ours.id)).scope], [user, "service"]);
+  assert.equal((await dispatch(sql, { queue: "dead", idempotency_key: "k" })).id, ours.id);
+});
+
+test("key · that another message holds by now is a conflict, and nothing changes", async () => {
+  const { sql } = project();
+  const { id, letter } = await dead(sql, { idempotency_key: "k" });
+  const free = await dead(sql);
+  await sql`delete from messenger.idempotency_keys`;
+  const holder = await dispatch(sql, { idempotency_key: "k", delay: "1 day" });
+  const before = [await messageOf(sql, id), await lettersOf(sql, id)];
+  assert.deepEqual(await retry(sql, { filter: {} }), [
+    { id: letter, message_id: id, outcome: "conflict" },
+    { id: free.letter, message_id: free.id, outcome: "retried" },
+  ]);
+  assert.deepEqual([await messageOf(sql, id), await lettersOf(sql, id)], before);
+  assert.equal((await keyOf(holder.id)).key, "k");
+  assert.equal((await retry(sql, { ids: [letter], payload: { n: 1 } }))[0].outcome, "conflict");
+  assert.deepEqual((await messageOf(sql, id)).body, {});
+});
+
+test("gone · a message that somebody deleted comes back with its id from the letter, ahead of every fence it had", async () => {
+  const { sql } = project();
+  await call(sql, "messenger_register", { types: [{ type: "Greeting", priority: 8 }] });
+  const fields = { payload: { n: 1 }, headers: { h: 1 }, metadata: { m: 1 }, max_retries: 5, idempotency_key: "k" };
+  const first = await dispatch(sql, { queue: "dead", ...fields });
+  for (let n = 0; n < 5; n++) {
+    const [{ id, fence }] = await claim(sql);
+    await settle(sql, [{ id, fence, outcome: "snoozed", delay_ms: 0 }]);
+  }
+  const letter = await die(sql, (await claim(sql))[0], { error: "broke", error_class: "Boom" });
+  const before = await messageOf(sql, first.id);
+  await sql`delete from messenger_messages`;
+  assert.equal((await retry(sql, { ids: [letter] }))[0].outcome, "retried");
+  const after = await messageOf(sql, first.id);
+  for (const same of ["queue_name", "body", "headers", "metadata", "max_retries", "created_at", "idempotency_key"]) {
+    assert.deepEqual(after[same], before[same], same);
+  }
+  assert.deepEqual([after.status, after.retry_count, after.last_error, after.error_class, after.priority], [
+    "pending",
+    0,
+    "broke",
+    "Boom",
+    8,
+  ]);
+  assert(Number(after.fence) > Number(before.fence) && Number.isSafeInteger(Number(after.fence)));
+  const stale = await settle(sql, [{ id: first.id, fence: before.fence, outcome: "completed" }]);
+  assert.equal(stale[0].outcome, "stale");
+  assert.deepEqual([(await dispatch(sql, { queue: "dead", ...fields })).id, (await claim(sql)).length], [first.id, 1]);
+});
+
+test("gone · a user's key is still the user's", async () => {
+  const { sql } = project();
+  await call(sql, "messenger_register", { types: [{ type: "Greeting", dispatchable_by: "user" }] });
+  const user = crypto.randomUUID();
+  const args = { type: "Greeting", idempotency_key: "k" };
+  const [{ id }] = await asRole(sql, "authenticated", (tx) => call(tx, "messenger_user_dispatch", args), user);
+  const letter = await die(sql, (await claim(sql))[0]);
+  await sql`delete from messenger_messages`;
+  await setClock(sql, "3 days");
+  assert.equal((await retry(sql, { ids: [letter] }))[0].outcome, "retried");
+  assert.equal((await keyOf(id)).scope, user);
+});
+
+test("alive · a message that somebody made pending by hand is a conflict", async () => {
+  const { sql } = project();
+  const { id, letter } = await dead(sql);
+  await sql`update messenger_messages set status = 'pending', processed_at = null where id = ${id}`;
+  assert.equal((await retry(sql, { ids: [letter] }))[0].outcome, "conflict");
+  assert.equal(await discard(sql, { ids: [letter] }), 1);
+  assert.deepEqual([(await messageOf(sql, id)).status, (await messageOf(sql, id)).error_class], ["pending", "Error"]);
+});
+
+test("discard · counts what it gave up on, and leaves what was resolved", async () => {
+  const { sql } = project();
+  const [one, two] = [await dead(sql), await dead(sql)];
+  await retry(sql, { ids: [two.letter] });
+  await setClock(sql, "1 hour");
+  assert.equal(await discard(sql, { ids: [one.letter, two.letter, crypto.randomUUID(), one.letter] }), 1);
+  const [letter] = await lettersOf(sql, one.id);
+  const { status, error_class, last_error } = await messageOf(sql, one.id);
+  assert.deepEqual([letter.resolution, status, error_class, last_error], ["discarded", "failed", "Discarded", "no"]);
+  assert.equal((await lettersOf(sql, two.id))[0].resolution, "retried");
+  assert.equal(await discard(sql, { ids: [one.letter] }), 0);
+  await sql`delete from messenger_messages where id = ${(await dead(sql, { queue: "gone" })).id}`;
+  assert.equal(await discard(sql, { filter: {} }), 1);
+});
+
+test("bell · rings once for each queue and type that has something due", async () => {
+  const { sql } = project();
+  await sql`delete from net.http_request_queue`;
+  await call(sql, "messenger_start", { functions_url: "https://example.test/functions/v1" });
+  await call(sql, "messenger_stop");
+  const letters = [];
+  for (const queue of ["a", "a", "b"]) letters.push((await dead(sql, { queue })).letter);
+  await sql`truncate net.http_request_queue, messenger.workers`;
+  await retry(sql, { ids: letters });
+  assert.equal((await sql`select from net.http_request_queue`).length, 2);
+});
+
+test("rights · service_role may, users may not", async () => {
+  const { sql } = project();
+  const [one, two] = [await dead(sql, { idempotency_key: "k" }), await dead(sql)];
+  for (const role of ["anon", "authenticated"] as const) {
+    await assert.rejects(asRole(sql, role, (tx) => retry(tx, { filter: {} })), { code: "42501" });
+    await assert.rejects(asRole(sql, role, (tx) => discard(tx, { filter: {} })), { code: "42501" });
+  }
+  await sql`delete from messenger_messages where id = ${one.id}`;
+  await asRole(sql, "service_role", async (tx) => {
+    assert.equal((await retry(tx, { ids: [one.letter], per_second: 5 }))[0].outcome, "retried");
+    assert.equal(await discard(tx, { ids: [two.letter] }), 1);
+    assert.equal((await tx`select * from messenger.replay_report()`).length, 1);
+  });
+  await refused(asRole(sql, "service_role", (tx) => retry(tx, {})), "SM_FILTER");
+});
+
+test("many · ten thousand letters go back in bites of a thousand, oldest first", async () => {
+  const { sql } = project();
+  const ids = await manyDead(sql, 10_000);
+  const bites: string[][] = [];
+  do bites.push((await retry(sql, { filter: { queue: "dead" } })).map((row) => row.message_id)); while (
+    bites.at(-1)?.length
+  );
+  assert.deepEqual(bites.map((bite) => bite.length), [...Array(10).fill(1000), 0]);
+  assert.deepEqual(bites.flat().toSorted(), ids.toSorted());
+  assert.equal((await claim(sql, { batch: 1000 })).length, 1000);
+});

@@ -1,0 +1,74 @@
+// Pruning of pg_net's answers: ours are known by the ids that were noted when the bells were rung.
+import assert from "node:assert/strict";
+import { empty, test, useProject } from "../project.ts";
+import { ask, call, dispatch } from "./bus.ts";
+
+const project = useProject();
+Deno.test.beforeEach(async () => {
+  await empty(project().sql);
+  await project().sql`truncate net._http_response`;
+});
+
+const tick = (args: Record<string, unknown> = {}) => ask(project().sql, "messenger_tick", args);
+
+/** Bells rung so long ago, answered at once, beside answers to others' requests with neighbouring ids. */
+async function answeredBells(count: number, age: string) {
+  const { sql } = project();
+  await sql`
+    with bell as (
+      insert into messenger.bells (request_id, at)
+      select nextval('net.http_request_queue_id_seq'), now() - ${age}::interval from generate_series(1, ${count}::int) returning *
+    ),
+    other as (select nextval('net.http_request_queue_id_seq') as request_id, b.at from bell b)
+    insert into net._http_response (id, status_code, content, created)
+    select b.request_id, 202, 'ours', b.at + interval '1 second' from bell b
+    union all
+    select o.request_id, 200, 'theirs', o.at + interval '1 second' from other o`;
+}
+
+const answers = async () => {
+  const rows = await project().sql`select content, count(*)::int as count from net._http_response group by 1`;
+  return Object.fromEntries(rows.map(({ content, count }) => [content, count]));
+};
+
+test("bells · pg_net's answers to our own go once they are an hour old, looked for once an hour; nobody else's ever", async () => {
+  const { sql } = project();
+  await answeredBells(3, "90 minutes");
+  await answeredBells(2, "10 minutes");
+  await tick();
+  assert.deepEqual(await answers(), { ours: 5, theirs: 5 });
+  await sql`update messenger.bells set at = at - interval '40 minutes'`;
+  await sql`update net._http_response set created = created - interval '40 minutes'`;
+  await tick();
+  assert.deepEqual(await answers(), { ours: 2, theirs: 5 });
+  assert.equal((await sql`select from messenger.bells`).length, 2);
+});
+
+test("bells · of a burst go in bites", async () => {
+  const { sql } = project();
+  await answeredBells(25, "5 hours");
+  const left = [];
+  for (let n = 0; n < 3; n++) {
+    await tick({ batch: 1 });
+    left.push((await answers()).ours);
+  }
+  assert.deepEqual(left, [15, 5, undefined]);
+  assert.equal((await answers()).theirs, 25);
+});
+
+test("bells · every call to the worker door is known by its id, also one that is rung by the clock", async () => {
+  const { sql } = project();
+  await call(sql, "messenger_register", { types: [{ type: "Greeting" }] });
+  await call(sql, "messenger_start", { functions_url: "https://example.test/functions/v1" });
+  await call(sql, "messenger_stop");
+  await sql`truncate net.http_request_queue`;
+  await dispatch(sql);
+  await tick();
+  const [asked, noted] = [
+    await sql`select id from net.http_request_queue order by id`,
+    await sql`
+    select request_id as id from messenger.bells order by 1`,
+  ];
+  assert.equal(asked.length, 2);
+  assert.deepEqual([...noted], [...asked]);
+});
