@@ -101,10 +101,10 @@ as $$
     ('SM_AVAILABLE_AT', 400, 'available_at must be a moment before the year 10000', 'use ISO 8601 with a zone, for example 2030-01-31T09:00:00Z'),
     ('SM_DELAY', 400, 'the delay must be an interval from zero to 100 years, and not be combined with available_at', 'for example ''5 seconds'''),
     ('SM_EXPIRES_AT', 400, 'expires_at must lie in the future and after the message becomes available', 'use ISO 8601 with a zone, or leave it out'),
-    ('SM_IDEMPOTENCY_KEY', 400, 'the idempotency key must be 1 to 255 bytes without control characters, its window an interval from zero to a year', 'use a short stable name of the thing to be done once, for example order-1234-receipt'),
-    ('SM_IDEMPOTENCY_MODE', 400, 'this idempotency mode is not available', 'use ignore'),
+    ('SM_IDEMPOTENCY_KEY', 400, 'the idempotency key must be 1 to 255 bytes without control characters, its window an interval from zero to a year; a window or a mode needs a key', 'use a short stable name of the thing to be done once, for example order-1234-receipt'),
+    ('SM_IDEMPOTENCY_MODE', 400, 'this idempotency mode does not exist', 'use ignore, replace, reschedule, throttle or debounce'),
     ('SM_IDEMPOTENCY_MISMATCH', 409, 'this idempotency key was used for a message of another type, queue or payload', 'use a new key for a different message'),
-    ('SM_ORDERING_KEY', 400, 'ordering keys are not available in this release', 'leave ordering_key out'),
+    ('SM_ORDERING_KEY', 400, 'the ordering key must be 1 to 255 bytes without control characters', 'name the thing whose messages must keep their order, for example customer-1234'),
     ('SM_PAYLOAD_NOT_OBJECT', 400, 'the payload must be a JSON object', 'wrap the value: {"value": ...}'),
     ('SM_HEADERS_NOT_OBJECT', 400, 'headers must be a JSON object', 'use {"name": "value"}'),
     ('SM_METADATA_NOT_OBJECT', 400, 'metadata must be a JSON object', 'use {"name": "value"}'),
@@ -282,12 +282,13 @@ create table if not exists public.messenger_transports (
     and coalesce((config ->> 'retention')::interval >= '0', true)
     and coalesce((config ->> 'failed_retention')::interval >= '0', true)
     and coalesce((config ->> 'idempotency_window')::interval >= '0', true)
+    and coalesce(config ->> 'ordering_dead_letter' in ('block', 'continue'), true)
   )
 );
 
 comment on table public.messenger_transports is 'Transports by name. sync: handled where it is dispatched; supabase: this database is the queue.';
 comment on column public.messenger_transports.config is
-  'Intervals as text: retention (finished messages, 7 days; 0 deletes on completion), failed_retention (resolved dead letters, 30 days), idempotency_window (24 hours). No secrets.';
+  'Intervals as text: retention (finished messages, 7 days; 0 deletes on completion), failed_retention (resolved dead letters, 30 days), idempotency_window (24 hours). ordering_dead_letter: block or continue (the default), whether an open dead letter holds up its ordering key. No secrets.';
 
 create or replace function public.update_messenger_transports_updated_at()
 returns trigger
@@ -379,6 +380,8 @@ comment on column public.messenger_messages.processed_at is 'When it finished; n
 comment on column public.messenger_messages.retry_count is 'Deliveries that ended badly, lease expiry included.';
 comment on column public.messenger_messages.fence is 'Rises with every claim. A verdict counts only with the current fence.';
 comment on column public.messenger_messages.lease_losses is 'Deliveries that ended by lease expiry since the last ordinary verdict; above zero the message is handed out alone.';
+comment on column public.messenger_messages.idempotency_key is 'The key it was dispatched with; null again once the key has passed on to a younger message.';
+comment on column public.messenger_messages.ordering_key is 'Of the messages of one transport, queue and key one is in flight, in the order of ordering_seq.';
 comment on column public.messenger_messages.result is 'What the handler returned, at most 64 KB, else a marker.';
 comment on column public.messenger_messages.created_by is 'auth.uid() of the transaction that dispatched it.';
 
@@ -390,6 +393,13 @@ create index if not exists messenger_messages_sender_idx
 on public.messenger_messages (created_by, id) where created_by is not null;
 create index if not exists messenger_messages_sender_unfinished_idx
 on public.messenger_messages (created_by) where created_by is not null and processed_at is null;
+
+-- Messages without a key are not in it.
+create index if not exists messenger_messages_ordering_idx
+on public.messenger_messages (transport_name, queue_name, ordering_key, ordering_seq) where ordering_key is not null and processed_at is null;
+
+-- The order of dispatch. Numbers are drawn under the lock of the ordering key, so within a key they rise as its transactions commit; gaps mean nothing.
+create sequence if not exists messenger.ordering_seq;
 
 create or replace function public.update_messenger_messages_updated_at()
 returns trigger
@@ -415,6 +425,8 @@ revoke all on public.messenger_messages from public, anon, authenticated, servic
 grant select, insert, update, delete on public.messenger_messages to service_role;
 -- Never last_error, headers, metadata, locked_by: they may speak of the inside.
 grant select (id, message_type, status, progress, result, created_at, available_at, processed_at) on public.messenger_messages to authenticated;
+revoke all on sequence messenger.ordering_seq from public, anon, authenticated, service_role;
+grant usage on sequence messenger.ordering_seq to service_role;
 revoke all on function public.update_messenger_messages_updated_at() from public, anon, authenticated, service_role;
 
 -- ---- 12_failed_messages.sql
@@ -606,6 +618,7 @@ create table if not exists messenger.idempotency_keys (
   scope text not null,
   key text not null,
   message_id uuid not null,
+  message_type text not null,
   fingerprint bytea not null,
   transport_name text not null,
   queue_name text not null,
@@ -615,7 +628,7 @@ create table if not exists messenger.idempotency_keys (
 
 comment on table messenger.idempotency_keys is
   'A key holds while its message is unfinished or an open dead letter, and until expires_at. Scope: the user''s id, or service, so that nobody sees or squats another''s keys.';
-comment on column messenger.idempotency_keys.fingerprint is 'Digest of type, queue and payload: the same key for another message is refused.';
+comment on column messenger.idempotency_keys.fingerprint is 'Digest of the payload: the same key for another type, queue or, where the mode asks for it, payload is refused.';
 
 create index if not exists idempotency_keys_expires_at_idx on messenger.idempotency_keys (expires_at);
 
@@ -795,13 +808,22 @@ as $$
     "headers": "SM_HEADERS_NOT_OBJECT", "metadata": "SM_METADATA_NOT_OBJECT"}'::jsonb
 $$;
 
+do $$
+begin
+  if to_regtype('messenger.draft') is null then
+    create type messenger.draft as (
+      ord int, error_code text, unknown_field text,
+      message_type text, transport_name text, queue_name text, priority int, body jsonb, headers jsonb, metadata jsonb,
+      scheduled_at timestamptz, available_at timestamptz, expires_at timestamptz, max_retries int,
+      idempotency_key text, idempotency_mode text, idempotency_window interval, ordering_key text
+    );
+  end if;
+end $$;
+comment on type messenger.draft is 'One element of a dispatch, defaults filled in; scheduled_at is the moment asked for, available_at that moment or now.';
+
 -- One pass over the set: a function call per element would cost as much as its insert, so calls stand behind cheap tests of size.
 create or replace function messenger.read_drafts(messages jsonb, at timestamptz)
-returns table (
-  ord int, error_code text, unknown_field text,
-  message_type text, transport_name text, queue_name text, priority int, body jsonb, headers jsonb, metadata jsonb,
-  scheduled_at timestamptz, available_at timestamptz, expires_at timestamptz, max_retries int, idempotency_key text, idempotency_window interval
-)
+returns setof messenger.draft
 language plpgsql stable
 set search_path = ''
 as $$
@@ -830,7 +852,7 @@ begin
   checked as materialized (
     select
       e.*, k.queue_name as route_queue, k.priority as route_priority, k.max_retries as route_retries, t.name as transport_name, t.config as transport_config,
-      coalesce(e.parsed_available_at, at + e.parsed_delay) as asked_at,
+      a.asked_at,
       case
         when e.odd_field is not null then coalesce(messenger.draft_fields() ->> e.odd_field, 'SM_UNKNOWN_FIELD')
         when e.type is null or jsonb_typeof(e.type) <> 'string'
@@ -852,17 +874,25 @@ begin
         when e.available_at is not null and e.parsed_available_at is null then 'SM_AVAILABLE_AT'
         when e.delay is not null and (e.parsed_delay is null or e.available_at is not null) then 'SM_DELAY'
         when e.expires_at is not null and (e.parsed_expires_at is null
-          or e.parsed_expires_at <= greatest(at, e.parsed_available_at, at + e.parsed_delay)) then 'SM_EXPIRES_AT'
+          or e.parsed_expires_at <= greatest(at, a.asked_at)) then 'SM_EXPIRES_AT'
         when jsonb_typeof(e.idempotency_key) <> 'string' or octet_length(e.value ->> 'idempotency_key') not between 1 and 255
           or e.value ->> 'idempotency_key' ~ '[\x01-\x1f\x7f]' then 'SM_IDEMPOTENCY_KEY'
-        when e.idempotency_mode <> '"ignore"' then 'SM_IDEMPOTENCY_MODE'
+        when e.idempotency_mode <> '"ignore"' and not e.idempotency_mode = any (array['"replace"', '"reschedule"', '"throttle"', '"debounce"']::jsonb[])
+          then 'SM_IDEMPOTENCY_MODE'
+        when e.idempotency_mode <> '"ignore"' and e.idempotency_key is null then 'SM_IDEMPOTENCY_KEY'
         when e.idempotency_window is not null and (e.parsed_window is null or e.idempotency_key is null) then 'SM_IDEMPOTENCY_KEY'
-        when e.ordering_key is not null then 'SM_ORDERING_KEY'
+        when e.ordering_key is not null and (jsonb_typeof(e.ordering_key) <> 'string' or octet_length(e.value ->> 'ordering_key') not between 1 and 255
+          or e.value ->> 'ordering_key' ~ '[\x01-\x1f\x7f]') then 'SM_ORDERING_KEY'
       end as error_code
     from element e
     left join messenger.message_types k on k.type = e.value ->> 'type'
     left join public.messenger_transports t
       on t.name = coalesce(e.value ->> 'transport', k.transport_name, 'supabase') and t.enabled and t.type in ('supabase', 'sync')
+    -- A debounced message without a delay waits for its window.
+    cross join lateral (
+      select coalesce(e.parsed_available_at, at + e.parsed_delay, case when e.idempotency_mode = '"debounce"'
+        then at + coalesce(e.parsed_window, (t.config ->> 'idempotency_window')::interval, '24 hours') end) as asked_at
+    ) a
   )
   select c.ord::int, c.error_code, case when not messenger.draft_fields() ? c.odd_field then c.odd_field end, d.*
   from checked c
@@ -872,7 +902,8 @@ begin
       c.value ->> 'type', c.transport_name, coalesce(c.value ->> 'queue', c.route_queue, 'default'), coalesce(c.priority::int, c.route_priority, 5),
       coalesce(c.payload, '{}'), coalesce(c.headers, '{}'), coalesce(c.metadata, '{}'),
       c.asked_at, greatest(at, c.asked_at), c.parsed_expires_at, coalesce(c.max_retries::int, c.route_retries, 3), c.value ->> 'idempotency_key',
-      coalesce(c.parsed_window, (c.transport_config ->> 'idempotency_window')::interval, '24 hours')
+      coalesce(c.idempotency_mode #>> '{}', 'ignore'), coalesce(c.parsed_window, (c.transport_config ->> 'idempotency_window')::interval, '24 hours'),
+      c.ordering_key #>> '{}'
     where c.error_code is null
     offset 0
   ) as d on true;
@@ -884,63 +915,362 @@ comment on function messenger.read_drafts(jsonb, timestamptz) is
 revoke all on function messenger.draft_fields(), messenger.read_drafts(jsonb, timestamptz) from public, anon, authenticated;
 grant execute on function messenger.draft_fields(), messenger.read_drafts(jsonb, timestamptz) to service_role;
 
--- ---- 22_store.sql
--- Drafts become rows. Every dispatch, of whoever, passes here.
+-- ---- 22_idempotency.sql
+-- Idempotency: one message for a key, and what a later dispatch on that key may still change of it.
 
--- Takes an idempotency key for a new message, or says which message already stands for it.
+-- Modes, by what a later dispatch does to a message that is pending (waiting for a retry or for its predecessor included):
+-- ignore: nothing. replace: it gets the new content, its place stays. reschedule: it gets the new moment, its content stays. throttle: nothing, and the
+-- payload may differ. debounce: it gets content and moment, so it runs once, that long after the last call.
+-- Once a worker has had its say (processing, finished, expired) nothing of it changes. A key holds while its message is unfinished or an open dead letter, and
+-- for its window, so throttle too waits for a message that takes longer than the window. Only debounce lets go earlier: what its message has begun
+-- to handle is older than the call, and the call must not be lost. The key then passes on to a new message, and the old one runs on without it,
+-- retries included; that one key never has two waiting messages is kept (I4).
+
+-- Stores one message at once, for a key that comes again later in the batch and may change it. With an ordering key it waits until take_turns has placed it.
+create or replace function messenger.store_draft(draft messenger.draft, new_id uuid, sender uuid, at timestamptz)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  insert into public.messenger_messages
+    (id, transport_name, queue_name, message_type, body, headers, metadata, priority, scheduled_at, available_at, expires_at,
+     created_at, updated_at, max_retries, idempotency_key, ordering_key, created_by)
+  values
+    (new_id, draft.transport_name, draft.queue_name, draft.message_type, draft.body, draft.headers, draft.metadata, draft.priority, draft.scheduled_at,
+     case when draft.ordering_key is null then draft.available_at else 'infinity' end, draft.expires_at,
+     at, at, draft.max_retries, draft.idempotency_key, draft.ordering_key, sender);
+end $$;
+
+-- Changes a pending message whose row the caller has locked. A wait for a retry is never cut short, and retries already burnt stay burnt, or a sender
+-- that never tires would keep a failing message from the dead letters. A blocked message stays blocked; its moment counts when its turn has come.
+create or replace function messenger.revise(message_id uuid, draft messenger.draft, at timestamptz, out available_at timestamptz, out error_code text)
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_moves boolean := draft.idempotency_mode in ('reschedule', 'debounce');
+  v_rewrites boolean := draft.idempotency_mode in ('replace', 'debounce');
+  v_scheduled_at timestamptz;
+  v_expires_at timestamptz;
+begin
+  select
+    case
+      when not v_moves or m.available_at = 'infinity' then m.available_at
+      when m.retry_count > 0 then greatest(m.available_at, draft.available_at)
+      else draft.available_at
+    end,
+    case when v_moves then draft.scheduled_at else m.scheduled_at end,
+    case when v_rewrites then draft.expires_at else m.expires_at end
+  into available_at, v_scheduled_at, v_expires_at
+  from public.messenger_messages m where m.id = message_id;
+
+  if v_expires_at <= greatest(at, v_scheduled_at, nullif(available_at, 'infinity')) then
+    error_code := 'SM_EXPIRES_AT';
+    return;
+  end if;
+
+  update public.messenger_messages m
+  set available_at = revise.available_at, scheduled_at = v_scheduled_at, expires_at = v_expires_at, updated_at = at,
+      body = case when v_rewrites then draft.body else m.body end,
+      headers = case when v_rewrites then draft.headers else m.headers end,
+      metadata = case when v_rewrites then draft.metadata else m.metadata end,
+      priority = case when v_rewrites then draft.priority else m.priority end,
+      max_retries = case when v_rewrites then greatest(draft.max_retries, m.retry_count) else m.max_retries end
+  where m.id = message_id;
+  if v_moves and available_at <= at then
+    perform messenger.ring(m.transport_name, m.queue_name, m.message_type) from public.messenger_messages m where m.id = message_id;
+  end if;
+end $$;
+
+-- Takes an idempotency key for a new message, or says which message already stands for it, after changing that one as the mode says.
 -- The insert waits for a transaction that is taking the same key; should that one roll back, the key is ours.
 -- Reads are statements of their own, so they see what committed while the insert waited.
-create or replace function messenger.take_key(scope text, key text, new_id uuid, fingerprint bytea, transport_name text, queue_name text, expires_at timestamptz, at timestamptz)
-returns table (taken boolean, message_id uuid, status text, transport text, queue text, available_at timestamptz, error_code text)
+-- Locks, in this order: the row of the key, then the message's. Whoever changes a message has its key's row locked, so that the key cannot have passed on;
+-- who only asks locks nothing. A message is locked only while it is pending: that waits for a claim's transaction, and sees what it made of it.
+create or replace function messenger.take_key(scope text, draft messenger.draft, new_id uuid, sender uuid, store boolean, at timestamptz)
+returns table (
+  taken boolean, is_stored boolean, passed_on uuid, message_id uuid, status text, transport text, queue text, available_at timestamptz, error_code text
+)
 language plpgsql rows 1
 set search_path = ''
 as $$
 declare
+  v_fingerprint bytea := sha256(convert_to(draft.body::text, 'UTF8'));
+  v_may_change boolean := draft.idempotency_mode in ('replace', 'reschedule', 'debounce');
+  v_locked boolean := v_may_change;
   v_key messenger.idempotency_keys;
+  v_is_ours boolean := false;
+  v_is_pending boolean;
   v_holds boolean;
-  v_locked boolean := false;
 begin
+  <<attempts>>
   loop
-    insert into messenger.idempotency_keys
-    values (take_key.scope, take_key.key, take_key.new_id, take_key.fingerprint, take_key.transport_name, take_key.queue_name, take_key.expires_at)
+    insert into messenger.idempotency_keys (scope, key, message_id, message_type, fingerprint, transport_name, queue_name, expires_at)
+    values (take_key.scope, draft.idempotency_key, take_key.new_id, draft.message_type, v_fingerprint, draft.transport_name, draft.queue_name,
+      take_key.at + draft.idempotency_window)
     on conflict on constraint idempotency_keys_pkey do nothing;
-    if found then
-      return query select true, take_key.new_id, null::text, null::text, null::text, null::timestamptz, null::text;
-      return;
-    end if;
+    exit attempts when found;
 
     if v_locked then
-      select * into v_key from messenger.idempotency_keys k where k.scope = take_key.scope and k.key = take_key.key for update;
+      select * into v_key from messenger.idempotency_keys k where k.scope = take_key.scope and k.key = draft.idempotency_key for update;
     else
-      select * into v_key from messenger.idempotency_keys k where k.scope = take_key.scope and k.key = take_key.key;
+      select * into v_key from messenger.idempotency_keys k where k.scope = take_key.scope and k.key = draft.idempotency_key;
     end if;
     continue when v_key.message_id is null;
+    message_id := v_key.message_id;
+    transport := v_key.transport_name;
+    queue := v_key.queue_name;
 
-    select m.status, m.available_at,
+    -- What has expired is as good as finished, though nobody may have noticed yet.
+    if v_may_change then
+      perform from public.messenger_messages m
+      where m.id = v_key.message_id and m.status = 'pending' and (m.expires_at is null or m.expires_at > take_key.at) for update;
+      v_is_ours := found;
+    end if;
+    select m.status, m.available_at, m.status = 'pending' and (m.expires_at is null or m.expires_at > take_key.at),
       m.processed_at is null or exists (select from public.messenger_failed_messages f where f.message_id = m.id and f.resolved_at is null)
-    into status, available_at, v_holds
+    into status, available_at, v_is_pending, v_holds
     from public.messenger_messages m where m.id = v_key.message_id;
+    -- Handed back by its worker between the two looks.
+    continue when v_may_change and v_is_pending and not v_is_ours;
+    status := coalesce(status, 'completed');
 
     -- Not ">": an earlier element of this very batch may have taken it with a window of zero.
     if v_holds or v_key.expires_at >= take_key.at then
-      return query select false, v_key.message_id, coalesce(take_key.status, 'completed'), v_key.transport_name, v_key.queue_name, take_key.available_at,
-        case when v_key.fingerprint <> take_key.fingerprint then 'SM_IDEMPOTENCY_MISMATCH' end;
-      return;
+      if (v_key.message_type, v_key.queue_name) <> (draft.message_type, draft.queue_name)
+        or draft.idempotency_mode in ('ignore', 'reschedule') and v_key.fingerprint <> v_fingerprint then
+        error_code := 'SM_IDEMPOTENCY_MISMATCH';
+      elsif v_is_ours then
+        select r.available_at, r.error_code into available_at, error_code from messenger.revise(v_key.message_id, draft, take_key.at) r;
+        if error_code is null and v_key.fingerprint <> v_fingerprint then
+          update messenger.idempotency_keys k set fingerprint = v_fingerprint where k.scope = take_key.scope and k.key = draft.idempotency_key;
+        end if;
+      elsif draft.idempotency_mode = 'debounce' then
+        passed_on := v_key.message_id;
+      end if;
+      if passed_on is null then
+        taken := false;
+        is_stored := false;
+        return next;
+        return;
+      end if;
     end if;
 
-    -- Free again. Duplicates only read; whoever takes it over looks once more under the lock.
+    -- Free. Who only asks has not locked it; whoever takes it over looks once more under the lock.
     if v_locked then
       update messenger.idempotency_keys k
-      set message_id = take_key.new_id, fingerprint = take_key.fingerprint, transport_name = take_key.transport_name,
-          queue_name = take_key.queue_name, expires_at = take_key.expires_at
-      where k.scope = take_key.scope and k.key = take_key.key;
-      return query select true, take_key.new_id, null::text, null::text, null::text, null::timestamptz, null::text;
-      return;
+      set message_id = take_key.new_id, message_type = draft.message_type, fingerprint = v_fingerprint, transport_name = draft.transport_name,
+          queue_name = draft.queue_name, expires_at = take_key.at + draft.idempotency_window
+      where k.scope = take_key.scope and k.key = draft.idempotency_key;
+      exit attempts;
     end if;
     v_locked := true;
   end loop;
+
+  if store then
+    perform messenger.store_draft(draft, take_key.new_id, sender, take_key.at);
+  end if;
+  return query select true, store, take_key.passed_on, take_key.new_id, 'pending', draft.transport_name, draft.queue_name,
+    case when store and draft.ordering_key is not null then 'infinity' else draft.available_at end, null::text;
 end $$;
 
+-- Takes their key off messages that lost it to a younger one, so that no dead letter brings it back. In the order of their ids, as settle locks.
+-- A worker's verdict on such a message waits until the dispatching transaction ends.
+create or replace function messenger.drop_keys(ids uuid[], at timestamptz)
+returns int
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_dropped int;
+begin
+  with held as materialized (
+    select m.id from public.messenger_messages m
+    where m.id = any (ids) and (m.processed_at is null or m.status = 'failed')
+    order by m.id
+    for update
+  )
+  update public.messenger_messages m set idempotency_key = null, updated_at = at from held h where m.id = h.id;
+  get diagnostics v_dropped = row_count;
+  return v_dropped;
+end $$;
+
+comment on function messenger.store_draft(messenger.draft, uuid, uuid, timestamptz) is 'Inserts one message; with an ordering key blocked and without a number.';
+comment on function messenger.revise(uuid, messenger.draft, timestamptz) is
+  'Gives a locked pending message what the draft''s mode says. Answers when it is available then, or SM_EXPIRES_AT, nothing changed, when it would expire first.';
+comment on function messenger.take_key(text, messenger.draft, uuid, uuid, boolean, timestamptz) is
+  'Takes (scope, key) for new_id (taken = true; passed_on: the message it was taken from) or names the message that holds it; error_code when that one may not be named. store: inserts the message at once.';
+comment on function messenger.drop_keys(uuid[], timestamptz) is 'Takes the idempotency key off those of these messages that a worker may still get. Returns how many.';
+revoke all on function messenger.store_draft(messenger.draft, uuid, uuid, timestamptz), messenger.revise(uuid, messenger.draft, timestamptz),
+  messenger.take_key(text, messenger.draft, uuid, uuid, boolean, timestamptz), messenger.drop_keys(uuid[], timestamptz) from public, anon, authenticated;
+grant execute on function messenger.store_draft(messenger.draft, uuid, uuid, timestamptz), messenger.revise(uuid, messenger.draft, timestamptz),
+  messenger.take_key(text, messenger.draft, uuid, uuid, boolean, timestamptz), messenger.drop_keys(uuid[], timestamptz) to service_role;
+
+-- ---- 22_ordering.sql
+-- Ordering keys: the number of a message in the order of its key, and whether another is before it.
+
+-- The lock is held until the dispatching transaction ends: the next dispatch of the key waits for it, and then sees what became of it. Locks are taken in the
+-- order of their numbers, not of the keys, since two keys may share one. The look is a statement of its own, after the lock, so its snapshot is younger.
+-- Where the transaction has one snapshot for all its statements the look may be stale: then the message is stored blocked, and the tick lets it go.
+-- Settle takes none of these locks; a message that is stored while its predecessor finishes may be left blocked, for the tick as well.
+-- Each key is one entry of the server's lock table (max_locks_per_transaction times connections) until the transaction ends.
+create or replace function messenger.take_turns(
+  ords int[], ids uuid[], transports text[], queues text[], keys text[], moments timestamptz[], are_stored boolean[]
+)
+returns table (ord int, seq bigint, available_at timestamptz)
+language plpgsql
+set search_path = ''
+set enable_seqscan = off
+set enable_bitmapscan = off
+set jit = off
+as $$
+#variable_conflict use_column
+begin
+  perform pg_advisory_xact_lock(l.key_lock)
+  from (
+    select distinct hashtextextended('messenger.order/' || k.transport || '/' || k.queue || '/' || k.key, 0) as key_lock
+    from unnest(transports, queues, keys) as k(transport, queue, key)
+    order by 1
+  ) l;
+
+  return query
+  with line as materialized (
+    select d.ord, d.id, d.is_stored, nextval('messenger.ordering_seq') as seq,
+      case
+        when d.place > 1 or current_setting('transaction_isolation') in ('repeatable read', 'serializable')
+          -- Without a number are those of this very call that are in the table already.
+          or exists (
+            select from public.messenger_messages m
+            where m.transport_name = d.transport and m.queue_name = d.queue and m.ordering_key = d.key and m.ordering_seq is not null and m.processed_at is null)
+          or exists (select from public.messenger_transports t where t.name = d.transport and t.config ->> 'ordering_dead_letter' = 'block')
+          and exists (
+            select from public.messenger_failed_messages f join public.messenger_messages m on m.id = f.message_id
+            where f.resolved_at is null and f.transport_name = d.transport and f.queue_name = d.queue and m.ordering_key = d.key)
+        then 'infinity'
+        else d.moment
+      end as available_at
+    from (
+      select k.*, row_number() over (partition by k.transport, k.queue, k.key order by k.ord) as place
+      from unnest(ords, ids, transports, queues, keys, moments, are_stored) as k(ord, id, transport, queue, key, moment, is_stored)
+      order by k.ord
+    ) d
+  ),
+  placed as (
+    update public.messenger_messages m set ordering_seq = l.seq, available_at = l.available_at
+    from line l where l.is_stored and m.id = l.id
+  )
+  select l.ord, l.seq, l.available_at from line l;
+end $$;
+
+comment on function messenger.take_turns(int[], uuid[], text[], text[], text[], timestamptz[], boolean[]) is
+  'Numbers messages within their (transport, queue, ordering key) by ord. available_at is their moment, or infinity when another is before them; what is stored already is updated.';
+revoke all on function messenger.take_turns(int[], uuid[], text[], text[], text[], timestamptz[], boolean[]) from public, anon, authenticated;
+grant execute on function messenger.take_turns(int[], uuid[], text[], text[], text[], timestamptz[], boolean[]) to service_role;
+
+-- ---- 22_store.sql
+-- Drafts become rows. Every dispatch, of whoever, passes here.
+
+-- Any messages, those with an ordering key or a mode that changes a stored message among them. Answers as store_messages.
+create or replace function messenger.store_in_turn(messages jsonb, atomic boolean, scope text, sender uuid, single boolean, at timestamptz)
+returns table (ord int, id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamptz, error_code text, error text)
+language plpgsql
+set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_messages jsonb := messages;
+  v_atomic boolean := atomic;
+  v_scope text := scope;
+  v_sender uuid := sender;
+  v_single boolean := single;
+  v_now timestamptz := at;
+  v_prefix text := messenger.id_prefix(v_now);
+  v_random bigint := messenger.id_random();
+begin
+  return query
+  with draft as materialized (
+    select d.*, (v_prefix || lpad(to_hex(v_random + d.ord), 16, '0'))::uuid as new_id,
+      case when v_atomic and d.error_code is not null then
+        messenger.refuse(d.error_code, concat_ws(': ', case when not v_single then 'message ' || d.ord end, quote_ident(d.unknown_field)))
+      end as refused
+    from messenger.read_drafts(v_messages, v_now) d
+  ),
+  -- In the order of the keys, whatever order they came in: two batches cannot wait for each other.
+  keyed as materialized (
+    select d.ord, k.taken, k.is_stored, k.passed_on, k.message_id, k.status, k.transport, k.queue, k.error_code,
+      -- Answers say what the whole call has made of a message.
+      last_value(k.available_at) over (partition by k.message_id order by d.ord rows between unbounded preceding and unbounded following) as available_at,
+      case when v_atomic and k.error_code is not null then
+        messenger.refuse(k.error_code, concat_ws(': ', case when not v_single then 'message ' || d.ord end, 'message ' || k.message_id)) end as refused
+    from (
+      select x.*, count(*) over same_key > 1 and bool_or(x.idempotency_mode in ('replace', 'reschedule', 'debounce')) over same_key as may_change
+      from draft x where x.error_code is null and x.idempotency_key is not null
+      window same_key as (partition by x.idempotency_key)
+      order by x.idempotency_key collate "C", x.ord
+    ) d
+    cross join lateral messenger.take_key(v_scope,
+      row(d.ord, d.error_code, d.unknown_field, d.message_type, d.transport_name, d.queue_name, d.priority, d.body, d.headers, d.metadata, d.scheduled_at,
+        d.available_at, d.expires_at, d.max_retries, d.idempotency_key, d.idempotency_mode, d.idempotency_window, d.ordering_key)::messenger.draft,
+      d.new_id, v_sender, d.may_change, v_now) k
+  ),
+  -- One row always, and only when all keys are taken: locks of another kind come after it.
+  dropped as materialized (
+    select case when count(k.passed_on) > 0 then messenger.drop_keys(array_agg(k.passed_on), v_now) end as keys from keyed k
+  ),
+  turn as materialized (
+    select t.ord, t.seq, t.available_at
+    from (
+      select array_agg(d.ord) as ords, array_agg(d.new_id) as ids, array_agg(d.transport_name) as transports, array_agg(d.queue_name) as queues,
+        array_agg(d.ordering_key) as keys, array_agg(d.available_at) as moments, array_agg(coalesce(k.is_stored, false)) as are_stored
+      from dropped cross join draft d left join keyed k on k.ord = d.ord
+      where d.error_code is null and d.ordering_key is not null and coalesce(k.taken, true)
+      having count(*) > 0
+    ) l
+    cross join lateral messenger.take_turns(l.ords, l.ids, l.transports, l.queues, l.keys, l.moments, l.are_stored) t
+  ),
+  stored as (
+    insert into public.messenger_messages as m
+      (id, transport_name, queue_name, message_type, body, headers, metadata, priority, scheduled_at, available_at, expires_at,
+       created_at, updated_at, max_retries, idempotency_key, ordering_key, ordering_seq, created_by)
+    select d.new_id, d.transport_name, d.queue_name, d.message_type, d.body, d.headers, d.metadata, d.priority, d.scheduled_at, coalesce(t.available_at, d.available_at),
+       d.expires_at, v_now, v_now, d.max_retries, d.idempotency_key, d.ordering_key, t.seq, v_sender
+    from draft d left join keyed k on k.ord = d.ord left join turn t on t.ord = d.ord
+    where d.error_code is null and coalesce(k.taken and not k.is_stored, true)
+    returning m.id, m.transport_name, m.queue_name, m.message_type, m.available_at
+  ),
+  fresh as materialized (
+    select s.id, s.transport_name, s.queue_name, s.message_type, s.available_at from stored s
+    union all
+    select d.new_id, d.transport_name, d.queue_name, d.message_type, coalesce(t.available_at, k.available_at)
+    from keyed k join draft d on d.ord = k.ord left join turn t on t.ord = k.ord where k.is_stored
+  ),
+  rung as materialized (
+    select count(messenger.ring(due.transport_name, due.queue_name, due.message_type)) as bells
+    from (select distinct f.transport_name, f.queue_name, f.message_type from fresh f where f.available_at <= v_now) due
+  ),
+  -- A message of this very call is not visible yet when its key is asked for again.
+  answer as (
+    select d.ord, coalesce(k.message_id, d.new_id) as message_id, not coalesce(k.taken, true) as is_duplicate,
+      case when f.id is null then k.status else 'pending' end as message_status, coalesce(k.transport, d.transport_name) as message_transport,
+      coalesce(k.queue, d.queue_name) as message_queue, nullif(coalesce(f.available_at, k.available_at), 'infinity') as message_available_at,
+      d.unknown_field, coalesce(d.error_code, k.error_code) as code
+    from draft d
+    left join keyed k on k.ord = d.ord
+    left join fresh f on f.id = coalesce(k.message_id, d.new_id)
+    cross join rung
+  )
+  select a.ord, a.message_id, a.is_duplicate, a.message_status, a.message_transport, a.message_queue, a.message_available_at, null, null
+  from answer a where a.code is null
+  union all
+  select a.ord, null, null, null, null, null, null, a.code,
+    concat_ws(': ', quote_ident(a.unknown_field), (select r.message from messenger.refusals() r where r.code = a.code))
+  from answer a where a.code is not null
+  order by 1;
+end $$;
+
+-- What asks for nothing that waits in turn: no ordering key, and of the modes those that change no stored message.
+-- A statement of its own for that: with the turns in it each dispatch would cost 54 us more, of 230.
 create or replace function messenger.store_messages(messages jsonb, atomic boolean, scope text, sender uuid, single boolean default false)
 returns table (ord int, id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamptz, error_code text, error text)
 language plpgsql
@@ -961,6 +1291,10 @@ begin
     perform messenger.refuse('SM_BATCH');
   elsif jsonb_array_length(v_messages) > 1000 or pg_column_size(v_messages) > 8388608 then
     perform messenger.refuse('SM_BATCH_TOO_LARGE');
+  -- 0.4 us for one message, 37 for a thousand.
+  elsif v_messages @? '$[*].ordering_key' or v_messages @? '$[*].idempotency_mode ? (@ != "ignore")' then
+    return query select * from messenger.store_in_turn(v_messages, v_atomic, v_scope, v_sender, v_single, v_now);
+    return;
   end if;
 
   return query
@@ -976,9 +1310,10 @@ begin
     select d.ord, k.*, case when v_atomic and k.error_code is not null then
         messenger.refuse(k.error_code, concat_ws(': ', case when not v_single then 'message ' || d.ord end, 'message ' || k.message_id)) end as refused
     from (select * from draft where error_code is null and idempotency_key is not null order by idempotency_key collate "C", ord) d
-    cross join lateral messenger.take_key(v_scope, d.idempotency_key, d.new_id,
-      sha256(convert_to(concat_ws(chr(31), d.message_type, d.queue_name, d.body::text), 'UTF8')),
-      d.transport_name, d.queue_name, v_now + d.idempotency_window, v_now) k
+    cross join lateral messenger.take_key(v_scope,
+      row(d.ord, d.error_code, d.unknown_field, d.message_type, d.transport_name, d.queue_name, d.priority, d.body, d.headers, d.metadata, d.scheduled_at,
+        d.available_at, d.expires_at, d.max_retries, d.idempotency_key, d.idempotency_mode, d.idempotency_window, d.ordering_key)::messenger.draft,
+      d.new_id, v_sender, false, v_now) k
   ),
   stored as (
     insert into public.messenger_messages as m
@@ -994,35 +1329,33 @@ begin
     select count(messenger.ring(due.transport_name, due.queue_name, due.message_type)) as bells
     from (select distinct s.transport_name, s.queue_name, s.message_type from stored s where s.available_at <= v_now) due
   ),
-  -- A duplicate within this batch: the first one's row is not visible yet, its draft is.
+  -- A message of this very call is not visible yet when its key is asked for again.
   answer as (
-    select d.ord, s.id is not null as is_new, d.new_id, d.transport_name, d.queue_name, d.available_at, d.unknown_field,
-      coalesce(d.error_code, k.error_code) as error_code, k.message_id, case when first.ord is not null then 'pending' else k.status end as known_status,
-      k.transport, k.queue, coalesce(first.available_at, k.available_at) as known_available_at
+    select d.ord, coalesce(k.message_id, d.new_id) as message_id, not coalesce(k.taken, true) as is_duplicate,
+      case when f.id is null then k.status else 'pending' end as message_status, coalesce(k.transport, d.transport_name) as message_transport,
+      coalesce(k.queue, d.queue_name) as message_queue, nullif(coalesce(f.available_at, k.available_at), 'infinity') as message_available_at,
+      d.unknown_field, coalesce(d.error_code, k.error_code) as code
     from draft d
     left join keyed k on k.ord = d.ord
-    left join stored s on s.id = d.new_id
-    left join draft first on first.new_id = k.message_id
+    left join stored f on f.id = coalesce(k.message_id, d.new_id)
     cross join rung
   )
-  select a.ord, a.new_id, false, 'pending', a.transport_name, a.queue_name, a.available_at, null, null from answer a where a.is_new
+  select a.ord, a.message_id, a.is_duplicate, a.message_status, a.message_transport, a.message_queue, a.message_available_at, null, null
+  from answer a where a.code is null
   union all
-  select a.ord, a.message_id, true, a.known_status, a.transport, a.queue, nullif(a.known_available_at, 'infinity'), null, null
-  from answer a where not a.is_new and a.error_code is null
-  union all
-  select a.ord, null, null, null, null, null, null, a.error_code,
-    concat_ws(': ', quote_ident(a.unknown_field), (select r.message from messenger.refusals() r where r.code = a.error_code))
-  from answer a where a.error_code is not null
+  select a.ord, null, null, null, null, null, null, a.code,
+    concat_ws(': ', quote_ident(a.unknown_field), (select r.message from messenger.refusals() r where r.code = a.code))
+  from answer a where a.code is not null
   order by 1;
 end $$;
 
-comment on function messenger.take_key(text, text, uuid, bytea, text, text, timestamptz, timestamptz) is
-  'Takes (scope, key) for new_id (taken = true) or names the message that holds it; error_code when that one is another type, queue or payload.';
+comment on function messenger.store_in_turn(jsonb, boolean, text, uuid, boolean, timestamptz) is
+  'What messenger.store_messages does with elements of which one has an ordering key, or a mode other than ignore.';
 comment on function messenger.store_messages(jsonb, boolean, text, uuid, boolean) is
   'Stores 1 to 1000 elements. Atomic: the first bad one raises its refusal; else its row carries error_code and error. Rings for what is due.';
-revoke all on function messenger.take_key(text, text, uuid, bytea, text, text, timestamptz, timestamptz),
+revoke all on function messenger.store_in_turn(jsonb, boolean, text, uuid, boolean, timestamptz),
   messenger.store_messages(jsonb, boolean, text, uuid, boolean) from public, anon, authenticated;
-grant execute on function messenger.take_key(text, text, uuid, bytea, text, text, timestamptz, timestamptz),
+grant execute on function messenger.store_in_turn(jsonb, boolean, text, uuid, boolean, timestamptz),
   messenger.store_messages(jsonb, boolean, text, uuid, boolean) to service_role;
 
 -- ---- 23_dispatch.sql
@@ -2810,6 +3143,7 @@ as $function$ select $manifest$[
 ["column","messenger.idempotency_keys.fingerprint","bytea not null"],
 ["column","messenger.idempotency_keys.key","text not null"],
 ["column","messenger.idempotency_keys.message_id","uuid not null"],
+["column","messenger.idempotency_keys.message_type","text not null"],
 ["column","messenger.idempotency_keys.queue_name","text not null"],
 ["column","messenger.idempotency_keys.scope","text not null"],
 ["column","messenger.idempotency_keys.transport_name","text not null"],
@@ -2966,7 +3300,7 @@ as $function$ select $manifest$[
 ["constraint","public.messenger_schedules.messenger_schedules_pkey","PRIMARY KEY (id)"],
 ["constraint","public.messenger_schedules.messenger_schedules_policies_check","CHECK (((misfire = ANY (ARRAY['fire_once'::text, 'skip'::text, 'catch_up'::text])) AND (dst_gap = ANY (ARRAY['run_after'::text, 'skip'::text])) AND (dst_overlap = ANY (ARRAY['first'::text, 'second'::text, 'both'::text])) AND (overlap = ANY (ARRAY['allow'::text, 'skip'::text, 'replace'::text]))))"],
 ["constraint","public.messenger_schedules.messenger_schedules_type_check","CHECK ((schedule_type = ANY (ARRAY['once'::text, 'cron'::text, 'interval'::text])))"],
-["constraint","public.messenger_transports.messenger_transports_config_check","CHECK (((jsonb_typeof(config) = 'object'::text) AND COALESCE((((config ->> 'retention'::text))::interval >= '00:00:00'::interval), true) AND COALESCE((((config ->> 'failed_retention'::text))::interval >= '00:00:00'::interval), true) AND COALESCE((((config ->> 'idempotency_window'::text))::interval >= '00:00:00'::interval), true)))"],
+["constraint","public.messenger_transports.messenger_transports_config_check","CHECK (((jsonb_typeof(config) = 'object'::text) AND COALESCE((((config ->> 'retention'::text))::interval >= '00:00:00'::interval), true) AND COALESCE((((config ->> 'failed_retention'::text))::interval >= '00:00:00'::interval), true) AND COALESCE((((config ->> 'idempotency_window'::text))::interval >= '00:00:00'::interval), true) AND COALESCE(((config ->> 'ordering_dead_letter'::text) = ANY (ARRAY['block'::text, 'continue'::text])), true)))"],
 ["constraint","public.messenger_transports.messenger_transports_name_check","CHECK ((name ~ '^[a-z0-9][a-z0-9_-]{0,62}$'::text))"],
 ["constraint","public.messenger_transports.messenger_transports_name_key","UNIQUE (name)"],
 ["constraint","public.messenger_transports.messenger_transports_pkey","PRIMARY KEY (id)"],
@@ -2980,6 +3314,7 @@ as $function$ select $manifest$[
 ["function","messenger.clip(value text, bytes integer)","returns text language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source e05ff2230f3b946bd7ef4a6b52c97de8"],
 ["function","messenger.clock_command()","returns text language sql immutable invoker {\"search_path=\\\"\\\"\"} source d2797c45ea5b72d2577fe32478a3e026"],
 ["function","messenger.draft_fields()","returns jsonb language sql immutable invoker {\"search_path=\\\"\\\"\"} source 22a8788a888505e06ee02091fc17cdda"],
+["function","messenger.drop_keys(ids uuid[], at timestamp with time zone)","returns integer language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source cc02563377f53653c8302d2e70680b83"],
 ["function","messenger.ensure_worker_secret()","returns boolean language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 82a1d997e9fad01d00bd37ad054eded9"],
 ["function","messenger.error_class_of(error_class text)","returns text language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 59becb26e2bee06d48147e432214b1f7"],
 ["function","messenger.exceeds(value jsonb, bytes integer)","returns boolean language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 0a497b2eff89af5771f7a721ce1811ec"],
@@ -3004,20 +3339,24 @@ as $function$ select $manifest$[
 ["function","messenger.prune_clock_history()","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 0e56d88af001434af3f98da33ee41188"],
 ["function","messenger.prune_messages(at timestamp with time zone, bite integer)","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source e952a24b5a0cbe438ba314c56bcdc3bb"],
 ["function","messenger.prune_rest(at timestamp with time zone, bite integer)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source c4ec6d26400e5d44af113e3c76b0f147"],
-["function","messenger.read_drafts(messages jsonb, at timestamp with time zone)","returns TABLE(ord integer, error_code text, unknown_field text, message_type text, transport_name text, queue_name text, priority integer, body jsonb, headers jsonb, metadata jsonb, scheduled_at timestamp with time zone, available_at timestamp with time zone, expires_at timestamp with time zone, max_retries integer, idempotency_key text, idempotency_window interval) language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source bdb61359b6834680e3fa21a14e113755"],
+["function","messenger.read_drafts(messages jsonb, at timestamp with time zone)","returns SETOF messenger.draft language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 9e77b76769bfca9fc4738fb45eab388b"],
 ["function","messenger.read_interval(value jsonb, longest interval)","returns interval language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 0638e4afa428f360987359334530aef2"],
 ["function","messenger.read_time(value jsonb)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 711f57603e55bc39e3e9e7b39c829891"],
 ["function","messenger.read_verdicts(outcomes jsonb)","returns messenger.verdict[] language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 0f135d55bee5034e4d29040c6b22bc89"],
-["function","messenger.refusals()","returns TABLE(code text, status integer, message text, hint text) language sql immutable invoker {\"search_path=\\\"\\\"\"} source 51134ac6250166265ea5039000164384"],
+["function","messenger.refusals()","returns TABLE(code text, status integer, message text, hint text) language sql immutable invoker {\"search_path=\\\"\\\"\"} source 19a37663fc94d2f19900ca917cf948ed"],
 ["function","messenger.refuse(code text, what text)","returns boolean language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source b0f44956d33ea516f8df91851a3836f1"],
 ["function","messenger.rescue(at timestamp with time zone)","returns TABLE(rescued bigint, dead bigint, expired bigint) language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 76d852963460985676abc5e635f7290d"],
 ["function","messenger.retry_delay(message_type text, failures integer)","returns interval language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source faba1646d6603e2df47a02ea453969c2"],
+["function","messenger.revise(message_id uuid, draft messenger.draft, at timestamp with time zone, OUT available_at timestamp with time zone, OUT error_code text)","returns record language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 1ca0e096c6a30d1166523484a9b728a2"],
 ["function","messenger.ring(transport text, queue text, type text)","returns boolean language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source c9de67120d5c6079a32927abf6919a71"],
 ["function","messenger.start(functions_url text, options jsonb)","returns jsonb language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 07287c930ccccac966d98800f705f896"],
 ["function","messenger.status()","returns jsonb language sql stable definer {\"search_path=\\\"\\\"\"} source a8d0bbf40bb26a4edcfe0cbc84a0e4d2"],
 ["function","messenger.stop()","returns jsonb language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source a4061cc518a982b78ab444a4f190e737"],
-["function","messenger.store_messages(messages jsonb, atomic boolean, scope text, sender uuid, single boolean)","returns TABLE(ord integer, id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone, error_code text, error text) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source f1d7f56d289c1702091f58e232d59ad5"],
-["function","messenger.take_key(scope text, key text, new_id uuid, fingerprint bytea, transport_name text, queue_name text, expires_at timestamp with time zone, at timestamp with time zone)","returns TABLE(taken boolean, message_id uuid, status text, transport text, queue text, available_at timestamp with time zone, error_code text) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source aa833bf414a1984a9e0e848c46ea5dc0"],
+["function","messenger.store_draft(draft messenger.draft, new_id uuid, sender uuid, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 40e90430b1e02482bf127900fa6fe8c3"],
+["function","messenger.store_in_turn(messages jsonb, atomic boolean, scope text, sender uuid, single boolean, at timestamp with time zone)","returns TABLE(ord integer, id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone, error_code text, error text) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 47269e65bf6d96485c0a2e4cbe88aa15"],
+["function","messenger.store_messages(messages jsonb, atomic boolean, scope text, sender uuid, single boolean)","returns TABLE(ord integer, id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone, error_code text, error text) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source eb81128233eb0c8dcb2dbe246b9a539e"],
+["function","messenger.take_key(scope text, draft messenger.draft, new_id uuid, sender uuid, store boolean, at timestamp with time zone)","returns TABLE(taken boolean, is_stored boolean, passed_on uuid, message_id uuid, status text, transport text, queue text, available_at timestamp with time zone, error_code text) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 1e5291b592748bf00ba31b41bd36e35f"],
+["function","messenger.take_turns(ords integer[], ids uuid[], transports text[], queues text[], keys text[], moments timestamp with time zone[], are_stored boolean[])","returns TABLE(ord integer, seq bigint, available_at timestamp with time zone) language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,jit=off} source 6484604cfd094c04ad73e6e0ef64ee22"],
 ["function","messenger.tick(batch integer)","returns jsonb language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source c568244ab663565e731c7cd812b51583"],
 ["function","messenger.tick_or_note_error()","returns boolean language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 35a6a22f1a61c4a4aa1b1695673beab2"],
 ["function","messenger.user_dispatch(type text, payload jsonb, idempotency_key text, delay interval, headers jsonb, metadata jsonb)","returns TABLE(id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone) language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source c288629cfbd5f36221388f01419ecc40"],
@@ -3075,6 +3414,7 @@ as $function$ select $manifest$[
 ["grant","function messenger.claim_one(message_id uuid, worker text, lease interval) to service_role","execute"],
 ["grant","function messenger.clip(value text, bytes integer) to service_role","execute"],
 ["grant","function messenger.draft_fields() to service_role","execute"],
+["grant","function messenger.drop_keys(ids uuid[], at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.error_class_of(error_class text) to service_role","execute"],
 ["grant","function messenger.exceeds(value jsonb, bytes integer) to service_role","execute"],
 ["grant","function messenger.expire(ids uuid[], at timestamp with time zone) to service_role","execute"],
@@ -3099,12 +3439,16 @@ as $function$ select $manifest$[
 ["grant","function messenger.refusals() to service_role","execute"],
 ["grant","function messenger.refuse(code text, what text) to service_role","execute"],
 ["grant","function messenger.retry_delay(message_type text, failures integer) to service_role","execute"],
+["grant","function messenger.revise(message_id uuid, draft messenger.draft, at timestamp with time zone, OUT available_at timestamp with time zone, OUT error_code text) to service_role","execute"],
 ["grant","function messenger.ring(transport text, queue text, type text) to service_role","execute"],
 ["grant","function messenger.start(functions_url text, options jsonb) to service_role","execute"],
 ["grant","function messenger.status() to service_role","execute"],
 ["grant","function messenger.stop() to service_role","execute"],
+["grant","function messenger.store_draft(draft messenger.draft, new_id uuid, sender uuid, at timestamp with time zone) to service_role","execute"],
+["grant","function messenger.store_in_turn(messages jsonb, atomic boolean, scope text, sender uuid, single boolean, at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.store_messages(messages jsonb, atomic boolean, scope text, sender uuid, single boolean) to service_role","execute"],
-["grant","function messenger.take_key(scope text, key text, new_id uuid, fingerprint bytea, transport_name text, queue_name text, expires_at timestamp with time zone, at timestamp with time zone) to service_role","execute"],
+["grant","function messenger.take_key(scope text, draft messenger.draft, new_id uuid, sender uuid, store boolean, at timestamp with time zone) to service_role","execute"],
+["grant","function messenger.take_turns(ords integer[], ids uuid[], transports text[], queues text[], keys text[], moments timestamp with time zone[], are_stored boolean[]) to service_role","execute"],
 ["grant","function messenger.tick(batch integer) to service_role","execute"],
 ["grant","function messenger.user_dispatch(type text, payload jsonb, idempotency_key text, delay interval, headers jsonb, metadata jsonb) to authenticated","execute"],
 ["grant","function messenger.user_dispatch(type text, payload jsonb, idempotency_key text, delay interval, headers jsonb, metadata jsonb) to service_role","execute"],
@@ -3135,6 +3479,7 @@ as $function$ select $manifest$[
 ["grant","relation messenger.clock to service_role","select"],
 ["grant","relation messenger.idempotency_keys to service_role","delete,insert,select,update"],
 ["grant","relation messenger.message_types to service_role","select"],
+["grant","relation messenger.ordering_seq to service_role","usage"],
 ["grant","relation messenger.pruned to service_role","insert,select"],
 ["grant","relation messenger.settings to service_role","select"],
 ["grant","relation messenger.workers to service_role","delete,insert,select,update"],
@@ -3161,6 +3506,7 @@ as $function$ select $manifest$[
 ["index","public.messenger_failed_messages_pkey","CREATE UNIQUE INDEX messenger_failed_messages_pkey ON public.messenger_failed_messages USING btree (id)"],
 ["index","public.messenger_failed_messages_resolved_at_idx","CREATE INDEX messenger_failed_messages_resolved_at_idx ON public.messenger_failed_messages USING btree (resolved_at) WHERE (resolved_at IS NOT NULL)"],
 ["index","public.messenger_messages_claim_idx","CREATE INDEX messenger_messages_claim_idx ON public.messenger_messages USING btree (transport_name, queue_name, priority, available_at, id) WHERE (processed_at IS NULL)"],
+["index","public.messenger_messages_ordering_idx","CREATE INDEX messenger_messages_ordering_idx ON public.messenger_messages USING btree (transport_name, queue_name, ordering_key, ordering_seq) WHERE ((ordering_key IS NOT NULL) AND (processed_at IS NULL))"],
 ["index","public.messenger_messages_pkey","CREATE UNIQUE INDEX messenger_messages_pkey ON public.messenger_messages USING btree (id)"],
 ["index","public.messenger_messages_sender_idx","CREATE INDEX messenger_messages_sender_idx ON public.messenger_messages USING btree (created_by, id) WHERE (created_by IS NOT NULL)"],
 ["index","public.messenger_messages_sender_unfinished_idx","CREATE INDEX messenger_messages_sender_unfinished_idx ON public.messenger_messages USING btree (created_by) WHERE ((created_by IS NOT NULL) AND (processed_at IS NULL))"],
@@ -3198,6 +3544,7 @@ as $function$ select $manifest$[
 ["trigger","public.messenger_transports.messenger_transports_updated_at","CREATE TRIGGER messenger_transports_updated_at BEFORE UPDATE ON public.messenger_transports FOR EACH ROW WHEN ((NOT (new.updated_at IS DISTINCT FROM old.updated_at))) EXECUTE FUNCTION public.update_messenger_transports_updated_at()"],
 ["type","messenger.claimed","id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority integer, retry_count integer, max_retries integer, fence bigint, lock_expires_at timestamp with time zone, created_at timestamp with time zone, solo boolean"],
 ["type","messenger.dispatched","id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone"],
+["type","messenger.draft","ord integer, error_code text, unknown_field text, message_type text, transport_name text, queue_name text, priority integer, body jsonb, headers jsonb, metadata jsonb, scheduled_at timestamp with time zone, available_at timestamp with time zone, expires_at timestamp with time zone, max_retries integer, idempotency_key text, idempotency_mode text, idempotency_window interval, ordering_key text"],
 ["type","messenger.exchanged","settled messenger.settled[], claimed messenger.claimed[]"],
 ["type","messenger.settled","id uuid, outcome text, available_at timestamp with time zone"],
 ["type","messenger.verdict","ord integer, outcome text, error text, error_class text, error_trace text, retryable boolean, delay interval, duration_ms bigint"],
@@ -3288,7 +3635,12 @@ declare
     'public.messenger_register',
     'messenger.draft_fields',
     'messenger.read_drafts',
+    'messenger.store_draft',
+    'messenger.revise',
     'messenger.take_key',
+    'messenger.drop_keys',
+    'messenger.take_turns',
+    'messenger.store_in_turn',
     'messenger.store_messages',
     'public.messenger_dispatch',
     'public.messenger_dispatch_batch',

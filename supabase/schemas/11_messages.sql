@@ -61,6 +61,8 @@ comment on column public.messenger_messages.processed_at is 'When it finished; n
 comment on column public.messenger_messages.retry_count is 'Deliveries that ended badly, lease expiry included.';
 comment on column public.messenger_messages.fence is 'Rises with every claim. A verdict counts only with the current fence.';
 comment on column public.messenger_messages.lease_losses is 'Deliveries that ended by lease expiry since the last ordinary verdict; above zero the message is handed out alone.';
+comment on column public.messenger_messages.idempotency_key is 'The key it was dispatched with; null again once the key has passed on to a younger message.';
+comment on column public.messenger_messages.ordering_key is 'Of the messages of one transport, queue and key one is in flight, in the order of ordering_seq.';
 comment on column public.messenger_messages.result is 'What the handler returned, at most 64 KB, else a marker.';
 comment on column public.messenger_messages.created_by is 'auth.uid() of the transaction that dispatched it.';
 
@@ -72,6 +74,13 @@ create index if not exists messenger_messages_sender_idx
 on public.messenger_messages (created_by, id) where created_by is not null;
 create index if not exists messenger_messages_sender_unfinished_idx
 on public.messenger_messages (created_by) where created_by is not null and processed_at is null;
+
+-- Messages without a key are not in it.
+create index if not exists messenger_messages_ordering_idx
+on public.messenger_messages (transport_name, queue_name, ordering_key, ordering_seq) where ordering_key is not null and processed_at is null;
+
+-- The order of dispatch. Numbers are drawn under the lock of the ordering key, so within a key they rise as its transactions commit; gaps mean nothing.
+create sequence if not exists messenger.ordering_seq;
 
 create or replace function public.update_messenger_messages_updated_at()
 returns trigger
@@ -97,4 +106,6 @@ revoke all on public.messenger_messages from public, anon, authenticated, servic
 grant select, insert, update, delete on public.messenger_messages to service_role;
 -- Never last_error, headers, metadata, locked_by: they may speak of the inside.
 grant select (id, message_type, status, progress, result, created_at, available_at, processed_at) on public.messenger_messages to authenticated;
+revoke all on sequence messenger.ordering_seq from public, anon, authenticated, service_role;
+grant usage on sequence messenger.ordering_seq to service_role;
 revoke all on function public.update_messenger_messages_updated_at() from public, anon, authenticated, service_role;
