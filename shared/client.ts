@@ -2,7 +2,7 @@
 import type { z } from "zod";
 import { Batcher } from "./batcher.ts";
 import { connect, type Connection, type Database } from "./db.ts";
-import { type DispatchOptions, toNewMessage } from "./dispatch_request.ts";
+import { type DispatchOptions, type IdempotencyMode, toNewMessage } from "./dispatch_request.ts";
 import { SymphonyError } from "./errors.ts";
 import { isObject, toJson } from "./json.ts";
 import type { MessageType, PayloadSchema } from "./message.ts";
@@ -11,7 +11,7 @@ import { attemptEach, sendAccepted } from "./refusals.ts";
 import type { NewMessage, SendResult, Sent } from "./transports/sender.ts";
 import { supabaseSender } from "./transports/supabase.ts";
 
-export type { DispatchOptions, Sent };
+export type { DispatchOptions, IdempotencyMode, Sent };
 
 /** One element of a batch. */
 export interface Dispatch<S extends PayloadSchema = PayloadSchema> {

@@ -21,7 +21,7 @@ export function sentBody(sent: Sent, idempotencyKey: string | undefined) {
     messageId: sent.id,
     transport: sent.transport,
     queue: sent.queue,
-    ...availability("scheduledAt", sent.available_at),
+    ...availability("scheduledAt", sent),
     idempotencyKey: idempotencyKey ?? null,
     duplicate: sent.duplicate,
     status: sent.status,
@@ -48,13 +48,16 @@ export function stateBody(row: Pick<Row<"messenger_messages">, typeof STATE_COLU
     progress: row.progress,
     result: row.result,
     createdAt: row.created_at,
-    ...availability("availableAt", row.available_at),
+    ...availability("availableAt", row),
     processedAt: row.processed_at,
   };
 }
 
-/** An ordered message behind another has no date yet: infinity in the table, null and `blocked` outside. */
-function availability<K extends string>(key: K, at: string | null) {
-  const isBlocked = at === null || at === "infinity";
-  return { [key]: isBlocked ? null : at, ...(isBlocked && { blocked: true }) };
+/** An ordered message behind another has no date yet: infinity in the table, null and `blocked` outside. One that finished so waits no more. */
+function availability<K extends string>(
+  key: K,
+  { available_at: at, status }: { available_at: string | null; status: string },
+) {
+  const hasDate = at !== null && at !== "infinity";
+  return { [key]: hasDate ? at : null, ...(!hasDate && status === "pending" && { blocked: true }) };
 }

@@ -13,6 +13,9 @@ const MAX_BATCH = 1_000; // messages
 const object = z.custom<JsonObject>(isObject, { error: "expected an object" });
 const moment = z.iso.datetime({ offset: true, error: "expected an ISO 8601 date with a zone" });
 const milliseconds = z.int().min(0);
+/** What a dispatch does when its idempotency key already has a message. */
+export type IdempotencyMode = "ignore" | "replace" | "reschedule" | "throttle" | "debounce";
+const idempotencyMode = z.custom<IdempotencyMode>((value) => typeof value === "string", { error: "expected a string" });
 
 // Exact types only: ranges and names are judged in one place, the database.
 const dispatchRequest = z.strictObject({
@@ -24,7 +27,7 @@ const dispatchRequest = z.strictObject({
     scheduledAt: moment.optional(),
     delay: milliseconds.optional(),
     idempotencyKey: z.string().optional(),
-    idempotencyMode: z.string().optional(),
+    idempotencyMode: idempotencyMode.optional(),
     idempotencyWindow: milliseconds.optional(),
     orderingKey: z.string().optional(),
     maxRetries: z.int().optional(),

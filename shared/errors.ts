@@ -23,9 +23,10 @@ export const ERRORS = {
   },
   SM_IDEMPOTENCY_KEY: {
     status: 400,
-    remedy: "An idempotency key is 1 to 255 bytes without control characters, the same in header and options.",
+    remedy: "An idempotency key is 1 to 255 bytes without control characters, the same in header and options; " +
+      "a mode or window needs one.",
   },
-  SM_IDEMPOTENCY_MODE: { status: 400, remedy: "Use the mode ignore." },
+  SM_IDEMPOTENCY_MODE: { status: 400, remedy: "Use ignore, replace, reschedule, throttle or debounce." },
   SM_ORDERING_KEY: { status: 400, remedy: "An ordering key is 1 to 255 bytes without control characters." },
   SM_PAYLOAD_NOT_OBJECT: { status: 400, remedy: "A payload is a JSON object." },
   SM_HEADERS_NOT_OBJECT: { status: 400, remedy: "Headers are a JSON object." },

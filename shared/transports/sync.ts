@@ -11,6 +11,7 @@ import type { NewMessage, Sender, Sent } from "./sender.ts";
 // ms: keeps workers away until the handler has been claimed here, and its lease alive a little past its timeout
 const LEAD = 30_000;
 const SETTLE_ATTEMPTS = 4;
+const MOVING = new Set(["reschedule", "debounce"]); // their moment would be LEAD from now
 const STATUSES: Record<string, string> = {
   completed: "completed",
   retry: "pending",
@@ -26,12 +27,12 @@ export interface InlineOptions extends Workshop {
 }
 
 /**
- * Sends through `store`, then runs what is due now. A message for later, an ordered or an expiring one is only stored:
- * workers take it when due, as they take one whose handler failed here.
+ * Sends through `store`, then runs what is due now. A message for later, an ordered or an expiring one, and one whose mode
+ * moves what is stored already is only stored: workers take it when due, as they take one whose handler failed here.
  */
 export function syncSender(store: Sender, options: InlineOptions): Sender {
   const runsNow = (message: NewMessage) =>
-    options.registry.find(message.type) !== undefined &&
+    options.registry.find(message.type) !== undefined && !MOVING.has(message.idempotency_mode ?? "") &&
     [message.delay, message.available_at, message.expires_at, message.ordering_key].every((value) =>
       value === undefined
     );

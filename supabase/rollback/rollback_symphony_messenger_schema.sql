@@ -41,6 +41,8 @@ declare
     'public.messenger_snooze',
     'public.messenger_release',
     'public.messenger_cancel',
+    'public.messenger_retry_failed',
+    'public.messenger_discard_failed',
     'public.messenger_pause',
     'public.messenger_resume',
     'public.messenger_check_worker_secret',

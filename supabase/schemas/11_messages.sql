@@ -60,9 +60,12 @@ comment on column public.messenger_messages.processed_at is 'When it finished; n
 comment on column public.messenger_messages.retry_count is 'Deliveries that ended badly, lease expiry included.';
 comment on column public.messenger_messages.fence is 'Rises with every claim. A verdict counts only with the current fence.';
 comment on column public.messenger_messages.lease_losses is 'Deliveries that ended by lease expiry since the last ordinary verdict; above zero the message is handed out alone.';
+comment on column public.messenger_messages.idempotency_key is 'The key it was dispatched with; null again once the key has passed on to a younger message.';
+comment on column public.messenger_messages.ordering_key is 'Of the messages of one transport, queue and key one is in flight, in the order of ordering_seq.';
 comment on column public.messenger_messages.result is 'What the handler returned, at most 64 KB, else a marker.';
 comment on column public.messenger_messages.created_by is 'auth.uid() of the transaction that dispatched it.';
 
+-- Numbers are drawn under the lock of the ordering key, so within a key they rise as its transactions commit; gaps mean nothing.
 create sequence if not exists messenger.ordering_seq;
 comment on sequence messenger.ordering_seq is 'The order of dispatch of messages with an ordering key.';
 do $$

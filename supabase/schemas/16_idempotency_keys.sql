@@ -3,6 +3,7 @@ create table if not exists messenger.idempotency_keys (
   scope text not null,
   key text not null,
   message_id uuid not null,
+  message_type text not null,
   fingerprint bytea not null,
   transport_name text not null,
   queue_name text not null,
@@ -12,7 +13,7 @@ create table if not exists messenger.idempotency_keys (
 
 comment on table messenger.idempotency_keys is
   'A key holds while its message is unfinished or an open dead letter, and until expires_at. Scope: the user''s id, or service, so that nobody sees or squats another''s keys.';
-comment on column messenger.idempotency_keys.fingerprint is 'Digest of type, queue and payload: the same key for another message is refused.';
+comment on column messenger.idempotency_keys.fingerprint is 'Digest of the payload: the same key for another type, queue or, where the mode asks for it, payload is refused.';
 
 create index if not exists idempotency_keys_expires_at_idx on messenger.idempotency_keys (expires_at);
 

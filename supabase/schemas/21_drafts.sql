@@ -12,13 +12,22 @@ as $$
     "headers": "SM_HEADERS_NOT_OBJECT", "metadata": "SM_METADATA_NOT_OBJECT"}'::jsonb
 $$;
 
+do $$
+begin
+  if to_regtype('messenger.draft') is null then
+    create type messenger.draft as (
+      ord int, error_code text, unknown_field text,
+      message_type text, transport_name text, queue_name text, priority int, body jsonb, headers jsonb, metadata jsonb,
+      scheduled_at timestamptz, available_at timestamptz, expires_at timestamptz, max_retries int,
+      idempotency_key text, idempotency_mode text, idempotency_window interval, ordering_key text
+    );
+  end if;
+end $$;
+comment on type messenger.draft is 'One element of a dispatch, defaults filled in; scheduled_at is the moment asked for, available_at that moment or now.';
+
 -- One pass over the set: a function call per element would cost as much as its insert, so calls stand behind cheap tests of size.
 create or replace function messenger.read_drafts(messages jsonb, at timestamptz)
-returns table (
-  ord int, error_code text, unknown_field text,
-  message_type text, transport_name text, queue_name text, priority int, body jsonb, headers jsonb, metadata jsonb,
-  scheduled_at timestamptz, available_at timestamptz, expires_at timestamptz, max_retries int, idempotency_key text, idempotency_window interval
-)
+returns setof messenger.draft
 language plpgsql stable
 set search_path = ''
 as $$
@@ -47,7 +56,7 @@ begin
   checked as materialized (
     select
       e.*, k.queue_name as route_queue, k.priority as route_priority, k.max_retries as route_retries, t.name as transport_name, t.config as transport_config,
-      coalesce(e.parsed_available_at, at + e.parsed_delay) as asked_at,
+      a.asked_at,
       case
         when e.odd_field is not null then coalesce(messenger.draft_fields() ->> e.odd_field, 'SM_UNKNOWN_FIELD')
         when e.type is null or jsonb_typeof(e.type) <> 'string'
@@ -69,17 +78,25 @@ begin
         when e.available_at is not null and e.parsed_available_at is null then 'SM_AVAILABLE_AT'
         when e.delay is not null and (e.parsed_delay is null or e.available_at is not null) then 'SM_DELAY'
         when e.expires_at is not null and (e.parsed_expires_at is null
-          or e.parsed_expires_at <= greatest(at, e.parsed_available_at, at + e.parsed_delay)) then 'SM_EXPIRES_AT'
+          or e.parsed_expires_at <= greatest(at, a.asked_at)) then 'SM_EXPIRES_AT'
         when jsonb_typeof(e.idempotency_key) <> 'string' or octet_length(e.value ->> 'idempotency_key') not between 1 and 255
           or e.value ->> 'idempotency_key' ~ '[\x01-\x1f\x7f]' then 'SM_IDEMPOTENCY_KEY'
-        when e.idempotency_mode <> '"ignore"' then 'SM_IDEMPOTENCY_MODE'
+        when e.idempotency_mode <> '"ignore"' and not e.idempotency_mode = any (array['"replace"', '"reschedule"', '"throttle"', '"debounce"']::jsonb[])
+          then 'SM_IDEMPOTENCY_MODE'
+        when e.idempotency_mode <> '"ignore"' and e.idempotency_key is null then 'SM_IDEMPOTENCY_KEY'
         when e.idempotency_window is not null and (e.parsed_window is null or e.idempotency_key is null) then 'SM_IDEMPOTENCY_KEY'
-        when e.ordering_key is not null then 'SM_ORDERING_KEY'
+        when e.ordering_key is not null and (jsonb_typeof(e.ordering_key) <> 'string' or octet_length(e.value ->> 'ordering_key') not between 1 and 255
+          or e.value ->> 'ordering_key' ~ '[\x01-\x1f\x7f]') then 'SM_ORDERING_KEY'
       end as error_code
     from element e
     left join messenger.message_types k on k.type = e.value ->> 'type'
     left join public.messenger_transports t
       on t.name = coalesce(e.value ->> 'transport', k.transport_name, 'supabase') and t.enabled and t.type in ('supabase', 'sync')
+    -- A debounced message without a delay waits for its window.
+    cross join lateral (
+      select coalesce(e.parsed_available_at, at + e.parsed_delay, case when e.idempotency_mode = '"debounce"'
+        then at + coalesce(e.parsed_window, (t.config ->> 'idempotency_window')::interval, '24 hours') end) as asked_at
+    ) a
   )
   select c.ord::int, c.error_code, case when not messenger.draft_fields() ? c.odd_field then c.odd_field end, d.*
   from checked c
@@ -89,7 +106,8 @@ begin
       c.value ->> 'type', c.transport_name, coalesce(c.value ->> 'queue', c.route_queue, 'default'), coalesce(c.priority::int, c.route_priority, 5),
       coalesce(c.payload, '{}'), coalesce(c.headers, '{}'), coalesce(c.metadata, '{}'),
       c.asked_at, greatest(at, c.asked_at), c.parsed_expires_at, coalesce(c.max_retries::int, c.route_retries, 3), c.value ->> 'idempotency_key',
-      coalesce(c.parsed_window, (c.transport_config ->> 'idempotency_window')::interval, '24 hours')
+      coalesce(c.idempotency_mode #>> '{}', 'ignore'), coalesce(c.parsed_window, (c.transport_config ->> 'idempotency_window')::interval, '24 hours'),
+      c.ordering_key #>> '{}'
     where c.error_code is null
     offset 0
   ) as d on true;

@@ -7,7 +7,7 @@ begin
     create type messenger.dispatched as (id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamptz);
   end if;
 end $$;
-comment on type messenger.dispatched is 'What a dispatch answers: the stored message''s values, also for a duplicate.';
+comment on type messenger.dispatched is 'What a dispatch answers: the stored message''s values after the call, also for a duplicate; available_at is null while the message waits for its predecessor.';
 
 create or replace function public.messenger_dispatch(
   type text, payload jsonb default '{}', queue text default null, priority int default null, available_at timestamptz default null, delay interval default null,
@@ -39,7 +39,7 @@ set search_path = ''
 as $$ select * from messenger.store_messages(messages, coalesce(atomic, true), 'service', auth.uid()) $$;
 
 comment on function public.messenger_dispatch(text, jsonb, text, int, timestamptz, interval, text, text, interval, text, text, int, timestamptz, jsonb, jsonb) is
-  'Stores one message in the caller''s transaction and returns the stored values, also for a duplicate of an idempotency key. A null parameter means its default. Refusals: SQLSTATE PT<status>, detail SM_<CODE>, hint.';
+  'Stores one message in the caller''s transaction and returns the stored values, also for a duplicate of an idempotency key. A null parameter means its default. idempotency_mode: what a later dispatch on the key changes of a message that is still pending: ignore nothing, replace the content, reschedule the moment, throttle nothing, whatever the payload, debounce both, to run once, delay (or else the window) after the last call. ordering_key: of its messages in one transport and queue one is in flight, in the order of dispatch. Refusals: SQLSTATE PT<status>, detail SM_<CODE>, hint.';
 comment on function public.messenger_dispatch_batch(jsonb, boolean) is
   'Stores 1 to 1000 elements with the names of messenger_dispatch, exact JSON types, no nulls. Atomic: one bad element refuses all and is named (counted from 1); else each row says its own error.';
 revoke all on function public.messenger_dispatch(text, jsonb, text, int, timestamptz, interval, text, text, interval, text, text, int, timestamptz, jsonb, jsonb),

@@ -79,6 +79,8 @@ begin
     select l.id
     from (
       select f.*, coalesce(orphan.scope, m.created_by::text, 'service') as scope,
+        -- The key of a message that is there may have passed on to a younger one since.
+        case when m.id is null then f.idempotency_key else m.idempotency_key end as key,
         f.created_at + coalesce((t.config ->> 'idempotency_window')::interval, '24 hours') as expires_at
       from public.messenger_failed_messages f
       left join public.messenger_messages m on m.id = f.message_id
@@ -88,12 +90,14 @@ begin
       left join messenger.idempotency_keys orphan
         on v_any_gone and m.id is null and orphan.key = f.idempotency_key and orphan.message_id = f.message_id
       left join public.messenger_transports t on t.name = f.transport_name
-      where f.id = any (v_letters) and f.idempotency_key is not null and own.key is null and f.id <> all (v_alive)
+      where f.id = any (v_letters) and case when m.id is null then f.idempotency_key else m.idempotency_key end is not null and own.key is null
+        and f.id <> all (v_alive)
       order by f.idempotency_key collate "C", f.id
     ) l
-    cross join lateral messenger.take_key(l.scope, l.idempotency_key, l.message_id,
-      sha256(convert_to(concat_ws(chr(31), l.message_type, l.queue_name, l.body::text), 'UTF8')),
-      l.transport_name, l.queue_name, l.expires_at, take_keys_back.at) k
+    cross join lateral messenger.take_key(l.scope,
+      row(null, null, null, l.message_type, l.transport_name, l.queue_name, null, l.body, null, null, null, null, null, null, l.key, 'ignore',
+        l.expires_at - take_keys_back.at, null)::messenger.draft,
+      l.message_id, null, false, take_keys_back.at) k
     where not k.taken and k.message_id <> l.message_id);
 end $$;
 

@@ -107,9 +107,9 @@ const BAD_OPTIONS: Record<string, [code: string, ...values: unknown[]]> = {
   queue: ["SM_QUEUE", "", "A", "a b", "-a", "a".repeat(64), "a'--", "a/b", null, 5],
   transport: ["SM_TRANSPORT", "", "nowhere", "constructor", null, 5],
   idempotencyKey: ["SM_IDEMPOTENCY_KEY", "", "x".repeat(256), "é".repeat(128), "a\nb", "a\x7f", null, 5],
-  idempotencyMode: ["SM_IDEMPOTENCY_MODE", "replace", "nonsense", "", null, 5],
+  idempotencyMode: ["SM_IDEMPOTENCY_MODE", "Replace", "nonsense", "", null, 5],
   idempotencyWindow: ["SM_IDEMPOTENCY_KEY", "5", null, 5.5, -1, 1_000],
-  orderingKey: ["SM_ORDERING_KEY", "", "x".repeat(256), "a\nb", null, 5],
+  orderingKey: ["SM_ORDERING_KEY", "", "x".repeat(256), "é".repeat(128), "a\nb", "a\x7f", null, 5, ["a"]],
 };
 const BAD_DATES = [
   "2031-01-01T00:00:00", // no zone
@@ -141,6 +141,9 @@ refuses("an expiry before the message's date", 400, "SM_EXPIRES_AT", {
     options: { scheduledAt: "2031-01-02T00:00:00Z", expiresAt: "2031-01-01T00:00:00Z" },
   },
 });
+for (const mode of ["replace", "reschedule", "throttle", "debounce"]) {
+  refuses(`the mode ${mode} without a key`, 400, "SM_IDEMPOTENCY_KEY", option("idempotencyMode", `"${mode}"`));
+}
 refuses("a delay and a date together", 400, "SM_DELAY", {
   json: { message: { type: TYPE, payload: {} }, options: { delay: 5, scheduledAt: "2031-01-02T00:00:00Z" } },
 });

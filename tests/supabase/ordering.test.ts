@@ -17,6 +17,9 @@ const tick = () => call(project().sql, "messenger_tick");
 const config = (value: Record<string, unknown>) =>
   project().sql`update messenger_transports set config = ${project().sql.json(value as never)} where name = 'supabase'`;
 
+const waits = async (id: string): Promise<boolean> =>
+  (await project().sql`select available_at = 'infinity' as waits from messenger_messages where id = ${id}`)[0].waits;
+
 /** Claims the one message that must be due, and gives the verdict. */
 async function verdict(id: string, outcome: Record<string, unknown>): Promise<string> {
   const { sql } = project();
@@ -79,7 +82,7 @@ for (
   test(`order · ${what} keeps its place: the next one waits on`, async () => {
     const [first, second] = await dispatchMany(project().sql, 2, KEY);
     await verdict(first, outcome);
-    assert.equal((await messageOf(project().sql, second)).available_at, Infinity);
+    assert.ok(await waits(second));
     await setClock(project().sql, moment);
     await verdict(first, { outcome: "completed" });
     await verdict(second, { outcome: "completed" });
@@ -92,7 +95,7 @@ test("order · a lost lease keeps its place too", async () => {
   await setClock(project().sql, "2 minutes");
   await tick();
   assert.deepEqual(await taken(), [first]);
-  assert.equal((await messageOf(project().sql, second)).available_at, Infinity);
+  assert.ok(await waits(second));
 });
 
 const ENDS: Record<string, (first: string) => Promise<unknown>> = {
@@ -128,7 +131,7 @@ for (const [what, end] of Object.entries(ENDS)) {
     await end(first);
     assert.equal((await messageOf(sql, first)).status, "failed");
     const row = await messageOf(sql, second);
-    assert.notEqual(row.available_at, Infinity);
+    assert.ok(!await waits(second));
     assert.ok(row.status === "processing" || (await taken()).includes(second));
   });
 }

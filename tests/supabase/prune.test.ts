@@ -205,8 +205,8 @@ test("backlog · of messages, letters and keys shrinks with each tick until it i
       rows.map(({ id, fence }, at) => ({ id, fence, ...(at < 100 ? failed : { outcome: "completed" }) })),
     );
     await sql`
-      insert into messenger.idempotency_keys
-      select 'service', id::text, id, '', 'supabase', 'default', messenger.now() from unnest(${
+      insert into messenger.idempotency_keys (scope, key, message_id, message_type, fingerprint, transport_name, queue_name, expires_at)
+      select 'service', id::text, id, 'Greeting', '', 'supabase', 'default', messenger.now() from unnest(${
       ids.slice(0, 100)
     }::uuid[]) id`;
   }

@@ -1,0 +1,244 @@
+// Dispatch with an ordering key: who is first in line, who waits behind it, and that nobody else notices.
+import assert from "node:assert/strict";
+import type { Sql } from "postgres";
+import { empty, session, test, useProject } from "../project.ts";
+import { asRole } from "./as_role.ts";
+import { type Asker, call, claim, dispatch, messageOf, settle } from "./bus.ts";
+import { errorOf } from "./refusal.ts";
+import { limitWaiting, pidOf, untilBlocked } from "./until_blocked.ts";
+
+const project = useProject({ testClock: true });
+Deno.test.beforeAll(() => limitWaiting(project().sql));
+Deno.test.beforeEach(() => empty(project().sql));
+Deno.test.afterEach(async () => {
+  const wrong = (await call(project().sql, "messenger_audit")).filter(({ violations }) => violations !== "0");
+  assert.deepEqual(wrong, []);
+});
+
+type Fields = Record<string, unknown>;
+const send = (sql: Asker, fields: Fields = {}) => dispatch(sql, { ordering_key: "ada", ...fields });
+const batch = (sql: Asker, messages: Fields[]) =>
+  call(sql, "messenger_dispatch_batch", { messages: messages.map((fields) => ({ type: "Greeting", ...fields })) });
+const line = async () => [
+  ...await project().sql`
+    select id, ordering_key, available_at = 'infinity' as blocked from messenger_messages where ordering_key is not null order by ordering_seq`,
+];
+const isBlocked = async (id: string) => (await line()).find((row) => row.id === id)?.blocked;
+
+test("order · the first is due, those behind it wait without a date, numbered as they were dispatched", async () => {
+  const { sql } = project();
+  const answers = [await send(sql), await send(sql), await send(sql)];
+  assert.deepEqual((await line()).map(({ id, blocked }) => [id, blocked]), [
+    [answers[0].id, false],
+    [answers[1].id, true],
+    [answers[2].id, true],
+  ]);
+  assert(answers[0].available_at instanceof Date);
+  assert.deepEqual(answers.slice(1).map(({ status, duplicate, available_at }) => [status, duplicate, available_at]), [
+    ["pending", false, null],
+    ["pending", false, null],
+  ]);
+  assert.deepEqual((await claim(sql)).map(({ id }) => id), [answers[0].id]);
+});
+
+test("order · a blocked message keeps the moment it was asked for", async () => {
+  const { sql } = project();
+  await send(sql);
+  const moment = new Date("2090-01-01T00:00:00Z");
+  const later = await send(sql, { available_at: moment });
+  const row = await messageOf(sql, later.id);
+  assert.deepEqual([later.available_at, row.scheduled_at], [null, moment]);
+  assert.equal((await messageOf(sql, (await send(sql)).id)).scheduled_at, null);
+});
+
+test("order · a delayed first one keeps its moment and holds up the rest", async () => {
+  const { sql } = project();
+  const moment = new Date("2090-01-01T00:00:00Z");
+  assert.deepEqual((await send(sql, { available_at: moment })).available_at, moment);
+  assert.equal((await send(sql)).available_at, null);
+  assert.deepEqual(await claim(sql), []);
+});
+
+test("order · a running message and one that waits for a retry hold up the next; a finished one does not", async () => {
+  const { sql } = project();
+  const { id } = await send(sql, { max_retries: 1 });
+  let [{ fence }] = await claim(sql);
+  assert.equal((await send(sql, { queue: "default" })).available_at, null);
+  await sql`delete from messenger_messages where available_at = 'infinity'`;
+  await settle(sql, [{ id, fence, outcome: "failed", error: "no", delay_ms: 0 }]);
+  assert.equal((await send(sql)).available_at, null);
+  await sql`delete from messenger_messages where available_at = 'infinity'`;
+  [{ fence }] = await claim(sql);
+  await settle(sql, [{ id, fence, outcome: "completed" }]);
+  assert.notEqual((await send(sql)).available_at, null);
+});
+
+for (
+  const [policy, config] of [["continue", {}], ["continue", { ordering_dead_letter: "continue" }], ["block", {
+    ordering_dead_letter: "block",
+  }]] as const
+) {
+  test(`order · an open dead letter, where the transport's config is ${JSON.stringify(config)}: ${policy}`, async () => {
+    const { sql } = project();
+    await sql`update messenger_transports set config = ${sql.json(config)} where name = 'supabase'`;
+    const { id } = await send(sql, { max_retries: 0 });
+    const [{ fence }] = await claim(sql);
+    await settle(sql, [{ id, fence, outcome: "failed", error: "no" }]);
+    const next = await send(sql);
+    assert.equal(next.available_at === null, policy === "block");
+    assert.notEqual((await send(sql, { ordering_key: "bob" })).available_at, null);
+    assert.notEqual((await send(sql, { queue: "other" })).available_at, null);
+    await sql`update messenger_failed_messages set resolved_at = messenger.now(), resolution = 'discarded'`;
+    await sql`update messenger_messages set error_class = 'Discarded' where id = ${id}`;
+    await sql`delete from messenger_messages where id = ${next.id}`;
+    assert.notEqual((await send(sql)).available_at, null);
+  });
+}
+
+test("order · a policy that is neither block nor continue is not taken", async () => {
+  const work = project().sql`update messenger_transports set config = '{"ordering_dead_letter": "stop"}'`;
+  assert.equal((await errorOf(work)).code, "23514");
+});
+
+test("order · other keys, queues and transports, and messages without a key, wait for nobody", async () => {
+  const { sql } = project();
+  await using holder = session(project());
+  await sql`insert into messenger_transports (name, type) values ('second', 'supabase')`;
+  await holder`begin`;
+  await send(holder);
+  const others = [{ ordering_key: "bob" }, { queue: "other" }, { transport: "second" }, { ordering_key: null }];
+  for (const fields of others) assert.notEqual((await send(sql, fields)).available_at, null);
+  await holder`rollback`;
+});
+
+test("order · in a batch the first of each key goes first, and the others stand in the batch's order", async () => {
+  const { sql } = project();
+  const answers = await batch(sql, [
+    { ordering_key: "b" },
+    { ordering_key: "a" },
+    {},
+    { ordering_key: "b" },
+    { ordering_key: "a" },
+    { ordering_key: "b" },
+    { ordering_key: "b", queue: "other" },
+  ]);
+  assert.deepEqual(answers.map(({ available_at }) => available_at === null), [
+    false,
+    false,
+    false,
+    true,
+    true,
+    true,
+    false,
+  ]);
+  const ofKey = async (key: string) => (await line()).filter((row) => row.ordering_key === key).map(({ id }) => id);
+  assert.deepEqual(await ofKey("a"), [1, 4].map((n) => answers[n].id));
+  assert.deepEqual((await ofKey("b")).filter((id) => id !== answers[6].id), [0, 3, 5].map((n) => answers[n].id));
+  assert.deepEqual((await messageOf(sql, answers[2].id)).ordering_seq, null);
+});
+
+test("order · a thousand on one key stand in line, and one is due", async () => {
+  const answers = await batch(project().sql, Array.from({ length: 1000 }, () => ({ ordering_key: "ada" })));
+  assert.deepEqual((await line()).map(({ id }) => id), answers.map(({ id }) => id));
+  assert.equal(answers.filter(({ available_at }) => available_at !== null).length, 1);
+});
+
+test("order · a bad element of a batch that is not atomic takes no place", async () => {
+  const { sql } = project();
+  const messages = [{ type: "bad type", ordering_key: "ada" }, { type: "T", ordering_key: "ada" }];
+  const answers = await call(sql, "messenger_dispatch_batch", { messages, atomic: false });
+  assert.deepEqual([answers[0].error_code, await isBlocked(answers[1].id)], ["SM_TYPE", false]);
+});
+
+test("race · the second session waits for the first's transaction, and stands behind its message", async () => {
+  await using first = session(project());
+  await using second = session(project());
+  const pid = await pidOf(second);
+  await first`begin`;
+  const head = await send(first);
+  const waiting = send(second);
+  await untilBlocked(project().sql, pid);
+  await first`commit`;
+  const next = await waiting;
+  assert.equal(next.available_at, null);
+  assert.deepEqual((await line()).map(({ id }) => id), [head.id, next.id]);
+});
+
+test("race · when the first rolls back, the second is first in line", async () => {
+  await using first = session(project());
+  await using second = session(project());
+  const pid = await pidOf(second);
+  await first`begin`;
+  await send(first);
+  const waiting = send(second);
+  await untilBlocked(project().sql, pid);
+  await first`rollback`;
+  const stored = await waiting;
+  assert.notEqual(stored.available_at, null);
+  assert.deepEqual((await line()).map(({ id }) => id), [stored.id]);
+});
+
+for (const level of ["repeatable read", "serializable"]) {
+  test(`race · under ${level} a message is stored blocked, as its snapshot may be stale`, async () => {
+    await using sender = session(project());
+    await sender.unsafe(`begin isolation level ${level}`);
+    await sender`select from messenger_messages`;
+    const { id, available_at } = await send(sender);
+    const plain = await dispatch(sender);
+    await sender`commit`;
+    assert.deepEqual([available_at, await isBlocked(id)], [null, true]);
+    assert.notEqual(plain.available_at, null);
+    // The tick, which lets such a message go, has not come.
+    await project().sql`delete from messenger_messages`;
+  });
+}
+
+test("race · batches with their keys in opposite order do not deadlock, and each key has one that is due", async () => {
+  await using first = session(project());
+  await using second = session(project());
+  const keys = Array.from({ length: 200 }, (_, n) => ({ ordering_key: `k${n}` }));
+  for (let round = 0; round < 5; round++) await Promise.all([batch(first, keys), batch(second, keys.toReversed())]);
+  const rows = await line();
+  assert.deepEqual([rows.length, rows.filter(({ blocked }) => !blocked).length], [2000, 200]);
+});
+
+test("race · batches wait for the first key they share, not crosswise", async () => {
+  await using holder = session(project());
+  const both: (Sql & AsyncDisposable)[] = [session(project()), session(project())];
+  const pids = await Promise.all(both.map(pidOf));
+  await holder`begin`;
+  await batch(holder, [{ ordering_key: "b" }]);
+  const waiting = both.map((sql, n) => {
+    const keys = ["a", "b", "c"].map((ordering_key) => ({ ordering_key }));
+    return batch(sql, n === 0 ? keys : keys.toReversed());
+  });
+  for (const pid of pids) await untilBlocked(project().sql, pid);
+  await holder`commit`;
+  await Promise.all(waiting);
+  await Promise.all(both.map((sql) => sql.end()));
+  assert.equal((await line()).filter(({ blocked }) => !blocked).length, 3);
+});
+
+test("race · of fifty sessions on one key one message is due, and the rest stand in line", async () => {
+  const sessions = Array.from({ length: 50 }, () => session(project()));
+  try {
+    await Promise.all(sessions.map((sql) => sql`select 1`));
+    const answers = await Promise.all(sessions.map((sql) => send(sql)));
+    const rows = await line();
+    assert.equal(answers.filter(({ available_at }) => available_at !== null).length, 1);
+    assert.deepEqual(rows.map(({ blocked }) => blocked), rows.map((_, n) => n > 0));
+    assert.equal(rows[0].id, answers.find(({ available_at }) => available_at !== null)?.id);
+  } finally {
+    await Promise.all(sessions.map((sql) => sql.end()));
+  }
+});
+
+test("order · nobody is rung for a blocked message", async () => {
+  const { sql } = project();
+  await send(sql);
+  const rung = await asRole(sql, "service_role", async (transaction) => {
+    await send(transaction);
+    return (await transaction`select current_setting('messenger.rung', true) as rung`)[0].rung;
+  });
+  assert.ok(!rung);
+});
