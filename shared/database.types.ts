@@ -390,6 +390,10 @@ export type Database = {
         Args: { "fence": number; "id": string; "result"?: Json; "strict"?: boolean };
         Returns: string;
       };
+      "messenger_complete_with": {
+        Args: { "args"?: Json; "fence": number; "function_name": string; "id": string };
+        Returns: Json;
+      };
       "messenger_dispatch": {
         Args: {
           "available_at"?: string;

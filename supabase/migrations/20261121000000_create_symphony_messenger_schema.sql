@@ -1950,6 +1950,84 @@ revoke all on function public.messenger_complete(uuid, bigint, jsonb, boolean), 
 grant execute on function public.messenger_complete(uuid, bigint, jsonb, boolean), public.messenger_fail(uuid, bigint, text, text, text, boolean, interval),
   public.messenger_snooze(uuid, bigint, interval), public.messenger_release(uuid, bigint) to service_role;
 
+-- ---- 30_complete_with.sql
+-- A business function and the completion of a message in one transaction: however often the message is delivered, the effect is there once.
+
+-- By catalog lookup, never by text: what comes back is the one function of exactly this signature, so nothing of the name is ever executed as SQL.
+create or replace function messenger.business_function(function_name text)
+returns regprocedure
+language plpgsql stable
+set search_path = ''
+as $$
+declare
+  v_names text[];
+  v_function regprocedure;
+  v_is_ours boolean;
+begin
+  begin
+    v_names := parse_ident(function_name);
+  exception when invalid_parameter_value then
+    v_names := null;
+  end;
+  if cardinality(v_names) = 1 then
+    v_names := array_prepend('public', v_names);
+  end if;
+  if cardinality(v_names) = 2 then
+    select p.oid::regprocedure, exists (select from pg_catalog.pg_depend d where d.classid = 'pg_catalog.pg_proc'::regclass and d.objid = p.oid and d.deptype = 'e')
+    into v_function, v_is_ours
+    from pg_catalog.pg_proc p join pg_catalog.pg_namespace n on n.oid = p.pronamespace
+    where n.nspname = v_names[1] and p.proname = v_names[2] and p.prokind = 'f' and not p.proretset
+      and p.pronargs = 1 and p.proargtypes[0] = 'jsonb'::regtype and p.prorettype = 'jsonb'::regtype;
+    -- The platform's schemas hold functions that send, schedule, decrypt and sign: none of them is anybody's business effect.
+    if v_is_ours or v_names[1] ~ '^pg_' or v_names[1] in ('information_schema', 'messenger', 'auth', 'cron', 'extensions', 'graphql', 'graphql_public', 'net',
+        'pgbouncer', 'pgmq', 'pgsodium', 'realtime', 'storage', 'supabase_functions', 'supabase_migrations', 'vault') then
+      raise exception using errcode = 'PT403', detail = 'SM_FIELD_FORBIDDEN',
+        message = 'function_name: functions of the system, the platform and extensions may not be called this way',
+        hint = 'wrap it in a function of your own, in a schema of your own or in public';
+    end if;
+  end if;
+  if v_function is null then
+    raise exception using errcode = 'PT404', detail = 'SM_NOT_FOUND',
+      message = 'function_name: there is no function ' || left(coalesce(function_name, 'null'), 200) || '(jsonb) returns jsonb',
+      hint = 'name it as schema.name or, in public, as name; quote what is not lower-case; it takes one jsonb and returns jsonb';
+  end if;
+  return v_function;
+end $$;
+
+-- The row is locked before the function runs: a second delivery waits here, and then finds the message completed, or its lease lost.
+create or replace function public.messenger_complete_with(id uuid, fence bigint, function_name text, args jsonb default '{}')
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_id uuid := id;
+  v_fence bigint := fence;
+  v_function regprocedure;
+  v_result jsonb;
+  v_outcome text;
+begin
+  perform from public.messenger_messages m where m.id = v_id and m.fence = v_fence and m.status = 'processing' for update;
+  if not found then
+    if exists (select from public.messenger_messages m where m.id = v_id and m.fence = v_fence and m.status = 'completed') then
+      return jsonb_build_object('outcome', 'already');
+    end if;
+    perform messenger.refuse('SM_STALE_LEASE', 'message ' || v_id);
+  end if;
+
+  v_function := messenger.business_function(function_name);
+  execute format('select %s($1)', v_function::regproc) into v_result using coalesce(args, '{}');
+  v_outcome := public.messenger_complete(v_id, v_fence, v_result, true);
+  return jsonb_build_object('outcome', v_outcome, 'result', v_result);
+end $$;
+
+comment on function messenger.business_function(text) is
+  'The function schema.name(jsonb) returns jsonb of this name (without a schema: public). SM_NOT_FOUND where there is none, SM_FIELD_FORBIDDEN for those of the system, the platform and extensions.';
+comment on function public.messenger_complete_with(uuid, bigint, text, jsonb) is
+  'Runs schema.name(jsonb) returns jsonb and completes the message in this transaction: {"outcome": "completed", "result"}, the result stored as the message''s; {"outcome": "already"} when this fence completed it before, without running anything. SM_STALE_LEASE when the lease is not current. Runs as the caller, with an empty search_path; what the function raises reaches the caller, undoes everything and leaves the lease.';
+revoke all on function messenger.business_function(text), public.messenger_complete_with(uuid, bigint, text, jsonb) from public, anon, authenticated, service_role;
+grant execute on function messenger.business_function(text), public.messenger_complete_with(uuid, bigint, text, jsonb) to service_role;
+
 -- ---- 40_worker_secret.sql
 -- The secret that doors of the clock ask for. It lives in Vault and opens nothing else, because any SQL role may read pg_net's queue.
 create or replace function messenger.check_worker_secret(secret text)
@@ -2974,6 +3052,7 @@ as $function$ select $manifest$[
 ["function","messenger.active_queues(only_transport text, only_queues text[])","returns TABLE(transport_name text, queue_name text) language plpgsql stable invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source b2015433c608a8e1f2532754576190d0"],
 ["function","messenger.awake_workers(transport text, queue text, type text, grace interval)","returns integer language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source e0e290e69b69053a95f630d48bdc251c"],
 ["function","messenger.bury(ids uuid[], at timestamp with time zone)","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source ed2708c97b1fbaf1fc508943e6cc0aaf"],
+["function","messenger.business_function(function_name text)","returns regprocedure language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source c693f51fb785d2d09da978ca0ab9b057"],
 ["function","messenger.check_claim(worker text, lease interval)","returns void language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source bd7025da1d3ac7c785fe879d42ebc18d"],
 ["function","messenger.check_worker_secret(secret text)","returns boolean language plpgsql stable definer {\"search_path=\\\"\\\"\"} source cf1849f0cad31e8ac507c29b72a29043"],
 ["function","messenger.claim_one(message_id uuid, worker text, lease interval)","returns SETOF messenger.claimed language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source c9e348098d0d48896d86a89809573020"],
@@ -3028,6 +3107,7 @@ as $function$ select $manifest$[
 ["function","public.messenger_claim(worker text, batch integer, lease interval, transport text, queues text[], types text[])","returns SETOF messenger.claimed language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,jit=off,plan_cache_mode=force_generic_plan} source 1a1d10233c5f48eeaa00bbb1a43d56c2"],
 ["function","public.messenger_claim_one(id uuid, worker text, lease interval)","returns SETOF messenger.claimed language sql volatile invoker {\"search_path=\\\"\\\"\"} source c38a451ac46c95792ca70988e732fb49"],
 ["function","public.messenger_complete(id uuid, fence bigint, result jsonb, strict boolean)","returns text language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 4b55f645b047a18d0435223006485fa3"],
+["function","public.messenger_complete_with(id uuid, fence bigint, function_name text, args jsonb)","returns jsonb language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 777b0e690c3f7de86d240466d4c2d15f"],
 ["function","public.messenger_dispatch(type text, payload jsonb, queue text, priority integer, available_at timestamp with time zone, delay interval, idempotency_key text, idempotency_mode text, idempotency_window interval, ordering_key text, transport text, max_retries integer, expires_at timestamp with time zone, headers jsonb, metadata jsonb)","returns SETOF messenger.dispatched language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 7c981ba4bfc0c59e2674b23778a8b473"],
 ["function","public.messenger_dispatch_batch(messages jsonb, atomic boolean)","returns TABLE(ord integer, id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone, error_code text, error text) language sql volatile invoker {\"search_path=\\\"\\\"\"} source 96639871148af2cf154c96b6884b86de"],
 ["function","public.messenger_exchange(outcomes jsonb, worker text, batch integer, lease interval, transport text, queues text[], types text[])","returns jsonb language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source ac13fb629028bc13c12c3425cc4a00b1"],
@@ -3070,6 +3150,7 @@ as $function$ select $manifest$[
 ["grant","column public.messenger_messages.status to authenticated","select"],
 ["grant","function messenger.active_queues(only_transport text, only_queues text[]) to service_role","execute"],
 ["grant","function messenger.bury(ids uuid[], at timestamp with time zone) to service_role","execute"],
+["grant","function messenger.business_function(function_name text) to service_role","execute"],
 ["grant","function messenger.check_claim(worker text, lease interval) to service_role","execute"],
 ["grant","function messenger.check_worker_secret(secret text) to service_role","execute"],
 ["grant","function messenger.claim_one(message_id uuid, worker text, lease interval) to service_role","execute"],
@@ -3114,6 +3195,7 @@ as $function$ select $manifest$[
 ["grant","function public.messenger_claim(worker text, batch integer, lease interval, transport text, queues text[], types text[]) to service_role","execute"],
 ["grant","function public.messenger_claim_one(id uuid, worker text, lease interval) to service_role","execute"],
 ["grant","function public.messenger_complete(id uuid, fence bigint, result jsonb, strict boolean) to service_role","execute"],
+["grant","function public.messenger_complete_with(id uuid, fence bigint, function_name text, args jsonb) to service_role","execute"],
 ["grant","function public.messenger_dispatch(type text, payload jsonb, queue text, priority integer, available_at timestamp with time zone, delay interval, idempotency_key text, idempotency_mode text, idempotency_window interval, ordering_key text, transport text, max_retries integer, expires_at timestamp with time zone, headers jsonb, metadata jsonb) to service_role","execute"],
 ["grant","function public.messenger_dispatch_batch(messages jsonb, atomic boolean) to service_role","execute"],
 ["grant","function public.messenger_exchange(outcomes jsonb, worker text, batch integer, lease interval, transport text, queues text[], types text[]) to service_role","execute"],
@@ -3317,6 +3399,8 @@ declare
     'public.messenger_fail',
     'public.messenger_snooze',
     'public.messenger_release',
+    'messenger.business_function',
+    'public.messenger_complete_with',
     'messenger.check_worker_secret',
     'public.messenger_check_worker_secret',
     'messenger.ensure_worker_secret',

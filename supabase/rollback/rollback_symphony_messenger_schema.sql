@@ -40,6 +40,7 @@ declare
     'public.messenger_fail',
     'public.messenger_snooze',
     'public.messenger_release',
+    'public.messenger_complete_with',
     'public.messenger_check_worker_secret',
     'public.messenger_tick',
     'public.messenger_start',
