@@ -255,8 +255,9 @@ class Loop implements Run {
   #launch(task: Task): void {
     task.start(this.#options, () => this.#heartbeat.progress()).then((verdict) => {
       this.#forget(task);
-      if (verdict) this.#outbox.add(verdict);
-      else this.#stats.stale++;
+      if (!verdict) this.#stats.stale++;
+      else if (verdict.recorded) this.#stats.completed++;
+      else this.#outbox.add(verdict);
       this.#lastWork = this.#clock.now();
       this.#wake.ring();
     });

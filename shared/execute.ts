@@ -1,5 +1,6 @@
 // One delivery: find the handler, check the payload, run within the timeout, and say what happened.
 import type { Clock } from "./clock.ts";
+import { Completion } from "./completion.ts";
 import type { Database } from "./db.ts";
 import { StaleLease, Unrecoverable } from "./errors.ts";
 import { happeningOf } from "./failure.ts";
@@ -40,12 +41,17 @@ class UnstorableResult extends Unrecoverable {
 
 /** Starts the handler of a claimed message. `onProgress` gets each value the handler reports. */
 export function execute(delivery: Delivery, workshop: Workshop, onProgress: (value: Json) => void): Execution {
-  const { registry, clock } = workshop;
+  const { registry, clock, db } = workshop;
   const { id, fence } = delivery;
   const controller = new AbortController();
   const lost = Promise.withResolvers<null>();
+  const abort = (reason: Error) => {
+    controller.abort(reason);
+    if (reason instanceof StaleLease) lost.resolve(null);
+  };
+  const completion = new Completion({ id, fence }, db, clock, controller.signal, abort);
   const messageType = registry.find(delivery.message_type);
-  const ctx = contextOf(delivery, workshop, controller.signal, onProgress);
+  const ctx = contextOf(delivery, workshop, completion, onProgress);
 
   const attempt = async (): Promise<Verdict> => {
     // Only a handler that left the code after the claim; somebody else may still have it.
@@ -55,32 +61,40 @@ export function execute(delivery: Delivery, workshop: Workshop, onProgress: (val
         messageType.timeout ?? DEFAULT_TIMEOUT,
         clock,
         controller,
-        () => handle(messageType, delivery, ctx),
+        () => handle(messageType, delivery, ctx, completion),
       );
-      return { id, fence, outcome: "completed", result };
+      return recorded() ?? { id, fence, outcome: "completed", result };
     } catch (error) {
-      return error instanceof StaleLease ? null : { id, fence, ...happeningOf(error) };
+      if (completion.answer) ctx.log.warn("the handler failed after its message was completed", { error });
+      return recorded() ?? (error instanceof StaleLease ? null : { id, fence, ...happeningOf(error) });
     }
   };
+  const recorded = (): Verdict | undefined => {
+    const { answer } = completion;
+    if (!answer) return undefined;
+    const result = answer.outcome === "completed" ? answer.result : null;
+    return { id, fence, outcome: "completed", result, recorded: true };
+  };
   const around = [logging, timing(clock), ...workshop.middleware ?? []];
-  const verdict = chain(around, ctx, attempt)().catch((error: unknown): Verdict => ({
-    id,
-    fence,
-    ...happeningOf(error),
-  }));
+  const verdict = chain(around, ctx, attempt)()
+    .catch((error: unknown): Verdict => ({ id, fence, ...happeningOf(error) }))
+    .then((outcome) => recorded() ?? outcome); // whatever middleware made of it
   return {
     verdict: Promise.race([verdict, lost.promise]),
     abort(reason) {
-      controller.abort(reason);
-      if (reason instanceof StaleLease) lost.resolve(null);
+      // A heartbeat that crosses the completion says that the lease is gone, which is true and no loss.
+      const isOwnDoing = reason instanceof StaleLease && (completion.isRunning || completion.answer);
+      if (!isOwnDoing) abort(reason);
     },
   };
 }
 
-async function handle(messageType: MessageType, delivery: Delivery, ctx: HandlerContext): Promise<Json> {
+async function handle(messageType: MessageType, delivery: Delivery, ctx: HandlerContext, completion: Completion) {
   const parsed = await messageType.payload.safeParseAsync(delivery.body);
   if (!parsed.success) throw new InvalidPayload(refusalOf(messageType.type, parsed.error).message);
   const result = await messageType.handle(parsed.data, ctx);
+  await completion.idle();
+  if (completion.answer) return null;
   try {
     return toJson(result);
   } catch (error) {
@@ -108,7 +122,7 @@ async function within<T>(ms: number, clock: Clock, controller: AbortController, 
 function contextOf(
   delivery: Delivery,
   workshop: Workshop,
-  signal: AbortSignal,
+  completion: Completion,
   onProgress: (value: Json) => void,
 ): HandlerContext {
   const { id, message_type: type, retry_count: retryCount, max_retries: maxRetries, fence } = delivery;
@@ -125,9 +139,10 @@ function contextOf(
       createdAt: delivery.created_at,
     },
     fence,
-    signal,
+    signal: completion.signal,
     log: workshop.log.with({ id, type, attempt: retryCount + 1 }),
     progress: (value) => onProgress(toJson(value)),
+    completeWith: (functionName, args) => completion.with(functionName, args),
     db: workshop.db,
   };
 }

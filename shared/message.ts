@@ -1,5 +1,6 @@
 // A message type: its name, payload schema, routing, retry policy and handler; and the registry of all of them.
 import type { z } from "zod";
+import type { Completed } from "./completion.ts";
 import type { Database } from "./db.ts";
 import type { JsonObject } from "./json.ts";
 import type { Log } from "./log.ts";
@@ -45,6 +46,15 @@ export interface HandlerContext {
   log: Log;
   /** Keeps a JSON value that the sender can read while the handler runs. */
   progress(value: unknown): void;
+  /**
+   * Runs the database function `schema.name(jsonb) returns jsonb` and completes the message in the same transaction, so that its effect
+   * happens once however often the message is delivered. The function's result is the message's; what the handler returns or
+   * throws afterwards is not recorded.
+   * @param args a JSON value, `{}` unless told
+   * @throws FunctionFailed when the function raised: nothing has happened, and the lease is still held
+   * @throws StaleLease when another worker owns the message: nothing has happened, and nothing more can
+   */
+  completeWith(functionName: string, args?: unknown): Promise<Completed>;
   db: Database;
 }
 

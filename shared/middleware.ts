@@ -3,8 +3,8 @@ import type { Clock } from "./clock.ts";
 import type { HandlerContext } from "./message.ts";
 import type { Outcome } from "./transports/receiver.ts";
 
-/** Null means the lease was lost, so there is nothing to record. */
-export type Verdict = Outcome | null;
+/** Null means the lease was lost, so there is nothing to record; `recorded`, that the database knows it already. */
+export type Verdict = Outcome & { recorded?: true } | null;
 
 export type Middleware = (ctx: HandlerContext, next: () => Promise<Verdict>) => Promise<Verdict>;
 
