@@ -562,6 +562,8 @@ create table if not exists messenger.message_types (
     max_retries between 0 and 100 and retry_delay_ms between 0 and 86400000000 and retry_multiplier between 1 and 100
     and retry_max_delay_ms between 0 and 86400000000 and retry_jitter between 0 and 1
   ),
+  -- As quote_ident writes it: what is no name would raise wherever it is looked up, in every tick.
+  constraint message_types_sql_handler_check check (sql_handler ~ '^([a-z_][a-z0-9_]*|"([^"]|"")+")\.([a-z_][a-z0-9_]*|"([^"]|"")+")$'),
   constraint message_types_timeout_check check (timeout_ms > 0)
 );
 
@@ -2028,6 +2030,130 @@ comment on function public.messenger_complete_with(uuid, bigint, text, jsonb) is
 revoke all on function messenger.business_function(text), public.messenger_complete_with(uuid, bigint, text, jsonb) from public, anon, authenticated, service_role;
 grant execute on function messenger.business_function(text), public.messenger_complete_with(uuid, bigint, text, jsonb) to service_role;
 
+-- ---- 31_sql_handlers.sql
+-- Handlers in SQL: functions that the clock runs itself, each message's effects and its completion in one subtransaction.
+
+-- Which function handles a type, and its former names: null where the function is gone or has changed its signature or owner.
+-- What runs here runs as the clock's owner, so a function that somebody else could replace is not run.
+create or replace function messenger.sql_handlers()
+returns table (type text, handler regprocedure)
+language plpgsql stable rows 10
+set search_path = ''
+as $$
+#variable_conflict use_column
+begin
+  return query
+  select name.type, (
+    select p.oid::regprocedure from pg_catalog.pg_proc p join pg_catalog.pg_roles r on r.oid = p.proowner
+    where p.oid = to_regprocedure(k.sql_handler || '(jsonb)')
+      and p.prorettype = 'jsonb'::regtype and not p.proretset and p.prokind = 'f'
+      and (r.rolsuper or p.proowner = (select c.relowner from pg_catalog.pg_class c where c.oid = 'messenger.message_types'::regclass))
+  )
+  from messenger.message_types k cross join lateral unnest(k.type || k.aliases) as name(type)
+  where k.sql_handler is not null;
+end $$;
+
+create or replace function messenger.set_sql_handler(type text, function_name text)
+returns regprocedure
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_type text := type;
+  v_function regprocedure;
+begin
+  if v_type is null or v_type !~ '^[A-Za-z][A-Za-z0-9_.:-]{0,127}$' then
+    perform messenger.refuse('SM_TYPE');
+  end if;
+  if function_name is null then
+    update messenger.message_types k set sql_handler = null where k.type = v_type;
+    return null;
+  end if;
+  v_function := messenger.business_function(function_name);
+  insert into messenger.message_types as k (type, sql_handler) values (v_type, v_function::regproc::text)
+  on conflict on constraint message_types_pkey do update set sql_handler = excluded.sql_handler;
+  if not exists (select from messenger.sql_handlers() h where h.type = v_type and h.handler = v_function) then
+    raise exception using errcode = 'PT403', detail = 'SM_FIELD_FORBIDDEN',
+      message = 'function_name: ' || v_function || ' does not belong to the owner of the bus',
+      hint = 'the clock would run it as that owner, and whoever owns the function can replace it: alter function ... owner to postgres';
+  end if;
+  return v_function;
+end $$;
+
+-- Claim, effects and completion commit together with the tick, or not at all. A handler that fails is undone alone. Cancelled, it fails too:
+-- pg_cancel_backend on the clock ends the handler that hangs, not the clock.
+-- A handler that waits for a lock gives up after lock_timeout. Nothing else can interrupt it: the budget is looked at between messages, and what it
+-- leaves goes back unstarted. It is half a second, or what the setting messenger.sql_handler_budget says.
+create or replace function messenger.run_sql_handlers(batch int)
+returns table (completed bigint, failed bigint, released bigint)
+language plpgsql
+set search_path = ''
+set lock_timeout = '2s'
+as $$
+#variable_conflict use_column
+declare
+  v_types text[];
+  v_handlers regprocedure[];
+  v_end timestamptz;
+  v_left int := batch;
+  v_message messenger.claimed;
+  v_claimed int;
+  v_handler regprocedure;
+  v_result jsonb;
+  v_error text;
+  v_detail text;
+  v_state text;
+  v_trace text;
+begin
+  completed := 0; failed := 0; released := 0;
+  select array_agg(h.type), array_agg(h.handler) into v_types, v_handlers from messenger.sql_handlers() h where h.handler is not null;
+  -- One tick at a time: a second one would wait for the first's row in messenger.workers, and a tick waits for nothing.
+  if v_types is null or not pg_try_advisory_xact_lock(hashtextextended('messenger.run_sql_handlers', 0)) then
+    return next;
+    return;
+  end if;
+  v_end := clock_timestamp() + coalesce(nullif(current_setting('messenger.sql_handler_budget', true), ''), '500 milliseconds')::interval;
+
+  while v_left > 0 loop
+    v_claimed := 0;
+    for v_message in select * from public.messenger_claim('sql', least(v_left, 10), types => v_types) loop
+      v_claimed := v_claimed + 1;
+      -- The first is never put back, or a budget of nothing would be a standstill.
+      if completed + failed > 0 and clock_timestamp() > v_end then
+        perform public.messenger_release(v_message.id, v_message.fence);
+        released := released + 1;
+        continue;
+      end if;
+      v_handler := v_handlers[array_position(v_types, v_message.message_type)];
+      begin
+        perform set_config('messenger.message', jsonb_build_object('id', v_message.id, 'type', v_message.message_type, 'queue', v_message.queue_name,
+          'fence', v_message.fence, 'retry_count', v_message.retry_count, 'headers', v_message.headers, 'metadata', v_message.metadata)::text, true);
+        execute format('select %s($1)', v_handler::regproc) into v_result using v_message.body;
+        perform public.messenger_complete(v_message.id, v_message.fence, v_result, true);
+        completed := completed + 1;
+      exception when others or query_canceled or assert_failure then
+        get stacked diagnostics v_error = message_text, v_detail = pg_exception_detail, v_state = returned_sqlstate, v_trace = pg_exception_context;
+        perform public.messenger_fail(v_message.id, v_message.fence, concat_ws(': ', v_error, nullif(v_detail, '')), v_state, v_trace, v_state <> 'PT422');
+        failed := failed + 1;
+      end;
+    end loop;
+    v_left := v_left - v_claimed;
+    exit when v_claimed = 0 or released > 0 or clock_timestamp() > v_end;
+  end loop;
+  if completed > 0 then
+    perform set_config('messenger.message', '', true);
+  end if;
+  return next;
+end $$;
+
+comment on function messenger.sql_handlers() is 'Types that have an SQL handler, aliases too, with the function; null where it cannot be run.';
+comment on function messenger.set_sql_handler(text, text) is
+  'Lets schema.name(jsonb) returns jsonb handle a message type inside the database, run by the clock as the owner of the bus; null as function_name takes the handler away. The type need not be registered. For postgres only. The function gets the payload; current_setting(''messenger.message'')::jsonb holds id, type, queue, fence, retry_count, headers and metadata. What it returns is the message''s result; what it raises is a failed delivery, with SQLSTATE PT422 a dead letter at once.';
+comment on function messenger.run_sql_handlers(int) is
+  'Handles up to so many due messages whose type has an SQL handler, within the time budget. Returns how many were completed, failed and put back unstarted.';
+comment on column messenger.message_types.sql_handler is 'Function that handles the type inside the database, run by the clock as the owner of the bus; set by messenger.set_sql_handler, by postgres only.';
+revoke all on function messenger.sql_handlers(), messenger.set_sql_handler(text, text), messenger.run_sql_handlers(int) from public, anon, authenticated, service_role;
+
 -- ---- 40_worker_secret.sql
 -- The secret that doors of the clock ask for. It lives in Vault and opens nothing else, because any SQL role may read pg_net's queue.
 create or replace function messenger.check_worker_secret(secret text)
@@ -2119,8 +2245,13 @@ declare
   v_pair text := transport || '/' || queue;
   v_rung text := coalesce(current_setting('messenger.rung', true), '');
 begin
-  if v_pair = any (string_to_array(v_rung, ' ')) or messenger.awake_workers(transport, queue, type, '0') > 0
-    or not pg_try_advisory_xact_lock(hashtextextended('messenger.ring/' || v_pair, 0)) then
+  if v_pair = any (string_to_array(v_rung, ' ')) or messenger.awake_workers(transport, queue, type, '0') > 0 then
+    return false;
+  end if;
+  -- The clock handles these itself. Asked apart: an IF with a query in it costs every dispatch, this one only those that would ring.
+  if exists (select from messenger.sql_handlers() h where h.type = ring.type) then
+    return false;
+  elsif not pg_try_advisory_xact_lock(hashtextextended('messenger.ring/' || v_pair, 0)) then
     return false;
   end if;
   perform set_config('messenger.rung', concat_ws(' ', v_rung, v_pair), true);
@@ -2358,6 +2489,7 @@ declare
   v_awake int := 0;
   v_wanted int;
   v_rung int := 0;
+  v_sql_types text[] := array(select h.type from messenger.sql_handlers() h);
 begin
   select * into v_settings from messenger.settings;
   if v_settings.functions_url is null then
@@ -2376,6 +2508,7 @@ begin
           select m.message_type from public.messenger_messages m
           where m.transport_name = v_pair.transport_name and m.queue_name = v_pair.queue_name and m.priority = level.priority
             and m.processed_at is null and m.available_at <= wake.at and (m.status = 'pending' or m.lock_expires_at < wake.at)
+            and m.message_type <> all (v_sql_types)
           order by m.available_at, m.id
           limit v_settings.max_workers * v_settings.messages_per_worker
         ) head
@@ -2429,6 +2562,7 @@ begin
   select * into v_rescue from messenger.rescue(v_now);
   v_pruned := messenger.prune_messages(v_now, greatest(v_batch, 1000));
   perform messenger.prune_rest(v_now, v_batch);
+  perform messenger.run_sql_handlers(v_batch);
   v_woken := messenger.wake(v_now);
   -- Skipped, not waited for, when another tick has the row: that one is the heartbeat.
   update messenger.clock c set last_tick_at = v_now, ticks = c.ticks + 1
@@ -2684,6 +2818,27 @@ begin
   status := case when coalesce(v_lag, '0') < '1 minute' then 'healthy' when v_lag < '10 minutes' then 'degraded' else 'unhealthy' end;
   detail := coalesce('the oldest due message waits since ' || round(extract(epoch from v_lag)) || ' s', 'nothing is due');
   remedy := case when status <> 'healthy' then 'POST to the worker door and look at its log: no worker asks, or none handles the type' end;
+  return next;
+
+  -- The oldest thousand of each queue and priority: a type nobody handles stays while others go, and so comes to stand there.
+  name := 'no_handler';
+  select string_agg(distinct quote_ident(due.message_type), ', ') into detail
+  from (
+    select distinct q.transport_name, q.queue_name, head.message_type
+    from messenger.active_queues(null, null) q
+    cross join generate_series(1, 10) as level(priority)
+    cross join lateral (
+      select m.message_type from public.messenger_messages m
+      where m.transport_name = q.transport_name and m.queue_name = q.queue_name and m.priority = level.priority and m.processed_at is null
+        and m.available_at < v_now - interval '10 seconds' and (m.status = 'pending' or m.lock_expires_at < v_now)
+      order by m.available_at, m.id limit 1000
+    ) head
+  ) due
+  where messenger.awake_workers(due.transport_name, due.queue_name, due.message_type, '1 minute') = 0
+    and not exists (select from messenger.sql_handlers() h where h.type = due.message_type and h.handler is not null);
+  status := case when detail is null then 'healthy' else 'degraded' end;
+  detail := coalesce('no worker of the last minute handles ' || left(detail, 1000), 'every type that is due has a handler');
+  remedy := case when status <> 'healthy' then 'deploy a worker whose packs define these types, or name an SQL handler: the messages wait' end;
   return next;
 
   name := 'bells';
@@ -3019,6 +3174,7 @@ as $function$ select $manifest$[
 ["constraint","messenger.message_types.message_types_pkey","PRIMARY KEY (type)"],
 ["constraint","messenger.message_types.message_types_retry_check","CHECK ((((max_retries >= 0) AND (max_retries <= 100)) AND ((retry_delay_ms >= 0) AND (retry_delay_ms <= '86400000000'::bigint)) AND ((retry_multiplier >= (1)::double precision) AND (retry_multiplier <= (100)::double precision)) AND ((retry_max_delay_ms >= 0) AND (retry_max_delay_ms <= '86400000000'::bigint)) AND ((retry_jitter >= (0)::double precision) AND (retry_jitter <= (1)::double precision))))"],
 ["constraint","messenger.message_types.message_types_route_check","CHECK (((queue_name ~ '^[a-z0-9][a-z0-9_-]{0,62}$'::text) AND ((priority >= 1) AND (priority <= 10))))"],
+["constraint","messenger.message_types.message_types_sql_handler_check","CHECK ((sql_handler ~ '^([a-z_][a-z0-9_]*|\"([^\"]|\"\")+\")\\.([a-z_][a-z0-9_]*|\"([^\"]|\"\")+\")$'::text))"],
 ["constraint","messenger.message_types.message_types_timeout_check","CHECK ((timeout_ms > 0))"],
 ["constraint","messenger.message_types.message_types_type_check","CHECK ((type ~ '^[A-Za-z][A-Za-z0-9_.:-]{0,127}$'::text))"],
 ["constraint","messenger.pruned.pruned_pkey","PRIMARY KEY (id)"],
@@ -3066,7 +3222,7 @@ as $function$ select $manifest$[
 ["function","messenger.expire(ids uuid[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 4b7b10830b66fa22c85e4dc5ac4dfc37"],
 ["function","messenger.find_due(transport text, queue text, batch integer, types text[], at timestamp with time zone, may_be_solo boolean, OUT places tid[], OUT is_solo boolean)","returns record language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off,plan_cache_mode=force_generic_plan} source 39f7d5ffa63328c39ee549d97def419d"],
 ["function","messenger.has_wild_number(value jsonb)","returns boolean language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 025b91e7e73db60178defae3be0d0b4a"],
-["function","messenger.health_checks()","returns TABLE(name text, status text, detail text, remedy text) language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source ce209485ff46d9426195dfaf58600f61"],
+["function","messenger.health_checks()","returns TABLE(name text, status text, detail text, remedy text) language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 767231af459af1ff4dc8f0cedf4a5451"],
 ["function","messenger.id_prefix(at timestamp with time zone)","returns text language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 65dbab6e73ef14e98187a08ea441052a"],
 ["function","messenger.id_random()","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 48dbad83b171bbdc3315fe55bf2ba09a"],
 ["function","messenger.is_too_deep(value jsonb)","returns boolean language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 056b28040e13bfde245d3c3f0bf4417b"],
@@ -3091,17 +3247,20 @@ as $function$ select $manifest$[
 ["function","messenger.refuse(code text, what text)","returns boolean language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source b0f44956d33ea516f8df91851a3836f1"],
 ["function","messenger.rescue(at timestamp with time zone)","returns TABLE(rescued bigint, dead bigint, expired bigint) language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 76d852963460985676abc5e635f7290d"],
 ["function","messenger.retry_delay(message_type text, failures integer)","returns interval language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source faba1646d6603e2df47a02ea453969c2"],
-["function","messenger.ring(transport text, queue text, type text)","returns boolean language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source c9de67120d5c6079a32927abf6919a71"],
+["function","messenger.ring(transport text, queue text, type text)","returns boolean language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 2902e2913e369ab3f1c23d049e4e2a44"],
+["function","messenger.run_sql_handlers(batch integer)","returns TABLE(completed bigint, failed bigint, released bigint) language plpgsql volatile invoker {\"search_path=\\\"\\\"\",lock_timeout=2s} source fa7b5a964635cad48b90f0b8e9a257b7"],
+["function","messenger.set_sql_handler(type text, function_name text)","returns regprocedure language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 0997924182ff3edb6f8e0e0f7b8036a0"],
+["function","messenger.sql_handlers()","returns TABLE(type text, handler regprocedure) language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 28a6e6105616de11aec2aca2fc00e3e3"],
 ["function","messenger.start(functions_url text, options jsonb)","returns jsonb language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 07287c930ccccac966d98800f705f896"],
 ["function","messenger.status()","returns jsonb language sql stable definer {\"search_path=\\\"\\\"\"} source a8d0bbf40bb26a4edcfe0cbc84a0e4d2"],
 ["function","messenger.stop()","returns jsonb language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source a4061cc518a982b78ab444a4f190e737"],
 ["function","messenger.store_messages(messages jsonb, atomic boolean, scope text, sender uuid, single boolean)","returns TABLE(ord integer, id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone, error_code text, error text) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source f1d7f56d289c1702091f58e232d59ad5"],
 ["function","messenger.take_key(scope text, key text, new_id uuid, fingerprint bytea, transport_name text, queue_name text, expires_at timestamp with time zone, at timestamp with time zone)","returns TABLE(taken boolean, message_id uuid, status text, transport text, queue text, available_at timestamp with time zone, error_code text) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source aa833bf414a1984a9e0e848c46ea5dc0"],
-["function","messenger.tick(batch integer)","returns jsonb language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source c568244ab663565e731c7cd812b51583"],
+["function","messenger.tick(batch integer)","returns jsonb language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source a17bf4778e2f8465c2ba3d787dd51854"],
 ["function","messenger.tick_or_note_error()","returns boolean language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 35a6a22f1a61c4a4aa1b1695673beab2"],
 ["function","messenger.user_dispatch(type text, payload jsonb, idempotency_key text, delay interval, headers jsonb, metadata jsonb)","returns TABLE(id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone) language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source c288629cfbd5f36221388f01419ecc40"],
 ["function","messenger.verify()","returns TABLE(kind text, object text, state text, detail text) language sql stable definer {\"search_path=\\\"\\\"\"} source 312073e65876f1b552e62b8ef76af2b9"],
-["function","messenger.wake(at timestamp with time zone)","returns integer language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 12c3052c7a2fe416094faa4dbae17abb"],
+["function","messenger.wake(at timestamp with time zone)","returns integer language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 449b1450523294a0dcb6f1ac83d013a7"],
 ["function","public.messenger_audit()","returns TABLE(invariant text, violations bigint) language sql stable invoker {\"search_path=\\\"\\\"\"} source 967369c1c547d512091363a2795979fe"],
 ["function","public.messenger_check_worker_secret(secret text)","returns boolean language sql stable invoker {\"search_path=\\\"\\\"\"} source 9c73954f593bf2e068b1df4e80121b69"],
 ["function","public.messenger_claim(worker text, batch integer, lease interval, transport text, queues text[], types text[])","returns SETOF messenger.claimed language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,jit=off,plan_cache_mode=force_generic_plan} source 1a1d10233c5f48eeaa00bbb1a43d56c2"],
@@ -3401,6 +3560,9 @@ declare
     'public.messenger_release',
     'messenger.business_function',
     'public.messenger_complete_with',
+    'messenger.sql_handlers',
+    'messenger.set_sql_handler',
+    'messenger.run_sql_handlers',
     'messenger.check_worker_secret',
     'public.messenger_check_worker_secret',
     'messenger.ensure_worker_secret',
