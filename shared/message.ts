@@ -44,6 +44,8 @@ export interface HandlerContext {
   /** Aborts at the timeout, when the lease is lost and when cancellation is requested; the reason tells which. */
   signal: AbortSignal;
   log: Log;
+  /** This delivery's W3C trace context, to be sent as the header of that name with calls to others and in the headers of messages. */
+  traceparent: string;
   /** Keeps a JSON value that the sender can read while the handler runs. */
   progress(value: unknown): void;
   /**

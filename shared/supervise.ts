@@ -9,6 +9,7 @@ import type { Log } from "./log.ts";
 import { DEFAULT_TIMEOUT, type HandlerContext, type MessageType, type Registry } from "./message.ts";
 import { chain, logging, type Middleware, timing, type Verdict } from "./middleware.ts";
 import { refusalOf } from "./payload.ts";
+import { tracing } from "./tracing.ts";
 import type { Delivery } from "./transports/receiver.ts";
 
 export interface Workshop {
@@ -16,7 +17,7 @@ export interface Workshop {
   db: Database;
   log: Log;
   clock: Clock;
-  /** Runs inside logging and timing, in this order. */
+  /** Runs inside tracing, logging and timing, in this order. */
   middleware?: readonly Middleware[];
 }
 
@@ -82,7 +83,7 @@ export function supervise(
     const result = answer.outcome === "completed" ? answer.result : null;
     return { id, fence, outcome: "completed", result, recorded: true };
   };
-  const around = [logging, timing(clock), ...workshop.middleware ?? []];
+  const around = [tracing, logging, timing(clock), ...workshop.middleware ?? []];
   const verdict = chain(around, ctx, attempt)()
     .catch((error: unknown): Verdict => ({ id, fence, ...happeningOf(error) }))
     .then((outcome) => recorded() ?? outcome); // whatever middleware made of it
@@ -149,6 +150,7 @@ function contextOf(
     fence,
     signal: completion.signal,
     log: workshop.log.with({ id, type, attempt: retryCount + 1 }),
+    traceparent: "", // tracing's to set
     progress: (value) => onProgress(toJson(value)),
     completeWith: (functionName, args) => completion.with(functionName, args),
     db: workshop.db,
