@@ -1,5 +1,9 @@
-// The registry of packs: every message type this deployment can handle.
+// The registry of packs: every message type this deployment can handle, and what runs around each delivery.
 import type { MessageType } from "../shared/message.ts";
+import type { Middleware } from "../shared/middleware.ts";
 import { example } from "./example/index.ts";
 
 export const messageTypes: readonly MessageType[] = [...example];
+
+/** Around every handler, in workers and in the sync transport; the first is the outermost. */
+export const middleware: readonly Middleware[] = [];

@@ -1,10 +1,11 @@
 // The consume loop: one an isolate; claims what it has room for, runs it, and settles with the next claim.
 import { type Clock, systemClock, Wake } from "./clock.ts";
-import type { Workshop } from "./execute.ts";
+import { together, type Workshop } from "./execute.ts";
 import { Heartbeat } from "./heartbeat.ts";
+import type { Verdict } from "./middleware.ts";
 import { Outbox } from "./outbox.ts";
 import { newStats, type Stats } from "./stats.ts";
-import { Task } from "./task.ts";
+import { startTasks, Task } from "./task.ts";
 import type { Delivery, Outcome, Receiver, Selection, Settled } from "./transports/receiver.ts";
 
 const LEASE = 60_000; // ms
@@ -205,7 +206,8 @@ class Loop implements Run {
       claimed = reply.claimed;
       return reply.settled;
     });
-    for (const delivery of claimed) this.#accept(delivery);
+    const ready = claimed.map((delivery) => this.#accept(delivery)).filter((task) => task !== undefined);
+    for (const tasks of together(ready, this.#options)) this.#launch(tasks);
     const now = this.#clock.now();
     if (claimed.length > 0) {
       this.#emptyClaims = 0;
@@ -230,15 +232,16 @@ class Loop implements Run {
     if (onlyClaims && !error.transient) this.#stopping = true; // asking again would be refused again; what runs is still settled
   }
 
-  #accept(delivery: Delivery): void {
+  /** The task, when it may start now. */
+  #accept(delivery: Delivery): Task | undefined {
     this.#stats.claimed++;
     // Claimed again while still running here: the first lease has run out, so that handler no longer counts.
     for (const task of this.#tasks) if (task.delivery.id === delivery.id) task.lose();
     const task = new Task(delivery);
-    if (this.#stopping) return this.#release(task);
+    if (this.#stopping) return void this.#release(task);
     this.#tasks.add(task);
-    if (delivery.solo) this.#solo = task;
-    else this.#launch(task);
+    if (!delivery.solo) return task;
+    this.#solo = task;
   }
 
   /** Starts a waiting solo message once it is alone, or lets go of it. */
@@ -249,17 +252,21 @@ class Loop implements Run {
       this.#forget(solo);
       if (solo.lost) this.#stats.stale++;
       else this.#release(solo);
-    } else if (this.#tasks.size === 1) this.#launch(solo);
+    } else if (this.#tasks.size === 1) this.#launch([solo]);
   }
 
-  #launch(task: Task): void {
-    task.start(this.#options, () => this.#heartbeat.progress()).then((verdict) => {
-      this.#forget(task);
-      if (verdict) this.#outbox.add(verdict);
-      else this.#stats.stale++;
-      this.#lastWork = this.#clock.now();
-      this.#wake.ring();
-    });
+  #launch(tasks: Task[]): void {
+    const verdicts = startTasks(tasks, this.#options, () => this.#heartbeat.progress());
+    verdicts.forEach((verdict, index) => verdict.then((outcome) => this.#finish(tasks[index], outcome)));
+  }
+
+  #finish(task: Task, verdict: Verdict): void {
+    this.#forget(task);
+    if (!verdict) this.#stats.stale++;
+    else if (verdict.recorded) this.#stats.completed++;
+    else this.#outbox.add(verdict);
+    this.#lastWork = this.#clock.now();
+    this.#wake.ring();
   }
 
   #forget(task: Task): void {

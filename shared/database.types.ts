@@ -342,6 +342,7 @@ export type Database = {
           "violations": number;
         }[];
       };
+      "messenger_cancel": { Args: { "id": string }; Returns: string };
       "messenger_check_worker_secret": { Args: { "secret": string }; Returns: boolean };
       "messenger_claim": {
         Args: {
@@ -389,6 +390,10 @@ export type Database = {
       "messenger_complete": {
         Args: { "fence": number; "id": string; "result"?: Json; "strict"?: boolean };
         Returns: string;
+      };
+      "messenger_complete_with": {
+        Args: { "args"?: Json; "fence": number; "function_name": string; "id": string };
+        Returns: Json;
       };
       "messenger_discard_failed": { Args: { "filter"?: Json; "ids"?: (string)[]; "max"?: number }; Returns: number };
       "messenger_dispatch": {
@@ -467,8 +472,10 @@ export type Database = {
           "outcome": string;
         }[];
       };
+      "messenger_pause": { Args: { "queue": string; "transport": string }; Returns: boolean };
       "messenger_register": { Args: { "types": Json }; Returns: number };
       "messenger_release": { Args: { "fence": number; "id": string }; Returns: string };
+      "messenger_resume": { Args: { "queue": string; "transport": string }; Returns: boolean };
       "messenger_retry_failed": {
         Args: { "filter"?: Json; "ids"?: (string)[]; "max"?: number; "payload"?: Json; "per_second"?: number };
         Returns: {

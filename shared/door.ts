@@ -7,9 +7,9 @@ import type { ContentfulStatusCode } from "hono/utils/http-status";
 import { SymphonyError, toSymphonyError } from "./errors.ts";
 import type { JsonObject } from "./json.ts";
 import type { Log } from "./log.ts";
+import { TRACEPARENT } from "./tracing.ts";
 
 const RETRY_AFTER = "1"; // seconds
-const TRACEPARENT = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/;
 
 const CORS = {
   origin: "*",

@@ -110,6 +110,15 @@ export class Snooze extends Error {
   }
 }
 
+/** A database function called by `completeWith` raised: everything it did is undone, and the lease is still held. */
+export class FunctionFailed extends Error {
+  override readonly name = "FunctionFailed";
+  /** @param code the SQLSTATE; PT422 means that a retry cannot help */
+  constructor(readonly code: string, message: string, options?: ErrorOptions) {
+    super(message, options);
+  }
+}
+
 /** The reason of a handler's aborted signal when another worker took the message over; its outcome is not recorded. */
 export class StaleLease extends Error {
   override readonly name = "StaleLease";

@@ -1,9 +1,10 @@
 // Whatever a handler threw, as an outcome that Postgres can store.
-import { RetryAfter, Snooze, SymphonyError, Unrecoverable } from "./errors.ts";
+import { FunctionFailed, RetryAfter, Snooze, SymphonyError, Unrecoverable } from "./errors.ts";
 import { redact } from "./log.ts";
 import type { Outcome } from "./transports/receiver.ts";
 
 const LONGEST = 8_192; // bytes, cut before the call: a megabyte of error text would travel for nothing
+const HOPELESS = "PT422"; // the SQLSTATE by which a function says what Unrecoverable says here; SQL handlers raise the same
 const LONGEST_CLASS = 128;
 const LONGEST_DELAY = 10 * 365 * 86_400_000; // ms; the database refuses a century, and with it the whole outcome
 
@@ -13,7 +14,7 @@ export type Happening = Outcome extends infer O ? O extends Outcome ? Omit<O, "i
 
 export function happeningOf(thrown: unknown): Happening {
   if (thrown instanceof Snooze) return { outcome: "snoozed", delay_ms: delayOf(thrown.ms) };
-  const retryable = !(thrown instanceof Unrecoverable);
+  const retryable = !(thrown instanceof Unrecoverable || thrown instanceof FunctionFailed && thrown.code === HOPELESS);
   const delay = thrown instanceof RetryAfter ? { delay_ms: delayOf(thrown.ms) } : {};
   return { outcome: "failed", ...describe(thrown), retryable, ...delay };
 }
@@ -21,7 +22,8 @@ export function happeningOf(thrown: unknown): Happening {
 function describe(thrown: unknown): { error: string; error_class: string; error_trace?: string } {
   if (!(thrown instanceof Error)) return { error: storable(textOf(thrown)), error_class: "NotAnError" };
   const { message, stack } = thrown;
-  const name = thrown instanceof SymphonyError ? thrown.code : String(thrown.name);
+  const hasCode = thrown instanceof SymphonyError || thrown instanceof FunctionFailed;
+  const name = hasCode ? thrown.code : String(thrown.name);
   return {
     error: storable(message || name),
     error_class: storable(name).slice(0, LONGEST_CLASS) || "Error",

@@ -4,12 +4,20 @@ import { connect, connectionOf } from "./db.ts";
 import { readEnv } from "./env.ts";
 import { createLog } from "./log.ts";
 import { createRegistry, type MessageType } from "./message.ts";
+import type { Middleware } from "./middleware.ts";
 import { createRegistration } from "./registration.ts";
 import { supabaseReceiver } from "./transports/supabase.ts";
 import { createWorkerSecret } from "./worker_secret.ts";
 
-/** @param messageTypes what this deployment can handle */
-export function openIsolate(door: string, messageTypes: readonly MessageType[]) {
+/**
+ * @param messageTypes what this deployment can handle
+ * @param middleware what runs around each delivery, in this order
+ */
+export function openIsolate(
+  door: string,
+  messageTypes: readonly MessageType[],
+  middleware: readonly Middleware[] = [],
+) {
   const env = readEnv();
   const worker = `edge-${env.region.slice(0, 40)}-${crypto.randomUUID().slice(0, 8)}`;
   const log = createLog({ door, worker });
@@ -20,6 +28,7 @@ export function openIsolate(door: string, messageTypes: readonly MessageType[]) 
     log,
     db,
     registry,
+    middleware,
     /** Unique per isolate, and telling where it runs. */
     worker,
     clock: systemClock,

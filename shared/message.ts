@@ -1,5 +1,6 @@
 // A message type: its name, payload schema, routing, retry policy and handler; and the registry of all of them.
 import type { z } from "zod";
+import type { Completed } from "./completion.ts";
 import type { Database } from "./db.ts";
 import type { JsonObject } from "./json.ts";
 import type { Log } from "./log.ts";
@@ -43,8 +44,35 @@ export interface HandlerContext {
   /** Aborts at the timeout, when the lease is lost and when cancellation is requested; the reason tells which. */
   signal: AbortSignal;
   log: Log;
+  /** This delivery's W3C trace context, to be sent as the header of that name with calls to others and in the headers of messages. */
+  traceparent: string;
   /** Keeps a JSON value that the sender can read while the handler runs. */
   progress(value: unknown): void;
+  /**
+   * Runs the database function `schema.name(jsonb) returns jsonb` and completes the message in the same transaction, so that its effect
+   * happens once however often the message is delivered. The function's result is the message's; what the handler returns or
+   * throws afterwards is not recorded.
+   * @param args a JSON value, `{}` unless told
+   * @throws FunctionFailed when the function raised: nothing has happened, and the lease is still held
+   * @throws StaleLease when another worker owns the message: nothing has happened, and nothing more can
+   */
+  completeWith(functionName: string, args?: unknown): Promise<Completed>;
+  db: Database;
+}
+
+/** One message of a batch: what is known of it, and the way to say what became of it. */
+export interface BatchItem<Payload = unknown> extends HandlerContext {
+  readonly payload: Payload;
+  /** Completes this message while the batch goes on. Of several reports the first one counts. */
+  complete(result?: unknown): void;
+  /** Ends this delivery as a handler would that throws `reason`: an error, Unrecoverable, RetryAfter or Snooze. */
+  fail(reason: unknown): void;
+}
+
+export interface BatchContext {
+  /** Aborts when the signals of all messages that are not reported yet have: at the timeout, or when all leases are lost. */
+  signal: AbortSignal;
+  log: Log;
   db: Database;
 }
 
@@ -54,7 +82,7 @@ export interface Route {
   priority?: number;
 }
 
-export interface MessageType<T extends string = string, S extends PayloadSchema = PayloadSchema> {
+interface Declaration<T extends string, S extends PayloadSchema> {
   readonly type: T;
   /** Former names whose messages this handler still takes. */
   readonly aliases?: readonly string[];
@@ -65,9 +93,26 @@ export interface MessageType<T extends string = string, S extends PayloadSchema 
   readonly timeout?: number;
   /** Who may dispatch it; services always may. */
   readonly dispatchableBy?: "service" | "user";
-  /** Returns the result to store; throws to fail (see errors.ts for Unrecoverable, RetryAfter, Snooze). */
-  handle(payload: z.output<S>, ctx: HandlerContext): unknown;
 }
+
+interface Handling<P> {
+  /** Returns the result to store; throws to fail (see errors.ts for Unrecoverable, RetryAfter, Snooze). */
+  handle(payload: P, ctx: HandlerContext): unknown;
+  handleBatch?: undefined;
+}
+
+interface BatchHandling<P> {
+  /**
+   * Handles the messages of one claim together, at most `batchSize`. What is not reported by item when it returns is completed, without
+   * a result; what is not reported when it throws fails with what it threw. A message that may have killed its worker comes alone.
+   */
+  handleBatch(items: readonly BatchItem<P>[], ctx: BatchContext): unknown;
+  handle?: undefined;
+}
+
+export type MessageType<T extends string = string, S extends PayloadSchema = PayloadSchema> =
+  & Declaration<T, S>
+  & (Handling<z.output<S>> | BatchHandling<z.output<S>>);
 
 /** One element of messenger_register's argument. */
 export type Registration = {
@@ -103,10 +148,12 @@ export function defineMessage<const T extends string, S extends PayloadSchema>(
   return definition;
 }
 
-/** @throws Error when two types claim one name */
+/** @throws Error when two types claim one name, or a type has not one of handle and handleBatch */
 export function createRegistry(messageTypes: readonly MessageType[]): Registry {
   const byName = new Map<string, MessageType>();
   for (const messageType of messageTypes) {
+    const handlers = [messageType.handle, messageType.handleBatch].filter((handler) => handler !== undefined);
+    if (handlers.length !== 1) throw new Error(`${messageType.type} needs one of handle and handleBatch.`);
     for (const name of [messageType.type, ...messageType.aliases ?? []]) {
       if (byName.has(name)) throw new Error(`Two message types are named ${name}.`);
       byName.set(name, messageType);

@@ -3,9 +3,13 @@ import type { Clock } from "./clock.ts";
 import type { HandlerContext } from "./message.ts";
 import type { Outcome } from "./transports/receiver.ts";
 
-/** Null means the lease was lost, so there is nothing to record. */
-export type Verdict = Outcome | null;
+/** Null means the lease was lost, so there is nothing to record; `recorded`, that the database knows it already. */
+export type Verdict = Outcome & { recorded?: true } | null;
 
+/**
+ * Runs around each delivery, each one of a batch too. It may look at and replace the verdict that `next` answers, answer one itself without
+ * calling `next`, and, before it calls `next`, replace what the context holds (`ctx.log = ctx.log.with(...)`). What it throws fails the delivery.
+ */
 export type Middleware = (ctx: HandlerContext, next: () => Promise<Verdict>) => Promise<Verdict>;
 
 /** The first middleware is the outermost. */

@@ -1,6 +1,6 @@
 // A message claimed by this isolate: first waiting, then running, until its verdict.
 import { CancelRequested, StaleLease } from "./errors.ts";
-import { execute, type Execution, type Workshop } from "./execute.ts";
+import { executeTogether, type Execution, type Workshop } from "./execute.ts";
 import type { Json } from "./json.ts";
 import type { Verdict } from "./middleware.ts";
 import type { Delivery, Lease } from "./transports/receiver.ts";
@@ -25,13 +25,15 @@ export class Task {
     return this.#progress !== undefined;
   }
 
-  /** Runs the handler; `onProgress` is called when there is something to report. */
-  start(workshop: Workshop, onProgress: () => void): Promise<Verdict> {
-    this.#execution = execute(this.delivery, workshop, (value) => {
-      this.#progress = { value };
-      onProgress();
-    });
-    return this.#execution.verdict;
+  /** It runs from now on. */
+  begin(execution: Execution): Promise<Verdict> {
+    this.#execution = execution;
+    return execution.verdict;
+  }
+
+  /** The handler has something to report; of several values the last one travels. */
+  report(value: Json): void {
+    this.#progress = { value };
   }
 
   /** Its lease, with the progress not reported yet. */
@@ -57,4 +59,14 @@ export class Task {
     this.#cancelled = true;
     this.#execution.abort(new CancelRequested());
   }
+}
+
+/** Runs the handler of tasks that may run together; `onProgress` is called when there is something to report. One verdict each. */
+export function startTasks(tasks: readonly Task[], workshop: Workshop, onProgress: () => void): Promise<Verdict>[] {
+  const deliveries = tasks.map(({ delivery }) => delivery);
+  const executions = executeTogether(deliveries, workshop, (index, value) => {
+    tasks[index].report(value);
+    onProgress();
+  });
+  return tasks.map((task, index) => task.begin(executions[index]));
 }

@@ -104,7 +104,17 @@ test("docs · docs/errors.md lists every code with its status and remedy, and SQ
 });
 
 test("docs · links between documents lead somewhere", async () => {
-  for (const path of [...documents, "docs/dead_letters.md", "docs/errors.md", "CHANGELOG.md", "CONTRIBUTING.md"]) {
+  for (
+    const path of [
+      ...documents,
+      "docs/dead_letters.md",
+      "docs/delivery.md",
+      "docs/errors.md",
+      "docs/handlers.md",
+      "CHANGELOG.md",
+      "CONTRIBUTING.md",
+    ]
+  ) {
     for (const [, target] of read(path).matchAll(/\]\((?!https?:)([^)#]+)[^)]*\)/g)) {
       const folder = path.includes("/") ? path.replace(/[^/]+$/, "") : "";
       await Deno.stat(root + folder + target);

@@ -1,5 +1,5 @@
 // The producers' door: takes messages over HTTP, one or a batch, and tells their senders what became of them.
-import { messageTypes } from "../../packs/index.ts";
+import { messageTypes, middleware } from "../../packs/index.ts";
 import { identify } from "../../shared/auth.ts";
 import { createDispatcher } from "../../shared/dispatch.ts";
 import { batchBody, sentBody, STATE_COLUMNS, stateBody } from "../../shared/dispatch_reply.ts";
@@ -14,7 +14,7 @@ const ONE: BodyLimit = { bytes: 512 * 1024, code: "SM_PAYLOAD_TOO_LARGE", envelo
 const BATCH: BodyLimit = { bytes: 8 * 1024 * 1024, code: "SM_BATCH_TOO_LARGE", envelope: 4 };
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
-const isolate = openIsolate("dispatch", messageTypes);
+const isolate = openIsolate("dispatch", messageTypes, middleware);
 const { env, db, log } = isolate;
 const dispatcher = createDispatcher({
   ...isolate,

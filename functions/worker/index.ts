@@ -1,5 +1,5 @@
 // The clock's door: a ring makes this isolate run handlers until the queue is empty or its time is up.
-import { messageTypes } from "../../packs/index.ts";
+import { messageTypes, middleware } from "../../packs/index.ts";
 import { authorizeWorker } from "../../shared/auth.ts";
 import { keepAlive } from "../../shared/background.ts";
 import { createConsumer } from "../../shared/consume.ts";
@@ -12,7 +12,7 @@ const BODY: BodyLimit = { bytes: 16 * 1024, code: "SM_PAYLOAD_TOO_LARGE", option
 
 const IDLE_POLLS = 600; // at about 1.5 ms of CPU each, half of what a hosted isolate may use
 
-const isolate = openIsolate("worker", messageTypes);
+const isolate = openIsolate("worker", messageTypes, middleware);
 const { env, log, workerSecret } = isolate;
 const consumer = createConsumer({
   ...isolate,

@@ -1,5 +1,6 @@
 // The example pack: one message type for each thing a handler can do. Delete the folder and its line in packs/index.ts.
 import type { MessageType } from "../../shared/message.ts";
+import exampleBatch from "./example_batch.ts";
 import exampleFlaky from "./example_flaky.ts";
 import exampleHopeless from "./example_hopeless.ts";
 import exampleQuick from "./example_quick.ts";
@@ -8,6 +9,7 @@ import exampleSnooze from "./example_snooze.ts";
 import exampleUser from "./example_user.ts";
 
 export const example: readonly MessageType[] = [
+  exampleBatch,
   exampleFlaky,
   exampleHopeless,
   exampleQuick,

@@ -65,6 +65,8 @@ async function runInline(sent: Sent, type: string, options: InlineOptions): Prom
 async function handle(sent: Sent, delivery: Delivery, options: InlineOptions): Promise<Sent> {
   const verdict = await execute(delivery, options, () => {}).verdict;
   if (!verdict) return { ...sent, status: "processing" };
+  const done = { ...sent, status: "completed", available_at: delivery.created_at };
+  if (verdict.recorded) return verdict.outcome === "completed" ? { ...done, result: verdict.result } : done;
   let settled: Settled | undefined;
   const outbox = new Outbox(options.receiver, options.clock, options.log, newStats());
   outbox.add(verdict);
@@ -78,6 +80,7 @@ async function handle(sent: Sent, delivery: Delivery, options: InlineOptions): P
   const recorded = settled?.outcome === "already" ? verdict.outcome : settled?.outcome ?? "";
   const status = STATUSES[recorded] ?? "processing";
   if (status === "pending") return { ...sent, status, available_at: settled?.available_at ?? null };
-  const done = { ...sent, status, available_at: delivery.created_at };
-  return verdict.outcome === "completed" && status === "completed" ? { ...done, result: verdict.result } : done;
+  return verdict.outcome === "completed" && status === "completed"
+    ? { ...done, result: verdict.result }
+    : { ...done, status };
 }

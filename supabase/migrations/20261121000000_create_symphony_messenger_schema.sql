@@ -583,6 +583,8 @@ create table if not exists messenger.message_types (
     max_retries between 0 and 100 and retry_delay_ms between 0 and 86400000000 and retry_multiplier between 1 and 100
     and retry_max_delay_ms between 0 and 86400000000 and retry_jitter between 0 and 1
   ),
+  -- As quote_ident writes it: what is no name would raise wherever it is looked up, in every tick.
+  constraint message_types_sql_handler_check check (sql_handler ~ '^([a-z_][a-z0-9_]*|"([^"]|"")+")\.([a-z_][a-z0-9_]*|"([^"]|"")+")$'),
   constraint message_types_timeout_check check (timeout_ms > 0)
 );
 
@@ -2050,21 +2052,13 @@ begin
   perform set_config('messenger.polled', at || '|' || md5(v_poll), false);
 end $$;
 
-do $$
-begin
-  if to_regtype('messenger.claimed') is null then
-    create type messenger.claimed as (
-      id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority int, retry_count int, max_retries int, fence bigint,
-      lock_expires_at timestamptz, created_at timestamptz, solo boolean
-    );
-  end if;
-end $$;
-comment on type messenger.claimed is 'A message in the hands of a worker; solo: the only one of its claim, to be run with nothing else in flight.';
-
 create or replace function public.messenger_claim(
   worker text, batch int default 10, lease interval default '60 s', transport text default null, queues text[] default null, types text[] default null
 )
-returns setof messenger.claimed
+returns table (
+  id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority int, retry_count int, max_retries int, fence bigint,
+  lock_expires_at timestamptz, created_at timestamptz, solo boolean
+)
 language plpgsql
 set search_path = ''
 set enable_seqscan = off
@@ -2120,7 +2114,10 @@ end $$;
 
 -- For a door that handles a message where it is dispatched: takes this one, due or not, unless somebody else has it.
 create or replace function messenger.claim_one(message_id uuid, worker text, lease interval)
-returns setof messenger.claimed
+returns table (
+  id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority int, retry_count int, max_retries int, fence bigint,
+  lock_expires_at timestamptz, created_at timestamptz, solo boolean
+)
 language plpgsql
 set search_path = ''
 as $$
@@ -2140,7 +2137,10 @@ begin
 end $$;
 
 create or replace function public.messenger_claim_one(id uuid, worker text, lease interval default '60 s')
-returns setof messenger.claimed
+returns table (
+  id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority int, retry_count int, max_retries int, fence bigint,
+  lock_expires_at timestamptz, created_at timestamptz, solo boolean
+)
 language sql
 set search_path = ''
 as $$ select * from messenger.claim_one(id, worker, lease) $$;
@@ -2247,15 +2247,6 @@ begin
     );
   end if;
 end $$;
-do $$
-begin
-  if to_regtype('messenger.settled') is null then
-    create type messenger.settled as (id uuid, outcome text, available_at timestamptz);
-    create type messenger.exchanged as (settled messenger.settled[], claimed messenger.claimed[]);
-  end if;
-end $$;
-comment on type messenger.settled is 'What became of a verdict; available_at is the next delivery of what goes back to the queue.';
-comment on type messenger.exchanged is 'What messenger_exchange answers, before it is JSON.';
 comment on type messenger.verdict is 'What a verdict other than completed says, with its position among the outcomes.';
 
 -- The few verdicts that are not completions are read apart, in full: most batches have none.
@@ -2319,7 +2310,7 @@ end $$;
 -- Rows are found by id, locked, and then written by their place (ctid), which the lock holds still: a second search by id, or a join of the
 -- list with the table, cost 4 to 18 us a message. Without the planner settings it would read the whole table: it believes a list to be long.
 create or replace function public.messenger_settle(outcomes jsonb)
-returns setof messenger.settled
+returns table (id uuid, outcome text, available_at timestamptz)
 language plpgsql
 set search_path = ''
 set enable_seqscan = off
@@ -2447,6 +2438,22 @@ begin
   order by v.ord;
 end $$;
 
+-- Types of its own for the parts of what exchange answers: functions that return them would be unknown to the API's generated types.
+do $$
+begin
+  if to_regtype('messenger.exchanged') is null then
+    create type messenger.settled as (id uuid, outcome text, available_at timestamptz);
+    create type messenger.claimed as (
+      id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority int, retry_count int, max_retries int, fence bigint,
+      lock_expires_at timestamptz, created_at timestamptz, solo boolean
+    );
+    create type messenger.exchanged as (settled messenger.settled[], claimed messenger.claimed[]);
+  end if;
+end $$;
+comment on type messenger.settled is 'A row of messenger_settle.';
+comment on type messenger.claimed is 'A row of messenger_claim.';
+comment on type messenger.exchanged is 'What messenger_exchange answers, before it is JSON.';
+
 create or replace function public.messenger_exchange(
   outcomes jsonb, worker text, batch int default 10, lease interval default '60 s', transport text default null, queues text[] default null, types text[] default null
 )
@@ -2458,10 +2465,17 @@ begin
   -- In one pass: rows aggregated to jsonb and then put into an object are serialized three times (5.5 us a row against 3.2).
   return (
     select to_jsonb(row(s.settled, c.claimed)::messenger.exchanged)
-    from (select array(select x from public.messenger_settle(outcomes) x) as settled offset 0) s
+    from (
+      select array(select row(x.id, x.outcome, x.available_at)::messenger.settled from public.messenger_settle(outcomes) x) as settled
+      offset 0
+    ) s
     -- The worker's name comes by way of what was settled, so that settling comes first.
     cross join lateral (
-      select array(select x from public.messenger_claim(case when s.settled is not null then worker end, batch, lease, transport, queues, types) x) as claimed
+      select array(
+        select row(x.id, x.message_type, x.queue_name, x.body, x.headers, x.metadata, x.priority, x.retry_count, x.max_retries, x.fence, x.lock_expires_at,
+          x.created_at, x.solo)::messenger.claimed
+        from public.messenger_claim(case when s.settled is not null then worker end, batch, lease, transport, queues, types) x
+      ) as claimed
     ) c
   );
 end $$;
@@ -2539,6 +2553,208 @@ revoke all on function public.messenger_complete(uuid, bigint, jsonb, boolean), 
   public.messenger_snooze(uuid, bigint, interval), public.messenger_release(uuid, bigint) from public, anon, authenticated;
 grant execute on function public.messenger_complete(uuid, bigint, jsonb, boolean), public.messenger_fail(uuid, bigint, text, text, text, boolean, interval),
   public.messenger_snooze(uuid, bigint, interval), public.messenger_release(uuid, bigint) to service_role;
+
+-- ---- 30_complete_with.sql
+-- A business function and the completion of a message in one transaction: however often the message is delivered, the effect is there once.
+
+-- By catalog lookup, never by text: what comes back is the one function of exactly this signature, so nothing of the name is ever executed as SQL.
+create or replace function messenger.business_function(function_name text)
+returns regprocedure
+language plpgsql stable
+set search_path = ''
+as $$
+declare
+  v_names text[];
+  v_function regprocedure;
+  v_is_ours boolean;
+begin
+  begin
+    v_names := parse_ident(function_name);
+  exception when invalid_parameter_value then
+    v_names := null;
+  end;
+  if cardinality(v_names) = 1 then
+    v_names := array_prepend('public', v_names);
+  end if;
+  if cardinality(v_names) = 2 then
+    select p.oid::regprocedure, exists (select from pg_catalog.pg_depend d where d.classid = 'pg_catalog.pg_proc'::regclass and d.objid = p.oid and d.deptype = 'e')
+    into v_function, v_is_ours
+    from pg_catalog.pg_proc p join pg_catalog.pg_namespace n on n.oid = p.pronamespace
+    where n.nspname = v_names[1] and p.proname = v_names[2] and p.prokind = 'f' and not p.proretset
+      and p.pronargs = 1 and p.proargtypes[0] = 'jsonb'::regtype and p.prorettype = 'jsonb'::regtype;
+    -- The platform's schemas hold functions that send, schedule, decrypt and sign: none of them is anybody's business effect.
+    if v_is_ours or v_names[1] ~ '^pg_' or v_names[1] in ('information_schema', 'messenger', 'auth', 'cron', 'extensions', 'graphql', 'graphql_public', 'net',
+        'pgbouncer', 'pgmq', 'pgsodium', 'realtime', 'storage', 'supabase_functions', 'supabase_migrations', 'vault') then
+      raise exception using errcode = 'PT403', detail = 'SM_FIELD_FORBIDDEN',
+        message = 'function_name: functions of the system, the platform and extensions may not be called this way',
+        hint = 'wrap it in a function of your own, in a schema of your own or in public';
+    end if;
+  end if;
+  if v_function is null then
+    raise exception using errcode = 'PT404', detail = 'SM_NOT_FOUND',
+      message = 'function_name: there is no function ' || left(coalesce(function_name, 'null'), 200) || '(jsonb) returns jsonb',
+      hint = 'name it as schema.name or, in public, as name; quote what is not lower-case; it takes one jsonb and returns jsonb';
+  end if;
+  return v_function;
+end $$;
+
+-- The row is locked before the function runs: a second delivery waits here, and then finds the message completed, or its lease lost.
+create or replace function public.messenger_complete_with(id uuid, fence bigint, function_name text, args jsonb default '{}')
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_id uuid := id;
+  v_fence bigint := fence;
+  v_function regprocedure;
+  v_result jsonb;
+  v_outcome text;
+begin
+  perform from public.messenger_messages m where m.id = v_id and m.fence = v_fence and m.status = 'processing' for update;
+  if not found then
+    if exists (select from public.messenger_messages m where m.id = v_id and m.fence = v_fence and m.status = 'completed') then
+      return jsonb_build_object('outcome', 'already');
+    end if;
+    perform messenger.refuse('SM_STALE_LEASE', 'message ' || v_id);
+  end if;
+
+  v_function := messenger.business_function(function_name);
+  execute format('select %s($1)', v_function::regproc) into v_result using coalesce(args, '{}');
+  v_outcome := public.messenger_complete(v_id, v_fence, v_result, true);
+  return jsonb_build_object('outcome', v_outcome, 'result', v_result);
+end $$;
+
+comment on function messenger.business_function(text) is
+  'The function schema.name(jsonb) returns jsonb of this name (without a schema: public). SM_NOT_FOUND where there is none, SM_FIELD_FORBIDDEN for those of the system, the platform and extensions.';
+comment on function public.messenger_complete_with(uuid, bigint, text, jsonb) is
+  'Runs schema.name(jsonb) returns jsonb and completes the message in this transaction: {"outcome": "completed", "result"}, the result stored as the message''s; {"outcome": "already"} when this fence completed it before, without running anything. SM_STALE_LEASE when the lease is not current. Runs as the caller, with an empty search_path; what the function raises reaches the caller, undoes everything and leaves the lease.';
+revoke all on function messenger.business_function(text), public.messenger_complete_with(uuid, bigint, text, jsonb) from public, anon, authenticated, service_role;
+grant execute on function messenger.business_function(text), public.messenger_complete_with(uuid, bigint, text, jsonb) to service_role;
+
+-- ---- 31_sql_handlers.sql
+-- Handlers in SQL: functions that the clock runs itself, each message's effects and its completion in one subtransaction.
+
+-- Which function handles a type, and its former names: null where the function is gone or has changed its signature or owner.
+-- What runs here runs as the clock's owner, so a function that somebody else could replace is not run.
+create or replace function messenger.sql_handlers()
+returns table (type text, handler regprocedure)
+language plpgsql stable rows 10
+set search_path = ''
+as $$
+#variable_conflict use_column
+begin
+  return query
+  select name.type, (
+    select p.oid::regprocedure from pg_catalog.pg_proc p join pg_catalog.pg_roles r on r.oid = p.proowner
+    where p.oid = to_regprocedure(k.sql_handler || '(jsonb)')
+      and p.prorettype = 'jsonb'::regtype and not p.proretset and p.prokind = 'f'
+      and (r.rolsuper or p.proowner = (select c.relowner from pg_catalog.pg_class c where c.oid = 'messenger.message_types'::regclass))
+  )
+  from messenger.message_types k cross join lateral unnest(k.type || k.aliases) as name(type)
+  where k.sql_handler is not null;
+end $$;
+
+create or replace function messenger.set_sql_handler(type text, function_name text)
+returns regprocedure
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_type text := type;
+  v_function regprocedure;
+begin
+  if v_type is null or v_type !~ '^[A-Za-z][A-Za-z0-9_.:-]{0,127}$' then
+    perform messenger.refuse('SM_TYPE');
+  end if;
+  if function_name is null then
+    update messenger.message_types k set sql_handler = null where k.type = v_type;
+    return null;
+  end if;
+  v_function := messenger.business_function(function_name);
+  insert into messenger.message_types as k (type, sql_handler) values (v_type, v_function::regproc::text)
+  on conflict on constraint message_types_pkey do update set sql_handler = excluded.sql_handler;
+  if not exists (select from messenger.sql_handlers() h where h.type = v_type and h.handler = v_function) then
+    raise exception using errcode = 'PT403', detail = 'SM_FIELD_FORBIDDEN',
+      message = 'function_name: ' || v_function || ' does not belong to the owner of the bus',
+      hint = 'the clock would run it as that owner, and whoever owns the function can replace it: alter function ... owner to postgres';
+  end if;
+  return v_function;
+end $$;
+
+-- Claim, effects and completion commit together with the tick, or not at all. A handler that fails is undone alone. Cancelled, it fails too:
+-- pg_cancel_backend on the clock ends the handler that hangs, not the clock.
+-- A handler that waits for a lock gives up after lock_timeout. Nothing else can interrupt it: the budget is looked at between messages, and what it
+-- leaves goes back unstarted. It is half a second, or what the setting messenger.sql_handler_budget says.
+create or replace function messenger.run_sql_handlers(batch int)
+returns table (completed bigint, failed bigint, released bigint)
+language plpgsql
+set search_path = ''
+set lock_timeout = '2s'
+as $$
+#variable_conflict use_column
+declare
+  v_types text[];
+  v_handlers regprocedure[];
+  v_end timestamptz;
+  v_left int := batch;
+  v_message messenger.claimed;
+  v_claimed int;
+  v_handler regprocedure;
+  v_result jsonb;
+  v_error text;
+  v_detail text;
+  v_state text;
+  v_trace text;
+begin
+  completed := 0; failed := 0; released := 0;
+  select array_agg(h.type), array_agg(h.handler) into v_types, v_handlers from messenger.sql_handlers() h where h.handler is not null;
+  -- One tick at a time: a second one would wait for the first's row in messenger.workers, and a tick waits for nothing.
+  if v_types is null or not pg_try_advisory_xact_lock(hashtextextended('messenger.run_sql_handlers', 0)) then
+    return next;
+    return;
+  end if;
+  v_end := clock_timestamp() + coalesce(nullif(current_setting('messenger.sql_handler_budget', true), ''), '500 milliseconds')::interval;
+
+  while v_left > 0 loop
+    v_claimed := 0;
+    for v_message in select * from public.messenger_claim('sql', least(v_left, 10), types => v_types) loop
+      v_claimed := v_claimed + 1;
+      -- The first is never put back, or a budget of nothing would be a standstill.
+      if completed + failed > 0 and clock_timestamp() > v_end then
+        perform public.messenger_release(v_message.id, v_message.fence);
+        released := released + 1;
+        continue;
+      end if;
+      v_handler := v_handlers[array_position(v_types, v_message.message_type)];
+      begin
+        perform set_config('messenger.message', jsonb_build_object('id', v_message.id, 'type', v_message.message_type, 'queue', v_message.queue_name,
+          'fence', v_message.fence, 'retry_count', v_message.retry_count, 'headers', v_message.headers, 'metadata', v_message.metadata)::text, true);
+        execute format('select %s($1)', v_handler::regproc) into v_result using v_message.body;
+        perform public.messenger_complete(v_message.id, v_message.fence, v_result, true);
+        completed := completed + 1;
+      exception when others or query_canceled or assert_failure then
+        get stacked diagnostics v_error = message_text, v_detail = pg_exception_detail, v_state = returned_sqlstate, v_trace = pg_exception_context;
+        perform public.messenger_fail(v_message.id, v_message.fence, concat_ws(': ', v_error, nullif(v_detail, '')), v_state, v_trace, v_state <> 'PT422');
+        failed := failed + 1;
+      end;
+    end loop;
+    v_left := v_left - v_claimed;
+    exit when v_claimed = 0 or released > 0 or clock_timestamp() > v_end;
+  end loop;
+  if completed > 0 then
+    perform set_config('messenger.message', '', true);
+  end if;
+  return next;
+end $$;
+
+comment on function messenger.sql_handlers() is 'Types that have an SQL handler, aliases too, with the function; null where it cannot be run.';
+comment on function messenger.set_sql_handler(text, text) is
+  'Lets schema.name(jsonb) returns jsonb handle a message type inside the database, run by the clock as the owner of the bus; null as function_name takes the handler away. The type need not be registered. For postgres only. The function gets the payload; current_setting(''messenger.message'')::jsonb holds id, type, queue, fence, retry_count, headers and metadata. What it returns is the message''s result; what it raises is a failed delivery, with SQLSTATE PT422 a dead letter at once.';
+comment on function messenger.run_sql_handlers(int) is
+  'Handles up to so many due messages whose type has an SQL handler, within the time budget. Returns how many were completed, failed and put back unstarted.';
+comment on column messenger.message_types.sql_handler is 'Function that handles the type inside the database, run by the clock as the owner of the bus; set by messenger.set_sql_handler, by postgres only.';
+revoke all on function messenger.sql_handlers(), messenger.set_sql_handler(text, text), messenger.run_sql_handlers(int) from public, anon, authenticated, service_role;
 
 -- ---- 32_cancel.sql
 -- Cancelling: at once while a message waits, by request while a worker has it.
@@ -3111,9 +3327,14 @@ declare
   v_pair text := transport || '/' || queue;
   v_rung text := coalesce(current_setting('messenger.rung', true), '');
 begin
-  if v_pair = any (string_to_array(v_rung, ' ')) or messenger.awake_workers(transport, queue, type, '0') > 0
-    or exists (select from messenger.queues q where q.transport_name = ring.transport and q.queue_name = ring.queue and q.paused_at is not null)
-    or not pg_try_advisory_xact_lock(hashtextextended('messenger.ring/' || v_pair, 0)) then
+  if v_pair = any (string_to_array(v_rung, ' ')) or messenger.awake_workers(transport, queue, type, '0') > 0 then
+    return false;
+  end if;
+  -- Asked apart: an IF with a query in it costs every dispatch, this one only those that would ring. Types with an SQL handler are the clock's own.
+  if exists (select from messenger.queues q where q.transport_name = ring.transport and q.queue_name = ring.queue and q.paused_at is not null)
+    or exists (select from messenger.sql_handlers() h where h.type = ring.type) then
+    return false;
+  elsif not pg_try_advisory_xact_lock(hashtextextended('messenger.ring/' || v_pair, 0)) then
     return false;
   end if;
   perform set_config('messenger.rung', concat_ws(' ', nullif(v_rung, ''), v_pair), true);
@@ -3422,6 +3643,7 @@ declare
   v_awake int := 0;
   v_wanted int;
   v_rung int := 0;
+  v_sql_types text[] := array(select h.type from messenger.sql_handlers() h);
 begin
   select * into v_settings from messenger.settings;
   if v_settings.functions_url is null then
@@ -3440,6 +3662,7 @@ begin
           select m.message_type from public.messenger_messages m
           where m.transport_name = v_pair.transport_name and m.queue_name = v_pair.queue_name and m.priority = level.priority
             and m.processed_at is null and m.available_at <= wake.at and (m.status = 'pending' or m.lock_expires_at < wake.at)
+            and m.message_type <> all (v_sql_types)
           order by m.available_at, m.id
           limit v_settings.max_workers * v_settings.messages_per_worker
         ) head
@@ -3496,6 +3719,7 @@ begin
   v_pruned := messenger.prune_messages(v_now, greatest(v_batch, 1000));
   perform messenger.prune_rest(v_now, v_batch);
   perform messenger.prune_bells(10 * v_batch);
+  perform messenger.run_sql_handlers(v_batch);
   v_woken := messenger.wake(v_now);
   -- Skipped, not waited for, when another tick has the row: that one is the heartbeat.
   update messenger.clock c set last_tick_at = v_now, ticks = c.ticks + 1
@@ -3754,6 +3978,27 @@ begin
   status := case when coalesce(v_lag, '0') < '1 minute' then 'healthy' when v_lag < '10 minutes' then 'degraded' else 'unhealthy' end;
   detail := coalesce('the oldest due message waits since ' || round(extract(epoch from v_lag)) || ' s', 'nothing is due');
   remedy := case when status <> 'healthy' then 'POST to the worker door and look at its log: no worker asks, or none handles the type' end;
+  return next;
+
+  -- The oldest thousand of each queue and priority: a type nobody handles stays while others go, and so comes to stand there.
+  name := 'no_handler';
+  select string_agg(distinct quote_ident(due.message_type), ', ') into detail
+  from (
+    select distinct q.transport_name, q.queue_name, head.message_type
+    from messenger.active_queues(null, null, false) q
+    cross join generate_series(1, 10) as level(priority)
+    cross join lateral (
+      select m.message_type from public.messenger_messages m
+      where m.transport_name = q.transport_name and m.queue_name = q.queue_name and m.priority = level.priority and m.processed_at is null
+        and m.available_at < v_now - interval '10 seconds' and (m.status = 'pending' or m.lock_expires_at < v_now)
+      order by m.available_at, m.id limit 1000
+    ) head
+  ) due
+  where messenger.awake_workers(due.transport_name, due.queue_name, due.message_type, '1 minute') = 0
+    and not exists (select from messenger.sql_handlers() h where h.type = due.message_type and h.handler is not null);
+  status := case when detail is null then 'healthy' else 'degraded' end;
+  detail := coalesce('no worker of the last minute handles ' || left(detail, 1000), 'every type that is due has a handler');
+  remedy := case when status <> 'healthy' then 'deploy a worker whose packs define these types, or name an SQL handler: the messages wait' end;
   return next;
 
   name := 'bells';
@@ -4124,6 +4369,7 @@ as $function$ select $manifest$[
 ["constraint","messenger.message_types.message_types_pkey","PRIMARY KEY (type)"],
 ["constraint","messenger.message_types.message_types_retry_check","CHECK ((((max_retries >= 0) AND (max_retries <= 100)) AND ((retry_delay_ms >= 0) AND (retry_delay_ms <= '86400000000'::bigint)) AND ((retry_multiplier >= (1)::double precision) AND (retry_multiplier <= (100)::double precision)) AND ((retry_max_delay_ms >= 0) AND (retry_max_delay_ms <= '86400000000'::bigint)) AND ((retry_jitter >= (0)::double precision) AND (retry_jitter <= (1)::double precision))))"],
 ["constraint","messenger.message_types.message_types_route_check","CHECK (((queue_name ~ '^[a-z0-9][a-z0-9_-]{0,62}$'::text) AND ((priority >= 1) AND (priority <= 10))))"],
+["constraint","messenger.message_types.message_types_sql_handler_check","CHECK ((sql_handler ~ '^([a-z_][a-z0-9_]*|\"([^\"]|\"\")+\")\\.([a-z_][a-z0-9_]*|\"([^\"]|\"\")+\")$'::text))"],
 ["constraint","messenger.message_types.message_types_timeout_check","CHECK ((timeout_ms > 0))"],
 ["constraint","messenger.message_types.message_types_type_check","CHECK ((type ~ '^[A-Za-z][A-Za-z0-9_.:-]{0,127}$'::text))"],
 ["constraint","messenger.pruned.pruned_pkey","PRIMARY KEY (id)"],
@@ -4162,10 +4408,11 @@ as $function$ select $manifest$[
 ["function","messenger.active_queues(only_transport text, only_queues text[], halted boolean)","returns TABLE(transport_name text, queue_name text) language plpgsql stable invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source f2e5278cddd75dae58349f134a80409e"],
 ["function","messenger.awake_workers(transport text, queue text, type text, grace interval)","returns integer language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source e0e290e69b69053a95f630d48bdc251c"],
 ["function","messenger.bury(ids uuid[], at timestamp with time zone)","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 393650be6f82afa655377b9f2dc758f3"],
+["function","messenger.business_function(function_name text)","returns regprocedure language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source c693f51fb785d2d09da978ca0ab9b057"],
 ["function","messenger.check_claim(worker text, lease interval)","returns void language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source bd7025da1d3ac7c785fe879d42ebc18d"],
 ["function","messenger.check_queue(transport text, queue text)","returns void language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source badc406c7ca5fcdfb044140073696831"],
 ["function","messenger.check_worker_secret(secret text)","returns boolean language plpgsql stable definer {\"search_path=\\\"\\\"\"} source cf1849f0cad31e8ac507c29b72a29043"],
-["function","messenger.claim_one(message_id uuid, worker text, lease interval)","returns SETOF messenger.claimed language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source c9e348098d0d48896d86a89809573020"],
+["function","messenger.claim_one(message_id uuid, worker text, lease interval)","returns TABLE(id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority integer, retry_count integer, max_retries integer, fence bigint, lock_expires_at timestamp with time zone, created_at timestamp with time zone, solo boolean) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source c9e348098d0d48896d86a89809573020"],
 ["function","messenger.clip(value text, bytes integer)","returns text language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source e05ff2230f3b946bd7ef4a6b52c97de8"],
 ["function","messenger.clock_command()","returns text language sql immutable invoker {\"search_path=\\\"\\\"\"} source d2797c45ea5b72d2577fe32478a3e026"],
 ["function","messenger.draft_fields()","returns jsonb language sql immutable invoker {\"search_path=\\\"\\\"\"} source 22a8788a888505e06ee02091fc17cdda"],
@@ -4178,7 +4425,7 @@ as $function$ select $manifest$[
 ["function","messenger.find_due(transport text, queue text, batch integer, types text[], at timestamp with time zone, may_be_solo boolean, OUT places tid[], OUT is_solo boolean)","returns record language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off,plan_cache_mode=force_generic_plan} source 7ccdeceb722ff9f40eae5e1639961ea0"],
 ["function","messenger.give_up(ids uuid[], error_class text, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 40c4e304813a2f3520bab7c37476eabb"],
 ["function","messenger.has_wild_number(value jsonb)","returns boolean language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 025b91e7e73db60178defae3be0d0b4a"],
-["function","messenger.health_checks()","returns TABLE(name text, status text, detail text, remedy text) language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 22f0e9311240cf22d775c4203d6aaaf8"],
+["function","messenger.health_checks()","returns TABLE(name text, status text, detail text, remedy text) language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 88889d81fa3c7577449f2a4b7302b135"],
 ["function","messenger.id_prefix(at timestamp with time zone)","returns text language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 65dbab6e73ef14e98187a08ea441052a"],
 ["function","messenger.id_random()","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 48dbad83b171bbdc3315fe55bf2ba09a"],
 ["function","messenger.is_held_by_dead_letter(transport text, queue text, ordering_key text)","returns boolean language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source fe6e288c5e9965cdae3bac5136344389"],
@@ -4217,8 +4464,11 @@ as $function$ select $manifest$[
 ["function","messenger.return_replayed(replay_id uuid, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source e0b9beb43910ab3238dca7c65163b010"],
 ["function","messenger.revise(message_id uuid, draft messenger.draft, at timestamp with time zone, OUT available_at timestamp with time zone, OUT error_code text)","returns record language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 1ca0e096c6a30d1166523484a9b728a2"],
 ["function","messenger.revive(letters uuid[], payload jsonb, per_second integer, at timestamp with time zone)","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source f10c01665700c6b7b0d373fec8eba399"],
-["function","messenger.ring(transport text, queue text, type text)","returns boolean language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 45ead23311ca33f020765cf39a2897b1"],
+["function","messenger.ring(transport text, queue text, type text)","returns boolean language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source f309d96cc7bcb5cccb04cd3bc7d11086"],
+["function","messenger.run_sql_handlers(batch integer)","returns TABLE(completed bigint, failed bigint, released bigint) language plpgsql volatile invoker {\"search_path=\\\"\\\"\",lock_timeout=2s} source fa7b5a964635cad48b90f0b8e9a257b7"],
+["function","messenger.set_sql_handler(type text, function_name text)","returns regprocedure language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 0997924182ff3edb6f8e0e0f7b8036a0"],
 ["function","messenger.settle_rest(ids uuid[], rest messenger.verdict[], ords bigint[], fates text[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_hashjoin=off,enable_mergejoin=off,jit=off} source 22410f79bd6860162fbfa66219e5320c"],
+["function","messenger.sql_handlers()","returns TABLE(type text, handler regprocedure) language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 28a6e6105616de11aec2aca2fc00e3e3"],
 ["function","messenger.start(functions_url text, options jsonb)","returns jsonb language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 07287c930ccccac966d98800f705f896"],
 ["function","messenger.status()","returns jsonb language sql stable definer {\"search_path=\\\"\\\"\"} source fcd3df558b6b08e7b6dd86b9c7898860"],
 ["function","messenger.stop()","returns jsonb language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source a4061cc518a982b78ab444a4f190e737"],
@@ -4228,22 +4478,23 @@ as $function$ select $manifest$[
 ["function","messenger.take_key(scope text, draft messenger.draft, new_id uuid, sender uuid, store boolean, at timestamp with time zone)","returns TABLE(taken boolean, is_stored boolean, passed_on uuid, message_id uuid, status text, transport text, queue text, available_at timestamp with time zone, error_code text) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 1e5291b592748bf00ba31b41bd36e35f"],
 ["function","messenger.take_keys_back(letters uuid[], at timestamp with time zone)","returns uuid[] language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source fe7de3f635383dda36ef1f4fc53c9493"],
 ["function","messenger.take_turns(ords integer[], ids uuid[], transports text[], queues text[], keys text[], moments timestamp with time zone[], are_stored boolean[])","returns TABLE(ord integer, seq bigint, available_at timestamp with time zone) language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,jit=off} source c90e49c6b343d270cace2abbc0cb9c30"],
-["function","messenger.tick(batch integer)","returns jsonb language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 0d32f6b13c211e51497ce3844169e5ad"],
+["function","messenger.tick(batch integer)","returns jsonb language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 7f6c72b2711a8ff98c70897df0686bc7"],
 ["function","messenger.tick_or_note_error()","returns boolean language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 35a6a22f1a61c4a4aa1b1695673beab2"],
 ["function","messenger.user_dispatch(type text, payload jsonb, idempotency_key text, delay interval, headers jsonb, metadata jsonb)","returns TABLE(id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone) language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source c288629cfbd5f36221388f01419ecc40"],
 ["function","messenger.verify()","returns TABLE(kind text, object text, state text, detail text) language sql stable definer {\"search_path=\\\"\\\"\"} source 312073e65876f1b552e62b8ef76af2b9"],
-["function","messenger.wake(at timestamp with time zone)","returns integer language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 327ecbd008e79f6917d83eb2c3e6c245"],
+["function","messenger.wake(at timestamp with time zone)","returns integer language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 41e00eebcbd2c0383b46e5f56037acec"],
 ["function","messenger.watch_replays(at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source f2e8eb41289bbabe5f680a2fb3f68064"],
 ["function","public.messenger_audit()","returns TABLE(invariant text, violations bigint) language sql stable invoker {\"search_path=\\\"\\\"\"} source 4b562f31808078ed657ae895995904d4"],
 ["function","public.messenger_cancel(id uuid)","returns text language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source c621f7f5ab7703d05e1943e032025fbb"],
 ["function","public.messenger_check_worker_secret(secret text)","returns boolean language sql stable invoker {\"search_path=\\\"\\\"\"} source 9c73954f593bf2e068b1df4e80121b69"],
-["function","public.messenger_claim(worker text, batch integer, lease interval, transport text, queues text[], types text[])","returns SETOF messenger.claimed language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,jit=off,plan_cache_mode=force_generic_plan} source 1a1d10233c5f48eeaa00bbb1a43d56c2"],
-["function","public.messenger_claim_one(id uuid, worker text, lease interval)","returns SETOF messenger.claimed language sql volatile invoker {\"search_path=\\\"\\\"\"} source c38a451ac46c95792ca70988e732fb49"],
+["function","public.messenger_claim(worker text, batch integer, lease interval, transport text, queues text[], types text[])","returns TABLE(id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority integer, retry_count integer, max_retries integer, fence bigint, lock_expires_at timestamp with time zone, created_at timestamp with time zone, solo boolean) language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,jit=off,plan_cache_mode=force_generic_plan} source 1a1d10233c5f48eeaa00bbb1a43d56c2"],
+["function","public.messenger_claim_one(id uuid, worker text, lease interval)","returns TABLE(id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority integer, retry_count integer, max_retries integer, fence bigint, lock_expires_at timestamp with time zone, created_at timestamp with time zone, solo boolean) language sql volatile invoker {\"search_path=\\\"\\\"\"} source c38a451ac46c95792ca70988e732fb49"],
 ["function","public.messenger_complete(id uuid, fence bigint, result jsonb, strict boolean)","returns text language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 4b55f645b047a18d0435223006485fa3"],
+["function","public.messenger_complete_with(id uuid, fence bigint, function_name text, args jsonb)","returns jsonb language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 777b0e690c3f7de86d240466d4c2d15f"],
 ["function","public.messenger_discard_failed(ids uuid[], filter jsonb, max integer)","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source b857a60cb2381fb27c36cdeb63f1b6cd"],
 ["function","public.messenger_dispatch(type text, payload jsonb, queue text, priority integer, available_at timestamp with time zone, delay interval, idempotency_key text, idempotency_mode text, idempotency_window interval, ordering_key text, transport text, max_retries integer, expires_at timestamp with time zone, headers jsonb, metadata jsonb)","returns SETOF messenger.dispatched language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 7c981ba4bfc0c59e2674b23778a8b473"],
 ["function","public.messenger_dispatch_batch(messages jsonb, atomic boolean)","returns TABLE(ord integer, id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone, error_code text, error text) language sql volatile invoker {\"search_path=\\\"\\\"\"} source 96639871148af2cf154c96b6884b86de"],
-["function","public.messenger_exchange(outcomes jsonb, worker text, batch integer, lease interval, transport text, queues text[], types text[])","returns jsonb language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source ac13fb629028bc13c12c3425cc4a00b1"],
+["function","public.messenger_exchange(outcomes jsonb, worker text, batch integer, lease interval, transport text, queues text[], types text[])","returns jsonb language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 13bc1a22f7bdef106ddfffe319182ce6"],
 ["function","public.messenger_fail(id uuid, fence bigint, error text, error_class text, error_trace text, retryable boolean, retry_after interval)","returns TABLE(outcome text, available_at timestamp with time zone) language sql volatile invoker {\"search_path=\\\"\\\"\"} source 532abddf67ee131ddd63e6a1fc54c23d"],
 ["function","public.messenger_health()","returns jsonb language sql volatile invoker {\"search_path=\\\"\\\"\"} source 89d6004847e74d007d57865dcb5dc351"],
 ["function","public.messenger_heartbeat(leases jsonb, lease interval)","returns TABLE(id uuid, outcome text, cancel_requested boolean) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 8f5774efdb9f8fc777b91438c6ad1c5f"],
@@ -4252,7 +4503,7 @@ as $function$ select $manifest$[
 ["function","public.messenger_release(id uuid, fence bigint)","returns text language sql volatile invoker {\"search_path=\\\"\\\"\"} source 4e7bc6a7dadfa50467b1586d37f66082"],
 ["function","public.messenger_resume(transport text, queue text)","returns boolean language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 344fd98c2cc50730a679ff35e3640265"],
 ["function","public.messenger_retry_failed(ids uuid[], filter jsonb, payload jsonb, per_second integer, max integer)","returns TABLE(id uuid, message_id uuid, outcome text) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 1a0b4f0d425cd6e03379f2d5d4c07b2e"],
-["function","public.messenger_settle(outcomes jsonb)","returns SETOF messenger.settled language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,jit=off,plan_cache_mode=force_generic_plan} source 610814a690ac60c5d4021b098a6b9c18"],
+["function","public.messenger_settle(outcomes jsonb)","returns TABLE(id uuid, outcome text, available_at timestamp with time zone) language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,jit=off,plan_cache_mode=force_generic_plan} source 610814a690ac60c5d4021b098a6b9c18"],
 ["function","public.messenger_snooze(id uuid, fence bigint, delay interval)","returns text language sql volatile invoker {\"search_path=\\\"\\\"\"} source c330162b1d752f5cb706912072c7e570"],
 ["function","public.messenger_start(functions_url text, options jsonb)","returns jsonb language sql volatile invoker {\"search_path=\\\"\\\"\"} source 2ada4c698a25c5a06bcc0dedaac2b859"],
 ["function","public.messenger_status()","returns jsonb language sql volatile invoker {\"search_path=\\\"\\\"\"} source c123f5cc9b38af9b1c0b6cabf9493816"],
@@ -4286,6 +4537,7 @@ as $function$ select $manifest$[
 ["grant","column public.messenger_messages.status to authenticated","select"],
 ["grant","function messenger.active_queues(only_transport text, only_queues text[], halted boolean) to service_role","execute"],
 ["grant","function messenger.bury(ids uuid[], at timestamp with time zone) to service_role","execute"],
+["grant","function messenger.business_function(function_name text) to service_role","execute"],
 ["grant","function messenger.check_claim(worker text, lease interval) to service_role","execute"],
 ["grant","function messenger.check_queue(transport text, queue text) to service_role","execute"],
 ["grant","function messenger.check_worker_secret(secret text) to service_role","execute"],
@@ -4348,6 +4600,7 @@ as $function$ select $manifest$[
 ["grant","function public.messenger_claim(worker text, batch integer, lease interval, transport text, queues text[], types text[]) to service_role","execute"],
 ["grant","function public.messenger_claim_one(id uuid, worker text, lease interval) to service_role","execute"],
 ["grant","function public.messenger_complete(id uuid, fence bigint, result jsonb, strict boolean) to service_role","execute"],
+["grant","function public.messenger_complete_with(id uuid, fence bigint, function_name text, args jsonb) to service_role","execute"],
 ["grant","function public.messenger_discard_failed(ids uuid[], filter jsonb, max integer) to service_role","execute"],
 ["grant","function public.messenger_dispatch(type text, payload jsonb, queue text, priority integer, available_at timestamp with time zone, delay interval, idempotency_key text, idempotency_mode text, idempotency_window interval, ordering_key text, transport text, max_retries integer, expires_at timestamp with time zone, headers jsonb, metadata jsonb) to service_role","execute"],
 ["grant","function public.messenger_dispatch_batch(messages jsonb, atomic boolean) to service_role","execute"],
@@ -4594,6 +4847,11 @@ declare
     'public.messenger_fail',
     'public.messenger_snooze',
     'public.messenger_release',
+    'messenger.business_function',
+    'public.messenger_complete_with',
+    'messenger.sql_handlers',
+    'messenger.set_sql_handler',
+    'messenger.run_sql_handlers',
     'public.messenger_cancel',
     'messenger.lock_letters',
     'messenger.take_keys_back',

@@ -40,6 +40,7 @@ declare
     'public.messenger_fail',
     'public.messenger_snooze',
     'public.messenger_release',
+    'public.messenger_complete_with',
     'public.messenger_cancel',
     'public.messenger_retry_failed',
     'public.messenger_discard_failed',

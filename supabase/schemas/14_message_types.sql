@@ -22,6 +22,8 @@ create table if not exists messenger.message_types (
     max_retries between 0 and 100 and retry_delay_ms between 0 and 86400000000 and retry_multiplier between 1 and 100
     and retry_max_delay_ms between 0 and 86400000000 and retry_jitter between 0 and 1
   ),
+  -- As quote_ident writes it: what is no name would raise wherever it is looked up, in every tick.
+  constraint message_types_sql_handler_check check (sql_handler ~ '^([a-z_][a-z0-9_]*|"([^"]|"")+")\.([a-z_][a-z0-9_]*|"([^"]|"")+")$'),
   constraint message_types_timeout_check check (timeout_ms > 0)
 );
 

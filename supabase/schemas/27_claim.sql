@@ -105,21 +105,13 @@ begin
   perform set_config('messenger.polled', at || '|' || md5(v_poll), false);
 end $$;
 
-do $$
-begin
-  if to_regtype('messenger.claimed') is null then
-    create type messenger.claimed as (
-      id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority int, retry_count int, max_retries int, fence bigint,
-      lock_expires_at timestamptz, created_at timestamptz, solo boolean
-    );
-  end if;
-end $$;
-comment on type messenger.claimed is 'A message in the hands of a worker; solo: the only one of its claim, to be run with nothing else in flight.';
-
 create or replace function public.messenger_claim(
   worker text, batch int default 10, lease interval default '60 s', transport text default null, queues text[] default null, types text[] default null
 )
-returns setof messenger.claimed
+returns table (
+  id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority int, retry_count int, max_retries int, fence bigint,
+  lock_expires_at timestamptz, created_at timestamptz, solo boolean
+)
 language plpgsql
 set search_path = ''
 set enable_seqscan = off
@@ -175,7 +167,10 @@ end $$;
 
 -- For a door that handles a message where it is dispatched: takes this one, due or not, unless somebody else has it.
 create or replace function messenger.claim_one(message_id uuid, worker text, lease interval)
-returns setof messenger.claimed
+returns table (
+  id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority int, retry_count int, max_retries int, fence bigint,
+  lock_expires_at timestamptz, created_at timestamptz, solo boolean
+)
 language plpgsql
 set search_path = ''
 as $$
@@ -195,7 +190,10 @@ begin
 end $$;
 
 create or replace function public.messenger_claim_one(id uuid, worker text, lease interval default '60 s')
-returns setof messenger.claimed
+returns table (
+  id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority int, retry_count int, max_retries int, fence bigint,
+  lock_expires_at timestamptz, created_at timestamptz, solo boolean
+)
 language sql
 set search_path = ''
 as $$ select * from messenger.claim_one(id, worker, lease) $$;

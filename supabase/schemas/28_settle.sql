@@ -36,15 +36,6 @@ begin
     );
   end if;
 end $$;
-do $$
-begin
-  if to_regtype('messenger.settled') is null then
-    create type messenger.settled as (id uuid, outcome text, available_at timestamptz);
-    create type messenger.exchanged as (settled messenger.settled[], claimed messenger.claimed[]);
-  end if;
-end $$;
-comment on type messenger.settled is 'What became of a verdict; available_at is the next delivery of what goes back to the queue.';
-comment on type messenger.exchanged is 'What messenger_exchange answers, before it is JSON.';
 comment on type messenger.verdict is 'What a verdict other than completed says, with its position among the outcomes.';
 
 -- The few verdicts that are not completions are read apart, in full: most batches have none.
@@ -108,7 +99,7 @@ end $$;
 -- Rows are found by id, locked, and then written by their place (ctid), which the lock holds still: a second search by id, or a join of the
 -- list with the table, cost 4 to 18 us a message. Without the planner settings it would read the whole table: it believes a list to be long.
 create or replace function public.messenger_settle(outcomes jsonb)
-returns setof messenger.settled
+returns table (id uuid, outcome text, available_at timestamptz)
 language plpgsql
 set search_path = ''
 set enable_seqscan = off
@@ -236,6 +227,22 @@ begin
   order by v.ord;
 end $$;
 
+-- Types of its own for the parts of what exchange answers: functions that return them would be unknown to the API's generated types.
+do $$
+begin
+  if to_regtype('messenger.exchanged') is null then
+    create type messenger.settled as (id uuid, outcome text, available_at timestamptz);
+    create type messenger.claimed as (
+      id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority int, retry_count int, max_retries int, fence bigint,
+      lock_expires_at timestamptz, created_at timestamptz, solo boolean
+    );
+    create type messenger.exchanged as (settled messenger.settled[], claimed messenger.claimed[]);
+  end if;
+end $$;
+comment on type messenger.settled is 'A row of messenger_settle.';
+comment on type messenger.claimed is 'A row of messenger_claim.';
+comment on type messenger.exchanged is 'What messenger_exchange answers, before it is JSON.';
+
 create or replace function public.messenger_exchange(
   outcomes jsonb, worker text, batch int default 10, lease interval default '60 s', transport text default null, queues text[] default null, types text[] default null
 )
@@ -247,10 +254,17 @@ begin
   -- In one pass: rows aggregated to jsonb and then put into an object are serialized three times (5.5 us a row against 3.2).
   return (
     select to_jsonb(row(s.settled, c.claimed)::messenger.exchanged)
-    from (select array(select x from public.messenger_settle(outcomes) x) as settled offset 0) s
+    from (
+      select array(select row(x.id, x.outcome, x.available_at)::messenger.settled from public.messenger_settle(outcomes) x) as settled
+      offset 0
+    ) s
     -- The worker's name comes by way of what was settled, so that settling comes first.
     cross join lateral (
-      select array(select x from public.messenger_claim(case when s.settled is not null then worker end, batch, lease, transport, queues, types) x) as claimed
+      select array(
+        select row(x.id, x.message_type, x.queue_name, x.body, x.headers, x.metadata, x.priority, x.retry_count, x.max_retries, x.fence, x.lock_expires_at,
+          x.created_at, x.solo)::messenger.claimed
+        from public.messenger_claim(case when s.settled is not null then worker end, batch, lease, transport, queues, types) x
+      ) as claimed
     ) c
   );
 end $$;

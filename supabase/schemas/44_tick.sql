@@ -20,6 +20,7 @@ declare
   v_awake int := 0;
   v_wanted int;
   v_rung int := 0;
+  v_sql_types text[] := array(select h.type from messenger.sql_handlers() h);
 begin
   select * into v_settings from messenger.settings;
   if v_settings.functions_url is null then
@@ -38,6 +39,7 @@ begin
           select m.message_type from public.messenger_messages m
           where m.transport_name = v_pair.transport_name and m.queue_name = v_pair.queue_name and m.priority = level.priority
             and m.processed_at is null and m.available_at <= wake.at and (m.status = 'pending' or m.lock_expires_at < wake.at)
+            and m.message_type <> all (v_sql_types)
           order by m.available_at, m.id
           limit v_settings.max_workers * v_settings.messages_per_worker
         ) head
@@ -94,6 +96,7 @@ begin
   v_pruned := messenger.prune_messages(v_now, greatest(v_batch, 1000));
   perform messenger.prune_rest(v_now, v_batch);
   perform messenger.prune_bells(10 * v_batch);
+  perform messenger.run_sql_handlers(v_batch);
   v_woken := messenger.wake(v_now);
   -- Skipped, not waited for, when another tick has the row: that one is the heartbeat.
   update messenger.clock c set last_tick_at = v_now, ticks = c.ticks + 1

@@ -80,6 +80,27 @@ begin
   remedy := case when status <> 'healthy' then 'POST to the worker door and look at its log: no worker asks, or none handles the type' end;
   return next;
 
+  -- The oldest thousand of each queue and priority: a type nobody handles stays while others go, and so comes to stand there.
+  name := 'no_handler';
+  select string_agg(distinct quote_ident(due.message_type), ', ') into detail
+  from (
+    select distinct q.transport_name, q.queue_name, head.message_type
+    from messenger.active_queues(null, null, false) q
+    cross join generate_series(1, 10) as level(priority)
+    cross join lateral (
+      select m.message_type from public.messenger_messages m
+      where m.transport_name = q.transport_name and m.queue_name = q.queue_name and m.priority = level.priority and m.processed_at is null
+        and m.available_at < v_now - interval '10 seconds' and (m.status = 'pending' or m.lock_expires_at < v_now)
+      order by m.available_at, m.id limit 1000
+    ) head
+  ) due
+  where messenger.awake_workers(due.transport_name, due.queue_name, due.message_type, '1 minute') = 0
+    and not exists (select from messenger.sql_handlers() h where h.type = due.message_type and h.handler is not null);
+  status := case when detail is null then 'healthy' else 'degraded' end;
+  detail := coalesce('no worker of the last minute handles ' || left(detail, 1000), 'every type that is due has a handler');
+  remedy := case when status <> 'healthy' then 'deploy a worker whose packs define these types, or name an SQL handler: the messages wait' end;
+  return next;
+
   name := 'bells';
   status := case when v_settings.functions_url is not null and to_regclass('net.http_request_queue') is not null then 'healthy' else 'degraded' end;
   detail := case when status = 'healthy' then v_settings.functions_url when v_settings.functions_url is null then 'no functions URL' else 'no pg_net' end;

@@ -1,6 +1,7 @@
 // A consumer of one type of message over a receiver in memory, on a clock that jumps.
 import { z } from "zod";
 import { type Consumer, createConsumer, type Limits } from "../../shared/consume.ts";
+import type { Database } from "../../shared/db.ts";
 import { defineMessage, type HandlerContext } from "../../shared/message.ts";
 import { MemoryReceiver } from "./memory_receiver.ts";
 import type { VirtualClock } from "./virtual_clock.ts";
@@ -29,7 +30,7 @@ export interface Bench {
 
 /** A consumer of one type, `Work`, whose handler takes `ms` of its payload. */
 export function bench(
-  options: { isolateStart?: number; idlePolls?: number; handle?: (ctx: HandlerContext) => unknown } = {},
+  options: { isolateStart?: number; idlePolls?: number; handle?: (ctx: HandlerContext) => unknown; db?: Database } = {},
 ): Bench {
   let most = 0;
   const running = new Set<string>();
@@ -57,6 +58,7 @@ export function bench(
   const receiver = new MemoryReceiver();
   const consumer = createConsumer({
     ...workshop,
+    ...(options.db && { db: options.db }),
     receiver,
     worker: "test",
     isolateStart: options.isolateStart ?? 0,
