@@ -24,7 +24,7 @@ export async function inFlight(ground: Ground, holder: Holder): Promise<number> 
     const [{ held }] = await ground.project.sql<{ held: number }[]>`
       select count(*)::int as held from messenger_messages
       where processed_at is null and status = 'processing' and locked_by ~ ${names}`;
-    return held;
+    return held > 0 && held;
   }, 15_000).catch(() => 0);
 }
 
