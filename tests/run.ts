@@ -1,6 +1,7 @@
 // `npm test`: makes the template database, runs every test, ends with one line: N passed, N failed.
 import { ensureTemplate } from "./project.ts";
 
+if (Deno.env.has("SYMPHONY_MUTANT")) throw new Error("SYMPHONY_MUTANT plants a bug: it is for npm run mutants only");
 const started = Date.now();
 const root = new URL("../", import.meta.url);
 // Leftovers of a run that was killed.

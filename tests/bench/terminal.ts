@@ -1,11 +1,11 @@
 // The results as tables in the terminal.
-import Table from "cli-table3";
+import { newTable } from "../terminal.ts";
 import { busesOf, figure, judgement, nameOf, ratioText } from "./wording.ts";
 import { type Line, medianOf } from "./line.ts";
 
 export function printLines(lines: readonly Line[]): void {
   const buses = busesOf(lines);
-  const results = newTable(["median", "", ...buses.map(nameOf), "ours / best peer", "target"]);
+  const results = newTable(["median", "", ...buses.map(nameOf), "ours / best peer", "target"], 2);
   for (const line of lines) {
     results.push([
       line.label,
@@ -17,7 +17,7 @@ export function printLines(lines: readonly Line[]): void {
   }
   console.log(`\n${results}`);
 
-  const costs = newTable(["server CPU in us, WAL in bytes a message", "", ...buses.map(nameOf)]);
+  const costs = newTable(["server CPU in us, WAL in bytes a message", "", ...buses.map(nameOf)], 2);
   for (const line of lines) {
     for (const [of, unit] of [["cpu", "us"], ["wal", "bytes"]] as const) {
       const values = buses.map((bus) => medianOf(line, bus, of));
@@ -27,12 +27,4 @@ export function printLines(lines: readonly Line[]): void {
     }
   }
   if (costs.length > 0) console.log(`\n${costs}`);
-}
-
-function newTable(head: string[]) {
-  return new Table({
-    head,
-    colAligns: head.map((_, column) => column < 2 ? "left" : "right"),
-    style: { head: [], border: [], compact: true },
-  });
 }

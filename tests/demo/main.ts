@@ -1,10 +1,10 @@
 // `npm run demo`: a private Supabase project, a thousand messages of every kind through it, and the figures. Exit 0 only when all are right.
 // `npm run demo -- --chaos`: the same while workers are killed, bells lost and Postgres is stopped.
-import { SingleBar } from "cli-progress";
 import { type Project, startProject } from "../../supabase/local/project.ts";
 import { CHAOS_LEASE, unleash } from "./chaos.ts";
 import { measureLatency, SAMPLES } from "./latency.ts";
 import { pause } from "../pause.ts";
+import { newBar } from "../terminal.ts";
 import { report } from "./report.ts";
 import { type Kind, KINDS, openDoor, type Tally, TOTAL } from "./workload.ts";
 
@@ -84,17 +84,6 @@ async function untilFinished({ sql }: Project, show: (count: number) => void): P
     }
   }
   throw new Error(`Not all of the ${TOTAL} messages were finished within ${GIVE_UP / 1_000} s`);
-}
-
-function newBar(label: string): SingleBar {
-  return new SingleBar({
-    format: `${label.padEnd(8)} {bar} {value}/{total}  {duration_formatted}`,
-    barCompleteChar: "█",
-    barIncompleteChar: "░",
-    noTTYOutput: true,
-    notTTYSchedule: 2_000,
-    hideCursor: true,
-  });
 }
 
 function seconds(since: number): string {

@@ -1,7 +1,7 @@
 // What the demo shows in the end, and whether every figure is what it should be.
-import Table from "cli-table3";
 import type { Sql } from "postgres";
 import { percentile } from "../percentile.ts";
+import { newTable } from "../terminal.ts";
 import type { Latency } from "./latency.ts";
 import { type Kind, KINDS, type Tally, TOTAL } from "./workload.ts";
 
@@ -115,14 +115,6 @@ async function readRows(sql: Sql): Promise<Map<string, Row>> {
     where m.metadata ? 'kind'
     group by 1`;
   return new Map(rows.map((row) => [row.kind, row]));
-}
-
-function newTable(head: string[], texts: number) {
-  return new Table({
-    head,
-    colAligns: head.map((_, column) => column < texts ? "left" : "right"),
-    style: { head: [], border: [], compact: true },
-  });
 }
 
 function ms(value: number | null): string {

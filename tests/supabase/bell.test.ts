@@ -140,6 +140,16 @@ test("bell · none while a worker that asked for the queue is awake", async () =
   assert.equal((await bells()).length, 2);
 });
 
+test("bell · a worker that is awake for other types is none", async () => {
+  const { sql } = project();
+  await sql`update messenger.settings set poll_interval = '1 minute'`;
+  await claim(sql, { types: ["Other"] });
+  await dispatch(sql);
+  assert.equal((await bells()).length, 1);
+  await dispatch(sql, { type: "Other" });
+  assert.equal((await bells()).length, 1);
+});
+
 test("bell · without a functions URL, without a secret, nothing is rung and the message is kept", async () => {
   const { sql } = project();
   await sql`update messenger.settings set functions_url = null`;
@@ -214,6 +224,18 @@ test("wake · a retry that has become due, and a lease that ran out, wake a work
   assert.equal(await tick(), 0);
   await setClock(sql, "5 minutes");
   assert.equal(await tick(), 1);
+});
+
+test("wake · a lost lease that the clock could not rescue, because somebody has the row, wakes a worker all the same", async () => {
+  const { sql } = project();
+  await using other = session(project());
+  await known(sql);
+  const { id } = await held(sql);
+  await setClock(sql, "5 minutes");
+  await other`begin`;
+  await other`select from messenger_messages where id = ${id} for update`;
+  assert.equal(await tick(), 1);
+  await other`rollback`;
 });
 
 test("wake · for types that no code registered, at most once a minute", async () => {

@@ -125,6 +125,23 @@ test("race · a heartbeat that waits for a take-over is stale when it commits", 
   assert.equal((await waiting)[0].outcome, "stale");
 });
 
+test("race · a heartbeat waits for the lowest id it shares, whatever the order of its leases", async () => {
+  await using holder = session(project());
+  await using beater = session(project());
+  const { sql } = project();
+  const [a, b] = await dispatchMany(sql, 2);
+  const leases = (await claim(sql)).map(({ id, fence }) => ({ id, fence }));
+  const pid = await pidOf(beater);
+  await holder`begin`;
+  await holder`select from messenger_messages where id = ${a} for update`;
+  const waiting = beat(leases.toReversed(), {}, beater);
+  await untilBlocked(sql, pid);
+  // Had the heartbeat locked b first, this would find nothing.
+  assert.equal((await sql`select from messenger_messages where id = ${b} for update skip locked`).length, 1);
+  await holder`rollback`;
+  assert.deepEqual((await waiting).map(({ outcome }) => outcome), ["extended", "extended"]);
+});
+
 test("race · heartbeats and settles in opposite orders do not deadlock", async () => {
   await using first = session(project());
   await using second = session(project());

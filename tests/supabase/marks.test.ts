@@ -69,6 +69,17 @@ test("marks · a lease that runs out behind a mark is found within five seconds"
 test("marks · a clock that steps back drops them", async () => {
   await using sql = await marking();
   await later("1 hour");
+  await dispatched();
+  assert.equal((await claimed(sql)).length, 1, "a scan was made, and its mark placed");
+  await later("0");
+  const id = await dispatched();
+  assert.deepEqual(await claimed(sql), [id]);
+});
+
+test("queues · a clock that steps back drops what was remembered of them", async () => {
+  await using sql = session(project());
+  await sql`set messenger.queues_after = '-1 hour'`;
+  await later("1 hour");
   assert.deepEqual(await claimed(sql), []);
   await later("0");
   const id = await dispatched();

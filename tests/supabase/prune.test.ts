@@ -109,6 +109,21 @@ test("letters · resolved ones go after thirty days or the transport's own time;
   assert.deepEqual(await letters(), []);
 });
 
+test("letters · the thirty days count from the resolution, not from the failure", async () => {
+  const { sql } = project();
+  const { id, fence } = await held(sql);
+  await settle(sql, [{ id, fence, outcome: "failed", error: "e", retryable: false }]);
+  await setClock(sql, "100 days");
+  await sql`update messenger_failed_messages set resolved_at = messenger.now(), resolution = 'discarded'`;
+  const letters = async () => (await sql`select from messenger_failed_messages`).length;
+  await setClock(sql, "129 days");
+  await tick();
+  assert.equal(await letters(), 1);
+  await setClock(sql, "131 days");
+  await tick();
+  assert.equal(await letters(), 0);
+});
+
 test("attempts · go with their message", async () => {
   const { sql } = project();
   const { id, fence } = await held(sql);

@@ -2,9 +2,9 @@
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
-import { ask, claim, dispatch, dispatchMany, held, letterOf, messageOf, setClock, settle } from "./bus.ts";
+import { ask, call, claim, dispatch, dispatchMany, held, letterOf, messageOf, setClock, settle } from "./bus.ts";
 import { refused } from "./refusal.ts";
-import { limitWaiting } from "./until_blocked.ts";
+import { limitWaiting, pidOf, untilBlocked } from "./until_blocked.ts";
 
 const project = useProject({ testClock: true });
 Deno.test.beforeAll(() => limitWaiting(project().sql));
@@ -122,6 +122,57 @@ test("rescue · a message that a worker holds locked is left for the next tick",
   await worker`commit`;
   assert.deepEqual(await tick(), IDLE);
   assert.equal((await messageOf(sql, id)).status, "completed");
+});
+
+/** Starts a rescue, holds it between its look and its locks while `meanwhile` commits, and answers what it then did. */
+async function rescueWhile(meanwhile: () => Promise<unknown>): Promise<Record<string, unknown>> {
+  await using gate = session(project());
+  await using rescuer = session(project());
+  await gate.unsafe(`
+    create schema if not exists slow;
+    create or replace function slow.pass() returns boolean language plpgsql as $$
+    begin
+      perform pg_advisory_xact_lock_shared(4712);
+      return true;
+    end $$;
+    do $$ begin
+      execute replace(replace(pg_get_functiondef('messenger.rescue'::regproc), 'messenger.rescue(', 'slow.rescue('),
+        'm.lock_expires_at < rescue.at as is_lost', 'slow.pass() and m.lock_expires_at < rescue.at as is_lost');
+    end $$`);
+  const [{ slow }] =
+    await gate`select position('slow.pass' in prosrc) > 0 as slow from pg_proc where oid = 'slow.rescue'::regproc`;
+  assert(slow, "the rescue looks for lost leases where this test expects it to");
+  const pid = await pidOf(rescuer);
+  await gate`select pg_advisory_lock(4712)`;
+  const rescuing = rescuer`select * from slow.rescue(messenger.now())`.execute();
+  await untilBlocked(project().sql, pid);
+  await meanwhile();
+  await gate`select pg_advisory_unlock(4712)`;
+  return { ...(await rescuing)[0] };
+}
+
+const NOBODY = { rescued: "0", dead: "0", expired: "0" };
+
+test("rescue · a lease that its worker renews while the clock looks stays the worker's", async () => {
+  const { sql } = project();
+  const { id, fence } = await held(sql);
+  await setClock(sql, "61 seconds");
+  assert.deepEqual(await rescueWhile(() => call(sql, "messenger_heartbeat", { leases: [{ id, fence }] })), NOBODY);
+  const row = await messageOf(sql, id);
+  assert.deepEqual([row.status, row.locked_by, row.retry_count, row.lease_losses], ["processing", "ada", 0, 0]);
+  assert.equal((await sql`select from messenger.attempts`).length, 0);
+});
+
+test("rescue · a message that its worker settles while the clock looks is left as it was settled", async () => {
+  const { sql } = project();
+  for (const outcome of ["completed", "released"]) {
+    await setClock(sql, "0");
+    const { id, fence } = await held(sql);
+    await setClock(sql, "61 seconds");
+    assert.deepEqual(await rescueWhile(() => settle(sql, [{ id, fence, outcome }])), NOBODY);
+    const row = await messageOf(sql, id);
+    assert.deepEqual([row.status, row.fence, row.retry_count], [outcome === "completed" ? outcome : "pending", "1", 0]);
+  }
 });
 
 test("ticks · from several sessions at once do no work twice", async () => {

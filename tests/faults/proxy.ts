@@ -1,0 +1,92 @@
+// A TCP proxy on loopback that cuts: all connections at once, or each answer that is about to come, which is after its commit.
+import { freePort } from "../../supabase/local/ports.ts";
+
+export interface Proxy extends AsyncDisposable {
+  /** http://127.0.0.1:<port> */
+  readonly url: string;
+  /** Answers that were cut off before their first byte. */
+  readonly repliesCut: number;
+  /** Breaks every connection that is open now; returns how many. */
+  cut(): number;
+  /** Breaks each connection on which an answer begins, from now on, so many times. */
+  cutReplies(count: number): void;
+}
+
+/** Forwards to the address that `target` names at each connection. */
+export function openProxy(target: () => string): Proxy {
+  const listener = listen();
+  const open = new Set<() => void>();
+  let toCut = 0;
+  let repliesCut = 0;
+  const accepting = accept();
+
+  async function accept() {
+    for await (const client of listener) forward(client).catch(() => {});
+  }
+
+  async function forward(client: Deno.TcpConn) {
+    const { hostname, port } = new URL(target());
+    const server = await Deno.connect({ hostname, port: Number(port) }).catch(() => undefined);
+    if (!server) return client.close();
+    const end = () => {
+      open.delete(end);
+      for (const side of [client, server]) closeQuietly(side);
+    };
+    open.add(end);
+    await Promise.allSettled([
+      copy(client, server, () => false),
+      copy(server, client, () => {
+        if (toCut === 0) return false;
+        toCut--;
+        repliesCut++;
+        return true;
+      }),
+    ]);
+    end();
+
+    async function copy(from: Deno.TcpConn, to: Deno.TcpConn, cutHere: () => boolean) {
+      const buffer = new Uint8Array(65_536);
+      for (let size = await from.read(buffer); size !== null; size = await from.read(buffer)) {
+        if (cutHere()) return end();
+        for (let sent = 0; sent < size;) sent += await to.write(buffer.subarray(sent, size));
+      }
+      end();
+    }
+  }
+
+  return {
+    url: `http://127.0.0.1:${listener.addr.port}`,
+    get repliesCut() {
+      return repliesCut;
+    },
+    cut() {
+      const count = open.size;
+      for (const end of [...open]) end();
+      return count;
+    },
+    cutReplies: (count) => void (toCut = count),
+    async [Symbol.asyncDispose]() {
+      listener.close();
+      for (const end of [...open]) end();
+      await accepting;
+    },
+  };
+}
+
+function listen(): Deno.TcpListener {
+  for (;;) {
+    try {
+      return Deno.listen({ hostname: "127.0.0.1", port: freePort() });
+    } catch (error) {
+      if (!(error instanceof Deno.errors.AddrInUse)) throw error;
+    }
+  }
+}
+
+function closeQuietly(connection: Deno.TcpConn) {
+  try {
+    connection.close();
+  } catch {
+    // closed by its other direction
+  }
+}

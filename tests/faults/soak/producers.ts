@@ -1,0 +1,104 @@
+// The soak's producers: they send through the doors until acknowledged, with the same keys each time, and keep the truth.
+import { pause } from "../../pause.ts";
+import { EFFECT, EFFECTS_QUEUE } from "./consumer.ts";
+
+/** Deliveries a message may lose to faults before it would be dead. */
+const MAX_RETRIES = 30;
+const BATCH = 500;
+const PRODUCERS = 3;
+const ALONE = 50; // one message in so many travels by itself
+const BACKLOG = 6_000;
+
+export interface Producing {
+  /** Ids that were acknowledged. Outside the database: it cannot forget them. */
+  readonly acknowledged: Set<string>;
+  /** Calls that were answered by nothing, or by "not now". */
+  readonly unanswered: number;
+  readonly done: Promise<void>;
+}
+
+export interface ProducingOptions {
+  messages: number;
+  /** Base of the doors. */
+  url: string;
+  key: string;
+  /** How many may be dispatched by now. */
+  allowed: () => number;
+  /** Messages that are finished so far, for the backlog not to grow without bounds. */
+  finished: () => number;
+  /** Milliseconds from now to the instant at which a twentieth of the messages falls due. */
+  dueIn: number;
+  signal: AbortSignal;
+}
+
+interface Dispatch {
+  message: { type: string; payload: Record<string, unknown> };
+  options: Record<string, unknown>;
+}
+
+export function produce({ messages, url, key, allowed, finished, dueIn, signal }: ProducingOptions): Producing {
+  const acknowledged = new Set<string>();
+  const sharedInstant = new Date(Date.now() + dueIn).toISOString();
+  let unanswered = 0;
+  let next = 0;
+
+  async function produceSome() {
+    while (next < messages && !signal.aborted) {
+      if (next >= allowed() || acknowledged.size - finished() > BACKLOG) {
+        await pause(50, signal);
+        continue;
+      }
+      const first = next;
+      next = Math.min(allowed(), first + BATCH);
+      const all = Array.from({ length: next - first }, (_, n) => dispatchOf(first + n, sharedInstant));
+      const alone = all.filter((_, n) => n % ALONE === 0);
+      const together = all.filter((_, n) => n % ALONE !== 0);
+      for (const one of alone) keep([await send("dispatch", one)]);
+      if (together.length > 0) keep((await send("dispatch/batch", { messages: together })).results);
+    }
+  }
+
+  function keep(answers: { messageId: string }[]) {
+    for (const { messageId } of answers) acknowledged.add(messageId);
+  }
+
+  // Only a connection that broke, and "not now", may be tried again; anything else is wrong.
+  async function send(path: string, body: unknown) {
+    for (;; await pause(200, signal)) {
+      if (signal.aborted) throw new Error("the soak was ended while a producer waited for an answer");
+      const answer = await fetch(`${url}/functions/v1/${path}`, {
+        method: "POST",
+        headers: { "content-type": "application/json", apikey: key },
+        body: JSON.stringify(body),
+      }).then(async (response) => ({ status: response.status, body: await response.json() })).catch(() => undefined);
+      if (answer && [200, 201, 207].includes(answer.status)) return answer.body;
+      if (answer && ![500, 502, 503, 504].includes(answer.status)) {
+        throw new Error(`${path}: ${JSON.stringify(answer)}`);
+      }
+      unanswered++;
+    }
+  }
+
+  return {
+    acknowledged,
+    get unanswered() {
+      return unanswered;
+    },
+    done: Promise.all(Array.from({ length: PRODUCERS }, produceSome)).then(() => {}),
+  };
+}
+
+function dispatchOf(n: number, sharedInstant: string): Dispatch {
+  const options = {
+    idempotencyKey: crypto.randomUUID(),
+    maxRetries: MAX_RETRIES,
+    ...(n % 20 === 19 && { scheduledAt: sharedInstant }),
+    ...(n % 7 === 0 && { priority: 1 + n % 10 }),
+  };
+  if (n % 5 < 2) return { message: { type: EFFECT, payload: { n } }, options: { ...options, queue: EFFECTS_QUEUE } };
+  // Longer than a lease, so that heartbeats must keep it.
+  if (n % 5_000 === 4) return { message: { type: "ExampleSlow", payload: { ms: 8_000 } }, options };
+  if (n % 40 === 34) return { message: { type: "ExampleSlow", payload: { ms: 500 } }, options };
+  if (n % 100 === 53) return { message: { type: "ExampleFlaky", payload: { failures: 1 } }, options };
+  return { message: { type: "ExampleQuick", payload: { n } }, options };
+}

@@ -1,0 +1,211 @@
+// Planted bugs of the clock, rescue, pruning, and of the windows that should show them.
+import { fn, type Mutant } from "./mutant.ts";
+
+const rescue = fn("messenger.rescue");
+const prune = fn("messenger.prune_messages");
+const prune_rest = fn("messenger.prune_rest");
+const audit = fn("public.messenger_audit");
+const ticks = ["supabase/tick.test.ts"];
+const prunes = ["supabase/prune.test.ts"];
+const audits = ["supabase/audit.test.ts"];
+
+export const KEEPING: Mutant[] = [
+  {
+    name: "the clock rescues by an old snapshot",
+    breaks:
+      "P3: a lease that was renewed, or a message that was completed, while the clock looked is taken from its worker.",
+    statement: rescue,
+    find:
+      "and (m.status = 'processing' and m.lock_expires_at < rescue.at or m.status = 'pending' and m.expires_at <= rescue.at)",
+    // Asked of the statement's snapshot, the row is still as it was when the clock looked.
+    replace:
+      "and m.id in (select s.id from public.messenger_messages s where s.status = 'processing' and s.lock_expires_at < rescue.at" +
+      " or s.status = 'pending' and s.expires_at <= rescue.at)",
+    noticedBy: ticks,
+  },
+  {
+    name: "the clock waits for a worker",
+    breaks: "P12: one locked row stops the clock.",
+    statement: rescue,
+    find: "for update skip locked",
+    replace: "for update",
+    noticedBy: ticks,
+  },
+  {
+    name: "a rescue does not count the delivery",
+    breaks: "P6: a message that kills its workers never ends where nobody asks.",
+    statement: rescue,
+    find: "retry_count = m.retry_count + 1, lease_losses",
+    replace: "retry_count = m.retry_count, lease_losses",
+    noticedBy: ticks,
+  },
+  {
+    name: "a rescued message is no suspect",
+    breaks: "P6: a message that killed its worker comes back among others.",
+    statement: rescue,
+    find: "lease_losses = m.lease_losses + 1",
+    replace: "lease_losses = m.lease_losses",
+    noticedBy: ticks,
+  },
+  {
+    name: "a rescue never buries",
+    breaks: "P6: a message out of deliveries goes back to the queue.",
+    statement: rescue,
+    find: "when m.retry_count >= m.max_retries then 'exhausted'",
+    replace: "when m.retry_count > m.max_retries then 'exhausted'",
+    noticedBy: ticks,
+  },
+  {
+    name: "a rescue's walk never begins anew",
+    breaks: "P2: leases at the front of a long queue are never rescued again.",
+    statement: rescue,
+    find: "elsif v_from.id is not null then",
+    replace: "elsif v_from.id is null then",
+    noticedBy: ticks,
+  },
+  {
+    name: "the clock fails running messages past their expiry",
+    breaks: "P11: a running message is left to its worker.",
+    statement: rescue,
+    find: "or m.status = 'pending' and m.expires_at <= rescue.at)",
+    replace: "or m.expires_at <= rescue.at)",
+    noticedBy: ticks,
+  },
+  {
+    name: "a tick waits for another's heartbeat",
+    breaks: "P12: ticks from several clocks queue up.",
+    statement: fn("messenger.tick"),
+    find: "from messenger.clock x for update skip locked",
+    replace: "from messenger.clock x for update",
+    noticedBy: ticks,
+  },
+  {
+    name: "a tick that fails stops the clock",
+    breaks: "P12: one error, and nothing is rescued or woken any more.",
+    statement: fn("messenger.tick_or_note_error"),
+    find: "exception when others then",
+    replace: "exception when division_by_zero then",
+    noticedBy: ticks,
+  },
+  {
+    name: "the clock rings for a sleeping queue too often",
+    breaks: "Idle means no calls: types nobody handles cost a call each second.",
+    statement: fn("messenger.wake"),
+    find: "c.blind_ring_at not between wake.at - interval '1 minute' and wake.at",
+    replace: "c.blind_ring_at < wake.at",
+    noticedBy: ["supabase/bell.test.ts"],
+  },
+  {
+    name: "the clock does not ring for lost leases",
+    breaks: "P2: a message whose worker died waits until somebody dispatches another.",
+    statement: fn("messenger.wake"),
+    find: "(m.status = 'pending' or m.lock_expires_at < wake.at)",
+    replace: "m.status = 'pending'",
+    noticedBy: ["supabase/bell.test.ts"],
+  },
+  {
+    name: "pruning takes the messages of open dead letters",
+    breaks: "P11: pruning never touches open dead letters.",
+    statement: prune,
+    find: "and f.resolved_at is null) as is_done",
+    replace: "and f.resolved_at is not null) as is_done",
+    noticedBy: prunes,
+  },
+  {
+    name: "pruning ignores the retention",
+    breaks: "P1: a finished message stays for its retention.",
+    statement: prune,
+    find: "prune_messages.at - coalesce((t.config ->> 'retention')::interval, '7 days')",
+    replace: "prune_messages.at",
+    noticedBy: prunes,
+  },
+  {
+    name: "pruning counts from the dispatch",
+    breaks: "P11: a message that was put off for weeks goes the moment it is finished.",
+    statement: prune,
+    find: "m.processed_at < prune_messages.at - coalesce(",
+    replace: "m.created_at < prune_messages.at - coalesce(",
+    noticedBy: prunes,
+  },
+  {
+    name: "pruning does not count",
+    breaks: "I1: a message is gone and no count says so.",
+    statement: prune,
+    find: "from gone g group by g.transport_name",
+    replace: "from gone g where false group by g.transport_name",
+    noticedBy: prunes,
+  },
+  {
+    name: "a walk of the pruning that stops at its end",
+    breaks: "P11: after one walk nothing is pruned any more.",
+    statement: prune,
+    find: "when v_last.seen < bite or",
+    replace: "when v_last.seen < 0 or",
+    noticedBy: prunes,
+  },
+  {
+    name: "dead letters go thirty days after they died",
+    breaks: "P11: the thirty days count from the resolution.",
+    statement: prune_rest,
+    find: "x.resolved_at < prune_rest.at",
+    replace: "x.failed_at < prune_rest.at",
+    noticedBy: prunes,
+  },
+  {
+    name: "pruning frees the keys of unfinished messages",
+    breaks: "P5: the key holds while its message is unfinished.",
+    statement: prune_rest,
+    find:
+      "and not exists (select from public.messenger_messages m where m.id = x.message_id and m.processed_at is null)",
+    replace: "",
+    noticedBy: prunes,
+  },
+  {
+    name: "pruning frees the keys of open dead letters",
+    breaks: "P5: a dead letter keeps its key.",
+    statement: prune_rest,
+    find: "and f.resolved_at is null)\n    order by x.expires_at",
+    replace: "and f.resolved_at is not null)\n    order by x.expires_at",
+    noticedBy: prunes,
+  },
+  {
+    name: "the audit is blind to missing dead letters",
+    breaks: "I2: the proof proves nothing.",
+    statement: audit,
+    find: "is distinct from (l.open = 1 and l.open is not null)",
+    replace: "is null",
+    noticedBy: audits,
+  },
+  {
+    name: "the audit is blind to two in flight of one key",
+    breaks: "I9: the proof proves nothing.",
+    statement: audit,
+    find: "m.ordering_key having count(*) > 1",
+    replace: "m.ordering_key having count(*) > 2",
+    noticedBy: audits,
+  },
+  {
+    name: "health believes a clock that stopped",
+    breaks: "P12: health turns red within two minutes.",
+    statement: fn("messenger.health_checks"),
+    find: "when v_lag < '70 seconds' then 'healthy'",
+    replace: "when v_lag < '1 hour' then 'healthy'",
+    noticedBy: ["supabase/status_health.test.ts"],
+  },
+  {
+    name: "health does not see work that nobody takes",
+    breaks: "P12: health compares now with the oldest due message.",
+    statement: fn("messenger.health_checks"),
+    find: "case when coalesce(v_lag, '0') < '1 minute' then 'healthy'",
+    replace: "case when coalesce(v_lag, '0') < '1 day' then 'healthy'",
+    noticedBy: ["supabase/status_health.test.ts"],
+  },
+  {
+    name: "any secret of the Vault opens the worker",
+    breaks: "The worker door opens to its own secret only.",
+    statement: fn("messenger.check_worker_secret"),
+    find: "s.name in ('symphony_worker_secret', 'symphony_worker_secret_next')\n      and",
+    replace: "",
+    noticedBy: ["supabase/start.test.ts"],
+  },
+];

@@ -1,0 +1,63 @@
+// A planted bug: one statement of supabase/schemas with one piece of text replaced.
+
+export interface Mutant {
+  /** What is wrong with it, as a short name. */
+  name: string;
+  /** The promise it breaks, in a sentence. */
+  breaks: string;
+  /** How the mutated statement begins, at the start of a line; for functions see `fn`. */
+  statement: string;
+  /** Exact text that stands in the statement once. Short, so that it survives what is changed around it. */
+  find: string;
+  replace: string;
+  /** Test files below tests/ that must fail, the likeliest first. */
+  noticedBy: string[];
+}
+
+/** How the definition of a function begins. */
+export function fn(name: string): string {
+  return `create or replace function ${name}(`;
+}
+
+/** Text of all schema files, in their order. */
+export function readSchemas(): string {
+  const folder = new URL("../../supabase/schemas/", import.meta.url);
+  const names = [...Deno.readDirSync(folder)].map(({ name }) => name).filter((name) => name.endsWith(".sql")).sort();
+  return names.map((name) => Deno.readTextFileSync(new URL(name, folder))).join("\n");
+}
+
+/**
+ * The mutated statement, to be run on a migrated database. Functions keep their owner and rights when they are replaced.
+ * @throws when the statement or the text in it is not there exactly once
+ */
+export function plant(mutant: Mutant, schemas: string): string {
+  const starts = positions(`\n${schemas}`, `\n${mutant.statement}`);
+  if (starts.length !== 1) throw cannot(mutant, `"${mutant.statement}" begins ${starts.length} statements`);
+  const statement = statementAt(schemas, starts[0]);
+  const places = positions(statement, mutant.find);
+  if (places.length !== 1) {
+    throw cannot(mutant, `"${mutant.find}" stands ${places.length} times in ${mutant.statement}`);
+  }
+  if (mutant.replace === mutant.find) throw cannot(mutant, "it changes nothing");
+  return statement.slice(0, places[0]) + mutant.replace + statement.slice(places[0] + mutant.find.length);
+}
+
+// A statement ends with a semicolon at the end of a line, outside of $$.
+function statementAt(schemas: string, start: number): string {
+  for (let end = start;;) {
+    end = schemas.indexOf(";\n", end) + 1;
+    if (end === 0) return schemas.slice(start);
+    const statement = schemas.slice(start, end);
+    if (positions(statement, "$$").length % 2 === 0) return statement;
+  }
+}
+
+function positions(text: string, part: string): number[] {
+  const found: number[] = [];
+  for (let at = text.indexOf(part); at >= 0; at = text.indexOf(part, at + 1)) found.push(at);
+  return found;
+}
+
+function cannot({ name }: Mutant, why: string): Error {
+  return new Error(`the mutant "${name}" cannot be planted: ${why}`);
+}

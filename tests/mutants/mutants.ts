@@ -1,0 +1,18 @@
+// Every planted bug. SYMPHONY_MUTANT names the one that the projects of a test run are given (tests/project.ts).
+import type { Sql } from "postgres";
+import { CLAIMING } from "./claiming.ts";
+import { DISPATCHING } from "./dispatching.ts";
+import { KEEPING } from "./keeping.ts";
+import { type Mutant, plant, readSchemas } from "./mutant.ts";
+import { SETTLING } from "./settling.ts";
+
+export const MUTANTS: readonly Mutant[] = [...DISPATCHING, ...CLAIMING, ...SETTLING, ...KEEPING];
+
+/** Makes a migrated database wrong in the way the name says. */
+export async function infect(sql: Pick<Sql, "unsafe">, name: string): Promise<void> {
+  const mutant = MUTANTS.find((mutant) => mutant.name === name);
+  if (!mutant) throw new Error(`SYMPHONY_MUTANT: there is no mutant "${name}"`);
+  await sql.unsafe(plant(mutant, readSchemas())).simple().catch((error: unknown) => {
+    throw new Error(`the mutant "${name}" cannot be planted: ${error}`);
+  });
+}

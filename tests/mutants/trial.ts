@@ -1,0 +1,39 @@
+// One run of test files on databases with a planted bug, or with none.
+import { stripVTControlCharacters } from "node:util";
+
+const root = new URL("../../", import.meta.url).pathname;
+const WITHIN = 180_000; // ms
+
+export interface Trial {
+  /** broken: the files could not be run at all, which says nothing about the bug. */
+  verdict: "killed" | "survived" | "broken";
+  /** The first test that failed, or why the run broke. */
+  by: string;
+  /** The first line of what it said. */
+  because: string;
+  seconds: number;
+}
+
+/** Runs the test files below tests/ until the first failure. Without a mutant it asks whether they pass as they should. */
+export async function tryOut(files: readonly string[], mutant?: string): Promise<Trial> {
+  const started = Date.now();
+  const giveUp = AbortSignal.timeout(WITHIN);
+  const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    // The type check is that of npm test.
+    args: ["test", "-A", "--no-check", "--fail-fast", ...files.map((file) => `tests/${file}`)],
+    cwd: root,
+    env: { NO_COLOR: "1", ...(mutant !== undefined && { SYMPHONY_MUTANT: mutant }) },
+    stdin: "null",
+    signal: giveUp,
+  }).output();
+  const seconds = (Date.now() - started) / 1_000;
+  const said = stripVTControlCharacters(new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr));
+  if (giveUp.aborted) return { verdict: "killed", by: "the time limit", because: `no end in ${seconds} s`, seconds };
+  if (code === 0) return { verdict: "survived", by: "", because: "", seconds };
+  const because = said.match(/^error: (.*(?:\n(?!\s*at )\S.*)?)/m)?.[1].replace(/\s+/g, " ") ?? "";
+  // An error outside of any test, such as one of the driver, ends the run: the test that was running has no result.
+  const [, by] = said.match(/^(.+) \.\.\. (?:\S.*)?FAILED \(/m) ?? said.match(/^(.+) \.\.\. *$/m) ?? [];
+  return by === undefined || said.includes("cannot be planted")
+    ? { verdict: "broken", by: because || `exit ${code}`, because: said.slice(-2_000), seconds }
+    : { verdict: "killed", by, because, seconds };
+}
