@@ -187,6 +187,21 @@ test("debounce · of two calls beside a running message one stores the next, and
   assert.deepEqual((await rows()).map(({ id, body }) => [id, body]), [[id, { n: 0 }], [next.id, { n: 2 }]]);
 });
 
+test("debounce · a replace waits for the call that passes the key on, and changes the new message", async () => {
+  const { sql } = project();
+  await using first = session(project());
+  await using second = session(project());
+  await send(sql, "ignore", 0);
+  await claim(sql);
+  const pid = await pidOf(second);
+  await first`begin`;
+  const next = await send(first, "debounce", 1, { delay: "1 hour" });
+  const waiting = send(second, "replace", 2);
+  await untilBlocked(sql, pid);
+  await first`commit`;
+  assert.deepEqual([(await waiting).id, (await messageOf(sql, next.id)).body], [next.id, { n: 2 }]);
+});
+
 test("debounce · a dispatch that takes keys off running messages and their settle do not wait crosswise", async () => {
   const { sql } = project();
   await using gate = session(project());
@@ -198,7 +213,7 @@ test("debounce · a dispatch that takes keys off running messages and their sett
   const held = await claim(sql);
   const pids = [await pidOf(worker), await pidOf(sender)];
   await gate`begin`;
-  await gate`select from messenger_messages where id = ${ids[1]} for update`;
+  await gate`select from messenger_messages where id = ${ids[0]} for update`;
   const settled = settle(worker, held.map(({ id, fence }) => ({ id, fence, outcome: "failed", error: "no" })));
   await untilBlocked(sql, pids[0]);
   const sent = call(sender, "messenger_dispatch_batch", {
