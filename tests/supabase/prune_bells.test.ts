@@ -45,7 +45,6 @@ test("bells · pg_net's answers to our own go once they are an hour old, looked 
 });
 
 test("bells · of a burst go in bites", async () => {
-  const { sql } = project();
   await answeredBells(25, "5 hours");
   const left = [];
   for (let n = 0; n < 3; n++) {
