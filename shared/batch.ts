@@ -60,7 +60,6 @@ export class Batch {
   }
 
   #abortWhenAllAre(reason: unknown): void {
-    const isOver = [...this.#open].every(({ item }) => item.signal.aborted);
-    if (isOver && this.#open.size > 0) this.#controller.abort(reason);
+    if ([...this.#open].every(({ item }) => item.signal.aborted)) this.#controller.abort(reason);
   }
 }

@@ -57,7 +57,10 @@ test("complete_with · a result over 64 KB is replaced by a marker in the row, a
 test("complete_with · a lease that is not current, or no message at all, is refused before the function runs", async () => {
   const { sql } = project();
   const delivery = await held(sql);
-  await refused(completeWith(sql, { ...delivery, fence: "9" }, "take_effect"), "SM_STALE_LEASE", 409);
+  // A function that would raise is not even asked.
+  for (const name of ["take_effect", "refuse_it", "no_such_function"]) {
+    await refused(completeWith(sql, { ...delivery, fence: "9" }, name), "SM_STALE_LEASE", 409);
+  }
   await refused(completeWith(sql, { ...delivery, id: crypto.randomUUID() }, "take_effect"), "SM_STALE_LEASE", 409);
   await refused(completeWith(sql, { ...delivery, id: null as never }, "take_effect"), "SM_STALE_LEASE", 409);
   await assertUntouched(project().sql, delivery);

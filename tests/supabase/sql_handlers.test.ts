@@ -20,7 +20,8 @@ Deno.test.beforeAll(async () => {
     end $$;
     create function public.show_delivery(args jsonb) returns jsonb language plpgsql set search_path = '' as $$
     begin
-      return current_setting('messenger.message')::jsonb || jsonb_build_object('user', current_user, 'path', current_setting('search_path'));
+      return current_setting('messenger.message')::jsonb || jsonb_build_object('user', current_user, 'path', current_setting('search_path'),
+        'lock_timeout', current_setting('lock_timeout'));
     end $$`);
 });
 Deno.test.beforeEach(async () => {
@@ -82,6 +83,7 @@ test("tick · the scheduler's caller, a service, has the handlers run too, as th
     metadata: { b: 2 },
     user: "postgres",
     path: '""',
+    lock_timeout: "2s",
   });
 });
 
