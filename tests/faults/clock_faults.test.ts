@@ -12,6 +12,12 @@ const project = useProject({
   env: { SYMPHONY_WORKER_LINGER: "0" },
 });
 
+// Bells, but no clock.
+Deno.test.beforeAll(async () => {
+  await project().sql`select messenger_start(${`${project().url}/functions/v1`})`;
+  await project().sql`select messenger_stop()`;
+});
+
 const setClock = (skew: string) => project().sql`select messenger.set_clock(${skew})`;
 const statusOf = async (id: string) =>
   (await project().sql`select status from messenger_messages where id = ${id}`)[0].status;
@@ -31,8 +37,6 @@ async function worksWithoutTicks(minutes: number): Promise<void> {
 }
 
 test("clock stopped · health is red within two minutes, and dispatches bring their own worker", async () => {
-  await project().sql`select messenger_start(${`${project().url}/functions/v1`})`;
-  await project().sql`select messenger_stop()`;
   await project().sql`select messenger_tick()`;
   assert.equal(await clockCheck(), "healthy");
   await worksWithoutTicks(2);
@@ -49,6 +53,7 @@ testWithCron(
     await admin`select pg_terminate_backend(${pid})`;
     await eventually("the launcher is gone", async () => (await launcher()).length === 0);
     await worksWithoutTicks(5);
+    await project().sql`select messenger_stop()`;
   },
 );
 
