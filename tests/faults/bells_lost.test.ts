@@ -47,7 +47,7 @@ test("bells lost · half of them lost and a fifth doubled: all of 200 messages a
   bells.drop(0);
   bells.double(0);
   harness.assertSound(figures);
-  assert.equal(figures.claimed_more_than_once, 0);
+  assert.equal(figures.handled_more_than_once, 0);
 });
 
 async function open(): Promise<number> {

@@ -14,8 +14,8 @@ export interface Figures {
   acknowledged: number;
   lost: number;
   duplicate_rows: number;
-  /** Messages with more than one claim. */
-  claimed_more_than_once: number;
+  /** With more than one claim: an upper bound, because those handed back unstarted are among them. */
+  handled_more_than_once: number;
   unexpected_dead: number;
   unfinished: number;
   stale_refused: number;
@@ -78,7 +78,7 @@ export class Harness {
       acknowledged: this.acknowledged.size,
       lost: [...this.acknowledged].filter((id) => !stored.has(id)).length,
       duplicate_rows: rows.filter(({ id }) => !this.acknowledged.has(id)).length,
-      claimed_more_than_once: rows.filter(({ fence }) => Number(fence) > 1).length,
+      handled_more_than_once: rows.filter(({ fence }) => Number(fence) > 1).length,
       unexpected_dead: rows.filter(({ status }) => status === "failed").length,
       unfinished: rows.filter(({ status }) => status === "pending" || status === "processing").length,
       stale_refused: this.staleRefused,

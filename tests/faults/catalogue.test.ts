@@ -1,0 +1,19 @@
+// The catalogue of faults names tests that exist, for every fault.
+import assert from "node:assert/strict";
+import { FAULTS } from "./catalogue.ts";
+
+const root = new URL("../", import.meta.url);
+
+Deno.test("catalogue · F1 to F18 are there, each with tests", () => {
+  assert.deepEqual(FAULTS.map(({ id }) => id), Array.from({ length: 18 }, (_, n) => `F${n + 1}`));
+  for (const { id, tests } of FAULTS) assert.ok(Object.values(tests).flat().length > 0, id);
+});
+
+Deno.test("catalogue · every test it names stands in the file it names", () => {
+  for (const { id, tests } of FAULTS) {
+    for (const [file, names] of Object.entries(tests)) {
+      const source = Deno.readTextFileSync(new URL(file, root));
+      for (const name of names) assert.ok(source.includes(`"${name}"`), `${id}: ${file} has no test "${name}"`);
+    }
+  }
+});

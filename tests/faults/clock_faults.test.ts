@@ -1,0 +1,94 @@
+// F10, F11: the clock job is stopped, its launcher dies, the bus's time jumps. Health says so, bells still move work, and nothing fires twice.
+import assert from "node:assert/strict";
+import { eventually } from "../eventually.ts";
+import { session, test, testWithCron, useProject } from "../project.ts";
+import { Harness } from "./harness.ts";
+
+const harness: Harness = new Harness(() => project());
+const project = useProject({
+  functions: true,
+  testClock: true,
+  log: harness.log,
+  env: { SYMPHONY_WORKER_LINGER: "0" },
+});
+
+// Bells, but no clock.
+Deno.test.beforeAll(async () => {
+  await project().sql`select messenger_start(${`${project().url}/functions/v1`})`;
+  await project().sql`select messenger_stop()`;
+});
+
+const setClock = (skew: string) => project().sql`select messenger.set_clock(${skew})`;
+const statusOf = async (id: string) =>
+  (await project().sql`select status from messenger_messages where id = ${id}`)[0].status;
+
+async function clockCheck(): Promise<string> {
+  const [{ health }] = await project().sql`select messenger_health() as health`;
+  return health.checks.find(({ name }: { name: string }) => name === "clock").status;
+}
+
+/** Two minutes later nothing has ticked, health is red, and a dispatch is handled all the same. */
+async function worksWithoutTicks(minutes: number): Promise<void> {
+  await setClock(`${minutes} minutes`);
+  assert.equal(await clockCheck(), "unhealthy");
+  const id = await harness.produce({ type: "ExampleQuick", payload: {} });
+  await eventually("its bell brings a worker", async () => await statusOf(id) === "completed");
+  assert.equal(await clockCheck(), "unhealthy", "no tick came meanwhile");
+}
+
+test("clock stopped · health is red within two minutes, and dispatches bring their own worker", async () => {
+  await project().sql`select messenger_tick()`;
+  assert.equal(await clockCheck(), "healthy");
+  await worksWithoutTicks(2);
+});
+
+testWithCron(
+  "launcher stopped · pg_cron's launcher is gone: health is red, and dispatches bring their own worker",
+  async () => {
+    await using admin = session(project(), "supabase_admin");
+    await project().sql`select messenger_start()`;
+    await project().sql`select messenger_tick()`;
+    const launcher = () => admin`select pid from pg_stat_activity where backend_type = 'pg_cron launcher'`;
+    const [{ pid }] = await launcher();
+    await admin`select pg_terminate_backend(${pid})`;
+    await eventually("the launcher is gone", async () => (await launcher()).length === 0);
+    await worksWithoutTicks(5);
+    await project().sql`select messenger_stop()`;
+  },
+);
+
+test("scheduler door · one call from outside is a tick, and health is green again", async () => {
+  const { url, secretKey } = project();
+  const response = await fetch(`${url}/functions/v1/scheduler`, { method: "POST", headers: { apikey: secretKey } });
+  assert.equal(response.status, 200);
+  await response.body?.cancel();
+  assert.equal(await clockCheck(), "healthy");
+});
+
+test("clock steps · an hour forward, two back, a day forward, with messages in flight: all complete, late verdicts are refused", async () => {
+  const { sql } = project();
+  const tick = () => sql`select messenger_tick()`;
+  for (const skew of ["1 hour", "-1 hour", "1 day"]) {
+    const ids = await harness.produceAll([
+      { type: "ExampleSlow", payload: { ms: 600 } },
+      { type: "ExampleQuick", payload: {} },
+      { type: "ExampleQuick", payload: {}, options: { delay: 500 } },
+    ]);
+    await eventually("one is in flight", async () => {
+      await tick(); // a worker that has just ended passes for awake, so the dispatch may not have rung
+      return await statusOf(ids[0]) === "processing";
+    });
+    await setClock(skew);
+    // What a step forward takes from its worker, and what falls due, is found by whoever asks.
+    if (skew !== "-1 hour") {
+      await eventually("all are finished", async () => {
+        await tick();
+        const [{ open }] =
+          await sql`select count(*)::int as open from messenger_messages where id = any (${ids}) and processed_at is null`;
+        return open === 0;
+      });
+    }
+  }
+  const figures = await harness.judge("the clock +1 h, -2 h, +1 day");
+  harness.assertSound(figures);
+});

@@ -1,0 +1,76 @@
+// F14: statement_timeout strikes inside dispatch, claim, settle and tick. Each call happened wholly or not at all, and the next one works.
+import assert from "node:assert/strict";
+import type { Sql } from "postgres";
+import { empty, session, test, useProject } from "../project.ts";
+import { call, claim, dispatch, dispatchMany, held, messageOf, setClock, settle } from "../supabase/bus.ts";
+import { errorOf } from "../supabase/refusal.ts";
+
+const project = useProject({ testClock: true });
+Deno.test.beforeEach(() => empty(project().sql));
+
+/** Runs the work in a session whose statements may take 200 ms, while another holds what they need. */
+async function timedOut(lock: string, work: (sql: Sql) => Promise<unknown>): Promise<void> {
+  await using holder = session(project());
+  await using hurried = session(project());
+  await hurried`set statement_timeout = '200 ms'`;
+  await holder`begin`;
+  await holder.unsafe(lock);
+  assert.equal((await errorOf(work(hurried))).code, "57014");
+  await holder`rollback`;
+}
+
+const TABLE = "lock table messenger_messages in access exclusive mode";
+
+test("statement timeout · inside a dispatch: nothing is stored, and its key is free", async () => {
+  const { sql } = project();
+  await timedOut(TABLE, (hurried) => dispatch(hurried, { idempotency_key: "k" }));
+  assert.equal((await sql`select from messenger.idempotency_keys`).length, 0);
+  assert.equal((await dispatch(sql, { idempotency_key: "k" })).duplicate, false);
+});
+
+test("statement timeout · inside a claim: nothing is claimed, and the next claim has it", async () => {
+  const { sql } = project();
+  const ids = await dispatchMany(sql, 3);
+  await timedOut(TABLE, (hurried) => claim(hurried));
+  const rows = await claim(sql);
+  assert.deepEqual(rows.map(({ id, fence, retry_count }) => [id, fence, retry_count]), ids.map((id) => [id, "1", 0]));
+});
+
+test("statement timeout · inside a settle of many, at one row: none is settled, and the same verdicts count later", async () => {
+  const { sql } = project();
+  await dispatchMany(sql, 5);
+  const outcomes = (await claim(sql)).map(({ id, fence }) => ({ id, fence, outcome: "completed" }));
+  await timedOut(
+    `select from messenger_messages where id = '${outcomes[4].id}' for update`,
+    (hurried) => settle(hurried, outcomes),
+  );
+  const [{ done }] = await sql`select count(*) as done from messenger_messages where processed_at is not null`;
+  assert.equal(done, "0");
+  assert.deepEqual((await settle(sql, outcomes)).map(({ outcome }) => outcome), Array(5).fill("completed"));
+});
+
+test("statement timeout · inside an exchange, after its settle: the settle is undone with it", async () => {
+  const { sql } = project();
+  const { id, fence } = await held(sql);
+  // The claim writes down that its worker is awake; the settle does not touch that table.
+  await timedOut(
+    "lock table messenger.workers in access exclusive mode",
+    (hurried) =>
+      call(hurried, "messenger_exchange", { outcomes: [{ id, fence, outcome: "completed" }], worker: "bob" }),
+  );
+  assert.equal((await messageOf(sql, id)).status, "processing");
+  assert.equal((await settle(sql, [{ id, fence, outcome: "completed" }]))[0].outcome, "completed");
+});
+
+test("statement timeout · inside a tick, after its rescue: the next tick does it again, counted once", async () => {
+  const { sql } = project();
+  const { id } = await held(sql);
+  await setClock(sql, "61 seconds");
+  // The tick prunes workers after it has rescued.
+  await timedOut("lock table messenger.workers in access exclusive mode", (hurried) => call(hurried, "messenger_tick"));
+  assert.deepEqual([(await messageOf(sql, id)).status, (await messageOf(sql, id)).retry_count], ["processing", 0]);
+  const [{ messenger_tick: figures }] = await call(sql, "messenger_tick");
+  assert.equal(figures.rescued, 1);
+  assert.deepEqual([(await messageOf(sql, id)).status, (await messageOf(sql, id)).retry_count], ["pending", 1]);
+  assert.equal((await sql`select from messenger.attempts`).length, 1);
+});
