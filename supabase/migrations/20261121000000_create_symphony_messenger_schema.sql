@@ -118,9 +118,15 @@ as $$
     ('SM_WORKER', 400, 'the worker name must have 1 to 200 characters', 'name the process, for example edge-1'),
     ('SM_LEASE', 400, 'the lease must be longer than zero and at most 12 hours', 'for example ''60 seconds'''),
     ('SM_OUTCOME', 400, 'an outcome must be an object with id, fence and outcome: completed, failed, snoozed or released', 'see the comment on messenger_settle'),
+    ('SM_CRON', 400, 'the cron expression is not understood', 'use 5 fields (minute hour day month weekday) or 6 (second first), for example 0 9 * * mon-fri, or one of @hourly @daily @midnight @weekly @monthly @yearly @annually'),
+    ('SM_CRON_NEVER', 400, 'the cron expression never fires', 'name a day that exists; 31 2 is no date, and with dst_gap skip a time in the gap is none'),
+    ('SM_INTERVAL', 400, 'the interval must be a whole number of milliseconds from 1000 (a second) to 31622400000 (366 days)', 'for example {"interval": 60000} for a minute'),
+    ('SM_TIMEZONE', 400, 'the time zone is not an IANA name', 'use a name such as Europe/Berlin or UTC, see select name from pg_timezone_names; abbreviations such as EST never change with the seasons'),
+    ('SM_SCHEDULE', 400, 'the schedule is malformed', 'pass {"cron": ...}, {"interval": ms, "startAt"?} or {"at": ...}, and options named as the columns of messenger_schedules'),
     ('SM_UNAUTHENTICATED', 401, 'nobody is signed in', 'send a user''s access token'),
     ('SM_TYPE_FORBIDDEN', 403, 'this message type cannot be dispatched by users', 'dispatch it from the server, or define it with dispatchableBy: "user"'),
     ('SM_FIELD_FORBIDDEN', 403, 'users may not set this field', 'dispatch from the server to set it'),
+    ('SM_NOT_FOUND', 404, 'there is nothing of this name', 'check its spelling'),
     ('SM_STALE_LEASE', 409, 'the lease on this message is no longer held', 'another worker has it or it is settled: undo your work, do not settle it'),
     ('SM_RATE', 429, 'too many unfinished messages for this user', 'wait until some have finished')
 $$;
@@ -2229,6 +2235,413 @@ comment on function public.messenger_resume(text, text) is
 revoke all on function messenger.check_queue(text, text), public.messenger_pause(text, text), public.messenger_resume(text, text) from public, anon, authenticated;
 grant execute on function messenger.check_queue(text, text), public.messenger_pause(text, text), public.messenger_resume(text, text) to service_role;
 
+-- ---- 36_cron.sql
+-- Cron expressions: read once into masks, then the next matching wall-clock time by jumping from mask to mask.
+
+-- A mask is a text of 0 and 1, because strpos finds the next set place in one call; its first place is the field's lowest value.
+do $$
+begin
+  if to_regtype('messenger.cron_fields') is null then
+    create type messenger.cron_fields as (
+      seconds text, minutes text, hours text, days text, months text, weekdays text, last_weekdays text, nth int, last_day boolean,
+      first_second int, first_minute int, first_hour int, elapsed boolean);
+  end if;
+end $$;
+comment on type messenger.cron_fields is
+  'A cron expression as masks; weekdays start with Sunday. A day matches by days, weekdays (the nth of the month, 0: any), last_weekdays or last_day: what does not restrict is empty.';
+
+-- A list of values, ranges and steps as a mask. 7 is Sunday as 0 is. A value named twice is refused, as cron-parser does.
+create or replace function messenger.read_cron_field(field text, value text, lowest int, highest int, names text[])
+returns text
+language plpgsql immutable parallel safe
+set search_path = ''
+as $$
+declare
+  v_width int := case field when 'weekday' then 7 else highest - lowest + 1 end;
+  v_mask text;
+  v_item text;
+  v_parts text[];
+  v_from int;
+  v_to int;
+  v_step int;
+  v_seen text := repeat('0', v_width);
+begin
+  if value = '*' or value = '?' then
+    return repeat('1', v_width);
+  end if;
+  foreach v_item in array string_to_array(value, ',') loop
+    v_parts := regexp_match(v_item, '^(?:([*?])|(\d{1,4}|[A-Z]{3})(?:-(\d{1,4}|[A-Z]{3}))?)(?:/(\d{1,4}))?$');
+    if v_parts is null then
+      perform messenger.refuse('SM_CRON', format('%s "%s"', field, left(v_item, 40)));
+    end if;
+    if v_parts[1] is not null then
+      v_from := lowest;
+      v_to := highest;
+    else
+      v_from := case when v_parts[2] ~ '^\d' then v_parts[2]::int else array_position(names, v_parts[2]) + lowest - 1 end;
+      v_to := case when v_parts[3] ~ '^\d' then v_parts[3]::int when v_parts[3] is not null then array_position(names, v_parts[3]) + lowest - 1
+        when v_parts[4] is not null then highest else v_from end;
+    end if;
+    v_step := coalesce(v_parts[4]::int, 1);
+    if v_from is null or v_to is null or v_from < lowest or v_to > highest or v_from > v_to or v_step = 0 then
+      perform messenger.refuse('SM_CRON', format('%s "%s"', field, left(v_item, 40)));
+    end if;
+    if v_from = v_to then
+      v_mask := overlay(repeat('0', v_width) placing '1' from (v_from - lowest) % v_width + 1 for 1);
+    elsif v_step = 1 and v_to - lowest < v_width then
+      v_mask := repeat('0', v_from - lowest) || repeat('1', v_to - v_from + 1) || repeat('0', v_width - 1 - v_to + lowest);
+    else
+      -- The pattern of the step from v_from on, cut behind v_to; the place of an eighth weekday falls on Sunday.
+      v_mask := rpad(repeat('0', v_from - lowest)
+        || left(repeat('1' || repeat('0', v_step - 1), (v_to - v_from) / v_step + 1), v_to - v_from + 1), greatest(v_width, highest - lowest + 1), '0');
+      if length(v_mask) > v_width then
+        v_mask := case when right(v_mask, 1) = '1' then '1' || substr(v_mask, 2, v_width - 1) else left(v_mask, v_width) end;
+      end if;
+    end if;
+    if v_seen = repeat('0', v_width) then
+      v_seen := v_mask;
+    elsif (v_seen::bit varying & v_mask::bit varying) <> repeat('0', v_width)::bit varying then
+      perform messenger.refuse('SM_CRON', format('%s "%s" names a value twice', field, left(value, 40)));
+    else
+      v_seen := (v_seen::bit varying | v_mask::bit varying)::text;
+    end if;
+  end loop;
+  return v_seen;
+end $$;
+
+create or replace function messenger.parse_cron(expression text)
+returns messenger.cron_fields
+language plpgsql immutable parallel safe
+set search_path = ''
+as $$
+declare
+  v_expression text := upper(btrim(expression, E' \t\r\n'));
+  v_parts text[];
+  v_fields messenger.cron_fields;
+  v_day text;
+  v_weekday text;
+  v_item text;
+  v_last int;
+begin
+  if v_expression is null or octet_length(v_expression) > 1024 then
+    perform messenger.refuse('SM_CRON');
+  end if;
+  v_expression := case v_expression
+    when '@YEARLY' then '0 0 1 1 *' when '@ANNUALLY' then '0 0 1 1 *' when '@MONTHLY' then '0 0 1 * *' when '@WEEKLY' then '0 0 * * 0'
+    when '@DAILY' then '0 0 * * *' when '@MIDNIGHT' then '0 0 * * *' when '@HOURLY' then '0 * * * *' else v_expression end;
+  v_parts := regexp_split_to_array(v_expression, '[ \t\r\n]+');
+  if cardinality(v_parts) = 5 then
+    v_parts := '0' || v_parts;
+  elsif cardinality(v_parts) <> 6 then
+    perform messenger.refuse('SM_CRON', case when v_expression = '' then 'it is empty'
+      when left(v_expression, 1) = '@' then quote_ident(left(lower(v_expression), 40)) else cardinality(v_parts) || ' fields' end);
+  end if;
+
+  v_fields.seconds := messenger.read_cron_field('second', v_parts[1], 0, 59, null);
+  v_fields.minutes := messenger.read_cron_field('minute', v_parts[2], 0, 59, null);
+  v_fields.hours := messenger.read_cron_field('hour', v_parts[3], 0, 23, null);
+  v_fields.months := messenger.read_cron_field('month', v_parts[5], 1, 12, '{JAN,FEB,MAR,APR,MAY,JUN,JUL,AUG,SEP,OCT,NOV,DEC}');
+
+  v_day := v_parts[4];
+  v_fields.last_day := false;
+  if strpos(v_day, 'L') > 0 then
+    v_fields.last_day := true;
+    if v_day <> 'L' then
+      v_day := regexp_replace(v_day, '^L,|,L(?=,|$)', '');
+    end if;
+  end if;
+  v_fields.days := case when v_day = 'L' then repeat('0', 31) else messenger.read_cron_field('day', v_day, 1, 31, null) end;
+
+  v_weekday := v_parts[6];
+  v_fields.nth := 0;
+  v_fields.last_weekdays := '0000000';
+  if strpos(v_weekday, '#') > 0 then
+    if v_weekday !~ '^([*?]|\d|[A-Z]{3})#[1-5]$' then
+      perform messenger.refuse('SM_CRON', format('weekday "%s"', left(v_weekday, 40)));
+    end if;
+    v_fields.nth := right(v_weekday, 1)::int;
+    v_weekday := left(v_weekday, -2);
+  elsif strpos(v_weekday, 'L') > 0 then
+    foreach v_item in array string_to_array(v_weekday, ',') loop
+      continue when v_item !~ '^(\d|[A-Z]{3})L$';
+      v_last := strpos(messenger.read_cron_field('weekday', left(v_item, -1), 0, 7, '{SUN,MON,TUE,WED,THU,FRI,SAT}'), '1');
+      v_fields.last_weekdays := overlay(v_fields.last_weekdays placing '1' from v_last for 1);
+    end loop;
+    v_weekday := array_to_string(array(
+      select i.item from unnest(string_to_array(v_weekday, ',')) with ordinality as i(item, ord) where i.item !~ '^(\d|[A-Z]{3})L$' order by i.ord), ',');
+  end if;
+  v_fields.weekdays := case when v_weekday = '' and v_parts[6] <> '' then '0000000'
+    else messenger.read_cron_field('weekday', v_weekday, 0, 7, '{SUN,MON,TUE,WED,THU,FRI,SAT}') end;
+
+  -- Both restricted: a day of either counts. One alone: the other says nothing.
+  if v_parts[6] in ('*', '?') then
+    v_fields.weekdays := '0000000';
+  elsif v_parts[4] in ('*', '?') then
+    v_fields.days := repeat('0', 31);
+  end if;
+  v_fields.first_second := strpos(v_fields.seconds, '1') - 1;
+  v_fields.first_minute := strpos(v_fields.minutes, '1') - 1;
+  v_fields.first_hour := strpos(v_fields.hours, '1') - 1;
+  v_fields.elapsed := v_parts[3] ~ '^[*?]' and strpos(substr(v_fields.hours, 2), '1') > 0 or v_fields.hours = repeat('1', 24);
+  return v_fields;
+end $$;
+
+-- The first matching day of the calendar, from a day on. Gives up after 41 years: the 29th of February falls on a given weekday at least every 40.
+create or replace function messenger.next_cron_day(fields messenger.cron_fields, from_day date)
+returns date
+language plpgsql immutable parallel safe
+set search_path = ''
+as $$
+declare
+  v_first date := date_trunc('month', from_day::timestamp)::date;
+  v_from int := from_day - v_first + 1;
+  v_month int := extract(month from from_day)::int;
+  v_skip int;
+  v_length int;
+  v_offset int;
+  v_weekdays text;
+  v_last_weekdays text;
+  v_day int;
+begin
+  for v_turn in 1..500 loop
+    v_skip := strpos(substr(fields.months || fields.months, v_month), '1') - 1;
+    if v_skip > 0 then
+      v_first := (v_first + v_skip * interval '1 month')::date;
+      v_month := (v_month + v_skip - 1) % 12 + 1;
+      v_from := 1;
+    end if;
+    exit when v_first > from_day + 14975;
+    v_length := (v_first + interval '1 month')::date - v_first;
+    -- 2000-01-02 was a Sunday.
+    v_offset := ((v_first - date '2000-01-02') % 7 + 7) % 7;
+    v_weekdays := substr(repeat(fields.weekdays, 6), v_offset + 1, v_length);
+    if fields.nth > 0 then
+      v_weekdays := repeat('0', fields.nth * 7 - 7) || substr(v_weekdays, fields.nth * 7 - 6, 7);
+    end if;
+    v_last_weekdays := repeat('0', v_length - 7) || substr(repeat(fields.last_weekdays, 6), v_offset + v_length - 6, 7);
+    v_day := least(
+      nullif(strpos(substr(fields.days, v_from, v_length - v_from + 1), '1'), 0), nullif(strpos(substr(v_weekdays, v_from), '1'), 0),
+      nullif(strpos(substr(v_last_weekdays, v_from), '1'), 0), case when fields.last_day then v_length - v_from + 1 end);
+    if v_day is not null then
+      return v_first + (v_from + v_day - 2);
+    end if;
+    v_first := (v_first + interval '1 month')::date;
+    v_month := v_month % 12 + 1;
+    v_from := 1;
+  end loop;
+  return null;
+end $$;
+
+create or replace function messenger.next_wall_time(fields messenger.cron_fields, after timestamp)
+returns timestamp
+language plpgsql immutable parallel safe
+set search_path = ''
+as $$
+declare
+  v_from timestamp := date_trunc('second', after) + interval '1 second';
+  v_today date := v_from::date;
+  v_day date := messenger.next_cron_day(fields, v_today);
+  v_time int;
+  v_hour int;
+  v_minute int;
+  v_place int;
+begin
+  if v_day = v_today then
+    v_time := extract(epoch from v_from - v_today::timestamp)::int;
+    v_hour := v_time / 3600;
+    v_minute := v_time / 60 % 60;
+    if substr(fields.hours, v_hour + 1, 1) = '1' then
+      if substr(fields.minutes, v_minute + 1, 1) = '1' then
+        v_place := strpos(substr(fields.seconds, v_time % 60 + 1), '1');
+        if v_place > 0 then
+          return v_from + (v_place - 1) * interval '1 second';
+        end if;
+      end if;
+      v_place := strpos(substr(fields.minutes, v_minute + 2), '1');
+      if v_place > 0 then
+        return v_today + make_interval(hours => v_hour, mins => v_minute + v_place, secs => fields.first_second);
+      end if;
+    end if;
+    v_place := strpos(substr(fields.hours, v_hour + 2), '1');
+    if v_place > 0 then
+      return v_today + make_interval(hours => v_hour + v_place, mins => fields.first_minute, secs => fields.first_second);
+    end if;
+    v_day := messenger.next_cron_day(fields, v_today + 1);
+  end if;
+  return v_day + make_interval(hours => fields.first_hour, mins => fields.first_minute, secs => fields.first_second);
+end $$;
+
+comment on function messenger.read_cron_field(text, text, int, int, text[]) is 'One field of a cron expression, in capitals, as a mask. SM_CRON names what it does not understand.';
+comment on function messenger.parse_cron(text) is
+  'A cron expression of 5 or 6 fields (seconds first), or @yearly @annually @monthly @weekly @daily @midnight @hourly, as masks. SM_CRON otherwise.';
+comment on function messenger.next_cron_day(messenger.cron_fields, date) is 'The first matching day from this one on; null when there is none within 41 years.';
+comment on function messenger.next_wall_time(messenger.cron_fields, timestamp) is 'The first matching wall-clock time later than this one, on a clock without changes; null when there is none within 41 years.';
+revoke all on function messenger.read_cron_field(text, text, int, int, text[]), messenger.parse_cron(text),
+  messenger.next_cron_day(messenger.cron_fields, date), messenger.next_wall_time(messenger.cron_fields, timestamp) from public, anon, authenticated;
+grant execute on function messenger.read_cron_field(text, text, int, int, text[]), messenger.parse_cron(text),
+  messenger.next_cron_day(messenger.cron_fields, date), messenger.next_wall_time(messenger.cron_fields, timestamp) to service_role;
+
+-- ---- 37_zones.sql
+-- From wall clocks to moments: what a cron expression means on the days when a zone changes its offset.
+
+do $$
+begin
+  if to_regtype('messenger.cron_run') is null then
+    create type messenger.cron_run as (run_at timestamptz, note text);
+  end if;
+end $$;
+comment on type messenger.cron_run is 'A run and what a change of offset did to it: moved, first of the doubled hour, second of the doubled hour, or null.';
+
+-- Around a change at instant T from offset o1 to o2 there are three lines to look along: the clock before T, the clock from T on, and for fixed
+-- times in a gap the clock before T as if it had gone on. Each is asked once, so a change costs a constant, however many runs lie in it.
+-- Moments are timestamps in UTC here: adding hours to them means the same in every session.
+create or replace function messenger.run_near_change(
+  fields messenger.cron_fields, after timestamp, change timestamp, offset_before interval, offset_after interval, dst_gap text, dst_overlap text
+)
+returns messenger.cron_run
+language plpgsql immutable parallel safe
+set search_path = ''
+as $$
+declare
+  v_second constant interval := '1 second';
+  v_from timestamp := greatest(after, change - v_second);
+  v_before timestamp;
+  v_moved timestamp;
+  v_after timestamp;
+  v_run timestamp;
+begin
+  if after < change then
+    v_before := messenger.next_wall_time(fields, after + offset_before) - offset_before;
+    if v_before >= change or (not fields.elapsed and dst_overlap = 'second' and v_before + offset_before >= change + offset_after) then
+      v_before := null;
+    end if;
+  end if;
+  if offset_after > offset_before and not fields.elapsed and dst_gap = 'run_after' then
+    v_moved := messenger.next_wall_time(fields, v_from + offset_before) - offset_before;
+    if v_moved + offset_before >= change + offset_after then
+      v_moved := null;
+    end if;
+  end if;
+  v_after := v_from + offset_after;
+  if not fields.elapsed and dst_overlap = 'first' then
+    v_after := greatest(v_after, change + offset_before - v_second);
+  end if;
+  v_after := messenger.next_wall_time(fields, v_after) - offset_after;
+
+  v_run := least(v_before, v_moved, v_after);
+  return row(v_run at time zone 'UTC', case
+    when v_run = v_before and v_run + offset_before >= change + offset_after then 'first of the doubled hour'
+    when v_run = v_before or (v_run = v_after and v_run + offset_after >= change + offset_before) then null
+    when v_run = v_after then 'second of the doubled hour'
+    when v_run = v_moved then 'moved'
+  end)::messenger.cron_run;
+end $$;
+
+-- The instant at which the offset of a zone changes between two instants of different offset, to the second.
+create or replace function messenger.find_change(timezone text, low timestamp, high timestamp)
+returns timestamp
+language plpgsql immutable parallel safe
+set search_path = ''
+as $$
+declare
+  v_low timestamp := date_trunc('second', low);
+  v_high timestamp := date_trunc('second', high) + interval '1 second';
+  v_offset interval := ((v_low at time zone 'UTC') at time zone timezone) - v_low;
+  v_middle timestamp;
+begin
+  while v_high - v_low > interval '1 second' loop
+    v_middle := date_trunc('second', v_low + (v_high - v_low) / 2);
+    if ((v_middle at time zone 'UTC') at time zone timezone) - v_middle = v_offset then
+      v_low := v_middle;
+    else
+      v_high := v_middle;
+    end if;
+  end loop;
+  return v_high;
+end $$;
+
+-- The offset is asked for 26 hours to both sides, because no clock was ever moved by more than a day. Zones that change twice within that are not known.
+-- Each turn either answers or leaves a change behind in which nothing ran, as every year's when fixed times in a gap are skipped.
+create or replace function messenger.next_cron_run(fields messenger.cron_fields, timezone text, after timestamptz, dst_gap text, dst_overlap text)
+returns messenger.cron_run
+language plpgsql stable parallel safe
+set search_path = ''
+as $$
+declare
+  v_reach constant interval := '26 hours';
+  v_after timestamp := after at time zone 'UTC';
+  v_end constant timestamp := v_after + interval '41 years';
+  v_offset interval;
+  v_before interval;
+  v_later interval;
+  v_wall timestamp;
+  v_run timestamp;
+  v_from timestamp;
+  v_change timestamp;
+  v_found messenger.cron_run;
+begin
+  while v_after < v_end loop
+    v_wall := (v_after at time zone 'UTC') at time zone timezone;
+    v_offset := v_wall - v_after;
+    v_before := ((v_after - v_reach) at time zone 'UTC') at time zone timezone - (v_after - v_reach);
+    v_later := ((v_after + v_reach) at time zone 'UTC') at time zone timezone - (v_after + v_reach);
+    v_run := v_after;
+    v_from := v_after;
+    if v_before = v_offset and v_later = v_offset then
+      v_wall := messenger.next_wall_time(fields, v_wall);
+      if v_wall is null then
+        return null;
+      end if;
+      v_run := (v_wall at time zone timezone) at time zone 'UTC';
+      v_offset := ((v_run at time zone 'UTC') at time zone timezone) - v_run;
+      v_before := ((v_run - v_reach) at time zone 'UTC') at time zone timezone - (v_run - v_reach);
+      v_later := ((v_run + v_reach) at time zone 'UTC') at time zone timezone - (v_run + v_reach);
+      if v_before = v_offset and v_later = v_offset then
+        return row(v_run at time zone 'UTC', null)::messenger.cron_run;
+      end if;
+      v_from := null;
+    end if;
+    if v_before <> v_offset then
+      v_change := messenger.find_change(timezone, v_run - v_reach, v_run);
+      v_later := v_offset;
+    else
+      v_change := messenger.find_change(timezone, v_run, v_run + v_reach);
+    end if;
+    v_found := messenger.run_near_change(
+      fields, coalesce(v_from, greatest(v_after, v_change - v_reach * 2)), v_change, v_before, v_later, dst_gap, dst_overlap);
+    if v_found.run_at is null or v_found.run_at at time zone 'UTC' < v_change + v_reach then
+      return v_found;
+    end if;
+    v_after := v_change + v_reach;
+  end loop;
+  return null;
+end $$;
+
+create or replace function messenger.cron_next(expression text, timezone text, after timestamptz, dst_gap text default 'run_after', dst_overlap text default 'first')
+returns timestamptz
+language plpgsql stable parallel safe
+set search_path = ''
+as $$
+declare
+  v_run messenger.cron_run := messenger.next_cron_run(messenger.parse_cron(expression), timezone, after, dst_gap, dst_overlap);
+begin
+  return v_run.run_at;
+end $$;
+
+comment on function messenger.run_near_change(messenger.cron_fields, timestamp, timestamp, interval, interval, text, text) is
+  'The first run later than a moment close to a change of offset; moments are in UTC.';
+comment on function messenger.find_change(text, timestamp, timestamp) is 'When a zone''s offset changes between two moments in UTC, to the second.';
+comment on function messenger.next_cron_run(messenger.cron_fields, text, timestamptz, text, text) is
+  'The first run later than a moment, by the wall clock of a zone. dst_gap: run_after | skip; dst_overlap: first | second | both; both for fixed hours only. Null when there is none within 41 years.';
+comment on function messenger.cron_next(text, text, timestamptz, text, text) is
+  'The first moment later than "after" at which the cron expression fires in the zone; null when there is none within 41 years. The zone is not validated here.';
+revoke all on function messenger.run_near_change(messenger.cron_fields, timestamp, timestamp, interval, interval, text, text),
+  messenger.find_change(text, timestamp, timestamp), messenger.next_cron_run(messenger.cron_fields, text, timestamptz, text, text),
+  messenger.cron_next(text, text, timestamptz, text, text) from public, anon, authenticated;
+grant execute on function messenger.run_near_change(messenger.cron_fields, timestamp, timestamp, interval, interval, text, text),
+  messenger.find_change(text, timestamp, timestamp), messenger.next_cron_run(messenger.cron_fields, text, timestamptz, text, text),
+  messenger.cron_next(text, text, timestamptz, text, text) to service_role;
+
 -- ---- 40_worker_secret.sql
 -- The secret that doors of the clock ask for. It lives in Vault and opens nothing else, because any SQL role may read pg_net's queue.
 create or replace function messenger.check_worker_secret(secret text)
@@ -3273,12 +3686,14 @@ as $function$ select $manifest$[
 ["function","messenger.claim_one(message_id uuid, worker text, lease interval)","returns SETOF messenger.claimed language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source c9e348098d0d48896d86a89809573020"],
 ["function","messenger.clip(value text, bytes integer)","returns text language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source e05ff2230f3b946bd7ef4a6b52c97de8"],
 ["function","messenger.clock_command()","returns text language sql immutable invoker {\"search_path=\\\"\\\"\"} source d2797c45ea5b72d2577fe32478a3e026"],
+["function","messenger.cron_next(expression text, timezone text, after timestamp with time zone, dst_gap text, dst_overlap text)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 52b2401b3cb5cf5ea1fdadddecdf0591"],
 ["function","messenger.draft_fields()","returns jsonb language sql immutable invoker {\"search_path=\\\"\\\"\"} source 22a8788a888505e06ee02091fc17cdda"],
 ["function","messenger.end_unhandled(ids uuid[], fates text[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 654a997c81bea03649d4d07459ad78c4"],
 ["function","messenger.ensure_worker_secret()","returns boolean language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 82a1d997e9fad01d00bd37ad054eded9"],
 ["function","messenger.error_class_of(error_class text)","returns text language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 59becb26e2bee06d48147e432214b1f7"],
 ["function","messenger.exceeds(value jsonb, bytes integer)","returns boolean language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 0a497b2eff89af5771f7a721ce1811ec"],
 ["function","messenger.expected_manifest()","returns jsonb language sql immutable invoker {\"search_path=\\\"\\\"\"} source generated"],
+["function","messenger.find_change(timezone text, low timestamp without time zone, high timestamp without time zone)","returns timestamp without time zone language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 10c51930dca066f653bbe6ec0ecbd191"],
 ["function","messenger.find_due(transport text, queue text, batch integer, types text[], at timestamp with time zone, may_be_solo boolean, OUT places tid[], OUT is_solo boolean)","returns record language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off,plan_cache_mode=force_generic_plan} source 7d9540583ffe06b2e005fdcf454041f6"],
 ["function","messenger.give_up(ids uuid[], error_class text, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 40c4e304813a2f3520bab7c37476eabb"],
 ["function","messenger.has_wild_number(value jsonb)","returns boolean language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 025b91e7e73db60178defae3be0d0b4a"],
@@ -3292,26 +3707,32 @@ as $function$ select $manifest$[
 ["function","messenger.manifest()","returns TABLE(kind text, object text, definition text) language sql stable invoker {\"search_path=\\\"\\\"\"} source 68489dff0f349d09312e4405297abb2c"],
 ["function","messenger.mark_setting(transport text, queue text, types text[])","returns text language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 4001299bf65c7540a3b94ade0b09a391"],
 ["function","messenger.new_id()","returns uuid language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 3f93a2c3993193c0022fc25599847686"],
+["function","messenger.next_cron_day(fields messenger.cron_fields, from_day date)","returns date language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 8459a267a62a0d123b7c87ebf631ea42"],
+["function","messenger.next_cron_run(fields messenger.cron_fields, timezone text, after timestamp with time zone, dst_gap text, dst_overlap text)","returns messenger.cron_run language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source b171f655ef3e350ed8aee00a16033ace"],
+["function","messenger.next_wall_time(fields messenger.cron_fields, after timestamp without time zone)","returns timestamp without time zone language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 0510b8521294fc8a8c73b4d8fccc07f9"],
 ["function","messenger.note_lost_leases(ids uuid[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source a2fc35d05d0e9135e9b1d039e2f8ddaa"],
 ["function","messenger.note_poll(worker text, transport text, queues text[], types text[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 883e19373721b28e29ccc9a928291ea0"],
 ["function","messenger.now()","returns timestamp with time zone language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 2f1659b6f5238444936619ebae0dc4b4"],
 ["function","messenger.order_keys(ids uuid[])","returns messenger.order_key[] language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source a78e4758a57423495df247653e192c27"],
+["function","messenger.parse_cron(expression text)","returns messenger.cron_fields language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source b915a9dca126bd8325919d604b4e0064"],
 ["function","messenger.place_mark(setting text, ends_at timestamp with time zone, from_times timestamp with time zone[], from_ids uuid[], batch integer, priorities integer[], times timestamp with time zone[], ids uuid[], took interval, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 04deca235a50ec74ee8e29ad8ec95358"],
 ["function","messenger.post_bell()","returns boolean language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 2b19a1608dc62782be29ab0fda6f4414"],
 ["function","messenger.prune_clock_history()","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 0e56d88af001434af3f98da33ee41188"],
 ["function","messenger.prune_messages(at timestamp with time zone, bite integer)","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source e952a24b5a0cbe438ba314c56bcdc3bb"],
 ["function","messenger.prune_rest(at timestamp with time zone, bite integer)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source c4ec6d26400e5d44af113e3c76b0f147"],
+["function","messenger.read_cron_field(field text, value text, lowest integer, highest integer, names text[])","returns text language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source c8c84de0bafd137c408930b513333a38"],
 ["function","messenger.read_drafts(messages jsonb, at timestamp with time zone)","returns TABLE(ord integer, error_code text, unknown_field text, message_type text, transport_name text, queue_name text, priority integer, body jsonb, headers jsonb, metadata jsonb, scheduled_at timestamp with time zone, available_at timestamp with time zone, expires_at timestamp with time zone, max_retries integer, idempotency_key text, idempotency_window interval) language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source bdb61359b6834680e3fa21a14e113755"],
 ["function","messenger.read_interval(value jsonb, longest interval)","returns interval language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 0638e4afa428f360987359334530aef2"],
 ["function","messenger.read_time(value jsonb)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 711f57603e55bc39e3e9e7b39c829891"],
 ["function","messenger.read_verdicts(outcomes jsonb)","returns messenger.verdict[] language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 0f135d55bee5034e4d29040c6b22bc89"],
-["function","messenger.refusals()","returns TABLE(code text, status integer, message text, hint text) language sql immutable invoker {\"search_path=\\\"\\\"\"} source 51134ac6250166265ea5039000164384"],
+["function","messenger.refusals()","returns TABLE(code text, status integer, message text, hint text) language sql immutable invoker {\"search_path=\\\"\\\"\"} source e7470985aaae8eb42bf6f8411db9b81b"],
 ["function","messenger.refuse(code text, what text)","returns boolean language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source b0f44956d33ea516f8df91851a3836f1"],
 ["function","messenger.release_heads(keys messenger.order_key[], at timestamp with time zone)","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 53b500d9b48bbf96fbeeacff95b58cbd"],
 ["function","messenger.release_orphans(at timestamp with time zone, bite integer)","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 0ee505f5f37a8a6f6bf8ae51dc072ee5"],
 ["function","messenger.rescue(at timestamp with time zone)","returns TABLE(rescued bigint, dead bigint, given_up bigint) language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 096fe597a8568130715cb7cd3b3e48b4"],
 ["function","messenger.retry_delay(message_type text, failures integer)","returns interval language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source faba1646d6603e2df47a02ea453969c2"],
 ["function","messenger.ring(transport text, queue text, type text)","returns boolean language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 45ead23311ca33f020765cf39a2897b1"],
+["function","messenger.run_near_change(fields messenger.cron_fields, after timestamp without time zone, change timestamp without time zone, offset_before interval, offset_after interval, dst_gap text, dst_overlap text)","returns messenger.cron_run language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source ec07207129e49fe34e87bb0a7d20a16e"],
 ["function","messenger.start(functions_url text, options jsonb)","returns jsonb language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 07287c930ccccac966d98800f705f896"],
 ["function","messenger.status()","returns jsonb language sql stable definer {\"search_path=\\\"\\\"\"} source a8d0bbf40bb26a4edcfe0cbc84a0e4d2"],
 ["function","messenger.stop()","returns jsonb language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source a4061cc518a982b78ab444a4f190e737"],
@@ -3377,10 +3798,12 @@ as $function$ select $manifest$[
 ["grant","function messenger.check_worker_secret(secret text) to service_role","execute"],
 ["grant","function messenger.claim_one(message_id uuid, worker text, lease interval) to service_role","execute"],
 ["grant","function messenger.clip(value text, bytes integer) to service_role","execute"],
+["grant","function messenger.cron_next(expression text, timezone text, after timestamp with time zone, dst_gap text, dst_overlap text) to service_role","execute"],
 ["grant","function messenger.draft_fields() to service_role","execute"],
 ["grant","function messenger.end_unhandled(ids uuid[], fates text[], at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.error_class_of(error_class text) to service_role","execute"],
 ["grant","function messenger.exceeds(value jsonb, bytes integer) to service_role","execute"],
+["grant","function messenger.find_change(timezone text, low timestamp without time zone, high timestamp without time zone) to service_role","execute"],
 ["grant","function messenger.find_due(transport text, queue text, batch integer, types text[], at timestamp with time zone, may_be_solo boolean, OUT places tid[], OUT is_solo boolean) to service_role","execute"],
 ["grant","function messenger.give_up(ids uuid[], error_class text, at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.has_wild_number(value jsonb) to service_role","execute"],
@@ -3393,11 +3816,16 @@ as $function$ select $manifest$[
 ["grant","function messenger.known_queues(only_transport text, only_queues text[], again boolean, at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.mark_setting(transport text, queue text, types text[]) to service_role","execute"],
 ["grant","function messenger.new_id() to service_role","execute"],
+["grant","function messenger.next_cron_day(fields messenger.cron_fields, from_day date) to service_role","execute"],
+["grant","function messenger.next_cron_run(fields messenger.cron_fields, timezone text, after timestamp with time zone, dst_gap text, dst_overlap text) to service_role","execute"],
+["grant","function messenger.next_wall_time(fields messenger.cron_fields, after timestamp without time zone) to service_role","execute"],
 ["grant","function messenger.note_lost_leases(ids uuid[], at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.note_poll(worker text, transport text, queues text[], types text[], at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.now() to service_role","execute"],
 ["grant","function messenger.order_keys(ids uuid[]) to service_role","execute"],
+["grant","function messenger.parse_cron(expression text) to service_role","execute"],
 ["grant","function messenger.place_mark(setting text, ends_at timestamp with time zone, from_times timestamp with time zone[], from_ids uuid[], batch integer, priorities integer[], times timestamp with time zone[], ids uuid[], took interval, at timestamp with time zone) to service_role","execute"],
+["grant","function messenger.read_cron_field(field text, value text, lowest integer, highest integer, names text[]) to service_role","execute"],
 ["grant","function messenger.read_drafts(messages jsonb, at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.read_interval(value jsonb, longest interval) to service_role","execute"],
 ["grant","function messenger.read_time(value jsonb) to service_role","execute"],
@@ -3407,6 +3835,7 @@ as $function$ select $manifest$[
 ["grant","function messenger.release_heads(keys messenger.order_key[], at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.retry_delay(message_type text, failures integer) to service_role","execute"],
 ["grant","function messenger.ring(transport text, queue text, type text) to service_role","execute"],
+["grant","function messenger.run_near_change(fields messenger.cron_fields, after timestamp without time zone, change timestamp without time zone, offset_before interval, offset_after interval, dst_gap text, dst_overlap text) to service_role","execute"],
 ["grant","function messenger.start(functions_url text, options jsonb) to service_role","execute"],
 ["grant","function messenger.status() to service_role","execute"],
 ["grant","function messenger.stop() to service_role","execute"],
@@ -3514,6 +3943,8 @@ as $function$ select $manifest$[
 ["trigger","public.messenger_schedules.messenger_schedules_updated_at","CREATE TRIGGER messenger_schedules_updated_at BEFORE UPDATE ON public.messenger_schedules FOR EACH ROW WHEN ((NOT (new.updated_at IS DISTINCT FROM old.updated_at))) EXECUTE FUNCTION public.update_messenger_schedules_updated_at()"],
 ["trigger","public.messenger_transports.messenger_transports_updated_at","CREATE TRIGGER messenger_transports_updated_at BEFORE UPDATE ON public.messenger_transports FOR EACH ROW WHEN ((NOT (new.updated_at IS DISTINCT FROM old.updated_at))) EXECUTE FUNCTION public.update_messenger_transports_updated_at()"],
 ["type","messenger.claimed","id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority integer, retry_count integer, max_retries integer, fence bigint, lock_expires_at timestamp with time zone, created_at timestamp with time zone, solo boolean"],
+["type","messenger.cron_fields","seconds text, minutes text, hours text, days text, months text, weekdays text, last_weekdays text, nth integer, last_day boolean, first_second integer, first_minute integer, first_hour integer, elapsed boolean"],
+["type","messenger.cron_run","run_at timestamp with time zone, note text"],
 ["type","messenger.dispatched","id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone"],
 ["type","messenger.exchanged","settled messenger.settled[], claimed messenger.claimed[]"],
 ["type","messenger.order_key","transport_name text, queue_name text, ordering_key text"],
@@ -3645,6 +4076,14 @@ declare
     'messenger.check_queue',
     'public.messenger_pause',
     'public.messenger_resume',
+    'messenger.read_cron_field',
+    'messenger.parse_cron',
+    'messenger.next_cron_day',
+    'messenger.next_wall_time',
+    'messenger.run_near_change',
+    'messenger.find_change',
+    'messenger.next_cron_run',
+    'messenger.cron_next',
     'messenger.check_worker_secret',
     'public.messenger_check_worker_secret',
     'messenger.ensure_worker_secret',
