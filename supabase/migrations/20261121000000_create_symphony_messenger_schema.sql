@@ -2331,7 +2331,7 @@ begin
     when '@DAILY' then '0 0 * * *' when '@MIDNIGHT' then '0 0 * * *' when '@HOURLY' then '0 * * * *' else v_expression end;
   v_parts := regexp_split_to_array(v_expression, '[ \t\r\n]+');
   if cardinality(v_parts) = 5 then
-    v_parts := '0' || v_parts;
+    v_parts := array_prepend('0', v_parts);
   elsif cardinality(v_parts) <> 6 then
     perform messenger.refuse('SM_CRON', case when v_expression = '' then 'it is empty'
       when left(v_expression, 1) = '@' then quote_ident(left(lower(v_expression), 40)) else cardinality(v_parts) || ' fields' end);
@@ -2609,7 +2609,7 @@ begin
     end if;
     v_found := messenger.run_near_change(
       fields, coalesce(v_from, greatest(v_after, v_change - v_reach * 2)), v_change, v_before, v_later, dst_gap, dst_overlap);
-    if v_found.run_at is null or v_found.run_at at time zone 'UTC' < v_change + v_reach then
+    if v_found.run_at is null or v_found.run_at at time zone 'UTC' <= v_change + v_reach then
       return v_found;
     end if;
     v_after := v_change + v_reach;
@@ -3708,13 +3708,13 @@ as $function$ select $manifest$[
 ["function","messenger.mark_setting(transport text, queue text, types text[])","returns text language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 4001299bf65c7540a3b94ade0b09a391"],
 ["function","messenger.new_id()","returns uuid language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 3f93a2c3993193c0022fc25599847686"],
 ["function","messenger.next_cron_day(fields messenger.cron_fields, from_day date)","returns date language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 8459a267a62a0d123b7c87ebf631ea42"],
-["function","messenger.next_cron_run(fields messenger.cron_fields, timezone text, after timestamp with time zone, dst_gap text, dst_overlap text)","returns messenger.cron_run language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source b171f655ef3e350ed8aee00a16033ace"],
+["function","messenger.next_cron_run(fields messenger.cron_fields, timezone text, after timestamp with time zone, dst_gap text, dst_overlap text)","returns messenger.cron_run language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 7bf1145640e296152e88d567a67ea1dd"],
 ["function","messenger.next_wall_time(fields messenger.cron_fields, after timestamp without time zone)","returns timestamp without time zone language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 0510b8521294fc8a8c73b4d8fccc07f9"],
 ["function","messenger.note_lost_leases(ids uuid[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source a2fc35d05d0e9135e9b1d039e2f8ddaa"],
 ["function","messenger.note_poll(worker text, transport text, queues text[], types text[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 883e19373721b28e29ccc9a928291ea0"],
 ["function","messenger.now()","returns timestamp with time zone language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 2f1659b6f5238444936619ebae0dc4b4"],
 ["function","messenger.order_keys(ids uuid[])","returns messenger.order_key[] language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source a78e4758a57423495df247653e192c27"],
-["function","messenger.parse_cron(expression text)","returns messenger.cron_fields language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source b915a9dca126bd8325919d604b4e0064"],
+["function","messenger.parse_cron(expression text)","returns messenger.cron_fields language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source dff9c0a584e3f814d2312f04036a5d60"],
 ["function","messenger.place_mark(setting text, ends_at timestamp with time zone, from_times timestamp with time zone[], from_ids uuid[], batch integer, priorities integer[], times timestamp with time zone[], ids uuid[], took interval, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 04deca235a50ec74ee8e29ad8ec95358"],
 ["function","messenger.post_bell()","returns boolean language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 2b19a1608dc62782be29ab0fda6f4414"],
 ["function","messenger.prune_clock_history()","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 0e56d88af001434af3f98da33ee41188"],

@@ -125,7 +125,7 @@ begin
     end if;
     v_found := messenger.run_near_change(
       fields, coalesce(v_from, greatest(v_after, v_change - v_reach * 2)), v_change, v_before, v_later, dst_gap, dst_overlap);
-    if v_found.run_at is null or v_found.run_at at time zone 'UTC' < v_change + v_reach then
+    if v_found.run_at is null or v_found.run_at at time zone 'UTC' <= v_change + v_reach then
       return v_found;
     end if;
     v_after := v_change + v_reach;
