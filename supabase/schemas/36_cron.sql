@@ -32,7 +32,7 @@ begin
     return repeat('1', v_width);
   end if;
   foreach v_item in array string_to_array(value, ',') loop
-    v_parts := regexp_match(v_item, '^(?:([*?])|(\d{1,4}|[A-Z]{3})(?:-(\d{1,4}|[A-Z]{3}))?)(?:/(\d{1,4}))?$');
+    v_parts := regexp_match(v_item, '^(?:([*?])|(\d{1,9}|[A-Z]{3})(?:-(\d{1,9}|[A-Z]{3}))?)(?:/(\d{1,9}))?$');
     if v_parts is null then
       perform messenger.refuse('SM_CRON', format('%s "%s"', field, left(v_item, 40)));
     end if;
@@ -44,7 +44,7 @@ begin
       v_to := case when v_parts[3] ~ '^\d' then v_parts[3]::int when v_parts[3] is not null then array_position(names, v_parts[3]) + lowest - 1
         when v_parts[4] is not null then highest else v_from end;
     end if;
-    v_step := coalesce(v_parts[4]::int, 1);
+    v_step := least(coalesce(v_parts[4]::int, 1), 100);
     if v_from is null or v_to is null or v_from < lowest or v_to > highest or v_from > v_to or v_step = 0 then
       perform messenger.refuse('SM_CRON', format('%s "%s"', field, left(v_item, 40)));
     end if;
@@ -104,6 +104,9 @@ begin
   v_fields.hours := messenger.read_cron_field('hour', v_parts[3], 0, 23, null);
   v_fields.months := messenger.read_cron_field('month', v_parts[5], 1, 12, '{JAN,FEB,MAR,APR,MAY,JUN,JUL,AUG,SEP,OCT,NOV,DEC}');
 
+  if v_parts[4] || ' ' || v_parts[6] ~ '(^|[, ]),|,( |$)' then
+    perform messenger.refuse('SM_CRON', format('"%s" has an empty place in a list', left(v_expression, 80)));
+  end if;
   v_day := v_parts[4];
   v_fields.last_day := false;
   if strpos(v_day, 'L') > 0 then

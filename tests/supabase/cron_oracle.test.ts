@@ -20,12 +20,18 @@ interface Case extends Policies {
 
 /** Where P10 and cron-parser mean different things; the first that applies explains. */
 const RULES: [name: string, applies: (one: Case) => boolean][] = [
-  ["an hour field of */n counts elapsed time; cron-parser takes all but * for fixed hours", ({ expression }) =>
-    countsElapsed(expression) && !isEveryHour(expression)],
-  ["the clock is moved by something else than an hour; cron-parser knows whole hours and one landing hour", (one) =>
-    shiftNear(one) !== HOUR],
-  ["the search starts within a day of a change; cron-parser finds changes by walking over them", (one) =>
-    nearChange(one.timezone, one.after)],
+  [
+    "an hour field of */n counts elapsed time; cron-parser takes all but * for fixed hours",
+    ({ expression }) => countsElapsed(expression) && !isEveryHour(expression),
+  ],
+  [
+    "the clock is moved by something else than an hour; cron-parser knows whole hours and one landing hour",
+    (one) => shiftNear(one) !== HOUR,
+  ],
+  [
+    "the search starts within a day of a change; cron-parser finds changes by walking over them",
+    (one) => nearChange(one.timezone, one.after),
+  ],
   ["a fixed hour at a change of offset", () => true],
 ];
 
@@ -40,6 +46,21 @@ function shiftNear({ timezone, after, expression, ...policies }: Case): number {
   );
   return Math.max(...shifts);
 }
+
+/** What cron-parser takes and SQL refuses; the other way round there is nothing. */
+const REFUSED_HERE: [name: string, applies: (expression: string) => boolean][] = [
+  ["fewer than five fields: cron-parser fills them up", (text) => text.trim().split(/\s+/).length < 5],
+  ["H, a value by hash", (text) => /h/i.test(text.replace(/thu|mar/gi, ""))],
+  ["an occurrence of a weekday that is not written digit#digit: 5#1e0, 05#2", (text) => /#(?![1-5]$)|\d\d#/.test(text)],
+  [
+    "letters that are no name by themselves: cron-parser reads janfeb as 12, 1jan as 11, */jan as */1",
+    (text) => /[a-z]{3}\d|\d[a-z]{3}|[a-z]{6}|\/[a-z]/i.test(text),
+  ],
+  ["a day named twice that the only month has not: cron-parser drops it first", (text) => {
+    const fields = text.trim().split(/\s+/);
+    return !understood(fields.with(-2, "*").join(" "));
+  }],
+];
 
 async function nextInSql(cases: Case[]): Promise<(number | null)[]> {
   const column = (name: keyof Case) => cases.map((one) => one[name]);
@@ -69,6 +90,11 @@ function understood(expression: string): boolean {
   } catch {
     return false;
   }
+}
+
+/** Understood by both. */
+function isPlain(expression: string): boolean {
+  return understood(expression) && !REFUSED_HERE.some(([, applies]) => applies(expression));
 }
 
 /** Moments within a day after each change of offset in a zone's years. */
@@ -103,7 +129,7 @@ const show = ({ expression, timezone, after, gap, overlap }: Case) =>
 const date = (moment: number | null) => moment === null ? "never" : new Date(moment).toISOString();
 
 test("oracle · the next run is the one the wall clock says, in every zone and through every change", async () => {
-  const expressions = sampleExpressions(full ? 10_500 : 40, SEED).filter(understood).slice(0, 10_000);
+  const expressions = sampleExpressions(full ? 10_500 : 40, SEED).filter(isPlain).slice(0, 10_000);
   const explained = new Map<string, number>();
   const unexplained: string[] = [];
   let compared = 0;
@@ -132,14 +158,6 @@ test("oracle · the next run is the one the wall clock says, in every zone and t
   assert.deepEqual(unexplained.slice(0, 20), []);
   assert.ok(compared > 300);
 });
-
-/** What one of the two refuses and the other does not; nothing else. */
-const REFUSED_HERE: [name: string, applies: (expression: string) => boolean][] = [
-  ["fewer than five fields: cron-parser fills them up", (text) => text.trim().split(/\s+/).length < 5],
-  ["H, a value by hash", (text) => /h/i.test(text.replace(/thu|mar/gi, ""))],
-  ["an occurrence that is no plain digit: 5#1e0, 5#02", (text) => /#(?![1-5]$)/.test(text)],
-  ["two names without anything between: cron-parser reads janfeb as 12", (text) => /[a-z]{3}\d|\d[a-z]{3}|[a-z]{6}/i.test(text)],
-];
 
 test("oracle · what cron-parser does not understand is refused, and nothing else", async () => {
   const mutants = sampleMutants(full ? 50_000 : 1_000, SEED).filter((text) => !text.includes("\0"));
