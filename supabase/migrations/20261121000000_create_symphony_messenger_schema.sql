@@ -2925,7 +2925,7 @@ begin
         perform messenger.refuse('SM_INTERVAL', left(schedule ->> 'interval', 40));
       elsif schedule ? 'startAt' and messenger.read_moment(schedule -> 'startAt') is null then
         perform messenger.refuse('SM_SCHEDULE', 'startAt must be a moment with a zone');
-      elsif v_row.jitter_ms > (schedule ->> 'interval')::bigint then
+      elsif v_row.jitter_ms > (schedule -> 'interval')::bigint then
         perform messenger.refuse('SM_SCHEDULE', 'options.jitter_ms is longer than the period');
       end if;
       -- 60000.0 is a whole number, but no bigint would read it.
@@ -4640,7 +4640,7 @@ as $function$ select $manifest$[
 ["function","messenger.read_interval(value jsonb, longest interval)","returns interval language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 0638e4afa428f360987359334530aef2"],
 ["function","messenger.read_moment(value jsonb)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 3f39509d7c41689a8a33c5825f85d994"],
 ["function","messenger.read_options(options jsonb)","returns public.messenger_schedules language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 3c100a6f0bbe90a9fdbc3361aa7ce810"],
-["function","messenger.read_schedule(schedule jsonb, timezone text, options jsonb, at timestamp with time zone)","returns public.messenger_schedules language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 70324ddffa263d470ffb5978733f97a3"],
+["function","messenger.read_schedule(schedule jsonb, timezone text, options jsonb, at timestamp with time zone)","returns public.messenger_schedules language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 91116752cf9f5d81f09c14dddb0ae527"],
 ["function","messenger.read_schedule_message(name text, type text, payload jsonb, schedule public.messenger_schedules, at timestamp with time zone)","returns public.messenger_schedules language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 2706ff3e8ca64f967ed4fe1aac8293fa"],
 ["function","messenger.read_time(value jsonb)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 711f57603e55bc39e3e9e7b39c829891"],
 ["function","messenger.read_verdicts(outcomes jsonb)","returns messenger.verdict[] language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 0f135d55bee5034e4d29040c6b22bc89"],

@@ -155,7 +155,7 @@ begin
         perform messenger.refuse('SM_INTERVAL', left(schedule ->> 'interval', 40));
       elsif schedule ? 'startAt' and messenger.read_moment(schedule -> 'startAt') is null then
         perform messenger.refuse('SM_SCHEDULE', 'startAt must be a moment with a zone');
-      elsif v_row.jitter_ms > (schedule ->> 'interval')::bigint then
+      elsif v_row.jitter_ms > (schedule -> 'interval')::bigint then
         perform messenger.refuse('SM_SCHEDULE', 'options.jitter_ms is longer than the period');
       end if;
       -- 60000.0 is a whole number, but no bigint would read it.
