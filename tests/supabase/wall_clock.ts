@@ -9,17 +9,17 @@ export interface Policies {
   overlap: "first" | "second" | "both";
 }
 
-const QUARTER = HOUR / 4; // zones are moved at whole quarters
+const MINUTE = HOUR / 60; // zones are moved at whole minutes: Newfoundland's long at a minute past midnight
 const formats = new Map<string, Intl.DateTimeFormat>();
 const known = new Map<string, number>();
 
 /** Milliseconds that a zone's wall clock is ahead of UTC. */
 export function offsetAt(timezone: string, moment: number): number {
-  const quarter = Math.floor(moment / QUARTER) * QUARTER;
-  const key = `${timezone} ${quarter}`;
+  const minute = Math.floor(moment / MINUTE) * MINUTE;
+  const key = `${timezone} ${minute}`;
   let offset = known.get(key);
   if (offset === undefined) {
-    offset = readOffset(timezone, quarter);
+    offset = readOffset(timezone, minute);
     if (known.size > 100_000) known.clear();
     known.set(key, offset);
   }
@@ -47,7 +47,7 @@ export function nearChange(timezone: string, ...moments: number[]): boolean {
   });
 }
 
-/** Hour fields of `*` or `*‍/n`, or that name every hour, count elapsed time: every moment that shows a matching time. */
+/** An hour field of a star, with a step or without, or one that names every hour, counts elapsed time: every moment that shows a matching time. */
 export function countsElapsed(expression: string): boolean {
   const fields = expression.trim().split(/\s+/);
   const { hour } = CronExpressionParser.parse(expression, { tz: "UTC" }).fields;
