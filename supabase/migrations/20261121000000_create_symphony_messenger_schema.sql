@@ -2534,7 +2534,7 @@ language plpgsql immutable parallel safe
 set search_path = ''
 as $$
 declare
-  v_second constant interval := '1 second';
+  v_second constant interval := interval '1 second';
   v_from timestamp := greatest(after, change - v_second);
   v_before timestamp;
   v_moved timestamp;
@@ -2599,7 +2599,7 @@ language plpgsql stable parallel safe
 set search_path = ''
 as $$
 declare
-  v_reach constant interval := '26 hours';
+  v_reach constant interval := interval '26 hours';
   v_after timestamp := after at time zone 'UTC';
   v_end constant timestamp := v_after + interval '41 years';
   v_offset interval;
@@ -3043,16 +3043,15 @@ begin
       where s.id = v_old.id
       returning s.* into v_new;
       delete from messenger.schedule_backoffs b where b.schedule_id = v_old.id;
-      return v_new;
+      exit;
     end if;
     v_new.id := gen_random_uuid();
     insert into public.messenger_schedules select v_new.* on conflict do nothing;
-    if found then
-      return v_new;
-    end if;
+    exit when found;
     -- Somebody else has just saved the first of this name: look at theirs.
     v_new.enabled := (messenger.read_options(coalesce(messenger_schedule.options, '{}'))).enabled;
   end loop;
+  return v_new;
 end $$;
 
 -- What a schedule is waiting to run: behind an error that put it off stands the moment that was due.
@@ -3225,12 +3224,12 @@ set search_path = ''
 as $$
 declare
   v_grace constant interval := schedule.misfire_grace_ms * interval '1 millisecond';
-  v_tiny constant interval := '1 microsecond';
+  v_tiny constant interval := interval '1 microsecond';
   v_limit constant int := least(schedule.catch_up_limit, 1000);
   v_run timestamptz := due_at;
   v_next timestamptz;
   v_runs timestamptz[] := array[due_at];
-  v_gap interval := '1 second';
+  v_gap interval := interval '1 second';
 begin
   if schedule.misfire = 'skip' then
     if due_at < at - v_grace then
@@ -3301,7 +3300,7 @@ begin
 end $$;
 
 -- Stores messages with their ledger rows. A refusal is an answer; only what Postgres itself raises undoes the whole.
-create or replace function messenger.store_occurrences(messages jsonb[], schedules uuid[], runs timestamptz[], at timestamptz)
+create or replace function messenger.store_occurrences(messages jsonb[], schedules uuid[], runs timestamptz[])
 returns table (ord int, error text)
 language plpgsql
 set search_path = ''
@@ -3350,7 +3349,7 @@ begin
 end $$;
 
 -- Stores what one schedule has due by itself: after a chunk was undone, so that the one at fault suffers alone.
-create or replace function messenger.store_alone(messages jsonb[], schedules uuid[], runs timestamptz[], at timestamptz)
+create or replace function messenger.store_alone(messages jsonb[], schedules uuid[], runs timestamptz[])
 returns table (ord int, error text)
 language plpgsql
 set search_path = ''
@@ -3359,7 +3358,7 @@ begin
   for v_place in 1..cardinality(messages) loop
     begin
       select v_place, s.error into ord, error
-      from messenger.store_occurrences(messages[v_place:v_place], schedules[v_place:v_place], runs[v_place:v_place], at) s;
+      from messenger.store_occurrences(messages[v_place:v_place], schedules[v_place:v_place], runs[v_place:v_place]) s;
     exception when others then
       ord := v_place;
       error := sqlerrm;
@@ -3378,10 +3377,10 @@ declare
 begin
   begin
     v_fates := array(
-      select row(schedules[s.ord], runs[s.ord], s.error)::messenger.run_fate from messenger.store_occurrences(messages, schedules, runs, at) s order by s.ord);
+      select row(schedules[s.ord], runs[s.ord], s.error)::messenger.run_fate from messenger.store_occurrences(messages, schedules, runs) s order by s.ord);
   exception when others then
     v_fates := array(
-      select row(schedules[s.ord], runs[s.ord], s.error)::messenger.run_fate from messenger.store_alone(messages, schedules, runs, at) s order by s.ord);
+      select row(schedules[s.ord], runs[s.ord], s.error)::messenger.run_fate from messenger.store_alone(messages, schedules, runs) s order by s.ord);
   end;
   perform messenger.replace_message(r.id, at)
   from unnest(replaced) with ordinality as r(id, ord)
@@ -3393,15 +3392,15 @@ comment on function messenger.plan_runs(public.messenger_schedules, timestamptz,
 comment on function messenger.runs_to_fire(public.messenger_schedules, timestamptz[]) is 'Occurrences less those in the ledger, beyond max_runs, or kept back by the overlap policy.';
 comment on function messenger.last_message(uuid) is 'The message of a schedule''s latest occurrence, or null.';
 comment on function messenger.is_unfinished(uuid) is 'Whether a message is pending or processing.';
-comment on function messenger.store_occurrences(jsonb[], uuid[], timestamptz[], timestamptz) is 'Stores messages and their ledger rows; error is a refusal of one of them.';
-comment on function messenger.store_alone(jsonb[], uuid[], timestamptz[], timestamptz) is 'As store_occurrences, one by one: error is whatever was raised.';
+comment on function messenger.store_occurrences(jsonb[], uuid[], timestamptz[]) is 'Stores messages and their ledger rows; error is a refusal of one of them.';
+comment on function messenger.store_alone(jsonb[], uuid[], timestamptz[]) is 'As store_occurrences, one by one: error is whatever was raised.';
 comment on function messenger.store_runs(jsonb[], uuid[], timestamptz[], uuid[], timestamptz) is
   'Stores up to 1000 occurrences, together or, when Postgres raises, one by one; cancels the pending messages they replace.';
 comment on function messenger.replace_message(uuid, timestamptz) is 'Cancels a message that is pending.';
 comment on function messenger.due_schedules(timestamptz, int) is 'Locks up to so many due schedules that no other tick has.';
 revoke all on function messenger.plan_runs(public.messenger_schedules, timestamptz, timestamptz), messenger.runs_to_fire(public.messenger_schedules, timestamptz[]),
-  messenger.last_message(uuid), messenger.is_unfinished(uuid), messenger.store_occurrences(jsonb[], uuid[], timestamptz[], timestamptz),
-  messenger.store_alone(jsonb[], uuid[], timestamptz[], timestamptz), messenger.store_runs(jsonb[], uuid[], timestamptz[], uuid[], timestamptz),
+  messenger.last_message(uuid), messenger.is_unfinished(uuid), messenger.store_occurrences(jsonb[], uuid[], timestamptz[]),
+  messenger.store_alone(jsonb[], uuid[], timestamptz[]), messenger.store_runs(jsonb[], uuid[], timestamptz[], uuid[], timestamptz),
   messenger.replace_message(uuid, timestamptz), messenger.due_schedules(timestamptz, int)
   from public, anon, authenticated, service_role;
 
@@ -3415,7 +3414,7 @@ language plpgsql stable
 set search_path = ''
 as $$
 declare
-  v_jitter interval := '0';
+  v_jitter interval := interval '0';
 begin
   if schedule.jitter_ms > 0 then
     v_jitter := ('x' || left(md5(schedule.id || '/' || extract(epoch from due_at)), 12))::bit(48)::bigint % (schedule.jitter_ms + 1) * interval '1 millisecond';
@@ -3434,17 +3433,17 @@ declare
   v_plan messenger.run_plan;
   v_due_at timestamptz;
   v_run timestamptz;
-  v_messages jsonb[] := '{}';
-  v_schedules uuid[] := '{}';
-  v_runs timestamptz[] := '{}';
-  v_replaced uuid[] := '{}';
+  v_messages jsonb[] := '{}'::jsonb[];
+  v_schedules uuid[] := '{}'::uuid[];
+  v_runs timestamptz[] := '{}'::timestamptz[];
+  v_replaced uuid[] := '{}'::uuid[];
   v_bytes int := 0;
-  v_seen uuid[] := '{}';
-  v_due_ats timestamptz[] := '{}';
-  v_nexts timestamptz[] := '{}';
-  v_failures text[] := '{}';
+  v_seen uuid[] := '{}'::uuid[];
+  v_due_ats timestamptz[] := '{}'::timestamptz[];
+  v_nexts timestamptz[] := '{}'::timestamptz[];
+  v_failures text[] := '{}'::text[];
   v_stored bigint := 0;
-  v_fates messenger.run_fate[] := '{}';
+  v_fates messenger.run_fate[] := '{}'::messenger.run_fate[];
 begin
   for v_schedule in select s.* from messenger.due_schedules(at, batch) s loop
     v_due_at := v_schedule.next_run_at;
@@ -4600,7 +4599,7 @@ as $function$ select $manifest$[
 ["function","messenger.ensure_worker_secret()","returns boolean language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 82a1d997e9fad01d00bd37ad054eded9"],
 ["function","messenger.error_class_of(error_class text)","returns text language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 59becb26e2bee06d48147e432214b1f7"],
 ["function","messenger.exceeds(value jsonb, bytes integer)","returns boolean language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 0a497b2eff89af5771f7a721ce1811ec"],
-["function","messenger.expand_schedules(at timestamp with time zone, batch integer)","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source b053f40c9f8e694e5e93ec39095c15f9"],
+["function","messenger.expand_schedules(at timestamp with time zone, batch integer)","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source db52ea3f0722ae0d00848a6f43ba3f24"],
 ["function","messenger.expected_manifest()","returns jsonb language sql immutable invoker {\"search_path=\\\"\\\"\"} source generated"],
 ["function","messenger.find_change(timezone text, low timestamp without time zone, high timestamp without time zone)","returns timestamp without time zone language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 10c51930dca066f653bbe6ec0ecbd191"],
 ["function","messenger.find_due(transport text, queue text, batch integer, types text[], at timestamp with time zone, may_be_solo boolean, OUT places tid[], OUT is_solo boolean)","returns record language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off,plan_cache_mode=force_generic_plan} source 7d9540583ffe06b2e005fdcf454041f6"],
@@ -4621,7 +4620,7 @@ as $function$ select $manifest$[
 ["function","messenger.mark_setting(transport text, queue text, types text[])","returns text language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 4001299bf65c7540a3b94ade0b09a391"],
 ["function","messenger.new_id()","returns uuid language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 3f93a2c3993193c0022fc25599847686"],
 ["function","messenger.next_cron_day(fields messenger.cron_fields, from_day date)","returns date language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 8459a267a62a0d123b7c87ebf631ea42"],
-["function","messenger.next_cron_run(fields messenger.cron_fields, timezone text, after timestamp with time zone, dst_gap text, dst_overlap text)","returns messenger.cron_run language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 7bf1145640e296152e88d567a67ea1dd"],
+["function","messenger.next_cron_run(fields messenger.cron_fields, timezone text, after timestamp with time zone, dst_gap text, dst_overlap text)","returns messenger.cron_run language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source ae93c441d7697f7ed0a31044c3b82868"],
 ["function","messenger.next_run(schedule public.messenger_schedules, after timestamp with time zone)","returns messenger.cron_run language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source a15f07c8693eb32526059ee6309ee8b3"],
 ["function","messenger.next_wall_time(fields messenger.cron_fields, after timestamp without time zone)","returns timestamp without time zone language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 0510b8521294fc8a8c73b4d8fccc07f9"],
 ["function","messenger.note_lost_leases(ids uuid[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source a2fc35d05d0e9135e9b1d039e2f8ddaa"],
@@ -4630,7 +4629,7 @@ as $function$ select $manifest$[
 ["function","messenger.order_keys(ids uuid[])","returns messenger.order_key[] language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source a78e4758a57423495df247653e192c27"],
 ["function","messenger.parse_cron(expression text)","returns messenger.cron_fields language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source a69ca182011ef6a6372bcfbcd8136673"],
 ["function","messenger.place_mark(setting text, ends_at timestamp with time zone, from_times timestamp with time zone[], from_ids uuid[], batch integer, priorities integer[], times timestamp with time zone[], ids uuid[], took interval, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 04deca235a50ec74ee8e29ad8ec95358"],
-["function","messenger.plan_runs(schedule public.messenger_schedules, due_at timestamp with time zone, at timestamp with time zone)","returns messenger.run_plan language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 84f8fdb755dd16fd5bb1e7806cb94a27"],
+["function","messenger.plan_runs(schedule public.messenger_schedules, due_at timestamp with time zone, at timestamp with time zone)","returns messenger.run_plan language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 0925d2546db644552c914fe272647cd7"],
 ["function","messenger.post_bell()","returns boolean language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 2b19a1608dc62782be29ab0fda6f4414"],
 ["function","messenger.prune_clock_history()","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 0e56d88af001434af3f98da33ee41188"],
 ["function","messenger.prune_messages(at timestamp with time zone, bite integer)","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source e952a24b5a0cbe438ba314c56bcdc3bb"],
@@ -4653,17 +4652,17 @@ as $function$ select $manifest$[
 ["function","messenger.rescue(at timestamp with time zone)","returns TABLE(rescued bigint, dead bigint, given_up bigint) language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 096fe597a8568130715cb7cd3b3e48b4"],
 ["function","messenger.retry_delay(message_type text, failures integer)","returns interval language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source faba1646d6603e2df47a02ea453969c2"],
 ["function","messenger.ring(transport text, queue text, type text)","returns boolean language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 45ead23311ca33f020765cf39a2897b1"],
-["function","messenger.run_near_change(fields messenger.cron_fields, after timestamp without time zone, change timestamp without time zone, offset_before interval, offset_after interval, dst_gap text, dst_overlap text)","returns messenger.cron_run language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source ec07207129e49fe34e87bb0a7d20a16e"],
+["function","messenger.run_near_change(fields messenger.cron_fields, after timestamp without time zone, change timestamp without time zone, offset_before interval, offset_after interval, dst_gap text, dst_overlap text)","returns messenger.cron_run language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 8bb9c2d93542accb4c69e76238814632"],
 ["function","messenger.runs_to_fire(schedule public.messenger_schedules, runs timestamp with time zone[])","returns timestamp with time zone[] language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 056b7fad3d950a70e3880a2742c5382e"],
 ["function","messenger.schedule_headers(name text, due_at timestamp with time zone)","returns jsonb language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 5ca474df4ff41c3bcadddac9fcd158c7"],
-["function","messenger.scheduled_message(schedule public.messenger_schedules, due_at timestamp with time zone)","returns jsonb language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source b868b4f1c1b2ad7138cef12cc5e28e71"],
+["function","messenger.scheduled_message(schedule public.messenger_schedules, due_at timestamp with time zone)","returns jsonb language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source b2126e65c89b6d91f8be56072cb2ec1f"],
 ["function","messenger.start(functions_url text, options jsonb)","returns jsonb language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 07287c930ccccac966d98800f705f896"],
 ["function","messenger.status()","returns jsonb language sql stable definer {\"search_path=\\\"\\\"\"} source a8d0bbf40bb26a4edcfe0cbc84a0e4d2"],
 ["function","messenger.stop()","returns jsonb language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source a4061cc518a982b78ab444a4f190e737"],
-["function","messenger.store_alone(messages jsonb[], schedules uuid[], runs timestamp with time zone[], at timestamp with time zone)","returns TABLE(ord integer, error text) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 54f686634074a78b5c2fc81fb4fb8512"],
+["function","messenger.store_alone(messages jsonb[], schedules uuid[], runs timestamp with time zone[])","returns TABLE(ord integer, error text) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source ea16d0190979682d7fcc45eadc6d88f8"],
 ["function","messenger.store_messages(messages jsonb, atomic boolean, scope text, sender uuid, single boolean)","returns TABLE(ord integer, id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone, error_code text, error text) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source f1d7f56d289c1702091f58e232d59ad5"],
-["function","messenger.store_occurrences(messages jsonb[], schedules uuid[], runs timestamp with time zone[], at timestamp with time zone)","returns TABLE(ord integer, error text) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 01867afc6e5baba87689c1d6b1029414"],
-["function","messenger.store_runs(messages jsonb[], schedules uuid[], runs timestamp with time zone[], replaced uuid[], at timestamp with time zone)","returns messenger.run_fate[] language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 4f4ba7023d90a89b70589ec9ce223551"],
+["function","messenger.store_occurrences(messages jsonb[], schedules uuid[], runs timestamp with time zone[])","returns TABLE(ord integer, error text) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 01867afc6e5baba87689c1d6b1029414"],
+["function","messenger.store_runs(messages jsonb[], schedules uuid[], runs timestamp with time zone[], replaced uuid[], at timestamp with time zone)","returns messenger.run_fate[] language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 7e9098f88ec63649cc188fb9cb6e61a5"],
 ["function","messenger.take_key(scope text, key text, new_id uuid, fingerprint bytea, transport_name text, queue_name text, expires_at timestamp with time zone, at timestamp with time zone)","returns TABLE(taken boolean, message_id uuid, status text, transport text, queue text, available_at timestamp with time zone, error_code text) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source aa833bf414a1984a9e0e848c46ea5dc0"],
 ["function","messenger.tick(batch integer)","returns jsonb language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 47bf120077d3d5fefa25ea425aa0c173"],
 ["function","messenger.tick_or_note_error()","returns boolean language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 35a6a22f1a61c4a4aa1b1695673beab2"],
@@ -4689,7 +4688,7 @@ as $function$ select $manifest$[
 ["function","public.messenger_release(id uuid, fence bigint)","returns text language sql volatile invoker {\"search_path=\\\"\\\"\"} source 4e7bc6a7dadfa50467b1586d37f66082"],
 ["function","public.messenger_resume(transport text, queue text)","returns boolean language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 344fd98c2cc50730a679ff35e3640265"],
 ["function","public.messenger_resume_schedule(name text)","returns boolean language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source b04ced14a82b40734ef346cc6aceeb5d"],
-["function","public.messenger_schedule(name text, type text, schedule jsonb, payload jsonb, timezone text, options jsonb)","returns public.messenger_schedules language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 8725cea8eda72823b673e16ff330ad24"],
+["function","public.messenger_schedule(name text, type text, schedule jsonb, payload jsonb, timezone text, options jsonb)","returns public.messenger_schedules language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 9d9d5e03af1ae093fcddb76c150e9052"],
 ["function","public.messenger_schedule_preview(schedule jsonb, timezone text, from_time timestamp with time zone, count integer, options jsonb)","returns TABLE(run_at timestamp with time zone, local_time timestamp without time zone, note text) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source daa7f51e3bb6dba0fbcad6d15640e1e7"],
 ["function","public.messenger_settle(outcomes jsonb)","returns SETOF messenger.settled language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,jit=off,plan_cache_mode=force_generic_plan} source a99d61b7915e194b751693392a2af286"],
 ["function","public.messenger_snooze(id uuid, fence bigint, delay interval)","returns text language sql volatile invoker {\"search_path=\\\"\\\"\"} source c330162b1d752f5cb706912072c7e570"],

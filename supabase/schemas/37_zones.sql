@@ -19,7 +19,7 @@ language plpgsql immutable parallel safe
 set search_path = ''
 as $$
 declare
-  v_second constant interval := '1 second';
+  v_second constant interval := interval '1 second';
   v_from timestamp := greatest(after, change - v_second);
   v_before timestamp;
   v_moved timestamp;
@@ -84,7 +84,7 @@ language plpgsql stable parallel safe
 set search_path = ''
 as $$
 declare
-  v_reach constant interval := '26 hours';
+  v_reach constant interval := interval '26 hours';
   v_after timestamp := after at time zone 'UTC';
   v_end constant timestamp := v_after + interval '41 years';
   v_offset interval;

@@ -91,16 +91,15 @@ begin
       where s.id = v_old.id
       returning s.* into v_new;
       delete from messenger.schedule_backoffs b where b.schedule_id = v_old.id;
-      return v_new;
+      exit;
     end if;
     v_new.id := gen_random_uuid();
     insert into public.messenger_schedules select v_new.* on conflict do nothing;
-    if found then
-      return v_new;
-    end if;
+    exit when found;
     -- Somebody else has just saved the first of this name: look at theirs.
     v_new.enabled := (messenger.read_options(coalesce(messenger_schedule.options, '{}'))).enabled;
   end loop;
+  return v_new;
 end $$;
 
 -- What a schedule is waiting to run: behind an error that put it off stands the moment that was due.

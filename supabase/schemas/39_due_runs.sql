@@ -27,12 +27,12 @@ set search_path = ''
 as $$
 declare
   v_grace constant interval := schedule.misfire_grace_ms * interval '1 millisecond';
-  v_tiny constant interval := '1 microsecond';
+  v_tiny constant interval := interval '1 microsecond';
   v_limit constant int := least(schedule.catch_up_limit, 1000);
   v_run timestamptz := due_at;
   v_next timestamptz;
   v_runs timestamptz[] := array[due_at];
-  v_gap interval := '1 second';
+  v_gap interval := interval '1 second';
 begin
   if schedule.misfire = 'skip' then
     if due_at < at - v_grace then
@@ -103,7 +103,7 @@ begin
 end $$;
 
 -- Stores messages with their ledger rows. A refusal is an answer; only what Postgres itself raises undoes the whole.
-create or replace function messenger.store_occurrences(messages jsonb[], schedules uuid[], runs timestamptz[], at timestamptz)
+create or replace function messenger.store_occurrences(messages jsonb[], schedules uuid[], runs timestamptz[])
 returns table (ord int, error text)
 language plpgsql
 set search_path = ''
@@ -152,7 +152,7 @@ begin
 end $$;
 
 -- Stores what one schedule has due by itself: after a chunk was undone, so that the one at fault suffers alone.
-create or replace function messenger.store_alone(messages jsonb[], schedules uuid[], runs timestamptz[], at timestamptz)
+create or replace function messenger.store_alone(messages jsonb[], schedules uuid[], runs timestamptz[])
 returns table (ord int, error text)
 language plpgsql
 set search_path = ''
@@ -161,7 +161,7 @@ begin
   for v_place in 1..cardinality(messages) loop
     begin
       select v_place, s.error into ord, error
-      from messenger.store_occurrences(messages[v_place:v_place], schedules[v_place:v_place], runs[v_place:v_place], at) s;
+      from messenger.store_occurrences(messages[v_place:v_place], schedules[v_place:v_place], runs[v_place:v_place]) s;
     exception when others then
       ord := v_place;
       error := sqlerrm;
@@ -180,10 +180,10 @@ declare
 begin
   begin
     v_fates := array(
-      select row(schedules[s.ord], runs[s.ord], s.error)::messenger.run_fate from messenger.store_occurrences(messages, schedules, runs, at) s order by s.ord);
+      select row(schedules[s.ord], runs[s.ord], s.error)::messenger.run_fate from messenger.store_occurrences(messages, schedules, runs) s order by s.ord);
   exception when others then
     v_fates := array(
-      select row(schedules[s.ord], runs[s.ord], s.error)::messenger.run_fate from messenger.store_alone(messages, schedules, runs, at) s order by s.ord);
+      select row(schedules[s.ord], runs[s.ord], s.error)::messenger.run_fate from messenger.store_alone(messages, schedules, runs) s order by s.ord);
   end;
   perform messenger.replace_message(r.id, at)
   from unnest(replaced) with ordinality as r(id, ord)
@@ -195,14 +195,14 @@ comment on function messenger.plan_runs(public.messenger_schedules, timestamptz,
 comment on function messenger.runs_to_fire(public.messenger_schedules, timestamptz[]) is 'Occurrences less those in the ledger, beyond max_runs, or kept back by the overlap policy.';
 comment on function messenger.last_message(uuid) is 'The message of a schedule''s latest occurrence, or null.';
 comment on function messenger.is_unfinished(uuid) is 'Whether a message is pending or processing.';
-comment on function messenger.store_occurrences(jsonb[], uuid[], timestamptz[], timestamptz) is 'Stores messages and their ledger rows; error is a refusal of one of them.';
-comment on function messenger.store_alone(jsonb[], uuid[], timestamptz[], timestamptz) is 'As store_occurrences, one by one: error is whatever was raised.';
+comment on function messenger.store_occurrences(jsonb[], uuid[], timestamptz[]) is 'Stores messages and their ledger rows; error is a refusal of one of them.';
+comment on function messenger.store_alone(jsonb[], uuid[], timestamptz[]) is 'As store_occurrences, one by one: error is whatever was raised.';
 comment on function messenger.store_runs(jsonb[], uuid[], timestamptz[], uuid[], timestamptz) is
   'Stores up to 1000 occurrences, together or, when Postgres raises, one by one; cancels the pending messages they replace.';
 comment on function messenger.replace_message(uuid, timestamptz) is 'Cancels a message that is pending.';
 comment on function messenger.due_schedules(timestamptz, int) is 'Locks up to so many due schedules that no other tick has.';
 revoke all on function messenger.plan_runs(public.messenger_schedules, timestamptz, timestamptz), messenger.runs_to_fire(public.messenger_schedules, timestamptz[]),
-  messenger.last_message(uuid), messenger.is_unfinished(uuid), messenger.store_occurrences(jsonb[], uuid[], timestamptz[], timestamptz),
-  messenger.store_alone(jsonb[], uuid[], timestamptz[], timestamptz), messenger.store_runs(jsonb[], uuid[], timestamptz[], uuid[], timestamptz),
+  messenger.last_message(uuid), messenger.is_unfinished(uuid), messenger.store_occurrences(jsonb[], uuid[], timestamptz[]),
+  messenger.store_alone(jsonb[], uuid[], timestamptz[]), messenger.store_runs(jsonb[], uuid[], timestamptz[], uuid[], timestamptz),
   messenger.replace_message(uuid, timestamptz), messenger.due_schedules(timestamptz, int)
   from public, anon, authenticated, service_role;

@@ -7,7 +7,7 @@ language plpgsql stable
 set search_path = ''
 as $$
 declare
-  v_jitter interval := '0';
+  v_jitter interval := interval '0';
 begin
   if schedule.jitter_ms > 0 then
     v_jitter := ('x' || left(md5(schedule.id || '/' || extract(epoch from due_at)), 12))::bit(48)::bigint % (schedule.jitter_ms + 1) * interval '1 millisecond';
@@ -26,17 +26,17 @@ declare
   v_plan messenger.run_plan;
   v_due_at timestamptz;
   v_run timestamptz;
-  v_messages jsonb[] := '{}';
-  v_schedules uuid[] := '{}';
-  v_runs timestamptz[] := '{}';
-  v_replaced uuid[] := '{}';
+  v_messages jsonb[] := '{}'::jsonb[];
+  v_schedules uuid[] := '{}'::uuid[];
+  v_runs timestamptz[] := '{}'::timestamptz[];
+  v_replaced uuid[] := '{}'::uuid[];
   v_bytes int := 0;
-  v_seen uuid[] := '{}';
-  v_due_ats timestamptz[] := '{}';
-  v_nexts timestamptz[] := '{}';
-  v_failures text[] := '{}';
+  v_seen uuid[] := '{}'::uuid[];
+  v_due_ats timestamptz[] := '{}'::timestamptz[];
+  v_nexts timestamptz[] := '{}'::timestamptz[];
+  v_failures text[] := '{}'::text[];
   v_stored bigint := 0;
-  v_fates messenger.run_fate[] := '{}';
+  v_fates messenger.run_fate[] := '{}'::messenger.run_fate[];
 begin
   for v_schedule in select s.* from messenger.due_schedules(at, batch) s loop
     v_due_at := v_schedule.next_run_at;
