@@ -4291,8 +4291,9 @@ as $$
        or x.is_stuck and c.last_tick_at > messenger.now() - interval '10 seconds'
          and not messenger.is_held_by_dead_letter(x.transport_name, x.queue_name, x.ordering_key))
   union all
-  -- A name may be taken again, and its new schedule have an occurrence of the same moment: the ledger knows whose each message is.
-  select 'I10 each occurrence of a schedule has one message of its own, and a message of a schedule is in the ledger',
+  -- A name may be taken again, and its new schedule have an occurrence of the same moment: the ledger knows whose
+  -- each message is, for the 7 days it remembers.
+  select 'I10 one message for each occurrence of a schedule',
     (select count(*) from (
        select from messenger.occurrences o left join message m on m.id = o.message_id
        group by o.message_id
@@ -4300,9 +4301,9 @@ as $$
      ) x)
     + (select count(*) from (
        select from message m left join messenger.occurrences o on o.message_id = m.id
-       where m.scheduled_for is not null and m.schedule is not null
+       where m.schedule is not null and m.scheduled_for > to_char(messenger.now() - interval '6 days', 'YYYY-MM-DD')
        group by m.schedule, m.scheduled_for
-       having count(*) > count(o.message_id) and count(o.message_id) > 0
+       having count(*) > 1 and count(*) > count(o.message_id)
      ) x)
 $$;
 
@@ -4670,7 +4671,7 @@ as $function$ select $manifest$[
 ["function","messenger.verify()","returns TABLE(kind text, object text, state text, detail text) language sql stable definer {\"search_path=\\\"\\\"\"} source 312073e65876f1b552e62b8ef76af2b9"],
 ["function","messenger.wake(at timestamp with time zone)","returns integer language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 327ecbd008e79f6917d83eb2c3e6c245"],
 ["function","messenger.wall_time_in_gap(moment timestamp with time zone, timezone text)","returns timestamp without time zone language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source df2b78cbc1a551d66565632e2d28232a"],
-["function","public.messenger_audit()","returns TABLE(invariant text, violations bigint) language sql stable invoker {\"search_path=\\\"\\\"\"} source 2f8f860fc9df7c2daf8ea3c142efc458"],
+["function","public.messenger_audit()","returns TABLE(invariant text, violations bigint) language sql stable invoker {\"search_path=\\\"\\\"\"} source 1e8a151bfe14ed7c9411605503396332"],
 ["function","public.messenger_cancel(id uuid)","returns text language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source c621f7f5ab7703d05e1943e032025fbb"],
 ["function","public.messenger_check_worker_secret(secret text)","returns boolean language sql stable invoker {\"search_path=\\\"\\\"\"} source 9c73954f593bf2e068b1df4e80121b69"],
 ["function","public.messenger_claim(worker text, batch integer, lease interval, transport text, queues text[], types text[])","returns SETOF messenger.claimed language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,jit=off,plan_cache_mode=force_generic_plan} source 1a1d10233c5f48eeaa00bbb1a43d56c2"],

@@ -166,6 +166,17 @@ test("unschedule · nothing more fires, what is stored stays", async () => {
   assert.equal((await fired(sql, "m")).length, 1);
 });
 
+test("unschedule · a name that is taken again has occurrences of its own, and the audit agrees", async () => {
+  const { sql } = project();
+  for (let round = 0; round < 2; round++) {
+    await schedule(sql, "again", { at: "2027-03-01T12:01:00Z" });
+    assert.equal(await tickAt(sql, "2027-03-01T12:01:00Z"), 1);
+    await ask(sql, "messenger_unschedule", { name: "again" });
+  }
+  assert.equal((await fired(sql, "again")).length, 2);
+  assert.equal((await sql`select from messenger_audit() where violations > 0`).length, 0);
+});
+
 test("preview · answers count rows from a moment on, within bounds and max_runs", async () => {
   const { sql } = project();
   const at = async (...args: Parameters<typeof preview>) => (await preview(...args)).map(({ at }) => at);
