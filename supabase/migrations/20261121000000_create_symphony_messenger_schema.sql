@@ -3315,7 +3315,8 @@ begin
     insert into messenger.occurrences (schedule_id, due_at, message_id)
     select s.schedule_id, s.due_at, s.id from stored s where s.id is not null
   )
-  select s.ord, nullif(s.error, '') from stored s;
+  -- A trigger of the project's own may have swallowed the row.
+  select s.ord, case when s.id is null then coalesce(nullif(s.error, ''), 'the message was not stored') end from stored s;
 end $$;
 
 -- Takes back the message an occurrence is to replace, if it still waits. One that a worker is just taking is not waited for.
@@ -3438,6 +3439,7 @@ declare
   v_runs timestamptz[] := '{}'::timestamptz[];
   v_replaced uuid[] := '{}'::uuid[];
   v_bytes int := 0;
+  v_planned int := 0;
   v_seen uuid[] := '{}'::uuid[];
   v_due_ats timestamptz[] := '{}'::timestamptz[];
   v_nexts timestamptz[] := '{}'::timestamptz[];
@@ -3446,6 +3448,8 @@ declare
   v_fates messenger.run_fate[] := '{}'::messenger.run_fate[];
 begin
   for v_schedule in select s.* from messenger.due_schedules(at, batch) s loop
+    -- What many have to catch up on would make one tick last for minutes: the rest stays due.
+    exit when v_planned >= 10000;
     v_due_at := v_schedule.next_run_at;
     v_plan := null;
     begin
@@ -3462,6 +3466,7 @@ begin
     v_seen := v_seen || v_schedule.id;
     v_due_ats := v_due_ats || v_due_at;
     v_nexts := v_nexts || v_plan.next_run_at;
+    v_planned := v_planned + cardinality(v_plan.runs);
     foreach v_run in array v_plan.runs loop
       if cardinality(v_messages) = 1000 or v_bytes > 4000000 then
         v_fates := v_fates || messenger.store_runs(v_messages, v_schedules, v_runs, v_replaced, at);
@@ -4600,7 +4605,7 @@ as $function$ select $manifest$[
 ["function","messenger.ensure_worker_secret()","returns boolean language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 82a1d997e9fad01d00bd37ad054eded9"],
 ["function","messenger.error_class_of(error_class text)","returns text language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 59becb26e2bee06d48147e432214b1f7"],
 ["function","messenger.exceeds(value jsonb, bytes integer)","returns boolean language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 0a497b2eff89af5771f7a721ce1811ec"],
-["function","messenger.expand_schedules(at timestamp with time zone, batch integer)","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source db52ea3f0722ae0d00848a6f43ba3f24"],
+["function","messenger.expand_schedules(at timestamp with time zone, batch integer)","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source f03c1ea8e763c763f126c3b9d21bec6c"],
 ["function","messenger.expected_manifest()","returns jsonb language sql immutable invoker {\"search_path=\\\"\\\"\"} source generated"],
 ["function","messenger.find_change(timezone text, low timestamp without time zone, high timestamp without time zone)","returns timestamp without time zone language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 10c51930dca066f653bbe6ec0ecbd191"],
 ["function","messenger.find_due(transport text, queue text, batch integer, types text[], at timestamp with time zone, may_be_solo boolean, OUT places tid[], OUT is_solo boolean)","returns record language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off,plan_cache_mode=force_generic_plan} source 7d9540583ffe06b2e005fdcf454041f6"],
@@ -4662,7 +4667,7 @@ as $function$ select $manifest$[
 ["function","messenger.stop()","returns jsonb language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source a4061cc518a982b78ab444a4f190e737"],
 ["function","messenger.store_alone(messages jsonb[], schedules uuid[], runs timestamp with time zone[])","returns TABLE(ord integer, error text) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source ea16d0190979682d7fcc45eadc6d88f8"],
 ["function","messenger.store_messages(messages jsonb, atomic boolean, scope text, sender uuid, single boolean)","returns TABLE(ord integer, id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone, error_code text, error text) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source f1d7f56d289c1702091f58e232d59ad5"],
-["function","messenger.store_occurrences(messages jsonb[], schedules uuid[], runs timestamp with time zone[])","returns TABLE(ord integer, error text) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 01867afc6e5baba87689c1d6b1029414"],
+["function","messenger.store_occurrences(messages jsonb[], schedules uuid[], runs timestamp with time zone[])","returns TABLE(ord integer, error text) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source df9de64006a145a33e6694c95543243e"],
 ["function","messenger.store_runs(messages jsonb[], schedules uuid[], runs timestamp with time zone[], replaced uuid[], at timestamp with time zone)","returns messenger.run_fate[] language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 7e9098f88ec63649cc188fb9cb6e61a5"],
 ["function","messenger.take_key(scope text, key text, new_id uuid, fingerprint bytea, transport_name text, queue_name text, expires_at timestamp with time zone, at timestamp with time zone)","returns TABLE(taken boolean, message_id uuid, status text, transport text, queue text, available_at timestamp with time zone, error_code text) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source aa833bf414a1984a9e0e848c46ea5dc0"],
 ["function","messenger.tick(batch integer)","returns jsonb language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 47bf120077d3d5fefa25ea425aa0c173"],

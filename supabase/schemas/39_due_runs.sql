@@ -118,7 +118,8 @@ begin
     insert into messenger.occurrences (schedule_id, due_at, message_id)
     select s.schedule_id, s.due_at, s.id from stored s where s.id is not null
   )
-  select s.ord, nullif(s.error, '') from stored s;
+  -- A trigger of the project's own may have swallowed the row.
+  select s.ord, case when s.id is null then coalesce(nullif(s.error, ''), 'the message was not stored') end from stored s;
 end $$;
 
 -- Takes back the message an occurrence is to replace, if it still waits. One that a worker is just taking is not waited for.

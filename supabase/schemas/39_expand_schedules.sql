@@ -31,6 +31,7 @@ declare
   v_runs timestamptz[] := '{}'::timestamptz[];
   v_replaced uuid[] := '{}'::uuid[];
   v_bytes int := 0;
+  v_planned int := 0;
   v_seen uuid[] := '{}'::uuid[];
   v_due_ats timestamptz[] := '{}'::timestamptz[];
   v_nexts timestamptz[] := '{}'::timestamptz[];
@@ -39,6 +40,8 @@ declare
   v_fates messenger.run_fate[] := '{}'::messenger.run_fate[];
 begin
   for v_schedule in select s.* from messenger.due_schedules(at, batch) s loop
+    -- What many have to catch up on would make one tick last for minutes: the rest stays due.
+    exit when v_planned >= 10000;
     v_due_at := v_schedule.next_run_at;
     v_plan := null;
     begin
@@ -55,6 +58,7 @@ begin
     v_seen := v_seen || v_schedule.id;
     v_due_ats := v_due_ats || v_due_at;
     v_nexts := v_nexts || v_plan.next_run_at;
+    v_planned := v_planned + cardinality(v_plan.runs);
     foreach v_run in array v_plan.runs loop
       if cardinality(v_messages) = 1000 or v_bytes > 4000000 then
         v_fates := v_fates || messenger.store_runs(v_messages, v_schedules, v_runs, v_replaced, at);

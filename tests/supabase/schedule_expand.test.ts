@@ -1,4 +1,4 @@
-// Expansion: an occurrence becomes one message, by misfire and overlap policy; errors put off one schedule and no other.
+// Expansion: an occurrence becomes one message; errors put off one schedule and no other; the clock set back fires nothing twice.
 import assert from "node:assert/strict";
 import { empty, test, useProject } from "../project.ts";
 import { ask, call, claim, settle } from "./bus.ts";
@@ -56,98 +56,6 @@ test("expand · an interval of a second fires each second, at its own millisecon
   const moments = [1, 2, 3, 4, 5].map((n) => new Date(created_at.getTime() + n * 1000));
   for (const moment of moments) assert.equal(await tickAt(sql, moment), 1);
   assert.deepEqual(await fired(sql, "s"), moments.map((moment) => moment.toISOString()));
-});
-
-test("misfire · three hours down on a minute schedule: fire_once 1, skip 0, catch_up its cap, each the latest", async () => {
-  const { sql } = project();
-  await schedule(sql, "once", minutely);
-  await schedule(sql, "skip", minutely, { misfire: "skip" });
-  await schedule(sql, "all", minutely, { misfire: "catch_up", catch_up_limit: 1000 });
-  await schedule(sql, "cap", minutely, { misfire: "catch_up", catch_up_limit: 3 });
-  assert.equal(await tickAt(sql, "2027-03-01T15:00:10Z"), 1 + 0 + 180 + 3);
-  assert.deepEqual(await fired(sql, "once"), ["2027-03-01T15:00:00.000Z"]);
-  assert.deepEqual(await fired(sql, "skip"), []);
-  const all = await fired(sql, "all");
-  assert.deepEqual([all.length, all[0], all[179]], [180, "2027-03-01T12:01:00.000Z", "2027-03-01T15:00:00.000Z"]);
-  assert.deepEqual(await fired(sql, "cap"), all.slice(-3));
-  assert.equal(await tickAt(sql, "2027-03-01T15:00:30Z"), 0);
-  assert.equal(await tickAt(sql, "2027-03-01T15:01:00Z"), 4, "all go on with the next minute");
-});
-
-test("misfire · skip fires what is within its grace, an hour's run after an outage included", async () => {
-  const { sql } = project();
-  await schedule(sql, "minute", minutely, { misfire: "skip" });
-  await schedule(sql, "hour", { cron: "0 * * * *" }, { misfire: "skip" });
-  await schedule(sql, "patient", minutely, { misfire: "skip", misfire_grace_ms: 7_200_000 });
-  await schedule(sql, "strict", minutely, { misfire: "skip", misfire_grace_ms: 0 });
-  await schedule(sql, "one", { at: "2027-03-01T12:01:00Z" }, { misfire: "skip" });
-  await tickAt(sql, "2027-03-01T12:01:30Z");
-  assert.deepEqual(await fired(sql, "minute"), ["2027-03-01T12:01:00.000Z"]);
-  assert.deepEqual(await fired(sql, "one"), ["2027-03-01T12:01:00.000Z"]);
-  assert.equal((await fired(sql, "strict")).length, 0);
-  await tickAt(sql, "2027-03-01T13:00:20Z");
-  assert.deepEqual(await fired(sql, "hour"), ["2027-03-01T13:00:00.000Z"]);
-  assert.equal((await fired(sql, "patient")).length, 60);
-  assert.equal((await fired(sql, "minute")).length, 1);
-});
-
-test("misfire · what an outage of years left is found without walking through it", async () => {
-  const { sql } = project();
-  await schedule(sql, "second", { cron: "* * * * * *" });
-  await schedule(sql, "leap", { cron: "0 0 29 2 *" });
-  await schedule(sql, "caught", { cron: "*/7 * * * * *" }, { misfire: "catch_up", catch_up_limit: 5 });
-  assert.equal(await tickAt(sql, "2036-05-01T00:00:00.9Z"), 7);
-  assert.deepEqual(await fired(sql, "second"), ["2036-05-01T00:00:00.000Z"]);
-  assert.deepEqual(await fired(sql, "leap"), ["2036-02-29T00:00:00.000Z"]);
-  assert.deepEqual((await fired(sql, "caught")).map((at) => at.slice(14, 19)), [
-    "59:35",
-    "59:42",
-    "59:49",
-    "59:56",
-    "00:00",
-  ]);
-});
-
-test("overlap · skip waits until the message before is finished, allow does not", async () => {
-  const { sql } = project();
-  await schedule(sql, "m", minutely, { overlap: "skip" });
-  await schedule(sql, "free", minutely);
-  await tickAt(sql, "2027-03-01T12:01:00Z");
-  await tickAt(sql, "2027-03-01T12:02:00Z");
-  assert.equal((await fired(sql, "m")).length, 1);
-  assert.equal((await fired(sql, "free")).length, 2);
-  const rows = await claim(sql);
-  await tickAt(sql, "2027-03-01T12:03:00Z");
-  assert.equal((await fired(sql, "m")).length, 1, "running is unfinished too");
-  await settle(sql, rows.map(({ id, fence }) => ({ id, fence, outcome: "completed" })));
-  await tickAt(sql, "2027-03-01T12:04:00Z");
-  assert.deepEqual(await fired(sql, "m"), ["2027-03-01T12:01:00.000Z", "2027-03-01T12:04:00.000Z"]);
-});
-
-test("overlap · replace cancels the message that waits, and leaves one that runs alone", async () => {
-  const { sql } = project();
-  const states = async () =>
-    (await sql`select status, error_class from messenger_messages order by headers ->> 'x-scheduled-for'`).map((
-      { status, error_class },
-    ) => error_class ?? status);
-  await schedule(sql, "m", minutely, { overlap: "replace" });
-  await tickAt(sql, "2027-03-01T12:01:00Z");
-  await tickAt(sql, "2027-03-01T12:02:00Z");
-  assert.deepEqual(await states(), ["Cancelled", "pending"]);
-  await claim(sql);
-  await tickAt(sql, "2027-03-01T12:02:30Z");
-  await tickAt(sql, "2027-03-01T12:03:00Z");
-  assert.deepEqual(await states(), ["Cancelled", "processing", "pending"]);
-});
-
-test("overlap · of what an outage left, skip and replace make one message", async () => {
-  const { sql } = project();
-  const all = { misfire: "catch_up" };
-  await schedule(sql, "skip", minutely, { ...all, overlap: "skip" });
-  await schedule(sql, "replace", minutely, { ...all, overlap: "replace" });
-  assert.equal(await tickAt(sql, "2027-03-01T12:05:10Z"), 2);
-  assert.deepEqual(await fired(sql, "skip"), ["2027-03-01T12:01:00.000Z"]);
-  assert.deepEqual(await fired(sql, "replace"), ["2027-03-01T12:05:00.000Z"]);
 });
 
 test("max_runs · counts messages, not minutes", async () => {
@@ -247,6 +155,33 @@ test("clock · even where a row is moved back by hand, the ledger lets nothing f
   await sql`update messenger_schedules set next_run_at = '2027-03-01T12:01:00Z'`;
   assert.equal(await tickAt(sql, "2027-03-01T12:01:30Z"), 0);
   assert.equal(await tickAt(sql, "2027-03-01T12:02:00Z"), 1);
+});
+
+test("expand · a tick stores about 10,000 messages at most, the next one the rest", async () => {
+  const { sql } = project();
+  const all = { misfire: "catch_up", catch_up_limit: 1000 };
+  for (let n = 0; n < 11; n++) await schedule(sql, `s${n}`, { interval: 1000 }, all);
+  assert.equal(await tickAt(sql, "2027-03-01T13:00:00Z"), 10_000);
+  const [{ seconds }] = await sql`
+    select extract(epoch from messenger.now() - min(next_run_at))::float as seconds from messenger_schedules`;
+  assert.ok(seconds > 3_000, "the eleventh is still due");
+  assert.equal((await sql`select (messenger_tick() ->> 'expanded')::int >= 1000 as rest`)[0].rest, true);
+});
+
+test("errors · a trigger that swallows the message counts as an error, not as a run", async () => {
+  const { sql } = project();
+  await schedule(sql, "m", minutely);
+  await sql.unsafe(`
+    create function public.swallow() returns trigger language plpgsql as $$ begin return null; end $$;
+    create trigger swallow before insert on messenger_messages for each row execute function public.swallow()`);
+  try {
+    assert.equal(await tickAt(sql, "2027-03-01T12:01:00Z"), 0);
+  } finally {
+    await sql`drop function public.swallow cascade`;
+  }
+  const row = await scheduleOf(sql, "m");
+  assert.deepEqual([row.last_error, row.run_count], ["the message was not stored", "0"]);
+  assert.equal((await sql`select from messenger.occurrences`).length, 0);
 });
 
 test("prune · the ledger keeps a week, and longer what overlap asks for or could still fire", async () => {
