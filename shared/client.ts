@@ -1,17 +1,28 @@
 // What app developers use to send: typed by the message's schema, batched without being asked, errors with a remedy.
 import type { z } from "zod";
 import { Batcher } from "./batcher.ts";
-import { connect, type Connection, type Database } from "./db.ts";
+import { connect, type Connection, type Database, type Returns } from "./db.ts";
 import { type DispatchOptions, type IdempotencyMode, toNewMessage } from "./dispatch_request.ts";
 import { SymphonyError } from "./errors.ts";
-import { isObject, toJson } from "./json.ts";
+import { isObject, type JsonObject, toJson } from "./json.ts";
 import type { MessageType, PayloadSchema } from "./message.ts";
 import { checkPayload } from "./payload.ts";
 import { attemptEach, sendAccepted } from "./refusals.ts";
+import { type ScheduleRequest, toScheduleArgs } from "./schedule.ts";
 import type { NewMessage, SendResult, Sent } from "./transports/sender.ts";
 import { supabaseSender } from "./transports/supabase.ts";
 
-export type { DispatchOptions, IdempotencyMode, Sent };
+export type { DispatchOptions, IdempotencyMode, ScheduleRequest, Sent };
+
+/** A run of a schedule, as messenger_schedule_preview tells it. */
+export interface ScheduledRun {
+  /** ISO 8601; null where the wall-clock time does not exist and is skipped. */
+  run_at: string | null;
+  /** What the zone's wall clock shows. */
+  local_time: string;
+  /** moved, first of the doubled hour, second of the doubled hour, skipped by DST, or null. */
+  note: string | null;
+}
 
 /** One element of a batch. */
 export interface Dispatch<S extends PayloadSchema = PayloadSchema> {
@@ -36,6 +47,21 @@ export interface Symphony {
    * @param options.atomic all or none (the default): the first bad one throws; otherwise its place holds a SymphonyError
    */
   dispatchBatch(dispatches: readonly Dispatch[], options?: { atomic?: boolean }): Promise<SendResult[]>;
+  /**
+   * Saves a schedule under `when.name`, or the type's name; saving the same again changes nothing.
+   * @param when one of cron, interval (ms) and at, with timezone and policies
+   * @returns its row in messenger_schedules
+   * @throws SymphonyError SM_CRON, SM_CRON_NEVER, SM_INTERVAL, SM_TIMEZONE, SM_SCHEDULE, and those of a dispatch
+   */
+  schedule<S extends PayloadSchema>(
+    messageType: MessageType<string, S>,
+    when: ScheduleRequest,
+    payload?: z.input<S>,
+  ): Promise<Returns<"messenger_schedule">>;
+  /** Removes a schedule; false when there is none of this name. Messages it has stored stay. */
+  unschedule(name: string): Promise<boolean>;
+  /** What a schedule would do after `from` (ISO 8601, default now), without saving it; count is 10 unless given, at most 1000. */
+  preview(when: ScheduleRequest, options?: { from?: string; count?: number }): Promise<ScheduledRun[]>;
 }
 
 /** @param connection the project's URL and a secret key, or a database that is open already */
@@ -56,13 +82,29 @@ export function createSymphony(connection: Connection | Database): Symphony {
       );
       return await sendAccepted(prepared, (messages) => sender.send(messages, atomic));
     },
+    async schedule(messageType, when, payload) {
+      const { name = messageType.type, ...args } = toScheduleArgs(when);
+      const stored = await checked(messageType, payload ?? {});
+      return await db.call("messenger_schedule", { name, type: messageType.type, payload: stored, ...args });
+    },
+    async unschedule(name) {
+      return await db.call("messenger_unschedule", { name });
+    },
+    async preview(when, { from, count } = {}) {
+      const { name: _, ...args } = toScheduleArgs(when);
+      return await db.call("messenger_schedule_preview", { ...args, from_time: from, count });
+    },
   };
 }
 
-/** The payload is checked, then stored as it was given: the handler parses it again. */
 async function prepare(messageType: MessageType, payload: unknown, options: DispatchOptions = {}): Promise<NewMessage> {
+  return toNewMessage({ message: { type: messageType.type, payload: await checked(messageType, payload) }, options });
+}
+
+/** The payload is checked, then stored as it was given: the handler parses it again. */
+async function checked(messageType: MessageType, payload: unknown): Promise<JsonObject> {
   const stored = toJson(payload);
   if (!isObject(stored)) throw new SymphonyError("SM_PAYLOAD_NOT_OBJECT", "The payload is not an object.");
   await checkPayload(messageType, stored);
-  return toNewMessage({ message: { type: messageType.type, payload: stored }, options });
+  return stored;
 }

@@ -473,15 +473,70 @@ export type Database = {
         }[];
       };
       "messenger_pause": { Args: { "queue": string; "transport": string }; Returns: boolean };
+      "messenger_pause_schedule": { Args: { "name": string }; Returns: boolean };
       "messenger_register": { Args: { "types": Json }; Returns: number };
       "messenger_release": { Args: { "fence": number; "id": string }; Returns: string };
       "messenger_resume": { Args: { "queue": string; "transport": string }; Returns: boolean };
+      "messenger_resume_schedule": { Args: { "name": string }; Returns: boolean };
       "messenger_retry_failed": {
         Args: { "filter"?: Json; "ids"?: (string)[]; "max"?: number; "payload"?: Json; "per_second"?: number };
         Returns: {
           "id": string;
           "message_id": string;
           "outcome": string;
+        }[];
+      };
+      "messenger_schedule": {
+        Args: {
+          "name": string;
+          "options"?: Json;
+          "payload"?: Json;
+          "schedule": Json;
+          "timezone"?: string;
+          "type": string;
+        };
+        Returns: {
+          "body": NonNullable<Json>;
+          "catch_up_limit": number;
+          "created_at": string;
+          "dst_gap": string;
+          "dst_overlap": string;
+          "enabled": boolean;
+          "ends_at": string | null;
+          "headers": NonNullable<Json>;
+          "id": string;
+          "jitter_ms": number;
+          "last_error": string | null;
+          "last_run_at": string | null;
+          "max_runs": number | null;
+          "message_type": string;
+          "misfire": string;
+          "misfire_grace_ms": number;
+          "name": string;
+          "next_run_at": string | null;
+          "overlap": string;
+          "queue_name": string;
+          "run_count": number;
+          "schedule_config": NonNullable<Json>;
+          "schedule_type": string;
+          "starts_at": string | null;
+          "timezone": string;
+          "transport_name": string;
+          "updated_at": string;
+        };
+        SetofOptions: {
+          from: "*";
+          to: "messenger_schedules";
+          isOneToOne: true;
+          isSetofReturn: false;
+        };
+      };
+      "messenger_schedule_preview": {
+        Args: { "count"?: number; "from_time"?: string; "options"?: Json; "schedule": Json; "timezone"?: string };
+        Returns: {
+          "local_time": string;
+          "note": string;
+          "run_at": string;
         }[];
       };
       "messenger_settle": {
@@ -497,6 +552,7 @@ export type Database = {
       "messenger_status": { Args: Record<PropertyKey, never>; Returns: Json };
       "messenger_stop": { Args: Record<PropertyKey, never>; Returns: Json };
       "messenger_tick": { Args: { "batch"?: number }; Returns: Json };
+      "messenger_unschedule": { Args: { "name": string }; Returns: boolean };
       "messenger_user_dispatch": {
         Args: {
           "delay"?: string;

@@ -38,11 +38,17 @@ export const ERRORS = {
     status: 400,
     remedy: "An outcome is an object with id, fence and outcome: completed, failed, snoozed or released.",
   },
-  SM_CRON: { status: 400, remedy: "Send a cron expression of 5 or 6 fields." },
+  SM_CRON: { status: 400, remedy: "Send a cron expression of 5 or 6 fields, such as 0 9 * * mon-fri." },
   SM_CRON_NEVER: { status: 400, remedy: "Send a cron expression that names a day that exists." },
-  SM_INTERVAL: { status: 400, remedy: "Send an interval in milliseconds within the documented range." },
-  SM_TIMEZONE: { status: 400, remedy: "Send an IANA time zone, such as Europe/Amsterdam." },
-  SM_SCHEDULE: { status: 400, remedy: "Compare the schedule's options with the columns of messenger_schedules." },
+  SM_INTERVAL: { status: 400, remedy: "Send an interval of 1000 to 31622400000 whole milliseconds." },
+  SM_TIMEZONE: {
+    status: 400,
+    remedy: "Send an IANA time zone, such as Europe/Amsterdam; abbreviations such as EST are none.",
+  },
+  SM_SCHEDULE: {
+    status: 400,
+    remedy: "Send one of cron, interval and at, and options named as the columns of messenger_schedules.",
+  },
   SM_UNAUTHENTICATED: {
     status: 401,
     remedy: "Send a user's access token, a secret key or the worker secret, whichever this door takes.",

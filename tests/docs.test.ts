@@ -5,7 +5,7 @@ import { session, test, useProject } from "./project.ts";
 
 const root = new URL("../", import.meta.url).pathname;
 const read = (path: string) => Deno.readTextFileSync(root + path);
-const documents = ["README.md", "docs/architecture.md"];
+const documents = ["README.md", "docs/architecture.md", "docs/schedules.md"];
 const project = useProject({ functions: true });
 
 function blocks(language: string): string[] {
@@ -20,7 +20,7 @@ test("docs · the TypeScript of the README compiles where it says it stands", as
       await Deno.symlink(root + room, `${folder}/${room}`);
     }
     const files = blocks("ts").map((code) => ({ path: code.match(/^\/\/ (\S+\.ts)$/m)?.[1], code }));
-    assert.equal(files.length, 2);
+    assert.equal(files.length, 3);
     for (const { path, code } of files) {
       assert.ok(path, `a block without its path: ${code}`);
       await Deno.mkdir(`${folder}/${path}/..`.replace(/[^/]+\/\.\.$/, ""), { recursive: true });
@@ -39,7 +39,7 @@ test("docs · the TypeScript of the README compiles where it says it stands", as
 
 test("docs · the SQL of the README runs", async () => {
   const statements = blocks("sql");
-  assert.equal(statements.length, 2);
+  assert.equal(statements.length, 4);
   for (const statement of statements) await project().sql.unsafe(statement);
   const rows = await project().sql`select message_type, idempotency_key from messenger_messages`;
   assert.deepEqual([...rows], [{ message_type: "ExampleGreeting", idempotency_key: "greet-ada" }]);

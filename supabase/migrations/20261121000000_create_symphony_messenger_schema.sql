@@ -119,9 +119,15 @@ as $$
     ('SM_WORKER', 400, 'the worker name must have 1 to 200 characters', 'name the process, for example edge-1'),
     ('SM_LEASE', 400, 'the lease must be longer than zero and at most 12 hours', 'for example ''60 seconds'''),
     ('SM_OUTCOME', 400, 'an outcome must be an object with id, fence and outcome: completed, failed, snoozed or released', 'see the comment on messenger_settle'),
+    ('SM_CRON', 400, 'the cron expression is not understood', 'use 5 fields (minute hour day month weekday) or 6 (second first), for example 0 9 * * mon-fri, or one of @hourly @daily @midnight @weekly @monthly @yearly @annually'),
+    ('SM_CRON_NEVER', 400, 'the cron expression never fires', 'name a day that exists; 31 2 is no date, and with dst_gap skip a time in the gap is none'),
+    ('SM_INTERVAL', 400, 'the interval must be a whole number of milliseconds from 1000 (a second) to 31622400000 (366 days)', 'for example {"interval": 60000} for a minute'),
+    ('SM_TIMEZONE', 400, 'the time zone is not an IANA name', 'use a name such as Europe/Berlin or UTC, see select name from pg_timezone_names; abbreviations such as EST never change with the seasons'),
+    ('SM_SCHEDULE', 400, 'the schedule is malformed', 'pass {"cron": ...}, {"interval": ms, "startAt"?} or {"at": ...}, and options named as the columns of messenger_schedules'),
     ('SM_UNAUTHENTICATED', 401, 'nobody is signed in', 'send a user''s access token'),
     ('SM_TYPE_FORBIDDEN', 403, 'this message type cannot be dispatched by users', 'dispatch it from the server, or define it with dispatchableBy: "user"'),
     ('SM_FIELD_FORBIDDEN', 403, 'users may not set this field', 'dispatch from the server to set it'),
+    ('SM_NOT_FOUND', 404, 'there is nothing of this name', 'check its spelling'),
     ('SM_STALE_LEASE', 409, 'the lease on this message is no longer held', 'another worker has it or it is settled: undo your work, do not settle it'),
     ('SM_RATE', 429, 'too many unfinished messages for this user', 'wait until some have finished')
 $$;
@@ -486,7 +492,7 @@ revoke all on public.messenger_failed_messages from public, anon, authenticated,
 grant select, insert, update, delete on public.messenger_failed_messages to service_role;
 
 -- ---- 13_schedules.sql
--- Schedules: what is to be dispatched again and again, and when next.
+-- Schedules: what is to be dispatched again and again, and when next; the ledger of what was.
 create table if not exists public.messenger_schedules (
   id uuid not null default gen_random_uuid(),
   name text not null,
@@ -529,11 +535,32 @@ create table if not exists public.messenger_schedules (
   )
 );
 
-comment on table public.messenger_schedules is 'Schedules by name. The functions that save and expand them come with a later release; the table is complete.';
+comment on table public.messenger_schedules is 'Schedules by name. Written by messenger_schedule and by the clock.';
 comment on column public.messenger_schedules.schedule_config is '{"cron": "*/5 9-17 * * mon-fri"} | {"interval": 60000, "startAt"?} (ms) | {"at": "2030-01-31T09:00:00Z"}';
+comment on column public.messenger_schedules.next_run_at is 'The next due moment; after an error when it is tried again; null when nothing is left to run.';
+comment on column public.messenger_schedules.last_run_at is 'The due moment of the last message. Nothing earlier runs again.';
+comment on column public.messenger_schedules.run_count is 'Messages stored; max_runs ends it.';
+comment on column public.messenger_schedules.jitter_ms is 'A message becomes available up to so much later than it is due, the same for the same due moment.';
 comment on column public.messenger_schedules.timezone is 'IANA name; cron fields match its wall clock.';
 
 create index if not exists messenger_schedules_due_idx on public.messenger_schedules (next_run_at) where enabled;
+
+-- No foreign keys: rows outlive their schedule until pruned, and a schedule can be removed without visiting them.
+create table if not exists messenger.occurrences (
+  schedule_id uuid not null,
+  due_at timestamptz not null,
+  message_id uuid not null,
+  constraint occurrences_pkey primary key (schedule_id, due_at)
+);
+comment on table messenger.occurrences is 'The ledger: which message an occurrence of a schedule became. One each, kept for 7 days and while the message is unfinished.';
+create index if not exists occurrences_due_at_idx on messenger.occurrences (due_at);
+
+create table if not exists messenger.schedule_backoffs (
+  schedule_id uuid not null,
+  due_at timestamptz not null,
+  constraint schedule_backoffs_pkey primary key (schedule_id)
+);
+comment on table messenger.schedule_backoffs is 'Schedules that failed: what was due when next_run_at was put off.';
 
 create or replace function public.update_messenger_schedules_updated_at()
 returns trigger
@@ -554,8 +581,15 @@ execute function public.update_messenger_schedules_updated_at();
 alter table public.messenger_schedules enable row level security;
 drop policy if exists service_only on public.messenger_schedules;
 create policy service_only on public.messenger_schedules for all to anon, authenticated using (false) with check (false);
-revoke all on public.messenger_schedules from public, anon, authenticated, service_role;
-grant select, insert, update, delete on public.messenger_schedules to service_role;
+alter table messenger.occurrences enable row level security;
+alter table messenger.schedule_backoffs enable row level security;
+drop policy if exists service_only on messenger.occurrences;
+create policy service_only on messenger.occurrences for all to anon, authenticated using (false) with check (false);
+drop policy if exists service_only on messenger.schedule_backoffs;
+create policy service_only on messenger.schedule_backoffs for all to anon, authenticated using (false) with check (false);
+revoke all on public.messenger_schedules, messenger.occurrences, messenger.schedule_backoffs from public, anon, authenticated, service_role;
+grant select, insert, update, delete on public.messenger_schedules, messenger.schedule_backoffs to service_role;
+grant select on messenger.occurrences to service_role;
 revoke all on function public.update_messenger_schedules_updated_at() from public, anon, authenticated, service_role;
 
 -- ---- 14_message_types.sql
@@ -1235,9 +1269,9 @@ begin
     select count(messenger.ring(due.transport_name, due.queue_name, due.message_type)) as bells
     from (select distinct f.transport_name, f.queue_name, f.message_type from fresh f where f.available_at <= v_now) due
   ),
-  -- A message of this very call is not visible yet when its key is asked for again.
+  -- A message of this very call is not visible yet when its key is asked for again. No id where a trigger of somebody's has swallowed the row.
   answer as (
-    select d.ord, coalesce(k.message_id, d.new_id) as message_id, not coalesce(k.taken, true) as is_duplicate,
+    select d.ord, case when coalesce(k.taken, true) then f.id else k.message_id end as message_id, not coalesce(k.taken, true) as is_duplicate,
       case when f.id is null then k.status else 'pending' end as message_status, coalesce(k.transport, d.transport_name) as message_transport,
       coalesce(k.queue, d.queue_name) as message_queue, nullif(coalesce(f.available_at, k.available_at), 'infinity') as message_available_at,
       d.unknown_field, coalesce(d.error_code, k.error_code) as code
@@ -1315,9 +1349,9 @@ begin
     select count(messenger.ring(due.transport_name, due.queue_name, due.message_type)) as bells
     from (select distinct s.transport_name, s.queue_name, s.message_type from stored s where s.available_at <= v_now) due
   ),
-  -- A message of this very call is not visible yet when its key is asked for again.
+  -- A message of this very call is not visible yet when its key is asked for again. No id where a trigger of somebody's has swallowed the row.
   answer as (
-    select d.ord, coalesce(k.message_id, d.new_id) as message_id, not coalesce(k.taken, true) as is_duplicate,
+    select d.ord, case when coalesce(k.taken, true) then f.id else k.message_id end as message_id, not coalesce(k.taken, true) as is_duplicate,
       case when f.id is null then k.status else 'pending' end as message_status, coalesce(k.transport, d.transport_name) as message_transport,
       coalesce(k.queue, d.queue_name) as message_queue, nullif(coalesce(f.available_at, k.available_at), 'infinity') as message_available_at,
       d.unknown_field, coalesce(d.error_code, k.error_code) as code
@@ -1735,7 +1769,7 @@ declare
   v_after messenger.order_key;
   v_keys messenger.order_key[];
 begin
-  select c.order_after into v_after from messenger.clock c;
+  v_after := (select c.order_after from messenger.clock c);
   with recursive waiting as (
     (select m.transport_name, m.queue_name, m.ordering_key, 1 as n from public.messenger_messages m
      where m.available_at = 'infinity' and m.processed_at is null and m.ordering_key is not null
@@ -2072,9 +2106,9 @@ declare
   v_lease interval := coalesce(lease, '60 s');
   v_worker text := worker;
   v_queue text;
-  v_visited text[] := '{}';
+  v_visited text[] := '{}'::text[];
   v_due record;
-  v_places tid[] := '{}';
+  v_places tid[] := '{}'::tid[];
 begin
   perform messenger.check_claim(worker, v_lease);
   if v_batch not between 1 and 1000 then
@@ -3236,6 +3270,1265 @@ comment on function public.messenger_resume(text, text) is
 revoke all on function messenger.check_queue(text, text), public.messenger_pause(text, text), public.messenger_resume(text, text) from public, anon, authenticated;
 grant execute on function messenger.check_queue(text, text), public.messenger_pause(text, text), public.messenger_resume(text, text) to service_role;
 
+-- ---- 36_cron.sql
+-- Cron expressions: read once into masks, then the next matching wall-clock time by jumping from mask to mask.
+
+-- A mask is a text of 0 and 1, because strpos finds the next set place in one call; its first place is the field's lowest value.
+do $$
+begin
+  if to_regtype('messenger.cron_fields') is null then
+    create type messenger.cron_fields as (
+      seconds text, minutes text, hours text, days text, months text, weekdays text, last_weekdays text, nth int, last_day boolean,
+      first_second int, first_minute int, first_hour int, elapsed boolean);
+  end if;
+end $$;
+comment on type messenger.cron_fields is
+  'A cron expression as masks; weekdays start with Sunday. A day matches by days, weekdays (the nth of the month, 0: any), last_weekdays or last_day: what does not restrict is empty.';
+
+-- A list of values, ranges and steps as a mask. 7 is Sunday as 0 is. A value named twice is refused, as cron-parser does.
+create or replace function messenger.read_cron_field(field text, value text, lowest int, highest int, names text[])
+returns text
+language plpgsql immutable parallel safe
+set search_path = ''
+as $$
+declare
+  v_width int := case field when 'weekday' then 7 else highest - lowest + 1 end;
+  v_mask text;
+  v_item text;
+  v_parts text[];
+  v_from int;
+  v_to int;
+  v_step int;
+  v_seen text := repeat('0', v_width);
+begin
+  if value = '*' or value = '?' then
+    return repeat('1', v_width);
+  end if;
+  foreach v_item in array string_to_array(value, ',') loop
+    v_parts := regexp_match(v_item, '^(?:([*?])|(\d{1,9}|[A-Z]{3})(?:-(\d{1,9}|[A-Z]{3}))?)(?:/(\d{1,9}))?$');
+    if v_parts is null then
+      perform messenger.refuse('SM_CRON', format('%s "%s"', field, left(v_item, 40)));
+    end if;
+    if v_parts[1] is not null then
+      v_from := lowest;
+      v_to := highest;
+    else
+      v_from := case when v_parts[2] ~ '^\d' then v_parts[2]::int else array_position(names, v_parts[2]) + lowest - 1 end;
+      v_to := case when v_parts[3] ~ '^\d' then v_parts[3]::int when v_parts[3] is not null then array_position(names, v_parts[3]) + lowest - 1
+        when v_parts[4] is not null then highest else v_from end;
+    end if;
+    v_step := least(coalesce(v_parts[4]::int, 1), 100);
+    if v_from is null or v_to is null or v_from < lowest or v_to > highest or v_from > v_to or v_step = 0 then
+      perform messenger.refuse('SM_CRON', format('%s "%s"', field, left(v_item, 40)));
+    end if;
+    if v_from = v_to then
+      v_mask := overlay(repeat('0', v_width) placing '1' from (v_from - lowest) % v_width + 1 for 1);
+    elsif v_step = 1 and v_to - lowest < v_width then
+      v_mask := repeat('0', v_from - lowest) || repeat('1', v_to - v_from + 1) || repeat('0', v_width - 1 - v_to + lowest);
+    else
+      -- The pattern of the step from v_from on, cut behind v_to; the place of an eighth weekday falls on Sunday.
+      v_mask := rpad(repeat('0', v_from - lowest)
+        || left(repeat('1' || repeat('0', v_step - 1), (v_to - v_from) / v_step + 1), v_to - v_from + 1), greatest(v_width, highest - lowest + 1), '0');
+      if length(v_mask) > v_width then
+        v_mask := case when right(v_mask, 1) = '1' then '1' || substr(v_mask, 2, v_width - 1) else left(v_mask, v_width) end;
+      end if;
+    end if;
+    if v_seen = repeat('0', v_width) then
+      v_seen := v_mask;
+    elsif (v_seen::bit varying & v_mask::bit varying) <> repeat('0', v_width)::bit varying then
+      perform messenger.refuse('SM_CRON', format('%s "%s" names a value twice', field, left(value, 40)));
+    else
+      v_seen := (v_seen::bit varying | v_mask::bit varying)::text;
+    end if;
+  end loop;
+  return v_seen;
+end $$;
+
+create or replace function messenger.parse_cron(expression text)
+returns messenger.cron_fields
+language plpgsql immutable parallel safe
+set search_path = ''
+as $$
+declare
+  v_expression text := upper(btrim(expression, E' \t\r\n'));
+  v_parts text[];
+  v_fields messenger.cron_fields;
+  v_day text;
+  v_weekday text;
+  v_item text;
+  v_last int;
+begin
+  if v_expression is null or octet_length(v_expression) > 1024 then
+    perform messenger.refuse('SM_CRON');
+  end if;
+  v_expression := case v_expression
+    when '@YEARLY' then '0 0 1 1 *' when '@ANNUALLY' then '0 0 1 1 *' when '@MONTHLY' then '0 0 1 * *' when '@WEEKLY' then '0 0 * * 0'
+    when '@DAILY' then '0 0 * * *' when '@MIDNIGHT' then '0 0 * * *' when '@HOURLY' then '0 * * * *' else v_expression end;
+  v_parts := regexp_split_to_array(v_expression, '[ \t\r\n]+');
+  if cardinality(v_parts) = 5 then
+    v_parts := array_prepend('0', v_parts);
+  elsif cardinality(v_parts) <> 6 then
+    perform messenger.refuse('SM_CRON', case when v_expression = '' then 'it is empty'
+      when left(v_expression, 1) = '@' then quote_ident(left(lower(v_expression), 40)) else cardinality(v_parts) || ' fields' end);
+  end if;
+
+  v_fields.seconds := messenger.read_cron_field('second', v_parts[1], 0, 59, null);
+  v_fields.minutes := messenger.read_cron_field('minute', v_parts[2], 0, 59, null);
+  v_fields.hours := messenger.read_cron_field('hour', v_parts[3], 0, 23, null);
+  v_fields.months := messenger.read_cron_field('month', v_parts[5], 1, 12, '{JAN,FEB,MAR,APR,MAY,JUN,JUL,AUG,SEP,OCT,NOV,DEC}');
+
+  if v_parts[4] || ' ' || v_parts[6] ~ '(^|[, ]),|,( |$)' then
+    perform messenger.refuse('SM_CRON', format('"%s" has an empty place in a list', left(v_expression, 80)));
+  end if;
+  v_day := v_parts[4];
+  v_fields.last_day := false;
+  if strpos(v_day, 'L') > 0 then
+    v_fields.last_day := true;
+    if v_day <> 'L' then
+      v_day := regexp_replace(v_day, '^L,|,L(?=,|$)', '');
+    end if;
+  end if;
+  v_fields.days := case when v_day = 'L' then repeat('0', 31) else messenger.read_cron_field('day', v_day, 1, 31, null) end;
+
+  v_weekday := v_parts[6];
+  v_fields.nth := 0;
+  v_fields.last_weekdays := '0000000';
+  if strpos(v_weekday, '#') > 0 then
+    if v_weekday !~ '^([*?]|\d|[A-Z]{3})#[1-5]$' then
+      perform messenger.refuse('SM_CRON', format('weekday "%s"', left(v_weekday, 40)));
+    end if;
+    v_fields.nth := right(v_weekday, 1)::int;
+    v_weekday := left(v_weekday, -2);
+  elsif strpos(v_weekday, 'L') > 0 then
+    foreach v_item in array string_to_array(v_weekday, ',') loop
+      continue when v_item !~ '^(\d|[A-Z]{3})L$';
+      v_last := strpos(messenger.read_cron_field('weekday', left(v_item, -1), 0, 7, '{SUN,MON,TUE,WED,THU,FRI,SAT}'), '1');
+      v_fields.last_weekdays := overlay(v_fields.last_weekdays placing '1' from v_last for 1);
+    end loop;
+    v_weekday := array_to_string(array(
+      select i.item from unnest(string_to_array(v_weekday, ',')) with ordinality as i(item, ord) where i.item !~ '^(\d|[A-Z]{3})L$' order by i.ord), ',');
+  end if;
+  v_fields.weekdays := case when v_weekday = '' and v_parts[6] <> '' then '0000000'
+    else messenger.read_cron_field('weekday', v_weekday, 0, 7, '{SUN,MON,TUE,WED,THU,FRI,SAT}') end;
+
+  -- Both restricted: a day of either counts. One alone: the other says nothing.
+  if v_parts[6] in ('*', '?') then
+    v_fields.weekdays := '0000000';
+  elsif v_parts[4] in ('*', '?') then
+    v_fields.days := repeat('0', 31);
+  end if;
+  v_fields.first_second := strpos(v_fields.seconds, '1') - 1;
+  v_fields.first_minute := strpos(v_fields.minutes, '1') - 1;
+  v_fields.first_hour := strpos(v_fields.hours, '1') - 1;
+  v_fields.elapsed := v_parts[3] ~ '^[*?]' and strpos(substr(v_fields.hours, 2), '1') > 0 or v_fields.hours = repeat('1', 24);
+  return v_fields;
+end $$;
+
+-- The first matching day of the calendar, from a day on. Gives up after 41 years: the 29th of February falls on a given weekday at least every 40.
+create or replace function messenger.next_cron_day(fields messenger.cron_fields, from_day date)
+returns date
+language plpgsql immutable parallel safe
+set search_path = ''
+as $$
+declare
+  v_first date := date_trunc('month', from_day::timestamp)::date;
+  v_from int := from_day - v_first + 1;
+  v_month int := extract(month from from_day)::int;
+  v_skip int;
+  v_length int;
+  v_offset int;
+  v_weekdays text;
+  v_last_weekdays text;
+  v_day int;
+begin
+  for v_turn in 1..500 loop
+    v_skip := strpos(substr(fields.months || fields.months, v_month), '1') - 1;
+    if v_skip > 0 then
+      v_first := (v_first + v_skip * interval '1 month')::date;
+      v_month := (v_month + v_skip - 1) % 12 + 1;
+      v_from := 1;
+    end if;
+    exit when v_first > from_day + 14975;
+    v_length := (v_first + interval '1 month')::date - v_first;
+    -- 2000-01-02 was a Sunday.
+    v_offset := ((v_first - date '2000-01-02') % 7 + 7) % 7;
+    v_weekdays := substr(repeat(fields.weekdays, 6), v_offset + 1, v_length);
+    if fields.nth > 0 then
+      v_weekdays := repeat('0', fields.nth * 7 - 7) || substr(v_weekdays, fields.nth * 7 - 6, 7);
+    end if;
+    v_last_weekdays := repeat('0', v_length - 7) || substr(repeat(fields.last_weekdays, 6), v_offset + v_length - 6, 7);
+    v_day := least(
+      nullif(strpos(substr(fields.days, v_from, v_length - v_from + 1), '1'), 0), nullif(strpos(substr(v_weekdays, v_from), '1'), 0),
+      nullif(strpos(substr(v_last_weekdays, v_from), '1'), 0), case when fields.last_day then v_length - v_from + 1 end);
+    if v_day is not null then
+      return v_first + (v_from + v_day - 2);
+    end if;
+    v_first := (v_first + interval '1 month')::date;
+    v_month := v_month % 12 + 1;
+    v_from := 1;
+  end loop;
+  return null;
+end $$;
+
+create or replace function messenger.next_wall_time(fields messenger.cron_fields, after timestamp)
+returns timestamp
+language plpgsql immutable parallel safe
+set search_path = ''
+as $$
+declare
+  v_from timestamp := date_trunc('second', after) + interval '1 second';
+  v_today date := v_from::date;
+  v_day date := messenger.next_cron_day(fields, v_today);
+  v_time int;
+  v_hour int;
+  v_minute int;
+  v_place int;
+begin
+  if v_day = v_today then
+    v_time := extract(epoch from v_from - v_today::timestamp)::int;
+    v_hour := v_time / 3600;
+    v_minute := v_time / 60 % 60;
+    if substr(fields.hours, v_hour + 1, 1) = '1' then
+      if substr(fields.minutes, v_minute + 1, 1) = '1' then
+        v_place := strpos(substr(fields.seconds, v_time % 60 + 1), '1');
+        if v_place > 0 then
+          return v_from + (v_place - 1) * interval '1 second';
+        end if;
+      end if;
+      v_place := strpos(substr(fields.minutes, v_minute + 2), '1');
+      if v_place > 0 then
+        return v_today + make_interval(hours => v_hour, mins => v_minute + v_place, secs => fields.first_second);
+      end if;
+    end if;
+    v_place := strpos(substr(fields.hours, v_hour + 2), '1');
+    if v_place > 0 then
+      return v_today + make_interval(hours => v_hour + v_place, mins => fields.first_minute, secs => fields.first_second);
+    end if;
+    v_day := messenger.next_cron_day(fields, v_today + 1);
+  end if;
+  return v_day + make_interval(hours => fields.first_hour, mins => fields.first_minute, secs => fields.first_second);
+end $$;
+
+comment on function messenger.read_cron_field(text, text, int, int, text[]) is 'One field of a cron expression, in capitals, as a mask. SM_CRON names what it does not understand.';
+comment on function messenger.parse_cron(text) is
+  'A cron expression of 5 or 6 fields (seconds first), or @yearly @annually @monthly @weekly @daily @midnight @hourly, as masks. SM_CRON otherwise.';
+comment on function messenger.next_cron_day(messenger.cron_fields, date) is 'The first matching day from this one on; null when there is none within 41 years.';
+comment on function messenger.next_wall_time(messenger.cron_fields, timestamp) is 'The first matching wall-clock time later than this one, on a clock without changes; null when there is none within 41 years.';
+revoke all on function messenger.read_cron_field(text, text, int, int, text[]), messenger.parse_cron(text),
+  messenger.next_cron_day(messenger.cron_fields, date), messenger.next_wall_time(messenger.cron_fields, timestamp) from public, anon, authenticated;
+grant execute on function messenger.read_cron_field(text, text, int, int, text[]), messenger.parse_cron(text),
+  messenger.next_cron_day(messenger.cron_fields, date), messenger.next_wall_time(messenger.cron_fields, timestamp) to service_role;
+
+-- ---- 37_zones.sql
+-- From wall clocks to moments: what a cron expression means on the days when a zone changes its offset.
+
+do $$
+begin
+  if to_regtype('messenger.cron_run') is null then
+    create type messenger.cron_run as (run_at timestamptz, note text);
+  end if;
+end $$;
+comment on type messenger.cron_run is 'A run and what a change of offset did to it: moved, first of the doubled hour, second of the doubled hour, or null.';
+
+-- Around a change at instant T from offset o1 to o2 there are three lines to look along: the clock before T, the clock from T on, and for fixed
+-- times in a gap the clock before T as if it had gone on. Each is asked once, so a change costs a constant, however many runs lie in it.
+-- Moments are timestamps in UTC here: adding hours to them means the same in every session.
+create or replace function messenger.run_near_change(
+  fields messenger.cron_fields, after timestamp, change timestamp, offset_before interval, offset_after interval, dst_gap text, dst_overlap text
+)
+returns messenger.cron_run
+language plpgsql immutable parallel safe
+set search_path = ''
+as $$
+declare
+  v_second constant interval := interval '1 second';
+  v_from timestamp := greatest(after, change - v_second);
+  v_before timestamp;
+  v_moved timestamp;
+  v_after timestamp;
+  v_run timestamp;
+begin
+  if after < change then
+    v_before := messenger.next_wall_time(fields, after + offset_before) - offset_before;
+    if v_before >= change or (not fields.elapsed and dst_overlap = 'second' and v_before + offset_before >= change + offset_after) then
+      v_before := null;
+    end if;
+  end if;
+  if offset_after > offset_before and not fields.elapsed and dst_gap = 'run_after' then
+    v_moved := messenger.next_wall_time(fields, v_from + offset_before) - offset_before;
+    if v_moved + offset_before >= change + offset_after then
+      v_moved := null;
+    end if;
+  end if;
+  v_after := v_from + offset_after;
+  if not fields.elapsed and dst_overlap = 'first' then
+    v_after := greatest(v_after, change + offset_before - v_second);
+  end if;
+  v_after := messenger.next_wall_time(fields, v_after) - offset_after;
+
+  v_run := least(v_before, v_moved, v_after);
+  return row(v_run at time zone 'UTC', case
+    when v_run = v_before and v_run + offset_before >= change + offset_after then 'first of the doubled hour'
+    when v_run = v_before or (v_run = v_after and v_run + offset_after >= change + offset_before) then null
+    when v_run = v_after then 'second of the doubled hour'
+    when v_run = v_moved then 'moved'
+  end)::messenger.cron_run;
+end $$;
+
+-- The instant at which the offset of a zone changes between two instants of different offset, to the second.
+create or replace function messenger.find_change(timezone text, low timestamp, high timestamp)
+returns timestamp
+language plpgsql immutable parallel safe
+set search_path = ''
+as $$
+declare
+  v_low timestamp := date_trunc('second', low);
+  v_high timestamp := date_trunc('second', high) + interval '1 second';
+  v_offset interval := ((v_low at time zone 'UTC') at time zone timezone) - v_low;
+  v_middle timestamp;
+begin
+  while v_high - v_low > interval '1 second' loop
+    v_middle := date_trunc('second', v_low + (v_high - v_low) / 2);
+    if ((v_middle at time zone 'UTC') at time zone timezone) - v_middle = v_offset then
+      v_low := v_middle;
+    else
+      v_high := v_middle;
+    end if;
+  end loop;
+  return v_high;
+end $$;
+
+-- The offset is asked for 26 hours to both sides, because no clock was ever moved by more than a day. Zones that change twice within that are not known.
+-- Each turn either answers or leaves a change behind in which nothing ran, as every year's when fixed times in a gap are skipped.
+create or replace function messenger.next_cron_run(fields messenger.cron_fields, timezone text, after timestamptz, dst_gap text, dst_overlap text)
+returns messenger.cron_run
+language plpgsql stable parallel safe
+set search_path = ''
+as $$
+declare
+  v_reach constant interval := interval '26 hours';
+  v_after timestamp := after at time zone 'UTC';
+  v_end constant timestamp := v_after + interval '41 years';
+  v_offset interval;
+  v_before interval;
+  v_later interval;
+  v_wall timestamp;
+  v_run timestamp;
+  v_from timestamp;
+  v_change timestamp;
+  v_found messenger.cron_run;
+begin
+  while v_after < v_end loop
+    v_wall := (v_after at time zone 'UTC') at time zone timezone;
+    v_offset := v_wall - v_after;
+    v_before := ((v_after - v_reach) at time zone 'UTC') at time zone timezone - (v_after - v_reach);
+    v_later := ((v_after + v_reach) at time zone 'UTC') at time zone timezone - (v_after + v_reach);
+    v_run := v_after;
+    v_from := v_after;
+    if v_before = v_offset and v_later = v_offset then
+      v_wall := messenger.next_wall_time(fields, v_wall);
+      if v_wall is null then
+        return null;
+      end if;
+      v_run := (v_wall at time zone timezone) at time zone 'UTC';
+      v_offset := ((v_run at time zone 'UTC') at time zone timezone) - v_run;
+      v_before := ((v_run - v_reach) at time zone 'UTC') at time zone timezone - (v_run - v_reach);
+      v_later := ((v_run + v_reach) at time zone 'UTC') at time zone timezone - (v_run + v_reach);
+      if v_before = v_offset and v_later = v_offset then
+        return row(v_run at time zone 'UTC', null)::messenger.cron_run;
+      end if;
+      v_from := null;
+    end if;
+    if v_before <> v_offset then
+      v_change := messenger.find_change(timezone, v_run - v_reach, v_run);
+      v_later := v_offset;
+    else
+      v_change := messenger.find_change(timezone, v_run, v_run + v_reach);
+    end if;
+    v_found := messenger.run_near_change(
+      fields, coalesce(v_from, greatest(v_after, v_change - v_reach * 2)), v_change, v_before, v_later, dst_gap, dst_overlap);
+    if v_found.run_at is null or v_found.run_at at time zone 'UTC' <= v_change + v_reach then
+      return v_found;
+    end if;
+    v_after := v_change + v_reach;
+  end loop;
+  return null;
+end $$;
+
+create or replace function messenger.cron_next(expression text, timezone text, after timestamptz, dst_gap text default 'run_after', dst_overlap text default 'first')
+returns timestamptz
+language plpgsql stable parallel safe
+set search_path = ''
+as $$
+declare
+  v_run messenger.cron_run := messenger.next_cron_run(messenger.parse_cron(expression), timezone, after, dst_gap, dst_overlap);
+begin
+  return v_run.run_at;
+end $$;
+
+comment on function messenger.run_near_change(messenger.cron_fields, timestamp, timestamp, interval, interval, text, text) is
+  'The first run later than a moment close to a change of offset; moments are in UTC.';
+comment on function messenger.find_change(text, timestamp, timestamp) is 'When a zone''s offset changes between two moments in UTC, to the second.';
+comment on function messenger.next_cron_run(messenger.cron_fields, text, timestamptz, text, text) is
+  'The first run later than a moment, by the wall clock of a zone. dst_gap: run_after | skip; dst_overlap: first | second | both; both for fixed hours only. Null when there is none within 41 years.';
+comment on function messenger.cron_next(text, text, timestamptz, text, text) is
+  'The first moment later than "after" at which the cron expression fires in the zone; null when there is none within 41 years. The zone is not validated here.';
+revoke all on function messenger.run_near_change(messenger.cron_fields, timestamp, timestamp, interval, interval, text, text),
+  messenger.find_change(text, timestamp, timestamp), messenger.next_cron_run(messenger.cron_fields, text, timestamptz, text, text),
+  messenger.cron_next(text, text, timestamptz, text, text) from public, anon, authenticated;
+grant execute on function messenger.run_near_change(messenger.cron_fields, timestamp, timestamp, interval, interval, text, text),
+  messenger.find_change(text, timestamp, timestamp), messenger.next_cron_run(messenger.cron_fields, text, timestamptz, text, text),
+  messenger.cron_next(text, text, timestamptz, text, text) to service_role;
+
+-- ---- 38_next_run.sql
+-- When a schedule runs. The expander, the preview and the refusals all ask here.
+
+-- Moments are whole milliseconds, so that the header of a message names its occurrence exactly.
+create or replace function messenger.next_run(schedule public.messenger_schedules, after timestamptz)
+returns messenger.cron_run
+language plpgsql stable parallel safe
+set search_path = ''
+as $$
+declare
+  v_config jsonb := schedule.schedule_config;
+  v_after timestamptz := greatest(after, schedule.starts_at - interval '1 microsecond');
+  v_run messenger.cron_run;
+  v_anchor timestamptz;
+  v_interval bigint;
+  v_elapsed bigint;
+begin
+  case schedule.schedule_type
+    when 'cron' then
+      v_run := messenger.next_cron_run(messenger.parse_cron(v_config ->> 'cron'), schedule.timezone, v_after, schedule.dst_gap, schedule.dst_overlap);
+    when 'interval' then
+      -- Counted from the anchor in whole steps: nothing drifts, whenever the clock looked.
+      v_anchor := date_trunc('milliseconds', coalesce((v_config ->> 'startAt')::timestamptz, schedule.starts_at, schedule.created_at));
+      v_interval := (v_config ->> 'interval')::bigint * 1000;
+      v_elapsed := (extract(epoch from v_after - v_anchor) * 1000000)::bigint;
+      v_run.run_at := v_anchor + case when v_elapsed < 0 then 0 else v_elapsed / v_interval + 1 end * (v_interval * interval '1 microsecond');
+    else
+      v_run.run_at := date_trunc('milliseconds', (v_config ->> 'at')::timestamptz);
+      if v_run.run_at <= v_after then
+        return null;
+      end if;
+  end case;
+  return case when v_run.run_at <= coalesce(schedule.ends_at, 'infinity') then v_run end;
+end $$;
+
+-- The last run before a moment, at or after a known one. There is no looking back in cron: next_run is monotone, so galloping and halving find it.
+-- "gap" is a guess at the distance; a right one needs two looks.
+create or replace function messenger.last_run(schedule public.messenger_schedules, before timestamptz, known timestamptz, gap interval)
+returns timestamptz
+language plpgsql stable parallel safe
+set search_path = ''
+as $$
+declare
+  v_run timestamptz := known;
+  v_high timestamptz := before;
+  v_gap interval := gap;
+  v_probe timestamptz;
+  v_next timestamptz;
+begin
+  loop
+    v_probe := before - v_gap;
+    exit when v_probe <= known;
+    v_next := (messenger.next_run(schedule, v_probe - interval '1 microsecond')).run_at;
+    if v_next < before then
+      v_run := v_next;
+      exit;
+    end if;
+    v_high := v_probe;
+    v_gap := v_gap * 4;
+  end loop;
+  loop
+    v_next := (messenger.next_run(schedule, v_run)).run_at;
+    exit when v_next is null or v_next >= before;
+    v_run := v_next;
+    v_probe := v_run + make_interval(secs => extract(epoch from v_high - v_run)::double precision / 2);
+    v_next := (messenger.next_run(schedule, v_probe)).run_at;
+    if v_next < before then
+      v_run := v_next;
+    else
+      v_high := v_probe;
+    end if;
+  end loop;
+  return v_run;
+end $$;
+
+-- From when on a schedule that is new or was changed may run: nothing up to its last run again; what is past only if it is to run once.
+create or replace function messenger.first_run(schedule public.messenger_schedules, at timestamptz)
+returns timestamptz
+language plpgsql stable parallel safe
+set search_path = ''
+as $$
+begin
+  return (messenger.next_run(schedule, case when schedule.schedule_type = 'once'
+    then coalesce(schedule.last_run_at, '-infinity') else greatest(at, schedule.last_run_at) end)).run_at;
+end $$;
+
+comment on function messenger.next_run(public.messenger_schedules, timestamptz) is 'The schedule''s first run later than a moment, between starts_at and ends_at, both included; null when there is none.';
+comment on function messenger.last_run(public.messenger_schedules, timestamptz, timestamptz, interval) is 'The schedule''s last run before a moment; "known" is a run before it, "gap" a guess at the distance in seconds.';
+comment on function messenger.first_run(public.messenger_schedules, timestamptz) is 'The run a schedule saved at a moment waits for.';
+revoke all on function messenger.next_run(public.messenger_schedules, timestamptz), messenger.last_run(public.messenger_schedules, timestamptz, timestamptz, interval),
+  messenger.first_run(public.messenger_schedules, timestamptz) from public, anon, authenticated;
+grant execute on function messenger.next_run(public.messenger_schedules, timestamptz), messenger.last_run(public.messenger_schedules, timestamptz, timestamptz, interval),
+  messenger.first_run(public.messenger_schedules, timestamptz) to service_role;
+
+-- ---- 38_read_schedule.sql
+-- Parsing of schedules: what strangers pass becomes a row, or the refusal that names what is wrong.
+
+-- pg_timezone_names reads every file of the zones (30 ms here), so a session remembers what it found. Asked at save only.
+create or replace function messenger.check_timezone(timezone text)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_known text := coalesce(current_setting('messenger.known_zones', true), '');
+begin
+  if timezone = 'UTC' or timezone = any (string_to_array(v_known, ' ')) then
+    return;
+  end if;
+  -- Postgres itself takes Foo+99 and EST5EDT4. Three names of the list are abbreviations with a fixed offset.
+  if timezone ~ '^[A-Za-z][A-Za-z0-9/_+-]*$' and timezone !~ '^(EST|MST|HST|Factory|localtime|posixrules|posix/.*|right/.*)$'
+    and exists (select from pg_catalog.pg_timezone_names n where n.name = check_timezone.timezone) then
+    perform set_config('messenger.known_zones', right(concat_ws(' ', nullif(v_known, ''), timezone), 1000), false);
+    return;
+  end if;
+  perform messenger.refuse('SM_TIMEZONE', format('"%s"', left(timezone, 60)));
+end $$;
+
+create or replace function messenger.read_whole(value jsonb, lowest bigint, highest bigint)
+returns bigint
+language plpgsql immutable parallel safe
+set search_path = ''
+as $$
+begin
+  if jsonb_typeof(value) <> 'number' or value < to_jsonb(lowest) or value > to_jsonb(highest) or value::numeric % 1 <> 0 then
+    return null;
+  end if;
+  return value::bigint;
+end $$;
+
+-- A moment without a zone would mean another one in every session.
+create or replace function messenger.read_moment(value jsonb)
+returns timestamptz
+language plpgsql stable
+set search_path = ''
+as $$
+begin
+  return case when value #>> '{}' ~* '^\d{4}-\d\d-\d\d[t ]\d\d:.*(z|[+-]\d\d(:?\d\d)?)$' then messenger.read_time(value) end;
+end $$;
+
+create or replace function messenger.read_options(options jsonb)
+returns public.messenger_schedules
+language plpgsql stable
+set search_path = ''
+as $$
+declare
+  v_row public.messenger_schedules;
+  v_option record;
+  v_value jsonb;
+  v_text text;
+  v_is_good boolean;
+begin
+  v_row.misfire := 'fire_once';
+  v_row.misfire_grace_ms := 60000;
+  v_row.catch_up_limit := 100;
+  v_row.dst_gap := 'run_after';
+  v_row.dst_overlap := 'first';
+  v_row.overlap := 'allow';
+  v_row.jitter_ms := 0;
+  v_row.headers := '{}';
+  if jsonb_typeof(options) <> 'object' then
+    perform messenger.refuse('SM_SCHEDULE', 'options must be a JSON object');
+  end if;
+  for v_option in select o.key, o.value from jsonb_each(options) o loop
+    v_value := v_option.value;
+    v_text := case when jsonb_typeof(v_value) = 'string' then v_value #>> '{}' end;
+    -- No limit and no bound may be said as null; what has a default may not.
+    continue when v_value = 'null' and v_option.key in ('max_runs', 'starts_at', 'ends_at');
+    case v_option.key
+      when 'transport_name' then v_row.transport_name := v_text; v_is_good := v_text is not null;
+      when 'queue_name' then v_row.queue_name := v_text; v_is_good := v_text is not null;
+      when 'headers' then v_row.headers := v_value; v_is_good := true;
+      when 'enabled' then
+        v_is_good := jsonb_typeof(v_value) = 'boolean';
+        v_row.enabled := v_value = 'true';
+      when 'max_runs' then v_row.max_runs := messenger.read_whole(v_value, 1, 9007199254740991); v_is_good := v_row.max_runs is not null;
+      when 'starts_at' then v_row.starts_at := messenger.read_moment(v_value); v_is_good := v_row.starts_at is not null;
+      when 'ends_at' then v_row.ends_at := messenger.read_moment(v_value); v_is_good := v_row.ends_at is not null;
+      when 'misfire' then v_row.misfire := v_text; v_is_good := v_text in ('fire_once', 'skip', 'catch_up');
+      when 'misfire_grace_ms' then
+        v_row.misfire_grace_ms := messenger.read_whole(v_value, 0, 31622400000);
+        v_is_good := v_row.misfire_grace_ms is not null;
+      when 'catch_up_limit' then v_row.catch_up_limit := messenger.read_whole(v_value, 1, 1000)::int; v_is_good := v_row.catch_up_limit is not null;
+      when 'dst_gap' then v_row.dst_gap := v_text; v_is_good := v_text in ('run_after', 'skip');
+      when 'dst_overlap' then v_row.dst_overlap := v_text; v_is_good := v_text in ('first', 'second', 'both');
+      when 'overlap' then v_row.overlap := v_text; v_is_good := v_text in ('allow', 'skip', 'replace');
+      when 'jitter_ms' then v_row.jitter_ms := messenger.read_whole(v_value, 0, 31622400000); v_is_good := v_row.jitter_ms is not null;
+      else perform messenger.refuse('SM_SCHEDULE', format('unknown option "%s"', left(v_option.key, 60)));
+    end case;
+    if v_is_good is not true then
+      perform messenger.refuse('SM_SCHEDULE', 'options.' || v_option.key);
+    end if;
+  end loop;
+  if v_row.starts_at >= v_row.ends_at then
+    perform messenger.refuse('SM_SCHEDULE', 'options.ends_at is not later than starts_at');
+  end if;
+  return v_row;
+end $$;
+
+create or replace function messenger.read_schedule(schedule jsonb, timezone text, options jsonb, at timestamptz)
+returns public.messenger_schedules
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_row public.messenger_schedules := messenger.read_options(coalesce(options, '{}'));
+  v_kinds text[];
+  v_odd text;
+  v_run timestamptz;
+  v_next timestamptz;
+begin
+  if schedule is null or jsonb_typeof(schedule) <> 'object' then
+    perform messenger.refuse('SM_SCHEDULE', 'the schedule must be a JSON object');
+  end if;
+  select array_agg(k.key) filter (where k.key in ('cron', 'interval', 'at')),
+    min(k.key) filter (where k.key not in ('cron', 'interval', 'at') and not (k.key = 'startAt' and schedule ? 'interval'))
+  into v_kinds, v_odd from jsonb_object_keys(schedule) as k(key);
+  if v_odd is not null then
+    perform messenger.refuse('SM_SCHEDULE', format('unknown field "%s"', left(v_odd, 60)));
+  elsif cardinality(v_kinds) is distinct from 1 then
+    perform messenger.refuse('SM_SCHEDULE', 'exactly one of cron, interval, at');
+  end if;
+  perform messenger.check_timezone(coalesce(timezone, 'UTC'));
+  v_row.timezone := coalesce(timezone, 'UTC');
+  v_row.schedule_config := schedule;
+  v_row.schedule_type := case v_kinds[1] when 'at' then 'once' else v_kinds[1] end;
+  v_row.created_at := date_trunc('milliseconds', at);
+
+  case v_row.schedule_type
+    when 'cron' then
+      if jsonb_typeof(schedule -> 'cron') <> 'string' then
+        perform messenger.refuse('SM_CRON', 'it must be a string');
+      end if;
+      v_run := (messenger.next_cron_run(
+        messenger.parse_cron(schedule ->> 'cron'), v_row.timezone, greatest(at, v_row.starts_at), v_row.dst_gap, v_row.dst_overlap)).run_at;
+      if v_run is null then
+        perform messenger.refuse('SM_CRON_NEVER', format('"%s"', left(schedule ->> 'cron', 100)));
+      end if;
+      -- The period of a cron expression: the shortest of its next ten.
+      for v_turn in 1..case when v_row.jitter_ms > 0 then 10 else 0 end loop
+        v_next := (messenger.next_run(v_row, v_run)).run_at;
+        exit when v_next is null;
+        if v_next - v_run < v_row.jitter_ms * interval '1 millisecond' then
+          perform messenger.refuse('SM_SCHEDULE', 'options.jitter_ms is longer than the period');
+        end if;
+        v_run := v_next;
+      end loop;
+    when 'interval' then
+      if messenger.read_whole(schedule -> 'interval', 1000, 31622400000) is null then
+        perform messenger.refuse('SM_INTERVAL', left(schedule ->> 'interval', 40));
+      elsif schedule ? 'startAt' and messenger.read_moment(schedule -> 'startAt') is null then
+        perform messenger.refuse('SM_SCHEDULE', 'startAt must be a moment with a zone');
+      elsif v_row.jitter_ms > (schedule -> 'interval')::bigint then
+        perform messenger.refuse('SM_SCHEDULE', 'options.jitter_ms is longer than the period');
+      end if;
+      -- 60000.0 is a whole number, but no bigint would read it.
+      v_row.schedule_config := schedule || jsonb_build_object('interval', (schedule -> 'interval')::bigint);
+    else
+      if messenger.read_moment(schedule -> 'at') is null then
+        perform messenger.refuse('SM_SCHEDULE', 'at must be a moment with a zone');
+      end if;
+  end case;
+  return v_row;
+end $$;
+
+comment on function messenger.check_timezone(text) is 'Refuses what is no IANA name of a time zone: SM_TIMEZONE.';
+comment on function messenger.read_whole(jsonb, bigint, bigint) is 'A JSON number as a whole one between two, or null.';
+comment on function messenger.read_moment(jsonb) is 'An ISO 8601 string with a zone as a moment, or null.';
+comment on function messenger.read_options(jsonb) is 'Options of a schedule, named as its columns, with defaults for those left out; enabled, transport_name and queue_name stay null. SM_SCHEDULE names a bad one.';
+comment on function messenger.read_schedule(jsonb, text, jsonb, timestamptz) is
+  'The columns of messenger_schedules that say when it runs, checked; SM_SCHEDULE, SM_CRON, SM_CRON_NEVER, SM_INTERVAL, SM_TIMEZONE.';
+revoke all on function messenger.check_timezone(text), messenger.read_whole(jsonb, bigint, bigint), messenger.read_moment(jsonb),
+  messenger.read_options(jsonb), messenger.read_schedule(jsonb, text, jsonb, timestamptz) from public, anon, authenticated;
+grant execute on function messenger.check_timezone(text), messenger.read_whole(jsonb, bigint, bigint), messenger.read_moment(jsonb),
+  messenger.read_options(jsonb), messenger.read_schedule(jsonb, text, jsonb, timestamptz) to service_role;
+
+-- ---- 38_schedules.sql
+-- Saving, pausing, removing and previewing schedules.
+
+-- The message of a schedule, judged as any dispatch is, with the headers it will have; routes of its type are resolved here.
+create or replace function messenger.read_schedule_message(name text, type text, payload jsonb, schedule public.messenger_schedules, at timestamptz)
+returns public.messenger_schedules
+language plpgsql stable
+set search_path = ''
+as $$
+declare
+  v_row public.messenger_schedules := schedule;
+  v_draft record;
+begin
+  if name is null or length(name) not between 1 and 128 or name ~ '[/\x01-\x1f\x7f]' or name <> btrim(name) then
+    perform messenger.refuse('SM_SCHEDULE', 'the name must have 1 to 128 characters, no slash or control character, and no space around it');
+  end if;
+  select d.* into v_draft
+  from messenger.read_drafts((
+    select jsonb_build_array(jsonb_object_agg(given.field, given.value) filter (where given.value is not null))
+    from (values
+      ('type', to_jsonb(type)), ('payload', coalesce(payload, '{}')), ('queue', to_jsonb(v_row.queue_name)), ('transport', to_jsonb(v_row.transport_name)),
+      ('headers', case when jsonb_typeof(v_row.headers) = 'object'
+        then v_row.headers || messenger.schedule_headers(name, at) else v_row.headers end)
+    ) as given(field, value)
+  ), at) d;
+  if v_draft.error_code is not null then
+    perform messenger.refuse(v_draft.error_code);
+  end if;
+  v_row.name := name;
+  v_row.message_type := v_draft.message_type;
+  v_row.transport_name := v_draft.transport_name;
+  v_row.queue_name := v_draft.queue_name;
+  v_row.body := v_draft.body;
+  return v_row;
+end $$;
+
+create or replace function messenger.schedule_headers(name text, due_at timestamptz)
+returns jsonb
+language plpgsql immutable parallel safe
+set search_path = ''
+as $$
+begin
+  return jsonb_build_object('x-schedule', name, 'x-scheduled-for', to_char(due_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'));
+end $$;
+
+-- Saving what is there already changes nothing: what is due stays due, what is over stays over, what is paused stays paused.
+create or replace function public.messenger_schedule(
+  name text, type text, schedule jsonb, payload jsonb default '{}', timezone text default 'UTC', options jsonb default '{}'
+)
+returns public.messenger_schedules
+language plpgsql
+set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_now timestamptz := messenger.now();
+  v_new public.messenger_schedules := messenger.read_schedule(messenger_schedule.schedule, messenger_schedule.timezone, messenger_schedule.options, v_now);
+  v_old public.messenger_schedules;
+  v_is_same boolean;
+begin
+  v_new := messenger.read_schedule_message(messenger_schedule.name, messenger_schedule.type, messenger_schedule.payload, v_new, v_now);
+  v_new.run_count := 0;
+  v_new.updated_at := v_now;
+  loop
+    select s.* into v_old from public.messenger_schedules s where s.name = v_new.name for update;
+    v_is_same := false;
+    if found then
+      v_is_same := (v_old.schedule_config, v_old.timezone, v_old.starts_at, v_old.ends_at, v_old.dst_gap, v_old.dst_overlap)
+        is not distinct from (v_new.schedule_config, v_new.timezone, v_new.starts_at, v_new.ends_at, v_new.dst_gap, v_new.dst_overlap);
+      v_new.created_at := v_old.created_at;
+      v_new.last_run_at := v_old.last_run_at;
+      v_new.run_count := v_old.run_count;
+    end if;
+    v_new.next_run_at := case when v_is_same and v_old.next_run_at is not null and (v_old.enabled or v_new.enabled is not true)
+      then messenger.due_since(v_old) else messenger.first_run(v_new, v_now) end;
+    if v_new.run_count >= v_new.max_runs then
+      v_new.next_run_at := null;
+    end if;
+    if not v_is_same and (v_new.next_run_at is null
+      or v_new.schedule_type = 'once' and v_new.misfire = 'skip' and v_new.next_run_at < v_now - v_new.misfire_grace_ms * interval '1 millisecond') then
+      perform messenger.refuse('SM_SCHEDULE', 'it never runs: its moments are over, outside of starts_at and ends_at, or max_runs is reached');
+    end if;
+    v_new.enabled := v_new.next_run_at is not null and coalesce(v_new.enabled, v_old.enabled or v_old.next_run_at is null, true);
+
+    if v_old.id is not null then
+      update public.messenger_schedules s
+      set message_type = v_new.message_type, transport_name = v_new.transport_name, queue_name = v_new.queue_name, body = v_new.body, headers = v_new.headers,
+          schedule_type = v_new.schedule_type, schedule_config = v_new.schedule_config, timezone = v_new.timezone, next_run_at = v_new.next_run_at,
+          max_runs = v_new.max_runs, enabled = v_new.enabled, starts_at = v_new.starts_at, ends_at = v_new.ends_at, misfire = v_new.misfire,
+          misfire_grace_ms = v_new.misfire_grace_ms, catch_up_limit = v_new.catch_up_limit, dst_gap = v_new.dst_gap, dst_overlap = v_new.dst_overlap,
+          overlap = v_new.overlap, jitter_ms = v_new.jitter_ms, last_error = null, updated_at = v_now
+      where s.id = v_old.id
+      returning s.* into v_new;
+      delete from messenger.schedule_backoffs b where b.schedule_id = v_old.id;
+      exit;
+    end if;
+    v_new.id := gen_random_uuid();
+    insert into public.messenger_schedules select v_new.* on conflict do nothing;
+    exit when found;
+    -- Somebody else has just saved the first of this name: look at theirs.
+    v_new.enabled := (messenger.read_options(coalesce(messenger_schedule.options, '{}'))).enabled;
+  end loop;
+  return v_new;
+end $$;
+
+-- What a schedule is waiting to run: behind an error that put it off stands the moment that was due.
+create or replace function messenger.due_since(schedule public.messenger_schedules)
+returns timestamptz
+language plpgsql stable
+set search_path = ''
+as $$
+begin
+  return coalesce((select b.due_at from messenger.schedule_backoffs b where b.schedule_id = schedule.id), schedule.next_run_at);
+end $$;
+
+create or replace function public.messenger_unschedule(name text)
+returns boolean
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_id uuid;
+begin
+  delete from public.messenger_schedules s where s.name = messenger_unschedule.name returning s.id into v_id;
+  delete from messenger.schedule_backoffs b where b.schedule_id = v_id;
+  return v_id is not null;
+end $$;
+
+create or replace function public.messenger_pause_schedule(name text)
+returns boolean
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_schedule public.messenger_schedules;
+begin
+  select s.* into v_schedule from public.messenger_schedules s where s.name = messenger_pause_schedule.name for update;
+  if not found then
+    perform messenger.refuse('SM_NOT_FOUND', format('schedule "%s"', left(name, 128)));
+  end if;
+  update public.messenger_schedules s set enabled = false, updated_at = messenger.now() where s.id = v_schedule.id and s.enabled;
+  return found;
+end $$;
+
+-- What was due in the pause is over, save for what runs only once: that has its misfire policy.
+create or replace function public.messenger_resume_schedule(name text)
+returns boolean
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_now timestamptz := messenger.now();
+  v_schedule public.messenger_schedules;
+  v_next timestamptz;
+begin
+  select s.* into v_schedule from public.messenger_schedules s where s.name = messenger_resume_schedule.name for update;
+  if not found then
+    perform messenger.refuse('SM_NOT_FOUND', format('schedule "%s"', left(name, 128)));
+  elsif v_schedule.enabled or v_schedule.next_run_at is null then
+    return false;
+  end if;
+  v_next := messenger.due_since(v_schedule);
+  if v_next <= v_now then
+    v_next := messenger.first_run(v_schedule, v_now);
+  end if;
+  update public.messenger_schedules s set enabled = v_next is not null, next_run_at = v_next, updated_at = v_now where s.id = v_schedule.id;
+  delete from messenger.schedule_backoffs b where b.schedule_id = v_schedule.id;
+  return v_next is not null;
+end $$;
+
+create or replace function public.messenger_schedule_preview(
+  schedule jsonb, timezone text default 'UTC', from_time timestamptz default null, count int default 10, options jsonb default '{}'
+)
+returns table (run_at timestamptz, local_time timestamp, note text)
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_after timestamptz := coalesce(from_time, messenger.now());
+  v_count int := coalesce(count, 10);
+  v_row public.messenger_schedules := messenger.read_schedule(schedule, timezone, options, v_after);
+  v_run messenger.cron_run;
+  v_skipped messenger.cron_run;
+  v_asks_for_gaps boolean := v_row.schedule_type = 'cron' and v_row.dst_gap = 'skip';
+begin
+  if v_count not between 1 and 1000 then
+    perform messenger.refuse('SM_SCHEDULE', 'count must be a whole number from 1 to 1000');
+  end if;
+  for v_turn in 1..least(v_count, v_row.max_runs) loop
+    v_row.dst_gap := case when v_asks_for_gaps then 'skip' else v_row.dst_gap end;
+    v_run := messenger.next_run(v_row, v_after);
+    if v_asks_for_gaps then
+      v_row.dst_gap := 'run_after';
+      v_skipped := messenger.next_run(v_row, v_after);
+    end if;
+    exit when v_run.run_at is null;
+    if v_skipped.run_at < v_run.run_at then
+      -- The clock of the gap had not been moved yet: a second before it, the offset was still the old one.
+      run_at := null;
+      local_time := messenger.wall_time_in_gap(v_skipped.run_at, v_row.timezone);
+      note := 'skipped by DST';
+      v_after := v_skipped.run_at;
+    else
+      run_at := v_run.run_at;
+      local_time := v_run.run_at at time zone v_row.timezone;
+      note := v_run.note;
+      v_after := v_run.run_at;
+    end if;
+    return next;
+  end loop;
+end $$;
+
+-- The wall-clock time that does not exist and would have been this moment.
+create or replace function messenger.wall_time_in_gap(moment timestamptz, timezone text)
+returns timestamp
+language plpgsql stable
+set search_path = ''
+as $$
+declare
+  v_moment timestamp := moment at time zone 'UTC';
+  v_before timestamp := (moment - interval '26 hours') at time zone timezone - (v_moment - interval '26 hours') + v_moment;
+begin
+  return v_before;
+end $$;
+
+comment on function messenger.read_schedule_message(text, text, jsonb, public.messenger_schedules, timestamptz) is 'Checks name, type, payload, headers and route of a schedule; answers the row with them.';
+comment on function messenger.schedule_headers(text, timestamptz) is 'Headers that a message of a schedule carries: x-schedule and x-scheduled-for (ISO 8601, UTC).';
+comment on function messenger.due_since(public.messenger_schedules) is 'The first due moment of a schedule that has not run.';
+comment on function messenger.wall_time_in_gap(timestamptz, text) is 'What the clock of the day before would have shown.';
+comment on function public.messenger_schedule(text, text, jsonb, jsonb, text, jsonb) is
+  'Saves a schedule by name: {"cron": "0 9 * * mon-fri"} | {"interval": ms, "startAt"?} | {"at": moment}. Options are the columns of messenger_schedules by name; those left out get their defaults. Returns the row. Refusals: SM_SCHEDULE, SM_CRON, SM_CRON_NEVER, SM_INTERVAL, SM_TIMEZONE, and those of a dispatch.';
+comment on function public.messenger_unschedule(text) is 'Removes a schedule; messages it has stored stay. False when there is none of this name.';
+comment on function public.messenger_pause_schedule(text) is 'Stops a schedule; true unless it was stopped or over. SM_NOT_FOUND.';
+comment on function public.messenger_resume_schedule(text) is 'Lets a paused schedule run again from now on; false when it runs already or is over. SM_NOT_FOUND.';
+comment on function public.messenger_schedule_preview(jsonb, text, timestamptz, int, jsonb) is
+  'What a schedule would do after a moment (default now): up to count rows (1 to 1000). note: moved, first of the doubled hour, second of the doubled hour, or skipped by DST (then run_at is null). Jitter comes on top.';
+revoke all on function messenger.read_schedule_message(text, text, jsonb, public.messenger_schedules, timestamptz), messenger.schedule_headers(text, timestamptz),
+  messenger.due_since(public.messenger_schedules), messenger.wall_time_in_gap(timestamptz, text),
+  public.messenger_schedule(text, text, jsonb, jsonb, text, jsonb), public.messenger_unschedule(text), public.messenger_pause_schedule(text),
+  public.messenger_resume_schedule(text), public.messenger_schedule_preview(jsonb, text, timestamptz, int, jsonb) from public, anon, authenticated;
+grant execute on function messenger.read_schedule_message(text, text, jsonb, public.messenger_schedules, timestamptz), messenger.schedule_headers(text, timestamptz),
+  messenger.due_since(public.messenger_schedules), messenger.wall_time_in_gap(timestamptz, text),
+  public.messenger_schedule(text, text, jsonb, jsonb, text, jsonb), public.messenger_unschedule(text), public.messenger_pause_schedule(text),
+  public.messenger_resume_schedule(text), public.messenger_schedule_preview(jsonb, text, timestamptz, int, jsonb) to service_role;
+
+-- ---- 39_due_runs.sql
+-- Due runs: which occurrences of a schedule fire, and how they become messages with their rows in the ledger.
+
+-- Occurrences to be fired, oldest first, and the one to wait for next.
+do $$
+begin
+  if to_regtype('messenger.run_plan') is null then
+    create type messenger.run_plan as (runs timestamptz[], next_run_at timestamptz);
+  end if;
+end $$;
+comment on type messenger.run_plan is 'The occurrences of a schedule to fire now, oldest first, and the next one.';
+
+do $$
+begin
+  if to_regtype('messenger.run_fate') is null then
+    create type messenger.run_fate as (schedule_id uuid, due_at timestamptz, error text);
+  end if;
+end $$;
+comment on type messenger.run_fate is 'What became of an occurrence: stored, or an error.';
+
+
+-- fire_once: the latest of what is due. catch_up: the latest catch_up_limit. skip: what is within the grace, unless it follows within the grace on one
+-- that is not, as the minutes do after an outage: such a backlog is skipped as a whole. At most a thousand, the rest stays due.
+create or replace function messenger.plan_runs(schedule public.messenger_schedules, due_at timestamptz, at timestamptz)
+returns messenger.run_plan
+language plpgsql stable
+set search_path = ''
+as $$
+declare
+  v_grace constant interval := schedule.misfire_grace_ms * interval '1 millisecond';
+  v_tiny constant interval := interval '1 microsecond';
+  v_limit constant int := least(schedule.catch_up_limit, 1000);
+  v_run timestamptz := due_at;
+  v_next timestamptz;
+  v_runs timestamptz[] := array[due_at];
+  v_gap interval := interval '1 second';
+begin
+  if schedule.misfire = 'skip' then
+    if due_at < at - v_grace then
+      v_run := (messenger.next_run(schedule, at - v_grace - v_tiny)).run_at;
+      if v_run <= at and (messenger.next_run(schedule, v_run - v_grace - v_tiny)).run_at < v_run then
+        v_run := (messenger.next_run(schedule, at)).run_at;
+      end if;
+    end if;
+    v_runs := '{}';
+    while v_run <= at and cardinality(v_runs) < 1000 loop
+      v_runs := v_runs || v_run;
+      v_run := (messenger.next_run(schedule, v_run)).run_at;
+    end loop;
+    return row(v_runs, v_run)::messenger.run_plan;
+  end if;
+
+  v_next := (messenger.next_run(schedule, due_at)).run_at;
+  if v_next <= at then
+    v_run := messenger.last_run(schedule, at + v_tiny, due_at, v_gap);
+    v_next := (messenger.next_run(schedule, v_run)).run_at;
+    v_runs := array[v_run];
+    while schedule.misfire = 'catch_up' and v_run > due_at and cardinality(v_runs) < v_limit loop
+      v_run := messenger.last_run(schedule, v_run, due_at, v_gap);
+      v_gap := make_interval(secs => extract(epoch from v_runs[1] - v_run)::double precision);
+      v_runs := v_run || v_runs;
+    end loop;
+  end if;
+  return row(v_runs, v_next)::messenger.run_plan;
+end $$;
+
+-- The plan less what the ledger, max_runs and the overlap policy keep from firing.
+-- The row of the schedule is locked, so nobody else writes its ledger.
+create or replace function messenger.runs_to_fire(schedule public.messenger_schedules, runs timestamptz[])
+returns timestamptz[]
+language plpgsql stable
+set search_path = ''
+as $$
+declare
+  v_runs timestamptz[] := array(
+    select r.due_at from unnest(runs) as r(due_at)
+    where not exists (select from messenger.occurrences o where o.schedule_id = schedule.id and o.due_at = r.due_at)
+    order by r.due_at);
+begin
+  if schedule.overlap = 'skip' then
+    v_runs := case when messenger.is_unfinished(messenger.last_message(schedule.id)) then '{}' else v_runs[1:1] end;
+  elsif schedule.overlap = 'replace' then
+    v_runs := v_runs[cardinality(v_runs):];
+  end if;
+  return case when schedule.max_runs is null then v_runs else v_runs[1:greatest(schedule.max_runs - schedule.run_count, 0)::int] end;
+end $$;
+
+create or replace function messenger.last_message(schedule_id uuid)
+returns uuid
+language plpgsql stable
+set search_path = ''
+as $$
+begin
+  return (select o.message_id from messenger.occurrences o where o.schedule_id = last_message.schedule_id order by o.due_at desc limit 1);
+end $$;
+
+create or replace function messenger.is_unfinished(id uuid)
+returns boolean
+language plpgsql stable
+set search_path = ''
+as $$
+begin
+  return exists (select from public.messenger_messages m where m.id = is_unfinished.id and m.processed_at is null);
+end $$;
+
+-- Stores messages with their ledger rows. A refusal is an answer; only what Postgres itself raises undoes the whole.
+create or replace function messenger.store_occurrences(messages jsonb[], schedules uuid[], runs timestamptz[])
+returns table (ord int, error text)
+language plpgsql
+set search_path = ''
+as $$
+begin
+  return query
+  with stored as materialized (
+    select s.ord, s.id, concat_ws(': ', s.error_code, s.error) as error, schedules[s.ord] as schedule_id, runs[s.ord] as due_at
+    from messenger.store_messages(to_jsonb(messages), false, 'schedule', null) s
+  ),
+  entered as (
+    insert into messenger.occurrences (schedule_id, due_at, message_id)
+    select s.schedule_id, s.due_at, s.id from stored s where s.id is not null
+  )
+  -- A trigger of the project's own may have swallowed the row.
+  select s.ord, case when s.id is null then coalesce(nullif(s.error, ''), 'the message was not stored') end from stored s;
+end $$;
+
+-- Takes back the message an occurrence is to replace, if it still waits. One that a worker is just taking is not waited for.
+create or replace function messenger.replace_message(id uuid, at timestamptz)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_waiting uuid[] := array(
+    select m.id from public.messenger_messages m where m.id = replace_message.id and m.status = 'pending' for update skip locked);
+begin
+  if v_waiting <> '{}' then
+    perform messenger.give_up(v_waiting, 'Cancelled', at);
+  end if;
+end $$;
+
+create or replace function messenger.due_schedules(at timestamptz, batch int)
+returns setof public.messenger_schedules
+language plpgsql
+set search_path = ''
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+as $$
+begin
+  return query
+  select s.* from public.messenger_schedules s where s.enabled and s.next_run_at <= due_schedules.at
+  order by s.next_run_at limit batch
+  for update skip locked;
+end $$;
+
+-- Stores what one schedule has due by itself: after a chunk was undone, so that the one at fault suffers alone.
+create or replace function messenger.store_alone(messages jsonb[], schedules uuid[], runs timestamptz[])
+returns table (ord int, error text)
+language plpgsql
+set search_path = ''
+as $$
+begin
+  for v_place in 1..cardinality(messages) loop
+    begin
+      select v_place, s.error into ord, error
+      from messenger.store_occurrences(messages[v_place:v_place], schedules[v_place:v_place], runs[v_place:v_place]) s;
+    exception when others then
+      ord := v_place;
+      error := sqlerrm;
+    end;
+    return next;
+  end loop;
+end $$;
+
+create or replace function messenger.store_runs(messages jsonb[], schedules uuid[], runs timestamptz[], replaced uuid[], at timestamptz)
+returns messenger.run_fate[]
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_fates messenger.run_fate[];
+begin
+  begin
+    v_fates := array(
+      select row(schedules[s.ord], runs[s.ord], s.error)::messenger.run_fate from messenger.store_occurrences(messages, schedules, runs) s order by s.ord);
+  exception when others then
+    v_fates := array(
+      select row(schedules[s.ord], runs[s.ord], s.error)::messenger.run_fate from messenger.store_alone(messages, schedules, runs) s order by s.ord);
+  end;
+  perform messenger.replace_message(r.id, at)
+  from unnest(replaced) with ordinality as r(id, ord)
+  where r.id is not null and (v_fates[r.ord]).error is null;
+  return v_fates;
+end $$;
+
+comment on function messenger.plan_runs(public.messenger_schedules, timestamptz, timestamptz) is 'Which of the occurrences from due_at to a moment fire, by the misfire policy.';
+comment on function messenger.runs_to_fire(public.messenger_schedules, timestamptz[]) is 'Occurrences less those in the ledger, beyond max_runs, or kept back by the overlap policy.';
+comment on function messenger.last_message(uuid) is 'The message of a schedule''s latest occurrence, or null.';
+comment on function messenger.is_unfinished(uuid) is 'Whether a message is pending or processing.';
+comment on function messenger.store_occurrences(jsonb[], uuid[], timestamptz[]) is 'Stores messages and their ledger rows; error is a refusal of one of them.';
+comment on function messenger.store_alone(jsonb[], uuid[], timestamptz[]) is 'As store_occurrences, one by one: error is whatever was raised.';
+comment on function messenger.store_runs(jsonb[], uuid[], timestamptz[], uuid[], timestamptz) is
+  'Stores up to 1000 occurrences, together or, when Postgres raises, one by one; cancels the pending messages they replace.';
+comment on function messenger.replace_message(uuid, timestamptz) is 'Cancels a message that is pending.';
+comment on function messenger.due_schedules(timestamptz, int) is 'Locks up to so many due schedules that no other tick has.';
+revoke all on function messenger.plan_runs(public.messenger_schedules, timestamptz, timestamptz), messenger.runs_to_fire(public.messenger_schedules, timestamptz[]),
+  messenger.last_message(uuid), messenger.is_unfinished(uuid), messenger.store_occurrences(jsonb[], uuid[], timestamptz[]),
+  messenger.store_alone(jsonb[], uuid[], timestamptz[]), messenger.store_runs(jsonb[], uuid[], timestamptz[], uuid[], timestamptz),
+  messenger.replace_message(uuid, timestamptz), messenger.due_schedules(timestamptz, int)
+  from public, anon, authenticated, service_role;
+
+-- ---- 39_expand_schedules.sql
+-- The clock's part in schedules: locks what is due, plans each alone, stores in chunks, moves all on in one statement.
+
+-- A schedule's message becomes available with its jitter, a hash of schedule and occurrence: the same whoever computes it, and whenever.
+create or replace function messenger.scheduled_message(schedule public.messenger_schedules, due_at timestamptz)
+returns jsonb
+language plpgsql stable
+set search_path = ''
+as $$
+declare
+  v_jitter interval := interval '0';
+begin
+  if schedule.jitter_ms > 0 then
+    v_jitter := ('x' || left(md5(schedule.id || '/' || extract(epoch from due_at)), 12))::bit(48)::bigint % (schedule.jitter_ms + 1) * interval '1 millisecond';
+  end if;
+  return jsonb_build_object('type', schedule.message_type, 'payload', schedule.body, 'transport', schedule.transport_name, 'queue', schedule.queue_name,
+    'available_at', due_at + v_jitter, 'headers', schedule.headers || messenger.schedule_headers(schedule.name, due_at));
+end $$;
+
+create or replace function messenger.expand_schedules(at timestamptz, batch int)
+returns bigint
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_schedule public.messenger_schedules;
+  v_plan messenger.run_plan;
+  v_due_at timestamptz;
+  v_run timestamptz;
+  v_messages jsonb[] := '{}'::jsonb[];
+  v_schedules uuid[] := '{}'::uuid[];
+  v_runs timestamptz[] := '{}'::timestamptz[];
+  v_replaced uuid[] := '{}'::uuid[];
+  v_bytes int := 0;
+  v_planned int := 0;
+  v_seen uuid[] := '{}'::uuid[];
+  v_due_ats timestamptz[] := '{}'::timestamptz[];
+  v_nexts timestamptz[] := '{}'::timestamptz[];
+  v_failures text[] := '{}'::text[];
+  v_stored bigint := 0;
+  v_fates messenger.run_fate[] := '{}'::messenger.run_fate[];
+begin
+  for v_schedule in select s.* from messenger.due_schedules(at, batch) s loop
+    -- What many have to catch up on would make one tick last for minutes: the rest stays due.
+    exit when v_planned >= 10000;
+    v_due_at := v_schedule.next_run_at;
+    v_plan := null;
+    begin
+      if v_schedule.last_error is not null then
+        v_due_at := messenger.due_since(v_schedule);
+      end if;
+      v_plan := messenger.plan_runs(v_schedule, v_due_at, at);
+      v_plan.runs := messenger.runs_to_fire(v_schedule, v_plan.runs);
+      v_failures := v_failures || null::text;
+    exception when others then
+      v_plan.runs := '{}';
+      v_failures := v_failures || left(sqlerrm, 1000);
+    end;
+    v_seen := v_seen || v_schedule.id;
+    v_due_ats := v_due_ats || v_due_at;
+    v_nexts := v_nexts || v_plan.next_run_at;
+    v_planned := v_planned + cardinality(v_plan.runs);
+    foreach v_run in array v_plan.runs loop
+      if cardinality(v_messages) = 1000 or v_bytes > 4000000 then
+        v_fates := v_fates || messenger.store_runs(v_messages, v_schedules, v_runs, v_replaced, at);
+        v_messages := '{}'; v_schedules := '{}'; v_runs := '{}'; v_replaced := '{}'; v_bytes := 0;
+      end if;
+      v_messages := v_messages || messenger.scheduled_message(v_schedule, v_run);
+      v_schedules := v_schedules || v_schedule.id;
+      v_runs := v_runs || v_run;
+      v_replaced := v_replaced || case when v_schedule.overlap = 'replace' then messenger.last_message(v_schedule.id) end;
+      v_bytes := v_bytes + octet_length(v_schedule.body::text) + octet_length(v_schedule.headers::text) + 200;
+    end loop;
+  end loop;
+  if v_seen = '{}' then
+    return 0;
+  end if;
+  if v_messages <> '{}' then
+    v_fates := v_fates || messenger.store_runs(v_messages, v_schedules, v_runs, v_replaced, at);
+  end if;
+
+  with planned as materialized (
+    select p.id, p.due_at, p.next_run_at, coalesce(p.failure, f.error) as error, coalesce(f.failed_at, p.due_at) as failed_at,
+      coalesce(f.stored, 0) as stored, f.last_run_at
+    from unnest(v_seen, v_due_ats, v_nexts, v_failures) as p(id, due_at, next_run_at, failure)
+    left join (
+      select x.schedule_id, count(*) filter (where x.error is null) as stored, max(x.due_at) filter (where x.error is null) as last_run_at,
+        max(x.error) as error, min(x.due_at) filter (where x.error is not null) as failed_at
+      from unnest(v_fates) x group by x.schedule_id
+    ) f on f.schedule_id = p.id
+  ),
+  put_off as (
+    insert into messenger.schedule_backoffs as b (schedule_id, due_at)
+    select p.id, p.failed_at from planned p where p.error is not null
+    on conflict on constraint schedule_backoffs_pkey do update set due_at = excluded.due_at
+  ),
+  recovered as (
+    delete from messenger.schedule_backoffs b where b.schedule_id in (select p.id from planned p where p.error is null)
+  ),
+  moved as (
+    update public.messenger_schedules s
+    set run_count = s.run_count + p.stored, last_run_at = greatest(s.last_run_at, p.last_run_at), last_error = p.error, updated_at = expand_schedules.at,
+        next_run_at = case when p.error is not null then expand_schedules.at + interval '5 minutes'
+          when s.run_count + p.stored >= s.max_runs then null else p.next_run_at end,
+        enabled = p.error is not null or (p.next_run_at is not null and coalesce(s.run_count + p.stored < s.max_runs, true))
+    from planned p
+    where s.id = p.id
+  )
+  select sum(p.stored) into v_stored from planned p;
+  return v_stored;
+end $$;
+
+comment on function messenger.scheduled_message(public.messenger_schedules, timestamptz) is 'The message of an occurrence, as a dispatch.';
+comment on function messenger.expand_schedules(timestamptz, int) is
+  'Turns what is due of up to so many schedules into messages and moves the schedules on; one that fails is put off by 5 minutes, with last_error. Returns how many messages.';
+revoke all on function messenger.scheduled_message(public.messenger_schedules, timestamptz), messenger.expand_schedules(timestamptz, int) from public, anon, authenticated, service_role;
+
 -- ---- 40_worker_secret.sql
 -- The secret that doors of the clock ask for. It lives in Vault and opens nothing else, because any SQL role may read pg_net's queue.
 create or replace function messenger.check_worker_secret(secret text)
@@ -3445,7 +4738,8 @@ comment on function messenger.rescue(timestamptz) is 'Returns messages with an e
 revoke all on function messenger.rescue(timestamptz) from public, anon, authenticated, service_role;
 
 -- ---- 43_prune.sql
--- Pruning, in bites: finished messages past their retention, resolved dead letters, spent idempotency keys, ended replays, and our own rows of pg_net and pg_cron.
+-- Pruning, in bites: finished messages past their retention, resolved dead letters, spent idempotency keys, ended replays, old occurrences, and our own
+-- rows of pg_net and pg_cron.
 
 -- Walks the primary key, which is ordered by time, from where the last bite stopped; turns back at the first row too young for any retention.
 create or replace function messenger.prune_messages(at timestamptz, bite int)
@@ -3558,6 +4852,16 @@ begin
   perform messenger.prune_keys(prune_rest.at, bite);
   perform messenger.prune_replays(prune_rest.at, bite);
 
+  -- Kept while its message is unfinished, which overlap asks for, and while its schedule has not gone past it.
+  delete from messenger.occurrences o
+  where (o.schedule_id, o.due_at) in (
+    select x.schedule_id, x.due_at from messenger.occurrences x
+    where x.due_at < prune_rest.at - interval '7 days'
+      and coalesce((select m.processed_at is not null from public.messenger_messages m where m.id = x.message_id), true)
+      and not exists (select from public.messenger_schedules s where s.id = x.schedule_id and s.next_run_at <= x.due_at)
+    order by x.due_at limit bite
+    for update skip locked);
+
   delete from messenger.workers w where w.polled_at < prune_rest.at - interval '1 hour';
 
   with folded as (delete from messenger.pruned p where (select count(*) from messenger.pruned) > 100 returning *)
@@ -3613,7 +4917,7 @@ end $$;
 
 comment on function messenger.prune_messages(timestamptz, int) is 'Deletes finished messages past their transport''s retention among the next bite of rows, counting them. Returns how many.';
 comment on function messenger.prune_keys(timestamptz, int) is 'Deletes the spent ones among the next bite of expired idempotency keys.';
-comment on function messenger.prune_rest(timestamptz, int) is 'Deletes resolved dead letters, spent idempotency keys, ended replays and forgotten workers; folds the count of pruned messages.';
+comment on function messenger.prune_rest(timestamptz, int) is 'Deletes resolved dead letters, spent idempotency keys, ended replays, old occurrences and forgotten workers; folds the count of pruned messages.';
 comment on function messenger.prune_bells(int) is 'Deletes pg_net''s answers to our own bells once they are an hour old.';
 comment on function messenger.prune_clock_history() is 'Deletes job_run_details rows of the clock that are older than a day.';
 revoke all on function messenger.prune_messages(timestamptz, int), messenger.prune_keys(timestamptz, int), messenger.prune_rest(timestamptz, int),
@@ -3707,6 +5011,7 @@ declare
   v_now timestamptz := messenger.now();
   v_batch int := coalesce(batch, 100);
   v_rescue record;
+  v_expanded bigint;
   v_pruned bigint;
   v_woken int;
 begin
@@ -3716,6 +5021,7 @@ begin
   select * into v_rescue from messenger.rescue(v_now);
   perform messenger.release_orphans(v_now, 1000);
   perform messenger.watch_replays(v_now);
+  v_expanded := messenger.expand_schedules(v_now, greatest(v_batch, 1000));
   v_pruned := messenger.prune_messages(v_now, greatest(v_batch, 1000));
   perform messenger.prune_rest(v_now, v_batch);
   perform messenger.prune_bells(10 * v_batch);
@@ -3724,7 +5030,7 @@ begin
   -- Skipped, not waited for, when another tick has the row: that one is the heartbeat.
   update messenger.clock c set last_tick_at = v_now, ticks = c.ticks + 1
   where c.singleton in (select x.singleton from messenger.clock x for update skip locked);
-  return jsonb_build_object('expanded', 0, 'failed', v_rescue.given_up, 'rescued', v_rescue.rescued, 'dead', v_rescue.dead, 'woken', v_woken, 'relayed', 0, 'pruned', v_pruned);
+  return jsonb_build_object('expanded', v_expanded, 'failed', v_rescue.given_up, 'rescued', v_rescue.rescued, 'dead', v_rescue.dead, 'woken', v_woken, 'relayed', 0, 'pruned', v_pruned);
 end $$;
 
 create or replace function public.messenger_tick(batch int default 100)
@@ -3753,7 +5059,7 @@ end $$;
 comment on function messenger.wake(timestamptz) is 'Rings for due messages: workers wanted by the backlog less those awake. Returns how many bells were posted.';
 comment on function messenger.tick(int) is 'See public.messenger_tick.';
 comment on function public.messenger_tick(int) is
-  'One tick of the clock: rescues, wakes, prunes (batch: size of a bite). Returns {"expanded", "failed" (messages that expired or whose cancelling was due), "rescued", "dead", "woken", "relayed", "pruned"}.';
+  'One tick of the clock: rescues, expands schedules, prunes (batch: size of a bite), wakes. Returns {"expanded" (messages of schedules), "failed" (messages that expired or whose cancelling was due), "rescued", "dead", "woken", "relayed", "pruned"}.';
 comment on function messenger.tick_or_note_error() is 'A tick that never raises. Returns whether the clock is still enabled.';
 revoke all on function messenger.wake(timestamptz), messenger.tick(int), public.messenger_tick(int), messenger.tick_or_note_error() from public, anon, authenticated, service_role;
 grant execute on function messenger.tick(int), public.messenger_tick(int) to service_role;
@@ -4105,9 +5411,20 @@ as $$
        or x.is_stuck and c.last_tick_at > messenger.now() - interval '10 seconds'
          and not messenger.is_held_by_dead_letter(x.transport_name, x.queue_name, x.ordering_key))
   union all
+  -- A name may be taken again, and its new schedule have an occurrence of the same moment: the ledger knows whose
+  -- each message is, for the 7 days it remembers.
   select 'I10 one message for each occurrence of a schedule',
-    (select count(*) from (select from message m where m.scheduled_for is not null and m.schedule is not null
-     group by m.schedule, m.scheduled_for having count(*) > 1) x)
+    (select count(*) from (
+       select from messenger.occurrences o left join message m on m.id = o.message_id
+       group by o.message_id
+       having count(*) > 1 or bool_or(m.scheduled_for <> to_char(o.due_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'))
+     ) x)
+    + (select count(*) from (
+       select from message m left join messenger.occurrences o on o.message_id = m.id
+       where m.schedule is not null and m.scheduled_for > to_char(messenger.now() - interval '6 days', 'YYYY-MM-DD')
+       group by m.schedule, m.scheduled_for
+       having count(*) > 1 and count(*) > count(o.message_id)
+     ) x)
 $$;
 
 comment on function public.messenger_audit() is
@@ -4234,6 +5551,9 @@ as $function$ select $manifest$[
 ["column","messenger.message_types.timeout_ms","bigint"],
 ["column","messenger.message_types.transport_name","text"],
 ["column","messenger.message_types.type","text not null"],
+["column","messenger.occurrences.due_at","timestamp with time zone not null"],
+["column","messenger.occurrences.message_id","uuid not null"],
+["column","messenger.occurrences.schedule_id","uuid not null"],
 ["column","messenger.pruned.at","timestamp with time zone not null default messenger.now()"],
 ["column","messenger.pruned.id","bigint not null"],
 ["column","messenger.pruned.message_count","bigint not null"],
@@ -4263,6 +5583,8 @@ as $function$ select $manifest$[
 ["column","messenger.rescue_cursors.priority","integer not null"],
 ["column","messenger.rescue_cursors.queue_name","text not null"],
 ["column","messenger.rescue_cursors.transport_name","text not null"],
+["column","messenger.schedule_backoffs.due_at","timestamp with time zone not null"],
+["column","messenger.schedule_backoffs.schedule_id","uuid not null"],
 ["column","messenger.settings.clock_enabled","boolean not null default false"],
 ["column","messenger.settings.functions_url","text"],
 ["column","messenger.settings.max_unfinished_per_user","integer not null default 1000"],
@@ -4372,6 +5694,7 @@ as $function$ select $manifest$[
 ["constraint","messenger.message_types.message_types_sql_handler_check","CHECK ((sql_handler ~ '^([a-z_][a-z0-9_]*|\"([^\"]|\"\")+\")\\.([a-z_][a-z0-9_]*|\"([^\"]|\"\")+\")$'::text))"],
 ["constraint","messenger.message_types.message_types_timeout_check","CHECK ((timeout_ms > 0))"],
 ["constraint","messenger.message_types.message_types_type_check","CHECK ((type ~ '^[A-Za-z][A-Za-z0-9_.:-]{0,127}$'::text))"],
+["constraint","messenger.occurrences.occurrences_pkey","PRIMARY KEY (schedule_id, due_at)"],
 ["constraint","messenger.pruned.pruned_pkey","PRIMARY KEY (id)"],
 ["constraint","messenger.queues.queues_pkey","PRIMARY KEY (transport_name, queue_name)"],
 ["constraint","messenger.replayed.replayed_outcome_check","CHECK ((outcome = ANY (ARRAY['completed'::text, 'dead'::text, 'lapsed'::text, 'returned'::text])))"],
@@ -4379,6 +5702,7 @@ as $function$ select $manifest$[
 ["constraint","messenger.replays.replays_pkey","PRIMARY KEY (id)"],
 ["constraint","messenger.replays.replays_stop_check","CHECK (((stopped_at IS NULL) = (stop_reason IS NULL)))"],
 ["constraint","messenger.rescue_cursors.rescue_cursors_pkey","PRIMARY KEY (transport_name, queue_name, priority)"],
+["constraint","messenger.schedule_backoffs.schedule_backoffs_pkey","PRIMARY KEY (schedule_id)"],
 ["constraint","messenger.settings.settings_functions_url_check","CHECK ((functions_url ~ '^https?://[^\\s]+[^/\\s]$'::text))"],
 ["constraint","messenger.settings.settings_numbers_check","CHECK ((((max_workers >= 1) AND (max_workers <= 100)) AND ((messages_per_worker >= 1) AND (messages_per_worker <= 100000)) AND ((poll_interval >= '00:00:00.001'::interval) AND (poll_interval <= '00:01:00'::interval)) AND (max_unfinished_per_user >= 0)))"],
 ["constraint","messenger.settings.settings_pkey","PRIMARY KEY (singleton)"],
@@ -4411,18 +5735,25 @@ as $function$ select $manifest$[
 ["function","messenger.business_function(function_name text)","returns regprocedure language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source c693f51fb785d2d09da978ca0ab9b057"],
 ["function","messenger.check_claim(worker text, lease interval)","returns void language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source bd7025da1d3ac7c785fe879d42ebc18d"],
 ["function","messenger.check_queue(transport text, queue text)","returns void language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source badc406c7ca5fcdfb044140073696831"],
+["function","messenger.check_timezone(timezone text)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 0cbe8b4c68fe9f39dda4dd7246b640b6"],
 ["function","messenger.check_worker_secret(secret text)","returns boolean language plpgsql stable definer {\"search_path=\\\"\\\"\"} source cf1849f0cad31e8ac507c29b72a29043"],
 ["function","messenger.claim_one(message_id uuid, worker text, lease interval)","returns TABLE(id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority integer, retry_count integer, max_retries integer, fence bigint, lock_expires_at timestamp with time zone, created_at timestamp with time zone, solo boolean) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source c9e348098d0d48896d86a89809573020"],
 ["function","messenger.clip(value text, bytes integer)","returns text language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source e05ff2230f3b946bd7ef4a6b52c97de8"],
 ["function","messenger.clock_command()","returns text language sql immutable invoker {\"search_path=\\\"\\\"\"} source d2797c45ea5b72d2577fe32478a3e026"],
+["function","messenger.cron_next(expression text, timezone text, after timestamp with time zone, dst_gap text, dst_overlap text)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 52b2401b3cb5cf5ea1fdadddecdf0591"],
 ["function","messenger.draft_fields()","returns jsonb language sql immutable invoker {\"search_path=\\\"\\\"\"} source 22a8788a888505e06ee02091fc17cdda"],
 ["function","messenger.drop_keys(ids uuid[], at timestamp with time zone)","returns integer language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source cc02563377f53653c8302d2e70680b83"],
+["function","messenger.due_schedules(at timestamp with time zone, batch integer)","returns SETOF public.messenger_schedules language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off} source 1feef8908cfa85a769637fbf7b459343"],
+["function","messenger.due_since(schedule public.messenger_schedules)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 2ae0179adcb1b04f55f3d8b7f60ba009"],
 ["function","messenger.end_unhandled(ids uuid[], fates text[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 654a997c81bea03649d4d07459ad78c4"],
 ["function","messenger.ensure_worker_secret()","returns boolean language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 82a1d997e9fad01d00bd37ad054eded9"],
 ["function","messenger.error_class_of(error_class text)","returns text language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 59becb26e2bee06d48147e432214b1f7"],
 ["function","messenger.exceeds(value jsonb, bytes integer)","returns boolean language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 0a497b2eff89af5771f7a721ce1811ec"],
+["function","messenger.expand_schedules(at timestamp with time zone, batch integer)","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source f03c1ea8e763c763f126c3b9d21bec6c"],
 ["function","messenger.expected_manifest()","returns jsonb language sql immutable invoker {\"search_path=\\\"\\\"\"} source generated"],
+["function","messenger.find_change(timezone text, low timestamp without time zone, high timestamp without time zone)","returns timestamp without time zone language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 10c51930dca066f653bbe6ec0ecbd191"],
 ["function","messenger.find_due(transport text, queue text, batch integer, types text[], at timestamp with time zone, may_be_solo boolean, OUT places tid[], OUT is_solo boolean)","returns record language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off,plan_cache_mode=force_generic_plan} source 7ccdeceb722ff9f40eae5e1639961ea0"],
+["function","messenger.first_run(schedule public.messenger_schedules, at timestamp with time zone)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 236fd4306cbf3b99e31c9f9704891a54"],
 ["function","messenger.give_up(ids uuid[], error_class text, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 40c4e304813a2f3520bab7c37476eabb"],
 ["function","messenger.has_wild_number(value jsonb)","returns boolean language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 025b91e7e73db60178defae3be0d0b4a"],
 ["function","messenger.health_checks()","returns TABLE(name text, status text, detail text, remedy text) language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 88889d81fa3c7577449f2a4b7302b135"],
@@ -4430,34 +5761,50 @@ as $function$ select $manifest$[
 ["function","messenger.id_random()","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 48dbad83b171bbdc3315fe55bf2ba09a"],
 ["function","messenger.is_held_by_dead_letter(transport text, queue text, ordering_key text)","returns boolean language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source fe6e288c5e9965cdae3bac5136344389"],
 ["function","messenger.is_too_deep(value jsonb)","returns boolean language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 056b28040e13bfde245d3c3f0bf4417b"],
+["function","messenger.is_unfinished(id uuid)","returns boolean language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source ed0812a5940b1268e8e028fac929c4d7"],
 ["function","messenger.keep_small(value jsonb)","returns jsonb language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source a83253c5a8f8d00064367e8b0d8b5d27"],
 ["function","messenger.known_queues(only_transport text, only_queues text[], again boolean, at timestamp with time zone)","returns text[] language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 39950c2a05dc47523c0db38067364b92"],
+["function","messenger.last_message(schedule_id uuid)","returns uuid language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 43ba41049eb344f9b94d091512863fa2"],
+["function","messenger.last_run(schedule public.messenger_schedules, before timestamp with time zone, known timestamp with time zone, gap interval)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 0a47982ae276a701630cfdb73c01dae1"],
 ["function","messenger.line_up(ids uuid[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source f32cd158cc78ef56e7e2df3b859dce9a"],
 ["function","messenger.lock_letters(ids uuid[], filter jsonb, max integer)","returns uuid[] language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source b63581665c27f8be7e5fe23be2c5f3b0"],
 ["function","messenger.lock_order_keys(keys messenger.order_key[])","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 8801df203eb8141f5876f7771c0996ab"],
 ["function","messenger.manifest()","returns TABLE(kind text, object text, definition text) language sql stable invoker {\"search_path=\\\"\\\"\"} source 68489dff0f349d09312e4405297abb2c"],
 ["function","messenger.mark_setting(transport text, queue text, types text[])","returns text language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 4001299bf65c7540a3b94ade0b09a391"],
 ["function","messenger.new_id()","returns uuid language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 3f93a2c3993193c0022fc25599847686"],
+["function","messenger.next_cron_day(fields messenger.cron_fields, from_day date)","returns date language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 8459a267a62a0d123b7c87ebf631ea42"],
+["function","messenger.next_cron_run(fields messenger.cron_fields, timezone text, after timestamp with time zone, dst_gap text, dst_overlap text)","returns messenger.cron_run language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source ae93c441d7697f7ed0a31044c3b82868"],
+["function","messenger.next_run(schedule public.messenger_schedules, after timestamp with time zone)","returns messenger.cron_run language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source a15f07c8693eb32526059ee6309ee8b3"],
+["function","messenger.next_wall_time(fields messenger.cron_fields, after timestamp without time zone)","returns timestamp without time zone language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 0510b8521294fc8a8c73b4d8fccc07f9"],
 ["function","messenger.note_lost_leases(ids uuid[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source a2fc35d05d0e9135e9b1d039e2f8ddaa"],
 ["function","messenger.note_poll(worker text, transport text, queues text[], types text[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 883e19373721b28e29ccc9a928291ea0"],
 ["function","messenger.now()","returns timestamp with time zone language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 2f1659b6f5238444936619ebae0dc4b4"],
 ["function","messenger.order_keys(ids uuid[])","returns messenger.order_key[] language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source a78e4758a57423495df247653e192c27"],
+["function","messenger.parse_cron(expression text)","returns messenger.cron_fields language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source a69ca182011ef6a6372bcfbcd8136673"],
 ["function","messenger.place_mark(setting text, ends_at timestamp with time zone, from_times timestamp with time zone[], from_ids uuid[], batch integer, places tid[], took interval, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source a177f431cccea81fc14d3c888242500d"],
+["function","messenger.plan_runs(schedule public.messenger_schedules, due_at timestamp with time zone, at timestamp with time zone)","returns messenger.run_plan language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 0925d2546db644552c914fe272647cd7"],
 ["function","messenger.post_bell()","returns boolean language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 15306147f7ed5a8a582c35df81c5fe93"],
 ["function","messenger.prune_bells(bite integer)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source d1db4f64ab1054c127225953cbe1bf6f"],
 ["function","messenger.prune_clock_history()","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 0e56d88af001434af3f98da33ee41188"],
 ["function","messenger.prune_keys(at timestamp with time zone, bite integer)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 73a0463d8cecab856615480489b5b0f6"],
 ["function","messenger.prune_messages(at timestamp with time zone, bite integer)","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source e952a24b5a0cbe438ba314c56bcdc3bb"],
 ["function","messenger.prune_replays(at timestamp with time zone, bite integer)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 0303db5e02739b32a046f10080f2b39e"],
-["function","messenger.prune_rest(at timestamp with time zone, bite integer)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 8ed576dec9153b1bf0778fe7b42672b5"],
+["function","messenger.prune_rest(at timestamp with time zone, bite integer)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 0478d1ed2d2f75a6b5d4e6b2cc7676da"],
+["function","messenger.read_cron_field(field text, value text, lowest integer, highest integer, names text[])","returns text language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 1ccf58a618965efb6ddf79db0f5fa9bd"],
 ["function","messenger.read_drafts(messages jsonb, at timestamp with time zone)","returns SETOF messenger.draft language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 9e77b76769bfca9fc4738fb45eab388b"],
 ["function","messenger.read_interval(value jsonb, longest interval)","returns interval language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 0638e4afa428f360987359334530aef2"],
+["function","messenger.read_moment(value jsonb)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 3f39509d7c41689a8a33c5825f85d994"],
+["function","messenger.read_options(options jsonb)","returns public.messenger_schedules language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 3c100a6f0bbe90a9fdbc3361aa7ce810"],
+["function","messenger.read_schedule(schedule jsonb, timezone text, options jsonb, at timestamp with time zone)","returns public.messenger_schedules language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 91116752cf9f5d81f09c14dddb0ae527"],
+["function","messenger.read_schedule_message(name text, type text, payload jsonb, schedule public.messenger_schedules, at timestamp with time zone)","returns public.messenger_schedules language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 2706ff3e8ca64f967ed4fe1aac8293fa"],
 ["function","messenger.read_time(value jsonb)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 711f57603e55bc39e3e9e7b39c829891"],
 ["function","messenger.read_verdicts(outcomes jsonb)","returns messenger.verdict[] language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 0f135d55bee5034e4d29040c6b22bc89"],
-["function","messenger.refusals()","returns TABLE(code text, status integer, message text, hint text) language sql immutable invoker {\"search_path=\\\"\\\"\"} source cad6fdf003e66dfa28caa5da0e92946f"],
+["function","messenger.read_whole(value jsonb, lowest bigint, highest bigint)","returns bigint language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 166d260d80dddb04f665eeade6696181"],
+["function","messenger.refusals()","returns TABLE(code text, status integer, message text, hint text) language sql immutable invoker {\"search_path=\\\"\\\"\"} source 2d3117e402e50dc82f470c7fd3ba1f3b"],
 ["function","messenger.refuse(code text, what text)","returns boolean language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source b0f44956d33ea516f8df91851a3836f1"],
 ["function","messenger.release_heads(keys messenger.order_key[], at timestamp with time zone)","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 53b500d9b48bbf96fbeeacff95b58cbd"],
-["function","messenger.release_orphans(at timestamp with time zone, bite integer)","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 0ee505f5f37a8a6f6bf8ae51dc072ee5"],
+["function","messenger.release_orphans(at timestamp with time zone, bite integer)","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 9a176b1071834b647bf1f6edd10a7de5"],
+["function","messenger.replace_message(id uuid, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 84deecd97a64a298cc726c23a4230bee"],
 ["function","messenger.replay_report()","returns TABLE(id uuid, started_at timestamp with time zone, per_second integer, total integer, completed integer, dead integer, lapsed integer, returned integer, remaining integer, stopped_at timestamp with time zone, stop_reason text, finished_at timestamp with time zone) language sql stable invoker {\"search_path=\\\"\\\"\"} source 9364f3df894b8e857aee8f8ca2ee9b51"],
 ["function","messenger.rescue(at timestamp with time zone)","returns TABLE(rescued bigint, dead bigint, given_up bigint) language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 096fe597a8568130715cb7cd3b3e48b4"],
 ["function","messenger.retry_delay(message_type text, failures integer)","returns interval language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source faba1646d6603e2df47a02ea453969c2"],
@@ -4465,29 +5812,37 @@ as $function$ select $manifest$[
 ["function","messenger.revise(message_id uuid, draft messenger.draft, at timestamp with time zone, OUT available_at timestamp with time zone, OUT error_code text)","returns record language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 1ca0e096c6a30d1166523484a9b728a2"],
 ["function","messenger.revive(letters uuid[], payload jsonb, per_second integer, at timestamp with time zone)","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source f10c01665700c6b7b0d373fec8eba399"],
 ["function","messenger.ring(transport text, queue text, type text)","returns boolean language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source f309d96cc7bcb5cccb04cd3bc7d11086"],
+["function","messenger.run_near_change(fields messenger.cron_fields, after timestamp without time zone, change timestamp without time zone, offset_before interval, offset_after interval, dst_gap text, dst_overlap text)","returns messenger.cron_run language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 8bb9c2d93542accb4c69e76238814632"],
 ["function","messenger.run_sql_handlers(batch integer)","returns TABLE(completed bigint, failed bigint, released bigint) language plpgsql volatile invoker {\"search_path=\\\"\\\"\",lock_timeout=2s} source fa7b5a964635cad48b90f0b8e9a257b7"],
+["function","messenger.runs_to_fire(schedule public.messenger_schedules, runs timestamp with time zone[])","returns timestamp with time zone[] language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 056b7fad3d950a70e3880a2742c5382e"],
+["function","messenger.schedule_headers(name text, due_at timestamp with time zone)","returns jsonb language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 5ca474df4ff41c3bcadddac9fcd158c7"],
+["function","messenger.scheduled_message(schedule public.messenger_schedules, due_at timestamp with time zone)","returns jsonb language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source b2126e65c89b6d91f8be56072cb2ec1f"],
 ["function","messenger.set_sql_handler(type text, function_name text)","returns regprocedure language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 0997924182ff3edb6f8e0e0f7b8036a0"],
 ["function","messenger.settle_rest(ids uuid[], rest messenger.verdict[], ords bigint[], fates text[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_hashjoin=off,enable_mergejoin=off,jit=off} source 22410f79bd6860162fbfa66219e5320c"],
 ["function","messenger.sql_handlers()","returns TABLE(type text, handler regprocedure) language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 28a6e6105616de11aec2aca2fc00e3e3"],
 ["function","messenger.start(functions_url text, options jsonb)","returns jsonb language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 07287c930ccccac966d98800f705f896"],
 ["function","messenger.status()","returns jsonb language sql stable definer {\"search_path=\\\"\\\"\"} source fcd3df558b6b08e7b6dd86b9c7898860"],
 ["function","messenger.stop()","returns jsonb language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source a4061cc518a982b78ab444a4f190e737"],
+["function","messenger.store_alone(messages jsonb[], schedules uuid[], runs timestamp with time zone[])","returns TABLE(ord integer, error text) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source ea16d0190979682d7fcc45eadc6d88f8"],
 ["function","messenger.store_draft(draft messenger.draft, new_id uuid, sender uuid, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 40e90430b1e02482bf127900fa6fe8c3"],
-["function","messenger.store_in_turn(messages jsonb, atomic boolean, scope text, sender uuid, single boolean, at timestamp with time zone)","returns TABLE(ord integer, id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone, error_code text, error text) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 47269e65bf6d96485c0a2e4cbe88aa15"],
-["function","messenger.store_messages(messages jsonb, atomic boolean, scope text, sender uuid, single boolean)","returns TABLE(ord integer, id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone, error_code text, error text) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source eb81128233eb0c8dcb2dbe246b9a539e"],
+["function","messenger.store_in_turn(messages jsonb, atomic boolean, scope text, sender uuid, single boolean, at timestamp with time zone)","returns TABLE(ord integer, id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone, error_code text, error text) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source f5649191a0c2b0d25a0f310cae400175"],
+["function","messenger.store_messages(messages jsonb, atomic boolean, scope text, sender uuid, single boolean)","returns TABLE(ord integer, id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone, error_code text, error text) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 335769c7224ec0579841e4d8af3d35f5"],
+["function","messenger.store_occurrences(messages jsonb[], schedules uuid[], runs timestamp with time zone[])","returns TABLE(ord integer, error text) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source df9de64006a145a33e6694c95543243e"],
+["function","messenger.store_runs(messages jsonb[], schedules uuid[], runs timestamp with time zone[], replaced uuid[], at timestamp with time zone)","returns messenger.run_fate[] language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 7e9098f88ec63649cc188fb9cb6e61a5"],
 ["function","messenger.take_key(scope text, draft messenger.draft, new_id uuid, sender uuid, store boolean, at timestamp with time zone)","returns TABLE(taken boolean, is_stored boolean, passed_on uuid, message_id uuid, status text, transport text, queue text, available_at timestamp with time zone, error_code text) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 1e5291b592748bf00ba31b41bd36e35f"],
 ["function","messenger.take_keys_back(letters uuid[], at timestamp with time zone)","returns uuid[] language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source fe7de3f635383dda36ef1f4fc53c9493"],
 ["function","messenger.take_turns(ords integer[], ids uuid[], transports text[], queues text[], keys text[], moments timestamp with time zone[], are_stored boolean[])","returns TABLE(ord integer, seq bigint, available_at timestamp with time zone) language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,jit=off} source c90e49c6b343d270cace2abbc0cb9c30"],
-["function","messenger.tick(batch integer)","returns jsonb language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 7f6c72b2711a8ff98c70897df0686bc7"],
+["function","messenger.tick(batch integer)","returns jsonb language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 21bf01f02cee1fe38a4700e68ad3a813"],
 ["function","messenger.tick_or_note_error()","returns boolean language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 35a6a22f1a61c4a4aa1b1695673beab2"],
 ["function","messenger.user_dispatch(type text, payload jsonb, idempotency_key text, delay interval, headers jsonb, metadata jsonb)","returns TABLE(id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone) language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source c288629cfbd5f36221388f01419ecc40"],
 ["function","messenger.verify()","returns TABLE(kind text, object text, state text, detail text) language sql stable definer {\"search_path=\\\"\\\"\"} source 312073e65876f1b552e62b8ef76af2b9"],
 ["function","messenger.wake(at timestamp with time zone)","returns integer language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 41e00eebcbd2c0383b46e5f56037acec"],
+["function","messenger.wall_time_in_gap(moment timestamp with time zone, timezone text)","returns timestamp without time zone language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source df2b78cbc1a551d66565632e2d28232a"],
 ["function","messenger.watch_replays(at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source f2e8eb41289bbabe5f680a2fb3f68064"],
-["function","public.messenger_audit()","returns TABLE(invariant text, violations bigint) language sql stable invoker {\"search_path=\\\"\\\"\"} source 4b562f31808078ed657ae895995904d4"],
+["function","public.messenger_audit()","returns TABLE(invariant text, violations bigint) language sql stable invoker {\"search_path=\\\"\\\"\"} source 1e8a151bfe14ed7c9411605503396332"],
 ["function","public.messenger_cancel(id uuid)","returns text language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source c621f7f5ab7703d05e1943e032025fbb"],
 ["function","public.messenger_check_worker_secret(secret text)","returns boolean language sql stable invoker {\"search_path=\\\"\\\"\"} source 9c73954f593bf2e068b1df4e80121b69"],
-["function","public.messenger_claim(worker text, batch integer, lease interval, transport text, queues text[], types text[])","returns TABLE(id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority integer, retry_count integer, max_retries integer, fence bigint, lock_expires_at timestamp with time zone, created_at timestamp with time zone, solo boolean) language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,jit=off,plan_cache_mode=force_generic_plan} source 1a1d10233c5f48eeaa00bbb1a43d56c2"],
+["function","public.messenger_claim(worker text, batch integer, lease interval, transport text, queues text[], types text[])","returns TABLE(id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority integer, retry_count integer, max_retries integer, fence bigint, lock_expires_at timestamp with time zone, created_at timestamp with time zone, solo boolean) language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,jit=off,plan_cache_mode=force_generic_plan} source 2a909cdc05056d7c70c9d0549dd24fd9"],
 ["function","public.messenger_claim_one(id uuid, worker text, lease interval)","returns TABLE(id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority integer, retry_count integer, max_retries integer, fence bigint, lock_expires_at timestamp with time zone, created_at timestamp with time zone, solo boolean) language sql volatile invoker {\"search_path=\\\"\\\"\"} source c38a451ac46c95792ca70988e732fb49"],
 ["function","public.messenger_complete(id uuid, fence bigint, result jsonb, strict boolean)","returns text language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 4b55f645b047a18d0435223006485fa3"],
 ["function","public.messenger_complete_with(id uuid, fence bigint, function_name text, args jsonb)","returns jsonb language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 777b0e690c3f7de86d240466d4c2d15f"],
@@ -4499,16 +5854,21 @@ as $function$ select $manifest$[
 ["function","public.messenger_health()","returns jsonb language sql volatile invoker {\"search_path=\\\"\\\"\"} source 89d6004847e74d007d57865dcb5dc351"],
 ["function","public.messenger_heartbeat(leases jsonb, lease interval)","returns TABLE(id uuid, outcome text, cancel_requested boolean) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 8f5774efdb9f8fc777b91438c6ad1c5f"],
 ["function","public.messenger_pause(transport text, queue text)","returns boolean language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source ce28f5e97d110106bf02440dd8765910"],
+["function","public.messenger_pause_schedule(name text)","returns boolean language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 74a8ae885f86c4c436afd8a854f5a01a"],
 ["function","public.messenger_register(types jsonb)","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 5034d7059e0856862ec64d4fc35c17a6"],
 ["function","public.messenger_release(id uuid, fence bigint)","returns text language sql volatile invoker {\"search_path=\\\"\\\"\"} source 4e7bc6a7dadfa50467b1586d37f66082"],
 ["function","public.messenger_resume(transport text, queue text)","returns boolean language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 344fd98c2cc50730a679ff35e3640265"],
+["function","public.messenger_resume_schedule(name text)","returns boolean language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source b04ced14a82b40734ef346cc6aceeb5d"],
 ["function","public.messenger_retry_failed(ids uuid[], filter jsonb, payload jsonb, per_second integer, max integer)","returns TABLE(id uuid, message_id uuid, outcome text) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 1a0b4f0d425cd6e03379f2d5d4c07b2e"],
+["function","public.messenger_schedule(name text, type text, schedule jsonb, payload jsonb, timezone text, options jsonb)","returns public.messenger_schedules language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 9d9d5e03af1ae093fcddb76c150e9052"],
+["function","public.messenger_schedule_preview(schedule jsonb, timezone text, from_time timestamp with time zone, count integer, options jsonb)","returns TABLE(run_at timestamp with time zone, local_time timestamp without time zone, note text) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source daa7f51e3bb6dba0fbcad6d15640e1e7"],
 ["function","public.messenger_settle(outcomes jsonb)","returns TABLE(id uuid, outcome text, available_at timestamp with time zone) language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,jit=off,plan_cache_mode=force_generic_plan} source 610814a690ac60c5d4021b098a6b9c18"],
 ["function","public.messenger_snooze(id uuid, fence bigint, delay interval)","returns text language sql volatile invoker {\"search_path=\\\"\\\"\"} source c330162b1d752f5cb706912072c7e570"],
 ["function","public.messenger_start(functions_url text, options jsonb)","returns jsonb language sql volatile invoker {\"search_path=\\\"\\\"\"} source 2ada4c698a25c5a06bcc0dedaac2b859"],
 ["function","public.messenger_status()","returns jsonb language sql volatile invoker {\"search_path=\\\"\\\"\"} source c123f5cc9b38af9b1c0b6cabf9493816"],
 ["function","public.messenger_stop()","returns jsonb language sql volatile invoker {\"search_path=\\\"\\\"\"} source a23d9bcf133944d4b185d3e0dafe4d55"],
 ["function","public.messenger_tick(batch integer)","returns jsonb language sql volatile invoker {\"search_path=\\\"\\\"\"} source 44fa8f37b76564af9732322a424e3c94"],
+["function","public.messenger_unschedule(name text)","returns boolean language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source bbecda113a9fea480fada8ab79db4437"],
 ["function","public.messenger_user_dispatch(type text, payload jsonb, idempotency_key text, delay interval, headers jsonb, metadata jsonb)","returns TABLE(id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone) language sql volatile invoker {\"search_path=\\\"\\\"\"} source ff1a11cf24c874bd79ad5a6bd3cf03dc"],
 ["function","public.messenger_verify()","returns TABLE(kind text, object text, state text, detail text) language sql volatile invoker {\"search_path=\\\"\\\"\"} source cafb141894269a9ff113c282068e973c"],
 ["function","public.update_messenger_messages_updated_at()","returns trigger language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 688979e5a72847acff081ddf5ed99f08"],
@@ -4540,15 +5900,20 @@ as $function$ select $manifest$[
 ["grant","function messenger.business_function(function_name text) to service_role","execute"],
 ["grant","function messenger.check_claim(worker text, lease interval) to service_role","execute"],
 ["grant","function messenger.check_queue(transport text, queue text) to service_role","execute"],
+["grant","function messenger.check_timezone(timezone text) to service_role","execute"],
 ["grant","function messenger.check_worker_secret(secret text) to service_role","execute"],
 ["grant","function messenger.claim_one(message_id uuid, worker text, lease interval) to service_role","execute"],
 ["grant","function messenger.clip(value text, bytes integer) to service_role","execute"],
+["grant","function messenger.cron_next(expression text, timezone text, after timestamp with time zone, dst_gap text, dst_overlap text) to service_role","execute"],
 ["grant","function messenger.draft_fields() to service_role","execute"],
 ["grant","function messenger.drop_keys(ids uuid[], at timestamp with time zone) to service_role","execute"],
+["grant","function messenger.due_since(schedule public.messenger_schedules) to service_role","execute"],
 ["grant","function messenger.end_unhandled(ids uuid[], fates text[], at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.error_class_of(error_class text) to service_role","execute"],
 ["grant","function messenger.exceeds(value jsonb, bytes integer) to service_role","execute"],
+["grant","function messenger.find_change(timezone text, low timestamp without time zone, high timestamp without time zone) to service_role","execute"],
 ["grant","function messenger.find_due(transport text, queue text, batch integer, types text[], at timestamp with time zone, may_be_solo boolean, OUT places tid[], OUT is_solo boolean) to service_role","execute"],
+["grant","function messenger.first_run(schedule public.messenger_schedules, at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.give_up(ids uuid[], error_class text, at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.has_wild_number(value jsonb) to service_role","execute"],
 ["grant","function messenger.health_checks() to service_role","execute"],
@@ -4558,20 +5923,32 @@ as $function$ select $manifest$[
 ["grant","function messenger.is_too_deep(value jsonb) to service_role","execute"],
 ["grant","function messenger.keep_small(value jsonb) to service_role","execute"],
 ["grant","function messenger.known_queues(only_transport text, only_queues text[], again boolean, at timestamp with time zone) to service_role","execute"],
+["grant","function messenger.last_run(schedule public.messenger_schedules, before timestamp with time zone, known timestamp with time zone, gap interval) to service_role","execute"],
 ["grant","function messenger.line_up(ids uuid[], at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.lock_letters(ids uuid[], filter jsonb, max integer) to service_role","execute"],
 ["grant","function messenger.lock_order_keys(keys messenger.order_key[]) to service_role","execute"],
 ["grant","function messenger.mark_setting(transport text, queue text, types text[]) to service_role","execute"],
 ["grant","function messenger.new_id() to service_role","execute"],
+["grant","function messenger.next_cron_day(fields messenger.cron_fields, from_day date) to service_role","execute"],
+["grant","function messenger.next_cron_run(fields messenger.cron_fields, timezone text, after timestamp with time zone, dst_gap text, dst_overlap text) to service_role","execute"],
+["grant","function messenger.next_run(schedule public.messenger_schedules, after timestamp with time zone) to service_role","execute"],
+["grant","function messenger.next_wall_time(fields messenger.cron_fields, after timestamp without time zone) to service_role","execute"],
 ["grant","function messenger.note_lost_leases(ids uuid[], at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.note_poll(worker text, transport text, queues text[], types text[], at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.now() to service_role","execute"],
 ["grant","function messenger.order_keys(ids uuid[]) to service_role","execute"],
+["grant","function messenger.parse_cron(expression text) to service_role","execute"],
 ["grant","function messenger.place_mark(setting text, ends_at timestamp with time zone, from_times timestamp with time zone[], from_ids uuid[], batch integer, places tid[], took interval, at timestamp with time zone) to service_role","execute"],
+["grant","function messenger.read_cron_field(field text, value text, lowest integer, highest integer, names text[]) to service_role","execute"],
 ["grant","function messenger.read_drafts(messages jsonb, at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.read_interval(value jsonb, longest interval) to service_role","execute"],
+["grant","function messenger.read_moment(value jsonb) to service_role","execute"],
+["grant","function messenger.read_options(options jsonb) to service_role","execute"],
+["grant","function messenger.read_schedule(schedule jsonb, timezone text, options jsonb, at timestamp with time zone) to service_role","execute"],
+["grant","function messenger.read_schedule_message(name text, type text, payload jsonb, schedule public.messenger_schedules, at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.read_time(value jsonb) to service_role","execute"],
 ["grant","function messenger.read_verdicts(outcomes jsonb) to service_role","execute"],
+["grant","function messenger.read_whole(value jsonb, lowest bigint, highest bigint) to service_role","execute"],
 ["grant","function messenger.refusals() to service_role","execute"],
 ["grant","function messenger.refuse(code text, what text) to service_role","execute"],
 ["grant","function messenger.release_heads(keys messenger.order_key[], at timestamp with time zone) to service_role","execute"],
@@ -4580,6 +5957,8 @@ as $function$ select $manifest$[
 ["grant","function messenger.revise(message_id uuid, draft messenger.draft, at timestamp with time zone, OUT available_at timestamp with time zone, OUT error_code text) to service_role","execute"],
 ["grant","function messenger.revive(letters uuid[], payload jsonb, per_second integer, at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.ring(transport text, queue text, type text) to service_role","execute"],
+["grant","function messenger.run_near_change(fields messenger.cron_fields, after timestamp without time zone, change timestamp without time zone, offset_before interval, offset_after interval, dst_gap text, dst_overlap text) to service_role","execute"],
+["grant","function messenger.schedule_headers(name text, due_at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.settle_rest(ids uuid[], rest messenger.verdict[], ords bigint[], fates text[], at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.start(functions_url text, options jsonb) to service_role","execute"],
 ["grant","function messenger.status() to service_role","execute"],
@@ -4594,6 +5973,7 @@ as $function$ select $manifest$[
 ["grant","function messenger.user_dispatch(type text, payload jsonb, idempotency_key text, delay interval, headers jsonb, metadata jsonb) to authenticated","execute"],
 ["grant","function messenger.user_dispatch(type text, payload jsonb, idempotency_key text, delay interval, headers jsonb, metadata jsonb) to service_role","execute"],
 ["grant","function messenger.verify() to service_role","execute"],
+["grant","function messenger.wall_time_in_gap(moment timestamp with time zone, timezone text) to service_role","execute"],
 ["grant","function public.messenger_audit() to service_role","execute"],
 ["grant","function public.messenger_cancel(id uuid) to service_role","execute"],
 ["grant","function public.messenger_check_worker_secret(secret text) to service_role","execute"],
@@ -4609,16 +5989,21 @@ as $function$ select $manifest$[
 ["grant","function public.messenger_health() to service_role","execute"],
 ["grant","function public.messenger_heartbeat(leases jsonb, lease interval) to service_role","execute"],
 ["grant","function public.messenger_pause(transport text, queue text) to service_role","execute"],
+["grant","function public.messenger_pause_schedule(name text) to service_role","execute"],
 ["grant","function public.messenger_register(types jsonb) to service_role","execute"],
 ["grant","function public.messenger_release(id uuid, fence bigint) to service_role","execute"],
 ["grant","function public.messenger_resume(transport text, queue text) to service_role","execute"],
+["grant","function public.messenger_resume_schedule(name text) to service_role","execute"],
 ["grant","function public.messenger_retry_failed(ids uuid[], filter jsonb, payload jsonb, per_second integer, max integer) to service_role","execute"],
+["grant","function public.messenger_schedule(name text, type text, schedule jsonb, payload jsonb, timezone text, options jsonb) to service_role","execute"],
+["grant","function public.messenger_schedule_preview(schedule jsonb, timezone text, from_time timestamp with time zone, count integer, options jsonb) to service_role","execute"],
 ["grant","function public.messenger_settle(outcomes jsonb) to service_role","execute"],
 ["grant","function public.messenger_snooze(id uuid, fence bigint, delay interval) to service_role","execute"],
 ["grant","function public.messenger_start(functions_url text, options jsonb) to service_role","execute"],
 ["grant","function public.messenger_status() to service_role","execute"],
 ["grant","function public.messenger_stop() to service_role","execute"],
 ["grant","function public.messenger_tick(batch integer) to service_role","execute"],
+["grant","function public.messenger_unschedule(name text) to service_role","execute"],
 ["grant","function public.messenger_user_dispatch(type text, payload jsonb, idempotency_key text, delay interval, headers jsonb, metadata jsonb) to authenticated","execute"],
 ["grant","function public.messenger_user_dispatch(type text, payload jsonb, idempotency_key text, delay interval, headers jsonb, metadata jsonb) to service_role","execute"],
 ["grant","function public.messenger_verify() to service_role","execute"],
@@ -4626,11 +6011,13 @@ as $function$ select $manifest$[
 ["grant","relation messenger.clock to service_role","select"],
 ["grant","relation messenger.idempotency_keys to service_role","delete,insert,select,update"],
 ["grant","relation messenger.message_types to service_role","select"],
+["grant","relation messenger.occurrences to service_role","select"],
 ["grant","relation messenger.ordering_seq to service_role","usage"],
 ["grant","relation messenger.pruned to service_role","insert,select"],
 ["grant","relation messenger.queues to service_role","delete,insert,select,update"],
 ["grant","relation messenger.replayed to service_role","insert,select"],
 ["grant","relation messenger.replays to service_role","insert,select"],
+["grant","relation messenger.schedule_backoffs to service_role","delete,insert,select,update"],
 ["grant","relation messenger.settings to service_role","select"],
 ["grant","relation messenger.workers to service_role","delete,insert,select,update"],
 ["grant","relation public.messenger_failed_messages to service_role","delete,insert,select,update"],
@@ -4648,6 +6035,8 @@ as $function$ select $manifest$[
 ["index","messenger.idempotency_keys_expires_at_idx","CREATE INDEX idempotency_keys_expires_at_idx ON messenger.idempotency_keys USING btree (expires_at)"],
 ["index","messenger.idempotency_keys_pkey","CREATE UNIQUE INDEX idempotency_keys_pkey ON messenger.idempotency_keys USING btree (scope, key)"],
 ["index","messenger.message_types_pkey","CREATE UNIQUE INDEX message_types_pkey ON messenger.message_types USING btree (type)"],
+["index","messenger.occurrences_due_at_idx","CREATE INDEX occurrences_due_at_idx ON messenger.occurrences USING btree (due_at)"],
+["index","messenger.occurrences_pkey","CREATE UNIQUE INDEX occurrences_pkey ON messenger.occurrences USING btree (schedule_id, due_at)"],
 ["index","messenger.pruned_pkey","CREATE UNIQUE INDEX pruned_pkey ON messenger.pruned USING btree (id)"],
 ["index","messenger.queues_pkey","CREATE UNIQUE INDEX queues_pkey ON messenger.queues USING btree (transport_name, queue_name)"],
 ["index","messenger.replayed_pkey","CREATE UNIQUE INDEX replayed_pkey ON messenger.replayed USING btree (replay_id, message_id)"],
@@ -4655,6 +6044,7 @@ as $function$ select $manifest$[
 ["index","messenger.replays_pkey","CREATE UNIQUE INDEX replays_pkey ON messenger.replays USING btree (id)"],
 ["index","messenger.replays_running_idx","CREATE INDEX replays_running_idx ON messenger.replays USING btree (id) WHERE (finished_at IS NULL)"],
 ["index","messenger.rescue_cursors_pkey","CREATE UNIQUE INDEX rescue_cursors_pkey ON messenger.rescue_cursors USING btree (transport_name, queue_name, priority)"],
+["index","messenger.schedule_backoffs_pkey","CREATE UNIQUE INDEX schedule_backoffs_pkey ON messenger.schedule_backoffs USING btree (schedule_id)"],
 ["index","messenger.settings_pkey","CREATE UNIQUE INDEX settings_pkey ON messenger.settings USING btree (singleton)"],
 ["index","messenger.workers_pkey","CREATE UNIQUE INDEX workers_pkey ON messenger.workers USING btree (worker)"],
 ["index","public.messenger_failed_messages_failed_at_idx","CREATE INDEX messenger_failed_messages_failed_at_idx ON public.messenger_failed_messages USING btree (failed_at DESC, id)"],
@@ -4677,11 +6067,13 @@ as $function$ select $manifest$[
 ["policy","messenger.clock.service_only","* anon,authenticated using false check false"],
 ["policy","messenger.idempotency_keys.service_only","* anon,authenticated using false check false"],
 ["policy","messenger.message_types.service_only","* anon,authenticated using false check false"],
+["policy","messenger.occurrences.service_only","* anon,authenticated using false check false"],
 ["policy","messenger.pruned.service_only","* anon,authenticated using false check false"],
 ["policy","messenger.queues.service_only","* anon,authenticated using false check false"],
 ["policy","messenger.replayed.service_only","* anon,authenticated using false check false"],
 ["policy","messenger.replays.service_only","* anon,authenticated using false check false"],
 ["policy","messenger.rescue_cursors.service_only","* anon,authenticated using false check false"],
+["policy","messenger.schedule_backoffs.service_only","* anon,authenticated using false check false"],
 ["policy","messenger.settings.service_only","* anon,authenticated using false check false"],
 ["policy","messenger.workers.service_only","* anon,authenticated using false check false"],
 ["policy","public.messenger_failed_messages.service_only","* anon,authenticated using false check false"],
@@ -4693,11 +6085,13 @@ as $function$ select $manifest$[
 ["table","messenger.clock","rls {fillfactor=10}"],
 ["table","messenger.idempotency_keys","rls"],
 ["table","messenger.message_types","rls"],
+["table","messenger.occurrences","rls"],
 ["table","messenger.pruned","rls"],
 ["table","messenger.queues","rls"],
 ["table","messenger.replayed","rls"],
 ["table","messenger.replays","rls"],
 ["table","messenger.rescue_cursors","rls"],
+["table","messenger.schedule_backoffs","rls"],
 ["table","messenger.settings","rls"],
 ["table","messenger.workers","unlogged rls {fillfactor=50}"],
 ["table","public.messenger_failed_messages","rls"],
@@ -4708,10 +6102,14 @@ as $function$ select $manifest$[
 ["trigger","public.messenger_schedules.messenger_schedules_updated_at","CREATE TRIGGER messenger_schedules_updated_at BEFORE UPDATE ON public.messenger_schedules FOR EACH ROW WHEN ((NOT (new.updated_at IS DISTINCT FROM old.updated_at))) EXECUTE FUNCTION public.update_messenger_schedules_updated_at()"],
 ["trigger","public.messenger_transports.messenger_transports_updated_at","CREATE TRIGGER messenger_transports_updated_at BEFORE UPDATE ON public.messenger_transports FOR EACH ROW WHEN ((NOT (new.updated_at IS DISTINCT FROM old.updated_at))) EXECUTE FUNCTION public.update_messenger_transports_updated_at()"],
 ["type","messenger.claimed","id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority integer, retry_count integer, max_retries integer, fence bigint, lock_expires_at timestamp with time zone, created_at timestamp with time zone, solo boolean"],
+["type","messenger.cron_fields","seconds text, minutes text, hours text, days text, months text, weekdays text, last_weekdays text, nth integer, last_day boolean, first_second integer, first_minute integer, first_hour integer, elapsed boolean"],
+["type","messenger.cron_run","run_at timestamp with time zone, note text"],
 ["type","messenger.dispatched","id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone"],
 ["type","messenger.draft","ord integer, error_code text, unknown_field text, message_type text, transport_name text, queue_name text, priority integer, body jsonb, headers jsonb, metadata jsonb, scheduled_at timestamp with time zone, available_at timestamp with time zone, expires_at timestamp with time zone, max_retries integer, idempotency_key text, idempotency_mode text, idempotency_window interval, ordering_key text"],
 ["type","messenger.exchanged","settled messenger.settled[], claimed messenger.claimed[]"],
 ["type","messenger.order_key","transport_name text, queue_name text, ordering_key text"],
+["type","messenger.run_fate","schedule_id uuid, due_at timestamp with time zone, error text"],
+["type","messenger.run_plan","runs timestamp with time zone[], next_run_at timestamp with time zone"],
 ["type","messenger.settled","id uuid, outcome text, available_at timestamp with time zone"],
 ["type","messenger.verdict","ord integer, outcome text, error text, error_class text, error_trace text, retryable boolean, delay interval, duration_ms bigint"],
 ["view","public.messenger_failed_summary","{security_invoker=true} transport_name text, queue_name text, failed_count bigint, first_failure timestamp with time zone, last_failure timestamp with time zone"],
@@ -4769,6 +6167,8 @@ declare
     'public.messenger_messages',
     'public.messenger_failed_messages',
     'public.messenger_schedules',
+    'messenger.occurrences',
+    'messenger.schedule_backoffs',
     'messenger.message_types',
     'messenger.attempts',
     'messenger.idempotency_keys',
@@ -4865,6 +6265,42 @@ declare
     'messenger.check_queue',
     'public.messenger_pause',
     'public.messenger_resume',
+    'messenger.read_cron_field',
+    'messenger.parse_cron',
+    'messenger.next_cron_day',
+    'messenger.next_wall_time',
+    'messenger.run_near_change',
+    'messenger.find_change',
+    'messenger.next_cron_run',
+    'messenger.cron_next',
+    'messenger.next_run',
+    'messenger.last_run',
+    'messenger.first_run',
+    'messenger.check_timezone',
+    'messenger.read_whole',
+    'messenger.read_moment',
+    'messenger.read_options',
+    'messenger.read_schedule',
+    'messenger.read_schedule_message',
+    'messenger.schedule_headers',
+    'public.messenger_schedule',
+    'messenger.due_since',
+    'public.messenger_unschedule',
+    'public.messenger_pause_schedule',
+    'public.messenger_resume_schedule',
+    'public.messenger_schedule_preview',
+    'messenger.wall_time_in_gap',
+    'messenger.plan_runs',
+    'messenger.runs_to_fire',
+    'messenger.last_message',
+    'messenger.is_unfinished',
+    'messenger.store_occurrences',
+    'messenger.replace_message',
+    'messenger.due_schedules',
+    'messenger.store_alone',
+    'messenger.store_runs',
+    'messenger.scheduled_message',
+    'messenger.expand_schedules',
     'messenger.check_worker_secret',
     'public.messenger_check_worker_secret',
     'messenger.ensure_worker_secret',

@@ -32,9 +32,15 @@ as $$
     ('SM_WORKER', 400, 'the worker name must have 1 to 200 characters', 'name the process, for example edge-1'),
     ('SM_LEASE', 400, 'the lease must be longer than zero and at most 12 hours', 'for example ''60 seconds'''),
     ('SM_OUTCOME', 400, 'an outcome must be an object with id, fence and outcome: completed, failed, snoozed or released', 'see the comment on messenger_settle'),
+    ('SM_CRON', 400, 'the cron expression is not understood', 'use 5 fields (minute hour day month weekday) or 6 (second first), for example 0 9 * * mon-fri, or one of @hourly @daily @midnight @weekly @monthly @yearly @annually'),
+    ('SM_CRON_NEVER', 400, 'the cron expression never fires', 'name a day that exists; 31 2 is no date, and with dst_gap skip a time in the gap is none'),
+    ('SM_INTERVAL', 400, 'the interval must be a whole number of milliseconds from 1000 (a second) to 31622400000 (366 days)', 'for example {"interval": 60000} for a minute'),
+    ('SM_TIMEZONE', 400, 'the time zone is not an IANA name', 'use a name such as Europe/Berlin or UTC, see select name from pg_timezone_names; abbreviations such as EST never change with the seasons'),
+    ('SM_SCHEDULE', 400, 'the schedule is malformed', 'pass {"cron": ...}, {"interval": ms, "startAt"?} or {"at": ...}, and options named as the columns of messenger_schedules'),
     ('SM_UNAUTHENTICATED', 401, 'nobody is signed in', 'send a user''s access token'),
     ('SM_TYPE_FORBIDDEN', 403, 'this message type cannot be dispatched by users', 'dispatch it from the server, or define it with dispatchableBy: "user"'),
     ('SM_FIELD_FORBIDDEN', 403, 'users may not set this field', 'dispatch from the server to set it'),
+    ('SM_NOT_FOUND', 404, 'there is nothing of this name', 'check its spelling'),
     ('SM_STALE_LEASE', 409, 'the lease on this message is no longer held', 'another worker has it or it is settled: undo your work, do not settle it'),
     ('SM_RATE', 429, 'too many unfinished messages for this user', 'wait until some have finished')
 $$;

@@ -1,4 +1,4 @@
--- Schedules: what is to be dispatched again and again, and when next.
+-- Schedules: what is to be dispatched again and again, and when next; the ledger of what was.
 create table if not exists public.messenger_schedules (
   id uuid not null default gen_random_uuid(),
   name text not null,
@@ -41,11 +41,32 @@ create table if not exists public.messenger_schedules (
   )
 );
 
-comment on table public.messenger_schedules is 'Schedules by name. The functions that save and expand them come with a later release; the table is complete.';
+comment on table public.messenger_schedules is 'Schedules by name. Written by messenger_schedule and by the clock.';
 comment on column public.messenger_schedules.schedule_config is '{"cron": "*/5 9-17 * * mon-fri"} | {"interval": 60000, "startAt"?} (ms) | {"at": "2030-01-31T09:00:00Z"}';
+comment on column public.messenger_schedules.next_run_at is 'The next due moment; after an error when it is tried again; null when nothing is left to run.';
+comment on column public.messenger_schedules.last_run_at is 'The due moment of the last message. Nothing earlier runs again.';
+comment on column public.messenger_schedules.run_count is 'Messages stored; max_runs ends it.';
+comment on column public.messenger_schedules.jitter_ms is 'A message becomes available up to so much later than it is due, the same for the same due moment.';
 comment on column public.messenger_schedules.timezone is 'IANA name; cron fields match its wall clock.';
 
 create index if not exists messenger_schedules_due_idx on public.messenger_schedules (next_run_at) where enabled;
+
+-- No foreign keys: rows outlive their schedule until pruned, and a schedule can be removed without visiting them.
+create table if not exists messenger.occurrences (
+  schedule_id uuid not null,
+  due_at timestamptz not null,
+  message_id uuid not null,
+  constraint occurrences_pkey primary key (schedule_id, due_at)
+);
+comment on table messenger.occurrences is 'The ledger: which message an occurrence of a schedule became. One each, kept for 7 days and while the message is unfinished.';
+create index if not exists occurrences_due_at_idx on messenger.occurrences (due_at);
+
+create table if not exists messenger.schedule_backoffs (
+  schedule_id uuid not null,
+  due_at timestamptz not null,
+  constraint schedule_backoffs_pkey primary key (schedule_id)
+);
+comment on table messenger.schedule_backoffs is 'Schedules that failed: what was due when next_run_at was put off.';
 
 create or replace function public.update_messenger_schedules_updated_at()
 returns trigger
@@ -66,6 +87,13 @@ execute function public.update_messenger_schedules_updated_at();
 alter table public.messenger_schedules enable row level security;
 drop policy if exists service_only on public.messenger_schedules;
 create policy service_only on public.messenger_schedules for all to anon, authenticated using (false) with check (false);
-revoke all on public.messenger_schedules from public, anon, authenticated, service_role;
-grant select, insert, update, delete on public.messenger_schedules to service_role;
+alter table messenger.occurrences enable row level security;
+alter table messenger.schedule_backoffs enable row level security;
+drop policy if exists service_only on messenger.occurrences;
+create policy service_only on messenger.occurrences for all to anon, authenticated using (false) with check (false);
+drop policy if exists service_only on messenger.schedule_backoffs;
+create policy service_only on messenger.schedule_backoffs for all to anon, authenticated using (false) with check (false);
+revoke all on public.messenger_schedules, messenger.occurrences, messenger.schedule_backoffs from public, anon, authenticated, service_role;
+grant select, insert, update, delete on public.messenger_schedules, messenger.schedule_backoffs to service_role;
+grant select on messenger.occurrences to service_role;
 revoke all on function public.update_messenger_schedules_updated_at() from public, anon, authenticated, service_role;

@@ -78,9 +78,9 @@ begin
     select count(messenger.ring(due.transport_name, due.queue_name, due.message_type)) as bells
     from (select distinct f.transport_name, f.queue_name, f.message_type from fresh f where f.available_at <= v_now) due
   ),
-  -- A message of this very call is not visible yet when its key is asked for again.
+  -- A message of this very call is not visible yet when its key is asked for again. No id where a trigger of somebody's has swallowed the row.
   answer as (
-    select d.ord, coalesce(k.message_id, d.new_id) as message_id, not coalesce(k.taken, true) as is_duplicate,
+    select d.ord, case when coalesce(k.taken, true) then f.id else k.message_id end as message_id, not coalesce(k.taken, true) as is_duplicate,
       case when f.id is null then k.status else 'pending' end as message_status, coalesce(k.transport, d.transport_name) as message_transport,
       coalesce(k.queue, d.queue_name) as message_queue, nullif(coalesce(f.available_at, k.available_at), 'infinity') as message_available_at,
       d.unknown_field, coalesce(d.error_code, k.error_code) as code
@@ -158,9 +158,9 @@ begin
     select count(messenger.ring(due.transport_name, due.queue_name, due.message_type)) as bells
     from (select distinct s.transport_name, s.queue_name, s.message_type from stored s where s.available_at <= v_now) due
   ),
-  -- A message of this very call is not visible yet when its key is asked for again.
+  -- A message of this very call is not visible yet when its key is asked for again. No id where a trigger of somebody's has swallowed the row.
   answer as (
-    select d.ord, coalesce(k.message_id, d.new_id) as message_id, not coalesce(k.taken, true) as is_duplicate,
+    select d.ord, case when coalesce(k.taken, true) then f.id else k.message_id end as message_id, not coalesce(k.taken, true) as is_duplicate,
       case when f.id is null then k.status else 'pending' end as message_status, coalesce(k.transport, d.transport_name) as message_transport,
       coalesce(k.queue, d.queue_name) as message_queue, nullif(coalesce(f.available_at, k.available_at), 'infinity') as message_available_at,
       d.unknown_field, coalesce(d.error_code, k.error_code) as code

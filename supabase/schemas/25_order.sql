@@ -128,7 +128,7 @@ declare
   v_after messenger.order_key;
   v_keys messenger.order_key[];
 begin
-  select c.order_after into v_after from messenger.clock c;
+  v_after := (select c.order_after from messenger.clock c);
   with recursive waiting as (
     (select m.transport_name, m.queue_name, m.ordering_key, 1 as n from public.messenger_messages m
      where m.available_at = 'infinity' and m.processed_at is null and m.ordering_key is not null

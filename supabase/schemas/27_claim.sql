@@ -125,9 +125,9 @@ declare
   v_lease interval := coalesce(lease, '60 s');
   v_worker text := worker;
   v_queue text;
-  v_visited text[] := '{}';
+  v_visited text[] := '{}'::text[];
   v_due record;
-  v_places tid[] := '{}';
+  v_places tid[] := '{}'::tid[];
 begin
   perform messenger.check_claim(worker, v_lease);
   if v_batch not between 1 and 1000 then

@@ -1,4 +1,5 @@
--- Pruning, in bites: finished messages past their retention, resolved dead letters, spent idempotency keys, ended replays, and our own rows of pg_net and pg_cron.
+-- Pruning, in bites: finished messages past their retention, resolved dead letters, spent idempotency keys, ended replays, old occurrences, and our own
+-- rows of pg_net and pg_cron.
 
 -- Walks the primary key, which is ordered by time, from where the last bite stopped; turns back at the first row too young for any retention.
 create or replace function messenger.prune_messages(at timestamptz, bite int)
@@ -111,6 +112,16 @@ begin
   perform messenger.prune_keys(prune_rest.at, bite);
   perform messenger.prune_replays(prune_rest.at, bite);
 
+  -- Kept while its message is unfinished, which overlap asks for, and while its schedule has not gone past it.
+  delete from messenger.occurrences o
+  where (o.schedule_id, o.due_at) in (
+    select x.schedule_id, x.due_at from messenger.occurrences x
+    where x.due_at < prune_rest.at - interval '7 days'
+      and coalesce((select m.processed_at is not null from public.messenger_messages m where m.id = x.message_id), true)
+      and not exists (select from public.messenger_schedules s where s.id = x.schedule_id and s.next_run_at <= x.due_at)
+    order by x.due_at limit bite
+    for update skip locked);
+
   delete from messenger.workers w where w.polled_at < prune_rest.at - interval '1 hour';
 
   with folded as (delete from messenger.pruned p where (select count(*) from messenger.pruned) > 100 returning *)
@@ -166,7 +177,7 @@ end $$;
 
 comment on function messenger.prune_messages(timestamptz, int) is 'Deletes finished messages past their transport''s retention among the next bite of rows, counting them. Returns how many.';
 comment on function messenger.prune_keys(timestamptz, int) is 'Deletes the spent ones among the next bite of expired idempotency keys.';
-comment on function messenger.prune_rest(timestamptz, int) is 'Deletes resolved dead letters, spent idempotency keys, ended replays and forgotten workers; folds the count of pruned messages.';
+comment on function messenger.prune_rest(timestamptz, int) is 'Deletes resolved dead letters, spent idempotency keys, ended replays, old occurrences and forgotten workers; folds the count of pruned messages.';
 comment on function messenger.prune_bells(int) is 'Deletes pg_net''s answers to our own bells once they are an hour old.';
 comment on function messenger.prune_clock_history() is 'Deletes job_run_details rows of the clock that are older than a day.';
 revoke all on function messenger.prune_messages(timestamptz, int), messenger.prune_keys(timestamptz, int), messenger.prune_rest(timestamptz, int),

@@ -84,6 +84,7 @@ declare
   v_now timestamptz := messenger.now();
   v_batch int := coalesce(batch, 100);
   v_rescue record;
+  v_expanded bigint;
   v_pruned bigint;
   v_woken int;
 begin
@@ -93,6 +94,7 @@ begin
   select * into v_rescue from messenger.rescue(v_now);
   perform messenger.release_orphans(v_now, 1000);
   perform messenger.watch_replays(v_now);
+  v_expanded := messenger.expand_schedules(v_now, greatest(v_batch, 1000));
   v_pruned := messenger.prune_messages(v_now, greatest(v_batch, 1000));
   perform messenger.prune_rest(v_now, v_batch);
   perform messenger.prune_bells(10 * v_batch);
@@ -101,7 +103,7 @@ begin
   -- Skipped, not waited for, when another tick has the row: that one is the heartbeat.
   update messenger.clock c set last_tick_at = v_now, ticks = c.ticks + 1
   where c.singleton in (select x.singleton from messenger.clock x for update skip locked);
-  return jsonb_build_object('expanded', 0, 'failed', v_rescue.given_up, 'rescued', v_rescue.rescued, 'dead', v_rescue.dead, 'woken', v_woken, 'relayed', 0, 'pruned', v_pruned);
+  return jsonb_build_object('expanded', v_expanded, 'failed', v_rescue.given_up, 'rescued', v_rescue.rescued, 'dead', v_rescue.dead, 'woken', v_woken, 'relayed', 0, 'pruned', v_pruned);
 end $$;
 
 create or replace function public.messenger_tick(batch int default 100)
@@ -130,7 +132,7 @@ end $$;
 comment on function messenger.wake(timestamptz) is 'Rings for due messages: workers wanted by the backlog less those awake. Returns how many bells were posted.';
 comment on function messenger.tick(int) is 'See public.messenger_tick.';
 comment on function public.messenger_tick(int) is
-  'One tick of the clock: rescues, wakes, prunes (batch: size of a bite). Returns {"expanded", "failed" (messages that expired or whose cancelling was due), "rescued", "dead", "woken", "relayed", "pruned"}.';
+  'One tick of the clock: rescues, expands schedules, prunes (batch: size of a bite), wakes. Returns {"expanded" (messages of schedules), "failed" (messages that expired or whose cancelling was due), "rescued", "dead", "woken", "relayed", "pruned"}.';
 comment on function messenger.tick_or_note_error() is 'A tick that never raises. Returns whether the clock is still enabled.';
 revoke all on function messenger.wake(timestamptz), messenger.tick(int), public.messenger_tick(int), messenger.tick_or_note_error() from public, anon, authenticated, service_role;
 grant execute on function messenger.tick(int), public.messenger_tick(int) to service_role;

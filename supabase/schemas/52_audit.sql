@@ -50,9 +50,20 @@ as $$
        or x.is_stuck and c.last_tick_at > messenger.now() - interval '10 seconds'
          and not messenger.is_held_by_dead_letter(x.transport_name, x.queue_name, x.ordering_key))
   union all
+  -- A name may be taken again, and its new schedule have an occurrence of the same moment: the ledger knows whose
+  -- each message is, for the 7 days it remembers.
   select 'I10 one message for each occurrence of a schedule',
-    (select count(*) from (select from message m where m.scheduled_for is not null and m.schedule is not null
-     group by m.schedule, m.scheduled_for having count(*) > 1) x)
+    (select count(*) from (
+       select from messenger.occurrences o left join message m on m.id = o.message_id
+       group by o.message_id
+       having count(*) > 1 or bool_or(m.scheduled_for <> to_char(o.due_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'))
+     ) x)
+    + (select count(*) from (
+       select from message m left join messenger.occurrences o on o.message_id = m.id
+       where m.schedule is not null and m.scheduled_for > to_char(messenger.now() - interval '6 days', 'YYYY-MM-DD')
+       group by m.schedule, m.scheduled_for
+       having count(*) > 1 and count(*) > count(o.message_id)
+     ) x)
 $$;
 
 comment on function public.messenger_audit() is

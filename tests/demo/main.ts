@@ -6,6 +6,7 @@ import { measureLatency, SAMPLES } from "./latency.ts";
 import { pause } from "../pause.ts";
 import { newBar } from "../terminal.ts";
 import { report } from "./report.ts";
+import { readSchedule, startSchedule } from "./schedule.ts";
 import { type Kind, KINDS, openDoor, type Tally, TOTAL } from "./workload.ts";
 
 const chaos = Deno.args.includes("--chaos");
@@ -45,6 +46,7 @@ async function demonstrate(project: Project): Promise<string[]> {
   const tallies = new Map<Kind, Tally>();
   const faults: string[] = [];
   let finished = 0;
+  await startSchedule(project.sql);
   const sending = (async () => {
     for (const kind of KINDS) tallies.set(kind, await kind.send(door));
   })();
@@ -63,10 +65,13 @@ async function demonstrate(project: Project): Promise<string[]> {
     );
   }
 
+  const scheduled = await readSchedule(project.sql);
   const latencyBar = newBar("latency");
   latencyBar.start(SAMPLES, 0);
   const latencies = await measureLatency(door, project, () => latencyBar.increment()).finally(() => latencyBar.stop());
-  return await report(project.sql, { tallies, latencies, seconds: took, chaos });
+  const wrong = await report(project.sql, { tallies, latencies, seconds: took, chaos });
+  console.log(scheduled.line);
+  return [...wrong, ...scheduled.wrong];
 }
 
 async function untilFinished({ sql }: Project, show: (count: number) => void): Promise<void> {

@@ -1,0 +1,209 @@
+-- Due runs: which occurrences of a schedule fire, and how they become messages with their rows in the ledger.
+
+-- Occurrences to be fired, oldest first, and the one to wait for next.
+do $$
+begin
+  if to_regtype('messenger.run_plan') is null then
+    create type messenger.run_plan as (runs timestamptz[], next_run_at timestamptz);
+  end if;
+end $$;
+comment on type messenger.run_plan is 'The occurrences of a schedule to fire now, oldest first, and the next one.';
+
+do $$
+begin
+  if to_regtype('messenger.run_fate') is null then
+    create type messenger.run_fate as (schedule_id uuid, due_at timestamptz, error text);
+  end if;
+end $$;
+comment on type messenger.run_fate is 'What became of an occurrence: stored, or an error.';
+
+
+-- fire_once: the latest of what is due. catch_up: the latest catch_up_limit. skip: what is within the grace, unless it follows within the grace on one
+-- that is not, as the minutes do after an outage: such a backlog is skipped as a whole. At most a thousand, the rest stays due.
+create or replace function messenger.plan_runs(schedule public.messenger_schedules, due_at timestamptz, at timestamptz)
+returns messenger.run_plan
+language plpgsql stable
+set search_path = ''
+as $$
+declare
+  v_grace constant interval := schedule.misfire_grace_ms * interval '1 millisecond';
+  v_tiny constant interval := interval '1 microsecond';
+  v_limit constant int := least(schedule.catch_up_limit, 1000);
+  v_run timestamptz := due_at;
+  v_next timestamptz;
+  v_runs timestamptz[] := array[due_at];
+  v_gap interval := interval '1 second';
+begin
+  if schedule.misfire = 'skip' then
+    if due_at < at - v_grace then
+      v_run := (messenger.next_run(schedule, at - v_grace - v_tiny)).run_at;
+      if v_run <= at and (messenger.next_run(schedule, v_run - v_grace - v_tiny)).run_at < v_run then
+        v_run := (messenger.next_run(schedule, at)).run_at;
+      end if;
+    end if;
+    v_runs := '{}';
+    while v_run <= at and cardinality(v_runs) < 1000 loop
+      v_runs := v_runs || v_run;
+      v_run := (messenger.next_run(schedule, v_run)).run_at;
+    end loop;
+    return row(v_runs, v_run)::messenger.run_plan;
+  end if;
+
+  v_next := (messenger.next_run(schedule, due_at)).run_at;
+  if v_next <= at then
+    v_run := messenger.last_run(schedule, at + v_tiny, due_at, v_gap);
+    v_next := (messenger.next_run(schedule, v_run)).run_at;
+    v_runs := array[v_run];
+    while schedule.misfire = 'catch_up' and v_run > due_at and cardinality(v_runs) < v_limit loop
+      v_run := messenger.last_run(schedule, v_run, due_at, v_gap);
+      v_gap := make_interval(secs => extract(epoch from v_runs[1] - v_run)::double precision);
+      v_runs := v_run || v_runs;
+    end loop;
+  end if;
+  return row(v_runs, v_next)::messenger.run_plan;
+end $$;
+
+-- The plan less what the ledger, max_runs and the overlap policy keep from firing.
+-- The row of the schedule is locked, so nobody else writes its ledger.
+create or replace function messenger.runs_to_fire(schedule public.messenger_schedules, runs timestamptz[])
+returns timestamptz[]
+language plpgsql stable
+set search_path = ''
+as $$
+declare
+  v_runs timestamptz[] := array(
+    select r.due_at from unnest(runs) as r(due_at)
+    where not exists (select from messenger.occurrences o where o.schedule_id = schedule.id and o.due_at = r.due_at)
+    order by r.due_at);
+begin
+  if schedule.overlap = 'skip' then
+    v_runs := case when messenger.is_unfinished(messenger.last_message(schedule.id)) then '{}' else v_runs[1:1] end;
+  elsif schedule.overlap = 'replace' then
+    v_runs := v_runs[cardinality(v_runs):];
+  end if;
+  return case when schedule.max_runs is null then v_runs else v_runs[1:greatest(schedule.max_runs - schedule.run_count, 0)::int] end;
+end $$;
+
+create or replace function messenger.last_message(schedule_id uuid)
+returns uuid
+language plpgsql stable
+set search_path = ''
+as $$
+begin
+  return (select o.message_id from messenger.occurrences o where o.schedule_id = last_message.schedule_id order by o.due_at desc limit 1);
+end $$;
+
+create or replace function messenger.is_unfinished(id uuid)
+returns boolean
+language plpgsql stable
+set search_path = ''
+as $$
+begin
+  return exists (select from public.messenger_messages m where m.id = is_unfinished.id and m.processed_at is null);
+end $$;
+
+-- Stores messages with their ledger rows. A refusal is an answer; only what Postgres itself raises undoes the whole.
+create or replace function messenger.store_occurrences(messages jsonb[], schedules uuid[], runs timestamptz[])
+returns table (ord int, error text)
+language plpgsql
+set search_path = ''
+as $$
+begin
+  return query
+  with stored as materialized (
+    select s.ord, s.id, concat_ws(': ', s.error_code, s.error) as error, schedules[s.ord] as schedule_id, runs[s.ord] as due_at
+    from messenger.store_messages(to_jsonb(messages), false, 'schedule', null) s
+  ),
+  entered as (
+    insert into messenger.occurrences (schedule_id, due_at, message_id)
+    select s.schedule_id, s.due_at, s.id from stored s where s.id is not null
+  )
+  -- A trigger of the project's own may have swallowed the row.
+  select s.ord, case when s.id is null then coalesce(nullif(s.error, ''), 'the message was not stored') end from stored s;
+end $$;
+
+-- Takes back the message an occurrence is to replace, if it still waits. One that a worker is just taking is not waited for.
+create or replace function messenger.replace_message(id uuid, at timestamptz)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_waiting uuid[] := array(
+    select m.id from public.messenger_messages m where m.id = replace_message.id and m.status = 'pending' for update skip locked);
+begin
+  if v_waiting <> '{}' then
+    perform messenger.give_up(v_waiting, 'Cancelled', at);
+  end if;
+end $$;
+
+create or replace function messenger.due_schedules(at timestamptz, batch int)
+returns setof public.messenger_schedules
+language plpgsql
+set search_path = ''
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+as $$
+begin
+  return query
+  select s.* from public.messenger_schedules s where s.enabled and s.next_run_at <= due_schedules.at
+  order by s.next_run_at limit batch
+  for update skip locked;
+end $$;
+
+-- Stores what one schedule has due by itself: after a chunk was undone, so that the one at fault suffers alone.
+create or replace function messenger.store_alone(messages jsonb[], schedules uuid[], runs timestamptz[])
+returns table (ord int, error text)
+language plpgsql
+set search_path = ''
+as $$
+begin
+  for v_place in 1..cardinality(messages) loop
+    begin
+      select v_place, s.error into ord, error
+      from messenger.store_occurrences(messages[v_place:v_place], schedules[v_place:v_place], runs[v_place:v_place]) s;
+    exception when others then
+      ord := v_place;
+      error := sqlerrm;
+    end;
+    return next;
+  end loop;
+end $$;
+
+create or replace function messenger.store_runs(messages jsonb[], schedules uuid[], runs timestamptz[], replaced uuid[], at timestamptz)
+returns messenger.run_fate[]
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_fates messenger.run_fate[];
+begin
+  begin
+    v_fates := array(
+      select row(schedules[s.ord], runs[s.ord], s.error)::messenger.run_fate from messenger.store_occurrences(messages, schedules, runs) s order by s.ord);
+  exception when others then
+    v_fates := array(
+      select row(schedules[s.ord], runs[s.ord], s.error)::messenger.run_fate from messenger.store_alone(messages, schedules, runs) s order by s.ord);
+  end;
+  perform messenger.replace_message(r.id, at)
+  from unnest(replaced) with ordinality as r(id, ord)
+  where r.id is not null and (v_fates[r.ord]).error is null;
+  return v_fates;
+end $$;
+
+comment on function messenger.plan_runs(public.messenger_schedules, timestamptz, timestamptz) is 'Which of the occurrences from due_at to a moment fire, by the misfire policy.';
+comment on function messenger.runs_to_fire(public.messenger_schedules, timestamptz[]) is 'Occurrences less those in the ledger, beyond max_runs, or kept back by the overlap policy.';
+comment on function messenger.last_message(uuid) is 'The message of a schedule''s latest occurrence, or null.';
+comment on function messenger.is_unfinished(uuid) is 'Whether a message is pending or processing.';
+comment on function messenger.store_occurrences(jsonb[], uuid[], timestamptz[]) is 'Stores messages and their ledger rows; error is a refusal of one of them.';
+comment on function messenger.store_alone(jsonb[], uuid[], timestamptz[]) is 'As store_occurrences, one by one: error is whatever was raised.';
+comment on function messenger.store_runs(jsonb[], uuid[], timestamptz[], uuid[], timestamptz) is
+  'Stores up to 1000 occurrences, together or, when Postgres raises, one by one; cancels the pending messages they replace.';
+comment on function messenger.replace_message(uuid, timestamptz) is 'Cancels a message that is pending.';
+comment on function messenger.due_schedules(timestamptz, int) is 'Locks up to so many due schedules that no other tick has.';
+revoke all on function messenger.plan_runs(public.messenger_schedules, timestamptz, timestamptz), messenger.runs_to_fire(public.messenger_schedules, timestamptz[]),
+  messenger.last_message(uuid), messenger.is_unfinished(uuid), messenger.store_occurrences(jsonb[], uuid[], timestamptz[]),
+  messenger.store_alone(jsonb[], uuid[], timestamptz[]), messenger.store_runs(jsonb[], uuid[], timestamptz[], uuid[], timestamptz),
+  messenger.replace_message(uuid, timestamptz), messenger.due_schedules(timestamptz, int)
+  from public, anon, authenticated, service_role;

@@ -1,0 +1,115 @@
+-- The clock's part in schedules: locks what is due, plans each alone, stores in chunks, moves all on in one statement.
+
+-- A schedule's message becomes available with its jitter, a hash of schedule and occurrence: the same whoever computes it, and whenever.
+create or replace function messenger.scheduled_message(schedule public.messenger_schedules, due_at timestamptz)
+returns jsonb
+language plpgsql stable
+set search_path = ''
+as $$
+declare
+  v_jitter interval := interval '0';
+begin
+  if schedule.jitter_ms > 0 then
+    v_jitter := ('x' || left(md5(schedule.id || '/' || extract(epoch from due_at)), 12))::bit(48)::bigint % (schedule.jitter_ms + 1) * interval '1 millisecond';
+  end if;
+  return jsonb_build_object('type', schedule.message_type, 'payload', schedule.body, 'transport', schedule.transport_name, 'queue', schedule.queue_name,
+    'available_at', due_at + v_jitter, 'headers', schedule.headers || messenger.schedule_headers(schedule.name, due_at));
+end $$;
+
+create or replace function messenger.expand_schedules(at timestamptz, batch int)
+returns bigint
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_schedule public.messenger_schedules;
+  v_plan messenger.run_plan;
+  v_due_at timestamptz;
+  v_run timestamptz;
+  v_messages jsonb[] := '{}'::jsonb[];
+  v_schedules uuid[] := '{}'::uuid[];
+  v_runs timestamptz[] := '{}'::timestamptz[];
+  v_replaced uuid[] := '{}'::uuid[];
+  v_bytes int := 0;
+  v_planned int := 0;
+  v_seen uuid[] := '{}'::uuid[];
+  v_due_ats timestamptz[] := '{}'::timestamptz[];
+  v_nexts timestamptz[] := '{}'::timestamptz[];
+  v_failures text[] := '{}'::text[];
+  v_stored bigint := 0;
+  v_fates messenger.run_fate[] := '{}'::messenger.run_fate[];
+begin
+  for v_schedule in select s.* from messenger.due_schedules(at, batch) s loop
+    -- What many have to catch up on would make one tick last for minutes: the rest stays due.
+    exit when v_planned >= 10000;
+    v_due_at := v_schedule.next_run_at;
+    v_plan := null;
+    begin
+      if v_schedule.last_error is not null then
+        v_due_at := messenger.due_since(v_schedule);
+      end if;
+      v_plan := messenger.plan_runs(v_schedule, v_due_at, at);
+      v_plan.runs := messenger.runs_to_fire(v_schedule, v_plan.runs);
+      v_failures := v_failures || null::text;
+    exception when others then
+      v_plan.runs := '{}';
+      v_failures := v_failures || left(sqlerrm, 1000);
+    end;
+    v_seen := v_seen || v_schedule.id;
+    v_due_ats := v_due_ats || v_due_at;
+    v_nexts := v_nexts || v_plan.next_run_at;
+    v_planned := v_planned + cardinality(v_plan.runs);
+    foreach v_run in array v_plan.runs loop
+      if cardinality(v_messages) = 1000 or v_bytes > 4000000 then
+        v_fates := v_fates || messenger.store_runs(v_messages, v_schedules, v_runs, v_replaced, at);
+        v_messages := '{}'; v_schedules := '{}'; v_runs := '{}'; v_replaced := '{}'; v_bytes := 0;
+      end if;
+      v_messages := v_messages || messenger.scheduled_message(v_schedule, v_run);
+      v_schedules := v_schedules || v_schedule.id;
+      v_runs := v_runs || v_run;
+      v_replaced := v_replaced || case when v_schedule.overlap = 'replace' then messenger.last_message(v_schedule.id) end;
+      v_bytes := v_bytes + octet_length(v_schedule.body::text) + octet_length(v_schedule.headers::text) + 200;
+    end loop;
+  end loop;
+  if v_seen = '{}' then
+    return 0;
+  end if;
+  if v_messages <> '{}' then
+    v_fates := v_fates || messenger.store_runs(v_messages, v_schedules, v_runs, v_replaced, at);
+  end if;
+
+  with planned as materialized (
+    select p.id, p.due_at, p.next_run_at, coalesce(p.failure, f.error) as error, coalesce(f.failed_at, p.due_at) as failed_at,
+      coalesce(f.stored, 0) as stored, f.last_run_at
+    from unnest(v_seen, v_due_ats, v_nexts, v_failures) as p(id, due_at, next_run_at, failure)
+    left join (
+      select x.schedule_id, count(*) filter (where x.error is null) as stored, max(x.due_at) filter (where x.error is null) as last_run_at,
+        max(x.error) as error, min(x.due_at) filter (where x.error is not null) as failed_at
+      from unnest(v_fates) x group by x.schedule_id
+    ) f on f.schedule_id = p.id
+  ),
+  put_off as (
+    insert into messenger.schedule_backoffs as b (schedule_id, due_at)
+    select p.id, p.failed_at from planned p where p.error is not null
+    on conflict on constraint schedule_backoffs_pkey do update set due_at = excluded.due_at
+  ),
+  recovered as (
+    delete from messenger.schedule_backoffs b where b.schedule_id in (select p.id from planned p where p.error is null)
+  ),
+  moved as (
+    update public.messenger_schedules s
+    set run_count = s.run_count + p.stored, last_run_at = greatest(s.last_run_at, p.last_run_at), last_error = p.error, updated_at = expand_schedules.at,
+        next_run_at = case when p.error is not null then expand_schedules.at + interval '5 minutes'
+          when s.run_count + p.stored >= s.max_runs then null else p.next_run_at end,
+        enabled = p.error is not null or (p.next_run_at is not null and coalesce(s.run_count + p.stored < s.max_runs, true))
+    from planned p
+    where s.id = p.id
+  )
+  select sum(p.stored) into v_stored from planned p;
+  return v_stored;
+end $$;
+
+comment on function messenger.scheduled_message(public.messenger_schedules, timestamptz) is 'The message of an occurrence, as a dispatch.';
+comment on function messenger.expand_schedules(timestamptz, int) is
+  'Turns what is due of up to so many schedules into messages and moves the schedules on; one that fails is put off by 5 minutes, with last_error. Returns how many messages.';
+revoke all on function messenger.scheduled_message(public.messenger_schedules, timestamptz), messenger.expand_schedules(timestamptz, int) from public, anon, authenticated, service_role;

@@ -1,0 +1,129 @@
+// Schedules from TypeScript: what the border refuses is what SQL refuses, and the typed client saves, previews and removes them.
+import assert from "node:assert/strict";
+import { z } from "zod";
+import { createSymphony } from "../../shared/client.ts";
+import { connect } from "../../shared/db.ts";
+import { type ErrorCode, SymphonyError } from "../../shared/errors.ts";
+import { defineMessage } from "../../shared/message.ts";
+import { type ScheduleRequest, toScheduleArgs } from "../../shared/schedule.ts";
+import { empty, test, useProject } from "../project.ts";
+
+const project = useProject();
+Deno.test.beforeEach(() => empty(project().sql));
+const symphony = () => createSymphony(connect({ url: project().url, key: project().secretKey }));
+
+const report = defineMessage({ type: "Report", payload: z.object({ to: z.string() }), handle: () => {} });
+const sweep = defineMessage({ type: "Sweep", payload: z.object({}), handle: () => {} });
+
+const refusals: [what: string, when: Record<string, unknown>, code: ErrorCode][] = [
+  ["numbers out of range", { cron: "99 99 * * *" }, "SM_CRON"],
+  ["four fields", { cron: "* * * *" }, "SM_CRON"],
+  ["@reboot", { cron: "@reboot" }, "SM_CRON"],
+  ["a value by hash", { cron: "H * * * *" }, "SM_CRON"],
+  ["names run together", { cron: "0 0 * janfeb *" }, "SM_CRON"],
+  ["a value twice", { cron: "0 0 * * 0,7" }, "SM_CRON"],
+  ["a fraction of an occurrence", { cron: "0 0 * * 5#1e0" }, "SM_CRON"],
+  ["a day that does not exist", { cron: "0 0 31 2 *" }, "SM_CRON_NEVER"],
+  ["cron as a number", { cron: 5 }, "SM_CRON"],
+  ["interval 0", { interval: 0 }, "SM_INTERVAL"],
+  ["interval -1", { interval: -1 }, "SM_INTERVAL"],
+  ["interval 1", { interval: 1 }, "SM_INTERVAL"],
+  ["interval 10^12", { interval: 1e12 }, "SM_INTERVAL"],
+  ["interval 1500.5", { interval: 1500.5 }, "SM_INTERVAL"],
+  ["at without a zone", { at: "2030-01-01T00:00:00" }, "SM_SCHEDULE"],
+  ["startAt without an interval", { cron: "* * * * *", startAt: "2030-01-01T00:00:00Z" }, "SM_SCHEDULE"],
+  ["no kind", {}, "SM_SCHEDULE"],
+  ["two kinds", { cron: "* * * * *", interval: 60_000 }, "SM_SCHEDULE"],
+  ["a zone by POSIX", { cron: "* * * * *", timezone: "Foo+99" }, "SM_TIMEZONE"],
+  ["a zone with an offset", { cron: "* * * * *", timezone: "EST5EDT4" }, "SM_TIMEZONE"],
+  ["an abbreviation", { cron: "* * * * *", timezone: "EST" }, "SM_TIMEZONE"],
+  ["an offset", { cron: "* * * * *", timezone: "+02:00" }, "SM_TIMEZONE"],
+  ["an empty zone", { cron: "* * * * *", timezone: "" }, "SM_TIMEZONE"],
+  ["max_runs 0", { cron: "* * * * *", maxRuns: 0 }, "SM_SCHEDULE"],
+  ["an unknown policy", { cron: "* * * * *", misfire: "panic" }, "SM_SCHEDULE"],
+  ["an unknown field", { cron: "* * * * *", every: 5 }, "SM_UNKNOWN_FIELD"],
+];
+
+Deno.test("schedule · the border refuses by code before anything travels", () => {
+  for (const [what, when, code] of refusals) {
+    assert.throws(() => toScheduleArgs(when), (error) => error instanceof SymphonyError && error.code === code, what);
+  }
+});
+
+const expressions = [
+  "* * * * *",
+  "*/5 9-17 * * MON-fri",
+  "0 0 L * ?",
+  "0 0 15,L * *",
+  "0 0 * * 5L",
+  "0 0 * * friL,1",
+  "0 0 * * mon#1",
+  "30 0 0 1 jan,JUL *",
+  "5/10 * * * *",
+  "@daily",
+  "@Midnight",
+  " @hourly ",
+  "0 0 31 2 1",
+];
+
+test("schedule · what the border lets pass, SQL understands the same way", async () => {
+  const { sql } = project();
+  for (const cron of expressions) {
+    const { schedule } = toScheduleArgs({ cron });
+    const rows = await sql`select run_at from messenger_schedule_preview(${sql.json(schedule as never)})`;
+    assert.equal(rows.length, 10, cron);
+  }
+  for (const [what, { cron }, code] of refusals) {
+    if (typeof cron !== "string" || !code.startsWith("SM_CRON")) continue;
+    const error = await sql`select messenger.cron_next(${cron}, 'UTC', now()) as next`.then(
+      ([{ next }]) => next === null ? "SM_CRON_NEVER" : "none",
+      (error) => error.detail,
+    );
+    assert.equal(error, code, what);
+  }
+});
+
+test("client · saves a schedule by its type's name or its own, and says its row", async () => {
+  const row = await symphony().schedule(report, {
+    cron: "0 9 * * mon-fri",
+    timezone: "Europe/Berlin",
+    queue: "reports",
+    maxRuns: 5,
+    misfire: "catch_up",
+    misfireGrace: 5_000,
+    jitter: 1_000,
+    headers: { "x-team": "blue" },
+  }, { to: "Ada" });
+  assert.deepEqual(
+    [row.name, row.message_type, row.timezone, row.body, row.queue_name, row.max_runs, row.misfire, row.jitter_ms],
+    ["Report", "Report", "Europe/Berlin", { to: "Ada" }, "reports", 5, "catch_up", 1_000],
+  );
+  assert.deepEqual([row.schedule_config, row.headers], [{ cron: "0 9 * * mon-fri" }, { "x-team": "blue" }]);
+  const other = await symphony().schedule(sweep, { name: "sweep by night", interval: 60_000 });
+  assert.deepEqual([other.name, other.body, other.schedule_config], ["sweep by night", {}, { interval: 60_000 }]);
+  assert.equal(await symphony().unschedule("Report"), true);
+  assert.equal(await symphony().unschedule("Report"), false);
+});
+
+test("client · previews without saving", async () => {
+  const runs = await symphony().preview({ cron: "30 2 * * *", timezone: "Europe/Berlin", dstGap: "skip" }, {
+    from: "2027-03-27T12:00:00Z",
+    count: 2,
+  });
+  assert.deepEqual(runs.map(({ run_at, note }) => [run_at && new Date(run_at).toISOString(), note]), [
+    [null, "skipped by DST"],
+    ["2027-03-29T00:30:00.000Z", null],
+  ]);
+  assert.equal((await project().sql`select from messenger_schedules`).length, 0);
+});
+
+test("client · refusals of the payload and of the database arrive as they do from a dispatch", async () => {
+  const code = (work: Promise<unknown>) => work.then(() => "none", (error: SymphonyError) => error.code);
+  const when: ScheduleRequest = { cron: "* * * * *" };
+  assert.equal(await code(symphony().schedule(report, when)), "SM_PAYLOAD");
+  assert.equal(await code(symphony().schedule(sweep, { ...when, name: "a/b" })), "SM_SCHEDULE");
+  assert.equal(await code(symphony().schedule(sweep, { ...when, transport: "pigeon" })), "SM_TRANSPORT");
+  assert.equal(await code(symphony().schedule(sweep, { ...when, jitter: 90_000 })), "SM_SCHEDULE");
+  assert.equal(await code(symphony().schedule(sweep, { ...when, timezone: "Factory" })), "SM_TIMEZONE");
+  assert.equal((await project().sql`select from messenger_schedules`).length, 0);
+});
