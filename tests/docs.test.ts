@@ -76,6 +76,22 @@ test("docs · the SQL of docs/dead_letters.md lists, retries, edits, slows down 
   assert.deepEqual((await sql`select total from messenger.replay_report()`).map(({ total }) => total), [1]);
 });
 
+test("docs · the SQL of docs/delivery.md cancels, pauses, debounces and keeps order", async () => {
+  const { sql } = project();
+  const [{ id: slow }] = await sql`select id from messenger_dispatch('ExampleSlow', delay => '1 day')`;
+  const statements = [...read("docs/delivery.md").matchAll(/^```sql\n(.*?)^```/gms)].map(([, code]) => code);
+  assert.equal(statements.length, 3);
+  for (const statement of statements) await sql.unsafe(statement);
+  const [{ error_class }] = await sql`select error_class from messenger_messages where id = ${slow}`;
+  assert.equal(error_class, "Cancelled");
+  const conversation = await sql`
+    select id from messenger_messages where ordering_key = 'conversation-7' order by ordering_seq`;
+  assert.equal(conversation.length, 2);
+  const [{ debounced }] =
+    await sql`select count(*)::int as debounced from messenger_messages where idempotency_key = 'search-index'`;
+  assert.equal(debounced, 1);
+});
+
 test("docs · the curl line of the README dispatches", async () => {
   const [line] = blocks("sh").filter((code) => code.startsWith("curl "));
   const { stdout } = await new Deno.Command("bash", {
