@@ -34,7 +34,8 @@ export interface Dispatch<S extends PayloadSchema = PayloadSchema> {
 export interface Symphony {
   /**
    * Stores a message; delays and windows are milliseconds, dates ISO 8601 with a zone.
-   * Never sends twice by itself: after SM_UNAVAILABLE, send again with the same idempotencyKey.
+   * After SM_UNAVAILABLE send again with the same idempotencyKey. Give one wherever a second message would hurt: fetch itself may repeat a request
+   * whose connection closed before the first byte of an answer.
    * @throws SymphonyError
    */
   dispatch<S extends PayloadSchema>(
