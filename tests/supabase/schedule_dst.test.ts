@@ -112,6 +112,7 @@ const elsewhere: [zone: string, cron: string, from: string, runs: string[]][] = 
   // A day that was not: 2011-12-30.
   ["Pacific/Apia", "0 9 * * *", "2011-12-29T00:00:00Z", ["12-29 09:00", "12-31 09:00", "01-01 09:00"]],
   ["Pacific/Apia", "0 9 30 12 *", "2011-12-29T00:00:00Z", ["12-31 09:00 moved", "12-30 09:00"]],
+  ["Pacific/Apia", "30 23 30 12 *", "2011-12-29T00:00:00Z", ["12-31 23:30 moved", "12-30 23:30"]],
   ["Pacific/Apia", "0 */6 * * *", "2011-12-30T00:00:00Z", ["12-29 18:00", "12-31 00:00"]],
   // A year of none: Sao Paulo gave up its summer time in 2019.
   ["America/Sao_Paulo", "0 0 * * *", "2018-11-03T12:00:00Z", ["11-04 01:00 moved", "11-05 00:00"]],

@@ -137,12 +137,13 @@ test("errors · a row nobody can read, and a message Postgres refuses, harm no o
   assert.equal(await tickAt(sql, "2027-03-01T12:06:30Z"), 3, "the refused one has come back by itself");
 });
 
-test("clock · set back: nothing fires twice, not even after saving again", async () => {
+test("clock · set back: nothing fires twice, not even after saving again, nor when the ledger has forgotten", async () => {
   const { sql } = project();
   await schedule(sql, "m", minutely);
   await tickAt(sql, "2027-03-01T12:01:00Z");
   await tickAt(sql, "2027-03-01T12:02:00Z");
   assert.equal(await tickAt(sql, "2027-03-01T11:00:00Z"), 0);
+  await sql`truncate messenger.occurrences`;
   await schedule(sql, "m", { cron: "*/1 * * * *" });
   for (const minute of ["01", "02"]) assert.equal(await tickAt(sql, `2027-03-01T12:${minute}:30Z`), 0);
   assert.equal(await tickAt(sql, "2027-03-01T12:03:00Z"), 1);

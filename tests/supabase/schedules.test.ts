@@ -81,6 +81,12 @@ test("schedule · cron in 5 and 6 fields, with names, L, #, ? and aliases", asyn
   }
 });
 
+test("schedule · a 29th of February on a Sunday is found over forty years", async () => {
+  const [{ next }] = await project()
+    .sql`select messenger.cron_next('0 0 * 2 0#5', 'UTC', '2088-03-01T00:00:00Z') as next`;
+  assert.equal(next.toISOString(), "2128-02-29T00:00:00.000Z");
+});
+
 test("interval · counts from startAt, starts_at or the creation, and does not drift", async () => {
   const { sql } = project();
   const next = async (spec: Record<string, unknown>, options = {}) =>
