@@ -141,9 +141,9 @@ export const CLAIMING: Mutant[] = [
   {
     name: "a claim ignores that a transport is disabled",
     breaks: "An operator cannot stop a transport.",
-    statement: fn("messenger.active_queues"),
-    find: "and t.enabled and",
-    replace: "and",
+    statement: find_due,
+    find: "select t.enabled and t.type",
+    replace: "select t.type",
     noticedBy: claims,
   },
   {
@@ -238,8 +238,8 @@ export const CLAIMING: Mutant[] = [
     name: "a mark hides the priorities below a full one",
     breaks: "P2: messages of a low priority stay hidden although the scan never came to them.",
     statement: fn("messenger.place_mark"),
-    find: "case when v_found < batch then 1 else priorities[v_found] end",
-    replace: "1",
+    find: "v_lowest := v_found.priorities[batch];",
+    replace: "v_lowest := 1;",
     noticedBy: marks,
   },
   {

@@ -64,8 +64,8 @@ export const DISPATCHING: Mutant[] = [
     name: "fingerprints are not compared",
     breaks: "P5: the same key with another payload is answered as if it were the first.",
     statement: take_key,
-    find: "v_key.fingerprint <> take_key.fingerprint",
-    replace: "false",
+    find: "in ('ignore', 'reschedule') and v_key.fingerprint <> v_fingerprint",
+    replace: "in ('ignore', 'reschedule') and false",
     noticedBy: keys,
   },
   {
@@ -103,9 +103,9 @@ export const DISPATCHING: Mutant[] = [
   {
     name: "the window is the default's",
     breaks: "P5: the window a caller asked for is ignored.",
-    statement: store,
-    find: "v_now + d.idempotency_window",
-    replace: "v_now + interval '24 hours'",
+    statement: take_key,
+    find: "      take_key.at + draft.idempotency_window)",
+    replace: "      take_key.at + interval '24 hours')",
     noticedBy: keys,
   },
   {
@@ -177,8 +177,8 @@ export const DISPATCHING: Mutant[] = [
     name: "the rung queues are remembered past the transaction",
     breaks: "P12: only the first transaction of a session rings.",
     statement: fn("messenger.ring"),
-    find: "concat_ws(' ', v_rung, v_pair), true)",
-    replace: "concat_ws(' ', v_rung, v_pair), false)",
+    find: "v_pair), true)",
+    replace: "v_pair), false)",
     noticedBy: bells,
   },
   {

@@ -154,18 +154,18 @@ export const KEEPING: Mutant[] = [
   {
     name: "pruning frees the keys of unfinished messages",
     breaks: "P5: the key holds while its message is unfinished.",
-    statement: prune_rest,
+    statement: fn("messenger.prune_keys"),
     find:
-      "and not exists (select from public.messenger_messages m where m.id = x.message_id and m.processed_at is null)",
+      "and coalesce((select m.processed_at is not null from public.messenger_messages m where m.id = k.message_id), true)",
     replace: "",
     noticedBy: prunes,
   },
   {
     name: "pruning frees the keys of open dead letters",
     breaks: "P5: a dead letter keeps its key.",
-    statement: prune_rest,
-    find: "and f.resolved_at is null)\n    order by x.expires_at",
-    replace: "and f.resolved_at is not null)\n    order by x.expires_at",
+    statement: fn("messenger.prune_keys"),
+    find: "f where f.message_id = x.message_id and f.resolved_at is null) as is_spent",
+    replace: "f where f.message_id = x.message_id and f.resolved_at is not null) as is_spent",
     noticedBy: prunes,
   },
   {
@@ -180,8 +180,8 @@ export const KEEPING: Mutant[] = [
     name: "the audit is blind to two in flight of one key",
     breaks: "I9: the proof proves nothing.",
     statement: audit,
-    find: "m.ordering_key having count(*) > 1",
-    replace: "m.ordering_key having count(*) > 2",
+    find: "x.in_flight > 1",
+    replace: "x.in_flight > 2",
     noticedBy: audits,
   },
   {
