@@ -1,6 +1,7 @@
-// Which letters a filter means, and every way to name them wrongly: refused with a code, and nothing changed.
+// Who may name dead letters, which ones a filter means, and every way to name them wrongly: refused with a code, and nothing changed.
 import assert from "node:assert/strict";
 import { empty, test, useProject } from "../project.ts";
+import { asRole } from "./as_role.ts";
 import { type Row, setClock } from "./bus.ts";
 import { assertSound, dead, discard, retry } from "./dead.ts";
 import { errorOf, refused } from "./refusal.ts";
@@ -149,6 +150,22 @@ test("refused · a null among the ids", async () => {
   const { letter } = await dead(sql);
   await refused(sql`select * from messenger_retry_failed(array[${letter}, null]::uuid[])`, "SM_FILTER");
   await nothingChanged();
+});
+
+test("rights · service_role may, users may not", async () => {
+  const { sql } = project();
+  const [one, two] = [await dead(sql, { idempotency_key: "k" }), await dead(sql)];
+  for (const role of ["anon", "authenticated"] as const) {
+    await assert.rejects(asRole(sql, role, (tx) => retry(tx, { filter: {} })), { code: "42501" });
+    await assert.rejects(asRole(sql, role, (tx) => discard(tx, { filter: {} })), { code: "42501" });
+  }
+  await sql`delete from messenger_messages where id = ${one.id}`;
+  await asRole(sql, "service_role", async (tx) => {
+    assert.equal((await retry(tx, { ids: [one.letter], per_second: 5 }))[0].outcome, "retried");
+    assert.equal(await discard(tx, { ids: [two.letter] }), 1);
+    assert.equal((await tx`select * from messenger.replay_report()`).length, 1);
+  });
+  await refused(asRole(sql, "service_role", (tx) => retry(tx, {})), "SM_FILTER");
 });
 
 async function nothingChanged() {

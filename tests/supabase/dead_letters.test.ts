@@ -4,7 +4,6 @@ import { empty, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
 import { call, claim, dispatch, held, messageOf, setClock, settle } from "./bus.ts";
 import { assertSound, dead, die, discard, lettersOf, manyDead, retry } from "./dead.ts";
-import { refused } from "./refusal.ts";
 
 const project = useProject({ testClock: true });
 Deno.test.beforeEach(() => empty(project().sql));
@@ -66,14 +65,25 @@ test("retry · a message that dies again has a new letter with its own history, 
 
 test("retry · a poison message that lost its leases is handed out among others again", async () => {
   const { sql } = project();
-  const { id } = await held(sql, { max_retries: 0 });
-  await setClock(sql, "61 seconds");
-  await call(sql, "messenger_tick");
+  const { id } = await held(sql, { max_retries: 1 });
+  for (const lost of ["61 seconds", "122 seconds"]) {
+    await setClock(sql, lost);
+    await call(sql, "messenger_tick");
+    await claim(sql);
+  }
   const [letter] = await lettersOf(sql, id);
   assert.equal(letter.error_class, "LeaseExpired");
   await retry(sql, { ids: [letter.id] });
   await dispatch(sql);
   assert.equal((await claim(sql)).length, 2);
+});
+
+test("retry · a cancel request of the former life is forgotten", async () => {
+  const { sql } = project();
+  const { id, letter } = await dead(sql);
+  await sql`update messenger_messages set cancel_requested_at = now() where id = ${id}`;
+  await retry(sql, { ids: [letter] });
+  assert.equal((await messageOf(sql, id)).cancel_requested_at, null);
 });
 
 test("retry · the verdict of a worker from the former life changes nothing", async () => {
@@ -261,22 +271,6 @@ test("bell · rings once for each queue and type that has something due", async 
   await sql`truncate net.http_request_queue, messenger.workers`;
   await retry(sql, { ids: letters });
   assert.equal((await sql`select from net.http_request_queue`).length, 2);
-});
-
-test("rights · service_role may, users may not", async () => {
-  const { sql } = project();
-  const [one, two] = [await dead(sql, { idempotency_key: "k" }), await dead(sql)];
-  for (const role of ["anon", "authenticated"] as const) {
-    await assert.rejects(asRole(sql, role, (tx) => retry(tx, { filter: {} })), { code: "42501" });
-    await assert.rejects(asRole(sql, role, (tx) => discard(tx, { filter: {} })), { code: "42501" });
-  }
-  await sql`delete from messenger_messages where id = ${one.id}`;
-  await asRole(sql, "service_role", async (tx) => {
-    assert.equal((await retry(tx, { ids: [one.letter], per_second: 5 }))[0].outcome, "retried");
-    assert.equal(await discard(tx, { ids: [two.letter] }), 1);
-    assert.equal((await tx`select * from messenger.replay_report()`).length, 1);
-  });
-  await refused(asRole(sql, "service_role", (tx) => retry(tx, {})), "SM_FILTER");
 });
 
 test("many · ten thousand letters go back in bites of a thousand, oldest first", async () => {
