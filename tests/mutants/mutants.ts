@@ -3,10 +3,11 @@ import type { Sql } from "postgres";
 import { CLAIMING } from "./claiming.ts";
 import { DISPATCHING } from "./dispatching.ts";
 import { KEEPING } from "./keeping.ts";
+import { LIVING } from "./living.ts";
 import { type Mutant, plant, readSchemas } from "./mutant.ts";
 import { SETTLING } from "./settling.ts";
 
-export const MUTANTS: readonly Mutant[] = [...DISPATCHING, ...CLAIMING, ...SETTLING, ...KEEPING];
+export const MUTANTS: readonly Mutant[] = [...DISPATCHING, ...CLAIMING, ...SETTLING, ...KEEPING, ...LIVING];
 
 /** Makes a migrated database wrong in the way the name says. */
 export async function infect(sql: Pick<Sql, "unsafe">, name: string): Promise<void> {
