@@ -152,23 +152,6 @@ export const KEEPING: Mutant[] = [
     noticedBy: prunes,
   },
   {
-    name: "pruning frees the keys of unfinished messages",
-    breaks: "P5: the key holds while its message is unfinished.",
-    statement: fn("messenger.prune_keys"),
-    find:
-      "and coalesce((select m.processed_at is not null from public.messenger_messages m where m.id = k.message_id), true)",
-    replace: "",
-    noticedBy: prunes,
-  },
-  {
-    name: "pruning frees the keys of open dead letters",
-    breaks: "P5: a dead letter keeps its key.",
-    statement: fn("messenger.prune_keys"),
-    find: "f where f.message_id = x.message_id and f.resolved_at is null) as is_spent",
-    replace: "f where f.message_id = x.message_id and f.resolved_at is not null) as is_spent",
-    noticedBy: prunes,
-  },
-  {
     name: "the audit is blind to missing dead letters",
     breaks: "I2: the proof proves nothing.",
     statement: audit,
