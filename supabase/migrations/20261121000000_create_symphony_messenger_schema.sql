@@ -1162,6 +1162,8 @@ create or replace function messenger.drop_keys(ids uuid[], at timestamptz)
 returns int
 language plpgsql
 set search_path = ''
+set enable_seqscan = off
+set jit = off
 as $$
 declare
   v_dropped int;
@@ -1172,7 +1174,7 @@ begin
     order by m.id
     for update
   )
-  update public.messenger_messages m set idempotency_key = null, updated_at = at from held h where m.id = h.id;
+  update public.messenger_messages m set idempotency_key = null, updated_at = at where m.id = any (array(select h.id from held h));
   get diagnostics v_dropped = row_count;
   return v_dropped;
 end $$;
@@ -1392,7 +1394,9 @@ language plpgsql
 set search_path = ''
 set enable_seqscan = off
 set enable_bitmapscan = off
+set enable_sort = off
 set jit = off
+set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
 begin
@@ -1405,9 +1409,11 @@ begin
       case
         when d.place > 1 or current_setting('transaction_isolation') in ('repeatable read', 'serializable')
           -- Without a number are those of this very call that are in the table already.
-          or exists (
-            select from public.messenger_messages m
-            where m.transport_name = d.transport and m.queue_name = d.queue and m.ordering_key = d.key and m.ordering_seq is not null and m.processed_at is null)
+          -- "order by" and "limit 1", or the planner, which may have last seen an empty table, would walk the queue by another index or hash the
+          -- waiting messages of all keys for one look. The update is told the ids for the same reason.
+          or (select true from public.messenger_messages m
+            where m.transport_name = d.transport and m.queue_name = d.queue and m.ordering_key = d.key and m.ordering_seq is not null and m.processed_at is null
+            order by m.ordering_seq limit 1)
           or messenger.is_held_by_dead_letter(d.transport, d.queue, d.key)
         then 'infinity'
         else d.moment
@@ -1420,7 +1426,7 @@ begin
   ),
   placed as (
     update public.messenger_messages m set ordering_seq = l.seq, available_at = l.available_at
-    from line l where l.is_stored and m.id = l.id
+    from line l where m.id = any (array(select x.id from line x where x.is_stored)) and m.id = l.id
   )
   select l.ord, l.seq, l.available_at from line l;
 end $$;
@@ -5743,7 +5749,7 @@ as $function$ select $manifest$[
 ["function","messenger.clock_command()","returns text language sql immutable invoker {\"search_path=\\\"\\\"\"} source d2797c45ea5b72d2577fe32478a3e026"],
 ["function","messenger.cron_next(expression text, timezone text, after timestamp with time zone, dst_gap text, dst_overlap text)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 52b2401b3cb5cf5ea1fdadddecdf0591"],
 ["function","messenger.draft_fields()","returns jsonb language sql immutable invoker {\"search_path=\\\"\\\"\"} source 22a8788a888505e06ee02091fc17cdda"],
-["function","messenger.drop_keys(ids uuid[], at timestamp with time zone)","returns integer language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source cc02563377f53653c8302d2e70680b83"],
+["function","messenger.drop_keys(ids uuid[], at timestamp with time zone)","returns integer language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,jit=off} source b2962fb15ececac6130cbdeebce25e03"],
 ["function","messenger.due_schedules(at timestamp with time zone, batch integer)","returns SETOF public.messenger_schedules language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 1feef8908cfa85a769637fbf7b459343"],
 ["function","messenger.due_since(schedule public.messenger_schedules)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 2ae0179adcb1b04f55f3d8b7f60ba009"],
 ["function","messenger.end_unhandled(ids uuid[], fates text[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 654a997c81bea03649d4d07459ad78c4"],
@@ -5832,7 +5838,7 @@ as $function$ select $manifest$[
 ["function","messenger.store_runs(messages jsonb[], schedules uuid[], runs timestamp with time zone[], replaced uuid[], at timestamp with time zone)","returns messenger.run_fate[] language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 7e9098f88ec63649cc188fb9cb6e61a5"],
 ["function","messenger.take_key(scope text, draft messenger.draft, new_id uuid, sender uuid, store boolean, at timestamp with time zone)","returns TABLE(taken boolean, is_stored boolean, passed_on uuid, message_id uuid, status text, transport text, queue text, available_at timestamp with time zone, error_code text) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 1e5291b592748bf00ba31b41bd36e35f"],
 ["function","messenger.take_keys_back(letters uuid[], at timestamp with time zone)","returns uuid[] language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source fe7de3f635383dda36ef1f4fc53c9493"],
-["function","messenger.take_turns(ords integer[], ids uuid[], transports text[], queues text[], keys text[], moments timestamp with time zone[], are_stored boolean[])","returns TABLE(ord integer, seq bigint, available_at timestamp with time zone) language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,jit=off} source c90e49c6b343d270cace2abbc0cb9c30"],
+["function","messenger.take_turns(ords integer[], ids uuid[], transports text[], queues text[], keys text[], moments timestamp with time zone[], are_stored boolean[])","returns TABLE(ord integer, seq bigint, available_at timestamp with time zone) language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off,plan_cache_mode=force_generic_plan} source 6dbffab8e5570c5b6860a43b2c0417c4"],
 ["function","messenger.tick(batch integer)","returns jsonb language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 21bf01f02cee1fe38a4700e68ad3a813"],
 ["function","messenger.tick_or_note_error()","returns boolean language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 35a6a22f1a61c4a4aa1b1695673beab2"],
 ["function","messenger.user_dispatch(type text, payload jsonb, idempotency_key text, delay interval, headers jsonb, metadata jsonb)","returns TABLE(id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone) language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source c288629cfbd5f36221388f01419ecc40"],

@@ -163,6 +163,8 @@ create or replace function messenger.drop_keys(ids uuid[], at timestamptz)
 returns int
 language plpgsql
 set search_path = ''
+set enable_seqscan = off
+set jit = off
 as $$
 declare
   v_dropped int;
@@ -173,7 +175,7 @@ begin
     order by m.id
     for update
   )
-  update public.messenger_messages m set idempotency_key = null, updated_at = at from held h where m.id = h.id;
+  update public.messenger_messages m set idempotency_key = null, updated_at = at where m.id = any (array(select h.id from held h));
   get diagnostics v_dropped = row_count;
   return v_dropped;
 end $$;

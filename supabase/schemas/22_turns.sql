@@ -11,7 +11,9 @@ language plpgsql
 set search_path = ''
 set enable_seqscan = off
 set enable_bitmapscan = off
+set enable_sort = off
 set jit = off
+set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
 begin
@@ -24,9 +26,11 @@ begin
       case
         when d.place > 1 or current_setting('transaction_isolation') in ('repeatable read', 'serializable')
           -- Without a number are those of this very call that are in the table already.
-          or exists (
-            select from public.messenger_messages m
-            where m.transport_name = d.transport and m.queue_name = d.queue and m.ordering_key = d.key and m.ordering_seq is not null and m.processed_at is null)
+          -- "order by" and "limit 1", or the planner, which may have last seen an empty table, would walk the queue by another index or hash the
+          -- waiting messages of all keys for one look. The update is told the ids for the same reason.
+          or (select true from public.messenger_messages m
+            where m.transport_name = d.transport and m.queue_name = d.queue and m.ordering_key = d.key and m.ordering_seq is not null and m.processed_at is null
+            order by m.ordering_seq limit 1)
           or messenger.is_held_by_dead_letter(d.transport, d.queue, d.key)
         then 'infinity'
         else d.moment
@@ -39,7 +43,7 @@ begin
   ),
   placed as (
     update public.messenger_messages m set ordering_seq = l.seq, available_at = l.available_at
-    from line l where l.is_stored and m.id = l.id
+    from line l where m.id = any (array(select x.id from line x where x.is_stored)) and m.id = l.id
   )
   select l.ord, l.seq, l.available_at from line l;
 end $$;

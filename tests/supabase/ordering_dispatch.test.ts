@@ -150,6 +150,27 @@ test("order · a bad element of a batch that is not atomic takes no place", asyn
   assert.deepEqual([answers[0].error_code, await isBlocked(answers[1].id)], ["SM_TYPE", false]);
 });
 
+for (const seen of ["an empty table", "the waiting messages"]) {
+  test(`order · one more costs a few rows' look, however many wait under other keys, where the planner has seen ${seen}`, async () => {
+    const { sql } = project();
+    if (seen === "an empty table") await sql`analyze messenger_messages`;
+    await using planned = session(project());
+    await send(planned, { ordering_key: "first" });
+    for (let n = 0; n < 3; n++) {
+      await batch(sql, Array.from({ length: 1000 }, (_, at) => ({ ordering_key: `k${at}` })));
+    }
+    if (seen === "the waiting messages") await sql`analyze messenger_messages`;
+    await planned.begin(async (transaction) => {
+      await send(transaction);
+      const [{ read }] = await transaction`
+        select sum(pg_stat_get_xact_tuples_returned(c) + pg_stat_get_xact_tuples_fetched(c))::int as read
+        from (select indexrelid as c from pg_index where indrelid = 'public.messenger_messages'::regclass
+          union all select 'public.messenger_messages'::regclass) t`;
+      assert.ok(read < 20, `${read} rows were read`);
+    });
+  });
+}
+
 test("race · the second session waits for the first's transaction, and stands behind its message", async () => {
   await using first = session(project());
   await using second = session(project());
