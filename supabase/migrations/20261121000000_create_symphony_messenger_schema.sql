@@ -5179,6 +5179,40 @@ revoke all on function messenger.clock_command(), messenger.start(text, jsonb), 
   from public, anon, authenticated, service_role;
 grant execute on function messenger.start(text, jsonb), messenger.stop(), public.messenger_start(text, jsonb), public.messenger_stop() to service_role;
 
+-- ---- 50_counting.sql
+-- Counting for people who watch: exact as long as that is cheap, then what the planner believes.
+
+-- Whoever polls a window must not pay for a million rows each time. The planner is asked twice: whether finding so many rows is cheap, and, where it is
+-- not or there are more, how many there are. 15,000 of its cost units were a full read of 130,000 messages: 30 ms from memory, 80 from disk.
+-- It takes conditions for independent of each other: "processed_at is null and status = ..." is believed to be a tenth of what it is, either alone is not.
+create or replace function messenger.count_rows(query text, args jsonb default '{}', bound int default 10000)
+returns table (n bigint, estimated boolean)
+language plpgsql
+set search_path = ''
+set jit = off
+as $$
+declare
+  v_bounded text := format('select count(*) from (select from (%s) q limit %s) x', query, bound + 1);
+  v_plan json;
+begin
+  n := 0;
+  execute 'explain (format json) ' || v_bounded into v_plan using args;
+  if (v_plan -> 0 -> 'Plan' ->> 'Total Cost')::float <= 15000 then
+    execute v_bounded into n using args;
+  end if;
+  estimated := n > bound or (v_plan -> 0 -> 'Plan' ->> 'Total Cost')::float > 15000;
+  if estimated then
+    execute 'explain (format json) ' || query into v_plan using args;
+    n := greatest(n, (v_plan -> 0 -> 'Plan' ->> 'Plan Rows')::numeric::bigint);
+  end if;
+  return next;
+end $$;
+
+comment on function messenger.count_rows(text, jsonb, int) is
+  'How many rows a query has: exact up to bound, estimated above it and where counting so far would cost too much. The query is run as it stands, with $1 for args: put values from outside there, never into the text.';
+revoke all on function messenger.count_rows(text, jsonb, int) from public, anon, authenticated;
+grant execute on function messenger.count_rows(text, jsonb, int) to service_role;
+
 -- ---- 50_views.sql
 -- The windows: three views, exact and for people. Programs that poll ask messenger_status.
 create or replace view public.messenger_queue_depth
@@ -5747,6 +5781,7 @@ as $function$ select $manifest$[
 ["function","messenger.claim_one(message_id uuid, worker text, lease interval)","returns TABLE(id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority integer, retry_count integer, max_retries integer, fence bigint, lock_expires_at timestamp with time zone, created_at timestamp with time zone, solo boolean) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source c9e348098d0d48896d86a89809573020"],
 ["function","messenger.clip(value text, bytes integer)","returns text language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source e05ff2230f3b946bd7ef4a6b52c97de8"],
 ["function","messenger.clock_command()","returns text language sql immutable invoker {\"search_path=\\\"\\\"\"} source d2797c45ea5b72d2577fe32478a3e026"],
+["function","messenger.count_rows(query text, args jsonb, bound integer)","returns TABLE(n bigint, estimated boolean) language plpgsql volatile invoker {\"search_path=\\\"\\\"\",jit=off} source c3bcf2092b14ebdc80438acc1d5d2ba4"],
 ["function","messenger.cron_next(expression text, timezone text, after timestamp with time zone, dst_gap text, dst_overlap text)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 52b2401b3cb5cf5ea1fdadddecdf0591"],
 ["function","messenger.draft_fields()","returns jsonb language sql immutable invoker {\"search_path=\\\"\\\"\"} source 22a8788a888505e06ee02091fc17cdda"],
 ["function","messenger.drop_keys(ids uuid[], at timestamp with time zone)","returns integer language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,jit=off} source b2962fb15ececac6130cbdeebce25e03"],
@@ -5911,6 +5946,7 @@ as $function$ select $manifest$[
 ["grant","function messenger.check_worker_secret(secret text) to service_role","execute"],
 ["grant","function messenger.claim_one(message_id uuid, worker text, lease interval) to service_role","execute"],
 ["grant","function messenger.clip(value text, bytes integer) to service_role","execute"],
+["grant","function messenger.count_rows(query text, args jsonb, bound integer) to service_role","execute"],
 ["grant","function messenger.cron_next(expression text, timezone text, after timestamp with time zone, dst_gap text, dst_overlap text) to service_role","execute"],
 ["grant","function messenger.draft_fields() to service_role","execute"],
 ["grant","function messenger.drop_keys(ids uuid[], at timestamp with time zone) to service_role","execute"],
@@ -6329,6 +6365,7 @@ declare
     'messenger.stop',
     'public.messenger_start',
     'public.messenger_stop',
+    'messenger.count_rows',
     'messenger.status',
     'public.messenger_status',
     'messenger.health_checks',

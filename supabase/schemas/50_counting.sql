@@ -1,0 +1,32 @@
+-- Counting for people who watch: exact as long as that is cheap, then what the planner believes.
+
+-- Whoever polls a window must not pay for a million rows each time. The planner is asked twice: whether finding so many rows is cheap, and, where it is
+-- not or there are more, how many there are. 15,000 of its cost units were a full read of 130,000 messages: 30 ms from memory, 80 from disk.
+-- It takes conditions for independent of each other: "processed_at is null and status = ..." is believed to be a tenth of what it is, either alone is not.
+create or replace function messenger.count_rows(query text, args jsonb default '{}', bound int default 10000)
+returns table (n bigint, estimated boolean)
+language plpgsql
+set search_path = ''
+set jit = off
+as $$
+declare
+  v_bounded text := format('select count(*) from (select from (%s) q limit %s) x', query, bound + 1);
+  v_plan json;
+begin
+  n := 0;
+  execute 'explain (format json) ' || v_bounded into v_plan using args;
+  if (v_plan -> 0 -> 'Plan' ->> 'Total Cost')::float <= 15000 then
+    execute v_bounded into n using args;
+  end if;
+  estimated := n > bound or (v_plan -> 0 -> 'Plan' ->> 'Total Cost')::float > 15000;
+  if estimated then
+    execute 'explain (format json) ' || query into v_plan using args;
+    n := greatest(n, (v_plan -> 0 -> 'Plan' ->> 'Plan Rows')::numeric::bigint);
+  end if;
+  return next;
+end $$;
+
+comment on function messenger.count_rows(text, jsonb, int) is
+  'How many rows a query has: exact up to bound, estimated above it and where counting so far would cost too much. The query is run as it stands, with $1 for args: put values from outside there, never into the text.';
+revoke all on function messenger.count_rows(text, jsonb, int) from public, anon, authenticated;
+grant execute on function messenger.count_rows(text, jsonb, int) to service_role;
