@@ -5189,6 +5189,9 @@ create or replace function messenger.count_rows(query text, args jsonb default '
 returns table (n bigint, estimated boolean)
 language plpgsql
 set search_path = ''
+set enable_seqscan = on
+set enable_bitmapscan = on
+set enable_sort = on
 set jit = off
 as $$
 declare
@@ -5199,19 +5202,54 @@ begin
   execute 'explain (format json) ' || v_bounded into v_plan using args;
   if (v_plan -> 0 -> 'Plan' ->> 'Total Cost')::float <= 15000 then
     execute v_bounded into n using args;
+    estimated := n > bound;
+  else
+    estimated := true;
   end if;
-  estimated := n > bound or (v_plan -> 0 -> 'Plan' ->> 'Total Cost')::float > 15000;
   if estimated then
-    execute 'explain (format json) ' || query into v_plan using args;
-    n := greatest(n, (v_plan -> 0 -> 'Plan' ->> 'Plan Rows')::numeric::bigint);
+    n := greatest(n, messenger.estimate_rows(query, args));
   end if;
   return next;
 end $$;
 
+create or replace function messenger.estimate_rows(query text, args jsonb default '{}')
+returns bigint
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_plan json;
+begin
+  execute 'explain (format json) ' || query into v_plan using args;
+  return (v_plan -> 0 -> 'Plan' ->> 'Plan Rows')::numeric::bigint;
+end $$;
+
 comment on function messenger.count_rows(text, jsonb, int) is
   'How many rows a query has: exact up to bound, estimated above it and where counting so far would cost too much. The query is run as it stands, with $1 for args: put values from outside there, never into the text.';
-revoke all on function messenger.count_rows(text, jsonb, int) from public, anon, authenticated;
-grant execute on function messenger.count_rows(text, jsonb, int) to service_role;
+comment on function messenger.estimate_rows(text, jsonb) is 'How many rows the planner believes a query has; $1 is args.';
+revoke all on function messenger.count_rows(text, jsonb, int), messenger.estimate_rows(text, jsonb) from public, anon, authenticated;
+grant execute on function messenger.count_rows(text, jsonb, int), messenger.estimate_rows(text, jsonb) to service_role;
+
+-- ---- 50_own_functions.sql
+-- Checks of health and reasons of explain are functions found by their names: a further one is a file that defines one function, nothing else.
+
+-- Their callers run as the owner of the bus, so a function that somebody else could replace is not among them.
+create or replace function messenger.own_functions(prefix text, arguments text, result regtype)
+returns table (name text, function regproc)
+language sql stable
+set search_path = ''
+as $$
+  select substr(p.proname, length(prefix) + 2), p.oid::regproc
+  from pg_catalog.pg_proc p
+  where p.pronamespace = 'messenger'::regnamespace and starts_with(p.proname, prefix || '_') and p.prokind = 'f'
+    and p.prorettype = result and oidvectortypes(p.proargtypes) = arguments
+    and p.proowner = (select c.relowner from pg_catalog.pg_class c where c.oid = 'messenger.settings'::regclass)
+  order by p.proname
+$$;
+
+comment on function messenger.own_functions(text, text, regtype) is
+  'Functions <prefix>_<name> of schema messenger with these argument types and this result, in order of name. Only those of the bus''s own owner.';
+revoke all on function messenger.own_functions(text, text, regtype) from public, anon, authenticated, service_role;
 
 -- ---- 50_views.sql
 -- The windows: three views, exact and for people. Programs that poll ask messenger_status.
@@ -5244,21 +5282,130 @@ comment on view public.messenger_schedules_summary is 'Schedules by transport, t
 revoke all on public.messenger_queue_depth, public.messenger_failed_summary, public.messenger_schedules_summary from public, anon, authenticated, service_role;
 grant select on public.messenger_queue_depth, public.messenger_failed_summary, public.messenger_schedules_summary to service_role;
 
+-- ---- 51_bell_answers.sql
+-- What became of our bells, and of the job that is the clock: what pg_net and pg_cron know, for health and explain.
+
+-- Times are the server's, as pg_net's are, not those of messenger.now().
+create or replace function messenger.bell_answers(since interval)
+returns table (request_id bigint, rung_at timestamptz, answered_at timestamptz, status_code int, error text, has_failed boolean, is_queued boolean)
+language plpgsql stable
+set search_path = ''
+set jit = off
+as $$
+#variable_conflict use_column
+begin
+  if to_regclass('net._http_response') is null or to_regclass('net.http_request_queue') is null then
+    return query select b.request_id, b.at, null::timestamptz, null::int, null::text, false, false from messenger.bells b where b.at > pg_catalog.now() - since;
+    return;
+  end if;
+  -- Neither of pg_net's tables has an index on the id. A queue of more than that many is stuck, and its first are asked for.
+  return query
+  select b.request_id, b.at, r.created, r.status_code, case when r.timed_out then coalesce(r.error_msg, 'timed out') else r.error_msg end,
+    coalesce(r.timed_out, false) or r.error_msg is not null or coalesce(r.status_code >= 400, false), q.id is not null
+  from messenger.bells b
+  left join net._http_response r on r.id = b.request_id and r.created >= pg_catalog.now() - since
+  left join (select x.id from net.http_request_queue x limit 10000) q on q.id = b.request_id
+  where b.at > pg_catalog.now() - since
+  order by b.request_id desc;
+end $$;
+
+-- From what must be there first to what is rarest.
+create or replace function messenger.clock_fault(out cause text, out remedy text)
+language plpgsql stable
+set search_path = ''
+as $$
+declare
+  v_enabled boolean := (select s.clock_enabled from messenger.settings s);
+  v_job record;
+  v_run record;
+begin
+  if to_regclass('cron.job') is null then
+    cause := 'there is no pg_cron, and no outside clock calls the scheduler door';
+    remedy := 'create extension pg_cron; select messenger_start()';
+    return;
+  end if;
+  select j.jobid, j.active into v_job from cron.job j where j.jobname = 'symphony-clock';
+  if v_job.jobid is null or not v_enabled then
+    cause := case when v_enabled then 'pg_cron has no job symphony-clock' else 'the clock is not started' end;
+    remedy := 'select messenger_start()';
+    return;
+  elsif not v_job.active then
+    cause := 'the job symphony-clock is not active';
+    remedy := format('select cron.alter_job(%s, active => true)', v_job.jobid);
+    return;
+  end if;
+  -- Other jobs' rows are never pruned by pg_cron, and nothing is indexed but the run.
+  select d.status, d.return_message, coalesce(d.end_time, d.start_time) as at into v_run
+  from (select * from cron.job_run_details x order by x.runid desc limit 1000) d
+  where d.jobid = v_job.jobid
+  order by d.runid desc limit 1;
+  if v_run.status = 'failed' then
+    cause := 'the last run of the job symphony-clock failed: ' || left(coalesce(v_run.return_message, 'without a message'), 500);
+    remedy := format('select start_time, status, return_message from cron.job_run_details where jobid = %s order by runid desc limit 5', v_job.jobid);
+  else
+    cause := 'pg_cron does not run the job symphony-clock: its launcher is gone until the database is restarted';
+    remedy := 'select messenger_tick(); -- once, and restart the database';
+  end if;
+end $$;
+
+comment on function messenger.bell_answers(interval) is 'Our bells of so long ago, newest first, with pg_net''s answer: status code or error; is_queued: not sent yet.';
+comment on function messenger.clock_fault() is 'Why the clock does not tick, supposing that it does not, and what mends it.';
+revoke all on function messenger.bell_answers(interval), messenger.clock_fault() from public, anon, authenticated, service_role;
+
 -- ---- 51_status.sql
--- Status and health: how much there is, and whether it moves.
+-- Status: how much there is. Exact to ten thousand, estimated above, so that it may be asked each second.
+
+-- Unfinished messages are met in the hot index and no others; finished ones are counted where that is cheap.
+create or replace function messenger.queue_figures()
+returns jsonb
+language plpgsql
+set search_path = ''
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+set jit = off
+as $$
+declare
+  v_now timestamptz := messenger.now();
+  v_depth bigint;
+  v_processing bigint;
+  v_completed record;
+  v_failed record;
+  v_estimated boolean;
+  v_pairs int;
+begin
+  select count(*), count(*) filter (where x.status = 'processing') into v_depth, v_processing
+  from (select m.status from public.messenger_messages m where m.processed_at is null limit 10001) x;
+  v_estimated := v_depth > 10000;
+  if v_estimated then
+    v_depth := greatest(v_depth, messenger.estimate_rows('select from public.messenger_messages m where m.processed_at is null'));
+    -- What runs was taken from the head of its queue, and stays there.
+    v_pairs := (select count(*) from messenger.active_queues(null, null, true));
+    select count(*) filter (where head.status = 'processing') into v_processing
+    from messenger.active_queues(null, null, true) q
+    cross join generate_series(1, 10) as level(priority)
+    cross join lateral (
+      select m.status from public.messenger_messages m
+      where m.transport_name = q.transport_name and m.queue_name = q.queue_name and m.priority = level.priority and m.processed_at is null
+        and m.available_at <= v_now
+      order by m.available_at, m.id
+      limit greatest(10, 1000 / greatest(v_pairs, 1))
+    ) head;
+  end if;
+  select * into v_completed from messenger.count_rows('select from public.messenger_messages m where m.status = ''completed''');
+  select * into v_failed from messenger.count_rows('select from public.messenger_messages m where m.status = ''failed''');
+  return jsonb_build_object('depth', v_depth, 'pending', v_depth - v_processing, 'processing', v_processing, 'completed', v_completed.n,
+    'failed', v_failed.n, 'estimated', v_estimated or v_completed.estimated or v_failed.estimated);
+end $$;
+
 create or replace function messenger.status()
 returns jsonb
-language sql stable security definer
+language sql security definer
 set search_path = ''
 as $$
   select jsonb_build_object(
-    'queue', (
-      select jsonb_build_object('depth', count(*) filter (where m.processed_at is null), 'pending', count(*) filter (where m.status = 'pending'),
-        'processing', count(*) filter (where m.status = 'processing'), 'completed', count(*) filter (where m.status = 'completed'),
-        'failed', count(*) filter (where m.status = 'failed'))
-      from public.messenger_messages m
-    ),
-    'dead_letters', (select count(*) from public.messenger_failed_messages f where f.resolved_at is null),
+    'queue', messenger.queue_figures(),
+    'dead_letters', (select c.n from messenger.count_rows('select from public.messenger_failed_messages f where f.resolved_at is null') c),
     'transports', (select jsonb_agg(jsonb_build_object('name', t.name, 'type', t.type, 'enabled', t.enabled) order by t.name) from public.messenger_transports t),
     'workers', (
       select coalesce(jsonb_agg(jsonb_build_object('worker', w.worker, 'started_at', w.started_at, 'polled_at', w.polled_at) order by w.polled_at desc), '[]')
@@ -5281,125 +5428,295 @@ language sql
 set search_path = ''
 as $$ select messenger.status() $$;
 
--- Each check compares what it sees with now, so a clock that stopped without a word is seen too.
+comment on function messenger.queue_figures() is 'Messages by state: {"depth" (unfinished), "pending", "processing", "completed", "failed", "estimated"}; exact where none of them is above 10,000.';
+comment on function messenger.status() is 'See public.messenger_status.';
+comment on function public.messenger_status() is
+  'Figures of the whole installation: queue (depth, pending, processing, completed, failed; estimated: some are above 10,000 and what the planner believes), dead_letters (open; above 10,000 estimated), transports, workers of the last minute, clock, slow retries of the last day.';
+revoke all on function messenger.queue_figures(), messenger.status(), public.messenger_status() from public, anon, authenticated, service_role;
+grant execute on function messenger.status(), public.messenger_status() to service_role;
+
+-- ---- 52_health.sql
+-- Health: whether it moves. One function a check, found by its name: messenger.health_<name>(at timestamptz) returns setof messenger.check_result.
+do $$
+begin
+  if to_regtype('messenger.check_result') is null then
+    create type messenger.check_result as (status text, detail text, remedy text, figures jsonb);
+  end if;
+end $$;
+comment on type messenger.check_result is
+  'What a check found: status (healthy, degraded, unhealthy), detail, remedy (what mends it when it is not healthy), figures (the numbers behind it, a JSON object).';
+
+-- What keeps one check from looking must not hide the others.
 create or replace function messenger.health_checks()
-returns table (name text, status text, detail text, remedy text)
+returns table (name text, status text, detail text, remedy text, figures jsonb)
 language plpgsql security definer
 set search_path = ''
 as $$
+#variable_conflict use_column
 declare
   v_now timestamptz := messenger.now();
-  v_settings messenger.settings;
-  v_clock messenger.clock;
-  v_lag interval;
-  v_open bigint;
+  v_check record;
 begin
-  select * into v_settings from messenger.settings;
-  select * into v_clock from messenger.clock;
-
-  name := 'clock';
-  v_lag := v_now - v_clock.last_tick_at;
-  status := case when v_lag < '70 seconds' then 'healthy' when v_lag < '100 seconds' then 'degraded' else 'unhealthy' end;
-  detail := coalesce('last tick ' || round(extract(epoch from v_lag)) || ' s ago', 'no tick yet');
-  remedy := case when status <> 'healthy' then
-    case when v_settings.clock_enabled then 'see cron.job_run_details for symphony-clock; if pg_cron''s launcher is gone, restart the database'
-    else 'select messenger_start()' end end;
-  return next;
-
-  name := 'clock_errors';
-  status := case when v_clock.last_error_at > v_now - interval '5 minutes' then 'degraded' else 'healthy' end;
-  detail := case when status = 'healthy' then 'none in 5 minutes' else v_clock.last_error end;
-  remedy := case when status <> 'healthy' then 'mend what the error names; the clock tries again each second' end;
-  return next;
-
-  name := 'oldest_due';
-  select v_now - min(head.available_at) into v_lag
-  from messenger.active_queues(null, null, false) q
-  cross join generate_series(1, 10) as level(priority)
-  cross join lateral (
-    select m.available_at from public.messenger_messages m
-    where m.transport_name = q.transport_name and m.queue_name = q.queue_name and m.priority = level.priority and m.processed_at is null
-      and m.available_at <= v_now and (m.status = 'pending' or m.lock_expires_at < v_now)
-    order by m.available_at, m.id limit 1
-  ) head;
-  status := case when coalesce(v_lag, '0') < '1 minute' then 'healthy' when v_lag < '10 minutes' then 'degraded' else 'unhealthy' end;
-  detail := coalesce('the oldest due message waits since ' || round(extract(epoch from v_lag)) || ' s', 'nothing is due');
-  remedy := case when status <> 'healthy' then 'POST to the worker door and look at its log: no worker asks, or none handles the type' end;
-  return next;
-
-  -- The oldest thousand of each queue and priority: a type nobody handles stays while others go, and so comes to stand there.
-  name := 'no_handler';
-  select string_agg(distinct quote_ident(due.message_type), ', ') into detail
-  from (
-    select distinct q.transport_name, q.queue_name, head.message_type
-    from messenger.active_queues(null, null, false) q
-    cross join generate_series(1, 10) as level(priority)
-    cross join lateral (
-      select m.message_type from public.messenger_messages m
-      where m.transport_name = q.transport_name and m.queue_name = q.queue_name and m.priority = level.priority and m.processed_at is null
-        and m.available_at < v_now - interval '10 seconds' and (m.status = 'pending' or m.lock_expires_at < v_now)
-      order by m.available_at, m.id limit 1000
-    ) head
-  ) due
-  where messenger.awake_workers(due.transport_name, due.queue_name, due.message_type, '1 minute') = 0
-    and not exists (select from messenger.sql_handlers() h where h.type = due.message_type and h.handler is not null);
-  status := case when detail is null then 'healthy' else 'degraded' end;
-  detail := coalesce('no worker of the last minute handles ' || left(detail, 1000), 'every type that is due has a handler');
-  remedy := case when status <> 'healthy' then 'deploy a worker whose packs define these types, or name an SQL handler: the messages wait' end;
-  return next;
-
-  name := 'bells';
-  status := case when v_settings.functions_url is not null and to_regclass('net.http_request_queue') is not null then 'healthy' else 'degraded' end;
-  detail := case when status = 'healthy' then v_settings.functions_url when v_settings.functions_url is null then 'no functions URL' else 'no pg_net' end;
-  remedy := case when status <> 'healthy' then 'create extension pg_net, then select messenger_start(''https://<project>.supabase.co/functions/v1'')' end;
-  return next;
-
-  name := 'worker_secret';
-  status := 'unhealthy';
-  if to_regclass('vault.decrypted_secrets') is not null then
-    if exists (select from vault.decrypted_secrets s where s.name = 'symphony_worker_secret') then
-      status := 'healthy';
-    end if;
-  end if;
-  detail := case when status = 'healthy' then 'in Vault' else 'not in Vault' end;
-  remedy := case when status <> 'healthy' then 'select messenger_start()' end;
-  return next;
-
-  name := 'dead_letters';
-  select count(*) into v_open from (select from public.messenger_failed_messages f where f.resolved_at is null limit 10000) x;
-  status := case when v_open = 0 then 'healthy' else 'degraded' end;
-  detail := v_open || ' open';
-  remedy := case when v_open > 0 then 'select message_type, error, attempts from messenger_failed_messages where resolved_at is null' end;
-  return next;
-
-  if to_regclass('messenger.test_clock') is not null then
-    name := 'test_clock'; status := 'degraded'; detail := 'messenger.now() can be moved'; remedy := 'this is a test database; on any other run the migration again';
-    return next;
-  end if;
+  for v_check in select * from messenger.own_functions('health', 'timestamp with time zone', 'messenger.check_result') loop
+    begin
+      return query execute format('select $1, c.status, c.detail, case when c.status <> ''healthy'' then c.remedy end, c.figures from %s($2) c', v_check.function)
+        using v_check.name, v_now;
+    exception when others then
+      return query select v_check.name, 'unhealthy', 'the check itself failed: ' || sqlerrm, 'select * from messenger_verify() where state <> ''ok''', '{}'::jsonb;
+    end;
+  end loop;
 end $$;
+
+create or replace function messenger.health()
+returns jsonb
+language sql security definer
+set search_path = ''
+as $$
+  select jsonb_build_object(
+    'status', case when bool_or(c.status = 'unhealthy') then 'unhealthy' when bool_or(c.status = 'degraded') then 'degraded' else 'healthy' end,
+    'checks', jsonb_agg(jsonb_strip_nulls(to_jsonb(c)) order by c.name),
+    'timestamp', messenger.now(),
+    'metrics', messenger.queue_figures()
+  )
+  from messenger.health_checks() c
+$$;
 
 create or replace function public.messenger_health()
 returns jsonb
 language sql
 set search_path = ''
+as $$ select messenger.health() $$;
+
+comment on function messenger.health_checks() is 'One row a check: name, status, detail, remedy, figures.';
+comment on function messenger.health() is 'See public.messenger_health.';
+comment on function public.messenger_health() is
+  'Health: {"status", "checks": [{name, status (healthy, degraded, unhealthy), detail, remedy?, figures}], "timestamp", "metrics" (the queue of messenger_status)}. The worst check decides.';
+revoke all on function messenger.health_checks(), messenger.health(), public.messenger_health() from public, anon, authenticated, service_role;
+grant execute on function messenger.health(), public.messenger_health() to service_role;
+
+-- ---- 52_health_clock.sql
+-- Health of what makes the bus move: the clock, the bells, the secret they carry.
+
+-- Compared with now, so a clock that stopped without a word is seen too.
+create or replace function messenger.health_clock(at timestamptz)
+returns setof messenger.check_result
+language sql
+set search_path = ''
 as $$
-  select jsonb_build_object(
-    'status', case when bool_or(c.status = 'unhealthy') then 'unhealthy' when bool_or(c.status = 'degraded') then 'degraded' else 'healthy' end,
-    'checks', jsonb_agg(jsonb_strip_nulls(to_jsonb(c))),
-    'timestamp', messenger.now(),
-    'metrics', messenger.status() -> 'queue'
-  )
-  from messenger.health_checks() c
+  select case when lag.seconds < 70 then 'healthy' when lag.seconds < 100 then 'degraded' else 'unhealthy' end,
+    coalesce('last tick ' || round(lag.seconds) || ' s ago', 'no tick yet') || case when lag.seconds < 70 then '' else ': ' || fault.cause end,
+    fault.remedy,
+    jsonb_build_object('seconds', round(lag.seconds), 'ticks', lag.ticks)
+  from (select extract(epoch from health_clock.at - c.last_tick_at) as seconds, c.ticks from messenger.clock c) lag
+  left join lateral messenger.clock_fault() fault on coalesce(lag.seconds >= 70, true)
 $$;
 
-comment on function messenger.status() is 'See public.messenger_status.';
-comment on function public.messenger_status() is 'Figures of the whole installation: queue (depth, pending, processing, completed, failed), dead letters, transports, workers of the last minute, clock, slow retries of the last day.';
-comment on function messenger.health_checks() is 'One row a check: name, status (healthy, degraded, unhealthy), detail, remedy.';
-comment on function public.messenger_health() is 'Health: {"status", "checks": [{name, status, detail, remedy?}], "timestamp", "metrics"}. The worst check decides.';
-revoke all on function messenger.status(), public.messenger_status(), messenger.health_checks(), public.messenger_health() from public, anon, authenticated, service_role;
-grant execute on function messenger.status(), public.messenger_status(), messenger.health_checks(), public.messenger_health() to service_role;
+create or replace function messenger.health_clock_errors(at timestamptz)
+returns setof messenger.check_result
+language sql
+set search_path = ''
+as $$
+  select case when recent.is_error then 'degraded' else 'healthy' end, case when recent.is_error then recent.last_error else 'none in 5 minutes' end,
+    'mend what the error names; the clock tries again each second', jsonb_build_object('seconds', round(recent.seconds))
+  from (
+    select c.last_error, extract(epoch from health_clock_errors.at - c.last_error_at) as seconds,
+      coalesce(c.last_error_at > health_clock_errors.at - interval '5 minutes', false) as is_error
+    from messenger.clock c
+  ) recent
+$$;
 
--- ---- 52_audit.sql
+-- Five minutes of our own bells; of other requests of the project pg_net says nothing to us.
+create or replace function messenger.health_pg_net(at timestamptz)
+returns setof messenger.check_result
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_url text := (select s.functions_url from messenger.settings s);
+  v_bells record;
+  v_share numeric;
+  v_result messenger.check_result;
+begin
+  select count(*) as rung, count(b.answered_at) as answered, count(*) filter (where b.has_failed) as failed,
+    count(*) filter (where b.is_queued and b.rung_at < pg_catalog.now() - interval '30 seconds') as stuck,
+    (array_agg(coalesce(b.error, 'HTTP ' || b.status_code) order by b.request_id desc) filter (where b.has_failed))[1] as last_failure
+  into v_bells
+  from messenger.bell_answers('5 minutes') b;
+  v_share := round(v_bells.failed::numeric / nullif(v_bells.answered, 0), 3);
+  v_result.status := 'degraded';
+  if v_url is null then
+    v_result.detail := 'no functions URL';
+    v_result.remedy := 'select messenger_start(''https://<project>.supabase.co/functions/v1'')';
+  elsif to_regclass('net.http_request_queue') is null then
+    v_result.detail := 'no pg_net';
+    v_result.remedy := 'create extension pg_net';
+  elsif v_bells.stuck > 0 then
+    v_result.detail := v_bells.stuck || ' bells have not been sent for 30 s';
+    v_result.remedy := 'select net.worker_restart()';
+  elsif v_share > 0.2 then
+    v_result.status := case when v_share > 0.5 then 'unhealthy' else 'degraded' end;
+    v_result.detail := format('%s of %s bells of the last 5 minutes failed, the last with: %s', v_bells.failed, v_bells.answered, left(v_bells.last_failure, 300));
+    v_result.remedy := '401: the worker has another secret than Vault; 404: deploy the worker, or correct the functions URL; else see the worker''s log';
+  else
+    v_result.status := 'healthy';
+    v_result.detail := v_url;
+  end if;
+  v_result.figures := jsonb_build_object('bells', v_bells.rung, 'answered', v_bells.answered, 'failed', v_bells.failed, 'failed_share', v_share);
+  return next v_result;
+end $$;
+
+create or replace function messenger.health_worker_secret(at timestamptz)
+returns setof messenger.check_result
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_secrets bigint := 0;
+begin
+  if to_regclass('vault.decrypted_secrets') is not null then
+    select count(*) into v_secrets from vault.decrypted_secrets s where s.name = 'symphony_worker_secret';
+  end if;
+  return query select case when v_secrets > 0 then 'healthy' else 'unhealthy' end, case when v_secrets > 0 then 'in Vault' else 'not in Vault' end,
+    'select messenger_start()', jsonb_build_object('secrets', v_secrets);
+end $$;
+
+create or replace function messenger.health_test_clock(at timestamptz)
+returns setof messenger.check_result
+language sql
+set search_path = ''
+as $$
+  select 'degraded', 'messenger.now() can be moved', 'this is a test database; on any other run the migration again', '{}'::jsonb
+  where to_regclass('messenger.test_clock') is not null
+$$;
+
+comment on function messenger.health_clock(timestamptz) is 'Seconds since the last tick: degraded from 70, unhealthy from 100.';
+comment on function messenger.health_clock_errors(timestamptz) is 'A tick that failed within 5 minutes: degraded.';
+comment on function messenger.health_pg_net(timestamptz) is
+  'Our bells of 5 minutes: degraded without a URL or pg_net, when one waits unsent for 30 s, or more than 20 percent failed; unhealthy above 50 percent.';
+comment on function messenger.health_worker_secret(timestamptz) is 'Unhealthy without the worker secret in Vault.';
+comment on function messenger.health_test_clock(timestamptz) is 'Degraded where the time of the bus can be moved.';
+revoke all on function messenger.health_clock(timestamptz), messenger.health_clock_errors(timestamptz), messenger.health_pg_net(timestamptz),
+  messenger.health_worker_secret(timestamptz), messenger.health_test_clock(timestamptz) from public, anon, authenticated, service_role;
+
+-- ---- 52_health_messages.sql
+-- Health of the messages: whether what is due is taken, by whom, and how it ends.
+create or replace function messenger.health_oldest_due(at timestamptz)
+returns setof messenger.check_result
+language plpgsql
+set search_path = ''
+set enable_seqscan = off
+set enable_bitmapscan = off
+set jit = off
+as $$
+declare
+  v_oldest record;
+  v_seconds numeric;
+begin
+  select head.id, head.available_at into v_oldest
+  from messenger.active_queues(null, null, false) q
+  cross join generate_series(1, 10) as level(priority)
+  cross join lateral (
+    select m.id, m.available_at from public.messenger_messages m
+    where m.transport_name = q.transport_name and m.queue_name = q.queue_name and m.priority = level.priority and m.processed_at is null
+      and m.available_at <= health_oldest_due.at and (m.status = 'pending' or m.lock_expires_at < health_oldest_due.at)
+    order by m.available_at, m.id limit 1
+  ) head
+  order by head.available_at limit 1;
+  v_seconds := round(extract(epoch from health_oldest_due.at - v_oldest.available_at));
+  return query select
+    case when coalesce(v_seconds, 0) < 60 then 'healthy' when v_seconds < 600 then 'degraded' else 'unhealthy' end,
+    coalesce('the oldest due message waits since ' || v_seconds || ' s', 'nothing is due'),
+    format('select * from messenger_explain(%L)', v_oldest.id),
+    jsonb_build_object('seconds', v_seconds);
+end $$;
+
+-- The oldest of each queue and priority: a type nobody handles stays while others go, and so comes to stand there. A thousand, fewer where there are
+-- many queues, so that at most some ten thousand rows are read.
+create or replace function messenger.due_types(at timestamptz, age interval)
+returns table (transport_name text, queue_name text, message_type text, oldest_at timestamptz)
+language plpgsql stable
+set search_path = ''
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+set jit = off
+as $$
+#variable_conflict use_column
+declare
+  v_sql_types text[] := array(select h.type from messenger.sql_handlers() h where h.handler is not null);
+  v_depth int := (select least(1000, greatest(20, 10000 / 10 / greatest(count(*), 1))) from messenger.active_queues(null, null, false));
+begin
+  return query
+  select q.transport_name, q.queue_name, head.message_type, min(head.available_at)
+  from messenger.active_queues(null, null, false) q
+  cross join generate_series(1, 10) as level(priority)
+  cross join lateral (
+    select m.message_type, m.available_at from public.messenger_messages m
+    where m.transport_name = q.transport_name and m.queue_name = q.queue_name and m.priority = level.priority and m.processed_at is null
+      and m.available_at < due_types.at - age and (m.status = 'pending' or m.lock_expires_at < due_types.at)
+    order by m.available_at, m.id limit v_depth
+  ) head
+  where head.message_type <> all (v_sql_types)
+  group by q.transport_name, q.queue_name, head.message_type;
+end $$;
+
+create or replace function messenger.health_no_handler(at timestamptz)
+returns setof messenger.check_result
+language sql
+set search_path = ''
+as $$
+  select case when count(*) = 0 then 'healthy' else 'degraded' end,
+    coalesce('no worker of the last minute handles ' || left(string_agg(lost.name, ', ' order by lost.name), 1000), 'every type that is due has a handler'),
+    'deploy a worker whose packs define these types, or name an SQL handler: the messages wait', jsonb_build_object('types', count(*))
+  from (
+    select distinct quote_ident(d.message_type) as name from messenger.due_types(health_no_handler.at, '10 seconds') d
+    where messenger.awake_workers(d.transport_name, d.queue_name, d.message_type, '1 minute') = 0
+  ) lost
+$$;
+
+-- The tick that runs SQL handlers asks under the name "sql"; it is nobody's worker.
+create or replace function messenger.health_workers(at timestamptz)
+returns setof messenger.check_result
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_awake bigint;
+  v_seconds numeric;
+  v_result messenger.check_result;
+begin
+  select count(*) into v_awake from messenger.workers w
+  where w.polled_at > health_workers.at - interval '1 minute' and w.polled_at <= health_workers.at and w.worker <> 'sql';
+  if v_awake = 0 then
+    v_seconds := (select round(extract(epoch from health_workers.at - min(d.oldest_at))) from messenger.due_types(health_workers.at, '30 seconds') d);
+  end if;
+  v_result.status := case when v_seconds is null then 'healthy' else 'unhealthy' end;
+  v_result.detail := v_awake || ' awake within the last minute'
+    || case when v_seconds is not null then ', and a message is due since ' || v_seconds || ' s' when v_awake = 0 then ', and nothing waits for one' else '' end;
+  v_result.remedy := 'see pg_net here; POST to the worker door, and look at its log';
+  v_result.figures := jsonb_build_object('awake', v_awake, 'seconds', v_seconds);
+  return next v_result;
+end $$;
+
+create or replace function messenger.health_dead_letters(at timestamptz)
+returns setof messenger.check_result
+language sql
+set search_path = ''
+as $$
+  select case when c.n = 0 then 'healthy' else 'degraded' end, case when c.estimated then 'about ' else '' end || c.n || ' open',
+    'select message_type, error, attempts from messenger_failed_messages where resolved_at is null', jsonb_build_object('open', c.n)
+  from messenger.count_rows('select from public.messenger_failed_messages f where f.resolved_at is null') c
+$$;
+
+comment on function messenger.due_types(timestamptz, interval) is 'Message types without an SQL handler that stand at the head of a running queue and are due for longer than the age, each with its oldest.';
+comment on function messenger.health_oldest_due(timestamptz) is 'Seconds the oldest due message waits: degraded from 60, unhealthy from 600.';
+comment on function messenger.health_no_handler(timestamptz) is 'Types due for 10 s that no worker of the last minute announced and no SQL handler takes: degraded.';
+comment on function messenger.health_workers(timestamptz) is 'A message due for 30 s and no worker that asked within a minute: unhealthy.';
+comment on function messenger.health_dead_letters(timestamptz) is 'Any open dead letter: degraded.';
+revoke all on function messenger.due_types(timestamptz, interval), messenger.health_oldest_due(timestamptz), messenger.health_no_handler(timestamptz),
+  messenger.health_workers(timestamptz), messenger.health_dead_letters(timestamptz) from public, anon, authenticated, service_role;
+
+-- ---- 58_audit.sql
 -- The invariants: true in every snapshot, under any load.
 create or replace function public.messenger_audit()
 returns table (invariant text, violations bigint)
@@ -5772,6 +6089,7 @@ as $function$ select $manifest$[
 ["constraint","public.messenger_transports.messenger_transports_type_check","CHECK ((type = ANY (ARRAY['sync'::text, 'supabase'::text, 'redis'::text, 'rabbitmq'::text, 'sqs'::text])))"],
 ["function","messenger.active_queues(only_transport text, only_queues text[], halted boolean)","returns TABLE(transport_name text, queue_name text) language plpgsql stable invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source f2e5278cddd75dae58349f134a80409e"],
 ["function","messenger.awake_workers(transport text, queue text, type text, grace interval)","returns integer language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source e0e290e69b69053a95f630d48bdc251c"],
+["function","messenger.bell_answers(since interval)","returns TABLE(request_id bigint, rung_at timestamp with time zone, answered_at timestamp with time zone, status_code integer, error text, has_failed boolean, is_queued boolean) language plpgsql stable invoker {\"search_path=\\\"\\\"\",jit=off} source 7fc38632b251d42bf204dd9d2384687b"],
 ["function","messenger.bury(ids uuid[], at timestamp with time zone)","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 393650be6f82afa655377b9f2dc758f3"],
 ["function","messenger.business_function(function_name text)","returns regprocedure language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source c693f51fb785d2d09da978ca0ab9b057"],
 ["function","messenger.check_claim(worker text, lease interval)","returns void language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source bd7025da1d3ac7c785fe879d42ebc18d"],
@@ -5781,15 +6099,18 @@ as $function$ select $manifest$[
 ["function","messenger.claim_one(message_id uuid, worker text, lease interval)","returns TABLE(id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority integer, retry_count integer, max_retries integer, fence bigint, lock_expires_at timestamp with time zone, created_at timestamp with time zone, solo boolean) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source c9e348098d0d48896d86a89809573020"],
 ["function","messenger.clip(value text, bytes integer)","returns text language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source e05ff2230f3b946bd7ef4a6b52c97de8"],
 ["function","messenger.clock_command()","returns text language sql immutable invoker {\"search_path=\\\"\\\"\"} source d2797c45ea5b72d2577fe32478a3e026"],
-["function","messenger.count_rows(query text, args jsonb, bound integer)","returns TABLE(n bigint, estimated boolean) language plpgsql volatile invoker {\"search_path=\\\"\\\"\",jit=off} source c3bcf2092b14ebdc80438acc1d5d2ba4"],
+["function","messenger.clock_fault(OUT cause text, OUT remedy text)","returns record language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 3a04609968f8f4b5c25a79aa5aec6f4d"],
+["function","messenger.count_rows(query text, args jsonb, bound integer)","returns TABLE(n bigint, estimated boolean) language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=on,enable_bitmapscan=on,enable_sort=on,jit=off} source 22e8d8a9b205254fe11be0350e258b5e"],
 ["function","messenger.cron_next(expression text, timezone text, after timestamp with time zone, dst_gap text, dst_overlap text)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 52b2401b3cb5cf5ea1fdadddecdf0591"],
 ["function","messenger.draft_fields()","returns jsonb language sql immutable invoker {\"search_path=\\\"\\\"\"} source 22a8788a888505e06ee02091fc17cdda"],
 ["function","messenger.drop_keys(ids uuid[], at timestamp with time zone)","returns integer language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,jit=off} source b2962fb15ececac6130cbdeebce25e03"],
 ["function","messenger.due_schedules(at timestamp with time zone, batch integer)","returns SETOF public.messenger_schedules language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 1feef8908cfa85a769637fbf7b459343"],
 ["function","messenger.due_since(schedule public.messenger_schedules)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 2ae0179adcb1b04f55f3d8b7f60ba009"],
+["function","messenger.due_types(at timestamp with time zone, age interval)","returns TABLE(transport_name text, queue_name text, message_type text, oldest_at timestamp with time zone) language plpgsql stable invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 3873e9fe5917aa06fa56509fbf18222a"],
 ["function","messenger.end_unhandled(ids uuid[], fates text[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 654a997c81bea03649d4d07459ad78c4"],
 ["function","messenger.ensure_worker_secret()","returns boolean language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 82a1d997e9fad01d00bd37ad054eded9"],
 ["function","messenger.error_class_of(error_class text)","returns text language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 59becb26e2bee06d48147e432214b1f7"],
+["function","messenger.estimate_rows(query text, args jsonb)","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 9c8cbf90cfbfcbc341d00ed776eab362"],
 ["function","messenger.exceeds(value jsonb, bytes integer)","returns boolean language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 0a497b2eff89af5771f7a721ce1811ec"],
 ["function","messenger.expand_schedules(at timestamp with time zone, batch integer)","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source f03c1ea8e763c763f126c3b9d21bec6c"],
 ["function","messenger.expected_manifest()","returns jsonb language sql immutable invoker {\"search_path=\\\"\\\"\"} source generated"],
@@ -5798,7 +6119,17 @@ as $function$ select $manifest$[
 ["function","messenger.first_run(schedule public.messenger_schedules, at timestamp with time zone)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 236fd4306cbf3b99e31c9f9704891a54"],
 ["function","messenger.give_up(ids uuid[], error_class text, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 40c4e304813a2f3520bab7c37476eabb"],
 ["function","messenger.has_wild_number(value jsonb)","returns boolean language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 025b91e7e73db60178defae3be0d0b4a"],
-["function","messenger.health_checks()","returns TABLE(name text, status text, detail text, remedy text) language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 88889d81fa3c7577449f2a4b7302b135"],
+["function","messenger.health()","returns jsonb language sql volatile definer {\"search_path=\\\"\\\"\"} source cc322aff322bcda72e5d3058ff682570"],
+["function","messenger.health_checks()","returns TABLE(name text, status text, detail text, remedy text, figures jsonb) language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source f0be4cac082c0f2c744bba45a661a86a"],
+["function","messenger.health_clock(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=\\\"\\\"\"} source 9edc6f639a6130ed1af2bad6a3f19cd0"],
+["function","messenger.health_clock_errors(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=\\\"\\\"\"} source 42059b74df08d19bfd479595af373ed7"],
+["function","messenger.health_dead_letters(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=\\\"\\\"\"} source e9c90635fc9b51f8bf0206970a8d9021"],
+["function","messenger.health_no_handler(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=\\\"\\\"\"} source cd7e4f75a2db1887e4f1d4f0bd3449b3"],
+["function","messenger.health_oldest_due(at timestamp with time zone)","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,jit=off} source bd0f9e10890c765e291c0ab45280887a"],
+["function","messenger.health_pg_net(at timestamp with time zone)","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source ec6bfe92a19b0463b15efba8ae18b37c"],
+["function","messenger.health_test_clock(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=\\\"\\\"\"} source 5ea2d5d5a5e485b94e43edd6f4b1a7b5"],
+["function","messenger.health_worker_secret(at timestamp with time zone)","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source bb31cc08f6c56320c91fa49623f11d63"],
+["function","messenger.health_workers(at timestamp with time zone)","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 639e087248734db40eacda539184abd9"],
 ["function","messenger.id_prefix(at timestamp with time zone)","returns text language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 65dbab6e73ef14e98187a08ea441052a"],
 ["function","messenger.id_random()","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 48dbad83b171bbdc3315fe55bf2ba09a"],
 ["function","messenger.is_held_by_dead_letter(transport text, queue text, ordering_key text)","returns boolean language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source fe6e288c5e9965cdae3bac5136344389"],
@@ -5822,6 +6153,7 @@ as $function$ select $manifest$[
 ["function","messenger.note_poll(worker text, transport text, queues text[], types text[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 883e19373721b28e29ccc9a928291ea0"],
 ["function","messenger.now()","returns timestamp with time zone language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 2f1659b6f5238444936619ebae0dc4b4"],
 ["function","messenger.order_keys(ids uuid[])","returns messenger.order_key[] language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source a78e4758a57423495df247653e192c27"],
+["function","messenger.own_functions(prefix text, arguments text, result regtype)","returns TABLE(name text, function regproc) language sql stable invoker {\"search_path=\\\"\\\"\"} source 785ffbfbd2e2d3483f4ff61301b6d106"],
 ["function","messenger.parse_cron(expression text)","returns messenger.cron_fields language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source a69ca182011ef6a6372bcfbcd8136673"],
 ["function","messenger.place_mark(setting text, ends_at timestamp with time zone, from_times timestamp with time zone[], from_ids uuid[], batch integer, places tid[], took interval, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source a177f431cccea81fc14d3c888242500d"],
 ["function","messenger.plan_runs(schedule public.messenger_schedules, due_at timestamp with time zone, at timestamp with time zone)","returns messenger.run_plan language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 0925d2546db644552c914fe272647cd7"],
@@ -5832,6 +6164,7 @@ as $function$ select $manifest$[
 ["function","messenger.prune_messages(at timestamp with time zone, bite integer)","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source e952a24b5a0cbe438ba314c56bcdc3bb"],
 ["function","messenger.prune_replays(at timestamp with time zone, bite integer)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 0303db5e02739b32a046f10080f2b39e"],
 ["function","messenger.prune_rest(at timestamp with time zone, bite integer)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 0478d1ed2d2f75a6b5d4e6b2cc7676da"],
+["function","messenger.queue_figures()","returns jsonb language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 9e91a13bb71ec76f1991e9528c9d8985"],
 ["function","messenger.read_cron_field(field text, value text, lowest integer, highest integer, names text[])","returns text language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 1ccf58a618965efb6ddf79db0f5fa9bd"],
 ["function","messenger.read_drafts(messages jsonb, at timestamp with time zone)","returns SETOF messenger.draft language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 9e77b76769bfca9fc4738fb45eab388b"],
 ["function","messenger.read_interval(value jsonb, longest interval)","returns interval language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 0638e4afa428f360987359334530aef2"],
@@ -5863,7 +6196,7 @@ as $function$ select $manifest$[
 ["function","messenger.settle_rest(ids uuid[], rest messenger.verdict[], ords bigint[], fates text[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_hashjoin=off,enable_mergejoin=off,jit=off} source 22410f79bd6860162fbfa66219e5320c"],
 ["function","messenger.sql_handlers()","returns TABLE(type text, handler regprocedure) language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 28a6e6105616de11aec2aca2fc00e3e3"],
 ["function","messenger.start(functions_url text, options jsonb)","returns jsonb language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 07287c930ccccac966d98800f705f896"],
-["function","messenger.status()","returns jsonb language sql stable definer {\"search_path=\\\"\\\"\"} source fcd3df558b6b08e7b6dd86b9c7898860"],
+["function","messenger.status()","returns jsonb language sql volatile definer {\"search_path=\\\"\\\"\"} source 28fc53cdd0344a951c806b655692bccc"],
 ["function","messenger.stop()","returns jsonb language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source a4061cc518a982b78ab444a4f190e737"],
 ["function","messenger.store_alone(messages jsonb[], schedules uuid[], runs timestamp with time zone[])","returns TABLE(ord integer, error text) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source ea16d0190979682d7fcc45eadc6d88f8"],
 ["function","messenger.store_draft(draft messenger.draft, new_id uuid, sender uuid, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 40e90430b1e02482bf127900fa6fe8c3"],
@@ -5877,7 +6210,7 @@ as $function$ select $manifest$[
 ["function","messenger.tick(batch integer)","returns jsonb language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 21bf01f02cee1fe38a4700e68ad3a813"],
 ["function","messenger.tick_or_note_error()","returns boolean language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 35a6a22f1a61c4a4aa1b1695673beab2"],
 ["function","messenger.user_dispatch(type text, payload jsonb, idempotency_key text, delay interval, headers jsonb, metadata jsonb)","returns TABLE(id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone) language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source c288629cfbd5f36221388f01419ecc40"],
-["function","messenger.verify()","returns TABLE(kind text, object text, state text, detail text) language sql stable definer {\"search_path=\\\"\\\"\"} source 312073e65876f1b552e62b8ef76af2b9"],
+["function","messenger.verify()","returns TABLE(kind text, object text, state text, detail text) language sql stable definer {\"search_path=\\\"\\\"\"} source 1a24f14e798c253dfef0baa717707e66"],
 ["function","messenger.wake(at timestamp with time zone)","returns integer language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 41e00eebcbd2c0383b46e5f56037acec"],
 ["function","messenger.wall_time_in_gap(moment timestamp with time zone, timezone text)","returns timestamp without time zone language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source df2b78cbc1a551d66565632e2d28232a"],
 ["function","messenger.watch_replays(at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source f2e8eb41289bbabe5f680a2fb3f68064"],
@@ -5893,7 +6226,7 @@ as $function$ select $manifest$[
 ["function","public.messenger_dispatch_batch(messages jsonb, atomic boolean)","returns TABLE(ord integer, id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone, error_code text, error text) language sql volatile invoker {\"search_path=\\\"\\\"\"} source 96639871148af2cf154c96b6884b86de"],
 ["function","public.messenger_exchange(outcomes jsonb, worker text, batch integer, lease interval, transport text, queues text[], types text[])","returns jsonb language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 13bc1a22f7bdef106ddfffe319182ce6"],
 ["function","public.messenger_fail(id uuid, fence bigint, error text, error_class text, error_trace text, retryable boolean, retry_after interval)","returns TABLE(outcome text, available_at timestamp with time zone) language sql volatile invoker {\"search_path=\\\"\\\"\"} source 532abddf67ee131ddd63e6a1fc54c23d"],
-["function","public.messenger_health()","returns jsonb language sql volatile invoker {\"search_path=\\\"\\\"\"} source 89d6004847e74d007d57865dcb5dc351"],
+["function","public.messenger_health()","returns jsonb language sql volatile invoker {\"search_path=\\\"\\\"\"} source 441d3a727953e44bb3bab7e77f509c76"],
 ["function","public.messenger_heartbeat(leases jsonb, lease interval)","returns TABLE(id uuid, outcome text, cancel_requested boolean) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 8f5774efdb9f8fc777b91438c6ad1c5f"],
 ["function","public.messenger_pause(transport text, queue text)","returns boolean language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source ce28f5e97d110106bf02440dd8765910"],
 ["function","public.messenger_pause_schedule(name text)","returns boolean language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 74a8ae885f86c4c436afd8a854f5a01a"],
@@ -5953,13 +6286,14 @@ as $function$ select $manifest$[
 ["grant","function messenger.due_since(schedule public.messenger_schedules) to service_role","execute"],
 ["grant","function messenger.end_unhandled(ids uuid[], fates text[], at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.error_class_of(error_class text) to service_role","execute"],
+["grant","function messenger.estimate_rows(query text, args jsonb) to service_role","execute"],
 ["grant","function messenger.exceeds(value jsonb, bytes integer) to service_role","execute"],
 ["grant","function messenger.find_change(timezone text, low timestamp without time zone, high timestamp without time zone) to service_role","execute"],
 ["grant","function messenger.find_due(transport text, queue text, batch integer, types text[], at timestamp with time zone, may_be_solo boolean, OUT places tid[], OUT is_solo boolean) to service_role","execute"],
 ["grant","function messenger.first_run(schedule public.messenger_schedules, at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.give_up(ids uuid[], error_class text, at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.has_wild_number(value jsonb) to service_role","execute"],
-["grant","function messenger.health_checks() to service_role","execute"],
+["grant","function messenger.health() to service_role","execute"],
 ["grant","function messenger.id_prefix(at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.id_random() to service_role","execute"],
 ["grant","function messenger.is_held_by_dead_letter(transport text, queue text, ordering_key text) to service_role","execute"],
@@ -6144,6 +6478,7 @@ as $function$ select $manifest$[
 ["trigger","public.messenger_messages.messenger_messages_updated_at","CREATE TRIGGER messenger_messages_updated_at BEFORE UPDATE ON public.messenger_messages FOR EACH ROW WHEN ((NOT (new.updated_at IS DISTINCT FROM old.updated_at))) EXECUTE FUNCTION public.update_messenger_messages_updated_at()"],
 ["trigger","public.messenger_schedules.messenger_schedules_updated_at","CREATE TRIGGER messenger_schedules_updated_at BEFORE UPDATE ON public.messenger_schedules FOR EACH ROW WHEN ((NOT (new.updated_at IS DISTINCT FROM old.updated_at))) EXECUTE FUNCTION public.update_messenger_schedules_updated_at()"],
 ["trigger","public.messenger_transports.messenger_transports_updated_at","CREATE TRIGGER messenger_transports_updated_at BEFORE UPDATE ON public.messenger_transports FOR EACH ROW WHEN ((NOT (new.updated_at IS DISTINCT FROM old.updated_at))) EXECUTE FUNCTION public.update_messenger_transports_updated_at()"],
+["type","messenger.check_result","status text, detail text, remedy text, figures jsonb"],
 ["type","messenger.claimed","id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority integer, retry_count integer, max_retries integer, fence bigint, lock_expires_at timestamp with time zone, created_at timestamp with time zone, solo boolean"],
 ["type","messenger.cron_fields","seconds text, minutes text, hours text, days text, months text, weekdays text, last_weekdays text, nth integer, last_day boolean, first_second integer, first_minute integer, first_hour integer, elapsed boolean"],
 ["type","messenger.cron_run","run_at timestamp with time zone, note text"],
@@ -6181,7 +6516,7 @@ as $$
   ),
   operation as (
     select 'operation' as kind, c.name as object, case c.status when 'healthy' then 'ok' else c.status end as state, concat_ws('; ', c.detail, c.remedy) as detail
-    from messenger.health_checks() c where c.name in ('clock', 'clock_errors', 'bells', 'worker_secret', 'test_clock')
+    from messenger.health_checks() c where c.name in ('clock', 'clock_errors', 'pg_net', 'worker_secret', 'test_clock')
   )
   select d.kind, d.object, d.state, d.detail from difference d
   union all
@@ -6366,10 +6701,26 @@ declare
     'public.messenger_start',
     'public.messenger_stop',
     'messenger.count_rows',
+    'messenger.estimate_rows',
+    'messenger.own_functions',
+    'messenger.bell_answers',
+    'messenger.clock_fault',
+    'messenger.queue_figures',
     'messenger.status',
     'public.messenger_status',
     'messenger.health_checks',
+    'messenger.health',
     'public.messenger_health',
+    'messenger.health_clock',
+    'messenger.health_clock_errors',
+    'messenger.health_pg_net',
+    'messenger.health_worker_secret',
+    'messenger.health_test_clock',
+    'messenger.health_oldest_due',
+    'messenger.due_types',
+    'messenger.health_no_handler',
+    'messenger.health_workers',
+    'messenger.health_dead_letters',
     'public.messenger_audit',
     'messenger.manifest',
     'messenger.expected_manifest',

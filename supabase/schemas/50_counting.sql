@@ -7,6 +7,9 @@ create or replace function messenger.count_rows(query text, args jsonb default '
 returns table (n bigint, estimated boolean)
 language plpgsql
 set search_path = ''
+set enable_seqscan = on
+set enable_bitmapscan = on
+set enable_sort = on
 set jit = off
 as $$
 declare
@@ -17,16 +20,30 @@ begin
   execute 'explain (format json) ' || v_bounded into v_plan using args;
   if (v_plan -> 0 -> 'Plan' ->> 'Total Cost')::float <= 15000 then
     execute v_bounded into n using args;
+    estimated := n > bound;
+  else
+    estimated := true;
   end if;
-  estimated := n > bound or (v_plan -> 0 -> 'Plan' ->> 'Total Cost')::float > 15000;
   if estimated then
-    execute 'explain (format json) ' || query into v_plan using args;
-    n := greatest(n, (v_plan -> 0 -> 'Plan' ->> 'Plan Rows')::numeric::bigint);
+    n := greatest(n, messenger.estimate_rows(query, args));
   end if;
   return next;
 end $$;
 
+create or replace function messenger.estimate_rows(query text, args jsonb default '{}')
+returns bigint
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_plan json;
+begin
+  execute 'explain (format json) ' || query into v_plan using args;
+  return (v_plan -> 0 -> 'Plan' ->> 'Plan Rows')::numeric::bigint;
+end $$;
+
 comment on function messenger.count_rows(text, jsonb, int) is
   'How many rows a query has: exact up to bound, estimated above it and where counting so far would cost too much. The query is run as it stands, with $1 for args: put values from outside there, never into the text.';
-revoke all on function messenger.count_rows(text, jsonb, int) from public, anon, authenticated;
-grant execute on function messenger.count_rows(text, jsonb, int) to service_role;
+comment on function messenger.estimate_rows(text, jsonb) is 'How many rows the planner believes a query has; $1 is args.';
+revoke all on function messenger.count_rows(text, jsonb, int), messenger.estimate_rows(text, jsonb) from public, anon, authenticated;
+grant execute on function messenger.count_rows(text, jsonb, int), messenger.estimate_rows(text, jsonb) to service_role;

@@ -170,17 +170,17 @@ export const KEEPING: Mutant[] = [
   {
     name: "health believes a clock that stopped",
     breaks: "P12: health turns red within two minutes.",
-    statement: fn("messenger.health_checks"),
-    find: "when v_lag < '70 seconds' then 'healthy'",
-    replace: "when v_lag < '1 hour' then 'healthy'",
+    statement: fn("messenger.health_clock"),
+    find: "when lag.seconds < 70 then 'healthy'",
+    replace: "when lag.seconds < 3600 then 'healthy'",
     noticedBy: ["supabase/status_health.test.ts"],
   },
   {
     name: "health does not see work that nobody takes",
     breaks: "P12: health compares now with the oldest due message.",
-    statement: fn("messenger.health_checks"),
-    find: "case when coalesce(v_lag, '0') < '1 minute' then 'healthy'",
-    replace: "case when coalesce(v_lag, '0') < '1 day' then 'healthy'",
+    statement: fn("messenger.health_oldest_due"),
+    find: "coalesce(v_seconds, 0) < 60 then 'healthy'",
+    replace: "coalesce(v_seconds, 0) < 86400 then 'healthy'",
     noticedBy: ["supabase/status_health.test.ts"],
   },
   {

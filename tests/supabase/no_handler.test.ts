@@ -11,7 +11,12 @@ async function noHandler(): Promise<Row> {
   return checks.find((row: Row) => row.name === "no_handler");
 }
 
-const HEALTHY = { name: "no_handler", status: "healthy", detail: "every type that is due has a handler" };
+const HEALTHY = {
+  name: "no_handler",
+  status: "healthy",
+  detail: "every type that is due has a handler",
+  figures: { types: 0 },
+};
 
 test("no_handler · a due type that no worker announces is named after ten seconds, with a remedy", async () => {
   const { sql } = project();

@@ -30,7 +30,14 @@ test("status · counts every state, the open dead letters and what was pruned", 
   ]);
   await sql`insert into messenger.pruned (transport_name, message_count) values ('supabase', 40), ('sync', 2)`;
   const answer = await status();
-  assert.deepEqual(answer.queue, { depth: 4, pending: 3, processing: 1, completed: 1, failed: 1 });
+  assert.deepEqual(answer.queue, {
+    depth: 4,
+    pending: 3,
+    processing: 1,
+    completed: 1,
+    failed: 1,
+    estimated: false,
+  });
   assert.deepEqual([answer.dead_letters, answer.pruned], [1, 42]);
   await sql`update messenger_failed_messages set resolved_at = now(), resolution = 'discarded'`;
   assert.equal((await status()).dead_letters, 0);
@@ -38,7 +45,14 @@ test("status · counts every state, the open dead letters and what was pruned", 
 
 test("status · an empty bus is zeros", async () => {
   const answer = await status();
-  assert.deepEqual(answer.queue, { depth: 0, pending: 0, processing: 0, completed: 0, failed: 0 });
+  assert.deepEqual(answer.queue, {
+    depth: 0,
+    pending: 0,
+    processing: 0,
+    completed: 0,
+    failed: 0,
+    estimated: false,
+  });
   assert.deepEqual([answer.workers, answer.dead_letters, answer.pruned], [[], 0, 0]);
   assert.deepEqual(answer.transports.map((row: Row) => [row.name, row.type, row.enabled]), [[
     "supabase",
@@ -100,7 +114,10 @@ test("health · a clock that stopped without a word is seen within two minutes",
 test("health · a clock that never ticked is unhealthy", async () => {
   await project().sql`update messenger.clock set last_tick_at = null`;
   const clock = await check("clock");
-  assert.deepEqual([clock.status, clock.detail], ["unhealthy", "no tick yet"]);
+  assert.deepEqual([clock.status, clock.detail], [
+    "unhealthy",
+    "no tick yet: the clock is not started",
+  ]);
 });
 
 test("health · an error of the clock shows for five minutes", async () => {
@@ -141,7 +158,7 @@ test("health · a lease that ran out counts as due", async () => {
 test("health · bells without an address, no secret, open dead letters", async () => {
   const { sql } = project();
   await sql`update messenger.settings set functions_url = null`;
-  assert.equal((await check("bells")).status, "degraded");
+  assert.equal((await check("pg_net")).status, "degraded");
   await sql`delete from vault.secrets where name = 'symphony_worker_secret'`;
   assert.equal((await check("worker_secret")).status, "unhealthy");
   const { id, fence } = await held(sql);

@@ -1,0 +1,68 @@
+-- What became of our bells, and of the job that is the clock: what pg_net and pg_cron know, for health and explain.
+
+-- Times are the server's, as pg_net's are, not those of messenger.now().
+create or replace function messenger.bell_answers(since interval)
+returns table (request_id bigint, rung_at timestamptz, answered_at timestamptz, status_code int, error text, has_failed boolean, is_queued boolean)
+language plpgsql stable
+set search_path = ''
+set jit = off
+as $$
+#variable_conflict use_column
+begin
+  if to_regclass('net._http_response') is null or to_regclass('net.http_request_queue') is null then
+    return query select b.request_id, b.at, null::timestamptz, null::int, null::text, false, false from messenger.bells b where b.at > pg_catalog.now() - since;
+    return;
+  end if;
+  -- Neither of pg_net's tables has an index on the id. A queue of more than that many is stuck, and its first are asked for.
+  return query
+  select b.request_id, b.at, r.created, r.status_code, case when r.timed_out then coalesce(r.error_msg, 'timed out') else r.error_msg end,
+    coalesce(r.timed_out, false) or r.error_msg is not null or coalesce(r.status_code >= 400, false), q.id is not null
+  from messenger.bells b
+  left join net._http_response r on r.id = b.request_id and r.created >= pg_catalog.now() - since
+  left join (select x.id from net.http_request_queue x limit 10000) q on q.id = b.request_id
+  where b.at > pg_catalog.now() - since
+  order by b.request_id desc;
+end $$;
+
+-- From what must be there first to what is rarest.
+create or replace function messenger.clock_fault(out cause text, out remedy text)
+language plpgsql stable
+set search_path = ''
+as $$
+declare
+  v_enabled boolean := (select s.clock_enabled from messenger.settings s);
+  v_job record;
+  v_run record;
+begin
+  if to_regclass('cron.job') is null then
+    cause := 'there is no pg_cron, and no outside clock calls the scheduler door';
+    remedy := 'create extension pg_cron; select messenger_start()';
+    return;
+  end if;
+  select j.jobid, j.active into v_job from cron.job j where j.jobname = 'symphony-clock';
+  if v_job.jobid is null or not v_enabled then
+    cause := case when v_enabled then 'pg_cron has no job symphony-clock' else 'the clock is not started' end;
+    remedy := 'select messenger_start()';
+    return;
+  elsif not v_job.active then
+    cause := 'the job symphony-clock is not active';
+    remedy := format('select cron.alter_job(%s, active => true)', v_job.jobid);
+    return;
+  end if;
+  -- Other jobs' rows are never pruned by pg_cron, and nothing is indexed but the run.
+  select d.status, d.return_message, coalesce(d.end_time, d.start_time) as at into v_run
+  from (select * from cron.job_run_details x order by x.runid desc limit 1000) d
+  where d.jobid = v_job.jobid
+  order by d.runid desc limit 1;
+  if v_run.status = 'failed' then
+    cause := 'the last run of the job symphony-clock failed: ' || left(coalesce(v_run.return_message, 'without a message'), 500);
+    remedy := format('select start_time, status, return_message from cron.job_run_details where jobid = %s order by runid desc limit 5', v_job.jobid);
+  else
+    cause := 'pg_cron does not run the job symphony-clock: its launcher is gone until the database is restarted';
+    remedy := 'select messenger_tick(); -- once, and restart the database';
+  end if;
+end $$;
+
+comment on function messenger.bell_answers(interval) is 'Our bells of so long ago, newest first, with pg_net''s answer: status code or error; is_queued: not sent yet.';
+comment on function messenger.clock_fault() is 'Why the clock does not tick, supposing that it does not, and what mends it.';
+revoke all on function messenger.bell_answers(interval), messenger.clock_fault() from public, anon, authenticated, service_role;

@@ -1,0 +1,116 @@
+-- Health of the messages: whether what is due is taken, by whom, and how it ends.
+create or replace function messenger.health_oldest_due(at timestamptz)
+returns setof messenger.check_result
+language plpgsql
+set search_path = ''
+set enable_seqscan = off
+set enable_bitmapscan = off
+set jit = off
+as $$
+declare
+  v_oldest record;
+  v_seconds numeric;
+begin
+  select head.id, head.available_at into v_oldest
+  from messenger.active_queues(null, null, false) q
+  cross join generate_series(1, 10) as level(priority)
+  cross join lateral (
+    select m.id, m.available_at from public.messenger_messages m
+    where m.transport_name = q.transport_name and m.queue_name = q.queue_name and m.priority = level.priority and m.processed_at is null
+      and m.available_at <= health_oldest_due.at and (m.status = 'pending' or m.lock_expires_at < health_oldest_due.at)
+    order by m.available_at, m.id limit 1
+  ) head
+  order by head.available_at limit 1;
+  v_seconds := round(extract(epoch from health_oldest_due.at - v_oldest.available_at));
+  return query select
+    case when coalesce(v_seconds, 0) < 60 then 'healthy' when v_seconds < 600 then 'degraded' else 'unhealthy' end,
+    coalesce('the oldest due message waits since ' || v_seconds || ' s', 'nothing is due'),
+    format('select * from messenger_explain(%L)', v_oldest.id),
+    jsonb_build_object('seconds', v_seconds);
+end $$;
+
+-- The oldest of each queue and priority: a type nobody handles stays while others go, and so comes to stand there. A thousand, fewer where there are
+-- many queues, so that at most some ten thousand rows are read.
+create or replace function messenger.due_types(at timestamptz, age interval)
+returns table (transport_name text, queue_name text, message_type text, oldest_at timestamptz)
+language plpgsql stable
+set search_path = ''
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+set jit = off
+as $$
+#variable_conflict use_column
+declare
+  v_sql_types text[] := array(select h.type from messenger.sql_handlers() h where h.handler is not null);
+  v_depth int := (select least(1000, greatest(20, 10000 / 10 / greatest(count(*), 1))) from messenger.active_queues(null, null, false));
+begin
+  return query
+  select q.transport_name, q.queue_name, head.message_type, min(head.available_at)
+  from messenger.active_queues(null, null, false) q
+  cross join generate_series(1, 10) as level(priority)
+  cross join lateral (
+    select m.message_type, m.available_at from public.messenger_messages m
+    where m.transport_name = q.transport_name and m.queue_name = q.queue_name and m.priority = level.priority and m.processed_at is null
+      and m.available_at < due_types.at - age and (m.status = 'pending' or m.lock_expires_at < due_types.at)
+    order by m.available_at, m.id limit v_depth
+  ) head
+  where head.message_type <> all (v_sql_types)
+  group by q.transport_name, q.queue_name, head.message_type;
+end $$;
+
+create or replace function messenger.health_no_handler(at timestamptz)
+returns setof messenger.check_result
+language sql
+set search_path = ''
+as $$
+  select case when count(*) = 0 then 'healthy' else 'degraded' end,
+    coalesce('no worker of the last minute handles ' || left(string_agg(lost.name, ', ' order by lost.name), 1000), 'every type that is due has a handler'),
+    'deploy a worker whose packs define these types, or name an SQL handler: the messages wait', jsonb_build_object('types', count(*))
+  from (
+    select distinct quote_ident(d.message_type) as name from messenger.due_types(health_no_handler.at, '10 seconds') d
+    where messenger.awake_workers(d.transport_name, d.queue_name, d.message_type, '1 minute') = 0
+  ) lost
+$$;
+
+-- The tick that runs SQL handlers asks under the name "sql"; it is nobody's worker.
+create or replace function messenger.health_workers(at timestamptz)
+returns setof messenger.check_result
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_awake bigint;
+  v_seconds numeric;
+  v_result messenger.check_result;
+begin
+  select count(*) into v_awake from messenger.workers w
+  where w.polled_at > health_workers.at - interval '1 minute' and w.polled_at <= health_workers.at and w.worker <> 'sql';
+  if v_awake = 0 then
+    v_seconds := (select round(extract(epoch from health_workers.at - min(d.oldest_at))) from messenger.due_types(health_workers.at, '30 seconds') d);
+  end if;
+  v_result.status := case when v_seconds is null then 'healthy' else 'unhealthy' end;
+  v_result.detail := v_awake || ' awake within the last minute'
+    || case when v_seconds is not null then ', and a message is due since ' || v_seconds || ' s' when v_awake = 0 then ', and nothing waits for one' else '' end;
+  v_result.remedy := 'see pg_net here; POST to the worker door, and look at its log';
+  v_result.figures := jsonb_build_object('awake', v_awake, 'seconds', v_seconds);
+  return next v_result;
+end $$;
+
+create or replace function messenger.health_dead_letters(at timestamptz)
+returns setof messenger.check_result
+language sql
+set search_path = ''
+as $$
+  select case when c.n = 0 then 'healthy' else 'degraded' end, case when c.estimated then 'about ' else '' end || c.n || ' open',
+    'select message_type, error, attempts from messenger_failed_messages where resolved_at is null', jsonb_build_object('open', c.n)
+  from messenger.count_rows('select from public.messenger_failed_messages f where f.resolved_at is null') c
+$$;
+
+comment on function messenger.due_types(timestamptz, interval) is 'Message types without an SQL handler that stand at the head of a running queue and are due for longer than the age, each with its oldest.';
+comment on function messenger.health_oldest_due(timestamptz) is 'Seconds the oldest due message waits: degraded from 60, unhealthy from 600.';
+comment on function messenger.health_no_handler(timestamptz) is 'Types due for 10 s that no worker of the last minute announced and no SQL handler takes: degraded.';
+comment on function messenger.health_workers(timestamptz) is 'A message due for 30 s and no worker that asked within a minute: unhealthy.';
+comment on function messenger.health_dead_letters(timestamptz) is 'Any open dead letter: degraded.';
+revoke all on function messenger.due_types(timestamptz, interval), messenger.health_oldest_due(timestamptz), messenger.health_no_handler(timestamptz),
+  messenger.health_workers(timestamptz), messenger.health_dead_letters(timestamptz) from public, anon, authenticated, service_role;
