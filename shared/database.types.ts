@@ -463,6 +463,8 @@ export type Database = {
           "outcome": string;
         }[];
       };
+      "messenger_get_failed": { Args: { "id": string }; Returns: Json };
+      "messenger_get_message": { Args: { "id": string }; Returns: Json };
       "messenger_health": { Args: Record<PropertyKey, never>; Returns: Json };
       "messenger_heartbeat": {
         Args: { "lease"?: string; "leases": Json };
@@ -472,8 +474,21 @@ export type Database = {
           "outcome": string;
         }[];
       };
+      "messenger_list_failed": {
+        Args: { "cursor"?: string; "filter"?: Json; "max"?: number; "skip"?: number };
+        Returns: Json;
+      };
+      "messenger_list_messages": { Args: { "cursor"?: string; "filter"?: Json; "max"?: number }; Returns: Json };
+      "messenger_list_queues": { Args: Record<PropertyKey, never>; Returns: Json };
+      "messenger_list_schedules": { Args: { "cursor"?: string; "filter"?: Json; "max"?: number }; Returns: Json };
+      "messenger_list_transports": { Args: Record<PropertyKey, never>; Returns: Json };
+      "messenger_list_workers": { Args: Record<PropertyKey, never>; Returns: Json };
       "messenger_pause": { Args: { "queue": string; "transport": string }; Returns: boolean };
       "messenger_pause_schedule": { Args: { "name": string }; Returns: boolean };
+      "messenger_put_transport": {
+        Args: { "config"?: Json; "enabled"?: boolean; "name": string; "type"?: string };
+        Returns: Json;
+      };
       "messenger_register": { Args: { "types": Json }; Returns: number };
       "messenger_release": { Args: { "fence": number; "id": string }; Returns: string };
       "messenger_resume": { Args: { "queue": string; "transport": string }; Returns: boolean };
@@ -539,6 +554,7 @@ export type Database = {
           "run_at": string;
         }[];
       };
+      "messenger_set_flag": { Args: { "name": string; "percent": number; "updated_by"?: string }; Returns: Json };
       "messenger_settle": {
         Args: { "outcomes": Json };
         Returns: {

@@ -270,6 +270,94 @@ revoke all on function messenger.exceeds(jsonb, int), messenger.has_wild_number(
 grant execute on function messenger.exceeds(jsonb, int), messenger.has_wild_number(jsonb), messenger.is_too_deep(jsonb), messenger.clip(text, int),
   messenger.keep_small(jsonb), messenger.read_time(jsonb), messenger.read_interval(jsonb, interval) to service_role;
 
+-- ---- 05_filters.sql
+-- What lists are asked with: filters, exact in type, and cursors that say where a page ended.
+
+-- Values are strings, numbers or booleans as each key says; what a list does not know is refused by name.
+create or replace function messenger.check_filter(filter jsonb, texts text[], times text[] default '{}', booleans text[] default '{}', ids text[] default '{}')
+returns void
+language plpgsql stable
+set search_path = ''
+as $$
+declare
+  v_odd text;
+begin
+  if filter is null or jsonb_typeof(filter) <> 'object' then
+    perform messenger.refuse('SM_FILTER', 'the filter must be a JSON object');
+  end if;
+  select k into v_odd from jsonb_object_keys(filter) k where k <> all (texts || times || booleans || ids) order by k limit 1;
+  if found then
+    perform messenger.refuse('SM_UNKNOWN_FIELD', 'filter.' || left(v_odd, 100));
+  end if;
+  select f.key into v_odd from jsonb_each(filter) f
+  where case
+    when f.key = any (booleans) then jsonb_typeof(f.value) <> 'boolean'
+    when f.key = any (times) then messenger.read_time(f.value) is null
+    when f.key = any (ids) then jsonb_typeof(f.value) <> 'string' or f.value #>> '{}' !~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+    else jsonb_typeof(f.value) <> 'string'
+  end
+  order by f.key limit 1;
+  if found then
+    perform messenger.refuse('SM_FILTER', 'filter.' || v_odd);
+  end if;
+  if messenger.read_time(filter -> 'to') <= messenger.read_time(filter -> 'from') then
+    perform messenger.refuse('SM_FILTER', 'filter.to is not after filter.from');
+  end if;
+end $$;
+
+create or replace function messenger.check_page(max int)
+returns int
+language plpgsql stable
+set search_path = ''
+as $$
+begin
+  if max not between 1 and 1000 then
+    perform messenger.refuse('SM_BATCH', 'max');
+  end if;
+  return max;
+end $$;
+
+-- A cursor is good for the list and filter it came from: with another filter it would leave rows out without a word.
+create or replace function messenger.write_cursor(list text, filter jsonb, place jsonb)
+returns text
+language plpgsql stable
+set search_path = ''
+as $$
+begin
+  return rtrim(translate(encode(convert_to(jsonb_build_object('list', list, 'filter', md5(filter::text), 'place', place)::text, 'UTF8'), 'base64'), E'+/\n', '-_'), '=');
+end $$;
+
+create or replace function messenger.read_cursor(list text, filter jsonb, cursor text)
+returns jsonb
+language plpgsql stable
+set search_path = ''
+as $$
+declare
+  v_cursor jsonb;
+begin
+  if cursor is null then
+    return null;
+  end if;
+  begin
+    v_cursor := convert_from(decode(rpad(translate(cursor, '-_', '+/'), (length(cursor) + 3) / 4 * 4, '='), 'base64'), 'UTF8')::jsonb;
+  exception when data_exception or program_limit_exceeded then
+    v_cursor := null;
+  end;
+  if v_cursor ->> 'list' is distinct from list or v_cursor ->> 'filter' is distinct from md5(filter::text) then
+    perform messenger.refuse('SM_FILTER', 'the cursor is not of this list and filter; begin again without one');
+  end if;
+  return v_cursor -> 'place';
+end $$;
+
+comment on function messenger.check_filter(jsonb, text[], text[], text[], text[]) is 'Refuses a filter with keys that are not named, with values of another type, or with a "to" that is not after "from".';
+comment on function messenger.check_page(int) is 'Refuses page sizes other than 1 to 1000; answers the size.';
+comment on function messenger.write_cursor(text, jsonb, jsonb) is 'A page''s end as opaque text, bound to its list and filter.';
+comment on function messenger.read_cursor(text, jsonb, text) is 'What write_cursor put into a cursor; refuses one that is garbled or belongs to another list or filter.';
+revoke all on function messenger.check_filter(jsonb, text[], text[], text[], text[]), messenger.check_page(int), messenger.write_cursor(text, jsonb, jsonb),
+  messenger.read_cursor(text, jsonb, text) from public, anon, authenticated;
+grant execute on function messenger.check_filter(jsonb, text[], text[], text[], text[]), messenger.check_page(int), messenger.write_cursor(text, jsonb, jsonb),
+  messenger.read_cursor(text, jsonb, text) to service_role;
+
 -- ---- 10_transports.sql
 -- How messages travel. One row names a transport; secrets stay in Vault or the environment.
 create table if not exists public.messenger_transports (
@@ -797,6 +885,66 @@ alter table messenger.bells enable row level security;
 drop policy if exists service_only on messenger.bells;
 create policy service_only on messenger.bells for all to anon, authenticated using (false) with check (false);
 revoke all on messenger.bells from public, anon, authenticated, service_role;
+
+-- ---- 19_flags.sql
+-- Feature flags with a percentage of subjects: what moves from an old system to this one, a share at a time.
+create table if not exists messenger.flags (
+  name text not null,
+  percent int not null,
+  updated_by text,
+  updated_at timestamptz not null default messenger.now(),
+  constraint flags_pkey primary key (name),
+  constraint flags_name_check check (name ~ '^[A-Za-z][A-Za-z0-9_.:-]{0,127}$'),
+  constraint flags_percent_check check (percent between 0 and 100),
+  constraint flags_updated_by_check check (length(updated_by) <= 200)
+);
+comment on table messenger.flags is 'Flags by name: the percentage of subjects they are on for. A flag here wins over the environment variable of its name.';
+comment on column messenger.flags.updated_by is 'Who set it: a user''s id, or the name of a key.';
+
+-- A subject's place from 0 to 99 depends on nothing but the flag and the subject, so a higher percentage only adds subjects,
+-- and another flag picks others first.
+create or replace function messenger.enabled(flag text, subject text)
+returns boolean
+language plpgsql stable
+set search_path = ''
+as $$
+begin
+  return (
+    select coalesce(abs(hashtextextended(subject, hashtextextended(f.name, 0)) % 100) < f.percent, f.percent = 100)
+    from messenger.flags f where f.name = enabled.flag
+  );
+end $$;
+
+create or replace function public.messenger_set_flag(name text, percent int, updated_by text default null)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_row jsonb;
+begin
+  if name is null or name !~ '^[A-Za-z][A-Za-z0-9_.:-]{0,127}$' then
+    perform messenger.refuse('SM_FILTER', 'a flag''s name begins with a letter and has up to 128 letters, digits, dots, colons, underscores or hyphens');
+  elsif percent is null or percent not between 0 and 100 then
+    perform messenger.refuse('SM_BATCH', 'percent must be a whole number from 0 to 100');
+  end if;
+  insert into messenger.flags as f (name, percent, updated_by, updated_at)
+  values (messenger_set_flag.name, messenger_set_flag.percent, left(messenger_set_flag.updated_by, 200), messenger.now())
+  on conflict on constraint flags_pkey do update set percent = excluded.percent, updated_by = excluded.updated_by, updated_at = excluded.updated_at
+  returning to_jsonb(f) into v_row;
+  return v_row;
+end $$;
+
+comment on function messenger.enabled(text, text) is
+  'Whether a flag is on for a subject: sticky, raising the percentage only adds subjects. A null subject counts as in at 100 percent only. Null where no such flag was set: the environment decides then.';
+comment on function public.messenger_set_flag(text, int, text) is 'Sets a flag to a percentage from 0 to 100 and answers {"name", "percent", "updated_by", "updated_at"}.';
+alter table messenger.flags enable row level security;
+drop policy if exists service_only on messenger.flags;
+create policy service_only on messenger.flags for all to anon, authenticated using (false) with check (false);
+revoke all on messenger.flags from public, anon, authenticated, service_role;
+grant select, insert, update, delete on messenger.flags to service_role;
+revoke all on function messenger.enabled(text, text), public.messenger_set_flag(text, int, text) from public, anon, authenticated;
+grant execute on function messenger.enabled(text, text), public.messenger_set_flag(text, int, text) to service_role;
 
 -- ---- 19_queues.sql
 -- Settings of single queues. A queue exists by being named in a dispatch; one without a row here runs.
@@ -3276,6 +3424,63 @@ comment on function public.messenger_resume(text, text) is
 revoke all on function messenger.check_queue(text, text), public.messenger_pause(text, text), public.messenger_resume(text, text) from public, anon, authenticated;
 grant execute on function messenger.check_queue(text, text), public.messenger_pause(text, text), public.messenger_resume(text, text) to service_role;
 
+-- ---- 35_transports.sql
+-- Transports are listed, made and changed here; a message finds its transport by name.
+create or replace function public.messenger_list_transports()
+returns jsonb
+language sql stable
+set search_path = ''
+as $$
+  select jsonb_build_object('transports', coalesce(jsonb_agg(to_jsonb(t) order by t.name), '[]')) from public.messenger_transports t
+$$;
+
+create or replace function public.messenger_put_transport(name text, type text default null, config jsonb default null, enabled boolean default null)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_known text;
+  v_odd text;
+  v_row jsonb;
+begin
+  if name is null or name !~ '^[a-z0-9][a-z0-9_-]{0,62}$' then
+    perform messenger.refuse('SM_TRANSPORT', 'a name has up to 63 lower-case letters, digits, underscores or hyphens');
+  end if;
+  select t.type into v_known from public.messenger_transports t where t.name = messenger_put_transport.name;
+  if messenger_put_transport.name in ('supabase', 'sync') and type <> v_known then
+    perform messenger.refuse('SM_TRANSPORT', 'the type of ' || quote_ident(messenger_put_transport.name) || ' stays as it is');
+  elsif type not in ('sync', 'supabase', 'redis', 'rabbitmq', 'sqs') then
+    perform messenger.refuse('SM_TRANSPORT', 'there is no type ' || quote_ident(left(type, 60)));
+  elsif jsonb_typeof(config) <> 'object' then
+    perform messenger.refuse('SM_TRANSPORT', 'config must be a JSON object');
+  end if;
+  if coalesce(type, v_known, 'supabase') in ('sync', 'supabase') then
+    select k into v_odd from jsonb_object_keys(config) k
+    where k not in ('retention', 'failed_retention', 'idempotency_window', 'ordering_dead_letter') order by k limit 1;
+    if found then
+      perform messenger.refuse('SM_UNKNOWN_FIELD', 'config.' || left(v_odd, 100));
+    end if;
+  end if;
+  begin
+    insert into public.messenger_transports as t (name, type, config, enabled)
+    values (messenger_put_transport.name, coalesce(messenger_put_transport.type, v_known, 'supabase'), coalesce(messenger_put_transport.config, '{}'), coalesce(messenger_put_transport.enabled, true))
+    on conflict on constraint messenger_transports_name_key do update
+    set type = coalesce(messenger_put_transport.type, t.type), config = coalesce(messenger_put_transport.config, t.config),
+        enabled = coalesce(messenger_put_transport.enabled, t.enabled), updated_at = messenger.now()
+    returning to_jsonb(t) into v_row;
+  exception when check_violation or data_exception then
+    perform messenger.refuse('SM_TRANSPORT', 'config: retention, failed_retention and idempotency_window are intervals from zero on such as "7 days", ordering_dead_letter is block or continue');
+  end;
+  return v_row;
+end $$;
+
+comment on function public.messenger_list_transports() is 'All transports: {"transports": [columns of messenger_transports]}. Their config names secrets, it holds none.';
+comment on function public.messenger_put_transport(text, text, jsonb, boolean) is
+  'Makes a transport (type supabase, config {}, enabled) or changes what is given of it, and answers its row. config replaces the whole config. The types of supabase and sync stay.';
+revoke all on function public.messenger_list_transports(), public.messenger_put_transport(text, text, jsonb, boolean) from public, anon, authenticated;
+grant execute on function public.messenger_list_transports(), public.messenger_put_transport(text, text, jsonb, boolean) to service_role;
+
 -- ---- 36_cron.sql
 -- Cron expressions: read once into masks, then the next matching wall-clock time by jumping from mask to mask.
 
@@ -5716,6 +5921,391 @@ comment on function messenger.health_dead_letters(timestamptz) is 'Any open dead
 revoke all on function messenger.due_types(timestamptz, interval), messenger.health_oldest_due(timestamptz), messenger.health_no_handler(timestamptz),
   messenger.health_workers(timestamptz), messenger.health_dead_letters(timestamptz) from public, anon, authenticated, service_role;
 
+-- ---- 56_list_failed.sql
+-- Dead letters by page, newest first, and one in full.
+create or replace function messenger.letter_conditions(filter jsonb)
+returns text
+language plpgsql immutable
+set search_path = ''
+as $$
+begin
+  return concat_ws(' and ',
+    case filter ->> 'resolved' when 'true' then 'f.resolved_at is not null' else 'f.resolved_at is null' end,
+    case when filter ? 'transport' then 'f.transport_name = $1 ->> ''transport''' end,
+    case when filter ? 'queue' then 'f.queue_name = $1 ->> ''queue''' end,
+    case when filter ? 'type' then 'f.message_type = $1 ->> ''type''' end,
+    case when filter ? 'error_class' then 'f.error_class = $1 ->> ''error_class''' end,
+    case when filter ? 'from' then 'f.failed_at >= ($1 ->> ''from'')::timestamptz' end,
+    case when filter ? 'to' then 'f.failed_at < ($1 ->> ''to'')::timestamptz' end);
+end $$;
+
+create or replace function public.messenger_list_failed(filter jsonb default '{}', cursor text default null, skip int default 0, max int default 50)
+returns jsonb
+language plpgsql
+set search_path = ''
+set enable_sort = off
+set jit = off
+as $$
+declare
+  v_filter jsonb := coalesce(filter, '{}');
+  v_max int := messenger.check_page(coalesce(max, 50));
+  v_skip int := coalesce(skip, 0);
+  v_conditions text;
+  v_place jsonb;
+  v_rows jsonb;
+  v_more boolean;
+  v_looked jsonb;
+  v_total record;
+begin
+  perform messenger.check_filter(v_filter, '{transport,queue,type,error_class}', '{from,to}', '{resolved}');
+  if v_skip not between 0 and 10000 then
+    perform messenger.refuse('SM_BATCH', 'skip must be a number from 0 to 10000; go on from next_cursor instead');
+  end if;
+  v_conditions := messenger.letter_conditions(v_filter);
+  v_place := coalesce(messenger.read_cursor('failed', v_filter, cursor), '["infinity", "00000000-0000-0000-0000-000000000000"]');
+  execute format($query$
+    select coalesce(jsonb_agg(to_jsonb(r) - 'n' order by r.n) filter (where r.n <= $4), '[]'), count(*) > $4
+    from (
+      select row_number() over () as n, f.id, f.message_id, f.transport_name, f.queue_name, f.message_type, left(f.error, 500) as error, f.error_class,
+        jsonb_array_length(f.attempts) as attempt_count, f.retry_count, f.max_retries, f.failed_at, f.created_at, f.idempotency_key, f.resolved_at, f.resolution
+      from (
+        select * from public.messenger_failed_messages f
+        where f.failed_at <= ($2 ->> 0)::timestamptz and (f.failed_at < ($2 ->> 0)::timestamptz or f.id > ($2 ->> 1)::uuid)
+        order by f.failed_at desc, f.id limit messenger.longest_look()
+      ) f
+      where %s offset $3 limit $4 + 1
+    ) r$query$, v_conditions)
+  into v_rows, v_more using v_filter, v_place, v_skip, v_max;
+  if v_more then
+    v_looked := jsonb_build_array(v_rows -> -1 -> 'failed_at', v_rows -> -1 -> 'id');
+  else
+    select jsonb_build_array(f.failed_at, f.id) into v_looked
+    from public.messenger_failed_messages f
+    where f.failed_at <= (v_place ->> 0)::timestamptz and (f.failed_at < (v_place ->> 0)::timestamptz or f.id > (v_place ->> 1)::uuid)
+    order by f.failed_at desc, f.id offset messenger.longest_look() - 1 limit 1;
+  end if;
+  select * into v_total from messenger.count_rows('select from public.messenger_failed_messages f where ' || v_conditions, v_filter);
+  return jsonb_build_object('messages', v_rows, 'next_cursor', case when v_looked is not null then messenger.write_cursor('failed', v_filter, v_looked) end,
+    'searched_to', case when not v_more then v_looked -> 0 end, 'total', v_total.n, 'estimated', v_total.estimated);
+end $$;
+
+create or replace function public.messenger_get_failed(id uuid)
+returns jsonb
+language sql stable
+set search_path = ''
+as $$ select to_jsonb(f) from public.messenger_failed_messages f where f.id = messenger_get_failed.id $$;
+
+comment on function messenger.letter_conditions(jsonb) is 'A filter of messenger_list_failed as SQL conditions on "f", its values read from $1.';
+comment on function public.messenger_list_failed(jsonb, text, int, int) is
+  'Dead letters without bodies, traces and attempts, newest first: {"messages", "next_cursor", "searched_to", "total", "estimated"}. Filter: transport, queue, type, error_class, from, to (failed_at, to is exclusive), resolved (true: those that were retried or discarded; else the open ones). skip 0 to 10000, max 1 to 1000. As messenger_list_messages, a call looks at 20,000 at most.';
+comment on function public.messenger_get_failed(uuid) is 'One dead letter with all its columns; null when there is none.';
+revoke all on function messenger.letter_conditions(jsonb), public.messenger_list_failed(jsonb, text, int, int), public.messenger_get_failed(uuid) from public, anon, authenticated;
+grant execute on function messenger.letter_conditions(jsonb), public.messenger_list_failed(jsonb, text, int, int), public.messenger_get_failed(uuid) to service_role;
+
+-- ---- 56_list_messages.sql
+-- Messages by page, newest first, and one in full.
+
+-- The conditions of a filter, as SQL over "m" with the filter as $1: only what is asked for, so that the planner sees it.
+create or replace function messenger.message_conditions(filter jsonb)
+returns text
+language plpgsql immutable
+set search_path = ''
+as $$
+begin
+  return concat_ws(' and ', 'true',
+    case when filter ? 'status' then 'm.status = $1 ->> ''status''' end,
+    case when filter ->> 'status' in ('pending', 'processing') then 'm.processed_at is null' end,
+    case when filter ? 'type' then 'm.message_type = $1 ->> ''type''' end,
+    case when filter ? 'transport' then 'm.transport_name = $1 ->> ''transport''' end,
+    case when filter ? 'queue' then 'm.queue_name = $1 ->> ''queue''' end,
+    case when filter ? 'error_class' then 'm.error_class = $1 ->> ''error_class''' end,
+    case when filter ? 'idempotency_key' then 'm.idempotency_key = $1 ->> ''idempotency_key''' end,
+    case when filter ? 'ordering_key' then 'm.ordering_key = $1 ->> ''ordering_key''' end,
+    case when filter ? 'created_by' then 'm.created_by = ($1 ->> ''created_by'')::uuid' end,
+    case when filter ? 'id' then 'm.id = ($1 ->> ''id'')::uuid' end,
+    -- Ids begin with their moment; a minute's room, then created_at decides.
+    case when filter ? 'from' then
+      'm.id >= (messenger.id_prefix(($1 ->> ''from'')::timestamptz - interval ''1 minute'') || ''0000000000000000'')::uuid and m.created_at >= ($1 ->> ''from'')::timestamptz' end,
+    case when filter ? 'to' then
+      'm.id < (messenger.id_prefix(($1 ->> ''to'')::timestamptz + interval ''1 minute'') || ''0000000000000000'')::uuid and m.created_at < ($1 ->> ''to'')::timestamptz' end);
+end $$;
+
+-- A filter that few messages meet would walk all of them: a call looks at this many, then says how far back it came.
+create or replace function messenger.longest_look()
+returns int
+language sql immutable
+set search_path = ''
+as $$ select 20000 $$;
+
+-- Answers the ids of a page and, where the look ended before the page was full, the last id looked at.
+create or replace function messenger.find_messages(filter jsonb, before uuid, wanted int, out ids uuid[], out looked_to uuid)
+language plpgsql stable
+set search_path = ''
+set enable_seqscan = off
+set enable_bitmapscan = off
+set jit = off
+as $$
+declare
+  v_conditions text := messenger.message_conditions(filter);
+  v_before uuid := coalesce(before, 'ffffffff-ffff-ffff-ffff-ffffffffffff');
+  v_walk text := 'm.id < $2';
+begin
+  -- Unfinished messages are few beside the kept ones, unless there is a backlog.
+  if filter ->> 'status' in ('pending', 'processing')
+     and (select count(*) from (select from public.messenger_messages m where m.processed_at is null limit messenger.longest_look() + 1) x) <= messenger.longest_look() then
+    -- The inner look ends at "offset 0", or the planner would walk the primary key, finished messages and all.
+    execute format('select array(select x.id from (select m.id from public.messenger_messages m where m.processed_at is null and %s offset 0) x where x.id < $2
+      order by x.id desc limit $3)', v_conditions) into ids using filter, v_before, wanted;
+    return;
+  end if;
+  if filter ? 'idempotency_key' then
+    select array_agg(k.message_id) into ids from messenger.idempotency_keys k
+    where k.key = filter ->> 'idempotency_key' and k.scope in ('service', filter ->> 'created_by');
+    if found and ids is not null then
+      execute format('select array(select m.id from public.messenger_messages m where m.id = any ($4) and m.id < $2 and %s order by m.id desc limit $3)',
+        v_conditions) into ids using filter, v_before, wanted, ids;
+      if ids <> '{}' then
+        return;
+      end if;
+    end if;
+  end if;
+
+  if filter ? 'created_by' then
+    v_walk := v_walk || ' and m.created_by = ($1 ->> ''created_by'')::uuid';
+  end if;
+  if filter ? 'to' then
+    v_before := least(v_before, (messenger.id_prefix((filter ->> 'to')::timestamptz + interval '1 minute') || '0000000000000000')::uuid);
+  end if;
+  execute format('select array(select m.id from (select * from public.messenger_messages m where %s order by m.id desc limit $4) m where %s limit $3)', v_walk, v_conditions)
+  into ids using filter, v_before, wanted, messenger.longest_look();
+  if cardinality(ids) < wanted then
+    execute format('select m.id from public.messenger_messages m where %s order by m.id desc offset $3 limit 1', v_walk)
+    into looked_to using filter, v_before, messenger.longest_look() - 1;
+    if looked_to < (messenger.id_prefix((filter ->> 'from')::timestamptz - interval '1 minute') || '0000000000000000')::uuid then
+      looked_to := null;
+    end if;
+  end if;
+end $$;
+
+create or replace function public.messenger_list_messages(filter jsonb default '{}', cursor text default null, max int default 50)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_filter jsonb := coalesce(filter, '{}');
+  v_max int := messenger.check_page(coalesce(max, 50));
+  v_page record;
+  v_rows jsonb;
+  v_last uuid;
+  v_total record;
+begin
+  perform messenger.check_filter(v_filter, '{status,type,transport,queue,error_class,idempotency_key,ordering_key}', '{from,to}', '{}', '{id,created_by}');
+  if v_filter ->> 'status' not in ('pending', 'processing', 'completed', 'failed') then
+    perform messenger.refuse('SM_FILTER', 'filter.status is none of pending, processing, completed, failed');
+  end if;
+  select f.ids, f.looked_to into v_page
+  from messenger.find_messages(v_filter, (messenger.read_cursor('messages', v_filter, cursor) #>> '{}')::uuid, v_max + 1) f;
+  v_last := case when cardinality(v_page.ids) > v_max then v_page.ids[v_max] else v_page.looked_to end;
+  select coalesce(jsonb_agg(to_jsonb(r) order by r.id desc), '[]') into v_rows
+  from (
+    select m.id, m.message_type, m.transport_name, m.queue_name, m.priority, m.status, nullif(m.available_at, 'infinity') as available_at,
+      m.available_at = 'infinity' as blocked, m.scheduled_at, m.created_at, m.processed_at, m.retry_count, m.max_retries, m.error_class,
+      left(m.last_error, 200) as last_error, m.locked_by, m.lock_expires_at, m.cancel_requested_at, m.ordering_key, m.idempotency_key, m.created_by
+    from public.messenger_messages m where m.id = any (v_page.ids[1:v_max])
+  ) r;
+  select * into v_total from messenger.count_rows('select from public.messenger_messages m where ' || messenger.message_conditions(v_filter), v_filter);
+  return jsonb_build_object('messages', v_rows, 'next_cursor', case when v_last is not null then messenger.write_cursor('messages', v_filter, to_jsonb(v_last)) end,
+    'searched_to', (select m.created_at from public.messenger_messages m where m.id = v_page.looked_to),
+    'total', v_total.n, 'estimated', v_total.estimated);
+end $$;
+
+create or replace function public.messenger_get_message(id uuid)
+returns jsonb
+language sql stable
+set search_path = ''
+as $$
+  select to_jsonb(m)
+    || jsonb_build_object('available_at', nullif(m.available_at, 'infinity'), 'blocked', m.available_at = 'infinity',
+      'attempts', (
+        select coalesce(jsonb_agg(to_jsonb(a) - 'message_id' order by a.fence), '[]') from messenger.attempts a where a.message_id = m.id),
+      'dead_letters', (
+        select coalesce(jsonb_agg(jsonb_build_object('id', f.id, 'failed_at', f.failed_at, 'resolved_at', f.resolved_at, 'resolution', f.resolution) order by f.failed_at desc), '[]')
+        from public.messenger_failed_messages f where f.message_id = m.id))
+  from public.messenger_messages m
+  where m.id = messenger_get_message.id
+$$;
+
+comment on function messenger.message_conditions(jsonb) is 'A filter of messenger_list_messages as SQL conditions on "m", its values read from $1.';
+comment on function messenger.longest_look() is 'How many messages one call of a list looks at before it answers with what it has.';
+comment on function messenger.find_messages(jsonb, uuid, int) is 'Ids of messages that meet a filter, newest first, older than "before"; looked_to: the look ended there without having found as many as wanted.';
+comment on function public.messenger_list_messages(jsonb, text, int) is
+  'Messages without their bodies, newest first: {"messages", "next_cursor", "searched_to", "total", "estimated"}. Filter: id, status, type, transport, queue, error_class, idempotency_key, ordering_key, created_by, from, to (created_at, to is exclusive). max 1 to 1000. A call looks at 20,000 messages at most; when that was not enough, searched_to says how far back it came and next_cursor goes on from there. total is exact to 10,000, then estimated.';
+comment on function public.messenger_get_message(uuid) is
+  'One message with all its columns, "blocked" (it waits for its predecessor; available_at is then null), failed deliveries since its last end ("attempts") and its dead letters; null when there is none.';
+revoke all on function messenger.message_conditions(jsonb), messenger.longest_look(), messenger.find_messages(jsonb, uuid, int), public.messenger_list_messages(jsonb, text, int),
+  public.messenger_get_message(uuid) from public, anon, authenticated;
+grant execute on function messenger.message_conditions(jsonb), messenger.longest_look(), messenger.find_messages(jsonb, uuid, int), public.messenger_list_messages(jsonb, text, int),
+  public.messenger_get_message(uuid) to service_role;
+
+-- ---- 57_list_queues.sql
+-- Queues with what waits in them, and the workers that ask for it.
+
+-- What runs stands at the head of its queue, where it was taken from: so many of each queue and priority are looked at.
+create or replace function messenger.running_messages(depth int)
+returns table (transport_name text, queue_name text, locked_by text)
+language sql stable
+set search_path = ''
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+set jit = off
+as $$
+  select q.transport_name, q.queue_name, head.locked_by
+  from messenger.active_queues(null, null, true) q
+  cross join generate_series(1, 10) as level(priority)
+  cross join lateral (
+    select m.locked_by from public.messenger_messages m
+    where m.transport_name = q.transport_name and m.queue_name = q.queue_name and m.priority = level.priority and m.processed_at is null
+      and m.available_at <= messenger.now()
+    order by m.available_at, m.id limit depth
+  ) head
+  where head.locked_by is not null
+$$;
+
+create or replace function messenger.queue_figures_of(transport text, queue text)
+returns jsonb
+language plpgsql
+set search_path = ''
+set enable_seqscan = off
+set enable_bitmapscan = off
+set jit = off
+as $$
+declare
+  v_now timestamptz := messenger.now();
+  v_seen record;
+  v_all bigint;
+  v_due bigint;
+  v_blocked bigint;
+  v_oldest timestamptz;
+  v_args jsonb := jsonb_build_object('transport', transport, 'queue', queue, 'now', v_now);
+  v_rows text := 'select from public.messenger_messages m where m.transport_name = $1 ->> ''transport'' and m.queue_name = $1 ->> ''queue'' and m.processed_at is null';
+begin
+  select count(*) as n, count(*) filter (where m.status = 'processing') as processing, count(*) filter (where m.available_at = 'infinity') as blocked,
+    count(*) filter (where m.status = 'pending' and m.available_at <= v_now) as due
+  into v_seen
+  from (
+    select m.status, m.available_at from public.messenger_messages m
+    where m.transport_name = queue_figures_of.transport and m.queue_name = queue_figures_of.queue and m.processed_at is null limit 10001
+  ) m;
+  select min(head.available_at) into v_oldest
+  from generate_series(1, 10) as level(priority)
+  cross join lateral (
+    select m.available_at from public.messenger_messages m
+    where m.transport_name = queue_figures_of.transport and m.queue_name = queue_figures_of.queue and m.priority = level.priority and m.processed_at is null
+      and m.available_at <= v_now and m.status = 'pending'
+    order by m.available_at, m.id limit 1
+  ) head;
+  if v_seen.n > 10000 then
+    v_all := greatest(10001, messenger.estimate_rows(v_rows, v_args));
+    v_due := least(v_all, greatest(v_seen.due, messenger.estimate_rows(v_rows || ' and m.available_at <= ($1 ->> ''now'')::timestamptz', v_args)));
+    v_blocked := (select count(*) from (
+      select from public.messenger_messages m where m.transport_name = queue_figures_of.transport and m.queue_name = queue_figures_of.queue
+        and m.ordering_key is not null and m.processed_at is null and m.available_at = 'infinity' limit 10001) x);
+    v_seen.processing := (select count(*) from messenger.running_messages(1000) r
+                          where r.transport_name = queue_figures_of.transport and r.queue_name = queue_figures_of.queue);
+  else
+    v_all := v_seen.n;
+    v_due := v_seen.due;
+    v_blocked := v_seen.blocked;
+  end if;
+  return jsonb_build_object('pending', v_all - v_seen.processing, 'due', v_due, 'delayed', greatest(0, v_all - v_seen.processing - v_due - v_blocked),
+    'blocked', v_blocked, 'processing', v_seen.processing, 'oldest_due_at', v_oldest, 'estimated', v_seen.n > 10000);
+end $$;
+
+create or replace function public.messenger_list_queues()
+returns jsonb
+language sql
+set search_path = ''
+as $$
+  select jsonb_build_object('queues', coalesce(jsonb_agg(
+    jsonb_build_object('transport_name', q.transport_name, 'queue_name', q.queue_name, 'paused_at', p.paused_at, 'transport_enabled', t.enabled,
+      'awake_workers', (
+        select count(*) from messenger.workers w, messenger.settings s
+        where w.polled_at > messenger.now() - greatest(2 * s.poll_interval, '1 second') and w.polled_at <= messenger.now()
+          and (w.transport_name is null or w.transport_name = q.transport_name) and (w.queues is null or q.queue_name = any (w.queues))))
+    || messenger.queue_figures_of(q.transport_name, q.queue_name) order by q.transport_name, q.queue_name), '[]'))
+  from (
+    select a.transport_name, a.queue_name from messenger.active_queues(null, null, true) a
+    union
+    select p.transport_name, p.queue_name from messenger.queues p where p.paused_at is not null
+  ) q
+  left join messenger.queues p on p.transport_name = q.transport_name and p.queue_name = q.queue_name
+  left join public.messenger_transports t on t.name = q.transport_name
+$$;
+
+create or replace function public.messenger_list_workers()
+returns jsonb
+language sql
+set search_path = ''
+as $$
+  select jsonb_build_object('workers', coalesce(jsonb_agg(
+    to_jsonb(w) || jsonb_build_object('awake', w.polled_at > messenger.now() - greatest(2 * s.poll_interval, '1 second'), 'processing', coalesce(r.n, 0))
+    order by w.polled_at desc, w.worker), '[]'))
+  from messenger.settings s, messenger.workers w
+  left join (select m.locked_by, count(*) as n from messenger.running_messages(1000) m group by m.locked_by) r on r.locked_by = w.worker
+  where w.polled_at > messenger.now() - interval '1 hour'
+$$;
+
+comment on function messenger.running_messages(int) is 'Messages that are being processed, among the first so many of each queue and priority.';
+comment on function messenger.queue_figures_of(text, text) is
+  'Unfinished messages of a queue: {"pending" (due + delayed + blocked), "due", "delayed", "blocked" (wait for their predecessor), "processing", "oldest_due_at", "estimated"}; exact to 10,000.';
+comment on function public.messenger_list_queues() is
+  'Queues that hold unfinished messages or are paused: {"queues": [{transport_name, queue_name, paused_at, transport_enabled, pending, due, delayed, blocked, processing, oldest_due_at, estimated, awake_workers}]}.';
+comment on function public.messenger_list_workers() is
+  'Workers that asked within the last hour: {"workers": [{worker, transport_name, queues, types (null: all), started_at, polled_at, awake, processing}]}, the latest first.';
+revoke all on function messenger.running_messages(int), messenger.queue_figures_of(text, text), public.messenger_list_queues(), public.messenger_list_workers() from public, anon, authenticated;
+grant execute on function messenger.running_messages(int), messenger.queue_figures_of(text, text), public.messenger_list_queues(), public.messenger_list_workers() to service_role;
+
+-- ---- 57_list_schedules.sql
+-- Schedules by page, in order of their names, each with the message it became last.
+create or replace function public.messenger_list_schedules(filter jsonb default '{}', cursor text default null, max int default 100)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_filter jsonb := coalesce(filter, '{}');
+  v_max int := messenger.check_page(coalesce(max, 100));
+  v_conditions text;
+  v_after text;
+  v_rows jsonb;
+  v_total record;
+begin
+  perform messenger.check_filter(v_filter, '{type,name}', '{}', '{enabled}');
+  v_conditions := concat_ws(' and ', 'true',
+    case when v_filter ? 'type' then 's.message_type = $1 ->> ''type''' end,
+    case when v_filter ? 'name' then 'starts_with(s.name, $1 ->> ''name'')' end,
+    case when v_filter ? 'enabled' then 's.enabled = ($1 ->> ''enabled'')::boolean' end);
+  v_after := messenger.read_cursor('schedules', v_filter, cursor) #>> '{}';
+  execute format($query$
+    select coalesce(jsonb_agg(to_jsonb(s) || jsonb_build_object('last_message_id', o.message_id, 'last_message_status', m.status) order by s.name), '[]')
+    from (select * from public.messenger_schedules s where ($2 is null or s.name > $2) and %s order by s.name limit $3) s
+    left join lateral (select x.message_id from messenger.occurrences x where x.schedule_id = s.id order by x.due_at desc limit 1) o on true
+    left join public.messenger_messages m on m.id = o.message_id$query$, v_conditions)
+  into v_rows using v_filter, v_after, v_max + 1;
+  select * into v_total from messenger.count_rows('select from public.messenger_schedules s where ' || v_conditions, v_filter);
+  return jsonb_build_object(
+    'schedules', case when jsonb_array_length(v_rows) > v_max then v_rows - v_max else v_rows end,
+    'next_cursor', case when jsonb_array_length(v_rows) > v_max then messenger.write_cursor('schedules', v_filter, v_rows -> v_max - 1 -> 'name') end,
+    'total', v_total.n, 'estimated', v_total.estimated);
+end $$;
+
+comment on function public.messenger_list_schedules(jsonb, text, int) is
+  'Schedules in order of their names: {"schedules": [columns of messenger_schedules, last_message_id, last_message_status], "next_cursor", "total", "estimated"}. Filter: type, enabled, name (how it begins). max 1 to 1000.';
+revoke all on function public.messenger_list_schedules(jsonb, text, int) from public, anon, authenticated;
+grant execute on function public.messenger_list_schedules(jsonb, text, int) to service_role;
+
 -- ---- 58_audit.sql
 -- The invariants: true in every snapshot, under any load.
 create or replace function public.messenger_audit()
@@ -5887,6 +6477,10 @@ as $function$ select $manifest$[
 ["column","messenger.clock.prune_keys_after","timestamp with time zone not null default '-infinity'::timestamp with time zone"],
 ["column","messenger.clock.singleton","boolean not null default true"],
 ["column","messenger.clock.ticks","bigint not null default 0"],
+["column","messenger.flags.name","text not null"],
+["column","messenger.flags.percent","integer not null"],
+["column","messenger.flags.updated_at","timestamp with time zone not null default messenger.now()"],
+["column","messenger.flags.updated_by","text"],
 ["column","messenger.idempotency_keys.expires_at","timestamp with time zone not null"],
 ["column","messenger.idempotency_keys.fingerprint","bytea not null"],
 ["column","messenger.idempotency_keys.key","text not null"],
@@ -6044,6 +6638,10 @@ as $function$ select $manifest$[
 ["constraint","messenger.bells.bells_pkey","PRIMARY KEY (request_id)"],
 ["constraint","messenger.clock.clock_pkey","PRIMARY KEY (singleton)"],
 ["constraint","messenger.clock.clock_singleton_check","CHECK (singleton)"],
+["constraint","messenger.flags.flags_name_check","CHECK ((name ~ '^[A-Za-z][A-Za-z0-9_.:-]{0,127}$'::text))"],
+["constraint","messenger.flags.flags_percent_check","CHECK (((percent >= 0) AND (percent <= 100)))"],
+["constraint","messenger.flags.flags_pkey","PRIMARY KEY (name)"],
+["constraint","messenger.flags.flags_updated_by_check","CHECK ((length(updated_by) <= 200))"],
 ["constraint","messenger.idempotency_keys.idempotency_keys_pkey","PRIMARY KEY (scope, key)"],
 ["constraint","messenger.message_types.message_types_dispatchable_check","CHECK ((dispatchable_by = ANY (ARRAY['service'::text, 'user'::text])))"],
 ["constraint","messenger.message_types.message_types_pkey","PRIMARY KEY (type)"],
@@ -6093,6 +6691,8 @@ as $function$ select $manifest$[
 ["function","messenger.bury(ids uuid[], at timestamp with time zone)","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 393650be6f82afa655377b9f2dc758f3"],
 ["function","messenger.business_function(function_name text)","returns regprocedure language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source c693f51fb785d2d09da978ca0ab9b057"],
 ["function","messenger.check_claim(worker text, lease interval)","returns void language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source bd7025da1d3ac7c785fe879d42ebc18d"],
+["function","messenger.check_filter(filter jsonb, texts text[], times text[], booleans text[], ids text[])","returns void language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 71016eeff2d7ab1c9a9eba9dc6f9172a"],
+["function","messenger.check_page(max integer)","returns integer language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 0c64db267bc0b58f6e41fe50e780f0d2"],
 ["function","messenger.check_queue(transport text, queue text)","returns void language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source badc406c7ca5fcdfb044140073696831"],
 ["function","messenger.check_timezone(timezone text)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 0cbe8b4c68fe9f39dda4dd7246b640b6"],
 ["function","messenger.check_worker_secret(secret text)","returns boolean language plpgsql stable definer {\"search_path=\\\"\\\"\"} source cf1849f0cad31e8ac507c29b72a29043"],
@@ -6107,6 +6707,7 @@ as $function$ select $manifest$[
 ["function","messenger.due_schedules(at timestamp with time zone, batch integer)","returns SETOF public.messenger_schedules language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 1feef8908cfa85a769637fbf7b459343"],
 ["function","messenger.due_since(schedule public.messenger_schedules)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 2ae0179adcb1b04f55f3d8b7f60ba009"],
 ["function","messenger.due_types(at timestamp with time zone, age interval)","returns TABLE(transport_name text, queue_name text, message_type text, oldest_at timestamp with time zone) language plpgsql stable invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 3873e9fe5917aa06fa56509fbf18222a"],
+["function","messenger.enabled(flag text, subject text)","returns boolean language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 83c6188621db8c956915a463f45ac4a0"],
 ["function","messenger.end_unhandled(ids uuid[], fates text[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 654a997c81bea03649d4d07459ad78c4"],
 ["function","messenger.ensure_worker_secret()","returns boolean language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 82a1d997e9fad01d00bd37ad054eded9"],
 ["function","messenger.error_class_of(error_class text)","returns text language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 59becb26e2bee06d48147e432214b1f7"],
@@ -6116,6 +6717,7 @@ as $function$ select $manifest$[
 ["function","messenger.expected_manifest()","returns jsonb language sql immutable invoker {\"search_path=\\\"\\\"\"} source generated"],
 ["function","messenger.find_change(timezone text, low timestamp without time zone, high timestamp without time zone)","returns timestamp without time zone language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 10c51930dca066f653bbe6ec0ecbd191"],
 ["function","messenger.find_due(transport text, queue text, batch integer, types text[], at timestamp with time zone, may_be_solo boolean, OUT places tid[], OUT is_solo boolean)","returns record language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off,plan_cache_mode=force_generic_plan} source 7ccdeceb722ff9f40eae5e1639961ea0"],
+["function","messenger.find_messages(filter jsonb, before uuid, wanted integer, OUT ids uuid[], OUT looked_to uuid)","returns record language plpgsql stable invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,jit=off} source 6ce47bf609e65e865372d979b7ff8fe5"],
 ["function","messenger.first_run(schedule public.messenger_schedules, at timestamp with time zone)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 236fd4306cbf3b99e31c9f9704891a54"],
 ["function","messenger.give_up(ids uuid[], error_class text, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 40c4e304813a2f3520bab7c37476eabb"],
 ["function","messenger.has_wild_number(value jsonb)","returns boolean language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 025b91e7e73db60178defae3be0d0b4a"],
@@ -6139,11 +6741,14 @@ as $function$ select $manifest$[
 ["function","messenger.known_queues(only_transport text, only_queues text[], again boolean, at timestamp with time zone)","returns text[] language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 39950c2a05dc47523c0db38067364b92"],
 ["function","messenger.last_message(schedule_id uuid)","returns uuid language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 43ba41049eb344f9b94d091512863fa2"],
 ["function","messenger.last_run(schedule public.messenger_schedules, before timestamp with time zone, known timestamp with time zone, gap interval)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 0a47982ae276a701630cfdb73c01dae1"],
+["function","messenger.letter_conditions(filter jsonb)","returns text language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 5811d2e123b2330f34ee756c95a732e7"],
 ["function","messenger.line_up(ids uuid[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source f32cd158cc78ef56e7e2df3b859dce9a"],
 ["function","messenger.lock_letters(ids uuid[], filter jsonb, max integer)","returns uuid[] language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source b63581665c27f8be7e5fe23be2c5f3b0"],
 ["function","messenger.lock_order_keys(keys messenger.order_key[])","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 8801df203eb8141f5876f7771c0996ab"],
+["function","messenger.longest_look()","returns integer language sql immutable invoker {\"search_path=\\\"\\\"\"} source 29bcb01f7baff17c888c5ba927eeab46"],
 ["function","messenger.manifest()","returns TABLE(kind text, object text, definition text) language sql stable invoker {\"search_path=\\\"\\\"\"} source 68489dff0f349d09312e4405297abb2c"],
 ["function","messenger.mark_setting(transport text, queue text, types text[])","returns text language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 4001299bf65c7540a3b94ade0b09a391"],
+["function","messenger.message_conditions(filter jsonb)","returns text language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 65ed3e6edee3b4e9196aab25a746cf65"],
 ["function","messenger.new_id()","returns uuid language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 3f93a2c3993193c0022fc25599847686"],
 ["function","messenger.next_cron_day(fields messenger.cron_fields, from_day date)","returns date language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 8459a267a62a0d123b7c87ebf631ea42"],
 ["function","messenger.next_cron_run(fields messenger.cron_fields, timezone text, after timestamp with time zone, dst_gap text, dst_overlap text)","returns messenger.cron_run language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source ae93c441d7697f7ed0a31044c3b82868"],
@@ -6165,7 +6770,9 @@ as $function$ select $manifest$[
 ["function","messenger.prune_replays(at timestamp with time zone, bite integer)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 0303db5e02739b32a046f10080f2b39e"],
 ["function","messenger.prune_rest(at timestamp with time zone, bite integer)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 0478d1ed2d2f75a6b5d4e6b2cc7676da"],
 ["function","messenger.queue_figures()","returns jsonb language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 9e91a13bb71ec76f1991e9528c9d8985"],
+["function","messenger.queue_figures_of(transport text, queue text)","returns jsonb language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,jit=off} source a692fadb01b4f642c36f50fcc1de47be"],
 ["function","messenger.read_cron_field(field text, value text, lowest integer, highest integer, names text[])","returns text language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 1ccf58a618965efb6ddf79db0f5fa9bd"],
+["function","messenger.read_cursor(list text, filter jsonb, cursor text)","returns jsonb language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 0e5c185a903febd0a6df6aa9c5551c25"],
 ["function","messenger.read_drafts(messages jsonb, at timestamp with time zone)","returns SETOF messenger.draft language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 9e77b76769bfca9fc4738fb45eab388b"],
 ["function","messenger.read_interval(value jsonb, longest interval)","returns interval language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 0638e4afa428f360987359334530aef2"],
 ["function","messenger.read_moment(value jsonb)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 3f39509d7c41689a8a33c5825f85d994"],
@@ -6189,6 +6796,7 @@ as $function$ select $manifest$[
 ["function","messenger.ring(transport text, queue text, type text)","returns boolean language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source f309d96cc7bcb5cccb04cd3bc7d11086"],
 ["function","messenger.run_near_change(fields messenger.cron_fields, after timestamp without time zone, change timestamp without time zone, offset_before interval, offset_after interval, dst_gap text, dst_overlap text)","returns messenger.cron_run language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 8bb9c2d93542accb4c69e76238814632"],
 ["function","messenger.run_sql_handlers(batch integer)","returns TABLE(completed bigint, failed bigint, released bigint) language plpgsql volatile invoker {\"search_path=\\\"\\\"\",lock_timeout=2s} source fa7b5a964635cad48b90f0b8e9a257b7"],
+["function","messenger.running_messages(depth integer)","returns TABLE(transport_name text, queue_name text, locked_by text) language sql stable invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 6062fcbdbc99724bdc558c90f3b1001a"],
 ["function","messenger.runs_to_fire(schedule public.messenger_schedules, runs timestamp with time zone[])","returns timestamp with time zone[] language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 056b7fad3d950a70e3880a2742c5382e"],
 ["function","messenger.schedule_headers(name text, due_at timestamp with time zone)","returns jsonb language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 5ca474df4ff41c3bcadddac9fcd158c7"],
 ["function","messenger.scheduled_message(schedule public.messenger_schedules, due_at timestamp with time zone)","returns jsonb language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source b2126e65c89b6d91f8be56072cb2ec1f"],
@@ -6214,6 +6822,7 @@ as $function$ select $manifest$[
 ["function","messenger.wake(at timestamp with time zone)","returns integer language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 41e00eebcbd2c0383b46e5f56037acec"],
 ["function","messenger.wall_time_in_gap(moment timestamp with time zone, timezone text)","returns timestamp without time zone language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source df2b78cbc1a551d66565632e2d28232a"],
 ["function","messenger.watch_replays(at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source f2e8eb41289bbabe5f680a2fb3f68064"],
+["function","messenger.write_cursor(list text, filter jsonb, place jsonb)","returns text language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source d78990856650c9cb1898d120528bad52"],
 ["function","public.messenger_audit()","returns TABLE(invariant text, violations bigint) language sql stable invoker {\"search_path=\\\"\\\"\"} source 1e8a151bfe14ed7c9411605503396332"],
 ["function","public.messenger_cancel(id uuid)","returns text language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source c621f7f5ab7703d05e1943e032025fbb"],
 ["function","public.messenger_check_worker_secret(secret text)","returns boolean language sql stable invoker {\"search_path=\\\"\\\"\"} source 9c73954f593bf2e068b1df4e80121b69"],
@@ -6226,10 +6835,19 @@ as $function$ select $manifest$[
 ["function","public.messenger_dispatch_batch(messages jsonb, atomic boolean)","returns TABLE(ord integer, id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone, error_code text, error text) language sql volatile invoker {\"search_path=\\\"\\\"\"} source 96639871148af2cf154c96b6884b86de"],
 ["function","public.messenger_exchange(outcomes jsonb, worker text, batch integer, lease interval, transport text, queues text[], types text[])","returns jsonb language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 13bc1a22f7bdef106ddfffe319182ce6"],
 ["function","public.messenger_fail(id uuid, fence bigint, error text, error_class text, error_trace text, retryable boolean, retry_after interval)","returns TABLE(outcome text, available_at timestamp with time zone) language sql volatile invoker {\"search_path=\\\"\\\"\"} source 532abddf67ee131ddd63e6a1fc54c23d"],
+["function","public.messenger_get_failed(id uuid)","returns jsonb language sql stable invoker {\"search_path=\\\"\\\"\"} source a65c7ccbf77bbb8bba0c2d53bbeaedc0"],
+["function","public.messenger_get_message(id uuid)","returns jsonb language sql stable invoker {\"search_path=\\\"\\\"\"} source 3f6e6250e24b6467d52053693d064d1f"],
 ["function","public.messenger_health()","returns jsonb language sql volatile invoker {\"search_path=\\\"\\\"\"} source 441d3a727953e44bb3bab7e77f509c76"],
 ["function","public.messenger_heartbeat(leases jsonb, lease interval)","returns TABLE(id uuid, outcome text, cancel_requested boolean) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 8f5774efdb9f8fc777b91438c6ad1c5f"],
+["function","public.messenger_list_failed(filter jsonb, cursor text, skip integer, max integer)","returns jsonb language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_sort=off,jit=off} source 8b8ba2077bf29c523c720510c291ded7"],
+["function","public.messenger_list_messages(filter jsonb, cursor text, max integer)","returns jsonb language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 91ff6e428f0b1c864ed31181bce6c4d1"],
+["function","public.messenger_list_queues()","returns jsonb language sql volatile invoker {\"search_path=\\\"\\\"\"} source c8b14d591f27e612a4310480492cbc2b"],
+["function","public.messenger_list_schedules(filter jsonb, cursor text, max integer)","returns jsonb language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 94667071d42682e323d39de8d2ae0aa2"],
+["function","public.messenger_list_transports()","returns jsonb language sql stable invoker {\"search_path=\\\"\\\"\"} source 05f0454eeda134cecc41d96748319ba1"],
+["function","public.messenger_list_workers()","returns jsonb language sql volatile invoker {\"search_path=\\\"\\\"\"} source ed08e36d43305384a65341054f6f726b"],
 ["function","public.messenger_pause(transport text, queue text)","returns boolean language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source ce28f5e97d110106bf02440dd8765910"],
 ["function","public.messenger_pause_schedule(name text)","returns boolean language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 74a8ae885f86c4c436afd8a854f5a01a"],
+["function","public.messenger_put_transport(name text, type text, config jsonb, enabled boolean)","returns jsonb language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 327714aec1aad49ebc8f6107cf980be7"],
 ["function","public.messenger_register(types jsonb)","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 5034d7059e0856862ec64d4fc35c17a6"],
 ["function","public.messenger_release(id uuid, fence bigint)","returns text language sql volatile invoker {\"search_path=\\\"\\\"\"} source 4e7bc6a7dadfa50467b1586d37f66082"],
 ["function","public.messenger_resume(transport text, queue text)","returns boolean language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 344fd98c2cc50730a679ff35e3640265"],
@@ -6237,6 +6855,7 @@ as $function$ select $manifest$[
 ["function","public.messenger_retry_failed(ids uuid[], filter jsonb, payload jsonb, per_second integer, max integer)","returns TABLE(id uuid, message_id uuid, outcome text) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 1a0b4f0d425cd6e03379f2d5d4c07b2e"],
 ["function","public.messenger_schedule(name text, type text, schedule jsonb, payload jsonb, timezone text, options jsonb)","returns public.messenger_schedules language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 9d9d5e03af1ae093fcddb76c150e9052"],
 ["function","public.messenger_schedule_preview(schedule jsonb, timezone text, from_time timestamp with time zone, count integer, options jsonb)","returns TABLE(run_at timestamp with time zone, local_time timestamp without time zone, note text) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source daa7f51e3bb6dba0fbcad6d15640e1e7"],
+["function","public.messenger_set_flag(name text, percent integer, updated_by text)","returns jsonb language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source b3f839347161ce4bcaeb319f08c73079"],
 ["function","public.messenger_settle(outcomes jsonb)","returns TABLE(id uuid, outcome text, available_at timestamp with time zone) language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,jit=off,plan_cache_mode=force_generic_plan} source 610814a690ac60c5d4021b098a6b9c18"],
 ["function","public.messenger_snooze(id uuid, fence bigint, delay interval)","returns text language sql volatile invoker {\"search_path=\\\"\\\"\"} source c330162b1d752f5cb706912072c7e570"],
 ["function","public.messenger_start(functions_url text, options jsonb)","returns jsonb language sql volatile invoker {\"search_path=\\\"\\\"\"} source 2ada4c698a25c5a06bcc0dedaac2b859"],
@@ -6274,6 +6893,8 @@ as $function$ select $manifest$[
 ["grant","function messenger.bury(ids uuid[], at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.business_function(function_name text) to service_role","execute"],
 ["grant","function messenger.check_claim(worker text, lease interval) to service_role","execute"],
+["grant","function messenger.check_filter(filter jsonb, texts text[], times text[], booleans text[], ids text[]) to service_role","execute"],
+["grant","function messenger.check_page(max integer) to service_role","execute"],
 ["grant","function messenger.check_queue(transport text, queue text) to service_role","execute"],
 ["grant","function messenger.check_timezone(timezone text) to service_role","execute"],
 ["grant","function messenger.check_worker_secret(secret text) to service_role","execute"],
@@ -6284,12 +6905,14 @@ as $function$ select $manifest$[
 ["grant","function messenger.draft_fields() to service_role","execute"],
 ["grant","function messenger.drop_keys(ids uuid[], at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.due_since(schedule public.messenger_schedules) to service_role","execute"],
+["grant","function messenger.enabled(flag text, subject text) to service_role","execute"],
 ["grant","function messenger.end_unhandled(ids uuid[], fates text[], at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.error_class_of(error_class text) to service_role","execute"],
 ["grant","function messenger.estimate_rows(query text, args jsonb) to service_role","execute"],
 ["grant","function messenger.exceeds(value jsonb, bytes integer) to service_role","execute"],
 ["grant","function messenger.find_change(timezone text, low timestamp without time zone, high timestamp without time zone) to service_role","execute"],
 ["grant","function messenger.find_due(transport text, queue text, batch integer, types text[], at timestamp with time zone, may_be_solo boolean, OUT places tid[], OUT is_solo boolean) to service_role","execute"],
+["grant","function messenger.find_messages(filter jsonb, before uuid, wanted integer, OUT ids uuid[], OUT looked_to uuid) to service_role","execute"],
 ["grant","function messenger.first_run(schedule public.messenger_schedules, at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.give_up(ids uuid[], error_class text, at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.has_wild_number(value jsonb) to service_role","execute"],
@@ -6301,10 +6924,13 @@ as $function$ select $manifest$[
 ["grant","function messenger.keep_small(value jsonb) to service_role","execute"],
 ["grant","function messenger.known_queues(only_transport text, only_queues text[], again boolean, at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.last_run(schedule public.messenger_schedules, before timestamp with time zone, known timestamp with time zone, gap interval) to service_role","execute"],
+["grant","function messenger.letter_conditions(filter jsonb) to service_role","execute"],
 ["grant","function messenger.line_up(ids uuid[], at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.lock_letters(ids uuid[], filter jsonb, max integer) to service_role","execute"],
 ["grant","function messenger.lock_order_keys(keys messenger.order_key[]) to service_role","execute"],
+["grant","function messenger.longest_look() to service_role","execute"],
 ["grant","function messenger.mark_setting(transport text, queue text, types text[]) to service_role","execute"],
+["grant","function messenger.message_conditions(filter jsonb) to service_role","execute"],
 ["grant","function messenger.new_id() to service_role","execute"],
 ["grant","function messenger.next_cron_day(fields messenger.cron_fields, from_day date) to service_role","execute"],
 ["grant","function messenger.next_cron_run(fields messenger.cron_fields, timezone text, after timestamp with time zone, dst_gap text, dst_overlap text) to service_role","execute"],
@@ -6316,7 +6942,9 @@ as $function$ select $manifest$[
 ["grant","function messenger.order_keys(ids uuid[]) to service_role","execute"],
 ["grant","function messenger.parse_cron(expression text) to service_role","execute"],
 ["grant","function messenger.place_mark(setting text, ends_at timestamp with time zone, from_times timestamp with time zone[], from_ids uuid[], batch integer, places tid[], took interval, at timestamp with time zone) to service_role","execute"],
+["grant","function messenger.queue_figures_of(transport text, queue text) to service_role","execute"],
 ["grant","function messenger.read_cron_field(field text, value text, lowest integer, highest integer, names text[]) to service_role","execute"],
+["grant","function messenger.read_cursor(list text, filter jsonb, cursor text) to service_role","execute"],
 ["grant","function messenger.read_drafts(messages jsonb, at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.read_interval(value jsonb, longest interval) to service_role","execute"],
 ["grant","function messenger.read_moment(value jsonb) to service_role","execute"],
@@ -6335,6 +6963,7 @@ as $function$ select $manifest$[
 ["grant","function messenger.revive(letters uuid[], payload jsonb, per_second integer, at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.ring(transport text, queue text, type text) to service_role","execute"],
 ["grant","function messenger.run_near_change(fields messenger.cron_fields, after timestamp without time zone, change timestamp without time zone, offset_before interval, offset_after interval, dst_gap text, dst_overlap text) to service_role","execute"],
+["grant","function messenger.running_messages(depth integer) to service_role","execute"],
 ["grant","function messenger.schedule_headers(name text, due_at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.settle_rest(ids uuid[], rest messenger.verdict[], ords bigint[], fates text[], at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.start(functions_url text, options jsonb) to service_role","execute"],
@@ -6351,6 +6980,7 @@ as $function$ select $manifest$[
 ["grant","function messenger.user_dispatch(type text, payload jsonb, idempotency_key text, delay interval, headers jsonb, metadata jsonb) to service_role","execute"],
 ["grant","function messenger.verify() to service_role","execute"],
 ["grant","function messenger.wall_time_in_gap(moment timestamp with time zone, timezone text) to service_role","execute"],
+["grant","function messenger.write_cursor(list text, filter jsonb, place jsonb) to service_role","execute"],
 ["grant","function public.messenger_audit() to service_role","execute"],
 ["grant","function public.messenger_cancel(id uuid) to service_role","execute"],
 ["grant","function public.messenger_check_worker_secret(secret text) to service_role","execute"],
@@ -6363,10 +6993,19 @@ as $function$ select $manifest$[
 ["grant","function public.messenger_dispatch_batch(messages jsonb, atomic boolean) to service_role","execute"],
 ["grant","function public.messenger_exchange(outcomes jsonb, worker text, batch integer, lease interval, transport text, queues text[], types text[]) to service_role","execute"],
 ["grant","function public.messenger_fail(id uuid, fence bigint, error text, error_class text, error_trace text, retryable boolean, retry_after interval) to service_role","execute"],
+["grant","function public.messenger_get_failed(id uuid) to service_role","execute"],
+["grant","function public.messenger_get_message(id uuid) to service_role","execute"],
 ["grant","function public.messenger_health() to service_role","execute"],
 ["grant","function public.messenger_heartbeat(leases jsonb, lease interval) to service_role","execute"],
+["grant","function public.messenger_list_failed(filter jsonb, cursor text, skip integer, max integer) to service_role","execute"],
+["grant","function public.messenger_list_messages(filter jsonb, cursor text, max integer) to service_role","execute"],
+["grant","function public.messenger_list_queues() to service_role","execute"],
+["grant","function public.messenger_list_schedules(filter jsonb, cursor text, max integer) to service_role","execute"],
+["grant","function public.messenger_list_transports() to service_role","execute"],
+["grant","function public.messenger_list_workers() to service_role","execute"],
 ["grant","function public.messenger_pause(transport text, queue text) to service_role","execute"],
 ["grant","function public.messenger_pause_schedule(name text) to service_role","execute"],
+["grant","function public.messenger_put_transport(name text, type text, config jsonb, enabled boolean) to service_role","execute"],
 ["grant","function public.messenger_register(types jsonb) to service_role","execute"],
 ["grant","function public.messenger_release(id uuid, fence bigint) to service_role","execute"],
 ["grant","function public.messenger_resume(transport text, queue text) to service_role","execute"],
@@ -6374,6 +7013,7 @@ as $function$ select $manifest$[
 ["grant","function public.messenger_retry_failed(ids uuid[], filter jsonb, payload jsonb, per_second integer, max integer) to service_role","execute"],
 ["grant","function public.messenger_schedule(name text, type text, schedule jsonb, payload jsonb, timezone text, options jsonb) to service_role","execute"],
 ["grant","function public.messenger_schedule_preview(schedule jsonb, timezone text, from_time timestamp with time zone, count integer, options jsonb) to service_role","execute"],
+["grant","function public.messenger_set_flag(name text, percent integer, updated_by text) to service_role","execute"],
 ["grant","function public.messenger_settle(outcomes jsonb) to service_role","execute"],
 ["grant","function public.messenger_snooze(id uuid, fence bigint, delay interval) to service_role","execute"],
 ["grant","function public.messenger_start(functions_url text, options jsonb) to service_role","execute"],
@@ -6386,6 +7026,7 @@ as $function$ select $manifest$[
 ["grant","function public.messenger_verify() to service_role","execute"],
 ["grant","relation messenger.attempts to service_role","delete,insert,select,update"],
 ["grant","relation messenger.clock to service_role","select"],
+["grant","relation messenger.flags to service_role","delete,insert,select,update"],
 ["grant","relation messenger.idempotency_keys to service_role","delete,insert,select,update"],
 ["grant","relation messenger.message_types to service_role","select"],
 ["grant","relation messenger.occurrences to service_role","select"],
@@ -6409,6 +7050,7 @@ as $function$ select $manifest$[
 ["index","messenger.attempts_pkey","CREATE UNIQUE INDEX attempts_pkey ON messenger.attempts USING btree (message_id, fence)"],
 ["index","messenger.bells_pkey","CREATE UNIQUE INDEX bells_pkey ON messenger.bells USING btree (request_id)"],
 ["index","messenger.clock_pkey","CREATE UNIQUE INDEX clock_pkey ON messenger.clock USING btree (singleton)"],
+["index","messenger.flags_pkey","CREATE UNIQUE INDEX flags_pkey ON messenger.flags USING btree (name)"],
 ["index","messenger.idempotency_keys_expires_at_idx","CREATE INDEX idempotency_keys_expires_at_idx ON messenger.idempotency_keys USING btree (expires_at)"],
 ["index","messenger.idempotency_keys_pkey","CREATE UNIQUE INDEX idempotency_keys_pkey ON messenger.idempotency_keys USING btree (scope, key)"],
 ["index","messenger.message_types_pkey","CREATE UNIQUE INDEX message_types_pkey ON messenger.message_types USING btree (type)"],
@@ -6442,6 +7084,7 @@ as $function$ select $manifest$[
 ["policy","messenger.attempts.service_only","* anon,authenticated using false check false"],
 ["policy","messenger.bells.service_only","* anon,authenticated using false check false"],
 ["policy","messenger.clock.service_only","* anon,authenticated using false check false"],
+["policy","messenger.flags.service_only","* anon,authenticated using false check false"],
 ["policy","messenger.idempotency_keys.service_only","* anon,authenticated using false check false"],
 ["policy","messenger.message_types.service_only","* anon,authenticated using false check false"],
 ["policy","messenger.occurrences.service_only","* anon,authenticated using false check false"],
@@ -6460,6 +7103,7 @@ as $function$ select $manifest$[
 ["table","messenger.attempts","rls"],
 ["table","messenger.bells","unlogged rls"],
 ["table","messenger.clock","rls {fillfactor=10}"],
+["table","messenger.flags","rls"],
 ["table","messenger.idempotency_keys","rls"],
 ["table","messenger.message_types","rls"],
 ["table","messenger.occurrences","rls"],
@@ -6556,6 +7200,7 @@ declare
     'messenger.rescue_cursors',
     'messenger.pruned',
     'messenger.bells',
+    'messenger.flags',
     'messenger.queues',
     'messenger.replays',
     'messenger.replayed',
@@ -6577,9 +7222,15 @@ declare
     'messenger.keep_small',
     'messenger.read_time',
     'messenger.read_interval',
+    'messenger.check_filter',
+    'messenger.check_page',
+    'messenger.write_cursor',
+    'messenger.read_cursor',
     'public.update_messenger_transports_updated_at',
     'public.update_messenger_messages_updated_at',
     'public.update_messenger_schedules_updated_at',
+    'messenger.enabled',
+    'public.messenger_set_flag',
     'public.messenger_register',
     'messenger.draft_fields',
     'messenger.read_drafts',
@@ -6643,6 +7294,8 @@ declare
     'messenger.check_queue',
     'public.messenger_pause',
     'public.messenger_resume',
+    'public.messenger_list_transports',
+    'public.messenger_put_transport',
     'messenger.read_cron_field',
     'messenger.parse_cron',
     'messenger.next_cron_day',
@@ -6721,6 +7374,19 @@ declare
     'messenger.health_no_handler',
     'messenger.health_workers',
     'messenger.health_dead_letters',
+    'messenger.letter_conditions',
+    'public.messenger_list_failed',
+    'public.messenger_get_failed',
+    'messenger.message_conditions',
+    'messenger.longest_look',
+    'messenger.find_messages',
+    'public.messenger_list_messages',
+    'public.messenger_get_message',
+    'messenger.running_messages',
+    'messenger.queue_figures_of',
+    'public.messenger_list_queues',
+    'public.messenger_list_workers',
+    'public.messenger_list_schedules',
     'public.messenger_audit',
     'messenger.manifest',
     'messenger.expected_manifest',

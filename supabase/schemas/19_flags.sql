@@ -1,0 +1,58 @@
+-- Feature flags with a percentage of subjects: what moves from an old system to this one, a share at a time.
+create table if not exists messenger.flags (
+  name text not null,
+  percent int not null,
+  updated_by text,
+  updated_at timestamptz not null default messenger.now(),
+  constraint flags_pkey primary key (name),
+  constraint flags_name_check check (name ~ '^[A-Za-z][A-Za-z0-9_.:-]{0,127}$'),
+  constraint flags_percent_check check (percent between 0 and 100),
+  constraint flags_updated_by_check check (length(updated_by) <= 200)
+);
+comment on table messenger.flags is 'Flags by name: the percentage of subjects they are on for. A flag here wins over the environment variable of its name.';
+comment on column messenger.flags.updated_by is 'Who set it: a user''s id, or the name of a key.';
+
+-- A subject's place from 0 to 99 depends on nothing but the flag and the subject, so a higher percentage only adds subjects,
+-- and another flag picks others first.
+create or replace function messenger.enabled(flag text, subject text)
+returns boolean
+language plpgsql stable
+set search_path = ''
+as $$
+begin
+  return (
+    select coalesce(abs(hashtextextended(subject, hashtextextended(f.name, 0)) % 100) < f.percent, f.percent = 100)
+    from messenger.flags f where f.name = enabled.flag
+  );
+end $$;
+
+create or replace function public.messenger_set_flag(name text, percent int, updated_by text default null)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_row jsonb;
+begin
+  if name is null or name !~ '^[A-Za-z][A-Za-z0-9_.:-]{0,127}$' then
+    perform messenger.refuse('SM_FILTER', 'a flag''s name begins with a letter and has up to 128 letters, digits, dots, colons, underscores or hyphens');
+  elsif percent is null or percent not between 0 and 100 then
+    perform messenger.refuse('SM_BATCH', 'percent must be a whole number from 0 to 100');
+  end if;
+  insert into messenger.flags as f (name, percent, updated_by, updated_at)
+  values (messenger_set_flag.name, messenger_set_flag.percent, left(messenger_set_flag.updated_by, 200), messenger.now())
+  on conflict on constraint flags_pkey do update set percent = excluded.percent, updated_by = excluded.updated_by, updated_at = excluded.updated_at
+  returning to_jsonb(f) into v_row;
+  return v_row;
+end $$;
+
+comment on function messenger.enabled(text, text) is
+  'Whether a flag is on for a subject: sticky, raising the percentage only adds subjects. A null subject counts as in at 100 percent only. Null where no such flag was set: the environment decides then.';
+comment on function public.messenger_set_flag(text, int, text) is 'Sets a flag to a percentage from 0 to 100 and answers {"name", "percent", "updated_by", "updated_at"}.';
+alter table messenger.flags enable row level security;
+drop policy if exists service_only on messenger.flags;
+create policy service_only on messenger.flags for all to anon, authenticated using (false) with check (false);
+revoke all on messenger.flags from public, anon, authenticated, service_role;
+grant select, insert, update, delete on messenger.flags to service_role;
+revoke all on function messenger.enabled(text, text), public.messenger_set_flag(text, int, text) from public, anon, authenticated;
+grant execute on function messenger.enabled(text, text), public.messenger_set_flag(text, int, text) to service_role;

@@ -1,0 +1,144 @@
+-- Messages by page, newest first, and one in full.
+
+-- The conditions of a filter, as SQL over "m" with the filter as $1: only what is asked for, so that the planner sees it.
+create or replace function messenger.message_conditions(filter jsonb)
+returns text
+language plpgsql immutable
+set search_path = ''
+as $$
+begin
+  return concat_ws(' and ', 'true',
+    case when filter ? 'status' then 'm.status = $1 ->> ''status''' end,
+    case when filter ->> 'status' in ('pending', 'processing') then 'm.processed_at is null' end,
+    case when filter ? 'type' then 'm.message_type = $1 ->> ''type''' end,
+    case when filter ? 'transport' then 'm.transport_name = $1 ->> ''transport''' end,
+    case when filter ? 'queue' then 'm.queue_name = $1 ->> ''queue''' end,
+    case when filter ? 'error_class' then 'm.error_class = $1 ->> ''error_class''' end,
+    case when filter ? 'idempotency_key' then 'm.idempotency_key = $1 ->> ''idempotency_key''' end,
+    case when filter ? 'ordering_key' then 'm.ordering_key = $1 ->> ''ordering_key''' end,
+    case when filter ? 'created_by' then 'm.created_by = ($1 ->> ''created_by'')::uuid' end,
+    case when filter ? 'id' then 'm.id = ($1 ->> ''id'')::uuid' end,
+    -- Ids begin with their moment; a minute's room, then created_at decides.
+    case when filter ? 'from' then
+      'm.id >= (messenger.id_prefix(($1 ->> ''from'')::timestamptz - interval ''1 minute'') || ''0000000000000000'')::uuid and m.created_at >= ($1 ->> ''from'')::timestamptz' end,
+    case when filter ? 'to' then
+      'm.id < (messenger.id_prefix(($1 ->> ''to'')::timestamptz + interval ''1 minute'') || ''0000000000000000'')::uuid and m.created_at < ($1 ->> ''to'')::timestamptz' end);
+end $$;
+
+-- A filter that few messages meet would walk all of them: a call looks at this many, then says how far back it came.
+create or replace function messenger.longest_look()
+returns int
+language sql immutable
+set search_path = ''
+as $$ select 20000 $$;
+
+-- Answers the ids of a page and, where the look ended before the page was full, the last id looked at.
+create or replace function messenger.find_messages(filter jsonb, before uuid, wanted int, out ids uuid[], out looked_to uuid)
+language plpgsql stable
+set search_path = ''
+set enable_seqscan = off
+set enable_bitmapscan = off
+set jit = off
+as $$
+declare
+  v_conditions text := messenger.message_conditions(filter);
+  v_before uuid := coalesce(before, 'ffffffff-ffff-ffff-ffff-ffffffffffff');
+  v_walk text := 'm.id < $2';
+begin
+  -- Unfinished messages are few beside the kept ones, unless there is a backlog.
+  if filter ->> 'status' in ('pending', 'processing')
+     and (select count(*) from (select from public.messenger_messages m where m.processed_at is null limit messenger.longest_look() + 1) x) <= messenger.longest_look() then
+    -- The inner look ends at "offset 0", or the planner would walk the primary key, finished messages and all.
+    execute format('select array(select x.id from (select m.id from public.messenger_messages m where m.processed_at is null and %s offset 0) x where x.id < $2
+      order by x.id desc limit $3)', v_conditions) into ids using filter, v_before, wanted;
+    return;
+  end if;
+  if filter ? 'idempotency_key' then
+    select array_agg(k.message_id) into ids from messenger.idempotency_keys k
+    where k.key = filter ->> 'idempotency_key' and k.scope in ('service', filter ->> 'created_by');
+    if found and ids is not null then
+      execute format('select array(select m.id from public.messenger_messages m where m.id = any ($4) and m.id < $2 and %s order by m.id desc limit $3)',
+        v_conditions) into ids using filter, v_before, wanted, ids;
+      if ids <> '{}' then
+        return;
+      end if;
+    end if;
+  end if;
+
+  if filter ? 'created_by' then
+    v_walk := v_walk || ' and m.created_by = ($1 ->> ''created_by'')::uuid';
+  end if;
+  if filter ? 'to' then
+    v_before := least(v_before, (messenger.id_prefix((filter ->> 'to')::timestamptz + interval '1 minute') || '0000000000000000')::uuid);
+  end if;
+  execute format('select array(select m.id from (select * from public.messenger_messages m where %s order by m.id desc limit $4) m where %s limit $3)', v_walk, v_conditions)
+  into ids using filter, v_before, wanted, messenger.longest_look();
+  if cardinality(ids) < wanted then
+    execute format('select m.id from public.messenger_messages m where %s order by m.id desc offset $3 limit 1', v_walk)
+    into looked_to using filter, v_before, messenger.longest_look() - 1;
+    if looked_to < (messenger.id_prefix((filter ->> 'from')::timestamptz - interval '1 minute') || '0000000000000000')::uuid then
+      looked_to := null;
+    end if;
+  end if;
+end $$;
+
+create or replace function public.messenger_list_messages(filter jsonb default '{}', cursor text default null, max int default 50)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_filter jsonb := coalesce(filter, '{}');
+  v_max int := messenger.check_page(coalesce(max, 50));
+  v_page record;
+  v_rows jsonb;
+  v_last uuid;
+  v_total record;
+begin
+  perform messenger.check_filter(v_filter, '{status,type,transport,queue,error_class,idempotency_key,ordering_key}', '{from,to}', '{}', '{id,created_by}');
+  if v_filter ->> 'status' not in ('pending', 'processing', 'completed', 'failed') then
+    perform messenger.refuse('SM_FILTER', 'filter.status is none of pending, processing, completed, failed');
+  end if;
+  select f.ids, f.looked_to into v_page
+  from messenger.find_messages(v_filter, (messenger.read_cursor('messages', v_filter, cursor) #>> '{}')::uuid, v_max + 1) f;
+  v_last := case when cardinality(v_page.ids) > v_max then v_page.ids[v_max] else v_page.looked_to end;
+  select coalesce(jsonb_agg(to_jsonb(r) order by r.id desc), '[]') into v_rows
+  from (
+    select m.id, m.message_type, m.transport_name, m.queue_name, m.priority, m.status, nullif(m.available_at, 'infinity') as available_at,
+      m.available_at = 'infinity' as blocked, m.scheduled_at, m.created_at, m.processed_at, m.retry_count, m.max_retries, m.error_class,
+      left(m.last_error, 200) as last_error, m.locked_by, m.lock_expires_at, m.cancel_requested_at, m.ordering_key, m.idempotency_key, m.created_by
+    from public.messenger_messages m where m.id = any (v_page.ids[1:v_max])
+  ) r;
+  select * into v_total from messenger.count_rows('select from public.messenger_messages m where ' || messenger.message_conditions(v_filter), v_filter);
+  return jsonb_build_object('messages', v_rows, 'next_cursor', case when v_last is not null then messenger.write_cursor('messages', v_filter, to_jsonb(v_last)) end,
+    'searched_to', (select m.created_at from public.messenger_messages m where m.id = v_page.looked_to),
+    'total', v_total.n, 'estimated', v_total.estimated);
+end $$;
+
+create or replace function public.messenger_get_message(id uuid)
+returns jsonb
+language sql stable
+set search_path = ''
+as $$
+  select to_jsonb(m)
+    || jsonb_build_object('available_at', nullif(m.available_at, 'infinity'), 'blocked', m.available_at = 'infinity',
+      'attempts', (
+        select coalesce(jsonb_agg(to_jsonb(a) - 'message_id' order by a.fence), '[]') from messenger.attempts a where a.message_id = m.id),
+      'dead_letters', (
+        select coalesce(jsonb_agg(jsonb_build_object('id', f.id, 'failed_at', f.failed_at, 'resolved_at', f.resolved_at, 'resolution', f.resolution) order by f.failed_at desc), '[]')
+        from public.messenger_failed_messages f where f.message_id = m.id))
+  from public.messenger_messages m
+  where m.id = messenger_get_message.id
+$$;
+
+comment on function messenger.message_conditions(jsonb) is 'A filter of messenger_list_messages as SQL conditions on "m", its values read from $1.';
+comment on function messenger.longest_look() is 'How many messages one call of a list looks at before it answers with what it has.';
+comment on function messenger.find_messages(jsonb, uuid, int) is 'Ids of messages that meet a filter, newest first, older than "before"; looked_to: the look ended there without having found as many as wanted.';
+comment on function public.messenger_list_messages(jsonb, text, int) is
+  'Messages without their bodies, newest first: {"messages", "next_cursor", "searched_to", "total", "estimated"}. Filter: id, status, type, transport, queue, error_class, idempotency_key, ordering_key, created_by, from, to (created_at, to is exclusive). max 1 to 1000. A call looks at 20,000 messages at most; when that was not enough, searched_to says how far back it came and next_cursor goes on from there. total is exact to 10,000, then estimated.';
+comment on function public.messenger_get_message(uuid) is
+  'One message with all its columns, "blocked" (it waits for its predecessor; available_at is then null), failed deliveries since its last end ("attempts") and its dead letters; null when there is none.';
+revoke all on function messenger.message_conditions(jsonb), messenger.longest_look(), messenger.find_messages(jsonb, uuid, int), public.messenger_list_messages(jsonb, text, int),
+  public.messenger_get_message(uuid) from public, anon, authenticated;
+grant execute on function messenger.message_conditions(jsonb), messenger.longest_look(), messenger.find_messages(jsonb, uuid, int), public.messenger_list_messages(jsonb, text, int),
+  public.messenger_get_message(uuid) to service_role;

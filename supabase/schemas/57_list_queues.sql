@@ -1,0 +1,117 @@
+-- Queues with what waits in them, and the workers that ask for it.
+
+-- What runs stands at the head of its queue, where it was taken from: so many of each queue and priority are looked at.
+create or replace function messenger.running_messages(depth int)
+returns table (transport_name text, queue_name text, locked_by text)
+language sql stable
+set search_path = ''
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+set jit = off
+as $$
+  select q.transport_name, q.queue_name, head.locked_by
+  from messenger.active_queues(null, null, true) q
+  cross join generate_series(1, 10) as level(priority)
+  cross join lateral (
+    select m.locked_by from public.messenger_messages m
+    where m.transport_name = q.transport_name and m.queue_name = q.queue_name and m.priority = level.priority and m.processed_at is null
+      and m.available_at <= messenger.now()
+    order by m.available_at, m.id limit depth
+  ) head
+  where head.locked_by is not null
+$$;
+
+create or replace function messenger.queue_figures_of(transport text, queue text)
+returns jsonb
+language plpgsql
+set search_path = ''
+set enable_seqscan = off
+set enable_bitmapscan = off
+set jit = off
+as $$
+declare
+  v_now timestamptz := messenger.now();
+  v_seen record;
+  v_all bigint;
+  v_due bigint;
+  v_blocked bigint;
+  v_oldest timestamptz;
+  v_args jsonb := jsonb_build_object('transport', transport, 'queue', queue, 'now', v_now);
+  v_rows text := 'select from public.messenger_messages m where m.transport_name = $1 ->> ''transport'' and m.queue_name = $1 ->> ''queue'' and m.processed_at is null';
+begin
+  select count(*) as n, count(*) filter (where m.status = 'processing') as processing, count(*) filter (where m.available_at = 'infinity') as blocked,
+    count(*) filter (where m.status = 'pending' and m.available_at <= v_now) as due
+  into v_seen
+  from (
+    select m.status, m.available_at from public.messenger_messages m
+    where m.transport_name = queue_figures_of.transport and m.queue_name = queue_figures_of.queue and m.processed_at is null limit 10001
+  ) m;
+  select min(head.available_at) into v_oldest
+  from generate_series(1, 10) as level(priority)
+  cross join lateral (
+    select m.available_at from public.messenger_messages m
+    where m.transport_name = queue_figures_of.transport and m.queue_name = queue_figures_of.queue and m.priority = level.priority and m.processed_at is null
+      and m.available_at <= v_now and m.status = 'pending'
+    order by m.available_at, m.id limit 1
+  ) head;
+  if v_seen.n > 10000 then
+    v_all := greatest(10001, messenger.estimate_rows(v_rows, v_args));
+    v_due := least(v_all, greatest(v_seen.due, messenger.estimate_rows(v_rows || ' and m.available_at <= ($1 ->> ''now'')::timestamptz', v_args)));
+    v_blocked := (select count(*) from (
+      select from public.messenger_messages m where m.transport_name = queue_figures_of.transport and m.queue_name = queue_figures_of.queue
+        and m.ordering_key is not null and m.processed_at is null and m.available_at = 'infinity' limit 10001) x);
+    v_seen.processing := (select count(*) from messenger.running_messages(1000) r
+                          where r.transport_name = queue_figures_of.transport and r.queue_name = queue_figures_of.queue);
+  else
+    v_all := v_seen.n;
+    v_due := v_seen.due;
+    v_blocked := v_seen.blocked;
+  end if;
+  return jsonb_build_object('pending', v_all - v_seen.processing, 'due', v_due, 'delayed', greatest(0, v_all - v_seen.processing - v_due - v_blocked),
+    'blocked', v_blocked, 'processing', v_seen.processing, 'oldest_due_at', v_oldest, 'estimated', v_seen.n > 10000);
+end $$;
+
+create or replace function public.messenger_list_queues()
+returns jsonb
+language sql
+set search_path = ''
+as $$
+  select jsonb_build_object('queues', coalesce(jsonb_agg(
+    jsonb_build_object('transport_name', q.transport_name, 'queue_name', q.queue_name, 'paused_at', p.paused_at, 'transport_enabled', t.enabled,
+      'awake_workers', (
+        select count(*) from messenger.workers w, messenger.settings s
+        where w.polled_at > messenger.now() - greatest(2 * s.poll_interval, '1 second') and w.polled_at <= messenger.now()
+          and (w.transport_name is null or w.transport_name = q.transport_name) and (w.queues is null or q.queue_name = any (w.queues))))
+    || messenger.queue_figures_of(q.transport_name, q.queue_name) order by q.transport_name, q.queue_name), '[]'))
+  from (
+    select a.transport_name, a.queue_name from messenger.active_queues(null, null, true) a
+    union
+    select p.transport_name, p.queue_name from messenger.queues p where p.paused_at is not null
+  ) q
+  left join messenger.queues p on p.transport_name = q.transport_name and p.queue_name = q.queue_name
+  left join public.messenger_transports t on t.name = q.transport_name
+$$;
+
+create or replace function public.messenger_list_workers()
+returns jsonb
+language sql
+set search_path = ''
+as $$
+  select jsonb_build_object('workers', coalesce(jsonb_agg(
+    to_jsonb(w) || jsonb_build_object('awake', w.polled_at > messenger.now() - greatest(2 * s.poll_interval, '1 second'), 'processing', coalesce(r.n, 0))
+    order by w.polled_at desc, w.worker), '[]'))
+  from messenger.settings s, messenger.workers w
+  left join (select m.locked_by, count(*) as n from messenger.running_messages(1000) m group by m.locked_by) r on r.locked_by = w.worker
+  where w.polled_at > messenger.now() - interval '1 hour'
+$$;
+
+comment on function messenger.running_messages(int) is 'Messages that are being processed, among the first so many of each queue and priority.';
+comment on function messenger.queue_figures_of(text, text) is
+  'Unfinished messages of a queue: {"pending" (due + delayed + blocked), "due", "delayed", "blocked" (wait for their predecessor), "processing", "oldest_due_at", "estimated"}; exact to 10,000.';
+comment on function public.messenger_list_queues() is
+  'Queues that hold unfinished messages or are paused: {"queues": [{transport_name, queue_name, paused_at, transport_enabled, pending, due, delayed, blocked, processing, oldest_due_at, estimated, awake_workers}]}.';
+comment on function public.messenger_list_workers() is
+  'Workers that asked within the last hour: {"workers": [{worker, transport_name, queues, types (null: all), started_at, polled_at, awake, processing}]}, the latest first.';
+revoke all on function messenger.running_messages(int), messenger.queue_figures_of(text, text), public.messenger_list_queues(), public.messenger_list_workers() from public, anon, authenticated;
+grant execute on function messenger.running_messages(int), messenger.queue_figures_of(text, text), public.messenger_list_queues(), public.messenger_list_workers() to service_role;
