@@ -13,7 +13,7 @@ const RETRY_AFTER = "1"; // seconds
 
 const CORS = {
   origin: "*",
-  allowMethods: ["GET", "POST"],
+  allowMethods: ["GET", "POST", "PUT", "DELETE"],
   allowHeaders: [
     "authorization",
     "apikey",

@@ -6,8 +6,8 @@ import type { JsonObject } from "./json.ts";
 import type { Log } from "./log.ts";
 import { sha256 } from "./sha256.ts";
 
-/** A schema whose input is a JSON object. */
-export type PayloadSchema = z.ZodType<unknown, Record<string, unknown>>;
+/** A schema whose input is a JSON object; of zod's core, because methods that libraries add to schemas are none of a message's business. */
+export type PayloadSchema = z.core.$ZodType<unknown, Record<string, unknown>>;
 
 export interface RetryPolicy {
   /** Deliveries after the first one. */

@@ -9,12 +9,16 @@ import { type ErrorCode, SymphonyError } from "./errors.ts";
 export function parse<S extends z.ZodType>(schema: S, value: unknown, codes: Record<string, ErrorCode>): z.output<S> {
   const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;
-  const [issue] = parsed.error.issues;
+  throw refusalOf(parsed.error.issues, codes);
+}
+
+/** The first issue as a refusal. */
+export function refusalOf([issue]: readonly z.core.$ZodIssue[], codes: Record<string, ErrorCode>): SymphonyError {
   if (issue.code === "unrecognized_keys") {
     const fields = issue.keys.map((key) => [...issue.path, key].join("."));
-    throw new SymphonyError("SM_UNKNOWN_FIELD", `Unknown field: ${fields.join(", ").slice(0, 200)}`);
+    return new SymphonyError("SM_UNKNOWN_FIELD", `Unknown field: ${fields.join(", ").slice(0, 200)}`);
   }
   const field = issue.path.findLast((part) => typeof part === "string");
   const code = field !== undefined && Object.hasOwn(codes, field) ? codes[field] : "SM_BODY";
-  throw new SymphonyError(code, `${issue.path.join(".") || "body"}: ${issue.message}`);
+  return new SymphonyError(code, `${issue.path.join(".") || "body"}: ${issue.message}`);
 }

@@ -1,5 +1,5 @@
 // A payload against its type's schema.
-import type { z } from "zod";
+import { z } from "zod";
 import { SymphonyError } from "./errors.ts";
 import type { JsonObject } from "./json.ts";
 import type { MessageType } from "./message.ts";
@@ -8,7 +8,7 @@ const SHOWN = 5;
 
 /** Refuses a payload that its type's handler would refuse; what is stored stays as it was sent. */
 export async function checkPayload(messageType: MessageType, payload: JsonObject): Promise<void> {
-  const parsed = await messageType.payload.safeParseAsync(payload);
+  const parsed = await z.safeParseAsync(messageType.payload, payload);
   if (!parsed.success) throw refusalOf(messageType.type, parsed.error);
 }
 

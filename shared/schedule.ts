@@ -12,7 +12,8 @@ const LONGEST = 31_622_400_000; // ms, 366 days
 const moment = z.iso.datetime({ offset: true, error: "expected an ISO 8601 date with a zone" });
 const milliseconds = z.int().min(0);
 
-const scheduleRequest = z.strictObject({
+/** What a schedule is asked for with. */
+export const scheduleRequest = z.strictObject({
   /** 5 fields (minute hour day month weekday) or 6 (second first), or an alias such as @daily. */
   cron: z.string().optional(),
   /** Milliseconds, from 1,000 to 366 days, counted from startAt or from the creation. */
@@ -46,7 +47,8 @@ const scheduleRequest = z.strictObject({
   jitter: milliseconds.optional(),
 });
 
-const CODES: Record<string, ErrorCode> = {
+/** The refusals of its fields. */
+export const SCHEDULE_CODES: Record<string, ErrorCode> = {
   ...Object.fromEntries(Object.keys(scheduleRequest.shape).map((field) => [field, "SM_SCHEDULE" as const])),
   cron: "SM_CRON",
   interval: "SM_INTERVAL",
@@ -67,7 +69,7 @@ export type ScheduleArgs = Pick<Args<"messenger_schedule">, "schedule" | "timezo
  * @throws SymphonyError SM_CRON, SM_CRON_NEVER, SM_INTERVAL, SM_TIMEZONE, SM_SCHEDULE, SM_UNKNOWN_FIELD
  */
 export function toScheduleArgs(value: unknown): ScheduleArgs & { name?: string } {
-  const { cron, interval, startAt, at, name, timezone, ...rest } = parse(scheduleRequest, value, CODES);
+  const { cron, interval, startAt, at, name, timezone, ...rest } = parse(scheduleRequest, value, SCHEDULE_CODES);
   if ([cron, interval, at].filter((kind) => kind !== undefined).length !== 1) {
     throw new SymphonyError("SM_SCHEDULE", "A schedule has exactly one of cron, interval and at.");
   }

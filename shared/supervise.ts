@@ -1,4 +1,5 @@
 // What surrounds every handler: the payload is checked, time is limited, middleware runs, and whatever happens becomes a verdict.
+import { z } from "zod";
 import type { Clock } from "./clock.ts";
 import { Completion } from "./completion.ts";
 import type { Database } from "./db.ts";
@@ -98,7 +99,7 @@ export function supervise(
 }
 
 async function parse(messageType: MessageType, { body }: Delivery): Promise<unknown> {
-  const parsed = await messageType.payload.safeParseAsync(body);
+  const parsed = await z.safeParseAsync(messageType.payload, body);
   if (parsed.success) return parsed.data;
   throw new InvalidPayload(refusalOf(messageType.type, parsed.error).message);
 }

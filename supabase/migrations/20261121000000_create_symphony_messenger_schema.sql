@@ -5966,14 +5966,16 @@ begin
   execute format($query$
     select coalesce(jsonb_agg(to_jsonb(r) - 'n' order by r.n) filter (where r.n <= $4), '[]'), count(*) > $4
     from (
-      select row_number() over () as n, f.id, f.message_id, f.transport_name, f.queue_name, f.message_type, left(f.error, 500) as error, f.error_class,
+      select row_number() over (order by f.failed_at desc, f.id) as n, f.id, f.message_id, f.transport_name, f.queue_name, f.message_type, left(f.error, 500) as error, f.error_class,
         jsonb_array_length(f.attempts) as attempt_count, f.retry_count, f.max_retries, f.failed_at, f.created_at, f.idempotency_key, f.resolved_at, f.resolution
       from (
-        select * from public.messenger_failed_messages f
-        where f.failed_at <= ($2 ->> 0)::timestamptz and (f.failed_at < ($2 ->> 0)::timestamptz or f.id > ($2 ->> 1)::uuid)
-        order by f.failed_at desc, f.id limit messenger.longest_look()
+        select * from (
+          select * from public.messenger_failed_messages f
+          where f.failed_at <= ($2 ->> 0)::timestamptz and (f.failed_at < ($2 ->> 0)::timestamptz or f.id > ($2 ->> 1)::uuid)
+          order by f.failed_at desc, f.id limit messenger.longest_look()
+        ) f
+        where %s offset $3 limit $4 + 1
       ) f
-      where %s offset $3 limit $4 + 1
     ) r$query$, v_conditions)
   into v_rows, v_more using v_filter, v_place, v_skip, v_max;
   if v_more then
@@ -6839,7 +6841,7 @@ as $function$ select $manifest$[
 ["function","public.messenger_get_message(id uuid)","returns jsonb language sql stable invoker {\"search_path=\\\"\\\"\"} source 3f6e6250e24b6467d52053693d064d1f"],
 ["function","public.messenger_health()","returns jsonb language sql volatile invoker {\"search_path=\\\"\\\"\"} source 441d3a727953e44bb3bab7e77f509c76"],
 ["function","public.messenger_heartbeat(leases jsonb, lease interval)","returns TABLE(id uuid, outcome text, cancel_requested boolean) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 8f5774efdb9f8fc777b91438c6ad1c5f"],
-["function","public.messenger_list_failed(filter jsonb, cursor text, skip integer, max integer)","returns jsonb language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_sort=off,jit=off} source 8b8ba2077bf29c523c720510c291ded7"],
+["function","public.messenger_list_failed(filter jsonb, cursor text, skip integer, max integer)","returns jsonb language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_sort=off,jit=off} source 2a0031b52a5353395df7e20332bcff01"],
 ["function","public.messenger_list_messages(filter jsonb, cursor text, max integer)","returns jsonb language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 91ff6e428f0b1c864ed31181bce6c4d1"],
 ["function","public.messenger_list_queues()","returns jsonb language sql volatile invoker {\"search_path=\\\"\\\"\"} source c8b14d591f27e612a4310480492cbc2b"],
 ["function","public.messenger_list_schedules(filter jsonb, cursor text, max integer)","returns jsonb language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 94667071d42682e323d39de8d2ae0aa2"],

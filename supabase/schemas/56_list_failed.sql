@@ -42,14 +42,16 @@ begin
   execute format($query$
     select coalesce(jsonb_agg(to_jsonb(r) - 'n' order by r.n) filter (where r.n <= $4), '[]'), count(*) > $4
     from (
-      select row_number() over () as n, f.id, f.message_id, f.transport_name, f.queue_name, f.message_type, left(f.error, 500) as error, f.error_class,
+      select row_number() over (order by f.failed_at desc, f.id) as n, f.id, f.message_id, f.transport_name, f.queue_name, f.message_type, left(f.error, 500) as error, f.error_class,
         jsonb_array_length(f.attempts) as attempt_count, f.retry_count, f.max_retries, f.failed_at, f.created_at, f.idempotency_key, f.resolved_at, f.resolution
       from (
-        select * from public.messenger_failed_messages f
-        where f.failed_at <= ($2 ->> 0)::timestamptz and (f.failed_at < ($2 ->> 0)::timestamptz or f.id > ($2 ->> 1)::uuid)
-        order by f.failed_at desc, f.id limit messenger.longest_look()
+        select * from (
+          select * from public.messenger_failed_messages f
+          where f.failed_at <= ($2 ->> 0)::timestamptz and (f.failed_at < ($2 ->> 0)::timestamptz or f.id > ($2 ->> 1)::uuid)
+          order by f.failed_at desc, f.id limit messenger.longest_look()
+        ) f
+        where %s offset $3 limit $4 + 1
       ) f
-      where %s offset $3 limit $4 + 1
     ) r$query$, v_conditions)
   into v_rows, v_more using v_filter, v_place, v_skip, v_max;
   if v_more then

@@ -1,0 +1,158 @@
+// The monitor door: what it shows, each reply as its description says.
+import assert from "node:assert/strict";
+import type { z } from "zod";
+import * as reply from "../../shared/operator_replies.ts";
+import { empty, test } from "../project.ts";
+import { call, dispatch, dispatchMany, held, settle } from "../supabase/bus.ts";
+import { assertRefused, testLocally, useTarget } from "../target.ts";
+
+const { target, project } = useTarget();
+
+/** Asks the door; the reply must be what the description promises. */
+async function look<S extends z.ZodType>(path: string, schema: S, status = 200): Promise<z.output<S>> {
+  const answer = await target().call(`monitor/${path}`);
+  assert.equal(answer.status, status, JSON.stringify(answer.body));
+  return schema.parse(answer.body);
+}
+
+Deno.test.beforeEach(() => empty(project().sql));
+
+testLocally("monitor · status counts what there is", async () => {
+  await dispatchMany(project().sql, 3);
+  const { queue } = await look("status", reply.status);
+  assert.deepEqual([queue.depth, queue.pending, queue.estimated], [3, 3, false]);
+});
+
+testLocally("monitor · health answers 503 where nothing ticks, and says what to do", async () => {
+  const { status, checks } = await look("health", reply.health, 503);
+  assert.equal(status, "unhealthy");
+  assert.ok(checks.find(({ name }) => name === "clock")?.remedy);
+});
+
+testLocally("monitor · the audit is without violations", async () => {
+  await dispatchMany(project().sql, 3);
+  const { invariants, violations } = await look("audit", reply.audit);
+  assert.equal(violations, 0);
+  assert.ok(invariants.length >= 9);
+});
+
+testLocally("monitor · messages are paged newest first by cursor, filtered as asked", async () => {
+  const { sql } = project();
+  const ids = await dispatchMany(sql, 5);
+  await dispatch(sql, { type: "Other", queue: "q2" });
+  const first = await look("messages?type=Greeting&limit=2", reply.messages);
+  assert.deepEqual(first.messages.map(({ id }) => id), [ids[4], ids[3]]);
+  assert.deepEqual([first.pagination.total, first.pagination.hasMore, first.pagination.limit], [5, true, 2]);
+  const cursor = encodeURIComponent(first.pagination.nextCursor ?? "");
+  const second = await look(`messages?type=Greeting&limit=3&cursor=${cursor}`, reply.messages);
+  assert.deepEqual(second.messages.map(({ id }) => id), [ids[2], ids[1], ids[0]]);
+  assert.deepEqual([second.pagination.hasMore, second.pagination.nextCursor], [false, null]);
+  assert.equal((await look("messages?queue=q2", reply.messages)).messages.length, 1);
+});
+
+testLocally("monitor · one message is shown whole, with its failed deliveries", async () => {
+  const { sql } = project();
+  const { id, fence } = await held(sql, { payload: { to: "Ada" } });
+  await settle(sql, [{ id, fence, outcome: "failed", error: "no answer" }]);
+  const message = await look(`messages/${id}`, reply.oneMessage);
+  assert.deepEqual([message.body, message.last_error, message.attempts.length], [{ to: "Ada" }, "no answer", 1]);
+  assertRefused(await target().call(`monitor/messages/${crypto.randomUUID()}`), 404, "SM_NOT_FOUND");
+});
+
+testLocally("monitor · a message that waits for its predecessor is blocked and has no moment", async () => {
+  const { sql } = project();
+  await dispatch(sql, { ordering_key: "k" });
+  const { id } = await dispatch(sql, { ordering_key: "k" });
+  const message = await look(`messages/${id}`, reply.oneMessage);
+  assert.deepEqual([message.available_at, message.blocked], [null, true]);
+});
+
+testLocally("monitor · dead letters are listed by offset and cursor, and shown whole", async () => {
+  const { sql } = project();
+  for (const error of ["one", "two", "three"]) {
+    const { id, fence } = await held(sql);
+    await settle(sql, [{ id, fence, outcome: "failed", error, retryable: false }]);
+  }
+  const page = await look("failed?limit=2", reply.failed);
+  assert.deepEqual(page.messages.map(({ error }) => error), ["three", "two"]);
+  assert.deepEqual([page.pagination.total, page.pagination.hasMore, page.pagination.offset], [3, true, 0]);
+  const skipped = await look("failed?limit=2&offset=2", reply.failed);
+  assert.deepEqual(skipped.messages.map(({ error }) => error), ["one"]);
+  const next = await look(`failed?limit=2&cursor=${page.pagination.nextCursor}`, reply.failed);
+  assert.deepEqual(next.messages, skipped.messages);
+  assert.equal((await look(`failed/${page.messages[0].id}`, reply.oneFailed)).attempts.length, 1);
+  assertRefused(await target().call(`monitor/failed/${crypto.randomUUID()}`), 404, "SM_NOT_FOUND");
+});
+
+testLocally("monitor · queues, transports and workers are listed", async () => {
+  const { sql } = project();
+  await held(sql);
+  await dispatch(sql, { delay: "1 hour" });
+  await call(sql, "messenger_pause", { transport: "supabase", queue: "resting" });
+  const { queues } = await look("queues", reply.queues);
+  assert.deepEqual(
+    queues.map((queue) => [queue.queue_name, queue.pending, queue.due, queue.processing, queue.paused_at !== null]),
+    [["default", 1, 0, 1, false], ["resting", 0, 0, 0, true]],
+  );
+  assert.deepEqual((await look("transports", reply.transports)).transports.map(({ name }) => name), [
+    "supabase",
+    "sync",
+  ]);
+  assert.deepEqual(
+    (await look("workers", reply.workers)).workers.map(({ worker, processing }) => [worker, processing]),
+    [["ada", 1]],
+  );
+});
+
+testLocally("monitor · schedules are listed and previewed, a stored one by its own settings", async () => {
+  const { sql } = project();
+  await call(sql, "messenger_schedule", {
+    name: "digest",
+    type: "Digest",
+    schedule: { cron: "30 2 * * *" },
+    timezone: "Europe/Berlin",
+    options: { dst_gap: "skip", max_runs: 3 },
+  });
+  const { schedules } = await look("schedules?name=dig", reply.schedules);
+  assert.deepEqual(schedules.map(({ name, timezone }) => [name, timezone]), [["digest", "Europe/Berlin"]]);
+  const from = "2027-03-27T12:00:00Z";
+  const stored = await look(`schedules/preview?name=digest&from=${from}&count=5`, reply.preview);
+  assert.deepEqual(stored.runs.map(({ note }) => note), ["skipped by DST", null, null]);
+  const asked = await look(
+    `schedules/preview?cron=30%202%20*%20*%20*&timezone=Europe/Berlin&from=${from}&count=1`,
+    reply.preview,
+  );
+  assert.deepEqual(asked.runs, [{
+    runAt: "2027-03-28T01:30:00+00:00",
+    localTime: "2027-03-28T03:30:00",
+    note: "moved",
+  }]);
+  assertRefused(await target().call("monitor/schedules/preview?name=none"), 404, "SM_NOT_FOUND");
+});
+
+const REFUSED: [path: string, code: string][] = [
+  ["messages?limit=0", "SM_BATCH"],
+  ["messages?limit=201", "SM_BATCH"],
+  ["messages?limit=ten", "SM_BATCH"],
+  ["messages?limit=5&limit=6", "SM_BATCH"],
+  ["messages?colour=red", "SM_UNKNOWN_FIELD"],
+  ["messages?status=lost", "SM_FILTER"],
+  ["messages?id=5", "SM_FILTER"],
+  ["messages?from=yesterday", "SM_FILTER"],
+  ["messages?from=2026-01-02T00:00:00Z&to=2026-01-01T00:00:00Z", "SM_FILTER"],
+  ["messages?cursor=garbled", "SM_FILTER"],
+  ["messages?cursor=eyJsaXN0IjoiZmFpbGVkIn0", "SM_FILTER"],
+  ["messages?type=" + "x".repeat(5_000), "SM_FILTER"],
+  ["messages?__proto__=1", "SM_UNKNOWN_FIELD"],
+  ["failed?offset=10001", "SM_BATCH"],
+  ["failed?resolved=maybe", "SM_FILTER"],
+  ["schedules/preview", "SM_SCHEDULE"],
+  ["schedules/preview?cron=99%2099%20*%20*%20*", "SM_CRON"],
+  ["schedules/preview?cron=@daily&timezone=Foo%2B99", "SM_TIMEZONE"],
+  ["status?verbose=1", "SM_UNKNOWN_FIELD"],
+];
+for (const [path, code] of REFUSED) {
+  test(`monitor · refuses ${path.slice(0, 60)}`, async () => {
+    assertRefused(await target().call(`monitor/${path}`), 400, code);
+  });
+}
