@@ -57,6 +57,7 @@ declare
     'public.messenger_stop',
     'public.messenger_status',
     'public.messenger_health',
+    'public.messenger_explain',
     'public.messenger_audit',
     'public.messenger_verify'
   ];
