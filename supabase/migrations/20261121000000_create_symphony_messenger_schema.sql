@@ -5282,8 +5282,8 @@ comment on view public.messenger_schedules_summary is 'Schedules by transport, t
 revoke all on public.messenger_queue_depth, public.messenger_failed_summary, public.messenger_schedules_summary from public, anon, authenticated, service_role;
 grant select on public.messenger_queue_depth, public.messenger_failed_summary, public.messenger_schedules_summary to service_role;
 
--- ---- 51_bell_answers.sql
--- What became of our bells, and of the job that is the clock: what pg_net and pg_cron know, for health and explain.
+-- ---- 51_outside.sql
+-- What pg_net, Vault and pg_cron know of our bells, our secret and our clock: for health and explain.
 
 -- Times are the server's, as pg_net's are, not those of messenger.now().
 create or replace function messenger.bell_answers(since interval)
@@ -5307,6 +5307,18 @@ begin
   left join (select x.id from net.http_request_queue x limit 10000) q on q.id = b.request_id
   where b.at > pg_catalog.now() - since
   order by b.request_id desc;
+end $$;
+
+create or replace function messenger.has_worker_secret()
+returns boolean
+language plpgsql stable
+set search_path = ''
+as $$
+begin
+  if to_regclass('vault.decrypted_secrets') is null then
+    return false;
+  end if;
+  return exists (select from vault.decrypted_secrets s where s.name = 'symphony_worker_secret');
 end $$;
 
 -- From what must be there first to what is rarest.
@@ -5349,8 +5361,9 @@ begin
 end $$;
 
 comment on function messenger.bell_answers(interval) is 'Our bells of so long ago, newest first, with pg_net''s answer: status code or error; is_queued: not sent yet.';
+comment on function messenger.has_worker_secret() is 'True when the worker secret is in Vault.';
 comment on function messenger.clock_fault() is 'Why the clock does not tick, supposing that it does not, and what mends it.';
-revoke all on function messenger.bell_answers(interval), messenger.clock_fault() from public, anon, authenticated, service_role;
+revoke all on function messenger.bell_answers(interval), messenger.has_worker_secret(), messenger.clock_fault() from public, anon, authenticated, service_role;
 
 -- ---- 51_status.sql
 -- Status: how much there is. Exact to ten thousand, estimated above, so that it may be asked each second.
@@ -5528,57 +5541,48 @@ $$;
 -- Five minutes of our own bells; of other requests of the project pg_net says nothing to us.
 create or replace function messenger.health_pg_net(at timestamptz)
 returns setof messenger.check_result
-language plpgsql
+language sql
 set search_path = ''
 as $$
-declare
-  v_url text := (select s.functions_url from messenger.settings s);
-  v_bells record;
-  v_share numeric;
-  v_result messenger.check_result;
-begin
-  select count(*) as rung, count(b.answered_at) as answered, count(*) filter (where b.has_failed) as failed,
-    count(*) filter (where b.is_queued and b.rung_at < pg_catalog.now() - interval '30 seconds') as stuck,
-    (array_agg(coalesce(b.error, 'HTTP ' || b.status_code) order by b.request_id desc) filter (where b.has_failed))[1] as last_failure
-  into v_bells
-  from messenger.bell_answers('5 minutes') b;
-  v_share := round(v_bells.failed::numeric / nullif(v_bells.answered, 0), 3);
-  v_result.status := 'degraded';
-  if v_url is null then
-    v_result.detail := 'no functions URL';
-    v_result.remedy := 'select messenger_start(''https://<project>.supabase.co/functions/v1'')';
-  elsif to_regclass('net.http_request_queue') is null then
-    v_result.detail := 'no pg_net';
-    v_result.remedy := 'create extension pg_net';
-  elsif v_bells.stuck > 0 then
-    v_result.detail := v_bells.stuck || ' bells have not been sent for 30 s';
-    v_result.remedy := 'select net.worker_restart()';
-  elsif v_share > 0.2 then
-    v_result.status := case when v_share > 0.5 then 'unhealthy' else 'degraded' end;
-    v_result.detail := format('%s of %s bells of the last 5 minutes failed, the last with: %s', v_bells.failed, v_bells.answered, left(v_bells.last_failure, 300));
-    v_result.remedy := '401: the worker has another secret than Vault; 404: deploy the worker, or correct the functions URL; else see the worker''s log';
-  else
-    v_result.status := 'healthy';
-    v_result.detail := v_url;
-  end if;
-  v_result.figures := jsonb_build_object('bells', v_bells.rung, 'answered', v_bells.answered, 'failed', v_bells.failed, 'failed_share', v_share);
-  return next v_result;
-end $$;
+  select
+    case when c.fault is null then 'healthy' when c.fault = 'failing' and c.failed_share > 0.5 then 'unhealthy' else 'degraded' end,
+    case c.fault
+      when 'no URL' then 'no functions URL'
+      when 'no pg_net' then 'no pg_net'
+      when 'stuck' then c.stuck || ' bells have not been sent for 30 s'
+      when 'failing' then format('%s of %s bells of the last 5 minutes failed, the last with: %s', c.failed, c.answered, left(c.last_failure, 300))
+      else c.functions_url
+    end,
+    case c.fault
+      when 'no URL' then 'select messenger_start(''https://<project>.supabase.co/functions/v1'')'
+      when 'no pg_net' then 'create extension pg_net'
+      when 'stuck' then 'select net.worker_restart()'
+      when 'failing' then '401: the worker has another secret than Vault; 404: deploy the worker, or correct the functions URL; else see the worker''s log'
+    end,
+    jsonb_build_object('bells', c.rung, 'answered', c.answered, 'failed', c.failed, 'failed_share', c.failed_share)
+  from (
+    select s.functions_url, b.*,
+      case when s.functions_url is null then 'no URL' when to_regclass('net.http_request_queue') is null then 'no pg_net' when b.stuck > 0 then 'stuck'
+        when b.failed_share > 0.2 then 'failing' end as fault
+    from messenger.settings s, (
+      select count(*) as rung, count(x.answered_at) as answered, count(*) filter (where x.has_failed) as failed,
+        round(count(*) filter (where x.has_failed)::numeric / nullif(count(x.answered_at), 0), 3) as failed_share,
+        count(*) filter (where x.is_queued and x.rung_at < pg_catalog.now() - interval '30 seconds') as stuck,
+        (array_agg(coalesce(x.error, 'HTTP ' || x.status_code) order by x.request_id desc) filter (where x.has_failed))[1] as last_failure
+      from messenger.bell_answers('5 minutes') x
+    ) b
+  ) c
+$$;
 
 create or replace function messenger.health_worker_secret(at timestamptz)
 returns setof messenger.check_result
-language plpgsql
+language sql
 set search_path = ''
 as $$
-declare
-  v_secrets bigint := 0;
-begin
-  if to_regclass('vault.decrypted_secrets') is not null then
-    select count(*) into v_secrets from vault.decrypted_secrets s where s.name = 'symphony_worker_secret';
-  end if;
-  return query select case when v_secrets > 0 then 'healthy' else 'unhealthy' end, case when v_secrets > 0 then 'in Vault' else 'not in Vault' end,
-    'select messenger_start()', jsonb_build_object('secrets', v_secrets);
-end $$;
+  select case when v.is_there then 'healthy' else 'unhealthy' end, case when v.is_there then 'in Vault' else 'not in Vault' end,
+    'select messenger_start()', jsonb_build_object('secrets', v.is_there::int)
+  from messenger.has_worker_secret() v(is_there)
+$$;
 
 create or replace function messenger.health_test_clock(at timestamptz)
 returns setof messenger.check_result
@@ -5786,7 +5790,7 @@ declare
   v_message public.messenger_messages;
   v_cause record;
   v_found messenger.reason[];
-  v_reasons messenger.reason[] := '{}';
+  v_reasons messenger.reason[] := array[]::messenger.reason[];
 begin
   v_message := (select m from public.messenger_messages m where m.id = v_id);
   if v_message.id is null then
@@ -5799,7 +5803,7 @@ begin
     exception when others then
       v_found := array[row(95, 'unexplained', v_cause.function || ' raised: ' || sqlerrm, 'select * from messenger_verify() where state <> ''ok''')::messenger.reason];
     end;
-    v_reasons := v_reasons || coalesce(v_found, '{}');
+    v_reasons := v_reasons || v_found;
   end loop;
   return query select r.reason, r.detail, r.remedy from unnest(v_reasons) with ordinality as r(rank, reason, detail, remedy, n) order by r.rank, r.n;
 end $$;
@@ -6279,21 +6283,15 @@ returns setof messenger.reason
 language plpgsql stable
 set search_path = ''
 as $$
-declare
-  v_has_secret boolean := false;
 begin
   if not messenger.needs_bell(message, at) then
     return;
-  end if;
-  if to_regclass('vault.decrypted_secrets') is not null then
-    v_has_secret := exists (select from vault.decrypted_secrets s where s.name = 'symphony_worker_secret');
-  end if;
-  if (select s.functions_url is null from messenger.settings s) then
+  elsif (select s.functions_url is null from messenger.settings s) then
     return query select 60, 'no_bells', 'no worker asks, and none can be woken: there is no functions URL',
       'select messenger_start(''https://<project>.supabase.co/functions/v1'')';
   elsif to_regclass('net.http_request_queue') is null then
     return query select 60, 'no_bells', 'no worker asks, and none can be woken: there is no pg_net', 'create extension pg_net';
-  elsif not v_has_secret then
+  elsif not messenger.has_worker_secret() then
     return query select 60, 'no_bells', 'no worker asks, and none can be woken: the worker secret is not in Vault', 'select messenger_start()';
   end if;
 end $$;
@@ -6801,12 +6799,13 @@ as $function$ select $manifest$[
 ["function","messenger.exceeds(value jsonb, bytes integer)","returns boolean language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 0a497b2eff89af5771f7a721ce1811ec"],
 ["function","messenger.expand_schedules(at timestamp with time zone, batch integer)","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source f03c1ea8e763c763f126c3b9d21bec6c"],
 ["function","messenger.expected_manifest()","returns jsonb language sql immutable invoker {\"search_path=\\\"\\\"\"} source generated"],
-["function","messenger.explain(id uuid)","returns TABLE(reason text, detail text, remedy text) language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 5486441683306b70b8daa05f1de708f7"],
+["function","messenger.explain(id uuid)","returns TABLE(reason text, detail text, remedy text) language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 4f0b9b8dc3f58e64367e4324dfedbad6"],
 ["function","messenger.find_change(timezone text, low timestamp without time zone, high timestamp without time zone)","returns timestamp without time zone language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 10c51930dca066f653bbe6ec0ecbd191"],
 ["function","messenger.find_due(transport text, queue text, batch integer, types text[], at timestamp with time zone, may_be_solo boolean, OUT places tid[], OUT is_solo boolean)","returns record language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off,plan_cache_mode=force_generic_plan} source 7ccdeceb722ff9f40eae5e1639961ea0"],
 ["function","messenger.first_run(schedule public.messenger_schedules, at timestamp with time zone)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 236fd4306cbf3b99e31c9f9704891a54"],
 ["function","messenger.give_up(ids uuid[], error_class text, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 40c4e304813a2f3520bab7c37476eabb"],
 ["function","messenger.has_wild_number(value jsonb)","returns boolean language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 025b91e7e73db60178defae3be0d0b4a"],
+["function","messenger.has_worker_secret()","returns boolean language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source b361a84e868beb39f101a49e16a55ebf"],
 ["function","messenger.health()","returns jsonb language sql volatile definer {\"search_path=\\\"\\\"\"} source cc322aff322bcda72e5d3058ff682570"],
 ["function","messenger.health_checks()","returns TABLE(name text, status text, detail text, remedy text, figures jsonb) language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source f0be4cac082c0f2c744bba45a661a86a"],
 ["function","messenger.health_clock(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=\\\"\\\"\"} source 9edc6f639a6130ed1af2bad6a3f19cd0"],
@@ -6814,9 +6813,9 @@ as $function$ select $manifest$[
 ["function","messenger.health_dead_letters(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=\\\"\\\"\"} source e9c90635fc9b51f8bf0206970a8d9021"],
 ["function","messenger.health_no_handler(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=\\\"\\\"\"} source cd7e4f75a2db1887e4f1d4f0bd3449b3"],
 ["function","messenger.health_oldest_due(at timestamp with time zone)","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,jit=off} source bd0f9e10890c765e291c0ab45280887a"],
-["function","messenger.health_pg_net(at timestamp with time zone)","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source ec6bfe92a19b0463b15efba8ae18b37c"],
+["function","messenger.health_pg_net(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=\\\"\\\"\"} source ae6848079718f2c64fde643092c5b5a8"],
 ["function","messenger.health_test_clock(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=\\\"\\\"\"} source 5ea2d5d5a5e485b94e43edd6f4b1a7b5"],
-["function","messenger.health_worker_secret(at timestamp with time zone)","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source bb31cc08f6c56320c91fa49623f11d63"],
+["function","messenger.health_worker_secret(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=\\\"\\\"\"} source 24b06145e2e1be9201b0e40cec286f84"],
 ["function","messenger.health_workers(at timestamp with time zone)","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 639e087248734db40eacda539184abd9"],
 ["function","messenger.id_prefix(at timestamp with time zone)","returns text language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 65dbab6e73ef14e98187a08ea441052a"],
 ["function","messenger.id_random()","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 48dbad83b171bbdc3315fe55bf2ba09a"],
@@ -6880,7 +6879,7 @@ as $function$ select $manifest$[
 ["function","messenger.reason_expires(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=\\\"\\\"\"} source 5cc80472b88689035372df3b7c086378"],
 ["function","messenger.reason_failed(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=\\\"\\\"\"} source 95cea6e1f042573d30c6225e6f28b17e"],
 ["function","messenger.reason_lease_lost(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=\\\"\\\"\"} source abb5f4ec9aece21368f260382a1037c4"],
-["function","messenger.reason_no_bells(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 55161e7d327eb8d9bd05d3994f9f06e1"],
+["function","messenger.reason_no_bells(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source fad0df943fc5b0ee77d8ff756ecc661a"],
 ["function","messenger.reason_no_handler(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source f2f9d93fabc990333eb1f06927bee7bc"],
 ["function","messenger.reason_no_worker(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source fccb3df25dd1e9c7e0e38e2c057aefd8"],
 ["function","messenger.reason_ordering_dead_letter(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=\\\"\\\"\"} source aee8fbca3ac24baaff60994d1debadc2"],
@@ -7429,6 +7428,7 @@ declare
     'messenger.estimate_rows',
     'messenger.own_functions',
     'messenger.bell_answers',
+    'messenger.has_worker_secret',
     'messenger.clock_fault',
     'messenger.queue_figures',
     'messenger.status',

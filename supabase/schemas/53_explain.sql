@@ -67,7 +67,7 @@ declare
   v_message public.messenger_messages;
   v_cause record;
   v_found messenger.reason[];
-  v_reasons messenger.reason[] := '{}';
+  v_reasons messenger.reason[] := array[]::messenger.reason[];
 begin
   v_message := (select m from public.messenger_messages m where m.id = v_id);
   if v_message.id is null then
@@ -80,7 +80,7 @@ begin
     exception when others then
       v_found := array[row(95, 'unexplained', v_cause.function || ' raised: ' || sqlerrm, 'select * from messenger_verify() where state <> ''ok''')::messenger.reason];
     end;
-    v_reasons := v_reasons || coalesce(v_found, '{}');
+    v_reasons := v_reasons || v_found;
   end loop;
   return query select r.reason, r.detail, r.remedy from unnest(v_reasons) with ordinality as r(rank, reason, detail, remedy, n) order by r.rank, r.n;
 end $$;

@@ -74,21 +74,15 @@ returns setof messenger.reason
 language plpgsql stable
 set search_path = ''
 as $$
-declare
-  v_has_secret boolean := false;
 begin
   if not messenger.needs_bell(message, at) then
     return;
-  end if;
-  if to_regclass('vault.decrypted_secrets') is not null then
-    v_has_secret := exists (select from vault.decrypted_secrets s where s.name = 'symphony_worker_secret');
-  end if;
-  if (select s.functions_url is null from messenger.settings s) then
+  elsif (select s.functions_url is null from messenger.settings s) then
     return query select 60, 'no_bells', 'no worker asks, and none can be woken: there is no functions URL',
       'select messenger_start(''https://<project>.supabase.co/functions/v1'')';
   elsif to_regclass('net.http_request_queue') is null then
     return query select 60, 'no_bells', 'no worker asks, and none can be woken: there is no pg_net', 'create extension pg_net';
-  elsif not v_has_secret then
+  elsif not messenger.has_worker_secret() then
     return query select 60, 'no_bells', 'no worker asks, and none can be woken: the worker secret is not in Vault', 'select messenger_start()';
   end if;
 end $$;
