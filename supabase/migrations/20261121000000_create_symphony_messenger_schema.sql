@@ -5902,7 +5902,7 @@ revoke all on function messenger.dispatch_again(uuid), messenger.reason_complete
   from public, anon, authenticated, service_role;
 
 -- ---- 54_reasons_lease.sql
--- Causes: a worker has it, or had it.
+-- Causes: somebody has it, or had it.
 create or replace function messenger.reason_running(message public.messenger_messages, at timestamptz)
 returns setof messenger.reason
 language sql stable
@@ -5950,11 +5950,28 @@ as $$
   where message.status = 'pending' and message.lease_losses > 0
 $$;
 
+-- Claims pass over a row that is locked. Its xmax is then the transaction that holds it, if that still runs; asking so locks nothing.
+create or replace function messenger.reason_locked(message public.messenger_messages, at timestamptz)
+returns setof messenger.reason
+language sql stable
+set search_path = ''
+as $$
+  select 35, 'locked',
+    format('process %s (%s) has locked its row in a transaction that is open since %s, so claims pass it over', l.pid, coalesce(nullif(a.application_name, ''), 'no name'),
+      messenger.moment(a.xact_start, pg_catalog.clock_timestamp())),
+    format('select pg_terminate_backend(%s, 5000)', l.pid)
+  from public.messenger_messages m
+  join pg_catalog.pg_locks l on l.locktype = 'transactionid' and l.transactionid = m.xmax and l.granted
+  left join pg_catalog.pg_stat_activity a on a.pid = l.pid
+  where m.id = message.id and messenger.is_waiting(message, at) and l.pid <> pg_backend_pid()
+$$;
+
 comment on function messenger.reason_running(public.messenger_messages, timestamptz) is 'Cause: a worker has it.';
 comment on function messenger.reason_lease_lost(public.messenger_messages, timestamptz) is 'Cause: its worker has lost it, and nobody has taken it over.';
 comment on function messenger.reason_cancel_requested(public.messenger_messages, timestamptz) is 'Cause: its worker was asked to stop.';
 comment on function messenger.reason_alone(public.messenger_messages, timestamptz) is 'Worth knowing: after a lost lease it is handed out alone.';
-revoke all on function messenger.reason_running(public.messenger_messages, timestamptz), messenger.reason_lease_lost(public.messenger_messages, timestamptz),
+comment on function messenger.reason_locked(public.messenger_messages, timestamptz) is 'Cause: another transaction holds its row.';
+revoke all on function messenger.reason_locked(public.messenger_messages, timestamptz), messenger.reason_running(public.messenger_messages, timestamptz), messenger.reason_lease_lost(public.messenger_messages, timestamptz),
   messenger.reason_cancel_requested(public.messenger_messages, timestamptz), messenger.reason_alone(public.messenger_messages, timestamptz)
   from public, anon, authenticated, service_role;
 
@@ -6879,6 +6896,7 @@ as $function$ select $manifest$[
 ["function","messenger.reason_expires(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=\\\"\\\"\"} source 5cc80472b88689035372df3b7c086378"],
 ["function","messenger.reason_failed(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=\\\"\\\"\"} source 95cea6e1f042573d30c6225e6f28b17e"],
 ["function","messenger.reason_lease_lost(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=\\\"\\\"\"} source abb5f4ec9aece21368f260382a1037c4"],
+["function","messenger.reason_locked(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=\\\"\\\"\"} source a59a45d2b27d43509b44e2b1facb8598"],
 ["function","messenger.reason_no_bells(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source fad0df943fc5b0ee77d8ff756ecc661a"],
 ["function","messenger.reason_no_handler(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source f2f9d93fabc990333eb1f06927bee7bc"],
 ["function","messenger.reason_no_worker(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source fccb3df25dd1e9c7e0e38e2c057aefd8"],
@@ -7462,6 +7480,7 @@ declare
     'messenger.reason_lease_lost',
     'messenger.reason_cancel_requested',
     'messenger.reason_alone',
+    'messenger.reason_locked',
     'messenger.reason_ordering_key',
     'messenger.reason_ordering_dead_letter',
     'messenger.reason_paused',

@@ -1,4 +1,4 @@
--- Causes: a worker has it, or had it.
+-- Causes: somebody has it, or had it.
 create or replace function messenger.reason_running(message public.messenger_messages, at timestamptz)
 returns setof messenger.reason
 language sql stable
@@ -46,10 +46,27 @@ as $$
   where message.status = 'pending' and message.lease_losses > 0
 $$;
 
+-- Claims pass over a row that is locked. Its xmax is then the transaction that holds it, if that still runs; asking so locks nothing.
+create or replace function messenger.reason_locked(message public.messenger_messages, at timestamptz)
+returns setof messenger.reason
+language sql stable
+set search_path = ''
+as $$
+  select 35, 'locked',
+    format('process %s (%s) has locked its row in a transaction that is open since %s, so claims pass it over', l.pid, coalesce(nullif(a.application_name, ''), 'no name'),
+      messenger.moment(a.xact_start, pg_catalog.clock_timestamp())),
+    format('select pg_terminate_backend(%s, 5000)', l.pid)
+  from public.messenger_messages m
+  join pg_catalog.pg_locks l on l.locktype = 'transactionid' and l.transactionid = m.xmax and l.granted
+  left join pg_catalog.pg_stat_activity a on a.pid = l.pid
+  where m.id = message.id and messenger.is_waiting(message, at) and l.pid <> pg_backend_pid()
+$$;
+
 comment on function messenger.reason_running(public.messenger_messages, timestamptz) is 'Cause: a worker has it.';
 comment on function messenger.reason_lease_lost(public.messenger_messages, timestamptz) is 'Cause: its worker has lost it, and nobody has taken it over.';
 comment on function messenger.reason_cancel_requested(public.messenger_messages, timestamptz) is 'Cause: its worker was asked to stop.';
 comment on function messenger.reason_alone(public.messenger_messages, timestamptz) is 'Worth knowing: after a lost lease it is handed out alone.';
-revoke all on function messenger.reason_running(public.messenger_messages, timestamptz), messenger.reason_lease_lost(public.messenger_messages, timestamptz),
+comment on function messenger.reason_locked(public.messenger_messages, timestamptz) is 'Cause: another transaction holds its row.';
+revoke all on function messenger.reason_locked(public.messenger_messages, timestamptz), messenger.reason_running(public.messenger_messages, timestamptz), messenger.reason_lease_lost(public.messenger_messages, timestamptz),
   messenger.reason_cancel_requested(public.messenger_messages, timestamptz), messenger.reason_alone(public.messenger_messages, timestamptz)
   from public, anon, authenticated, service_role;

@@ -1,6 +1,6 @@
 // messenger_explain of a message's own state: ended, not yet due, in a worker's hands, behind another of its ordering key.
 import assert from "node:assert/strict";
-import { empty, test, useProject } from "../project.ts";
+import { empty, session, test, useProject } from "../project.ts";
 import { call, claim, dispatch, held, letterOf, messageOf, setClock, settle } from "./bus.ts";
 import { dead, discard, manyDead } from "./dead.ts";
 import { because, explain, isTaken, mend, reasons } from "./explain.ts";
@@ -128,6 +128,20 @@ test("running · since when, by whom, until when; a paused queue and a missing w
     row.detail,
     /^worker "edge 1" has it since .* \(60 s ago\) \(delivery 1 of 4\); its lease lasts until .* \(in 4 min\)$/,
   );
+});
+
+test("locked · by whom and since when, without locking it itself; the remedy ends that session", async () => {
+  const { sql } = project();
+  const { id } = await dispatch(sql);
+  const holder = session(project());
+  await holder`begin`;
+  await holder`select from messenger_messages where id = ${id} for update`;
+  assert.ok(!await isTaken(sql, id));
+  assert.match((await because(sql, id, "locked")).detail, /^process \d+ \(.+\) has locked its row in a transaction /);
+  assert.ok(!(await reasons(holder, id)).includes("locked"), "its own lock it knows of");
+  await mend(sql, id, "locked");
+  assert.ok(await isTaken(sql, id));
+  await holder.end({ timeout: 1 });
 });
 
 test("lease lost · who had it; the remedy puts it back, to be handed out alone", async () => {

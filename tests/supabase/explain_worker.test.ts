@@ -1,7 +1,7 @@
 // messenger_explain of a message that nobody asks for: no handler, no clock, no bells, bells that fail, and workers that sleep.
 import assert from "node:assert/strict";
-import { empty, test, useProject } from "../project.ts";
-import { call, claim, dispatch, messageOf, setClock } from "./bus.ts";
+import { empty, session, test, testWithCron, useProject } from "../project.ts";
+import { call, claim, dispatch, messageOf, type Row, setClock } from "./bus.ts";
 import { because, isTaken, mend, reasons } from "./explain.ts";
 
 const project = useProject({ testClock: true });
@@ -74,7 +74,7 @@ test("SQL handler · ready while the clock ticks; gone, the remedy leaves the ty
   assert.ok(await isTaken(sql, id));
 });
 
-test("clock stopped · never started, its job gone, not active, not run; each remedy fits", async () => {
+testWithCron("clock stopped · never started, its job gone, not active, not run; each remedy fits", async () => {
   const { sql } = project();
   await sql`update messenger.clock set last_tick_at = null`;
   const { id } = await dispatch(sql, { delay: "1 hour" });
@@ -92,6 +92,33 @@ test("clock stopped · never started, its job gone, not active, not run; each re
   await sql.unsafe((await clock()).remedy);
   await mend(sql, id, "clock_stopped");
   await sql`select messenger_stop()`;
+});
+
+/** What this reason says where a schema of an extension is gone. */
+async function without(schema: string, id: string, reason: string): Promise<Row> {
+  await using admin = session(project(), "supabase_admin");
+  const undo = new Error("undo");
+  let found: Row;
+  await admin.begin(async (tx) => {
+    await tx.unsafe(`alter schema ${schema} rename to gone`);
+    found = await because(tx, id, reason);
+    throw undo;
+  }).catch((error) => assert.equal(error, undo));
+  return found;
+}
+
+test("without pg_cron, pg_net or Vault · the reason names what is missing and how to get it", async () => {
+  const { sql } = project();
+  const { id } = await dispatch(sql);
+  await setClock(sql, "2 minutes");
+  const clock = await without("cron", id, "clock_stopped");
+  assert.match(clock.detail, /there is no pg_cron, and no outside clock calls the scheduler door$/);
+  assert.equal(clock.remedy, "create extension pg_cron; select messenger_start()");
+  await setClock(sql, "0");
+  const bells = await without("net", id, "no_bells");
+  assert.match(bells.detail, /there is no pg_net$/);
+  assert.equal(bells.remedy, "create extension pg_net");
+  assert.match((await without("vault", id, "no_bells")).detail, /secret is not in Vault$/);
 });
 
 test("clock stopped · holds up nothing while a worker asks", async () => {
@@ -177,6 +204,7 @@ test("no worker · answered, and still nobody asks; the newest answer counts", a
   await answer({ status: 500 });
   assert.deepEqual(await reasons(sql, id), ["worker_unreachable"]);
   await call(sql, "messenger_tick");
+  assert.deepEqual(await reasons(sql, id), ["worker_unreachable"], "until a later one is answered");
   await answer({ status: 202 });
   assert.deepEqual(await reasons(sql, id), ["no_worker"]);
   const row = await because(sql, id, "no_worker");
