@@ -448,6 +448,14 @@ export type Database = {
         };
         Returns: Json;
       };
+      "messenger_explain": {
+        Args: { "id": string };
+        Returns: {
+          "detail": string;
+          "reason": string;
+          "remedy": string;
+        }[];
+      };
       "messenger_fail": {
         Args: {
           "error": string;

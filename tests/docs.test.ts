@@ -119,6 +119,28 @@ test("docs · docs/errors.md lists every code with its status and remedy, and SQ
   for (const { code, status } of raised) assert.equal(ERRORS[code]?.status, status, code);
 });
 
+test("docs · docs/troubleshooting.md lists every reason and every check, and no other; its SQL runs", async () => {
+  const { sql } = project();
+  const text = read("docs/troubleshooting.md");
+  const [reasons, checks] = text.split("## Is it well?").map((part) =>
+    [...part.matchAll(/^\| `(\w+)` \|/gm)].map(([, name]) => name).sort()
+  );
+  const named = async (prefix: string, args: string, result: string) =>
+    (await sql`select name from messenger.own_functions(${prefix}, ${args}, ${result})`).map(({ name }) => name);
+  const causes = await named("reason", "public.messenger_messages, timestamp with time zone", "messenger.reason");
+  assert.deepEqual(reasons, [...causes, "unexplained", "unknown"].sort());
+  const known = await named("health", "timestamp with time zone", "messenger.check_result");
+  assert.deepEqual(checks, known.sort());
+  await using own = session(project());
+  await own`begin`;
+  for (const [, statement] of text.matchAll(/^```sql\n(.*?)^```/gms)) await own.unsafe(statement);
+  const [{ id }] = await own`select id from messenger_dispatch('Letter', queue => 'letters', delay => '1 hour')`;
+  const sunday = await own`select * from messenger.reason_weekend(
+    (select m from messenger_messages m where id = ${id}), '2026-11-22T12:00:00Z')`;
+  assert.deepEqual(sunday.map(({ reason }) => reason), ["weekend"]);
+  await own`rollback`;
+});
+
 test("docs · links between documents lead somewhere", async () => {
   for (
     const path of [
@@ -127,6 +149,7 @@ test("docs · links between documents lead somewhere", async () => {
       "docs/delivery.md",
       "docs/errors.md",
       "docs/handlers.md",
+      "docs/troubleshooting.md",
       "CHANGELOG.md",
       "CONTRIBUTING.md",
     ]

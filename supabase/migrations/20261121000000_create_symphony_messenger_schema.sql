@@ -5487,8 +5487,8 @@ comment on view public.messenger_schedules_summary is 'Schedules by transport, t
 revoke all on public.messenger_queue_depth, public.messenger_failed_summary, public.messenger_schedules_summary from public, anon, authenticated, service_role;
 grant select on public.messenger_queue_depth, public.messenger_failed_summary, public.messenger_schedules_summary to service_role;
 
--- ---- 51_bell_answers.sql
--- What became of our bells, and of the job that is the clock: what pg_net and pg_cron know, for health and explain.
+-- ---- 51_outside.sql
+-- What pg_net, Vault and pg_cron know of our bells, our secret and our clock: for health and explain.
 
 -- Times are the server's, as pg_net's are, not those of messenger.now().
 create or replace function messenger.bell_answers(since interval)
@@ -5512,6 +5512,18 @@ begin
   left join (select x.id from net.http_request_queue x limit 10000) q on q.id = b.request_id
   where b.at > pg_catalog.now() - since
   order by b.request_id desc;
+end $$;
+
+create or replace function messenger.has_worker_secret()
+returns boolean
+language plpgsql stable
+set search_path = ''
+as $$
+begin
+  if to_regclass('vault.decrypted_secrets') is null then
+    return false;
+  end if;
+  return exists (select from vault.decrypted_secrets s where s.name = 'symphony_worker_secret');
 end $$;
 
 -- From what must be there first to what is rarest.
@@ -5554,8 +5566,9 @@ begin
 end $$;
 
 comment on function messenger.bell_answers(interval) is 'Our bells of so long ago, newest first, with pg_net''s answer: status code or error; is_queued: not sent yet.';
+comment on function messenger.has_worker_secret() is 'True when the worker secret is in Vault.';
 comment on function messenger.clock_fault() is 'Why the clock does not tick, supposing that it does not, and what mends it.';
-revoke all on function messenger.bell_answers(interval), messenger.clock_fault() from public, anon, authenticated, service_role;
+revoke all on function messenger.bell_answers(interval), messenger.has_worker_secret(), messenger.clock_fault() from public, anon, authenticated, service_role;
 
 -- ---- 51_status.sql
 -- Status: how much there is. Exact to ten thousand, estimated above, so that it may be asked each second.
@@ -5733,57 +5746,48 @@ $$;
 -- Five minutes of our own bells; of other requests of the project pg_net says nothing to us.
 create or replace function messenger.health_pg_net(at timestamptz)
 returns setof messenger.check_result
-language plpgsql
+language sql
 set search_path = ''
 as $$
-declare
-  v_url text := (select s.functions_url from messenger.settings s);
-  v_bells record;
-  v_share numeric;
-  v_result messenger.check_result;
-begin
-  select count(*) as rung, count(b.answered_at) as answered, count(*) filter (where b.has_failed) as failed,
-    count(*) filter (where b.is_queued and b.rung_at < pg_catalog.now() - interval '30 seconds') as stuck,
-    (array_agg(coalesce(b.error, 'HTTP ' || b.status_code) order by b.request_id desc) filter (where b.has_failed))[1] as last_failure
-  into v_bells
-  from messenger.bell_answers('5 minutes') b;
-  v_share := round(v_bells.failed::numeric / nullif(v_bells.answered, 0), 3);
-  v_result.status := 'degraded';
-  if v_url is null then
-    v_result.detail := 'no functions URL';
-    v_result.remedy := 'select messenger_start(''https://<project>.supabase.co/functions/v1'')';
-  elsif to_regclass('net.http_request_queue') is null then
-    v_result.detail := 'no pg_net';
-    v_result.remedy := 'create extension pg_net';
-  elsif v_bells.stuck > 0 then
-    v_result.detail := v_bells.stuck || ' bells have not been sent for 30 s';
-    v_result.remedy := 'select net.worker_restart()';
-  elsif v_share > 0.2 then
-    v_result.status := case when v_share > 0.5 then 'unhealthy' else 'degraded' end;
-    v_result.detail := format('%s of %s bells of the last 5 minutes failed, the last with: %s', v_bells.failed, v_bells.answered, left(v_bells.last_failure, 300));
-    v_result.remedy := '401: the worker has another secret than Vault; 404: deploy the worker, or correct the functions URL; else see the worker''s log';
-  else
-    v_result.status := 'healthy';
-    v_result.detail := v_url;
-  end if;
-  v_result.figures := jsonb_build_object('bells', v_bells.rung, 'answered', v_bells.answered, 'failed', v_bells.failed, 'failed_share', v_share);
-  return next v_result;
-end $$;
+  select
+    case when c.fault is null then 'healthy' when c.fault = 'failing' and c.failed_share > 0.5 then 'unhealthy' else 'degraded' end,
+    case c.fault
+      when 'no URL' then 'no functions URL'
+      when 'no pg_net' then 'no pg_net'
+      when 'stuck' then c.stuck || ' bells have not been sent for 30 s'
+      when 'failing' then format('%s of %s bells of the last 5 minutes failed, the last with: %s', c.failed, c.answered, left(c.last_failure, 300))
+      else c.functions_url
+    end,
+    case c.fault
+      when 'no URL' then 'select messenger_start(''https://<project>.supabase.co/functions/v1'')'
+      when 'no pg_net' then 'create extension pg_net'
+      when 'stuck' then 'select net.worker_restart()'
+      when 'failing' then '401: the worker has another secret than Vault; 404: deploy the worker, or correct the functions URL; else see the worker''s log'
+    end,
+    jsonb_build_object('bells', c.rung, 'answered', c.answered, 'failed', c.failed, 'failed_share', c.failed_share)
+  from (
+    select s.functions_url, b.*,
+      case when s.functions_url is null then 'no URL' when to_regclass('net.http_request_queue') is null then 'no pg_net' when b.stuck > 0 then 'stuck'
+        when b.failed_share > 0.2 then 'failing' end as fault
+    from messenger.settings s, (
+      select count(*) as rung, count(x.answered_at) as answered, count(*) filter (where x.has_failed) as failed,
+        round(count(*) filter (where x.has_failed)::numeric / nullif(count(x.answered_at), 0), 3) as failed_share,
+        count(*) filter (where x.is_queued and x.rung_at < pg_catalog.now() - interval '30 seconds') as stuck,
+        (array_agg(coalesce(x.error, 'HTTP ' || x.status_code) order by x.request_id desc) filter (where x.has_failed))[1] as last_failure
+      from messenger.bell_answers('5 minutes') x
+    ) b
+  ) c
+$$;
 
 create or replace function messenger.health_worker_secret(at timestamptz)
 returns setof messenger.check_result
-language plpgsql
+language sql
 set search_path = ''
 as $$
-declare
-  v_secrets bigint := 0;
-begin
-  if to_regclass('vault.decrypted_secrets') is not null then
-    select count(*) into v_secrets from vault.decrypted_secrets s where s.name = 'symphony_worker_secret';
-  end if;
-  return query select case when v_secrets > 0 then 'healthy' else 'unhealthy' end, case when v_secrets > 0 then 'in Vault' else 'not in Vault' end,
-    'select messenger_start()', jsonb_build_object('secrets', v_secrets);
-end $$;
+  select case when v.is_there then 'healthy' else 'unhealthy' end, case when v.is_there then 'in Vault' else 'not in Vault' end,
+    'select messenger_start()', jsonb_build_object('secrets', v.is_there::int)
+  from messenger.has_worker_secret() v(is_there)
+$$;
 
 create or replace function messenger.health_test_clock(at timestamptz)
 returns setof messenger.check_result
@@ -5920,6 +5924,701 @@ comment on function messenger.health_workers(timestamptz) is 'A message due for 
 comment on function messenger.health_dead_letters(timestamptz) is 'Any open dead letter: degraded.';
 revoke all on function messenger.due_types(timestamptz, interval), messenger.health_oldest_due(timestamptz), messenger.health_no_handler(timestamptz),
   messenger.health_workers(timestamptz), messenger.health_dead_letters(timestamptz) from public, anon, authenticated, service_role;
+
+-- ---- 53_explain.sql
+-- Explain: why a message is not running. One function a cause, found by its name:
+-- messenger.reason_<name>(message public.messenger_messages, at timestamptz) returns setof messenger.reason.
+do $$
+begin
+  if to_regtype('messenger.reason') is null then
+    create type messenger.reason as (rank int, reason text, detail text, remedy text);
+  end if;
+end $$;
+comment on type messenger.reason is
+  'A cause: rank (below 90 it holds the message up, the lowest first; 90: nothing does; from 100 on only worth knowing), reason (the name of its function), detail, remedy (SQL or a command to paste; null where there is nothing to mend).';
+
+-- The words the causes share.
+create or replace function messenger.moment(moment timestamptz, at timestamptz)
+returns text
+language sql immutable
+set search_path = ''
+as $$
+  select to_char(moment.moment at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"')
+    || case when seconds < 0 then ' (in ' || age || ')' else ' (' || age || ' ago)' end
+  from (select extract(epoch from moment.at - moment.moment) as seconds) s,
+    lateral (select case when abs(seconds) < 120 then round(abs(seconds)) || ' s' when abs(seconds) < 7200 then round(abs(seconds) / 60) || ' min'
+      when abs(seconds) < 172800 then round(abs(seconds) / 3600) || ' h' else round(abs(seconds) / 86400) || ' days' end as age) a
+$$;
+
+create or replace function messenger.is_waiting(message public.messenger_messages, at timestamptz)
+returns boolean
+language sql immutable
+set search_path = ''
+as $$ select message.status = 'pending' or message.status = 'processing' and message.lock_expires_at < at $$;
+
+-- What only a worker is missing for.
+create or replace function messenger.is_handed_out(message public.messenger_messages, at timestamptz)
+returns boolean
+language sql stable
+set search_path = ''
+as $$
+  select messenger.is_waiting(message, at) and message.available_at <= at and coalesce(message.expires_at > at, true)
+    and exists (select from public.messenger_transports t where t.name = message.transport_name and t.enabled and t.type in ('supabase', 'sync'))
+    and not exists (select from messenger.queues q where q.transport_name = message.transport_name and q.queue_name = message.queue_name and q.paused_at is not null)
+$$;
+
+create or replace function messenger.unknown_message(id uuid)
+returns setof messenger.reason
+language sql stable
+set search_path = ''
+as $$
+  select 0, 'unknown', 'there is no message with this id'
+      || case when f.id is null then ': it was never dispatched here, its transaction was rolled back, or it finished and was pruned'
+              else format(' any more; its dead letter of %s is there', messenger.moment(f.failed_at, messenger.now())) end,
+    case when f.resolved_at is null and f.id is not null then format('select * from messenger_retry_failed(array[%L::uuid])', f.id) end
+  from (select) one
+  left join lateral (
+    select x.id, x.failed_at, x.resolved_at from public.messenger_failed_messages x where x.message_id = unknown_message.id order by x.resolved_at nulls first limit 1
+  ) f on true
+$$;
+
+-- Definer: the causes lie in Vault, pg_net and pg_cron as well. What keeps one of them from being looked at must not hide the others.
+create or replace function messenger.explain(id uuid)
+returns table (reason text, detail text, remedy text)
+language plpgsql security definer
+set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_id uuid := id;
+  v_now timestamptz := messenger.now();
+  v_message public.messenger_messages;
+  v_cause record;
+  v_found messenger.reason[];
+  v_reasons messenger.reason[] := array[]::messenger.reason[];
+begin
+  v_message := (select m from public.messenger_messages m where m.id = v_id);
+  if v_message.id is null then
+    return query select r.reason, r.detail, r.remedy from messenger.unknown_message(v_id) r;
+    return;
+  end if;
+  for v_cause in select * from messenger.own_functions('reason', 'public.messenger_messages, timestamp with time zone', 'messenger.reason') loop
+    begin
+      execute format('select array_agg(r) from %s($1, $2) r', v_cause.function) into v_found using v_message, v_now;
+    exception when others then
+      v_found := array[row(95, 'unexplained', v_cause.function || ' raised: ' || sqlerrm, 'select * from messenger_verify() where state <> ''ok''')::messenger.reason];
+    end;
+    v_reasons := v_reasons || v_found;
+  end loop;
+  return query select r.reason, r.detail, r.remedy from unnest(v_reasons) with ordinality as r(rank, reason, detail, remedy, n) order by r.rank, r.n;
+end $$;
+
+create or replace function public.messenger_explain(id uuid)
+returns table (reason text, detail text, remedy text)
+language sql
+set search_path = ''
+as $$ select * from messenger.explain(id) $$;
+
+comment on function messenger.explain(uuid) is 'See public.messenger_explain.';
+comment on function public.messenger_explain(uuid) is
+  'Why a message is not running, or what became of it: reason (a name, see docs/troubleshooting.md), detail, remedy (SQL or a command to paste). What holds it up comes first. An id nobody knows answers unknown.';
+comment on function messenger.unknown_message(uuid) is 'What there is to say of an id without a message.';
+comment on function messenger.moment(timestamptz, timestamptz) is 'A moment in words: in UTC, and how long ago it was.';
+comment on function messenger.is_waiting(public.messenger_messages, timestamptz) is 'True when no worker has a lease on an unfinished message.';
+comment on function messenger.is_handed_out(public.messenger_messages, timestamptz) is 'True when the next claim that asks for its queue and type may take it.';
+revoke all on function messenger.explain(uuid), public.messenger_explain(uuid), messenger.unknown_message(uuid), messenger.moment(timestamptz, timestamptz),
+  messenger.is_waiting(public.messenger_messages, timestamptz), messenger.is_handed_out(public.messenger_messages, timestamptz)
+  from public, anon, authenticated, service_role;
+grant execute on function messenger.explain(uuid), public.messenger_explain(uuid) to service_role;
+
+-- ---- 54_reasons_end.sql
+-- Causes: it has ended.
+create or replace function messenger.dispatch_again(id uuid)
+returns text
+language sql immutable
+set search_path = ''
+as $$
+  select format('select d.* from messenger_messages m, messenger_dispatch(m.message_type, m.body, queue => m.queue_name, priority => m.priority, '
+    'ordering_key => m.ordering_key, transport => m.transport_name, max_retries => m.max_retries, metadata => m.metadata) d where m.id = %L', dispatch_again.id)
+$$;
+
+create or replace function messenger.reason_completed(message public.messenger_messages, at timestamptz)
+returns setof messenger.reason
+language sql stable
+set search_path = ''
+as $$
+  select 10, 'completed', format('completed at %s, with delivery %s', messenger.moment(message.processed_at, at), message.retry_count + 1), null
+  where message.status = 'completed'
+$$;
+
+create or replace function messenger.reason_failed(message public.messenger_messages, at timestamptz)
+returns setof messenger.reason
+language sql stable
+set search_path = ''
+as $$
+  select 10, 'failed',
+    format('failed for good at %s after %s deliveries: %s: %s', messenger.moment(message.processed_at, at), message.retry_count, coalesce(message.error_class, 'Error'),
+      left(coalesce(message.last_error, 'no text'), 300))
+      || case when f.id is null then '; it has no open dead letter' else '; dead letter ' || f.id end,
+    case when f.id is null then messenger.dispatch_again(message.id) else format('select * from messenger_retry_failed(array[%L::uuid])', f.id) end
+  from (select) one
+  left join public.messenger_failed_messages f on f.message_id = message.id and f.resolved_at is null
+  where message.status = 'failed' and coalesce(message.error_class, '') not in ('Expired', 'Cancelled', 'Discarded')
+$$;
+
+create or replace function messenger.reason_expired(message public.messenger_messages, at timestamptz)
+returns setof messenger.reason
+language sql stable
+set search_path = ''
+as $$
+  select 10, 'expired', format('expired at %s without having been handled, and was given up', messenger.moment(message.expires_at, at)), messenger.dispatch_again(message.id)
+  where message.status = 'failed' and message.error_class = 'Expired'
+$$;
+
+create or replace function messenger.reason_cancelled(message public.messenger_messages, at timestamptz)
+returns setof messenger.reason
+language sql stable
+set search_path = ''
+as $$
+  select 10, 'cancelled', format('cancelled at %s', messenger.moment(message.processed_at, at)), messenger.dispatch_again(message.id)
+  where message.status = 'failed' and message.error_class = 'Cancelled'
+$$;
+
+create or replace function messenger.reason_discarded(message public.messenger_messages, at timestamptz)
+returns setof messenger.reason
+language sql stable
+set search_path = ''
+as $$
+  select 10, 'discarded',
+    format('failed for good at %s (%s), and its dead letter was discarded', messenger.moment(message.processed_at, at), left(coalesce(message.last_error, 'no text'), 300)),
+    messenger.dispatch_again(message.id)
+  where message.status = 'failed' and message.error_class = 'Discarded'
+$$;
+
+comment on function messenger.dispatch_again(uuid) is 'SQL that dispatches a copy of a message, without its idempotency key, delay, expiry and headers.';
+comment on function messenger.reason_completed(public.messenger_messages, timestamptz) is 'Cause: it is done.';
+comment on function messenger.reason_failed(public.messenger_messages, timestamptz) is 'Cause: it is out of retries, or failed for good.';
+comment on function messenger.reason_expired(public.messenger_messages, timestamptz) is 'Cause: it was given up once its time was over.';
+comment on function messenger.reason_cancelled(public.messenger_messages, timestamptz) is 'Cause: somebody cancelled it.';
+comment on function messenger.reason_discarded(public.messenger_messages, timestamptz) is 'Cause: somebody gave it up after it had failed.';
+revoke all on function messenger.dispatch_again(uuid), messenger.reason_completed(public.messenger_messages, timestamptz),
+  messenger.reason_failed(public.messenger_messages, timestamptz), messenger.reason_expired(public.messenger_messages, timestamptz),
+  messenger.reason_cancelled(public.messenger_messages, timestamptz), messenger.reason_discarded(public.messenger_messages, timestamptz)
+  from public, anon, authenticated, service_role;
+
+-- ---- 54_reasons_lease.sql
+-- Causes: somebody has it, or had it.
+create or replace function messenger.reason_running(message public.messenger_messages, at timestamptz)
+returns setof messenger.reason
+language sql stable
+set search_path = ''
+as $$
+  select 40, 'running',
+    format('worker %s has it since %s (delivery %s of %s); its lease lasts until %s', quote_ident(message.locked_by), messenger.moment(message.locked_at, at),
+      message.retry_count + 1, message.max_retries + 1, messenger.moment(message.lock_expires_at, at)),
+    null
+  where message.status = 'processing' and message.lock_expires_at >= at
+$$;
+
+create or replace function messenger.reason_lease_lost(message public.messenger_messages, at timestamptz)
+returns setof messenger.reason
+language sql stable
+set search_path = ''
+as $$
+  select 40, 'lease_lost',
+    format('the lease of worker %s ran out at %s: it died, hung or was too slow; ', quote_ident(message.locked_by), messenger.moment(message.lock_expires_at, at))
+      || case when message.cancel_requested_at is not null then 'the next tick cancels it, as was asked'
+        when message.retry_count >= message.max_retries then 'that was its last delivery, and the next claim or tick makes it a dead letter'
+        else format('the next claim of its queue takes it over as delivery %s of %s, or the next tick puts it back', message.retry_count + 2, message.max_retries + 1) end,
+    'select messenger_tick()'
+  where message.status = 'processing' and message.lock_expires_at < at
+$$;
+
+create or replace function messenger.reason_cancel_requested(message public.messenger_messages, at timestamptz)
+returns setof messenger.reason
+language sql stable
+set search_path = ''
+as $$
+  select 41, 'cancel_requested',
+    format('cancelling was asked for at %s; the worker hears of it with its next heartbeat, a completion still counts', messenger.moment(message.cancel_requested_at, at)),
+    case when message.lock_expires_at < at then 'select messenger_tick()' end
+  where message.status = 'processing' and message.cancel_requested_at is not null
+$$;
+
+create or replace function messenger.reason_alone(message public.messenger_messages, at timestamptz)
+returns setof messenger.reason
+language sql stable
+set search_path = ''
+as $$
+  select 110, 'alone', format('its lease ran out %s times, so it may have killed its worker: it is handed out alone, with nothing else in flight', message.lease_losses),
+    format('select at, worker, error from messenger.attempts where message_id = %L order by fence', message.id)
+  where message.status = 'pending' and message.lease_losses > 0
+$$;
+
+-- Claims pass over a row that is locked. Its xmax is then the transaction that holds it, if that still runs; asking so locks nothing.
+create or replace function messenger.reason_locked(message public.messenger_messages, at timestamptz)
+returns setof messenger.reason
+language sql stable
+set search_path = ''
+as $$
+  select 35, 'locked',
+    format('process %s (%s) has locked its row in a transaction that is open since %s, so claims pass it over', l.pid, coalesce(nullif(a.application_name, ''), 'no name'),
+      messenger.moment(a.xact_start, pg_catalog.clock_timestamp())),
+    format('select pg_terminate_backend(%s, 5000)', l.pid)
+  from public.messenger_messages m
+  join pg_catalog.pg_locks l on l.locktype = 'transactionid' and l.transactionid = m.xmax and l.granted
+  left join pg_catalog.pg_stat_activity a on a.pid = l.pid
+  where m.id = message.id and messenger.is_waiting(message, at) and l.pid <> pg_backend_pid()
+$$;
+
+comment on function messenger.reason_running(public.messenger_messages, timestamptz) is 'Cause: a worker has it.';
+comment on function messenger.reason_lease_lost(public.messenger_messages, timestamptz) is 'Cause: its worker has lost it, and nobody has taken it over.';
+comment on function messenger.reason_cancel_requested(public.messenger_messages, timestamptz) is 'Cause: its worker was asked to stop.';
+comment on function messenger.reason_alone(public.messenger_messages, timestamptz) is 'Worth knowing: after a lost lease it is handed out alone.';
+comment on function messenger.reason_locked(public.messenger_messages, timestamptz) is 'Cause: another transaction holds its row.';
+revoke all on function messenger.reason_locked(public.messenger_messages, timestamptz), messenger.reason_running(public.messenger_messages, timestamptz), messenger.reason_lease_lost(public.messenger_messages, timestamptz),
+  messenger.reason_cancel_requested(public.messenger_messages, timestamptz), messenger.reason_alone(public.messenger_messages, timestamptz)
+  from public, anon, authenticated, service_role;
+
+-- ---- 54_reasons_order.sql
+-- Causes: another message of its ordering key comes first.
+create or replace function messenger.reason_ordering_key(message public.messenger_messages, at timestamptz)
+returns setof messenger.reason
+language plpgsql stable
+set search_path = ''
+set enable_seqscan = off
+set enable_bitmapscan = off
+set jit = off
+as $$
+declare
+  v_head record;
+  v_before bigint;
+begin
+  if message.status <> 'pending' or message.available_at < 'infinity' or message.ordering_key is null then
+    return;
+  end if;
+  select m.id, m.status, m.available_at, m.locked_by, m.locked_at into v_head from public.messenger_messages m
+  where m.transport_name = message.transport_name and m.queue_name = message.queue_name and m.ordering_key = message.ordering_key and m.processed_at is null
+  order by m.ordering_seq, m.available_at, m.id
+  limit 1;
+  if v_head.id <> message.id then
+    select count(*) into v_before
+    from (
+      select from public.messenger_messages m
+      where m.transport_name = message.transport_name and m.queue_name = message.queue_name and m.ordering_key = message.ordering_key and m.processed_at is null
+        and m.ordering_seq <= message.ordering_seq and m.id <> message.id
+      limit 10001
+    ) x;
+    return query select 30, 'ordering_key',
+      format('behind %s of its ordering key %s; the first is %s, which %s', case when v_before > 10000 then 'more than 10000' else v_before::text end,
+        quote_literal(message.ordering_key), v_head.id,
+        case when v_head.status = 'processing' then format('worker %s has since %s', quote_ident(v_head.locked_by), messenger.moment(v_head.locked_at, at))
+          when v_head.available_at = 'infinity' then 'waits itself'
+          else 'becomes due at ' || messenger.moment(v_head.available_at, at) end),
+      format('select * from messenger_explain(%L)', v_head.id);
+  elsif not messenger.is_held_by_dead_letter(message.transport_name, message.queue_name, message.ordering_key) then
+    return query select 30, 'ordering_key', format('the one before it of its ordering key %s has finished: the next tick lets it go', quote_literal(message.ordering_key)),
+      'select messenger_tick()';
+  end if;
+end $$;
+
+create or replace function messenger.reason_ordering_dead_letter(message public.messenger_messages, at timestamptz)
+returns setof messenger.reason
+language sql stable
+set search_path = ''
+as $$
+  select 29, 'ordering_dead_letter',
+    format('the dead letter %s of its ordering key %s (failed at %s) holds it up, as transport %s says; retry or discard it', f.id, quote_literal(message.ordering_key),
+      messenger.moment(f.failed_at, at), message.transport_name),
+    format('select * from messenger_retry_failed(array[%L::uuid])', f.id)
+  from public.messenger_transports t
+  join public.messenger_failed_messages f on f.transport_name = t.name and f.queue_name = message.queue_name and f.resolved_at is null
+  join public.messenger_messages m on m.id = f.message_id and m.ordering_key = message.ordering_key
+  where t.name = message.transport_name and t.config ->> 'ordering_dead_letter' = 'block'
+    and message.status = 'pending' and message.available_at = 'infinity'
+  order by m.ordering_seq
+  limit 1
+$$;
+
+comment on function messenger.reason_ordering_key(public.messenger_messages, timestamptz) is 'Cause: another message of its ordering key is before it.';
+comment on function messenger.reason_ordering_dead_letter(public.messenger_messages, timestamptz) is 'Cause: a dead letter holds up its ordering key, because the transport says so.';
+revoke all on function messenger.reason_ordering_key(public.messenger_messages, timestamptz),
+  messenger.reason_ordering_dead_letter(public.messenger_messages, timestamptz) from public, anon, authenticated, service_role;
+
+-- ---- 54_reasons_queue.sql
+-- Causes: its queue or transport hands nothing out, or others of its queue come first.
+create or replace function messenger.reason_paused(message public.messenger_messages, at timestamptz)
+returns setof messenger.reason
+language sql stable
+set search_path = ''
+as $$
+  select 20, 'paused', format('queue %s of transport %s is paused since %s', q.queue_name, q.transport_name, messenger.moment(q.paused_at, at)),
+    format('select messenger_resume(%L, %L)', q.transport_name, q.queue_name)
+  from messenger.queues q
+  where q.transport_name = message.transport_name and q.queue_name = message.queue_name and q.paused_at is not null and messenger.is_waiting(message, at)
+$$;
+
+create or replace function messenger.reason_transport_disabled(message public.messenger_messages, at timestamptz)
+returns setof messenger.reason
+language sql stable
+set search_path = ''
+as $$
+  select 20, 'transport_disabled', format('transport %s is disabled; it was changed at %s', t.name, messenger.moment(t.updated_at, at)),
+    format('update messenger_transports set enabled = true where name = %L', t.name)
+  from public.messenger_transports t
+  where t.name = message.transport_name and not t.enabled and messenger.is_waiting(message, at)
+$$;
+
+create or replace function messenger.reason_transport_missing(message public.messenger_messages, at timestamptz)
+returns setof messenger.reason
+language sql stable
+set search_path = ''
+as $$
+  select 20, 'transport_missing', format('transport %s does not exist any more', message.transport_name),
+    format('insert into messenger_transports (name, type) values (%L, ''supabase'')', message.transport_name)
+  where messenger.is_waiting(message, at) and not exists (select from public.messenger_transports t where t.name = message.transport_name)
+$$;
+
+create or replace function messenger.reason_transport_type(message public.messenger_messages, at timestamptz)
+returns setof messenger.reason
+language sql stable
+set search_path = ''
+as $$
+  select 20, 'transport_type', format('transport %s is of type %s: no worker takes its messages from this database', t.name, t.type),
+    format('update messenger_transports set type = ''supabase'' where name = %L', t.name)
+  from public.messenger_transports t
+  where t.name = message.transport_name and t.type not in ('supabase', 'sync') and messenger.is_waiting(message, at)
+$$;
+
+-- One index range a priority, as a claim finds what is due. Entries are bounded, not only what is counted: running ones and those of finished
+-- messages stand there too.
+create or replace function messenger.due_before(message public.messenger_messages, at timestamptz)
+returns bigint
+language plpgsql stable
+set search_path = ''
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+set jit = off
+as $$
+begin
+  return (
+    select count(*) filter (where x.status = 'pending' or x.lock_expires_at < due_before.at)
+    from (
+      select head.* from generate_series(10, message.priority, -1) as level(priority)
+      cross join lateral (
+        select m.status, m.lock_expires_at from public.messenger_messages m
+        where m.transport_name = message.transport_name and m.queue_name = message.queue_name and m.priority = level.priority
+          and m.processed_at is null and m.available_at <= due_before.at
+          and (m.available_at, m.id) < (case when level.priority = message.priority then message.available_at else 'infinity' end, message.id)
+        order by m.available_at, m.id
+        limit 10001
+      ) head
+      limit 10001
+    ) x
+  );
+end $$;
+
+create or replace function messenger.reason_waiting_turn(message public.messenger_messages, at timestamptz)
+returns setof messenger.reason
+language plpgsql stable
+set search_path = ''
+as $$
+declare
+  v_before bigint;
+begin
+  if not messenger.is_handed_out(message, at) then
+    return;
+  end if;
+  v_before := messenger.due_before(message, at);
+  if v_before > 0 then
+    return query select 80, 'waiting_turn',
+      format('%s due messages are before it in queue %s of transport %s; workers that asked for its type within 5 s: %s',
+        case when v_before > 10000 then 'more than 10000' else v_before::text end, message.queue_name, message.transport_name,
+        messenger.awake_workers(message.transport_name, message.queue_name, message.message_type, '5 seconds')),
+      case when message.priority < 10 then format('update messenger_messages set priority = 10 where id = %L and status = ''pending''', message.id)
+        else format('select messenger_start(options => ''{"max_workers": %s}'')', (select least(100, 2 * s.max_workers) from messenger.settings s)) end;
+  end if;
+end $$;
+
+comment on function messenger.reason_paused(public.messenger_messages, timestamptz) is 'Cause: its queue is paused.';
+comment on function messenger.reason_transport_disabled(public.messenger_messages, timestamptz) is 'Cause: its transport is disabled.';
+comment on function messenger.reason_transport_missing(public.messenger_messages, timestamptz) is 'Cause: its transport was deleted.';
+comment on function messenger.reason_transport_type(public.messenger_messages, timestamptz) is 'Cause: its transport does not hand out from this database.';
+comment on function messenger.due_before(public.messenger_messages, timestamptz) is 'How many due messages are before it in its queue, of the first 10001 entries of the index.';
+comment on function messenger.reason_waiting_turn(public.messenger_messages, timestamptz) is 'Cause: others of its queue come first.';
+revoke all on function messenger.reason_paused(public.messenger_messages, timestamptz), messenger.reason_transport_disabled(public.messenger_messages, timestamptz),
+  messenger.reason_transport_missing(public.messenger_messages, timestamptz), messenger.reason_transport_type(public.messenger_messages, timestamptz),
+  messenger.due_before(public.messenger_messages, timestamptz), messenger.reason_waiting_turn(public.messenger_messages, timestamptz)
+  from public, anon, authenticated, service_role;
+
+-- ---- 54_reasons_time.sql
+-- Causes: its own time has not come, or is over.
+create or replace function messenger.make_due(id uuid)
+returns text
+language sql immutable
+set search_path = ''
+as $$ select format('update messenger_messages set available_at = messenger.now() where id = %L and status = ''pending''', make_due.id) $$;
+
+-- Whether its last delivery failed is known by the attempt that has its fence; a snooze leaves none.
+create or replace function messenger.reason_delayed(message public.messenger_messages, at timestamptz)
+returns setof messenger.reason
+language sql stable
+set search_path = ''
+as $$
+  select 30, 'delayed',
+    format('not before %s', messenger.moment(message.available_at, at))
+      || case when replay.id is null then ', as it was dispatched' else format(': retried from the dead letters at %s a second', replay.per_second) end,
+    messenger.make_due(message.id)
+  from (select) one
+  left join (
+    select r.id, r.per_second from messenger.replays r join messenger.replayed x on x.replay_id = r.id and x.message_id = message.id and x.fence = message.fence
+    where r.finished_at is null limit 1
+  ) replay on true
+  where message.status = 'pending' and message.available_at > at and message.available_at < 'infinity' and (message.fence = 0 or replay.id is not null)
+$$;
+
+create or replace function messenger.reason_backing_off(message public.messenger_messages, at timestamptz)
+returns setof messenger.reason
+language sql stable
+set search_path = ''
+as $$
+  select 30, 'backing_off',
+    format('delivery %s of %s failed at %s: %s: %s; the next comes not before %s', message.retry_count, message.max_retries + 1, messenger.moment(a.at, reason_backing_off.at),
+      a.error_class, left(coalesce(a.error, 'no text'), 300), messenger.moment(message.available_at, reason_backing_off.at)),
+    messenger.make_due(message.id)
+  from messenger.attempts a
+  where a.message_id = message.id and a.fence = message.fence
+    and message.status = 'pending' and message.available_at > reason_backing_off.at and message.available_at < 'infinity'
+$$;
+
+create or replace function messenger.reason_snoozed(message public.messenger_messages, at timestamptz)
+returns setof messenger.reason
+language sql stable
+set search_path = ''
+as $$
+  select 30, 'snoozed', format('put off after delivery %s: not before %s', message.fence, messenger.moment(message.available_at, at)), messenger.make_due(message.id)
+  where message.status = 'pending' and message.available_at > at and message.available_at < 'infinity' and message.fence > 0
+    and not exists (select from messenger.attempts a where a.message_id = message.id and a.fence = message.fence)
+    and not exists (
+      select from messenger.replays r join messenger.replayed x on x.replay_id = r.id and x.message_id = message.id and x.fence = message.fence
+      where r.finished_at is null)
+$$;
+
+create or replace function messenger.reason_expires(message public.messenger_messages, at timestamptz)
+returns setof messenger.reason
+language sql stable
+set search_path = ''
+as $$
+  select case when message.expires_at > at and (message.available_at < message.expires_at or message.available_at = 'infinity') then 110 else 25 end,
+    'expires',
+    case when message.expires_at <= at then format('expired at %s: the next claim or tick gives it up', messenger.moment(message.expires_at, at))
+      else format('expires at %s', messenger.moment(message.expires_at, at))
+        || case when message.available_at >= message.expires_at and message.available_at < 'infinity' then ', before it becomes due' else ', if no worker has begun by then' end end,
+    format('update messenger_messages set expires_at = null where id = %L and status = ''pending''', message.id)
+  where messenger.is_waiting(message, at) and message.expires_at is not null
+$$;
+
+comment on function messenger.make_due(uuid) is 'SQL that makes a pending message due at once.';
+comment on function messenger.reason_delayed(public.messenger_messages, timestamptz) is 'Cause: it was dispatched, or retried, for a later moment.';
+comment on function messenger.reason_backing_off(public.messenger_messages, timestamptz) is 'Cause: its last delivery failed, and the next one waits.';
+comment on function messenger.reason_snoozed(public.messenger_messages, timestamptz) is 'Cause: its handler put it off.';
+comment on function messenger.reason_expires(public.messenger_messages, timestamptz) is 'Cause: its expiry is over, or comes before it is due; else worth knowing.';
+revoke all on function messenger.make_due(uuid), messenger.reason_delayed(public.messenger_messages, timestamptz),
+  messenger.reason_backing_off(public.messenger_messages, timestamptz), messenger.reason_snoozed(public.messenger_messages, timestamptz),
+  messenger.reason_expires(public.messenger_messages, timestamptz) from public, anon, authenticated, service_role;
+
+-- ---- 54_reasons_worker.sql
+-- Causes: nobody asks for it; or somebody does, and nothing is wrong.
+create or replace function messenger.reason_no_handler(message public.messenger_messages, at timestamptz)
+returns setof messenger.reason
+language plpgsql stable
+set search_path = ''
+as $$
+declare
+  v_others text;
+begin
+  if not messenger.is_handed_out(message, at) or exists (select from messenger.sql_handlers() h where h.type = message.message_type)
+    or messenger.awake_workers(message.transport_name, message.queue_name, message.message_type, '1 minute') > 0 then
+    return;
+  end if;
+  select string_agg(format('%s (transport %s, queues %s, types %s)', w.worker, coalesce(w.transport_name, 'any'), coalesce(array_to_string(w.queues, ' '), 'any'),
+    coalesce(left(array_to_string(w.types, ' '), 200), 'any')), ', ') into v_others
+  from (
+    select x.* from messenger.workers x
+    where x.polled_at > reason_no_handler.at - interval '1 minute' and x.polled_at <= reason_no_handler.at and x.worker <> 'sql'
+    order by x.polled_at desc limit 5
+  ) w;
+  if v_others is not null or not exists (select from messenger.message_types k where message.message_type = any (k.type || k.aliases)) then
+    return query select 50, 'no_handler',
+      format('no worker of the last minute takes type %s from queue %s of transport %s; ', quote_ident(message.message_type), message.queue_name, message.transport_name)
+        || coalesce('those awake: ' || v_others, 'no code has registered the type') || '; define it in a pack, and deploy',
+      'supabase functions deploy worker';
+  end if;
+end $$;
+
+create or replace function messenger.reason_sql_handler_gone(message public.messenger_messages, at timestamptz)
+returns setof messenger.reason
+language sql stable
+set search_path = ''
+as $$
+  select 50, 'sql_handler_gone',
+    format('its SQL handler %s(jsonb) is gone, or has another result or owner than it must; name it again, or let workers have the type', k.sql_handler),
+    format('select messenger.set_sql_handler(%L, null)', k.type)
+  from messenger.sql_handlers() h
+  join messenger.message_types k on h.type = any (k.type || k.aliases) and k.sql_handler is not null
+  where h.type = message.message_type and h.handler is null and messenger.is_waiting(message, at)
+$$;
+
+-- While a worker asks, a message needs no clock; without one it needs the clock to ring, or to run its SQL handler.
+create or replace function messenger.reason_clock_stopped(message public.messenger_messages, at timestamptz)
+returns setof messenger.reason
+language plpgsql stable
+set search_path = ''
+as $$
+declare
+  v_last timestamptz := (select c.last_tick_at from messenger.clock c);
+  v_fault record;
+begin
+  if messenger.is_waiting(message, at) and coalesce(v_last <= at - interval '70 seconds', true) then
+    select * into v_fault from messenger.clock_fault();
+    return query select
+      case when messenger.awake_workers(message.transport_name, message.queue_name, message.message_type, '5 seconds') > 0
+        and not exists (select from messenger.sql_handlers() h where h.type = message.message_type) then 105 else 55 end,
+      'clock_stopped', coalesce('the last tick was at ' || messenger.moment(v_last, at), 'the clock has never ticked') || ': ' || v_fault.cause, v_fault.remedy;
+  end if;
+end $$;
+
+-- An edge worker asks for as long as it finds something, and a few seconds more; then a bell must wake one.
+create or replace function messenger.needs_bell(message public.messenger_messages, at timestamptz)
+returns boolean
+language sql stable
+set search_path = ''
+as $$
+  select messenger.is_handed_out(message, at)
+    and not exists (select from messenger.sql_handlers() h where h.type = message.message_type)
+    and messenger.awake_workers(message.transport_name, message.queue_name, message.message_type, '5 seconds') = 0
+$$;
+
+create or replace function messenger.reason_no_bells(message public.messenger_messages, at timestamptz)
+returns setof messenger.reason
+language plpgsql stable
+set search_path = ''
+as $$
+begin
+  if not messenger.needs_bell(message, at) then
+    return;
+  elsif (select s.functions_url is null from messenger.settings s) then
+    return query select 60, 'no_bells', 'no worker asks, and none can be woken: there is no functions URL',
+      'select messenger_start(''https://<project>.supabase.co/functions/v1'')';
+  elsif to_regclass('net.http_request_queue') is null then
+    return query select 60, 'no_bells', 'no worker asks, and none can be woken: there is no pg_net', 'create extension pg_net';
+  elsif not messenger.has_worker_secret() then
+    return query select 60, 'no_bells', 'no worker asks, and none can be woken: the worker secret is not in Vault', 'select messenger_start()';
+  end if;
+end $$;
+
+create or replace function messenger.call_worker()
+returns text
+language sql stable
+set search_path = ''
+as $$
+  select format('curl -i -X POST ''%s/worker?wait=1'' -H "apikey: $SUPABASE_SECRET_KEY"', replace(s.functions_url, '''', '''\'''''))
+  from messenger.settings s where s.functions_url is not null
+$$;
+
+create or replace function messenger.reason_worker_unreachable(message public.messenger_messages, at timestamptz)
+returns setof messenger.reason
+language plpgsql stable
+set search_path = ''
+as $$
+declare
+  v_bells record;
+  v_answer record;
+  v_fault text;
+begin
+  if not messenger.needs_bell(message, at) then
+    return;
+  end if;
+  select count(*) as stuck, min(b.rung_at) as since into v_bells from messenger.bell_answers('1 hour') b
+  where b.is_queued and b.rung_at < pg_catalog.now() - interval '10 seconds';
+  if v_bells.stuck > 0 then
+    return query select 61, 'worker_unreachable', format('pg_net has not sent %s of our bells, the oldest of %s', v_bells.stuck, messenger.moment(v_bells.since, pg_catalog.now())),
+      'select net.worker_restart()';
+    return;
+  end if;
+  select * into v_answer from messenger.bell_answers('1 hour') b where b.answered_at is not null order by b.request_id desc limit 1;
+  if v_answer.has_failed then
+    v_fault := case
+      when v_answer.status_code in (401, 403) then 'secret'
+      when v_answer.status_code = 404 then 'missing'
+      when v_answer.status_code is null and v_answer.error !~* 'time' then 'address'
+      else 'worker'
+    end;
+    return query select 61, 'worker_unreachable',
+      format('the last bell (%s/worker) was answered %s at %s: %s', (select s.functions_url from messenger.settings s),
+        coalesce('HTTP ' || v_answer.status_code, left(quote_literal(v_answer.error), 300)), messenger.moment(v_answer.answered_at, pg_catalog.now()),
+        case v_fault when 'secret' then 'the worker has a secret of its own that is not the one in Vault' when 'missing' then 'the worker is not deployed there, or the functions URL is wrong'
+          when 'address' then 'the functions URL leads nowhere' else 'see the worker''s log' end),
+      case v_fault when 'secret' then 'supabase secrets unset SYMPHONY_WORKER_SECRET' when 'missing' then 'supabase functions deploy worker'
+        when 'address' then 'select messenger_start(''https://<project>.supabase.co/functions/v1'')' else messenger.call_worker() end;
+  end if;
+end $$;
+
+create or replace function messenger.reason_no_worker(message public.messenger_messages, at timestamptz)
+returns setof messenger.reason
+language plpgsql stable
+set search_path = ''
+as $$
+declare
+  v_bell record;
+  v_answer text;
+begin
+  if not messenger.needs_bell(message, at) or exists (select from messenger.reason_no_bells(message, at))
+    or exists (select from messenger.reason_worker_unreachable(message, at)) then
+    return;
+  end if;
+  select * into v_bell from messenger.bell_answers('1 hour') b order by b.request_id desc limit 1;
+  v_answer := case when v_bell.request_id is null then 'no bell was rung within the last hour'
+    else format('the last bell was rung at %s and ', messenger.moment(v_bell.rung_at, pg_catalog.now()))
+      || coalesce('answered HTTP ' || v_bell.status_code, 'is not answered yet') end;
+  return query select case when v_bell.rung_at > pg_catalog.now() - interval '5 seconds' then 70 else 62 end,
+    'no_worker', format('no worker has asked for its type and queue within 5 s; %s', v_answer), messenger.call_worker();
+end $$;
+
+create or replace function messenger.reason_ready(message public.messenger_messages, at timestamptz)
+returns setof messenger.reason
+language plpgsql stable
+set search_path = ''
+as $$
+declare
+  v_awake int := messenger.awake_workers(message.transport_name, message.queue_name, message.message_type, '5 seconds');
+  v_has_handler boolean := exists (select from messenger.sql_handlers() h where h.type = message.message_type and h.handler is not null);
+begin
+  if not messenger.is_handed_out(message, at) or messenger.due_before(message, at) > 0 then
+    return;
+  elsif v_has_handler and (select c.last_tick_at > reason_ready.at - interval '70 seconds' from messenger.clock c) then
+    return query select 90, 'ready', format('due since %s and first in its queue: the next tick runs its SQL handler', messenger.moment(message.available_at, at)), null::text;
+  elsif v_awake > 0 and not v_has_handler then
+    return query select 90, 'ready',
+      format('due since %s and first in its queue; workers that asked for its type within 5 s: %s', messenger.moment(message.available_at, at), v_awake), null::text;
+  end if;
+end $$;
+
+comment on function messenger.reason_no_handler(public.messenger_messages, timestamptz) is 'Cause: workers are awake, none for its type; or no code knows the type.';
+comment on function messenger.reason_sql_handler_gone(public.messenger_messages, timestamptz) is 'Cause: its type has an SQL handler that cannot be run.';
+comment on function messenger.reason_clock_stopped(public.messenger_messages, timestamptz) is 'Cause: the clock does not tick; worth knowing while a worker asks.';
+comment on function messenger.needs_bell(public.messenger_messages, timestamptz) is 'True when it is due and no worker asks for it.';
+comment on function messenger.reason_no_bells(public.messenger_messages, timestamptz) is 'Cause: no worker asks, and bells cannot be rung.';
+comment on function messenger.call_worker() is 'The command that runs a worker and shows what it answers.';
+comment on function messenger.reason_worker_unreachable(public.messenger_messages, timestamptz) is 'Cause: our last bell failed, or pg_net does not send them.';
+comment on function messenger.reason_no_worker(public.messenger_messages, timestamptz) is 'Cause: no worker asks for it, and neither bells nor their answers say why.';
+comment on function messenger.reason_ready(public.messenger_messages, timestamptz) is 'Nothing is in its way.';
+revoke all on function messenger.reason_no_handler(public.messenger_messages, timestamptz), messenger.reason_sql_handler_gone(public.messenger_messages, timestamptz),
+  messenger.reason_clock_stopped(public.messenger_messages, timestamptz), messenger.needs_bell(public.messenger_messages, timestamptz),
+  messenger.reason_no_bells(public.messenger_messages, timestamptz), messenger.call_worker(),
+  messenger.reason_worker_unreachable(public.messenger_messages, timestamptz), messenger.reason_no_worker(public.messenger_messages, timestamptz),
+  messenger.reason_ready(public.messenger_messages, timestamptz) from public, anon, authenticated, service_role;
 
 -- ---- 56_list_failed.sql
 -- Dead letters by page, newest first, and one in full.
@@ -6692,6 +7391,7 @@ as $function$ select $manifest$[
 ["function","messenger.bell_answers(since interval)","returns TABLE(request_id bigint, rung_at timestamp with time zone, answered_at timestamp with time zone, status_code integer, error text, has_failed boolean, is_queued boolean) language plpgsql stable invoker {\"search_path=\\\"\\\"\",jit=off} source 7fc38632b251d42bf204dd9d2384687b"],
 ["function","messenger.bury(ids uuid[], at timestamp with time zone)","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 393650be6f82afa655377b9f2dc758f3"],
 ["function","messenger.business_function(function_name text)","returns regprocedure language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source c693f51fb785d2d09da978ca0ab9b057"],
+["function","messenger.call_worker()","returns text language sql stable invoker {\"search_path=\\\"\\\"\"} source 5fbfa69dabb19a1794752fac1712b5bb"],
 ["function","messenger.check_claim(worker text, lease interval)","returns void language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source bd7025da1d3ac7c785fe879d42ebc18d"],
 ["function","messenger.check_filter(filter jsonb, texts text[], times text[], booleans text[], ids text[])","returns void language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 71016eeff2d7ab1c9a9eba9dc6f9172a"],
 ["function","messenger.check_page(max integer)","returns integer language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 0c64db267bc0b58f6e41fe50e780f0d2"],
@@ -6704,8 +7404,10 @@ as $function$ select $manifest$[
 ["function","messenger.clock_fault(OUT cause text, OUT remedy text)","returns record language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 3a04609968f8f4b5c25a79aa5aec6f4d"],
 ["function","messenger.count_rows(query text, args jsonb, bound integer)","returns TABLE(n bigint, estimated boolean) language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=on,enable_bitmapscan=on,enable_sort=on,jit=off} source 22e8d8a9b205254fe11be0350e258b5e"],
 ["function","messenger.cron_next(expression text, timezone text, after timestamp with time zone, dst_gap text, dst_overlap text)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 52b2401b3cb5cf5ea1fdadddecdf0591"],
+["function","messenger.dispatch_again(id uuid)","returns text language sql immutable invoker {\"search_path=\\\"\\\"\"} source 7d1062465e2d88ef79f0c60a9bf73f96"],
 ["function","messenger.draft_fields()","returns jsonb language sql immutable invoker {\"search_path=\\\"\\\"\"} source 22a8788a888505e06ee02091fc17cdda"],
 ["function","messenger.drop_keys(ids uuid[], at timestamp with time zone)","returns integer language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,jit=off} source b2962fb15ececac6130cbdeebce25e03"],
+["function","messenger.due_before(message public.messenger_messages, at timestamp with time zone)","returns bigint language plpgsql stable invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source c7ba3e25734a187feac46371096a3b4f"],
 ["function","messenger.due_schedules(at timestamp with time zone, batch integer)","returns SETOF public.messenger_schedules language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 1feef8908cfa85a769637fbf7b459343"],
 ["function","messenger.due_since(schedule public.messenger_schedules)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 2ae0179adcb1b04f55f3d8b7f60ba009"],
 ["function","messenger.due_types(at timestamp with time zone, age interval)","returns TABLE(transport_name text, queue_name text, message_type text, oldest_at timestamp with time zone) language plpgsql stable invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 3873e9fe5917aa06fa56509fbf18222a"],
@@ -6717,12 +7419,14 @@ as $function$ select $manifest$[
 ["function","messenger.exceeds(value jsonb, bytes integer)","returns boolean language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 0a497b2eff89af5771f7a721ce1811ec"],
 ["function","messenger.expand_schedules(at timestamp with time zone, batch integer)","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source f03c1ea8e763c763f126c3b9d21bec6c"],
 ["function","messenger.expected_manifest()","returns jsonb language sql immutable invoker {\"search_path=\\\"\\\"\"} source generated"],
+["function","messenger.explain(id uuid)","returns TABLE(reason text, detail text, remedy text) language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 4f0b9b8dc3f58e64367e4324dfedbad6"],
 ["function","messenger.find_change(timezone text, low timestamp without time zone, high timestamp without time zone)","returns timestamp without time zone language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 10c51930dca066f653bbe6ec0ecbd191"],
 ["function","messenger.find_due(transport text, queue text, batch integer, types text[], at timestamp with time zone, may_be_solo boolean, OUT places tid[], OUT is_solo boolean)","returns record language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off,plan_cache_mode=force_generic_plan} source 7ccdeceb722ff9f40eae5e1639961ea0"],
 ["function","messenger.find_messages(filter jsonb, before uuid, wanted integer, OUT ids uuid[], OUT looked_to uuid)","returns record language plpgsql stable invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,jit=off} source 6ce47bf609e65e865372d979b7ff8fe5"],
 ["function","messenger.first_run(schedule public.messenger_schedules, at timestamp with time zone)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 236fd4306cbf3b99e31c9f9704891a54"],
 ["function","messenger.give_up(ids uuid[], error_class text, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 40c4e304813a2f3520bab7c37476eabb"],
 ["function","messenger.has_wild_number(value jsonb)","returns boolean language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 025b91e7e73db60178defae3be0d0b4a"],
+["function","messenger.has_worker_secret()","returns boolean language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source b361a84e868beb39f101a49e16a55ebf"],
 ["function","messenger.health()","returns jsonb language sql volatile definer {\"search_path=\\\"\\\"\"} source cc322aff322bcda72e5d3058ff682570"],
 ["function","messenger.health_checks()","returns TABLE(name text, status text, detail text, remedy text, figures jsonb) language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source f0be4cac082c0f2c744bba45a661a86a"],
 ["function","messenger.health_clock(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=\\\"\\\"\"} source 9edc6f639a6130ed1af2bad6a3f19cd0"],
@@ -6730,15 +7434,17 @@ as $function$ select $manifest$[
 ["function","messenger.health_dead_letters(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=\\\"\\\"\"} source e9c90635fc9b51f8bf0206970a8d9021"],
 ["function","messenger.health_no_handler(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=\\\"\\\"\"} source cd7e4f75a2db1887e4f1d4f0bd3449b3"],
 ["function","messenger.health_oldest_due(at timestamp with time zone)","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,jit=off} source bd0f9e10890c765e291c0ab45280887a"],
-["function","messenger.health_pg_net(at timestamp with time zone)","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source ec6bfe92a19b0463b15efba8ae18b37c"],
+["function","messenger.health_pg_net(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=\\\"\\\"\"} source ae6848079718f2c64fde643092c5b5a8"],
 ["function","messenger.health_test_clock(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=\\\"\\\"\"} source 5ea2d5d5a5e485b94e43edd6f4b1a7b5"],
-["function","messenger.health_worker_secret(at timestamp with time zone)","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source bb31cc08f6c56320c91fa49623f11d63"],
+["function","messenger.health_worker_secret(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=\\\"\\\"\"} source 24b06145e2e1be9201b0e40cec286f84"],
 ["function","messenger.health_workers(at timestamp with time zone)","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 639e087248734db40eacda539184abd9"],
 ["function","messenger.id_prefix(at timestamp with time zone)","returns text language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 65dbab6e73ef14e98187a08ea441052a"],
 ["function","messenger.id_random()","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 48dbad83b171bbdc3315fe55bf2ba09a"],
+["function","messenger.is_handed_out(message public.messenger_messages, at timestamp with time zone)","returns boolean language sql stable invoker {\"search_path=\\\"\\\"\"} source 0ed42d9cafdd6dd78da33c4fe7dc7f6f"],
 ["function","messenger.is_held_by_dead_letter(transport text, queue text, ordering_key text)","returns boolean language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source fe6e288c5e9965cdae3bac5136344389"],
 ["function","messenger.is_too_deep(value jsonb)","returns boolean language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 056b28040e13bfde245d3c3f0bf4417b"],
 ["function","messenger.is_unfinished(id uuid)","returns boolean language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source ed0812a5940b1268e8e028fac929c4d7"],
+["function","messenger.is_waiting(message public.messenger_messages, at timestamp with time zone)","returns boolean language sql immutable invoker {\"search_path=\\\"\\\"\"} source 8c59686cb835e1b8f2efb074e6125576"],
 ["function","messenger.keep_small(value jsonb)","returns jsonb language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source a83253c5a8f8d00064367e8b0d8b5d27"],
 ["function","messenger.known_queues(only_transport text, only_queues text[], again boolean, at timestamp with time zone)","returns text[] language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 39950c2a05dc47523c0db38067364b92"],
 ["function","messenger.last_message(schedule_id uuid)","returns uuid language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 43ba41049eb344f9b94d091512863fa2"],
@@ -6748,9 +7454,12 @@ as $function$ select $manifest$[
 ["function","messenger.lock_letters(ids uuid[], filter jsonb, max integer)","returns uuid[] language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source b63581665c27f8be7e5fe23be2c5f3b0"],
 ["function","messenger.lock_order_keys(keys messenger.order_key[])","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 8801df203eb8141f5876f7771c0996ab"],
 ["function","messenger.longest_look()","returns integer language sql immutable invoker {\"search_path=\\\"\\\"\"} source 29bcb01f7baff17c888c5ba927eeab46"],
+["function","messenger.make_due(id uuid)","returns text language sql immutable invoker {\"search_path=\\\"\\\"\"} source cfdb3a3d503c7a6b6ea1aa8b642a9160"],
 ["function","messenger.manifest()","returns TABLE(kind text, object text, definition text) language sql stable invoker {\"search_path=\\\"\\\"\"} source 68489dff0f349d09312e4405297abb2c"],
 ["function","messenger.mark_setting(transport text, queue text, types text[])","returns text language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 4001299bf65c7540a3b94ade0b09a391"],
 ["function","messenger.message_conditions(filter jsonb)","returns text language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 65ed3e6edee3b4e9196aab25a746cf65"],
+["function","messenger.moment(moment timestamp with time zone, at timestamp with time zone)","returns text language sql immutable invoker {\"search_path=\\\"\\\"\"} source c9a25defc9b10ea40cd4b2f165f584f9"],
+["function","messenger.needs_bell(message public.messenger_messages, at timestamp with time zone)","returns boolean language sql stable invoker {\"search_path=\\\"\\\"\"} source 135dd687442e377bc54e42ece66e2b46"],
 ["function","messenger.new_id()","returns uuid language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 3f93a2c3993193c0022fc25599847686"],
 ["function","messenger.next_cron_day(fields messenger.cron_fields, from_day date)","returns date language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 8459a267a62a0d123b7c87ebf631ea42"],
 ["function","messenger.next_cron_run(fields messenger.cron_fields, timezone text, after timestamp with time zone, dst_gap text, dst_overlap text)","returns messenger.cron_run language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source ae93c441d7697f7ed0a31044c3b82868"],
@@ -6784,6 +7493,34 @@ as $function$ select $manifest$[
 ["function","messenger.read_time(value jsonb)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 711f57603e55bc39e3e9e7b39c829891"],
 ["function","messenger.read_verdicts(outcomes jsonb)","returns messenger.verdict[] language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 0f135d55bee5034e4d29040c6b22bc89"],
 ["function","messenger.read_whole(value jsonb, lowest bigint, highest bigint)","returns bigint language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 166d260d80dddb04f665eeade6696181"],
+["function","messenger.reason_alone(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=\\\"\\\"\"} source 14c205b55985738de7d6a79fd7d738e8"],
+["function","messenger.reason_backing_off(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=\\\"\\\"\"} source e23ac2c8ea3db0e8df80368df7b019f3"],
+["function","messenger.reason_cancel_requested(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=\\\"\\\"\"} source af673270074e17878ba9d9cdfe16afec"],
+["function","messenger.reason_cancelled(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=\\\"\\\"\"} source c71614ecb780fdd78440b5ed72e29f7b"],
+["function","messenger.reason_clock_stopped(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 2c516c8d231b4580e8a1bdaf3489209b"],
+["function","messenger.reason_completed(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=\\\"\\\"\"} source 34c821bd6aca5b46aed858235352f787"],
+["function","messenger.reason_delayed(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=\\\"\\\"\"} source 8272a43a7fffe07dfed8555afefd3eea"],
+["function","messenger.reason_discarded(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=\\\"\\\"\"} source 5e81b8530b4528fc2a4d0cb15dce123c"],
+["function","messenger.reason_expired(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=\\\"\\\"\"} source dd137b706237882e80f3c5dbc1a32df7"],
+["function","messenger.reason_expires(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=\\\"\\\"\"} source 5cc80472b88689035372df3b7c086378"],
+["function","messenger.reason_failed(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=\\\"\\\"\"} source 95cea6e1f042573d30c6225e6f28b17e"],
+["function","messenger.reason_lease_lost(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=\\\"\\\"\"} source abb5f4ec9aece21368f260382a1037c4"],
+["function","messenger.reason_locked(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=\\\"\\\"\"} source a59a45d2b27d43509b44e2b1facb8598"],
+["function","messenger.reason_no_bells(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source fad0df943fc5b0ee77d8ff756ecc661a"],
+["function","messenger.reason_no_handler(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source f2f9d93fabc990333eb1f06927bee7bc"],
+["function","messenger.reason_no_worker(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source fccb3df25dd1e9c7e0e38e2c057aefd8"],
+["function","messenger.reason_ordering_dead_letter(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=\\\"\\\"\"} source aee8fbca3ac24baaff60994d1debadc2"],
+["function","messenger.reason_ordering_key(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,jit=off} source 898c01932f5fff65db714f295d7bea3e"],
+["function","messenger.reason_paused(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=\\\"\\\"\"} source d7b3166839fe2d8ff9ae94e0d1d9ff6c"],
+["function","messenger.reason_ready(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 183378984d882a67d568ce1f6f4d13c8"],
+["function","messenger.reason_running(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=\\\"\\\"\"} source 2ea0964101beb2548aee1dcc66bb84be"],
+["function","messenger.reason_snoozed(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=\\\"\\\"\"} source 6cc9379d22e607f21b910aa60e89a70a"],
+["function","messenger.reason_sql_handler_gone(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=\\\"\\\"\"} source f6e2fc40ed57eef22b044c89a24f998b"],
+["function","messenger.reason_transport_disabled(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=\\\"\\\"\"} source 7592c12b5e21ac0c6dcf5cd05383b17b"],
+["function","messenger.reason_transport_missing(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=\\\"\\\"\"} source ca2a4a9bf46f1f18e3161956d8ee8700"],
+["function","messenger.reason_transport_type(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=\\\"\\\"\"} source 8fc985ca9cd5ebba11695cb5afc74e9e"],
+["function","messenger.reason_waiting_turn(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 5671d5902f75c91b230eaac0fea4bdc2"],
+["function","messenger.reason_worker_unreachable(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 1de91cac90d947d07067a1f2e0c68a4b"],
 ["function","messenger.refusals()","returns TABLE(code text, status integer, message text, hint text) language sql immutable invoker {\"search_path=\\\"\\\"\"} source 2d3117e402e50dc82f470c7fd3ba1f3b"],
 ["function","messenger.refuse(code text, what text)","returns boolean language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source b0f44956d33ea516f8df91851a3836f1"],
 ["function","messenger.release_heads(keys messenger.order_key[], at timestamp with time zone)","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 53b500d9b48bbf96fbeeacff95b58cbd"],
@@ -6819,6 +7556,7 @@ as $function$ select $manifest$[
 ["function","messenger.take_turns(ords integer[], ids uuid[], transports text[], queues text[], keys text[], moments timestamp with time zone[], are_stored boolean[])","returns TABLE(ord integer, seq bigint, available_at timestamp with time zone) language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off,plan_cache_mode=force_generic_plan} source 6dbffab8e5570c5b6860a43b2c0417c4"],
 ["function","messenger.tick(batch integer)","returns jsonb language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 21bf01f02cee1fe38a4700e68ad3a813"],
 ["function","messenger.tick_or_note_error()","returns boolean language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 35a6a22f1a61c4a4aa1b1695673beab2"],
+["function","messenger.unknown_message(id uuid)","returns SETOF messenger.reason language sql stable invoker {\"search_path=\\\"\\\"\"} source fbafe56a0775e17755d1aa6b8224bf9b"],
 ["function","messenger.user_dispatch(type text, payload jsonb, idempotency_key text, delay interval, headers jsonb, metadata jsonb)","returns TABLE(id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone) language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source c288629cfbd5f36221388f01419ecc40"],
 ["function","messenger.verify()","returns TABLE(kind text, object text, state text, detail text) language sql stable definer {\"search_path=\\\"\\\"\"} source 1a24f14e798c253dfef0baa717707e66"],
 ["function","messenger.wake(at timestamp with time zone)","returns integer language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 41e00eebcbd2c0383b46e5f56037acec"],
@@ -6836,6 +7574,7 @@ as $function$ select $manifest$[
 ["function","public.messenger_dispatch(type text, payload jsonb, queue text, priority integer, available_at timestamp with time zone, delay interval, idempotency_key text, idempotency_mode text, idempotency_window interval, ordering_key text, transport text, max_retries integer, expires_at timestamp with time zone, headers jsonb, metadata jsonb)","returns SETOF messenger.dispatched language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 7c981ba4bfc0c59e2674b23778a8b473"],
 ["function","public.messenger_dispatch_batch(messages jsonb, atomic boolean)","returns TABLE(ord integer, id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone, error_code text, error text) language sql volatile invoker {\"search_path=\\\"\\\"\"} source 96639871148af2cf154c96b6884b86de"],
 ["function","public.messenger_exchange(outcomes jsonb, worker text, batch integer, lease interval, transport text, queues text[], types text[])","returns jsonb language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 13bc1a22f7bdef106ddfffe319182ce6"],
+["function","public.messenger_explain(id uuid)","returns TABLE(reason text, detail text, remedy text) language sql volatile invoker {\"search_path=\\\"\\\"\"} source b973f25cf8b6cb6736346bc6a0af0891"],
 ["function","public.messenger_fail(id uuid, fence bigint, error text, error_class text, error_trace text, retryable boolean, retry_after interval)","returns TABLE(outcome text, available_at timestamp with time zone) language sql volatile invoker {\"search_path=\\\"\\\"\"} source 532abddf67ee131ddd63e6a1fc54c23d"],
 ["function","public.messenger_get_failed(id uuid)","returns jsonb language sql stable invoker {\"search_path=\\\"\\\"\"} source a65c7ccbf77bbb8bba0c2d53bbeaedc0"],
 ["function","public.messenger_get_message(id uuid)","returns jsonb language sql stable invoker {\"search_path=\\\"\\\"\"} source 3f6e6250e24b6467d52053693d064d1f"],
@@ -6912,6 +7651,7 @@ as $function$ select $manifest$[
 ["grant","function messenger.error_class_of(error_class text) to service_role","execute"],
 ["grant","function messenger.estimate_rows(query text, args jsonb) to service_role","execute"],
 ["grant","function messenger.exceeds(value jsonb, bytes integer) to service_role","execute"],
+["grant","function messenger.explain(id uuid) to service_role","execute"],
 ["grant","function messenger.find_change(timezone text, low timestamp without time zone, high timestamp without time zone) to service_role","execute"],
 ["grant","function messenger.find_due(transport text, queue text, batch integer, types text[], at timestamp with time zone, may_be_solo boolean, OUT places tid[], OUT is_solo boolean) to service_role","execute"],
 ["grant","function messenger.find_messages(filter jsonb, before uuid, wanted integer, OUT ids uuid[], OUT looked_to uuid) to service_role","execute"],
@@ -6994,6 +7734,7 @@ as $function$ select $manifest$[
 ["grant","function public.messenger_dispatch(type text, payload jsonb, queue text, priority integer, available_at timestamp with time zone, delay interval, idempotency_key text, idempotency_mode text, idempotency_window interval, ordering_key text, transport text, max_retries integer, expires_at timestamp with time zone, headers jsonb, metadata jsonb) to service_role","execute"],
 ["grant","function public.messenger_dispatch_batch(messages jsonb, atomic boolean) to service_role","execute"],
 ["grant","function public.messenger_exchange(outcomes jsonb, worker text, batch integer, lease interval, transport text, queues text[], types text[]) to service_role","execute"],
+["grant","function public.messenger_explain(id uuid) to service_role","execute"],
 ["grant","function public.messenger_fail(id uuid, fence bigint, error text, error_class text, error_trace text, retryable boolean, retry_after interval) to service_role","execute"],
 ["grant","function public.messenger_get_failed(id uuid) to service_role","execute"],
 ["grant","function public.messenger_get_message(id uuid) to service_role","execute"],
@@ -7132,6 +7873,7 @@ as $function$ select $manifest$[
 ["type","messenger.draft","ord integer, error_code text, unknown_field text, message_type text, transport_name text, queue_name text, priority integer, body jsonb, headers jsonb, metadata jsonb, scheduled_at timestamp with time zone, available_at timestamp with time zone, expires_at timestamp with time zone, max_retries integer, idempotency_key text, idempotency_mode text, idempotency_window interval, ordering_key text"],
 ["type","messenger.exchanged","settled messenger.settled[], claimed messenger.claimed[]"],
 ["type","messenger.order_key","transport_name text, queue_name text, ordering_key text"],
+["type","messenger.reason","rank integer, reason text, detail text, remedy text"],
 ["type","messenger.run_fate","schedule_id uuid, due_at timestamp with time zone, error text"],
 ["type","messenger.run_plan","runs timestamp with time zone[], next_run_at timestamp with time zone"],
 ["type","messenger.settled","id uuid, outcome text, available_at timestamp with time zone"],
@@ -7359,6 +8101,7 @@ declare
     'messenger.estimate_rows',
     'messenger.own_functions',
     'messenger.bell_answers',
+    'messenger.has_worker_secret',
     'messenger.clock_fault',
     'messenger.queue_figures',
     'messenger.status',
@@ -7376,6 +8119,45 @@ declare
     'messenger.health_no_handler',
     'messenger.health_workers',
     'messenger.health_dead_letters',
+    'messenger.moment',
+    'messenger.is_waiting',
+    'messenger.is_handed_out',
+    'messenger.unknown_message',
+    'messenger.explain',
+    'public.messenger_explain',
+    'messenger.dispatch_again',
+    'messenger.reason_completed',
+    'messenger.reason_failed',
+    'messenger.reason_expired',
+    'messenger.reason_cancelled',
+    'messenger.reason_discarded',
+    'messenger.reason_running',
+    'messenger.reason_lease_lost',
+    'messenger.reason_cancel_requested',
+    'messenger.reason_alone',
+    'messenger.reason_locked',
+    'messenger.reason_ordering_key',
+    'messenger.reason_ordering_dead_letter',
+    'messenger.reason_paused',
+    'messenger.reason_transport_disabled',
+    'messenger.reason_transport_missing',
+    'messenger.reason_transport_type',
+    'messenger.due_before',
+    'messenger.reason_waiting_turn',
+    'messenger.make_due',
+    'messenger.reason_delayed',
+    'messenger.reason_backing_off',
+    'messenger.reason_snoozed',
+    'messenger.reason_expires',
+    'messenger.reason_no_handler',
+    'messenger.reason_sql_handler_gone',
+    'messenger.reason_clock_stopped',
+    'messenger.needs_bell',
+    'messenger.reason_no_bells',
+    'messenger.call_worker',
+    'messenger.reason_worker_unreachable',
+    'messenger.reason_no_worker',
+    'messenger.reason_ready',
     'messenger.letter_conditions',
     'public.messenger_list_failed',
     'public.messenger_get_failed',

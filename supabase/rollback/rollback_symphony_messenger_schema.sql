@@ -60,6 +60,7 @@ declare
     'public.messenger_stop',
     'public.messenger_status',
     'public.messenger_health',
+    'public.messenger_explain',
     'public.messenger_list_failed',
     'public.messenger_get_failed',
     'public.messenger_list_messages',

@@ -31,57 +31,48 @@ $$;
 -- Five minutes of our own bells; of other requests of the project pg_net says nothing to us.
 create or replace function messenger.health_pg_net(at timestamptz)
 returns setof messenger.check_result
-language plpgsql
+language sql
 set search_path = ''
 as $$
-declare
-  v_url text := (select s.functions_url from messenger.settings s);
-  v_bells record;
-  v_share numeric;
-  v_result messenger.check_result;
-begin
-  select count(*) as rung, count(b.answered_at) as answered, count(*) filter (where b.has_failed) as failed,
-    count(*) filter (where b.is_queued and b.rung_at < pg_catalog.now() - interval '30 seconds') as stuck,
-    (array_agg(coalesce(b.error, 'HTTP ' || b.status_code) order by b.request_id desc) filter (where b.has_failed))[1] as last_failure
-  into v_bells
-  from messenger.bell_answers('5 minutes') b;
-  v_share := round(v_bells.failed::numeric / nullif(v_bells.answered, 0), 3);
-  v_result.status := 'degraded';
-  if v_url is null then
-    v_result.detail := 'no functions URL';
-    v_result.remedy := 'select messenger_start(''https://<project>.supabase.co/functions/v1'')';
-  elsif to_regclass('net.http_request_queue') is null then
-    v_result.detail := 'no pg_net';
-    v_result.remedy := 'create extension pg_net';
-  elsif v_bells.stuck > 0 then
-    v_result.detail := v_bells.stuck || ' bells have not been sent for 30 s';
-    v_result.remedy := 'select net.worker_restart()';
-  elsif v_share > 0.2 then
-    v_result.status := case when v_share > 0.5 then 'unhealthy' else 'degraded' end;
-    v_result.detail := format('%s of %s bells of the last 5 minutes failed, the last with: %s', v_bells.failed, v_bells.answered, left(v_bells.last_failure, 300));
-    v_result.remedy := '401: the worker has another secret than Vault; 404: deploy the worker, or correct the functions URL; else see the worker''s log';
-  else
-    v_result.status := 'healthy';
-    v_result.detail := v_url;
-  end if;
-  v_result.figures := jsonb_build_object('bells', v_bells.rung, 'answered', v_bells.answered, 'failed', v_bells.failed, 'failed_share', v_share);
-  return next v_result;
-end $$;
+  select
+    case when c.fault is null then 'healthy' when c.fault = 'failing' and c.failed_share > 0.5 then 'unhealthy' else 'degraded' end,
+    case c.fault
+      when 'no URL' then 'no functions URL'
+      when 'no pg_net' then 'no pg_net'
+      when 'stuck' then c.stuck || ' bells have not been sent for 30 s'
+      when 'failing' then format('%s of %s bells of the last 5 minutes failed, the last with: %s', c.failed, c.answered, left(c.last_failure, 300))
+      else c.functions_url
+    end,
+    case c.fault
+      when 'no URL' then 'select messenger_start(''https://<project>.supabase.co/functions/v1'')'
+      when 'no pg_net' then 'create extension pg_net'
+      when 'stuck' then 'select net.worker_restart()'
+      when 'failing' then '401: the worker has another secret than Vault; 404: deploy the worker, or correct the functions URL; else see the worker''s log'
+    end,
+    jsonb_build_object('bells', c.rung, 'answered', c.answered, 'failed', c.failed, 'failed_share', c.failed_share)
+  from (
+    select s.functions_url, b.*,
+      case when s.functions_url is null then 'no URL' when to_regclass('net.http_request_queue') is null then 'no pg_net' when b.stuck > 0 then 'stuck'
+        when b.failed_share > 0.2 then 'failing' end as fault
+    from messenger.settings s, (
+      select count(*) as rung, count(x.answered_at) as answered, count(*) filter (where x.has_failed) as failed,
+        round(count(*) filter (where x.has_failed)::numeric / nullif(count(x.answered_at), 0), 3) as failed_share,
+        count(*) filter (where x.is_queued and x.rung_at < pg_catalog.now() - interval '30 seconds') as stuck,
+        (array_agg(coalesce(x.error, 'HTTP ' || x.status_code) order by x.request_id desc) filter (where x.has_failed))[1] as last_failure
+      from messenger.bell_answers('5 minutes') x
+    ) b
+  ) c
+$$;
 
 create or replace function messenger.health_worker_secret(at timestamptz)
 returns setof messenger.check_result
-language plpgsql
+language sql
 set search_path = ''
 as $$
-declare
-  v_secrets bigint := 0;
-begin
-  if to_regclass('vault.decrypted_secrets') is not null then
-    select count(*) into v_secrets from vault.decrypted_secrets s where s.name = 'symphony_worker_secret';
-  end if;
-  return query select case when v_secrets > 0 then 'healthy' else 'unhealthy' end, case when v_secrets > 0 then 'in Vault' else 'not in Vault' end,
-    'select messenger_start()', jsonb_build_object('secrets', v_secrets);
-end $$;
+  select case when v.is_there then 'healthy' else 'unhealthy' end, case when v.is_there then 'in Vault' else 'not in Vault' end,
+    'select messenger_start()', jsonb_build_object('secrets', v.is_there::int)
+  from messenger.has_worker_secret() v(is_there)
+$$;
 
 create or replace function messenger.health_test_clock(at timestamptz)
 returns setof messenger.check_result

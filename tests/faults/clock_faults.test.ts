@@ -53,6 +53,10 @@ testWithCron(
     await admin`select pg_terminate_backend(${pid})`;
     await eventually("the launcher is gone", async () => (await launcher()).length === 0);
     await worksWithoutTicks(5);
+    const [{ id }] = await project().sql`select id from messenger_dispatch('ExampleQuick', delay => '1 hour')`;
+    const causes = await project().sql`select detail from messenger_explain(${id}) where reason = 'clock_stopped'`;
+    assert.match(causes[0]?.detail, /its launcher is gone until the database is restarted$/);
+    await project().sql`delete from messenger_messages where id = ${id}`;
     await project().sql`select messenger_stop()`;
   },
 );

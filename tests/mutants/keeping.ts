@@ -1,4 +1,4 @@
-// Planted bugs of the clock, rescue, pruning, and of the windows that should show them.
+// Planted bugs of the clock, rescue, pruning, and of the audit that should show them.
 import { fn, type Mutant } from "./mutant.ts";
 
 const rescue = fn("messenger.rescue");
@@ -166,22 +166,6 @@ export const KEEPING: Mutant[] = [
     find: "x.in_flight > 1",
     replace: "x.in_flight > 2",
     noticedBy: audits,
-  },
-  {
-    name: "health believes a clock that stopped",
-    breaks: "P12: health turns red within two minutes.",
-    statement: fn("messenger.health_clock"),
-    find: "when lag.seconds < 70 then 'healthy'",
-    replace: "when lag.seconds < 3600 then 'healthy'",
-    noticedBy: ["supabase/status_health.test.ts"],
-  },
-  {
-    name: "health does not see work that nobody takes",
-    breaks: "P12: health compares now with the oldest due message.",
-    statement: fn("messenger.health_oldest_due"),
-    find: "coalesce(v_seconds, 0) < 60 then 'healthy'",
-    replace: "coalesce(v_seconds, 0) < 86400 then 'healthy'",
-    noticedBy: ["supabase/status_health.test.ts"],
   },
   {
     name: "any secret of the Vault opens the worker",

@@ -62,12 +62,12 @@ test("verify · operation is ok once the clock ticks and the bells have a URL", 
   assert.deepEqual(await states(), {
     clock: "unhealthy",
     clock_errors: "ok",
-    bells: "degraded",
+    pg_net: "degraded",
     worker_secret: "unhealthy",
   });
   await sql`select messenger_start('http://127.0.0.1:1/functions/v1')`;
   await sql`select messenger_tick()`;
-  assert.deepEqual(await states(), { clock: "ok", clock_errors: "ok", bells: "ok", worker_secret: "ok" });
+  assert.deepEqual(await states(), { clock: "ok", clock_errors: "ok", pg_net: "ok", worker_secret: "ok" });
   await sql`select messenger_stop()`;
 });
 

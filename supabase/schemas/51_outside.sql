@@ -1,4 +1,4 @@
--- What became of our bells, and of the job that is the clock: what pg_net and pg_cron know, for health and explain.
+-- What pg_net, Vault and pg_cron know of our bells, our secret and our clock: for health and explain.
 
 -- Times are the server's, as pg_net's are, not those of messenger.now().
 create or replace function messenger.bell_answers(since interval)
@@ -22,6 +22,18 @@ begin
   left join (select x.id from net.http_request_queue x limit 10000) q on q.id = b.request_id
   where b.at > pg_catalog.now() - since
   order by b.request_id desc;
+end $$;
+
+create or replace function messenger.has_worker_secret()
+returns boolean
+language plpgsql stable
+set search_path = ''
+as $$
+begin
+  if to_regclass('vault.decrypted_secrets') is null then
+    return false;
+  end if;
+  return exists (select from vault.decrypted_secrets s where s.name = 'symphony_worker_secret');
 end $$;
 
 -- From what must be there first to what is rarest.
@@ -64,5 +76,6 @@ begin
 end $$;
 
 comment on function messenger.bell_answers(interval) is 'Our bells of so long ago, newest first, with pg_net''s answer: status code or error; is_queued: not sent yet.';
+comment on function messenger.has_worker_secret() is 'True when the worker secret is in Vault.';
 comment on function messenger.clock_fault() is 'Why the clock does not tick, supposing that it does not, and what mends it.';
-revoke all on function messenger.bell_answers(interval), messenger.clock_fault() from public, anon, authenticated, service_role;
+revoke all on function messenger.bell_answers(interval), messenger.has_worker_secret(), messenger.clock_fault() from public, anon, authenticated, service_role;

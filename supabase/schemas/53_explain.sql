@@ -1,0 +1,104 @@
+-- Explain: why a message is not running. One function a cause, found by its name:
+-- messenger.reason_<name>(message public.messenger_messages, at timestamptz) returns setof messenger.reason.
+do $$
+begin
+  if to_regtype('messenger.reason') is null then
+    create type messenger.reason as (rank int, reason text, detail text, remedy text);
+  end if;
+end $$;
+comment on type messenger.reason is
+  'A cause: rank (below 90 it holds the message up, the lowest first; 90: nothing does; from 100 on only worth knowing), reason (the name of its function), detail, remedy (SQL or a command to paste; null where there is nothing to mend).';
+
+-- The words the causes share.
+create or replace function messenger.moment(moment timestamptz, at timestamptz)
+returns text
+language sql immutable
+set search_path = ''
+as $$
+  select to_char(moment.moment at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"')
+    || case when seconds < 0 then ' (in ' || age || ')' else ' (' || age || ' ago)' end
+  from (select extract(epoch from moment.at - moment.moment) as seconds) s,
+    lateral (select case when abs(seconds) < 120 then round(abs(seconds)) || ' s' when abs(seconds) < 7200 then round(abs(seconds) / 60) || ' min'
+      when abs(seconds) < 172800 then round(abs(seconds) / 3600) || ' h' else round(abs(seconds) / 86400) || ' days' end as age) a
+$$;
+
+create or replace function messenger.is_waiting(message public.messenger_messages, at timestamptz)
+returns boolean
+language sql immutable
+set search_path = ''
+as $$ select message.status = 'pending' or message.status = 'processing' and message.lock_expires_at < at $$;
+
+-- What only a worker is missing for.
+create or replace function messenger.is_handed_out(message public.messenger_messages, at timestamptz)
+returns boolean
+language sql stable
+set search_path = ''
+as $$
+  select messenger.is_waiting(message, at) and message.available_at <= at and coalesce(message.expires_at > at, true)
+    and exists (select from public.messenger_transports t where t.name = message.transport_name and t.enabled and t.type in ('supabase', 'sync'))
+    and not exists (select from messenger.queues q where q.transport_name = message.transport_name and q.queue_name = message.queue_name and q.paused_at is not null)
+$$;
+
+create or replace function messenger.unknown_message(id uuid)
+returns setof messenger.reason
+language sql stable
+set search_path = ''
+as $$
+  select 0, 'unknown', 'there is no message with this id'
+      || case when f.id is null then ': it was never dispatched here, its transaction was rolled back, or it finished and was pruned'
+              else format(' any more; its dead letter of %s is there', messenger.moment(f.failed_at, messenger.now())) end,
+    case when f.resolved_at is null and f.id is not null then format('select * from messenger_retry_failed(array[%L::uuid])', f.id) end
+  from (select) one
+  left join lateral (
+    select x.id, x.failed_at, x.resolved_at from public.messenger_failed_messages x where x.message_id = unknown_message.id order by x.resolved_at nulls first limit 1
+  ) f on true
+$$;
+
+-- Definer: the causes lie in Vault, pg_net and pg_cron as well. What keeps one of them from being looked at must not hide the others.
+create or replace function messenger.explain(id uuid)
+returns table (reason text, detail text, remedy text)
+language plpgsql security definer
+set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_id uuid := id;
+  v_now timestamptz := messenger.now();
+  v_message public.messenger_messages;
+  v_cause record;
+  v_found messenger.reason[];
+  v_reasons messenger.reason[] := array[]::messenger.reason[];
+begin
+  v_message := (select m from public.messenger_messages m where m.id = v_id);
+  if v_message.id is null then
+    return query select r.reason, r.detail, r.remedy from messenger.unknown_message(v_id) r;
+    return;
+  end if;
+  for v_cause in select * from messenger.own_functions('reason', 'public.messenger_messages, timestamp with time zone', 'messenger.reason') loop
+    begin
+      execute format('select array_agg(r) from %s($1, $2) r', v_cause.function) into v_found using v_message, v_now;
+    exception when others then
+      v_found := array[row(95, 'unexplained', v_cause.function || ' raised: ' || sqlerrm, 'select * from messenger_verify() where state <> ''ok''')::messenger.reason];
+    end;
+    v_reasons := v_reasons || v_found;
+  end loop;
+  return query select r.reason, r.detail, r.remedy from unnest(v_reasons) with ordinality as r(rank, reason, detail, remedy, n) order by r.rank, r.n;
+end $$;
+
+create or replace function public.messenger_explain(id uuid)
+returns table (reason text, detail text, remedy text)
+language sql
+set search_path = ''
+as $$ select * from messenger.explain(id) $$;
+
+comment on function messenger.explain(uuid) is 'See public.messenger_explain.';
+comment on function public.messenger_explain(uuid) is
+  'Why a message is not running, or what became of it: reason (a name, see docs/troubleshooting.md), detail, remedy (SQL or a command to paste). What holds it up comes first. An id nobody knows answers unknown.';
+comment on function messenger.unknown_message(uuid) is 'What there is to say of an id without a message.';
+comment on function messenger.moment(timestamptz, timestamptz) is 'A moment in words: in UTC, and how long ago it was.';
+comment on function messenger.is_waiting(public.messenger_messages, timestamptz) is 'True when no worker has a lease on an unfinished message.';
+comment on function messenger.is_handed_out(public.messenger_messages, timestamptz) is 'True when the next claim that asks for its queue and type may take it.';
+revoke all on function messenger.explain(uuid), public.messenger_explain(uuid), messenger.unknown_message(uuid), messenger.moment(timestamptz, timestamptz),
+  messenger.is_waiting(public.messenger_messages, timestamptz), messenger.is_handed_out(public.messenger_messages, timestamptz)
+  from public, anon, authenticated, service_role;
+grant execute on function messenger.explain(uuid), public.messenger_explain(uuid) to service_role;

@@ -1,0 +1,190 @@
+-- Causes: nobody asks for it; or somebody does, and nothing is wrong.
+create or replace function messenger.reason_no_handler(message public.messenger_messages, at timestamptz)
+returns setof messenger.reason
+language plpgsql stable
+set search_path = ''
+as $$
+declare
+  v_others text;
+begin
+  if not messenger.is_handed_out(message, at) or exists (select from messenger.sql_handlers() h where h.type = message.message_type)
+    or messenger.awake_workers(message.transport_name, message.queue_name, message.message_type, '1 minute') > 0 then
+    return;
+  end if;
+  select string_agg(format('%s (transport %s, queues %s, types %s)', w.worker, coalesce(w.transport_name, 'any'), coalesce(array_to_string(w.queues, ' '), 'any'),
+    coalesce(left(array_to_string(w.types, ' '), 200), 'any')), ', ') into v_others
+  from (
+    select x.* from messenger.workers x
+    where x.polled_at > reason_no_handler.at - interval '1 minute' and x.polled_at <= reason_no_handler.at and x.worker <> 'sql'
+    order by x.polled_at desc limit 5
+  ) w;
+  if v_others is not null or not exists (select from messenger.message_types k where message.message_type = any (k.type || k.aliases)) then
+    return query select 50, 'no_handler',
+      format('no worker of the last minute takes type %s from queue %s of transport %s; ', quote_ident(message.message_type), message.queue_name, message.transport_name)
+        || coalesce('those awake: ' || v_others, 'no code has registered the type') || '; define it in a pack, and deploy',
+      'supabase functions deploy worker';
+  end if;
+end $$;
+
+create or replace function messenger.reason_sql_handler_gone(message public.messenger_messages, at timestamptz)
+returns setof messenger.reason
+language sql stable
+set search_path = ''
+as $$
+  select 50, 'sql_handler_gone',
+    format('its SQL handler %s(jsonb) is gone, or has another result or owner than it must; name it again, or let workers have the type', k.sql_handler),
+    format('select messenger.set_sql_handler(%L, null)', k.type)
+  from messenger.sql_handlers() h
+  join messenger.message_types k on h.type = any (k.type || k.aliases) and k.sql_handler is not null
+  where h.type = message.message_type and h.handler is null and messenger.is_waiting(message, at)
+$$;
+
+-- While a worker asks, a message needs no clock; without one it needs the clock to ring, or to run its SQL handler.
+create or replace function messenger.reason_clock_stopped(message public.messenger_messages, at timestamptz)
+returns setof messenger.reason
+language plpgsql stable
+set search_path = ''
+as $$
+declare
+  v_last timestamptz := (select c.last_tick_at from messenger.clock c);
+  v_fault record;
+begin
+  if messenger.is_waiting(message, at) and coalesce(v_last <= at - interval '70 seconds', true) then
+    select * into v_fault from messenger.clock_fault();
+    return query select
+      case when messenger.awake_workers(message.transport_name, message.queue_name, message.message_type, '5 seconds') > 0
+        and not exists (select from messenger.sql_handlers() h where h.type = message.message_type) then 105 else 55 end,
+      'clock_stopped', coalesce('the last tick was at ' || messenger.moment(v_last, at), 'the clock has never ticked') || ': ' || v_fault.cause, v_fault.remedy;
+  end if;
+end $$;
+
+-- An edge worker asks for as long as it finds something, and a few seconds more; then a bell must wake one.
+create or replace function messenger.needs_bell(message public.messenger_messages, at timestamptz)
+returns boolean
+language sql stable
+set search_path = ''
+as $$
+  select messenger.is_handed_out(message, at)
+    and not exists (select from messenger.sql_handlers() h where h.type = message.message_type)
+    and messenger.awake_workers(message.transport_name, message.queue_name, message.message_type, '5 seconds') = 0
+$$;
+
+create or replace function messenger.reason_no_bells(message public.messenger_messages, at timestamptz)
+returns setof messenger.reason
+language plpgsql stable
+set search_path = ''
+as $$
+begin
+  if not messenger.needs_bell(message, at) then
+    return;
+  elsif (select s.functions_url is null from messenger.settings s) then
+    return query select 60, 'no_bells', 'no worker asks, and none can be woken: there is no functions URL',
+      'select messenger_start(''https://<project>.supabase.co/functions/v1'')';
+  elsif to_regclass('net.http_request_queue') is null then
+    return query select 60, 'no_bells', 'no worker asks, and none can be woken: there is no pg_net', 'create extension pg_net';
+  elsif not messenger.has_worker_secret() then
+    return query select 60, 'no_bells', 'no worker asks, and none can be woken: the worker secret is not in Vault', 'select messenger_start()';
+  end if;
+end $$;
+
+create or replace function messenger.call_worker()
+returns text
+language sql stable
+set search_path = ''
+as $$
+  select format('curl -i -X POST ''%s/worker?wait=1'' -H "apikey: $SUPABASE_SECRET_KEY"', replace(s.functions_url, '''', '''\'''''))
+  from messenger.settings s where s.functions_url is not null
+$$;
+
+create or replace function messenger.reason_worker_unreachable(message public.messenger_messages, at timestamptz)
+returns setof messenger.reason
+language plpgsql stable
+set search_path = ''
+as $$
+declare
+  v_bells record;
+  v_answer record;
+  v_fault text;
+begin
+  if not messenger.needs_bell(message, at) then
+    return;
+  end if;
+  select count(*) as stuck, min(b.rung_at) as since into v_bells from messenger.bell_answers('1 hour') b
+  where b.is_queued and b.rung_at < pg_catalog.now() - interval '10 seconds';
+  if v_bells.stuck > 0 then
+    return query select 61, 'worker_unreachable', format('pg_net has not sent %s of our bells, the oldest of %s', v_bells.stuck, messenger.moment(v_bells.since, pg_catalog.now())),
+      'select net.worker_restart()';
+    return;
+  end if;
+  select * into v_answer from messenger.bell_answers('1 hour') b where b.answered_at is not null order by b.request_id desc limit 1;
+  if v_answer.has_failed then
+    v_fault := case
+      when v_answer.status_code in (401, 403) then 'secret'
+      when v_answer.status_code = 404 then 'missing'
+      when v_answer.status_code is null and v_answer.error !~* 'time' then 'address'
+      else 'worker'
+    end;
+    return query select 61, 'worker_unreachable',
+      format('the last bell (%s/worker) was answered %s at %s: %s', (select s.functions_url from messenger.settings s),
+        coalesce('HTTP ' || v_answer.status_code, left(quote_literal(v_answer.error), 300)), messenger.moment(v_answer.answered_at, pg_catalog.now()),
+        case v_fault when 'secret' then 'the worker has a secret of its own that is not the one in Vault' when 'missing' then 'the worker is not deployed there, or the functions URL is wrong'
+          when 'address' then 'the functions URL leads nowhere' else 'see the worker''s log' end),
+      case v_fault when 'secret' then 'supabase secrets unset SYMPHONY_WORKER_SECRET' when 'missing' then 'supabase functions deploy worker'
+        when 'address' then 'select messenger_start(''https://<project>.supabase.co/functions/v1'')' else messenger.call_worker() end;
+  end if;
+end $$;
+
+create or replace function messenger.reason_no_worker(message public.messenger_messages, at timestamptz)
+returns setof messenger.reason
+language plpgsql stable
+set search_path = ''
+as $$
+declare
+  v_bell record;
+  v_answer text;
+begin
+  if not messenger.needs_bell(message, at) or exists (select from messenger.reason_no_bells(message, at))
+    or exists (select from messenger.reason_worker_unreachable(message, at)) then
+    return;
+  end if;
+  select * into v_bell from messenger.bell_answers('1 hour') b order by b.request_id desc limit 1;
+  v_answer := case when v_bell.request_id is null then 'no bell was rung within the last hour'
+    else format('the last bell was rung at %s and ', messenger.moment(v_bell.rung_at, pg_catalog.now()))
+      || coalesce('answered HTTP ' || v_bell.status_code, 'is not answered yet') end;
+  return query select case when v_bell.rung_at > pg_catalog.now() - interval '5 seconds' then 70 else 62 end,
+    'no_worker', format('no worker has asked for its type and queue within 5 s; %s', v_answer), messenger.call_worker();
+end $$;
+
+create or replace function messenger.reason_ready(message public.messenger_messages, at timestamptz)
+returns setof messenger.reason
+language plpgsql stable
+set search_path = ''
+as $$
+declare
+  v_awake int := messenger.awake_workers(message.transport_name, message.queue_name, message.message_type, '5 seconds');
+  v_has_handler boolean := exists (select from messenger.sql_handlers() h where h.type = message.message_type and h.handler is not null);
+begin
+  if not messenger.is_handed_out(message, at) or messenger.due_before(message, at) > 0 then
+    return;
+  elsif v_has_handler and (select c.last_tick_at > reason_ready.at - interval '70 seconds' from messenger.clock c) then
+    return query select 90, 'ready', format('due since %s and first in its queue: the next tick runs its SQL handler', messenger.moment(message.available_at, at)), null::text;
+  elsif v_awake > 0 and not v_has_handler then
+    return query select 90, 'ready',
+      format('due since %s and first in its queue; workers that asked for its type within 5 s: %s', messenger.moment(message.available_at, at), v_awake), null::text;
+  end if;
+end $$;
+
+comment on function messenger.reason_no_handler(public.messenger_messages, timestamptz) is 'Cause: workers are awake, none for its type; or no code knows the type.';
+comment on function messenger.reason_sql_handler_gone(public.messenger_messages, timestamptz) is 'Cause: its type has an SQL handler that cannot be run.';
+comment on function messenger.reason_clock_stopped(public.messenger_messages, timestamptz) is 'Cause: the clock does not tick; worth knowing while a worker asks.';
+comment on function messenger.needs_bell(public.messenger_messages, timestamptz) is 'True when it is due and no worker asks for it.';
+comment on function messenger.reason_no_bells(public.messenger_messages, timestamptz) is 'Cause: no worker asks, and bells cannot be rung.';
+comment on function messenger.call_worker() is 'The command that runs a worker and shows what it answers.';
+comment on function messenger.reason_worker_unreachable(public.messenger_messages, timestamptz) is 'Cause: our last bell failed, or pg_net does not send them.';
+comment on function messenger.reason_no_worker(public.messenger_messages, timestamptz) is 'Cause: no worker asks for it, and neither bells nor their answers say why.';
+comment on function messenger.reason_ready(public.messenger_messages, timestamptz) is 'Nothing is in its way.';
+revoke all on function messenger.reason_no_handler(public.messenger_messages, timestamptz), messenger.reason_sql_handler_gone(public.messenger_messages, timestamptz),
+  messenger.reason_clock_stopped(public.messenger_messages, timestamptz), messenger.needs_bell(public.messenger_messages, timestamptz),
+  messenger.reason_no_bells(public.messenger_messages, timestamptz), messenger.call_worker(),
+  messenger.reason_worker_unreachable(public.messenger_messages, timestamptz), messenger.reason_no_worker(public.messenger_messages, timestamptz),
+  messenger.reason_ready(public.messenger_messages, timestamptz) from public, anon, authenticated, service_role;

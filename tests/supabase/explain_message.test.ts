@@ -1,0 +1,221 @@
+// messenger_explain of a message's own state: ended, not yet due, in a worker's hands, behind another of its ordering key.
+import assert from "node:assert/strict";
+import { empty, session, test, useProject } from "../project.ts";
+import { call, claim, dispatch, held, letterOf, messageOf, setClock, settle } from "./bus.ts";
+import { dead, discard, manyDead } from "./dead.ts";
+import { because, explain, isTaken, mend, reasons } from "./explain.ts";
+
+const project = useProject({ testClock: true });
+Deno.test.beforeEach(async () => {
+  const { sql } = project();
+  await empty(sql);
+  await call(sql, "messenger_tick");
+  await sql`select messenger_start('https://example.test/functions/v1'), messenger_stop()`;
+});
+
+test("completed · when, and with which delivery; there is nothing to mend", async () => {
+  const { sql } = project();
+  const { id, fence } = await held(sql);
+  await call(sql, "messenger_complete", { id, fence });
+  const [row, ...others] = await explain(sql, id);
+  assert.deepEqual([row.reason, row.remedy, others], ["completed", null, []]);
+  assert.match(row.detail, /^completed at \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC \(\d s ago\), with delivery 1$/);
+});
+
+test("failed · its error and dead letter; the remedy retries it", async () => {
+  const { sql } = project();
+  const { id } = await dead(sql, {}, { error: "no such address", error_class: "SmtpError" });
+  const { detail } = await because(sql, id, "failed");
+  assert.match(detail, /after 1 deliveries: SmtpError: no such address; dead letter /);
+  assert.ok(detail.endsWith((await letterOf(sql, id)).id));
+  assert.deepEqual((await mend(sql, id, "failed")).map(({ outcome }) => outcome), ["retried"]);
+  assert.ok(await isTaken(sql, id));
+});
+
+test("failed · where somebody deleted the letter, the remedy dispatches it again", async () => {
+  const { sql } = project();
+  const { id } = await dead(sql, { payload: { to: "ada" }, priority: 9, metadata: { from: "x" } });
+  await sql`delete from messenger_failed_messages`;
+  const { remedy, detail } = await because(sql, id, "failed");
+  assert.match(detail, /no open dead letter/);
+  const [copy] = await sql.unsafe(remedy);
+  const { body, priority, metadata, queue_name } = await messageOf(sql, copy.id);
+  assert.deepEqual([body, priority, metadata, queue_name], [{ to: "ada" }, 9, { from: "x" }, "dead"]);
+});
+
+test("expired, cancelled, discarded · each says so, and the remedy dispatches a copy", async () => {
+  const { sql } = project();
+  const { id: late } = await dispatch(sql, { expires_at: new Date(Date.now() + 60_000) });
+  const { id: unwanted } = await dispatch(sql, { queue: "other" });
+  await call(sql, "messenger_cancel", { id: unwanted });
+  const { id: hopeless, letter } = await dead(sql);
+  await discard(sql, { ids: [letter] });
+  await setClock(sql, "2 minutes");
+  await call(sql, "messenger_tick");
+  for (const [id, reason] of [[late, "expired"], [unwanted, "cancelled"], [hopeless, "discarded"]]) {
+    assert.deepEqual(await reasons(sql, id), [reason]);
+    const { remedy } = await because(sql, id, reason);
+    const [copy] = await sql.unsafe(remedy);
+    assert.deepEqual([(await messageOf(sql, copy.id)).status, copy.duplicate], ["pending", false], reason);
+  }
+});
+
+test("delayed · until when; the remedy makes it due", async () => {
+  const { sql } = project();
+  const { id } = await dispatch(sql, { delay: "3 hours" });
+  assert.deepEqual(await reasons(sql, id), ["delayed"]);
+  assert.match((await because(sql, id, "delayed")).detail, /^not before .* UTC \(in 3 h\), as it was dispatched$/);
+  await mend(sql, id, "delayed");
+  assert.ok(await isTaken(sql, id));
+});
+
+test("delayed · a slow retry of dead letters says at what rate", async () => {
+  const { sql } = project();
+  const ids = await manyDead(sql, 3);
+  await call(sql, "messenger_retry_failed", { filter: {}, per_second: 1 });
+  const [last] =
+    await sql`select id from messenger_messages where id = any (${ids}::uuid[]) order by available_at desc limit 1`;
+  assert.match((await because(sql, last.id, "delayed")).detail, /retried from the dead letters at 1 a second$/);
+  assert.deepEqual(await reasons(sql, last.id), ["delayed"]);
+});
+
+test("backing off · which delivery failed and why; the remedy tries at once", async () => {
+  const { sql } = project();
+  const { id, fence } = await held(sql);
+  await settle(sql, [{ id, fence, outcome: "failed", error: "busy", error_class: "Http503", delay_ms: 600_000 }]);
+  assert.deepEqual(await reasons(sql, id), ["backing_off"]);
+  const { detail } = await because(sql, id, "backing_off");
+  assert.match(detail, /^delivery 1 of 4 failed at .*: Http503: busy; the next comes not before .* \(in 10 min\)$/);
+  await mend(sql, id, "backing_off");
+  assert.ok(await isTaken(sql, id));
+});
+
+test("snoozed · put off by its handler, also after an earlier failure; the remedy makes it due", async () => {
+  const { sql } = project();
+  const { id, fence } = await held(sql);
+  await settle(sql, [{ id, fence, outcome: "failed", error: "busy", delay_ms: 0 }]);
+  const [again] = await claim(sql);
+  await settle(sql, [{ id, fence: again.fence, outcome: "snoozed", delay_ms: 60_000 }]);
+  assert.deepEqual(await reasons(sql, id), ["snoozed"]);
+  await mend(sql, id, "snoozed");
+  assert.ok(await isTaken(sql, id));
+});
+
+test("expires · over, before it is due, or only worth knowing; the remedy takes the expiry away", async () => {
+  const { sql } = project();
+  const soon = new Date(Date.now() + 60_000);
+  const { id: waiting } = await dispatch(sql, { expires_at: soon });
+  assert.equal((await reasons(sql, waiting)).at(-1), "expires");
+  const { id: backing, fence } = await held(sql, { queue: "b", expires_at: soon }, { queues: ["b"] });
+  await settle(sql, [{ id: backing, fence, outcome: "failed", error: "busy", delay_ms: 600_000 }]);
+  assert.deepEqual(await reasons(sql, backing), ["expires", "backing_off"]);
+  assert.match((await because(sql, backing, "expires")).detail, /before it becomes due$/);
+  await setClock(sql, "2 minutes");
+  assert.equal((await reasons(sql, waiting))[0], "expires");
+  assert.match((await because(sql, waiting, "expires")).detail, /^expired at .* gives it up$/);
+  await mend(sql, waiting, "expires");
+  assert.ok(await isTaken(sql, waiting));
+});
+
+test("running · since when, by whom, until when; a paused queue and a missing worker are not its cause", async () => {
+  const { sql } = project();
+  const { id } = await held(sql, {}, { worker: "edge 1", lease: "5 minutes" });
+  await call(sql, "messenger_pause", { transport: "supabase", queue: "default" });
+  await setClock(sql, "1 minute");
+  const [row, ...others] = await explain(sql, id);
+  assert.deepEqual([row.reason, row.remedy, others], ["running", null, []]);
+  assert.match(
+    row.detail,
+    /^worker "edge 1" has it since .* \(60 s ago\) \(delivery 1 of 4\); its lease lasts until .* \(in 4 min\)$/,
+  );
+});
+
+test("locked · by whom and since when, without locking it itself; the remedy ends that session", async () => {
+  const { sql } = project();
+  const { id } = await dispatch(sql);
+  const holder = session(project());
+  await holder`begin`;
+  await holder`select from messenger_messages where id = ${id} for update`;
+  assert.ok(!await isTaken(sql, id));
+  assert.match((await because(sql, id, "locked")).detail, /^process \d+ \(.+\) has locked its row in a transaction /);
+  assert.ok(!(await reasons(holder, id)).includes("locked"), "its own lock it knows of");
+  await mend(sql, id, "locked");
+  assert.ok(await isTaken(sql, id));
+  await holder.end({ timeout: 1 });
+});
+
+test("lease lost · who had it; the remedy puts it back, to be handed out alone", async () => {
+  const { sql } = project();
+  const { id } = await held(sql, {}, { lease: "10 s" });
+  await setClock(sql, "30 s");
+  assert.match((await because(sql, id, "lease_lost")).detail, /worker ada ran out .* as delivery 2 of 4/);
+  await mend(sql, id, "lease_lost");
+  const { remedy } = await because(sql, id, "alone");
+  assert.deepEqual((await sql.unsafe(remedy)).map(({ worker }) => worker), ["ada"]);
+  assert.equal((await reasons(sql, id)).at(-1), "alone", "it holds nothing up");
+  assert.ok(await isTaken(sql, id));
+});
+
+test("lease lost · of the last delivery: the remedy buries it", async () => {
+  const { sql } = project();
+  const { id } = await held(sql, { max_retries: 0 }, { lease: "10 s" });
+  await setClock(sql, "30 s");
+  assert.match((await because(sql, id, "lease_lost")).detail, /makes it a dead letter$/);
+  await mend(sql, id, "lease_lost");
+  assert.deepEqual(await reasons(sql, id), ["failed"]);
+});
+
+test("cancel requested · while it runs; once the lease is over the remedy cancels it", async () => {
+  const { sql } = project();
+  const { id } = await held(sql, {}, { lease: "10 s" });
+  await call(sql, "messenger_cancel", { id });
+  assert.deepEqual(await reasons(sql, id), ["running", "cancel_requested"]);
+  assert.equal((await because(sql, id, "cancel_requested")).remedy, null);
+  await setClock(sql, "30 s");
+  await mend(sql, id, "cancel_requested");
+  assert.deepEqual(await reasons(sql, id), ["cancelled"]);
+});
+
+test("ordering key · behind which message and what that does; following the remedies moves it", async () => {
+  const { sql } = project();
+  const key = { ordering_key: "o'brien" };
+  const first = await held(sql, key);
+  const { id: second } = await dispatch(sql, key);
+  const { id: third } = await dispatch(sql, key);
+  assert.deepEqual(await reasons(sql, third), ["ordering_key"]);
+  const { detail, remedy } = await because(sql, third, "ordering_key");
+  assert.match(
+    detail,
+    new RegExp(`^behind 2 of its ordering key 'o''brien'; the first is ${first.id}, which worker ada has since `),
+  );
+  assert.equal((await sql.unsafe(remedy))[0].reason, "running");
+  await settle(sql, [{ id: first.id, fence: first.fence, outcome: "failed", error: "busy", delay_ms: 60_000 }]);
+  assert.match((await because(sql, second, "ordering_key")).detail, /which becomes due at .* \(in 60 s\)$/);
+  await mend(sql, first.id, "backing_off");
+  const [again] = await claim(sql);
+  await settle(sql, [{ id: first.id, fence: again.fence, outcome: "completed" }]);
+  assert.ok(!(await reasons(sql, second)).includes("ordering_key"));
+});
+
+test("ordering key · left waiting by a race: the remedy lets it go", async () => {
+  const { sql } = project();
+  await dispatch(sql, { ordering_key: "k" });
+  const { id } = await dispatch(sql, { ordering_key: "k" });
+  await sql`delete from messenger_messages where id <> ${id}`;
+  assert.match((await because(sql, id, "ordering_key")).detail, /has finished: the next tick lets it go$/);
+  await mend(sql, id, "ordering_key");
+  assert.ok(await isTaken(sql, id));
+});
+
+test("ordering dead letter · where the transport says block; the remedy retries it, and then the line moves", async () => {
+  const { sql } = project();
+  await sql`update messenger_transports set config = '{"ordering_dead_letter": "block"}' where name = 'supabase'`;
+  const { id: first, letter } = await dead(sql, { ordering_key: "k", queue: "q" });
+  const { id } = await dispatch(sql, { ordering_key: "k", queue: "q" });
+  assert.deepEqual(await reasons(sql, id), ["ordering_dead_letter"]);
+  assert.ok((await because(sql, id, "ordering_dead_letter")).detail.includes(letter));
+  await mend(sql, id, "ordering_dead_letter");
+  const [{ fence }] = await claim(sql);
+  await settle(sql, [{ id: first, fence, outcome: "completed" }]);
+  assert.ok(await isTaken(sql, id));
+});

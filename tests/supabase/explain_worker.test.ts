@@ -1,0 +1,241 @@
+// messenger_explain of a message that nobody asks for: no handler, no clock, no bells, bells that fail, and workers that sleep.
+import assert from "node:assert/strict";
+import { empty, session, test, testWithCron, useProject } from "../project.ts";
+import { call, claim, dispatch, messageOf, type Row, setClock } from "./bus.ts";
+import { because, isTaken, mend, reasons } from "./explain.ts";
+
+const project = useProject({ testClock: true });
+const URL = "https://example.test/functions/v1";
+
+Deno.test.beforeEach(async () => {
+  const { sql } = project();
+  await empty(sql);
+  await sql`delete from net.http_request_queue`;
+  await sql`delete from net._http_response`;
+  await sql`select messenger_start(${URL}), messenger_stop()`;
+  await call(sql, "messenger_register", { types: [{ type: "Greeting" }] });
+  await call(sql, "messenger_tick");
+});
+
+interface Answer {
+  status?: number;
+  error?: string;
+  timedOut?: boolean;
+}
+
+/** What pg_net does with all that is queued: sends it, and keeps the answer. */
+async function answer({ status, error, timedOut = false }: Answer): Promise<void> {
+  await project().sql`
+    with sent as (delete from net.http_request_queue returning id)
+    insert into net._http_response (id, status_code, error_msg, timed_out, created)
+    select id, ${status ?? null}::int, ${error ?? null}::text, ${timedOut}, clock_timestamp() from sent`;
+}
+
+test("no handler · workers are awake and none takes the type; naming it to one moves the message", async () => {
+  const { sql } = project();
+  await claim(sql, { worker: "edge-1", types: ["Else"], queues: ["a", "b"] });
+  const { id } = await dispatch(sql, { type: "Lost.One" });
+  const { detail, remedy } = await because(sql, id, "no_handler");
+  assert.match(detail, /takes type "Lost.One" from queue default of transport supabase; those awake: edge-1 /);
+  assert.match(detail, /\(transport any, queues a b, types Else\); define it in a pack, and deploy$/);
+  assert.equal(remedy, "supabase functions deploy worker");
+  assert.equal((await reasons(sql, id))[0], "no_handler");
+  await claim(sql, { worker: "edge-2", types: ["Lost.One"], queues: ["other"] });
+  assert.ok((await reasons(sql, id)).includes("no_handler"), "of another queue");
+  const taken = await claim(sql, { worker: "edge-2", types: ["Lost.One"] });
+  assert.deepEqual(taken.map((row) => row.id), [id]);
+});
+
+test("no handler · nobody is awake, but no code has ever registered the type; a former name is registered", async () => {
+  const { sql } = project();
+  await call(sql, "messenger_register", { types: [{ type: "Mail", aliases: ["OldMail"] }] });
+  const { id } = await dispatch(sql, { type: "Lost" });
+  assert.match((await because(sql, id, "no_handler")).detail, /no code has registered the type; /);
+  const { id: known } = await dispatch(sql, { type: "OldMail" });
+  assert.ok(!(await reasons(sql, known)).includes("no_handler"));
+});
+
+test("SQL handler · ready while the clock ticks; gone, the remedy leaves the type to workers", async () => {
+  const { sql } = project();
+  await sql.unsafe(
+    `create or replace function public.explained(jsonb) returns jsonb language sql set search_path = '' as $$ select '1'::jsonb $$;
+    select messenger.set_sql_handler('Inner', 'public.explained')`,
+  );
+  const { id } = await dispatch(sql, { type: "Inner" });
+  assert.deepEqual(await reasons(sql, id), ["ready"]);
+  assert.match((await because(sql, id, "ready")).detail, /the next tick runs its SQL handler$/);
+  await setClock(sql, "2 minutes");
+  assert.deepEqual(await reasons(sql, id), ["clock_stopped"]);
+  await setClock(sql, "0");
+  await sql`drop function public.explained(jsonb)`;
+  assert.deepEqual(await reasons(sql, id), ["sql_handler_gone"]);
+  assert.match((await because(sql, id, "sql_handler_gone")).detail, /public.explained\(jsonb\) is gone/);
+  await mend(sql, id, "sql_handler_gone");
+  assert.ok(await isTaken(sql, id));
+});
+
+testWithCron("clock stopped · never started, its job gone, not active, not run; each remedy fits", async () => {
+  const { sql } = project();
+  await sql`update messenger.clock set last_tick_at = null`;
+  const { id } = await dispatch(sql, { delay: "1 hour" });
+  assert.deepEqual(await reasons(sql, id), ["delayed", "clock_stopped"]);
+  const clock = () => because(sql, id, "clock_stopped");
+  assert.equal((await clock()).detail, "the clock has never ticked: the clock is not started");
+  assert.equal((await clock()).remedy, "select messenger_start()");
+  await sql.unsafe((await clock()).remedy);
+  await sql`select cron.alter_job(jobid, active => false) from cron.job where jobname = 'symphony-clock'`;
+  assert.match((await clock()).detail, /symphony-clock is not active$/);
+  await sql.unsafe((await clock()).remedy);
+  assert.match((await clock()).detail, /its launcher is gone/);
+  await sql`select cron.unschedule('symphony-clock')`;
+  assert.match((await clock()).detail, /has no job symphony-clock$/);
+  await sql.unsafe((await clock()).remedy);
+  await mend(sql, id, "clock_stopped");
+  await sql`select messenger_stop()`;
+});
+
+/** What this reason says where a schema of an extension is gone. */
+async function without(schema: string, id: string, reason: string): Promise<Row> {
+  await using admin = session(project(), "supabase_admin");
+  const undo = new Error("undo");
+  let found: Row;
+  await admin.begin(async (tx) => {
+    await tx.unsafe(`alter schema ${schema} rename to gone`);
+    found = await because(tx, id, reason);
+    throw undo;
+  }).catch((error) => assert.equal(error, undo));
+  return found;
+}
+
+test("without pg_cron, pg_net or Vault · the reason names what is missing and how to get it", async () => {
+  const { sql } = project();
+  const { id } = await dispatch(sql);
+  await setClock(sql, "2 minutes");
+  const clock = await without("cron", id, "clock_stopped");
+  assert.match(clock.detail, /there is no pg_cron, and no outside clock calls the scheduler door$/);
+  assert.equal(clock.remedy, "create extension pg_cron; select messenger_start()");
+  await setClock(sql, "0");
+  const bells = await without("net", id, "no_bells");
+  assert.match(bells.detail, /there is no pg_net$/);
+  assert.equal(bells.remedy, "create extension pg_net");
+  assert.match((await without("vault", id, "no_bells")).detail, /secret is not in Vault$/);
+});
+
+test("clock stopped · holds up nothing while a worker asks", async () => {
+  const { sql } = project();
+  await setClock(sql, "2 minutes");
+  await claim(sql);
+  const { id } = await dispatch(sql);
+  assert.deepEqual(await reasons(sql, id), ["ready", "clock_stopped"]);
+  await sql`truncate messenger.workers`;
+  assert.equal((await reasons(sql, id))[0], "clock_stopped");
+});
+
+test("no bells · no functions URL, no secret; the remedies bring them", async () => {
+  const { sql } = project();
+  await sql`update messenger.settings set functions_url = null`;
+  const { id } = await dispatch(sql);
+  assert.deepEqual(await reasons(sql, id), ["no_bells"]);
+  assert.match((await because(sql, id, "no_bells")).detail, /there is no functions URL$/);
+  await sql.unsafe((await because(sql, id, "no_bells")).remedy);
+  await sql`delete from vault.secrets where name = 'symphony_worker_secret'`;
+  assert.match((await because(sql, id, "no_bells")).detail, /secret is not in Vault$/);
+  await mend(sql, id, "no_bells");
+  await call(sql, "messenger_tick");
+  assert.equal((await sql`select from net.http_request_queue`).length, 1, "a bell is rung for it");
+  await sql`select messenger_stop()`;
+});
+
+const failures: [string, Answer, RegExp, string | RegExp][] = [
+  [
+    "another secret",
+    { status: 401 },
+    /answered HTTP 401 .* not the one in Vault$/,
+    "supabase secrets unset SYMPHONY_WORKER_SECRET",
+  ],
+  ["not deployed", { status: 404 }, /answered HTTP 404 .* not deployed there/, "supabase functions deploy worker"],
+  [
+    "a worker that breaks",
+    { status: 546 },
+    /answered HTTP 546 .* log$/,
+    /^curl -i -X POST 'https:\/\/example.test\/functions\/v1\/worker\?wait=1'/,
+  ],
+  [
+    "a timeout",
+    { error: "Timeout of 5000 ms reached", timedOut: true },
+    /answered 'Timeout of 5000 ms reached'/,
+    /^curl /,
+  ],
+  [
+    "a wrong address",
+    { error: "Couldn't resolve host name" },
+    /answered 'Couldn''t resolve host name' .* leads nowhere$/,
+    /^select messenger_start\('https/,
+  ],
+];
+for (const [name, failure, detail, remedy] of failures) {
+  test(`worker unreachable · ${name}`, async () => {
+    const { sql } = project();
+    const { id } = await dispatch(sql);
+    await answer(failure);
+    assert.deepEqual(await reasons(sql, id), ["worker_unreachable"]);
+    const row = await because(sql, id, "worker_unreachable");
+    assert.match(row.detail, detail);
+    if (typeof remedy === "string") assert.equal(row.remedy, remedy);
+    else assert.match(row.remedy, remedy);
+  });
+}
+
+test("worker unreachable · pg_net does not send; other people's answers are not ours", async () => {
+  const { sql } = project();
+  await sql`insert into net._http_response (id, status_code, created) values (-1, 500, clock_timestamp())`;
+  const { id } = await dispatch(sql);
+  assert.deepEqual(await reasons(sql, id), ["no_worker"]);
+  await sql`update messenger.bells set at = at - interval '20 seconds'`;
+  const row = await because(sql, id, "worker_unreachable");
+  assert.match(row.detail, /^pg_net has not sent 1 of our bells/);
+  assert.equal(row.remedy, "select net.worker_restart()");
+});
+
+test("no worker · answered, and still nobody asks; the newest answer counts", async () => {
+  const { sql } = project();
+  const { id } = await dispatch(sql);
+  assert.match((await because(sql, id, "no_worker")).detail, /rung at .* and is not answered yet$/);
+  await answer({ status: 500 });
+  assert.deepEqual(await reasons(sql, id), ["worker_unreachable"]);
+  await call(sql, "messenger_tick");
+  assert.deepEqual(await reasons(sql, id), ["worker_unreachable"], "until a later one is answered");
+  await answer({ status: 202 });
+  assert.deepEqual(await reasons(sql, id), ["no_worker"]);
+  const row = await because(sql, id, "no_worker");
+  assert.match(row.detail, /rung at .* and answered HTTP 202$/);
+  assert.equal(row.remedy, `curl -i -X POST '${URL}/worker?wait=1' -H "apikey: $SUPABASE_SECRET_KEY"`);
+  await sql`truncate messenger.bells`;
+  assert.match((await because(sql, id, "no_worker")).detail, /no bell was rung within the last hour$/);
+  await claim(sql, { worker: "ada", queues: ["none"] });
+  assert.ok((await reasons(sql, id)).includes("no_worker"), "a worker of another queue");
+  await claim(sql, { worker: "bob", types: ["Greeting"], batch: 1 });
+  assert.equal((await messageOf(sql, id)).locked_by, "bob");
+});
+
+test("no worker · the command is safe to paste, whatever the functions URL says", async () => {
+  const { sql } = project();
+  await sql`update messenger.settings set functions_url = ${"https://x.test/$(id)'`id`\"x"}`;
+  const { id } = await dispatch(sql);
+  const { remedy } = await because(sql, id, "no_worker");
+  const echo = remedy.replace(/^curl -i -X POST/, "printf %s").replace(/ -H .*$/, "");
+  const { stdout } = await new Deno.Command("bash", { args: ["-c", echo] }).output();
+  assert.equal(new TextDecoder().decode(stdout), "https://x.test/$(id)'`id`\"x/worker?wait=1");
+});
+
+test("no worker · not said of what is paused, delayed, running or done", async () => {
+  const { sql } = project();
+  const { id: done } = await dispatch(sql);
+  const [{ fence }] = await claim(sql);
+  await sql`truncate messenger.workers`;
+  assert.deepEqual(await reasons(sql, done), ["running"]);
+  await call(sql, "messenger_complete", { id: done, fence });
+  assert.deepEqual(await reasons(sql, done), ["completed"]);
+  const { id: later } = await dispatch(sql, { delay: "1 hour" });
+  assert.deepEqual(await reasons(sql, later), ["delayed"]);
+});
