@@ -24,11 +24,8 @@ export function openIsolate(
   const log = createLog({ door, worker });
   const db = connect(connectionOf(env));
   const registry = createRegistry(messageTypes);
-  const tracer = openTracer(env.traces, {
-    "service.instance.id": worker,
-    "faas.name": door,
-    "cloud.region": env.region,
-  }, log);
+  const resource = { "service.instance.id": worker, "faas.name": door, "cloud.region": env.region };
+  const tracer = openTracer(env.traces, resource, log, systemClock);
   return {
     env,
     log,

@@ -1,5 +1,5 @@
 // Where an isolate's spans go: to the collector that the environment names, until the isolate ends.
-import { systemClock } from "./clock.ts";
+import type { Clock } from "./clock.ts";
 import type { TraceSettings } from "./env.ts";
 import type { Log } from "./log.ts";
 import { encodeSpans, postSpans } from "./otlp.ts";
@@ -14,6 +14,7 @@ export function openTracer(
   settings: TraceSettings | undefined,
   resource: Attributes,
   log: Log,
+  clock: Clock,
 ): Tracer | undefined {
   if (!settings) return undefined;
   if ("complaint" in settings) {
@@ -23,7 +24,7 @@ export function openTracer(
   const described = { ...resource, ...settings.resource };
   const send = (spans: Parameters<typeof encodeSpans>[0]) =>
     postSpans(encodeSpans(spans, described), settings.collector);
-  const exporter = new SpanExporter({ send, clock: systemClock, log });
+  const exporter = new SpanExporter({ send, clock, log });
   addEventListener("beforeunload", () => exporter.hurry());
   return exporter;
 }

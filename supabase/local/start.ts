@@ -20,6 +20,7 @@ try {
     apiPort: portOrNext(API_PORT, "the API", console.log),
     dbPort: portOrNext(DATABASE_PORT, "Postgres", console.log),
     clock: true,
+    env: settings(),
     log: console.log,
   });
   console.log(describe(project));
@@ -32,6 +33,11 @@ try {
 }
 // Signal listeners would keep the process alive.
 Deno.exit();
+
+/** What of this process's environment is meant for the functions. */
+function settings(): Record<string, string> {
+  return Object.fromEntries(Object.entries(Deno.env.toObject()).filter(([name]) => /^(SYMPHONY|OTEL)_/.test(name)));
+}
 
 function describe({ url, databaseUrl, publishableKey, secretKey }: Project): string {
   const message = JSON.stringify({
