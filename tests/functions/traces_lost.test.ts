@@ -14,7 +14,7 @@ const { target, project } = useTarget({
     OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: `${collector.url}/v1/traces?key=${KEY}`,
     OTEL_EXPORTER_OTLP_ENDPOINT: "http://127.0.0.1:1",
     OTEL_EXPORTER_OTLP_HEADERS: `authorization=Bearer%20${KEY}`,
-    OTEL_EXPORTER_OTLP_TIMEOUT: "100",
+    OTEL_EXPORTER_OTLP_TIMEOUT: "500",
   },
   log: (line: string) => void lines.push(line),
 });
@@ -61,7 +61,7 @@ testLocally("traces lost · to one that never answers, after OTEL_EXPORTER_OTLP_
   const answer = Promise.withResolvers<Response>();
   collector.instead = () => answer.promise;
   await sendAndWork();
-  await eventually("both have noted it", () => notes("The collector did not answer within 100 ms.").length === 2);
+  await eventually("both have noted it", () => notes("The collector did not answer within 500 ms.").length === 2);
   answer.resolve(new Response());
 });
 
