@@ -8,7 +8,7 @@ import { isObject, type JsonObject, toJson } from "./json.ts";
 import type { MessageType, PayloadSchema } from "./message.ts";
 import { checkPayload } from "./payload.ts";
 import { attemptEach, sendAccepted } from "./refusals.ts";
-import { type ScheduleRequest, toScheduleArgs } from "./schedule.ts";
+import { SCHEDULE_COLUMNS, type ScheduleRequest, toScheduleArgs } from "./schedule.ts";
 import type { NewMessage, SendResult, Sent } from "./transports/sender.ts";
 import { supabaseSender } from "./transports/supabase.ts";
 
@@ -23,6 +23,9 @@ export interface ScheduledRun {
   /** moved, first of the doubled hour, second of the doubled hour, skipped by DST, or null. */
   note: string | null;
 }
+
+/** A row of messenger_schedules; durations in milliseconds, moments ISO 8601. */
+export type Schedule = Returns<"messenger_schedule">;
 
 /** One element of a batch. */
 export interface Dispatch<S extends PayloadSchema = PayloadSchema> {
@@ -58,7 +61,17 @@ export interface Symphony {
     messageType: MessageType<string, S>,
     when: ScheduleRequest,
     payload?: z.input<S>,
-  ): Promise<Returns<"messenger_schedule">>;
+  ): Promise<Schedule>;
+  /** All schedules by name, those that are over or paused too; as many as the data API gives at once, 1000 unless the project says otherwise. */
+  schedules(): Promise<Schedule[]>;
+  /**
+   * Stops a schedule until it is resumed: what is due meanwhile is skipped, a single moment runs late.
+   * @returns false when it was stopped or over already
+   * @throws SymphonyError SM_NOT_FOUND
+   */
+  pauseSchedule(name: string): Promise<boolean>;
+  /** Lets a paused schedule run again from now on; false when it runs already or is over. @throws SymphonyError SM_NOT_FOUND */
+  resumeSchedule(name: string): Promise<boolean>;
   /** Removes a schedule; false when there is none of this name. Messages it has stored stay. */
   unschedule(name: string): Promise<boolean>;
   /** What a schedule would do after `from` (ISO 8601, default now), without saving it; count is 10 unless given, at most 1000. */
@@ -87,6 +100,16 @@ export function createSymphony(connection: Connection | Database): Symphony {
       const { name = messageType.type, ...args } = toScheduleArgs(when);
       const stored = await checked(messageType, payload ?? {});
       return await db.call("messenger_schedule", { name, type: messageType.type, payload: stored, ...args });
+    },
+    async schedules() {
+      const rows = await db.read("messenger_schedules", SCHEDULE_COLUMNS);
+      return rows.sort((a, b) => a.name < b.name ? -1 : 1);
+    },
+    async pauseSchedule(name) {
+      return await db.call("messenger_pause_schedule", { name });
+    },
+    async resumeSchedule(name) {
+      return await db.call("messenger_resume_schedule", { name });
     },
     async unschedule(name) {
       return await db.call("messenger_unschedule", { name });

@@ -6,6 +6,7 @@ import type { JsonObject } from "./json.ts";
 import type { Route } from "./message.ts";
 import { checkPayload } from "./payload.ts";
 import { accepted, attemptEach, sendAccepted } from "./refusals.ts";
+import { traceSender } from "./tracing.ts";
 import type { TransportTypes } from "./transport_types.ts";
 import { transports } from "./transports/index.ts";
 import type { NewMessage, Sender, SendResult, Sent } from "./transports/sender.ts";
@@ -37,7 +38,7 @@ export interface Dispatcher {
 }
 
 export function createDispatcher(options: DispatcherOptions): Dispatcher {
-  const { db, registry, defaults, transportTypes, ready } = options;
+  const { db, registry, defaults, transportTypes, ready, tracer } = options;
   const rows = supabaseSender(db);
 
   const withDefaults = (message: NewMessage): NewMessage =>
@@ -78,7 +79,10 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
     const results = new Map<number, SendResult>();
     for (const factory of distinct) {
       const places = [...factories.keys()].filter((place) => factories[place] === factory);
-      const sent = await factory(store, options).send(places.map((place) => messages[place]), atomic);
+      const sent = await traceSender(factory(store, options), tracer).send(
+        places.map((place) => messages[place]),
+        atomic,
+      );
       places.forEach((place, index) => results.set(place, sent[index]));
     }
     return factories.map((factory, place) => accepted(factory) ? results.get(place) ?? UNANSWERED : factory);

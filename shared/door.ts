@@ -7,7 +7,7 @@ import type { ContentfulStatusCode } from "hono/utils/http-status";
 import { SymphonyError, toSymphonyError } from "./errors.ts";
 import type { JsonObject } from "./json.ts";
 import type { Log } from "./log.ts";
-import { TRACEPARENT } from "./tracing.ts";
+import { TRACEPARENT } from "./trace_context.ts";
 
 const RETRY_AFTER = "1"; // seconds
 

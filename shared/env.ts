@@ -1,5 +1,7 @@
 // The environment, read once: every variable the project knows, what it may hold, and what it means when unset.
 import { z } from "zod";
+import type { Collector } from "./otlp.ts";
+import type { Attributes } from "./span.ts";
 
 const SOONEST_STOP = 110_000; // hosted isolates live 150 s on the free plan: leave time for handlers in flight
 
@@ -63,6 +65,37 @@ const variables = z.object({
   SYMPHONY_WORKER_SECRET: matching(/^\S{16,}$/, "must have at least 16 characters and no spaces"),
 });
 
+const ENDPOINT = "must be an http or https URL";
+const endpoint = z.url({ protocol: /^https?$/, error: ENDPOINT }).optional();
+const PAIRS = "must be name=value pairs between commas, values percent-encoded";
+const pairs = z.string().transform((text, context) => {
+  try {
+    return text.split(",").filter((pair) => pair.trim() !== "").map(readPair);
+  } catch {
+    context.addIssue({ code: "custom", message: PAIRS });
+    return z.NEVER;
+  }
+});
+const HEADERS = "must be header=value pairs between commas, values percent-encoded";
+const headerPair = z.tuple([
+  z.string().regex(/^[\w!#$%&'*+.^`|~-]+$/, { error: HEADERS }),
+  z.string().regex(/^[\t\x20-\x7e]*$/, { error: HEADERS }),
+]);
+
+/** OpenTelemetry's own names. One that is wrong switches traces off, not the bus: it may be meant for other functions of the project. */
+const traceVariables = z.object({
+  OTEL_SDK_DISABLED: z.string().optional(),
+  OTEL_EXPORTER_OTLP_ENDPOINT: endpoint,
+  OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: endpoint,
+  OTEL_EXPORTER_OTLP_HEADERS: pairs.pipe(z.array(headerPair)).optional(),
+  OTEL_EXPORTER_OTLP_TIMEOUT: whole(1, 60_000),
+  OTEL_SERVICE_NAME: z.string().optional(),
+  OTEL_RESOURCE_ATTRIBUTES: pairs.optional(),
+});
+
+/** What is said about traces: where they go, or what is wrong with that. */
+export type TraceSettings = { collector: Collector; resource: Attributes } | { complaint: string };
+
 export type Env = ReturnType<typeof readEnv>;
 
 /**
@@ -73,11 +106,37 @@ export function readEnv(source: Record<string, string | undefined> = Deno.env.to
   const set = Object.fromEntries(Object.entries(source).filter(([, value]) => value !== ""));
   const parsed = variables.safeParse(set);
   if (!parsed.success) throw new Error(parsed.error.issues.map(complaint).join("; "));
-  return arrange(parsed.data);
+  return { ...arrange(parsed.data), traces: readTraces(set) };
 }
 
 function complaint(issue: z.core.$ZodIssue): string {
   return `${String(issue.path[0])} ${issue.message}`;
+}
+
+/** Undefined where no traces are wanted. */
+function readTraces(set: Record<string, string | undefined>): TraceSettings | undefined {
+  const isWanted = set.OTEL_EXPORTER_OTLP_TRACES_ENDPOINT ?? set.OTEL_EXPORTER_OTLP_ENDPOINT;
+  if (!isWanted || set.OTEL_SDK_DISABLED?.trim().toLowerCase() === "true") return undefined;
+  const parsed = traceVariables.safeParse(set);
+  if (!parsed.success) return { complaint: parsed.error.issues.map(complaint).join("; ") };
+  const v = parsed.data;
+  const resource = Object.fromEntries(v.OTEL_RESOURCE_ATTRIBUTES ?? []);
+  return {
+    collector: {
+      endpoint: v.OTEL_EXPORTER_OTLP_TRACES_ENDPOINT ??
+        `${v.OTEL_EXPORTER_OTLP_ENDPOINT?.replace(/\/+$/, "")}/v1/traces`,
+      headers: Object.fromEntries(v.OTEL_EXPORTER_OTLP_HEADERS ?? []),
+      timeout: v.OTEL_EXPORTER_OTLP_TIMEOUT ?? 5_000,
+    },
+    resource: { ...resource, "service.name": v.OTEL_SERVICE_NAME ?? resource["service.name"] ?? "symphony-messenger" },
+  };
+}
+
+/** @throws URIError where the value is not percent-encoded, Error where there is no name */
+function readPair(pair: string): [name: string, value: string] {
+  const [, name, value] = pair.match(/^\s*([^=\s]+)\s*=(.*)$/s) ?? [];
+  if (name === undefined) throw new Error("no name");
+  return [decodeURIComponent(name), decodeURIComponent(value.trim())];
 }
 
 function arrange(v: z.output<typeof variables>) {

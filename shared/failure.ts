@@ -6,6 +6,7 @@ import type { Outcome } from "./transports/receiver.ts";
 const LONGEST = 8_192; // bytes, cut before the call: a megabyte of error text would travel for nothing
 const HOPELESS = "PT422"; // the SQLSTATE by which a function says what Unrecoverable says here; SQL handlers raise the same
 const LONGEST_CLASS = 128;
+const MOST_CAUSES = 5; // they may go round in a circle
 const LONGEST_DELAY = 10 * 365 * 86_400_000; // ms; the database refuses a century, and with it the whole outcome
 
 /** The part of an outcome that says what happened, without whose it is. */
@@ -27,8 +28,17 @@ function describe(thrown: unknown): { error: string; error_class: string; error_
   return {
     error: storable(message || name),
     error_class: storable(name).slice(0, LONGEST_CLASS) || "Error",
-    ...(stack && { error_trace: storable(String(stack)) }),
+    ...(stack && { error_trace: storable(traceOf(thrown)) }),
   };
+}
+
+/** The stack, and those of its causes: a failed fetch may say only there what was wrong. */
+function traceOf(error: Error): string {
+  const stacks = [];
+  for (let each: unknown = error; each instanceof Error && stacks.length <= MOST_CAUSES; each = each.cause) {
+    stacks.push(String(each.stack || each));
+  }
+  return stacks.join("\nCaused by: ");
 }
 
 function delayOf(ms: number): number {

@@ -6,6 +6,7 @@ import { createLog } from "./log.ts";
 import { createRegistry, type MessageType } from "./message.ts";
 import type { Middleware } from "./middleware.ts";
 import { createRegistration } from "./registration.ts";
+import { openTracer } from "./tracer.ts";
 import { supabaseReceiver } from "./transports/supabase.ts";
 import { createWorkerSecret } from "./worker_secret.ts";
 
@@ -23,12 +24,15 @@ export function openIsolate(
   const log = createLog({ door, worker });
   const db = connect(connectionOf(env));
   const registry = createRegistry(messageTypes);
+  const resource = { "service.instance.id": worker, "faas.name": door, "cloud.region": env.region };
+  const tracer = openTracer(env.traces, resource, log, systemClock);
   return {
     env,
     log,
     db,
     registry,
     middleware,
+    tracer,
     /** Unique per isolate, and telling where it runs. */
     worker,
     clock: systemClock,

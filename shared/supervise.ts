@@ -10,7 +10,8 @@ import type { Log } from "./log.ts";
 import { DEFAULT_TIMEOUT, type HandlerContext, type MessageType, type Registry } from "./message.ts";
 import { chain, logging, type Middleware, timing, type Verdict } from "./middleware.ts";
 import { refusalOf } from "./payload.ts";
-import { tracing } from "./tracing.ts";
+import type { Tracer } from "./span.ts";
+import { traceDelivery } from "./tracing.ts";
 import type { Delivery } from "./transports/receiver.ts";
 
 export interface Workshop {
@@ -18,8 +19,10 @@ export interface Workshop {
   db: Database;
   log: Log;
   clock: Clock;
-  /** Runs inside tracing, logging and timing, in this order. */
+  /** Runs inside logging and timing, in this order. */
   middleware?: readonly Middleware[];
+  /** Where the deliveries' spans go; nowhere unless told. */
+  tracer?: Tracer;
 }
 
 export interface Execution {
@@ -62,6 +65,7 @@ export function supervise(
   const completion = new Completion({ id, fence }, db, clock, controller.signal, abort);
   const messageType = registry.find(delivery.message_type);
   const ctx = contextOf(delivery, workshop, completion, onProgress);
+  const endSpan = traceDelivery(ctx, workshop.tracer);
 
   const attempt = async (): Promise<Verdict> => {
     // Only a handler that left the code after the claim; somebody else may still have it.
@@ -84,12 +88,14 @@ export function supervise(
     const result = answer.outcome === "completed" ? answer.result : null;
     return { id, fence, outcome: "completed", result, recorded: true };
   };
-  const around = [tracing, logging, timing(clock), ...workshop.middleware ?? []];
-  const verdict = chain(around, ctx, attempt)()
+  const around = [logging, timing(clock), ...workshop.middleware ?? []];
+  const ended = chain(around, ctx, attempt)()
     .catch((error: unknown): Verdict => ({ id, fence, ...happeningOf(error) }))
     .then((outcome) => recorded() ?? outcome); // whatever middleware made of it
+  const verdict = Promise.race([ended, lost.promise]);
+  verdict.then(endSpan);
   return {
-    verdict: Promise.race([verdict, lost.promise]),
+    verdict,
     abort(reason) {
       // A heartbeat that crosses the completion says that the lease is gone, which is true and no loss.
       const isOwnDoing = reason instanceof StaleLease && (completion.isRunning || completion.answer);
@@ -151,7 +157,7 @@ function contextOf(
     fence,
     signal: completion.signal,
     log: workshop.log.with({ id, type, attempt: retryCount + 1 }),
-    traceparent: "", // tracing's to set
+    traceparent: "", // the trace's to set
     progress: (value) => onProgress(toJson(value)),
     completeWith: (functionName, args) => completion.with(functionName, args),
     db: workshop.db,

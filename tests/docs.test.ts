@@ -39,7 +39,7 @@ test("docs · the TypeScript of the README compiles where it says it stands", as
 
 test("docs · the SQL of the README runs", async () => {
   const statements = blocks("sql");
-  assert.equal(statements.length, 4);
+  assert.equal(statements.length, 6);
   for (const statement of statements) await project().sql.unsafe(statement);
   const rows = await project().sql`select message_type, idempotency_key from messenger_messages`;
   assert.deepEqual([...rows], [{ message_type: "ExampleGreeting", idempotency_key: "greet-ada" }]);
@@ -93,7 +93,7 @@ test("docs · the SQL of docs/delivery.md cancels, pauses, debounces and keeps o
 });
 
 test("docs · the curl line of the README dispatches", async () => {
-  const [line] = blocks("sh").filter((code) => code.startsWith("curl "));
+  const [line] = blocks("sh").filter((code) => /^curl /m.test(code));
   const { stdout } = await new Deno.Command("bash", {
     args: ["-c", line],
     env: { SUPABASE_URL: project().url, SUPABASE_SECRET_KEY: project().secretKey },
@@ -147,8 +147,10 @@ test("docs · links between documents lead somewhere", async () => {
       ...documents,
       "docs/dead_letters.md",
       "docs/delivery.md",
+      "docs/dispatching.md",
       "docs/errors.md",
       "docs/handlers.md",
+      "docs/settings.md",
       "docs/troubleshooting.md",
       "CHANGELOG.md",
       "CONTRIBUTING.md",

@@ -27,6 +27,8 @@ export interface Isolate {
   readonly ended: Promise<void>;
   handle(path: string, request: Request): Promise<Response>;
   kill(signal: Deno.Signal): void;
+  /** Its code has changed: it gets no new requests, is told to take on no more work, and ends when what it runs is done. */
+  replace(): void;
   /** Ends it as a deploy or shutdown would: `beforeunload` with reason termination, a moment for background tasks. */
   stop(): Promise<void>;
 }
@@ -146,6 +148,10 @@ export function startIsolate(options: IsolateOptions): Isolate {
     },
     kill(signal) {
       if (!over) child.kill(signal);
+    },
+    replace() {
+      tell("unload termination");
+      retire();
     },
     async stop() {
       retired = true;

@@ -11,6 +11,8 @@ export interface Functions {
   invocations(name: string): number;
   /** Signals every isolate of the function; after SIGKILL, waits until they are gone. */
   kill(name: string, signal?: Deno.Signal): Promise<void>;
+  /** The code has changed: the next requests get isolates that have the new one, the present ones finish what they run. */
+  replace(): void;
   /** Starts the function's isolate ahead of its first request. */
   warm(name: string): void;
 }
@@ -80,6 +82,9 @@ export function createRunner({ functions, root, env, limits, log }: RunnerOption
       const ends = isolates.map((isolate) => isolate.ended);
       for (const isolate of isolates) isolate.kill(signal);
       if (signal === "SIGKILL") await Promise.all(ends);
+    },
+    replace() {
+      for (const { isolates } of doors.values()) isolates.forEach((isolate) => isolate.replace());
     },
     warm(name) {
       isolateOf(doorOf(name));

@@ -1,13 +1,16 @@
 // `npm start`: runs this repository's project until Ctrl-C and says how to reach it.
 import { existsSync } from "node:fs";
+import { join } from "node:path";
 import { findPostgres } from "./binaries.ts";
 import { DirectoryTaken, lockDirectory } from "./directory_lock.ts";
-import { DIRECTORY } from "./place.ts";
+import { DIRECTORY, REPOSITORY } from "./place.ts";
 import { portOrNext } from "./ports.ts";
 import { type Project, startProject } from "./project.ts";
 
 const API_PORT = 24321;
 const DATABASE_PORT = 24322;
+const CODE = ["functions", "shared", "packs", "deno.json"];
+const SETTLED = 200; // ms: an editor writes a file in several steps, a checkout writes many
 
 const asked = Promise.withResolvers<void>();
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) Deno.addSignalListener(signal, () => asked.resolve());
@@ -20,9 +23,13 @@ try {
     apiPort: portOrNext(API_PORT, "the API", console.log),
     dbPort: portOrNext(DATABASE_PORT, "Postgres", console.log),
     clock: true,
+    env: settings(),
     log: console.log,
   });
   console.log(describe(project));
+  watchCode(() => project.functions.replace()).catch((error: Error) =>
+    console.log(`Changes of the code are seen at the next start only: ${error.message}`)
+  );
   await asked.promise;
   console.log("Stopping …");
 } catch (error) {
@@ -32,6 +39,24 @@ try {
 }
 // Signal listeners would keep the process alive.
 Deno.exit();
+
+/** Tells of changes below the folders of code, until this process ends. */
+async function watchCode(onChange: () => void): Promise<void> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  for await (const { kind } of Deno.watchFs(CODE.map((name) => join(REPOSITORY, name)))) {
+    if (kind === "access") continue;
+    clearTimeout(timer);
+    timer = setTimeout(() => {
+      console.log("The code has changed: the functions start anew with their next call.");
+      onChange();
+    }, SETTLED);
+  }
+}
+
+/** What of this process's environment is meant for the functions. */
+function settings(): Record<string, string> {
+  return Object.fromEntries(Object.entries(Deno.env.toObject()).filter(([name]) => /^(SYMPHONY|OTEL)_/.test(name)));
+}
 
 function describe({ url, databaseUrl, publishableKey, secretKey }: Project): string {
   const message = JSON.stringify({

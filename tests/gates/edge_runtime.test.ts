@@ -2,6 +2,8 @@
 // no package.json, no node_modules, no lock.
 import assert from "node:assert/strict";
 import { join } from "node:path";
+import { openCollector } from "../collector.ts";
+import { eventually } from "../eventually.ts";
 import { useProject } from "../project.ts";
 import { type EdgeDoor, openDoor } from "./edge_door.ts";
 import { copyOfRepository, gate, plant, root, run, type Scratch } from "./gate.ts";
@@ -22,6 +24,8 @@ const doors = [...Deno.readDirSync(join(root, "functions"))].filter((entry) => e
 const missing = toolMissing ?? await fetchPackages();
 
 const project = useProject();
+const collector = openCollector();
+const traces = { OTEL_EXPORTER_OTLP_ENDPOINT: collector.url };
 
 gate(`the doors' types hold in Deno ${VERSION}`, missing, async () => {
   await using copy = await deployed();
@@ -42,8 +46,8 @@ gate(`under Deno ${VERSION} every door starts, and refuses a stranger`, missing,
 
 gate(`under Deno ${VERSION} messages of a service and of a user go through the doors`, missing, async () => {
   await using copy = await deployed();
-  await using dispatch = await open(copy.path, "dispatch");
-  await using worker = await open(copy.path, "worker");
+  await using dispatch = await open(copy.path, "dispatch", traces);
+  await using worker = await open(copy.path, "worker", traces);
   await using scheduler = await open(copy.path, "scheduler");
   const service = { apikey: project().secretKey };
   const token = await project().signUser({ sub: crypto.randomUUID() });
@@ -61,6 +65,8 @@ gate(`under Deno ${VERSION} messages of a service and of a user go through the d
     { message_type: "ExampleQuick", status: "completed" },
     { message_type: "ExampleUser", status: "completed" },
   ]);
+  await eventually("a span of each dispatch and of each delivery", () => collector.spans.length === 4);
+  assert.deepEqual(collector.wrong, []);
 });
 
 gate(`Deno ${VERSION} refuses a door that uses something newer`, missing, async () => {
@@ -84,9 +90,9 @@ async function deployed(): Promise<Scratch> {
   return await copyOfRepository("functions", "shared", "packs", "deno.json", "supabase/local/runtime.ts");
 }
 
-function open(directory: string, door: string): Promise<EdgeDoor> {
+function open(directory: string, door: string, variables: Record<string, string> = {}): Promise<EdgeDoor> {
   const flags = ["--quiet", "--no-prompt", "--no-check", "--config=deno.json", "--allow-all"];
-  return openDoor({ program, flags, env: environment, directory, door, project: project() });
+  return openDoor({ program, flags, env: { ...environment, ...variables }, directory, door, project: project() });
 }
 
 function check(directory: string, checked: string[]) {

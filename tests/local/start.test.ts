@@ -35,6 +35,8 @@ async function run(program: string, args: string[]): Promise<void> {
 
 interface Started {
   readonly output: string;
+  /** All it has printed so far. */
+  said: () => string;
   url: string;
   secretKey: string;
   child: Deno.ChildProcess;
@@ -64,7 +66,7 @@ async function started({ child, said }: ReturnType<typeof launch>): Promise<Star
   await eventually("it says that it runs", () => /Ctrl-C stops it/.test(said()) && /psql/.test(said()), 60_000)
     .catch((error) => assert.fail(`${error.message}\n${said()}`));
   const find = (pattern: RegExp) => pattern.exec(said())?.[1] ?? assert.fail(`${pattern} in:\n${said()}`);
-  return { child, output: said(), url: find(/^ +API +(\S+)$/m), secretKey: find(/^ +Secret key +(\S+)$/m) };
+  return { child, said, output: said(), url: find(/^ +API +(\S+)$/m), secretKey: find(/^ +Secret key +(\S+)$/m) };
 }
 
 async function interrupt(child: Deno.ChildProcess): Promise<number> {
@@ -99,6 +101,11 @@ async function stateOf({ url, secretKey }: Started, id: string): Promise<string>
   return (await response.json()).status;
 }
 
+async function resultOf({ url, secretKey }: Started, id: string): Promise<unknown> {
+  const response = await fetch(`${url}/functions/v1/dispatch/${id}`, { headers: { apikey: secretKey } });
+  return (await response.json()).result;
+}
+
 async function untilNoneIsLeft(): Promise<void> {
   await eventually("no process is left", async () => (await processes()).length === 0, 10_000)
     .catch(async () => assert.fail((await processes()).join("\n")));
@@ -125,6 +132,16 @@ test("npm start · says which ports are in use and takes others, refuses a secon
   const id = await dispatch(first);
   await t.step("what it prints works: a message is dispatched and handled", async () => {
     await eventually("it is handled", async () => await stateOf(first, id) === "completed");
+  });
+
+  await t.step("a handler that is changed while it runs handles the next message", async () => {
+    const path = `${checkout}/packs/example/example_quick.ts`;
+    const text = await Deno.readTextFile(path);
+    await Deno.writeTextFile(path, text.replace("ok: true", "changed: true"));
+    await eventually("it says that it has seen it", () => /The code has changed/.test(first.said()));
+    const next = await dispatch(first);
+    await eventually("it is handled", async () => await stateOf(first, next) === "completed");
+    assert.equal((await resultOf(first, next) as { changed?: boolean }).changed, true);
   });
 
   await t.step("a second start on the same directory says who has it, and goes", async () => {

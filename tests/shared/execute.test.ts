@@ -74,6 +74,23 @@ Deno.test("execute · a thrown error is a retry, with its class and its trace", 
   assert.match(outcome.error_trace ?? "", /execute\.test\.ts/);
 });
 
+Deno.test("execute · the trace of an error tells its causes, even if they go round in a circle", async () => {
+  const outcome = await failure(() => {
+    const inner = new Error("no such host, Bearer abc.def");
+    const outer = new TypeError("fetch failed", { cause: new Error("refused", { cause: inner }) });
+    inner.cause = outer;
+    throw outer;
+  });
+  assert.equal(outcome.error, "fetch failed");
+  const causes = (outcome.error_trace ?? "").split("\nCaused by: ").map((stack) => stack.split("\n")[0]);
+  assert.deepEqual(causes.slice(0, 3), [
+    "TypeError: fetch failed",
+    "Error: refused",
+    "Error: no such host, Bearer [redacted]",
+  ]);
+  assert.equal(causes.length, 6);
+});
+
 Deno.test("execute · signals of the handler decide what comes next", async () => {
   const dead = await failure(() => Promise.reject(new Unrecoverable("never")));
   assert.deepEqual([dead.retryable, dead.error], [false, "never"]);

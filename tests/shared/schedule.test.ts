@@ -105,6 +105,23 @@ test("client · saves a schedule by its type's name or its own, and says its row
   assert.equal(await symphony().unschedule("Report"), false);
 });
 
+test("client · lists schedules by name, pauses, resumes and removes them", async () => {
+  const later = await symphony().schedule(sweep, { name: "b", interval: 60_000 });
+  const sooner = await symphony().schedule(report, { name: "a", cron: "0 9 * * mon-fri" }, { to: "Ada" });
+  assert.deepEqual(await symphony().schedules(), [sooner, later]);
+  assert.deepEqual([await symphony().pauseSchedule("b"), await symphony().pauseSchedule("b")], [true, false]);
+  assert.deepEqual((await symphony().schedules()).map(({ name, enabled }) => [name, enabled]), [["a", true], [
+    "b",
+    false,
+  ]]);
+  assert.deepEqual([await symphony().resumeSchedule("b"), await symphony().resumeSchedule("b")], [true, false]);
+  assert.equal(await symphony().unschedule("a"), true);
+  assert.deepEqual((await symphony().schedules()).map(({ name, enabled }) => [name, enabled]), [["b", true]]);
+  for (const change of [symphony().pauseSchedule("a"), symphony().resumeSchedule("a")]) {
+    await assert.rejects(change, (error) => error instanceof SymphonyError && error.code === "SM_NOT_FOUND");
+  }
+});
+
 test("client · previews without saving", async () => {
   const runs = await symphony().preview({ cron: "30 2 * * *", timezone: "Europe/Berlin", dstGap: "skip" }, {
     from: "2027-03-27T12:00:00Z",
