@@ -30,7 +30,19 @@ const CODES: Record<string, ErrorCode> = {
 };
 // In a query these narrow a list.
 const FILTERS = Object.fromEntries(
-  ["id", "status", "type", "transport", "queue", "errorClass", "idempotencyKey", "orderingKey", "createdBy", "from", "to"]
+  [
+    "id",
+    "status",
+    "type",
+    "transport",
+    "queue",
+    "errorClass",
+    "idempotencyKey",
+    "orderingKey",
+    "createdBy",
+    "from",
+    "to",
+  ]
     .concat("resolved", "enabled", "name", "cursor").map((name) => [name, "SM_FILTER" as const]),
 );
 
