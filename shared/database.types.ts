@@ -395,6 +395,7 @@ export type Database = {
         Args: { "args"?: Json; "fence": number; "function_name": string; "id": string };
         Returns: Json;
       };
+      "messenger_counters": { Args: Record<PropertyKey, never>; Returns: Json };
       "messenger_discard_failed": { Args: { "filter"?: Json; "ids"?: (string)[]; "max"?: number }; Returns: number };
       "messenger_dispatch": {
         Args: {
@@ -491,6 +492,7 @@ export type Database = {
       "messenger_list_schedules": { Args: { "cursor"?: string; "filter"?: Json; "max"?: number }; Returns: Json };
       "messenger_list_transports": { Args: Record<PropertyKey, never>; Returns: Json };
       "messenger_list_workers": { Args: Record<PropertyKey, never>; Returns: Json };
+      "messenger_metrics": { Args: { "from_time"?: string; "minutes"?: number; "to_time"?: string }; Returns: Json };
       "messenger_pause": { Args: { "queue": string; "transport": string }; Returns: boolean };
       "messenger_pause_schedule": { Args: { "name": string }; Returns: boolean };
       "messenger_put_transport": {

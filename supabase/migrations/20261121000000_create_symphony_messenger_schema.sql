@@ -824,10 +824,15 @@ create table if not exists messenger.clock (
   prune_after uuid not null default '00000000-0000-0000-0000-000000000000',
   order_after messenger.order_key,
   prune_keys_after timestamptz not null default '-infinity',
+  fold_from bigint not null default 0,
+  folded_from_start_at timestamptz,
+  rolled_to timestamptz not null default '-infinity',
   constraint clock_pkey primary key (singleton),
   constraint clock_singleton_check check (singleton)
 ) with (fillfactor = 10);
 comment on table messenger.clock is 'One row: the heartbeat of the clock, and where its walks stopped.';
+comment on column messenger.clock.rolled_to is 'Before this moment metrics are hours, after it minutes.';
+comment on column messenger.clock.fold_from is 'Block of messenger.measurements from which the next fold reads, when the table is large.';
 comment on column messenger.clock.blind_ring_at is 'When workers were last rung for types no code has registered: at most once a minute.';
 
 create table if not exists messenger.rescue_cursors (
@@ -945,6 +950,88 @@ revoke all on messenger.flags from public, anon, authenticated, service_role;
 grant select, insert, update, delete on messenger.flags to service_role;
 revoke all on function messenger.enabled(text, text), public.messenger_set_flag(text, int, text) from public, anon, authenticated;
 grant execute on function messenger.enabled(text, text), public.messenger_set_flag(text, int, text) to service_role;
+
+-- ---- 19_measurements.sql
+-- What happened, as it happens: one row for each dispatch and each delivery's end, until the clock folds them into figures.
+
+-- Only ever appended to, without an index. A counter row would be fought over; one a session would grow a chain of versions that each later settle walks
+-- while any transaction holds a snapshot, and within one transaction that dispatches a hundred thousand times it would be quadratic.
+-- Unlogged: a crash of the server loses the last second's figures, never a message.
+create unlogged table if not exists messenger.measurements (
+  at timestamptz not null,
+  transport_name text not null,
+  message_type text not null,
+  kind text not null,
+  duration_ms double precision,
+  locked_at timestamptz,
+  available_at timestamptz,
+  error_class text,
+  error text,
+  constraint measurements_kind_check check (kind in ('dispatched', 'completed', 'retried', 'dead'))
+)
+with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000, autovacuum_analyze_scale_factor = 1);
+comment on table messenger.measurements is 'Dispatches and ends of deliveries not folded yet. What a handler took is duration_ms where its worker told it, else the time since locked_at.';
+
+-- Minutes for two days, then hours; the row of the moment -infinity holds the sums of all time, which never fall.
+create table if not exists messenger.metrics (
+  minute timestamptz not null,
+  transport_name text not null,
+  message_type text not null,
+  dispatched bigint not null default 0,
+  completed bigint not null default 0,
+  retried bigint not null default 0,
+  dead bigint not null default 0,
+  duration_ms_sum double precision not null default 0,
+  waited_ms_sum double precision not null default 0,
+  constraint metrics_pkey primary key (minute, transport_name, message_type)
+);
+comment on table messenger.metrics is 'Figures of a minute (after two days: an hour), transport and type. retried: deliveries that ended badly and were tried again; dead: messages that became dead letters.';
+
+create table if not exists messenger.metric_durations (
+  minute timestamptz not null,
+  transport_name text not null,
+  message_type text not null,
+  bucket smallint not null,
+  deliveries bigint not null,
+  constraint metric_durations_pkey primary key (minute, transport_name, message_type, bucket)
+);
+comment on table messenger.metric_durations is 'How long deliveries took: so many in each bucket. Bucket b ends at 2^(b/4) ms, so a bucket is 19 percent wide; the last one, 106, has no end.';
+
+create table if not exists messenger.metric_errors (
+  minute timestamptz not null,
+  message_type text not null,
+  error_class text not null,
+  deliveries bigint not null,
+  error text,
+  last_at timestamptz not null,
+  constraint metric_errors_pkey primary key (minute, message_type, error_class)
+);
+comment on table messenger.metric_errors is 'Deliveries that ended badly, by class of error, with the newest text (200 characters). Of the classes of one fold the hundred most frequent keep their name.';
+
+create or replace function messenger.duration_bucket(ms double precision)
+returns smallint
+language sql immutable parallel safe
+set search_path = ''
+as $$ select case when ms > 1 then least(106, ceil(4 * log(2::numeric, ms::numeric)))::smallint else 0::smallint end $$;
+comment on function messenger.duration_bucket(double precision) is 'The bucket of a duration: 0 up to 1 ms, then four for each doubling, 106 above 26 hours.';
+
+alter table messenger.measurements enable row level security;
+alter table messenger.metrics enable row level security;
+alter table messenger.metric_durations enable row level security;
+alter table messenger.metric_errors enable row level security;
+drop policy if exists service_only on messenger.measurements;
+create policy service_only on messenger.measurements for all to anon, authenticated using (false) with check (false);
+drop policy if exists service_only on messenger.metrics;
+create policy service_only on messenger.metrics for all to anon, authenticated using (false) with check (false);
+drop policy if exists service_only on messenger.metric_durations;
+create policy service_only on messenger.metric_durations for all to anon, authenticated using (false) with check (false);
+drop policy if exists service_only on messenger.metric_errors;
+create policy service_only on messenger.metric_errors for all to anon, authenticated using (false) with check (false);
+revoke all on messenger.measurements, messenger.metrics, messenger.metric_durations, messenger.metric_errors from public, anon, authenticated, service_role;
+grant select, insert on messenger.measurements to service_role;
+grant select on messenger.metrics, messenger.metric_durations, messenger.metric_errors to service_role;
+revoke all on function messenger.duration_bucket(double precision) from public, anon, authenticated, service_role;
+grant execute on function messenger.duration_bucket(double precision) to service_role;
 
 -- ---- 19_queues.sql
 -- Settings of single queues. A queue exists by being named in a dispatch; one without a row here runs.
@@ -1415,6 +1502,9 @@ begin
     select d.new_id, d.transport_name, d.queue_name, d.message_type, coalesce(t.available_at, k.available_at)
     from keyed k join draft d on d.ord = k.ord left join turn t on t.ord = k.ord where k.is_stored
   ),
+  measured as (
+    insert into messenger.measurements (at, transport_name, message_type, kind) select v_now, f.transport_name, f.message_type, 'dispatched' from fresh f
+  ),
   rung as materialized (
     select count(messenger.ring(due.transport_name, due.queue_name, due.message_type)) as bells
     from (select distinct f.transport_name, f.queue_name, f.message_type from fresh f where f.available_at <= v_now) due
@@ -1494,6 +1584,9 @@ begin
     from draft d left join keyed k on k.ord = d.ord
     where d.error_code is null and coalesce(k.taken, true)
     returning m.id, m.transport_name, m.queue_name, m.message_type, m.available_at
+  ),
+  measured as (
+    insert into messenger.measurements (at, transport_name, message_type, kind) select v_now, s.transport_name, s.message_type, 'dispatched' from stored s
   ),
   rung as materialized (
     select count(messenger.ring(due.transport_name, due.queue_name, due.message_type)) as bells
@@ -1699,7 +1792,7 @@ grant execute on function messenger.user_dispatch(text, jsonb, text, interval, j
 -- The ends that are not completion: lost leases, dead letters, expiry. Callers hold the row locks.
 
 -- Counts the delivery of messages whose lease ran out; the message itself is then handed out alone or buried by the caller.
-create or replace function messenger.note_lost_leases(ids uuid[], at timestamptz)
+create or replace function messenger.note_lost_leases(ids uuid[], kind text, at timestamptz)
 returns void
 language plpgsql
 set search_path = ''
@@ -1712,6 +1805,10 @@ begin
   from public.messenger_messages m
   where m.id = any (ids) and m.status = 'processing'
   on conflict do nothing;
+  insert into messenger.measurements (at, transport_name, message_type, kind, locked_at, available_at, error_class, error)
+  select note_lost_leases.at, m.transport_name, m.message_type, note_lost_leases.kind, m.locked_at, m.available_at, 'LeaseExpired', 'the lease ran out without a verdict'
+  from public.messenger_messages m
+  where m.id = any (ids) and m.status = 'processing' and note_lost_leases.kind is not null;
 end $$;
 
 -- Moves messages to the dead letters with every attempt; the last attempt is the reason.
@@ -1778,19 +1875,21 @@ declare
   v_cancelled uuid[] := array(select x.id from unnest(ids, fates) as x(id, fate) where x.fate = 'cancelled');
   v_exhausted uuid[] := array(select x.id from unnest(ids, fates) as x(id, fate) where x.fate = 'exhausted');
 begin
-  perform messenger.note_lost_leases(v_expired || v_cancelled || v_exhausted, at);
+  perform messenger.note_lost_leases(v_expired || v_cancelled, null, at);
+  perform messenger.note_lost_leases(v_exhausted, 'dead', at);
   perform messenger.give_up(v_expired, 'Expired', at);
   perform messenger.give_up(v_cancelled, 'Cancelled', at);
   perform messenger.bury(v_exhausted, at);
 end $$;
 
-comment on function messenger.note_lost_leases(uuid[], timestamptz) is 'Records an attempt of class LeaseExpired for each of these processing messages.';
+comment on function messenger.note_lost_leases(uuid[], text, timestamptz) is
+  'Records an attempt of class LeaseExpired for each of these processing messages, and measures it as retried or dead, or not at all (null).';
 comment on function messenger.bury(uuid[], timestamptz) is 'Fails messages for good: counts the last delivery, writes the dead letter with the last 20 attempts. An attempt must have been recorded. Returns how many.';
 comment on function messenger.give_up(uuid[], text, timestamptz) is 'Fails unfinished messages as Expired or Cancelled, without a dead letter.';
 comment on function messenger.end_unhandled(uuid[], text[], timestamptz) is 'Finishes the messages whose fate is expired, cancelled or exhausted; others are left alone.';
-revoke all on function messenger.end_unhandled(uuid[], text[], timestamptz), messenger.note_lost_leases(uuid[], timestamptz), messenger.bury(uuid[], timestamptz), messenger.give_up(uuid[], text, timestamptz)
+revoke all on function messenger.end_unhandled(uuid[], text[], timestamptz), messenger.note_lost_leases(uuid[], text, timestamptz), messenger.bury(uuid[], timestamptz), messenger.give_up(uuid[], text, timestamptz)
   from public, anon, authenticated;
-grant execute on function messenger.end_unhandled(uuid[], text[], timestamptz), messenger.note_lost_leases(uuid[], timestamptz), messenger.bury(uuid[], timestamptz), messenger.give_up(uuid[], text, timestamptz) to service_role;
+grant execute on function messenger.end_unhandled(uuid[], text[], timestamptz), messenger.note_lost_leases(uuid[], text, timestamptz), messenger.bury(uuid[], timestamptz), messenger.give_up(uuid[], text, timestamptz) to service_role;
 
 -- ---- 25_order.sql
 -- Ordering keys: of the unfinished messages of a key the first may be handed out, the others wait at available_at = infinity until it has finished.
@@ -2108,7 +2207,7 @@ begin
       if v_end > 1 then
         v_places := v_places[1:v_end - 1];
       elsif may_be_solo then
-        perform messenger.note_lost_leases(v_ids[1:1], at);
+        perform messenger.note_lost_leases(v_ids[1:1], 'retried', at);
         v_places := v_places[1:1];
         is_solo := true;
       else
@@ -2514,6 +2613,7 @@ declare
   v_fences bigint[];
   v_kinds text[];
   v_results jsonb[];
+  v_durations double precision[];
   v_rest messenger.verdict[];
   v_is_wild boolean;
   v_counted record;
@@ -2526,8 +2626,8 @@ begin
   elsif jsonb_array_length(v_outcomes) > 1000 then
     perform messenger.refuse('SM_BATCH_TOO_LARGE');
   end if;
-  select array_agg((e ->> 'id')::uuid), array_agg((e ->> 'fence')::bigint), array_agg(e ->> 'outcome'), array_agg(nullif(e -> 'result', 'null'))
-  into v_ids, v_fences, v_kinds, v_results
+  select array_agg((e ->> 'id')::uuid), array_agg((e ->> 'fence')::bigint), array_agg(e ->> 'outcome'), array_agg(nullif(e -> 'result', 'null')), array_agg((e ->> 'duration_ms')::double precision)
+  into v_ids, v_fences, v_kinds, v_results, v_durations
   from jsonb_array_elements(v_outcomes) e;
   if not v_kinds <@ '{completed,failed,snoozed,released}'::text[] then
     perform messenger.refuse('SM_OUTCOME');
@@ -2548,7 +2648,7 @@ begin
   -- Rows are locked in the order of their ids, whatever order the verdicts come in: two settles cannot wait for each other.
   with held as materialized (
     select m.ctid as tid, m.id, m.fence, m.retry_count, m.retry_count >= m.max_retries as is_last,
-      m.cancel_requested_at is not null as is_cancelled, m.ordering_key is not null as is_ordered,
+      m.cancel_requested_at is not null as is_cancelled, m.ordering_key is not null as is_ordered, m.transport_name, m.message_type, m.locked_at, m.available_at,
       m.transport_name = any (array(select t.name from public.messenger_transports t where (t.config ->> 'retention')::interval = '0')) as is_unkept
     from public.messenger_messages m
     where m.id = any (v_ids) and m.status = 'processing'
@@ -2557,7 +2657,7 @@ begin
   ),
   -- Of two verdicts on one delivery the first counts.
   counted as (
-    select distinct on (v.id) v.ord, v.id, h.tid, h.retry_count, h.is_ordered,
+    select distinct on (v.id) v.ord, v.id, h.tid, h.retry_count, h.is_ordered, h.transport_name, h.message_type, h.locked_at, h.available_at, r.error, r.error_class,
       case
         when v.kind = 'completed' then case when h.is_unkept then 'unkept' else 'kept' end
         -- After a request to cancel only a completion still counts as what it says.
@@ -2569,6 +2669,12 @@ begin
     join held h on h.id = v.id and h.fence = v.fence
     left join unnest(v_rest) r on r.ord = v.ord
     order by v.id, v.ord
+  ),
+  measured as (
+    insert into messenger.measurements (at, transport_name, message_type, kind, duration_ms, locked_at, available_at, error_class, error)
+    select v_now, c.transport_name, c.message_type, case c.fate when 'retry' then 'retried' when 'dead' then 'dead' else 'completed' end, v_durations[c.ord],
+      c.locked_at, c.available_at, c.error_class, left(c.error, 200)
+    from counted c where c.fate in ('kept', 'unkept', 'retry', 'dead')
   )
   select array_agg(ord) as ords, array_agg(tid) as places, array_agg(fate) as fates, bool_or(retry_count > 0) as has_history,
     array_agg(id) filter (where is_ordered) as ordered
@@ -4933,7 +5039,7 @@ begin
 
       perform messenger.end_unhandled(v_ids, v_fates, rescue.at);
       v_lost := array(select x.id from unnest(v_ids, v_fates) as x(id, fate) where x.fate = 'lost');
-      perform messenger.note_lost_leases(v_lost, rescue.at);
+      perform messenger.note_lost_leases(v_lost, 'retried', rescue.at);
       update public.messenger_messages m
       set status = 'pending', available_at = rescue.at, updated_at = rescue.at, locked_at = null, locked_by = null, lock_expires_at = null,
           retry_count = m.retry_count + 1, lease_losses = m.lease_losses + 1, error_class = 'LeaseExpired', last_error = 'the lease ran out without a verdict'
@@ -4948,6 +5054,204 @@ end $$;
 
 comment on function messenger.rescue(timestamptz) is 'Returns messages with an expired lease to pending (from then on alone), buries the exhausted, gives up the expired and the cancelled. On paused and disabled queues too.';
 revoke all on function messenger.rescue(timestamptz) from public, anon, authenticated, service_role;
+
+-- ---- 43_fold_measurements.sql
+-- The clock folds measurements into figures, and old minutes into hours.
+
+-- A worker's own word is bounded: it may say anything.
+create or replace function messenger.duration_of(measured messenger.measurements)
+returns double precision
+language sql immutable
+set search_path = ''
+as $$
+  select case when measured.kind <> 'dispatched' then
+    least(1e9, greatest(0, coalesce(measured.duration_ms, extract(epoch from measured.at - measured.locked_at)::double precision * 1000))) end
+$$;
+
+-- Measurements as the tables of figures have them; for the fold, and for whoever asks before it.
+create or replace function messenger.figures_of(measured messenger.measurements[])
+returns setof messenger.metrics
+language sql stable
+set search_path = ''
+as $$
+  select date_trunc('minute', m.at), m.transport_name, m.message_type, count(*) filter (where m.kind = 'dispatched'), count(*) filter (where m.kind = 'completed'),
+    count(*) filter (where m.kind = 'retried'), count(*) filter (where m.kind = 'dead'), coalesce(sum(messenger.duration_of(m)), 0),
+    coalesce(sum(greatest(0, extract(epoch from m.locked_at - m.available_at)::double precision * 1000)), 0)
+  from unnest(measured) m
+  group by 1, 2, 3
+$$;
+
+create or replace function messenger.durations_of(measured messenger.measurements[])
+returns setof messenger.metric_durations
+language sql stable
+set search_path = ''
+as $$
+  select date_trunc('minute', m.at), m.transport_name, m.message_type, messenger.duration_bucket(messenger.duration_of(m)), count(*)
+  from unnest(measured) m
+  where messenger.duration_of(m) is not null
+  group by 1, 2, 3, 4
+$$;
+
+create or replace function messenger.errors_of(measured messenger.measurements[])
+returns setof messenger.metric_errors
+language sql stable
+set search_path = ''
+as $$
+  select date_trunc('minute', m.at), m.message_type, m.error_class, count(*), (array_agg(m.error order by m.at desc))[1], max(m.at)
+  from unnest(measured) m
+  where m.error_class is not null
+  group by 1, 2, 3
+$$;
+
+-- One folder at a time; what it takes off and what it adds commit together, so a fold that dies loses and doubles nothing.
+-- Rows that were taken stay in the file while some transaction holds a snapshot: a large file is read from where the last fold ended, and from
+-- its beginning once a minute, for rows that vacuum let in before that place.
+create or replace function messenger.fold_measurements(at timestamptz, bite int)
+returns bigint
+language plpgsql
+set search_path = ''
+set jit = off
+as $$
+declare
+  v_blocks bigint := pg_relation_size('messenger.measurements') / current_setting('block_size')::int;
+  v_block bigint := 0;
+  v_taken messenger.measurements[];
+begin
+  if not pg_try_advisory_xact_lock(hashtextextended('messenger.fold_measurements', 0)) then
+    return 0;
+  end if;
+  if v_blocks > 1000 then
+    select case when c.folded_from_start_at between fold_measurements.at - interval '1 minute' and fold_measurements.at then least(c.fold_from, v_blocks) else 0 end
+    into v_block from messenger.clock c;
+  end if;
+  with taken as (
+    delete from messenger.measurements m
+    where m.ctid = any (array(select x.ctid from messenger.measurements x where x.ctid >= format('(%s,0)', v_block)::tid limit bite))
+    returning m.*
+  )
+  select array_agg(row(t.at, t.transport_name, t.message_type, t.kind, t.duration_ms, t.locked_at, t.available_at, t.error_class, t.error)::messenger.measurements)
+  into v_taken from taken t;
+  if v_blocks > 1000 and coalesce(cardinality(v_taken), 0) < bite then
+    update messenger.clock c set fold_from = greatest(0, v_blocks - 1),
+      folded_from_start_at = case when v_block = 0 then fold_measurements.at else c.folded_from_start_at end;
+  end if;
+  if v_taken is null then
+    return 0;
+  end if;
+
+  insert into messenger.metrics as x (minute, transport_name, message_type, dispatched, completed, retried, dead, duration_ms_sum, waited_ms_sum)
+  select w.minute, f.transport_name, f.message_type, sum(f.dispatched), sum(f.completed), sum(f.retried), sum(f.dead), sum(f.duration_ms_sum), sum(f.waited_ms_sum)
+  from messenger.figures_of(v_taken) f cross join lateral (values (f.minute), ('-infinity')) as w(minute)
+  group by w.minute, f.transport_name, f.message_type
+  order by 1, 2, 3
+  on conflict on constraint metrics_pkey do update
+  set dispatched = x.dispatched + excluded.dispatched, completed = x.completed + excluded.completed, retried = x.retried + excluded.retried,
+      dead = x.dead + excluded.dead, duration_ms_sum = x.duration_ms_sum + excluded.duration_ms_sum, waited_ms_sum = x.waited_ms_sum + excluded.waited_ms_sum;
+
+  insert into messenger.metric_durations as x (minute, transport_name, message_type, bucket, deliveries)
+  select w.minute, d.transport_name, d.message_type, d.bucket, sum(d.deliveries)
+  from messenger.durations_of(v_taken) d cross join lateral (values (d.minute), ('-infinity')) as w(minute)
+  group by w.minute, d.transport_name, d.message_type, d.bucket
+  order by 1, 2, 3, 4
+  on conflict on constraint metric_durations_pkey do update set deliveries = x.deliveries + excluded.deliveries;
+
+  insert into messenger.metric_errors as x (minute, message_type, error_class, deliveries, error, last_at)
+  select e.minute, e.message_type, case when e.nth <= 100 then e.error_class else 'Other' end, sum(e.deliveries),
+    (array_agg(e.error order by e.last_at desc))[1], max(e.last_at)
+  from (select x.*, row_number() over (order by x.deliveries desc) as nth from messenger.errors_of(v_taken) x) e
+  group by 1, 2, 3
+  order by 1, 2, 3
+  on conflict on constraint metric_errors_pkey do update
+  set deliveries = x.deliveries + excluded.deliveries, error = excluded.error, last_at = greatest(x.last_at, excluded.last_at);
+  return cardinality(v_taken);
+end $$;
+
+-- Minutes older than two days become hours, hours older than 90 days go. The sums of all time stay.
+create or replace function messenger.prune_metrics(at timestamptz, bite int)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_oldest timestamptz := at - interval '90 days';
+  v_until timestamptz := date_trunc('hour', at - interval '2 days');
+  v_from timestamptz;
+  v_more int[];
+begin
+  select c.rolled_to into v_from from messenger.clock c;
+  if v_from >= v_until then
+    return;
+  end if;
+  delete from messenger.metrics x where x.minute > '-infinity' and x.minute < v_oldest;
+  delete from messenger.metric_durations x where x.minute > '-infinity' and x.minute < v_oldest;
+  delete from messenger.metric_errors x where x.minute < v_oldest;
+
+  with old as (
+    delete from messenger.metrics m
+    where (m.minute, m.transport_name, m.message_type) in (
+      select x.minute, x.transport_name, x.message_type from messenger.metrics x
+      where x.minute > v_from and x.minute < v_until and x.minute <> date_trunc('hour', x.minute) order by x.minute limit bite)
+    returning m.*
+  ),
+  rolled as (
+    insert into messenger.metrics as x (minute, transport_name, message_type, dispatched, completed, retried, dead, duration_ms_sum, waited_ms_sum)
+    select date_trunc('hour', o.minute), o.transport_name, o.message_type, sum(o.dispatched), sum(o.completed), sum(o.retried), sum(o.dead),
+      sum(o.duration_ms_sum), sum(o.waited_ms_sum)
+    from old o group by 1, 2, 3
+    on conflict on constraint metrics_pkey do update
+    set dispatched = x.dispatched + excluded.dispatched, completed = x.completed + excluded.completed, retried = x.retried + excluded.retried,
+        dead = x.dead + excluded.dead, duration_ms_sum = x.duration_ms_sum + excluded.duration_ms_sum, waited_ms_sum = x.waited_ms_sum + excluded.waited_ms_sum
+  )
+  select v_more || count(*)::int into v_more from old;
+
+  with old as (
+    delete from messenger.metric_durations m
+    where (m.minute, m.transport_name, m.message_type, m.bucket) in (
+      select x.minute, x.transport_name, x.message_type, x.bucket from messenger.metric_durations x
+      where x.minute > v_from and x.minute < v_until and x.minute <> date_trunc('hour', x.minute) order by x.minute limit bite)
+    returning m.*
+  ),
+  rolled as (
+    insert into messenger.metric_durations as x (minute, transport_name, message_type, bucket, deliveries)
+    select date_trunc('hour', o.minute), o.transport_name, o.message_type, o.bucket, sum(o.deliveries)
+    from old o group by 1, 2, 3, 4
+    on conflict on constraint metric_durations_pkey do update set deliveries = x.deliveries + excluded.deliveries
+  )
+  select v_more || count(*)::int into v_more from old;
+
+  with old as (
+    delete from messenger.metric_errors m
+    where (m.minute, m.message_type, m.error_class) in (
+      select x.minute, x.message_type, x.error_class from messenger.metric_errors x
+      where x.minute > v_from and x.minute < v_until and x.minute <> date_trunc('hour', x.minute) order by x.minute limit bite)
+    returning m.*
+  ),
+  rolled as (
+    insert into messenger.metric_errors as x (minute, message_type, error_class, deliveries, error, last_at)
+    select date_trunc('hour', o.minute), o.message_type, o.error_class, sum(o.deliveries), (array_agg(o.error order by o.last_at desc))[1], max(o.last_at)
+    from old o group by 1, 2, 3
+    on conflict on constraint metric_errors_pkey do update
+    set deliveries = x.deliveries + excluded.deliveries, last_at = greatest(x.last_at, excluded.last_at),
+        error = case when excluded.last_at > x.last_at then excluded.error else x.error end
+  )
+  select v_more || count(*)::int into v_more from old;
+
+  if v_more = '{0,0,0}' then
+    update messenger.clock set rolled_to = v_until;
+  end if;
+end $$;
+
+comment on function messenger.fold_measurements(timestamptz, int) is 'Folds at most so many measurements into the figures; returns how many. None where another session is folding.';
+comment on function messenger.figures_of(messenger.measurements[]) is 'Measurements by minute, transport and type.';
+comment on function messenger.durations_of(messenger.measurements[]) is 'Durations of measurements by minute, transport, type and bucket.';
+comment on function messenger.errors_of(messenger.measurements[]) is 'Errors of measurements by minute, type and class.';
+comment on function messenger.duration_of(messenger.measurements) is 'Milliseconds a delivery took, from 0 to 10^9; null for a dispatch.';
+comment on function messenger.prune_metrics(timestamptz, int) is 'Turns minutes older than two days into hours and drops hours older than 90 days, in bites.';
+revoke all on function messenger.fold_measurements(timestamptz, int), messenger.figures_of(messenger.measurements[]), messenger.durations_of(messenger.measurements[]),
+  messenger.errors_of(messenger.measurements[]), messenger.duration_of(messenger.measurements), messenger.prune_metrics(timestamptz, int)
+  from public, anon, authenticated, service_role;
+grant execute on function messenger.figures_of(messenger.measurements[]), messenger.durations_of(messenger.measurements[]), messenger.errors_of(messenger.measurements[]),
+  messenger.duration_of(messenger.measurements) to service_role;
 
 -- ---- 43_prune.sql
 -- Pruning, in bites: finished messages past their retention, resolved dead letters, spent idempotency keys, ended replays, old occurrences, and our own
@@ -5235,7 +5539,9 @@ begin
   perform messenger.watch_replays(v_now);
   v_expanded := messenger.expand_schedules(v_now, greatest(v_batch, 1000));
   v_pruned := messenger.prune_messages(v_now, greatest(v_batch, 1000));
+  perform messenger.fold_measurements(v_now, 50000);
   perform messenger.prune_rest(v_now, v_batch);
+  perform messenger.prune_metrics(v_now, 10 * v_batch);
   perform messenger.prune_bells(10 * v_batch);
   perform messenger.run_sql_handlers(v_batch);
   v_woken := messenger.wake(v_now);
@@ -6620,6 +6926,202 @@ revoke all on function messenger.reason_no_handler(public.messenger_messages, ti
   messenger.reason_worker_unreachable(public.messenger_messages, timestamptz), messenger.reason_no_worker(public.messenger_messages, timestamptz),
   messenger.reason_ready(public.messenger_messages, timestamptz) from public, anon, authenticated, service_role;
 
+-- ---- 55_counters.sql
+-- Counters and gauges for systems that scrape: sums of all time, which never fall, and what there is right now.
+create or replace function public.messenger_counters()
+returns jsonb
+language plpgsql
+set search_path = ''
+set jit = off
+as $$
+declare
+  v_open messenger.measurements[] := array(select m from messenger.measurements m limit 200000);
+  v_counters jsonb;
+begin
+  with figure as (
+    select x.transport_name, x.message_type, sum(x.dispatched) as dispatched, sum(x.completed) as completed, sum(x.retried) as retried, sum(x.dead) as dead,
+      sum(x.duration_ms_sum) as duration_ms_sum
+    from (select * from messenger.metrics m where m.minute = '-infinity' union all select * from messenger.figures_of(v_open)) x
+    group by x.transport_name, x.message_type
+  ),
+  spread as (
+    select x.transport_name, x.message_type, least(26, ceil(x.bucket / 4.0)) as power, sum(x.deliveries) as n
+    from (select * from messenger.metric_durations m where m.minute = '-infinity' union all select * from messenger.durations_of(v_open)) x
+    group by 1, 2, 3
+  )
+  select jsonb_agg(jsonb_build_object('transport', f.transport_name, 'type', f.message_type, 'dispatched', f.dispatched, 'completed', f.completed,
+    'retried', f.retried, 'dead', f.dead, 'duration_ms_sum', f.duration_ms_sum,
+    'duration_ms_buckets', (
+      select jsonb_agg(jsonb_build_object('le', 2 ^ p.power, 'count', (
+        select coalesce(sum(s.n), 0) from spread s where s.transport_name = f.transport_name and s.message_type = f.message_type and s.power <= p.power)) order by p.power)
+      from generate_series(0, 25) as p(power)),
+    'deliveries', (select coalesce(sum(s.n), 0) from spread s where s.transport_name = f.transport_name and s.message_type = f.message_type)
+  ) order by f.transport_name, f.message_type) into v_counters
+  from figure f;
+  return jsonb_build_object('counters', coalesce(v_counters, '[]'), 'queues', public.messenger_list_queues() -> 'queues',
+    'dead_letters', (select c.n from messenger.count_rows('select from public.messenger_failed_messages f where f.resolved_at is null') c),
+    'workers_awake', (select count(*) from messenger.workers w, messenger.settings s
+      where w.polled_at > messenger.now() - greatest(2 * s.poll_interval, '1 second') and w.polled_at <= messenger.now()),
+    'clock_lag_seconds', (select extract(epoch from messenger.now() - c.last_tick_at) from messenger.clock c));
+end $$;
+
+comment on function public.messenger_counters() is
+  'For scrapers: {"counters": [{transport, type, dispatched, completed, retried, dead, deliveries, duration_ms_sum, duration_ms_buckets: [{le (ms), count}] cumulative}], "queues" (as messenger_list_queues), "dead_letters", "workers_awake", "clock_lag_seconds" (null before the first tick)}.';
+revoke all on function public.messenger_counters() from public, anon, authenticated;
+grant execute on function public.messenger_counters() to service_role;
+
+-- ---- 55_metrics.sql
+-- The window on what was done: totals, times, errors and a series to draw, for any stretch of time.
+
+-- Where between two buckets' ends a share of the deliveries lies, linearly within the bucket.
+create or replace function messenger.percentile(buckets smallint[], counts bigint[], share double precision)
+returns double precision
+language plpgsql immutable
+set search_path = ''
+as $$
+declare
+  v_rank double precision := share * (select sum(c) from unnest(counts) c);
+  v_before double precision := 0;
+  v_low double precision;
+begin
+  for v_at in 1..coalesce(cardinality(buckets), 0) loop
+    if v_before + counts[v_at] >= v_rank then
+      v_low := case when buckets[v_at] = 0 then 0 else 2 ^ ((buckets[v_at] - 1) / 4.0) end;
+      return round((v_low + (2 ^ (buckets[v_at] / 4.0) - v_low) * (v_rank - v_before) / counts[v_at])::numeric, 2);
+    end if;
+    v_before := v_before + counts[v_at];
+  end loop;
+  return null;
+end $$;
+
+create or replace function messenger.times_json(buckets smallint[], counts bigint[], duration_ms_sum double precision)
+returns jsonb
+language sql immutable
+set search_path = ''
+as $$
+  select jsonb_build_object(
+    'averageProcessingTime', round((duration_ms_sum / nullif((select sum(c) from unnest(counts) c), 0)::double precision)::numeric, 2),
+    'p50ProcessingTime', messenger.percentile(buckets, counts, 0.5), 'p95ProcessingTime', messenger.percentile(buckets, counts, 0.95),
+    'p99ProcessingTime', messenger.percentile(buckets, counts, 0.99))
+$$;
+
+create or replace function public.messenger_metrics(minutes int default 60, from_time timestamptz default null, to_time timestamptz default null)
+returns jsonb
+language plpgsql
+set search_path = ''
+set jit = off
+as $$
+declare
+  v_minutes int := coalesce(minutes, 60);
+  v_to timestamptz := coalesce(to_time, messenger.now());
+  v_from timestamptz;
+  v_step int;
+  v_open messenger.measurements[];
+  v_answer jsonb;
+begin
+  if v_minutes not between 1 and 525600 then
+    perform messenger.refuse('SM_FILTER', 'minutes must be a whole number from 1 to 525600');
+  end if;
+  v_from := date_trunc('minute', coalesce(from_time, v_to - v_minutes * interval '1 minute'));
+  if not isfinite(v_from) or not isfinite(v_to) or v_from >= v_to then
+    perform messenger.refuse('SM_FILTER', 'from_time must be a moment before to_time');
+  end if;
+  -- 180 points are what a chart can show.
+  v_step := 60 * greatest(1, ceil(extract(epoch from v_to - v_from) / 180 / 60));
+  v_open := array(select m from messenger.measurements m limit 200000);
+
+  with figure as materialized (
+    select * from messenger.metrics x where x.minute >= v_from and x.minute < v_to
+    union all
+    select * from messenger.figures_of(v_open) x where x.minute >= v_from and x.minute < v_to
+  ),
+  spread as materialized (
+    select * from messenger.metric_durations x where x.minute >= v_from and x.minute < v_to
+    union all
+    select * from messenger.durations_of(v_open) x where x.minute >= v_from and x.minute < v_to
+  ),
+  summed as (
+    select grouping(f.message_type, f.transport_name) as kind, coalesce(f.message_type, f.transport_name, '') as name,
+      coalesce(sum(f.dispatched), 0)::bigint as dispatched, coalesce(sum(f.completed), 0)::bigint as completed, coalesce(sum(f.retried), 0)::bigint as retried,
+      coalesce(sum(f.dead), 0)::bigint as dead, coalesce(sum(f.duration_ms_sum), 0) as duration_ms_sum
+    from figure f group by grouping sets ((), (f.message_type), (f.transport_name))
+  ),
+  counted as (
+    select x.kind, x.name, array_agg(x.bucket order by x.bucket) as buckets, array_agg(x.n order by x.bucket) as counts
+    from (
+      select grouping(s.message_type, s.transport_name) as kind, coalesce(s.message_type, s.transport_name, '') as name, s.bucket, sum(s.deliveries)::bigint as n
+      from spread s group by grouping sets ((s.bucket), (s.message_type, s.bucket), (s.transport_name, s.bucket))
+    ) x
+    group by x.kind, x.name
+  ),
+  line as (
+    select s.kind, s.name, s.dispatched, s.completed, s.retried, s.dead, messenger.times_json(c.buckets, c.counts, s.duration_ms_sum) as times
+    from summed s left join counted c on c.kind = s.kind and c.name = s.name
+  ),
+  named as (
+    select l.kind, jsonb_object_agg(l.name, jsonb_build_object('processed', l.completed + l.dead, 'succeeded', l.completed, 'failed', l.dead,
+      'retried', l.retried, 'dispatched', l.dispatched) || l.times) as names
+    from line l where l.kind in (1, 2) group by l.kind
+  ),
+  failing as (
+    select e.message_type, e.error_class, sum(e.deliveries)::bigint as n, (array_agg(e.error order by e.last_at desc))[1] as error, max(e.last_at) as last_at
+    from (
+      select * from messenger.metric_errors x where x.minute >= v_from and x.minute < v_to
+      union all
+      select * from messenger.errors_of(v_open) x where x.minute >= v_from and x.minute < v_to
+    ) e
+    group by e.message_type, e.error_class order by 3 desc, 5 desc limit 10
+  ),
+  point as (
+    select p.at,
+      (select jsonb_build_object('dispatched', coalesce(sum(f.dispatched), 0), 'completed', coalesce(sum(f.completed), 0),
+          'failed', coalesce(sum(f.retried + f.dead), 0), 'retried', coalesce(sum(f.retried), 0), 'dead', coalesce(sum(f.dead), 0),
+          'averageWait', round((sum(f.waited_ms_sum) / nullif(sum(f.completed + f.retried + f.dead), 0)::double precision)::numeric, 2))
+        from figure f where f.minute >= p.at and f.minute < p.at + v_step * interval '1 second') as figures,
+      (select jsonb_build_object('p50', messenger.percentile(array_agg(b.bucket), array_agg(b.n), 0.5), 'p95', messenger.percentile(array_agg(b.bucket), array_agg(b.n), 0.95))
+        from (select s.bucket, sum(s.deliveries)::bigint as n from spread s
+              where s.minute >= p.at and s.minute < p.at + v_step * interval '1 second' group by s.bucket order by s.bucket) b) as times
+    from generate_series(v_from, v_to - interval '1 microsecond', v_step * interval '1 second') as p(at)
+  )
+  select jsonb_build_object('from', v_from, 'to', v_to, 'totalProcessed', l.completed + l.dead, 'totalSucceeded', l.completed, 'totalFailed', l.dead,
+      'totalDispatched', l.dispatched, 'totalRetried', l.retried,
+      'successRate', round(l.completed / nullif(l.completed + l.dead, 0)::numeric, 4), 'failureRate', round(l.dead / nullif(l.completed + l.dead, 0)::numeric, 4))
+    || l.times
+    || jsonb_build_object(
+      'byMessageType', coalesce((select n.names from named n where n.kind = 1), '{}'), 'byTransport', coalesce((select n.names from named n where n.kind = 2), '{}'),
+      'errors', (select coalesce(jsonb_agg(jsonb_build_object('errorClass', e.error_class, 'messageType', e.message_type, 'error', e.error, 'count', e.n, 'lastAt', e.last_at)
+        order by e.n desc, e.last_at desc), '[]') from failing e),
+      'stepSeconds', v_step, 'series', (select jsonb_agg(jsonb_build_object('at', p.at) || p.figures || p.times order by p.at) from point p))
+  into v_answer
+  from line l where l.kind = 3;
+  return v_answer;
+end $$;
+
+-- For the health check: of the deliveries that ended within five minutes, how many ended badly.
+create or replace function messenger.error_rate(at timestamptz)
+returns table (ended bigint, failed bigint)
+language sql stable
+set search_path = ''
+as $$
+  select coalesce(sum(x.completed + x.retried + x.dead), 0)::bigint, coalesce(sum(x.retried + x.dead), 0)::bigint
+  from (
+    select m.completed, m.retried, m.dead from messenger.metrics m where m.minute > error_rate.at - interval '5 minutes'
+    union all
+    select (m.kind = 'completed')::int, (m.kind = 'retried')::int, (m.kind = 'dead')::int from messenger.measurements m where m.at > error_rate.at - interval '5 minutes'
+  ) x
+$$;
+
+comment on function messenger.percentile(smallint[], bigint[], double precision) is
+  'A percentile in ms from counts by bucket, buckets ascending; at most 19 percent from the true one. Null without deliveries.';
+comment on function messenger.times_json(smallint[], bigint[], double precision) is 'Mean and percentiles in ms, as messenger_metrics names them.';
+comment on function public.messenger_metrics(int, timestamptz, timestamptz) is
+  'What was done in a window: the last so many minutes (1 to 525600), or from_time to to_time; the first minute whole. totalProcessed = totalSucceeded (completed) + totalFailed (dead letters); expired and cancelled messages count in neither. totalRetried: deliveries that ended badly and were tried again. Times in ms, within 19 percent; rates 0 to 1; null where nothing ended. byMessageType, byTransport, errors (the ten most frequent), series (at most 180 points of stepSeconds: dispatched, completed, failed = retried + dead, p50, p95, averageWait). Minutes are kept two days, hours 90.';
+comment on function messenger.error_rate(timestamptz) is 'Deliveries that ended within the last five minutes, and those of them that ended badly.';
+revoke all on function messenger.percentile(smallint[], bigint[], double precision), messenger.times_json(smallint[], bigint[], double precision),
+  public.messenger_metrics(int, timestamptz, timestamptz), messenger.error_rate(timestamptz) from public, anon, authenticated;
+grant execute on function messenger.percentile(smallint[], bigint[], double precision), messenger.times_json(smallint[], bigint[], double precision),
+  public.messenger_metrics(int, timestamptz, timestamptz), messenger.error_rate(timestamptz) to service_role;
+
 -- ---- 56_list_failed.sql
 -- Dead letters by page, newest first, and one in full.
 create or replace function messenger.letter_conditions(filter jsonb)
@@ -7170,12 +7672,15 @@ as $function$ select $manifest$[
 ["column","messenger.bells.at","timestamp with time zone not null default now()"],
 ["column","messenger.bells.request_id","bigint not null"],
 ["column","messenger.clock.blind_ring_at","timestamp with time zone"],
+["column","messenger.clock.fold_from","bigint not null default 0"],
+["column","messenger.clock.folded_from_start_at","timestamp with time zone"],
 ["column","messenger.clock.last_error","text"],
 ["column","messenger.clock.last_error_at","timestamp with time zone"],
 ["column","messenger.clock.last_tick_at","timestamp with time zone"],
 ["column","messenger.clock.order_after","messenger.order_key"],
 ["column","messenger.clock.prune_after","uuid not null default '00000000-0000-0000-0000-000000000000'::uuid"],
 ["column","messenger.clock.prune_keys_after","timestamp with time zone not null default '-infinity'::timestamp with time zone"],
+["column","messenger.clock.rolled_to","timestamp with time zone not null default '-infinity'::timestamp with time zone"],
 ["column","messenger.clock.singleton","boolean not null default true"],
 ["column","messenger.clock.ticks","bigint not null default 0"],
 ["column","messenger.flags.name","text not null"],
@@ -7190,6 +7695,15 @@ as $function$ select $manifest$[
 ["column","messenger.idempotency_keys.queue_name","text not null"],
 ["column","messenger.idempotency_keys.scope","text not null"],
 ["column","messenger.idempotency_keys.transport_name","text not null"],
+["column","messenger.measurements.at","timestamp with time zone not null"],
+["column","messenger.measurements.available_at","timestamp with time zone"],
+["column","messenger.measurements.duration_ms","double precision"],
+["column","messenger.measurements.error","text"],
+["column","messenger.measurements.error_class","text"],
+["column","messenger.measurements.kind","text not null"],
+["column","messenger.measurements.locked_at","timestamp with time zone"],
+["column","messenger.measurements.message_type","text not null"],
+["column","messenger.measurements.transport_name","text not null"],
 ["column","messenger.message_types.aliases","text[] not null default '{}'::text[]"],
 ["column","messenger.message_types.dispatchable_by","text not null default 'service'::text"],
 ["column","messenger.message_types.max_retries","integer not null default 3"],
@@ -7204,6 +7718,26 @@ as $function$ select $manifest$[
 ["column","messenger.message_types.timeout_ms","bigint"],
 ["column","messenger.message_types.transport_name","text"],
 ["column","messenger.message_types.type","text not null"],
+["column","messenger.metric_durations.bucket","smallint not null"],
+["column","messenger.metric_durations.deliveries","bigint not null"],
+["column","messenger.metric_durations.message_type","text not null"],
+["column","messenger.metric_durations.minute","timestamp with time zone not null"],
+["column","messenger.metric_durations.transport_name","text not null"],
+["column","messenger.metric_errors.deliveries","bigint not null"],
+["column","messenger.metric_errors.error","text"],
+["column","messenger.metric_errors.error_class","text not null"],
+["column","messenger.metric_errors.last_at","timestamp with time zone not null"],
+["column","messenger.metric_errors.message_type","text not null"],
+["column","messenger.metric_errors.minute","timestamp with time zone not null"],
+["column","messenger.metrics.completed","bigint not null default 0"],
+["column","messenger.metrics.dead","bigint not null default 0"],
+["column","messenger.metrics.dispatched","bigint not null default 0"],
+["column","messenger.metrics.duration_ms_sum","double precision not null default 0"],
+["column","messenger.metrics.message_type","text not null"],
+["column","messenger.metrics.minute","timestamp with time zone not null"],
+["column","messenger.metrics.retried","bigint not null default 0"],
+["column","messenger.metrics.transport_name","text not null"],
+["column","messenger.metrics.waited_ms_sum","double precision not null default 0"],
 ["column","messenger.occurrences.due_at","timestamp with time zone not null"],
 ["column","messenger.occurrences.message_id","uuid not null"],
 ["column","messenger.occurrences.schedule_id","uuid not null"],
@@ -7344,6 +7878,7 @@ as $function$ select $manifest$[
 ["constraint","messenger.flags.flags_pkey","PRIMARY KEY (name)"],
 ["constraint","messenger.flags.flags_updated_by_check","CHECK ((length(updated_by) <= 200))"],
 ["constraint","messenger.idempotency_keys.idempotency_keys_pkey","PRIMARY KEY (scope, key)"],
+["constraint","messenger.measurements.measurements_kind_check","CHECK ((kind = ANY (ARRAY['dispatched'::text, 'completed'::text, 'retried'::text, 'dead'::text])))"],
 ["constraint","messenger.message_types.message_types_dispatchable_check","CHECK ((dispatchable_by = ANY (ARRAY['service'::text, 'user'::text])))"],
 ["constraint","messenger.message_types.message_types_pkey","PRIMARY KEY (type)"],
 ["constraint","messenger.message_types.message_types_retry_check","CHECK ((((max_retries >= 0) AND (max_retries <= 100)) AND ((retry_delay_ms >= 0) AND (retry_delay_ms <= '86400000000'::bigint)) AND ((retry_multiplier >= (1)::double precision) AND (retry_multiplier <= (100)::double precision)) AND ((retry_max_delay_ms >= 0) AND (retry_max_delay_ms <= '86400000000'::bigint)) AND ((retry_jitter >= (0)::double precision) AND (retry_jitter <= (1)::double precision))))"],
@@ -7351,6 +7886,9 @@ as $function$ select $manifest$[
 ["constraint","messenger.message_types.message_types_sql_handler_check","CHECK ((sql_handler ~ '^([a-z_][a-z0-9_]*|\"([^\"]|\"\")+\")\\.([a-z_][a-z0-9_]*|\"([^\"]|\"\")+\")$'::text))"],
 ["constraint","messenger.message_types.message_types_timeout_check","CHECK ((timeout_ms > 0))"],
 ["constraint","messenger.message_types.message_types_type_check","CHECK ((type ~ '^[A-Za-z][A-Za-z0-9_.:-]{0,127}$'::text))"],
+["constraint","messenger.metric_durations.metric_durations_pkey","PRIMARY KEY (minute, transport_name, message_type, bucket)"],
+["constraint","messenger.metric_errors.metric_errors_pkey","PRIMARY KEY (minute, message_type, error_class)"],
+["constraint","messenger.metrics.metrics_pkey","PRIMARY KEY (minute, transport_name, message_type)"],
 ["constraint","messenger.occurrences.occurrences_pkey","PRIMARY KEY (schedule_id, due_at)"],
 ["constraint","messenger.pruned.pruned_pkey","PRIMARY KEY (id)"],
 ["constraint","messenger.queues.queues_pkey","PRIMARY KEY (transport_name, queue_name)"],
@@ -7411,19 +7949,26 @@ as $function$ select $manifest$[
 ["function","messenger.due_schedules(at timestamp with time zone, batch integer)","returns SETOF public.messenger_schedules language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 1feef8908cfa85a769637fbf7b459343"],
 ["function","messenger.due_since(schedule public.messenger_schedules)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 2ae0179adcb1b04f55f3d8b7f60ba009"],
 ["function","messenger.due_types(at timestamp with time zone, age interval)","returns TABLE(transport_name text, queue_name text, message_type text, oldest_at timestamp with time zone) language plpgsql stable invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 3873e9fe5917aa06fa56509fbf18222a"],
+["function","messenger.duration_bucket(ms double precision)","returns smallint language sql immutable invoker {\"search_path=\\\"\\\"\"} source b8148f839a3ba48418fbcd2f823b711b"],
+["function","messenger.duration_of(measured messenger.measurements)","returns double precision language sql immutable invoker {\"search_path=\\\"\\\"\"} source 86ed83d7d3e5f261896872f4beb04718"],
+["function","messenger.durations_of(measured messenger.measurements[])","returns SETOF messenger.metric_durations language sql stable invoker {\"search_path=\\\"\\\"\"} source 2bd1e6aeb78bc16184a6508adcf4fd67"],
 ["function","messenger.enabled(flag text, subject text)","returns boolean language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 83c6188621db8c956915a463f45ac4a0"],
-["function","messenger.end_unhandled(ids uuid[], fates text[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 654a997c81bea03649d4d07459ad78c4"],
+["function","messenger.end_unhandled(ids uuid[], fates text[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source ec0faa6ed11dc301dfa7819094d3774c"],
 ["function","messenger.ensure_worker_secret()","returns boolean language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 82a1d997e9fad01d00bd37ad054eded9"],
 ["function","messenger.error_class_of(error_class text)","returns text language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 59becb26e2bee06d48147e432214b1f7"],
+["function","messenger.error_rate(at timestamp with time zone)","returns TABLE(ended bigint, failed bigint) language sql stable invoker {\"search_path=\\\"\\\"\"} source 9dc334179f4baa7f3415919b10524c03"],
+["function","messenger.errors_of(measured messenger.measurements[])","returns SETOF messenger.metric_errors language sql stable invoker {\"search_path=\\\"\\\"\"} source 549177083a1b4dfa1645adb785c8c343"],
 ["function","messenger.estimate_rows(query text, args jsonb)","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 9c8cbf90cfbfcbc341d00ed776eab362"],
 ["function","messenger.exceeds(value jsonb, bytes integer)","returns boolean language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 0a497b2eff89af5771f7a721ce1811ec"],
 ["function","messenger.expand_schedules(at timestamp with time zone, batch integer)","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source f03c1ea8e763c763f126c3b9d21bec6c"],
 ["function","messenger.expected_manifest()","returns jsonb language sql immutable invoker {\"search_path=\\\"\\\"\"} source generated"],
 ["function","messenger.explain(id uuid)","returns TABLE(reason text, detail text, remedy text) language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 4f0b9b8dc3f58e64367e4324dfedbad6"],
+["function","messenger.figures_of(measured messenger.measurements[])","returns SETOF messenger.metrics language sql stable invoker {\"search_path=\\\"\\\"\"} source 17344a77311f5373f951c22e2149a022"],
 ["function","messenger.find_change(timezone text, low timestamp without time zone, high timestamp without time zone)","returns timestamp without time zone language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 10c51930dca066f653bbe6ec0ecbd191"],
-["function","messenger.find_due(transport text, queue text, batch integer, types text[], at timestamp with time zone, may_be_solo boolean, OUT places tid[], OUT is_solo boolean)","returns record language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off,plan_cache_mode=force_generic_plan} source 7ccdeceb722ff9f40eae5e1639961ea0"],
+["function","messenger.find_due(transport text, queue text, batch integer, types text[], at timestamp with time zone, may_be_solo boolean, OUT places tid[], OUT is_solo boolean)","returns record language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off,plan_cache_mode=force_generic_plan} source 913e3f2fe6b4d4312c8475bcc822cc98"],
 ["function","messenger.find_messages(filter jsonb, before uuid, wanted integer, OUT ids uuid[], OUT looked_to uuid)","returns record language plpgsql stable invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,jit=off} source 6ce47bf609e65e865372d979b7ff8fe5"],
 ["function","messenger.first_run(schedule public.messenger_schedules, at timestamp with time zone)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 236fd4306cbf3b99e31c9f9704891a54"],
+["function","messenger.fold_measurements(at timestamp with time zone, bite integer)","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\",jit=off} source 4efec09563d836476c56f9b7c88a404f"],
 ["function","messenger.give_up(ids uuid[], error_class text, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 40c4e304813a2f3520bab7c37476eabb"],
 ["function","messenger.has_wild_number(value jsonb)","returns boolean language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 025b91e7e73db60178defae3be0d0b4a"],
 ["function","messenger.has_worker_secret()","returns boolean language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source b361a84e868beb39f101a49e16a55ebf"],
@@ -7465,12 +8010,13 @@ as $function$ select $manifest$[
 ["function","messenger.next_cron_run(fields messenger.cron_fields, timezone text, after timestamp with time zone, dst_gap text, dst_overlap text)","returns messenger.cron_run language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source ae93c441d7697f7ed0a31044c3b82868"],
 ["function","messenger.next_run(schedule public.messenger_schedules, after timestamp with time zone)","returns messenger.cron_run language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source a15f07c8693eb32526059ee6309ee8b3"],
 ["function","messenger.next_wall_time(fields messenger.cron_fields, after timestamp without time zone)","returns timestamp without time zone language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 0510b8521294fc8a8c73b4d8fccc07f9"],
-["function","messenger.note_lost_leases(ids uuid[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source a2fc35d05d0e9135e9b1d039e2f8ddaa"],
+["function","messenger.note_lost_leases(ids uuid[], kind text, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source fa5aec78f6aac4fef1c9848c4032efd1"],
 ["function","messenger.note_poll(worker text, transport text, queues text[], types text[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 883e19373721b28e29ccc9a928291ea0"],
 ["function","messenger.now()","returns timestamp with time zone language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 2f1659b6f5238444936619ebae0dc4b4"],
 ["function","messenger.order_keys(ids uuid[])","returns messenger.order_key[] language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source a78e4758a57423495df247653e192c27"],
 ["function","messenger.own_functions(prefix text, arguments text, result regtype)","returns TABLE(name text, function regproc) language sql stable invoker {\"search_path=\\\"\\\"\"} source 785ffbfbd2e2d3483f4ff61301b6d106"],
 ["function","messenger.parse_cron(expression text)","returns messenger.cron_fields language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source a69ca182011ef6a6372bcfbcd8136673"],
+["function","messenger.percentile(buckets smallint[], counts bigint[], share double precision)","returns double precision language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 59e734b3d3fb647f056b36e5ffec1429"],
 ["function","messenger.place_mark(setting text, ends_at timestamp with time zone, from_times timestamp with time zone[], from_ids uuid[], batch integer, places tid[], took interval, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source a177f431cccea81fc14d3c888242500d"],
 ["function","messenger.plan_runs(schedule public.messenger_schedules, due_at timestamp with time zone, at timestamp with time zone)","returns messenger.run_plan language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 0925d2546db644552c914fe272647cd7"],
 ["function","messenger.post_bell()","returns boolean language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 15306147f7ed5a8a582c35df81c5fe93"],
@@ -7478,6 +8024,7 @@ as $function$ select $manifest$[
 ["function","messenger.prune_clock_history()","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 0e56d88af001434af3f98da33ee41188"],
 ["function","messenger.prune_keys(at timestamp with time zone, bite integer)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 73a0463d8cecab856615480489b5b0f6"],
 ["function","messenger.prune_messages(at timestamp with time zone, bite integer)","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source e952a24b5a0cbe438ba314c56bcdc3bb"],
+["function","messenger.prune_metrics(at timestamp with time zone, bite integer)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 7c26f0bc6e2680539cc8e91299c6507c"],
 ["function","messenger.prune_replays(at timestamp with time zone, bite integer)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 0303db5e02739b32a046f10080f2b39e"],
 ["function","messenger.prune_rest(at timestamp with time zone, bite integer)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 0478d1ed2d2f75a6b5d4e6b2cc7676da"],
 ["function","messenger.queue_figures()","returns jsonb language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 9e91a13bb71ec76f1991e9528c9d8985"],
@@ -7527,7 +8074,7 @@ as $function$ select $manifest$[
 ["function","messenger.release_orphans(at timestamp with time zone, bite integer)","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 9a176b1071834b647bf1f6edd10a7de5"],
 ["function","messenger.replace_message(id uuid, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 84deecd97a64a298cc726c23a4230bee"],
 ["function","messenger.replay_report()","returns TABLE(id uuid, started_at timestamp with time zone, per_second integer, total integer, completed integer, dead integer, lapsed integer, returned integer, remaining integer, stopped_at timestamp with time zone, stop_reason text, finished_at timestamp with time zone) language sql stable invoker {\"search_path=\\\"\\\"\"} source 9364f3df894b8e857aee8f8ca2ee9b51"],
-["function","messenger.rescue(at timestamp with time zone)","returns TABLE(rescued bigint, dead bigint, given_up bigint) language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 096fe597a8568130715cb7cd3b3e48b4"],
+["function","messenger.rescue(at timestamp with time zone)","returns TABLE(rescued bigint, dead bigint, given_up bigint) language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 5475ffca9dc27ae19bd69dedd4537de8"],
 ["function","messenger.retry_delay(message_type text, failures integer)","returns interval language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source faba1646d6603e2df47a02ea453969c2"],
 ["function","messenger.return_replayed(replay_id uuid, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source e0b9beb43910ab3238dca7c65163b010"],
 ["function","messenger.revise(message_id uuid, draft messenger.draft, at timestamp with time zone, OUT available_at timestamp with time zone, OUT error_code text)","returns record language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 1ca0e096c6a30d1166523484a9b728a2"],
@@ -7547,15 +8094,16 @@ as $function$ select $manifest$[
 ["function","messenger.stop()","returns jsonb language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source a4061cc518a982b78ab444a4f190e737"],
 ["function","messenger.store_alone(messages jsonb[], schedules uuid[], runs timestamp with time zone[])","returns TABLE(ord integer, error text) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source ea16d0190979682d7fcc45eadc6d88f8"],
 ["function","messenger.store_draft(draft messenger.draft, new_id uuid, sender uuid, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 40e90430b1e02482bf127900fa6fe8c3"],
-["function","messenger.store_in_turn(messages jsonb, atomic boolean, scope text, sender uuid, single boolean, at timestamp with time zone)","returns TABLE(ord integer, id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone, error_code text, error text) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source f5649191a0c2b0d25a0f310cae400175"],
-["function","messenger.store_messages(messages jsonb, atomic boolean, scope text, sender uuid, single boolean)","returns TABLE(ord integer, id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone, error_code text, error text) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 335769c7224ec0579841e4d8af3d35f5"],
+["function","messenger.store_in_turn(messages jsonb, atomic boolean, scope text, sender uuid, single boolean, at timestamp with time zone)","returns TABLE(ord integer, id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone, error_code text, error text) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 0caaf7122fd59d9a3a4a374ba866dc72"],
+["function","messenger.store_messages(messages jsonb, atomic boolean, scope text, sender uuid, single boolean)","returns TABLE(ord integer, id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone, error_code text, error text) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source ce84890f5781eebcea10624adcb51aaa"],
 ["function","messenger.store_occurrences(messages jsonb[], schedules uuid[], runs timestamp with time zone[])","returns TABLE(ord integer, error text) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source df9de64006a145a33e6694c95543243e"],
 ["function","messenger.store_runs(messages jsonb[], schedules uuid[], runs timestamp with time zone[], replaced uuid[], at timestamp with time zone)","returns messenger.run_fate[] language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 7e9098f88ec63649cc188fb9cb6e61a5"],
 ["function","messenger.take_key(scope text, draft messenger.draft, new_id uuid, sender uuid, store boolean, at timestamp with time zone)","returns TABLE(taken boolean, is_stored boolean, passed_on uuid, message_id uuid, status text, transport text, queue text, available_at timestamp with time zone, error_code text) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 1e5291b592748bf00ba31b41bd36e35f"],
 ["function","messenger.take_keys_back(letters uuid[], at timestamp with time zone)","returns uuid[] language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source fe7de3f635383dda36ef1f4fc53c9493"],
 ["function","messenger.take_turns(ords integer[], ids uuid[], transports text[], queues text[], keys text[], moments timestamp with time zone[], are_stored boolean[])","returns TABLE(ord integer, seq bigint, available_at timestamp with time zone) language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off,plan_cache_mode=force_generic_plan} source 6dbffab8e5570c5b6860a43b2c0417c4"],
-["function","messenger.tick(batch integer)","returns jsonb language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 21bf01f02cee1fe38a4700e68ad3a813"],
+["function","messenger.tick(batch integer)","returns jsonb language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 2b99dfbc788f51ceb0881208f5e229c0"],
 ["function","messenger.tick_or_note_error()","returns boolean language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 35a6a22f1a61c4a4aa1b1695673beab2"],
+["function","messenger.times_json(buckets smallint[], counts bigint[], duration_ms_sum double precision)","returns jsonb language sql immutable invoker {\"search_path=\\\"\\\"\"} source 80fd218247643de1157d7de8fbc96b26"],
 ["function","messenger.unknown_message(id uuid)","returns SETOF messenger.reason language sql stable invoker {\"search_path=\\\"\\\"\"} source fbafe56a0775e17755d1aa6b8224bf9b"],
 ["function","messenger.user_dispatch(type text, payload jsonb, idempotency_key text, delay interval, headers jsonb, metadata jsonb)","returns TABLE(id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone) language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source c288629cfbd5f36221388f01419ecc40"],
 ["function","messenger.verify()","returns TABLE(kind text, object text, state text, detail text) language sql stable definer {\"search_path=\\\"\\\"\"} source 1a24f14e798c253dfef0baa717707e66"],
@@ -7570,6 +8118,7 @@ as $function$ select $manifest$[
 ["function","public.messenger_claim_one(id uuid, worker text, lease interval)","returns TABLE(id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority integer, retry_count integer, max_retries integer, fence bigint, lock_expires_at timestamp with time zone, created_at timestamp with time zone, solo boolean) language sql volatile invoker {\"search_path=\\\"\\\"\"} source c38a451ac46c95792ca70988e732fb49"],
 ["function","public.messenger_complete(id uuid, fence bigint, result jsonb, strict boolean)","returns text language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 4b55f645b047a18d0435223006485fa3"],
 ["function","public.messenger_complete_with(id uuid, fence bigint, function_name text, args jsonb)","returns jsonb language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 777b0e690c3f7de86d240466d4c2d15f"],
+["function","public.messenger_counters()","returns jsonb language plpgsql volatile invoker {\"search_path=\\\"\\\"\",jit=off} source 6a84f0fba19c86d3e3e798a7b932dd85"],
 ["function","public.messenger_discard_failed(ids uuid[], filter jsonb, max integer)","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source b857a60cb2381fb27c36cdeb63f1b6cd"],
 ["function","public.messenger_dispatch(type text, payload jsonb, queue text, priority integer, available_at timestamp with time zone, delay interval, idempotency_key text, idempotency_mode text, idempotency_window interval, ordering_key text, transport text, max_retries integer, expires_at timestamp with time zone, headers jsonb, metadata jsonb)","returns SETOF messenger.dispatched language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 7c981ba4bfc0c59e2674b23778a8b473"],
 ["function","public.messenger_dispatch_batch(messages jsonb, atomic boolean)","returns TABLE(ord integer, id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone, error_code text, error text) language sql volatile invoker {\"search_path=\\\"\\\"\"} source 96639871148af2cf154c96b6884b86de"],
@@ -7586,6 +8135,7 @@ as $function$ select $manifest$[
 ["function","public.messenger_list_schedules(filter jsonb, cursor text, max integer)","returns jsonb language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 94667071d42682e323d39de8d2ae0aa2"],
 ["function","public.messenger_list_transports()","returns jsonb language sql stable invoker {\"search_path=\\\"\\\"\"} source 05f0454eeda134cecc41d96748319ba1"],
 ["function","public.messenger_list_workers()","returns jsonb language sql volatile invoker {\"search_path=\\\"\\\"\"} source ed08e36d43305384a65341054f6f726b"],
+["function","public.messenger_metrics(minutes integer, from_time timestamp with time zone, to_time timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=\\\"\\\"\",jit=off} source 1e8f098d723eb1bebc18b63a87b73480"],
 ["function","public.messenger_pause(transport text, queue text)","returns boolean language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source ce28f5e97d110106bf02440dd8765910"],
 ["function","public.messenger_pause_schedule(name text)","returns boolean language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 74a8ae885f86c4c436afd8a854f5a01a"],
 ["function","public.messenger_put_transport(name text, type text, config jsonb, enabled boolean)","returns jsonb language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 327714aec1aad49ebc8f6107cf980be7"],
@@ -7597,7 +8147,7 @@ as $function$ select $manifest$[
 ["function","public.messenger_schedule(name text, type text, schedule jsonb, payload jsonb, timezone text, options jsonb)","returns public.messenger_schedules language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 9d9d5e03af1ae093fcddb76c150e9052"],
 ["function","public.messenger_schedule_preview(schedule jsonb, timezone text, from_time timestamp with time zone, count integer, options jsonb)","returns TABLE(run_at timestamp with time zone, local_time timestamp without time zone, note text) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source daa7f51e3bb6dba0fbcad6d15640e1e7"],
 ["function","public.messenger_set_flag(name text, percent integer, updated_by text)","returns jsonb language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source b3f839347161ce4bcaeb319f08c73079"],
-["function","public.messenger_settle(outcomes jsonb)","returns TABLE(id uuid, outcome text, available_at timestamp with time zone) language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,jit=off,plan_cache_mode=force_generic_plan} source 610814a690ac60c5d4021b098a6b9c18"],
+["function","public.messenger_settle(outcomes jsonb)","returns TABLE(id uuid, outcome text, available_at timestamp with time zone) language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,jit=off,plan_cache_mode=force_generic_plan} source e17d9c291751f3c2b585fb62288968b3"],
 ["function","public.messenger_snooze(id uuid, fence bigint, delay interval)","returns text language sql volatile invoker {\"search_path=\\\"\\\"\"} source c330162b1d752f5cb706912072c7e570"],
 ["function","public.messenger_start(functions_url text, options jsonb)","returns jsonb language sql volatile invoker {\"search_path=\\\"\\\"\"} source 2ada4c698a25c5a06bcc0dedaac2b859"],
 ["function","public.messenger_status()","returns jsonb language sql volatile invoker {\"search_path=\\\"\\\"\"} source c123f5cc9b38af9b1c0b6cabf9493816"],
@@ -7646,12 +8196,18 @@ as $function$ select $manifest$[
 ["grant","function messenger.draft_fields() to service_role","execute"],
 ["grant","function messenger.drop_keys(ids uuid[], at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.due_since(schedule public.messenger_schedules) to service_role","execute"],
+["grant","function messenger.duration_bucket(ms double precision) to service_role","execute"],
+["grant","function messenger.duration_of(measured messenger.measurements) to service_role","execute"],
+["grant","function messenger.durations_of(measured messenger.measurements[]) to service_role","execute"],
 ["grant","function messenger.enabled(flag text, subject text) to service_role","execute"],
 ["grant","function messenger.end_unhandled(ids uuid[], fates text[], at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.error_class_of(error_class text) to service_role","execute"],
+["grant","function messenger.error_rate(at timestamp with time zone) to service_role","execute"],
+["grant","function messenger.errors_of(measured messenger.measurements[]) to service_role","execute"],
 ["grant","function messenger.estimate_rows(query text, args jsonb) to service_role","execute"],
 ["grant","function messenger.exceeds(value jsonb, bytes integer) to service_role","execute"],
 ["grant","function messenger.explain(id uuid) to service_role","execute"],
+["grant","function messenger.figures_of(measured messenger.measurements[]) to service_role","execute"],
 ["grant","function messenger.find_change(timezone text, low timestamp without time zone, high timestamp without time zone) to service_role","execute"],
 ["grant","function messenger.find_due(transport text, queue text, batch integer, types text[], at timestamp with time zone, may_be_solo boolean, OUT places tid[], OUT is_solo boolean) to service_role","execute"],
 ["grant","function messenger.find_messages(filter jsonb, before uuid, wanted integer, OUT ids uuid[], OUT looked_to uuid) to service_role","execute"],
@@ -7678,11 +8234,12 @@ as $function$ select $manifest$[
 ["grant","function messenger.next_cron_run(fields messenger.cron_fields, timezone text, after timestamp with time zone, dst_gap text, dst_overlap text) to service_role","execute"],
 ["grant","function messenger.next_run(schedule public.messenger_schedules, after timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.next_wall_time(fields messenger.cron_fields, after timestamp without time zone) to service_role","execute"],
-["grant","function messenger.note_lost_leases(ids uuid[], at timestamp with time zone) to service_role","execute"],
+["grant","function messenger.note_lost_leases(ids uuid[], kind text, at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.note_poll(worker text, transport text, queues text[], types text[], at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.now() to service_role","execute"],
 ["grant","function messenger.order_keys(ids uuid[]) to service_role","execute"],
 ["grant","function messenger.parse_cron(expression text) to service_role","execute"],
+["grant","function messenger.percentile(buckets smallint[], counts bigint[], share double precision) to service_role","execute"],
 ["grant","function messenger.place_mark(setting text, ends_at timestamp with time zone, from_times timestamp with time zone[], from_ids uuid[], batch integer, places tid[], took interval, at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.queue_figures_of(transport text, queue text) to service_role","execute"],
 ["grant","function messenger.read_cron_field(field text, value text, lowest integer, highest integer, names text[]) to service_role","execute"],
@@ -7718,6 +8275,7 @@ as $function$ select $manifest$[
 ["grant","function messenger.take_keys_back(letters uuid[], at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.take_turns(ords integer[], ids uuid[], transports text[], queues text[], keys text[], moments timestamp with time zone[], are_stored boolean[]) to service_role","execute"],
 ["grant","function messenger.tick(batch integer) to service_role","execute"],
+["grant","function messenger.times_json(buckets smallint[], counts bigint[], duration_ms_sum double precision) to service_role","execute"],
 ["grant","function messenger.user_dispatch(type text, payload jsonb, idempotency_key text, delay interval, headers jsonb, metadata jsonb) to authenticated","execute"],
 ["grant","function messenger.user_dispatch(type text, payload jsonb, idempotency_key text, delay interval, headers jsonb, metadata jsonb) to service_role","execute"],
 ["grant","function messenger.verify() to service_role","execute"],
@@ -7730,6 +8288,7 @@ as $function$ select $manifest$[
 ["grant","function public.messenger_claim_one(id uuid, worker text, lease interval) to service_role","execute"],
 ["grant","function public.messenger_complete(id uuid, fence bigint, result jsonb, strict boolean) to service_role","execute"],
 ["grant","function public.messenger_complete_with(id uuid, fence bigint, function_name text, args jsonb) to service_role","execute"],
+["grant","function public.messenger_counters() to service_role","execute"],
 ["grant","function public.messenger_discard_failed(ids uuid[], filter jsonb, max integer) to service_role","execute"],
 ["grant","function public.messenger_dispatch(type text, payload jsonb, queue text, priority integer, available_at timestamp with time zone, delay interval, idempotency_key text, idempotency_mode text, idempotency_window interval, ordering_key text, transport text, max_retries integer, expires_at timestamp with time zone, headers jsonb, metadata jsonb) to service_role","execute"],
 ["grant","function public.messenger_dispatch_batch(messages jsonb, atomic boolean) to service_role","execute"],
@@ -7746,6 +8305,7 @@ as $function$ select $manifest$[
 ["grant","function public.messenger_list_schedules(filter jsonb, cursor text, max integer) to service_role","execute"],
 ["grant","function public.messenger_list_transports() to service_role","execute"],
 ["grant","function public.messenger_list_workers() to service_role","execute"],
+["grant","function public.messenger_metrics(minutes integer, from_time timestamp with time zone, to_time timestamp with time zone) to service_role","execute"],
 ["grant","function public.messenger_pause(transport text, queue text) to service_role","execute"],
 ["grant","function public.messenger_pause_schedule(name text) to service_role","execute"],
 ["grant","function public.messenger_put_transport(name text, type text, config jsonb, enabled boolean) to service_role","execute"],
@@ -7771,7 +8331,11 @@ as $function$ select $manifest$[
 ["grant","relation messenger.clock to service_role","select"],
 ["grant","relation messenger.flags to service_role","delete,insert,select,update"],
 ["grant","relation messenger.idempotency_keys to service_role","delete,insert,select,update"],
+["grant","relation messenger.measurements to service_role","insert,select"],
 ["grant","relation messenger.message_types to service_role","select"],
+["grant","relation messenger.metric_durations to service_role","select"],
+["grant","relation messenger.metric_errors to service_role","select"],
+["grant","relation messenger.metrics to service_role","select"],
 ["grant","relation messenger.occurrences to service_role","select"],
 ["grant","relation messenger.ordering_seq to service_role","usage"],
 ["grant","relation messenger.pruned to service_role","insert,select"],
@@ -7797,6 +8361,9 @@ as $function$ select $manifest$[
 ["index","messenger.idempotency_keys_expires_at_idx","CREATE INDEX idempotency_keys_expires_at_idx ON messenger.idempotency_keys USING btree (expires_at)"],
 ["index","messenger.idempotency_keys_pkey","CREATE UNIQUE INDEX idempotency_keys_pkey ON messenger.idempotency_keys USING btree (scope, key)"],
 ["index","messenger.message_types_pkey","CREATE UNIQUE INDEX message_types_pkey ON messenger.message_types USING btree (type)"],
+["index","messenger.metric_durations_pkey","CREATE UNIQUE INDEX metric_durations_pkey ON messenger.metric_durations USING btree (minute, transport_name, message_type, bucket)"],
+["index","messenger.metric_errors_pkey","CREATE UNIQUE INDEX metric_errors_pkey ON messenger.metric_errors USING btree (minute, message_type, error_class)"],
+["index","messenger.metrics_pkey","CREATE UNIQUE INDEX metrics_pkey ON messenger.metrics USING btree (minute, transport_name, message_type)"],
 ["index","messenger.occurrences_due_at_idx","CREATE INDEX occurrences_due_at_idx ON messenger.occurrences USING btree (due_at)"],
 ["index","messenger.occurrences_pkey","CREATE UNIQUE INDEX occurrences_pkey ON messenger.occurrences USING btree (schedule_id, due_at)"],
 ["index","messenger.pruned_pkey","CREATE UNIQUE INDEX pruned_pkey ON messenger.pruned USING btree (id)"],
@@ -7829,7 +8396,11 @@ as $function$ select $manifest$[
 ["policy","messenger.clock.service_only","* anon,authenticated using false check false"],
 ["policy","messenger.flags.service_only","* anon,authenticated using false check false"],
 ["policy","messenger.idempotency_keys.service_only","* anon,authenticated using false check false"],
+["policy","messenger.measurements.service_only","* anon,authenticated using false check false"],
 ["policy","messenger.message_types.service_only","* anon,authenticated using false check false"],
+["policy","messenger.metric_durations.service_only","* anon,authenticated using false check false"],
+["policy","messenger.metric_errors.service_only","* anon,authenticated using false check false"],
+["policy","messenger.metrics.service_only","* anon,authenticated using false check false"],
 ["policy","messenger.occurrences.service_only","* anon,authenticated using false check false"],
 ["policy","messenger.pruned.service_only","* anon,authenticated using false check false"],
 ["policy","messenger.queues.service_only","* anon,authenticated using false check false"],
@@ -7848,7 +8419,11 @@ as $function$ select $manifest$[
 ["table","messenger.clock","rls {fillfactor=10}"],
 ["table","messenger.flags","rls"],
 ["table","messenger.idempotency_keys","rls"],
+["table","messenger.measurements","unlogged rls {autovacuum_vacuum_scale_factor=0,autovacuum_vacuum_threshold=10000,autovacuum_analyze_scale_factor=1}"],
 ["table","messenger.message_types","rls"],
+["table","messenger.metric_durations","rls"],
+["table","messenger.metric_errors","rls"],
+["table","messenger.metrics","rls"],
 ["table","messenger.occurrences","rls"],
 ["table","messenger.pruned","rls"],
 ["table","messenger.queues","rls"],
@@ -7945,6 +8520,10 @@ declare
     'messenger.pruned',
     'messenger.bells',
     'messenger.flags',
+    'messenger.measurements',
+    'messenger.metrics',
+    'messenger.metric_durations',
+    'messenger.metric_errors',
     'messenger.queues',
     'messenger.replays',
     'messenger.replayed',
@@ -7975,6 +8554,7 @@ declare
     'public.update_messenger_schedules_updated_at',
     'messenger.enabled',
     'public.messenger_set_flag',
+    'messenger.duration_bucket',
     'public.messenger_register',
     'messenger.draft_fields',
     'messenger.read_drafts',
@@ -8083,6 +8663,12 @@ declare
     'messenger.ring',
     'messenger.awake_workers',
     'messenger.rescue',
+    'messenger.duration_of',
+    'messenger.figures_of',
+    'messenger.durations_of',
+    'messenger.errors_of',
+    'messenger.fold_measurements',
+    'messenger.prune_metrics',
     'messenger.prune_messages',
     'messenger.prune_keys',
     'messenger.prune_rest',
@@ -8158,6 +8744,11 @@ declare
     'messenger.reason_worker_unreachable',
     'messenger.reason_no_worker',
     'messenger.reason_ready',
+    'public.messenger_counters',
+    'messenger.percentile',
+    'messenger.times_json',
+    'public.messenger_metrics',
+    'messenger.error_rate',
     'messenger.letter_conditions',
     'public.messenger_list_failed',
     'public.messenger_get_failed',

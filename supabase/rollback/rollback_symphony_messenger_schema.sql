@@ -61,6 +61,8 @@ declare
     'public.messenger_status',
     'public.messenger_health',
     'public.messenger_explain',
+    'public.messenger_counters',
+    'public.messenger_metrics',
     'public.messenger_list_failed',
     'public.messenger_get_failed',
     'public.messenger_list_messages',

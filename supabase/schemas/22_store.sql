@@ -74,6 +74,9 @@ begin
     select d.new_id, d.transport_name, d.queue_name, d.message_type, coalesce(t.available_at, k.available_at)
     from keyed k join draft d on d.ord = k.ord left join turn t on t.ord = k.ord where k.is_stored
   ),
+  measured as (
+    insert into messenger.measurements (at, transport_name, message_type, kind) select v_now, f.transport_name, f.message_type, 'dispatched' from fresh f
+  ),
   rung as materialized (
     select count(messenger.ring(due.transport_name, due.queue_name, due.message_type)) as bells
     from (select distinct f.transport_name, f.queue_name, f.message_type from fresh f where f.available_at <= v_now) due
@@ -153,6 +156,9 @@ begin
     from draft d left join keyed k on k.ord = d.ord
     where d.error_code is null and coalesce(k.taken, true)
     returning m.id, m.transport_name, m.queue_name, m.message_type, m.available_at
+  ),
+  measured as (
+    insert into messenger.measurements (at, transport_name, message_type, kind) select v_now, s.transport_name, s.message_type, 'dispatched' from stored s
   ),
   rung as materialized (
     select count(messenger.ring(due.transport_name, due.queue_name, due.message_type)) as bells

@@ -1,7 +1,7 @@
 -- The ends that are not completion: lost leases, dead letters, expiry. Callers hold the row locks.
 
 -- Counts the delivery of messages whose lease ran out; the message itself is then handed out alone or buried by the caller.
-create or replace function messenger.note_lost_leases(ids uuid[], at timestamptz)
+create or replace function messenger.note_lost_leases(ids uuid[], kind text, at timestamptz)
 returns void
 language plpgsql
 set search_path = ''
@@ -14,6 +14,10 @@ begin
   from public.messenger_messages m
   where m.id = any (ids) and m.status = 'processing'
   on conflict do nothing;
+  insert into messenger.measurements (at, transport_name, message_type, kind, locked_at, available_at, error_class, error)
+  select note_lost_leases.at, m.transport_name, m.message_type, note_lost_leases.kind, m.locked_at, m.available_at, 'LeaseExpired', 'the lease ran out without a verdict'
+  from public.messenger_messages m
+  where m.id = any (ids) and m.status = 'processing' and note_lost_leases.kind is not null;
 end $$;
 
 -- Moves messages to the dead letters with every attempt; the last attempt is the reason.
@@ -80,16 +84,18 @@ declare
   v_cancelled uuid[] := array(select x.id from unnest(ids, fates) as x(id, fate) where x.fate = 'cancelled');
   v_exhausted uuid[] := array(select x.id from unnest(ids, fates) as x(id, fate) where x.fate = 'exhausted');
 begin
-  perform messenger.note_lost_leases(v_expired || v_cancelled || v_exhausted, at);
+  perform messenger.note_lost_leases(v_expired || v_cancelled, null, at);
+  perform messenger.note_lost_leases(v_exhausted, 'dead', at);
   perform messenger.give_up(v_expired, 'Expired', at);
   perform messenger.give_up(v_cancelled, 'Cancelled', at);
   perform messenger.bury(v_exhausted, at);
 end $$;
 
-comment on function messenger.note_lost_leases(uuid[], timestamptz) is 'Records an attempt of class LeaseExpired for each of these processing messages.';
+comment on function messenger.note_lost_leases(uuid[], text, timestamptz) is
+  'Records an attempt of class LeaseExpired for each of these processing messages, and measures it as retried or dead, or not at all (null).';
 comment on function messenger.bury(uuid[], timestamptz) is 'Fails messages for good: counts the last delivery, writes the dead letter with the last 20 attempts. An attempt must have been recorded. Returns how many.';
 comment on function messenger.give_up(uuid[], text, timestamptz) is 'Fails unfinished messages as Expired or Cancelled, without a dead letter.';
 comment on function messenger.end_unhandled(uuid[], text[], timestamptz) is 'Finishes the messages whose fate is expired, cancelled or exhausted; others are left alone.';
-revoke all on function messenger.end_unhandled(uuid[], text[], timestamptz), messenger.note_lost_leases(uuid[], timestamptz), messenger.bury(uuid[], timestamptz), messenger.give_up(uuid[], text, timestamptz)
+revoke all on function messenger.end_unhandled(uuid[], text[], timestamptz), messenger.note_lost_leases(uuid[], text, timestamptz), messenger.bury(uuid[], timestamptz), messenger.give_up(uuid[], text, timestamptz)
   from public, anon, authenticated;
-grant execute on function messenger.end_unhandled(uuid[], text[], timestamptz), messenger.note_lost_leases(uuid[], timestamptz), messenger.bury(uuid[], timestamptz), messenger.give_up(uuid[], text, timestamptz) to service_role;
+grant execute on function messenger.end_unhandled(uuid[], text[], timestamptz), messenger.note_lost_leases(uuid[], text, timestamptz), messenger.bury(uuid[], timestamptz), messenger.give_up(uuid[], text, timestamptz) to service_role;

@@ -147,7 +147,7 @@ begin
       if v_end > 1 then
         v_places := v_places[1:v_end - 1];
       elsif may_be_solo then
-        perform messenger.note_lost_leases(v_ids[1:1], at);
+        perform messenger.note_lost_leases(v_ids[1:1], 'retried', at);
         v_places := v_places[1:1];
         is_solo := true;
       else

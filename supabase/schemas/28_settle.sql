@@ -115,6 +115,7 @@ declare
   v_fences bigint[];
   v_kinds text[];
   v_results jsonb[];
+  v_durations double precision[];
   v_rest messenger.verdict[];
   v_is_wild boolean;
   v_counted record;
@@ -127,8 +128,8 @@ begin
   elsif jsonb_array_length(v_outcomes) > 1000 then
     perform messenger.refuse('SM_BATCH_TOO_LARGE');
   end if;
-  select array_agg((e ->> 'id')::uuid), array_agg((e ->> 'fence')::bigint), array_agg(e ->> 'outcome'), array_agg(nullif(e -> 'result', 'null'))
-  into v_ids, v_fences, v_kinds, v_results
+  select array_agg((e ->> 'id')::uuid), array_agg((e ->> 'fence')::bigint), array_agg(e ->> 'outcome'), array_agg(nullif(e -> 'result', 'null')), array_agg((e ->> 'duration_ms')::double precision)
+  into v_ids, v_fences, v_kinds, v_results, v_durations
   from jsonb_array_elements(v_outcomes) e;
   if not v_kinds <@ '{completed,failed,snoozed,released}'::text[] then
     perform messenger.refuse('SM_OUTCOME');
@@ -149,7 +150,7 @@ begin
   -- Rows are locked in the order of their ids, whatever order the verdicts come in: two settles cannot wait for each other.
   with held as materialized (
     select m.ctid as tid, m.id, m.fence, m.retry_count, m.retry_count >= m.max_retries as is_last,
-      m.cancel_requested_at is not null as is_cancelled, m.ordering_key is not null as is_ordered,
+      m.cancel_requested_at is not null as is_cancelled, m.ordering_key is not null as is_ordered, m.transport_name, m.message_type, m.locked_at, m.available_at,
       m.transport_name = any (array(select t.name from public.messenger_transports t where (t.config ->> 'retention')::interval = '0')) as is_unkept
     from public.messenger_messages m
     where m.id = any (v_ids) and m.status = 'processing'
@@ -158,7 +159,7 @@ begin
   ),
   -- Of two verdicts on one delivery the first counts.
   counted as (
-    select distinct on (v.id) v.ord, v.id, h.tid, h.retry_count, h.is_ordered,
+    select distinct on (v.id) v.ord, v.id, h.tid, h.retry_count, h.is_ordered, h.transport_name, h.message_type, h.locked_at, h.available_at, r.error, r.error_class,
       case
         when v.kind = 'completed' then case when h.is_unkept then 'unkept' else 'kept' end
         -- After a request to cancel only a completion still counts as what it says.
@@ -170,6 +171,12 @@ begin
     join held h on h.id = v.id and h.fence = v.fence
     left join unnest(v_rest) r on r.ord = v.ord
     order by v.id, v.ord
+  ),
+  measured as (
+    insert into messenger.measurements (at, transport_name, message_type, kind, duration_ms, locked_at, available_at, error_class, error)
+    select v_now, c.transport_name, c.message_type, case c.fate when 'retry' then 'retried' when 'dead' then 'dead' else 'completed' end, v_durations[c.ord],
+      c.locked_at, c.available_at, c.error_class, left(c.error, 200)
+    from counted c where c.fate in ('kept', 'unkept', 'retry', 'dead')
   )
   select array_agg(ord) as ords, array_agg(tid) as places, array_agg(fate) as fates, bool_or(retry_count > 0) as has_history,
     array_agg(id) filter (where is_ordered) as ordered

@@ -60,7 +60,7 @@ begin
 
       perform messenger.end_unhandled(v_ids, v_fates, rescue.at);
       v_lost := array(select x.id from unnest(v_ids, v_fates) as x(id, fate) where x.fate = 'lost');
-      perform messenger.note_lost_leases(v_lost, rescue.at);
+      perform messenger.note_lost_leases(v_lost, 'retried', rescue.at);
       update public.messenger_messages m
       set status = 'pending', available_at = rescue.at, updated_at = rescue.at, locked_at = null, locked_by = null, lock_expires_at = null,
           retry_count = m.retry_count + 1, lease_losses = m.lease_losses + 1, error_class = 'LeaseExpired', last_error = 'the lease ran out without a verdict'
