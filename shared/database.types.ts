@@ -395,6 +395,7 @@ export type Database = {
         Args: { "args"?: Json; "fence": number; "function_name": string; "id": string };
         Returns: Json;
       };
+      "messenger_disable_webhook": { Args: { "reason": string; "subscription": string }; Returns: boolean };
       "messenger_discard_failed": { Args: { "filter"?: Json; "ids"?: (string)[]; "max"?: number }; Returns: number };
       "messenger_dispatch": {
         Args: {
@@ -545,6 +546,14 @@ export type Database = {
           "available_at": string;
           "id": string;
           "outcome": string;
+        }[];
+      };
+      "messenger_sign_webhook": {
+        Args: { "body": string; "id": string; "subscription": string };
+        Returns: {
+          "signature": string;
+          "signed_at": number;
+          "url": string;
         }[];
       };
       "messenger_snooze": { Args: { "delay": string; "fence": number; "id": string }; Returns: string };
