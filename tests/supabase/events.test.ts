@@ -46,8 +46,8 @@ async function told(sql: Asker = project().sql): Promise<string[]> {
 }
 
 async function eventOf(event: string): Promise<Row> {
-  const [{ body }] =
-    await project().sql`select body from public.messenger_messages where message_type = 'symphony.event' and body ->> 'event' = ${event}`;
+  const [{ body }] = await project()
+    .sql`select body from public.messenger_messages where message_type = 'symphony.event' and body ->> 'event' = ${event}`;
   return body;
 }
 
