@@ -1,5 +1,6 @@
 // Senders who are signed in hear of their messages by Supabase Realtime: where it is, and never at the price of the verdict.
 import assert from "node:assert/strict";
+import postgres from "postgres";
 import { empty, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
 import { ask, call, claim, held, letterOf, messageOf, type Row, settle } from "./bus.ts";
@@ -124,7 +125,17 @@ test("realtime · raising costs neither the verdict nor the other events, and wh
   await sql.unsafe(`create or replace function public.listen(a jsonb) returns jsonb language sql as 'select a'`);
   for (const event of ["completed", "dead"]) await sql`select messenger.on(${event}, 'listen')`;
   const [done, dying] = [await heldOfUser(), await heldOfUser()];
-  await settleAsService([verdict(done, "completed"), verdict(dying, "failed", { retryable: false })]);
+  const log: string[] = [];
+  const own = postgres(project().databaseUrl(), { max: 1, onnotice: ({ message }) => log.push(`${message}`) });
+  await own`set client_min_messages = log`;
+  await asRole(
+    own,
+    "service_role",
+    (tx) => settle(tx, [verdict(done, "completed"), verdict(dying, "failed", { retryable: false })]),
+  );
+  await own.end();
+  const line = "symphony: realtime.send failed, the senders were not told: no partition for today";
+  assert.deepEqual(log.filter((message) => message.startsWith("symphony")), [line, line]);
   assert.deepEqual([(await messageOf(sql, done.id)).status, (await sent()).length], ["completed", 0]);
   assert.ok(await letterOf(sql, dying.id));
   const events =
