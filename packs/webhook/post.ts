@@ -1,7 +1,7 @@
 // One POST, and what its answer means for the delivery.
 import { RetryAfter, Unrecoverable } from "../../shared/errors.ts";
 
-const TIMEOUT = 15_000; // ms, to the end of the answer's head
+const TIMEOUT = 15_000; // ms, for as much of the answer as is read
 const LONGEST_WAIT = 86_400_000; // ms; a receiver may ask for a day
 const EXCERPT = 200; // characters of an answer that are kept with the failure
 
@@ -44,7 +44,7 @@ export async function post(url: URL, { body, headers, signal, timeout = TIMEOUT 
     throw new NotAccepted(`${url.host} cannot be reached: ${String(error).replaceAll(url.href, url.origin)}`);
   });
   if (answer.ok) {
-    await answer.body?.cancel();
+    await answer.body?.cancel().catch(() => {}); // accepted is accepted
     return answer.status;
   }
   const said = `${url.host} answered ${answer.status}${excerpt(await beginningOf(answer))}`;

@@ -6,8 +6,9 @@ import { KEEPING } from "./keeping.ts";
 import { LIVING } from "./living.ts";
 import { type Mutant, plant, readSchemas } from "./mutant.ts";
 import { SETTLING } from "./settling.ts";
+import { TELLING } from "./telling.ts";
 
-export const MUTANTS: readonly Mutant[] = [...DISPATCHING, ...CLAIMING, ...SETTLING, ...KEEPING, ...LIVING];
+export const MUTANTS: readonly Mutant[] = [...DISPATCHING, ...CLAIMING, ...SETTLING, ...KEEPING, ...LIVING, ...TELLING];
 
 /** Makes a migrated database wrong in the way the name says. */
 export async function infect(sql: Pick<Sql, "unsafe">, name: string): Promise<void> {

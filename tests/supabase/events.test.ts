@@ -195,6 +195,15 @@ test("settle · a thousand verdicts, four subscribers, each event to each once",
   ]);
 });
 
+test("error · of a long text the event holds 1000 bytes, whole characters", async () => {
+  const { sql } = project();
+  await on("dead");
+  await settle(sql, [failed(await held(sql), { error: `x${"漢".repeat(3000)}`, retryable: false })]);
+  const { error } = (await eventOf("dead")).message;
+  assert.match(error, /^x漢+$/);
+  assert.equal(new TextEncoder().encode(error).length, 1000);
+});
+
 test("type · a subscription to one hears of no other", async () => {
   const { sql } = project();
   await on("completed", "Invoice");
