@@ -1,21 +1,9 @@
-// Lifecycle events: which there are, to whom they go, and that each is told once, with the verdict or not at all.
+// Lifecycle events: which there are, what each says, and to whom it is told.
 import assert from "node:assert/strict";
 import { empty, test, useProject } from "../project.ts";
-import {
-  ask,
-  type Asker,
-  call,
-  claim,
-  dispatch,
-  dispatchMany,
-  held,
-  letterOf,
-  messageOf,
-  type Row,
-  setClock,
-  settle,
-} from "./bus.ts";
+import { ask, call, claim, dispatch, dispatchMany, held, messageOf, type Row, setClock, settle } from "./bus.ts";
 import { effects, makeEffects } from "./effects.ts";
+import { completed, failed, on, tick, told } from "./events.ts";
 import { limitWaiting } from "./until_blocked.ts";
 
 const project = useProject({ testClock: true });
@@ -30,37 +18,19 @@ Deno.test.beforeEach(async () => {
   await project().sql`truncate public.effects`;
 });
 
-async function on(event: string, type: string | null = null, name = "public.take_effect"): Promise<string> {
-  const [{ id }] = await project().sql`select messenger.on(${event}, ${name}, ${type}) as id`;
-  return id;
-}
-
-const tick = (sql: Asker = project().sql) => ask(sql, "messenger_tick");
-
-/** The messages that carry events, as `event of status`, in order of event. */
-async function told(sql: Asker = project().sql): Promise<string[]> {
-  const rows = await sql`
-    select body ->> 'event' || ' of ' || (body #>> '{message,status}') as told
-    from public.messenger_messages where message_type like 'symphony.%' order by created_at, 1`;
-  return rows.map(({ told }) => told);
-}
-
 async function eventOf(event: string): Promise<Row> {
   const [{ body }] = await project()
     .sql`select body from public.messenger_messages where message_type = 'symphony.event' and body ->> 'event' = ${event}`;
   return body;
 }
 
-const completed = ({ id, fence }: Row) => ({ id, fence, outcome: "completed" });
-const failed = ({ id, fence }: Row, more: Row = {}) => ({ id, fence, outcome: "failed", error: "no answer", ...more });
-
 test("completed · one event with what is known of the message, its body excepted; the subscribed function gets it with the tick", async () => {
   const { sql } = project();
-  const subscription = await on("completed");
+  const subscription = await on(sql, "completed");
   const { id, fence } = await held(sql, { payload: { secret: "of the business" }, queue: "shop" });
   await settle(sql, [completed({ id, fence })]);
-  assert.deepEqual(await told(), ["completed of completed"]);
-  await tick();
+  assert.deepEqual(await told(sql), ["completed of completed"]);
+  await tick(sql);
   const [event] = await effects(sql) as Row[];
   const { created_at, processed_at, ...message } = event.message;
   assert.deepEqual({ ...event, at: null, message }, {
@@ -82,15 +52,15 @@ test("completed · one event with what is known of the message, its body excepte
   const row = await messageOf(sql, id);
   assert.deepEqual([new Date(created_at), new Date(processed_at)], [row.created_at, row.processed_at]);
   assert.match(event.at, /^\d{4}-\d\d-\d\dT[\d:.]+\+00:00$/);
-  assert.deepEqual(await told(), ["completed of completed"], "an event has no events");
+  assert.deepEqual(await told(sql), ["completed of completed"], "an event has no events");
 });
 
 test("retried, dead, failed · each delivery that ended badly is told, and the end once as dead and as failed", async () => {
   const { sql } = project();
-  for (const event of EVENTS) await on(event);
+  for (const event of EVENTS) await on(sql, event);
   const first = await held(sql, { max_retries: 1 });
   await settle(sql, [failed(first, { error_class: "Timeout", delay_ms: 0 })]);
-  assert.deepEqual(await told(), ["retried of pending"]);
+  assert.deepEqual(await told(sql), ["retried of pending"]);
   const { message } = await eventOf("retried");
   assert.deepEqual([message.retry_count, message.error, message.error_class, message.processed_at], [
     1,
@@ -100,7 +70,7 @@ test("retried, dead, failed · each delivery that ended badly is told, and the e
   ]);
   const [second] = await claim(sql, { types: ["Greeting"] });
   await settle(sql, [failed(second, { error: "gone", error_class: "Gone" })]);
-  assert.deepEqual(await told(), ["retried of pending", "dead of failed", "failed of failed"]);
+  assert.deepEqual(await told(sql), ["retried of pending", "dead of failed", "failed of failed"]);
   for (const event of ["dead", "failed"]) {
     const { message } = await eventOf(event);
     assert.deepEqual([message.retry_count, message.error, message.error_class], [2, "gone", "Gone"]);
@@ -109,24 +79,24 @@ test("retried, dead, failed · each delivery that ended badly is told, and the e
 
 test("failed · also what expired and what was cancelled, which is not dead", async () => {
   const { sql } = project();
-  for (const event of EVENTS) await on(event);
+  for (const event of EVENTS) await on(sql, event);
   const { id } = await dispatch(sql);
   await ask(sql, "messenger_cancel", { id });
   assert.equal((await eventOf("failed")).message.error_class, "Cancelled");
   const running = await held(sql, {}, { types: ["Greeting"] });
   await ask(sql, "messenger_cancel", { id: running.id });
-  assert.deepEqual(await told(), ["failed of failed"], "a request is no end");
+  assert.deepEqual(await told(sql), ["failed of failed"], "a request is no end");
   await settle(sql, [failed(running)]);
   const { id: expiring } = await dispatch(sql, { expires_at: new Date(Date.now() + 60_000) });
   await setClock(sql, "2 minutes");
-  await tick();
+  await tick(sql);
   assert.deepEqual((await effects(sql) as Row[]).map(({ event }) => event), ["failed", "failed", "failed"]);
   assert.equal((await messageOf(sql, expiring)).error_class, "Expired");
 });
 
 test("lost lease · is told as retried, by the claim that takes the message over and by the clock, and its last one as dead", async () => {
   const { sql } = project();
-  for (const event of EVENTS) await on(event);
+  for (const event of EVENTS) await on(sql, event);
   await dispatch(sql, { max_retries: 2 });
   await claim(sql);
   await setClock(sql, "2 minutes");
@@ -134,50 +104,50 @@ test("lost lease · is told as retried, by the claim that takes the message over
   const { message } = await eventOf("retried");
   assert.deepEqual([message.retry_count, message.error_class, message.status], [1, "LeaseExpired", "pending"]);
   await setClock(sql, "4 minutes");
-  await tick();
+  await tick(sql);
   assert.deepEqual((await effects(sql) as Row[]).map(({ event, message }) => [event, message.retry_count]), [
     ["retried", 1],
     ["retried", 2],
   ]);
   await claim(sql, { types: ["Greeting"] });
   await setClock(sql, "6 minutes");
-  await tick();
-  await tick();
+  await tick(sql);
+  await tick(sql);
   assert.deepEqual((await effects(sql) as Row[]).slice(2).map(({ event }) => event).sort(), ["dead", "failed"]);
 });
 
 test("snoozed, released · are no events, and neither is a retry from the dead letters", async () => {
   const { sql } = project();
-  for (const event of EVENTS) await on(event);
+  for (const event of EVENTS) await on(sql, event);
   const { id, fence } = await held(sql);
   await settle(sql, [{ id, fence, outcome: "snoozed", delay_ms: 0 }]);
   const [again] = await claim(sql, { types: ["Greeting"] });
   await settle(sql, [{ id, fence: again.fence, outcome: "released" }]);
-  assert.deepEqual(await told(), []);
+  assert.deepEqual(await told(sql), []);
   const [third] = await claim(sql, { types: ["Greeting"] });
   await settle(sql, [failed(third, { retryable: false })]);
   await call(sql, "messenger_retry_failed", { filter: {} });
-  assert.deepEqual(await told(), ["dead of failed", "failed of failed"]);
+  assert.deepEqual(await told(sql), ["dead of failed", "failed of failed"]);
   const [fourth] = await claim(sql, { types: ["Greeting"] });
   await settle(sql, [failed(fourth, { retryable: false })]);
-  assert.equal((await told()).length, 4, "the second death is an event of its own");
+  assert.equal((await told(sql)).length, 4, "the second death is an event of its own");
 });
 
 test("retention 0 · the message is gone, the event is not", async () => {
   const { sql } = project();
   await sql`update public.messenger_transports set config = '{"retention": "0"}' where name = 'supabase'`;
-  await on("completed");
+  await on(sql, "completed");
   const message = await held(sql);
   await settle(sql, [completed(message)]);
   assert.equal(await messageOf(sql, message.id), undefined);
-  await tick();
+  await tick(sql);
   assert.equal((await effects(sql) as Row[])[0].message.id, message.id);
 });
 
 test("settle · a thousand verdicts, four subscribers, each event to each once", async () => {
   const { sql } = project();
   for (const [event, type] of [["completed", null], ["completed", "Greeting"], ["retried", null], ["failed", null]]) {
-    await on(event as string, type);
+    await on(sql, event as string, type);
   }
   await dispatchMany(sql, 1000);
   const rows = await claim(sql, { batch: 1000 });
@@ -197,7 +167,7 @@ test("settle · a thousand verdicts, four subscribers, each event to each once",
 
 test("error · of a long text the event holds 1000 bytes, whole characters", async () => {
   const { sql } = project();
-  await on("dead");
+  await on(sql, "dead");
   await settle(sql, [failed(await held(sql), { error: `x${"漢".repeat(3000)}`, retryable: false })]);
   const { error } = (await eventOf("dead")).message;
   assert.match(error, /^x漢+$/);
@@ -206,95 +176,23 @@ test("error · of a long text the event holds 1000 bytes, whole characters", asy
 
 test("type · a subscription to one hears of no other", async () => {
   const { sql } = project();
-  await on("completed", "Invoice");
+  await on(sql, "completed", "Invoice");
   await settle(sql, [completed(await held(sql, { type: "Greeting" }))]);
-  assert.deepEqual(await told(), []);
+  assert.deepEqual(await told(sql), []);
   await settle(sql, [completed(await held(sql, { type: "Invoice" }))]);
-  assert.deepEqual(await told(), ["completed of completed"]);
-});
-
-test("off · nothing more is stored, and what was on its way is dropped", async () => {
-  const { sql } = project();
-  const id = await on("completed");
-  await settle(sql, [completed(await held(sql))]);
-  const off = async () => (await sql`select messenger.off(${id}) as off`)[0].off;
-  assert.deepEqual([await off(), await off()], [true, false]);
-  await settle(sql, [completed(await held(sql, {}, { types: ["Greeting"] }))]);
-  await tick();
-  assert.deepEqual([await told(), await effects(sql)], [["completed of completed"], []]);
-  const [{ status, result }] =
-    await sql`select status, result from public.messenger_messages where message_type = 'symphony.event'`;
-  assert.deepEqual([status, result], ["completed", { skipped: "unsubscribed" }]);
-});
-
-test("on · the same subscription twice is one", async () => {
-  assert.equal(await on("completed"), await on("completed"));
-  assert.notEqual(await on("completed"), await on("completed", "Greeting"));
-  await settle(project().sql, [completed(await held(project().sql, { type: "Other" }))]);
-  assert.equal((await told()).length, 1);
-});
-
-test("subscriber that raises · is undone, retried, and a dead letter of its own; the message is unharmed, and no event is told of it", async () => {
-  const { sql } = project();
-  for (const event of ["failed", "dead", "retried"]) await on(event);
-  await on("completed", null, "public.refuse_it");
-  const message = await held(sql);
-  await settle(sql, [completed(message)]);
-  for (const minutes of [0, 2, 4, 8, 16, 32]) {
-    await setClock(sql, `${minutes} minutes`);
-    await tick();
-  }
-  assert.deepEqual([(await messageOf(sql, message.id)).status, await effects(sql)], ["completed", []]);
-  const [{ id, error, retry_count }] =
-    await sql`select message_id as id, error, retry_count from public.messenger_failed_messages`;
-  assert.deepEqual([error, retry_count], ["out of stock", 6]);
-  assert.deepEqual((await messageOf(sql, id)).message_type, "symphony.event");
-  assert.deepEqual(await told(), ["completed of completed"]);
-});
-
-test("subscriber that is gone, or that is somebody else's by then · is not called", async () => {
-  const { sql } = project();
-  await sql.unsafe(`create function public.passing(args jsonb) returns jsonb language sql as 'select args'`);
-  await on("completed", null, "passing");
-  await sql`drop function public.passing(jsonb)`;
-  await settle(sql, [completed(await held(sql))]);
-  await tick();
-  const [row] = await sql`select * from public.messenger_messages where message_type = 'symphony.event'`;
-  assert.match(row.last_error, /^public\.passing\(jsonb\) returns jsonb is gone, or has changed its owner/);
-  await sql.unsafe(`
-    grant create on schema public to service_role; grant service_role to postgres;
-    create function public.passing(args jsonb) returns jsonb language sql as 'select args';
-    alter function public.passing(jsonb) owner to service_role`);
-  await setClock(sql, "1 minute");
-  await tick();
-  assert.deepEqual((await messageOf(sql, row.id)).retry_count, 2);
-  await sql.unsafe("drop function public.passing(jsonb); revoke create on schema public from service_role");
-});
-
-test("disabled transport · verdicts count all the same, and their events wait in it", async () => {
-  const { sql } = project();
-  await on("dead");
-  const message = await held(sql);
-  await sql`update public.messenger_transports set enabled = false where name = 'supabase'`;
-  await settle(sql, [failed(message, { retryable: false })]);
-  assert.ok(await letterOf(sql, message.id));
-  await tick();
-  assert.deepEqual(await effects(sql), []);
-  await sql`update public.messenger_transports set enabled = true where name = 'supabase'`;
-  await tick();
-  assert.equal((await effects(sql)).length, 1);
+  assert.deepEqual(await told(sql), ["completed of completed"]);
 });
 
 test("complete_with, complete, SQL handlers · end in the same events", async () => {
   const { sql } = project();
-  await on("completed", "Ship");
+  await on(sql, "completed", "Ship");
   await sql`select messenger.set_sql_handler('Ship', 'take_effect')`;
   await dispatch(sql, { type: "Ship", payload: { n: 1 } });
-  await tick();
+  await tick(sql);
   await sql`select messenger.set_sql_handler('Ship', null)`;
   const { id, fence } = await held(sql, { type: "Ship" }, { types: ["Ship"] });
   await ask(sql, "messenger_complete_with", { id, fence, function_name: "take_effect", args: {} });
   const last = await held(sql, { type: "Ship" }, { types: ["Ship"] });
   await ask(sql, "messenger_complete", { id: last.id, fence: last.fence });
-  assert.equal((await told()).length, 3);
+  assert.equal((await told(sql)).length, 3);
 });

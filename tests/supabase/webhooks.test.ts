@@ -155,6 +155,8 @@ const BAD: [string, Wanted, string, number][] = [
   ["a backslash", { url: "https://example.com\\@elsewhere/" }, "SM_FIELD_FORBIDDEN", 403],
   ["no host", { url: "https:///hook" }, "SM_FIELD_FORBIDDEN", 403],
   ["a line break", { url: "https://example.com/\nhost: elsewhere" }, "SM_FIELD_FORBIDDEN", 403],
+  ["characters that belong encoded", { url: "https://example.com/größe" }, "SM_FIELD_FORBIDDEN", 403],
+  ["a host that belongs encoded", { url: "https://exämple.com/" }, "SM_FIELD_FORBIDDEN", 403],
   ["a file", { url: "file:///etc/passwd" }, "SM_FIELD_FORBIDDEN", 403],
   ["a URL of 2001 characters", { url: `https://example.com/${"x".repeat(1981)}` }, "SM_FIELD_FORBIDDEN", 403],
   ["no secret", { secret: null }, "SM_FIELD_FORBIDDEN", 403],
@@ -184,6 +186,8 @@ test("on_webhook · refuses what could not be sent or signed, and never shows a 
   ) {
     await onWebhook({ url });
   }
+  const noise = Array.from({ length: 125 }, () => crypto.randomUUID().slice(0, 16)).join("").slice(20);
+  await onWebhook({ url: `https://example.com/${noise}`, type: `T${noise.slice(0, 127)}` });
 });
 
 test("privileges · a service can sign and disable, not subscribe, and reads neither URLs nor secrets", async () => {
