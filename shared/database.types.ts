@@ -396,6 +396,7 @@ export type Database = {
         Returns: Json;
       };
       "messenger_counters": { Args: Record<PropertyKey, never>; Returns: Json };
+      "messenger_disable_webhook": { Args: { "reason": string; "subscription": string }; Returns: boolean };
       "messenger_discard_failed": { Args: { "filter"?: Json; "ids"?: (string)[]; "max"?: number }; Returns: number };
       "messenger_dispatch": {
         Args: {
@@ -571,6 +572,14 @@ export type Database = {
           "available_at": string;
           "id": string;
           "outcome": string;
+        }[];
+      };
+      "messenger_sign_webhook": {
+        Args: { "body": string; "id": string; "subscription": string };
+        Returns: {
+          "signature": string;
+          "signed_at": number;
+          "url": string;
         }[];
       };
       "messenger_snooze": { Args: { "delay": string; "fence": number; "id": string }; Returns: string };

@@ -63,6 +63,7 @@ const variables = z.object({
   SYMPHONY_WORKER_TIME_LIMIT: whole(1_000, 86_400_000),
   SYMPHONY_WORKER_MESSAGE_LIMIT: whole(1, 1_000_000_000),
   SYMPHONY_WORKER_SECRET: matching(/^\S{16,}$/, "must have at least 16 characters and no spaces"),
+  SYMPHONY_WEBHOOK_ALLOW_PRIVATE: z.enum(["true", "false"], { error: "must be true or false" }).optional(),
 });
 
 const ENDPOINT = "must be an http or https URL";
@@ -179,5 +180,7 @@ function arrange(v: z.output<typeof variables>) {
       messageLimit: v.SYMPHONY_WORKER_MESSAGE_LIMIT ?? Infinity,
       secret: v.SYMPHONY_WORKER_SECRET,
     },
+    /** Whether webhooks may go to private addresses and by plain http: for development. */
+    webhook: { allowPrivate: v.SYMPHONY_WEBHOOK_ALLOW_PRIVATE === "true" },
   };
 }

@@ -64,6 +64,7 @@ Deno.test("architecture · one package, one place", () => {
     "@hono/zod-openapi": /^shared\//,
     "zod": /^(shared\/|packs\/|supabase\/local\/|tests\/)/,
     "cron-parser": /^(shared\/schedule\.ts|tests\/)/,
+    "ipaddr.js": /^packs\/webhook\//,
     "cli-table3": /^(cli\/|tests\/terminal\.ts)/,
     "cli-progress": /^(cli\/|tests\/terminal\.ts)/,
     "esbuild": /^dashboard\//,
@@ -74,6 +75,7 @@ Deno.test("architecture · one package, one place", () => {
     "graphile-worker": /^tests\/bench\//,
     "pg-boss": /^tests\/bench\//,
     "echarts": /^tests\/bench\//,
+    "standardwebhooks": /^tests\//,
   };
   const wrong = sources.flatMap(({ path, packages }) =>
     packages.filter((specifier) => !specifier.startsWith("node:"))

@@ -68,7 +68,7 @@ export async function empty(sql: Sql): Promise<void> {
   await sql.unsafe(`
     truncate public.messenger_messages, public.messenger_failed_messages, public.messenger_schedules, messenger.attempts,
       messenger.idempotency_keys, messenger.workers, messenger.message_types, messenger.rescue_cursors, messenger.pruned, messenger.replays, messenger.replayed,
-      messenger.bells, messenger.queues, messenger.occurrences, messenger.schedule_backoffs, messenger.flags,
+      messenger.bells, messenger.queues, messenger.occurrences, messenger.schedule_backoffs, messenger.flags, messenger.subscriptions,
       messenger.measurements, messenger.metrics, messenger.metric_durations, messenger.metric_errors;
     delete from public.messenger_transports where name not in ('supabase', 'sync');
     update public.messenger_transports set config = '{}', enabled = true;

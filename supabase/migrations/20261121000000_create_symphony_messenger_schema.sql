@@ -1051,6 +1051,42 @@ create policy service_only on messenger.queues for all to anon, authenticated us
 revoke all on messenger.queues from public, anon, authenticated, service_role;
 grant select, insert, update, delete on messenger.queues to service_role;
 
+-- ---- 19_subscriptions.sql
+-- Who is told how messages fare: functions of this database, and webhooks.
+create table if not exists messenger.subscriptions (
+  id uuid not null default messenger.new_id(),
+  event text not null,
+  message_type text,
+  function_name text,
+  url text,
+  secret_name text,
+  kind text not null generated always as (case when url is null then 'function' else 'webhook' end) stored,
+  enabled boolean not null default true,
+  disabled_reason text,
+  created_at timestamptz not null default messenger.now(),
+  constraint subscriptions_pkey primary key (id),
+  -- So that a migration may subscribe again and again.
+  constraint subscriptions_key unique nulls not distinct (event, message_type, function_name, url),
+  constraint subscriptions_event_check check (event in ('completed', 'failed', 'dead', 'retried')),
+  constraint subscriptions_message_type_check check (message_type ~ '^[A-Za-z][A-Za-z0-9_.:-]{0,127}$' and not starts_with(message_type, 'symphony.')),
+  constraint subscriptions_target_check check (num_nonnulls(function_name, url) = 1 and (url is null) = (secret_name is null)),
+  constraint subscriptions_secret_name_check check (starts_with(secret_name, 'symphony_webhook_')),
+  constraint subscriptions_disabled_check check (not enabled or disabled_reason is null)
+);
+
+comment on table messenger.subscriptions is 'Made by messenger.on and messenger.on_webhook, removed by messenger.off.';
+comment on column messenger.subscriptions.event is 'completed, retried (a delivery ended badly, another follows), dead (it became a dead letter), failed (it ended without completion: dead, expired or cancelled).';
+comment on column messenger.subscriptions.message_type is 'Only of messages of this type; null: of all but the bus''s own.';
+comment on column messenger.subscriptions.secret_name is 'Name in Vault of the secret the webhook is signed with; under the name with _next its successor, while both sign.';
+comment on column messenger.subscriptions.disabled_reason is 'Why nothing is sent any more: the receiver answered 410 Gone.';
+
+alter table messenger.subscriptions enable row level security;
+drop policy if exists service_only on messenger.subscriptions;
+create policy service_only on messenger.subscriptions for all to anon, authenticated using (false) with check (false);
+revoke all on messenger.subscriptions from public, anon, authenticated, service_role;
+-- What a verdict needs to know. Where the events go is nobody's business but the owner's.
+grant select (id, event, message_type, kind, enabled) on messenger.subscriptions to service_role;
+
 -- ---- 20_register.sql
 -- Types announced by code: routes, retry policies and the users' allow-list become rows the other functions decide by.
 create or replace function public.messenger_register(types jsonb)
@@ -1845,6 +1881,7 @@ begin
   from dead d join history h on h.message_id = d.id;
   get diagnostics v_buried = row_count;
   delete from messenger.attempts a where a.message_id = any (bury.ids);
+  perform messenger.emit('dead', bury.ids, bury.at);
   perform messenger.release_heads(messenger.order_keys(bury.ids), bury.at);
   return v_buried;
 end $$;
@@ -1861,6 +1898,7 @@ begin
       error_class = give_up.error_class,
       last_error = case give_up.error_class when 'Expired' then 'expired before it could be handled' else 'cancelled' end
   where m.id = any (ids);
+  perform messenger.emit('failed', ids, at);
   perform messenger.release_heads(messenger.order_keys(ids), at);
 end $$;
 
@@ -2208,6 +2246,7 @@ begin
         v_places := v_places[1:v_end - 1];
       elsif may_be_solo then
         perform messenger.note_lost_leases(v_ids[1:1], 'retried', at);
+        perform messenger.emit('retried', array(select v_ids[1] where v_fates[1] = 'lost'), at);
         v_places := v_places[1:1];
         is_solo := true;
       else
@@ -2592,6 +2631,7 @@ begin
       error_class = case c.fate when 'retry' then r.error_class else m.error_class end
   from unnest(ords, fates) as c(ord, fate) join unnest(rest) r on r.ord = c.ord
   where m.id = ids[c.ord] and c.fate in ('retry', 'snoozed', 'released');
+  perform messenger.emit('retried', array(select ids[c.ord] from unnest(ords, fates) as c(ord, fate) where c.fate = 'retry'), at);
 end $$;
 
 -- Rows are found by id, locked, and then written by their place (ctid), which the lock holds still: a second search by id, or a join of the
@@ -2648,7 +2688,8 @@ begin
   -- Rows are locked in the order of their ids, whatever order the verdicts come in: two settles cannot wait for each other.
   with held as materialized (
     select m.ctid as tid, m.id, m.fence, m.retry_count, m.retry_count >= m.max_retries as is_last,
-      m.cancel_requested_at is not null as is_cancelled, m.ordering_key is not null as is_ordered, m.transport_name, m.message_type, m.locked_at, m.available_at,
+      m.cancel_requested_at is not null as is_cancelled, m.ordering_key is not null as is_ordered, m.created_by is not null as has_sender,
+      m.transport_name, m.message_type, m.locked_at, m.available_at,
       m.transport_name = any (array(select t.name from public.messenger_transports t where (t.config ->> 'retention')::interval = '0')) as is_unkept
     from public.messenger_messages m
     where m.id = any (v_ids) and m.status = 'processing'
@@ -2657,7 +2698,8 @@ begin
   ),
   -- Of two verdicts on one delivery the first counts.
   counted as (
-    select distinct on (v.id) v.ord, v.id, h.tid, h.retry_count, h.is_ordered, h.transport_name, h.message_type, h.locked_at, h.available_at, r.error, r.error_class,
+    select distinct on (v.id) v.ord, v.id, h.tid, h.retry_count, h.is_ordered, h.has_sender, h.transport_name, h.message_type, h.locked_at, h.available_at,
+      r.error, r.error_class,
       case
         when v.kind = 'completed' then case when h.is_unkept then 'unkept' else 'kept' end
         -- After a request to cancel only a completion still counts as what it says.
@@ -2677,12 +2719,15 @@ begin
     from counted c where c.fate in ('kept', 'unkept', 'retry', 'dead')
   )
   select array_agg(ord) as ords, array_agg(tid) as places, array_agg(fate) as fates, bool_or(retry_count > 0) as has_history,
-    array_agg(id) filter (where is_ordered) as ordered
+    array_agg(id) filter (where is_ordered) as ordered, bool_or(has_sender) or exists (select from messenger.subscriptions s where s.event = 'completed') as is_watched
   into v_counted
   from counted;
 
   if v_counted.ordered is not null then
     v_keys := messenger.order_keys(v_counted.ordered);
+  end if;
+  if v_counted.is_watched then
+    perform messenger.emit('completed', array(select v_ids[c.ord] from unnest(v_counted.ords, v_counted.fates) as c(ord, fate) where c.fate in ('kept', 'unkept')), v_now);
   end if;
   if v_counted.fates && '{unkept}'::text[] then
     with gone as (
@@ -2788,6 +2833,102 @@ revoke all on function messenger.error_class_of(text), messenger.retry_delay(tex
   from public, anon, authenticated;
 grant execute on function messenger.error_class_of(text), messenger.retry_delay(text, int), messenger.read_verdicts(jsonb), messenger.settle_rest(uuid[], messenger.verdict[], bigint[], text[], timestamptz), public.messenger_settle(jsonb),
   public.messenger_exchange(jsonb, text, int, interval, text, text[], text[]) to service_role;
+
+-- ---- 29_events.sql
+-- Events: what has become of messages, told in the transaction that decides it. An event for a subscriber is a message itself.
+
+-- To the senders who are signed in, by Supabase Realtime, where it is. A bell: it may be lost, and it must not cost anybody the verdict.
+-- Definer: Realtime's schema is nobody else's business. The function is looked up, since a project may have no Realtime.
+create or replace function messenger.announce(ids uuid[], events text[])
+returns void
+language plpgsql security definer
+set search_path = ''
+as $$
+declare
+  v_send regprocedure := to_regprocedure('realtime.send(jsonb,text,text,boolean)');
+begin
+  if v_send is null then
+    return;
+  end if;
+  execute format($send$
+    select %s(
+      jsonb_build_object('id', m.id, 'type', m.message_type, 'event', e.event,
+        'status', case e.event when 'completed' then 'completed' when 'retried' then 'pending' else 'failed' end),
+      e.event, 'messenger:' || m.created_by, true)
+    from public.messenger_messages m cross join unnest($2) as e(event)
+    where m.id = any ($1)$send$, v_send::regproc) using ids, events;
+exception when others then
+  raise log 'symphony: realtime.send failed, the senders were not told: %', sqlerrm;
+end $$;
+
+-- Called before the rows of completed messages are written, as they may be deleted at once, and after all others'. The caller holds their locks, and a
+-- verdict counts once, so each event is stored once: an idempotency key could only swallow the event of a message that was retried from the dead letters.
+-- Stored here and not as a dispatch, which refuses: while a transport is disabled, verdicts still count, and their events wait in it.
+create or replace function messenger.emit(event text, ids uuid[], at timestamptz)
+returns void
+language plpgsql
+set search_path = ''
+set timezone = 'UTC'
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set jit = off
+as $$
+declare
+  v_event text := event;
+  v_events text[] := case event when 'dead' then '{dead,failed}'::text[] else array[event] end;
+  v_senders uuid[];
+  v_has_webhooks boolean;
+begin
+  if ids = '{}' then
+    return;
+  end if;
+  if exists (select from messenger.subscriptions) then
+    with told as (
+      insert into public.messenger_messages as m (queue_name, message_type, body, available_at, created_at, updated_at, max_retries)
+      select e.queue_name, e.message_type, e.body, emit.at, emit.at, emit.at, coalesce(k.max_retries, 3)
+      from (
+        select
+          case s.kind when 'webhook' then 'webhooks' else 'events' end as queue_name,
+          case s.kind when 'webhook' then 'symphony.webhook' else 'symphony.event' end as message_type,
+          jsonb_build_object('subscription', s.id, 'event', s.event, 'at', emit.at, 'message', jsonb_build_object(
+            'id', x.id, 'type', x.message_type, 'transport', x.transport_name, 'queue', x.queue_name,
+            'status', case v_event when 'completed' then 'completed' when 'retried' then 'pending' else 'failed' end,
+            -- A lease that was lost is counted by the claim that follows.
+            'retry_count', x.retry_count + (v_event = 'retried' and x.status = 'processing')::int,
+            'error_class', case when v_event <> 'completed' then coalesce(a.error_class, x.error_class) end,
+            'error', case when v_event <> 'completed' then messenger.clip(coalesce(a.error, x.last_error), 1000) end,
+            'created_at', x.created_at, 'processed_at', case when v_event <> 'retried' then emit.at end, 'created_by', x.created_by)) as body
+        from public.messenger_messages x
+        join messenger.subscriptions s on s.enabled and s.event = any (v_events) and coalesce(s.message_type = x.message_type, true)
+        left join messenger.attempts a on v_event = 'retried' and a.message_id = x.id and a.fence = x.fence
+        where x.id = any (ids) and not starts_with(x.message_type, 'symphony.')
+      ) e
+      left join messenger.message_types k on k.type = e.message_type
+      returning m.transport_name, m.message_type
+    ),
+    measured as (
+      insert into messenger.measurements (at, transport_name, message_type, kind) select emit.at, t.transport_name, t.message_type, 'dispatched' from told t
+    )
+    select bool_or(t.message_type = 'symphony.webhook') into v_has_webhooks from told t;
+    if v_has_webhooks then
+      perform messenger.ring('supabase', 'webhooks', 'symphony.webhook');
+    end if;
+  end if;
+
+  v_senders := array(
+    select m.id from public.messenger_messages m where m.id = any (ids) and m.created_by is not null and not starts_with(m.message_type, 'symphony.'));
+  if v_senders <> '{}' then
+    perform messenger.announce(v_senders, v_events);
+  end if;
+end $$;
+
+comment on function messenger.announce(uuid[], text[]) is
+  'Sends {"id", "type", "status", "event"} to the private Realtime topic messenger:<user> of each message''s sender. Never raises.';
+comment on function messenger.emit(text, uuid[], timestamptz) is
+  'Stores a message for each subscriber to an event (completed, retried, failed, or dead, which is failed too) of these messages, and tells the senders who are users. The bus''s own messages, of types symphony.*, have no events.';
+revoke all on function messenger.announce(uuid[], text[]), messenger.emit(text, uuid[], timestamptz) from public, anon, authenticated;
+grant execute on function messenger.announce(uuid[], text[]), messenger.emit(text, uuid[], timestamptz) to service_role;
 
 -- ---- 29_verdicts.sql
 -- One verdict at a time, for callers in SQL; each is a settle of one.
@@ -2929,8 +3070,37 @@ grant execute on function messenger.business_function(text), public.messenger_co
 -- ---- 31_sql_handlers.sql
 -- Handlers in SQL: functions that the clock runs itself, each message's effects and its completion in one subtransaction.
 
--- Which function handles a type, and its former names: null where the function is gone or has changed its signature or owner.
 -- What runs here runs as the clock's owner, so a function that somebody else could replace is not run.
+create or replace function messenger.owned_function(name text)
+returns regprocedure
+language plpgsql stable
+set search_path = ''
+as $$
+begin
+  return (
+    select p.oid::regprocedure from pg_catalog.pg_proc p join pg_catalog.pg_roles r on r.oid = p.proowner
+    where p.oid = to_regprocedure(owned_function.name || '(jsonb)')
+      and p.prorettype = 'jsonb'::regtype and not p.proretset and p.prokind = 'f'
+      and (r.rolsuper or p.proowner = (select c.relowner from pg_catalog.pg_class c where c.oid = 'messenger.message_types'::regclass)));
+end $$;
+
+create or replace function messenger.find_owned_function(function_name text)
+returns regprocedure
+language plpgsql stable
+set search_path = ''
+as $$
+declare
+  v_function regprocedure := messenger.business_function(function_name);
+begin
+  if messenger.owned_function(v_function::regproc::text) is distinct from v_function then
+    raise exception using errcode = 'PT403', detail = 'SM_FIELD_FORBIDDEN',
+      message = 'function_name: ' || v_function || ' does not belong to the owner of the bus',
+      hint = 'the clock would run it as that owner, and whoever owns the function can replace it: alter function ... owner to postgres';
+  end if;
+  return v_function;
+end $$;
+
+-- Which function handles a type, and its former names: null where the function is gone or has changed its signature or owner.
 create or replace function messenger.sql_handlers()
 returns table (type text, handler regprocedure)
 language plpgsql stable rows 10
@@ -2939,12 +3109,7 @@ as $$
 #variable_conflict use_column
 begin
   return query
-  select name.type, (
-    select p.oid::regprocedure from pg_catalog.pg_proc p join pg_catalog.pg_roles r on r.oid = p.proowner
-    where p.oid = to_regprocedure(k.sql_handler || '(jsonb)')
-      and p.prorettype = 'jsonb'::regtype and not p.proretset and p.prokind = 'f'
-      and (r.rolsuper or p.proowner = (select c.relowner from pg_catalog.pg_class c where c.oid = 'messenger.message_types'::regclass))
-  )
+  select name.type, messenger.owned_function(k.sql_handler)
   from messenger.message_types k cross join lateral unnest(k.type || k.aliases) as name(type)
   where k.sql_handler is not null;
 end $$;
@@ -2965,14 +3130,9 @@ begin
     update messenger.message_types k set sql_handler = null where k.type = v_type;
     return null;
   end if;
-  v_function := messenger.business_function(function_name);
+  v_function := messenger.find_owned_function(function_name);
   insert into messenger.message_types as k (type, sql_handler) values (v_type, v_function::regproc::text)
   on conflict on constraint message_types_pkey do update set sql_handler = excluded.sql_handler;
-  if not exists (select from messenger.sql_handlers() h where h.type = v_type and h.handler = v_function) then
-    raise exception using errcode = 'PT403', detail = 'SM_FIELD_FORBIDDEN',
-      message = 'function_name: ' || v_function || ' does not belong to the owner of the bus',
-      hint = 'the clock would run it as that owner, and whoever owns the function can replace it: alter function ... owner to postgres';
-  end if;
   return v_function;
 end $$;
 
@@ -2989,6 +3149,7 @@ as $$
 #variable_conflict use_column
 declare
   v_types text[];
+  v_queues text[];
   v_handlers regprocedure[];
   v_end timestamptz;
   v_left int := batch;
@@ -3008,11 +3169,15 @@ begin
     return next;
     return;
   end if;
+  -- Events lie in a queue of their own. Looked for in all queues, beside 300,000 waiting messages of other types, they cost every other tick 150 ms.
+  if v_types = '{symphony.event}' then
+    v_queues := '{events}';
+  end if;
   v_end := clock_timestamp() + coalesce(nullif(current_setting('messenger.sql_handler_budget', true), ''), '500 milliseconds')::interval;
 
   while v_left > 0 loop
     v_claimed := 0;
-    for v_message in select * from public.messenger_claim('sql', least(v_left, 10), types => v_types) loop
+    for v_message in select * from public.messenger_claim('sql', least(v_left, 10), queues => v_queues, types => v_types) loop
       v_claimed := v_claimed + 1;
       -- The first is never put back, or a budget of nothing would be a standstill.
       if completed + failed > 0 and clock_timestamp() > v_end then
@@ -3042,13 +3207,233 @@ begin
   return next;
 end $$;
 
+comment on function messenger.owned_function(text) is 'The function name(jsonb) returns jsonb, if it belongs to the owner of the bus or a superuser; else null.';
+comment on function messenger.find_owned_function(text) is 'As messenger.business_function, and SM_FIELD_FORBIDDEN where the function belongs to somebody other than the owner of the bus.';
 comment on function messenger.sql_handlers() is 'Types that have an SQL handler, aliases too, with the function; null where it cannot be run.';
 comment on function messenger.set_sql_handler(text, text) is
   'Lets schema.name(jsonb) returns jsonb handle a message type inside the database, run by the clock as the owner of the bus; null as function_name takes the handler away. The type need not be registered. For postgres only. The function gets the payload; current_setting(''messenger.message'')::jsonb holds id, type, queue, fence, retry_count, headers and metadata. What it returns is the message''s result; what it raises is a failed delivery, with SQLSTATE PT422 a dead letter at once.';
 comment on function messenger.run_sql_handlers(int) is
   'Handles up to so many due messages whose type has an SQL handler, within the time budget. Returns how many were completed, failed and put back unstarted.';
 comment on column messenger.message_types.sql_handler is 'Function that handles the type inside the database, run by the clock as the owner of the bus; set by messenger.set_sql_handler, by postgres only.';
-revoke all on function messenger.sql_handlers(), messenger.set_sql_handler(text, text), messenger.run_sql_handlers(int) from public, anon, authenticated, service_role;
+revoke all on function messenger.owned_function(text), messenger.find_owned_function(text), messenger.sql_handlers(), messenger.set_sql_handler(text, text), messenger.run_sql_handlers(int) from public, anon, authenticated, service_role;
+
+-- ---- 31_subscribing.sql
+-- Subscribing to events, and the SQL handler that calls the functions that are subscribed.
+
+create or replace function messenger.check_subscription(event text, message_type text)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  if event is null or event not in ('completed', 'failed', 'dead', 'retried') then
+    raise exception using errcode = 'PT404', detail = 'SM_NOT_FOUND', message = 'event: there is no event ' || left(coalesce(event, 'null'), 100),
+      hint = 'use completed, retried, dead or failed';
+  elsif message_type !~ '^[A-Za-z][A-Za-z0-9_.:-]{0,127}$' then
+    perform messenger.refuse('SM_TYPE', 'message_type');
+  elsif starts_with(message_type, 'symphony.') then
+    raise exception using errcode = 'PT403', detail = 'SM_FIELD_FORBIDDEN', message = 'message_type: the bus''s own messages have no events',
+      hint = 'name a type of yours, or leave it out for all of them';
+  end if;
+end $$;
+
+create or replace function messenger.on(event text, function_name text, message_type text default null)
+returns uuid
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_function regprocedure;
+  v_id uuid;
+begin
+  perform messenger.check_subscription(event, message_type);
+  v_function := messenger.find_owned_function(function_name);
+  insert into messenger.message_types as k (type, sql_handler, max_retries, retry_delay_ms, retry_multiplier, retry_max_delay_ms)
+  values ('symphony.event', 'messenger.deliver_event', 5, 5000, 3, 3600000)
+  on conflict on constraint message_types_pkey do update set sql_handler = excluded.sql_handler where k.sql_handler is distinct from excluded.sql_handler;
+  insert into messenger.subscriptions as s (event, message_type, function_name) values (event, message_type, v_function::regproc::text)
+  on conflict on constraint subscriptions_key do update set enabled = true, disabled_reason = null
+  returning s.id into v_id;
+  return v_id;
+end $$;
+
+create or replace function messenger.off(id uuid)
+returns boolean
+language plpgsql
+set search_path = ''
+as $$
+begin
+  delete from messenger.subscriptions s where s.id = off.id;
+  return found;
+end $$;
+
+-- Looked up at each delivery: what is stored is a name, and the function of that name may have gone or changed hands.
+create or replace function messenger.deliver_event(event jsonb)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_name text;
+  v_function regprocedure;
+  v_result jsonb;
+begin
+  select s.function_name into v_name from messenger.subscriptions s where s.id = (deliver_event.event ->> 'subscription')::uuid and s.enabled and s.kind = 'function';
+  if not found then
+    return jsonb_build_object('skipped', 'unsubscribed');
+  end if;
+  v_function := messenger.owned_function(v_name);
+  if v_function is null then
+    raise exception using errcode = 'PT404', detail = 'SM_NOT_FOUND', message = v_name || '(jsonb) returns jsonb is gone, or has changed its owner',
+      hint = 'create it again, as the owner of the bus, or call messenger.off';
+  end if;
+  execute format('select %s($1)', v_function::regproc) into v_result using deliver_event.event;
+  return v_result;
+end $$;
+
+comment on function messenger.check_subscription(text, text) is 'Refuses an event or a message type that nobody can subscribe to.';
+comment on function messenger.on(text, text, text) is
+  'Subscribes schema.name(jsonb) returns jsonb to an event, of one message type or of all: completed, retried, dead or failed. For postgres only. The clock calls the function, as the owner of the bus, with {"subscription", "event", "at", "message": {"id", "type", "transport", "queue", "status", "retry_count", "error_class", "error", "created_at", "processed_at", "created_by"}}; what it raises is retried, and then a dead letter of type symphony.event. Returns the subscription''s id, the same for the same subscription.';
+comment on function messenger.off(uuid) is 'Ends a subscription; events on their way to it are dropped. False where there was none. For postgres only.';
+comment on function messenger.deliver_event(jsonb) is 'The SQL handler of symphony.event: calls the function that is subscribed.';
+revoke all on function messenger.check_subscription(text, text), messenger.on(text, text, text), messenger.off(uuid), messenger.deliver_event(jsonb)
+  from public, anon, authenticated, service_role;
+
+-- ---- 31_webhooks.sql
+-- Webhooks: subscribing a URL, and signing what is sent to it, by the Standard Webhooks scheme. The secret never leaves the database.
+
+-- pgcrypto is there in every Supabase project, but not in the same schema in all of them.
+create or replace function messenger.hmac_sha256(data bytea, key bytea)
+returns bytea
+language plpgsql stable
+set search_path = ''
+as $$
+declare
+  v_schema text;
+  v_digest bytea;
+begin
+  select e.extnamespace::regnamespace::text into v_schema from pg_catalog.pg_extension e where e.extname = 'pgcrypto';
+  if v_schema is null then
+    raise exception using errcode = 'PT404', detail = 'SM_NOT_FOUND', message = 'webhooks are signed with pgcrypto, which is not installed',
+      hint = 'create extension pgcrypto schema extensions';
+  end if;
+  execute format('select %s.hmac($1, $2, ''sha256'')', v_schema) into v_digest using data, key;
+  return v_digest;
+end $$;
+
+-- The keys behind a secret's name: its own and, during a rotation, its successor's. Callable by the owner alone.
+create or replace function messenger.webhook_keys(secret_name text)
+returns setof bytea
+language plpgsql stable
+set search_path = ''
+as $$
+declare
+  v_secret text;
+begin
+  if to_regclass('vault.decrypted_secrets') is not null then
+    for v_secret in
+      select s.decrypted_secret from vault.decrypted_secrets s where s.name in (secret_name, secret_name || '_next') order by s.name
+    loop
+      if v_secret !~ '^whsec_([A-Za-z0-9+/]{4})+([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$' or length(v_secret) not between 38 and 94 then
+        raise exception using errcode = 'PT403', detail = 'SM_FIELD_FORBIDDEN',
+          message = 'secret_name: what Vault holds under ' || quote_ident(secret_name) || ' is no webhook secret',
+          hint = 'store whsec_ and 24 to 64 random bytes in base64: ''whsec_'' || encode(extensions.gen_random_bytes(32), ''base64'')';
+      end if;
+      return next decode(substr(v_secret, 7), 'base64');
+    end loop;
+  end if;
+  if not found then
+    raise exception using errcode = 'PT404', detail = 'SM_NOT_FOUND', message = 'secret_name: Vault has no secret ' || quote_ident(left(secret_name, 100)),
+      hint = 'select vault.create_secret(''whsec_'' || encode(extensions.gen_random_bytes(32), ''base64''), ''symphony_webhook_...'')';
+  end if;
+end $$;
+
+create or replace function messenger.on_webhook(event text, url text, secret_name text, message_type text default null)
+returns uuid
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_id uuid;
+begin
+  perform messenger.check_subscription(event, message_type);
+  -- Which addresses may be called is for the worker to say, at each delivery: a name's address may change.
+  if coalesce(url !~ '^(https://[][A-Za-z0-9.:_-]+|http://(localhost|127\.0\.0\.1|\[::1\]|host\.docker\.internal)(:\d{1,5})?)([/?#][!-\[\]-~]*)?$' or length(url) > 2000, true) then
+    raise exception using errcode = 'PT403', detail = 'SM_FIELD_FORBIDDEN', message = 'url: webhooks go to an https:// URL of at most 2000 ASCII characters, without user name and password',
+      hint = 'for development, http://localhost and http://host.docker.internal are taken too, and called where SYMPHONY_WEBHOOK_ALLOW_PRIVATE is true';
+  elsif coalesce(not starts_with(secret_name, 'symphony_webhook_'), true) then
+    raise exception using errcode = 'PT403', detail = 'SM_FIELD_FORBIDDEN', message = 'secret_name: names of webhook secrets begin with symphony_webhook_',
+      hint = 'so that no other secret can be made to sign';
+  end if;
+  -- Refuses a secret that is not there or that cannot sign.
+  perform messenger.hmac_sha256('', k.key) from messenger.webhook_keys(secret_name) as k(key);
+  insert into messenger.subscriptions as s (event, message_type, url, secret_name) values (event, message_type, url, secret_name)
+  on conflict on constraint subscriptions_key do update set secret_name = excluded.secret_name, enabled = true, disabled_reason = null
+  returning s.id into v_id;
+  return v_id;
+end $$;
+
+-- Definer: the secret is not service_role's to read. The time is the database's, as everywhere.
+create or replace function messenger.sign_webhook(subscription uuid, id uuid, body text)
+returns table (url text, signed_at bigint, signature text)
+language plpgsql stable security definer
+set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_subscription messenger.subscriptions;
+  v_id uuid := id;
+  v_body text := body;
+  v_now bigint := extract(epoch from messenger.now());
+begin
+  select * into v_subscription from messenger.subscriptions s where s.id = subscription and s.enabled and s.kind = 'webhook';
+  if not found then
+    return;
+  end if;
+  return query
+  select v_subscription.url, v_now,
+    string_agg('v1,' || encode(messenger.hmac_sha256(convert_to(concat_ws('.', v_id, v_now, v_body), 'UTF8'), k.key), 'base64'), ' ')
+  from messenger.webhook_keys(v_subscription.secret_name) as k(key);
+end $$;
+
+create or replace function public.messenger_sign_webhook(subscription uuid, id uuid, body text)
+returns table (url text, signed_at bigint, signature text)
+language sql stable
+set search_path = ''
+as $$ select * from messenger.sign_webhook(subscription, id, body) $$;
+
+-- Definer: service_role may end a webhook that its receiver has ended, and change nothing else of it.
+create or replace function messenger.disable_webhook(subscription uuid, reason text)
+returns boolean
+language plpgsql security definer
+set search_path = ''
+as $$
+begin
+  update messenger.subscriptions s set enabled = false, disabled_reason = messenger.clip(coalesce(reason, 'no reason was given'), 1000)
+  where s.id = subscription and s.kind = 'webhook' and s.enabled;
+  return found;
+end $$;
+
+create or replace function public.messenger_disable_webhook(subscription uuid, reason text)
+returns boolean
+language sql
+set search_path = ''
+as $$ select messenger.disable_webhook(subscription, reason) $$;
+
+comment on function messenger.hmac_sha256(bytea, bytea) is 'HMAC-SHA-256 by pgcrypto, in whatever schema it is.';
+comment on function messenger.webhook_keys(text) is 'The keys of a webhook secret in Vault and of its successor. SM_NOT_FOUND where there is none.';
+comment on function messenger.on_webhook(text, text, text, text) is
+  'Subscribes a URL to an event (see messenger.on), signed with the secret whsec_<base64> that Vault holds under this name, which begins with symphony_webhook_. For postgres only. A worker posts the same JSON that a function would get. Returns the subscription''s id, the same for the same event, type and URL; subscribing again enables it again, with the secret named then.';
+comment on function messenger.sign_webhook(uuid, uuid, text) is 'See public.messenger_sign_webhook.';
+comment on function public.messenger_sign_webhook(uuid, uuid, text) is
+  'Where a webhook goes and how it is signed now: url, webhook-timestamp (seconds) and webhook-signature for the message id and body. No row where nobody is subscribed any more.';
+comment on function messenger.disable_webhook(uuid, text) is 'See public.messenger_disable_webhook.';
+comment on function public.messenger_disable_webhook(uuid, text) is 'Stops a webhook whose receiver wants no more, and keeps the reason. False where there is none that is enabled.';
+revoke all on function messenger.hmac_sha256(bytea, bytea), messenger.webhook_keys(text), messenger.on_webhook(text, text, text, text),
+  messenger.sign_webhook(uuid, uuid, text), public.messenger_sign_webhook(uuid, uuid, text), messenger.disable_webhook(uuid, text),
+  public.messenger_disable_webhook(uuid, text) from public, anon, authenticated, service_role;
+grant execute on function messenger.sign_webhook(uuid, uuid, text), public.messenger_sign_webhook(uuid, uuid, text), messenger.disable_webhook(uuid, text),
+  public.messenger_disable_webhook(uuid, text) to service_role;
 
 -- ---- 32_cancel.sql
 -- Cancelling: at once while a message waits, by request while a worker has it.
@@ -5044,6 +5429,7 @@ begin
       set status = 'pending', available_at = rescue.at, updated_at = rescue.at, locked_at = null, locked_by = null, lock_expires_at = null,
           retry_count = m.retry_count + 1, lease_losses = m.lease_losses + 1, error_class = 'LeaseExpired', last_error = 'the lease ran out without a verdict'
       where m.id = any (v_lost);
+      perform messenger.emit('retried', v_lost, rescue.at);
       rescued := rescued + cardinality(v_lost);
       dead := dead + cardinality(array_positions(v_fates, 'exhausted'));
       given_up := given_up + cardinality(array_positions(v_fates, 'expired')) + cardinality(array_positions(v_fates, 'cancelled'));
@@ -7779,6 +8165,16 @@ as $function$ select $manifest$[
 ["column","messenger.settings.messages_per_worker","integer not null default 100"],
 ["column","messenger.settings.poll_interval","interval not null default '00:00:00.05'::interval"],
 ["column","messenger.settings.singleton","boolean not null default true"],
+["column","messenger.subscriptions.created_at","timestamp with time zone not null default messenger.now()"],
+["column","messenger.subscriptions.disabled_reason","text"],
+["column","messenger.subscriptions.enabled","boolean not null default true"],
+["column","messenger.subscriptions.event","text not null"],
+["column","messenger.subscriptions.function_name","text"],
+["column","messenger.subscriptions.id","uuid not null default messenger.new_id()"],
+["column","messenger.subscriptions.kind","text not null default \nCASE\n    WHEN (url IS NULL) THEN 'function'::text\n    ELSE 'webhook'::text\nEND"],
+["column","messenger.subscriptions.message_type","text"],
+["column","messenger.subscriptions.secret_name","text"],
+["column","messenger.subscriptions.url","text"],
 ["column","messenger.workers.polled_at","timestamp with time zone not null"],
 ["column","messenger.workers.queues","text[]"],
 ["column","messenger.workers.started_at","timestamp with time zone not null"],
@@ -7902,6 +8298,13 @@ as $function$ select $manifest$[
 ["constraint","messenger.settings.settings_numbers_check","CHECK ((((max_workers >= 1) AND (max_workers <= 100)) AND ((messages_per_worker >= 1) AND (messages_per_worker <= 100000)) AND ((poll_interval >= '00:00:00.001'::interval) AND (poll_interval <= '00:01:00'::interval)) AND (max_unfinished_per_user >= 0)))"],
 ["constraint","messenger.settings.settings_pkey","PRIMARY KEY (singleton)"],
 ["constraint","messenger.settings.settings_singleton_check","CHECK (singleton)"],
+["constraint","messenger.subscriptions.subscriptions_disabled_check","CHECK (((NOT enabled) OR (disabled_reason IS NULL)))"],
+["constraint","messenger.subscriptions.subscriptions_event_check","CHECK ((event = ANY (ARRAY['completed'::text, 'failed'::text, 'dead'::text, 'retried'::text])))"],
+["constraint","messenger.subscriptions.subscriptions_key","UNIQUE NULLS NOT DISTINCT (event, message_type, function_name, url)"],
+["constraint","messenger.subscriptions.subscriptions_message_type_check","CHECK (((message_type ~ '^[A-Za-z][A-Za-z0-9_.:-]{0,127}$'::text) AND (NOT starts_with(message_type, 'symphony.'::text))))"],
+["constraint","messenger.subscriptions.subscriptions_pkey","PRIMARY KEY (id)"],
+["constraint","messenger.subscriptions.subscriptions_secret_name_check","CHECK (starts_with(secret_name, 'symphony_webhook_'::text))"],
+["constraint","messenger.subscriptions.subscriptions_target_check","CHECK (((num_nonnulls(function_name, url) = 1) AND ((url IS NULL) = (secret_name IS NULL))))"],
 ["constraint","messenger.workers.workers_pkey","PRIMARY KEY (worker)"],
 ["constraint","public.messenger_failed_messages.messenger_failed_messages_pkey","PRIMARY KEY (id)"],
 ["constraint","public.messenger_failed_messages.messenger_failed_messages_resolution_check","CHECK ((((resolved_at IS NULL) = (resolution IS NULL)) AND (resolution = ANY (ARRAY['retried'::text, 'discarded'::text]))))"],
@@ -7925,15 +8328,17 @@ as $function$ select $manifest$[
 ["constraint","public.messenger_transports.messenger_transports_pkey","PRIMARY KEY (id)"],
 ["constraint","public.messenger_transports.messenger_transports_type_check","CHECK ((type = ANY (ARRAY['sync'::text, 'supabase'::text, 'redis'::text, 'rabbitmq'::text, 'sqs'::text])))"],
 ["function","messenger.active_queues(only_transport text, only_queues text[], halted boolean)","returns TABLE(transport_name text, queue_name text) language plpgsql stable invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source f2e5278cddd75dae58349f134a80409e"],
+["function","messenger.announce(ids uuid[], events text[])","returns void language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 3e9094d1f8dcccdc72fd4f0844b497b2"],
 ["function","messenger.awake_workers(transport text, queue text, type text, grace interval)","returns integer language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source e0e290e69b69053a95f630d48bdc251c"],
 ["function","messenger.bell_answers(since interval)","returns TABLE(request_id bigint, rung_at timestamp with time zone, answered_at timestamp with time zone, status_code integer, error text, has_failed boolean, is_queued boolean) language plpgsql stable invoker {\"search_path=\\\"\\\"\",jit=off} source 7fc38632b251d42bf204dd9d2384687b"],
-["function","messenger.bury(ids uuid[], at timestamp with time zone)","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 393650be6f82afa655377b9f2dc758f3"],
+["function","messenger.bury(ids uuid[], at timestamp with time zone)","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 3d12161643b14319d8cc906806405202"],
 ["function","messenger.business_function(function_name text)","returns regprocedure language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source c693f51fb785d2d09da978ca0ab9b057"],
 ["function","messenger.call_worker()","returns text language sql stable invoker {\"search_path=\\\"\\\"\"} source 5fbfa69dabb19a1794752fac1712b5bb"],
 ["function","messenger.check_claim(worker text, lease interval)","returns void language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source bd7025da1d3ac7c785fe879d42ebc18d"],
 ["function","messenger.check_filter(filter jsonb, texts text[], times text[], booleans text[], ids text[])","returns void language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 71016eeff2d7ab1c9a9eba9dc6f9172a"],
 ["function","messenger.check_page(max integer)","returns integer language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 0c64db267bc0b58f6e41fe50e780f0d2"],
 ["function","messenger.check_queue(transport text, queue text)","returns void language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source badc406c7ca5fcdfb044140073696831"],
+["function","messenger.check_subscription(event text, message_type text)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 3dfa70b52019448d9ea2303ee35b9544"],
 ["function","messenger.check_timezone(timezone text)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 0cbe8b4c68fe9f39dda4dd7246b640b6"],
 ["function","messenger.check_worker_secret(secret text)","returns boolean language plpgsql stable definer {\"search_path=\\\"\\\"\"} source cf1849f0cad31e8ac507c29b72a29043"],
 ["function","messenger.claim_one(message_id uuid, worker text, lease interval)","returns TABLE(id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority integer, retry_count integer, max_retries integer, fence bigint, lock_expires_at timestamp with time zone, created_at timestamp with time zone, solo boolean) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source c9e348098d0d48896d86a89809573020"],
@@ -7942,6 +8347,8 @@ as $function$ select $manifest$[
 ["function","messenger.clock_fault(OUT cause text, OUT remedy text)","returns record language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 3a04609968f8f4b5c25a79aa5aec6f4d"],
 ["function","messenger.count_rows(query text, args jsonb, bound integer)","returns TABLE(n bigint, estimated boolean) language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=on,enable_bitmapscan=on,enable_sort=on,jit=off} source 22e8d8a9b205254fe11be0350e258b5e"],
 ["function","messenger.cron_next(expression text, timezone text, after timestamp with time zone, dst_gap text, dst_overlap text)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 52b2401b3cb5cf5ea1fdadddecdf0591"],
+["function","messenger.deliver_event(event jsonb)","returns jsonb language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source e2e5c2343aec66059fab6af3fe5ded79"],
+["function","messenger.disable_webhook(subscription uuid, reason text)","returns boolean language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source d3271648c974cb14366bda81fdfd3f5b"],
 ["function","messenger.dispatch_again(id uuid)","returns text language sql immutable invoker {\"search_path=\\\"\\\"\"} source 7d1062465e2d88ef79f0c60a9bf73f96"],
 ["function","messenger.draft_fields()","returns jsonb language sql immutable invoker {\"search_path=\\\"\\\"\"} source 22a8788a888505e06ee02091fc17cdda"],
 ["function","messenger.drop_keys(ids uuid[], at timestamp with time zone)","returns integer language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,jit=off} source b2962fb15ececac6130cbdeebce25e03"],
@@ -7952,6 +8359,7 @@ as $function$ select $manifest$[
 ["function","messenger.duration_bucket(ms double precision)","returns smallint language sql immutable invoker {\"search_path=\\\"\\\"\"} source b8148f839a3ba48418fbcd2f823b711b"],
 ["function","messenger.duration_of(measured messenger.measurements)","returns double precision language sql immutable invoker {\"search_path=\\\"\\\"\"} source 86ed83d7d3e5f261896872f4beb04718"],
 ["function","messenger.durations_of(measured messenger.measurements[])","returns SETOF messenger.metric_durations language sql stable invoker {\"search_path=\\\"\\\"\"} source 2bd1e6aeb78bc16184a6508adcf4fd67"],
+["function","messenger.emit(event text, ids uuid[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\",TimeZone=UTC,enable_seqscan=off,enable_hashjoin=off,enable_mergejoin=off,jit=off} source 8a9e554e807d9de70dd517d585111db4"],
 ["function","messenger.enabled(flag text, subject text)","returns boolean language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 83c6188621db8c956915a463f45ac4a0"],
 ["function","messenger.end_unhandled(ids uuid[], fates text[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source ec0faa6ed11dc301dfa7819094d3774c"],
 ["function","messenger.ensure_worker_secret()","returns boolean language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 82a1d997e9fad01d00bd37ad054eded9"],
@@ -7965,11 +8373,12 @@ as $function$ select $manifest$[
 ["function","messenger.explain(id uuid)","returns TABLE(reason text, detail text, remedy text) language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 4f0b9b8dc3f58e64367e4324dfedbad6"],
 ["function","messenger.figures_of(measured messenger.measurements[])","returns SETOF messenger.metrics language sql stable invoker {\"search_path=\\\"\\\"\"} source 17344a77311f5373f951c22e2149a022"],
 ["function","messenger.find_change(timezone text, low timestamp without time zone, high timestamp without time zone)","returns timestamp without time zone language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 10c51930dca066f653bbe6ec0ecbd191"],
-["function","messenger.find_due(transport text, queue text, batch integer, types text[], at timestamp with time zone, may_be_solo boolean, OUT places tid[], OUT is_solo boolean)","returns record language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off,plan_cache_mode=force_generic_plan} source 913e3f2fe6b4d4312c8475bcc822cc98"],
+["function","messenger.find_due(transport text, queue text, batch integer, types text[], at timestamp with time zone, may_be_solo boolean, OUT places tid[], OUT is_solo boolean)","returns record language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off,plan_cache_mode=force_generic_plan} source d100bc5b32039af52e962fe422811e91"],
 ["function","messenger.find_messages(filter jsonb, before uuid, wanted integer, OUT ids uuid[], OUT looked_to uuid)","returns record language plpgsql stable invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,jit=off} source 6ce47bf609e65e865372d979b7ff8fe5"],
+["function","messenger.find_owned_function(function_name text)","returns regprocedure language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 7ec337f79b74b8806921317cb4811143"],
 ["function","messenger.first_run(schedule public.messenger_schedules, at timestamp with time zone)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 236fd4306cbf3b99e31c9f9704891a54"],
 ["function","messenger.fold_measurements(at timestamp with time zone, bite integer)","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\",jit=off} source 4efec09563d836476c56f9b7c88a404f"],
-["function","messenger.give_up(ids uuid[], error_class text, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 40c4e304813a2f3520bab7c37476eabb"],
+["function","messenger.give_up(ids uuid[], error_class text, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 7d29092693642be585bc8719e141c029"],
 ["function","messenger.has_wild_number(value jsonb)","returns boolean language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 025b91e7e73db60178defae3be0d0b4a"],
 ["function","messenger.has_worker_secret()","returns boolean language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source b361a84e868beb39f101a49e16a55ebf"],
 ["function","messenger.health()","returns jsonb language sql volatile definer {\"search_path=\\\"\\\"\"} source cc322aff322bcda72e5d3058ff682570"],
@@ -7983,6 +8392,7 @@ as $function$ select $manifest$[
 ["function","messenger.health_test_clock(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=\\\"\\\"\"} source 5ea2d5d5a5e485b94e43edd6f4b1a7b5"],
 ["function","messenger.health_worker_secret(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=\\\"\\\"\"} source 24b06145e2e1be9201b0e40cec286f84"],
 ["function","messenger.health_workers(at timestamp with time zone)","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 639e087248734db40eacda539184abd9"],
+["function","messenger.hmac_sha256(data bytea, key bytea)","returns bytea language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 2da597217159927f52ec2410739d3948"],
 ["function","messenger.id_prefix(at timestamp with time zone)","returns text language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 65dbab6e73ef14e98187a08ea441052a"],
 ["function","messenger.id_random()","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 48dbad83b171bbdc3315fe55bf2ba09a"],
 ["function","messenger.is_handed_out(message public.messenger_messages, at timestamp with time zone)","returns boolean language sql stable invoker {\"search_path=\\\"\\\"\"} source 0ed42d9cafdd6dd78da33c4fe7dc7f6f"],
@@ -8013,8 +8423,12 @@ as $function$ select $manifest$[
 ["function","messenger.note_lost_leases(ids uuid[], kind text, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source fa5aec78f6aac4fef1c9848c4032efd1"],
 ["function","messenger.note_poll(worker text, transport text, queues text[], types text[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 883e19373721b28e29ccc9a928291ea0"],
 ["function","messenger.now()","returns timestamp with time zone language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 2f1659b6f5238444936619ebae0dc4b4"],
+["function","messenger.off(id uuid)","returns boolean language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 13738c53e6db25dafe17272825fa353c"],
+["function","messenger.on(event text, function_name text, message_type text)","returns uuid language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 5c36756a6bba867e81d27e1920fa87d9"],
+["function","messenger.on_webhook(event text, url text, secret_name text, message_type text)","returns uuid language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 018101c5324f582e55b5192f541a5f84"],
 ["function","messenger.order_keys(ids uuid[])","returns messenger.order_key[] language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source a78e4758a57423495df247653e192c27"],
 ["function","messenger.own_functions(prefix text, arguments text, result regtype)","returns TABLE(name text, function regproc) language sql stable invoker {\"search_path=\\\"\\\"\"} source 785ffbfbd2e2d3483f4ff61301b6d106"],
+["function","messenger.owned_function(name text)","returns regprocedure language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 5ebe66d5978c949040351455d71233cb"],
 ["function","messenger.parse_cron(expression text)","returns messenger.cron_fields language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source a69ca182011ef6a6372bcfbcd8136673"],
 ["function","messenger.percentile(buckets smallint[], counts bigint[], share double precision)","returns double precision language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 59e734b3d3fb647f056b36e5ffec1429"],
 ["function","messenger.place_mark(setting text, ends_at timestamp with time zone, from_times timestamp with time zone[], from_ids uuid[], batch integer, places tid[], took interval, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source a177f431cccea81fc14d3c888242500d"],
@@ -8074,21 +8488,22 @@ as $function$ select $manifest$[
 ["function","messenger.release_orphans(at timestamp with time zone, bite integer)","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 9a176b1071834b647bf1f6edd10a7de5"],
 ["function","messenger.replace_message(id uuid, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 84deecd97a64a298cc726c23a4230bee"],
 ["function","messenger.replay_report()","returns TABLE(id uuid, started_at timestamp with time zone, per_second integer, total integer, completed integer, dead integer, lapsed integer, returned integer, remaining integer, stopped_at timestamp with time zone, stop_reason text, finished_at timestamp with time zone) language sql stable invoker {\"search_path=\\\"\\\"\"} source 9364f3df894b8e857aee8f8ca2ee9b51"],
-["function","messenger.rescue(at timestamp with time zone)","returns TABLE(rescued bigint, dead bigint, given_up bigint) language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 5475ffca9dc27ae19bd69dedd4537de8"],
+["function","messenger.rescue(at timestamp with time zone)","returns TABLE(rescued bigint, dead bigint, given_up bigint) language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 52786ddc1a3c49a9c65cbc70efa1ce0b"],
 ["function","messenger.retry_delay(message_type text, failures integer)","returns interval language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source faba1646d6603e2df47a02ea453969c2"],
 ["function","messenger.return_replayed(replay_id uuid, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source e0b9beb43910ab3238dca7c65163b010"],
 ["function","messenger.revise(message_id uuid, draft messenger.draft, at timestamp with time zone, OUT available_at timestamp with time zone, OUT error_code text)","returns record language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 1ca0e096c6a30d1166523484a9b728a2"],
 ["function","messenger.revive(letters uuid[], payload jsonb, per_second integer, at timestamp with time zone)","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source f10c01665700c6b7b0d373fec8eba399"],
 ["function","messenger.ring(transport text, queue text, type text)","returns boolean language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source f309d96cc7bcb5cccb04cd3bc7d11086"],
 ["function","messenger.run_near_change(fields messenger.cron_fields, after timestamp without time zone, change timestamp without time zone, offset_before interval, offset_after interval, dst_gap text, dst_overlap text)","returns messenger.cron_run language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 8bb9c2d93542accb4c69e76238814632"],
-["function","messenger.run_sql_handlers(batch integer)","returns TABLE(completed bigint, failed bigint, released bigint) language plpgsql volatile invoker {\"search_path=\\\"\\\"\",lock_timeout=2s} source fa7b5a964635cad48b90f0b8e9a257b7"],
+["function","messenger.run_sql_handlers(batch integer)","returns TABLE(completed bigint, failed bigint, released bigint) language plpgsql volatile invoker {\"search_path=\\\"\\\"\",lock_timeout=2s} source ab731689f100a9f4dff74928a67529d8"],
 ["function","messenger.running_messages(depth integer)","returns TABLE(transport_name text, queue_name text, locked_by text) language sql stable invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 6062fcbdbc99724bdc558c90f3b1001a"],
 ["function","messenger.runs_to_fire(schedule public.messenger_schedules, runs timestamp with time zone[])","returns timestamp with time zone[] language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 056b7fad3d950a70e3880a2742c5382e"],
 ["function","messenger.schedule_headers(name text, due_at timestamp with time zone)","returns jsonb language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 5ca474df4ff41c3bcadddac9fcd158c7"],
 ["function","messenger.scheduled_message(schedule public.messenger_schedules, due_at timestamp with time zone)","returns jsonb language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source b2126e65c89b6d91f8be56072cb2ec1f"],
-["function","messenger.set_sql_handler(type text, function_name text)","returns regprocedure language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 0997924182ff3edb6f8e0e0f7b8036a0"],
-["function","messenger.settle_rest(ids uuid[], rest messenger.verdict[], ords bigint[], fates text[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_hashjoin=off,enable_mergejoin=off,jit=off} source 22410f79bd6860162fbfa66219e5320c"],
-["function","messenger.sql_handlers()","returns TABLE(type text, handler regprocedure) language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 28a6e6105616de11aec2aca2fc00e3e3"],
+["function","messenger.set_sql_handler(type text, function_name text)","returns regprocedure language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source aa33e91aafdb261b33d88b4b17bdc2a0"],
+["function","messenger.settle_rest(ids uuid[], rest messenger.verdict[], ords bigint[], fates text[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_hashjoin=off,enable_mergejoin=off,jit=off} source 3ca462e91907ed335ef6b1c1dcf4662f"],
+["function","messenger.sign_webhook(subscription uuid, id uuid, body text)","returns TABLE(url text, signed_at bigint, signature text) language plpgsql stable definer {\"search_path=\\\"\\\"\"} source 1b506c1e7e885935ad7fe2d26de00b5b"],
+["function","messenger.sql_handlers()","returns TABLE(type text, handler regprocedure) language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 363dc1ae4a4679b198b1300b36cd7c57"],
 ["function","messenger.start(functions_url text, options jsonb)","returns jsonb language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 07287c930ccccac966d98800f705f896"],
 ["function","messenger.status()","returns jsonb language sql volatile definer {\"search_path=\\\"\\\"\"} source 28fc53cdd0344a951c806b655692bccc"],
 ["function","messenger.stop()","returns jsonb language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source a4061cc518a982b78ab444a4f190e737"],
@@ -8110,6 +8525,7 @@ as $function$ select $manifest$[
 ["function","messenger.wake(at timestamp with time zone)","returns integer language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 41e00eebcbd2c0383b46e5f56037acec"],
 ["function","messenger.wall_time_in_gap(moment timestamp with time zone, timezone text)","returns timestamp without time zone language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source df2b78cbc1a551d66565632e2d28232a"],
 ["function","messenger.watch_replays(at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source f2e8eb41289bbabe5f680a2fb3f68064"],
+["function","messenger.webhook_keys(secret_name text)","returns SETOF bytea language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 1041faacdeaccd72b430c8732cda8a6d"],
 ["function","messenger.write_cursor(list text, filter jsonb, place jsonb)","returns text language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source d78990856650c9cb1898d120528bad52"],
 ["function","public.messenger_audit()","returns TABLE(invariant text, violations bigint) language sql stable invoker {\"search_path=\\\"\\\"\"} source 1e8a151bfe14ed7c9411605503396332"],
 ["function","public.messenger_cancel(id uuid)","returns text language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source c621f7f5ab7703d05e1943e032025fbb"],
@@ -8119,6 +8535,7 @@ as $function$ select $manifest$[
 ["function","public.messenger_complete(id uuid, fence bigint, result jsonb, strict boolean)","returns text language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 4b55f645b047a18d0435223006485fa3"],
 ["function","public.messenger_complete_with(id uuid, fence bigint, function_name text, args jsonb)","returns jsonb language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 777b0e690c3f7de86d240466d4c2d15f"],
 ["function","public.messenger_counters()","returns jsonb language plpgsql volatile invoker {\"search_path=\\\"\\\"\",jit=off} source 6a84f0fba19c86d3e3e798a7b932dd85"],
+["function","public.messenger_disable_webhook(subscription uuid, reason text)","returns boolean language sql volatile invoker {\"search_path=\\\"\\\"\"} source de799c93fc703dc7ceaee7b22d570ad6"],
 ["function","public.messenger_discard_failed(ids uuid[], filter jsonb, max integer)","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source b857a60cb2381fb27c36cdeb63f1b6cd"],
 ["function","public.messenger_dispatch(type text, payload jsonb, queue text, priority integer, available_at timestamp with time zone, delay interval, idempotency_key text, idempotency_mode text, idempotency_window interval, ordering_key text, transport text, max_retries integer, expires_at timestamp with time zone, headers jsonb, metadata jsonb)","returns SETOF messenger.dispatched language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 7c981ba4bfc0c59e2674b23778a8b473"],
 ["function","public.messenger_dispatch_batch(messages jsonb, atomic boolean)","returns TABLE(ord integer, id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone, error_code text, error text) language sql volatile invoker {\"search_path=\\\"\\\"\"} source 96639871148af2cf154c96b6884b86de"],
@@ -8147,7 +8564,8 @@ as $function$ select $manifest$[
 ["function","public.messenger_schedule(name text, type text, schedule jsonb, payload jsonb, timezone text, options jsonb)","returns public.messenger_schedules language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 9d9d5e03af1ae093fcddb76c150e9052"],
 ["function","public.messenger_schedule_preview(schedule jsonb, timezone text, from_time timestamp with time zone, count integer, options jsonb)","returns TABLE(run_at timestamp with time zone, local_time timestamp without time zone, note text) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source daa7f51e3bb6dba0fbcad6d15640e1e7"],
 ["function","public.messenger_set_flag(name text, percent integer, updated_by text)","returns jsonb language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source b3f839347161ce4bcaeb319f08c73079"],
-["function","public.messenger_settle(outcomes jsonb)","returns TABLE(id uuid, outcome text, available_at timestamp with time zone) language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,jit=off,plan_cache_mode=force_generic_plan} source e17d9c291751f3c2b585fb62288968b3"],
+["function","public.messenger_settle(outcomes jsonb)","returns TABLE(id uuid, outcome text, available_at timestamp with time zone) language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,jit=off,plan_cache_mode=force_generic_plan} source ef39606763ab03775752ea8d02df863b"],
+["function","public.messenger_sign_webhook(subscription uuid, id uuid, body text)","returns TABLE(url text, signed_at bigint, signature text) language sql stable invoker {\"search_path=\\\"\\\"\"} source 83e91886d3198e1c53a2182eeb7fd60e"],
 ["function","public.messenger_snooze(id uuid, fence bigint, delay interval)","returns text language sql volatile invoker {\"search_path=\\\"\\\"\"} source c330162b1d752f5cb706912072c7e570"],
 ["function","public.messenger_start(functions_url text, options jsonb)","returns jsonb language sql volatile invoker {\"search_path=\\\"\\\"\"} source 2ada4c698a25c5a06bcc0dedaac2b859"],
 ["function","public.messenger_status()","returns jsonb language sql volatile invoker {\"search_path=\\\"\\\"\"} source c123f5cc9b38af9b1c0b6cabf9493816"],
@@ -8172,6 +8590,11 @@ as $function$ select $manifest$[
 ["grant","column messenger.message_types.timeout_ms to service_role","insert,update"],
 ["grant","column messenger.message_types.transport_name to service_role","insert,update"],
 ["grant","column messenger.message_types.type to service_role","insert"],
+["grant","column messenger.subscriptions.enabled to service_role","select"],
+["grant","column messenger.subscriptions.event to service_role","select"],
+["grant","column messenger.subscriptions.id to service_role","select"],
+["grant","column messenger.subscriptions.kind to service_role","select"],
+["grant","column messenger.subscriptions.message_type to service_role","select"],
 ["grant","column public.messenger_messages.available_at to authenticated","select"],
 ["grant","column public.messenger_messages.created_at to authenticated","select"],
 ["grant","column public.messenger_messages.id to authenticated","select"],
@@ -8181,6 +8604,7 @@ as $function$ select $manifest$[
 ["grant","column public.messenger_messages.result to authenticated","select"],
 ["grant","column public.messenger_messages.status to authenticated","select"],
 ["grant","function messenger.active_queues(only_transport text, only_queues text[], halted boolean) to service_role","execute"],
+["grant","function messenger.announce(ids uuid[], events text[]) to service_role","execute"],
 ["grant","function messenger.bury(ids uuid[], at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.business_function(function_name text) to service_role","execute"],
 ["grant","function messenger.check_claim(worker text, lease interval) to service_role","execute"],
@@ -8193,12 +8617,14 @@ as $function$ select $manifest$[
 ["grant","function messenger.clip(value text, bytes integer) to service_role","execute"],
 ["grant","function messenger.count_rows(query text, args jsonb, bound integer) to service_role","execute"],
 ["grant","function messenger.cron_next(expression text, timezone text, after timestamp with time zone, dst_gap text, dst_overlap text) to service_role","execute"],
+["grant","function messenger.disable_webhook(subscription uuid, reason text) to service_role","execute"],
 ["grant","function messenger.draft_fields() to service_role","execute"],
 ["grant","function messenger.drop_keys(ids uuid[], at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.due_since(schedule public.messenger_schedules) to service_role","execute"],
 ["grant","function messenger.duration_bucket(ms double precision) to service_role","execute"],
 ["grant","function messenger.duration_of(measured messenger.measurements) to service_role","execute"],
 ["grant","function messenger.durations_of(measured messenger.measurements[]) to service_role","execute"],
+["grant","function messenger.emit(event text, ids uuid[], at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.enabled(flag text, subject text) to service_role","execute"],
 ["grant","function messenger.end_unhandled(ids uuid[], fates text[], at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.error_class_of(error_class text) to service_role","execute"],
@@ -8265,6 +8691,7 @@ as $function$ select $manifest$[
 ["grant","function messenger.running_messages(depth integer) to service_role","execute"],
 ["grant","function messenger.schedule_headers(name text, due_at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.settle_rest(ids uuid[], rest messenger.verdict[], ords bigint[], fates text[], at timestamp with time zone) to service_role","execute"],
+["grant","function messenger.sign_webhook(subscription uuid, id uuid, body text) to service_role","execute"],
 ["grant","function messenger.start(functions_url text, options jsonb) to service_role","execute"],
 ["grant","function messenger.status() to service_role","execute"],
 ["grant","function messenger.stop() to service_role","execute"],
@@ -8289,6 +8716,7 @@ as $function$ select $manifest$[
 ["grant","function public.messenger_complete(id uuid, fence bigint, result jsonb, strict boolean) to service_role","execute"],
 ["grant","function public.messenger_complete_with(id uuid, fence bigint, function_name text, args jsonb) to service_role","execute"],
 ["grant","function public.messenger_counters() to service_role","execute"],
+["grant","function public.messenger_disable_webhook(subscription uuid, reason text) to service_role","execute"],
 ["grant","function public.messenger_discard_failed(ids uuid[], filter jsonb, max integer) to service_role","execute"],
 ["grant","function public.messenger_dispatch(type text, payload jsonb, queue text, priority integer, available_at timestamp with time zone, delay interval, idempotency_key text, idempotency_mode text, idempotency_window interval, ordering_key text, transport text, max_retries integer, expires_at timestamp with time zone, headers jsonb, metadata jsonb) to service_role","execute"],
 ["grant","function public.messenger_dispatch_batch(messages jsonb, atomic boolean) to service_role","execute"],
@@ -8318,6 +8746,7 @@ as $function$ select $manifest$[
 ["grant","function public.messenger_schedule_preview(schedule jsonb, timezone text, from_time timestamp with time zone, count integer, options jsonb) to service_role","execute"],
 ["grant","function public.messenger_set_flag(name text, percent integer, updated_by text) to service_role","execute"],
 ["grant","function public.messenger_settle(outcomes jsonb) to service_role","execute"],
+["grant","function public.messenger_sign_webhook(subscription uuid, id uuid, body text) to service_role","execute"],
 ["grant","function public.messenger_snooze(id uuid, fence bigint, delay interval) to service_role","execute"],
 ["grant","function public.messenger_start(functions_url text, options jsonb) to service_role","execute"],
 ["grant","function public.messenger_status() to service_role","execute"],
@@ -8375,6 +8804,8 @@ as $function$ select $manifest$[
 ["index","messenger.rescue_cursors_pkey","CREATE UNIQUE INDEX rescue_cursors_pkey ON messenger.rescue_cursors USING btree (transport_name, queue_name, priority)"],
 ["index","messenger.schedule_backoffs_pkey","CREATE UNIQUE INDEX schedule_backoffs_pkey ON messenger.schedule_backoffs USING btree (schedule_id)"],
 ["index","messenger.settings_pkey","CREATE UNIQUE INDEX settings_pkey ON messenger.settings USING btree (singleton)"],
+["index","messenger.subscriptions_key","CREATE UNIQUE INDEX subscriptions_key ON messenger.subscriptions USING btree (event, message_type, function_name, url) NULLS NOT DISTINCT"],
+["index","messenger.subscriptions_pkey","CREATE UNIQUE INDEX subscriptions_pkey ON messenger.subscriptions USING btree (id)"],
 ["index","messenger.workers_pkey","CREATE UNIQUE INDEX workers_pkey ON messenger.workers USING btree (worker)"],
 ["index","public.messenger_failed_messages_failed_at_idx","CREATE INDEX messenger_failed_messages_failed_at_idx ON public.messenger_failed_messages USING btree (failed_at DESC, id)"],
 ["index","public.messenger_failed_messages_open_idx","CREATE UNIQUE INDEX messenger_failed_messages_open_idx ON public.messenger_failed_messages USING btree (message_id) WHERE (resolved_at IS NULL)"],
@@ -8409,6 +8840,7 @@ as $function$ select $manifest$[
 ["policy","messenger.rescue_cursors.service_only","* anon,authenticated using false check false"],
 ["policy","messenger.schedule_backoffs.service_only","* anon,authenticated using false check false"],
 ["policy","messenger.settings.service_only","* anon,authenticated using false check false"],
+["policy","messenger.subscriptions.service_only","* anon,authenticated using false check false"],
 ["policy","messenger.workers.service_only","* anon,authenticated using false check false"],
 ["policy","public.messenger_failed_messages.service_only","* anon,authenticated using false check false"],
 ["policy","public.messenger_messages.sender_reads_own","r authenticated using (created_by = ( SELECT auth.uid() AS uid))"],
@@ -8432,6 +8864,7 @@ as $function$ select $manifest$[
 ["table","messenger.rescue_cursors","rls"],
 ["table","messenger.schedule_backoffs","rls"],
 ["table","messenger.settings","rls"],
+["table","messenger.subscriptions","rls"],
 ["table","messenger.workers","unlogged rls {fillfactor=50}"],
 ["table","public.messenger_failed_messages","rls"],
 ["table","public.messenger_messages","rls {fillfactor=50,autovacuum_vacuum_scale_factor=0.01,autovacuum_vacuum_threshold=1000,autovacuum_analyze_scale_factor=0.05,autovacuum_vacuum_cost_delay=1}"],
@@ -8525,6 +8958,7 @@ declare
     'messenger.metric_durations',
     'messenger.metric_errors',
     'messenger.queues',
+    'messenger.subscriptions',
     'messenger.replays',
     'messenger.replayed',
     'public.messenger_queue_depth',
@@ -8596,15 +9030,30 @@ declare
     'messenger.settle_rest',
     'public.messenger_settle',
     'public.messenger_exchange',
+    'messenger.announce',
+    'messenger.emit',
     'public.messenger_complete',
     'public.messenger_fail',
     'public.messenger_snooze',
     'public.messenger_release',
     'messenger.business_function',
     'public.messenger_complete_with',
+    'messenger.owned_function',
+    'messenger.find_owned_function',
     'messenger.sql_handlers',
     'messenger.set_sql_handler',
     'messenger.run_sql_handlers',
+    'messenger.check_subscription',
+    'messenger.on',
+    'messenger.off',
+    'messenger.deliver_event',
+    'messenger.hmac_sha256',
+    'messenger.webhook_keys',
+    'messenger.on_webhook',
+    'messenger.sign_webhook',
+    'public.messenger_sign_webhook',
+    'messenger.disable_webhook',
+    'public.messenger_disable_webhook',
     'public.messenger_cancel',
     'messenger.lock_letters',
     'messenger.take_keys_back',

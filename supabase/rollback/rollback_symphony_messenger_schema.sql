@@ -42,6 +42,8 @@ declare
     'public.messenger_snooze',
     'public.messenger_release',
     'public.messenger_complete_with',
+    'public.messenger_sign_webhook',
+    'public.messenger_disable_webhook',
     'public.messenger_cancel',
     'public.messenger_retry_failed',
     'public.messenger_discard_failed',

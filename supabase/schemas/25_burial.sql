@@ -54,6 +54,7 @@ begin
   from dead d join history h on h.message_id = d.id;
   get diagnostics v_buried = row_count;
   delete from messenger.attempts a where a.message_id = any (bury.ids);
+  perform messenger.emit('dead', bury.ids, bury.at);
   perform messenger.release_heads(messenger.order_keys(bury.ids), bury.at);
   return v_buried;
 end $$;
@@ -70,6 +71,7 @@ begin
       error_class = give_up.error_class,
       last_error = case give_up.error_class when 'Expired' then 'expired before it could be handled' else 'cancelled' end
   where m.id = any (ids);
+  perform messenger.emit('failed', ids, at);
   perform messenger.release_heads(messenger.order_keys(ids), at);
 end $$;
 

@@ -148,6 +148,7 @@ begin
         v_places := v_places[1:v_end - 1];
       elsif may_be_solo then
         perform messenger.note_lost_leases(v_ids[1:1], 'retried', at);
+        perform messenger.emit('retried', array(select v_ids[1] where v_fates[1] = 'lost'), at);
         v_places := v_places[1:1];
         is_solo := true;
       else

@@ -94,6 +94,7 @@ begin
       error_class = case c.fate when 'retry' then r.error_class else m.error_class end
   from unnest(ords, fates) as c(ord, fate) join unnest(rest) r on r.ord = c.ord
   where m.id = ids[c.ord] and c.fate in ('retry', 'snoozed', 'released');
+  perform messenger.emit('retried', array(select ids[c.ord] from unnest(ords, fates) as c(ord, fate) where c.fate = 'retry'), at);
 end $$;
 
 -- Rows are found by id, locked, and then written by their place (ctid), which the lock holds still: a second search by id, or a join of the
@@ -150,7 +151,8 @@ begin
   -- Rows are locked in the order of their ids, whatever order the verdicts come in: two settles cannot wait for each other.
   with held as materialized (
     select m.ctid as tid, m.id, m.fence, m.retry_count, m.retry_count >= m.max_retries as is_last,
-      m.cancel_requested_at is not null as is_cancelled, m.ordering_key is not null as is_ordered, m.transport_name, m.message_type, m.locked_at, m.available_at,
+      m.cancel_requested_at is not null as is_cancelled, m.ordering_key is not null as is_ordered, m.created_by is not null as has_sender,
+      m.transport_name, m.message_type, m.locked_at, m.available_at,
       m.transport_name = any (array(select t.name from public.messenger_transports t where (t.config ->> 'retention')::interval = '0')) as is_unkept
     from public.messenger_messages m
     where m.id = any (v_ids) and m.status = 'processing'
@@ -159,7 +161,8 @@ begin
   ),
   -- Of two verdicts on one delivery the first counts.
   counted as (
-    select distinct on (v.id) v.ord, v.id, h.tid, h.retry_count, h.is_ordered, h.transport_name, h.message_type, h.locked_at, h.available_at, r.error, r.error_class,
+    select distinct on (v.id) v.ord, v.id, h.tid, h.retry_count, h.is_ordered, h.has_sender, h.transport_name, h.message_type, h.locked_at, h.available_at,
+      r.error, r.error_class,
       case
         when v.kind = 'completed' then case when h.is_unkept then 'unkept' else 'kept' end
         -- After a request to cancel only a completion still counts as what it says.
@@ -179,12 +182,15 @@ begin
     from counted c where c.fate in ('kept', 'unkept', 'retry', 'dead')
   )
   select array_agg(ord) as ords, array_agg(tid) as places, array_agg(fate) as fates, bool_or(retry_count > 0) as has_history,
-    array_agg(id) filter (where is_ordered) as ordered
+    array_agg(id) filter (where is_ordered) as ordered, bool_or(has_sender) or exists (select from messenger.subscriptions s where s.event = 'completed') as is_watched
   into v_counted
   from counted;
 
   if v_counted.ordered is not null then
     v_keys := messenger.order_keys(v_counted.ordered);
+  end if;
+  if v_counted.is_watched then
+    perform messenger.emit('completed', array(select v_ids[c.ord] from unnest(v_counted.ords, v_counted.fates) as c(ord, fate) where c.fate in ('kept', 'unkept')), v_now);
   end if;
   if v_counted.fates && '{unkept}'::text[] then
     with gone as (

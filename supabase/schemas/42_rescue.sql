@@ -65,6 +65,7 @@ begin
       set status = 'pending', available_at = rescue.at, updated_at = rescue.at, locked_at = null, locked_by = null, lock_expires_at = null,
           retry_count = m.retry_count + 1, lease_losses = m.lease_losses + 1, error_class = 'LeaseExpired', last_error = 'the lease ran out without a verdict'
       where m.id = any (v_lost);
+      perform messenger.emit('retried', v_lost, rescue.at);
       rescued := rescued + cardinality(v_lost);
       dead := dead + cardinality(array_positions(v_fates, 'exhausted'));
       given_up := given_up + cardinality(array_positions(v_fates, 'expired')) + cardinality(array_positions(v_fates, 'cancelled'));

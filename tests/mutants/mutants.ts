@@ -6,6 +6,7 @@ import { KEEPING } from "./keeping.ts";
 import { LIVING } from "./living.ts";
 import { type Mutant, plant, readSchemas } from "./mutant.ts";
 import { SETTLING } from "./settling.ts";
+import { TELLING } from "./telling.ts";
 import { WATCHING } from "./watching.ts";
 
 export const MUTANTS: readonly Mutant[] = [
@@ -14,6 +15,7 @@ export const MUTANTS: readonly Mutant[] = [
   ...SETTLING,
   ...KEEPING,
   ...LIVING,
+  ...TELLING,
   ...WATCHING,
 ];
 

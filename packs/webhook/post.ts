@@ -1,0 +1,81 @@
+// One POST, and what its answer means for the delivery.
+import { RetryAfter, Unrecoverable } from "../../shared/errors.ts";
+
+const TIMEOUT = 15_000; // ms, for as much of the answer as is read
+const LONGEST_WAIT = 86_400_000; // ms; a receiver may ask for a day
+const EXCERPT = 200; // characters of an answer that are kept with the failure
+
+/** The receiver answered 410: it wants no more. */
+export class Gone extends Unrecoverable {
+  override readonly name = "Gone";
+}
+
+/** The receiver answered with another status than 2xx, or not at all. */
+export class NotAccepted extends Error {
+  override readonly name = "NotAccepted";
+}
+
+export interface Posting {
+  body: string;
+  headers: Record<string, string>;
+  signal: AbortSignal;
+  /** Milliseconds to wait for an answer, 15,000 unless told. */
+  timeout?: number;
+}
+
+/**
+ * Redirects are not followed: their target was never checked, and the signature was not meant for it.
+ * @returns the answer's status, 200 to 299
+ * @throws Gone at 410, RetryAfter at 429 and 503 that say when, NotAccepted at any other answer and when there is none
+ */
+export async function post(url: URL, { body, headers, signal, timeout = TIMEOUT }: Posting): Promise<number> {
+  const late = AbortSignal.timeout(timeout);
+  const request = {
+    method: "POST",
+    body,
+    headers,
+    redirect: "manual",
+    signal: AbortSignal.any([signal, late]),
+  } as const;
+  const answer = await fetch(url, request).catch((error: unknown) => {
+    signal.throwIfAborted();
+    if (late.aborted) throw new NotAccepted(`${url.host} did not answer within ${timeout} ms.`);
+    // Only the origin: paths and queries of webhooks are often secrets.
+    throw new NotAccepted(`${url.host} cannot be reached: ${String(error).replaceAll(url.href, url.origin)}`);
+  });
+  if (answer.ok) {
+    await answer.body?.cancel().catch(() => {}); // accepted is accepted
+    return answer.status;
+  }
+  const said = `${url.host} answered ${answer.status}${excerpt(await beginningOf(answer))}`;
+  if (answer.status === 410) throw new Gone(said);
+  const wait = [429, 503].includes(answer.status) ? readRetryAfter(answer.headers.get("retry-after")) : undefined;
+  if (wait !== undefined) throw new RetryAfter(wait, said);
+  throw new NotAccepted(said);
+}
+
+/** @returns milliseconds, at most a day; undefined for what is neither a number of seconds nor a date */
+export function readRetryAfter(header: string | null, now = Date.now()): number | undefined {
+  if (header === null) return undefined;
+  const ms = /^\d+$/.test(header) ? Number(header) * 1_000 : Date.parse(header) - now;
+  return Number.isNaN(ms) ? undefined : Math.min(Math.max(0, ms), LONGEST_WAIT);
+}
+
+function excerpt(text: string): string {
+  const trimmed = text.trim().slice(0, EXCERPT);
+  return trimmed === "" ? "." : `: ${trimmed}`;
+}
+
+/** An answer may be endless, or break off. */
+async function beginningOf({ body }: Response): Promise<string> {
+  let text = "";
+  try {
+    for await (const part of body?.pipeThrough(new TextDecoderStream()) ?? []) {
+      text += part;
+      if (text.length >= EXCERPT) break;
+    }
+  } catch {
+    // What came is enough.
+  }
+  return text;
+}

@@ -1,0 +1,80 @@
+-- Subscribing to events, and the SQL handler that calls the functions that are subscribed.
+
+create or replace function messenger.check_subscription(event text, message_type text)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  if event is null or event not in ('completed', 'failed', 'dead', 'retried') then
+    raise exception using errcode = 'PT404', detail = 'SM_NOT_FOUND', message = 'event: there is no event ' || left(coalesce(event, 'null'), 100),
+      hint = 'use completed, retried, dead or failed';
+  elsif message_type !~ '^[A-Za-z][A-Za-z0-9_.:-]{0,127}$' then
+    perform messenger.refuse('SM_TYPE', 'message_type');
+  elsif starts_with(message_type, 'symphony.') then
+    raise exception using errcode = 'PT403', detail = 'SM_FIELD_FORBIDDEN', message = 'message_type: the bus''s own messages have no events',
+      hint = 'name a type of yours, or leave it out for all of them';
+  end if;
+end $$;
+
+create or replace function messenger.on(event text, function_name text, message_type text default null)
+returns uuid
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_function regprocedure;
+  v_id uuid;
+begin
+  perform messenger.check_subscription(event, message_type);
+  v_function := messenger.find_owned_function(function_name);
+  insert into messenger.message_types as k (type, sql_handler, max_retries, retry_delay_ms, retry_multiplier, retry_max_delay_ms)
+  values ('symphony.event', 'messenger.deliver_event', 5, 5000, 3, 3600000)
+  on conflict on constraint message_types_pkey do update set sql_handler = excluded.sql_handler where k.sql_handler is distinct from excluded.sql_handler;
+  insert into messenger.subscriptions as s (event, message_type, function_name) values (event, message_type, v_function::regproc::text)
+  on conflict on constraint subscriptions_key do update set enabled = true, disabled_reason = null
+  returning s.id into v_id;
+  return v_id;
+end $$;
+
+create or replace function messenger.off(id uuid)
+returns boolean
+language plpgsql
+set search_path = ''
+as $$
+begin
+  delete from messenger.subscriptions s where s.id = off.id;
+  return found;
+end $$;
+
+-- Looked up at each delivery: what is stored is a name, and the function of that name may have gone or changed hands.
+create or replace function messenger.deliver_event(event jsonb)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_name text;
+  v_function regprocedure;
+  v_result jsonb;
+begin
+  select s.function_name into v_name from messenger.subscriptions s where s.id = (deliver_event.event ->> 'subscription')::uuid and s.enabled and s.kind = 'function';
+  if not found then
+    return jsonb_build_object('skipped', 'unsubscribed');
+  end if;
+  v_function := messenger.owned_function(v_name);
+  if v_function is null then
+    raise exception using errcode = 'PT404', detail = 'SM_NOT_FOUND', message = v_name || '(jsonb) returns jsonb is gone, or has changed its owner',
+      hint = 'create it again, as the owner of the bus, or call messenger.off';
+  end if;
+  execute format('select %s($1)', v_function::regproc) into v_result using deliver_event.event;
+  return v_result;
+end $$;
+
+comment on function messenger.check_subscription(text, text) is 'Refuses an event or a message type that nobody can subscribe to.';
+comment on function messenger.on(text, text, text) is
+  'Subscribes schema.name(jsonb) returns jsonb to an event, of one message type or of all: completed, retried, dead or failed. For postgres only. The clock calls the function, as the owner of the bus, with {"subscription", "event", "at", "message": {"id", "type", "transport", "queue", "status", "retry_count", "error_class", "error", "created_at", "processed_at", "created_by"}}; what it raises is retried, and then a dead letter of type symphony.event. Returns the subscription''s id, the same for the same subscription.';
+comment on function messenger.off(uuid) is 'Ends a subscription; events on their way to it are dropped. False where there was none. For postgres only.';
+comment on function messenger.deliver_event(jsonb) is 'The SQL handler of symphony.event: calls the function that is subscribed.';
+revoke all on function messenger.check_subscription(text, text), messenger.on(text, text, text), messenger.off(uuid), messenger.deliver_event(jsonb)
+  from public, anon, authenticated, service_role;

@@ -1,0 +1,202 @@
+// Webhooks from the verdict to the receiver: through the real worker door, to a real HTTP server that checks the signature.
+import assert from "node:assert/strict";
+import { Webhook } from "standardwebhooks";
+import { webhooks } from "../../packs/webhook/index.ts";
+import { createRegistry } from "../../shared/message.ts";
+import { empty, test, useProject } from "../project.ts";
+import { ask, call, dispatch, letterOf, messageOf, type Row, settle } from "../supabase/bus.ts";
+
+const SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+const env = { SYMPHONY_WORKER_LINGER: "0" };
+const project = useProject({ functions: true, env: { ...env, SYMPHONY_WEBHOOK_ALLOW_PRIVATE: "true" } });
+const guarded = useProject({ functions: true, env });
+
+interface Received {
+  headers: Headers;
+  /** The payload, verified with the secret. */
+  event: Row;
+}
+
+/** An HTTP server of the test: answers with what stands first in `answers`, and with 204 after them. */
+function receiver(answers: Response[] = []) {
+  const received: Received[] = [];
+  const server = Deno.serve({ port: 0, hostname: "127.0.0.1", onListen: () => {} }, async (request) => {
+    const event = new Webhook(SECRET).verify(await request.text(), Object.fromEntries(request.headers)) as Row;
+    received.push({ headers: request.headers, event });
+    return answers.shift() ?? new Response(null, { status: 204 });
+  });
+  return {
+    received,
+    url: `http://127.0.0.1:${server.addr.port}/hook?token=s3cret`,
+    [Symbol.asyncDispose]: () => server.shutdown(),
+  };
+}
+
+Deno.test.beforeAll(async () => {
+  for (const { sql } of [project(), guarded()]) {
+    await sql`select vault.create_secret(${SECRET}, 'symphony_webhook_test')`;
+  }
+});
+Deno.test.beforeEach(async () => {
+  for (const { sql } of [project(), guarded()]) {
+    await empty(sql);
+    // A worker registers once; what it has said then is forgotten here before each test.
+    await call(sql, "messenger_register", { types: createRegistry(webhooks).registration() });
+  }
+});
+
+async function onWebhook(event: string, url: string, { sql } = project()): Promise<string> {
+  const [{ id }] = await sql`select messenger.on_webhook(${event}, ${url}, 'symphony_webhook_test') as id`;
+  return id;
+}
+
+/** A message that is completed, or that dies. */
+async function end(outcome: "completed" | "failed", { sql } = project()): Promise<string> {
+  const { id } = await dispatch(sql, { queue: "business" });
+  const [{ fence }] = await sql`select fence from messenger_claim('ada', queues => array['business'])`;
+  await settle(sql, [{ id, fence, outcome, error: "no answer", retryable: false }]);
+  return id;
+}
+
+/** Lets the worker door handle what is due, and what waits for a retry too. */
+async function work({ sql, url, secretKey } = project()): Promise<Row> {
+  await sql`update messenger_messages set available_at = now() where message_type = 'symphony.webhook' and status = 'pending'`;
+  const reply = await fetch(`${url}/functions/v1/worker?wait=1`, { method: "POST", headers: { apikey: secretKey } });
+  const answer = await reply.json();
+  assert.equal(reply.status, 200, JSON.stringify(answer));
+  return answer.stats;
+}
+
+async function delivery({ sql } = project()): Promise<Row> {
+  const [row, ...more] = await sql`select * from messenger_messages where message_type = 'symphony.webhook'`;
+  assert.equal(more.length, 0);
+  return row;
+}
+
+test("webhook · an event is posted once, signed, as JSON, under the id of its message", async () => {
+  await using hook = receiver();
+  const subscription = await onWebhook("dead", hook.url);
+  const id = await end("failed");
+  await work();
+  await work();
+  assert.equal(hook.received.length, 1);
+  const [{ headers, event }] = hook.received;
+  const row = await delivery();
+  assert.deepEqual([headers.get("webhook-id"), headers.get("content-type")], [row.id, "application/json"]);
+  assert.match(headers.get("traceparent") ?? "", /^00-[0-9a-f]{32}-[0-9a-f]{16}-01$/);
+  assert.deepEqual(event, row.body);
+  assert.deepEqual([event.subscription, event.event, event.message.id, event.message.error], [
+    subscription,
+    "dead",
+    id,
+    "no answer",
+  ]);
+  assert.deepEqual([row.status, row.result], ["completed", { status: 204 }]);
+});
+
+test("webhook · after a 500 it is sent again with the same id and body, freshly signed", async () => {
+  await using hook = receiver([new Response("out of order ".repeat(100), { status: 500 })]);
+  await onWebhook("completed", hook.url);
+  await end("completed");
+  await work();
+  const row = await delivery();
+  assert.deepEqual([row.status, row.retry_count, row.max_retries, row.error_class], ["pending", 1, 8, "NotAccepted"]);
+  assert.ok(row.available_at.getTime() - row.updated_at.getTime() >= 5_000);
+  assert.match(row.last_error, /^127\.0\.0\.1:\d+ answered 500: out of order/);
+  assert.ok(row.last_error.length < 250);
+  await work();
+  const [first, second] = hook.received;
+  assert.deepEqual(second.event, first.event);
+  assert.equal(second.headers.get("webhook-id"), first.headers.get("webhook-id"));
+  assert.equal((await delivery()).status, "completed");
+});
+
+test("webhook · Retry-After puts the next delivery off", async () => {
+  await using hook = receiver([new Response(null, { status: 429, headers: { "retry-after": "600" } })]);
+  await onWebhook("completed", hook.url);
+  await end("completed");
+  await work();
+  const { available_at, updated_at, retry_count } = await delivery();
+  assert.equal(retry_count, 1);
+  assert.ok(available_at.getTime() - updated_at.getTime() >= 600_000);
+});
+
+test("webhook · 410 ends the subscription, and the delivery as a dead letter; later events are not sent", async () => {
+  const { sql } = project();
+  await using hook = receiver([new Response("no more", { status: 410 })]);
+  await onWebhook("completed", hook.url);
+  await end("completed");
+  await work();
+  const [{ enabled, disabled_reason }] = await sql`select enabled, disabled_reason from messenger.subscriptions`;
+  assert.equal(enabled, false);
+  assert.match(disabled_reason, /^127\.0\.0\.1:\d+ answered 410: no more$/);
+  assert.equal((await letterOf(sql, (await delivery()).id)).error_class, "Gone");
+  await end("completed");
+  await work();
+  assert.equal(hook.received.length, 1);
+});
+
+test("webhook · a redirect is not followed", async () => {
+  await using elsewhere = receiver();
+  await using hook = receiver([new Response(null, { status: 307, headers: { location: elsewhere.url } })]);
+  await onWebhook("completed", hook.url);
+  await end("completed");
+  await work();
+  assert.deepEqual([(await delivery()).retry_count, elsewhere.received.length], [1, 0]);
+});
+
+test("webhook · one whose subscription has ended meanwhile is dropped", async () => {
+  const { sql } = project();
+  await using hook = receiver();
+  const id = await onWebhook("completed", hook.url);
+  await end("completed");
+  await sql`select messenger.off(${id})`;
+  await work();
+  assert.deepEqual([(await delivery()).result, hook.received.length], [{ skipped: "unsubscribed" }, 0]);
+});
+
+test("webhook · dead ones are dead letters like any other, have no events, and can be retried", async () => {
+  const { sql } = project();
+  await using hook = receiver(Array.from({ length: 9 }, () => new Response(null, { status: 500 })));
+  await onWebhook("completed", hook.url);
+  await onWebhook("dead", hook.url);
+  await end("completed");
+  for (let n = 0; n < 9; n++) await work();
+  const row = await delivery();
+  assert.equal(row.status, "failed");
+  const { attempts, id } = await letterOf(sql, row.id);
+  assert.equal(attempts.length, 9);
+  assert.doesNotMatch(JSON.stringify([row, attempts]), /s3cret/, "the URL may be a secret");
+  await sql`select * from messenger_retry_failed(array[${id}]::uuid[])`;
+  await work();
+  assert.equal((await messageOf(sql, row.id)).status, "completed");
+});
+
+test("webhook · a private address is a dead letter at once, and nobody is asked", async () => {
+  const { sql } = guarded();
+  await using hook = receiver();
+  await onWebhook("completed", hook.url, guarded());
+  await onWebhook("completed", hook.url.replace(/^http:/, "https:"), guarded());
+  await end("completed", guarded());
+  await work(guarded());
+  const letters = await sql`select error, error_class from messenger_failed_messages order by error`;
+  assert.deepEqual(letters.map(({ error, error_class }) => [error, error_class]), [
+    ["127.0.0.1 leads to 127.0.0.1, which is no public address.", "PrivateAddress"],
+    ["Webhooks go to https:// URLs.", "PrivateAddress"],
+  ]);
+  assert.equal(hook.received.length, 0);
+});
+
+test("webhook · rings a worker at commit, as a dispatch does", async () => {
+  const { sql, url } = project();
+  await using hook = receiver();
+  await onWebhook("completed", hook.url);
+  await sql`select messenger_start(${`${url}/functions/v1`})`;
+  try {
+    await end("completed");
+    const [{ bells }] = await sql`select count(*)::int as bells from messenger.bells`;
+    assert.ok(bells > 0);
+  } finally {
+    await ask(sql, "messenger_stop");
+  }
+});

@@ -1,0 +1,114 @@
+// One POST of a webhook to a real HTTP server that answers badly, late, endlessly or not at all.
+import assert from "node:assert/strict";
+import { Gone, NotAccepted, post, readRetryAfter } from "../../packs/webhook/post.ts";
+import { RetryAfter } from "../../shared/errors.ts";
+
+type Answer = (request: Request) => Response | Promise<Response>;
+
+/** Posts to a server that answers so. */
+async function posted(answer: Answer, more: { timeout?: number; signal?: AbortSignal } = {}): Promise<unknown> {
+  const paths: string[] = [];
+  await using server = Deno.serve({ port: 0, hostname: "127.0.0.1", onListen: () => {} }, (request) => {
+    paths.push(new URL(request.url).pathname);
+    return answer(request);
+  });
+  const url = new URL(`http://127.0.0.1:${server.addr.port}/hook/s3cret?key=s3cret`);
+  const signal = new AbortController().signal;
+  const status = await post(url, { body: "{}", headers: { a: "b" }, signal, ...more }).catch((error: unknown) => error);
+  assert.deepEqual(paths, ["/hook/s3cret"], "asked once");
+  return status;
+}
+
+/** Like Deno.test; fetch keeps its connections, and a timeout its timer, beyond the test. */
+function test(name: string, fn: () => Promise<void>): void {
+  Deno.test({ name, fn, sanitizeResources: false, sanitizeOps: false });
+}
+
+async function refusal<E extends Error>(
+  kind: new (...args: never[]) => E,
+  ...args: Parameters<typeof posted>
+): Promise<E> {
+  const error = await posted(...args);
+  assert.ok(error instanceof kind, String(error));
+  assert.doesNotMatch(`${error.message} ${error.stack}`, /s3cret/, "the URL may be a secret");
+  return error;
+}
+
+test("post · any 2xx is accepted, whatever the body", async () => {
+  const endless = new ReadableStream({ pull: (to) => to.enqueue(new Uint8Array(65_536)) });
+  assert.deepEqual([
+    await posted(() => new Response("thanks")),
+    await posted(() => new Response(null, { status: 204 })),
+  ], [200, 204]);
+  assert.equal(await posted(() => new Response(endless)), 200);
+});
+
+test("post · of other answers the status and 200 characters are kept", async () => {
+  const { message } = await refusal(NotAccepted, () => new Response("x".repeat(100_000), { status: 500 }));
+  assert.match(message, /^127\.0\.0\.1:\d+ answered 500: x{200}$/);
+  const endless = new ReadableStream({ pull: (to) => to.enqueue(new TextEncoder().encode("y".repeat(1_000))) });
+  assert.match((await refusal(NotAccepted, () => new Response(endless, { status: 400 }))).message, /y{200}$/);
+});
+
+test("post · a redirect is not followed", async () => {
+  for (const status of [301, 302, 307, 308]) {
+    const answer = () => new Response(null, { status, headers: { location: "/elsewhere" } });
+    assert.match((await refusal(NotAccepted, answer)).message, new RegExp(`answered ${status}`));
+  }
+});
+
+test("post · 410 ends it", async () => {
+  await refusal(Gone, () => new Response("no more", { status: 410 }));
+});
+
+test("post · 429 and 503 are tried again when they say, others by the policy", async () => {
+  const headers = { "retry-after": "120" };
+  for (const status of [429, 503]) {
+    assert.equal((await refusal(RetryAfter, () => new Response(null, { status, headers }))).ms, 120_000);
+    await refusal(NotAccepted, () => new Response(null, { status }));
+    await refusal(NotAccepted, () => new Response(null, { status, headers: { "retry-after": "soon" } }));
+  }
+  await refusal(NotAccepted, () => new Response(null, { status: 500, headers }));
+});
+
+Deno.test("post · Retry-After is seconds or a date, never negative and at most a day", () => {
+  const now = Date.parse("2026-11-21T12:00:00Z");
+  assert.equal(readRetryAfter("0", now), 0);
+  assert.equal(readRetryAfter("Sat, 21 Nov 2026 12:01:00 GMT", now), 60_000);
+  assert.equal(readRetryAfter("Sat, 21 Nov 2026 11:00:00 GMT", now), 0);
+  assert.equal(readRetryAfter("9".repeat(400), now), 86_400_000);
+  for (const odd of [null, "", "-1 s", "1e3"]) assert.equal(readRetryAfter(odd, now), undefined, String(odd));
+});
+
+test("post · a receiver that does not answer in time is given up", async () => {
+  const { promise, resolve } = Promise.withResolvers<Response>();
+  const { message } = await refusal(NotAccepted, ({ signal }) => {
+    signal.addEventListener("abort", () => resolve(new Response()));
+    return promise;
+  }, { timeout: 50 });
+  assert.match(message, /did not answer within 50 ms/);
+});
+
+test("post · a delivery that is aborted says why", async () => {
+  const controller = new AbortController();
+  const { promise, resolve } = Promise.withResolvers<Response>();
+  const error = await posted(({ signal }) => {
+    signal.addEventListener("abort", () => resolve(new Response()));
+    controller.abort(new Error("the lease is lost"));
+    return promise;
+  }, { signal: controller.signal });
+  assert.match(String(error), /the lease is lost/);
+});
+
+test("post · a receiver that is not there, or hangs up, is tried again", async () => {
+  const listener = Deno.listen({ port: 0, hostname: "127.0.0.1" });
+  const { port } = listener.addr;
+  listener.close();
+  const signal = new AbortController().signal;
+  const error = await post(new URL(`http://127.0.0.1:${port}/s3cret`), { body: "", headers: {}, signal }).catch((e) =>
+    e
+  );
+  assert.ok(error instanceof NotAccepted);
+  assert.match(error.message, /cannot be reached/);
+  assert.doesNotMatch(error.message, /s3cret/);
+});

@@ -1,0 +1,165 @@
+// Events and transactions: one event an end, however often a verdict is sent, by how many sessions, and none for what was rolled back.
+import assert from "node:assert/strict";
+import { empty, session, test, useProject } from "../project.ts";
+import { asRole } from "./as_role.ts";
+import { ask, type Asker, call, claim, dispatch, held, messageOf, type Row, setClock, settle } from "./bus.ts";
+import { limitWaiting, pidOf, untilBlocked } from "./until_blocked.ts";
+
+const project = useProject({ testClock: true });
+
+Deno.test.beforeAll(async () => {
+  const { sql } = project();
+  await limitWaiting(sql);
+  await sql.unsafe(`create function public.listen(args jsonb) returns jsonb language sql as 'select args'`);
+});
+Deno.test.beforeEach(async () => {
+  const { sql } = project();
+  await empty(sql);
+  for (const event of ["completed", "retried", "dead", "failed"]) await on(sql, event);
+});
+
+async function on(sql: Asker, event: string): Promise<void> {
+  await sql`select messenger.on(${event}, 'listen', 'Greeting')`;
+}
+
+async function told(): Promise<string[]> {
+  const rows = await project().sql`
+    select body ->> 'event' as event from messenger_messages where message_type = 'symphony.event' order by created_at, 1`;
+  return rows.map(({ event }) => event);
+}
+
+const verdict = (
+  { id, fence }: Row,
+  outcome: string,
+  more: Row = {},
+) => [{ id, fence, outcome, error: "no answer", ...more }];
+const types = ["Greeting"];
+
+class RolledBack extends Error {}
+
+test("rolled back · a verdict that is undone was never told", async () => {
+  const { sql } = project();
+  const message = await held(sql);
+  await sql.begin(async (tx) => {
+    await settle(tx, verdict(message, "completed"));
+    throw new RolledBack();
+  }).catch((error: unknown) => assert.ok(error instanceof RolledBack));
+  assert.deepEqual(await told(), []);
+  await settle(sql, verdict(message, "completed"));
+  assert.deepEqual(await told(), ["completed"]);
+});
+
+test("lost reply · each verdict repeated, and others after it, are told once", async () => {
+  const { sql } = project();
+  const first = await held(sql);
+  for (let n = 0; n < 3; n++) await settle(sql, verdict(first, "failed", { delay_ms: 0 }));
+  assert.deepEqual(await told(), ["retried"]);
+  const [second] = await claim(sql, { types });
+  for (const outcome of ["completed", "completed", "failed", "snoozed"]) await settle(sql, verdict(second, outcome));
+  await settle(sql, [...verdict(first, "completed"), ...verdict(second, "completed"), ...verdict(second, "completed")]);
+  assert.deepEqual(await told(), ["retried", "completed"]);
+  const dead = await held(sql, {}, { types });
+  for (let n = 0; n < 2; n++) await settle(sql, verdict(dead, "failed", { retryable: false }));
+  assert.deepEqual(await told(), ["retried", "completed", "dead", "failed"]);
+});
+
+test("two verdicts on one delivery in a call · the first one is told", async () => {
+  const { sql } = project();
+  const message = await held(sql);
+  await settle(sql, [...verdict(message, "completed"), ...verdict(message, "failed", { retryable: false })]);
+  assert.deepEqual(await told(), ["completed"]);
+});
+
+for (const [first, second] of [["completed", "completed"], ["completed", "failed"], ["failed", "completed"]]) {
+  test(`two sessions · ${first} holds the row, ${second} waits: one event`, async () => {
+    const { sql } = project();
+    const message = await held(sql, { max_retries: 0 });
+    await using one = session(project());
+    await using two = session(project());
+    const pid = await pidOf(two);
+    let waiting: Promise<Row[]> | undefined;
+    await one.begin(async (tx) => {
+      await settle(tx, verdict(message, first));
+      waiting = settle(two, verdict(message, second));
+      await untilBlocked(sql, pid);
+    });
+    const [{ outcome }] = await waiting!;
+    assert.match(outcome, /^(already|stale)$/);
+    assert.deepEqual(await told(), first === "completed" ? ["completed"] : ["dead", "failed"]);
+  });
+}
+
+test("two sessions · a cancel waits for the completion, and is told of no failure", async () => {
+  const { sql } = project();
+  const message = await held(sql);
+  await using one = session(project());
+  await using two = session(project());
+  const pid = await pidOf(two);
+  let waiting: Promise<Row> | undefined;
+  await one.begin(async (tx) => {
+    await settle(tx, verdict(message, "completed"));
+    waiting = ask(two, "messenger_cancel", { id: message.id });
+    await untilBlocked(sql, pid);
+  });
+  assert.deepEqual([await waiting, await told()], ["finished", ["completed"]]);
+});
+
+test("two claims · of one lost lease tell of one retry", async () => {
+  const { sql } = project();
+  const { id } = await dispatch(sql);
+  await claim(sql);
+  await setClock(sql, "2 minutes");
+  await using two = session(project());
+  await sql.begin(async (tx) => {
+    assert.equal((await claim(tx, { types }))[0].id, id);
+    assert.deepEqual(await claim(two, { worker: "bob", types }), []);
+    await ask(two, "messenger_tick");
+  });
+  assert.deepEqual(await told(), ["retried"]);
+});
+
+test("subscription · holds for every settle that begins after its commit, in sessions that have settled before it, and ends likewise", async () => {
+  const { sql } = project();
+  await sql`truncate messenger.subscriptions`;
+  await using worker = session(project());
+  const complete = async () => await settle(worker, verdict(await held(worker, {}, { types }), "completed"));
+  for (let n = 0; n < 10; n++) await complete(); // past the point where plans are kept
+  await sql.begin(async (tx) => {
+    await on(tx, "completed");
+    await complete();
+  });
+  assert.deepEqual(await told(), []);
+  await complete();
+  assert.deepEqual(await told(), ["completed"]);
+  await sql`select messenger.off(id) from messenger.subscriptions`;
+  await complete();
+  assert.deepEqual(await told(), ["completed"]);
+});
+
+test("service_role · settles and cancels what is subscribed, without the right to see where it goes", async () => {
+  const { sql } = project();
+  const { id: waiting } = await dispatch(sql);
+  await asRole(sql, "service_role", (tx) => ask(tx, "messenger_cancel", { id: waiting }));
+  const message = await held(sql, {}, { types });
+  await asRole(sql, "service_role", (tx) => settle(tx, verdict(message, "completed")));
+  assert.deepEqual((await told()).sort(), ["completed", "failed"]);
+});
+
+test("users · see nothing of the events of their messages", async () => {
+  const { sql } = project();
+  const user = crypto.randomUUID();
+  await call(sql, "messenger_register", { types: [{ type: "Greeting", dispatchable_by: "user" }] });
+  const [{ id }] = await asRole(
+    sql,
+    "authenticated",
+    (tx) => call(tx, "messenger_user_dispatch", { type: "Greeting" }),
+    user,
+  );
+  const [row] = await claim(sql, { types });
+  await settle(sql, verdict(row, "completed"));
+  assert.deepEqual((await messageOf(sql, id)).created_by, user);
+  const [{ body }] = await sql`select body from messenger_messages where message_type = 'symphony.event'`;
+  assert.equal(body.message.created_by, user);
+  const seen = await asRole(sql, "authenticated", (tx) => tx`select id from public.messenger_messages`, user);
+  assert.deepEqual(seen.map(({ id }) => id), [id]);
+});

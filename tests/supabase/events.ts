@@ -1,0 +1,33 @@
+// What tests of events share: subscribing, the messages that carry events, and verdicts.
+import { ask, type Asker, type Row } from "./bus.ts";
+
+/** Subscribes a function to an event; answers the subscription's id. */
+export async function on(
+  sql: Asker,
+  event: string,
+  type: string | null = null,
+  name = "public.take_effect",
+): Promise<string> {
+  const [{ id }] = await sql`select messenger.on(${event}, ${name}, ${type}) as id`;
+  return id;
+}
+
+/** The events that were stored, as `event of status`, oldest first. */
+export async function told(sql: Asker): Promise<string[]> {
+  const rows = await sql`
+    select body ->> 'event' || ' of ' || (body #>> '{message,status}') as told
+    from public.messenger_messages where message_type like 'symphony.%' order by created_at, 1`;
+  return rows.map(({ told }) => told);
+}
+
+/** Lets the clock call the functions. */
+export const tick = (sql: Asker) => ask(sql, "messenger_tick");
+
+export const completed = ({ id, fence }: Row) => ({ id, fence, outcome: "completed" });
+export const failed = ({ id, fence }: Row, more: Row = {}) => ({
+  id,
+  fence,
+  outcome: "failed",
+  error: "no answer",
+  ...more,
+});
