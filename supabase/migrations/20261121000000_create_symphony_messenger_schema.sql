@@ -5489,7 +5489,14 @@ as $$
   group by 1, 2, 3
 $$;
 
--- One folder at a time; what it takes off and what it adds commit together, so a fold that dies loses and doubles nothing.
+-- The figures have one writer at a time: whoever holds this lock, until its transaction ends.
+create or replace function messenger.keeps_figures()
+returns boolean
+language sql
+set search_path = ''
+as $$ select pg_try_advisory_xact_lock(hashtextextended('messenger.metrics', 0)) $$;
+
+-- What a fold takes off and what it adds commit together, so a fold that dies loses and doubles nothing.
 -- Rows that were taken stay in the file while some transaction holds a snapshot: a large file is read from where the last fold ended, and from
 -- its beginning once a minute, for rows that vacuum let in before that place.
 create or replace function messenger.fold_measurements(at timestamptz, bite int)
@@ -5503,7 +5510,7 @@ declare
   v_block bigint := 0;
   v_taken messenger.measurements[];
 begin
-  if not pg_try_advisory_xact_lock(hashtextextended('messenger.fold_measurements', 0)) then
+  if not messenger.keeps_figures() then
     return 0;
   end if;
   if v_blocks > 1000 then
@@ -5519,7 +5526,8 @@ begin
   into v_taken from taken t;
   if v_blocks > 1000 and coalesce(cardinality(v_taken), 0) < bite then
     update messenger.clock c set fold_from = greatest(0, v_blocks - 1),
-      folded_from_start_at = case when v_block = 0 then fold_measurements.at else c.folded_from_start_at end;
+      folded_from_start_at = case when v_block = 0 then fold_measurements.at else c.folded_from_start_at end
+    where c.singleton in (select x.singleton from messenger.clock x for update skip locked);
   end if;
   if v_taken is null then
     return 0;
@@ -5565,7 +5573,7 @@ declare
   v_more int[];
 begin
   select c.rolled_to into v_from from messenger.clock c;
-  if v_from >= v_until then
+  if v_from >= v_until or not messenger.keeps_figures() then
     return;
   end if;
   delete from messenger.metrics x where x.minute > '-infinity' and x.minute < v_oldest;
@@ -5623,17 +5631,18 @@ begin
   select v_more || count(*)::int into v_more from old;
 
   if v_more = '{0,0,0}' then
-    update messenger.clock set rolled_to = v_until;
+    update messenger.clock c set rolled_to = v_until where c.singleton in (select x.singleton from messenger.clock x for update skip locked);
   end if;
 end $$;
 
+comment on function messenger.keeps_figures() is 'Whether this transaction may write figures; asks once and holds it.';
 comment on function messenger.fold_measurements(timestamptz, int) is 'Folds at most so many measurements into the figures; returns how many. None where another session is folding.';
 comment on function messenger.figures_of(messenger.measurements[]) is 'Measurements by minute, transport and type.';
 comment on function messenger.durations_of(messenger.measurements[]) is 'Durations of measurements by minute, transport, type and bucket.';
 comment on function messenger.errors_of(messenger.measurements[]) is 'Errors of measurements by minute, type and class.';
 comment on function messenger.duration_of(messenger.measurements) is 'Milliseconds a delivery took, from 0 to 10^9; null for a dispatch.';
 comment on function messenger.prune_metrics(timestamptz, int) is 'Turns minutes older than two days into hours and drops hours older than 90 days, in bites.';
-revoke all on function messenger.fold_measurements(timestamptz, int), messenger.figures_of(messenger.measurements[]), messenger.durations_of(messenger.measurements[]),
+revoke all on function messenger.keeps_figures(), messenger.fold_measurements(timestamptz, int), messenger.figures_of(messenger.measurements[]), messenger.durations_of(messenger.measurements[]),
   messenger.errors_of(messenger.measurements[]), messenger.duration_of(messenger.measurements), messenger.prune_metrics(timestamptz, int)
   from public, anon, authenticated, service_role;
 grant execute on function messenger.figures_of(messenger.measurements[]), messenger.durations_of(messenger.measurements[]), messenger.errors_of(messenger.measurements[]),
@@ -8377,7 +8386,7 @@ as $function$ select $manifest$[
 ["function","messenger.find_messages(filter jsonb, before uuid, wanted integer, OUT ids uuid[], OUT looked_to uuid)","returns record language plpgsql stable invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,jit=off} source 6ce47bf609e65e865372d979b7ff8fe5"],
 ["function","messenger.find_owned_function(function_name text)","returns regprocedure language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 7ec337f79b74b8806921317cb4811143"],
 ["function","messenger.first_run(schedule public.messenger_schedules, at timestamp with time zone)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 236fd4306cbf3b99e31c9f9704891a54"],
-["function","messenger.fold_measurements(at timestamp with time zone, bite integer)","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\",jit=off} source 4efec09563d836476c56f9b7c88a404f"],
+["function","messenger.fold_measurements(at timestamp with time zone, bite integer)","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\",jit=off} source 614ef8af8664a92a391a40726708a549"],
 ["function","messenger.give_up(ids uuid[], error_class text, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 7d29092693642be585bc8719e141c029"],
 ["function","messenger.has_wild_number(value jsonb)","returns boolean language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 025b91e7e73db60178defae3be0d0b4a"],
 ["function","messenger.has_worker_secret()","returns boolean language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source b361a84e868beb39f101a49e16a55ebf"],
@@ -8401,6 +8410,7 @@ as $function$ select $manifest$[
 ["function","messenger.is_unfinished(id uuid)","returns boolean language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source ed0812a5940b1268e8e028fac929c4d7"],
 ["function","messenger.is_waiting(message public.messenger_messages, at timestamp with time zone)","returns boolean language sql immutable invoker {\"search_path=\\\"\\\"\"} source 8c59686cb835e1b8f2efb074e6125576"],
 ["function","messenger.keep_small(value jsonb)","returns jsonb language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source a83253c5a8f8d00064367e8b0d8b5d27"],
+["function","messenger.keeps_figures()","returns boolean language sql volatile invoker {\"search_path=\\\"\\\"\"} source 24d078d9b309f35b763d13df72c4c1f0"],
 ["function","messenger.known_queues(only_transport text, only_queues text[], again boolean, at timestamp with time zone)","returns text[] language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 39950c2a05dc47523c0db38067364b92"],
 ["function","messenger.last_message(schedule_id uuid)","returns uuid language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 43ba41049eb344f9b94d091512863fa2"],
 ["function","messenger.last_run(schedule public.messenger_schedules, before timestamp with time zone, known timestamp with time zone, gap interval)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 0a47982ae276a701630cfdb73c01dae1"],
@@ -8438,7 +8448,7 @@ as $function$ select $manifest$[
 ["function","messenger.prune_clock_history()","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 0e56d88af001434af3f98da33ee41188"],
 ["function","messenger.prune_keys(at timestamp with time zone, bite integer)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 73a0463d8cecab856615480489b5b0f6"],
 ["function","messenger.prune_messages(at timestamp with time zone, bite integer)","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source e952a24b5a0cbe438ba314c56bcdc3bb"],
-["function","messenger.prune_metrics(at timestamp with time zone, bite integer)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 7c26f0bc6e2680539cc8e91299c6507c"],
+["function","messenger.prune_metrics(at timestamp with time zone, bite integer)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 6a2c763f5f80f161b688129e4baa1a15"],
 ["function","messenger.prune_replays(at timestamp with time zone, bite integer)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 0303db5e02739b32a046f10080f2b39e"],
 ["function","messenger.prune_rest(at timestamp with time zone, bite integer)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 0478d1ed2d2f75a6b5d4e6b2cc7676da"],
 ["function","messenger.queue_figures()","returns jsonb language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 9e91a13bb71ec76f1991e9528c9d8985"],
@@ -9116,6 +9126,7 @@ declare
     'messenger.figures_of',
     'messenger.durations_of',
     'messenger.errors_of',
+    'messenger.keeps_figures',
     'messenger.fold_measurements',
     'messenger.prune_metrics',
     'messenger.prune_messages',

@@ -45,7 +45,14 @@ as $$
   group by 1, 2, 3
 $$;
 
--- One folder at a time; what it takes off and what it adds commit together, so a fold that dies loses and doubles nothing.
+-- The figures have one writer at a time: whoever holds this lock, until its transaction ends.
+create or replace function messenger.keeps_figures()
+returns boolean
+language sql
+set search_path = ''
+as $$ select pg_try_advisory_xact_lock(hashtextextended('messenger.metrics', 0)) $$;
+
+-- What a fold takes off and what it adds commit together, so a fold that dies loses and doubles nothing.
 -- Rows that were taken stay in the file while some transaction holds a snapshot: a large file is read from where the last fold ended, and from
 -- its beginning once a minute, for rows that vacuum let in before that place.
 create or replace function messenger.fold_measurements(at timestamptz, bite int)
@@ -59,7 +66,7 @@ declare
   v_block bigint := 0;
   v_taken messenger.measurements[];
 begin
-  if not pg_try_advisory_xact_lock(hashtextextended('messenger.fold_measurements', 0)) then
+  if not messenger.keeps_figures() then
     return 0;
   end if;
   if v_blocks > 1000 then
@@ -75,7 +82,8 @@ begin
   into v_taken from taken t;
   if v_blocks > 1000 and coalesce(cardinality(v_taken), 0) < bite then
     update messenger.clock c set fold_from = greatest(0, v_blocks - 1),
-      folded_from_start_at = case when v_block = 0 then fold_measurements.at else c.folded_from_start_at end;
+      folded_from_start_at = case when v_block = 0 then fold_measurements.at else c.folded_from_start_at end
+    where c.singleton in (select x.singleton from messenger.clock x for update skip locked);
   end if;
   if v_taken is null then
     return 0;
@@ -121,7 +129,7 @@ declare
   v_more int[];
 begin
   select c.rolled_to into v_from from messenger.clock c;
-  if v_from >= v_until then
+  if v_from >= v_until or not messenger.keeps_figures() then
     return;
   end if;
   delete from messenger.metrics x where x.minute > '-infinity' and x.minute < v_oldest;
@@ -179,17 +187,18 @@ begin
   select v_more || count(*)::int into v_more from old;
 
   if v_more = '{0,0,0}' then
-    update messenger.clock set rolled_to = v_until;
+    update messenger.clock c set rolled_to = v_until where c.singleton in (select x.singleton from messenger.clock x for update skip locked);
   end if;
 end $$;
 
+comment on function messenger.keeps_figures() is 'Whether this transaction may write figures; asks once and holds it.';
 comment on function messenger.fold_measurements(timestamptz, int) is 'Folds at most so many measurements into the figures; returns how many. None where another session is folding.';
 comment on function messenger.figures_of(messenger.measurements[]) is 'Measurements by minute, transport and type.';
 comment on function messenger.durations_of(messenger.measurements[]) is 'Durations of measurements by minute, transport, type and bucket.';
 comment on function messenger.errors_of(messenger.measurements[]) is 'Errors of measurements by minute, type and class.';
 comment on function messenger.duration_of(messenger.measurements) is 'Milliseconds a delivery took, from 0 to 10^9; null for a dispatch.';
 comment on function messenger.prune_metrics(timestamptz, int) is 'Turns minutes older than two days into hours and drops hours older than 90 days, in bites.';
-revoke all on function messenger.fold_measurements(timestamptz, int), messenger.figures_of(messenger.measurements[]), messenger.durations_of(messenger.measurements[]),
+revoke all on function messenger.keeps_figures(), messenger.fold_measurements(timestamptz, int), messenger.figures_of(messenger.measurements[]), messenger.durations_of(messenger.measurements[]),
   messenger.errors_of(messenger.measurements[]), messenger.duration_of(messenger.measurements), messenger.prune_metrics(timestamptz, int)
   from public, anon, authenticated, service_role;
 grant execute on function messenger.figures_of(messenger.measurements[]), messenger.durations_of(messenger.measurements[]), messenger.errors_of(messenger.measurements[]),

@@ -70,7 +70,7 @@ export const CLAIMING: Mutant[] = [
     name: "a lost delivery leaves no attempt",
     breaks: "P6: the dead letter does not say that its workers died.",
     statement: find_due,
-    find: "perform messenger.note_lost_leases(v_ids[1:1], at);",
+    find: "perform messenger.note_lost_leases(v_ids[1:1], 'retried', at);",
     replace: "null;",
     noticedBy: leases,
   },
