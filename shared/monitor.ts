@@ -7,6 +7,7 @@ import type { JsonObject } from "./json.ts";
 import * as reply from "./operator_replies.ts";
 import { createOperatorApp, type OperatorEnv } from "./operator_routes.ts";
 import * as routes from "./monitor_routes.ts";
+import { type Counters, renderPrometheus } from "./prometheus.ts";
 import { toScheduleArgs } from "./schedule.ts";
 
 /** What the lists of SQL say beside their rows. */
@@ -86,6 +87,24 @@ export function createMonitor(db: Database, guard?: MiddlewareHandler<OperatorEn
     const found = await ask("messenger_get_failed", { id }, reply.oneFailed.nullable());
     if (!found) throw new SymphonyError("SM_NOT_FOUND", "There is no such dead letter; it may have been pruned.");
     return c.json(found, 200);
+  });
+
+  app.openapi(routes.getExplanation, async (c) => {
+    const { id } = c.req.valid("param");
+    const [message] = await db.read("messenger_messages", ["status"], { id });
+    if (!message) throw new SymphonyError("SM_NOT_FOUND", "There is no such message; it may have been pruned.");
+    return c.json({ id, status: message.status, reasons: await db.call("messenger_explain", { id }) }, 200);
+  });
+
+  app.openapi(routes.getMetrics, async (c) => {
+    const { minutes, from, to } = c.req.valid("query");
+    return c.json(await ask("messenger_metrics", { minutes, from_time: from, to_time: to }, reply.metrics), 200);
+  });
+  app.openapi(routes.getPrometheus, async (c) => {
+    const counters = await db.call("messenger_counters", {}) as unknown as Counters; // as the function says
+    return c.text(renderPrometheus(counters, Date.now()), 200, {
+      "content-type": "text/plain; version=0.0.4; charset=utf-8",
+    });
   });
 
   app.openapi(routes.getPreview, async (c) => {

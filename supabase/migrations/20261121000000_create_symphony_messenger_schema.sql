@@ -7365,6 +7365,37 @@ comment on function public.messenger_counters() is
 revoke all on function public.messenger_counters() from public, anon, authenticated;
 grant execute on function public.messenger_counters() to service_role;
 
+-- ---- 55_error_rate.sql
+-- Health of the deliveries: how many of them fail.
+create or replace function messenger.error_rate(at timestamptz)
+returns table (ended bigint, failed bigint)
+language sql stable
+set search_path = ''
+as $$
+  select coalesce(sum(x.completed + x.retried + x.dead), 0)::bigint, coalesce(sum(x.retried + x.dead), 0)::bigint
+  from (
+    select m.completed, m.retried, m.dead from messenger.metrics m where m.minute > error_rate.at - interval '5 minutes'
+    union all
+    select (m.kind = 'completed')::int, (m.kind = 'retried')::int, (m.kind = 'dead')::int from messenger.measurements m where m.at > error_rate.at - interval '5 minutes'
+  ) x
+$$;
+
+create or replace function messenger.health_error_rate(at timestamptz)
+returns setof messenger.check_result
+language sql
+set search_path = ''
+as $$
+  select
+    case when r.ended < 20 or r.failed <= 0.2 * r.ended then 'healthy' when r.failed <= 0.5 * r.ended then 'degraded' else 'unhealthy' end,
+    r.failed || ' of ' || r.ended || ' deliveries within 5 minutes failed',
+    'select jsonb_pretty(messenger_metrics(5) -> ''errors'')',
+    jsonb_build_object('ended', r.ended, 'failed', r.failed, 'share', round(r.failed / nullif(r.ended, 0)::numeric, 3))
+  from messenger.error_rate(health_error_rate.at) r
+$$;
+comment on function messenger.error_rate(timestamptz) is 'Deliveries that ended within the last five minutes, and those of them that ended badly.';
+comment on function messenger.health_error_rate(timestamptz) is 'Of at least 20 deliveries within 5 minutes, the share that failed: degraded above a fifth, unhealthy above a half.';
+revoke all on function messenger.error_rate(timestamptz), messenger.health_error_rate(timestamptz) from public, anon, authenticated, service_role;
+
 -- ---- 55_metrics.sql
 -- The window on what was done: totals, times, errors and a series to draw, for any stretch of time.
 
@@ -7492,30 +7523,15 @@ begin
   return v_answer;
 end $$;
 
--- For the health check: of the deliveries that ended within five minutes, how many ended badly.
-create or replace function messenger.error_rate(at timestamptz)
-returns table (ended bigint, failed bigint)
-language sql stable
-set search_path = ''
-as $$
-  select coalesce(sum(x.completed + x.retried + x.dead), 0)::bigint, coalesce(sum(x.retried + x.dead), 0)::bigint
-  from (
-    select m.completed, m.retried, m.dead from messenger.metrics m where m.minute > error_rate.at - interval '5 minutes'
-    union all
-    select (m.kind = 'completed')::int, (m.kind = 'retried')::int, (m.kind = 'dead')::int from messenger.measurements m where m.at > error_rate.at - interval '5 minutes'
-  ) x
-$$;
-
 comment on function messenger.percentile(smallint[], bigint[], double precision) is
   'A percentile in ms from counts by bucket, buckets ascending; at most 19 percent from the true one. Null without deliveries.';
 comment on function messenger.times_json(smallint[], bigint[], double precision) is 'Mean and percentiles in ms, as messenger_metrics names them.';
 comment on function public.messenger_metrics(int, timestamptz, timestamptz) is
   'What was done in a window: the last so many minutes (1 to 525600), or from_time to to_time; the first minute whole. totalProcessed = totalSucceeded (completed) + totalFailed (dead letters); expired and cancelled messages count in neither. totalRetried: deliveries that ended badly and were tried again. Times in ms, within 19 percent; rates 0 to 1; null where nothing ended. byMessageType, byTransport, errors (the ten most frequent), series (at most 180 points of stepSeconds: dispatched, completed, failed = retried + dead, p50, p95, averageWait). Minutes are kept two days, hours 90.';
-comment on function messenger.error_rate(timestamptz) is 'Deliveries that ended within the last five minutes, and those of them that ended badly.';
 revoke all on function messenger.percentile(smallint[], bigint[], double precision), messenger.times_json(smallint[], bigint[], double precision),
-  public.messenger_metrics(int, timestamptz, timestamptz), messenger.error_rate(timestamptz) from public, anon, authenticated;
+  public.messenger_metrics(int, timestamptz, timestamptz) from public, anon, authenticated;
 grant execute on function messenger.percentile(smallint[], bigint[], double precision), messenger.times_json(smallint[], bigint[], double precision),
-  public.messenger_metrics(int, timestamptz, timestamptz), messenger.error_rate(timestamptz) to service_role;
+  public.messenger_metrics(int, timestamptz, timestamptz) to service_role;
 
 -- ---- 56_list_failed.sql
 -- Dead letters by page, newest first, and one in full.
@@ -8395,6 +8411,7 @@ as $function$ select $manifest$[
 ["function","messenger.health_clock(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=\\\"\\\"\"} source 9edc6f639a6130ed1af2bad6a3f19cd0"],
 ["function","messenger.health_clock_errors(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=\\\"\\\"\"} source 42059b74df08d19bfd479595af373ed7"],
 ["function","messenger.health_dead_letters(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=\\\"\\\"\"} source e9c90635fc9b51f8bf0206970a8d9021"],
+["function","messenger.health_error_rate(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=\\\"\\\"\"} source ec49231fcadaa6c9302829bb8adc086f"],
 ["function","messenger.health_no_handler(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=\\\"\\\"\"} source cd7e4f75a2db1887e4f1d4f0bd3449b3"],
 ["function","messenger.health_oldest_due(at timestamp with time zone)","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,jit=off} source bd0f9e10890c765e291c0ab45280887a"],
 ["function","messenger.health_pg_net(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=\\\"\\\"\"} source ae6848079718f2c64fde643092c5b5a8"],
@@ -8638,7 +8655,6 @@ as $function$ select $manifest$[
 ["grant","function messenger.enabled(flag text, subject text) to service_role","execute"],
 ["grant","function messenger.end_unhandled(ids uuid[], fates text[], at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.error_class_of(error_class text) to service_role","execute"],
-["grant","function messenger.error_rate(at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.errors_of(measured messenger.measurements[]) to service_role","execute"],
 ["grant","function messenger.estimate_rows(query text, args jsonb) to service_role","execute"],
 ["grant","function messenger.exceeds(value jsonb, bytes integer) to service_role","execute"],
@@ -9205,10 +9221,11 @@ declare
     'messenger.reason_no_worker',
     'messenger.reason_ready',
     'public.messenger_counters',
+    'messenger.error_rate',
+    'messenger.health_error_rate',
     'messenger.percentile',
     'messenger.times_json',
     'public.messenger_metrics',
-    'messenger.error_rate',
     'messenger.letter_conditions',
     'public.messenger_list_failed',
     'public.messenger_get_failed',

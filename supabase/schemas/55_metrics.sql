@@ -124,27 +124,12 @@ begin
   return v_answer;
 end $$;
 
--- For the health check: of the deliveries that ended within five minutes, how many ended badly.
-create or replace function messenger.error_rate(at timestamptz)
-returns table (ended bigint, failed bigint)
-language sql stable
-set search_path = ''
-as $$
-  select coalesce(sum(x.completed + x.retried + x.dead), 0)::bigint, coalesce(sum(x.retried + x.dead), 0)::bigint
-  from (
-    select m.completed, m.retried, m.dead from messenger.metrics m where m.minute > error_rate.at - interval '5 minutes'
-    union all
-    select (m.kind = 'completed')::int, (m.kind = 'retried')::int, (m.kind = 'dead')::int from messenger.measurements m where m.at > error_rate.at - interval '5 minutes'
-  ) x
-$$;
-
 comment on function messenger.percentile(smallint[], bigint[], double precision) is
   'A percentile in ms from counts by bucket, buckets ascending; at most 19 percent from the true one. Null without deliveries.';
 comment on function messenger.times_json(smallint[], bigint[], double precision) is 'Mean and percentiles in ms, as messenger_metrics names them.';
 comment on function public.messenger_metrics(int, timestamptz, timestamptz) is
   'What was done in a window: the last so many minutes (1 to 525600), or from_time to to_time; the first minute whole. totalProcessed = totalSucceeded (completed) + totalFailed (dead letters); expired and cancelled messages count in neither. totalRetried: deliveries that ended badly and were tried again. Times in ms, within 19 percent; rates 0 to 1; null where nothing ended. byMessageType, byTransport, errors (the ten most frequent), series (at most 180 points of stepSeconds: dispatched, completed, failed = retried + dead, p50, p95, averageWait). Minutes are kept two days, hours 90.';
-comment on function messenger.error_rate(timestamptz) is 'Deliveries that ended within the last five minutes, and those of them that ended badly.';
 revoke all on function messenger.percentile(smallint[], bigint[], double precision), messenger.times_json(smallint[], bigint[], double precision),
-  public.messenger_metrics(int, timestamptz, timestamptz), messenger.error_rate(timestamptz) from public, anon, authenticated;
+  public.messenger_metrics(int, timestamptz, timestamptz) from public, anon, authenticated;
 grant execute on function messenger.percentile(smallint[], bigint[], double precision), messenger.times_json(smallint[], bigint[], double precision),
-  public.messenger_metrics(int, timestamptz, timestamptz), messenger.error_rate(timestamptz) to service_role;
+  public.messenger_metrics(int, timestamptz, timestamptz) to service_role;

@@ -1,0 +1,29 @@
+-- Health of the deliveries: how many of them fail.
+create or replace function messenger.error_rate(at timestamptz)
+returns table (ended bigint, failed bigint)
+language sql stable
+set search_path = ''
+as $$
+  select coalesce(sum(x.completed + x.retried + x.dead), 0)::bigint, coalesce(sum(x.retried + x.dead), 0)::bigint
+  from (
+    select m.completed, m.retried, m.dead from messenger.metrics m where m.minute > error_rate.at - interval '5 minutes'
+    union all
+    select (m.kind = 'completed')::int, (m.kind = 'retried')::int, (m.kind = 'dead')::int from messenger.measurements m where m.at > error_rate.at - interval '5 minutes'
+  ) x
+$$;
+
+create or replace function messenger.health_error_rate(at timestamptz)
+returns setof messenger.check_result
+language sql
+set search_path = ''
+as $$
+  select
+    case when r.ended < 20 or r.failed <= 0.2 * r.ended then 'healthy' when r.failed <= 0.5 * r.ended then 'degraded' else 'unhealthy' end,
+    r.failed || ' of ' || r.ended || ' deliveries within 5 minutes failed',
+    'select jsonb_pretty(messenger_metrics(5) -> ''errors'')',
+    jsonb_build_object('ended', r.ended, 'failed', r.failed, 'share', round(r.failed / nullif(r.ended, 0)::numeric, 3))
+  from messenger.error_rate(health_error_rate.at) r
+$$;
+comment on function messenger.error_rate(timestamptz) is 'Deliveries that ended within the last five minutes, and those of them that ended badly.';
+comment on function messenger.health_error_rate(timestamptz) is 'Of at least 20 deliveries within 5 minutes, the share that failed: degraded above a fifth, unhealthy above a half.';
+revoke all on function messenger.error_rate(timestamptz), messenger.health_error_rate(timestamptz) from public, anon, authenticated, service_role;

@@ -1,0 +1,337 @@
+// messenger_metrics: every dispatch and every end of a delivery counted once, in the window it happened in.
+import assert from "node:assert/strict";
+import { empty, session, test, useProject } from "../project.ts";
+import { asRole } from "./as_role.ts";
+import { ask, call, claim, dispatch, dispatchMany, held, type Row, setClock, settle } from "./bus.ts";
+import { refused } from "./refusal.ts";
+
+const project = useProject({ testClock: true });
+
+Deno.test.beforeEach(() => empty(project().sql));
+
+const metrics = (args: Record<string, unknown> = {}) => ask(project().sql, "messenger_metrics", args);
+const tick = () => call(project().sql, "messenger_tick");
+const totals = (m: Row) => [m.totalDispatched, m.totalProcessed, m.totalSucceeded, m.totalFailed, m.totalRetried];
+
+/** Completes what is due, each delivery having taken so long. */
+async function complete(durations: number[]): Promise<void> {
+  const { sql } = project();
+  for (const duration_ms of durations) {
+    const { id, fence } = await held(sql);
+    await settle(sql, [{ id, fence, outcome: "completed", duration_ms }]);
+  }
+}
+
+test("metrics · an empty bus has zeros, and nothing where there is nothing to say", async () => {
+  const m = await metrics();
+  assert.deepEqual(totals(m), [0, 0, 0, 0, 0]);
+  assert.deepEqual(
+    [
+      m.averageProcessingTime,
+      m.p50ProcessingTime,
+      m.p95ProcessingTime,
+      m.p99ProcessingTime,
+      m.successRate,
+      m.failureRate,
+    ],
+    [null, null, null, null, null, null],
+  );
+  assert.deepEqual([m.byMessageType, m.byTransport, m.errors, m.stepSeconds], [{}, {}, [], 60]);
+  assert.ok(m.series.length >= 60 && m.series.every((point: Row) => point.dispatched === 0));
+});
+
+test("metrics · the whole life is counted, before the clock has folded and after it the same", async () => {
+  const { sql } = project();
+  await complete([10, 20]);
+  const retried = await held(sql, { type: "Other" });
+  await settle(sql, [{
+    id: retried.id,
+    fence: retried.fence,
+    outcome: "failed",
+    error: "no answer",
+    error_class: "Timeout",
+    duration_ms: 40,
+  }]);
+  const dead = await held(sql, { type: "Other" });
+  await settle(sql, [{
+    id: dead.id,
+    fence: dead.fence,
+    outcome: "failed",
+    error: "no such user",
+    error_class: "Gone",
+    retryable: false,
+    duration_ms: 80,
+  }]);
+  for (const folded of [false, true]) {
+    if (folded) await tick();
+    const m = await metrics();
+    assert.deepEqual(totals(m), [4, 3, 2, 1, 1], `folded: ${folded}`);
+    assert.deepEqual([m.successRate, m.failureRate, m.averageProcessingTime], [0.6667, 0.3333, 37.5]);
+    const { Greeting, Other } = m.byMessageType;
+    assert.deepEqual([Greeting.succeeded, Greeting.failed, Greeting.averageProcessingTime], [2, 0, 15]);
+    assert.deepEqual([Other.processed, Other.failed, Other.retried, Other.averageProcessingTime], [1, 1, 1, 60]);
+    assert.deepEqual([m.byTransport.supabase.processed, m.byTransport.supabase.dispatched], [3, 4]);
+    assert.deepEqual(
+      m.errors.map((e: Row) => [e.errorClass, e.messageType, e.error, e.count]).sort(),
+      [["Gone", "Other", "no such user", 1], ["Timeout", "Other", "no answer", 1]],
+    );
+    const last = m.series.filter((point: Row) => point.dispatched > 0);
+    const sum = (name: string) => last.reduce((all: number, point: Row) => all + point[name], 0);
+    assert.deepEqual(["dispatched", "completed", "failed", "retried", "dead"].map(sum), [4, 2, 2, 1, 1]);
+  }
+  const [{ open }] = await sql`select count(*)::int as open from messenger.measurements`;
+  assert.equal(open, 0, "the tick folds all");
+});
+
+test("metrics · a batch of several types is told apart", async () => {
+  const { sql } = project();
+  for (const type of ["A", "B"]) await dispatchMany(sql, 3, { type });
+  const rows = await claim(sql);
+  await settle(sql, rows.map(({ id, fence }) => ({ id, fence, outcome: "completed" })));
+  const { byMessageType: { A, B } } = await metrics();
+  assert.deepEqual([A.succeeded, B.succeeded, A.dispatched, B.dispatched], [3, 3, 3, 3]);
+});
+
+test("metrics · what a transport deletes at once is counted too", async () => {
+  const { sql } = project();
+  await sql`update messenger_transports set config = '{"retention": "0"}' where name = 'supabase'`;
+  await complete([5]);
+  assert.deepEqual(totals(await metrics()), [1, 1, 1, 0, 0]);
+});
+
+test("metrics · a lost lease is a retried delivery, and the last one a dead message", async () => {
+  const { sql } = project();
+  await held(sql, { max_retries: 1 }, { lease: "1 second" });
+  await setClock(sql, "10 seconds");
+  await tick();
+  assert.deepEqual(totals(await metrics()), [1, 0, 0, 0, 1]);
+  await claim(sql, { lease: "1 second" });
+  await setClock(sql, "20 seconds");
+  assert.equal((await claim(sql)).length, 0);
+  const m = await metrics();
+  assert.deepEqual(totals(m), [1, 1, 0, 1, 1]);
+  assert.deepEqual(m.errors.map((e: Row) => [e.errorClass, e.count]), [["LeaseExpired", 2]]);
+});
+
+test("metrics · snoozed, released, expired and cancelled messages count in neither", async () => {
+  const { sql } = project();
+  const snoozed = await held(sql);
+  await settle(sql, [{ id: snoozed.id, fence: snoozed.fence, outcome: "snoozed", delay_ms: 1e6 }]);
+  const released = await held(sql);
+  await settle(sql, [{ id: released.id, fence: released.fence, outcome: "released" }]);
+  await call(sql, "messenger_cancel", { id: released.id });
+  await sql`select * from messenger_dispatch('Greeting', expires_at => messenger.now() + interval '1 second')`;
+  await setClock(sql, "10 seconds");
+  await tick();
+  assert.deepEqual(totals(await metrics()), [3, 0, 0, 0, 0]);
+});
+
+test("metrics · a verdict that does not count is not counted: repeated, late, rolled back", async () => {
+  const { sql } = project();
+  const { id, fence } = await held(sql);
+  const verdict = [{ id, fence, outcome: "completed" }];
+  await sql.begin(async (transaction) => {
+    await settle(transaction, verdict);
+    throw new Error("no");
+  }).catch(() => {});
+  await settle(sql, [...verdict, ...verdict]);
+  await settle(sql, verdict);
+  await settle(sql, [{ id, fence: 99, outcome: "failed", error: "late" }]);
+  assert.deepEqual(totals(await metrics()), [1, 1, 1, 0, 0]);
+});
+
+test("metrics · a dispatch that is rolled back, refused or a duplicate is not counted", async () => {
+  const { sql } = project();
+  await sql.begin(async (transaction) => {
+    await dispatch(transaction);
+    throw new Error("no");
+  }).catch(() => {});
+  await dispatch(sql, { priority: 11 }).catch(() => {});
+  for (let n = 0; n < 3; n++) await dispatch(sql, { idempotency_key: "once" });
+  for (let n = 0; n < 2; n++) await dispatch(sql, { ordering_key: "k" });
+  assert.equal((await metrics()).totalDispatched, 3);
+});
+
+test("metrics · a window holds its own minutes and no others", async () => {
+  const { sql } = project();
+  await sql`
+    insert into messenger.metrics (minute, transport_name, message_type, completed)
+    select '2026-03-01T10:00:00Z'::timestamptz + n * interval '1 minute', 'supabase', 'A', 1 from generate_series(0, 59) n`;
+  const of = async (from_time: string, to_time: string) => (await metrics({ from_time, to_time })).totalSucceeded;
+  assert.equal(await of("2026-03-01T10:00:00Z", "2026-03-01T11:00:00Z"), 60);
+  assert.equal(await of("2026-03-01T10:10:00Z", "2026-03-01T10:20:00Z"), 10);
+  assert.equal(await of("2026-03-01T09:00:00Z", "2026-03-01T10:00:00Z"), 0);
+  assert.equal(await of("2026-02-01T00:00:00Z", "2026-04-01T00:00:00Z"), 60);
+  const wide = await metrics({ from_time: "2026-02-01T00:00:00Z", to_time: "2026-04-01T00:00:00Z" });
+  assert.ok(wide.series.length <= 180 && wide.stepSeconds % 60 === 0);
+  assert.equal(wide.series.reduce((sum: number, point: Row) => sum + point.completed, 0), 60);
+});
+
+for (
+  const [what, args] of [
+    ["no minutes", { minutes: 0 }],
+    ["more than a year", { minutes: 525_601 }],
+    ["a window that ends before it begins", { from_time: "2026-03-02T00:00:00Z", to_time: "2026-03-01T00:00:00Z" }],
+  ] as [string, Record<string, unknown>][]
+) {
+  test(`metrics · refuses ${what}`, async () => {
+    await refused(metrics(args), "SM_FILTER");
+  });
+}
+
+test("metrics · refuses a window without end", async () => {
+  await refused(project().sql`select messenger_metrics(to_time => 'infinity')`, "SM_FILTER");
+});
+
+test("metrics · percentiles are within a fifth of the true ones", async () => {
+  const { sql } = project();
+  let seed = 7;
+  const random = () => (seed = (seed * 48_271) % 2_147_483_647) / 2_147_483_647;
+  const durations = Array.from({ length: 900 }, () => Math.round(Math.exp(random() * 10)));
+  await dispatchMany(sql, 900);
+  for (let at = 0; at < 900; at += 100) {
+    const rows = await claim(sql, { batch: 100 });
+    await settle(
+      sql,
+      rows.map(({ id, fence }, n) => ({ id, fence, outcome: "completed", duration_ms: durations[at + n] })),
+    );
+  }
+  const sorted = durations.toSorted((a, b) => a - b);
+  const m = await metrics();
+  for (
+    const [name, share] of [["p50ProcessingTime", 0.5], ["p95ProcessingTime", 0.95], [
+      "p99ProcessingTime",
+      0.99,
+    ]] as const
+  ) {
+    const exact = sorted[Math.ceil(share * 900) - 1];
+    assert.ok(Math.abs(m[name] - exact) <= exact * 0.2 + 1, `${name}: ${m[name]}, really ${exact}`);
+  }
+  assert.ok(Math.abs(m.averageProcessingTime - durations.reduce((a, b) => a + b) / 900) < 0.01);
+});
+
+test("metrics · a worker may say any duration, it is kept within bounds", async () => {
+  await complete([-5, 1e300, 0]);
+  const m = await metrics();
+  assert.ok(m.p50ProcessingTime >= 0 && m.averageProcessingTime <= 1e9, JSON.stringify(m));
+});
+
+test("fold · ten at once count once", async () => {
+  const { sql } = project();
+  await dispatchMany(sql, 500);
+  const sessions = Array.from({ length: 10 }, () => session(project()));
+  await Promise.all(sessions.map((each) => each`select messenger.fold_measurements(messenger.now(), 100000)`));
+  for (const each of sessions) await each[Symbol.asyncDispose]();
+  assert.equal((await metrics()).totalDispatched, 500);
+  const [{ sum }] = await sql`select sum(dispatched)::int as sum from messenger.metrics where minute > '-infinity'`;
+  assert.equal(sum, 500);
+});
+
+test("fold · while one session folds another does not wait, and what dies in the middle is folded again", async () => {
+  const { sql } = project();
+  await dispatchMany(sql, 10);
+  await using first = session(project());
+  await first.begin(async (transaction) => {
+    const [{ n }] = await transaction`select messenger.fold_measurements(messenger.now(), 1000)::int as n`;
+    assert.equal(n, 10);
+    const [other] = await sql`select messenger.fold_measurements(messenger.now(), 1000)::int as n`;
+    assert.equal(other.n, 0);
+    assert.equal((await metrics()).totalDispatched, 10, "nobody sees half a fold");
+    throw new Error("killed");
+  }).catch(() => {});
+  await tick();
+  assert.equal((await metrics()).totalDispatched, 10);
+});
+
+test("fold · minutes become hours after two days, hours go after ninety, the sums of all time stay", async () => {
+  const { sql } = project();
+  await complete([10, 10, 10]);
+  const { id, fence } = await held(sql);
+  await settle(sql, [{ id, fence, outcome: "failed", error: "e", error_class: "E", retryable: false }]);
+  await tick();
+  const counts = async () => {
+    const [row] = await sql`
+      select (select sum(completed) from messenger.metrics where minute > '-infinity')::int as completed,
+        (select sum(deliveries) from messenger.metric_durations where minute > '-infinity')::int as durations,
+        (select sum(deliveries) from messenger.metric_errors)::int as errors,
+        (select bool_and(minute = date_trunc('hour', minute)) from messenger.metrics where minute > '-infinity') as hours,
+        (select completed from messenger.metrics where minute = '-infinity' and message_type = 'Greeting')::int as ever`;
+    return { ...row };
+  };
+  await setClock(sql, "3 days");
+  await tick();
+  await tick();
+  assert.deepEqual(await counts(), { completed: 3, durations: 4, errors: 1, hours: true, ever: 3 });
+  await setClock(sql, "92 days");
+  await tick();
+  assert.deepEqual(await counts(), { completed: null, durations: null, errors: null, hours: null, ever: 3 });
+});
+
+test("fold · beside a held snapshot it reads on from where it ended", async () => {
+  const { sql } = project();
+  await using holder = session(project());
+  await using folder = session(project());
+  await holder.begin("isolation level repeatable read", async (transaction) => {
+    await transaction`select 1`;
+    await sql`
+      insert into messenger.measurements (at, transport_name, message_type, kind)
+      select messenger.now(), 'supabase', 'A', 'dispatched' from generate_series(1, 120000)`;
+    let folded = 0;
+    for (let n = 0; n < 4; n++) {
+      const [{ count }] = await folder`select messenger.fold_measurements(messenger.now(), 50000)::int as count`;
+      folded += count;
+    }
+    assert.equal(folded, 120_000);
+    await dispatchMany(sql, 5);
+    await folder.begin(async (own) => {
+      const fetched = async () =>
+        (await own`select pg_stat_get_xact_blocks_fetched('messenger.measurements'::regclass)::int as n`)[0].n;
+      const before = await fetched();
+      const [{ count }] = await own`select messenger.fold_measurements(messenger.now(), 50000)::int as count`;
+      assert.equal(count, 5);
+      const blocks = await fetched() - before;
+      assert.ok(blocks < 100, `${blocks} blocks`);
+    });
+  });
+});
+
+test("counters · never fall, whatever is pruned", async () => {
+  const { sql } = project();
+  await complete([10]);
+  await tick();
+  await setClock(sql, "200 days");
+  await tick();
+  await tick();
+  const { counters: [counter], dead_letters } = await ask(sql, "messenger_counters");
+  assert.deepEqual([counter.completed, counter.dispatched, counter.deliveries, dead_letters], [1, 1, 1, 0]);
+  assert.deepEqual(counter.duration_ms_buckets.at(-1).count, 1);
+  assert.deepEqual(counter.duration_ms_buckets[0], { le: 1, count: 0 });
+});
+
+test("health · the error rate: of twenty deliveries a fifth may fail, then it is degraded, above a half unhealthy", async () => {
+  const { sql } = project();
+  const rate = async () => (await ask(sql, "messenger_health")).checks.find((row: Row) => row.name === "error_rate");
+  const end = async (count: number, outcome: string) => {
+    await dispatchMany(sql, count);
+    const rows = await claim(sql, { batch: count });
+    await settle(sql, rows.map(({ id, fence }) => ({ id, fence, outcome, error: "e", retryable: false })));
+  };
+  await end(15, "failed");
+  assert.equal((await rate()).status, "healthy", "fifteen are too few to tell");
+  await end(60, "completed");
+  assert.deepEqual([(await rate()).status, (await rate()).figures], ["healthy", { ended: 75, failed: 15, share: 0.2 }]);
+  await end(5, "failed");
+  assert.equal((await rate()).status, "degraded");
+  await end(50, "failed");
+  assert.equal((await rate()).status, "unhealthy");
+  await setClock(sql, "10 minutes");
+  assert.equal((await rate()).status, "healthy");
+});
+
+test("metrics · services may ask, users may not", async () => {
+  const { sql } = project();
+  await asRole(sql, "service_role", (own) => own`select messenger_metrics(), messenger_counters()`);
+  for (const name of ["messenger_metrics", "messenger_counters"]) {
+    await assert.rejects(asRole(sql, "authenticated", (own) => own.unsafe(`select ${name}()`)), /permission denied/);
+  }
+});
