@@ -5503,6 +5503,7 @@ create or replace function messenger.fold_measurements(at timestamptz, bite int)
 returns bigint
 language plpgsql
 set search_path = ''
+set enable_seqscan = off
 set jit = off
 as $$
 declare
@@ -8402,7 +8403,7 @@ as $function$ select $manifest$[
 ["function","messenger.find_messages(filter jsonb, before uuid, wanted integer, OUT ids uuid[], OUT looked_to uuid)","returns record language plpgsql stable invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,jit=off} source 6ce47bf609e65e865372d979b7ff8fe5"],
 ["function","messenger.find_owned_function(function_name text)","returns regprocedure language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 7ec337f79b74b8806921317cb4811143"],
 ["function","messenger.first_run(schedule public.messenger_schedules, at timestamp with time zone)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 236fd4306cbf3b99e31c9f9704891a54"],
-["function","messenger.fold_measurements(at timestamp with time zone, bite integer)","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\",jit=off} source 614ef8af8664a92a391a40726708a549"],
+["function","messenger.fold_measurements(at timestamp with time zone, bite integer)","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,jit=off} source 614ef8af8664a92a391a40726708a549"],
 ["function","messenger.give_up(ids uuid[], error_class text, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 7d29092693642be585bc8719e141c029"],
 ["function","messenger.has_wild_number(value jsonb)","returns boolean language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 025b91e7e73db60178defae3be0d0b4a"],
 ["function","messenger.has_worker_secret()","returns boolean language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source b361a84e868beb39f101a49e16a55ebf"],

@@ -59,6 +59,7 @@ create or replace function messenger.fold_measurements(at timestamptz, bite int)
 returns bigint
 language plpgsql
 set search_path = ''
+set enable_seqscan = off
 set jit = off
 as $$
 declare

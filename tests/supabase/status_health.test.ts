@@ -207,6 +207,7 @@ test("health · each check has figures; what has no value is left out", async ()
     clock: { seconds: 0, ticks: 1 },
     clock_errors: {},
     dead_letters: { open: 0 },
+    error_rate: { ended: 0, failed: 0 },
     no_handler: { types: 0 },
     oldest_due: {},
     pg_net: { bells: 0, answered: 0, failed: 0 },
