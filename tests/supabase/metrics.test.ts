@@ -275,13 +275,13 @@ test("fold · beside a held snapshot it reads on from where it ended", async () 
     await transaction`select 1`;
     await sql`
       insert into messenger.measurements (at, transport_name, message_type, kind)
-      select messenger.now(), 'supabase', 'A', 'dispatched' from generate_series(1, 120000)`;
+      select messenger.now(), 'supabase', 'A', 'dispatched' from generate_series(1, 140000)`;
     let folded = 0;
     for (let n = 0; n < 4; n++) {
       const [{ count }] = await folder`select messenger.fold_measurements(messenger.now(), 50000)::int as count`;
       folded += count;
     }
-    assert.equal(folded, 120_000);
+    assert.equal(folded, 140_000);
     await dispatchMany(sql, 5);
     await folder.begin(async (own) => {
       const fetched = async () =>
