@@ -130,6 +130,36 @@ testLocally("monitor · schedules are listed and previewed, a stored one by its 
   assertRefused(await target().call("monitor/schedules/preview?name=none"), 404, "SM_NOT_FOUND");
 });
 
+testLocally("monitor · metrics tell what was done, and Prometheus the counters", async () => {
+  const { sql } = project();
+  const { id, fence } = await held(sql);
+  await settle(sql, [{ id, fence, outcome: "completed", duration_ms: 20 }]);
+  const metrics = await look("metrics?minutes=5", reply.metrics);
+  assert.deepEqual([metrics.totalProcessed, metrics.successRate, metrics.byMessageType.Greeting.succeeded], [1, 1, 1]);
+  const response = await fetch(`${target().url}/functions/v1/monitor/metrics.prom`, {
+    headers: { apikey: target().secretKey },
+  });
+  assert.match(response.headers.get("content-type") ?? "", /^text\/plain; version=0.0.4/);
+  const lines = (await response.text()).split("\n");
+  assert.ok(
+    lines.includes('symphony_messages_completed_total{transport="supabase",type="Greeting"} 1'),
+    lines.join("\n"),
+  );
+});
+
+testLocally("monitor · a message that waits is explained", async () => {
+  const { sql } = project();
+  const { id } = await dispatch(sql, { queue: "letters" });
+  await call(sql, "messenger_pause", { transport: "supabase", queue: "letters" });
+  const { status, reasons } = await look(`messages/${id}/explain`, reply.explanation);
+  assert.equal(status, "pending");
+  assert.ok(
+    reasons.some(({ reason, remedy }) => reason === "paused" && remedy?.includes("messenger_resume")),
+    JSON.stringify(reasons),
+  );
+  assertRefused(await target().call(`monitor/messages/${crypto.randomUUID()}/explain`), 404, "SM_NOT_FOUND");
+});
+
 const REFUSED: [path: string, code: string][] = [
   ["messages?limit=0", "SM_BATCH"],
   ["messages?limit=201", "SM_BATCH"],
