@@ -13,7 +13,7 @@ interface Source {
   packages: string[];
 }
 
-const sources = rooms.flatMap((room) => filesIn(room)).filter((path) => path.endsWith(".ts")).map(readSource);
+const sources = rooms.flatMap((room) => filesIn(room)).filter((path) => /\.tsx?$/.test(path)).map(readSource);
 
 Deno.test("architecture · these tests see the imports they judge", () => {
   const worker = sources.find(({ path }) => path === "functions/worker/index.ts");
@@ -57,7 +57,7 @@ Deno.test("architecture · one package, one place", () => {
   const places: Record<string, RegExp> = {
     "@supabase/supabase-js": /^(shared\/db\.ts|tests\/)/,
     "@supabase/server": /^shared\/auth\.ts$/,
-    "hono": /^(shared\/|supabase\/local\/)/,
+    "hono": /^(shared\/|supabase\/local\/|dashboard\/server\.ts)/,
     "postgres": /^(supabase\/local\/|tests\/|cli\/postgres\.ts)/,
     "jose": /^(supabase\/local\/|tests\/)/,
     "smol-toml": /^(supabase\/local\/|tests\/)/,
@@ -112,7 +112,7 @@ Deno.test("architecture · every door is in config.toml, or it would be deployed
 });
 
 Deno.test("architecture · files are short enough to be read at once", () => {
-  const limits: [RegExp, number][] = [[/^functions\//, 100], [/\.(ts|sql|mjs)$/, 300]];
+  const limits: [RegExp, number][] = [[/^functions\//, 100], [/\.(tsx?|sql|mjs)$/, 300]];
   const generated = /^(supabase\/(migrations|rollback)\/|shared\/database\.types\.ts)/;
   const long = rooms.flatMap(filesIn).filter((path) => !generated.test(path)).flatMap((path) => {
     const limit = limits.find(([pattern]) => pattern.test(path))?.[1];
@@ -123,7 +123,7 @@ Deno.test("architecture · files are short enough to be read at once", () => {
 });
 
 Deno.test("architecture · every file opens with a sentence about itself", () => {
-  const silent = rooms.flatMap(filesIn).filter((path) => /\.(ts|sql|mjs)$/.test(path))
+  const silent = rooms.flatMap(filesIn).filter((path) => /\.(tsx?|sql|mjs)$/.test(path))
     .filter((path) => !/^(#!.*\n)?(\/\/|--|\/\*\*) \S/.test(Deno.readTextFileSync(join(root, path))));
   assert.deepEqual(silent, []);
 });

@@ -26,6 +26,7 @@ try {
     env: settings(),
     log: console.log,
   });
+  await tellNeighbours(project);
   console.log(describe(project));
   watchCode(() => project.functions.replace()).catch((error: Error) =>
     console.log(`Changes of the code are seen at the next start only: ${error.message}`)
@@ -58,6 +59,11 @@ function settings(): Record<string, string> {
   return Object.fromEntries(Object.entries(Deno.env.toObject()).filter(([name]) => /^(SYMPHONY|OTEL)_/.test(name)));
 }
 
+/** Other programs of this repository, such as the dashboard, find the project by this file; the keys lie beside it. */
+async function tellNeighbours({ url }: Project): Promise<void> {
+  await Deno.writeTextFile(`${DIRECTORY}/running.json`, JSON.stringify({ url }), { mode: 0o600 });
+}
+
 function describe({ url, databaseUrl, publishableKey, secretKey }: Project): string {
   const message = JSON.stringify({
     message: { type: "ExampleQuick", payload: { to: "Ada" } },
@@ -72,6 +78,9 @@ Symphony Messenger runs. Ctrl-C stops it; its data stays for the next start; npm
 
 Dispatch a message:
   curl ${url}/functions/v1/dispatch -H 'apikey: ${secretKey}' -H 'content-type: application/json' -d '${message}'
+
+Look at it in a browser, from another terminal:
+  npm run dashboard
 
 Look at it in SQL:
   ${lookInSql(databaseUrl())}

@@ -1,0 +1,30 @@
+// Which project the dashboard shows: the one the environment names, or the one that `npm start` runs.
+import { fileURLToPath } from "node:url";
+
+export interface Project {
+  url: string;
+  secretKey: string;
+}
+
+const STARTED = fileURLToPath(new URL("../.symphony/project/", import.meta.url));
+
+export class NoProject extends Error {
+  override name = "NoProject";
+}
+
+/** @throws NoProject with what to do about it */
+export async function findProject(env: (name: string) => string | undefined, folder = STARTED): Promise<Project> {
+  const [url, secretKey] = [env("SUPABASE_URL"), env("SUPABASE_SECRET_KEY")];
+  if (url && secretKey) return { url: url.replace(/\/+$/, ""), secretKey };
+  if (url || secretKey) throw new NoProject("Set both SUPABASE_URL and SUPABASE_SECRET_KEY, or neither.");
+  try {
+    const running = JSON.parse(await Deno.readTextFile(`${folder}running.json`));
+    const keys = JSON.parse(await Deno.readTextFile(`${folder}keys.json`));
+    return { url: running.url, secretKey: keys.secretKey };
+  } catch {
+    throw new NoProject(
+      "No project is running here. Run npm start in another terminal first,\n" +
+        "or set SUPABASE_URL and SUPABASE_SECRET_KEY to those of your project.",
+    );
+  }
+}

@@ -1,0 +1,32 @@
+// `npm run dashboard`: finds the project, serves the page on loopback until Ctrl-C.
+import { bundle } from "./bundle.ts";
+import { findProject, NoProject } from "./project.ts";
+import { createServer } from "./server.ts";
+
+const PORT = 24330;
+const TRIED = 20;
+
+try {
+  const project = await findProject((name) => Deno.env.get(name));
+  const port = freePort();
+  const hosts = [`127.0.0.1:${port}`, `localhost:${port}`];
+  const app = await createServer(project, await bundle(), () => hosts);
+  Deno.serve({ hostname: "127.0.0.1", port, onListen: () => {} }, app.fetch);
+  console.log(`\n  Dashboard of ${project.url}\n\n  http://127.0.0.1:${port}\n\nCtrl-C stops it.`);
+} catch (error) {
+  if (!(error instanceof NoProject)) throw error;
+  console.error(error.message);
+  Deno.exit(1);
+}
+
+function freePort(): number {
+  for (let port = PORT; port < PORT + TRIED; port++) {
+    try {
+      Deno.listen({ hostname: "127.0.0.1", port }).close();
+      return port;
+    } catch (error) {
+      if (!(error instanceof Deno.errors.AddrInUse)) throw error;
+    }
+  }
+  throw new Error(`The ports ${PORT} to ${PORT + TRIED - 1} are all taken.`);
+}

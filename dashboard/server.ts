@@ -1,0 +1,80 @@
+// Serves the page on loopback and passes its calls on to the project's monitor and admin doors, with the key that never leaves this process.
+import { Hono, type MiddlewareHandler } from "hono";
+import type { Bundle } from "./bundle.ts";
+import type { Project } from "./project.ts";
+
+const HEADERS = {
+  "content-security-policy":
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+  "cross-origin-opener-policy": "same-origin",
+  "cross-origin-resource-policy": "same-origin",
+  "referrer-policy": "no-referrer",
+  "x-content-type-options": "nosniff",
+  "cache-control": "no-store",
+};
+
+const PASSED_ON = ["content-type", "x-request-id"];
+
+/** The loopback server's answers. `hosts` are the names it is called by, with the port: any other was rebound to this address. */
+export async function createServer(project: Project, page: Bundle, hosts: () => string[]): Promise<Hono> {
+  const read = (file: string) => Deno.readTextFile(new URL(file, import.meta.url));
+  const [html, icon] = await Promise.all([read("index.html"), read("icon.svg")]);
+  const app = new Hono();
+
+  app.use(async (c, next) => {
+    await next();
+    for (const [name, value] of Object.entries(HEADERS)) c.res.headers.set(name, value);
+  });
+  app.use(onlyOurselves(hosts));
+  app.get("/", (c) => c.html(html));
+  app.get("/icon.svg", (c) => c.body(icon, 200, { "content-type": "image/svg+xml" }));
+  app.get("/app.css", (c) => c.body(page.style, 200, { "content-type": "text/css; charset=utf-8" }));
+  app.get("/app.js", (c) => c.body(page.script, 200, { "content-type": "text/javascript; charset=utf-8" }));
+  app.on(["GET", "POST", "PUT", "DELETE"], ["/monitor/*", "/admin/*"], async (c) => {
+    // Scripts of other origins cannot set it without asking first, and are never told yes.
+    if (!c.req.header("x-symphony-dashboard")) return refuse("SM_FIELD_FORBIDDEN", 403, "This is for the dashboard.");
+    const { pathname, search } = new URL(c.req.url);
+    const type = c.req.header("content-type");
+    try {
+      const reply = await fetch(`${project.url}/functions/v1${pathname}${search}`, {
+        method: c.req.method,
+        headers: { apikey: project.secretKey, ...(type && { "content-type": type }) },
+        body: c.req.method === "GET"
+          ? undefined
+          : await c.req.arrayBuffer().then((body) => body.byteLength ? body : undefined),
+        redirect: "manual",
+        signal: AbortSignal.timeout(15_000),
+      });
+      const headers = new Headers();
+      for (const name of PASSED_ON) if (reply.headers.has(name)) headers.set(name, reply.headers.get(name) ?? "");
+      return new Response(reply.body, { status: reply.status, headers });
+    } catch (error) {
+      const late = error instanceof DOMException && error.name === "TimeoutError";
+      const message = late ? "The project did not answer within 15 seconds." : `Nothing answers at ${project.url}.`;
+      return refuse("SM_UNAVAILABLE", 503, message, "Is the project running? Locally: npm start");
+    }
+  });
+  return app;
+}
+
+function onlyOurselves(hosts: () => string[]): MiddlewareHandler {
+  return async (c, next) => {
+    const site = c.req.header("sec-fetch-site");
+    const origin = c.req.header("origin");
+    const isOurs = hosts().includes(c.req.header("host") ?? "") &&
+      (origin === undefined || hosts().some((host) => origin === `http://${host}`)) &&
+      (site === undefined || site === "same-origin" || site === "none" ||
+        (c.req.path === "/" && c.req.method === "GET"));
+    if (!isOurs) return refuse("SM_FIELD_FORBIDDEN", 403, "The dashboard answers only its own page, on loopback.");
+    await next();
+  };
+}
+
+function refuse(
+  code: string,
+  status: number,
+  message: string,
+  hint = "Open the address that npm run dashboard prints.",
+): Response {
+  return Response.json({ error: { code, message, hint, request_id: "" } }, { status });
+}

@@ -1,0 +1,75 @@
+// A line chart over time. uPlot draws it; a table of the same figures stands behind it for those who cannot see it.
+import { useEffect, useRef } from "preact/hooks";
+import uPlot from "uplot";
+
+export interface Line {
+  label: string;
+  /** Name of a custom property of the style sheet, such as --good. */
+  color: string;
+  values: (number | null)[];
+}
+
+const HEIGHT = 200;
+
+export function Chart({ title, times, lines, format }: {
+  title: string;
+  times: number[];
+  lines: Line[];
+  format: (value: number | null) => string;
+}) {
+  const place = useRef<HTMLDivElement>(null);
+  const chart = useRef<uPlot | undefined>(undefined);
+  const data = [times, ...lines.map(({ values }) => values)] as uPlot.AlignedData; // as many values as times, by the caller
+
+  useEffect(() => {
+    const element = place.current;
+    if (!element) return;
+    const color = (name: string) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+    const axis = { stroke: color("--faint"), grid: { stroke: color("--line"), width: 1 }, ticks: { show: false } };
+    const drawn = new uPlot(
+      {
+        width: element.clientWidth,
+        height: HEIGHT,
+        cursor: { y: false },
+        legend: { live: true },
+        scales: { y: { range: (_chart, _low, high) => [0, Math.max(1, high * 1.1)] } },
+        axes: [axis, { ...axis, size: 64, values: (_chart, ticks) => ticks.map((tick) => format(tick)) }],
+        series: [
+          {},
+          ...lines.map((line): uPlot.Series => ({
+            label: line.label,
+            stroke: color(line.color),
+            width: 2,
+            points: { show: false },
+            spanGaps: true,
+            value: (_chart, value) => format(value),
+          })),
+        ],
+      },
+      data,
+      element,
+    );
+    chart.current = drawn;
+    const observer = new ResizeObserver(() => drawn.setSize({ width: element.clientWidth, height: HEIGHT }));
+    observer.observe(element);
+    const redraw = () => drawn.redraw();
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
+    return () => {
+      matchMedia("(prefers-color-scheme: dark)").removeEventListener("change", redraw);
+      observer.disconnect();
+      drawn.destroy();
+    };
+  }, [document.documentElement.dataset.theme]);
+
+  useEffect(() => chart.current?.setData(data), [times.at(-1), JSON.stringify(lines.map(({ values }) => values))]);
+
+  const newest = lines.map(({ label, values }) =>
+    `${label} ${format(values.findLast((value) => value !== null) ?? null)}`
+  );
+  return (
+    <figure>
+      <figcaption>{title}</figcaption>
+      <div ref={place} role="img" aria-label={`${title}. Newest: ${newest.join(", ")}`} />
+    </figure>
+  );
+}

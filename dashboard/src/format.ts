@@ -1,0 +1,47 @@
+// Times and numbers as people read them.
+
+const UNITS: [unit: Intl.RelativeTimeFormatUnit, seconds: number][] = [
+  ["day", 86_400],
+  ["hour", 3_600],
+  ["minute", 60],
+  ["second", 1],
+];
+const relative = new Intl.RelativeTimeFormat("en", { numeric: "always", style: "narrow" });
+const whole = new Intl.NumberFormat("en");
+
+/** "5 min. ago", "in 2 hr." */
+export function ago(moment: string, now = Date.now()): string {
+  const seconds = (Date.parse(moment) - now) / 1000;
+  const [unit, size] = UNITS.find(([, size]) => Math.abs(seconds) >= size) ?? UNITS[3];
+  return relative.format(Math.trunc(seconds / size), unit);
+}
+
+export function absolute(moment: string): string {
+  return new Date(moment).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "medium" });
+}
+
+/** A count; an estimate says so. */
+export function count(n: number, estimated = false): string {
+  return (estimated ? "≈ " : "") + whole.format(n);
+}
+
+export function percent(share: number | null): string {
+  return share === null ? "–" : `${(share * 100).toFixed(share > 0.99 && share < 1 ? 2 : 1).replace(/\.0$/, "")} %`;
+}
+
+export function duration(ms: number | null): string {
+  if (ms === null) return "–";
+  if (ms < 1_000) return `${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms`;
+  return ms < 60_000 ? `${(ms / 1_000).toFixed(1)} s` : `${(ms / 60_000).toFixed(1)} min`;
+}
+
+export function pretty(value: unknown): string {
+  return JSON.stringify(value, null, 2) ?? "";
+}
+
+/** What a schedule's setting says. */
+export function rhythm(config: { cron?: string; interval?: number; at?: string }): string {
+  if (config.cron !== undefined) return config.cron;
+  if (config.interval !== undefined) return `every ${duration(config.interval)}`;
+  return config.at ? `once, ${absolute(config.at)}` : "";
+}

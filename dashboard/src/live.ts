@@ -1,0 +1,71 @@
+// Data that stays fresh: asked for again every two seconds while the page is looked at.
+import { useCallback, useEffect, useRef, useState } from "preact/hooks";
+import { Refusal } from "./api.ts";
+
+const EVERY = 2_000; // ms
+
+let paused = false;
+const watchers = new Set<() => void>();
+
+/** Stops or starts the refreshing of the whole page. */
+export function setPaused(value: boolean): void {
+  paused = value;
+  for (const tell of watchers) tell();
+}
+
+export interface Live<T> {
+  data: T | undefined;
+  error: Refusal | undefined;
+  /** When the data came, in milliseconds since 1970. */
+  at: number;
+  again: () => Promise<void>;
+}
+
+/** @param ask asked again whenever `key` changes */
+export function useLive<T>(key: string, ask: () => Promise<T>): Live<T> {
+  const [state, set] = useState<{ key: string; data?: T; error?: Refusal; at: number }>({ key, at: 0 });
+  const asking = useRef(ask);
+  asking.current = ask;
+  const current = useRef(key);
+  current.current = key;
+
+  const again = useCallback(async () => {
+    const asked = current.current;
+    try {
+      const data = await asking.current();
+      if (asked === current.current) set({ key: asked, data, at: Date.now() });
+    } catch (thrown) {
+      const error = thrown instanceof Refusal
+        ? thrown
+        : new Refusal("The dashboard does not answer.", "", "Is npm run dashboard still running?");
+      // What was shown stays, greyed: old figures beat none.
+      if (asked === current.current) set((was) => ({ ...(was.key === asked ? was : { at: 0 }), key: asked, error }));
+    }
+  }, []);
+
+  useEffect(() => {
+    let timer: ReturnType<typeof setTimeout>;
+    let over = false;
+    const turn = async () => {
+      clearTimeout(timer);
+      if (!document.hidden) await again();
+      if (!over && !paused && !document.hidden) timer = setTimeout(turn, EVERY);
+    };
+    turn();
+    watchers.add(turn);
+    document.addEventListener("visibilitychange", turn);
+    return () => {
+      over = true;
+      clearTimeout(timer);
+      watchers.delete(turn);
+      document.removeEventListener("visibilitychange", turn);
+    };
+  }, [key]);
+
+  return {
+    data: state.key === key ? state.data : undefined,
+    error: state.key === key ? state.error : undefined,
+    at: state.at,
+    again,
+  };
+}

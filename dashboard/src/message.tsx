@@ -1,0 +1,124 @@
+// One message: why it is where it is, what it holds, what was tried.
+import type { ComponentChildren } from "preact";
+import { act, type FullMessage, look, type Reason } from "./api.ts";
+import { absolute, pretty } from "./format.ts";
+import { useLive } from "./live.ts";
+import { Attempts, Copyable, Do, Loaded, State, Time } from "./parts.tsx";
+import { linkTo } from "./route.ts";
+import { toast } from "./toast.tsx";
+
+const ANSWERS: Record<string, string> = {
+  cancelled: "The message is cancelled",
+  requested: "It is running: its handler is asked to stop",
+  finished: "It was finished already",
+};
+
+export function OneMessage({ id }: { id: string }) {
+  const path = `messages/${encodeURIComponent(id)}`;
+  const live = useLive(`message ${id}`, async () => {
+    const [message, { reasons }] = await Promise.all([
+      look<FullMessage>(path),
+      look<{ reasons: Reason[] }>(`${path}/explain`),
+    ]);
+    return { message, reasons };
+  });
+  const cancel = async () => {
+    const { outcome } = await act<{ outcome: string }>("POST", `${path}/cancel`);
+    toast(ANSWERS[outcome] ?? outcome);
+    await live.again();
+  };
+  return (
+    <Loaded live={live}>
+      {({ message, reasons }) => (
+        <article>
+          <header class="heading">
+            <div>
+              <p class="crumb">
+                <a href={linkTo(["messages"])}>Messages</a>
+              </p>
+              <h1>
+                {message.message_type} <State of={message.status} />
+              </h1>
+              <p class="mono faint">{message.id}</p>
+            </div>
+            {(message.status === "pending" || message.status === "processing") && (
+              <Do
+                label={message.cancel_requested_at ? "Asked to stop" : "Cancel"}
+                kind="danger"
+                act={cancel}
+                disabled={message.cancel_requested_at !== null}
+              />
+            )}
+          </header>
+          <section aria-labelledby="why" class="explain">
+            <h2 id="why">{message.status === "pending" ? "Why it is not running" : "What became of it"}</h2>
+            <ol>
+              {reasons.map(({ reason, detail, remedy }, n) => (
+                <li key={n}>
+                  <strong>{reason.replaceAll("_", " ")}</strong>
+                  <p>{detail}</p>
+                  {remedy && <Copyable text={remedy} />}
+                </li>
+              ))}
+            </ol>
+          </section>
+          {message.dead_letters.map((letter) => (
+            <p key={letter.id}>
+              <a href={linkTo(["failed", letter.id])}>Dead letter of {absolute(letter.failed_at)}</a>
+              {letter.resolution && <span class="faint">{letter.resolution}</span>}
+            </p>
+          ))}
+          <dl class="facts">
+            <Fact name="Queue">
+              {message.queue_name} <span class="faint">{message.transport_name}</span>
+            </Fact>
+            <Fact name="Priority">{message.priority}</Fact>
+            <Fact name="Dispatched">
+              <Time at={message.created_at} />
+            </Fact>
+            <Fact name="Due">{message.blocked ? "after its predecessor" : <Time at={message.available_at} />}</Fact>
+            <Fact name="Finished">
+              <Time at={message.processed_at} />
+            </Fact>
+            <Fact name="Expires">
+              <Time at={message.expires_at} />
+            </Fact>
+            <Fact name="Failures">{message.retry_count} of {message.max_retries} retries</Fact>
+            <Fact name="Held by">{message.locked_by ?? "–"}</Fact>
+            <Fact name="Ordering key">{message.ordering_key ?? "–"}</Fact>
+            <Fact name="Idempotency key">{message.idempotency_key ?? "–"}</Fact>
+          </dl>
+          <h2>Failed deliveries</h2>
+          <Attempts of={message.attempts} />
+          <h2>Payload</h2>
+          <pre class="json">{pretty(message.body)}</pre>
+          {message.result !== null && (
+            <>
+              <h2>Result</h2>
+              <pre class="json">{pretty(message.result)}</pre>
+            </>
+          )}
+          {message.progress !== null && (
+            <>
+              <h2>Progress</h2>
+              <pre class="json">{pretty(message.progress)}</pre>
+            </>
+          )}
+          <details>
+            <summary>Headers and metadata</summary>
+            <pre class="json">{pretty({ headers: message.headers, metadata: message.metadata })}</pre>
+          </details>
+        </article>
+      )}
+    </Loaded>
+  );
+}
+
+function Fact({ name, children }: { name: string; children: ComponentChildren }) {
+  return (
+    <div>
+      <dt>{name}</dt>
+      <dd>{children}</dd>
+    </div>
+  );
+}

@@ -1,0 +1,114 @@
+// Messages: found by what is known of them, newest first.
+import { look, type Message, type Page } from "./api.ts";
+import { count } from "./format.ts";
+import { useLive } from "./live.ts";
+import { Empty, Loaded, State, Time } from "./parts.tsx";
+import { type Field, Search } from "./search.tsx";
+import { linkTo } from "./route.ts";
+
+const FIELDS: Field[] = [
+  {
+    name: "status",
+    label: "State",
+    options: [["", "any"], ["pending", "waiting"], ["processing", "running"], ["completed", "completed"], [
+      "failed",
+      "failed",
+    ]],
+  },
+  { name: "type", label: "Type" },
+  { name: "queue", label: "Queue" },
+  { name: "id", label: "Id" },
+  { name: "idempotencyKey", label: "Idempotency key" },
+  { name: "orderingKey", label: "Ordering key" },
+  { name: "errorClass", label: "Error class" },
+];
+
+export function Messages({ query }: { query: Record<string, string> }) {
+  const live = useLive(
+    `messages ${JSON.stringify(query)}`,
+    () => look<{ messages: Message[]; pagination: Page }>("messages", { ...query, limit: 50 }),
+  );
+  return (
+    <>
+      <header class="heading">
+        <h1>Messages</h1>
+      </header>
+      <Search view="messages" fields={FIELDS} query={query} />
+      <Loaded live={live}>
+        {({ messages, pagination }) => (
+          <>
+            <p class="faint" role="status">
+              {count(pagination.total, pagination.estimated)} {pagination.total === 1 ? "message" : "messages"}
+            </p>
+            {messages.length === 0 && !pagination.hasMore && (
+              <Empty title="No such message">
+                <p>
+                  Nothing meets this search. A finished message is deleted after its retention, seven days unless
+                  changed.
+                </p>
+              </Empty>
+            )}
+            {messages.length > 0 && <Table messages={messages} />}
+            {pagination.hasMore && (
+              <p class="more">
+                {pagination.searchedTo && (
+                  <>
+                    Looked back to <Time at={pagination.searchedTo} />.
+                  </>
+                )}
+                <a class="button" href={linkTo(["messages"], { ...query, cursor: pagination.nextCursor ?? undefined })}>
+                  {pagination.searchedTo ? "Keep looking" : "Older"}
+                </a>
+              </p>
+            )}
+          </>
+        )}
+      </Loaded>
+    </>
+  );
+}
+
+function Table({ messages }: { messages: Message[] }) {
+  return (
+    <div class="scroll">
+      <table class="cards">
+        <thead>
+          <tr>
+            <th>State</th>
+            <th>Type</th>
+            <th>Queue</th>
+            <th>Dispatched</th>
+            <th>Due</th>
+            <th class="number">Failures</th>
+            <th>Last error</th>
+          </tr>
+        </thead>
+        <tbody>
+          {messages.map((message) => (
+            <tr key={message.id}>
+              <td>
+                <State of={message.status} />
+              </td>
+              <td>
+                <a href={linkTo(["messages", message.id])}>{message.message_type}</a>
+              </td>
+              <td data-label="Queue">{message.queue_name}</td>
+              <td data-label="Dispatched">
+                <Time at={message.created_at} />
+              </td>
+              <td data-label="Due">
+                {message.status !== "pending"
+                  ? <span class="faint">–</span>
+                  : message.blocked
+                  ? "after its predecessor"
+                  : <Time at={message.available_at} />}
+              </td>
+              <td class="number">{message.retry_count}</td>
+              <td class="clip">{message.error_class && <strong>{message.error_class}</strong>} {message.last_error}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
+  );
+}

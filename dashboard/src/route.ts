@@ -1,0 +1,35 @@
+// Where the page is: the part of the address behind "#", a path and a query.
+import { useEffect, useState } from "preact/hooks";
+
+export interface Route {
+  path: string[];
+  query: Record<string, string>;
+}
+
+export function readRoute(): Route {
+  const [path, query = ""] = location.hash.slice(1).split("?");
+  return {
+    path: path.split("/").filter(Boolean).map(decodeURIComponent),
+    query: Object.fromEntries(new URLSearchParams(query)),
+  };
+}
+
+export function linkTo(path: (string | number)[], query: Record<string, string | undefined> = {}): string {
+  const asked = Object.entries(query).filter((pair): pair is [string, string] => Boolean(pair[1]));
+  const search = asked.length ? `?${new URLSearchParams(asked)}` : "";
+  return `#/${path.map((part) => encodeURIComponent(part)).join("/")}${search}`;
+}
+
+export function go(path: (string | number)[], query?: Record<string, string | undefined>): void {
+  location.hash = linkTo(path, query);
+}
+
+export function useRoute(): Route {
+  const [route, set] = useState(readRoute);
+  useEffect(() => {
+    const changed = () => set(readRoute());
+    addEventListener("hashchange", changed);
+    return () => removeEventListener("hashchange", changed);
+  }, []);
+  return route;
+}

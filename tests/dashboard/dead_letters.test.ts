@@ -1,0 +1,106 @@
+// Dead letters on the page: looked into, retried, edited, discarded, one and many.
+import assert from "node:assert/strict";
+import { gate } from "../gates/gate.ts";
+import { held, letterOf, messageOf, settle } from "../supabase/bus.ts";
+import { clear, missing, useDashboard } from "./browser.ts";
+
+const { dashboard, project } = useDashboard();
+const test = (name: string, fn: () => Promise<void>) => gate(`dashboard · ${name}`, missing, fn);
+
+Deno.test.beforeEach(() => clear(project().sql));
+
+async function deadLetter(error: string, error_class = "Boom") {
+  const { sql } = project();
+  const { id, fence } = await held(sql, { payload: { to: "Ada" } });
+  await settle(sql, [{
+    id,
+    fence,
+    outcome: "failed",
+    error,
+    error_class,
+    error_trace: "at handle (x.ts:1)",
+    retryable: false,
+  }]);
+  return await letterOf(sql, id);
+}
+
+const open = async () => (await project().sql`select from messenger_failed_messages where resolved_at is null`).length;
+
+test("one dead letter shows its attempts and is retried", async () => {
+  const letter = await deadLetter("the mailbox is full");
+  await using opened = await dashboard().open("#/failed");
+  const { page } = opened;
+  await page.getByRole("link", { name: /the mailbox is full/ }).click();
+  await page.getByRole("heading", { name: "Attempts" }).waitFor();
+  await page.getByText("Trace of the last one").click();
+  await page.getByText("at handle (x.ts:1)").waitFor();
+  await page.getByRole("button", { name: "Retry", exact: true }).click();
+  await page.getByText("It waits in its queue again").waitFor();
+  await page.getByRole("heading", { name: /Greeting/ }).waitFor();
+  assert.equal((await messageOf(project().sql, letter.message_id)).status, "pending");
+  assert.deepEqual(opened.complaints, []);
+});
+
+test("the payload is edited, what is no JSON object is refused while it is typed", async () => {
+  const letter = await deadLetter("no such user");
+  await using opened = await dashboard().open(`#/failed/${letter.id}`);
+  const { page } = opened;
+  await page.getByRole("button", { name: "Edit and retry" }).click();
+  const again = page.getByRole("button", { name: "Retry with this" });
+  for (const wrong of ["[1]", "{", "5"]) {
+    await page.getByRole("textbox", { name: "Payload" }).fill(wrong);
+    await assert.doesNotReject(again.and(page.locator(":disabled")).waitFor());
+  }
+  await page.getByRole("textbox", { name: "Payload" }).fill('{"to": "Grace"}');
+  await again.click();
+  await page.getByText("It waits in its queue again").waitFor();
+  assert.deepEqual((await messageOf(project().sql, letter.message_id)).body, { to: "Grace" });
+});
+
+test("one is discarded after a question, and Escape means no", async () => {
+  const letter = await deadLetter("gone");
+  await using opened = await dashboard().open(`#/failed/${letter.id}`);
+  const { page } = opened;
+  await page.getByRole("button", { name: "Discard" }).click();
+  await page.getByRole("dialog").waitFor();
+  await page.keyboard.press("Escape");
+  await page.getByRole("dialog").waitFor({ state: "detached" });
+  assert.equal(await open(), 1);
+  await page.getByRole("button", { name: "Discard" }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "Discard" }).click();
+  await page.getByText("discarded", { exact: true }).first().waitFor();
+  assert.equal(await open(), 0);
+});
+
+test("some are chosen and retried, the rest retried slowly", async () => {
+  for (const error of ["one", "two", "three"]) await deadLetter(error);
+  await using opened = await dashboard().open("#/failed");
+  const { page } = opened;
+  await page.getByRole("checkbox", { name: /^Choose/ }).first().check();
+  await page.getByRole("button", { name: "Retry 1 chosen" }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "Retry" }).click();
+  await page.getByText("1 retried").waitFor();
+  assert.equal(await open(), 2);
+  await page.getByRole("button", { name: "Retry all 2" }).click();
+  await page.getByRole("spinbutton", { name: "At most a second" }).fill("5");
+  await page.getByRole("dialog").getByRole("button", { name: "Retry" }).click();
+  await page.getByText("2 retried").waitFor();
+  const replays = await project().sql`select per_second, total from messenger.replays`;
+  assert.deepEqual([...replays], [{ per_second: 5, total: 2 }]);
+  assert.deepEqual(opened.complaints, []);
+});
+
+test("all that a search finds are discarded, and no others", async () => {
+  await deadLetter("one", "Timeout");
+  await deadLetter("two", "Timeout");
+  await deadLetter("three", "Other");
+  await using opened = await dashboard().open("#/failed");
+  const { page } = opened;
+  await page.getByRole("textbox", { name: "Error class" }).fill("Timeout");
+  await page.getByRole("button", { name: "Search" }).click();
+  await page.getByRole("button", { name: "Discard all 2" }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "Discard" }).click();
+  await page.getByText("2 discarded").waitFor();
+  const rows = await project().sql`select error from messenger_failed_messages where resolved_at is null`;
+  assert.deepEqual([...rows], [{ error: "three" }]);
+});

@@ -1,0 +1,174 @@
+// Messages and schedules on the page: found, explained, cancelled; made, previewed, paused, deleted.
+import assert from "node:assert/strict";
+import { gate } from "../gates/gate.ts";
+import { call, dispatch, dispatchMany, held, messageOf, settle } from "../supabase/bus.ts";
+import { clear, missing, useDashboard } from "./browser.ts";
+
+const { dashboard, project } = useDashboard();
+const test = (name: string, fn: () => Promise<void>) => gate(`dashboard · ${name}`, missing, fn);
+
+Deno.test.beforeEach(() => clear(project().sql));
+
+test("messages are searched, and paged to the oldest", async () => {
+  const { sql } = project();
+  await dispatchMany(sql, 60, { type: "Letter" });
+  await dispatch(sql, { type: "Note", idempotency_key: "note-1" });
+  await using opened = await dashboard().open("#/messages");
+  const { page } = opened;
+  await page.getByText("61 messages").waitFor();
+  await page.getByRole("textbox", { name: "Type" }).fill("Letter");
+  await page.getByRole("button", { name: "Search" }).click();
+  await page.getByText("60 messages").waitFor();
+  assert.equal(await page.locator("tbody tr").count(), 50);
+  await page.getByRole("link", { name: "Older" }).click();
+  await page.waitForURL(/cursor=/);
+  await page.waitForFunction(() => document.querySelectorAll("tbody tr").length === 10);
+  await page.getByRole("link", { name: "Clear" }).click();
+  await page.getByRole("textbox", { name: "Idempotency key" }).fill("note-1");
+  await page.getByRole("button", { name: "Search" }).click();
+  await page.getByRole("link", { name: "Note" }).waitFor();
+  await page.getByRole("textbox", { name: "Queue" }).fill("nowhere");
+  await page.getByRole("button", { name: "Search" }).click();
+  await page.getByRole("heading", { name: "No such message" }).waitFor();
+  assert.deepEqual(opened.complaints, []);
+});
+
+test("a message shows all there is of it, and is cancelled", async () => {
+  const { sql } = project();
+  const failing = await held(sql, { payload: { to: "Ada" } });
+  await settle(sql, [{ id: failing.id, fence: failing.fence, outcome: "failed", error: "no answer", delay_ms: 1e6 }]);
+  await using opened = await dashboard().open(`#/messages/${failing.id}`);
+  const { page } = opened;
+  await page.getByText('"to": "Ada"').waitFor();
+  await page.getByText("no answer").first().waitFor();
+  await page.getByRole("button", { name: "Cancel" }).click();
+  await page.getByText("The message is cancelled").waitFor();
+  await page.getByText("failed", { exact: true }).first().waitFor();
+  assert.equal((await messageOf(sql, failing.id)).error_class, "Cancelled");
+  assert.deepEqual(opened.complaints, []);
+});
+
+test("a running message is asked to stop, once", async () => {
+  const { sql } = project();
+  const { id } = await held(sql);
+  await using opened = await dashboard().open(`#/messages/${id}`);
+  await opened.page.getByRole("button", { name: "Cancel" }).click();
+  await opened.page.getByRole("button", { name: "Asked to stop" }).waitFor();
+  assert.notEqual((await messageOf(sql, id)).cancel_requested_at, null);
+});
+
+test("a message that is not there says so", async () => {
+  await using opened = await dashboard().open(`#/messages/${crypto.randomUUID()}`);
+  await opened.page.getByRole("alert").getByText("There is no such message").waitFor();
+});
+
+test("a schedule is made with its next runs in view, edited, paused, resumed and deleted", async () => {
+  const { sql } = project();
+  await using opened = await dashboard().open("#/schedules");
+  const { page } = opened;
+  await page.getByRole("heading", { name: "No schedules" }).waitFor();
+  await page.getByRole("button", { name: "New schedule" }).click();
+  const dialog = page.getByRole("dialog");
+  await dialog.getByRole("textbox", { name: "Name" }).fill("daily digest");
+  await dialog.getByRole("textbox", { name: "Message type" }).fill("Digest");
+  await dialog.getByRole("textbox", { name: "Cron" }).fill("nonsense");
+  await dialog.getByRole("alert").getByText(/cron expression/i).waitFor();
+  await dialog.getByRole("textbox", { name: "Cron" }).fill("30 7 * * *");
+  await dialog.getByRole("textbox", { name: "Time zone" }).fill("Europe/Berlin");
+  await dialog.getByText("07:30:00").first().waitFor();
+  await dialog.getByRole("button", { name: "Save" }).click();
+  await page.getByText("daily digest is saved").waitFor();
+  await page.getByRole("button", { name: "Next five" }).click();
+  await page.getByRole("dialog").getByText("07:30:00").first().waitFor();
+  await page.getByRole("button", { name: "Close" }).click();
+  await page.getByRole("button", { name: "Pause daily digest" }).click();
+  await page.getByText("rests", { exact: true }).waitFor();
+  await page.getByRole("button", { name: "Resume daily digest" }).click();
+  await page.getByRole("button", { name: "Pause daily digest" }).waitFor();
+  await page.getByRole("button", { name: "Edit daily digest" }).click();
+  await page.getByRole("dialog").getByRole("combobox", { name: "Kind" }).selectOption("interval");
+  await page.getByRole("dialog").getByRole("spinbutton", { name: "Seconds" }).fill("90");
+  await page.getByRole("dialog").getByRole("button", { name: "Save" }).click();
+  await page.getByText("every 1.5 min").waitFor();
+  const [{ schedule_config }] = await sql`select schedule_config from messenger_schedules`;
+  assert.equal(schedule_config.interval, 90_000);
+  await page.getByRole("button", { name: "Delete daily digest" }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "Delete" }).click();
+  await page.getByRole("heading", { name: "No schedules" }).waitFor();
+  assert.equal((await sql`select from messenger_schedules`).length, 0);
+  assert.deepEqual(opened.complaints, []);
+});
+
+test("by keyboard alone: from the top to a message, and it cancelled", async () => {
+  const { sql } = project();
+  const { id } = await dispatch(sql, { delay: "1 hour" });
+  await using opened = await dashboard().open("#/messages");
+  const { page } = opened;
+  await page.getByRole("link", { name: "Greeting" }).waitFor();
+  const press = async (name: string | RegExp) => {
+    for (let n = 0; n < 60; n++) {
+      await page.keyboard.press("Tab");
+      const focused = await page.evaluate(() => document.activeElement?.textContent ?? "");
+      if (typeof name === "string" ? focused.trim() === name : name.test(focused)) {
+        return await page.keyboard.press("Enter");
+      }
+    }
+    assert.fail(`no way to ${name} by Tab`);
+  };
+  await press("Greeting");
+  await page.getByRole("heading", { name: "Why it is not running" }).waitFor();
+  await press("Cancel");
+  await page.getByText("The message is cancelled").waitFor();
+  assert.equal((await messageOf(sql, id)).status, "failed");
+});
+
+test("what strangers wrote is text: in type, queue, key, payload, error, trace, result, schedule and worker", async () => {
+  const { sql } = project();
+  const evil = `"><img src=x onerror=alert(1)><script>alert(2)</script>'`;
+  const { id, fence } = await held(sql, {
+    payload: { [evil]: evil },
+    headers: { [evil]: evil },
+    idempotency_key: evil,
+    ordering_key: evil,
+  }, { worker: evil });
+  await settle(sql, [{
+    id,
+    fence,
+    outcome: "failed",
+    error: evil,
+    error_class: evil,
+    error_trace: evil,
+    retryable: false,
+  }]);
+  await sql`update messenger_messages set message_type = ${evil}, queue_name = ${evil}, result = ${
+    sql.json(evil)
+  }, progress = ${sql.json(evil)}`;
+  await sql`update messenger_failed_messages set message_type = ${evil}, queue_name = ${evil}`;
+  await call(sql, "messenger_schedule", {
+    name: evil.replaceAll("/", ""),
+    type: "Digest",
+    schedule: { cron: "@daily" },
+  });
+  await sql`update messenger_schedules set last_error = ${evil}, message_type = ${evil}`;
+  await sql`update messenger.workers set transport_name = ${evil}, queues = ${[evil]}, types = ${[evil]}`;
+  await sql`insert into messenger.queues values ('supabase', ${evil}, now())`;
+  await sql`insert into messenger_messages (transport_name, queue_name, message_type) values ('supabase', ${evil}, ${evil})`;
+  const [{ letter }] = await sql`select id as letter from messenger_failed_messages`;
+  await call(sql, "messenger_tick");
+  for (
+    const view of [
+      "#/",
+      "#/messages",
+      `#/messages/${id}`,
+      "#/failed",
+      `#/failed/${letter}`,
+      "#/schedules",
+      "#/transports",
+    ]
+  ) {
+    await using opened = await dashboard().open(view);
+    if (view !== "#/transports") await opened.page.getByText(evil.slice(2, 12)).first().waitFor();
+    assert.equal(await opened.page.locator("main img, main script").count(), 0, view);
+    assert.deepEqual(opened.complaints, [], view);
+  }
+});

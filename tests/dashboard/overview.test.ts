@@ -1,0 +1,92 @@
+// The overview: what wants attention is said first, with what mends it.
+import assert from "node:assert/strict";
+import { gate } from "../gates/gate.ts";
+import { call, dispatch, dispatchMany } from "../supabase/bus.ts";
+import { clear, missing, useDashboard } from "./browser.ts";
+import { setScene } from "./scene.ts";
+
+const { dashboard, project } = useDashboard();
+const test = (name: string, fn: () => Promise<void>) => gate(`dashboard · ${name}`, missing, fn);
+
+Deno.test.beforeEach(() => clear(project().sql));
+
+test("an empty bus says how to send the first message", async () => {
+  await using opened = await dashboard().open();
+  await opened.page.getByRole("heading", { name: "No message yet" }).waitFor();
+  await opened.page.getByText("select * from messenger_dispatch(").waitFor();
+  assert.deepEqual(opened.complaints, []);
+});
+
+test("a newcomer finds why messages wait, and lets the queue run again", async () => {
+  const { sql } = project();
+  await dispatchMany(sql, 3, { queue: "letters" });
+  await call(sql, "messenger_pause", { transport: "supabase", queue: "letters" });
+  await using opened = await dashboard().open();
+  const { page } = opened;
+  await page.getByText("Queue letters is paused").waitFor();
+  await page.getByRole("link", { name: "Look at them" }).click();
+  await page.getByRole("link", { name: "Greeting" }).first().click();
+  await page.getByRole("heading", { name: "Why it is not running" }).waitFor();
+  await page.getByText("messenger_resume('supabase', 'letters')").waitFor();
+  await page.getByRole("link", { name: "Overview" }).click();
+  await page.getByRole("button", { name: "Resume" }).first().click();
+  await page.getByText("Queue letters runs again").waitFor();
+  const [{ paused_at }] = await sql`select paused_at from messenger.queues`;
+  assert.equal(paused_at, null);
+  assert.deepEqual(opened.complaints, []);
+});
+
+test("a queue is paused and resumed in its row, a disabled transport enabled", async () => {
+  const { sql } = project();
+  await dispatch(sql, { queue: "letters" });
+  await using opened = await dashboard().open();
+  const { page } = opened;
+  await page.getByRole("button", { name: "Pause letters" }).click();
+  await page.getByText("Queue letters is paused", { exact: true }).first().waitFor();
+  assert.equal((await sql`select from messenger.queues where paused_at is not null`).length, 1);
+  await page.getByRole("button", { name: "Resume letters" }).click();
+  await page.getByRole("button", { name: "Pause letters" }).waitFor();
+  assert.equal((await sql`select from messenger.queues where paused_at is not null`).length, 0);
+
+  await page.getByRole("link", { name: "Transports" }).click();
+  await page.getByRole("button", { name: "Disable supabase" }).click();
+  await page.getByRole("button", { name: "Enable supabase" }).waitFor();
+  await page.getByRole("link", { name: "Overview" }).click();
+  await page.getByText("Transport supabase is disabled").waitFor();
+  await page.getByRole("button", { name: "Enable" }).click();
+  await page.getByText("Transport supabase is disabled").waitFor({ state: "detached" });
+  const [{ enabled }] = await sql`select enabled from messenger_transports where name = 'supabase'`;
+  assert.equal(enabled, true);
+  assert.deepEqual(opened.complaints, []);
+});
+
+test("it stays fresh by itself, stops when told, and goes on", async () => {
+  const { sql } = project();
+  await using opened = await dashboard().open();
+  const { page } = opened;
+  const due = page.locator(".tile", { hasText: "Due now" }).locator("dd");
+  await due.getByText("0", { exact: true }).waitFor();
+  await dispatchMany(sql, 4);
+  await due.getByText("4", { exact: true }).waitFor();
+  await page.getByRole("button", { name: "Live" }).click();
+  await page.getByRole("button", { name: "Paused" }).waitFor();
+  await dispatchMany(sql, 3);
+  await page.getByRole("button", { name: "Paused" }).click();
+  await due.getByText("7", { exact: true }).waitFor();
+});
+
+test("charts, errors, queues and workers of a busy hour", async () => {
+  await setScene(project().sql);
+  await using opened = await dashboard().open();
+  const { page } = opened;
+  await page.getByRole("img", { name: /^Messages\. Newest: dispatched/ }).waitFor();
+  await page.getByRole("img", { name: /^How long handlers take/ }).waitFor();
+  assert.equal(await page.locator("canvas").count(), 2);
+  await page.getByText("MailboxFull").first().waitFor();
+  await page.getByText("edge-eu-west-1-9c01").waitFor();
+  await page.getByRole("combobox", { name: "Window" }).selectOption("15");
+  await page.waitForURL(/minutes=15/);
+  await page.getByRole("link", { name: "Decide" }).click();
+  await page.getByRole("heading", { name: "Dead letters" }).waitFor();
+  assert.deepEqual(opened.complaints, []);
+});
