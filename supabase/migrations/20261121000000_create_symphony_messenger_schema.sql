@@ -6248,6 +6248,8 @@ revoke all on function messenger.make_due(uuid), messenger.reason_delayed(public
 
 -- ---- 54_reasons_worker.sql
 -- Causes: nobody asks for it; or somebody does, and nothing is wrong.
+
+-- A type that code has registered has its worker somewhere, perhaps asleep: it is given ten seconds to come.
 create or replace function messenger.reason_no_handler(message public.messenger_messages, at timestamptz)
 returns setof messenger.reason
 language plpgsql stable
@@ -6267,7 +6269,8 @@ begin
     where x.polled_at > reason_no_handler.at - interval '1 minute' and x.polled_at <= reason_no_handler.at and x.worker <> 'sql'
     order by x.polled_at desc limit 5
   ) w;
-  if v_others is not null or not exists (select from messenger.message_types k where message.message_type = any (k.type || k.aliases)) then
+  if v_others is not null and message.available_at < at - interval '10 seconds'
+    or not exists (select from messenger.message_types k where message.message_type = any (k.type || k.aliases)) then
     return query select 50, 'no_handler',
       format('no worker of the last minute takes type %s from queue %s of transport %s; ', quote_ident(message.message_type), message.queue_name, message.transport_name)
         || coalesce('those awake: ' || v_others, 'no code has registered the type') || '; define it in a pack, and deploy',
@@ -6911,7 +6914,7 @@ as $function$ select $manifest$[
 ["function","messenger.reason_lease_lost(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=\\\"\\\"\"} source abb5f4ec9aece21368f260382a1037c4"],
 ["function","messenger.reason_locked(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=\\\"\\\"\"} source a59a45d2b27d43509b44e2b1facb8598"],
 ["function","messenger.reason_no_bells(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source fad0df943fc5b0ee77d8ff756ecc661a"],
-["function","messenger.reason_no_handler(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source f2f9d93fabc990333eb1f06927bee7bc"],
+["function","messenger.reason_no_handler(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 07c237c19136f868e63c7d95ee5f6679"],
 ["function","messenger.reason_no_worker(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source fccb3df25dd1e9c7e0e38e2c057aefd8"],
 ["function","messenger.reason_ordering_dead_letter(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=\\\"\\\"\"} source aee8fbca3ac24baaff60994d1debadc2"],
 ["function","messenger.reason_ordering_key(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,jit=off} source 898c01932f5fff65db714f295d7bea3e"],

@@ -1,4 +1,6 @@
 -- Causes: nobody asks for it; or somebody does, and nothing is wrong.
+
+-- A type that code has registered has its worker somewhere, perhaps asleep: it is given ten seconds to come.
 create or replace function messenger.reason_no_handler(message public.messenger_messages, at timestamptz)
 returns setof messenger.reason
 language plpgsql stable
@@ -18,7 +20,8 @@ begin
     where x.polled_at > reason_no_handler.at - interval '1 minute' and x.polled_at <= reason_no_handler.at and x.worker <> 'sql'
     order by x.polled_at desc limit 5
   ) w;
-  if v_others is not null or not exists (select from messenger.message_types k where message.message_type = any (k.type || k.aliases)) then
+  if v_others is not null and message.available_at < at - interval '10 seconds'
+    or not exists (select from messenger.message_types k where message.message_type = any (k.type || k.aliases)) then
     return query select 50, 'no_handler',
       format('no worker of the last minute takes type %s from queue %s of transport %s; ', quote_ident(message.message_type), message.queue_name, message.transport_name)
         || coalesce('those awake: ' || v_others, 'no code has registered the type') || '; define it in a pack, and deploy',

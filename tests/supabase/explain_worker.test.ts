@@ -56,6 +56,15 @@ test("no handler · nobody is awake, but no code has ever registered the type; a
   assert.ok(!(await reasons(sql, known)).includes("no_handler"));
 });
 
+test("no handler · a registered type has ten seconds, in which its worker may be on the way", async () => {
+  const { sql } = project();
+  await claim(sql, { worker: "edge-1", types: ["Else"] });
+  const { id } = await dispatch(sql);
+  assert.deepEqual(await reasons(sql, id), ["no_worker"]);
+  await setClock(sql, "11 seconds");
+  assert.deepEqual(await reasons(sql, id), ["no_handler", "no_worker"]);
+});
+
 test("SQL handler · ready while the clock ticks; gone, the remedy leaves the type to workers", async () => {
   const { sql } = project();
   await sql.unsafe(
