@@ -6228,6 +6228,15 @@ begin
   return exists (select from vault.decrypted_secrets s where s.name = 'symphony_worker_secret');
 end $$;
 
+create or replace function messenger.call_worker()
+returns text
+language sql stable
+set search_path = ''
+as $$
+  select format('curl -i -X POST ''%s/worker?wait=1'' -H "apikey: $SUPABASE_SECRET_KEY"', replace(s.functions_url, '''', '''\'''''))
+  from messenger.settings s where s.functions_url is not null
+$$;
+
 -- From what must be there first to what is rarest.
 create or replace function messenger.clock_fault(out cause text, out remedy text)
 language plpgsql stable
@@ -6235,10 +6244,15 @@ set search_path = ''
 as $$
 declare
   v_enabled boolean := (select s.clock_enabled from messenger.settings s);
+  v_error text := (select c.last_error from messenger.clock c where c.last_error_at > greatest(c.last_tick_at, messenger.now() - interval '10 seconds'));
   v_job record;
   v_run record;
 begin
-  if to_regclass('cron.job') is null then
+  if v_error is not null then
+    cause := 'each tick fails: ' || left(v_error, 500);
+    remedy := 'select messenger_tick()';
+    return;
+  elsif to_regclass('cron.job') is null then
     cause := 'there is no pg_cron, and no outside clock calls the scheduler door';
     remedy := 'create extension pg_cron; select messenger_start()';
     return;
@@ -6254,23 +6268,32 @@ begin
     return;
   end if;
   -- Other jobs' rows are never pruned by pg_cron, and nothing is indexed but the run.
-  select d.status, d.return_message, coalesce(d.end_time, d.start_time) as at into v_run
+  select d.status, d.return_message, a.pid into v_run
   from (select * from cron.job_run_details x order by x.runid desc limit 1000) d
+  left join pg_catalog.pg_stat_activity a on a.pid = d.job_pid and d.status in ('starting', 'running') and a.query like '%tick_or_note_error%'
   where d.jobid = v_job.jobid
   order by d.runid desc limit 1;
-  if v_run.status = 'failed' then
+  if v_run.pid is not null then
+    cause := format('the job symphony-clock runs in process %s, and its tick does not end', v_run.pid);
+    remedy := format('select pg_cancel_backend(%s)', v_run.pid);
+  elsif v_run.status = 'failed' then
     cause := 'the last run of the job symphony-clock failed: ' || left(coalesce(v_run.return_message, 'without a message'), 500);
     remedy := format('select start_time, status, return_message from cron.job_run_details where jobid = %s order by runid desc limit 5', v_job.jobid);
+  elsif v_run.status is null then
+    cause := 'pg_cron has not run the job symphony-clock yet: it begins at a full minute, unless its launcher is gone';
+    remedy := 'select messenger_tick(); -- once, and restart the database if the next minute brings none';
   else
-    cause := 'pg_cron does not run the job symphony-clock: its launcher is gone until the database is restarted';
+    cause := 'pg_cron does not run the job symphony-clock any more: its launcher is gone until the database is restarted';
     remedy := 'select messenger_tick(); -- once, and restart the database';
   end if;
 end $$;
 
 comment on function messenger.bell_answers(interval) is 'Our bells of so long ago, newest first, with pg_net''s answer: status code or error; is_queued: not sent yet.';
 comment on function messenger.has_worker_secret() is 'True when the worker secret is in Vault.';
+comment on function messenger.call_worker() is 'The command that runs a worker and shows what it answers; null without a functions URL.';
 comment on function messenger.clock_fault() is 'Why the clock does not tick, supposing that it does not, and what mends it.';
-revoke all on function messenger.bell_answers(interval), messenger.has_worker_secret(), messenger.clock_fault() from public, anon, authenticated, service_role;
+revoke all on function messenger.bell_answers(interval), messenger.has_worker_secret(), messenger.call_worker(), messenger.clock_fault()
+  from public, anon, authenticated, service_role;
 
 -- ---- 51_status.sql
 -- Status: how much there is. Exact to ten thousand, estimated above, so that it may be asked each second.
@@ -6555,7 +6578,7 @@ as $$
 #variable_conflict use_column
 declare
   v_sql_types text[] := array(select h.type from messenger.sql_handlers() h where h.handler is not null);
-  v_depth int := (select least(1000, greatest(20, 10000 / 10 / greatest(count(*), 1))) from messenger.active_queues(null, null, false));
+  v_depth int := (select least(1000, greatest(5, 10000 / 10 / greatest(count(*), 1))) from messenger.active_queues(null, null, false));
 begin
   return query
   select q.transport_name, q.queue_name, head.message_type, min(head.available_at)
@@ -6604,7 +6627,7 @@ begin
   v_result.status := case when v_seconds is null then 'healthy' else 'unhealthy' end;
   v_result.detail := v_awake || ' awake within the last minute'
     || case when v_seconds is not null then ', and a message is due since ' || v_seconds || ' s' when v_awake = 0 then ', and nothing waits for one' else '' end;
-  v_result.remedy := 'see pg_net here; POST to the worker door, and look at its log';
+  v_result.remedy := coalesce(messenger.call_worker(), 'select messenger_start(''https://<project>.supabase.co/functions/v1'')');
   v_result.figures := jsonb_build_object('awake', v_awake, 'seconds', v_seconds);
   return next v_result;
 end $$;
@@ -7117,7 +7140,7 @@ as $$
     case when message.expires_at <= at then format('expired at %s: the next claim or tick gives it up', messenger.moment(message.expires_at, at))
       else format('expires at %s', messenger.moment(message.expires_at, at))
         || case when message.available_at >= message.expires_at and message.available_at < 'infinity' then ', before it becomes due' else ', if no worker has begun by then' end end,
-    format('update messenger_messages set expires_at = null where id = %L and status = ''pending''', message.id)
+    format('update messenger_messages set expires_at = null where id = %L and processed_at is null', message.id)
   where messenger.is_waiting(message, at) and message.expires_at is not null
 $$;
 
@@ -7132,6 +7155,8 @@ revoke all on function messenger.make_due(uuid), messenger.reason_delayed(public
 
 -- ---- 54_reasons_worker.sql
 -- Causes: nobody asks for it; or somebody does, and nothing is wrong.
+
+-- A type that code has registered has its worker somewhere, perhaps asleep: it is given ten seconds to come.
 create or replace function messenger.reason_no_handler(message public.messenger_messages, at timestamptz)
 returns setof messenger.reason
 language plpgsql stable
@@ -7151,7 +7176,8 @@ begin
     where x.polled_at > reason_no_handler.at - interval '1 minute' and x.polled_at <= reason_no_handler.at and x.worker <> 'sql'
     order by x.polled_at desc limit 5
   ) w;
-  if v_others is not null or not exists (select from messenger.message_types k where message.message_type = any (k.type || k.aliases)) then
+  if v_others is not null and message.available_at < at - interval '10 seconds'
+    or not exists (select from messenger.message_types k where message.message_type = any (k.type || k.aliases)) then
     return query select 50, 'no_handler',
       format('no worker of the last minute takes type %s from queue %s of transport %s; ', quote_ident(message.message_type), message.queue_name, message.transport_name)
         || coalesce('those awake: ' || v_others, 'no code has registered the type') || '; define it in a pack, and deploy',
@@ -7219,15 +7245,6 @@ begin
     return query select 60, 'no_bells', 'no worker asks, and none can be woken: the worker secret is not in Vault', 'select messenger_start()';
   end if;
 end $$;
-
-create or replace function messenger.call_worker()
-returns text
-language sql stable
-set search_path = ''
-as $$
-  select format('curl -i -X POST ''%s/worker?wait=1'' -H "apikey: $SUPABASE_SECRET_KEY"', replace(s.functions_url, '''', '''\'''''))
-  from messenger.settings s where s.functions_url is not null
-$$;
 
 create or replace function messenger.reason_worker_unreachable(message public.messenger_messages, at timestamptz)
 returns setof messenger.reason
@@ -7312,13 +7329,12 @@ comment on function messenger.reason_sql_handler_gone(public.messenger_messages,
 comment on function messenger.reason_clock_stopped(public.messenger_messages, timestamptz) is 'Cause: the clock does not tick; worth knowing while a worker asks.';
 comment on function messenger.needs_bell(public.messenger_messages, timestamptz) is 'True when it is due and no worker asks for it.';
 comment on function messenger.reason_no_bells(public.messenger_messages, timestamptz) is 'Cause: no worker asks, and bells cannot be rung.';
-comment on function messenger.call_worker() is 'The command that runs a worker and shows what it answers.';
 comment on function messenger.reason_worker_unreachable(public.messenger_messages, timestamptz) is 'Cause: our last bell failed, or pg_net does not send them.';
 comment on function messenger.reason_no_worker(public.messenger_messages, timestamptz) is 'Cause: no worker asks for it, and neither bells nor their answers say why.';
 comment on function messenger.reason_ready(public.messenger_messages, timestamptz) is 'Nothing is in its way.';
 revoke all on function messenger.reason_no_handler(public.messenger_messages, timestamptz), messenger.reason_sql_handler_gone(public.messenger_messages, timestamptz),
   messenger.reason_clock_stopped(public.messenger_messages, timestamptz), messenger.needs_bell(public.messenger_messages, timestamptz),
-  messenger.reason_no_bells(public.messenger_messages, timestamptz), messenger.call_worker(),
+  messenger.reason_no_bells(public.messenger_messages, timestamptz),
   messenger.reason_worker_unreachable(public.messenger_messages, timestamptz), messenger.reason_no_worker(public.messenger_messages, timestamptz),
   messenger.reason_ready(public.messenger_messages, timestamptz) from public, anon, authenticated, service_role;
 
@@ -8370,7 +8386,7 @@ as $function$ select $manifest$[
 ["function","messenger.claim_one(message_id uuid, worker text, lease interval)","returns TABLE(id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority integer, retry_count integer, max_retries integer, fence bigint, lock_expires_at timestamp with time zone, created_at timestamp with time zone, solo boolean) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source c9e348098d0d48896d86a89809573020"],
 ["function","messenger.clip(value text, bytes integer)","returns text language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source e05ff2230f3b946bd7ef4a6b52c97de8"],
 ["function","messenger.clock_command()","returns text language sql immutable invoker {\"search_path=\\\"\\\"\"} source d2797c45ea5b72d2577fe32478a3e026"],
-["function","messenger.clock_fault(OUT cause text, OUT remedy text)","returns record language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 3a04609968f8f4b5c25a79aa5aec6f4d"],
+["function","messenger.clock_fault(OUT cause text, OUT remedy text)","returns record language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 9340db03c2f9fdb2b4b9bb5cd17db4a9"],
 ["function","messenger.count_rows(query text, args jsonb, bound integer)","returns TABLE(n bigint, estimated boolean) language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=on,enable_bitmapscan=on,enable_sort=on,jit=off} source 22e8d8a9b205254fe11be0350e258b5e"],
 ["function","messenger.cron_next(expression text, timezone text, after timestamp with time zone, dst_gap text, dst_overlap text)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 52b2401b3cb5cf5ea1fdadddecdf0591"],
 ["function","messenger.deliver_event(event jsonb)","returns jsonb language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source e2e5c2343aec66059fab6af3fe5ded79"],
@@ -8381,7 +8397,7 @@ as $function$ select $manifest$[
 ["function","messenger.due_before(message public.messenger_messages, at timestamp with time zone)","returns bigint language plpgsql stable invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source c7ba3e25734a187feac46371096a3b4f"],
 ["function","messenger.due_schedules(at timestamp with time zone, batch integer)","returns SETOF public.messenger_schedules language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 1feef8908cfa85a769637fbf7b459343"],
 ["function","messenger.due_since(schedule public.messenger_schedules)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 2ae0179adcb1b04f55f3d8b7f60ba009"],
-["function","messenger.due_types(at timestamp with time zone, age interval)","returns TABLE(transport_name text, queue_name text, message_type text, oldest_at timestamp with time zone) language plpgsql stable invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 3873e9fe5917aa06fa56509fbf18222a"],
+["function","messenger.due_types(at timestamp with time zone, age interval)","returns TABLE(transport_name text, queue_name text, message_type text, oldest_at timestamp with time zone) language plpgsql stable invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source fbdbdfa4f40d2066fc2c781ceda659a0"],
 ["function","messenger.duration_bucket(ms double precision)","returns smallint language sql immutable invoker {\"search_path=\\\"\\\"\"} source b8148f839a3ba48418fbcd2f823b711b"],
 ["function","messenger.duration_of(measured messenger.measurements)","returns double precision language sql immutable invoker {\"search_path=\\\"\\\"\"} source 86ed83d7d3e5f261896872f4beb04718"],
 ["function","messenger.durations_of(measured messenger.measurements[])","returns SETOF messenger.metric_durations language sql stable invoker {\"search_path=\\\"\\\"\"} source 2bd1e6aeb78bc16184a6508adcf4fd67"],
@@ -8418,7 +8434,7 @@ as $function$ select $manifest$[
 ["function","messenger.health_pg_net(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=\\\"\\\"\"} source ae6848079718f2c64fde643092c5b5a8"],
 ["function","messenger.health_test_clock(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=\\\"\\\"\"} source 5ea2d5d5a5e485b94e43edd6f4b1a7b5"],
 ["function","messenger.health_worker_secret(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=\\\"\\\"\"} source 24b06145e2e1be9201b0e40cec286f84"],
-["function","messenger.health_workers(at timestamp with time zone)","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 639e087248734db40eacda539184abd9"],
+["function","messenger.health_workers(at timestamp with time zone)","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 87a9e29919ef35430088f1a19847de2b"],
 ["function","messenger.hmac_sha256(data bytea, key bytea)","returns bytea language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 2da597217159927f52ec2410739d3948"],
 ["function","messenger.id_prefix(at timestamp with time zone)","returns text language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 65dbab6e73ef14e98187a08ea441052a"],
 ["function","messenger.id_random()","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 48dbad83b171bbdc3315fe55bf2ba09a"],
@@ -8491,12 +8507,12 @@ as $function$ select $manifest$[
 ["function","messenger.reason_delayed(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=\\\"\\\"\"} source 8272a43a7fffe07dfed8555afefd3eea"],
 ["function","messenger.reason_discarded(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=\\\"\\\"\"} source 5e81b8530b4528fc2a4d0cb15dce123c"],
 ["function","messenger.reason_expired(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=\\\"\\\"\"} source dd137b706237882e80f3c5dbc1a32df7"],
-["function","messenger.reason_expires(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=\\\"\\\"\"} source 5cc80472b88689035372df3b7c086378"],
+["function","messenger.reason_expires(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=\\\"\\\"\"} source f65691fde630541b0c62296dfa5ab5cb"],
 ["function","messenger.reason_failed(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=\\\"\\\"\"} source 95cea6e1f042573d30c6225e6f28b17e"],
 ["function","messenger.reason_lease_lost(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=\\\"\\\"\"} source abb5f4ec9aece21368f260382a1037c4"],
 ["function","messenger.reason_locked(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=\\\"\\\"\"} source a59a45d2b27d43509b44e2b1facb8598"],
 ["function","messenger.reason_no_bells(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source fad0df943fc5b0ee77d8ff756ecc661a"],
-["function","messenger.reason_no_handler(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source f2f9d93fabc990333eb1f06927bee7bc"],
+["function","messenger.reason_no_handler(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 07c237c19136f868e63c7d95ee5f6679"],
 ["function","messenger.reason_no_worker(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source fccb3df25dd1e9c7e0e38e2c057aefd8"],
 ["function","messenger.reason_ordering_dead_letter(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=\\\"\\\"\"} source aee8fbca3ac24baaff60994d1debadc2"],
 ["function","messenger.reason_ordering_key(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,jit=off} source 898c01932f5fff65db714f295d7bea3e"],
@@ -9165,6 +9181,7 @@ declare
     'messenger.own_functions',
     'messenger.bell_answers',
     'messenger.has_worker_secret',
+    'messenger.call_worker',
     'messenger.clock_fault',
     'messenger.queue_figures',
     'messenger.status',
@@ -9217,7 +9234,6 @@ declare
     'messenger.reason_clock_stopped',
     'messenger.needs_bell',
     'messenger.reason_no_bells',
-    'messenger.call_worker',
     'messenger.reason_worker_unreachable',
     'messenger.reason_no_worker',
     'messenger.reason_ready',

@@ -36,6 +36,15 @@ begin
   return exists (select from vault.decrypted_secrets s where s.name = 'symphony_worker_secret');
 end $$;
 
+create or replace function messenger.call_worker()
+returns text
+language sql stable
+set search_path = ''
+as $$
+  select format('curl -i -X POST ''%s/worker?wait=1'' -H "apikey: $SUPABASE_SECRET_KEY"', replace(s.functions_url, '''', '''\'''''))
+  from messenger.settings s where s.functions_url is not null
+$$;
+
 -- From what must be there first to what is rarest.
 create or replace function messenger.clock_fault(out cause text, out remedy text)
 language plpgsql stable
@@ -43,10 +52,15 @@ set search_path = ''
 as $$
 declare
   v_enabled boolean := (select s.clock_enabled from messenger.settings s);
+  v_error text := (select c.last_error from messenger.clock c where c.last_error_at > greatest(c.last_tick_at, messenger.now() - interval '10 seconds'));
   v_job record;
   v_run record;
 begin
-  if to_regclass('cron.job') is null then
+  if v_error is not null then
+    cause := 'each tick fails: ' || left(v_error, 500);
+    remedy := 'select messenger_tick()';
+    return;
+  elsif to_regclass('cron.job') is null then
     cause := 'there is no pg_cron, and no outside clock calls the scheduler door';
     remedy := 'create extension pg_cron; select messenger_start()';
     return;
@@ -62,20 +76,29 @@ begin
     return;
   end if;
   -- Other jobs' rows are never pruned by pg_cron, and nothing is indexed but the run.
-  select d.status, d.return_message, coalesce(d.end_time, d.start_time) as at into v_run
+  select d.status, d.return_message, a.pid into v_run
   from (select * from cron.job_run_details x order by x.runid desc limit 1000) d
+  left join pg_catalog.pg_stat_activity a on a.pid = d.job_pid and d.status in ('starting', 'running') and a.query like '%tick_or_note_error%'
   where d.jobid = v_job.jobid
   order by d.runid desc limit 1;
-  if v_run.status = 'failed' then
+  if v_run.pid is not null then
+    cause := format('the job symphony-clock runs in process %s, and its tick does not end', v_run.pid);
+    remedy := format('select pg_cancel_backend(%s)', v_run.pid);
+  elsif v_run.status = 'failed' then
     cause := 'the last run of the job symphony-clock failed: ' || left(coalesce(v_run.return_message, 'without a message'), 500);
     remedy := format('select start_time, status, return_message from cron.job_run_details where jobid = %s order by runid desc limit 5', v_job.jobid);
+  elsif v_run.status is null then
+    cause := 'pg_cron has not run the job symphony-clock yet: it begins at a full minute, unless its launcher is gone';
+    remedy := 'select messenger_tick(); -- once, and restart the database if the next minute brings none';
   else
-    cause := 'pg_cron does not run the job symphony-clock: its launcher is gone until the database is restarted';
+    cause := 'pg_cron does not run the job symphony-clock any more: its launcher is gone until the database is restarted';
     remedy := 'select messenger_tick(); -- once, and restart the database';
   end if;
 end $$;
 
 comment on function messenger.bell_answers(interval) is 'Our bells of so long ago, newest first, with pg_net''s answer: status code or error; is_queued: not sent yet.';
 comment on function messenger.has_worker_secret() is 'True when the worker secret is in Vault.';
+comment on function messenger.call_worker() is 'The command that runs a worker and shows what it answers; null without a functions URL.';
 comment on function messenger.clock_fault() is 'Why the clock does not tick, supposing that it does not, and what mends it.';
-revoke all on function messenger.bell_answers(interval), messenger.has_worker_secret(), messenger.clock_fault() from public, anon, authenticated, service_role;
+revoke all on function messenger.bell_answers(interval), messenger.has_worker_secret(), messenger.call_worker(), messenger.clock_fault()
+  from public, anon, authenticated, service_role;

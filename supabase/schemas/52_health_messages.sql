@@ -43,7 +43,7 @@ as $$
 #variable_conflict use_column
 declare
   v_sql_types text[] := array(select h.type from messenger.sql_handlers() h where h.handler is not null);
-  v_depth int := (select least(1000, greatest(20, 10000 / 10 / greatest(count(*), 1))) from messenger.active_queues(null, null, false));
+  v_depth int := (select least(1000, greatest(5, 10000 / 10 / greatest(count(*), 1))) from messenger.active_queues(null, null, false));
 begin
   return query
   select q.transport_name, q.queue_name, head.message_type, min(head.available_at)
@@ -92,7 +92,7 @@ begin
   v_result.status := case when v_seconds is null then 'healthy' else 'unhealthy' end;
   v_result.detail := v_awake || ' awake within the last minute'
     || case when v_seconds is not null then ', and a message is due since ' || v_seconds || ' s' when v_awake = 0 then ', and nothing waits for one' else '' end;
-  v_result.remedy := 'see pg_net here; POST to the worker door, and look at its log';
+  v_result.remedy := coalesce(messenger.call_worker(), 'select messenger_start(''https://<project>.supabase.co/functions/v1'')');
   v_result.figures := jsonb_build_object('awake', v_awake, 'seconds', v_seconds);
   return next v_result;
 end $$;

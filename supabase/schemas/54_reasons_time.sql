@@ -60,7 +60,7 @@ as $$
     case when message.expires_at <= at then format('expired at %s: the next claim or tick gives it up', messenger.moment(message.expires_at, at))
       else format('expires at %s', messenger.moment(message.expires_at, at))
         || case when message.available_at >= message.expires_at and message.available_at < 'infinity' then ', before it becomes due' else ', if no worker has begun by then' end end,
-    format('update messenger_messages set expires_at = null where id = %L and status = ''pending''', message.id)
+    format('update messenger_messages set expires_at = null where id = %L and processed_at is null', message.id)
   where messenger.is_waiting(message, at) and message.expires_at is not null
 $$;
 

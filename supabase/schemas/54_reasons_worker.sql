@@ -1,4 +1,6 @@
 -- Causes: nobody asks for it; or somebody does, and nothing is wrong.
+
+-- A type that code has registered has its worker somewhere, perhaps asleep: it is given ten seconds to come.
 create or replace function messenger.reason_no_handler(message public.messenger_messages, at timestamptz)
 returns setof messenger.reason
 language plpgsql stable
@@ -18,7 +20,8 @@ begin
     where x.polled_at > reason_no_handler.at - interval '1 minute' and x.polled_at <= reason_no_handler.at and x.worker <> 'sql'
     order by x.polled_at desc limit 5
   ) w;
-  if v_others is not null or not exists (select from messenger.message_types k where message.message_type = any (k.type || k.aliases)) then
+  if v_others is not null and message.available_at < at - interval '10 seconds'
+    or not exists (select from messenger.message_types k where message.message_type = any (k.type || k.aliases)) then
     return query select 50, 'no_handler',
       format('no worker of the last minute takes type %s from queue %s of transport %s; ', quote_ident(message.message_type), message.queue_name, message.transport_name)
         || coalesce('those awake: ' || v_others, 'no code has registered the type') || '; define it in a pack, and deploy',
@@ -86,15 +89,6 @@ begin
     return query select 60, 'no_bells', 'no worker asks, and none can be woken: the worker secret is not in Vault', 'select messenger_start()';
   end if;
 end $$;
-
-create or replace function messenger.call_worker()
-returns text
-language sql stable
-set search_path = ''
-as $$
-  select format('curl -i -X POST ''%s/worker?wait=1'' -H "apikey: $SUPABASE_SECRET_KEY"', replace(s.functions_url, '''', '''\'''''))
-  from messenger.settings s where s.functions_url is not null
-$$;
 
 create or replace function messenger.reason_worker_unreachable(message public.messenger_messages, at timestamptz)
 returns setof messenger.reason
@@ -179,12 +173,11 @@ comment on function messenger.reason_sql_handler_gone(public.messenger_messages,
 comment on function messenger.reason_clock_stopped(public.messenger_messages, timestamptz) is 'Cause: the clock does not tick; worth knowing while a worker asks.';
 comment on function messenger.needs_bell(public.messenger_messages, timestamptz) is 'True when it is due and no worker asks for it.';
 comment on function messenger.reason_no_bells(public.messenger_messages, timestamptz) is 'Cause: no worker asks, and bells cannot be rung.';
-comment on function messenger.call_worker() is 'The command that runs a worker and shows what it answers.';
 comment on function messenger.reason_worker_unreachable(public.messenger_messages, timestamptz) is 'Cause: our last bell failed, or pg_net does not send them.';
 comment on function messenger.reason_no_worker(public.messenger_messages, timestamptz) is 'Cause: no worker asks for it, and neither bells nor their answers say why.';
 comment on function messenger.reason_ready(public.messenger_messages, timestamptz) is 'Nothing is in its way.';
 revoke all on function messenger.reason_no_handler(public.messenger_messages, timestamptz), messenger.reason_sql_handler_gone(public.messenger_messages, timestamptz),
   messenger.reason_clock_stopped(public.messenger_messages, timestamptz), messenger.needs_bell(public.messenger_messages, timestamptz),
-  messenger.reason_no_bells(public.messenger_messages, timestamptz), messenger.call_worker(),
+  messenger.reason_no_bells(public.messenger_messages, timestamptz),
   messenger.reason_worker_unreachable(public.messenger_messages, timestamptz), messenger.reason_no_worker(public.messenger_messages, timestamptz),
   messenger.reason_ready(public.messenger_messages, timestamptz) from public, anon, authenticated, service_role;

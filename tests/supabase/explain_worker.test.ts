@@ -6,6 +6,7 @@ import { because, isTaken, mend, reasons } from "./explain.ts";
 
 const project = useProject({ testClock: true });
 const URL = "https://example.test/functions/v1";
+const RARELY = "0 0 1 1 *"; // so that no real tick comes in between
 
 Deno.test.beforeEach(async () => {
   const { sql } = project();
@@ -55,6 +56,15 @@ test("no handler · nobody is awake, but no code has ever registered the type; a
   assert.ok(!(await reasons(sql, known)).includes("no_handler"));
 });
 
+test("no handler · a registered type has ten seconds, in which its worker may be on the way", async () => {
+  const { sql } = project();
+  await claim(sql, { worker: "edge-1", types: ["Else"] });
+  const { id } = await dispatch(sql);
+  assert.deepEqual(await reasons(sql, id), ["no_worker"]);
+  await setClock(sql, "11 seconds");
+  assert.deepEqual(await reasons(sql, id), ["no_handler", "no_worker"]);
+});
+
 test("SQL handler · ready while the clock ticks; gone, the remedy leaves the type to workers", async () => {
   const { sql } = project();
   await sql.unsafe(
@@ -83,10 +93,10 @@ testWithCron("clock stopped · never started, its job gone, not active, not run;
   assert.equal((await clock()).detail, "the clock has never ticked: the clock is not started");
   assert.equal((await clock()).remedy, "select messenger_start()");
   await sql.unsafe((await clock()).remedy);
-  await sql`select cron.alter_job(jobid, active => false) from cron.job where jobname = 'symphony-clock'`;
+  await sql`select cron.alter_job(jobid, schedule => ${RARELY}, active => false) from cron.job`;
   assert.match((await clock()).detail, /symphony-clock is not active$/);
   await sql.unsafe((await clock()).remedy);
-  assert.match((await clock()).detail, /its launcher is gone/);
+  assert.match((await clock()).detail, /has not run the job symphony-clock yet: it begins at a full minute/);
   await sql`select cron.unschedule('symphony-clock')`;
   assert.match((await clock()).detail, /has no job symphony-clock$/);
   await sql.unsafe((await clock()).remedy);
@@ -119,6 +129,35 @@ test("without pg_cron, pg_net or Vault · the reason names what is missing and h
   assert.match(bells.detail, /there is no pg_net$/);
   assert.equal(bells.remedy, "create extension pg_net");
   assert.match((await without("vault", id, "no_bells")).detail, /secret is not in Vault$/);
+});
+
+testWithCron("clock stopped · its last run failed, hangs, or was long ago; and each tick fails", async () => {
+  const { sql } = project();
+  await sql`select messenger_start()`;
+  await sql`select cron.alter_job(jobid, schedule => ${RARELY}) from cron.job`;
+  await setClock(sql, "2 minutes");
+  const { id } = await dispatch(sql, { delay: "1 hour" });
+  const clock = () => because(sql, id, "clock_stopped");
+  await using admin = session(project(), "supabase_admin");
+  await using ticking = session(project());
+  const [{ pid }] = await ticking`select pg_backend_pid() as pid, 'tick_or_note_error' as job`;
+  const lastRun = (status: string) =>
+    admin`
+    insert into cron.job_run_details (jobid, runid, job_pid, command, username, status, return_message)
+    select jobid, nextval('cron.runid_seq'), ${pid}, command, username, ${status}, 'no slot' from cron.job where jobname = 'symphony-clock'`;
+  await lastRun("failed");
+  assert.match((await clock()).detail, /symphony-clock failed: no slot$/);
+  assert.deepEqual((await sql.unsafe((await clock()).remedy)).map(({ status }) => status), ["failed"]);
+  await lastRun("running");
+  assert.match((await clock()).detail, new RegExp(`runs in process ${pid}, and its tick does not end$`));
+  assert.equal((await clock()).remedy, `select pg_cancel_backend(${pid})`);
+  await lastRun("succeeded");
+  assert.match((await clock()).detail, /its launcher is gone until the database is restarted$/);
+  await sql`update messenger.clock set last_error = 'disk full', last_error_at = messenger.now()`;
+  assert.match((await clock()).detail, /: each tick fails: disk full$/);
+  await mend(sql, id, "clock_stopped");
+  await sql`select messenger_stop()`;
+  await admin`delete from cron.job_run_details`;
 });
 
 test("clock stopped · holds up nothing while a worker asks", async () => {
