@@ -4,7 +4,7 @@ import { act, type Schedule } from "./api.ts";
 import { Dialog } from "./dialog.tsx";
 import { pretty } from "./format.ts";
 import { Do } from "./parts.tsx";
-import { Runs } from "./schedules.tsx";
+import { Runs } from "./runs.tsx";
 import { toast } from "./toast.tsx";
 
 const WAIT = 400; // ms after the last key, before the preview is asked for

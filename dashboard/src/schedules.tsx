@@ -1,11 +1,12 @@
 // Schedules: when each runs next, and whether it may.
 import { useState } from "preact/hooks";
-import { act, look, type Page, type Run, type Schedule } from "./api.ts";
+import { act, look, type Page, type Schedule } from "./api.ts";
 import { Dialog } from "./dialog.tsx";
-import { absolute, count, rhythm } from "./format.ts";
+import { count, rhythm } from "./format.ts";
 import { useLive } from "./live.ts";
 import { Do, Empty, Loaded, State, Time } from "./parts.tsx";
 import { linkTo } from "./route.ts";
+import { Runs } from "./runs.tsx";
 import { ScheduleForm } from "./schedule_form.tsx";
 import { type Field, Search } from "./search.tsx";
 import { toast } from "./toast.tsx";
@@ -164,40 +165,5 @@ export function Schedules({ query }: { query: Record<string, string> }) {
         </Dialog>
       )}
     </>
-  );
-}
-
-/** The next five runs, in the schedule's zone and in the reader's own. */
-export function Runs({ query }: { query: Record<string, string> }) {
-  const live = useLive(
-    `runs ${JSON.stringify(query)}`,
-    () => look<{ runs: Run[] }>("schedules/preview", { ...query, count: 5 }),
-  );
-  return (
-    <Loaded live={live}>
-      {({ runs }) =>
-        runs.length === 0 ? <p class="faint">It does not run again.</p> : (
-          <div class="scroll">
-            <table>
-              <thead>
-                <tr>
-                  <th>In its zone</th>
-                  <th>Your time</th>
-                  <th>Note</th>
-                </tr>
-              </thead>
-              <tbody>
-                {runs.map((run) => (
-                  <tr key={run.localTime + run.runAt}>
-                    <td class="mono">{run.localTime.replace("T", " ")}</td>
-                    <td>{run.runAt ? absolute(run.runAt) : "–"}</td>
-                    <td>{run.note}</td>
-                  </tr>
-                ))}
-              </tbody>
-            </table>
-          </div>
-        )}
-    </Loaded>
   );
 }

@@ -954,10 +954,11 @@ grant execute on function messenger.enabled(text, text), public.messenger_set_fl
 -- ---- 19_measurements.sql
 -- What happened, as it happens: one row for each dispatch and each delivery's end, until the clock folds them into figures.
 
--- Only ever appended to, without an index. A counter row would be fought over; one a session would grow a chain of versions that each later settle walks
+-- Only ever appended to; the key is for tools that ask for one, nothing looks up by it. A counter row would be fought over; one a session would grow a chain of versions that each later settle walks
 -- while any transaction holds a snapshot, and within one transaction that dispatches a hundred thousand times it would be quadratic.
 -- Unlogged: a crash of the server loses the last second's figures, never a message.
 create unlogged table if not exists messenger.measurements (
+  id bigint generated always as identity,
   at timestamptz not null,
   transport_name text not null,
   message_type text not null,
@@ -967,6 +968,7 @@ create unlogged table if not exists messenger.measurements (
   available_at timestamptz,
   error_class text,
   error text,
+  constraint measurements_pkey primary key (id),
   constraint measurements_kind_check check (kind in ('dispatched', 'completed', 'retried', 'dead'))
 )
 with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000, autovacuum_analyze_scale_factor = 1);
@@ -5523,7 +5525,7 @@ begin
     where m.ctid = any (array(select x.ctid from messenger.measurements x where x.ctid >= format('(%s,0)', v_block)::tid limit bite))
     returning m.*
   )
-  select array_agg(row(t.at, t.transport_name, t.message_type, t.kind, t.duration_ms, t.locked_at, t.available_at, t.error_class, t.error)::messenger.measurements)
+  select array_agg(row(t.id, t.at, t.transport_name, t.message_type, t.kind, t.duration_ms, t.locked_at, t.available_at, t.error_class, t.error)::messenger.measurements)
   into v_taken from taken t;
   if v_blocks > 1000 and coalesce(cardinality(v_taken), 0) < bite then
     update messenger.clock c set fold_from = greatest(0, v_blocks - 1),
@@ -8128,6 +8130,7 @@ as $function$ select $manifest$[
 ["column","messenger.measurements.duration_ms","double precision"],
 ["column","messenger.measurements.error","text"],
 ["column","messenger.measurements.error_class","text"],
+["column","messenger.measurements.id","bigint not null"],
 ["column","messenger.measurements.kind","text not null"],
 ["column","messenger.measurements.locked_at","timestamp with time zone"],
 ["column","messenger.measurements.message_type","text not null"],
@@ -8317,6 +8320,7 @@ as $function$ select $manifest$[
 ["constraint","messenger.flags.flags_updated_by_check","CHECK ((length(updated_by) <= 200))"],
 ["constraint","messenger.idempotency_keys.idempotency_keys_pkey","PRIMARY KEY (scope, key)"],
 ["constraint","messenger.measurements.measurements_kind_check","CHECK ((kind = ANY (ARRAY['dispatched'::text, 'completed'::text, 'retried'::text, 'dead'::text])))"],
+["constraint","messenger.measurements.measurements_pkey","PRIMARY KEY (id)"],
 ["constraint","messenger.message_types.message_types_dispatchable_check","CHECK ((dispatchable_by = ANY (ARRAY['service'::text, 'user'::text])))"],
 ["constraint","messenger.message_types.message_types_pkey","PRIMARY KEY (type)"],
 ["constraint","messenger.message_types.message_types_retry_check","CHECK ((((max_retries >= 0) AND (max_retries <= 100)) AND ((retry_delay_ms >= 0) AND (retry_delay_ms <= '86400000000'::bigint)) AND ((retry_multiplier >= (1)::double precision) AND (retry_multiplier <= (100)::double precision)) AND ((retry_max_delay_ms >= 0) AND (retry_max_delay_ms <= '86400000000'::bigint)) AND ((retry_jitter >= (0)::double precision) AND (retry_jitter <= (1)::double precision))))"],
@@ -8419,7 +8423,7 @@ as $function$ select $manifest$[
 ["function","messenger.find_messages(filter jsonb, before uuid, wanted integer, OUT ids uuid[], OUT looked_to uuid)","returns record language plpgsql stable invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,jit=off} source 6ce47bf609e65e865372d979b7ff8fe5"],
 ["function","messenger.find_owned_function(function_name text)","returns regprocedure language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 7ec337f79b74b8806921317cb4811143"],
 ["function","messenger.first_run(schedule public.messenger_schedules, at timestamp with time zone)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 236fd4306cbf3b99e31c9f9704891a54"],
-["function","messenger.fold_measurements(at timestamp with time zone, bite integer)","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,jit=off} source 614ef8af8664a92a391a40726708a549"],
+["function","messenger.fold_measurements(at timestamp with time zone, bite integer)","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,jit=off} source 6a0fb4306780f4aa60af162d63ad49ee"],
 ["function","messenger.give_up(ids uuid[], error_class text, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 7d29092693642be585bc8719e141c029"],
 ["function","messenger.has_wild_number(value jsonb)","returns boolean language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 025b91e7e73db60178defae3be0d0b4a"],
 ["function","messenger.has_worker_secret()","returns boolean language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source b361a84e868beb39f101a49e16a55ebf"],
@@ -8832,6 +8836,7 @@ as $function$ select $manifest$[
 ["index","messenger.flags_pkey","CREATE UNIQUE INDEX flags_pkey ON messenger.flags USING btree (name)"],
 ["index","messenger.idempotency_keys_expires_at_idx","CREATE INDEX idempotency_keys_expires_at_idx ON messenger.idempotency_keys USING btree (expires_at)"],
 ["index","messenger.idempotency_keys_pkey","CREATE UNIQUE INDEX idempotency_keys_pkey ON messenger.idempotency_keys USING btree (scope, key)"],
+["index","messenger.measurements_pkey","CREATE UNIQUE INDEX measurements_pkey ON messenger.measurements USING btree (id)"],
 ["index","messenger.message_types_pkey","CREATE UNIQUE INDEX message_types_pkey ON messenger.message_types USING btree (type)"],
 ["index","messenger.metric_durations_pkey","CREATE UNIQUE INDEX metric_durations_pkey ON messenger.metric_durations USING btree (minute, transport_name, message_type, bucket)"],
 ["index","messenger.metric_errors_pkey","CREATE UNIQUE INDEX metric_errors_pkey ON messenger.metric_errors USING btree (minute, message_type, error_class)"],

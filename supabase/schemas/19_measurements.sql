@@ -1,9 +1,10 @@
 -- What happened, as it happens: one row for each dispatch and each delivery's end, until the clock folds them into figures.
 
--- Only ever appended to, without an index. A counter row would be fought over; one a session would grow a chain of versions that each later settle walks
+-- Only ever appended to; the key is for tools that ask for one, nothing looks up by it. A counter row would be fought over; one a session would grow a chain of versions that each later settle walks
 -- while any transaction holds a snapshot, and within one transaction that dispatches a hundred thousand times it would be quadratic.
 -- Unlogged: a crash of the server loses the last second's figures, never a message.
 create unlogged table if not exists messenger.measurements (
+  id bigint generated always as identity,
   at timestamptz not null,
   transport_name text not null,
   message_type text not null,
@@ -13,6 +14,7 @@ create unlogged table if not exists messenger.measurements (
   available_at timestamptz,
   error_class text,
   error text,
+  constraint measurements_pkey primary key (id),
   constraint measurements_kind_check check (kind in ('dispatched', 'completed', 'retried', 'dead'))
 )
 with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000, autovacuum_analyze_scale_factor = 1);

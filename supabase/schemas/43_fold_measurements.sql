@@ -79,7 +79,7 @@ begin
     where m.ctid = any (array(select x.ctid from messenger.measurements x where x.ctid >= format('(%s,0)', v_block)::tid limit bite))
     returning m.*
   )
-  select array_agg(row(t.at, t.transport_name, t.message_type, t.kind, t.duration_ms, t.locked_at, t.available_at, t.error_class, t.error)::messenger.measurements)
+  select array_agg(row(t.id, t.at, t.transport_name, t.message_type, t.kind, t.duration_ms, t.locked_at, t.available_at, t.error_class, t.error)::messenger.measurements)
   into v_taken from taken t;
   if v_blocks > 1000 and coalesce(cardinality(v_taken), 0) < bite then
     update messenger.clock c set fold_from = greatest(0, v_blocks - 1),
