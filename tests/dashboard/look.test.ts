@@ -7,27 +7,39 @@ import { setScene } from "./scene.ts";
 const { dashboard, project } = useDashboard();
 const test = (name: string, fn: () => Promise<void>) => gate(`dashboard · ${name}`, missing, fn);
 const PICTURES = new URL("../../.symphony/screenshots/", import.meta.url);
-const VIEWS = ["", "messages", "failed", "schedules", "transports"];
+const VIEWS: [name: string, path: () => string][] = [
+  ["overview", () => ""],
+  ["messages", () => "messages"],
+  ["message", () => `messages/${waiting}`],
+  ["failed", () => "failed"],
+  ["letter", () => `failed/${letter}`],
+  ["schedules", () => "schedules"],
+  ["transports", () => "transports"],
+];
+let waiting: string;
+let letter: string;
 
 Deno.test.beforeAll(async () => {
   if (missing) return;
   await Deno.mkdir(PICTURES, { recursive: true });
   await clear(project().sql);
   await setScene(project().sql);
+  [{ id: waiting }] = await project().sql`select id from messenger_messages where queue_name = 'campaigns' limit 1`;
+  [{ id: letter }] = await project().sql`select id from messenger_failed_messages limit 1`;
 });
 
 for (
   const [kind, options] of [["light", {}], ["dark", { dark: true }], ["phone", { width: 360, height: 740 }]] as const
 ) {
   test(`every view fits, ${kind}`, async () => {
-    for (const view of VIEWS) {
-      await using opened = await dashboard().open(`#/${view}`, options);
+    for (const [view, path] of VIEWS) {
+      await using opened = await dashboard().open(`#/${path()}`, options);
       const { page, complaints } = opened;
       await page.locator("main h1").waitFor();
-      await page.locator("main table, main .empty").first().waitFor();
+      await page.locator("main table, main .empty, main article").first().waitFor();
       const [wide, inner] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
-      assert.ok(wide <= inner, `${view || "overview"} is ${wide} wide on ${inner}`);
-      await page.screenshot({ path: new URL(`${view || "overview"}-${kind}.png`, PICTURES).pathname });
+      assert.ok(wide <= inner, `${view} is ${wide} wide on ${inner}`);
+      await page.screenshot({ path: new URL(`${view}-${kind}.png`, PICTURES).pathname });
       assert.deepEqual(complaints, [], view);
     }
   });
