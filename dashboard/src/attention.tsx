@@ -45,7 +45,7 @@ export function Attention({ health, queues, deadLetters, again }: {
             <div>
               <strong>Queue {queue.queue_name} is paused</strong>
               <p>
-                Since {ago(queue.paused_at ?? "")}; {count(queue.due, queue.estimated)} due{" "}
+                Paused {ago(queue.paused_at ?? "")}; {count(queue.due, queue.estimated)} due{" "}
                 {queue.due === 1 ? "message waits" : "messages wait"}.{" "}
                 <a href={linkTo(["messages"], { queue: queue.queue_name, status: "pending" })}>Look at them</a>
               </p>

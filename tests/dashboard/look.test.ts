@@ -4,7 +4,7 @@ import { gate } from "../gates/gate.ts";
 import { clear, missing, useDashboard } from "./browser.ts";
 import { setScene } from "./scene.ts";
 
-const { dashboard, project } = useDashboard();
+const { dashboard, target, project } = useDashboard();
 const test = (name: string, fn: () => Promise<void>) => gate(`dashboard · ${name}`, missing, fn);
 const PICTURES = new URL("../../.symphony/screenshots/", import.meta.url);
 const VIEWS: [name: string, path: () => string][] = [
@@ -23,7 +23,7 @@ Deno.test.beforeAll(async () => {
   if (missing) return;
   await Deno.mkdir(PICTURES, { recursive: true });
   await clear(project().sql);
-  await setScene(project().sql);
+  await setScene(project().sql, `${target().url}/functions/v1`);
   [{ id: waiting }] = await project().sql`select id from messenger_messages where queue_name = 'campaigns' limit 1`;
   [{ id: letter }] = await project().sql`select id from messenger_failed_messages limit 1`;
 });

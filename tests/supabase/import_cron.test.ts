@@ -99,7 +99,7 @@ test("import · an interval of seconds becomes milliseconds", async () => {
 test("import · what a handler cannot do is said, and its script does not pretend to", async () => {
   const proposal = await propose(await job("clean", "0 3 * * *", "vacuum analyze ledger"));
   assert.match(proposal.notes.join(" "), /outside a transaction/);
-  assert.match(proposal.sql, /-- vacuum analyze ledger\n  raise exception/);
+  assert.match(proposal.sql, /-- vacuum analyze ledger\n {2}raise exception/);
   const http = await propose(
     await job("calls", "0 3 * * *", "select net.http_post('https://x.supabase.co/functions/v1/y')"),
   );
