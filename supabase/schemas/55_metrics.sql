@@ -57,15 +57,19 @@ begin
   v_step := 60 * greatest(1, ceil(extract(epoch from v_to - v_from) / 180 / 60));
   v_open := array(select m from messenger.measurements m limit 200000);
 
+  -- By step first: a window of two days holds a few hundred thousand rows, its steps some ten thousand.
   with figure as materialized (
-    select * from messenger.metrics x where x.minute >= v_from and x.minute < v_to
-    union all
-    select * from messenger.figures_of(v_open) x where x.minute >= v_from and x.minute < v_to
+    select floor(extract(epoch from x.minute - v_from) / v_step)::int as nth, x.transport_name, x.message_type, sum(x.dispatched) as dispatched,
+      sum(x.completed) as completed, sum(x.retried) as retried, sum(x.dead) as dead, sum(x.duration_ms_sum) as duration_ms_sum, sum(x.waited_ms_sum) as waited_ms_sum
+    from (select * from messenger.metrics union all select * from messenger.figures_of(v_open)) x
+    where x.minute >= v_from and x.minute < v_to
+    group by 1, 2, 3
   ),
   spread as materialized (
-    select * from messenger.metric_durations x where x.minute >= v_from and x.minute < v_to
-    union all
-    select * from messenger.durations_of(v_open) x where x.minute >= v_from and x.minute < v_to
+    select floor(extract(epoch from x.minute - v_from) / v_step)::int as nth, x.transport_name, x.message_type, x.bucket, sum(x.deliveries) as deliveries
+    from (select * from messenger.metric_durations union all select * from messenger.durations_of(v_open)) x
+    where x.minute >= v_from and x.minute < v_to
+    group by 1, 2, 3, 4
   ),
   summed as (
     select grouping(f.message_type, f.transport_name) as kind, coalesce(f.message_type, f.transport_name, '') as name,
@@ -99,16 +103,25 @@ begin
     ) e
     group by e.message_type, e.error_class order by 3 desc, 5 desc limit 10
   ),
+  figure_at as (
+    select f.nth, sum(f.dispatched) as dispatched, sum(f.completed) as completed,
+      sum(f.retried) as retried, sum(f.dead) as dead, sum(f.waited_ms_sum) as waited_ms_sum
+    from figure f group by 1
+  ),
+  times_at as (
+    select x.nth, messenger.percentile(array_agg(x.bucket order by x.bucket), array_agg(x.n order by x.bucket), 0.5) as p50,
+      messenger.percentile(array_agg(x.bucket order by x.bucket), array_agg(x.n order by x.bucket), 0.95) as p95
+    from (select s.nth, s.bucket, sum(s.deliveries)::bigint as n from spread s group by 1, 2) x
+    group by x.nth
+  ),
   point as (
-    select p.at,
-      (select jsonb_build_object('dispatched', coalesce(sum(f.dispatched), 0), 'completed', coalesce(sum(f.completed), 0),
-          'failed', coalesce(sum(f.retried + f.dead), 0), 'retried', coalesce(sum(f.retried), 0), 'dead', coalesce(sum(f.dead), 0),
-          'averageWait', round((sum(f.waited_ms_sum) / nullif(sum(f.completed + f.retried + f.dead), 0)::double precision)::numeric, 2))
-        from figure f where f.minute >= p.at and f.minute < p.at + v_step * interval '1 second') as figures,
-      (select jsonb_build_object('p50', messenger.percentile(array_agg(b.bucket), array_agg(b.n), 0.5), 'p95', messenger.percentile(array_agg(b.bucket), array_agg(b.n), 0.95))
-        from (select s.bucket, sum(s.deliveries)::bigint as n from spread s
-              where s.minute >= p.at and s.minute < p.at + v_step * interval '1 second' group by s.bucket order by s.bucket) b) as times
-    from generate_series(v_from, v_to - interval '1 microsecond', v_step * interval '1 second') as p(at)
+    select v_from + g.nth * v_step * interval '1 second' as at, jsonb_build_object(
+      'dispatched', coalesce(f.dispatched, 0), 'completed', coalesce(f.completed, 0), 'failed', coalesce(f.retried + f.dead, 0),
+      'retried', coalesce(f.retried, 0), 'dead', coalesce(f.dead, 0),
+      'averageWait', round((f.waited_ms_sum / nullif(f.completed + f.retried + f.dead, 0)::double precision)::numeric, 2), 'p50', t.p50, 'p95', t.p95) as figures
+    from generate_series(0, ceil(extract(epoch from v_to - v_from) / v_step)::int - 1) as g(nth)
+    left join figure_at f on f.nth = g.nth
+    left join times_at t on t.nth = g.nth
   )
   select jsonb_build_object('from', v_from, 'to', v_to, 'totalProcessed', l.completed + l.dead, 'totalSucceeded', l.completed, 'totalFailed', l.dead,
       'totalDispatched', l.dispatched, 'totalRetried', l.retried,
@@ -118,7 +131,7 @@ begin
       'byMessageType', coalesce((select n.names from named n where n.kind = 1), '{}'), 'byTransport', coalesce((select n.names from named n where n.kind = 2), '{}'),
       'errors', (select coalesce(jsonb_agg(jsonb_build_object('errorClass', e.error_class, 'messageType', e.message_type, 'error', e.error, 'count', e.n, 'lastAt', e.last_at)
         order by e.n desc, e.last_at desc), '[]') from failing e),
-      'stepSeconds', v_step, 'series', (select jsonb_agg(jsonb_build_object('at', p.at) || p.figures || p.times order by p.at) from point p))
+      'stepSeconds', v_step, 'series', (select jsonb_agg(jsonb_build_object('at', p.at) || p.figures order by p.at) from point p))
   into v_answer
   from line l where l.kind = 3;
   return v_answer;

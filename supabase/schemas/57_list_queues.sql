@@ -72,10 +72,12 @@ begin
     'blocked', v_blocked, 'processing', v_seen.processing, 'oldest_due_at', v_oldest, 'estimated', v_seen.n > 10000);
 end $$;
 
+-- Functions look dear to the planner, which would then compile the plan, for half a second.
 create or replace function public.messenger_list_queues()
 returns jsonb
 language sql
 set search_path = ''
+set jit = off
 as $$
   select jsonb_build_object('queues', coalesce(jsonb_agg(
     jsonb_build_object('transport_name', q.transport_name, 'queue_name', q.queue_name, 'paused_at', p.paused_at, 'transport_enabled', t.enabled,
@@ -97,6 +99,7 @@ create or replace function public.messenger_list_workers()
 returns jsonb
 language sql
 set search_path = ''
+set jit = off
 as $$
   select jsonb_build_object('workers', coalesce(jsonb_agg(
     to_jsonb(w) || jsonb_build_object('awake', w.polled_at > messenger.now() - greatest(2 * s.poll_interval, '1 second'), 'processing', coalesce(r.n, 0))

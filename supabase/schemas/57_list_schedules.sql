@@ -3,6 +3,7 @@ create or replace function public.messenger_list_schedules(filter jsonb default 
 returns jsonb
 language plpgsql
 set search_path = ''
+set jit = off
 as $$
 declare
   v_filter jsonb := coalesce(filter, '{}');
