@@ -8,7 +8,8 @@ export const ERRORS = {
   SM_UNKNOWN_FIELD: { status: 400, remedy: "Remove the field or correct its spelling." },
   SM_FILTER: {
     status: 400,
-    remedy: "A filter is an object with values of the documented types, {} means all; a cursor goes with the list it came from.",
+    remedy:
+      "A filter is an object with values of the documented types, {} means all; a cursor goes with the list it came from.",
   },
   SM_TYPE: { status: 400, remedy: "A type is 1 to 128 characters: a letter, then letters, digits, _ . : or -." },
   SM_QUEUE: { status: 400, remedy: "A queue is 1 to 63 lower-case letters, digits, _ or -." },

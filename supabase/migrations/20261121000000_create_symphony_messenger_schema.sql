@@ -7800,7 +7800,7 @@ grant execute on function messenger.first_id(timestamptz), messenger.message_con
 -- Queues with what waits in them, and the workers that ask for it.
 
 -- What runs stands at the head of its queue, where it was taken from: so many of each queue and priority are looked at.
-create or replace function messenger.running_messages(depth int)
+create or replace function messenger.running_messages(depth int, only_transport text default null, only_queues text[] default null)
 returns table (transport_name text, queue_name text, locked_by text)
 language sql stable
 set search_path = ''
@@ -7810,7 +7810,7 @@ set enable_sort = off
 set jit = off
 as $$
   select q.transport_name, q.queue_name, head.locked_by
-  from messenger.active_queues(null, null, true) q
+  from messenger.active_queues(only_transport, only_queues, true) q
   cross join generate_series(1, 10) as level(priority)
   cross join lateral (
     select m.locked_by from public.messenger_messages m
@@ -7855,13 +7855,14 @@ begin
     order by m.available_at, m.id limit 1
   ) head;
   if v_seen.n > 10000 then
-    v_all := greatest(10001, messenger.estimate_rows(v_rows, v_args));
-    v_due := least(v_all, greatest(v_seen.due, messenger.estimate_rows(v_rows || ' and m.available_at <= ($1 ->> ''now'')::timestamptz', v_args)));
     v_blocked := (select count(*) from (
       select from public.messenger_messages m where m.transport_name = queue_figures_of.transport and m.queue_name = queue_figures_of.queue
         and m.ordering_key is not null and m.processed_at is null and m.available_at = 'infinity' limit 10001) x);
-    v_seen.processing := (select count(*) from messenger.running_messages(1000) r
-                          where r.transport_name = queue_figures_of.transport and r.queue_name = queue_figures_of.queue);
+    v_seen.processing := (select count(*) from messenger.running_messages(1000, queue_figures_of.transport, array[queue_figures_of.queue]));
+    v_all := greatest(v_seen.n, v_seen.due + v_blocked + v_seen.processing, messenger.estimate_rows(v_rows, v_args));
+    -- What runs was due.
+    v_due := messenger.estimate_rows(v_rows || ' and m.available_at <= ($1 ->> ''now'')::timestamptz', v_args) - v_seen.processing;
+    v_due := greatest(v_seen.due, least(v_due, v_all - v_blocked - v_seen.processing));
   else
     v_all := v_seen.n;
     v_due := v_seen.due;
@@ -7905,15 +7906,15 @@ as $$
   where w.polled_at > messenger.now() - interval '1 hour'
 $$;
 
-comment on function messenger.running_messages(int) is 'Messages that are being processed, among the first so many of each queue and priority.';
+comment on function messenger.running_messages(int, text, text[]) is 'Messages that are being processed, among the first so many of each queue and priority.';
 comment on function messenger.queue_figures_of(text, text) is
   'Unfinished messages of a queue: {"pending" (due + delayed + blocked), "due", "delayed", "blocked" (wait for their predecessor), "processing", "oldest_due_at", "estimated"}; exact to 10,000.';
 comment on function public.messenger_list_queues() is
   'Queues that hold unfinished messages or are paused: {"queues": [{transport_name, queue_name, paused_at, transport_enabled, pending, due, delayed, blocked, processing, oldest_due_at, estimated, awake_workers}]}.';
 comment on function public.messenger_list_workers() is
   'Workers that asked within the last hour: {"workers": [{worker, transport_name, queues, types (null: all), started_at, polled_at, awake, processing}]}, the latest first.';
-revoke all on function messenger.running_messages(int), messenger.queue_figures_of(text, text), public.messenger_list_queues(), public.messenger_list_workers() from public, anon, authenticated;
-grant execute on function messenger.running_messages(int), messenger.queue_figures_of(text, text), public.messenger_list_queues(), public.messenger_list_workers() to service_role;
+revoke all on function messenger.running_messages(int, text, text[]), messenger.queue_figures_of(text, text), public.messenger_list_queues(), public.messenger_list_workers() from public, anon, authenticated;
+grant execute on function messenger.running_messages(int, text, text[]), messenger.queue_figures_of(text, text), public.messenger_list_queues(), public.messenger_list_workers() to service_role;
 
 -- ---- 57_list_schedules.sql
 -- Schedules by page, in order of their names, each with the message it became last.
@@ -8504,7 +8505,7 @@ as $function$ select $manifest$[
 ["function","messenger.prune_replays(at timestamp with time zone, bite integer)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 0303db5e02739b32a046f10080f2b39e"],
 ["function","messenger.prune_rest(at timestamp with time zone, bite integer)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 0478d1ed2d2f75a6b5d4e6b2cc7676da"],
 ["function","messenger.queue_figures()","returns jsonb language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 9e91a13bb71ec76f1991e9528c9d8985"],
-["function","messenger.queue_figures_of(transport text, queue text)","returns jsonb language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,jit=off} source a692fadb01b4f642c36f50fcc1de47be"],
+["function","messenger.queue_figures_of(transport text, queue text)","returns jsonb language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,jit=off} source 2e56d08909b6383fa13a3fc4c9d6f902"],
 ["function","messenger.read_cron_field(field text, value text, lowest integer, highest integer, names text[])","returns text language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 1ccf58a618965efb6ddf79db0f5fa9bd"],
 ["function","messenger.read_cursor(list text, filter jsonb, cursor text)","returns jsonb language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source fde41e7fabbb4c42d7d539f4dfa3d5e8"],
 ["function","messenger.read_drafts(messages jsonb, at timestamp with time zone)","returns SETOF messenger.draft language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 9e77b76769bfca9fc4738fb45eab388b"],
@@ -8558,7 +8559,7 @@ as $function$ select $manifest$[
 ["function","messenger.ring(transport text, queue text, type text)","returns boolean language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source f309d96cc7bcb5cccb04cd3bc7d11086"],
 ["function","messenger.run_near_change(fields messenger.cron_fields, after timestamp without time zone, change timestamp without time zone, offset_before interval, offset_after interval, dst_gap text, dst_overlap text)","returns messenger.cron_run language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 8bb9c2d93542accb4c69e76238814632"],
 ["function","messenger.run_sql_handlers(batch integer)","returns TABLE(completed bigint, failed bigint, released bigint) language plpgsql volatile invoker {\"search_path=\\\"\\\"\",lock_timeout=2s} source ab731689f100a9f4dff74928a67529d8"],
-["function","messenger.running_messages(depth integer)","returns TABLE(transport_name text, queue_name text, locked_by text) language sql stable invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 6062fcbdbc99724bdc558c90f3b1001a"],
+["function","messenger.running_messages(depth integer, only_transport text, only_queues text[])","returns TABLE(transport_name text, queue_name text, locked_by text) language sql stable invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source c5cfe7412dc063c4dbbe79a6dc992393"],
 ["function","messenger.runs_to_fire(schedule public.messenger_schedules, runs timestamp with time zone[])","returns timestamp with time zone[] language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 056b7fad3d950a70e3880a2742c5382e"],
 ["function","messenger.schedule_headers(name text, due_at timestamp with time zone)","returns jsonb language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 5ca474df4ff41c3bcadddac9fcd158c7"],
 ["function","messenger.scheduled_message(schedule public.messenger_schedules, due_at timestamp with time zone)","returns jsonb language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source b2126e65c89b6d91f8be56072cb2ec1f"],
@@ -8750,7 +8751,7 @@ as $function$ select $manifest$[
 ["grant","function messenger.revive(letters uuid[], payload jsonb, per_second integer, at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.ring(transport text, queue text, type text) to service_role","execute"],
 ["grant","function messenger.run_near_change(fields messenger.cron_fields, after timestamp without time zone, change timestamp without time zone, offset_before interval, offset_after interval, dst_gap text, dst_overlap text) to service_role","execute"],
-["grant","function messenger.running_messages(depth integer) to service_role","execute"],
+["grant","function messenger.running_messages(depth integer, only_transport text, only_queues text[]) to service_role","execute"],
 ["grant","function messenger.schedule_headers(name text, due_at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.settle_rest(ids uuid[], rest messenger.verdict[], ords bigint[], fates text[], at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.sign_webhook(subscription uuid, id uuid, body text) to service_role","execute"],

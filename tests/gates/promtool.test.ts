@@ -63,7 +63,12 @@ gate("promtool accepts the metrics of a project with data and odd names", missin
 const FAULTS: [what: string, place: RegExp, replacement: string, complaint: RegExp][] = [
   ["a label that is not closed", /type="Greeting"/, 'type="Greeting', /error while linting|parse/i],
   ["a quote that is not escaped", /type="Greeting"/, 'type="Gre"eting"', /error while linting|parse/i],
-  ["a value that is no number", /symphony_workers_awake \d+/, "symphony_workers_awake many", /error while linting|parse/i],
+  [
+    "a value that is no number",
+    /symphony_workers_awake \d+/,
+    "symphony_workers_awake many",
+    /error while linting|parse/i,
+  ],
   ["a counter without total", /symphony_messages_dead_total/g, "symphony_messages_dead", /_total/],
   ["a metric without help", /# HELP symphony_workers_awake .*\n/, "", /help/],
   ["a unit that is no base unit", /symphony_clock_lag_seconds/g, "symphony_clock_lag_milliseconds", /seconds/],

@@ -37,7 +37,9 @@ async function letters(count: number, each = 3): Promise<string[]> {
   const { sql } = project();
   await sql`
     insert into messenger_failed_messages (message_id, transport_name, queue_name, message_type, body, retry_count, max_retries, failed_at, created_at)
-    select gen_random_uuid(), 'supabase', 'default', 'Greeting', '{}', 1, 0, ${hour(0)}::timestamptz + n / ${each}::int * interval '1 second', ${hour(0)}
+    select gen_random_uuid(), 'supabase', 'default', 'Greeting', '{}', 1, 0, ${
+    hour(0)
+  }::timestamptz + n / ${each}::int * interval '1 second', ${hour(0)}
     from generate_series(1, ${count}::int) n`;
   await sql`analyze messenger_failed_messages`;
   return (await sql`select id from messenger_failed_messages order by failed_at desc, id`).map(({ id }) => id);
@@ -95,7 +97,9 @@ test("list_failed · pages give nothing twice and leave nothing out while letter
       await letter({ failed_at: hour(20) });
       // What was shown goes, and some of what was not; none of it may shift the pages.
       if (page === 1) await call(sql, "messenger_discard_failed", { ids: [...ids.slice(0, 7), gone[0]] });
-      if (page === 2) await sql`delete from messenger_failed_messages where id = any (${[...ids.slice(7, 14), gone[1]]})`;
+      if (page === 2) {
+        await sql`delete from messenger_failed_messages where id = any (${[...ids.slice(7, 14), gone[1]]})`;
+      }
     },
   );
   assert.deepEqual(seen.map(({ id }) => id), ids.filter((id) => !gone.includes(id)));
@@ -123,7 +127,8 @@ test("list_failed · a look ends after 20,000 letters, says how far back it came
     (_, page) => Promise.resolve(void (page.searched_to && searched.push(page.searched_to))),
   );
   assert.deepEqual(seen.map(({ id }) => id), [rare]);
-  const order = await sql`select to_jsonb(failed_at) #>> '{}' as at from messenger_failed_messages order by failed_at desc, id`;
+  const order =
+    await sql`select to_jsonb(failed_at) #>> '{}' as at from messenger_failed_messages order by failed_at desc, id`;
   assert.deepEqual(searched, [order[19_999].at, order[39_999].at]);
   const { total, estimated } = await list();
   assert.ok(estimated && total > 10_000 && total < 60_000, `${total}`);

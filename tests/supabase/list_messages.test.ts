@@ -264,7 +264,9 @@ test("list_messages · texts that look like SQL are only texts", async () => {
       const page = await list({ filter: { [key]: text } });
       assert.deepEqual([page.messages, page.total], [[], 0], `${key}: ${text}`);
     }
-    for (const key of ["status", "id", "created_by", "from"]) await refused(list({ filter: { [key]: text } }), "SM_FILTER");
+    for (const key of ["status", "id", "created_by", "from"]) {
+      await refused(list({ filter: { [key]: text } }), "SM_FILTER");
+    }
     await refused(list({ filter: { [text]: "x" } }), "SM_UNKNOWN_FIELD");
   }
   assert.equal((await sql`select from messenger_messages`).length, 1);

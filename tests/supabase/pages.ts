@@ -22,7 +22,10 @@ export async function walk(
 /** A cursor as somebody would write it who read how they are made. */
 export async function forgeCursor(sql: Sql, list: string, filter: Row, place: unknown): Promise<string> {
   const [{ md5 }] = await sql`select md5(${sql.json(filter)}::jsonb::text)`;
-  return btoa(JSON.stringify({ list, filter: md5, place })).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
+  return btoa(JSON.stringify({ list, filter: md5, place })).replaceAll("+", "-").replaceAll("/", "_").replaceAll(
+    "=",
+    "",
+  );
 }
 
 export const INJECTIONS = [
