@@ -6,7 +6,11 @@ export const ERRORS = {
   SM_JSON: { status: 400, remedy: "Send valid UTF-8 JSON without lone surrogates and without a key named __proto__." },
   SM_DEPTH: { status: 400, remedy: "Nest JSON at most 64 levels deep." },
   SM_UNKNOWN_FIELD: { status: 400, remedy: "Remove the field or correct its spelling." },
-  SM_FILTER: { status: 400, remedy: "Name ids or a filter; an empty filter object means all." },
+  SM_FILTER: {
+    status: 400,
+    remedy:
+      "A filter is an object with values of the documented types, {} means all; a cursor goes with the list it came from.",
+  },
   SM_TYPE: { status: 400, remedy: "A type is 1 to 128 characters: a letter, then letters, digits, _ . : or -." },
   SM_QUEUE: { status: 400, remedy: "A queue is 1 to 63 lower-case letters, digits, _ or -." },
   SM_TRANSPORT: {

@@ -53,7 +53,10 @@ export const getPrometheus = createRoute({
   path: "/metrics.prom",
   summary: "Counters for Prometheus",
   request: { query: nothing },
-  responses: { 200: { description: "Exposition format 0.0.4", content: { "text/plain": { schema: z.string() } } } },
+  responses: {
+    200: { description: "Exposition format 0.0.4", content: { "text/plain": { schema: z.string() } } },
+    default: { description: "A refusal", content: { "application/json": { schema: reply.refusal } } },
+  },
 });
 
 export const getQueues = createRoute({

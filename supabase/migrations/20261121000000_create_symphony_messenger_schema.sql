@@ -114,7 +114,7 @@ as $$
     ('SM_NUMBER_RANGE', 422, 'a number lies outside the range of a double', 'send it as a string'),
     ('SM_DEPTH', 400, 'the JSON is nested deeper than 64 levels', 'flatten it'),
     ('SM_UNKNOWN_FIELD', 400, 'an unknown field', 'remove it, or check its spelling'),
-    ('SM_FILTER', 400, 'name dead letters either by ids or by a filter', 'pass ids, or a filter of transport, queue, type, error_class, from and to, all strings; the empty filter {} means all'),
+    ('SM_FILTER', 400, 'what is asked for is malformed', 'a filter is a JSON object with values of the types its function''s comment names, {} means all; moments are ISO 8601 with a zone; a cursor goes with the list and filter it came from'),
     ('SM_BATCH', 400, 'the batch must have at least one element and at most 1000', 'pass a JSON array, or a number from 1 to 1000'),
     ('SM_WORKER', 400, 'the worker name must have 1 to 200 characters', 'name the process, for example edge-1'),
     ('SM_LEASE', 400, 'the lease must be longer than zero and at most 12 hours', 'for example ''60 seconds'''),
@@ -336,16 +336,23 @@ set search_path = ''
 as $$
 declare
   v_cursor jsonb;
+  v_sound boolean;
 begin
   if cursor is null then
     return null;
   end if;
   begin
     v_cursor := convert_from(decode(rpad(translate(cursor, '-_', '+/'), (length(cursor) + 3) / 4 * 4, '='), 'base64'), 'UTF8')::jsonb;
+    -- Anybody can write a cursor: the place must be what this list reads from it.
+    case list
+      when 'messages' then v_sound := (select bool_and(p::uuid is not null) from jsonb_array_elements_text(v_cursor -> 'place') p);
+      when 'failed' then v_sound := (v_cursor -> 'place' ->> 0)::timestamptz is not null and (v_cursor -> 'place' ->> 1)::uuid is not null;
+      else v_sound := jsonb_typeof(v_cursor -> 'place') = 'string';
+    end case;
   exception when data_exception or program_limit_exceeded then
-    v_cursor := null;
+    v_sound := false;
   end;
-  if v_cursor ->> 'list' is distinct from list or v_cursor ->> 'filter' is distinct from md5(filter::text) then
+  if v_sound is not true or v_cursor ->> 'list' is distinct from list or v_cursor ->> 'filter' is distinct from md5(filter::text) then
     perform messenger.refuse('SM_FILTER', 'the cursor is not of this list and filter; begin again without one');
   end if;
   return v_cursor -> 'place';
@@ -3489,7 +3496,7 @@ declare
   v_to timestamptz;
 begin
   if (v_ids is null) = (filter is null) then
-    perform messenger.refuse('SM_FILTER');
+    perform messenger.refuse('SM_FILTER', 'name dead letters either by ids or by a filter');
   elsif v_max not between 1 and 10000 then
     perform messenger.refuse('SM_BATCH', 'max must be a number from 1 to 10000');
   elsif array_position(v_ids, null) is not null then
@@ -3936,13 +3943,14 @@ set search_path = ''
 as $$
 declare
   v_known text;
+  v_config jsonb;
   v_odd text;
   v_row jsonb;
 begin
   if name is null or name !~ '^[a-z0-9][a-z0-9_-]{0,62}$' then
     perform messenger.refuse('SM_TRANSPORT', 'a name has up to 63 lower-case letters, digits, underscores or hyphens');
   end if;
-  select t.type into v_known from public.messenger_transports t where t.name = messenger_put_transport.name;
+  select t.type, t.config into v_known, v_config from public.messenger_transports t where t.name = messenger_put_transport.name;
   if messenger_put_transport.name in ('supabase', 'sync') and type <> v_known then
     perform messenger.refuse('SM_TRANSPORT', 'the type of ' || quote_ident(messenger_put_transport.name) || ' stays as it is');
   elsif type not in ('sync', 'supabase', 'redis', 'rabbitmq', 'sqs') then
@@ -3951,7 +3959,7 @@ begin
     perform messenger.refuse('SM_TRANSPORT', 'config must be a JSON object');
   end if;
   if coalesce(type, v_known, 'supabase') in ('sync', 'supabase') then
-    select k into v_odd from jsonb_object_keys(config) k
+    select k into v_odd from jsonb_object_keys(coalesce(config, v_config)) k
     where k not in ('retention', 'failed_retention', 'idempotency_window', 'ordering_dead_letter') order by k limit 1;
     if found then
       perform messenger.refuse('SM_UNKNOWN_FIELD', 'config.' || left(v_odd, 100));
@@ -7788,6 +7796,13 @@ grant execute on function messenger.letter_conditions(jsonb), public.messenger_l
 -- ---- 56_list_messages.sql
 -- Messages by page, newest first, and one in full.
 
+-- There is no id of a moment before 1970, whose milliseconds are negative.
+create or replace function messenger.first_id(at timestamptz)
+returns uuid
+language sql immutable
+set search_path = ''
+as $$ select (messenger.id_prefix(greatest(at, '1970-01-01 00:00:00+00')) || '0000000000000000')::uuid $$;
+
 -- The conditions of a filter, as SQL over "m" with the filter as $1: only what is asked for, so that the planner sees it.
 create or replace function messenger.message_conditions(filter jsonb)
 returns text
@@ -7807,10 +7822,8 @@ begin
     case when filter ? 'created_by' then 'm.created_by = ($1 ->> ''created_by'')::uuid' end,
     case when filter ? 'id' then 'm.id = ($1 ->> ''id'')::uuid' end,
     -- Ids begin with their moment; a minute's room, then created_at decides.
-    case when filter ? 'from' then
-      'm.id >= (messenger.id_prefix(($1 ->> ''from'')::timestamptz - interval ''1 minute'') || ''0000000000000000'')::uuid and m.created_at >= ($1 ->> ''from'')::timestamptz' end,
-    case when filter ? 'to' then
-      'm.id < (messenger.id_prefix(($1 ->> ''to'')::timestamptz + interval ''1 minute'') || ''0000000000000000'')::uuid and m.created_at < ($1 ->> ''to'')::timestamptz' end);
+    case when filter ? 'from' then 'm.id >= messenger.first_id(($1 ->> ''from'')::timestamptz - interval ''1 minute'') and m.created_at >= ($1 ->> ''from'')::timestamptz' end,
+    case when filter ? 'to' then 'm.id < messenger.first_id(($1 ->> ''to'')::timestamptz + interval ''1 minute'') and m.created_at < ($1 ->> ''to'')::timestamptz' end);
 end $$;
 
 -- A filter that few messages meet would walk all of them: a call looks at this many, then says how far back it came.
@@ -7820,8 +7833,9 @@ language sql immutable
 set search_path = ''
 as $$ select 20000 $$;
 
--- Answers the ids of a page and, where the look ended before the page was full, the last id looked at.
-create or replace function messenger.find_messages(filter jsonb, before uuid, wanted int, out ids uuid[], out looked_to uuid)
+-- Answers the ids of a page and, where the look ended before the page was full, the last id looked at. Who holds an idempotency key is known beforehand:
+-- such messages come early, out of the reach of this look, and are left out of later ones as "shown".
+create or replace function messenger.find_messages(filter jsonb, before uuid, shown uuid[], wanted int, out ids uuid[], out looked_to uuid, out early uuid[])
 language plpgsql stable
 set search_path = ''
 set enable_seqscan = off
@@ -7829,44 +7843,40 @@ set enable_bitmapscan = off
 set jit = off
 as $$
 declare
-  v_conditions text := messenger.message_conditions(filter);
+  v_conditions text := messenger.message_conditions(filter) || ' and m.id <> all ($5)';
   v_before uuid := coalesce(before, 'ffffffff-ffff-ffff-ffff-ffffffffffff');
-  v_walk text := 'm.id < $2';
+  v_walk text;
+  v_shown uuid[] := coalesce(shown, '{}');
 begin
+  early := '{}';
   -- Unfinished messages are few beside the kept ones, unless there is a backlog.
   if filter ->> 'status' in ('pending', 'processing')
      and (select count(*) from (select from public.messenger_messages m where m.processed_at is null limit messenger.longest_look() + 1) x) <= messenger.longest_look() then
     -- The inner look ends at "offset 0", or the planner would walk the primary key, finished messages and all.
     execute format('select array(select x.id from (select m.id from public.messenger_messages m where m.processed_at is null and %s offset 0) x where x.id < $2
-      order by x.id desc limit $3)', v_conditions) into ids using filter, v_before, wanted;
+      order by x.id desc limit $3)', v_conditions) into ids using filter, v_before, wanted, null, v_shown;
     return;
   end if;
-  if filter ? 'idempotency_key' then
-    select array_agg(k.message_id) into ids from messenger.idempotency_keys k
-    where k.key = filter ->> 'idempotency_key' and k.scope in ('service', filter ->> 'created_by');
-    if found and ids is not null then
-      execute format('select array(select m.id from public.messenger_messages m where m.id = any ($4) and m.id < $2 and %s order by m.id desc limit $3)',
-        v_conditions) into ids using filter, v_before, wanted, ids;
-      if ids <> '{}' then
-        return;
-      end if;
-    end if;
-  end if;
 
-  if filter ? 'created_by' then
-    v_walk := v_walk || ' and m.created_by = ($1 ->> ''created_by'')::uuid';
-  end if;
-  if filter ? 'to' then
-    v_before := least(v_before, (messenger.id_prefix((filter ->> 'to')::timestamptz + interval '1 minute') || '0000000000000000')::uuid);
-  end if;
+  v_walk := concat_ws(' and ', 'm.id < $2',
+    case when filter ? 'id' then 'm.id = ($1 ->> ''id'')::uuid' end,
+    case when filter ? 'created_by' then 'm.created_by = ($1 ->> ''created_by'')::uuid' end,
+    case when filter ? 'from' then 'm.id >= messenger.first_id(($1 ->> ''from'')::timestamptz - interval ''1 minute'')' end,
+    case when filter ? 'to' then 'm.id < messenger.first_id(($1 ->> ''to'')::timestamptz + interval ''1 minute'')' end);
   execute format('select array(select m.id from (select * from public.messenger_messages m where %s order by m.id desc limit $4) m where %s limit $3)', v_walk, v_conditions)
-  into ids using filter, v_before, wanted, messenger.longest_look();
+  into ids using filter, v_before, wanted, messenger.longest_look(), v_shown;
   if cardinality(ids) < wanted then
     execute format('select m.id from public.messenger_messages m where %s order by m.id desc offset $3 limit 1', v_walk)
     into looked_to using filter, v_before, messenger.longest_look() - 1;
-    if looked_to < (messenger.id_prefix((filter ->> 'from')::timestamptz - interval '1 minute') || '0000000000000000')::uuid then
-      looked_to := null;
-    end if;
+  end if;
+  if looked_to is not null and filter ? 'idempotency_key' then
+    execute format($query$
+      select array(
+        select m.id from public.messenger_messages m
+        where m.id = any (array(select k.message_id from messenger.idempotency_keys k where k.key = $1 ->> 'idempotency_key' and k.scope in ('service', $1 ->> 'created_by')))
+          and m.id < $2 and %s order by m.id desc limit $3)$query$, v_conditions)
+    into early using filter, looked_to, wanted - 1 - cardinality(ids), null, v_shown;
+    ids := ids || early;
   end if;
 end $$;
 
@@ -7878,18 +7888,24 @@ as $$
 declare
   v_filter jsonb := coalesce(filter, '{}');
   v_max int := messenger.check_page(coalesce(max, 50));
+  v_place uuid[];
   v_page record;
   v_rows jsonb;
-  v_last uuid;
+  v_last jsonb;
   v_total record;
 begin
   perform messenger.check_filter(v_filter, '{status,type,transport,queue,error_class,idempotency_key,ordering_key}', '{from,to}', '{}', '{id,created_by}');
   if v_filter ->> 'status' not in ('pending', 'processing', 'completed', 'failed') then
     perform messenger.refuse('SM_FILTER', 'filter.status is none of pending, processing, completed, failed');
   end if;
-  select f.ids, f.looked_to into v_page
-  from messenger.find_messages(v_filter, (messenger.read_cursor('messages', v_filter, cursor) #>> '{}')::uuid, v_max + 1) f;
-  v_last := case when cardinality(v_page.ids) > v_max then v_page.ids[v_max] else v_page.looked_to end;
+  -- The id before which to go on, then those that came early.
+  v_place := array(select p::uuid from jsonb_array_elements_text(messenger.read_cursor('messages', v_filter, cursor)) p);
+  select f.ids, f.looked_to, f.early into v_page from messenger.find_messages(v_filter, v_place[1], v_place[2:], v_max + 1) f;
+  if cardinality(v_page.ids) > v_max then
+    v_last := to_jsonb(v_page.ids[v_max] || v_place[2:]);
+  elsif v_page.looked_to is not null then
+    v_last := to_jsonb(v_page.looked_to || v_place[2:] || v_page.early);
+  end if;
   select coalesce(jsonb_agg(to_jsonb(r) order by r.id desc), '[]') into v_rows
   from (
     select m.id, m.message_type, m.transport_name, m.queue_name, m.priority, m.status, nullif(m.available_at, 'infinity') as available_at,
@@ -7898,7 +7914,7 @@ begin
     from public.messenger_messages m where m.id = any (v_page.ids[1:v_max])
   ) r;
   select * into v_total from messenger.count_rows('select from public.messenger_messages m where ' || messenger.message_conditions(v_filter), v_filter);
-  return jsonb_build_object('messages', v_rows, 'next_cursor', case when v_last is not null then messenger.write_cursor('messages', v_filter, to_jsonb(v_last)) end,
+  return jsonb_build_object('messages', v_rows, 'next_cursor', case when v_last is not null then messenger.write_cursor('messages', v_filter, v_last) end,
     'searched_to', (select m.created_at from public.messenger_messages m where m.id = v_page.looked_to),
     'total', v_total.n, 'estimated', v_total.estimated);
 end $$;
@@ -7919,23 +7935,24 @@ as $$
   where m.id = messenger_get_message.id
 $$;
 
+comment on function messenger.first_id(timestamptz) is 'No message of this moment or later has a smaller id.';
 comment on function messenger.message_conditions(jsonb) is 'A filter of messenger_list_messages as SQL conditions on "m", its values read from $1.';
 comment on function messenger.longest_look() is 'How many messages one call of a list looks at before it answers with what it has.';
-comment on function messenger.find_messages(jsonb, uuid, int) is 'Ids of messages that meet a filter, newest first, older than "before"; looked_to: the look ended there without having found as many as wanted.';
+comment on function messenger.find_messages(jsonb, uuid, uuid[], int) is 'Ids of messages that meet a filter, newest first, older than "before" and not shown; looked_to: the look ended there without having found as many as wanted; early: those among ids that stand beyond it.';
 comment on function public.messenger_list_messages(jsonb, text, int) is
   'Messages without their bodies, newest first: {"messages", "next_cursor", "searched_to", "total", "estimated"}. Filter: id, status, type, transport, queue, error_class, idempotency_key, ordering_key, created_by, from, to (created_at, to is exclusive). max 1 to 1000. A call looks at 20,000 messages at most; when that was not enough, searched_to says how far back it came and next_cursor goes on from there. total is exact to 10,000, then estimated.';
 comment on function public.messenger_get_message(uuid) is
   'One message with all its columns, "blocked" (it waits for its predecessor; available_at is then null), failed deliveries since its last end ("attempts") and its dead letters; null when there is none.';
-revoke all on function messenger.message_conditions(jsonb), messenger.longest_look(), messenger.find_messages(jsonb, uuid, int), public.messenger_list_messages(jsonb, text, int),
+revoke all on function messenger.first_id(timestamptz), messenger.message_conditions(jsonb), messenger.longest_look(), messenger.find_messages(jsonb, uuid, uuid[], int), public.messenger_list_messages(jsonb, text, int),
   public.messenger_get_message(uuid) from public, anon, authenticated;
-grant execute on function messenger.message_conditions(jsonb), messenger.longest_look(), messenger.find_messages(jsonb, uuid, int), public.messenger_list_messages(jsonb, text, int),
+grant execute on function messenger.first_id(timestamptz), messenger.message_conditions(jsonb), messenger.longest_look(), messenger.find_messages(jsonb, uuid, uuid[], int), public.messenger_list_messages(jsonb, text, int),
   public.messenger_get_message(uuid) to service_role;
 
 -- ---- 57_list_queues.sql
 -- Queues with what waits in them, and the workers that ask for it.
 
 -- What runs stands at the head of its queue, where it was taken from: so many of each queue and priority are looked at.
-create or replace function messenger.running_messages(depth int)
+create or replace function messenger.running_messages(depth int, only_transport text default null, only_queues text[] default null)
 returns table (transport_name text, queue_name text, locked_by text)
 language sql stable
 set search_path = ''
@@ -7945,7 +7962,7 @@ set enable_sort = off
 set jit = off
 as $$
   select q.transport_name, q.queue_name, head.locked_by
-  from messenger.active_queues(null, null, true) q
+  from messenger.active_queues(only_transport, only_queues, true) q
   cross join generate_series(1, 10) as level(priority)
   cross join lateral (
     select m.locked_by from public.messenger_messages m
@@ -7990,13 +8007,14 @@ begin
     order by m.available_at, m.id limit 1
   ) head;
   if v_seen.n > 10000 then
-    v_all := greatest(10001, messenger.estimate_rows(v_rows, v_args));
-    v_due := least(v_all, greatest(v_seen.due, messenger.estimate_rows(v_rows || ' and m.available_at <= ($1 ->> ''now'')::timestamptz', v_args)));
     v_blocked := (select count(*) from (
       select from public.messenger_messages m where m.transport_name = queue_figures_of.transport and m.queue_name = queue_figures_of.queue
         and m.ordering_key is not null and m.processed_at is null and m.available_at = 'infinity' limit 10001) x);
-    v_seen.processing := (select count(*) from messenger.running_messages(1000) r
-                          where r.transport_name = queue_figures_of.transport and r.queue_name = queue_figures_of.queue);
+    v_seen.processing := (select count(*) from messenger.running_messages(1000, queue_figures_of.transport, array[queue_figures_of.queue]));
+    v_all := greatest(v_seen.n, v_seen.due + v_blocked + v_seen.processing, messenger.estimate_rows(v_rows, v_args));
+    -- What runs was due.
+    v_due := messenger.estimate_rows(v_rows || ' and m.available_at <= ($1 ->> ''now'')::timestamptz', v_args) - v_seen.processing;
+    v_due := greatest(v_seen.due, least(v_due, v_all - v_blocked - v_seen.processing));
   else
     v_all := v_seen.n;
     v_due := v_seen.due;
@@ -8043,15 +8061,15 @@ as $$
   where w.polled_at > messenger.now() - interval '1 hour'
 $$;
 
-comment on function messenger.running_messages(int) is 'Messages that are being processed, among the first so many of each queue and priority.';
+comment on function messenger.running_messages(int, text, text[]) is 'Messages that are being processed, among the first so many of each queue and priority.';
 comment on function messenger.queue_figures_of(text, text) is
   'Unfinished messages of a queue: {"pending" (due + delayed + blocked), "due", "delayed", "blocked" (wait for their predecessor), "processing", "oldest_due_at", "estimated"}; exact to 10,000.';
 comment on function public.messenger_list_queues() is
   'Queues that hold unfinished messages or are paused: {"queues": [{transport_name, queue_name, paused_at, transport_enabled, pending, due, delayed, blocked, processing, oldest_due_at, estimated, awake_workers}]}.';
 comment on function public.messenger_list_workers() is
   'Workers that asked within the last hour: {"workers": [{worker, transport_name, queues, types (null: all), started_at, polled_at, awake, processing}]}, the latest first.';
-revoke all on function messenger.running_messages(int), messenger.queue_figures_of(text, text), public.messenger_list_queues(), public.messenger_list_workers() from public, anon, authenticated;
-grant execute on function messenger.running_messages(int), messenger.queue_figures_of(text, text), public.messenger_list_queues(), public.messenger_list_workers() to service_role;
+revoke all on function messenger.running_messages(int, text, text[]), messenger.queue_figures_of(text, text), public.messenger_list_queues(), public.messenger_list_workers() from public, anon, authenticated;
+grant execute on function messenger.running_messages(int, text, text[]), messenger.queue_figures_of(text, text), public.messenger_list_queues(), public.messenger_list_workers() to service_role;
 
 -- ---- 57_list_schedules.sql
 -- Schedules by page, in order of their names, each with the message it became last.
@@ -8575,8 +8593,9 @@ as $function$ select $manifest$[
 ["function","messenger.figures_of(measured messenger.measurements[])","returns SETOF messenger.metrics language sql stable invoker {\"search_path=\\\"\\\"\"} source 17344a77311f5373f951c22e2149a022"],
 ["function","messenger.find_change(timezone text, low timestamp without time zone, high timestamp without time zone)","returns timestamp without time zone language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 10c51930dca066f653bbe6ec0ecbd191"],
 ["function","messenger.find_due(transport text, queue text, batch integer, types text[], at timestamp with time zone, may_be_solo boolean, OUT places tid[], OUT is_solo boolean)","returns record language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off,plan_cache_mode=force_generic_plan} source d100bc5b32039af52e962fe422811e91"],
-["function","messenger.find_messages(filter jsonb, before uuid, wanted integer, OUT ids uuid[], OUT looked_to uuid)","returns record language plpgsql stable invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,jit=off} source 6ce47bf609e65e865372d979b7ff8fe5"],
+["function","messenger.find_messages(filter jsonb, before uuid, shown uuid[], wanted integer, OUT ids uuid[], OUT looked_to uuid, OUT early uuid[])","returns record language plpgsql stable invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,jit=off} source 95ded1af3bebd70f7be3c8ab014231a2"],
 ["function","messenger.find_owned_function(function_name text)","returns regprocedure language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 7ec337f79b74b8806921317cb4811143"],
+["function","messenger.first_id(at timestamp with time zone)","returns uuid language sql immutable invoker {\"search_path=\\\"\\\"\"} source 674d4919bed701c6dacfcc50792841e8"],
 ["function","messenger.first_run(schedule public.messenger_schedules, at timestamp with time zone)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 236fd4306cbf3b99e31c9f9704891a54"],
 ["function","messenger.fold_measurements(at timestamp with time zone, bite integer)","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,jit=off} source 6a0fb4306780f4aa60af162d63ad49ee"],
 ["function","messenger.give_up(ids uuid[], error_class text, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 7d29092693642be585bc8719e141c029"],
@@ -8610,13 +8629,13 @@ as $function$ select $manifest$[
 ["function","messenger.last_run(schedule public.messenger_schedules, before timestamp with time zone, known timestamp with time zone, gap interval)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 0a47982ae276a701630cfdb73c01dae1"],
 ["function","messenger.letter_conditions(filter jsonb)","returns text language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 5811d2e123b2330f34ee756c95a732e7"],
 ["function","messenger.line_up(ids uuid[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source f32cd158cc78ef56e7e2df3b859dce9a"],
-["function","messenger.lock_letters(ids uuid[], filter jsonb, max integer)","returns uuid[] language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source b63581665c27f8be7e5fe23be2c5f3b0"],
+["function","messenger.lock_letters(ids uuid[], filter jsonb, max integer)","returns uuid[] language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source c4fd1f0376398d94008d68997c9f6eb9"],
 ["function","messenger.lock_order_keys(keys messenger.order_key[])","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 8801df203eb8141f5876f7771c0996ab"],
 ["function","messenger.longest_look()","returns integer language sql immutable invoker {\"search_path=\\\"\\\"\"} source 29bcb01f7baff17c888c5ba927eeab46"],
 ["function","messenger.make_due(id uuid)","returns text language sql immutable invoker {\"search_path=\\\"\\\"\"} source cfdb3a3d503c7a6b6ea1aa8b642a9160"],
 ["function","messenger.manifest()","returns TABLE(kind text, object text, definition text) language sql stable invoker {\"search_path=\\\"\\\"\"} source 68489dff0f349d09312e4405297abb2c"],
 ["function","messenger.mark_setting(transport text, queue text, types text[])","returns text language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 4001299bf65c7540a3b94ade0b09a391"],
-["function","messenger.message_conditions(filter jsonb)","returns text language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 65ed3e6edee3b4e9196aab25a746cf65"],
+["function","messenger.message_conditions(filter jsonb)","returns text language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 313aa89e0cf931fba350d56fbc721de5"],
 ["function","messenger.moment(moment timestamp with time zone, at timestamp with time zone)","returns text language sql immutable invoker {\"search_path=\\\"\\\"\"} source c9a25defc9b10ea40cd4b2f165f584f9"],
 ["function","messenger.needs_bell(message public.messenger_messages, at timestamp with time zone)","returns boolean language sql stable invoker {\"search_path=\\\"\\\"\"} source 135dd687442e377bc54e42ece66e2b46"],
 ["function","messenger.new_id()","returns uuid language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 3f93a2c3993193c0022fc25599847686"],
@@ -8646,9 +8665,9 @@ as $function$ select $manifest$[
 ["function","messenger.prune_replays(at timestamp with time zone, bite integer)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 0303db5e02739b32a046f10080f2b39e"],
 ["function","messenger.prune_rest(at timestamp with time zone, bite integer)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 0478d1ed2d2f75a6b5d4e6b2cc7676da"],
 ["function","messenger.queue_figures()","returns jsonb language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 9e91a13bb71ec76f1991e9528c9d8985"],
-["function","messenger.queue_figures_of(transport text, queue text)","returns jsonb language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,jit=off} source a692fadb01b4f642c36f50fcc1de47be"],
+["function","messenger.queue_figures_of(transport text, queue text)","returns jsonb language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,jit=off} source 2e56d08909b6383fa13a3fc4c9d6f902"],
 ["function","messenger.read_cron_field(field text, value text, lowest integer, highest integer, names text[])","returns text language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 1ccf58a618965efb6ddf79db0f5fa9bd"],
-["function","messenger.read_cursor(list text, filter jsonb, cursor text)","returns jsonb language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 0e5c185a903febd0a6df6aa9c5551c25"],
+["function","messenger.read_cursor(list text, filter jsonb, cursor text)","returns jsonb language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source fde41e7fabbb4c42d7d539f4dfa3d5e8"],
 ["function","messenger.read_drafts(messages jsonb, at timestamp with time zone)","returns SETOF messenger.draft language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 9e77b76769bfca9fc4738fb45eab388b"],
 ["function","messenger.read_interval(value jsonb, longest interval)","returns interval language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 0638e4afa428f360987359334530aef2"],
 ["function","messenger.read_moment(value jsonb)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 3f39509d7c41689a8a33c5825f85d994"],
@@ -8686,7 +8705,7 @@ as $function$ select $manifest$[
 ["function","messenger.reason_transport_type(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=\\\"\\\"\"} source 8fc985ca9cd5ebba11695cb5afc74e9e"],
 ["function","messenger.reason_waiting_turn(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 5671d5902f75c91b230eaac0fea4bdc2"],
 ["function","messenger.reason_worker_unreachable(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 1de91cac90d947d07067a1f2e0c68a4b"],
-["function","messenger.refusals()","returns TABLE(code text, status integer, message text, hint text) language sql immutable invoker {\"search_path=\\\"\\\"\"} source 9f754afe599be19f81dfc035f26a18bf"],
+["function","messenger.refusals()","returns TABLE(code text, status integer, message text, hint text) language sql immutable invoker {\"search_path=\\\"\\\"\"} source c012da72170e0447f62fc29453432fd0"],
 ["function","messenger.refuse(code text, what text)","returns boolean language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source b0f44956d33ea516f8df91851a3836f1"],
 ["function","messenger.release_heads(keys messenger.order_key[], at timestamp with time zone)","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 53b500d9b48bbf96fbeeacff95b58cbd"],
 ["function","messenger.release_orphans(at timestamp with time zone, bite integer)","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 9a176b1071834b647bf1f6edd10a7de5"],
@@ -8700,7 +8719,7 @@ as $function$ select $manifest$[
 ["function","messenger.ring(transport text, queue text, type text)","returns boolean language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source f309d96cc7bcb5cccb04cd3bc7d11086"],
 ["function","messenger.run_near_change(fields messenger.cron_fields, after timestamp without time zone, change timestamp without time zone, offset_before interval, offset_after interval, dst_gap text, dst_overlap text)","returns messenger.cron_run language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 8bb9c2d93542accb4c69e76238814632"],
 ["function","messenger.run_sql_handlers(batch integer)","returns TABLE(completed bigint, failed bigint, released bigint) language plpgsql volatile invoker {\"search_path=\\\"\\\"\",lock_timeout=2s} source ab731689f100a9f4dff74928a67529d8"],
-["function","messenger.running_messages(depth integer)","returns TABLE(transport_name text, queue_name text, locked_by text) language sql stable invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 6062fcbdbc99724bdc558c90f3b1001a"],
+["function","messenger.running_messages(depth integer, only_transport text, only_queues text[])","returns TABLE(transport_name text, queue_name text, locked_by text) language sql stable invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source c5cfe7412dc063c4dbbe79a6dc992393"],
 ["function","messenger.runs_to_fire(schedule public.messenger_schedules, runs timestamp with time zone[])","returns timestamp with time zone[] language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 056b7fad3d950a70e3880a2742c5382e"],
 ["function","messenger.schedule_headers(name text, due_at timestamp with time zone)","returns jsonb language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 5ca474df4ff41c3bcadddac9fcd158c7"],
 ["function","messenger.schedule_of_cron(schedule text)","returns jsonb language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source f297fbc473686e1b094eb23486382bd9"],
@@ -8753,7 +8772,7 @@ as $function$ select $manifest$[
 ["function","public.messenger_heartbeat(leases jsonb, lease interval)","returns TABLE(id uuid, outcome text, cancel_requested boolean) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 8f5774efdb9f8fc777b91438c6ad1c5f"],
 ["function","public.messenger_import_cron(jobid bigint)","returns jsonb language sql volatile invoker {\"search_path=\\\"\\\"\"} source 4b46768c7cec1f52fa54aa6f5a76852f"],
 ["function","public.messenger_list_failed(filter jsonb, cursor text, skip integer, max integer)","returns jsonb language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_sort=off,jit=off} source 2a0031b52a5353395df7e20332bcff01"],
-["function","public.messenger_list_messages(filter jsonb, cursor text, max integer)","returns jsonb language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 91ff6e428f0b1c864ed31181bce6c4d1"],
+["function","public.messenger_list_messages(filter jsonb, cursor text, max integer)","returns jsonb language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 5d3a1bf00a6b9228bf110552507e2f2f"],
 ["function","public.messenger_list_queues()","returns jsonb language sql volatile invoker {\"search_path=\\\"\\\"\",jit=off} source c8b14d591f27e612a4310480492cbc2b"],
 ["function","public.messenger_list_schedules(filter jsonb, cursor text, max integer)","returns jsonb language plpgsql volatile invoker {\"search_path=\\\"\\\"\",jit=off} source 94667071d42682e323d39de8d2ae0aa2"],
 ["function","public.messenger_list_transports()","returns jsonb language sql stable invoker {\"search_path=\\\"\\\"\"} source 05f0454eeda134cecc41d96748319ba1"],
@@ -8761,7 +8780,7 @@ as $function$ select $manifest$[
 ["function","public.messenger_metrics(minutes integer, from_time timestamp with time zone, to_time timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=\\\"\\\"\",jit=off} source 266447cc173e24f4516f9fc20e4ad3f4"],
 ["function","public.messenger_pause(transport text, queue text)","returns boolean language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source ce28f5e97d110106bf02440dd8765910"],
 ["function","public.messenger_pause_schedule(name text)","returns boolean language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 74a8ae885f86c4c436afd8a854f5a01a"],
-["function","public.messenger_put_transport(name text, type text, config jsonb, enabled boolean)","returns jsonb language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 327714aec1aad49ebc8f6107cf980be7"],
+["function","public.messenger_put_transport(name text, type text, config jsonb, enabled boolean)","returns jsonb language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 67614086c6270e39eb6603cae6a5bef9"],
 ["function","public.messenger_register(types jsonb)","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 5034d7059e0856862ec64d4fc35c17a6"],
 ["function","public.messenger_release(id uuid, fence bigint)","returns text language sql volatile invoker {\"search_path=\\\"\\\"\"} source 4e7bc6a7dadfa50467b1586d37f66082"],
 ["function","public.messenger_resume(transport text, queue text)","returns boolean language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 344fd98c2cc50730a679ff35e3640265"],
@@ -8841,7 +8860,8 @@ as $function$ select $manifest$[
 ["grant","function messenger.figures_of(measured messenger.measurements[]) to service_role","execute"],
 ["grant","function messenger.find_change(timezone text, low timestamp without time zone, high timestamp without time zone) to service_role","execute"],
 ["grant","function messenger.find_due(transport text, queue text, batch integer, types text[], at timestamp with time zone, may_be_solo boolean, OUT places tid[], OUT is_solo boolean) to service_role","execute"],
-["grant","function messenger.find_messages(filter jsonb, before uuid, wanted integer, OUT ids uuid[], OUT looked_to uuid) to service_role","execute"],
+["grant","function messenger.find_messages(filter jsonb, before uuid, shown uuid[], wanted integer, OUT ids uuid[], OUT looked_to uuid, OUT early uuid[]) to service_role","execute"],
+["grant","function messenger.first_id(at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.first_run(schedule public.messenger_schedules, at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.give_up(ids uuid[], error_class text, at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.has_wild_number(value jsonb) to service_role","execute"],
@@ -8894,7 +8914,7 @@ as $function$ select $manifest$[
 ["grant","function messenger.revive(letters uuid[], payload jsonb, per_second integer, at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.ring(transport text, queue text, type text) to service_role","execute"],
 ["grant","function messenger.run_near_change(fields messenger.cron_fields, after timestamp without time zone, change timestamp without time zone, offset_before interval, offset_after interval, dst_gap text, dst_overlap text) to service_role","execute"],
-["grant","function messenger.running_messages(depth integer) to service_role","execute"],
+["grant","function messenger.running_messages(depth integer, only_transport text, only_queues text[]) to service_role","execute"],
 ["grant","function messenger.schedule_headers(name text, due_at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.settle_rest(ids uuid[], rest messenger.verdict[], ords bigint[], fates text[], at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.sign_webhook(subscription uuid, id uuid, body text) to service_role","execute"],
@@ -9415,6 +9435,7 @@ declare
     'messenger.letter_conditions',
     'public.messenger_list_failed',
     'public.messenger_get_failed',
+    'messenger.first_id',
     'messenger.message_conditions',
     'messenger.longest_look',
     'messenger.find_messages',

@@ -27,7 +27,7 @@ as $$
     ('SM_NUMBER_RANGE', 422, 'a number lies outside the range of a double', 'send it as a string'),
     ('SM_DEPTH', 400, 'the JSON is nested deeper than 64 levels', 'flatten it'),
     ('SM_UNKNOWN_FIELD', 400, 'an unknown field', 'remove it, or check its spelling'),
-    ('SM_FILTER', 400, 'name dead letters either by ids or by a filter', 'pass ids, or a filter of transport, queue, type, error_class, from and to, all strings; the empty filter {} means all'),
+    ('SM_FILTER', 400, 'what is asked for is malformed', 'a filter is a JSON object with values of the types its function''s comment names, {} means all; moments are ISO 8601 with a zone; a cursor goes with the list and filter it came from'),
     ('SM_BATCH', 400, 'the batch must have at least one element and at most 1000', 'pass a JSON array, or a number from 1 to 1000'),
     ('SM_WORKER', 400, 'the worker name must have 1 to 200 characters', 'name the process, for example edge-1'),
     ('SM_LEASE', 400, 'the lease must be longer than zero and at most 12 hours', 'for example ''60 seconds'''),

@@ -61,16 +61,23 @@ set search_path = ''
 as $$
 declare
   v_cursor jsonb;
+  v_sound boolean;
 begin
   if cursor is null then
     return null;
   end if;
   begin
     v_cursor := convert_from(decode(rpad(translate(cursor, '-_', '+/'), (length(cursor) + 3) / 4 * 4, '='), 'base64'), 'UTF8')::jsonb;
+    -- Anybody can write a cursor: the place must be what this list reads from it.
+    case list
+      when 'messages' then v_sound := (select bool_and(p::uuid is not null) from jsonb_array_elements_text(v_cursor -> 'place') p);
+      when 'failed' then v_sound := (v_cursor -> 'place' ->> 0)::timestamptz is not null and (v_cursor -> 'place' ->> 1)::uuid is not null;
+      else v_sound := jsonb_typeof(v_cursor -> 'place') = 'string';
+    end case;
   exception when data_exception or program_limit_exceeded then
-    v_cursor := null;
+    v_sound := false;
   end;
-  if v_cursor ->> 'list' is distinct from list or v_cursor ->> 'filter' is distinct from md5(filter::text) then
+  if v_sound is not true or v_cursor ->> 'list' is distinct from list or v_cursor ->> 'filter' is distinct from md5(filter::text) then
     perform messenger.refuse('SM_FILTER', 'the cursor is not of this list and filter; begin again without one');
   end if;
   return v_cursor -> 'place';

@@ -15,7 +15,7 @@ declare
   v_to timestamptz;
 begin
   if (v_ids is null) = (filter is null) then
-    perform messenger.refuse('SM_FILTER');
+    perform messenger.refuse('SM_FILTER', 'name dead letters either by ids or by a filter');
   elsif v_max not between 1 and 10000 then
     perform messenger.refuse('SM_BATCH', 'max must be a number from 1 to 10000');
   elsif array_position(v_ids, null) is not null then

@@ -14,13 +14,14 @@ set search_path = ''
 as $$
 declare
   v_known text;
+  v_config jsonb;
   v_odd text;
   v_row jsonb;
 begin
   if name is null or name !~ '^[a-z0-9][a-z0-9_-]{0,62}$' then
     perform messenger.refuse('SM_TRANSPORT', 'a name has up to 63 lower-case letters, digits, underscores or hyphens');
   end if;
-  select t.type into v_known from public.messenger_transports t where t.name = messenger_put_transport.name;
+  select t.type, t.config into v_known, v_config from public.messenger_transports t where t.name = messenger_put_transport.name;
   if messenger_put_transport.name in ('supabase', 'sync') and type <> v_known then
     perform messenger.refuse('SM_TRANSPORT', 'the type of ' || quote_ident(messenger_put_transport.name) || ' stays as it is');
   elsif type not in ('sync', 'supabase', 'redis', 'rabbitmq', 'sqs') then
@@ -29,7 +30,7 @@ begin
     perform messenger.refuse('SM_TRANSPORT', 'config must be a JSON object');
   end if;
   if coalesce(type, v_known, 'supabase') in ('sync', 'supabase') then
-    select k into v_odd from jsonb_object_keys(config) k
+    select k into v_odd from jsonb_object_keys(coalesce(config, v_config)) k
     where k not in ('retention', 'failed_retention', 'idempotency_window', 'ordering_dead_letter') order by k limit 1;
     if found then
       perform messenger.refuse('SM_UNKNOWN_FIELD', 'config.' || left(v_odd, 100));

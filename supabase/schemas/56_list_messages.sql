@@ -1,5 +1,12 @@
 -- Messages by page, newest first, and one in full.
 
+-- There is no id of a moment before 1970, whose milliseconds are negative.
+create or replace function messenger.first_id(at timestamptz)
+returns uuid
+language sql immutable
+set search_path = ''
+as $$ select (messenger.id_prefix(greatest(at, '1970-01-01 00:00:00+00')) || '0000000000000000')::uuid $$;
+
 -- The conditions of a filter, as SQL over "m" with the filter as $1: only what is asked for, so that the planner sees it.
 create or replace function messenger.message_conditions(filter jsonb)
 returns text
@@ -19,10 +26,8 @@ begin
     case when filter ? 'created_by' then 'm.created_by = ($1 ->> ''created_by'')::uuid' end,
     case when filter ? 'id' then 'm.id = ($1 ->> ''id'')::uuid' end,
     -- Ids begin with their moment; a minute's room, then created_at decides.
-    case when filter ? 'from' then
-      'm.id >= (messenger.id_prefix(($1 ->> ''from'')::timestamptz - interval ''1 minute'') || ''0000000000000000'')::uuid and m.created_at >= ($1 ->> ''from'')::timestamptz' end,
-    case when filter ? 'to' then
-      'm.id < (messenger.id_prefix(($1 ->> ''to'')::timestamptz + interval ''1 minute'') || ''0000000000000000'')::uuid and m.created_at < ($1 ->> ''to'')::timestamptz' end);
+    case when filter ? 'from' then 'm.id >= messenger.first_id(($1 ->> ''from'')::timestamptz - interval ''1 minute'') and m.created_at >= ($1 ->> ''from'')::timestamptz' end,
+    case when filter ? 'to' then 'm.id < messenger.first_id(($1 ->> ''to'')::timestamptz + interval ''1 minute'') and m.created_at < ($1 ->> ''to'')::timestamptz' end);
 end $$;
 
 -- A filter that few messages meet would walk all of them: a call looks at this many, then says how far back it came.
@@ -32,8 +37,9 @@ language sql immutable
 set search_path = ''
 as $$ select 20000 $$;
 
--- Answers the ids of a page and, where the look ended before the page was full, the last id looked at.
-create or replace function messenger.find_messages(filter jsonb, before uuid, wanted int, out ids uuid[], out looked_to uuid)
+-- Answers the ids of a page and, where the look ended before the page was full, the last id looked at. Who holds an idempotency key is known beforehand:
+-- such messages come early, out of the reach of this look, and are left out of later ones as "shown".
+create or replace function messenger.find_messages(filter jsonb, before uuid, shown uuid[], wanted int, out ids uuid[], out looked_to uuid, out early uuid[])
 language plpgsql stable
 set search_path = ''
 set enable_seqscan = off
@@ -41,44 +47,40 @@ set enable_bitmapscan = off
 set jit = off
 as $$
 declare
-  v_conditions text := messenger.message_conditions(filter);
+  v_conditions text := messenger.message_conditions(filter) || ' and m.id <> all ($5)';
   v_before uuid := coalesce(before, 'ffffffff-ffff-ffff-ffff-ffffffffffff');
-  v_walk text := 'm.id < $2';
+  v_walk text;
+  v_shown uuid[] := coalesce(shown, '{}');
 begin
+  early := '{}';
   -- Unfinished messages are few beside the kept ones, unless there is a backlog.
   if filter ->> 'status' in ('pending', 'processing')
      and (select count(*) from (select from public.messenger_messages m where m.processed_at is null limit messenger.longest_look() + 1) x) <= messenger.longest_look() then
     -- The inner look ends at "offset 0", or the planner would walk the primary key, finished messages and all.
     execute format('select array(select x.id from (select m.id from public.messenger_messages m where m.processed_at is null and %s offset 0) x where x.id < $2
-      order by x.id desc limit $3)', v_conditions) into ids using filter, v_before, wanted;
+      order by x.id desc limit $3)', v_conditions) into ids using filter, v_before, wanted, null, v_shown;
     return;
   end if;
-  if filter ? 'idempotency_key' then
-    select array_agg(k.message_id) into ids from messenger.idempotency_keys k
-    where k.key = filter ->> 'idempotency_key' and k.scope in ('service', filter ->> 'created_by');
-    if found and ids is not null then
-      execute format('select array(select m.id from public.messenger_messages m where m.id = any ($4) and m.id < $2 and %s order by m.id desc limit $3)',
-        v_conditions) into ids using filter, v_before, wanted, ids;
-      if ids <> '{}' then
-        return;
-      end if;
-    end if;
-  end if;
 
-  if filter ? 'created_by' then
-    v_walk := v_walk || ' and m.created_by = ($1 ->> ''created_by'')::uuid';
-  end if;
-  if filter ? 'to' then
-    v_before := least(v_before, (messenger.id_prefix((filter ->> 'to')::timestamptz + interval '1 minute') || '0000000000000000')::uuid);
-  end if;
+  v_walk := concat_ws(' and ', 'm.id < $2',
+    case when filter ? 'id' then 'm.id = ($1 ->> ''id'')::uuid' end,
+    case when filter ? 'created_by' then 'm.created_by = ($1 ->> ''created_by'')::uuid' end,
+    case when filter ? 'from' then 'm.id >= messenger.first_id(($1 ->> ''from'')::timestamptz - interval ''1 minute'')' end,
+    case when filter ? 'to' then 'm.id < messenger.first_id(($1 ->> ''to'')::timestamptz + interval ''1 minute'')' end);
   execute format('select array(select m.id from (select * from public.messenger_messages m where %s order by m.id desc limit $4) m where %s limit $3)', v_walk, v_conditions)
-  into ids using filter, v_before, wanted, messenger.longest_look();
+  into ids using filter, v_before, wanted, messenger.longest_look(), v_shown;
   if cardinality(ids) < wanted then
     execute format('select m.id from public.messenger_messages m where %s order by m.id desc offset $3 limit 1', v_walk)
     into looked_to using filter, v_before, messenger.longest_look() - 1;
-    if looked_to < (messenger.id_prefix((filter ->> 'from')::timestamptz - interval '1 minute') || '0000000000000000')::uuid then
-      looked_to := null;
-    end if;
+  end if;
+  if looked_to is not null and filter ? 'idempotency_key' then
+    execute format($query$
+      select array(
+        select m.id from public.messenger_messages m
+        where m.id = any (array(select k.message_id from messenger.idempotency_keys k where k.key = $1 ->> 'idempotency_key' and k.scope in ('service', $1 ->> 'created_by')))
+          and m.id < $2 and %s order by m.id desc limit $3)$query$, v_conditions)
+    into early using filter, looked_to, wanted - 1 - cardinality(ids), null, v_shown;
+    ids := ids || early;
   end if;
 end $$;
 
@@ -90,18 +92,24 @@ as $$
 declare
   v_filter jsonb := coalesce(filter, '{}');
   v_max int := messenger.check_page(coalesce(max, 50));
+  v_place uuid[];
   v_page record;
   v_rows jsonb;
-  v_last uuid;
+  v_last jsonb;
   v_total record;
 begin
   perform messenger.check_filter(v_filter, '{status,type,transport,queue,error_class,idempotency_key,ordering_key}', '{from,to}', '{}', '{id,created_by}');
   if v_filter ->> 'status' not in ('pending', 'processing', 'completed', 'failed') then
     perform messenger.refuse('SM_FILTER', 'filter.status is none of pending, processing, completed, failed');
   end if;
-  select f.ids, f.looked_to into v_page
-  from messenger.find_messages(v_filter, (messenger.read_cursor('messages', v_filter, cursor) #>> '{}')::uuid, v_max + 1) f;
-  v_last := case when cardinality(v_page.ids) > v_max then v_page.ids[v_max] else v_page.looked_to end;
+  -- The id before which to go on, then those that came early.
+  v_place := array(select p::uuid from jsonb_array_elements_text(messenger.read_cursor('messages', v_filter, cursor)) p);
+  select f.ids, f.looked_to, f.early into v_page from messenger.find_messages(v_filter, v_place[1], v_place[2:], v_max + 1) f;
+  if cardinality(v_page.ids) > v_max then
+    v_last := to_jsonb(v_page.ids[v_max] || v_place[2:]);
+  elsif v_page.looked_to is not null then
+    v_last := to_jsonb(v_page.looked_to || v_place[2:] || v_page.early);
+  end if;
   select coalesce(jsonb_agg(to_jsonb(r) order by r.id desc), '[]') into v_rows
   from (
     select m.id, m.message_type, m.transport_name, m.queue_name, m.priority, m.status, nullif(m.available_at, 'infinity') as available_at,
@@ -110,7 +118,7 @@ begin
     from public.messenger_messages m where m.id = any (v_page.ids[1:v_max])
   ) r;
   select * into v_total from messenger.count_rows('select from public.messenger_messages m where ' || messenger.message_conditions(v_filter), v_filter);
-  return jsonb_build_object('messages', v_rows, 'next_cursor', case when v_last is not null then messenger.write_cursor('messages', v_filter, to_jsonb(v_last)) end,
+  return jsonb_build_object('messages', v_rows, 'next_cursor', case when v_last is not null then messenger.write_cursor('messages', v_filter, v_last) end,
     'searched_to', (select m.created_at from public.messenger_messages m where m.id = v_page.looked_to),
     'total', v_total.n, 'estimated', v_total.estimated);
 end $$;
@@ -131,14 +139,15 @@ as $$
   where m.id = messenger_get_message.id
 $$;
 
+comment on function messenger.first_id(timestamptz) is 'No message of this moment or later has a smaller id.';
 comment on function messenger.message_conditions(jsonb) is 'A filter of messenger_list_messages as SQL conditions on "m", its values read from $1.';
 comment on function messenger.longest_look() is 'How many messages one call of a list looks at before it answers with what it has.';
-comment on function messenger.find_messages(jsonb, uuid, int) is 'Ids of messages that meet a filter, newest first, older than "before"; looked_to: the look ended there without having found as many as wanted.';
+comment on function messenger.find_messages(jsonb, uuid, uuid[], int) is 'Ids of messages that meet a filter, newest first, older than "before" and not shown; looked_to: the look ended there without having found as many as wanted; early: those among ids that stand beyond it.';
 comment on function public.messenger_list_messages(jsonb, text, int) is
   'Messages without their bodies, newest first: {"messages", "next_cursor", "searched_to", "total", "estimated"}. Filter: id, status, type, transport, queue, error_class, idempotency_key, ordering_key, created_by, from, to (created_at, to is exclusive). max 1 to 1000. A call looks at 20,000 messages at most; when that was not enough, searched_to says how far back it came and next_cursor goes on from there. total is exact to 10,000, then estimated.';
 comment on function public.messenger_get_message(uuid) is
   'One message with all its columns, "blocked" (it waits for its predecessor; available_at is then null), failed deliveries since its last end ("attempts") and its dead letters; null when there is none.';
-revoke all on function messenger.message_conditions(jsonb), messenger.longest_look(), messenger.find_messages(jsonb, uuid, int), public.messenger_list_messages(jsonb, text, int),
+revoke all on function messenger.first_id(timestamptz), messenger.message_conditions(jsonb), messenger.longest_look(), messenger.find_messages(jsonb, uuid, uuid[], int), public.messenger_list_messages(jsonb, text, int),
   public.messenger_get_message(uuid) from public, anon, authenticated;
-grant execute on function messenger.message_conditions(jsonb), messenger.longest_look(), messenger.find_messages(jsonb, uuid, int), public.messenger_list_messages(jsonb, text, int),
+grant execute on function messenger.first_id(timestamptz), messenger.message_conditions(jsonb), messenger.longest_look(), messenger.find_messages(jsonb, uuid, uuid[], int), public.messenger_list_messages(jsonb, text, int),
   public.messenger_get_message(uuid) to service_role;

@@ -1,7 +1,7 @@
 -- Queues with what waits in them, and the workers that ask for it.
 
 -- What runs stands at the head of its queue, where it was taken from: so many of each queue and priority are looked at.
-create or replace function messenger.running_messages(depth int)
+create or replace function messenger.running_messages(depth int, only_transport text default null, only_queues text[] default null)
 returns table (transport_name text, queue_name text, locked_by text)
 language sql stable
 set search_path = ''
@@ -11,7 +11,7 @@ set enable_sort = off
 set jit = off
 as $$
   select q.transport_name, q.queue_name, head.locked_by
-  from messenger.active_queues(null, null, true) q
+  from messenger.active_queues(only_transport, only_queues, true) q
   cross join generate_series(1, 10) as level(priority)
   cross join lateral (
     select m.locked_by from public.messenger_messages m
@@ -56,13 +56,14 @@ begin
     order by m.available_at, m.id limit 1
   ) head;
   if v_seen.n > 10000 then
-    v_all := greatest(10001, messenger.estimate_rows(v_rows, v_args));
-    v_due := least(v_all, greatest(v_seen.due, messenger.estimate_rows(v_rows || ' and m.available_at <= ($1 ->> ''now'')::timestamptz', v_args)));
     v_blocked := (select count(*) from (
       select from public.messenger_messages m where m.transport_name = queue_figures_of.transport and m.queue_name = queue_figures_of.queue
         and m.ordering_key is not null and m.processed_at is null and m.available_at = 'infinity' limit 10001) x);
-    v_seen.processing := (select count(*) from messenger.running_messages(1000) r
-                          where r.transport_name = queue_figures_of.transport and r.queue_name = queue_figures_of.queue);
+    v_seen.processing := (select count(*) from messenger.running_messages(1000, queue_figures_of.transport, array[queue_figures_of.queue]));
+    v_all := greatest(v_seen.n, v_seen.due + v_blocked + v_seen.processing, messenger.estimate_rows(v_rows, v_args));
+    -- What runs was due.
+    v_due := messenger.estimate_rows(v_rows || ' and m.available_at <= ($1 ->> ''now'')::timestamptz', v_args) - v_seen.processing;
+    v_due := greatest(v_seen.due, least(v_due, v_all - v_blocked - v_seen.processing));
   else
     v_all := v_seen.n;
     v_due := v_seen.due;
@@ -109,12 +110,12 @@ as $$
   where w.polled_at > messenger.now() - interval '1 hour'
 $$;
 
-comment on function messenger.running_messages(int) is 'Messages that are being processed, among the first so many of each queue and priority.';
+comment on function messenger.running_messages(int, text, text[]) is 'Messages that are being processed, among the first so many of each queue and priority.';
 comment on function messenger.queue_figures_of(text, text) is
   'Unfinished messages of a queue: {"pending" (due + delayed + blocked), "due", "delayed", "blocked" (wait for their predecessor), "processing", "oldest_due_at", "estimated"}; exact to 10,000.';
 comment on function public.messenger_list_queues() is
   'Queues that hold unfinished messages or are paused: {"queues": [{transport_name, queue_name, paused_at, transport_enabled, pending, due, delayed, blocked, processing, oldest_due_at, estimated, awake_workers}]}.';
 comment on function public.messenger_list_workers() is
   'Workers that asked within the last hour: {"workers": [{worker, transport_name, queues, types (null: all), started_at, polled_at, awake, processing}]}, the latest first.';
-revoke all on function messenger.running_messages(int), messenger.queue_figures_of(text, text), public.messenger_list_queues(), public.messenger_list_workers() from public, anon, authenticated;
-grant execute on function messenger.running_messages(int), messenger.queue_figures_of(text, text), public.messenger_list_queues(), public.messenger_list_workers() to service_role;
+revoke all on function messenger.running_messages(int, text, text[]), messenger.queue_figures_of(text, text), public.messenger_list_queues(), public.messenger_list_workers() from public, anon, authenticated;
+grant execute on function messenger.running_messages(int, text, text[]), messenger.queue_figures_of(text, text), public.messenger_list_queues(), public.messenger_list_workers() to service_role;

@@ -16,6 +16,18 @@ const METHODS: [path: string, method: string, allowed: string][] = [
   ["worker", "GET", "POST"],
   ["worker", "DELETE", "POST"],
   ["scheduler", "GET", "POST"],
+  ["monitor/status", "POST", "GET"],
+  ["monitor/messages", "DELETE", "GET"],
+  ["monitor/messages/0190a000-0000-7000-8000-000000000000/explain", "PUT", "GET"],
+  ["monitor/openapi.json", "POST", "GET"],
+  ["admin/failed/retry", "GET", "POST"],
+  ["admin/failed/0190a000-0000-7000-8000-000000000000", "GET", "DELETE"],
+  ["admin/messages/0190a000-0000-7000-8000-000000000000/cancel", "DELETE", "POST"],
+  ["admin/schedules/nightly", "POST", "PUT"],
+  ["admin/schedules/nightly", "PATCH", "DELETE"],
+  ["admin/queues/supabase/default/pause", "GET", "POST"],
+  ["admin/transports/mail", "DELETE", "PUT"],
+  ["admin/flags/emails", "GET", "PUT"],
 ];
 for (const [path, method, allowed] of METHODS) {
   test(`doors · ${method} /${path} is refused and told what is allowed`, async () => {

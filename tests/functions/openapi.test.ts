@@ -1,102 +1,205 @@
-// The document of the operators' API: every call of the two doors, and nothing else, in a form that tools can read.
+// The document of the operators' API: exactly the calls of both doors, and sound OpenAPI 3.1.
 import assert from "node:assert/strict";
+import type { OpenAPIHono } from "@hono/zod-openapi";
 import { createAdmin } from "../../shared/admin.ts";
 import type { Database } from "../../shared/db.ts";
-import type { Log } from "../../shared/log.ts";
+import { createLog } from "../../shared/log.ts";
 import { createMonitor } from "../../shared/monitor.ts";
 import { describeDoors } from "../../shared/openapi.ts";
-import pack from "../../package.json" with { type: "json" };
+import { createOperatorApp, type OperatorEnv } from "../../shared/operator_routes.ts";
+import { test } from "../project.ts";
+import { useTarget } from "../target.ts";
 
-const nothing = {} as Database & Log; // describing calls asks no database and logs nothing
-const monitor = createMonitor(nothing);
-const admin = createAdmin(nothing, nothing);
-const description = JSON.parse(JSON.stringify(describeDoors(monitor, admin)));
+const { target } = useTarget();
 
 const CALLS = [
-  "delete /admin/failed/{id}",
-  "delete /admin/schedules/{name}",
-  "get /monitor/audit",
-  "get /monitor/failed",
-  "get /monitor/failed/{id}",
-  "get /monitor/health",
-  "get /monitor/messages",
-  "get /monitor/messages/{id}",
-  "get /monitor/messages/{id}/explain",
-  "get /monitor/metrics",
-  "get /monitor/metrics.prom",
-  "get /monitor/queues",
-  "get /monitor/schedules",
-  "get /monitor/schedules/preview",
-  "get /monitor/status",
-  "get /monitor/transports",
-  "get /monitor/workers",
-  "post /admin/failed/discard",
-  "post /admin/failed/retry",
-  "post /admin/failed/{id}/retry",
-  "post /admin/messages/{id}/cancel",
-  "post /admin/queues/{transport}/{queue}/pause",
-  "post /admin/queues/{transport}/{queue}/resume",
-  "post /admin/schedules/{name}/pause",
-  "post /admin/schedules/{name}/resume",
-  "put /admin/flags/{name}",
-  "put /admin/schedules/{name}",
-  "put /admin/transports/{name}",
+  "DELETE /admin/failed/{id}",
+  "DELETE /admin/schedules/{name}",
+  "GET /monitor/audit",
+  "GET /monitor/failed",
+  "GET /monitor/failed/{id}",
+  "GET /monitor/health",
+  "GET /monitor/messages",
+  "GET /monitor/messages/{id}",
+  "GET /monitor/messages/{id}/explain",
+  "GET /monitor/metrics",
+  "GET /monitor/metrics.prom",
+  "GET /monitor/queues",
+  "GET /monitor/schedules",
+  "GET /monitor/schedules/preview",
+  "GET /monitor/status",
+  "GET /monitor/transports",
+  "GET /monitor/workers",
+  "POST /admin/failed/discard",
+  "POST /admin/failed/retry",
+  "POST /admin/failed/{id}/retry",
+  "POST /admin/messages/{id}/cancel",
+  "POST /admin/queues/{transport}/{queue}/pause",
+  "POST /admin/queues/{transport}/{queue}/resume",
+  "POST /admin/schedules/{name}/pause",
+  "POST /admin/schedules/{name}/resume",
+  "PUT /admin/flags/{name}",
+  "PUT /admin/schedules/{name}",
+  "PUT /admin/transports/{name}",
 ];
+const METHODS = ["get", "put", "post", "delete", "options", "head", "patch", "trace"];
 
 interface Operation {
   summary?: string;
-  security?: unknown[];
-  responses?: Record<string, { description?: string }>;
-  parameters?: { name: string; in: string }[];
+  operationId?: string;
+  parameters?: { name: string; in: string; required?: boolean; schema?: unknown }[];
+  responses?: Record<string, { description?: string; content?: Record<string, { schema?: unknown }> }>;
+  security?: Record<string, string[]>[];
 }
-const operations = Object.entries<Record<string, Operation>>(description.paths).flatMap(([path, methods]) =>
-  Object.entries(methods).map(([method, operation]) => ({ call: `${method} ${path}`, path, operation }))
-);
+interface Document {
+  openapi: string;
+  info: { title?: string; version?: string };
+  servers: { url: string }[];
+  paths: Record<string, Record<string, Operation>>;
+  components: Record<string, Record<string, unknown>>;
+}
 
-Deno.test("openapi · lists the calls of both doors, and no others", () => {
-  assert.deepEqual(operations.map(({ call }) => call).sort(), CALLS);
-});
+async function fetchDocument(): Promise<Document> {
+  const { status, body } = await target().call("monitor/openapi.json", { as: "nobody" });
+  assert.equal(status, 200);
+  return body as unknown as Document; // whether it is one, the tests see
+}
 
-Deno.test("openapi · every route that answers is described", () => {
-  const served = [["monitor", monitor], ["admin", admin]] as const;
-  const routes = served.flatMap(([door, app]) =>
-    app.routes.filter(({ method }) => method !== "ALL").map(({ method, path }) =>
-      `${method.toLowerCase()} /${door}${path.replace(/:(\w+)/g, "{$1}")}`
-    )
+const operationsOf = (document: Document) =>
+  Object.entries(document.paths).flatMap(([path, item]) =>
+    Object.entries(item).map(([method, operation]) => ({ path, method, operation }))
   );
-  assert.deepEqual([...new Set(routes)].sort(), CALLS);
-});
+const callsOf = (document: Document) =>
+  operationsOf(document).map(({ path, method }) => `${method.toUpperCase()} ${path}`).sort();
 
-Deno.test("openapi · each call has a summary, a way to show who calls, and its replies; each path parameter is described", () => {
-  for (const { call, path, operation } of operations) {
-    assert.ok(operation.summary && operation.security?.length === 2, call);
-    assert.ok(operation.responses?.["200"]?.description, call);
-    const named = [...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => name);
-    const described = operation.parameters?.filter((parameter) => parameter.in === "path").map(({ name }) => name) ??
-      [];
-    assert.deepEqual(described.sort(), named.sort(), call);
-  }
-  assert.deepEqual(Object.keys(description.components.securitySchemes).sort(), ["operator", "secretKey"]);
-});
-
-Deno.test("openapi · every reference leads somewhere, every schema has a type, a choice or a reference", () => {
-  let references = 0;
-  const visit = (value: unknown): void => {
-    if (typeof value !== "object" || value === null) return;
-    if ("$ref" in value && typeof value.$ref === "string") {
-      references++;
-      const target = value.$ref.split("/").slice(1).reduce<Record<string, unknown> | undefined>(
-        (at, part) => at?.[part] as Record<string, unknown> | undefined,
-        description,
-      ); // walking a JSON document
-      assert.ok(target, value.$ref);
-    }
-    Object.values(value).forEach(visit);
+/** What is wrong with a document; a list of sentences. */
+function faultsOf(document: Document): string[] {
+  const faults: string[] = [];
+  const expect = (sound: unknown, fault: string) => {
+    if (!sound) faults.push(fault);
   };
-  visit(description);
-  assert.ok(references > 20, `${references} references`);
+  expect(/^3\.1\.\d+$/.test(document.openapi), "openapi is not 3.1");
+  expect(document.info?.title && document.info.version, "info lacks title or version");
+  for (const { path, method, operation } of operationsOf(document)) {
+    const at = `${method} ${path}`;
+    expect(path.startsWith("/"), `${at}: the path is relative`);
+    expect(METHODS.includes(method), `${at}: not a method`);
+    expect(operation.summary, `${at}: no summary`);
+    const statuses = Object.keys(operation.responses ?? {});
+    expect(statuses.some((status) => /^2\d\d$/.test(status)), `${at}: nothing for success`);
+    expect(statuses.includes("default"), `${at}: nothing for refusals`);
+    expect(statuses.every((status) => /^([1-5]\d\d|default)$/.test(status)), `${at}: an odd status`);
+    for (const [status, response] of Object.entries(operation.responses ?? {})) {
+      expect(response.description, `${at} ${status}: no description`);
+      expect(Object.values(response.content ?? {}).every(({ schema }) => schema), `${at} ${status}: no schema`);
+    }
+    const named = [...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => name).sort();
+    const inPath = (operation.parameters ?? []).filter((parameter) => parameter.in === "path");
+    expect(named.join() === inPath.map(({ name }) => name).sort().join(), `${at}: parameters differ from the path's`);
+    expect(inPath.every(({ required }) => required === true), `${at}: a path's parameter is optional`);
+    for (const { name, in: place, schema } of operation.parameters ?? []) {
+      expect(schema && ["path", "query"].includes(place), `${at}: the parameter ${name}`);
+    }
+    expect(operation.security?.length, `${at}: no security`);
+    for (const scheme of (operation.security ?? []).flatMap((each) => Object.keys(each))) {
+      expect(document.components.securitySchemes?.[scheme], `${at}: no security scheme ${scheme}`);
+    }
+  }
+  for (const ref of refsOf(document)) expect(resolve(document, ref), `${ref} leads nowhere`);
+  for (const [kind, all] of Object.entries(document.components)) {
+    for (const name of Object.keys(all)) expect(/^[a-zA-Z0-9._-]+$/.test(name), `${kind}.${name}: an odd name`);
+  }
+  return faults;
+}
+
+function refsOf(value: unknown): string[] {
+  if (typeof value !== "object" || value === null) return [];
+  return Object.entries(value).flatMap(([key, inner]) =>
+    key === "$ref" && typeof inner === "string" ? [inner] : refsOf(inner)
+  );
+}
+
+function resolve(document: Document, ref: string): unknown {
+  if (!ref.startsWith("#/")) return undefined;
+  return ref.slice(2).split("/").reduce<unknown>(
+    (at, key) =>
+      typeof at === "object" && at !== null
+        ? Object.entries(at).find(([name]) => name === key.replaceAll("~1", "/").replaceAll("~0", "~"))?.[1]
+        : undefined,
+    document,
+  );
+}
+
+const db = {} as Database; // routes are only listed here, nothing is asked
+const doors = (): [monitor: OpenAPIHono<OperatorEnv>, admin: OpenAPIHono<OperatorEnv>] => [
+  createMonitor(db),
+  createAdmin(db, createLog({}, () => {})),
+];
+/** Every route an app answers, described or not. */
+const routesOf = (door: string, app: OpenAPIHono<OperatorEnv>) =>
+  app.routes.filter(({ method }) => method !== "ALL").map(({ method, path }) =>
+    `${method} /${door}${path.replace(/:(\w+)(\{[^}]*\})?/g, "{$1}")}`
+  );
+const liveCalls = ([monitor, admin]: ReturnType<typeof doors>) =>
+  [...new Set([...routesOf("monitor", monitor), ...routesOf("admin", admin)])].sort();
+
+test("openapi · lists exactly the calls of both doors", async () => {
+  assert.deepEqual(callsOf(await fetchDocument()), CALLS);
 });
 
-Deno.test("openapi · its version is the package's", () => {
-  assert.deepEqual([description.openapi, description.info.version], ["3.1.0", pack.version]);
+test("openapi · every route of the doors is in it, and each of it is a route", async () => {
+  assert.deepEqual(liveCalls(doors()), CALLS);
+  assert.deepEqual(callsOf(await fetchDocument()), liveCalls(doors()));
 });
+
+test("openapi · the doors answer at every path it lists", async () => {
+  for (const { path, method } of operationsOf(await fetchDocument())) {
+    const filled = path.slice(1).replace(/\{\w+\}/g, "none");
+    // Nobody is refused before a handler; another method is refused by the path's own list.
+    assert.equal((await target().call(filled, { method: method.toUpperCase(), as: "nobody" })).status, 401, path);
+    const other = await target().call(filled, { method: "PATCH" });
+    assert.equal(other.status, 405, path);
+    assert.ok(other.headers.get("allow")?.split(", ").includes(method.toUpperCase()), path);
+  }
+});
+
+test("openapi · is sound", async () => {
+  const document = await fetchDocument();
+  assert.deepEqual(faultsOf(document), []);
+  assert.deepEqual(Object.keys(document.components.securitySchemes).sort(), ["operator", "secretKey"]);
+  assert.deepEqual(document.servers.map(({ url }) => url), ["/functions/v1"]);
+  assert.ok(refsOf(document).length > 20, "the replies are named components");
+});
+
+Deno.test("openapi · a route without description is noticed", () => {
+  const [monitor, admin] = doors();
+  monitor.get("/hidden", (c) => c.text("hidden"));
+  const described = callsOf(describeDoors(monitor, admin) as unknown as Document); // read as above
+  assert.deepEqual(liveCalls([monitor, admin]).filter((call) => !described.includes(call)), ["GET /monitor/hidden"]);
+});
+
+Deno.test("openapi · a door that lacks a call is noticed", () => {
+  const [, admin] = doors();
+  const described = callsOf(describeDoors(createOperatorApp(), admin) as unknown as Document); // read as above
+  assert.deepEqual(CALLS.filter((call) => !described.includes(call)), CALLS.filter((call) => call.includes("monitor")));
+});
+
+const PLANTED: [what: string, plant: (document: Document) => void, fault: RegExp][] = [
+  ["an older version", (document) => document.openapi = "3.0.3", /not 3\.1/],
+  ["a call without summary", ({ paths }) => delete paths["/monitor/status"].get.summary, /no summary/],
+  ["a call without responses", ({ paths }) => delete paths["/monitor/status"].get.responses, /nothing for success/],
+  ["a reference that leads nowhere", ({ components }) => delete components.schemas.Status, /Status leads nowhere/],
+  ["a scheme that is not there", ({ components }) => delete components.securitySchemes.operator, /scheme operator/],
+  [
+    "a parameter that is not described",
+    ({ paths }) => paths["/monitor/messages/{id}"].get.parameters = [],
+    /parameters differ/,
+  ],
+];
+for (const [what, plant, fault] of PLANTED) {
+  test(`openapi · ${what} is noticed`, async () => {
+    const document = await fetchDocument();
+    plant(document);
+    assert.match(faultsOf(document).join("\n"), fault);
+  });
+}

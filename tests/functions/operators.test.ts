@@ -1,109 +1,171 @@
-// Who may look and who may act: by the role in app_metadata, or a secret key, on every path, those that are not there too.
+// Who may look and who may steer: every kind of caller before monitor, admin and paths that are not there.
 import assert from "node:assert/strict";
-import { generateKeyPair, SignJWT } from "jose";
-import { type Call, type Target, testLocally, useTarget } from "../target.ts";
+import { SignJWT } from "jose";
+import { empty } from "../project.ts";
+import { dispatch, messageOf } from "../supabase/bus.ts";
+import { assertRefused, type Call, type Reply, testLocally, useTarget } from "../target.ts";
 
 const { target, project } = useTarget();
 const ID = "0190a000-0000-7000-8000-000000000000";
-
-type Caller = (target: Target) => Call | Promise<Call>;
-const signed = (claims: Record<string, unknown>, options?: { expiresIn: number }): Caller => async () => ({
-  as: { token: await project().signUser({ sub: crypto.randomUUID(), ...claims }, options) },
-});
-const OPERATOR = { app_metadata: { symphony_role: "operator" } };
-
-const CALLERS: [who: string, caller: Caller, monitor: number, admin: number][] = [
-  ["nobody", () => ({ as: "nobody" }), 401, 401],
-  ["a publishable key", ({ publishableKey }) => ({ as: "nobody", headers: { apikey: publishableKey } }), 401, 401],
-  ["a wrong secret key", () => ({ as: "nobody", headers: { apikey: "sb_secret_0123456789" } }), 401, 401],
-  ["a garbled token", () => ({ as: { token: "a.b.c" } }), 401, 401],
-  ["an expired operator", signed(OPERATOR, { expiresIn: -60 }), 401, 401],
-  ["an operator signed by nobody", () => ({ as: { token: unsigned() } }), 401, 401],
-  ["an operator signed by somebody else", async () => ({ as: { token: await foreign() } }), 401, 401],
-  ["a user", signed({}), 403, 403],
-  [
-    "a user who calls himself operator",
-    signed({ user_metadata: { symphony_role: "operator" }, symphony_role: "operator" }),
-    403,
-    403,
-  ],
-  ["a role that is none", signed({ app_metadata: { symphony_role: "admin" } }), 403, 403],
-  ["a role that is no text", signed({ app_metadata: { symphony_role: ["operator"] } }), 403, 403],
-  ["metadata that is no object", signed({ app_metadata: "operator" }), 403, 403],
-  ["a viewer", signed({ app_metadata: { symphony_role: "viewer" } }), 200, 403],
-  ["an operator", signed(OPERATOR), 200, 200],
-  ["a secret key", () => ({}), 200, 200],
-];
+const sub = crypto.randomUUID();
 
 const MONITOR = [
   "status",
-  "messages",
-  "failed",
   "queues",
-  "metrics",
-  "metrics.prom",
+  "messages?limit=1",
+  "failed",
+  "schedules",
+  "transports",
+  "workers",
   "audit",
-  `messages/${ID}`,
-  "nothing/here",
+  "metrics",
 ];
-const ADMIN: [method: string, path: string][] = [
-  ["POST", `messages/${ID}/cancel`],
-  ["DELETE", `failed/${ID}`],
-  ["POST", "queues/supabase/default/resume"],
-  ["DELETE", "schedules/none"],
-  ["POST", "nothing/here"],
+const ADMIN: [method: string, path: string, json: unknown, status: number, code?: string][] = [
+  ["POST", `failed/${ID}/retry`, undefined, 404, "SM_NOT_FOUND"],
+  ["POST", "failed/retry", { filter: {} }, 200],
+  ["DELETE", `failed/${ID}`, undefined, 404, "SM_NOT_FOUND"],
+  ["POST", "failed/discard", { filter: {} }, 200],
+  ["POST", `messages/${ID}/cancel`, undefined, 404, "SM_NOT_FOUND"],
+  ["PUT", "schedules/nightly", { type: "Digest", cron: "@daily" }, 200],
+  ["POST", "schedules/nightly/pause", undefined, 200],
+  ["POST", "schedules/nightly/resume", undefined, 200],
+  ["DELETE", "schedules/nightly", undefined, 200],
+  ["POST", "queues/supabase/default/pause", undefined, 200],
+  ["POST", "queues/supabase/default/resume", undefined, 200],
+  ["PUT", "transports/mail", { enabled: false }, 200],
+  ["PUT", "flags/emails", { percent: 10 }, 200],
 ];
+const UNKNOWN = ["monitor", "monitor/none", "monitor/status/none", "admin", "admin/none", `admin/failed/${ID}/none`];
 
-for (const [who, caller, monitor, admin] of CALLERS) {
-  testLocally(`operators · ${who}: ${monitor} at the monitor's paths, ${admin} at the admin's`, async () => {
-    const statusOf = async (path: string, method: string) => {
-      const { as, headers } = await caller(target());
-      const reply = await fetch(`${target().url}/functions/v1/${path}`, {
-        method,
-        headers: {
-          ...(as === undefined && { apikey: target().secretKey }),
-          ...(typeof as === "object" && { authorization: `Bearer ${as.token}` }),
-          ...headers,
-        },
-      });
-      await reply.body?.cancel();
-      // Whoever passes the guard may meet a thing that is not there.
-      return reply.status === 404 ? 200 : reply.status;
-    };
-    for (const path of MONITOR) assert.equal(await statusOf(`monitor/${path}`, "GET"), monitor, path);
-    for (const [method, path] of ADMIN) {
-      assert.equal(await statusOf(`admin/${path}`, method), admin, `${method} ${path}`);
+const user = (claims: Record<string, unknown>, options?: { expiresIn: number }) =>
+  project().signUser({ sub, ...claims }, options);
+const part = (value: unknown) => btoa(JSON.stringify(value)).replaceAll("=", "");
+const bearer = async (token: Promise<string>): Promise<Call> => ({ as: { token: await token } });
+const OPERATOR = { app_metadata: { symphony_role: "operator" } };
+const CLAIMS = { sub, role: "authenticated", exp: 4_000_000_000, ...OPERATOR };
+
+const NOBODIES: Record<string, () => Call | Promise<Call>> = {
+  "nobody": () => ({ as: "nobody" }),
+  "an empty bearer": () => ({ as: "nobody", headers: { authorization: "Bearer " } }),
+  "a garbled token": () => ({ as: { token: "a.b.c" } }),
+  "the publishable key": () => ({ as: "nobody", headers: { apikey: target().publishableKey } }),
+  "the publishable key as bearer": () => ({ as: { token: target().publishableKey } }),
+  "a wrong secret key": () => ({ as: "nobody", headers: { apikey: "sb_secret_0123456789" } }),
+  "an expired operator": () => bearer(user(OPERATOR, { expiresIn: -60 })),
+  "an operator without signature": () => ({ as: { token: `${part({ alg: "none", typ: "JWT" })}.${part(CLAIMS)}.` } }),
+  "an operator of another project": () =>
+    bearer(
+      new SignJWT(CLAIMS).setProtectedHeader({ alg: "HS256", kid: "a" })
+        .sign(new TextEncoder().encode("a secret of thirty-two characters")),
+    ),
+  "an operator's token with other claims": async () => {
+    const [head, , signature] = (await user({})).split(".");
+    return { as: { token: `${head}.${part(CLAIMS)}.${signature}` } };
+  },
+  "an operator beside a good key, expired": async () => ({
+    headers: { authorization: `Bearer ${await user(OPERATOR, { expiresIn: -60 })}` },
+  }),
+  "an anonymous token that says operator": () => bearer(user({ role: "anon", ...OPERATOR })),
+};
+const USERS: Record<string, Record<string, unknown>> = {
+  "a user without claim": {},
+  "a user whose own metadata says operator": { user_metadata: { symphony_role: "operator" } },
+  "a user whose token says operator elsewhere": { symphony_role: "operator", role_metadata: OPERATOR },
+  "a user of an unknown role": { app_metadata: { symphony_role: "admin" } },
+  "a user of no role": { app_metadata: { symphony_role: null } },
+  "a user of two roles": { app_metadata: { symphony_role: ["operator"] } },
+  "a user of a role in capitals": { app_metadata: { symphony_role: "OPERATOR" } },
+  "a user whose metadata is a text": { app_metadata: "operator" },
+};
+
+Deno.test.beforeEach(() => empty(project().sql));
+
+const look = (path: string, as: Call) => target().call(`monitor/${path}`, as);
+const act = ([method, path, json]: typeof ADMIN[number], as: Call) =>
+  target().call(`admin/${path}`, { method, json, ...as });
+
+/** Calls everything there is; nothing may be let in, nothing changed. */
+async function assertShut(as: Call, status: number, code: string) {
+  const { sql } = project();
+  await dispatch(sql);
+  for (const path of MONITOR) assertRefused(await look(path, as), status, code);
+  assertRefused(await look("metrics.prom", as), status, code);
+  assertRefused(await look(`messages/${ID}/explain`, as), status, code);
+  for (const each of ADMIN) assertRefused(await act(each, as), status, code);
+  // What there is stays a secret too.
+  for (const path of UNKNOWN) assertRefused(await target().call(path, as), status, code);
+  const [left] = await sql`
+    select (select count(*) from messenger_schedules)::int as schedules, (select count(*) from messenger.queues)::int as queues,
+      (select count(*) from messenger.flags)::int as flags, (select count(*) from messenger_transports)::int as transports`;
+  assert.deepEqual({ ...left }, { schedules: 0, queues: 0, flags: 0, transports: 2 });
+}
+
+for (const [who, as] of Object.entries(NOBODIES)) {
+  testLocally(`operators · both doors are closed to ${who}`, async () => {
+    await assertShut(await as(), 401, "SM_UNAUTHENTICATED");
+  });
+}
+
+for (const [who, claims] of Object.entries(USERS)) {
+  testLocally(`operators · both doors are closed to ${who}`, async () => {
+    await assertShut(await bearer(user(claims)), 403, "SM_FIELD_FORBIDDEN");
+  });
+}
+
+const LOOKERS: Record<string, () => Call | Promise<Call>> = {
+  "a viewer": () => bearer(user({ app_metadata: { symphony_role: "viewer" } })),
+  "an operator": () => bearer(user(OPERATOR)),
+  "the secret key": () => ({}),
+  "the secret key as bearer": () => ({ as: "nobody", headers: { authorization: `Bearer ${target().secretKey}` } }),
+};
+
+/** Answered, not refused: the database and the paths decide. */
+function assertAnswered(reply: Reply, status: number, code: string | undefined, what: string) {
+  if (code) assertRefused(reply, status, code);
+  else assert.equal(reply.status, status, `${what}: ${JSON.stringify(reply.body)}`);
+}
+
+for (const [who, as] of Object.entries(LOOKERS)) {
+  testLocally(`operators · ${who} may look at everything`, async () => {
+    const call = await as();
+    for (const path of MONITOR) assertAnswered(await look(path, call), 200, undefined, path);
+    assertAnswered(await look("health", call), 503, undefined, "nothing ticks here");
+    for (const path of UNKNOWN.filter((path) => path.startsWith("monitor"))) {
+      assertRefused(await target().call(path, call), 404, "SM_NOT_FOUND");
     }
   });
 }
 
-testLocally("operators · the description of the API needs no key", async () => {
-  const reply = await fetch(`${target().url}/functions/v1/monitor/openapi.json`);
-  assert.deepEqual([reply.status, (await reply.json()).openapi], [200, "3.1.0"]);
-});
+for (const [who, as] of Object.entries(LOOKERS).filter(([who]) => who !== "a viewer")) {
+  testLocally(`operators · ${who} may steer everything`, async () => {
+    const call = await as();
+    for (const each of ADMIN) assertAnswered(await act(each, call), each[3], each[4], each[1]);
+    for (const path of UNKNOWN.filter((path) => path.startsWith("admin"))) {
+      assertRefused(await target().call(path, call), 404, "SM_NOT_FOUND");
+    }
+  });
+}
 
-testLocally("operators · refused acts change nothing", async () => {
+testLocally("operators · a viewer may steer nothing, and is told which role that takes", async () => {
   const { sql } = project();
-  const [{ id }] = await sql`select id from messenger_dispatch('Greeting', delay => '1 hour')`;
-  for (const [, caller, , admin] of CALLERS) {
-    if (admin === 200) continue;
-    await target().call(`admin/messages/${id}/cancel`, { method: "POST", ...await caller(target()) });
-    await target().call("admin/queues/supabase/default/pause", { method: "POST", ...await caller(target()) });
-  }
-  const [{ status }] = await sql`select status from messenger_messages where id = ${id}`;
-  assert.deepEqual([status, (await sql`select from messenger.queues`).length], ["pending", 0]);
+  const { id } = await dispatch(sql);
+  const call = await bearer(user({ app_metadata: { symphony_role: "viewer" } }));
+  for (const each of ADMIN) assertRefused(await act(each, call), 403, "SM_FIELD_FORBIDDEN");
+  for (const path of ["admin", "admin/none"]) assertRefused(await target().call(path, call), 403, "SM_FIELD_FORBIDDEN");
+  const reply = await target().call(`admin/messages/${id}/cancel`, { method: "POST", ...call });
+  assert.match(assertRefused(reply, 403, "SM_FIELD_FORBIDDEN"), /symphony_role operator/);
+  assert.equal((await messageOf(sql, id)).status, "pending");
 });
 
-const CLAIMS = { sub: crypto.randomUUID(), role: "authenticated", aud: "authenticated", ...OPERATOR };
+testLocally("operators · the refusal comes before the body is looked at", async () => {
+  const call: Call = { method: "POST", raw: "{", headers: { "content-type": "application/json" } };
+  assertRefused(await target().call("admin/failed/retry", { ...call, as: "nobody" }), 401, "SM_UNAUTHENTICATED");
+  assertRefused(await target().call("monitor/messages?limit=ten", { as: "nobody" }), 401, "SM_UNAUTHENTICATED");
+});
 
-function unsigned(): string {
-  const part = (value: unknown) => btoa(JSON.stringify(value)).replaceAll("=", "");
-  return `${part({ alg: "none", typ: "JWT" })}.${part({ ...CLAIMS, exp: Math.floor(Date.now() / 1000) + 600 })}.`;
-}
-
-async function foreign(): Promise<string> {
-  const { privateKey } = await generateKeyPair("ES256");
-  return await new SignJWT(CLAIMS).setProtectedHeader({ alg: "ES256", typ: "JWT", kid: "theirs" }).setExpirationTime(
-    "10m",
-  ).sign(privateKey);
-}
+testLocally("operators · the document of the API needs no token, and none harms", async () => {
+  for (const as of [{ as: "nobody" as const }, { as: { token: "a.b.c" } }, {}]) {
+    const reply = await look("openapi.json", as);
+    assert.deepEqual([reply.status, reply.body.openapi], [200, "3.1.0"]);
+  }
+});

@@ -1,0 +1,41 @@
+// What the tests of lists share: walking all pages, cursors written by hand, texts that try to be SQL.
+import type { Sql } from "postgres";
+import type { Row } from "./bus.ts";
+
+/** Asks page after page until there is none; between two pages, `meanwhile` may change what is there. */
+export async function walk(
+  ask: (cursor: string | null) => Promise<Row>,
+  rows: string,
+  meanwhile?: (page: number, answer: Row) => Promise<unknown>,
+): Promise<Row[]> {
+  const seen: Row[] = [];
+  for (let page = 1, cursor: string | null = null; page <= 1_000; page++) {
+    const answer: Row = await ask(cursor);
+    seen.push(...answer[rows]);
+    await meanwhile?.(page, answer);
+    cursor = answer.next_cursor;
+    if (cursor === null) return seen;
+  }
+  throw new Error("The pages do not end.");
+}
+
+/** A cursor as somebody would write it who read how they are made. */
+export async function forgeCursor(sql: Sql, list: string, filter: Row, place: unknown): Promise<string> {
+  const [{ md5 }] = await sql`select md5(${sql.json(filter)}::jsonb::text)`;
+  return btoa(JSON.stringify({ list, filter: md5, place })).replaceAll("+", "-").replaceAll("/", "_").replaceAll(
+    "=",
+    "",
+  );
+}
+
+export const INJECTIONS = [
+  "' or true --",
+  "'; drop table messenger_messages; --",
+  "$1",
+  "%s",
+  "$query$ or true $query$",
+  "Greeting' or 'a' = 'a",
+  "\\' or true --",
+  "%",
+  "_",
+];

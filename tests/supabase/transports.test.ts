@@ -1,0 +1,115 @@
+// messenger_put_transport and messenger_list_transports: made, changed piece by piece, and refused without a trace.
+import assert from "node:assert/strict";
+import { empty, test, useProject } from "../project.ts";
+import { asRole } from "./as_role.ts";
+import { ask, dispatch, type Row } from "./bus.ts";
+import { INJECTIONS } from "./pages.ts";
+import { refused } from "./refusal.ts";
+
+const project = useProject();
+Deno.test.beforeEach(() => empty(project().sql));
+
+const put = (args: Row): Promise<Row> => ask(project().sql, "messenger_put_transport", args);
+const list = async (): Promise<Row[]> => (await ask(project().sql, "messenger_list_transports")).transports;
+const shown = ({ name, type, config, enabled }: Row) => [name, type, config, enabled];
+
+test("transports · those that the migration made are listed, in order of their names", async () => {
+  assert.deepEqual((await list()).map(shown), [["supabase", "supabase", {}, true], ["sync", "sync", {}, true]]);
+});
+
+test("transports · a new one is a queue of this database, enabled, without settings, unless told", async () => {
+  assert.deepEqual(shown(await put({ name: "mail" })), ["mail", "supabase", {}, true]);
+  const told = { name: "cache", type: "redis", config: { url_secret: "REDIS_URL" }, enabled: false };
+  assert.deepEqual(shown(await put(told)), ["cache", "redis", { url_secret: "REDIS_URL" }, false]);
+  assert.deepEqual((await list()).map(({ name }) => name), ["cache", "mail", "supabase", "sync"]);
+  assert.equal((await dispatch(project().sql, { transport: "mail" })).transport, "mail");
+});
+
+test("transports · what is not given stays, config is replaced whole", async () => {
+  const config = {
+    retention: "1 day",
+    failed_retention: "2 days",
+    idempotency_window: "1 hour",
+    ordering_dead_letter: "block",
+  };
+  const made = await put({ name: "mail", config });
+  const off = await put({ name: "mail", enabled: false });
+  assert.deepEqual(shown(off), ["mail", "supabase", config, false]);
+  assert.deepEqual([off.id, off.created_at], [made.id, made.created_at]);
+  assert.ok(off.updated_at > made.updated_at);
+  assert.deepEqual(shown(await put({ name: "mail", config: { retention: "0" } })), ["mail", "supabase", {
+    retention: "0",
+  }, false]);
+  assert.deepEqual(shown(await put({ name: "mail", enabled: true, config: {} })), ["mail", "supabase", {}, true]);
+});
+
+test("transports · the two that are always there take settings, and their own type", async () => {
+  assert.deepEqual(shown(await put({ name: "supabase", type: "supabase", config: { retention: "1 hour" } })), [
+    "supabase",
+    "supabase",
+    { retention: "1 hour" },
+    true,
+  ]);
+  assert.equal((await put({ name: "sync", enabled: false })).enabled, false);
+});
+
+test("transports · names of 63 letters are taken", async () => {
+  const name = `0-_${"x".repeat(60)}`;
+  assert.equal((await put({ name })).name, name);
+});
+
+const REFUSED: [what: string, args: Row, code: string][] = [
+  ["no name", { name: "" }, "SM_TRANSPORT"],
+  ["a name of 64 letters", { name: "x".repeat(64) }, "SM_TRANSPORT"],
+  ["capitals in a name", { name: "Mail" }, "SM_TRANSPORT"],
+  ["a name that begins with a hyphen", { name: "-mail" }, "SM_TRANSPORT"],
+  ["a name with a line break at its end", { name: "mail\n" }, "SM_TRANSPORT"],
+  ["a type that is none", { name: "mail", type: "smtp" }, "SM_TRANSPORT"],
+  ["another type for supabase", { name: "supabase", type: "redis" }, "SM_TRANSPORT"],
+  ["another type for sync", { name: "sync", type: "supabase", enabled: false }, "SM_TRANSPORT"],
+  ["a config that is a list", { name: "mail", config: [] }, "SM_TRANSPORT"],
+  ["a setting it does not know", { name: "mail", config: { retain: "1 day" } }, "SM_UNKNOWN_FIELD"],
+  ["a good setting beside it", { name: "mail", config: { retention: "1 day", a: 1 } }, "SM_UNKNOWN_FIELD"],
+  ["a retention that is no interval", { name: "mail", config: { retention: "soon" } }, "SM_TRANSPORT"],
+  ["a retention below zero", { name: "mail", config: { retention: "-1 day" } }, "SM_TRANSPORT"],
+  ["a retention that is a list", { name: "mail", config: { retention: [] } }, "SM_TRANSPORT"],
+  ["a retention beyond all time", { name: "mail", config: { retention: "999999999999 years" } }, "SM_TRANSPORT"],
+  ["a window below zero", { name: "mail", config: { idempotency_window: "-1 s" } }, "SM_TRANSPORT"],
+  ["a word for ordering_dead_letter", { name: "mail", config: { ordering_dead_letter: "wait" } }, "SM_TRANSPORT"],
+  ["a bad setting and a switch", { name: "supabase", enabled: false, config: { retention: "soon" } }, "SM_TRANSPORT"],
+  ["settings of another type kept", { name: "cache", type: "supabase" }, "SM_UNKNOWN_FIELD"],
+];
+for (const [what, args, code] of REFUSED) {
+  test(`transports · refuses ${what}, and changes nothing`, async () => {
+    await put({ name: "cache", type: "redis", config: { url_secret: "REDIS_URL" } });
+    const before = await list();
+    await refused(put(args), code);
+    assert.deepEqual(await list(), before);
+  });
+}
+
+test("transports · a name that is null is refused", async () => {
+  await refused(project().sql`select messenger_put_transport(null)`, "SM_TRANSPORT");
+  await refused(project().sql`select messenger_put_transport('mail', config => 'null')`, "SM_TRANSPORT");
+});
+
+test("transports · texts that look like SQL are refused", async () => {
+  for (const text of INJECTIONS) {
+    await refused(put({ name: text }), "SM_TRANSPORT");
+    await refused(put({ name: "mail", type: text }), "SM_TRANSPORT");
+    await refused(put({ name: "mail", config: { [text]: "1 day" } }), "SM_UNKNOWN_FIELD");
+    await refused(put({ name: "mail", config: { retention: text } }), "SM_TRANSPORT");
+  }
+  assert.equal((await list()).length, 2);
+});
+
+test("transports · service_role may ask and change, users may not", async () => {
+  const { sql } = project();
+  assert.ok(await asRole(sql, "service_role", (tx) => ask(tx, "messenger_list_transports")));
+  assert.ok(await asRole(sql, "service_role", (tx) => ask(tx, "messenger_put_transport", { name: "mail" })));
+  for (const role of ["authenticated", "anon"] as const) {
+    const asked = (name: string, args: Row) => asRole(sql, role, (tx) => ask(tx, name, args), crypto.randomUUID());
+    await assert.rejects(asked("messenger_list_transports", {}), /permission denied/);
+    await assert.rejects(asked("messenger_put_transport", { name: "mine" }), /permission denied/);
+  }
+});
