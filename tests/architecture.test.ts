@@ -61,7 +61,7 @@ Deno.test("architecture · one package, one place", () => {
     "postgres": /^(supabase\/local\/|tests\/|cli\/postgres\.ts)/,
     "jose": /^(supabase\/local\/|tests\/)/,
     "smol-toml": /^(supabase\/local\/|tests\/)/,
-    "@hono/zod-openapi": /^shared\//,
+    "@hono/zod-openapi": /^(shared\/|tests\/)/,
     "zod": /^(shared\/|packs\/|supabase\/local\/|tests\/)/,
     "cron-parser": /^(shared\/schedule\.ts|tests\/)/,
     "ipaddr.js": /^packs\/webhook\//,
