@@ -14,7 +14,7 @@ const JUDGES = { prometheus: ["promtool"], chromium: ["chromium", "chromium-brow
 
 installNpmPackages();
 installPostgres();
-installJudges();
+if (process.argv.includes("--judges")) installJudges();
 
 function installNpmPackages() {
   if (npmPackagesMatch()) return;

@@ -1,12 +1,11 @@
 // The document of the operators' API: exactly the calls of both doors, and sound OpenAPI 3.1.
 import assert from "node:assert/strict";
-import type { OpenAPIHono } from "@hono/zod-openapi";
 import { createAdmin } from "../../shared/admin.ts";
 import type { Database } from "../../shared/db.ts";
 import { createLog } from "../../shared/log.ts";
 import { createMonitor } from "../../shared/monitor.ts";
 import { describeDoors } from "../../shared/openapi.ts";
-import { createOperatorApp, type OperatorEnv } from "../../shared/operator_routes.ts";
+import { createOperatorApp } from "../../shared/operator_routes.ts";
 import { test } from "../project.ts";
 import { useTarget } from "../target.ts";
 
@@ -131,12 +130,13 @@ function resolve(document: Document, ref: string): unknown {
 }
 
 const db = {} as Database; // routes are only listed here, nothing is asked
-const doors = (): [monitor: OpenAPIHono<OperatorEnv>, admin: OpenAPIHono<OperatorEnv>] => [
+type App = ReturnType<typeof createOperatorApp>;
+const doors = (): [monitor: App, admin: App] => [
   createMonitor(db),
   createAdmin(db, createLog({}, () => {})),
 ];
 /** Every route an app answers, described or not. */
-const routesOf = (door: string, app: OpenAPIHono<OperatorEnv>) =>
+const routesOf = (door: string, app: App) =>
   app.routes.filter(({ method }) => method !== "ALL").map(({ method, path }) =>
     `${method} /${door}${path.replace(/:(\w+)(\{[^}]*\})?/g, "{$1}")}`
   );

@@ -5,7 +5,11 @@ import { asRole } from "./as_role.ts";
 import { ask, call, claim, dispatch, dispatchMany, type Row, setClock, settle } from "./bus.ts";
 
 const project = useProject({ testClock: true });
-Deno.test.beforeEach(() => empty(project().sql));
+Deno.test.beforeEach(async () => {
+  await empty(project().sql);
+  // Awake is who asked within twice this; the machine may be slow.
+  await project().sql`update messenger.settings set poll_interval = '1 minute'`;
+});
 
 const queues = async (): Promise<Row[]> => (await ask(project().sql, "messenger_list_queues")).queues;
 const workers = async (): Promise<Row[]> => (await ask(project().sql, "messenger_list_workers")).workers;
