@@ -35,12 +35,14 @@ export interface DoorOptions {
   log: Log;
   /** Whether browsers of other origins may call: tokens travel in headers, so no cookie is at stake. */
   cors?: boolean;
+  /** Whether requests that succeed go without a log line: whoever watches asks every other second. */
+  quiet?: boolean;
 }
 
 /** An app whose routes are relative to `/<name>`, as edge functions see their path. */
 export function createDoor(name: string, options: DoorOptions): Door {
   const root = new Hono<DoorEnv>({ strict: false });
-  root.use(requestId({ limitLength: 128 }), logLine(name, options.log));
+  root.use(requestId({ limitLength: 128 }), logLine(name, options));
   if (options.cors) root.use(cors(CORS));
   root.use(methodNotAllowed({ app: root, onMethodNotAllowed: refuseMethod }));
   root.notFound((c) => reply(c, new SymphonyError("SM_NOT_FOUND", "There is nothing at this path.")));
@@ -79,10 +81,11 @@ function refuseMethod(c: Context, methods: string[]): Response {
   return reply(c, new SymphonyError("SM_METHOD", `The method ${c.req.method} is not for this path.`));
 }
 
-function logLine(door: string, log: Log): MiddlewareHandler<DoorEnv> {
+function logLine(door: string, { log, quiet }: DoorOptions): MiddlewareHandler<DoorEnv> {
   return async (c, next) => {
     const start = performance.now();
     await next();
+    if (quiet && c.res.ok) return;
     const ms = Math.round(performance.now() - start);
     const { method, path } = c.req;
     log.info("request", { door, method, path, status: c.res.status, ms, request_id: c.get("requestId") });

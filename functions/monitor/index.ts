@@ -8,7 +8,7 @@ import { only } from "../../shared/operator_routes.ts";
 
 const { env, db, log } = openIsolate("monitor", []);
 
-const door = createDoor("monitor", { log, cors: true });
+const door = createDoor("monitor", { log, cors: true, quiet: true });
 
 // It holds no data, so it needs no key: tools that make clients from it have none.
 const description = describeDoors(createMonitor(db), createAdmin(db, log));

@@ -12,6 +12,10 @@ const DATABASE_PORT = 24322;
 const CODE = ["functions", "shared", "packs", "deno.json"];
 const SETTLED = 200; // ms: an editor writes a file in several steps, a checkout writes many
 
+const OUTDATED = `This project was made by another state of the migration, which is regenerated until 1.0.
+To make it anew (its messages are forgotten): Ctrl-C, npm run reset, npm start
+`;
+
 const asked = Promise.withResolvers<void>();
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) Deno.addSignalListener(signal, () => asked.resolve());
 
@@ -28,6 +32,7 @@ try {
   });
   await tellNeighbours(project);
   console.log(describe(project));
+  if (!await isOfThisRelease(project)) console.log(OUTDATED);
   watchCode(() => project.functions.replace()).catch((error: Error) =>
     console.log(`Changes of the code are seen at the next start only: ${error.message}`)
   );
@@ -57,6 +62,16 @@ async function watchCode(onChange: () => void): Promise<void> {
 /** What of this process's environment is meant for the functions. */
 function settings(): Record<string, string> {
   return Object.fromEntries(Object.entries(Deno.env.toObject()).filter(([name]) => /^(SYMPHONY|OTEL)_/.test(name)));
+}
+
+/** Whether the database holds what this repository's migration makes. */
+async function isOfThisRelease({ sql }: Project): Promise<boolean> {
+  const manifest = await Deno.readTextFile(join(REPOSITORY, "supabase/manifest.json"));
+  const [{ differences }] = await sql`
+    with released as (select e ->> 0 as kind, e ->> 1 as object, e ->> 2 as definition from jsonb_array_elements(${manifest}::text::jsonb) e)
+    select count(*)::int as differences from released r full join messenger.manifest() m on m.kind = r.kind and m.object = r.object
+    where m.definition is distinct from r.definition or m.object is null or r.object is null`;
+  return differences === 0;
 }
 
 /** Other programs of this repository, such as the dashboard, find the project by this file; the keys lie beside it. */

@@ -2,11 +2,13 @@
 import assert from "node:assert/strict";
 import type { z } from "zod";
 import * as reply from "../../shared/operator_replies.ts";
+import { eventually } from "../eventually.ts";
 import { empty, test } from "../project.ts";
 import { call, dispatch, dispatchMany, held, settle } from "../supabase/bus.ts";
 import { assertRefused, testLocally, useTarget } from "../target.ts";
 
-const { target, project } = useTarget();
+const logged: string[] = [];
+const { target, project } = useTarget({ log: (line) => logged.push(line) });
 
 /** Asks the door; the reply must be what the description promises. */
 async function look<S extends z.ZodType>(path: string, schema: S, status = 200): Promise<z.output<S>> {
@@ -146,6 +148,17 @@ testLocally("monitor · metrics tell what was done, and Prometheus the counters"
     lines.join("\n"),
   );
 });
+
+testLocally(
+  "monitor · what is refused is logged, what is answered is not: a dashboard asks every other second",
+  async () => {
+    await look("status", reply.status);
+    await target().call("monitor/messages?limit=0");
+    const lines = () => logged.filter((line) => line.includes('"door":"monitor"') && line.includes('"request"'));
+    await eventually("the refusal is logged", () => lines().some((line) => line.includes("/monitor/messages")));
+    assert.ok(!lines().some((line) => line.includes("/monitor/status")), lines().join("\n"));
+  },
+);
 
 testLocally("monitor · a message that waits is explained", async () => {
   const { sql } = project();
