@@ -27,6 +27,7 @@ export interface Metrics {
   p95ProcessingTime: number | null;
   errors: { errorClass: string; messageType: string; error: string; count: number; lastAt: string }[];
   series: Point[];
+  stepSeconds: number;
 }
 export interface Queue {
   transport_name: string;

@@ -14,6 +14,9 @@ const FIELDS: Field[] = [
   { name: "queue", label: "Queue" },
   { name: "errorClass", label: "Error class" },
   { name: "resolved", label: "Which", options: [["", "open"], ["true", "resolved"]] },
+  { name: "transport", label: "Transport", rare: true },
+  { name: "from", label: "Failed from", moment: true, rare: true },
+  { name: "to", label: "Failed before", moment: true, rare: true },
 ];
 const FILTERS = ["type", "queue", "transport", "errorClass", "from", "to"];
 const MOST = 10_000;

@@ -1,6 +1,6 @@
 // Times and numbers as people read them.
 
-const UNITS: [unit: Intl.RelativeTimeFormatUnit, seconds: number][] = [
+const UNITS: [unit: "day" | "hour" | "minute" | "second", seconds: number][] = [
   ["day", 86_400],
   ["hour", 3_600],
   ["minute", 60],
@@ -16,6 +16,13 @@ export function ago(moment: string, now = Date.now()): string {
   return relative.format(Math.trunc(seconds / size), unit);
 }
 
+/** "5 minutes", from a moment until now. */
+export function age(moment: string, now = Date.now()): string {
+  const seconds = Math.max(0, now - Date.parse(moment)) / 1000;
+  const [unit, size] = UNITS.find(([, size]) => seconds >= size) ?? UNITS[3];
+  return new Intl.NumberFormat("en", { style: "unit", unit, unitDisplay: "long" }).format(Math.trunc(seconds / size));
+}
+
 export function absolute(moment: string): string {
   return new Date(moment).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "medium" });
 }
@@ -25,13 +32,19 @@ export function count(n: number, estimated = false): string {
   return (estimated ? "≈ " : "") + whole.format(n);
 }
 
+/** "a minute", "per 16 minutes". */
+export function per(seconds: number): string {
+  const minutes = Math.round(seconds / 60);
+  return minutes <= 1 ? "a minute" : `per ${minutes} minutes`;
+}
+
 export function percent(share: number | null): string {
   return share === null ? "–" : `${(share * 100).toFixed(share > 0.99 && share < 1 ? 2 : 1).replace(/\.0$/, "")} %`;
 }
 
 export function duration(ms: number | null): string {
   if (ms === null) return "–";
-  if (ms < 1_000) return `${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms`;
+  if (ms < 1_000) return `${ms > 0 && ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms`;
   return ms < 60_000 ? `${(ms / 1_000).toFixed(1)} s` : `${(ms / 60_000).toFixed(1)} min`;
 }
 

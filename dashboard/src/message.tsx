@@ -3,7 +3,8 @@ import type { ComponentChildren } from "preact";
 import { act, type FullMessage, look, type Reason } from "./api.ts";
 import { absolute, pretty } from "./format.ts";
 import { useLive } from "./live.ts";
-import { Attempts, Copyable, Do, Loaded, State, Time } from "./parts.tsx";
+import { Mend } from "./mend.tsx";
+import { Attempts, Do, Loaded, State, Time } from "./parts.tsx";
 import { linkTo } from "./route.ts";
 import { toast } from "./toast.tsx";
 
@@ -53,11 +54,11 @@ export function OneMessage({ id }: { id: string }) {
           <section aria-labelledby="why" class="explain">
             <h2 id="why">{message.status === "pending" ? "Why it is not running" : "What became of it"}</h2>
             <ol>
-              {reasons.map(({ reason, detail, remedy }, n) => (
-                <li key={n}>
-                  <strong>{reason.replaceAll("_", " ")}</strong>
-                  <p>{detail}</p>
-                  {remedy && <Copyable text={remedy} />}
+              {reasons.map((reason) => (
+                <li key={reason.reason}>
+                  <strong>{reason.reason.replaceAll("_", " ")}</strong>
+                  <p>{reason.detail}</p>
+                  <Mend reason={reason} message={message} again={live.again} />
                 </li>
               ))}
             </ol>

@@ -2,10 +2,11 @@
 import { type Health, look, type Metrics, type Queue, type Worker } from "./api.ts";
 import { Attention, switchQueue } from "./attention.tsx";
 import { Chart } from "./chart.tsx";
-import { count, duration, percent } from "./format.ts";
+import { count, duration, per, percent } from "./format.ts";
 import { useLive } from "./live.ts";
 import { Copyable, Do, Empty, Loaded, Time } from "./parts.tsx";
 import { go, linkTo } from "./route.ts";
+import { findStuck, type Stuck } from "./stuck.ts";
 
 const WINDOWS: [label: string, minutes: number][] = [["15 minutes", 15], ["1 hour", 60], ["6 hours", 360], [
   "2 days",
@@ -18,6 +19,7 @@ interface Everything {
   metrics: Metrics;
   queues: Queue[];
   workers: Worker[];
+  stuck: Stuck | undefined;
 }
 
 async function lookAtAll(minutes: number): Promise<Everything> {
@@ -28,14 +30,14 @@ async function lookAtAll(minutes: number): Promise<Everything> {
     look<{ queues: Queue[] }>("queues"),
     look<{ workers: Worker[] }>("workers"),
   ]);
-  return { status, health, metrics, queues, workers };
+  return { status, health, metrics, queues, workers, stuck: await findStuck(queues) };
 }
 
 export function Overview({ minutes }: { minutes: number }) {
   const live = useLive(`overview ${minutes}`, () => lookAtAll(minutes));
   return (
     <Loaded live={live}>
-      {({ status, health, metrics, queues, workers }) => {
+      {({ status, health, metrics, queues, workers, stuck }) => {
         const due = queues.reduce((sum, queue) => sum + queue.due, 0);
         const times = metrics.series.map(({ at }) => Date.parse(at) / 1000);
         return (
@@ -44,7 +46,13 @@ export function Overview({ minutes }: { minutes: number }) {
               <h1>Overview</h1>
               <p class={`verdict ${health.status}`}>{VERDICTS[health.status]}</p>
             </header>
-            <Attention health={health} queues={queues} deadLetters={status.dead_letters} again={live.again} />
+            <Attention
+              health={health}
+              queues={queues}
+              stuck={stuck}
+              deadLetters={status.dead_letters}
+              again={live.again}
+            />
             <dl class="tiles">
               <Tile name="Due now" value={count(due)} href={linkTo(["messages"], { status: "pending" })} />
               <Tile
@@ -68,7 +76,7 @@ export function Overview({ minutes }: { minutes: number }) {
             </div>
             <div class="charts">
               <Chart
-                title="Messages"
+                title={`Messages ${per(metrics.stepSeconds)}`}
                 times={times}
                 format={(value) => value === null ? "–" : count(Math.round(value))}
                 lines={[

@@ -40,9 +40,10 @@ function Broken({ error, again, since }: { error: Error & { hint: string }; agai
     <div class="banner" role="alert">
       <p>
         <strong>{error.message}</strong> {error.hint} {since && (
-          <>
+          // Its age changes with each turn: read aloud once is enough.
+          <span aria-live="off">
             What you see is from <Time at={since} />.
-          </>
+          </span>
         )}
       </p>
       <button type="button" onClick={again}>Try again</button>

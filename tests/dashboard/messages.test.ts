@@ -24,6 +24,7 @@ test("messages are searched, and paged to the oldest", async () => {
   await page.waitForURL(/cursor=/);
   await page.waitForFunction(() => document.querySelectorAll("tbody tr").length === 10);
   await page.getByRole("link", { name: "Clear" }).click();
+  await page.getByText("More filters").click();
   await page.getByRole("textbox", { name: "Idempotency key" }).fill("note-1");
   await page.getByRole("button", { name: "Search" }).click();
   await page.getByRole("link", { name: "Note" }).waitFor();
