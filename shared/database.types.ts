@@ -484,6 +484,7 @@ export type Database = {
           "outcome": string;
         }[];
       };
+      "messenger_import_cron": { Args: { "jobid": number }; Returns: Json };
       "messenger_list_failed": {
         Args: { "cursor"?: string; "filter"?: Json; "max"?: number; "skip"?: number };
         Returns: Json;

@@ -39,7 +39,7 @@ test("docs · the TypeScript of the README compiles where it says it stands", as
 
 test("docs · the SQL of the README runs", async () => {
   const statements = blocks("sql");
-  assert.equal(statements.length, 6);
+  assert.equal(statements.length, 7);
   for (const statement of statements) await project().sql.unsafe(statement);
   const rows = await project().sql`select message_type, idempotency_key from messenger_messages`;
   assert.deepEqual([...rows], [{ message_type: "ExampleGreeting", idempotency_key: "greet-ada" }]);
@@ -150,6 +150,7 @@ test("docs · links between documents lead somewhere", async () => {
       "docs/dispatching.md",
       "docs/errors.md",
       "docs/handlers.md",
+      "docs/monitoring.md",
       "docs/settings.md",
       "docs/troubleshooting.md",
       "CHANGELOG.md",

@@ -1,6 +1,6 @@
 // What wants attention, worst first, each with what to do about it one click away.
 import { act, type Health, type Queue } from "./api.ts";
-import { age, count } from "./format.ts";
+import { age, ago, count } from "./format.ts";
 import { Copyable, Do } from "./parts.tsx";
 import { Mend } from "./mend.tsx";
 import { linkTo } from "./route.ts";
@@ -50,7 +50,7 @@ export function Attention({ health, queues, stuck, deadLetters, again }: {
             <div>
               <strong>Queue {queue.queue_name} is paused</strong>
               <p>
-                For {age(queue.paused_at ?? "")}; {count(queue.due, queue.estimated)} due{" "}
+                Paused {ago(queue.paused_at ?? "")}; {count(queue.due, queue.estimated)} due{" "}
                 {queue.due === 1 ? "message waits" : "messages wait"}.{" "}
                 <a href={linkTo(["messages"], { queue: queue.queue_name, status: "pending" })}>Look at them</a>
               </p>

@@ -128,8 +128,10 @@ as $$
     ('SM_TYPE_FORBIDDEN', 403, 'this message type cannot be dispatched by users', 'dispatch it from the server, or define it with dispatchableBy: "user"'),
     ('SM_FIELD_FORBIDDEN', 403, 'users may not set this field', 'dispatch from the server to set it'),
     ('SM_NOT_FOUND', 404, 'there is nothing of this name', 'check its spelling'),
+    ('SM_CONFLICT', 409, 'this cannot be done as things stand', 'look at what is there, and decide again'),
     ('SM_STALE_LEASE', 409, 'the lease on this message is no longer held', 'another worker has it or it is settled: undo your work, do not settle it'),
-    ('SM_RATE', 429, 'too many unfinished messages for this user', 'wait until some have finished')
+    ('SM_RATE', 429, 'too many unfinished messages for this user', 'wait until some have finished'),
+    ('SM_UNAVAILABLE', 503, 'a part that this needs is not there', 'install it, then try again')
 $$;
 
 -- "what" is put before the sentence and says where: "message 3".
@@ -4384,6 +4386,142 @@ grant execute on function messenger.run_near_change(messenger.cron_fields, times
   messenger.find_change(text, timestamp, timestamp), messenger.next_cron_run(messenger.cron_fields, text, timestamptz, text, text),
   messenger.cron_next(text, text, timestamptz, text, text) to service_role;
 
+-- ---- 38_import_cron.sql
+-- Jobs of pg_cron, read and proposed as schedules of the bus. Nothing is changed: the script is for a person to read and run.
+
+-- pg_cron's own dialect: "$" is the last day of the month, "30 seconds" an interval, an asterisk in one of the two day fields makes both count.
+create or replace function messenger.schedule_of_cron(schedule text)
+returns jsonb
+language plpgsql immutable
+set search_path = ''
+as $$
+declare
+  v_schedule text := regexp_replace(btrim(schedule), '\s+', ' ', 'g');
+  v_fields text[];
+begin
+  if v_schedule ~* '^[0-9]+ seconds?$' then
+    return jsonb_build_object('interval', split_part(v_schedule, ' ', 1)::bigint * 1000);
+  elsif v_schedule ~* '^@reboot$' then
+    return null;
+  end if;
+  v_fields := string_to_array(v_schedule, ' ');
+  if cardinality(v_fields) = 5 then
+    v_fields[3] := replace(v_fields[3], '$', 'L');
+  end if;
+  return jsonb_build_object('cron', array_to_string(v_fields, ' '));
+end $$;
+
+-- A tag for dollar quotes that the text itself does not hold.
+create or replace function messenger.dollar_tag(held text)
+returns text
+language plpgsql immutable
+set search_path = ''
+as $$
+declare
+  v_tag text := '$job$';
+  v_n int := 0;
+begin
+  while strpos(held, v_tag) > 0 loop
+    v_n := v_n + 1;
+    v_tag := '$job' || v_n || '$';
+  end loop;
+  return v_tag;
+end $$;
+
+-- Definer: pg_cron's table is not for service_role. As in cron.job itself, whoever may call this sees the jobs' commands.
+create or replace function messenger.import_cron(jobid bigint)
+returns jsonb
+language plpgsql security definer
+set search_path = ''
+as $$
+declare
+  v_job record;
+  v_name text;
+  v_type text;
+  v_function text;
+  v_schedule jsonb;
+  v_timezone text := coalesce(nullif(current_setting('cron.timezone', true), ''), 'GMT');
+  v_command text;
+  v_body text;
+  v_tag text;
+  v_notes text[] := '{}';
+  v_row public.messenger_schedules;
+begin
+  if to_regclass('cron.job') is null then
+    perform messenger.refuse('SM_UNAVAILABLE', 'pg_cron is not installed');
+  end if;
+  execute 'select j.jobid, j.jobname::text, j.schedule, j.command, j.active, j.username::text, j.database::text from cron.job j where j.jobid = $1' into v_job using jobid;
+  if v_job.jobid is null then
+    perform messenger.refuse('SM_NOT_FOUND', 'pg_cron has no job ' || coalesce(jobid::text, 'without a number'));
+  elsif v_job.jobname = 'symphony-clock' then
+    perform messenger.refuse('SM_CONFLICT', 'symphony-clock is the clock that runs the schedules');
+  end if;
+
+  v_schedule := messenger.schedule_of_cron(v_job.schedule);
+  if v_schedule is null then
+    perform messenger.refuse('SM_CRON', v_job.schedule || ' has no moment that could be due');
+  end if;
+  v_timezone := case when v_timezone in ('GMT', 'Etc/GMT') then 'UTC' else v_timezone end;
+  -- The bus' own refusal where the expression is none of its dialect.
+  v_row := messenger.read_schedule(v_schedule, v_timezone, '{}', messenger.now());
+
+  v_name := left(btrim(regexp_replace(coalesce(nullif(v_job.jobname, ''), 'job ' || v_job.jobid), '[/[:cntrl:]]', '-', 'g')), 128);
+  v_type := 'cron.' || trim(both '_' from left(regexp_replace(v_name, '[^A-Za-z0-9]+', '_', 'g'), 100));
+  v_type := case when v_type = 'cron.' then 'cron.job_' || v_job.jobid else v_type end;
+  v_function := 'run_' || lower(regexp_replace(v_type, '[^A-Za-z0-9]+', '_', 'g'));
+  v_function := 'public.' || quote_ident(left(v_function, 60));
+
+  v_command := rtrim(v_job.command, E' \t\r\n;');
+  v_body := v_command || ';';
+  if v_command ~* '^\s*(vacuum|create\s+database|reindex\s+database|alter\s+system|call)\M' or v_command ~* '\m(commit|rollback)\M' then
+    v_body := '  -- ' || replace(v_command, E'\n', E'\n  -- ') || E'\n  raise exception ''this job cannot run inside a transaction'';';
+    v_notes := v_notes || 'The command may need to run outside a transaction (VACUUM, CALL with COMMIT and the like), which a handler cannot: leave this job to pg_cron.'::text;
+  else
+    v_body := '  ' || case when v_command ~* '^\s*select\M' and strpos(v_command, ';') = 0 then regexp_replace(v_body, '^\s*select\M', 'perform', 'i') else v_body end;
+  end if;
+  if v_command ~* 'net\.http_(post|get)' then
+    v_notes := v_notes || 'The command calls over HTTP. Instead of a call that nobody watches, make a message type whose handler does the work, and schedule that: it is retried, and its failures are kept.'::text;
+  end if;
+  if v_command ~* '^\s*do\M' then
+    v_notes := v_notes || 'The command is a DO block: its body can stand in the handler itself.'::text;
+  end if;
+  if not v_job.active then
+    v_notes := v_notes || 'The job is switched off; so is the schedule.'::text;
+  end if;
+  if v_job.username <> current_user then
+    v_notes := v_notes || format('The job runs as %I; handlers run as the clock''s owner, %I.', v_job.username, current_user);
+  end if;
+  if v_job.database <> current_database() then
+    v_notes := v_notes || format('The job runs in database %I; the handler runs in this one, %I.', v_job.database, current_database());
+  end if;
+  v_notes := v_notes || 'After an outage pg_cron runs nothing of what was missed; the schedule has misfire skip for that. Remove the option to have one run instead.'::text;
+
+  v_tag := messenger.dollar_tag(v_body);
+  return jsonb_build_object(
+    'job', jsonb_build_object('jobid', v_job.jobid, 'jobname', v_job.jobname, 'schedule', v_job.schedule, 'command', v_job.command, 'active', v_job.active),
+    'schedule', jsonb_build_object('name', v_name, 'type', v_type, 'schedule', v_schedule, 'timezone', v_timezone,
+      'options', jsonb_build_object('misfire', 'skip', 'enabled', v_job.active)),
+    'sql', format(E'-- pg_cron''s job %s, as a schedule of the bus.\nbegin;\n\ncreate or replace function %s(payload jsonb)\nreturns jsonb\nlanguage plpgsql\nset search_path = public, extensions\nas %s\nbegin\n%s\n  return null;\nend %s;\nrevoke all on function %s(jsonb) from public, anon, authenticated, service_role;\n\nselect messenger.set_sql_handler(%L, %L);\nselect messenger_schedule(name => %L, type => %L, schedule => %L, timezone => %L, options => %L);\nselect cron.unschedule(%s);\n\ncommit;\n',
+      v_job.jobid, v_function, v_tag, v_body, v_tag, v_function, v_type, v_function, v_name, v_type, v_schedule, v_timezone,
+      jsonb_build_object('misfire', 'skip', 'enabled', v_job.active), v_job.jobid),
+    'notes', to_jsonb(v_notes));
+end $$;
+
+create or replace function public.messenger_import_cron(jobid bigint)
+returns jsonb
+language sql
+set search_path = ''
+as $$ select messenger.import_cron(jobid) $$;
+
+comment on function messenger.schedule_of_cron(text) is 'A schedule of pg_cron as messenger_schedule takes it; null for @reboot.';
+comment on function messenger.dollar_tag(text) is 'A dollar quote that can hold this text.';
+comment on function messenger.import_cron(bigint) is 'See public.messenger_import_cron.';
+comment on function public.messenger_import_cron(bigint) is
+  'Proposes a schedule for a job of pg_cron and changes nothing: {"job", "schedule" (arguments of messenger_schedule), "sql" (a script that makes the handler, the schedule, and unschedules the job), "notes"}. SM_NOT_FOUND, SM_CONFLICT (the bus'' own clock), SM_CRON (an expression of pg_cron that the bus does not have), SM_UNAVAILABLE (no pg_cron).';
+revoke all on function messenger.schedule_of_cron(text), messenger.dollar_tag(text), messenger.import_cron(bigint), public.messenger_import_cron(bigint)
+  from public, anon, authenticated, service_role;
+grant execute on function messenger.import_cron(bigint), public.messenger_import_cron(bigint) to service_role;
+
 -- ---- 38_next_run.sql
 -- When a schedule runs. The expander, the preview and the refusals all ask here.
 
@@ -8396,6 +8534,7 @@ as $function$ select $manifest$[
 ["function","messenger.deliver_event(event jsonb)","returns jsonb language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source e2e5c2343aec66059fab6af3fe5ded79"],
 ["function","messenger.disable_webhook(subscription uuid, reason text)","returns boolean language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source d3271648c974cb14366bda81fdfd3f5b"],
 ["function","messenger.dispatch_again(id uuid)","returns text language sql immutable invoker {\"search_path=\\\"\\\"\"} source 7d1062465e2d88ef79f0c60a9bf73f96"],
+["function","messenger.dollar_tag(held text)","returns text language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source c8b2cd21a05a551a5a1e25d35d69c853"],
 ["function","messenger.draft_fields()","returns jsonb language sql immutable invoker {\"search_path=\\\"\\\"\"} source 22a8788a888505e06ee02091fc17cdda"],
 ["function","messenger.drop_keys(ids uuid[], at timestamp with time zone)","returns integer language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,jit=off} source b2962fb15ececac6130cbdeebce25e03"],
 ["function","messenger.due_before(message public.messenger_messages, at timestamp with time zone)","returns bigint language plpgsql stable invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source c7ba3e25734a187feac46371096a3b4f"],
@@ -8442,6 +8581,7 @@ as $function$ select $manifest$[
 ["function","messenger.hmac_sha256(data bytea, key bytea)","returns bytea language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 2da597217159927f52ec2410739d3948"],
 ["function","messenger.id_prefix(at timestamp with time zone)","returns text language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 65dbab6e73ef14e98187a08ea441052a"],
 ["function","messenger.id_random()","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 48dbad83b171bbdc3315fe55bf2ba09a"],
+["function","messenger.import_cron(jobid bigint)","returns jsonb language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source cb020f8023ed16c0bbd72994d2c65097"],
 ["function","messenger.is_handed_out(message public.messenger_messages, at timestamp with time zone)","returns boolean language sql stable invoker {\"search_path=\\\"\\\"\"} source 0ed42d9cafdd6dd78da33c4fe7dc7f6f"],
 ["function","messenger.is_held_by_dead_letter(transport text, queue text, ordering_key text)","returns boolean language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source fe6e288c5e9965cdae3bac5136344389"],
 ["function","messenger.is_too_deep(value jsonb)","returns boolean language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 056b28040e13bfde245d3c3f0bf4417b"],
@@ -8530,7 +8670,7 @@ as $function$ select $manifest$[
 ["function","messenger.reason_transport_type(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=\\\"\\\"\"} source 8fc985ca9cd5ebba11695cb5afc74e9e"],
 ["function","messenger.reason_waiting_turn(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 5671d5902f75c91b230eaac0fea4bdc2"],
 ["function","messenger.reason_worker_unreachable(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 1de91cac90d947d07067a1f2e0c68a4b"],
-["function","messenger.refusals()","returns TABLE(code text, status integer, message text, hint text) language sql immutable invoker {\"search_path=\\\"\\\"\"} source 2d3117e402e50dc82f470c7fd3ba1f3b"],
+["function","messenger.refusals()","returns TABLE(code text, status integer, message text, hint text) language sql immutable invoker {\"search_path=\\\"\\\"\"} source 9f754afe599be19f81dfc035f26a18bf"],
 ["function","messenger.refuse(code text, what text)","returns boolean language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source b0f44956d33ea516f8df91851a3836f1"],
 ["function","messenger.release_heads(keys messenger.order_key[], at timestamp with time zone)","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 53b500d9b48bbf96fbeeacff95b58cbd"],
 ["function","messenger.release_orphans(at timestamp with time zone, bite integer)","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 9a176b1071834b647bf1f6edd10a7de5"],
@@ -8547,6 +8687,7 @@ as $function$ select $manifest$[
 ["function","messenger.running_messages(depth integer)","returns TABLE(transport_name text, queue_name text, locked_by text) language sql stable invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 6062fcbdbc99724bdc558c90f3b1001a"],
 ["function","messenger.runs_to_fire(schedule public.messenger_schedules, runs timestamp with time zone[])","returns timestamp with time zone[] language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 056b7fad3d950a70e3880a2742c5382e"],
 ["function","messenger.schedule_headers(name text, due_at timestamp with time zone)","returns jsonb language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 5ca474df4ff41c3bcadddac9fcd158c7"],
+["function","messenger.schedule_of_cron(schedule text)","returns jsonb language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source f297fbc473686e1b094eb23486382bd9"],
 ["function","messenger.scheduled_message(schedule public.messenger_schedules, due_at timestamp with time zone)","returns jsonb language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source b2126e65c89b6d91f8be56072cb2ec1f"],
 ["function","messenger.set_sql_handler(type text, function_name text)","returns regprocedure language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source aa33e91aafdb261b33d88b4b17bdc2a0"],
 ["function","messenger.settle_rest(ids uuid[], rest messenger.verdict[], ords bigint[], fates text[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_hashjoin=off,enable_mergejoin=off,jit=off} source 3ca462e91907ed335ef6b1c1dcf4662f"],
@@ -8594,6 +8735,7 @@ as $function$ select $manifest$[
 ["function","public.messenger_get_message(id uuid)","returns jsonb language sql stable invoker {\"search_path=\\\"\\\"\"} source 3f6e6250e24b6467d52053693d064d1f"],
 ["function","public.messenger_health()","returns jsonb language sql volatile invoker {\"search_path=\\\"\\\"\"} source 441d3a727953e44bb3bab7e77f509c76"],
 ["function","public.messenger_heartbeat(leases jsonb, lease interval)","returns TABLE(id uuid, outcome text, cancel_requested boolean) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 8f5774efdb9f8fc777b91438c6ad1c5f"],
+["function","public.messenger_import_cron(jobid bigint)","returns jsonb language sql volatile invoker {\"search_path=\\\"\\\"\"} source 4b46768c7cec1f52fa54aa6f5a76852f"],
 ["function","public.messenger_list_failed(filter jsonb, cursor text, skip integer, max integer)","returns jsonb language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_sort=off,jit=off} source 2a0031b52a5353395df7e20332bcff01"],
 ["function","public.messenger_list_messages(filter jsonb, cursor text, max integer)","returns jsonb language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 91ff6e428f0b1c864ed31181bce6c4d1"],
 ["function","public.messenger_list_queues()","returns jsonb language sql volatile invoker {\"search_path=\\\"\\\"\"} source c8b14d591f27e612a4310480492cbc2b"],
@@ -8690,6 +8832,7 @@ as $function$ select $manifest$[
 ["grant","function messenger.health() to service_role","execute"],
 ["grant","function messenger.id_prefix(at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.id_random() to service_role","execute"],
+["grant","function messenger.import_cron(jobid bigint) to service_role","execute"],
 ["grant","function messenger.is_held_by_dead_letter(transport text, queue text, ordering_key text) to service_role","execute"],
 ["grant","function messenger.is_too_deep(value jsonb) to service_role","execute"],
 ["grant","function messenger.keep_small(value jsonb) to service_role","execute"],
@@ -8774,6 +8917,7 @@ as $function$ select $manifest$[
 ["grant","function public.messenger_get_message(id uuid) to service_role","execute"],
 ["grant","function public.messenger_health() to service_role","execute"],
 ["grant","function public.messenger_heartbeat(leases jsonb, lease interval) to service_role","execute"],
+["grant","function public.messenger_import_cron(jobid bigint) to service_role","execute"],
 ["grant","function public.messenger_list_failed(filter jsonb, cursor text, skip integer, max integer) to service_role","execute"],
 ["grant","function public.messenger_list_messages(filter jsonb, cursor text, max integer) to service_role","execute"],
 ["grant","function public.messenger_list_queues() to service_role","execute"],
@@ -9125,6 +9269,10 @@ declare
     'messenger.find_change',
     'messenger.next_cron_run',
     'messenger.cron_next',
+    'messenger.schedule_of_cron',
+    'messenger.dollar_tag',
+    'messenger.import_cron',
+    'public.messenger_import_cron',
     'messenger.next_run',
     'messenger.last_run',
     'messenger.first_run',

@@ -51,6 +51,7 @@ declare
     'public.messenger_resume',
     'public.messenger_list_transports',
     'public.messenger_put_transport',
+    'public.messenger_import_cron',
     'public.messenger_schedule',
     'public.messenger_unschedule',
     'public.messenger_pause_schedule',

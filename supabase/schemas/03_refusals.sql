@@ -41,8 +41,10 @@ as $$
     ('SM_TYPE_FORBIDDEN', 403, 'this message type cannot be dispatched by users', 'dispatch it from the server, or define it with dispatchableBy: "user"'),
     ('SM_FIELD_FORBIDDEN', 403, 'users may not set this field', 'dispatch from the server to set it'),
     ('SM_NOT_FOUND', 404, 'there is nothing of this name', 'check its spelling'),
+    ('SM_CONFLICT', 409, 'this cannot be done as things stand', 'look at what is there, and decide again'),
     ('SM_STALE_LEASE', 409, 'the lease on this message is no longer held', 'another worker has it or it is settled: undo your work, do not settle it'),
-    ('SM_RATE', 429, 'too many unfinished messages for this user', 'wait until some have finished')
+    ('SM_RATE', 429, 'too many unfinished messages for this user', 'wait until some have finished'),
+    ('SM_UNAVAILABLE', 503, 'a part that this needs is not there', 'install it, then try again')
 $$;
 
 -- "what" is put before the sentence and says where: "message 3".

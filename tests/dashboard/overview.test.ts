@@ -5,7 +5,7 @@ import { call, dispatch, dispatchMany } from "../supabase/bus.ts";
 import { clear, missing, useDashboard } from "./browser.ts";
 import { setScene } from "./scene.ts";
 
-const { dashboard, project } = useDashboard();
+const { dashboard, target, project } = useDashboard();
 const test = (name: string, fn: () => Promise<void>) => gate(`dashboard · ${name}`, missing, fn);
 
 Deno.test.beforeEach(() => clear(project().sql));
@@ -76,7 +76,7 @@ test("it stays fresh by itself, stops when told, and goes on", async () => {
 });
 
 test("charts, errors, queues and workers of a busy hour", async () => {
-  await setScene(project().sql);
+  await setScene(project().sql, `${target().url}/functions/v1`);
   await using opened = await dashboard().open();
   const { page } = opened;
   await page.getByRole("img", { name: /^Messages a minute\. Newest: dispatched/ }).waitFor();

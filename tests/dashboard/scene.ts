@@ -3,8 +3,8 @@ import type { Sql } from "postgres";
 import { call, claim, dispatch, dispatchMany, held, settle } from "../supabase/bus.ts";
 
 /** An hour's work of three types: completed, retried and dead messages, a paused queue, an ordered pair, schedules, a worker. */
-export async function setScene(sql: Sql): Promise<void> {
-  await call(sql, "messenger_start", { functions_url: "https://example.test/functions/v1" });
+export async function setScene(sql: Sql, functionsUrl: string): Promise<void> {
+  await call(sql, "messenger_start", { functions_url: functionsUrl });
   await call(sql, "messenger_stop");
   await sql`
     insert into messenger.metrics (minute, transport_name, message_type, dispatched, completed, retried, dead, duration_ms_sum)

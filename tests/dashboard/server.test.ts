@@ -1,0 +1,127 @@
+// The dashboard's server: it answers its own page on loopback and nobody else, and its key stays with it.
+import assert from "node:assert/strict";
+import { bundle } from "../../dashboard/bundle.ts";
+import { findProject, NoProject } from "../../dashboard/project.ts";
+import { createServer } from "../../dashboard/server.ts";
+
+const PROJECT = { url: "http://127.0.0.1:9", secretKey: "sb_secret_never_to_be_seen" };
+const HOST = "127.0.0.1:24330";
+const page = await bundle();
+const app = await createServer(PROJECT, page, () => [HOST, "localhost:24330"]);
+
+function ask(path: string, headers: Record<string, string> = {}, method = "GET") {
+  return app.request(`http://${headers.host ?? HOST}${path}`, { method, headers: { host: HOST, ...headers } });
+}
+const OURS = { "x-symphony-dashboard": "1", "sec-fetch-site": "same-origin" };
+
+Deno.test("dashboard · the page is one document, one script, one style, with a policy that allows no others", async () => {
+  for (
+    const [path, type] of [["/", "text/html"], ["/app.js", "text/javascript"], ["/app.css", "text/css"], [
+      "/icon.svg",
+      "image/svg",
+    ]]
+  ) {
+    const reply = await ask(path);
+    assert.equal(reply.status, 200, path);
+    assert.ok(reply.headers.get("content-type")?.startsWith(type), path);
+    assert.match(
+      reply.headers.get("content-security-policy") ?? "",
+      /default-src 'none'; script-src 'self'; style-src 'self';/,
+    );
+    assert.doesNotMatch(reply.headers.get("content-security-policy") ?? "", /unsafe/);
+    assert.equal(reply.headers.get("x-content-type-options"), "nosniff");
+    assert.equal(reply.headers.get("access-control-allow-origin"), null);
+  }
+});
+
+Deno.test("dashboard · the script is smaller than 200 KB", () => {
+  const bytes = new TextEncoder().encode(page.script).length;
+  assert.ok(bytes < 200_000, `${bytes} bytes`);
+});
+
+for (
+  const [what, headers] of [
+    ["a name that was rebound to loopback", { host: "evil.example:24330" }],
+    ["loopback at another port", { host: "127.0.0.1:80" }],
+    ["a page of another origin", { ...OURS, origin: "https://evil.example" }],
+    ["another site's script", { ...OURS, "sec-fetch-site": "cross-site" }],
+    ["another port of this machine", { ...OURS, "sec-fetch-site": "same-site", origin: "http://127.0.0.1:3000" }],
+    ["a form, which can set no header", { "sec-fetch-site": "same-origin" }],
+  ] as [string, Record<string, string>][]
+) {
+  Deno.test(`dashboard · refuses ${what}`, async () => {
+    for (const [method, path] of [["GET", "/monitor/status"], ["POST", "/admin/queues/supabase/default/pause"]]) {
+      const reply = await ask(path, headers, method);
+      assert.equal(reply.status, 403, `${method} ${path}`);
+      await reply.body?.cancel();
+    }
+  });
+}
+
+Deno.test("dashboard · a project that does not answer is a clear 503, and nothing tells the key", async () => {
+  const replies = await Promise.all([
+    ask("/"),
+    ask("/app.js"),
+    ask("/app.css"),
+    ask("/monitor/status", OURS),
+    ask("/admin/failed/retry", OURS, "POST"),
+    ask("/keys.json"),
+    ask("/monitor/../keys.json", OURS),
+    ask("/.symphony/project/keys.json"),
+  ]);
+  for (const reply of replies) {
+    const text = JSON.stringify([...reply.headers]) + await reply.text();
+    assert.ok(!text.includes(PROJECT.secretKey), text.slice(0, 200));
+  }
+  assert.deepEqual(replies.slice(3, 5).map(({ status }) => status), [503, 503]);
+  const { error } = await (await ask("/monitor/status", OURS)).json();
+  assert.deepEqual([error.code, error.message], ["SM_UNAVAILABLE", "Nothing answers at http://127.0.0.1:9."]);
+  assert.match(error.hint, /npm start/);
+});
+
+Deno.test("dashboard · the key goes to the project, the browser's headers do not", async () => {
+  const seen: { path: string; headers: Headers }[] = [];
+  await using door = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, (request) => {
+    seen.push({ path: request.url.slice(request.url.indexOf("/", 8)), headers: new Headers(request.headers) });
+    return Response.json({ ok: true }, { headers: { "set-cookie": "a=b", "x-request-id": "r" } });
+  });
+  const own = await createServer({ ...PROJECT, url: `http://127.0.0.1:${door.addr.port}` }, page, () => [HOST]);
+  const reply = await own.request(`http://${HOST}/monitor/messages?type=A&limit=5`, {
+    headers: { host: HOST, cookie: "c=d", authorization: "Bearer x", ...OURS },
+  });
+  assert.deepEqual([await reply.json(), reply.headers.get("set-cookie"), reply.headers.get("x-request-id")], [
+    { ok: true },
+    null,
+    "r",
+  ]);
+  const [request] = seen;
+  assert.equal(
+    request.path,
+    "/functions/v1/monitor/messages?type=A&limit=5",
+  );
+  assert.deepEqual(
+    ["apikey", "cookie", "authorization"].map((name) => request.headers.get(name)),
+    [PROJECT.secretKey, null, null],
+  );
+});
+
+Deno.test("dashboard · which project: the environment's, else the one that npm start runs, else what to do", async () => {
+  const folder = `${await Deno.makeTempDir()}/`;
+  try {
+    const env = (values: Record<string, string>) => (name: string) => values[name];
+    await assert.rejects(
+      findProject(env({}), folder),
+      (error: Error) => error instanceof NoProject && /npm start/.test(error.message),
+    );
+    await assert.rejects(findProject(env({ SUPABASE_URL: "https://x" }), folder), /Set both/);
+    assert.deepEqual(
+      await findProject(env({ SUPABASE_URL: "https://x.supabase.co/", SUPABASE_SECRET_KEY: "k" }), folder),
+      { url: "https://x.supabase.co", secretKey: "k" },
+    );
+    await Deno.writeTextFile(`${folder}running.json`, '{"url":"http://127.0.0.1:1"}');
+    await Deno.writeTextFile(`${folder}keys.json`, '{"secretKey":"s"}');
+    assert.deepEqual(await findProject(env({}), folder), { url: "http://127.0.0.1:1", secretKey: "s" });
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});

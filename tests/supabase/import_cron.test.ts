@@ -1,0 +1,143 @@
+// messenger_import_cron: what it proposes for a job of pg_cron runs, fires, and does what the job did.
+import assert from "node:assert/strict";
+import { empty, session, test, useProject } from "../project.ts";
+import { asRole } from "./as_role.ts";
+import { ask, call, setClock } from "./bus.ts";
+import { refused } from "./refusal.ts";
+
+const project = useProject({ testClock: true });
+
+Deno.test.beforeEach(async () => {
+  const { sql } = project();
+  await empty(sql);
+  await rewrite("delete from cron.job");
+  await sql`drop table if exists public.ledger`;
+  await sql`create table public.ledger (what text, at timestamptz default now())`;
+});
+
+/** pg_cron's table, changed behind its back: older versions refuse schedules that newer ones take. */
+async function rewrite(statement: string): Promise<void> {
+  await using admin = session(project(), "supabase_admin");
+  await admin.unsafe(statement);
+}
+
+async function job(name: string | null, schedule: string, command: string): Promise<number> {
+  const { sql } = project();
+  if (name === null) {
+    const [{ jobid }] = await sql`select cron.schedule(${schedule}, ${command}) as jobid`;
+    return Number(jobid);
+  }
+  const [{ jobid }] = await sql`select cron.schedule(${name}, ${schedule}, ${command}) as jobid`;
+  return Number(jobid);
+}
+
+const propose = (jobid: number) => ask(project().sql, "messenger_import_cron", { jobid });
+
+const COMMANDS: [what: string, name: string | null, command: string][] = [
+  ["a plain statement", "nightly", "insert into ledger (what) values ('done')"],
+  ["a query", "asks", "select note_done('done')"],
+  [
+    "several statements",
+    "several",
+    "insert into ledger (what) values ('x'); delete from ledger; insert into ledger (what) values ('done');",
+  ],
+  ["quotes of every kind", `it's "quoted"`, `insert into ledger (what) select $job$done$job$ where 'it''s' <> $$x$$`],
+  ["a name that would break out", `x'); drop table ledger; --`, "insert into ledger (what) values ('done')"],
+  ["a name of signs only", "***", "insert into ledger (what) values ('done')"],
+  ["no name", null, "insert into ledger (what) values ('done')"],
+];
+for (const [what, name, command] of COMMANDS) {
+  test(`import · ${what}: the proposed script runs, the schedule fires once, the job is gone`, async () => {
+    const { sql } = project();
+    await sql`create or replace function public.note_done(what text) returns void language sql as 'insert into public.ledger (what) values (what)'`;
+    const id = await job(name, "*/5 * * * *", command);
+    const proposal = await propose(id);
+    assert.equal((await sql`select from cron.job`).length, 1, "asking changes nothing");
+    assert.equal((await sql`select from messenger_schedules`).length, 0);
+    await using own = session(project());
+    await own.unsafe(proposal.sql).simple();
+    assert.equal((await sql`select from cron.job`).length, 0);
+    const [schedule] = await sql`select * from messenger_schedules`;
+    assert.deepEqual([schedule.name, schedule.message_type, schedule.misfire], [
+      proposal.schedule.name,
+      proposal.schedule.type,
+      "skip",
+    ]);
+    const [{ skew }] =
+      await sql`select (next_run_at - now() + interval '1 second')::text as skew from messenger_schedules`;
+    await setClock(sql, skew);
+    await call(sql, "messenger_tick");
+    await call(sql, "messenger_tick");
+    const rows = await sql`select what from ledger`;
+    assert.deepEqual(rows.map((row) => row.what), ["done"]);
+    const messages = await sql`select status, last_error from messenger_messages`;
+    assert.deepEqual([...messages], [{ status: "completed", last_error: null }]);
+  });
+}
+
+const DIALECTS: [schedule: string, ours: unknown][] = [
+  ["0 0 $ * *", { cron: "0 0 L * *" }],
+  ["*/5 9-17 * * 1-5", { cron: "*/5 9-17 * * 1-5" }],
+  ["  0   3 * jan sun ", { cron: "0 3 * jan sun" }],
+  ["@daily", { cron: "@daily" }],
+];
+for (const [schedule, ours] of DIALECTS) {
+  test(`import · pg_cron's ${schedule.trim()} is ours as ${JSON.stringify(ours)}`, async () => {
+    const id = await job("dialect", "* * * * *", "select 1");
+    await rewrite(`update cron.job set schedule = '${schedule}' where jobid = ${id}`);
+    const proposal = await propose(id);
+    assert.deepEqual([proposal.schedule.schedule, proposal.schedule.timezone], [ours, "UTC"]);
+  });
+}
+
+test("import · an interval of seconds becomes milliseconds", async () => {
+  const id = await job("ticks", "* * * * *", "select 1");
+  await rewrite(`update cron.job set schedule = '30 seconds' where jobid = ${id}`);
+  assert.deepEqual((await propose(id)).schedule.schedule, { interval: 30_000 });
+});
+
+test("import · what a handler cannot do is said, and its script does not pretend to", async () => {
+  const proposal = await propose(await job("clean", "0 3 * * *", "vacuum analyze ledger"));
+  assert.match(proposal.notes.join(" "), /outside a transaction/);
+  assert.match(proposal.sql, /-- vacuum analyze ledger\n {2}raise exception/);
+  const http = await propose(
+    await job("calls", "0 3 * * *", "select net.http_post('https://x.supabase.co/functions/v1/y')"),
+  );
+  assert.match(http.notes.join(" "), /message type/);
+});
+
+test("import · a job that is switched off is proposed as a schedule that rests", async () => {
+  const { sql } = project();
+  const id = await job("off", "0 3 * * *", "select 1");
+  await rewrite(`update cron.job set active = false where jobid = ${id}`);
+  const proposal = await propose(id);
+  assert.equal(proposal.schedule.options.enabled, false);
+  await using own = session(project());
+  await own.unsafe(proposal.sql).simple();
+  const [{ enabled }] = await sql`select enabled from messenger_schedules`;
+  assert.equal(enabled, false);
+});
+
+test("import · refuses jobs that are not there, the clock's own, and moments that never come", async () => {
+  const { sql } = project();
+  await refused(propose(999_999), "SM_NOT_FOUND", 404);
+  await call(sql, "messenger_start");
+  const [{ jobid }] = await sql`select jobid from cron.job where jobname = 'symphony-clock'`;
+  await refused(propose(Number(jobid)), "SM_CONFLICT", 409);
+  await call(sql, "messenger_stop");
+  const id = await job("odd", "* * * * *", "select 1");
+  for (const [schedule, code] of [["@reboot", "SM_CRON"], ["0 0 31 2 *", "SM_CRON_NEVER"]]) {
+    await rewrite(`update cron.job set schedule = '${schedule}' where jobid = ${id}`);
+    await refused(propose(id), code);
+  }
+});
+
+test("import · services may ask, users may not", async () => {
+  const { sql } = project();
+  const id = await job("x", "0 3 * * *", "select 1");
+  await asRole(sql, "service_role", (own) => own`select messenger_import_cron(${id})`);
+  await assert.rejects(
+    asRole(sql, "authenticated", (own) => own`select messenger_import_cron(${id})`),
+    /permission denied/,
+  );
+});
