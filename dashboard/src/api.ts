@@ -119,15 +119,27 @@ export interface FullLetter extends Letter {
 export interface Schedule {
   name: string;
   message_type: string;
+  transport_name: string;
   queue_name: string;
   body: unknown;
+  headers: unknown;
   schedule_type: string;
-  schedule_config: { cron?: string; interval?: number; at?: string };
+  schedule_config: { cron?: string; interval?: number; at?: string; startAt?: string };
   timezone: string;
   next_run_at: string | null;
   last_run_at: string | null;
   run_count: number;
+  max_runs: number | null;
   enabled: boolean;
+  starts_at: string | null;
+  ends_at: string | null;
+  misfire: string;
+  misfire_grace_ms: number;
+  catch_up_limit: number;
+  dst_gap: string;
+  dst_overlap: string;
+  overlap: string;
+  jitter_ms: number;
   last_error: string | null;
   last_message_id?: string | null;
   last_message_status?: string | null;

@@ -58,3 +58,15 @@ export function rhythm(config: { cron?: string; interval?: number; at?: string }
   if (config.interval !== undefined) return `every ${duration(config.interval)}`;
   return config.at ? `once, ${absolute(config.at)}` : "";
 }
+
+/** What is wrong with a payload as it is typed; undefined when nothing is. */
+export function problemOf(text: string): string | undefined {
+  try {
+    const value = JSON.parse(text);
+    return typeof value === "object" && value !== null && !Array.isArray(value)
+      ? undefined
+      : "A payload is a JSON object.";
+  } catch (error) {
+    return error instanceof Error ? error.message : "This is no JSON.";
+  }
+}
