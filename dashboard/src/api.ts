@@ -88,6 +88,7 @@ export interface FullMessage extends Message {
   metadata: unknown;
   result: unknown;
   progress: unknown;
+  locked_at: string | null;
   expires_at: string | null;
   attempts: Attempt[];
   dead_letters: { id: string; failed_at: string; resolution: string | null }[];

@@ -148,12 +148,18 @@ function Resolve({ picked, all, filter, done }: {
   const which = picked.length > 0 ? { ids: picked } : { filter };
   const many = picked.length > 0 ? `${count(picked.length)} chosen` : `all ${count(all)}`;
   const retry = async () => {
-    const { retried } = await act<{ retried: number }>("POST", "failed/retry", {
-      ...which,
-      max: MOST,
-      ...(perSecond && { perSecond: Number(perSecond) }),
-    });
-    toast(`${count(retried)} retried`);
+    const { retried, results } = await act<{ retried: number; results: { outcome: string }[] }>(
+      "POST",
+      "failed/retry",
+      { ...which, max: MOST, ...(perSecond && { perSecond: Number(perSecond) }) },
+    );
+    const others = [...new Set(results.map(({ outcome }) => outcome).filter((outcome) => outcome !== "retried"))];
+    toast(
+      `${count(retried)} retried${
+        others.length ? `, ${count(results.length - retried)} not: ${others.join(", ").replaceAll("_", " ")}` : ""
+      }`,
+      others.length > 0,
+    );
     ask(undefined);
     await done();
   };

@@ -9,17 +9,20 @@ const UNITS: [unit: "day" | "hour" | "minute" | "second", seconds: number][] = [
 const relative = new Intl.RelativeTimeFormat("en", { numeric: "always", style: "narrow" });
 const whole = new Intl.NumberFormat("en");
 
+// The next smaller one below two: "in 47 hours" says more than "in 1 day".
+const unitOf = (seconds: number) => UNITS.find(([, size]) => seconds >= 2 * size) ?? UNITS[3];
+
 /** "5 min. ago", "in 2 hr." */
 export function ago(moment: string, now = Date.now()): string {
   const seconds = (Date.parse(moment) - now) / 1000;
-  const [unit, size] = UNITS.find(([, size]) => Math.abs(seconds) >= size) ?? UNITS[3];
+  const [unit, size] = unitOf(Math.abs(seconds));
   return relative.format(Math.trunc(seconds / size), unit);
 }
 
 /** "5 minutes", from a moment until now. */
 export function age(moment: string, now = Date.now()): string {
   const seconds = Math.max(0, now - Date.parse(moment)) / 1000;
-  const [unit, size] = UNITS.find(([, size]) => seconds >= size) ?? UNITS[3];
+  const [unit, size] = unitOf(seconds);
   return new Intl.NumberFormat("en", { style: "unit", unit, unitDisplay: "long" }).format(Math.trunc(seconds / size));
 }
 
@@ -44,8 +47,12 @@ export function percent(share: number | null): string {
 
 export function duration(ms: number | null): string {
   if (ms === null) return "–";
-  if (ms < 1_000) return `${ms > 0 && ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms`;
-  return ms < 60_000 ? `${(ms / 1_000).toFixed(1)} s` : `${(ms / 60_000).toFixed(1)} min`;
+  if (ms < 1_000) return `${ms < 10 ? short(ms) : Math.round(ms)} ms`;
+  return ms < 60_000 ? `${short(ms / 1_000)} s` : `${short(ms / 60_000)} min`;
+}
+
+function short(value: number): string {
+  return value.toFixed(1).replace(/\.0$/, "");
 }
 
 export function pretty(value: unknown): string {

@@ -46,6 +46,7 @@ function App() {
   useEffect(() => {
     document.title = `${VIEWS.find(([path]) => path === view)?.[1] ?? "Overview"} · Symphony Messenger`;
     scrollTo(0, 0);
+    document.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" }); // on a phone
   }, [view, route.path[1]]);
   return (
     <>

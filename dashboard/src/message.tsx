@@ -4,8 +4,9 @@ import { act, type FullMessage, look, type Reason } from "./api.ts";
 import { absolute, pretty } from "./format.ts";
 import { useLive } from "./live.ts";
 import { Mend } from "./mend.tsx";
-import { Attempts, Do, Loaded, State, Time } from "./parts.tsx";
+import { Attempts, Do, Loaded, State } from "./parts.tsx";
 import { linkTo } from "./route.ts";
+import { Timeline } from "./timeline.tsx";
 import { toast } from "./toast.tsx";
 
 const ANSWERS: Record<string, string> = {
@@ -74,21 +75,14 @@ export function OneMessage({ id }: { id: string }) {
               {message.queue_name} <span class="faint">{message.transport_name}</span>
             </Fact>
             <Fact name="Priority">{message.priority}</Fact>
-            <Fact name="Dispatched">
-              <Time at={message.created_at} />
-            </Fact>
-            <Fact name="Due">{message.blocked ? "after its predecessor" : <Time at={message.available_at} />}</Fact>
-            <Fact name="Finished">
-              <Time at={message.processed_at} />
-            </Fact>
-            <Fact name="Expires">
-              <Time at={message.expires_at} />
-            </Fact>
             <Fact name="Failures">{message.retry_count} of {message.max_retries} retries</Fact>
             <Fact name="Held by">{message.locked_by ?? "–"}</Fact>
+            <Fact name="User">{message.created_by ?? "–"}</Fact>
             <Fact name="Ordering key">{message.ordering_key ?? "–"}</Fact>
             <Fact name="Idempotency key">{message.idempotency_key ?? "–"}</Fact>
           </dl>
+          <h2>Timeline</h2>
+          <Timeline of={message} />
           <h2>Failed deliveries</h2>
           <Attempts of={message.attempts} />
           <h2>Payload</h2>
