@@ -84,7 +84,9 @@ export function OneMessage({ id }: { id: string }) {
           <h2>Timeline</h2>
           <Timeline of={message} />
           <h2>Failed deliveries</h2>
-          <Attempts of={message.attempts} />
+          {message.attempts.length === 0 && message.dead_letters.length > 0
+            ? <p class="faint">They stand in its dead letter.</p>
+            : <Attempts of={message.attempts} />}
           <h2>Payload</h2>
           <pre class="json">{pretty(message.body)}</pre>
           {message.result !== null && (

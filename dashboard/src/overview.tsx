@@ -33,7 +33,7 @@ async function lookAtAll(minutes: number): Promise<Everything> {
     look<{ queues: Queue[] }>("queues"),
     look<{ workers: Worker[] }>("workers"),
   ]);
-  return { status, health, metrics, queues, workers, stuck: await findStuck(queues) };
+  return { status, health, metrics, queues, workers, stuck: await findStuck(queues).catch(() => undefined) }; // taken or gone meanwhile
 }
 
 export function Overview({ minutes }: { minutes: number }) {
