@@ -4444,8 +4444,7 @@ declare
   v_command text;
   v_body text;
   v_tag text;
-  v_notes text[] := '{}';
-  v_row public.messenger_schedules;
+  v_notes text[] := array[]::text[];
 begin
   if to_regclass('cron.job') is null then
     perform messenger.refuse('SM_UNAVAILABLE', 'pg_cron is not installed');
@@ -4463,7 +4462,7 @@ begin
   end if;
   v_timezone := case when v_timezone in ('GMT', 'Etc/GMT') then 'UTC' else v_timezone end;
   -- The bus' own refusal where the expression is none of its dialect.
-  v_row := messenger.read_schedule(v_schedule, v_timezone, '{}', messenger.now());
+  perform messenger.read_schedule(v_schedule, v_timezone, '{}', messenger.now());
 
   v_name := left(btrim(regexp_replace(coalesce(nullif(v_job.jobname, ''), 'job ' || v_job.jobid), '[/[:cntrl:]]', '-', 'g')), 128);
   v_type := 'cron.' || trim(both '_' from left(regexp_replace(v_name, '[^A-Za-z0-9]+', '_', 'g'), 100));
@@ -8581,7 +8580,7 @@ as $function$ select $manifest$[
 ["function","messenger.hmac_sha256(data bytea, key bytea)","returns bytea language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 2da597217159927f52ec2410739d3948"],
 ["function","messenger.id_prefix(at timestamp with time zone)","returns text language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 65dbab6e73ef14e98187a08ea441052a"],
 ["function","messenger.id_random()","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 48dbad83b171bbdc3315fe55bf2ba09a"],
-["function","messenger.import_cron(jobid bigint)","returns jsonb language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source cb020f8023ed16c0bbd72994d2c65097"],
+["function","messenger.import_cron(jobid bigint)","returns jsonb language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 4042f9b0f3a99e0a6faa24b5260cb980"],
 ["function","messenger.is_handed_out(message public.messenger_messages, at timestamp with time zone)","returns boolean language sql stable invoker {\"search_path=\\\"\\\"\"} source 0ed42d9cafdd6dd78da33c4fe7dc7f6f"],
 ["function","messenger.is_held_by_dead_letter(transport text, queue text, ordering_key text)","returns boolean language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source fe6e288c5e9965cdae3bac5136344389"],
 ["function","messenger.is_too_deep(value jsonb)","returns boolean language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 056b28040e13bfde245d3c3f0bf4417b"],

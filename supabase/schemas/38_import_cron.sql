@@ -55,8 +55,7 @@ declare
   v_command text;
   v_body text;
   v_tag text;
-  v_notes text[] := '{}';
-  v_row public.messenger_schedules;
+  v_notes text[] := array[]::text[];
 begin
   if to_regclass('cron.job') is null then
     perform messenger.refuse('SM_UNAVAILABLE', 'pg_cron is not installed');
@@ -74,7 +73,7 @@ begin
   end if;
   v_timezone := case when v_timezone in ('GMT', 'Etc/GMT') then 'UTC' else v_timezone end;
   -- The bus' own refusal where the expression is none of its dialect.
-  v_row := messenger.read_schedule(v_schedule, v_timezone, '{}', messenger.now());
+  perform messenger.read_schedule(v_schedule, v_timezone, '{}', messenger.now());
 
   v_name := left(btrim(regexp_replace(coalesce(nullif(v_job.jobname, ''), 'job ' || v_job.jobid), '[/[:cntrl:]]', '-', 'g')), 128);
   v_type := 'cron.' || trim(both '_' from left(regexp_replace(v_name, '[^A-Za-z0-9]+', '_', 'g'), 100));

@@ -1,6 +1,6 @@
 // Functions that are subscribed to events: how the clock calls them, and what becomes of the event when that fails.
 import assert from "node:assert/strict";
-import { empty, test, useProject } from "../project.ts";
+import { empty, session, test, useProject } from "../project.ts";
 import { held, letterOf, messageOf, setClock, settle } from "./bus.ts";
 import { effects, makeEffects } from "./effects.ts";
 import { completed, failed, on, tick, told } from "./events.ts";
@@ -58,6 +58,12 @@ test("subscriber that raises · is undone, retried, and a dead letter of its own
   assert.deepEqual(await told(sql), ["completed of completed"]);
 });
 
+/** What only a superuser may: give functions to service_role. */
+async function asAdmin(statements: string): Promise<void> {
+  await using admin = session(project(), "supabase_admin");
+  await admin.unsafe(statements).simple();
+}
+
 test("subscriber that is gone, or that is somebody else's by then · is not called", async () => {
   const { sql } = project();
   await sql.unsafe(`create function public.passing(args jsonb) returns jsonb language sql as 'select args'`);
@@ -67,14 +73,13 @@ test("subscriber that is gone, or that is somebody else's by then · is not call
   await tick(sql);
   const [row] = await sql`select * from public.messenger_messages where message_type = 'symphony.event'`;
   assert.match(row.last_error, /^public\.passing\(jsonb\) returns jsonb is gone, or has changed its owner/);
-  await sql.unsafe(`
-    grant create on schema public to service_role; grant service_role to postgres;
+  await asAdmin(`
     create function public.passing(args jsonb) returns jsonb language sql as 'select args';
     alter function public.passing(jsonb) owner to service_role`);
   await setClock(sql, "1 minute");
   await tick(sql);
   assert.deepEqual((await messageOf(sql, row.id)).retry_count, 2);
-  await sql.unsafe("drop function public.passing(jsonb); revoke create on schema public from service_role");
+  await asAdmin("drop function public.passing(jsonb)");
 });
 
 test("disabled transport · verdicts count all the same, and their events wait in it", async () => {
@@ -120,11 +125,9 @@ const BAD: [string, [event: string | null, name: string | null, type?: string], 
 
 test("on · refuses what could not be told, or would let somebody else run as the owner of the bus", async (t) => {
   const { sql } = project();
-  await sql.unsafe(`
-    grant create on schema public to service_role; grant service_role to postgres;
+  await asAdmin(`
     create function public.of_a_service(args jsonb) returns jsonb language sql as 'select args';
-    alter function public.of_a_service(jsonb) owner to service_role;
-    revoke create on schema public from service_role`);
+    alter function public.of_a_service(jsonb) owner to service_role`);
   for (const [what, [event, name, type = null], code, status] of BAD) {
     await t.step(what, async () => {
       await refused(sql`select messenger.on(${event}, ${name}, ${type})`, code, status);
