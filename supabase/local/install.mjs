@@ -1,4 +1,4 @@
-// Makes a fresh machine ready for the local project: npm packages, PostgreSQL, pg_cron, pgTAP; quiet when all is there.
+// Makes a fresh machine ready for the local project: npm packages, PostgreSQL, pg_cron, pgTAP, for tests Chromium; quiet when all is there.
 // Where pg_cron cannot be had, PostgreSQL without it serves, from npm when there is none.
 // Plain Node without packages, because it runs before there are any.
 import { spawnSync } from "node:child_process";
@@ -12,6 +12,7 @@ const root = fileURLToPath(new URL("../../", import.meta.url));
 
 installNpmPackages();
 installPostgres();
+if (process.env.npm_lifecycle_event === "test") installBrowser();
 
 function installNpmPackages() {
   if (npmPackagesMatch()) return;
@@ -65,6 +66,16 @@ function installPackages(found) {
   });
   if (failure) return failure;
   return findInstallation()?.has("pg_cron") ? undefined : "apt-get ended well, yet there is no PostgreSQL with pg_cron";
+}
+
+/** The dashboard's tests look at it with Chromium. Apart from PostgreSQL: not every apt has a chromium, and its tests are skipped aloud without. */
+function installBrowser() {
+  if (["chromium", "chromium-browser", "google-chrome"].some(onPath)) return;
+  if (process.getuid?.() !== 0 || !onPath("apt-get")) return;
+  console.log("Installing Chromium for the dashboard's tests");
+  const failure = attempt("apt-get", ["update"]) ??
+    attempt("apt-get", ["install", "-y", "--no-install-recommends", "chromium"], { DEBIAN_FRONTEND: "noninteractive" });
+  if (failure) warn(`Chromium could not be installed, the tests of the dashboard will be skipped: ${failure}`);
 }
 
 /** The machine's PostgreSQL without pg_cron serves, or else one from npm; the gateway is their clock, and this says so. */
