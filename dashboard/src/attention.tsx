@@ -1,7 +1,7 @@
 // What wants attention, worst first, each with what to do about it one click away.
 import { act, type Health, type Queue } from "./api.ts";
 import { age, ago, count } from "./format.ts";
-import { Copyable, Do } from "./parts.tsx";
+import { Do, Remedy } from "./parts.tsx";
 import { Mend } from "./mend.tsx";
 import { linkTo } from "./route.ts";
 import type { Stuck } from "./stuck.ts";
@@ -27,7 +27,8 @@ export function Attention({ health, queues, stuck, deadLetters, again }: {
   again: () => Promise<void>;
 }) {
   const checks = health.checks.filter(({ status, name }) =>
-    status !== "healthy" && !TOLD_ELSEWHERE.includes(name) && !(stuck && name === "oldest_due")
+    status !== "healthy" && !TOLD_ELSEWHERE.includes(name) &&
+    !(stuck && ["oldest_due", stuck.reason.reason].includes(name))
   )
     .toSorted((a, b) => Number(b.status === "unhealthy") - Number(a.status === "unhealthy"));
   const paused = queues.filter(({ paused_at }) => paused_at !== null);
@@ -79,8 +80,9 @@ export function Attention({ health, queues, stuck, deadLetters, again }: {
               </strong>
               <p>
                 <a href={linkTo(["messages", stuck.message.id])}>{stuck.message.message_type}</a>, queue{" "}
-                {stuck.message.queue_name}. {stuck.reason.detail}
+                {stuck.message.queue_name}
               </p>
+              <p>{stuck.reason.detail}</p>
               <Mend reason={stuck.reason} message={stuck.message} again={again} />
             </div>
           </li>
@@ -90,7 +92,7 @@ export function Attention({ health, queues, stuck, deadLetters, again }: {
             <div>
               <strong>{TITLES[check.name] ?? check.name}</strong>
               <p>{check.detail}</p>
-              {check.remedy && <Copyable text={check.remedy} />}
+              {check.remedy && <Remedy text={check.remedy} />}
             </div>
           </li>
         ))}

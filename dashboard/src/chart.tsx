@@ -47,7 +47,10 @@ export function Chart({ title, times, lines, format }: {
             label: line.label,
             stroke: color(line.color),
             width: 2,
-            points: { show: false },
+            // A line needs two points; the first message has one.
+            points: {
+              show: (chart, line) => Array.from(chart.data[line]).filter((value) => value !== null).length < 2,
+            },
             spanGaps: true,
             value: (_chart, value) => format(value),
           })),

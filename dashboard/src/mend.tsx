@@ -1,6 +1,6 @@
 // A reason why a message waits, with what mends it: a button where a click can, else the words to paste.
 import { act, type FullMessage, type Message, type Reason } from "./api.ts";
-import { Copyable, Do } from "./parts.tsx";
+import { Do, Remedy } from "./parts.tsx";
 import { linkTo } from "./route.ts";
 import { toast } from "./toast.tsx";
 
@@ -44,5 +44,5 @@ export function Mend({ reason, message, again }: {
   if (reason.reason === "failed" && letter) {
     return <a class="button primary" href={linkTo(["failed", letter.id])}>Retry, edit or discard it</a>;
   }
-  return reason.remedy ? <Copyable text={reason.remedy} /> : null;
+  return reason.remedy ? <Remedy text={reason.remedy} /> : null;
 }

@@ -71,6 +71,13 @@ export function Copyable({ text }: { text: string }) {
   );
 }
 
+const STATEMENT = /^(select|insert|update|delete|create|alter|drop|grant|call|do|curl|npm|supabase) /i;
+
+/** What mends something: a statement or command to be pasted, or words to be read. */
+export function Remedy({ text }: { text: string }) {
+  return STATEMENT.test(text) ? <Copyable text={text} /> : <p>{text}</p>;
+}
+
 /** A button that shows it is at work, and says what went wrong. */
 export function Do({ label, act, kind = "", title, disabled }: {
   label: string;

@@ -24,7 +24,7 @@ test("a message that nobody takes is named on the overview, with its reason and 
   await using opened = await dashboard().open();
   const { page } = opened;
   const item = page.locator(".attention li", { hasText: "A message has waited 5 minutes" });
-  await item.getByText("Forgotten").waitFor();
+  await item.getByRole("link", { name: "Forgotten" }).waitFor();
   const [{ reason, remedy }] = await call(sql, "messenger_explain", { id });
   await item.getByText(reason.replaceAll("_", " ")).first().waitFor();
   await item.getByText(remedy).waitFor();
