@@ -8,6 +8,8 @@ export interface Project {
 
 const STARTED = fileURLToPath(new URL("../.symphony/project/", import.meta.url));
 
+const PATIENCE = 5_000; // ms
+
 export class NoProject extends Error {
   override name = "NoProject";
 }
@@ -15,11 +17,14 @@ export class NoProject extends Error {
 /** @throws NoProject with what to do about it */
 export async function findProject(env: (name: string) => string | undefined, folder = STARTED): Promise<Project> {
   const [url, secretKey] = [env("SUPABASE_URL"), env("SUPABASE_SECRET_KEY")];
+  if (url && !URL.canParse(url)) throw new NoProject(`SUPABASE_URL is no address: ${url}`);
   if (url && secretKey) return { url: url.replace(/\/+$/, ""), secretKey };
   if (url || secretKey) throw new NoProject("Set both SUPABASE_URL and SUPABASE_SECRET_KEY, or neither.");
   try {
     const running = JSON.parse(await Deno.readTextFile(`${folder}running.json`));
     const keys = JSON.parse(await Deno.readTextFile(`${folder}keys.json`));
+    // A start that was killed leaves its file behind.
+    await (await fetch(running.url, { signal: AbortSignal.timeout(PATIENCE) })).body?.cancel();
     return { url: running.url, secretKey: keys.secretKey };
   } catch {
     throw new NoProject(

@@ -34,6 +34,8 @@ export async function createServer(project: Project, page: Bundle, hosts: () => 
     // Scripts of other origins cannot set it without asking first, and are never told yes.
     if (!c.req.header("x-symphony-dashboard")) return refuse("SM_FIELD_FORBIDDEN", 403, "This is for the dashboard.");
     const { pathname, search } = new URL(c.req.url);
+    // "/monitor/%2e%2e/dispatch" is another door, once it is read as an address.
+    if (!/^\/(monitor|admin)\//.test(pathname)) return refuse("SM_NOT_FOUND", 404, "There is no such view.");
     const type = c.req.header("content-type");
     try {
       const reply = await fetch(`${project.url}/functions/v1${pathname}${search}`, {

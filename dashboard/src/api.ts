@@ -27,6 +27,7 @@ export interface Metrics {
   p95ProcessingTime: number | null;
   errors: { errorClass: string; messageType: string; error: string; count: number; lastAt: string }[];
   series: Point[];
+  stepSeconds: number;
 }
 export interface Queue {
   transport_name: string;
@@ -87,6 +88,7 @@ export interface FullMessage extends Message {
   metadata: unknown;
   result: unknown;
   progress: unknown;
+  locked_at: string | null;
   expires_at: string | null;
   attempts: Attempt[];
   dead_letters: { id: string; failed_at: string; resolution: string | null }[];
@@ -118,15 +120,27 @@ export interface FullLetter extends Letter {
 export interface Schedule {
   name: string;
   message_type: string;
+  transport_name: string;
   queue_name: string;
   body: unknown;
+  headers: unknown;
   schedule_type: string;
-  schedule_config: { cron?: string; interval?: number; at?: string };
+  schedule_config: { cron?: string; interval?: number; at?: string; startAt?: string };
   timezone: string;
   next_run_at: string | null;
   last_run_at: string | null;
   run_count: number;
+  max_runs: number | null;
   enabled: boolean;
+  starts_at: string | null;
+  ends_at: string | null;
+  misfire: string;
+  misfire_grace_ms: number;
+  catch_up_limit: number;
+  dst_gap: string;
+  dst_overlap: string;
+  overlap: string;
+  jitter_ms: number;
   last_error: string | null;
   last_message_id?: string | null;
   last_message_status?: string | null;

@@ -1,8 +1,10 @@
 // What wants attention, worst first, each with what to do about it one click away.
 import { act, type Health, type Queue } from "./api.ts";
-import { ago, count } from "./format.ts";
-import { Copyable, Do } from "./parts.tsx";
+import { age, ago, count } from "./format.ts";
+import { Do, Remedy } from "./parts.tsx";
+import { Mend } from "./mend.tsx";
 import { linkTo } from "./route.ts";
+import type { Stuck } from "./stuck.ts";
 import { toast } from "./toast.tsx";
 
 const TOLD_ELSEWHERE = ["dead_letters", "test_clock"];
@@ -17,19 +19,23 @@ const TITLES: Record<string, string> = {
   workers: "No worker is awake",
 };
 
-export function Attention({ health, queues, deadLetters, again }: {
+export function Attention({ health, queues, stuck, deadLetters, again }: {
   health: Health;
   queues: Queue[];
+  stuck: Stuck | undefined;
   deadLetters: number;
-  again: () => void;
+  again: () => Promise<void>;
 }) {
-  const checks = health.checks.filter(({ status, name }) => status !== "healthy" && !TOLD_ELSEWHERE.includes(name))
+  const checks = health.checks.filter(({ status, name }) =>
+    status !== "healthy" && !TOLD_ELSEWHERE.includes(name) &&
+    !(stuck && ["oldest_due", stuck.reason.reason].includes(name))
+  )
     .toSorted((a, b) => Number(b.status === "unhealthy") - Number(a.status === "unhealthy"));
   const paused = queues.filter(({ paused_at }) => paused_at !== null);
   const disabled = [
     ...new Set(queues.filter((queue) => queue.transport_enabled === false).map((queue) => queue.transport_name)),
   ];
-  if (checks.length + paused.length + disabled.length === 0 && deadLetters === 0) {
+  if (checks.length + paused.length + disabled.length === 0 && deadLetters === 0 && !stuck) {
     return (
       <p class="all-well">
         <span aria-hidden="true">✓</span> Nothing wants attention.
@@ -66,12 +72,27 @@ export function Attention({ health, queues, deadLetters, again }: {
             />
           </li>
         ))}
+        {stuck && (
+          <li class="degraded">
+            <div>
+              <strong>
+                A message has waited {age(stuck.message.available_at ?? "")}: {stuck.reason.reason.replaceAll("_", " ")}
+              </strong>
+              <p>
+                <a href={linkTo(["messages", stuck.message.id])}>{stuck.message.message_type}</a>, queue{" "}
+                {stuck.message.queue_name}
+              </p>
+              <p>{stuck.reason.detail}</p>
+              <Mend reason={stuck.reason} message={stuck.message} again={again} />
+            </div>
+          </li>
+        )}
         {checks.map((check) => (
           <li key={check.name} class={check.status}>
             <div>
               <strong>{TITLES[check.name] ?? check.name}</strong>
               <p>{check.detail}</p>
-              {check.remedy && <Copyable text={check.remedy} />}
+              {check.remedy && <Remedy text={check.remedy} />}
             </div>
           </li>
         ))}

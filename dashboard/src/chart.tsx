@@ -1,6 +1,7 @@
-// A line chart over time. uPlot draws it; a table of the same figures stands behind it for those who cannot see it.
+// A line chart over time. uPlot draws it; its label says the newest figures to those who cannot see it.
 import { useEffect, useRef } from "preact/hooks";
 import uPlot from "uplot";
+import { useColors } from "./theme.ts";
 
 export interface Line {
   label: string;
@@ -10,6 +11,7 @@ export interface Line {
 }
 
 const HEIGHT = 200;
+const DAY = 86_400; // s
 
 export function Chart({ title, times, lines, format }: {
   title: string;
@@ -19,6 +21,7 @@ export function Chart({ title, times, lines, format }: {
 }) {
   const place = useRef<HTMLDivElement>(null);
   const chart = useRef<uPlot | undefined>(undefined);
+  const colors = useColors();
   const data = [times, ...lines.map(({ values }) => values)] as uPlot.AlignedData; // as many values as times, by the caller
 
   useEffect(() => {
@@ -33,14 +36,21 @@ export function Chart({ title, times, lines, format }: {
         cursor: { y: false },
         legend: { live: true },
         scales: { y: { range: (_chart, _low, high) => [0, Math.max(1, high * 1.1)] } },
-        axes: [axis, { ...axis, size: 64, values: (_chart, ticks) => ticks.map((tick) => format(tick)) }],
+        axes: [{ ...axis, values: (_chart, ticks) => clockTimes(ticks) }, {
+          ...axis,
+          size: 64,
+          values: (_chart, ticks) => ticks.map((tick) => format(tick)),
+        }],
         series: [
-          {},
+          { value: (_chart, at) => at === null ? "" : clockTimes([at])[0] },
           ...lines.map((line): uPlot.Series => ({
             label: line.label,
             stroke: color(line.color),
             width: 2,
-            points: { show: false },
+            // A line needs two points; the first message has one.
+            points: {
+              show: (chart, line) => Array.from(chart.data[line]).filter((value) => value !== null).length < 2,
+            },
             spanGaps: true,
             value: (_chart, value) => format(value),
           })),
@@ -52,14 +62,11 @@ export function Chart({ title, times, lines, format }: {
     chart.current = drawn;
     const observer = new ResizeObserver(() => drawn.setSize({ width: element.clientWidth, height: HEIGHT }));
     observer.observe(element);
-    const redraw = () => drawn.redraw();
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
     return () => {
-      matchMedia("(prefers-color-scheme: dark)").removeEventListener("change", redraw);
       observer.disconnect();
       drawn.destroy();
     };
-  }, [document.documentElement.dataset.theme]);
+  }, [colors]);
 
   useEffect(() => chart.current?.setData(data), [times.at(-1), JSON.stringify(lines.map(({ values }) => values))]);
 
@@ -72,4 +79,16 @@ export function Chart({ title, times, lines, format }: {
       <div ref={place} role="img" aria-label={`${title}. Newest: ${newest.join(", ")}`} />
     </figure>
   );
+}
+
+/** Hours and minutes; a window of more than a day has its days too. */
+function clockTimes(seconds: number[]): string[] {
+  const long = (seconds.at(-1) ?? 0) - (seconds[0] ?? 0) > DAY;
+  const format = new Intl.DateTimeFormat(undefined, {
+    hour: "2-digit",
+    minute: "2-digit",
+    hourCycle: "h23",
+    ...(long && { weekday: "short" }),
+  });
+  return seconds.map((second) => format.format(second * 1000));
 }

@@ -14,6 +14,9 @@ const FIELDS: Field[] = [
   { name: "queue", label: "Queue" },
   { name: "errorClass", label: "Error class" },
   { name: "resolved", label: "Which", options: [["", "open"], ["true", "resolved"]] },
+  { name: "transport", label: "Transport", rare: true },
+  { name: "from", label: "Failed from", moment: true, rare: true },
+  { name: "to", label: "Failed before", moment: true, rare: true },
 ];
 const FILTERS = ["type", "queue", "transport", "errorClass", "from", "to"];
 const MOST = 10_000;
@@ -145,12 +148,18 @@ function Resolve({ picked, all, filter, done }: {
   const which = picked.length > 0 ? { ids: picked } : { filter };
   const many = picked.length > 0 ? `${count(picked.length)} chosen` : `all ${count(all)}`;
   const retry = async () => {
-    const { retried } = await act<{ retried: number }>("POST", "failed/retry", {
-      ...which,
-      max: MOST,
-      ...(perSecond && { perSecond: Number(perSecond) }),
-    });
-    toast(`${count(retried)} retried`);
+    const { retried, results } = await act<{ retried: number; results: { outcome: string }[] }>(
+      "POST",
+      "failed/retry",
+      { ...which, max: MOST, ...(perSecond && { perSecond: Number(perSecond) }) },
+    );
+    const others = [...new Set(results.map(({ outcome }) => outcome).filter((outcome) => outcome !== "retried"))];
+    toast(
+      `${count(retried)} retried${
+        others.length ? `, ${count(results.length - retried)} not: ${others.join(", ").replaceAll("_", " ")}` : ""
+      }`,
+      others.length > 0,
+    );
     ask(undefined);
     await done();
   };

@@ -1,6 +1,6 @@
 // Times and numbers as people read them.
 
-const UNITS: [unit: Intl.RelativeTimeFormatUnit, seconds: number][] = [
+const UNITS: [unit: "day" | "hour" | "minute" | "second", seconds: number][] = [
   ["day", 86_400],
   ["hour", 3_600],
   ["minute", 60],
@@ -9,11 +9,21 @@ const UNITS: [unit: Intl.RelativeTimeFormatUnit, seconds: number][] = [
 const relative = new Intl.RelativeTimeFormat("en", { numeric: "always", style: "narrow" });
 const whole = new Intl.NumberFormat("en");
 
+// The next smaller one below two: "in 47 hours" says more than "in 1 day".
+const unitOf = (seconds: number) => UNITS.find(([, size]) => seconds >= 2 * size) ?? UNITS[3];
+
 /** "5 min. ago", "in 2 hr." */
 export function ago(moment: string, now = Date.now()): string {
   const seconds = (Date.parse(moment) - now) / 1000;
-  const [unit, size] = UNITS.find(([, size]) => Math.abs(seconds) >= size) ?? UNITS[3];
+  const [unit, size] = unitOf(Math.abs(seconds));
   return relative.format(Math.trunc(seconds / size), unit);
+}
+
+/** "5 minutes", from a moment until now. */
+export function age(moment: string, now = Date.now()): string {
+  const seconds = Math.max(0, now - Date.parse(moment)) / 1000;
+  const [unit, size] = unitOf(seconds);
+  return new Intl.NumberFormat("en", { style: "unit", unit, unitDisplay: "long" }).format(Math.trunc(seconds / size));
 }
 
 export function absolute(moment: string): string {
@@ -25,14 +35,24 @@ export function count(n: number, estimated = false): string {
   return (estimated ? "≈ " : "") + whole.format(n);
 }
 
+/** "a minute", "per 16 minutes". */
+export function per(seconds: number): string {
+  const minutes = Math.round(seconds / 60);
+  return minutes <= 1 ? "a minute" : `per ${minutes} minutes`;
+}
+
 export function percent(share: number | null): string {
   return share === null ? "–" : `${(share * 100).toFixed(share > 0.99 && share < 1 ? 2 : 1).replace(/\.0$/, "")} %`;
 }
 
 export function duration(ms: number | null): string {
   if (ms === null) return "–";
-  if (ms < 1_000) return `${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms`;
-  return ms < 60_000 ? `${(ms / 1_000).toFixed(1)} s` : `${(ms / 60_000).toFixed(1)} min`;
+  if (ms < 1_000) return `${ms < 10 ? short(ms) : Math.round(ms)} ms`;
+  return ms < 60_000 ? `${short(ms / 1_000)} s` : `${short(ms / 60_000)} min`;
+}
+
+function short(value: number): string {
+  return value.toFixed(1).replace(/\.0$/, "");
 }
 
 export function pretty(value: unknown): string {
@@ -44,4 +64,16 @@ export function rhythm(config: { cron?: string; interval?: number; at?: string }
   if (config.cron !== undefined) return config.cron;
   if (config.interval !== undefined) return `every ${duration(config.interval)}`;
   return config.at ? `once, ${absolute(config.at)}` : "";
+}
+
+/** What is wrong with a payload as it is typed; undefined when nothing is. */
+export function problemOf(text: string): string | undefined {
+  try {
+    const value = JSON.parse(text);
+    return typeof value === "object" && value !== null && !Array.isArray(value)
+      ? undefined
+      : "A payload is a JSON object.";
+  } catch (error) {
+    return error instanceof Error ? error.message : "This is no JSON.";
+  }
 }

@@ -2,7 +2,7 @@
 import { useState } from "preact/hooks";
 import { act, type FullLetter, look } from "./api.ts";
 import { Dialog } from "./dialog.tsx";
-import { pretty } from "./format.ts";
+import { pretty, problemOf } from "./format.ts";
 import { useLive } from "./live.ts";
 import { Attempts, Do, Loaded, State, Time } from "./parts.tsx";
 import { go, linkTo } from "./route.ts";
@@ -109,15 +109,4 @@ function Edit(
       </div>
     </Dialog>
   );
-}
-
-function problemOf(text: string): string | undefined {
-  try {
-    const value = JSON.parse(text);
-    return typeof value === "object" && value !== null && !Array.isArray(value)
-      ? undefined
-      : "A payload is a JSON object.";
-  } catch (error) {
-    return error instanceof Error ? error.message : "This is no JSON.";
-  }
 }

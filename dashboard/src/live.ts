@@ -28,18 +28,24 @@ export function useLive<T>(key: string, ask: () => Promise<T>): Live<T> {
   asking.current = ask;
   const current = useRef(key);
   current.current = key;
+  const turns = useRef({ asked: 0, shown: 0 });
 
   const again = useCallback(async () => {
     const asked = current.current;
+    const turn = ++turns.current.asked;
+    // An answer that was overtaken tells how it was before an action, not after.
+    const counts = () => asked === current.current && turn > turns.current.shown;
     try {
       const data = await asking.current();
-      if (asked === current.current) set({ key: asked, data, at: Date.now() });
+      if (!counts()) return;
+      turns.current.shown = turn;
+      set({ key: asked, data, at: Date.now() });
     } catch (thrown) {
       const error = thrown instanceof Refusal
         ? thrown
         : new Refusal("The dashboard does not answer.", "", "Is npm run dashboard still running?");
       // What was shown stays, greyed: old figures beat none.
-      if (asked === current.current) set((was) => ({ ...(was.key === asked ? was : { at: 0 }), key: asked, error }));
+      if (counts()) set((was) => ({ ...(was.key === asked ? was : { at: 0 }), key: asked, error }));
     }
   }, []);
 

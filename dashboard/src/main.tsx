@@ -12,6 +12,7 @@ import { Overview } from "./overview.tsx";
 import { linkTo, type Route, useRoute } from "./route.ts";
 import { Schedules } from "./schedules.tsx";
 import { Toasts } from "./toast.tsx";
+import { keepTheme, readTheme, THEMES } from "./theme.ts";
 import { Transports } from "./transports.tsx";
 
 const VIEWS: [path: string, label: string][] = [
@@ -21,7 +22,6 @@ const VIEWS: [path: string, label: string][] = [
   ["schedules", "Schedules"],
   ["transports", "Transports"],
 ];
-const THEMES = ["auto", "light", "dark"];
 
 function viewOf({ path: [view = "", id], query }: Route) {
   if (view === "messages") return id ? <OneMessage id={id} key={id} /> : <Messages query={query} />;
@@ -31,21 +31,26 @@ function viewOf({ path: [view = "", id], query }: Route) {
   return <Overview minutes={Number(query.minutes) || 60} />;
 }
 
+// What stands behind "#" is the view: the link must not change it.
+function skip(event: Event): void {
+  event.preventDefault();
+  document.getElementById("main")?.focus();
+}
+
 function App() {
   const route = useRoute();
   const [view = ""] = route.path;
   const [isPaused, pause] = useState(false);
-  const [theme, setTheme] = useState(() => localStorage.getItem("theme") ?? "auto");
-  useEffect(() => {
-    document.documentElement.dataset.theme = theme;
-    localStorage.setItem("theme", theme);
-  }, [theme]);
+  const [theme, setTheme] = useState(readTheme);
+  useEffect(() => keepTheme(theme), [theme]);
   useEffect(() => {
     document.title = `${VIEWS.find(([path]) => path === view)?.[1] ?? "Overview"} · Symphony Messenger`;
     scrollTo(0, 0);
+    document.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" }); // on a phone
   }, [view, route.path[1]]);
   return (
     <>
+      <a class="skip" href="#main" onClick={skip}>Skip to content</a>
       <header class="top">
         <a class="brand" href={linkTo([])}>
           <img src="/icon.svg" alt="" width="24" height="24" /> Symphony

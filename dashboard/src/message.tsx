@@ -3,8 +3,10 @@ import type { ComponentChildren } from "preact";
 import { act, type FullMessage, look, type Reason } from "./api.ts";
 import { absolute, pretty } from "./format.ts";
 import { useLive } from "./live.ts";
-import { Attempts, Copyable, Do, Loaded, State, Time } from "./parts.tsx";
+import { Mend } from "./mend.tsx";
+import { Attempts, Do, Loaded, State } from "./parts.tsx";
 import { linkTo } from "./route.ts";
+import { Timeline } from "./timeline.tsx";
 import { toast } from "./toast.tsx";
 
 const ANSWERS: Record<string, string> = {
@@ -53,11 +55,11 @@ export function OneMessage({ id }: { id: string }) {
           <section aria-labelledby="why" class="explain">
             <h2 id="why">{message.status === "pending" ? "Why it is not running" : "What became of it"}</h2>
             <ol>
-              {reasons.map(({ reason, detail, remedy }, n) => (
-                <li key={n}>
-                  <strong>{reason.replaceAll("_", " ")}</strong>
-                  <p>{detail}</p>
-                  {remedy && <Copyable text={remedy} />}
+              {reasons.map((reason) => (
+                <li key={reason.reason}>
+                  <strong>{reason.reason.replaceAll("_", " ")}</strong>
+                  <p>{reason.detail}</p>
+                  <Mend reason={reason} message={message} again={live.again} />
                 </li>
               ))}
             </ol>
@@ -73,23 +75,18 @@ export function OneMessage({ id }: { id: string }) {
               {message.queue_name} <span class="faint">{message.transport_name}</span>
             </Fact>
             <Fact name="Priority">{message.priority}</Fact>
-            <Fact name="Dispatched">
-              <Time at={message.created_at} />
-            </Fact>
-            <Fact name="Due">{message.blocked ? "after its predecessor" : <Time at={message.available_at} />}</Fact>
-            <Fact name="Finished">
-              <Time at={message.processed_at} />
-            </Fact>
-            <Fact name="Expires">
-              <Time at={message.expires_at} />
-            </Fact>
             <Fact name="Failures">{message.retry_count} of {message.max_retries} retries</Fact>
             <Fact name="Held by">{message.locked_by ?? "–"}</Fact>
+            <Fact name="User">{message.created_by ?? "–"}</Fact>
             <Fact name="Ordering key">{message.ordering_key ?? "–"}</Fact>
             <Fact name="Idempotency key">{message.idempotency_key ?? "–"}</Fact>
           </dl>
+          <h2>Timeline</h2>
+          <Timeline of={message} />
           <h2>Failed deliveries</h2>
-          <Attempts of={message.attempts} />
+          {message.attempts.length === 0 && message.dead_letters.length > 0
+            ? <p class="faint">They stand in its dead letter.</p>
+            : <Attempts of={message.attempts} />}
           <h2>Payload</h2>
           <pre class="json">{pretty(message.body)}</pre>
           {message.result !== null && (

@@ -18,9 +18,13 @@ const FIELDS: Field[] = [
   { name: "type", label: "Type" },
   { name: "queue", label: "Queue" },
   { name: "id", label: "Id" },
-  { name: "idempotencyKey", label: "Idempotency key" },
-  { name: "orderingKey", label: "Ordering key" },
   { name: "errorClass", label: "Error class" },
+  { name: "idempotencyKey", label: "Idempotency key", rare: true },
+  { name: "orderingKey", label: "Ordering key", rare: true },
+  { name: "transport", label: "Transport", rare: true },
+  { name: "createdBy", label: "User", rare: true },
+  { name: "from", label: "Dispatched from", moment: true, rare: true },
+  { name: "to", label: "Dispatched before", moment: true, rare: true },
 ];
 
 export function Messages({ query }: { query: Record<string, string> }) {
@@ -96,7 +100,7 @@ function Table({ messages }: { messages: Message[] }) {
               <td data-label="Dispatched">
                 <Time at={message.created_at} />
               </td>
-              <td data-label="Due">
+              <td data-label="Due" class={message.status === "pending" ? undefined : "none"}>
                 {message.status !== "pending"
                   ? <span class="faint">–</span>
                   : message.blocked
@@ -104,7 +108,9 @@ function Table({ messages }: { messages: Message[] }) {
                   : <Time at={message.available_at} />}
               </td>
               <td class="number">{message.retry_count}</td>
-              <td class="clip">{message.error_class && <strong>{message.error_class}</strong>} {message.last_error}</td>
+              <td class={message.error_class || message.last_error ? "clip" : "none"}>
+                {message.error_class && <strong>{message.error_class}</strong>} {message.last_error}
+              </td>
             </tr>
           ))}
         </tbody>

@@ -1,11 +1,15 @@
 // The overview: is it well, how much is there, who works, and what was done in the last hour.
 import { type Health, look, type Metrics, type Queue, type Worker } from "./api.ts";
-import { Attention, switchQueue } from "./attention.tsx";
+import { Attention } from "./attention.tsx";
 import { Chart } from "./chart.tsx";
-import { count, duration, percent } from "./format.ts";
+import { Errors } from "./errors.tsx";
+import { count, duration, per, percent } from "./format.ts";
 import { useLive } from "./live.ts";
-import { Copyable, Do, Empty, Loaded, Time } from "./parts.tsx";
+import { Copyable, Empty, Loaded } from "./parts.tsx";
+import { Queues } from "./queues.tsx";
 import { go, linkTo } from "./route.ts";
+import { findStuck, type Stuck } from "./stuck.ts";
+import { Workers } from "./workers.tsx";
 
 const WINDOWS: [label: string, minutes: number][] = [["15 minutes", 15], ["1 hour", 60], ["6 hours", 360], [
   "2 days",
@@ -18,6 +22,7 @@ interface Everything {
   metrics: Metrics;
   queues: Queue[];
   workers: Worker[];
+  stuck: Stuck | undefined;
 }
 
 async function lookAtAll(minutes: number): Promise<Everything> {
@@ -28,14 +33,14 @@ async function lookAtAll(minutes: number): Promise<Everything> {
     look<{ queues: Queue[] }>("queues"),
     look<{ workers: Worker[] }>("workers"),
   ]);
-  return { status, health, metrics, queues, workers };
+  return { status, health, metrics, queues, workers, stuck: await findStuck(queues).catch(() => undefined) }; // taken or gone meanwhile
 }
 
 export function Overview({ minutes }: { minutes: number }) {
   const live = useLive(`overview ${minutes}`, () => lookAtAll(minutes));
   return (
     <Loaded live={live}>
-      {({ status, health, metrics, queues, workers }) => {
+      {({ status, health, metrics, queues, workers, stuck }) => {
         const due = queues.reduce((sum, queue) => sum + queue.due, 0);
         const times = metrics.series.map(({ at }) => Date.parse(at) / 1000);
         return (
@@ -44,7 +49,13 @@ export function Overview({ minutes }: { minutes: number }) {
               <h1>Overview</h1>
               <p class={`verdict ${health.status}`}>{VERDICTS[health.status]}</p>
             </header>
-            <Attention health={health} queues={queues} deadLetters={status.dead_letters} again={live.again} />
+            <Attention
+              health={health}
+              queues={queues}
+              stuck={stuck}
+              deadLetters={status.dead_letters}
+              again={live.again}
+            />
             <dl class="tiles">
               <Tile name="Due now" value={count(due)} href={linkTo(["messages"], { status: "pending" })} />
               <Tile
@@ -68,7 +79,7 @@ export function Overview({ minutes }: { minutes: number }) {
             </div>
             <div class="charts">
               <Chart
-                title="Messages"
+                title={`Messages ${per(metrics.stepSeconds)}`}
                 times={times}
                 format={(value) => value === null ? "–" : count(Math.round(value))}
                 lines={[
@@ -118,145 +129,5 @@ function FirstMessage() {
       <p>Dispatch one, and watch it here:</p>
       <Copyable text={`select * from messenger_dispatch('ExampleQuick', '{"to": "Ada"}');`} />
     </Empty>
-  );
-}
-
-function Queues({ queues, again }: { queues: Queue[]; again: () => void }) {
-  return (
-    <section aria-labelledby="queues">
-      <h2 id="queues">Queues</h2>
-      {queues.length === 0 ? <p class="faint">No queue holds anything.</p> : (
-        <div class="scroll">
-          <table>
-            <thead>
-              <tr>
-                <th>Queue</th>
-                <th class="number">Due</th>
-                <th class="number">Later</th>
-                <th class="number">Blocked</th>
-                <th class="number">Running</th>
-                <th>Oldest due</th>
-                <th class="number">Workers</th>
-                <th>
-                  <span class="hidden">Actions</span>
-                </th>
-              </tr>
-            </thead>
-            <tbody>
-              {queues.map((queue) => (
-                <tr key={`${queue.transport_name}/${queue.queue_name}`}>
-                  <td>
-                    <a href={linkTo(["messages"], { queue: queue.queue_name, transport: queue.transport_name })}>
-                      {queue.queue_name}
-                    </a>{" "}
-                    {queue.transport_name !== "supabase" && <span class="faint">{queue.transport_name}</span>}{" "}
-                    {queue.paused_at && <span class="state paused">paused</span>}
-                  </td>
-                  <td class="number">{count(queue.due, queue.estimated)}</td>
-                  <td class="number">{count(queue.delayed, queue.estimated)}</td>
-                  <td class="number">{count(queue.blocked)}</td>
-                  <td class="number">{count(queue.processing)}</td>
-                  <td>
-                    <Time at={queue.oldest_due_at} />
-                  </td>
-                  <td class="number">{queue.awake_workers}</td>
-                  <td class="actions">
-                    <Do
-                      label={queue.paused_at ? "Resume" : "Pause"}
-                      act={() => switchQueue(queue, again)}
-                      title={`${queue.paused_at ? "Resume" : "Pause"} ${queue.queue_name}`}
-                    />
-                  </td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        </div>
-      )}
-    </section>
-  );
-}
-
-function Workers({ workers }: { workers: Worker[] }) {
-  return (
-    <section aria-labelledby="workers">
-      <h2 id="workers">Workers</h2>
-      {workers.length === 0
-        ? <p class="faint">None asked within the last hour. They are woken when something is due.</p>
-        : (
-          <div class="scroll">
-            <table>
-              <thead>
-                <tr>
-                  <th>Worker</th>
-                  <th>State</th>
-                  <th class="number">Running</th>
-                  <th>Asked</th>
-                  <th>Since</th>
-                  <th>Types</th>
-                </tr>
-              </thead>
-              <tbody>
-                {workers.slice(0, 20).map((worker) => (
-                  <tr key={worker.worker}>
-                    <td class="mono">{worker.worker}</td>
-                    <td>
-                      <span class={`state ${worker.awake ? "completed" : "asleep"}`}>
-                        {worker.awake ? "awake" : "asleep"}
-                      </span>
-                    </td>
-                    <td class="number">{worker.processing}</td>
-                    <td>
-                      <Time at={worker.polled_at} />
-                    </td>
-                    <td>
-                      <Time at={worker.started_at} />
-                    </td>
-                    <td title={worker.types?.join(", ")}>{worker.types === null ? "all" : worker.types.length}</td>
-                  </tr>
-                ))}
-              </tbody>
-            </table>
-          </div>
-        )}
-    </section>
-  );
-}
-
-function Errors({ errors }: { errors: Metrics["errors"] }) {
-  return (
-    <section aria-labelledby="errors">
-      <h2 id="errors">What failed most</h2>
-      <div class="scroll">
-        <table>
-          <thead>
-            <tr>
-              <th>Error</th>
-              <th>Type</th>
-              <th class="number">Times</th>
-              <th>Last</th>
-            </tr>
-          </thead>
-          <tbody>
-            {errors.map((error) => (
-              <tr key={error.messageType + error.errorClass}>
-                <td>
-                  <strong>{error.errorClass}</strong> <span class="clip">{error.error}</span>
-                </td>
-                <td>
-                  <a href={linkTo(["failed"], { type: error.messageType, errorClass: error.errorClass })}>
-                    {error.messageType}
-                  </a>
-                </td>
-                <td class="number">{count(error.count)}</td>
-                <td>
-                  <Time at={error.lastAt} />
-                </td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      </div>
-    </section>
   );
 }

@@ -40,9 +40,10 @@ function Broken({ error, again, since }: { error: Error & { hint: string }; agai
     <div class="banner" role="alert">
       <p>
         <strong>{error.message}</strong> {error.hint} {since && (
-          <>
+          // Its age changes with each turn: read aloud once is enough.
+          <span aria-live="off">
             What you see is from <Time at={since} />.
-          </>
+          </span>
         )}
       </p>
       <button type="button" onClick={again}>Try again</button>
@@ -68,6 +69,13 @@ export function Copyable({ text }: { text: string }) {
       <button type="button" class="quiet" onClick={copy} aria-label={`Copy: ${text.slice(0, 60)}`}>Copy</button>
     </div>
   );
+}
+
+const STATEMENT = /^(select|insert|update|delete|create|alter|drop|grant|call|do|curl|npm|supabase) /i;
+
+/** What mends something: a statement or command to be pasted, or words to be read. */
+export function Remedy({ text }: { text: string }) {
+  return STATEMENT.test(text) ? <Copyable text={text} /> : <p>{text}</p>;
 }
 
 /** A button that shows it is at work, and says what went wrong. */

@@ -9,9 +9,18 @@ export interface Route {
 export function readRoute(): Route {
   const [path, query = ""] = location.hash.slice(1).split("?");
   return {
-    path: path.split("/").filter(Boolean).map(decodeURIComponent),
+    path: path.split("/").filter(Boolean).map(decoded),
     query: Object.fromEntries(new URLSearchParams(query)),
   };
+}
+
+// An address that was cut in the middle of a character is looked for as it stands, and not found.
+function decoded(part: string): string {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
 }
 
 export function linkTo(path: (string | number)[], query: Record<string, string | undefined> = {}): string {

@@ -2,49 +2,33 @@
 import { useEffect, useState } from "preact/hooks";
 import { act, type Schedule } from "./api.ts";
 import { Dialog } from "./dialog.tsx";
-import { pretty } from "./format.ts";
+import { problemOf } from "./format.ts";
 import { Do } from "./parts.tsx";
 import { Runs } from "./runs.tsx";
+import { type Draft, draftOf, previewOf, requestOf } from "./schedule_draft.ts";
 import { toast } from "./toast.tsx";
 
 const WAIT = 400; // ms after the last key, before the preview is asked for
 
 export function ScheduleForm({ of, close, saved }: { of?: Schedule; close: () => void; saved: () => void }) {
-  const [name, setName] = useState(of?.name ?? "");
-  const [type, setType] = useState(of?.message_type ?? "");
-  const [kind, setKind] = useState(
-    of?.schedule_type === "interval" ? "interval" : of?.schedule_type === "once" ? "at" : "cron",
-  );
-  const [cron, setCron] = useState(of?.schedule_config.cron ?? "0 9 * * mon-fri");
-  const [seconds, setSeconds] = useState(String((of?.schedule_config.interval ?? 60_000) / 1_000));
-  const [at, setAt] = useState(of?.schedule_config.at ?? new Date(Date.now() + 3_600_000).toISOString());
-  const [timezone, setTimezone] = useState(of?.timezone ?? Intl.DateTimeFormat().resolvedOptions().timeZone);
-  const [payload, setPayload] = useState(of ? pretty(of.body) : "{}");
+  const [draft, set] = useState(() => draftOf(of));
+  const change = (part: Partial<Draft>) => set((before) => ({ ...before, ...part }));
+  const field = (name: keyof Draft) => ({
+    value: draft[name],
+    onInput: (event: { currentTarget: { value: string } }) => change({ [name]: event.currentTarget.value }),
+  });
 
-  const when: Record<string, string | number> = kind === "cron"
-    ? { cron }
-    : kind === "interval"
-    ? { interval: Number(seconds) * 1_000 }
-    : { at };
-  const [preview, setPreview] = useState<Record<string, string>>();
-  const asked = JSON.stringify({ ...when, timezone });
+  const asked = JSON.stringify(previewOf(draft, of));
+  const [preview, show] = useState<string>();
   useEffect(() => {
-    const timer = setTimeout(
-      () =>
-        setPreview(Object.fromEntries(Object.entries(JSON.parse(asked)).map(([key, value]) => [key, String(value)]))),
-      WAIT,
-    );
+    const timer = setTimeout(() => show(asked), WAIT);
     return () => clearTimeout(timer);
   }, [asked]);
 
+  const problem = problemOf(draft.payload);
   const save = async () => {
-    await act("PUT", `schedules/${encodeURIComponent(name)}`, {
-      type,
-      payload: JSON.parse(payload),
-      timezone,
-      ...when,
-    });
-    toast(`${name} is saved`);
+    await act("PUT", `schedules/${encodeURIComponent(draft.name)}`, requestOf(draft, of));
+    toast(`${draft.name} is saved`);
     close();
     saved();
   };
@@ -52,56 +36,101 @@ export function ScheduleForm({ of, close, saved }: { of?: Schedule; close: () =>
     <Dialog title={of ? `Edit ${of.name}` : "New schedule"} close={close}>
       <div class="fields">
         <label>
-          Name{" "}
-          <input value={name} disabled={of !== undefined} onInput={(event) => setName(event.currentTarget.value)} />
+          Name <input disabled={of !== undefined} {...field("name")} />
         </label>
         <label>
-          Message type <input value={type} onInput={(event) => setType(event.currentTarget.value)} />
+          Message type <input spellcheck={false} {...field("type")} />
         </label>
-        <label>
-          Kind
-          <select value={kind} onChange={(event) => setKind(event.currentTarget.value)}>
-            <option value="cron">cron</option>
-            <option value="interval">interval</option>
-            <option value="at">once</option>
-          </select>
-        </label>
-        {kind === "cron" && (
+        <Choice
+          label="Kind"
+          value={draft.kind}
+          options={[["cron", "cron"], ["interval", "interval"], ["at", "once"]]}
+          choose={(kind) => change({ kind: kind as Draft["kind"] })} // the options are its values
+        />
+        {draft.kind === "cron" && (
           <label>
-            Cron <input class="mono" value={cron} onInput={(event) => setCron(event.currentTarget.value)} />
+            Cron <input class="mono" spellcheck={false} {...field("cron")} />
           </label>
         )}
-        {kind === "interval" && (
+        {draft.kind === "interval" && (
           <label>
-            Seconds{" "}
-            <input type="number" min="1" value={seconds} onInput={(event) => setSeconds(event.currentTarget.value)} />
+            Seconds <input type="number" min="1" {...field("seconds")} />
           </label>
         )}
-        {kind === "at" && (
+        {draft.kind === "at" && (
           <label>
-            Moment <input class="mono" value={at} onInput={(event) => setAt(event.currentTarget.value)} />
+            Moment <input class="mono" spellcheck={false} {...field("at")} />
           </label>
         )}
         <label>
-          Time zone <input value={timezone} onInput={(event) => setTimezone(event.currentTarget.value)} />
+          Time zone <input spellcheck={false} {...field("timezone")} />
+        </label>
+        <label>
+          Queue <input placeholder="default" spellcheck={false} {...field("queue")} />
         </label>
       </div>
       <label>
-        Payload{" "}
-        <textarea
-          rows={4}
-          spellcheck={false}
-          value={payload}
-          onInput={(event) => setPayload(event.currentTarget.value)}
-        />
+        Payload <textarea rows={4} spellcheck={false} aria-invalid={problem !== undefined} {...field("payload")} />
       </label>
+      <p class="problem" role="status">{problem}</p>
+      <details>
+        <summary>What if …</summary>
+        <div class="fields">
+          {POLICIES.map(([name, label, options]) => (
+            <Choice
+              key={name}
+              label={label}
+              value={draft[name]}
+              options={options}
+              choose={(value) => change({ [name]: value })}
+            />
+          ))}
+        </div>
+      </details>
       <h3>Next runs</h3>
-      {preview && <Runs query={preview} />}
-      {of && <p class="faint">Policies that are not shown here go back to their defaults when it is saved.</p>}
+      {preview && <Runs query={JSON.parse(preview)} />}
       <div class="buttons">
-        <Do label="Save" kind="primary" act={save} disabled={!name || !type} />
+        <Do
+          label="Save"
+          kind="primary"
+          act={save}
+          disabled={!draft.name || !draft.type || problem !== undefined}
+        />
         <button type="button" onClick={close}>Leave it</button>
       </div>
     </Dialog>
+  );
+}
+
+const POLICIES: [name: "misfire" | "overlap" | "dstGap" | "dstOverlap", label: string, options: [string, string][]][] =
+  [
+    ["misfire", "… runs were missed", [["fire_once", "send the latest"], ["catch_up", "send each"], [
+      "skip",
+      "send none that is late",
+    ]]],
+    ["overlap", "… the last one is unfinished", [["allow", "send another"], ["skip", "send none"], [
+      "replace",
+      "replace it",
+    ]]],
+    ["dstGap", "… the clock skips the time", [["run_after", "run after the gap"], ["skip", "do not run"]]],
+    ["dstOverlap", "… the time comes twice", [["first", "run the first time"], ["second", "the second"], [
+      "both",
+      "both times",
+    ]]],
+  ];
+
+function Choice({ label, value, options, choose }: {
+  label: string;
+  value: string;
+  options: [value: string, label: string][];
+  choose: (value: string) => void;
+}) {
+  return (
+    <label>
+      {label}
+      <select value={value} onChange={(event) => choose(event.currentTarget.value)}>
+        {options.map(([each, text]) => <option key={each} value={each}>{text}</option>)}
+      </select>
+    </label>
   );
 }

@@ -1,5 +1,5 @@
 // `npm start`: runs this repository's project until Ctrl-C and says how to reach it.
-import { existsSync } from "node:fs";
+import { existsSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { findPostgres } from "./binaries.ts";
 import { DirectoryTaken, lockDirectory } from "./directory_lock.ts";
@@ -11,6 +11,7 @@ const API_PORT = 24321;
 const DATABASE_PORT = 24322;
 const CODE = ["functions", "shared", "packs", "deno.json"];
 const SETTLED = 200; // ms: an editor writes a file in several steps, a checkout writes many
+const RUNNING = join(DIRECTORY, "running.json");
 
 const OUTDATED = `This project was made by another state of the migration, which is regenerated until 1.0.
 To make it anew (its messages are forgotten): Ctrl-C, npm run reset, npm start
@@ -38,6 +39,7 @@ try {
   );
   await asked.promise;
   console.log("Stopping …");
+  rmSync(RUNNING, { force: true });
 } catch (error) {
   if (!(error instanceof DirectoryTaken)) throw error;
   console.error(error.message);
@@ -76,7 +78,7 @@ async function isOfThisRelease({ sql }: Project): Promise<boolean> {
 
 /** Other programs of this repository, such as the dashboard, find the project by this file; the keys lie beside it. */
 async function tellNeighbours({ url }: Project): Promise<void> {
-  await Deno.writeTextFile(`${DIRECTORY}/running.json`, JSON.stringify({ url }), { mode: 0o600 });
+  await Deno.writeTextFile(RUNNING, JSON.stringify({ url }), { mode: 0o600 });
 }
 
 function describe({ url, databaseUrl, publishableKey, secretKey }: Project): string {

@@ -24,6 +24,7 @@ test("messages are searched, and paged to the oldest", async () => {
   await page.waitForURL(/cursor=/);
   await page.waitForFunction(() => document.querySelectorAll("tbody tr").length === 10);
   await page.getByRole("link", { name: "Clear" }).click();
+  await page.getByText("More filters").click();
   await page.getByRole("textbox", { name: "Idempotency key" }).fill("note-1");
   await page.getByRole("button", { name: "Search" }).click();
   await page.getByRole("link", { name: "Note" }).waitFor();
@@ -85,13 +86,25 @@ test("a schedule is made with its next runs in view, edited, paused, resumed and
   await page.getByText("rests", { exact: true }).waitFor();
   await page.getByRole("button", { name: "Resume daily digest" }).click();
   await page.getByRole("button", { name: "Pause daily digest" }).waitFor();
+  await sql`update messenger_schedules set jitter_ms = 5000, max_runs = 7, headers = '{"x-a": "b"}'`;
+  await page.reload();
   await page.getByRole("button", { name: "Edit daily digest" }).click();
+  await page.getByRole("dialog").getByText("What if …").click();
+  await page.getByRole("combobox", { name: "… the last one is unfinished" }).selectOption("skip");
   await page.getByRole("dialog").getByRole("combobox", { name: "Kind" }).selectOption("interval");
   await page.getByRole("dialog").getByRole("spinbutton", { name: "Seconds" }).fill("90");
   await page.getByRole("dialog").getByRole("button", { name: "Save" }).click();
   await page.getByText("every 1.5 min").waitFor();
-  const [{ schedule_config }] = await sql`select schedule_config from messenger_schedules`;
-  assert.equal(schedule_config.interval, 90_000);
+  const [saved] =
+    await sql`select schedule_config, overlap, jitter_ms, max_runs, headers, timezone from messenger_schedules`;
+  assert.deepEqual(saved, {
+    schedule_config: { interval: 90_000 },
+    overlap: "skip",
+    jitter_ms: "5000",
+    max_runs: "7",
+    headers: { "x-a": "b" },
+    timezone: "Europe/Berlin",
+  });
   await page.getByRole("button", { name: "Delete daily digest" }).click();
   await page.getByRole("dialog").getByRole("button", { name: "Delete" }).click();
   await page.getByRole("heading", { name: "No schedules" }).waitFor();

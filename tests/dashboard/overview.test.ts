@@ -27,7 +27,7 @@ test("a newcomer finds why messages wait, and lets the queue run again", async (
   await page.getByRole("link", { name: "Look at them" }).click();
   await page.getByRole("link", { name: "Greeting" }).first().click();
   await page.getByRole("heading", { name: "Why it is not running" }).waitFor();
-  await page.getByText("messenger_resume('supabase', 'letters')").waitFor();
+  await page.getByRole("button", { name: "Resume queue letters" }).waitFor();
   await page.getByRole("link", { name: "Overview" }).click();
   await page.getByRole("button", { name: "Resume" }).first().click();
   await page.getByText("Queue letters runs again").waitFor();
@@ -79,7 +79,7 @@ test("charts, errors, queues and workers of a busy hour", async () => {
   await setScene(project().sql, `${target().url}/functions/v1`);
   await using opened = await dashboard().open();
   const { page } = opened;
-  await page.getByRole("img", { name: /^Messages\. Newest: dispatched/ }).waitFor();
+  await page.getByRole("img", { name: /^Messages a minute\. Newest: dispatched/ }).waitFor();
   await page.getByRole("img", { name: /^How long handlers take/ }).waitFor();
   assert.equal(await page.locator("canvas").count(), 2);
   await page.getByText("MailboxFull").first().waitFor();

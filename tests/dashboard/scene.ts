@@ -27,7 +27,7 @@ export async function setScene(sql: Sql, functionsUrl: string): Promise<void> {
       queue: "email",
       payload: { to: "ada@example.com", subject: "Your receipt" },
     }, { worker: "edge-eu-west-1-4f2a" });
-    await settle(sql, [{ id, fence, outcome: "failed", error, error_class, retryable: false, duration_ms: 1_830 }]);
+    await settle(sql, [{ id, fence, outcome: "failed", error, error_class, retryable: false, duration_ms: 430 }]);
   }
   const retried = await held(sql, { type: "EmailMessage", queue: "email" }, { worker: "edge-eu-west-1-4f2a" });
   await settle(sql, [{
@@ -37,7 +37,7 @@ export async function setScene(sql: Sql, functionsUrl: string): Promise<void> {
     error: "connect ETIMEDOUT",
     error_class: "Timeout",
     delay_ms: 60_000,
-    duration_ms: 5_000,
+    duration_ms: 480,
   }]);
   await held(sql, { type: "Report", queue: "reports", ordering_key: "customer-7" }, { worker: "edge-eu-west-1-9c01" });
   await dispatch(sql, { type: "Report", queue: "reports", ordering_key: "customer-7" });

@@ -105,6 +105,33 @@ Deno.test("dashboard · the key goes to the project, the browser's headers do no
   );
 });
 
+Deno.test("dashboard · no spelling of an address leads to another door of the project", async () => {
+  const seen: string[] = [];
+  await using door = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, (request) => {
+    seen.push(new URL(request.url).pathname);
+    return Response.json({});
+  });
+  const hosts: string[] = [];
+  const own = await createServer({ ...PROJECT, url: `http://127.0.0.1:${door.addr.port}` }, page, () => hosts);
+  await using server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, own.fetch);
+  hosts.push(`127.0.0.1:${server.addr.port}`);
+  const spellings = [
+    "/monitor/../dispatch",
+    "/monitor/%2e%2e/dispatch",
+    "/admin/x/%2E%2e/../dispatch",
+    "/monitor/./status",
+  ];
+  for (const path of spellings) {
+    // fetch would mend the path before it leaves.
+    using socket = await Deno.connect({ hostname: "127.0.0.1", port: server.addr.port });
+    const head = [`GET ${path} HTTP/1.1`, `host: ${hosts[0]}`, "x-symphony-dashboard: 1", "connection: close"];
+    await socket.write(new TextEncoder().encode(`${head.join("\r\n")}\r\n\r\n`));
+    const answer = await new Response(socket.readable).text();
+    assert.match(answer, path.endsWith("status") ? /^HTTP\/1.1 200/ : /^HTTP\/1.1 404/, path);
+  }
+  assert.deepEqual(seen, ["/functions/v1/monitor/status"]);
+});
+
 Deno.test("dashboard · which project: the environment's, else the one that npm start runs, else what to do", async () => {
   const folder = `${await Deno.makeTempDir()}/`;
   try {
@@ -118,9 +145,14 @@ Deno.test("dashboard · which project: the environment's, else the one that npm 
       await findProject(env({ SUPABASE_URL: "https://x.supabase.co/", SUPABASE_SECRET_KEY: "k" }), folder),
       { url: "https://x.supabase.co", secretKey: "k" },
     );
-    await Deno.writeTextFile(`${folder}running.json`, '{"url":"http://127.0.0.1:1"}');
+    await assert.rejects(findProject(env({ SUPABASE_URL: "x", SUPABASE_SECRET_KEY: "k" }), folder), /no address: x/);
     await Deno.writeTextFile(`${folder}keys.json`, '{"secretKey":"s"}');
-    assert.deepEqual(await findProject(env({}), folder), { url: "http://127.0.0.1:1", secretKey: "s" });
+    const started = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, () => new Response("hello"));
+    const url = `http://127.0.0.1:${started.addr.port}`;
+    await Deno.writeTextFile(`${folder}running.json`, JSON.stringify({ url }));
+    assert.deepEqual(await findProject(env({}), folder), { url, secretKey: "s" });
+    await started.shutdown(); // as a start that was killed, which leaves its file behind
+    await assert.rejects(findProject(env({}), folder), NoProject);
   } finally {
     await Deno.remove(folder, { recursive: true });
   }

@@ -1,0 +1,48 @@
+// A reason why a message waits, with what mends it: a button where a click can, else the words to paste.
+import { act, type FullMessage, type Message, type Reason } from "./api.ts";
+import { Do, Remedy } from "./parts.tsx";
+import { linkTo } from "./route.ts";
+import { toast } from "./toast.tsx";
+
+export function Mend({ reason, message, again }: {
+  reason: Reason;
+  message: Message | FullMessage;
+  again: () => Promise<void>;
+}) {
+  const transport = encodeURIComponent(message.transport_name);
+  const mend = async (method: "POST" | "PUT", path: string, body: unknown, news: string) => {
+    await act(method, path, body);
+    toast(news);
+    await again();
+  };
+  if (reason.reason === "paused") {
+    return (
+      <Do
+        label={`Resume queue ${message.queue_name}`}
+        kind="primary"
+        act={() =>
+          mend(
+            "POST",
+            `queues/${transport}/${encodeURIComponent(message.queue_name)}/resume`,
+            undefined,
+            `Queue ${message.queue_name} runs again`,
+          )}
+      />
+    );
+  }
+  if (reason.reason === "transport_disabled") {
+    return (
+      <Do
+        label={`Enable transport ${message.transport_name}`}
+        kind="primary"
+        act={() =>
+          mend("PUT", `transports/${transport}`, { enabled: true }, `Transport ${message.transport_name} is enabled`)}
+      />
+    );
+  }
+  const letter = "dead_letters" in message && message.dead_letters.find(({ resolution }) => resolution === null);
+  if (reason.reason === "failed" && letter) {
+    return <a class="button primary" href={linkTo(["failed", letter.id])}>Retry, edit or discard it</a>;
+  }
+  return reason.remedy ? <Remedy text={reason.remedy} /> : null;
+}

@@ -1,0 +1,52 @@
+// What has happened to a message, and what is still to come, in order.
+import type { FullMessage } from "./api.ts";
+import { duration } from "./format.ts";
+import { Time } from "./parts.tsx";
+
+interface Moment {
+  at: string;
+  what: string;
+  kind: "pending" | "processing" | "completed" | "failed";
+}
+
+const ENDS: Record<string, string> = { Cancelled: "cancelled", Expired: "expired", Discarded: "discarded" };
+
+function momentsOf(message: FullMessage): Moment[] {
+  const { status, created_at, available_at, processed_at, lock_expires_at, expires_at, error_class } = message;
+  const moments: Moment[] = [{ at: created_at, what: "dispatched", kind: "pending" }];
+  for (const { at, error_class, duration_ms } of message.attempts) {
+    const took = duration_ms === null ? "" : ` after ${duration(duration_ms)}`;
+    moments.push({ at, what: `delivery failed${took}: ${error_class ?? "Error"}`, kind: "failed" });
+  }
+  if (status === "pending" && available_at) moments.push({ at: available_at, what: "due", kind: "pending" });
+  if (message.locked_at) {
+    moments.push({ at: message.locked_at, what: `taken by ${message.locked_by}`, kind: "processing" });
+  }
+  if (message.cancel_requested_at) {
+    moments.push({ at: message.cancel_requested_at, what: "asked to stop", kind: "failed" });
+  }
+  if (lock_expires_at) {
+    moments.push({ at: lock_expires_at, what: "its lease ends, unless prolonged", kind: "processing" });
+  }
+  if (processed_at) {
+    moments.push(
+      status === "completed"
+        ? { at: processed_at, what: "completed", kind: "completed" }
+        : { at: processed_at, what: ENDS[error_class ?? ""] ?? "failed for good", kind: "failed" },
+    );
+  }
+  if (expires_at && !processed_at) moments.push({ at: expires_at, what: "expires", kind: "failed" });
+  return moments.toSorted((a, b) => Date.parse(a.at) - Date.parse(b.at));
+}
+
+export function Timeline({ of }: { of: FullMessage }) {
+  return (
+    <ol class="timeline">
+      {momentsOf(of).map(({ at, what, kind }) => (
+        <li key={at + what} class={Date.parse(at) > Date.now() ? "ahead" : kind}>
+          <Time at={at} /> <span>{what}</span>
+        </li>
+      ))}
+    </ol>
+  );
+}
