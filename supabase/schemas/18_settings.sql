@@ -29,15 +29,13 @@ create table if not exists messenger.clock (
   prune_after uuid not null default '00000000-0000-0000-0000-000000000000',
   order_after messenger.order_key,
   prune_keys_after timestamptz not null default '-infinity',
-  fold_from bigint not null default 0,
-  folded_from_start_at timestamptz,
-  rolled_to timestamptz not null default '-infinity',
+  fold_tail bigint not null default 0,
+  fold_sweep bigint not null default 0,
   constraint clock_pkey primary key (singleton),
   constraint clock_singleton_check check (singleton)
 ) with (fillfactor = 10);
 comment on table messenger.clock is 'One row: the heartbeat of the clock, and where its walks stopped.';
-comment on column messenger.clock.rolled_to is 'Before this moment metrics are hours, after it minutes.';
-comment on column messenger.clock.fold_from is 'Block of messenger.measurements from which the next fold reads, when the table is large.';
+comment on column messenger.clock.fold_tail is 'Block of messenger.measurements from which the next fold reads, when the table is large; fold_sweep: where it goes on with what lies before.';
 comment on column messenger.clock.blind_ring_at is 'When workers were last rung for types no code has registered: at most once a minute.';
 
 create table if not exists messenger.rescue_cursors (

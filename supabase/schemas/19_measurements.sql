@@ -1,82 +1,85 @@
--- What happened, as it happens: one row for each dispatch and each delivery's end, until the clock folds them into figures.
-
--- Only ever appended to; the key is for tools that ask for one, nothing looks up by it. A counter row would be fought over; one a session would grow a chain of versions that each later settle walks
--- while any transaction holds a snapshot, and within one transaction that dispatches a hundred thousand times it would be quadratic.
--- Unlogged: a crash of the server loses the last second's figures, never a message.
+-- What happened, as it happened: dispatch and settle append here and touch nothing else; the clock folds the rows into messenger.metrics.
+-- A row is a call's messages of one type, not a message: a batch of a hundred costs one row. Counters in place of rows would be fought over, or grow
+-- a chain of versions that every later settle walks while some transaction holds a snapshot.
+-- Unlogged: after a crash the figures of the last second are lost, never messages.
 create unlogged table if not exists messenger.measurements (
   id bigint generated always as identity,
   at timestamptz not null,
   transport_name text not null,
   message_type text not null,
   kind text not null,
-  duration_ms double precision,
-  locked_at timestamptz,
-  available_at timestamptz,
+  message_count int not null default 1,
+  durations real[],
+  wait_count int not null default 0,
+  waited interval,
   error_class text,
   error text,
-  constraint measurements_pkey primary key (id),
-  constraint measurements_kind_check check (kind in ('dispatched', 'completed', 'retried', 'dead'))
+  constraint measurements_pkey primary key (id)
 )
-with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000, autovacuum_analyze_scale_factor = 1);
-comment on table messenger.measurements is 'Dispatches and ends of deliveries not folded yet. What a handler took is duration_ms where its worker told it, else the time since locked_at.';
-
--- Minutes for two days, then hours; the row of the moment -infinity holds the sums of all time, which never fall.
-create table if not exists messenger.metrics (
-  minute timestamptz not null,
-  transport_name text not null,
-  message_type text not null,
-  dispatched bigint not null default 0,
-  completed bigint not null default 0,
-  retried bigint not null default 0,
-  dead bigint not null default 0,
-  duration_ms_sum double precision not null default 0,
-  waited_ms_sum double precision not null default 0,
-  constraint metrics_pkey primary key (minute, transport_name, message_type)
+-- A row lives for a second.
+with (
+  fillfactor = 100,
+  autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_insert_threshold = -1, autovacuum_vacuum_cost_delay = 1
 );
-comment on table messenger.metrics is 'Figures of a minute (after two days: an hour), transport and type. retried: deliveries that ended badly and were tried again; dead: messages that became dead letters.';
+-- A settle has at most 1000, 4 KB: they fit into the row, and compressing them would cost more than all else here.
+alter table messenger.measurements alter column durations set storage plain;
 
-create table if not exists messenger.metric_durations (
-  minute timestamptz not null,
-  transport_name text not null,
-  message_type text not null,
-  bucket smallint not null,
-  deliveries bigint not null,
-  constraint metric_durations_pkey primary key (minute, transport_name, message_type, bucket)
-);
-comment on table messenger.metric_durations is 'How long deliveries took: so many in each bucket. Bucket b ends at 2^(b/4) ms, so a bucket is 19 percent wide; the last one, 106, has no end.';
-
-create table if not exists messenger.metric_errors (
-  minute timestamptz not null,
-  message_type text not null,
-  error_class text not null,
-  deliveries bigint not null,
-  error text,
-  last_at timestamptz not null,
-  constraint metric_errors_pkey primary key (minute, message_type, error_class)
-);
-comment on table messenger.metric_errors is 'Deliveries that ended badly, by class of error, with the newest text (200 characters). Of the classes of one fold the hundred most frequent keep their name.';
-
-create or replace function messenger.duration_bucket(ms double precision)
-returns smallint
-language sql immutable parallel safe
-set search_path = ''
-as $$ select case when ms > 1 then least(106, ceil(4 * log(2::numeric, ms::numeric)))::smallint else 0::smallint end $$;
-comment on function messenger.duration_bucket(double precision) is 'The bucket of a duration: 0 up to 1 ms, then four for each doubling, 106 above 26 hours.';
+comment on table messenger.measurements is 'Dispatches and ends of deliveries that no tick has folded yet: a row for each call, transport, type and kind (dispatched, completed, retried, dead).';
+comment on column messenger.measurements.durations is 'Milliseconds that the handlers took, as the verdicts say, else from claim to verdict; null for lost leases, which have none.';
+comment on column messenger.measurements.wait_count is 'Deliveries that waited counts: not those after a lost lease, as nobody knows since when they waited.';
+comment on column messenger.measurements.waited is 'Sum of the times from when a message was due until it was handed out.';
 
 alter table messenger.measurements enable row level security;
-alter table messenger.metrics enable row level security;
-alter table messenger.metric_durations enable row level security;
-alter table messenger.metric_errors enable row level security;
 drop policy if exists service_only on messenger.measurements;
 create policy service_only on messenger.measurements for all to anon, authenticated using (false) with check (false);
-drop policy if exists service_only on messenger.metrics;
-create policy service_only on messenger.metrics for all to anon, authenticated using (false) with check (false);
-drop policy if exists service_only on messenger.metric_durations;
-create policy service_only on messenger.metric_durations for all to anon, authenticated using (false) with check (false);
-drop policy if exists service_only on messenger.metric_errors;
-create policy service_only on messenger.metric_errors for all to anon, authenticated using (false) with check (false);
-revoke all on messenger.measurements, messenger.metrics, messenger.metric_durations, messenger.metric_errors from public, anon, authenticated, service_role;
+revoke all on messenger.measurements from public, anon, authenticated, service_role;
 grant select, insert on messenger.measurements to service_role;
-grant select on messenger.metrics, messenger.metric_durations, messenger.metric_errors to service_role;
-revoke all on function messenger.duration_bucket(double precision) from public, anon, authenticated, service_role;
-grant execute on function messenger.duration_bucket(double precision) to service_role;
+
+-- Of completions that settle is about to write, at these places, when they are of several types or others failed beside them.
+create or replace function messenger.measure_completions(places tid[], fates text[], durations real[], at timestamptz)
+returns void
+language plpgsql
+set search_path = ''
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set jit = off
+as $$
+#variable_conflict use_variable
+begin
+  insert into messenger.measurements (at, transport_name, message_type, kind, message_count, durations, wait_count, waited)
+  select at, m.transport_name, m.message_type, 'completed', count(*), array_agg(c.duration), count(w.waited), sum(w.waited)
+  from unnest(places, fates, durations) as c(place, fate, duration)
+  join public.messenger_messages m on m.ctid = c.place
+  cross join lateral (select case when m.lease_losses = 0 and m.locked_at > m.available_at then m.locked_at - m.available_at end as waited) w
+  where c.fate in ('kept', 'unkept')
+  group by m.transport_name, m.message_type;
+end $$;
+
+-- Of deliveries that ended badly, by the attempts just recorded; the messages are still locked by the caller.
+create or replace function messenger.measure_failures(kind text, ids uuid[], at timestamptz)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+#variable_conflict use_variable
+begin
+  if ids = '{}' then
+    return;
+  end if;
+  insert into messenger.measurements (at, transport_name, message_type, kind, message_count, durations, wait_count, waited, error_class, error)
+  select at, m.transport_name, m.message_type, kind, 1, case when a.error_class <> 'LeaseExpired' then array[least(a.duration_ms, 1e9)::real] end,
+    (w.waited is not null)::int, w.waited, a.error_class, left(a.error, 200)
+  from public.messenger_messages m
+  join messenger.attempts a on a.message_id = m.id and a.fence = m.fence
+  cross join lateral (
+    select case when m.lease_losses = 0 and a.error_class <> 'LeaseExpired' and m.locked_at > m.available_at then m.locked_at - m.available_at end as waited
+  ) w
+  where m.id = any (ids);
+end $$;
+
+comment on function messenger.measure_completions(tid[], text[], real[], timestamptz) is 'Appends measurements of the completed ones of these held messages.';
+comment on function messenger.measure_failures(text, uuid[], timestamptz) is 'Appends a measurement, retried or dead, for the newest attempt of each of these held messages.';
+revoke all on function messenger.measure_completions(tid[], text[], real[], timestamptz), messenger.measure_failures(text, uuid[], timestamptz)
+  from public, anon, authenticated;
+grant execute on function messenger.measure_completions(tid[], text[], real[], timestamptz), messenger.measure_failures(text, uuid[], timestamptz) to service_role;

@@ -75,7 +75,8 @@ begin
     from keyed k join draft d on d.ord = k.ord left join turn t on t.ord = k.ord where k.is_stored
   ),
   measured as (
-    insert into messenger.measurements (at, transport_name, message_type, kind) select v_now, f.transport_name, f.message_type, 'dispatched' from fresh f
+    insert into messenger.measurements (at, transport_name, message_type, kind, message_count)
+    select v_now, f.transport_name, f.message_type, 'dispatched', count(*) from fresh f group by f.transport_name, f.message_type
   ),
   rung as materialized (
     select count(messenger.ring(due.transport_name, due.queue_name, due.message_type)) as bells
@@ -158,7 +159,8 @@ begin
     returning m.id, m.transport_name, m.queue_name, m.message_type, m.available_at
   ),
   measured as (
-    insert into messenger.measurements (at, transport_name, message_type, kind) select v_now, s.transport_name, s.message_type, 'dispatched' from stored s
+    insert into messenger.measurements (at, transport_name, message_type, kind, message_count)
+    select v_now, s.transport_name, s.message_type, 'dispatched', count(*) from stored s group by s.transport_name, s.message_type
   ),
   rung as materialized (
     select count(messenger.ring(due.transport_name, due.queue_name, due.message_type)) as bells

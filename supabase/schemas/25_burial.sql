@@ -14,8 +14,8 @@ begin
   from public.messenger_messages m
   where m.id = any (ids) and m.status = 'processing'
   on conflict do nothing;
-  insert into messenger.measurements (at, transport_name, message_type, kind, locked_at, available_at, error_class, error)
-  select note_lost_leases.at, m.transport_name, m.message_type, note_lost_leases.kind, m.locked_at, m.available_at, 'LeaseExpired', 'the lease ran out without a verdict'
+  insert into messenger.measurements (at, transport_name, message_type, kind, error_class, error)
+  select note_lost_leases.at, m.transport_name, m.message_type, note_lost_leases.kind, 'LeaseExpired', 'the lease ran out without a verdict'
   from public.messenger_messages m
   where m.id = any (ids) and m.status = 'processing' and note_lost_leases.kind is not null;
 end $$;

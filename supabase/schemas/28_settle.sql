@@ -79,6 +79,8 @@ begin
   from unnest(rest) r join public.messenger_messages m on m.id = ids[r.ord]
   where r.outcome = 'failed' and r.ord = any (ords);
 
+  perform messenger.measure_failures('retried', array(select ids[c.ord] from unnest(ords, fates) as c(ord, fate) where c.fate = 'retry'), at);
+  perform messenger.measure_failures('dead', array(select ids[c.ord] from unnest(ords, fates) as c(ord, fate) where c.fate = 'dead'), at);
   perform messenger.bury(array(select ids[c.ord] from unnest(ords, fates) as c(ord, fate) where c.fate = 'dead'), at);
   perform messenger.give_up(array(select ids[c.ord] from unnest(ords, fates) as c(ord, fate) where c.fate = 'cancelled'), 'Cancelled', at);
 
@@ -152,7 +154,8 @@ begin
   with held as materialized (
     select m.ctid as tid, m.id, m.fence, m.retry_count, m.retry_count >= m.max_retries as is_last,
       m.cancel_requested_at is not null as is_cancelled, m.ordering_key is not null as is_ordered, m.created_by is not null as has_sender,
-      m.transport_name, m.message_type, m.locked_at, m.available_at,
+      m.locked_at, case when m.lease_losses = 0 and m.locked_at > m.available_at then m.locked_at - m.available_at end as waited,
+      hashtextextended(m.message_type, hashtext(m.transport_name)) as sort,
       m.transport_name = any (array(select t.name from public.messenger_transports t where (t.config ->> 'retention')::interval = '0')) as is_unkept
     from public.messenger_messages m
     where m.id = any (v_ids) and m.status = 'processing'
@@ -161,8 +164,8 @@ begin
   ),
   -- Of two verdicts on one delivery the first counts.
   counted as (
-    select distinct on (v.id) v.ord, v.id, h.tid, h.retry_count, h.is_ordered, h.has_sender, h.transport_name, h.message_type, h.locked_at, h.available_at,
-      r.error, r.error_class,
+    select distinct on (v.id) v.ord, v.id, h.tid, h.retry_count, h.is_ordered, h.has_sender, h.waited, h.sort,
+      least(greatest(coalesce(v.duration, date_part('epoch', v_now - h.locked_at) * 1000), 0), 1e9)::real as duration,
       case
         when v.kind = 'completed' then case when h.is_unkept then 'unkept' else 'kept' end
         -- After a request to cancel only a completion still counts as what it says.
@@ -170,19 +173,14 @@ begin
         when v.kind = 'failed' then case when h.is_last or not r.retryable then 'dead' else 'retry' end
         else v.kind
       end as fate
-    from unnest(v_ids, v_fences, v_kinds) with ordinality as v(id, fence, kind, ord)
+    from unnest(v_ids, v_fences, v_kinds, v_durations) with ordinality as v(id, fence, kind, duration, ord)
     join held h on h.id = v.id and h.fence = v.fence
     left join unnest(v_rest) r on r.ord = v.ord
     order by v.id, v.ord
-  ),
-  measured as (
-    insert into messenger.measurements (at, transport_name, message_type, kind, duration_ms, locked_at, available_at, error_class, error)
-    select v_now, c.transport_name, c.message_type, case c.fate when 'retry' then 'retried' when 'dead' then 'dead' else 'completed' end, v_durations[c.ord],
-      c.locked_at, c.available_at, c.error_class, left(c.error, 200)
-    from counted c where c.fate in ('kept', 'unkept', 'retry', 'dead')
   )
   select array_agg(ord) as ords, array_agg(tid) as places, array_agg(fate) as fates, bool_or(retry_count > 0) as has_history,
-    array_agg(id) filter (where is_ordered) as ordered, bool_or(has_sender) or exists (select from messenger.subscriptions s where s.event = 'completed') as is_watched
+    array_agg(id) filter (where is_ordered) as ordered, bool_or(has_sender) or exists (select from messenger.subscriptions s where s.event = 'completed') as is_watched,
+    array_agg(duration) as durations, count(waited) as wait_count, sum(waited) as waited, min(sort) = max(sort) as is_uniform
   into v_counted
   from counted;
 
@@ -191,6 +189,14 @@ begin
   end if;
   if v_counted.is_watched then
     perform messenger.emit('completed', array(select v_ids[c.ord] from unnest(v_counted.ords, v_counted.fates) as c(ord, fate) where c.fate in ('kept', 'unkept')), v_now);
+  end if;
+  -- One type, all completed, is the rule: to find that out from the rows, or in a function, would cost as much again.
+  if v_counted.is_uniform and v_counted.fates <@ '{kept,unkept}'::text[] then
+    insert into messenger.measurements (at, transport_name, message_type, kind, message_count, durations, wait_count, waited)
+    select v_now, m.transport_name, m.message_type, 'completed', cardinality(v_counted.ords), v_counted.durations, v_counted.wait_count, v_counted.waited
+    from public.messenger_messages m where m.ctid = v_counted.places[1];
+  elsif v_counted.fates && '{kept,unkept}'::text[] then
+    perform messenger.measure_completions(v_counted.places, v_counted.fates, v_counted.durations, v_now);
   end if;
   if v_counted.fates && '{unkept}'::text[] then
     with gone as (
@@ -240,48 +246,6 @@ begin
   order by v.ord;
 end $$;
 
--- Types of its own for the parts of what exchange answers: functions that return them would be unknown to the API's generated types.
-do $$
-begin
-  if to_regtype('messenger.exchanged') is null then
-    create type messenger.settled as (id uuid, outcome text, available_at timestamptz);
-    create type messenger.claimed as (
-      id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority int, retry_count int, max_retries int, fence bigint,
-      lock_expires_at timestamptz, created_at timestamptz, solo boolean
-    );
-    create type messenger.exchanged as (settled messenger.settled[], claimed messenger.claimed[]);
-  end if;
-end $$;
-comment on type messenger.settled is 'A row of messenger_settle.';
-comment on type messenger.claimed is 'A row of messenger_claim.';
-comment on type messenger.exchanged is 'What messenger_exchange answers, before it is JSON.';
-
-create or replace function public.messenger_exchange(
-  outcomes jsonb, worker text, batch int default 10, lease interval default '60 s', transport text default null, queues text[] default null, types text[] default null
-)
-returns jsonb
-language plpgsql
-set search_path = ''
-as $$
-begin
-  -- In one pass: rows aggregated to jsonb and then put into an object are serialized three times (5.5 us a row against 3.2).
-  return (
-    select to_jsonb(row(s.settled, c.claimed)::messenger.exchanged)
-    from (
-      select array(select row(x.id, x.outcome, x.available_at)::messenger.settled from public.messenger_settle(outcomes) x) as settled
-      offset 0
-    ) s
-    -- The worker's name comes by way of what was settled, so that settling comes first.
-    cross join lateral (
-      select array(
-        select row(x.id, x.message_type, x.queue_name, x.body, x.headers, x.metadata, x.priority, x.retry_count, x.max_retries, x.fence, x.lock_expires_at,
-          x.created_at, x.solo)::messenger.claimed
-        from public.messenger_claim(case when s.settled is not null then worker end, batch, lease, transport, queues, types) x
-      ) as claimed
-    ) c
-  );
-end $$;
-
 comment on function messenger.error_class_of(text) is 'The class an error is stored under: Error when there is none, Handler<Name> where the name is reserved.';
 comment on function messenger.retry_delay(text, int) is 'Wait before the next delivery after so many failures, by the policy of the type.';
 comment on function messenger.read_verdicts(jsonb) is 'The outcomes of messenger_settle in order, texts clipped to 8 KB, results to 64 KB.';
@@ -289,10 +253,6 @@ comment on function messenger.settle_rest(uuid[], messenger.verdict[], bigint[],
   'Records failures, snoozes, releases and the end of cancelled messages: positions among the outcomes with what is to become of them.';
 comment on function public.messenger_settle(jsonb) is
   'Records up to 1000 verdicts: [{"id", "fence", "outcome": completed|failed|snoozed|released, "result"?, "error"?, "error_class"?, "error_trace"?, "retryable"?, "delay_ms"?, "duration_ms"?}]. Answers in the same order: completed, retry, dead, snoozed, released, cancelled (it was requested before this verdict); already (this verdict was recorded before), stale (the lease is not current, nothing changed), unknown (no such message).';
-comment on function public.messenger_exchange(jsonb, text, int, interval, text, text[], text[]) is
-  'messenger_settle and messenger_claim in one transaction: {"settled": [...], "claimed": [...]}.';
-revoke all on function messenger.error_class_of(text), messenger.retry_delay(text, int), messenger.read_verdicts(jsonb), messenger.settle_rest(uuid[], messenger.verdict[], bigint[], text[], timestamptz), public.messenger_settle(jsonb),
-  public.messenger_exchange(jsonb, text, int, interval, text, text[], text[])
+revoke all on function messenger.error_class_of(text), messenger.retry_delay(text, int), messenger.read_verdicts(jsonb), messenger.settle_rest(uuid[], messenger.verdict[], bigint[], text[], timestamptz), public.messenger_settle(jsonb)
   from public, anon, authenticated;
-grant execute on function messenger.error_class_of(text), messenger.retry_delay(text, int), messenger.read_verdicts(jsonb), messenger.settle_rest(uuid[], messenger.verdict[], bigint[], text[], timestamptz), public.messenger_settle(jsonb),
-  public.messenger_exchange(jsonb, text, int, interval, text, text[], text[]) to service_role;
+grant execute on function messenger.error_class_of(text), messenger.retry_delay(text, int), messenger.read_verdicts(jsonb), messenger.settle_rest(uuid[], messenger.verdict[], bigint[], text[], timestamptz), public.messenger_settle(jsonb) to service_role;

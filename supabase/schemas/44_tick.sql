@@ -96,11 +96,11 @@ begin
   perform messenger.watch_replays(v_now);
   v_expanded := messenger.expand_schedules(v_now, greatest(v_batch, 1000));
   v_pruned := messenger.prune_messages(v_now, greatest(v_batch, 1000));
-  perform messenger.fold_measurements(v_now, 50000);
   perform messenger.prune_rest(v_now, v_batch);
   perform messenger.prune_metrics(v_now, 10 * v_batch);
   perform messenger.prune_bells(10 * v_batch);
   perform messenger.run_sql_handlers(v_batch);
+  perform messenger.fold();
   v_woken := messenger.wake(v_now);
   -- Skipped, not waited for, when another tick has the row: that one is the heartbeat.
   update messenger.clock c set last_tick_at = v_now, ticks = c.ticks + 1

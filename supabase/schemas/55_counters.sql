@@ -6,29 +6,19 @@ set search_path = ''
 set jit = off
 as $$
 declare
-  v_open messenger.measurements[] := array(select m from messenger.measurements m limit 200000);
   v_counters jsonb;
 begin
-  with figure as (
-    select x.transport_name, x.message_type, sum(x.dispatched) as dispatched, sum(x.completed) as completed, sum(x.retried) as retried, sum(x.dead) as dead,
-      sum(x.duration_ms_sum) as duration_ms_sum
-    from (select * from messenger.metrics m where m.minute = '-infinity' union all select * from messenger.figures_of(v_open)) x
-    group by x.transport_name, x.message_type
-  ),
-  spread as (
-    select x.transport_name, x.message_type, least(26, ceil(x.bucket / 4.0)) as power, sum(x.deliveries) as n
-    from (select * from messenger.metric_durations m where m.minute = '-infinity' union all select * from messenger.durations_of(v_open)) x
-    group by 1, 2, 3
-  )
-  select jsonb_agg(jsonb_build_object('transport', f.transport_name, 'type', f.message_type, 'dispatched', f.dispatched, 'completed', f.completed,
-    'retried', f.retried, 'dead', f.dead, 'duration_ms_sum', f.duration_ms_sum,
+  -- As of the last tick: with what is not folded yet they could fall, which scrapers take for a restart.
+  select jsonb_agg(jsonb_build_object('transport', m.transport_name, 'type', m.message_type, 'dispatched', m.dispatched, 'completed', m.completed,
+    'retried', m.retried, 'dead', m.dead, 'duration_ms_sum', round(m.duration_ms::numeric, 3),
     'duration_ms_buckets', (
-      select jsonb_agg(jsonb_build_object('le', 2 ^ p.power, 'count', (
-        select coalesce(sum(s.n), 0) from spread s where s.transport_name = f.transport_name and s.message_type = f.message_type and s.power <= p.power)) order by p.power)
-      from generate_series(0, 25) as p(power)),
-    'deliveries', (select coalesce(sum(s.n), 0) from spread s where s.transport_name = f.transport_name and s.message_type = f.message_type)
-  ) order by f.transport_name, f.message_type) into v_counters
-  from figure f;
+      select jsonb_agg(jsonb_build_object('le', messenger.bucket_limit(l.bucket), 'count', (select coalesce(sum(d), 0) from unnest(m.durations[1:l.bucket + 1]) d)) order by l.bucket)
+      from generate_series(0, 100, 4) as l(bucket)),
+    'deliveries', (select coalesce(sum(d), 0) from unnest(m.durations) d)
+  ) order by m.transport_name, m.message_type)
+  into v_counters
+  from messenger.metrics m
+  where m.step_seconds = 0;
   return jsonb_build_object('counters', coalesce(v_counters, '[]'), 'queues', public.messenger_list_queues() -> 'queues',
     'dead_letters', (select c.n from messenger.count_rows('select from public.messenger_failed_messages f where f.resolved_at is null') c),
     'workers_awake', (select count(*) from messenger.workers w, messenger.settings s

@@ -1,16 +1,15 @@
 -- Health of the deliveries: how many of them fail.
 create or replace function messenger.error_rate(at timestamptz)
 returns table (ended bigint, failed bigint)
-language sql stable
+language plpgsql stable
 set search_path = ''
 as $$
-  select coalesce(sum(x.completed + x.retried + x.dead), 0)::bigint, coalesce(sum(x.retried + x.dead), 0)::bigint
-  from (
-    select m.completed, m.retried, m.dead from messenger.metrics m where m.minute > error_rate.at - interval '5 minutes'
-    union all
-    select (m.kind = 'completed')::int, (m.kind = 'retried')::int, (m.kind = 'dead')::int from messenger.measurements m where m.at > error_rate.at - interval '5 minutes'
-  ) x
-$$;
+#variable_conflict use_variable
+begin
+  return query
+  select coalesce(sum(m.completed + m.retried + m.dead), 0)::bigint, coalesce(sum(m.retried + m.dead), 0)::bigint
+  from messenger.measured(date_bin('1 minute', at - interval '5 minutes', '2000-01-01 00:00+00'), date_bin('1 minute', at, '2000-01-01 00:00+00') + interval '1 minute', false) m;
+end $$;
 
 create or replace function messenger.health_error_rate(at timestamptz)
 returns setof messenger.check_result

@@ -1,148 +1,229 @@
--- The window on what was done: totals, times, errors and a series to draw, for any stretch of time.
+-- Metrics of a window of time: totals, shares, durations, by type, by transport, the commonest errors, and a curve.
 
--- Where between two buckets' ends a share of the deliveries lies, linearly within the bucket.
-create or replace function messenger.percentile(buckets smallint[], counts bigint[], share double precision)
-returns double precision
-language plpgsql immutable
+-- What was measured in whole minutes from from_time until before to_time, in one statement and so of one moment: folded, and not folded yet. Full hours
+-- inside a long window are read as hours: two days of 20 types are 3,000 rows, not 58,000.
+-- Where the clock stands still, what is not folded gathers: then the first 20,000 rows of it.
+create or replace function messenger.measured(from_time timestamptz, to_time timestamptz, by_hour boolean)
+returns setof messenger.metrics
+language plpgsql stable
+set search_path = ''
+set enable_seqscan = off
+set jit = off
+as $$
+declare
+  v_tail tid := (select format('(%s,0)', r.tail)::tid from messenger.fold_range() r);
+  v_hours_from timestamptz := to_time;
+  v_hours_to timestamptz := to_time;
+begin
+  if by_hour then
+    v_hours_to := date_bin('1 hour', to_time, '2000-01-01 00:00+00');
+    v_hours_from := least(v_hours_to, date_bin('1 hour', from_time + interval '59 minutes', '2000-01-01 00:00+00'));
+  end if;
+  return query
+  select * from messenger.metrics m where m.step_seconds = 60 and m.at >= from_time and m.at < v_hours_from
+  union all
+  select * from messenger.metrics m where m.step_seconds = 3600 and m.at >= v_hours_from and m.at < v_hours_to
+  union all
+  select * from messenger.metrics m where m.step_seconds = 60 and m.at >= v_hours_to and m.at < to_time
+  union all
+  select * from messenger.summarize(array(select x from messenger.measurements x where x.ctid >= v_tail limit 20000)) s
+  where s.at >= from_time and s.at < to_time;
+end $$;
+
+-- The same of errors.
+create or replace function messenger.measured_errors(from_time timestamptz, to_time timestamptz, by_hour boolean)
+returns table (error_class text, message_type text, error text, error_count bigint, last_at timestamptz)
+language plpgsql stable
+set search_path = ''
+set enable_seqscan = off
+set jit = off
+as $$
+#variable_conflict use_column
+declare
+  v_tail tid := (select format('(%s,0)', r.tail)::tid from messenger.fold_range() r);
+  v_hours_from timestamptz := to_time;
+  v_hours_to timestamptz := to_time;
+begin
+  if by_hour then
+    v_hours_to := date_bin('1 hour', to_time, '2000-01-01 00:00+00');
+    v_hours_from := least(v_hours_to, date_bin('1 hour', from_time + interval '59 minutes', '2000-01-01 00:00+00'));
+  end if;
+  return query
+  select e.error_class, e.message_type, (array_agg(e.error order by e.last_at desc))[1], sum(e.error_count)::bigint, max(e.last_at)
+  from (
+    select m.error_class, m.message_type, m.error, m.error_count, m.last_at from messenger.metric_errors m
+    where m.step_seconds = 60 and m.at >= from_time and m.at < v_hours_from
+    union all
+    select m.error_class, m.message_type, m.error, m.error_count, m.last_at from messenger.metric_errors m
+    where m.step_seconds = 3600 and m.at >= v_hours_from and m.at < v_hours_to
+    union all
+    select m.error_class, m.message_type, m.error, m.error_count, m.last_at from messenger.metric_errors m
+    where m.step_seconds = 60 and m.at >= v_hours_to and m.at < to_time
+    union all
+    select x.error_class, x.message_type, x.error, x.message_count, x.at
+    from (select * from messenger.measurements y where y.ctid >= v_tail limit 20000) x
+    where x.error_class is not null and x.at >= from_time and x.at < to_time
+  ) e
+  group by e.error_class, e.message_type
+  order by 4 desc, 5 desc
+  limit 10;
+end $$;
+
+-- Within a bucket durations are taken to be spread evenly.
+create or replace function messenger.percentile(durations bigint[], share double precision)
+returns numeric
+language plpgsql immutable parallel safe
 set search_path = ''
 as $$
 declare
-  v_rank double precision := share * (select sum(c) from unnest(counts) c);
-  v_before double precision := 0;
-  v_low double precision;
+  v_wanted double precision := share * (select sum(d) from unnest(durations) d);
+  v_seen double precision := 0;
+  v_hits bigint;
 begin
-  for v_at in 1..coalesce(cardinality(buckets), 0) loop
-    if v_before + counts[v_at] >= v_rank then
-      v_low := case when buckets[v_at] = 0 then 0 else 2 ^ ((buckets[v_at] - 1) / 4.0) end;
-      return round((v_low + (2 ^ (buckets[v_at] / 4.0) - v_low) * (v_rank - v_before) / counts[v_at])::numeric, 2);
+  for v_bucket in 0..cardinality(durations) - 1 loop
+    v_hits := durations[v_bucket + 1];
+    if v_hits > 0 and v_seen + v_hits >= v_wanted then
+      return round((case v_bucket
+        when 0 then (v_wanted - v_seen) / v_hits
+        when 103 then messenger.bucket_limit(102)
+        else messenger.bucket_limit(v_bucket - 1) + (messenger.bucket_limit(v_bucket) - messenger.bucket_limit(v_bucket - 1)) * (v_wanted - v_seen) / v_hits
+      end)::numeric, 3);
     end if;
-    v_before := v_before + counts[v_at];
+    v_seen := v_seen + v_hits;
   end loop;
   return null;
 end $$;
 
-create or replace function messenger.times_json(buckets smallint[], counts bigint[], duration_ms_sum double precision)
+do $$
+begin
+  if to_regtype('messenger.figures') is null then
+    create type messenger.figures as (
+      dispatched bigint, completed bigint, retried bigint, dead bigint, duration_ms double precision, durations bigint[], wait_count bigint, waited_ms double precision
+    );
+  end if;
+end $$;
+comment on type messenger.figures is 'Sums of rows of messenger.metrics.';
+
+create or replace function messenger.describe_figures(of messenger.figures)
 returns jsonb
-language sql immutable
+language plpgsql immutable parallel safe
 set search_path = ''
 as $$
-  select jsonb_build_object(
-    'averageProcessingTime', round((duration_ms_sum / nullif((select sum(c) from unnest(counts) c), 0)::double precision)::numeric, 2),
-    'p50ProcessingTime', messenger.percentile(buckets, counts, 0.5), 'p95ProcessingTime', messenger.percentile(buckets, counts, 0.95),
-    'p99ProcessingTime', messenger.percentile(buckets, counts, 0.99))
-$$;
+declare
+  v_timed bigint := (select sum(d) from unnest(of.durations) d);
+begin
+  return jsonb_build_object(
+    'processed', of.completed + of.dead, 'succeeded', of.completed, 'failed', of.dead, 'retried', of.retried, 'dispatched', of.dispatched,
+    'averageProcessingTime', round((of.duration_ms / nullif(v_timed, 0))::numeric, 3), 'p50ProcessingTime', messenger.percentile(of.durations, 0.5),
+    'p95ProcessingTime', messenger.percentile(of.durations, 0.95), 'p99ProcessingTime', messenger.percentile(of.durations, 0.99));
+end $$;
 
 create or replace function public.messenger_metrics(minutes int default 60, from_time timestamptz default null, to_time timestamptz default null)
 returns jsonb
-language plpgsql
+language plpgsql stable
 set search_path = ''
+set timezone = 'UTC'
 set jit = off
 as $$
 declare
-  v_minutes int := coalesce(minutes, 60);
-  v_to timestamptz := coalesce(to_time, messenger.now());
+  v_minute interval := interval '1 minute';
+  v_origin timestamptz := timestamptz '2000-01-01 00:00+00';
+  v_now timestamptz := messenger.now();
   v_from timestamptz;
+  v_to timestamptz := coalesce(to_time, v_now);
+  v_is_old boolean;
+  v_seconds double precision;
   v_step int;
-  v_open messenger.measurements[];
   v_answer jsonb;
 begin
-  if v_minutes not between 1 and 525600 then
-    perform messenger.refuse('SM_FILTER', 'minutes must be a whole number from 1 to 525600');
+  if coalesce(minutes, 60) not between 1 and 525600 then
+    raise exception using errcode = 'PT400', detail = 'SM_FILTER', message = 'minutes must be a whole number from 1 to 525600 (365 days)', hint = 'figures are kept for 90 days';
   end if;
-  v_from := date_trunc('minute', coalesce(from_time, v_to - v_minutes * interval '1 minute'));
-  if not isfinite(v_from) or not isfinite(v_to) or v_from >= v_to then
-    perform messenger.refuse('SM_FILTER', 'from_time must be a moment before to_time');
+  v_from := coalesce(from_time, v_to - coalesce(minutes, 60) * v_minute);
+  if not isfinite(v_from) or not isfinite(v_to) or v_from >= v_to or v_to - v_from > interval '366 days' then
+    raise exception using errcode = 'PT400', detail = 'SM_FILTER', message = 'from_time must be before to_time, by at most 366 days', hint = 'figures are kept for 90 days';
   end if;
-  -- 180 points are what a chart can show.
-  v_step := 60 * greatest(1, ceil(extract(epoch from v_to - v_from) / 180 / 60));
-  v_open := array(select m from messenger.measurements m limit 200000);
+  v_from := date_bin(v_minute, v_from, v_origin);
+  v_to := date_bin(v_minute, v_to - interval '1 microsecond', v_origin) + v_minute;
+  -- Minutes that may be pruned by now are there as hours.
+  v_is_old := v_from < v_now - interval '47 hours';
+  if v_is_old then
+    v_from := date_bin(interval '1 hour', v_from, v_origin);
+  end if;
+  if v_to < v_now - interval '47 hours' then
+    v_to := date_bin(interval '1 hour', v_to + interval '59 minutes', v_origin);
+  end if;
+  v_seconds := date_part('epoch', v_to - v_from);
+  -- Beyond a day by hours, so that no more than a day of minutes is read. The first step may begin before the window: 179 whole ones.
+  v_step := (
+    select min(s) from unnest(array[60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 259200]) s
+    where s * 179 >= v_seconds and (s >= 3600 or v_seconds <= 86400 + 60 and not v_is_old));
 
-  -- By step first: a window of two days holds a few hundred thousand rows, its steps some ten thousand.
-  with figure as materialized (
-    select floor(extract(epoch from x.minute - v_from) / v_step)::int as nth, x.transport_name, x.message_type, sum(x.dispatched) as dispatched,
-      sum(x.completed) as completed, sum(x.retried) as retried, sum(x.dead) as dead, sum(x.duration_ms_sum) as duration_ms_sum, sum(x.waited_ms_sum) as waited_ms_sum
-    from (select * from messenger.metrics union all select * from messenger.figures_of(v_open)) x
-    where x.minute >= v_from and x.minute < v_to
-    group by 1, 2, 3
+  with measured as materialized (
+    select date_bin(v_step * interval '1 second', m.at, v_origin) as point, m.* from messenger.measured(v_from, v_to, v_step >= 3600) m
   ),
-  spread as materialized (
-    select floor(extract(epoch from x.minute - v_from) / v_step)::int as nth, x.transport_name, x.message_type, x.bucket, sum(x.deliveries) as deliveries
-    from (select * from messenger.metric_durations union all select * from messenger.durations_of(v_open)) x
-    where x.minute >= v_from and x.minute < v_to
-    group by 1, 2, 3, 4
+  total as materialized (
+    select m.message_type, m.transport_name, m.point, grouping(m.message_type, m.transport_name, m.point) as kind,
+      coalesce(sum(m.dispatched), 0)::bigint as dispatched, coalesce(sum(m.completed), 0)::bigint as completed, coalesce(sum(m.retried), 0)::bigint as retried,
+      coalesce(sum(m.dead), 0)::bigint as dead, coalesce(sum(m.duration_ms), 0) as duration_ms, coalesce(sum(m.wait_count), 0)::bigint as wait_count,
+      coalesce(sum(m.waited_ms), 0) as waited_ms
+    from measured m
+    group by grouping sets ((), (m.message_type), (m.transport_name), (m.point))
   ),
-  summed as (
-    select grouping(f.message_type, f.transport_name) as kind, coalesce(f.message_type, f.transport_name, '') as name,
-      coalesce(sum(f.dispatched), 0)::bigint as dispatched, coalesce(sum(f.completed), 0)::bigint as completed, coalesce(sum(f.retried), 0)::bigint as retried,
-      coalesce(sum(f.dead), 0)::bigint as dead, coalesce(sum(f.duration_ms_sum), 0) as duration_ms_sum
-    from figure f group by grouping sets ((), (f.message_type), (f.transport_name))
-  ),
-  counted as (
-    select x.kind, x.name, array_agg(x.bucket order by x.bucket) as buckets, array_agg(x.n order by x.bucket) as counts
+  histogram as (
+    select h.message_type, h.transport_name, h.point, h.kind, array_agg(h.hits order by h.bucket) as durations
     from (
-      select grouping(s.message_type, s.transport_name) as kind, coalesce(s.message_type, s.transport_name, '') as name, s.bucket, sum(s.deliveries)::bigint as n
-      from spread s group by grouping sets ((s.bucket), (s.message_type, s.bucket), (s.transport_name, s.bucket))
-    ) x
-    group by x.kind, x.name
+      select m.message_type, m.transport_name, m.point, d.bucket, grouping(m.message_type, m.transport_name, m.point) as kind, sum(d.hits)::bigint as hits
+      from measured m cross join lateral unnest(m.durations) with ordinality as d(hits, bucket)
+      group by d.bucket, grouping sets ((), (m.message_type), (m.transport_name), (m.point))
+    ) h
+    group by h.message_type, h.transport_name, h.point, h.kind
   ),
-  line as (
-    select s.kind, s.name, s.dispatched, s.completed, s.retried, s.dead, messenger.times_json(c.buckets, c.counts, s.duration_ms_sum) as times
-    from summed s left join counted c on c.kind = s.kind and c.name = s.name
+  described as materialized (
+    select t.message_type, t.transport_name, t.point, t.kind, t.retried, t.dead, t.dispatched, t.completed, t.wait_count, t.waited_ms,
+      messenger.describe_figures(row(t.dispatched, t.completed, t.retried, t.dead, t.duration_ms, coalesce(h.durations, '{}'), t.wait_count, t.waited_ms)::messenger.figures) as figures
+    from total t
+    left join histogram h on h.kind = t.kind and h.message_type is not distinct from t.message_type and h.transport_name is not distinct from t.transport_name
+      and h.point is not distinct from t.point
   ),
-  named as (
-    select l.kind, jsonb_object_agg(l.name, jsonb_build_object('processed', l.completed + l.dead, 'succeeded', l.completed, 'failed', l.dead,
-      'retried', l.retried, 'dispatched', l.dispatched) || l.times) as names
-    from line l where l.kind in (1, 2) group by l.kind
-  ),
-  failing as (
-    select e.message_type, e.error_class, sum(e.deliveries)::bigint as n, (array_agg(e.error order by e.last_at desc))[1] as error, max(e.last_at) as last_at
-    from (
-      select * from messenger.metric_errors x where x.minute >= v_from and x.minute < v_to
-      union all
-      select * from messenger.errors_of(v_open) x where x.minute >= v_from and x.minute < v_to
-    ) e
-    group by e.message_type, e.error_class order by 3 desc, 5 desc limit 10
-  ),
-  figure_at as (
-    select f.nth, sum(f.dispatched) as dispatched, sum(f.completed) as completed,
-      sum(f.retried) as retried, sum(f.dead) as dead, sum(f.waited_ms_sum) as waited_ms_sum
-    from figure f group by 1
-  ),
-  times_at as (
-    select x.nth, messenger.percentile(array_agg(x.bucket order by x.bucket), array_agg(x.n order by x.bucket), 0.5) as p50,
-      messenger.percentile(array_agg(x.bucket order by x.bucket), array_agg(x.n order by x.bucket), 0.95) as p95
-    from (select s.nth, s.bucket, sum(s.deliveries)::bigint as n from spread s group by 1, 2) x
-    group by x.nth
-  ),
-  point as (
-    select v_from + g.nth * v_step * interval '1 second' as at, jsonb_build_object(
-      'dispatched', coalesce(f.dispatched, 0), 'completed', coalesce(f.completed, 0), 'failed', coalesce(f.retried + f.dead, 0),
-      'retried', coalesce(f.retried, 0), 'dead', coalesce(f.dead, 0),
-      'averageWait', round((f.waited_ms_sum / nullif(f.completed + f.retried + f.dead, 0)::double precision)::numeric, 2), 'p50', t.p50, 'p95', t.p95) as figures
-    from generate_series(0, ceil(extract(epoch from v_to - v_from) / v_step)::int - 1) as g(nth)
-    left join figure_at f on f.nth = g.nth
-    left join times_at t on t.nth = g.nth
+  curve as (
+    select jsonb_agg(jsonb_build_object('at', p.at, 'dispatched', coalesce(d.dispatched, 0), 'completed', coalesce(d.completed, 0),
+      'failed', coalesce(d.retried + d.dead, 0), 'retried', coalesce(d.retried, 0), 'dead', coalesce(d.dead, 0), 'p50', d.figures -> 'p50ProcessingTime',
+      'p95', d.figures -> 'p95ProcessingTime', 'averageWait', round((d.waited_ms / nullif(d.wait_count, 0))::numeric, 3)) order by p.at) as points
+    from generate_series(date_bin(v_step * interval '1 second', v_from, v_origin), v_to - interval '1 microsecond', v_step * interval '1 second') as p(at)
+    left join described d on d.kind = 6 and d.point = p.at
   )
-  select jsonb_build_object('from', v_from, 'to', v_to, 'totalProcessed', l.completed + l.dead, 'totalSucceeded', l.completed, 'totalFailed', l.dead,
-      'totalDispatched', l.dispatched, 'totalRetried', l.retried,
-      'successRate', round(l.completed / nullif(l.completed + l.dead, 0)::numeric, 4), 'failureRate', round(l.dead / nullif(l.completed + l.dead, 0)::numeric, 4))
-    || l.times
-    || jsonb_build_object(
-      'byMessageType', coalesce((select n.names from named n where n.kind = 1), '{}'), 'byTransport', coalesce((select n.names from named n where n.kind = 2), '{}'),
-      'errors', (select coalesce(jsonb_agg(jsonb_build_object('errorClass', e.error_class, 'messageType', e.message_type, 'error', e.error, 'count', e.n, 'lastAt', e.last_at)
-        order by e.n desc, e.last_at desc), '[]') from failing e),
-      'stepSeconds', v_step, 'series', (select jsonb_agg(jsonb_build_object('at', p.at) || p.figures order by p.at) from point p))
+  select jsonb_build_object(
+    'from', v_from, 'to', v_to,
+    'totalProcessed', d.figures -> 'processed', 'totalSucceeded', d.figures -> 'succeeded', 'totalFailed', d.figures -> 'failed',
+    'totalDispatched', d.figures -> 'dispatched', 'totalRetried', d.figures -> 'retried',
+    'averageProcessingTime', d.figures -> 'averageProcessingTime', 'p50ProcessingTime', d.figures -> 'p50ProcessingTime',
+    'p95ProcessingTime', d.figures -> 'p95ProcessingTime', 'p99ProcessingTime', d.figures -> 'p99ProcessingTime',
+    'averageWait', round((d.waited_ms / nullif(d.wait_count, 0))::numeric, 3),
+    'successRate', round(d.completed / nullif(d.completed + d.dead, 0)::numeric, 4), 'failureRate', round(d.dead / nullif(d.completed + d.dead, 0)::numeric, 4),
+    'byMessageType', (select coalesce(jsonb_object_agg(x.message_type, x.figures), '{}') from described x where x.kind = 3),
+    'byTransport', (select coalesce(jsonb_object_agg(x.transport_name, x.figures), '{}') from described x where x.kind = 5),
+    'errors', (
+      select coalesce(jsonb_agg(jsonb_build_object('errorClass', e.error_class, 'messageType', e.message_type, 'error', e.error, 'count', e.error_count, 'lastAt', e.last_at)
+        order by e.error_count desc, e.last_at desc), '[]')
+      from messenger.measured_errors(v_from, v_to, v_step >= 3600) e
+    ),
+    'stepSeconds', v_step, 'series', c.points)
   into v_answer
-  from line l where l.kind = 3;
+  from described d cross join curve c
+  where d.kind = 7;
   return v_answer;
 end $$;
 
-comment on function messenger.percentile(smallint[], bigint[], double precision) is
-  'A percentile in ms from counts by bucket, buckets ascending; at most 19 percent from the true one. Null without deliveries.';
-comment on function messenger.times_json(smallint[], bigint[], double precision) is 'Mean and percentiles in ms, as messenger_metrics names them.';
+comment on function messenger.measured(timestamptz, timestamptz, boolean) is 'Metrics of a window of whole minutes, as rows of minutes and, by_hour, of the full hours inside it.';
+comment on function messenger.measured_errors(timestamptz, timestamptz, boolean) is 'The ten commonest errors of a window of whole minutes.';
+comment on function messenger.percentile(bigint[], double precision) is 'Duration in ms below which this share (0 to 1) of a histogram lies, at most 19 percent or 1 ms off; null for an empty one.';
+comment on function messenger.describe_figures(messenger.figures) is 'The figures of one type or transport as messenger_metrics gives them.';
 comment on function public.messenger_metrics(int, timestamptz, timestamptz) is
-  'What was done in a window: the last so many minutes (1 to 525600), or from_time to to_time; the first minute whole. totalProcessed = totalSucceeded (completed) + totalFailed (dead letters); expired and cancelled messages count in neither. totalRetried: deliveries that ended badly and were tried again. Times in ms, within 19 percent; rates 0 to 1; null where nothing ended. byMessageType, byTransport, errors (the ten most frequent), series (at most 180 points of stepSeconds: dispatched, completed, failed = retried + dead, p50, p95, averageWait). Minutes are kept two days, hours 90.';
-revoke all on function messenger.percentile(smallint[], bigint[], double precision), messenger.times_json(smallint[], bigint[], double precision),
-  public.messenger_metrics(int, timestamptz, timestamptz) from public, anon, authenticated;
-grant execute on function messenger.percentile(smallint[], bigint[], double precision), messenger.times_json(smallint[], bigint[], double precision),
-  public.messenger_metrics(int, timestamptz, timestamptz) to service_role;
+  'Figures of the last so many minutes, or of from_time until to_time, widened to whole minutes: totals, rates (0 to 1), durations and waits in ms (percentiles at most 19 percent or 1 ms off), byMessageType, byTransport, the ten commonest errors, series (at most 180 points of stepSeconds). processed = completed + dead; expired and cancelled messages count as neither. Minutes are kept for two days, hours for 90: an older window is widened to full hours. SM_FILTER for a window that is none.';
+revoke all on function messenger.measured(timestamptz, timestamptz, boolean), messenger.measured_errors(timestamptz, timestamptz, boolean),
+  messenger.percentile(bigint[], double precision), messenger.describe_figures(messenger.figures), public.messenger_metrics(int, timestamptz, timestamptz)
+  from public, anon, authenticated, service_role;
+grant execute on function messenger.measured(timestamptz, timestamptz, boolean), messenger.measured_errors(timestamptz, timestamptz, boolean),
+  messenger.percentile(bigint[], double precision), messenger.describe_figures(messenger.figures), public.messenger_metrics(int, timestamptz, timestamptz)
+  to service_role;

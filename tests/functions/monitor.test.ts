@@ -138,6 +138,8 @@ testLocally("monitor · metrics tell what was done, and Prometheus the counters"
   await settle(sql, [{ id, fence, outcome: "completed", duration_ms: 20 }]);
   const metrics = await look("metrics?minutes=5", reply.metrics);
   assert.deepEqual([metrics.totalProcessed, metrics.successRate, metrics.byMessageType.Greeting.succeeded], [1, 1, 1]);
+  // Counters are as of the last tick.
+  await sql`select messenger_tick()`;
   const response = await fetch(`${target().url}/functions/v1/monitor/metrics.prom`, {
     headers: { apikey: target().secretKey },
   });

@@ -44,6 +44,8 @@ async function plantData() {
   ]);
   await dispatchMany(sql, 3, { type: ODD_TYPE, queue: ODD_QUEUE, ordering_key: 'k"\\' });
   await dispatch(sql, { queue: "later", delay: "1 hour" });
+  // Counters are as of the last tick.
+  await sql`select messenger_tick()`;
 }
 
 gate("promtool accepts the metrics of an empty project", missing, async () => {

@@ -4,6 +4,7 @@ import { CLAIMING } from "./claiming.ts";
 import { DISPATCHING } from "./dispatching.ts";
 import { KEEPING } from "./keeping.ts";
 import { LIVING } from "./living.ts";
+import { MEASURING } from "./measuring.ts";
 import { type Mutant, plant, readSchemas } from "./mutant.ts";
 import { SETTLING } from "./settling.ts";
 import { TELLING } from "./telling.ts";
@@ -15,6 +16,7 @@ export const MUTANTS: readonly Mutant[] = [
   ...SETTLING,
   ...KEEPING,
   ...LIVING,
+  ...MEASURING,
   ...TELLING,
   ...WATCHING,
 ];

@@ -155,14 +155,19 @@ test("metrics · a dispatch that is rolled back, refused or a duplicate is not c
 test("metrics · a window holds its own minutes and no others", async () => {
   const { sql } = project();
   await sql`
-    insert into messenger.metrics (minute, transport_name, message_type, completed)
-    select '2026-03-01T10:00:00Z'::timestamptz + n * interval '1 minute', 'supabase', 'A', 1 from generate_series(0, 59) n`;
+    insert into messenger.metrics (step_seconds, at, transport_name, message_type, completed)
+    select 60, date_trunc('day', now()) + n * interval '1 minute', 'supabase', 'A', 1 from generate_series(600, 659) n
+    union all select 3600, date_trunc('day', now()) + interval '10 hours', 'supabase', 'A', 60`;
+  const today = new Date().toISOString().slice(0, 10);
   const of = async (from_time: string, to_time: string) => (await metrics({ from_time, to_time })).totalSucceeded;
-  assert.equal(await of("2026-03-01T10:00:00Z", "2026-03-01T11:00:00Z"), 60);
-  assert.equal(await of("2026-03-01T10:10:00Z", "2026-03-01T10:20:00Z"), 10);
-  assert.equal(await of("2026-03-01T09:00:00Z", "2026-03-01T10:00:00Z"), 0);
-  assert.equal(await of("2026-02-01T00:00:00Z", "2026-04-01T00:00:00Z"), 60);
-  const wide = await metrics({ from_time: "2026-02-01T00:00:00Z", to_time: "2026-04-01T00:00:00Z" });
+  assert.equal(await of(`${today}T10:00:00Z`, `${today}T11:00:00Z`), 60);
+  assert.equal(await of(`${today}T10:10:00Z`, `${today}T10:20:00Z`), 10);
+  assert.equal(await of(`${today}T09:00:00Z`, `${today}T10:00:00Z`), 0);
+  assert.equal(
+    await of(new Date(Date.now() - 40 * 86_400_000).toISOString(), new Date(Date.now() + 86_400_000).toISOString()),
+    60,
+  );
+  const wide = await metrics({ minutes: 40 * 1440, to_time: new Date(Date.now() + 86_400_000) });
   assert.ok(wide.series.length <= 180 && wide.stepSeconds % 60 === 0);
   assert.equal(wide.series.reduce((sum: number, point: Row) => sum + point.completed, 0), 60);
 });

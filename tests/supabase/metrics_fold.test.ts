@@ -1,99 +1,237 @@
-// The clock folds measurements into figures: once, whoever asks, whatever dies; minutes become hours and go.
+// Folding measurements into metrics: each counts once, whoever folds and whatever dies, and a held snapshot does not make it slow.
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
-import { ask, call, dispatchMany, held, setClock, settle } from "./bus.ts";
+import { ask, claim, dispatch, dispatchMany, held, type Row, setClock, settle } from "./bus.ts";
+import { limitWaiting, pidOf } from "./until_blocked.ts";
 
 const project = useProject({ testClock: true });
-
+Deno.test.beforeAll(() => limitWaiting(project().sql));
 Deno.test.beforeEach(() => empty(project().sql));
 
-const metrics = () => ask(project().sql, "messenger_metrics");
-const tick = () => call(project().sql, "messenger_tick");
+const fold = async (sql = project().sql) => (await sql`select messenger.fold()::int as rows`)[0].rows;
+const tick = () => ask(project().sql, "messenger_tick");
+const metrics = (args: Record<string, unknown> = {}) => ask(project().sql, "messenger_metrics", args);
+const figures = async (step: number): Promise<Row[]> => [
+  ...await project()
+    .sql`select at, message_type, dispatched::int, completed::int from messenger.metrics where step_seconds = ${step} order by at, message_type`,
+];
 
-/** Completes so many messages. */
-async function complete(count: number): Promise<void> {
-  const { sql } = project();
-  for (let n = 0; n < count; n++) {
-    const { id, fence } = await held(sql);
-    await settle(sql, [{ id, fence, outcome: "completed", duration_ms: 10 }]);
-  }
+async function complete(count: number, type = "Greeting") {
+  await dispatchMany(project().sql, count, { type });
+  const rows = await claim(project().sql, { batch: 1000 });
+  await settle(project().sql, rows.map(({ id, fence }) => ({ id, fence, outcome: "completed", duration_ms: 7 })));
 }
 
-test("fold · ten at once count once", async () => {
-  const { sql } = project();
-  await dispatchMany(sql, 500);
-  const sessions = Array.from({ length: 10 }, () => session(project()));
-  await Promise.all(sessions.map((each) => each`select messenger.fold_measurements(messenger.now(), 100000)`));
-  for (const each of sessions) await each[Symbol.asyncDispose]();
-  assert.equal((await metrics()).totalDispatched, 500);
-  const [{ sum }] = await sql`select sum(dispatched)::int as sum from messenger.metrics where minute > '-infinity'`;
-  assert.equal(sum, 500);
-});
-
-test("fold · while one session folds another does not wait, and what dies in the middle is folded again", async () => {
-  const { sql } = project();
-  await dispatchMany(sql, 10);
-  await using first = session(project());
-  await first.begin(async (transaction) => {
-    const [{ n }] = await transaction`select messenger.fold_measurements(messenger.now(), 1000)::int as n`;
-    assert.equal(n, 10);
-    const [other] = await sql`select messenger.fold_measurements(messenger.now(), 1000)::int as n`;
-    assert.equal(other.n, 0);
-    assert.equal((await metrics()).totalDispatched, 10, "nobody sees half a fold");
-    throw new Error("killed");
-  }).catch(() => {});
-  await tick();
-  assert.equal((await metrics()).totalDispatched, 10);
-});
-
-test("fold · minutes become hours after two days, hours go after ninety, the sums of all time stay", async () => {
+test("fold · the tick takes what was measured and adds it to its minute, its hour and all time", async () => {
   const { sql } = project();
   await complete(3);
-  const { id, fence } = await held(sql);
-  await settle(sql, [{ id, fence, outcome: "failed", error: "e", error_class: "E", retryable: false }]);
   await tick();
-  const counts = async () => {
-    const [row] = await sql`
-      select (select sum(completed) from messenger.metrics where minute > '-infinity')::int as completed,
-        (select sum(deliveries) from messenger.metric_durations where minute > '-infinity')::int as durations,
-        (select sum(deliveries) from messenger.metric_errors)::int as errors,
-        (select bool_and(minute = date_trunc('hour', minute)) from messenger.metrics where minute > '-infinity') as hours,
-        (select completed from messenger.metrics where minute = '-infinity' and message_type = 'Greeting')::int as ever`;
-    return { ...row };
-  };
-  await setClock(sql, "3 days");
+  await complete(2);
   await tick();
-  await tick();
-  assert.deepEqual(await counts(), { completed: 3, durations: 4, errors: 1, hours: true, ever: 3 });
-  await setClock(sql, "92 days");
-  await tick();
-  assert.deepEqual(await counts(), { completed: null, durations: null, errors: null, hours: null, ever: 3 });
+  assert.equal((await sql`select from messenger.measurements`).length, 0);
+  const [minutes, hours, ever] = [await figures(60), await figures(3600), await figures(0)];
+  const sum = (rows: Row[]) => rows.reduce((total, { completed }) => total + completed, 0);
+  assert.deepEqual([sum(minutes), sum(hours), sum(ever)], [5, 5, 5]);
+  const [{ durations, duration_ms, wait_count }] =
+    await sql`select durations, duration_ms, wait_count from messenger.metrics where step_seconds = 0`;
+  assert.deepEqual([durations.map(Number).reduce((a: number, b: number) => a + b), duration_ms, wait_count], [
+    5,
+    35,
+    "5",
+  ]);
 });
 
-test("fold · beside a held snapshot it reads on from where it ended", async () => {
+test("fold · measurements of many minutes and types in one fold, each in its place", async () => {
+  const { sql } = project();
+  await sql`insert into messenger.measurements (at, transport_name, message_type, kind, message_count, durations)
+    select '2026-03-01 00:00:30+00'::timestamptz + n * interval '1 minute', 'supabase', 'T' || n % 2, 'completed', 2, array[n, 1000] from generate_series(0, 179) n`;
+  assert.equal(await fold(), 180);
+  const [minutes, hours, ever] = [await figures(60), await figures(3600), await figures(0)];
+  assert.deepEqual([minutes.length, hours.length, ever.length], [180, 6, 2]);
+  assert.deepEqual(minutes[61], {
+    at: new Date("2026-03-01T01:01:00Z"),
+    message_type: "T1",
+    dispatched: 0,
+    completed: 2,
+  });
+  assert.deepEqual([hours[0].completed, ever[0].completed], [60, 180]);
+  const [{ durations }] =
+    await sql`select durations from messenger.metrics where step_seconds = 0 and message_type = 'T1'`;
+  assert.equal(durations.map(Number).reduce((a: number, b: number) => a + b), 180);
+});
+
+test("fold · ten at once, while work goes on: each measurement counts once", async () => {
+  const { sql } = project();
+  await using stack = new AsyncDisposableStack();
+  const folders = Array.from({ length: 10 }, () => stack.use(session(project())));
+  const workers = Array.from({ length: 4 }, () => stack.use(session(project())));
+  let working = true;
+  const folding = folders.map(async (folder) => {
+    let rows = 0;
+    while (working) rows += await fold(folder);
+    return rows;
+  });
+  await Promise.all(workers.map(async (worker, n) => {
+    for (let i = 0; i < 25; i++) {
+      await dispatchMany(worker, 2);
+      const rows = await claim(worker, { worker: `w${n}`, batch: 3 });
+      await settle(worker, rows.map(({ id, fence }) => ({ id, fence, outcome: "completed" })));
+    }
+  }));
+  working = false;
+  const folded = (await Promise.all(folding)).reduce((a, b) => a + b) + await fold();
+  const [{ completed }] =
+    await sql`select count(*)::int as completed from messenger_messages where status = 'completed'`;
+  assert.deepEqual((await figures(0)).map((row) => [row.dispatched, row.completed]), [[200, completed]]);
+  assert(folded >= 100 && completed > 100);
+});
+
+test("fold · only one folds: a second one at the same time passes", async () => {
+  await dispatch(project().sql);
+  await using first = session(project());
+  await using second = session(project());
+  await first.begin(async (tx) => {
+    assert.equal((await tx`select messenger.fold()::int as rows`)[0].rows, 1);
+    assert.equal(await fold(second), 0);
+  });
+  assert.equal(await fold(second), 0);
+  assert.deepEqual((await figures(0)).map(({ dispatched }) => dispatched), [1]);
+});
+
+test("fold · one that is killed in mid-transaction loses nothing and counts nothing twice", async () => {
+  await complete(4);
+  const folder = session(project());
+  const pid = await pidOf(folder);
+  const [{ rows }] = await folder.unsafe("begin; select messenger.fold()::int as rows").simple().then((all) => all[1]);
+  assert.equal(rows, 2);
+  assert.equal((await metrics()).totalSucceeded, 4);
+  await project().sql`select pg_terminate_backend(${pid}, 10000)`;
+  await folder.end({ timeout: 1 });
+  assert.deepEqual(await figures(0), []);
+  assert.equal((await metrics()).totalSucceeded, 4);
+  assert.equal(await fold(), 2);
+  assert.deepEqual((await figures(0)).map(({ completed }) => completed), [4]);
+  assert.equal((await metrics()).totalSucceeded, 4);
+});
+
+test("fold · a transaction that commits after a fold is counted by the next, in the minute it happened", async () => {
+  await using late = session(project());
+  await late.begin(async (tx) => {
+    await dispatch(tx);
+    await complete(1);
+    await setClock(tx, "10 minutes");
+    assert.equal(await fold(), 2);
+  });
+  assert.equal(await fold(), 1);
+  const minutes = await figures(60);
+  assert.equal(minutes.reduce((sum, { dispatched }) => sum + dispatched, 0), 2);
+  assert(minutes.every(({ at }) => at.getTime() < Date.now() + 60_000));
+});
+
+test("fold · under a held snapshot it reads the end of the table and a part of the rest, not all that was ever there", async () => {
   const { sql } = project();
   await using holder = session(project());
   await using folder = session(project());
-  await holder.begin("isolation level repeatable read", async (transaction) => {
-    await transaction`select 1`;
-    await sql`
-      insert into messenger.measurements (at, transport_name, message_type, kind)
-      select messenger.now(), 'supabase', 'A', 'dispatched' from generate_series(1, 140000)`;
+  await folder`select set_config('messenger.fold_blocks', '16', false)`;
+  await holder.begin("isolation level repeatable read", async (tx) => {
+    await tx`select 1`;
     let folded = 0;
-    for (let n = 0; n < 4; n++) {
-      const [{ count }] = await folder`select messenger.fold_measurements(messenger.now(), 50000)::int as count`;
-      folded += count;
+    for (let round = 0; round < 20; round++) {
+      await sql`insert into messenger.measurements (at, transport_name, message_type, kind, message_count)
+        select now(), 'supabase', 'Greeting', 'dispatched', 1 from generate_series(1, 600)`;
+      folded += await fold(folder);
     }
-    assert.equal(folded, 140_000);
-    await dispatchMany(sql, 5);
-    await folder.begin(async (own) => {
-      const fetched = async () =>
-        (await own`select pg_stat_get_xact_blocks_fetched('messenger.measurements'::regclass)::int as n`)[0].n;
-      const before = await fetched();
-      const [{ count }] = await own`select messenger.fold_measurements(messenger.now(), 50000)::int as count`;
-      assert.equal(count, 5);
-      const blocks = await fetched() - before;
-      assert.ok(blocks < 100, `${blocks} blocks`);
-    });
+    const [{ blocks }] = await sql`select pg_relation_size('messenger.measurements') / 8192 as blocks`;
+    assert(Number(blocks) > 100, `${blocks} blocks, or the test shows nothing`);
+    const read = await blocksReadBy(folder);
+    assert(read > 0 && read < 60, `${read} of ${blocks} blocks`);
+    assert.equal(folded, 12_000);
   });
+});
+
+test("fold · what lies before the end, because its transaction committed late, is found in turns", async () => {
+  const { sql } = project();
+  await using holder = session(project());
+  await using late = session(project());
+  await using folder = session(project());
+  await folder`select set_config('messenger.fold_blocks', '16', false)`;
+  const more = () =>
+    sql`insert into messenger.measurements (at, transport_name, message_type, kind, message_count)
+      select now(), 'supabase', 'Other', 'dispatched', 1 from generate_series(1, 2000)`;
+  await holder.begin("isolation level repeatable read", async (tx) => {
+    await tx`select 1`;
+    await late.begin(async (tx) => {
+      await dispatch(tx);
+      for (let round = 0; round < 5; round++) {
+        await more();
+        while (await fold(folder) > 0);
+      }
+    });
+    let rows = 0;
+    for (let n = 0; n < 20 && rows === 0; n++) rows = await fold(folder);
+    assert.equal(rows, 1);
+  });
+  assert.deepEqual((await figures(0)).map((row) => [row.message_type, row.dispatched]), [["Greeting", 1], [
+    "Other",
+    10_000,
+  ]]);
+});
+
+/** Blocks of the measurements that the next fold of this session looks at. */
+async function blocksReadBy(folder: ReturnType<typeof session>): Promise<number> {
+  const read = async () => {
+    await folder`select pg_stat_force_next_flush()`;
+    await folder`select pg_stat_clear_snapshot()`;
+    const [row] =
+      await folder`select heap_blks_read + heap_blks_hit as blocks from pg_statio_all_tables where relid = 'messenger.measurements'::regclass`;
+    return Number(row.blocks);
+  };
+  await read();
+  const before = await read();
+  await fold(folder);
+  await read();
+  return await read() - before;
+}
+
+test("pruning · minutes go after two days, hours after 90, in bites; all time's figures stay", async () => {
+  const { sql } = project();
+  await complete(3);
+  const { id, fence } = await held(sql);
+  await settle(sql, [{ id, fence, outcome: "failed", error: "e" }]);
+  await tick();
+  const steps = async () =>
+    (await sql`select distinct step_seconds as step from messenger.metrics order by 1`).map(({ step }) => step);
+  await setClock(sql, "47 hours");
+  await tick();
+  assert.deepEqual(await steps(), [0, 60, 3600]);
+  await setClock(sql, "50 hours");
+  await tick();
+  assert.deepEqual(await steps(), [0, 3600]);
+  assert.equal((await metrics({ minutes: 3 * 1440 })).totalSucceeded, 3);
+  assert.equal((await metrics({ minutes: 3 * 1440 })).errors[0].count, 1);
+  await setClock(sql, "91 days");
+  await tick();
+  assert.deepEqual(await steps(), [0]);
+  assert.equal((await sql`select from messenger.metric_errors`).length, 0);
+  assert.deepEqual((await figures(0)).map(({ completed }) => completed), [3]);
+});
+
+test("bounds · types after the first 500, and error classes after the first 99 of a minute, count together", async () => {
+  const { sql } = project();
+  const measure = (from: number, to: number) =>
+    sql`insert into messenger.measurements (at, transport_name, message_type, kind, message_count, error_class, error)
+      select '2026-03-01 00:00:30+00', 'supabase', 'T' || n, 'dead', 1, 'E' || n, 'text ' || n from generate_series(${from}::int, ${to}::int) n`;
+  await measure(1, 300);
+  await fold();
+  await measure(250, 900);
+  await fold();
+  await measure(1, 2);
+  await fold();
+  const types = await sql`select message_type, dead::int from messenger.metrics where step_seconds = 0`;
+  assert.equal(types.length, 501);
+  assert.equal(types.find(({ message_type }) => message_type === "(other)")?.dead, 400);
+  assert.equal(types.find(({ message_type }) => message_type === "T250")?.dead, 2);
+  const errors = await sql`select error_class, error_count::int from messenger.metric_errors where step_seconds = 60`;
+  assert.equal(errors.length, 100);
+  assert.equal(errors.reduce((sum, { error_count }) => sum + error_count, 0), 953);
 });
