@@ -8,7 +8,7 @@ import { isObject, type JsonObject, toJson } from "./json.ts";
 import type { MessageType, PayloadSchema } from "./message.ts";
 import { checkPayload } from "./payload.ts";
 import { attemptEach, sendAccepted } from "./refusals.ts";
-import { SCHEDULE_COLUMNS, type ScheduleRequest, toScheduleArgs } from "./schedule.ts";
+import { type ScheduleRequest, toScheduleArgs } from "./schedule.ts";
 import type { NewMessage, SendResult, Sent } from "./transports/sender.ts";
 import { supabaseSender } from "./transports/supabase.ts";
 
@@ -26,6 +26,20 @@ export interface ScheduledRun {
 
 /** A row of messenger_schedules; durations in milliseconds, moments ISO 8601. */
 export type Schedule = Returns<"messenger_schedule">;
+
+/** A schedule as it is listed: with the message it became last, null before its first run. */
+export interface ListedSchedule extends Schedule {
+  last_message_id: string | null;
+  /** Null too where that message is gone. */
+  last_message_status: string | null;
+}
+
+const PAGE = 1_000; // schedules a call, the most there may be
+
+interface SchedulePage {
+  schedules: ListedSchedule[];
+  next_cursor: string | null;
+}
 
 /** One element of a batch. */
 export interface Dispatch<S extends PayloadSchema = PayloadSchema> {
@@ -62,8 +76,8 @@ export interface Symphony {
     when: ScheduleRequest,
     payload?: z.input<S>,
   ): Promise<Schedule>;
-  /** All schedules by name, those that are over or paused too; as many as the data API gives at once, 1000 unless the project says otherwise. */
-  schedules(): Promise<Schedule[]>;
+  /** All schedules by name, those that are over or paused too. */
+  schedules(): Promise<ListedSchedule[]>;
   /**
    * Stops a schedule until it is resumed: what is due meanwhile is skipped, a single moment runs late.
    * @returns false when it was stopped or over already
@@ -102,8 +116,14 @@ export function createSymphony(connection: Connection | Database): Symphony {
       return await db.call("messenger_schedule", { name, type: messageType.type, payload: stored, ...args });
     },
     async schedules() {
-      const rows = await db.read("messenger_schedules", SCHEDULE_COLUMNS);
-      return rows.sort((a, b) => a.name < b.name ? -1 : 1);
+      const all: ListedSchedule[] = [];
+      let cursor: string | undefined;
+      do {
+        const page = await db.call("messenger_list_schedules", { cursor, max: PAGE }) as unknown as SchedulePage;
+        all.push(...page.schedules);
+        cursor = page.next_cursor ?? undefined;
+      } while (cursor);
+      return all;
     },
     async pauseSchedule(name) {
       return await db.call("messenger_pause_schedule", { name });

@@ -166,7 +166,7 @@ const SQLSTATES: Record<string, ErrorCode> = {
 };
 const DOWN = /^(08|53|57P0|58|PGRST00)/;
 const NOT_INSTALLED = /^(PGRST20[25]|42883|42P01|3F000)$/;
-const UNAVAILABLE_STATUSES = new Set([0, 429, 502, 503, 504, 520, 521, 522, 523, 524, 544, 546]);
+const UNAVAILABLE_STATUSES = new Set([429, 502, 503, 504, 520, 521, 522, 523, 524, 544, 546]);
 
 /** PostgREST's error, as supabase-js hands it over. */
 export interface PostgrestFailure {
@@ -188,6 +188,13 @@ export function fromPostgrest(failure: PostgrestFailure, status: number): Sympho
   if (NOT_INSTALLED.test(sqlstate)) {
     return new SymphonyError("SM_UNAVAILABLE", "The database lacks a function or table of Symphony Messenger.", {
       hint: "Apply this release's migration, then reload the API's schema cache.",
+      cause: failure,
+    });
+  }
+  if (status === 0) {
+    return new SymphonyError("SM_UNAVAILABLE", "The database did not answer.", {
+      hint:
+        "Try again; with an idempotency key that is safe. If it stays so, check the project's URL and that it runs.",
       cause: failure,
     });
   }
@@ -213,8 +220,10 @@ function isErrorCode(code: string | null | undefined): code is ErrorCode {
 function codeOf(sqlstate: string, status: number): ErrorCode {
   if (Object.hasOwn(SQLSTATES, sqlstate)) return SQLSTATES[sqlstate];
   if (DOWN.test(sqlstate)) return "SM_UNAVAILABLE";
+  // Gateways have codes of their own for a key they do not know.
+  if (status === 401) return "SM_UNAUTHENTICATED";
   if (sqlstate !== "") return "SM_INTERNAL";
-  return UNAVAILABLE_STATUSES.has(status) ? "SM_UNAVAILABLE" : status === 401 ? "SM_UNAUTHENTICATED" : "SM_INTERNAL";
+  return UNAVAILABLE_STATUSES.has(status) ? "SM_UNAVAILABLE" : "SM_INTERNAL";
 }
 
 function sentence(code: ErrorCode, message: string): string {

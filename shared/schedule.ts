@@ -61,37 +61,6 @@ export const SCHEDULE_CODES: Record<string, ErrorCode> = {
 /** One of cron, interval and at, and what else is to be said about it. */
 export type ScheduleRequest = z.input<typeof scheduleRequest>;
 
-/** The columns of messenger_schedules. */
-export const SCHEDULE_COLUMNS = [
-  "id",
-  "name",
-  "message_type",
-  "transport_name",
-  "queue_name",
-  "body",
-  "headers",
-  "schedule_type",
-  "schedule_config",
-  "timezone",
-  "next_run_at",
-  "last_run_at",
-  "run_count",
-  "max_runs",
-  "enabled",
-  "starts_at",
-  "ends_at",
-  "misfire",
-  "misfire_grace_ms",
-  "catch_up_limit",
-  "dst_gap",
-  "dst_overlap",
-  "overlap",
-  "jitter_ms",
-  "last_error",
-  "created_at",
-  "updated_at",
-] as const;
-
 /** What SQL calls a schedule; what is undefined does not travel. */
 export type ScheduleArgs = Pick<Args<"messenger_schedule">, "schedule" | "timezone" | "options">;
 

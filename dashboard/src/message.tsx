@@ -1,6 +1,8 @@
 // One message: why it is where it is, what it holds, what was tried.
 import type { ComponentChildren } from "preact";
+import { useState } from "preact/hooks";
 import { act, type FullMessage, look, type Reason } from "./api.ts";
+import { Dialog } from "./dialog.tsx";
 import { absolute, pretty } from "./format.ts";
 import { useLive } from "./live.ts";
 import { Mend } from "./mend.tsx";
@@ -24,9 +26,11 @@ export function OneMessage({ id }: { id: string }) {
     ]);
     return { message, reasons };
   });
+  const [asking, ask] = useState(false);
   const cancel = async () => {
     const { outcome } = await act<{ outcome: string }>("POST", `${path}/cancel`);
     toast(ANSWERS[outcome] ?? outcome);
+    ask(false);
     await live.again();
   };
   return (
@@ -44,12 +48,14 @@ export function OneMessage({ id }: { id: string }) {
               <p class="mono faint">{message.id}</p>
             </div>
             {(message.status === "pending" || message.status === "processing") && (
-              <Do
-                label={message.cancel_requested_at ? "Asked to stop" : "Cancel"}
-                kind="danger"
-                act={cancel}
+              <button
+                type="button"
+                class="danger"
+                onClick={() => ask(true)}
                 disabled={message.cancel_requested_at !== null}
-              />
+              >
+                {message.cancel_requested_at ? "Asked to stop" : "Cancel"}
+              </button>
             )}
           </header>
           <section aria-labelledby="why" class="explain">
@@ -105,6 +111,19 @@ export function OneMessage({ id }: { id: string }) {
             <summary>Headers and metadata</summary>
             <pre class="json">{pretty({ headers: message.headers, metadata: message.metadata })}</pre>
           </details>
+          {asking && (
+            <Dialog title="Cancel this message?" close={() => ask(false)}>
+              <p>
+                {message.status === "processing"
+                  ? "It is running: its handler is asked to stop, and what it has done stays done."
+                  : "Nobody will handle it. It stays to be read until its retention has passed."}
+              </p>
+              <div class="buttons">
+                <Do label="Cancel the message" kind="danger" act={cancel} />
+                <button type="button" onClick={() => ask(false)}>Keep it</button>
+              </div>
+            </Dialog>
+          )}
         </article>
       )}
     </Loaded>

@@ -2,7 +2,7 @@
 import { look, type Message, type Page } from "./api.ts";
 import { count } from "./format.ts";
 import { useLive } from "./live.ts";
-import { Empty, Loaded, State, Time } from "./parts.tsx";
+import { Empty, Loaded, Older, State, Time } from "./parts.tsx";
 import { type Field, Search } from "./search.tsx";
 import { linkTo } from "./route.ts";
 
@@ -53,18 +53,7 @@ export function Messages({ query }: { query: Record<string, string> }) {
               </Empty>
             )}
             {messages.length > 0 && <Table messages={messages} />}
-            {pagination.hasMore && (
-              <p class="more">
-                {pagination.searchedTo && (
-                  <>
-                    Looked back to <Time at={pagination.searchedTo} />.
-                  </>
-                )}
-                <a class="button" href={linkTo(["messages"], { ...query, cursor: pagination.nextCursor ?? undefined })}>
-                  {pagination.searchedTo ? "Keep looking" : "Older"}
-                </a>
-              </p>
-            )}
+            <Older view="messages" query={query} page={pagination} />
           </>
         )}
       </Loaded>

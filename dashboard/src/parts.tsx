@@ -1,9 +1,10 @@
 // Small parts of every view: times, states, what is loading, empty or broken, copyable text.
 import type { ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
-import type { Attempt } from "./api.ts";
+import type { Attempt, Page } from "./api.ts";
 import { absolute, ago, duration } from "./format.ts";
 import type { Live } from "./live.ts";
+import { linkTo } from "./route.ts";
 import { toast } from "./toast.tsx";
 
 export function Time({ at }: { at: string | null | undefined }) {
@@ -112,6 +113,23 @@ export function Do({ label, act, kind = "", title, disabled }: {
     >
       {label}
     </button>
+  );
+}
+
+/** The way to the next page; where a look ended before the page was full, how far back it came. */
+export function Older({ view, query, page }: { view: string; query: Record<string, string>; page: Page }) {
+  if (!page.hasMore) return null;
+  return (
+    <p class="more">
+      {page.searchedTo && (
+        <>
+          Looked back to <Time at={page.searchedTo} />.
+        </>
+      )}
+      <a class="button" href={linkTo([view], { ...query, cursor: page.nextCursor ?? undefined })}>
+        {page.searchedTo ? "Keep looking" : "Older"}
+      </a>
+    </p>
   );
 }
 

@@ -383,16 +383,16 @@ create table if not exists public.messenger_transports (
   constraint messenger_transports_type_check check (type in ('sync', 'supabase', 'redis', 'rabbitmq', 'sqs')),
   constraint messenger_transports_config_check check (
     jsonb_typeof(config) = 'object'
-    and coalesce((config ->> 'retention')::interval >= '0', true)
-    and coalesce((config ->> 'failed_retention')::interval >= '0', true)
-    and coalesce((config ->> 'idempotency_window')::interval >= '0', true)
+    and coalesce((config ->> 'retention')::interval between '0' and '100 years', true)
+    and coalesce((config ->> 'failed_retention')::interval between '0' and '100 years', true)
+    and coalesce((config ->> 'idempotency_window')::interval between '0' and '1 year', true)
     and coalesce(config ->> 'ordering_dead_letter' in ('block', 'continue'), true)
   )
 );
 
 comment on table public.messenger_transports is 'Transports by name. sync: handled where it is dispatched; supabase: this database is the queue.';
 comment on column public.messenger_transports.config is
-  'Intervals as text: retention (finished messages, 7 days; 0 deletes on completion), failed_retention (resolved dead letters, 30 days), idempotency_window (24 hours). ordering_dead_letter: block or continue (the default), whether an open dead letter holds up its ordering key. No secrets.';
+  'Intervals as text: retention (finished messages, 7 days; 0 deletes on completion), failed_retention (resolved dead letters, 30 days), idempotency_window (24 hours); at most 100 years, the window 1 year. ordering_dead_letter: block or continue (the default), whether an open dead letter holds up its ordering key. No secrets.';
 
 create or replace function public.update_messenger_transports_updated_at()
 returns trigger
@@ -577,6 +577,8 @@ comment on column public.messenger_failed_messages.attempts is 'One element a de
 -- One open dead letter a message: the database holds it, not the functions' good manners.
 create unique index if not exists messenger_failed_messages_open_idx
 on public.messenger_failed_messages (message_id) where resolved_at is null;
+create index if not exists messenger_failed_messages_message_idx
+on public.messenger_failed_messages (message_id);
 create index if not exists messenger_failed_messages_failed_at_idx
 on public.messenger_failed_messages (failed_at desc, id);
 create index if not exists messenger_failed_messages_resolved_at_idx
@@ -4036,7 +4038,7 @@ begin
         enabled = coalesce(messenger_put_transport.enabled, t.enabled), updated_at = messenger.now()
     returning to_jsonb(t) into v_row;
   exception when check_violation or data_exception then
-    perform messenger.refuse('SM_TRANSPORT', 'config: retention, failed_retention and idempotency_window are intervals from zero on such as "7 days", ordering_dead_letter is block or continue');
+    perform messenger.refuse('SM_TRANSPORT', 'config: retention and failed_retention are intervals such as "7 days" from zero to 100 years, idempotency_window to 1 year, ordering_dead_letter is block or continue');
   end;
   return v_row;
 end $$;
@@ -8710,7 +8712,7 @@ as $function$ select $manifest$[
 ["constraint","public.messenger_schedules.messenger_schedules_pkey","PRIMARY KEY (id)"],
 ["constraint","public.messenger_schedules.messenger_schedules_policies_check","CHECK (((misfire = ANY (ARRAY['fire_once'::text, 'skip'::text, 'catch_up'::text])) AND (dst_gap = ANY (ARRAY['run_after'::text, 'skip'::text])) AND (dst_overlap = ANY (ARRAY['first'::text, 'second'::text, 'both'::text])) AND (overlap = ANY (ARRAY['allow'::text, 'skip'::text, 'replace'::text]))))"],
 ["constraint","public.messenger_schedules.messenger_schedules_type_check","CHECK ((schedule_type = ANY (ARRAY['once'::text, 'cron'::text, 'interval'::text])))"],
-["constraint","public.messenger_transports.messenger_transports_config_check","CHECK (((jsonb_typeof(config) = 'object'::text) AND COALESCE((((config ->> 'retention'::text))::interval >= '00:00:00'::interval), true) AND COALESCE((((config ->> 'failed_retention'::text))::interval >= '00:00:00'::interval), true) AND COALESCE((((config ->> 'idempotency_window'::text))::interval >= '00:00:00'::interval), true) AND COALESCE(((config ->> 'ordering_dead_letter'::text) = ANY (ARRAY['block'::text, 'continue'::text])), true)))"],
+["constraint","public.messenger_transports.messenger_transports_config_check","CHECK (((jsonb_typeof(config) = 'object'::text) AND COALESCE(((((config ->> 'retention'::text))::interval >= '00:00:00'::interval) AND (((config ->> 'retention'::text))::interval <= '100 years'::interval)), true) AND COALESCE(((((config ->> 'failed_retention'::text))::interval >= '00:00:00'::interval) AND (((config ->> 'failed_retention'::text))::interval <= '100 years'::interval)), true) AND COALESCE(((((config ->> 'idempotency_window'::text))::interval >= '00:00:00'::interval) AND (((config ->> 'idempotency_window'::text))::interval <= '1 year'::interval)), true) AND COALESCE(((config ->> 'ordering_dead_letter'::text) = ANY (ARRAY['block'::text, 'continue'::text])), true)))"],
 ["constraint","public.messenger_transports.messenger_transports_name_check","CHECK ((name ~ '^[a-z0-9][a-z0-9_-]{0,62}$'::text))"],
 ["constraint","public.messenger_transports.messenger_transports_name_key","UNIQUE (name)"],
 ["constraint","public.messenger_transports.messenger_transports_pkey","PRIMARY KEY (id)"],
@@ -8954,7 +8956,7 @@ as $function$ select $manifest$[
 ["function","public.messenger_metrics(minutes integer, from_time timestamp with time zone, to_time timestamp with time zone)","returns jsonb language plpgsql stable invoker {\"search_path=\\\"\\\"\",TimeZone=UTC,jit=off} source 68bedab8939e50371a1e7601e8fcfde9"],
 ["function","public.messenger_pause(transport text, queue text)","returns boolean language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source ce28f5e97d110106bf02440dd8765910"],
 ["function","public.messenger_pause_schedule(name text)","returns boolean language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 74a8ae885f86c4c436afd8a854f5a01a"],
-["function","public.messenger_put_transport(name text, type text, config jsonb, enabled boolean)","returns jsonb language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 67614086c6270e39eb6603cae6a5bef9"],
+["function","public.messenger_put_transport(name text, type text, config jsonb, enabled boolean)","returns jsonb language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source b22531d7a5c975de67bcfd3c7d225825"],
 ["function","public.messenger_register(types jsonb)","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 5034d7059e0856862ec64d4fc35c17a6"],
 ["function","public.messenger_release(id uuid, fence bigint)","returns text language sql volatile invoker {\"search_path=\\\"\\\"\"} source 4e7bc6a7dadfa50467b1586d37f66082"],
 ["function","public.messenger_resume(transport text, queue text)","returns boolean language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 344fd98c2cc50730a679ff35e3640265"],
@@ -9210,6 +9212,7 @@ as $function$ select $manifest$[
 ["index","messenger.subscriptions_pkey","CREATE UNIQUE INDEX subscriptions_pkey ON messenger.subscriptions USING btree (id)"],
 ["index","messenger.workers_pkey","CREATE UNIQUE INDEX workers_pkey ON messenger.workers USING btree (worker)"],
 ["index","public.messenger_failed_messages_failed_at_idx","CREATE INDEX messenger_failed_messages_failed_at_idx ON public.messenger_failed_messages USING btree (failed_at DESC, id)"],
+["index","public.messenger_failed_messages_message_idx","CREATE INDEX messenger_failed_messages_message_idx ON public.messenger_failed_messages USING btree (message_id)"],
 ["index","public.messenger_failed_messages_open_idx","CREATE UNIQUE INDEX messenger_failed_messages_open_idx ON public.messenger_failed_messages USING btree (message_id) WHERE (resolved_at IS NULL)"],
 ["index","public.messenger_failed_messages_pkey","CREATE UNIQUE INDEX messenger_failed_messages_pkey ON public.messenger_failed_messages USING btree (id)"],
 ["index","public.messenger_failed_messages_resolved_at_idx","CREATE INDEX messenger_failed_messages_resolved_at_idx ON public.messenger_failed_messages USING btree (resolved_at) WHERE (resolved_at IS NOT NULL)"],

@@ -33,6 +33,8 @@ comment on column public.messenger_failed_messages.attempts is 'One element a de
 -- One open dead letter a message: the database holds it, not the functions' good manners.
 create unique index if not exists messenger_failed_messages_open_idx
 on public.messenger_failed_messages (message_id) where resolved_at is null;
+create index if not exists messenger_failed_messages_message_idx
+on public.messenger_failed_messages (message_id);
 create index if not exists messenger_failed_messages_failed_at_idx
 on public.messenger_failed_messages (failed_at desc, id);
 create index if not exists messenger_failed_messages_resolved_at_idx

@@ -44,7 +44,7 @@ begin
         enabled = coalesce(messenger_put_transport.enabled, t.enabled), updated_at = messenger.now()
     returning to_jsonb(t) into v_row;
   exception when check_violation or data_exception then
-    perform messenger.refuse('SM_TRANSPORT', 'config: retention, failed_retention and idempotency_window are intervals from zero on such as "7 days", ordering_dead_letter is block or continue');
+    perform messenger.refuse('SM_TRANSPORT', 'config: retention and failed_retention are intervals such as "7 days" from zero to 100 years, idempotency_window to 1 year, ordering_dead_letter is block or continue');
   end;
   return v_row;
 end $$;

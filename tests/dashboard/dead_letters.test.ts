@@ -1,7 +1,7 @@
 // Dead letters on the page: looked into, retried, edited, discarded, one and many.
 import assert from "node:assert/strict";
 import { gate } from "../gates/gate.ts";
-import { held, letterOf, messageOf, settle } from "../supabase/bus.ts";
+import { claim, dispatchMany, held, letterOf, messageOf, settle } from "../supabase/bus.ts";
 import { clear, missing, useDashboard } from "./browser.ts";
 
 const { dashboard, project } = useDashboard();
@@ -22,6 +22,12 @@ async function deadLetter(error: string, error_class = "Boom") {
     retryable: false,
   }]);
   return await letterOf(sql, id);
+}
+
+async function killDue(most: number) {
+  const { sql } = project();
+  const batch = await claim(sql, { batch: most });
+  await settle(sql, batch.map(({ id, fence }) => ({ id, fence, outcome: "failed", error: "no", retryable: false })));
 }
 
 const open = async () => (await project().sql`select from messenger_failed_messages where resolved_at is null`).length;
@@ -103,4 +109,46 @@ test("all that a search finds are discarded, and no others", async () => {
   await page.getByText("2 discarded").waitFor();
   const rows = await project().sql`select error from messenger_failed_messages where resolved_at is null`;
   assert.deepEqual([...rows], [{ error: "three" }]);
+});
+
+test("more than one call takes are retried call after call; what dies again meanwhile is left", async () => {
+  for (let part = 0; part < 3; part++) {
+    await dispatchMany(project().sql, 500);
+    await killDue(500);
+  }
+  await using opened = await dashboard().open("#/failed");
+  const { page } = opened;
+  await page.route("**/admin/failed/retry", async (route) => {
+    const answer = await route.fetch();
+    await killDue(100);
+    await route.fulfill({ response: answer });
+  });
+  await page.getByRole("button", { name: "Retry all 1,500" }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "Retry" }).click();
+  await page.getByText("1,500 retried").waitFor();
+  assert.equal(await open(), 200);
+});
+
+test("a long discard shows how far it is, and stops when told", async () => {
+  for (let part = 0; part < 5; part++) {
+    await dispatchMany(project().sql, 500);
+    await killDue(500);
+  }
+  await using opened = await dashboard().open("#/failed");
+  const { page } = opened;
+  const released = Promise.withResolvers<void>();
+  let calls = 0;
+  await page.route("**/admin/failed/discard", async (route) => {
+    if (++calls === 2) await released.promise;
+    await route.continue();
+  });
+  await page.getByRole("button", { name: "Discard all 2,500" }).click();
+  const dialog = page.getByRole("dialog");
+  await dialog.getByRole("button", { name: "Discard" }).click();
+  await dialog.getByText("1,000 of 2,500").waitFor();
+  await dialog.getByRole("button", { name: "Stop" }).click();
+  await dialog.waitFor({ state: "detached" });
+  released.resolve();
+  await page.getByText("2,000 discarded").waitFor();
+  assert.deepEqual([calls, await open()], [2, 500]);
 });

@@ -45,6 +45,42 @@ for (
   });
 }
 
+test("every question fits a phone", async () => {
+  const asked: [path: string, button: string | RegExp][] = [
+    ["failed", /^Retry all/],
+    ["failed", /^Discard all/],
+    [`failed/${letter}`, "Edit and retry"],
+    [`messages/${waiting}`, "Cancel"],
+    ["schedules", "New schedule"],
+  ];
+  for (const [path, button] of asked) {
+    await using opened = await dashboard().open(`#/${path}`, { width: 360, height: 740 });
+    const { page } = opened;
+    await page.getByRole("button", { name: button }).click();
+    const box = await page.getByRole("dialog").boundingBox();
+    assert.ok(box && box.x >= 0 && box.x + box.width <= 360, `${button}: ${JSON.stringify(box)}`);
+    const cut = await page.getByRole("dialog").evaluate((dialog) => dialog.scrollWidth - dialog.clientWidth);
+    assert.ok(cut <= 0, `${button}: ${cut} wider than its dialog`);
+  }
+});
+
+test("the secret key is in nothing that the browser gets", async () => {
+  await using opened = await dashboard().open();
+  const { page } = opened;
+  const texts: Promise<string>[] = [];
+  page.on("response", (response) => {
+    texts.push(response.text().then((text) => JSON.stringify(response.headers()) + text, () => ""));
+  });
+  for (const [, path] of VIEWS) {
+    await page.goto(`${dashboard().url}/#/${path()}`);
+    await page.reload();
+    await page.locator("main table, main .empty, main article").first().waitFor();
+  }
+  const got = await Promise.all(texts);
+  assert.ok(got.some((text) => text.includes("MailboxFull")), "the answers were read");
+  assert.deepEqual(got.filter((text) => text.includes(target().secretKey)), []);
+});
+
 test("the theme can be chosen, stays, and is all that the browser keeps", async () => {
   await using opened = await dashboard().open("#/transports", { dark: true });
   const { page } = opened;

@@ -43,6 +43,7 @@ test("a message shows all there is of it, and is cancelled", async () => {
   await page.getByText('"to": "Ada"').waitFor();
   await page.getByText("no answer").first().waitFor();
   await page.getByRole("button", { name: "Cancel" }).click();
+  await page.getByRole("button", { name: "Cancel the message" }).click();
   await page.getByText("The message is cancelled").waitFor();
   await page.getByText("failed", { exact: true }).first().waitFor();
   assert.equal((await messageOf(sql, failing.id)).error_class, "Cancelled");
@@ -54,6 +55,7 @@ test("a running message is asked to stop, once", async () => {
   const { id } = await held(sql);
   await using opened = await dashboard().open(`#/messages/${id}`);
   await opened.page.getByRole("button", { name: "Cancel" }).click();
+  await opened.page.getByRole("button", { name: "Cancel the message" }).click();
   await opened.page.getByRole("button", { name: "Asked to stop" }).waitFor();
   assert.notEqual((await messageOf(sql, id)).cancel_requested_at, null);
 });
@@ -131,6 +133,7 @@ test("by keyboard alone: from the top to a message, and it cancelled", async () 
   await press("Greeting");
   await page.getByRole("heading", { name: "Why it is not running" }).waitFor();
   await press("Cancel");
+  await press("Cancel the message");
   await page.getByText("The message is cancelled").waitFor();
   assert.equal((await messageOf(sql, id)).status, "failed");
 });

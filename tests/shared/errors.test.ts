@@ -54,6 +54,14 @@ Deno.test("fromPostgrest · no reply and a gateway's 503 are unavailable, and on
   assert.equal(fromPostgrest({ message: "<html>" }, 500).transient, false);
 });
 
+Deno.test("fromPostgrest · no reply says to look at the URL, and a key that is not known is unauthenticated, whatever code came with it", () => {
+  assert.match(fromPostgrest({ code: "", message: "TypeError: fetch failed" }, 0).hint, /URL/);
+  for (const code of [undefined, "401", "UNAUTHORIZED_INVALID_API_KEY", "42501"]) {
+    const error = fromPostgrest({ code, message: "Invalid API key" }, 401);
+    assert.deepEqual([error.code, error.message], ["SM_UNAUTHENTICATED", "Invalid API key"]);
+  }
+});
+
 Deno.test("fromElement · a batch element's code decides, an unknown one is internal", () => {
   assert.equal(fromElement("SM_PRIORITY", "no").code, "SM_PRIORITY");
   assert.equal(fromElement("XX000", "no").code, "SM_INTERNAL");

@@ -108,7 +108,8 @@ test("client · saves a schedule by its type's name or its own, and says its row
 test("client · lists schedules by name, pauses, resumes and removes them", async () => {
   const later = await symphony().schedule(sweep, { name: "b", interval: 60_000 });
   const sooner = await symphony().schedule(report, { name: "a", cron: "0 9 * * mon-fri" }, { to: "Ada" });
-  assert.deepEqual(await symphony().schedules(), [sooner, later]);
+  const notYet = { last_message_id: null, last_message_status: null };
+  assert.deepEqual(await symphony().schedules(), [{ ...sooner, ...notYet }, { ...later, ...notYet }]);
   assert.deepEqual([await symphony().pauseSchedule("b"), await symphony().pauseSchedule("b")], [true, false]);
   assert.deepEqual((await symphony().schedules()).map(({ name, enabled }) => [name, enabled]), [["a", true], [
     "b",
@@ -120,6 +121,13 @@ test("client · lists schedules by name, pauses, resumes and removes them", asyn
   for (const change of [symphony().pauseSchedule("a"), symphony().resumeSchedule("a")]) {
     await assert.rejects(change, (error) => error instanceof SymphonyError && error.code === "SM_NOT_FOUND");
   }
+});
+
+test("client · lists more schedules than a page holds", async () => {
+  await project().sql`
+    select messenger_schedule('s' || to_char(n, 'FM0000'), 'Sweep', '{"interval": 60000}') from generate_series(1, 1001) n`;
+  const names = (await symphony().schedules()).map(({ name }) => name);
+  assert.deepEqual([names.length, names[0], names.at(-1)], [1_001, "s0001", "s1001"]);
 });
 
 test("client · previews without saving", async () => {

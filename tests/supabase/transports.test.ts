@@ -74,6 +74,10 @@ const REFUSED: [what: string, args: Row, code: string][] = [
   ["a retention below zero", { name: "mail", config: { retention: "-1 day" } }, "SM_TRANSPORT"],
   ["a retention that is a list", { name: "mail", config: { retention: [] } }, "SM_TRANSPORT"],
   ["a retention beyond all time", { name: "mail", config: { retention: "999999999999 years" } }, "SM_TRANSPORT"],
+  // The clock takes it from now, which the calendar would not bear.
+  ["a retention of 200,000 years", { name: "mail", config: { retention: "200000 years" } }, "SM_TRANSPORT"],
+  ["a failed_retention of 101 years", { name: "mail", config: { failed_retention: "101 years" } }, "SM_TRANSPORT"],
+  ["a window of two years", { name: "mail", config: { idempotency_window: "2 years" } }, "SM_TRANSPORT"],
   ["a window below zero", { name: "mail", config: { idempotency_window: "-1 s" } }, "SM_TRANSPORT"],
   ["a word for ordering_dead_letter", { name: "mail", config: { ordering_dead_letter: "wait" } }, "SM_TRANSPORT"],
   ["a bad setting and a switch", { name: "supabase", enabled: false, config: { retention: "soon" } }, "SM_TRANSPORT"],
@@ -87,6 +91,16 @@ for (const [what, args, code] of REFUSED) {
     assert.deepEqual(await list(), before);
   });
 }
+
+test("transports · with the longest settings messages are dispatched, and the clock ticks", async () => {
+  const { sql } = project();
+  await put({
+    name: "supabase",
+    config: { retention: "100 years", failed_retention: "100 years", idempotency_window: "1 year" },
+  });
+  await dispatch(sql, { idempotency_key: "k" });
+  await ask(sql, "messenger_tick");
+});
 
 test("transports · a name that is null is refused", async () => {
   await refused(project().sql`select messenger_put_transport(null)`, "SM_TRANSPORT");
