@@ -1,6 +1,6 @@
 // What wants attention, worst first, each with what to do about it one click away.
 import { act, type Health, type Queue } from "./api.ts";
-import { age, ago, count } from "./format.ts";
+import { age, ago, count, COUNTED } from "./format.ts";
 import { Do, Remedy } from "./parts.tsx";
 import { Mend } from "./mend.tsx";
 import { linkTo } from "./route.ts";
@@ -99,7 +99,9 @@ export function Attention({ health, queues, stuck, deadLetters, again }: {
         {deadLetters > 0 && (
           <li class="degraded">
             <div>
-              <strong>{count(deadLetters)} dead {deadLetters === 1 ? "letter" : "letters"}</strong>
+              <strong>
+                {count(deadLetters, deadLetters > COUNTED)} dead {deadLetters === 1 ? "letter" : "letters"}
+              </strong>
               <p>Messages that failed for good wait for a decision: retry, or discard.</p>
             </div>
             <a class="button" href={linkTo(["failed"])}>Decide</a>

@@ -30,6 +30,9 @@ export function absolute(moment: string): string {
   return new Date(moment).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "medium" });
 }
 
+/** Up to which the database counts what is not said to be an estimate. */
+export const COUNTED = 10_000;
+
 /** A count; an estimate says so. */
 export function count(n: number, estimated = false): string {
   return (estimated ? "≈ " : "") + whole.format(n);

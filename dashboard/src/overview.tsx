@@ -3,7 +3,7 @@ import { type Health, look, type Metrics, type Queue, type Worker } from "./api.
 import { Attention } from "./attention.tsx";
 import { Chart } from "./chart.tsx";
 import { Errors } from "./errors.tsx";
-import { count, duration, per, percent } from "./format.ts";
+import { count, COUNTED, duration, per, percent } from "./format.ts";
 import { useLive } from "./live.ts";
 import { Copyable, Empty, Loaded } from "./parts.tsx";
 import { Queues } from "./queues.tsx";
@@ -57,13 +57,21 @@ export function Overview({ minutes }: { minutes: number }) {
               again={live.again}
             />
             <dl class="tiles">
-              <Tile name="Due now" value={count(due)} href={linkTo(["messages"], { status: "pending" })} />
+              <Tile
+                name="Due now"
+                value={count(due, queues.some(({ estimated }) => estimated))}
+                href={linkTo(["messages"], { status: "pending" })}
+              />
               <Tile
                 name="Running"
                 value={count(status.queue.processing)}
                 href={linkTo(["messages"], { status: "processing" })}
               />
-              <Tile name="Dead letters" value={count(status.dead_letters)} href={linkTo(["failed"])} />
+              <Tile
+                name="Dead letters"
+                value={count(status.dead_letters, status.dead_letters > COUNTED)}
+                href={linkTo(["failed"])}
+              />
               <Tile name="Success rate" value={percent(metrics.successRate)} />
               <Tile name="95 % within" value={duration(metrics.p95ProcessingTime)} />
             </dl>
