@@ -10,6 +10,7 @@ import { type Project, startProject } from "./project.ts";
 const API_PORT = 24321;
 const DATABASE_PORT = 24322;
 const CODE = ["functions", "shared", "packs", "deno.json"];
+const DAY = 24 * 3_600; // s
 const SETTLED = 200; // ms: an editor writes a file in several steps, a checkout writes many
 const RUNNING = join(DIRECTORY, "running.json");
 
@@ -32,7 +33,7 @@ try {
     log: console.log,
   });
   await tellNeighbours(project);
-  console.log(describe(project));
+  console.log(describe(project, await project.signUser({ sub: crypto.randomUUID() }, { expiresIn: DAY })));
   if (!await isOfThisRelease(project)) console.log(OUTDATED);
   watchCode(() => project.functions.replace()).catch((error: Error) =>
     console.log(`Changes of the code are seen at the next start only: ${error.message}`)
@@ -68,6 +69,8 @@ function settings(): Record<string, string> {
 
 /** Whether the database holds what this repository's migration makes. */
 async function isOfThisRelease({ sql }: Project): Promise<boolean> {
+  const [{ has_manifest }] = await sql`select to_regprocedure('messenger.manifest()') is not null as has_manifest`;
+  if (!has_manifest) return false;
   const manifest = await Deno.readTextFile(join(REPOSITORY, "supabase/manifest.json"));
   const [{ differences }] = await sql`
     with released as (select e ->> 0 as kind, e ->> 1 as object, e ->> 2 as definition from jsonb_array_elements(${manifest}::text::jsonb) e)
@@ -81,7 +84,7 @@ async function tellNeighbours({ url }: Project): Promise<void> {
   await Deno.writeTextFile(RUNNING, JSON.stringify({ url }), { mode: 0o600 });
 }
 
-function describe({ url, databaseUrl, publishableKey, secretKey }: Project): string {
+function describe({ url, databaseUrl, publishableKey, secretKey }: Project, userToken: string): string {
   const message = JSON.stringify({
     message: { type: "ExampleQuick", payload: { to: "Ada" } },
   });
@@ -92,6 +95,8 @@ Symphony Messenger runs. Ctrl-C stops it; its data stays for the next start; npm
   Functions         ${url}/functions/v1
   Publishable key   ${publishableKey}
   Secret key        ${secretKey}
+  A user's token    ${userToken}
+                    (of nobody, for a day; the type ExampleUser is open to users: -H 'authorization: Bearer <token>')
 
 Dispatch a message:
   curl ${url}/functions/v1/dispatch -H 'apikey: ${secretKey}' -H 'content-type: application/json' -d '${message}'
@@ -106,6 +111,6 @@ Look at it in SQL:
 
 function lookInSql(url: string): string {
   return existsSync(findPostgres().program("psql"))
-    ? `psql '${url}' -c 'select * from messenger_queue_depth'`
+    ? `psql '${url}' -v SHOW_CONTEXT=never -c 'select * from messenger_queue_depth'`
     : `${url}   (with a client of yours: psql is not part of this PostgreSQL)`;
 }

@@ -134,6 +134,20 @@ test("npm start · says which ports are in use and takes others, refuses a secon
     await eventually("it is handled", async () => await stateOf(first, id) === "completed");
   });
 
+  await t.step("the user whose token it prints may dispatch what is open to users, and nothing else", async () => {
+    const token = /A user's token +(\S+)/.exec(first.output)?.[1];
+    const asUser = async (type: string) => {
+      const response = await fetch(`${first.url}/functions/v1/dispatch`, {
+        method: "POST",
+        headers: { "content-type": "application/json", authorization: `Bearer ${token}` },
+        body: JSON.stringify({ message: { type, payload: { note: "hello" } } }),
+      });
+      return [response.status, (await response.json()).error?.code];
+    };
+    assert.deepEqual(await asUser("ExampleUser"), [201, undefined]);
+    assert.deepEqual(await asUser("ExampleQuick"), [403, "SM_TYPE_FORBIDDEN"]);
+  });
+
   await t.step("a handler that is changed while it runs handles the next message", async () => {
     const path = `${checkout}/packs/example/example_quick.ts`;
     const text = await Deno.readTextFile(path);
