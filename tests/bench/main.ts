@@ -8,6 +8,7 @@ import { delayedRow } from "./rows/delayed.ts";
 import { concurrentRow, enqueueRow } from "./rows/enqueue.ts";
 import { heldSnapshotRow } from "./rows/held_snapshot.ts";
 import { asleepRow, awakeRow } from "./rows/latency.ts";
+import { lookingRow } from "./rows/looking.ts";
 import { pendingRow } from "./rows/pending.ts";
 import { FULL, QUICK } from "./sizes.ts";
 import { measureStage, type Outcome, type Stage } from "./stage.ts";
@@ -15,7 +16,7 @@ import { printLines } from "./terminal.ts";
 
 const STAGES: Stage[] = [
   { doors: false, rows: [enqueueRow, concurrentRow, claimRow, delayedRow, pendingRow, heldSnapshotRow, awakeRow] },
-  { doors: true, rows: [asleepRow] },
+  { doors: true, rows: [asleepRow, lookingRow] },
 ];
 const NAMES = STAGES.flatMap(({ rows }) => rows.map(({ name }) => name));
 const USAGE = `npm run bench -- [--quick] [--rounds <n>] [--only <row>]... [--write]

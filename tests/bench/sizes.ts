@@ -19,6 +19,8 @@ export interface Sizes {
   /** Messages at 100 a second, by round. */
   awake: number;
   asleep: number;
+  /** Finished messages beside which the monitor is asked. */
+  kept: number;
   /** Milliseconds after which a drain ends with what it has. */
   within: number;
 }
@@ -37,6 +39,7 @@ export const FULL: Sizes = {
   snapshot: { held: 45_000, part: 10_000 },
   awake: 1_000,
   asleep: 20,
+  kept: 1_000_000,
   within: 30_000,
 };
 
@@ -54,5 +57,6 @@ export const QUICK: Sizes = {
   snapshot: { held: 3_000, part: 1_000 },
   awake: 100,
   asleep: 3,
+  kept: 20_000,
   within: 10_000,
 };
