@@ -1,6 +1,6 @@
 // Retries or discards the dead letters that are chosen, or all that a search finds.
 import { useRef, useState } from "preact/hooks";
-import { act } from "./api.ts";
+import { act, look } from "./api.ts";
 import { Dialog } from "./dialog.tsx";
 import { count } from "./format.ts";
 import { Do } from "./parts.tsx";
@@ -31,14 +31,14 @@ export function Resolve({ picked, all, estimated, filter, done }: {
   const most = picked.length > 0 ? picked.length : all;
   const many = picked.length > 0 ? `${count(picked.length)} chosen` : `all ${count(all, estimated)}`;
 
-  const which = () => {
+  const which = async () => {
     if (picked.length > 0) return { ids: picked };
-    // What dies again meanwhile stays for the next time, or this would have no end.
-    const now = new Date().toISOString();
-    return { filter: { ...filter, to: filter.to && filter.to < now ? filter.to : now } };
+    // What dies again meanwhile stays for the next time, or this would have no end. By the database's clock: this one may be wrong.
+    const { timestamp } = await look<{ timestamp: string }>("status");
+    return { filter: { ...filter, to: Date.parse(filter.to) < Date.parse(timestamp) ? filter.to : timestamp } };
   };
   const sliceBySlice = async (resolve: (which: object) => Promise<{ found: number; resolved: number }>) => {
-    const asked = which();
+    const asked = await which();
     stopped.current = false;
     let sum = 0;
     try {

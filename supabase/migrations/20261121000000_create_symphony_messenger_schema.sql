@@ -7961,7 +7961,7 @@ as $$ select to_jsonb(f) from public.messenger_failed_messages f where f.id = me
 
 comment on function messenger.letter_conditions(jsonb) is 'A filter of messenger_list_failed as SQL conditions on "f", its values read from $1.';
 comment on function public.messenger_list_failed(jsonb, text, int, int) is
-  'Dead letters without bodies, traces and attempts, newest first: {"messages", "next_cursor", "searched_to", "total", "estimated"}. Filter: transport, queue, type, error_class, from, to (failed_at, to is exclusive), resolved (true: those that were retried or discarded; else the open ones). skip 0 to 10000, max 1 to 1000. As messenger_list_messages, a call looks at 20,000 at most.';
+  'Dead letters without bodies, traces and attempts, newest first: {"messages", "next_cursor", "searched_to", "total", "estimated"}. Filter: transport, queue, type, error_class, from, to (failed_at, to is exclusive), resolved (true: those that were retried or discarded; else the open ones). skip 0 to 10000 of what a look meets, max 1 to 1000. As messenger_list_messages, a call looks at 20,000 at most.';
 comment on function public.messenger_get_failed(uuid) is 'One dead letter with all its columns; null when there is none.';
 revoke all on function messenger.letter_conditions(jsonb), public.messenger_list_failed(jsonb, text, int, int), public.messenger_get_failed(uuid) from public, anon, authenticated;
 grant execute on function messenger.letter_conditions(jsonb), public.messenger_list_failed(jsonb, text, int, int), public.messenger_get_failed(uuid) to service_role;
