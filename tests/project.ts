@@ -66,19 +66,19 @@ export function testWithCron(name: string, fn: (t: Deno.TestContext) => Promise<
 /** Forgets all messages and what belongs to them; transports and registered types go back to what the migration made. */
 export async function empty(sql: Sql): Promise<void> {
   await sql.unsafe(`
+    do $$ begin
+      if to_regclass('messenger.test_clock') is not null then perform messenger.set_clock('0'); end if;
+    end $$;
     truncate public.messenger_messages, public.messenger_failed_messages, public.messenger_schedules, messenger.attempts,
       messenger.idempotency_keys, messenger.workers, messenger.message_types, messenger.rescue_cursors, messenger.pruned, messenger.replays, messenger.replayed,
       messenger.bells, messenger.queues, messenger.occurrences, messenger.schedule_backoffs, messenger.flags, messenger.subscriptions,
       messenger.measurements, messenger.metrics, messenger.metric_errors;
     delete from public.messenger_transports where name not in ('supabase', 'sync');
-    update public.messenger_transports set config = '{}', enabled = true;
-    update messenger.settings set functions_url = null, clock_enabled = false, max_unfinished_per_user = default, max_workers = default,
+    update public.messenger_transports set config = '{}', enabled = true where config <> '{}' or not enabled;
+    update messenger.settings set functions_url = null, clock_enabled = false, clock_changed_at = null, max_unfinished_per_user = default, max_workers = default,
       messages_per_worker = default, poll_interval = default;
     update messenger.clock set last_tick_at = null, ticks = 0, last_error = null, last_error_at = null, blind_ring_at = null, prune_after = default, prune_keys_after = default, order_after = null,
-      fold_tail = default, fold_sweep = default;
-    do $$ begin
-      if to_regclass('messenger.test_clock') is not null then perform messenger.set_clock('0'); end if;
-    end $$`);
+      fold_tail = default, fold_sweep = default`);
 }
 
 /** A session of its own, for races: what it leaves open nobody else sees. */

@@ -10,6 +10,25 @@ export interface Health {
   status: Check["status"];
   checks: Check[];
 }
+/** A retry of dead letters at a rate. */
+export interface Replay {
+  id: string;
+  per_second: number;
+  total: number;
+  completed: number;
+  dead: number;
+  returned: number;
+  remaining: number;
+  stop_reason: string | null;
+  finished_at: string | null;
+}
+export interface Status {
+  queue: { depth: number; processing: number; completed: number; estimated: boolean };
+  dead_letters: number;
+  transports: { name: string; enabled: boolean }[];
+  replays: Replay[];
+  timestamp: string;
+}
 export interface Point {
   at: string;
   dispatched: number;
@@ -40,6 +59,8 @@ export interface Queue {
   blocked: number;
   processing: number;
   oldest_due_at: string | null;
+  /** When it was last resumed or its transport last changed: nothing in it was overdue before. */
+  runs_since: string | null;
   estimated: boolean;
   awake_workers: number;
 }
@@ -172,6 +193,12 @@ export class Refusal extends Error {
   }
 }
 
+// For those who look at a page, not for programs that call a door.
+const HINTS: Record<string, string> = {
+  SM_UNAVAILABLE: "The page keeps asking. Is the project running? Locally: npm start",
+  SM_FILTER: "Change the search.",
+};
+
 const MARK = { "x-symphony-dashboard": "1" };
 
 /** Asks the monitor; query values that are empty do not travel. */
@@ -196,6 +223,6 @@ export async function act<T = unknown>(method: "POST" | "PUT" | "DELETE", path: 
 async function read<T>(reply: Response, evenFailing: boolean): Promise<T> {
   const body = await reply.json().catch(() => undefined);
   if (reply.ok || evenFailing && body && !body.error) return body as T; // the doors' document says what each call answers
-  const { message, code, hint } = body?.error ?? {};
-  throw new Refusal(message ?? `The project answered ${reply.status}.`, code ?? "", hint ?? "");
+  const { message, code = "", hint } = body?.error ?? {};
+  throw new Refusal(message ?? `The project answered ${reply.status}.`, code, HINTS[code] ?? hint ?? "");
 }

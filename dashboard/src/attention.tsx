@@ -1,5 +1,6 @@
 // What wants attention, worst first, each with what to do about it one click away.
-import { act, type Health, type Queue } from "./api.ts";
+import type { ComponentChildren } from "preact";
+import { act, type Check, type Health, type Queue, type Status } from "./api.ts";
 import { age, ago, count, COUNTED } from "./format.ts";
 import { Do, Remedy } from "./parts.tsx";
 import { Mend } from "./mend.tsx";
@@ -7,7 +8,15 @@ import { linkTo } from "./route.ts";
 import type { Stuck } from "./stuck.ts";
 import { toast } from "./toast.tsx";
 
-const TOLD_ELSEWHERE = ["dead_letters", "test_clock"];
+export interface Item {
+  key: string;
+  severity: "degraded" | "unhealthy";
+  title: string;
+  body: ComponentChildren;
+  button?: ComponentChildren;
+}
+
+const TOLD_ELSEWHERE = ["dead_letters", "test_clock", "transports"];
 const TITLES: Record<string, string> = {
   clock: "The clock stands still",
   clock_errors: "The clock stumbles",
@@ -18,24 +27,128 @@ const TITLES: Record<string, string> = {
   worker_secret: "The worker secret is missing",
   workers: "No worker is awake",
 };
+// What follows from a cause that is told already.
+const CAUSES = ["clock", "pg_net", "worker_secret"];
+const FOLLOWS = ["workers", "oldest_due", "no_handler"];
+const SAME_AS: Record<string, string[]> = {
+  clock_stopped: ["clock"],
+  no_bells: ["pg_net", "worker_secret"],
+  worker_unreachable: ["pg_net"],
+};
 
-export function Attention({ health, queues, stuck, deadLetters, again }: {
+export interface Seen {
   health: Health;
+  status: Status;
   queues: Queue[];
   stuck: Stuck | undefined;
-  deadLetters: number;
-  again: () => Promise<void>;
-}) {
-  const checks = health.checks.filter(({ status, name }) =>
-    status !== "healthy" && !TOLD_ELSEWHERE.includes(name) &&
-    !(stuck && ["oldest_due", stuck.reason.reason].includes(name))
-  )
-    .toSorted((a, b) => Number(b.status === "unhealthy") - Number(a.status === "unhealthy"));
-  const paused = queues.filter(({ paused_at }) => paused_at !== null);
-  const disabled = [
-    ...new Set(queues.filter((queue) => queue.transport_enabled === false).map((queue) => queue.transport_name)),
+}
+
+export function itemsOf({ health, status, queues, stuck }: Seen, again: () => Promise<void>): Item[] {
+  const disabled = status.transports.filter(({ name, enabled }) =>
+    !enabled && (name === "supabase" || queues.some((queue) => queue.transport_name === name))
+  );
+  const items = [
+    ...(stuck ? [stuckItem(stuck, health, again)] : []),
+    ...disabled.map(({ name }) => disabledItem(name, again)),
+    ...checksWorthTelling(health, stuck).map(checkItem),
+    ...queues.filter(({ paused_at }) => paused_at !== null).map((queue) => pausedItem(queue, again)),
+    ...(status.dead_letters > 0 ? [lettersItem(status.dead_letters)] : []),
   ];
-  if (checks.length + paused.length + disabled.length === 0 && deadLetters === 0 && !stuck) {
+  return items.toSorted((a, b) => Number(b.severity === "unhealthy") - Number(a.severity === "unhealthy"));
+}
+
+function checksWorthTelling({ checks }: Health, stuck: Stuck | undefined): Check[] {
+  const bad = checks.filter(({ status, name }) => status !== "healthy" && !TOLD_ELSEWHERE.includes(name));
+  const reason = stuck?.reason.reason ?? "";
+  const isExplained = stuck !== undefined ||
+    bad.some(({ name, status }) => CAUSES.includes(name) && status === "unhealthy");
+  const told = [...(SAME_AS[reason] ?? []), ...(isExplained ? FOLLOWS : [])];
+  return bad.filter(({ name }) => !told.includes(name));
+}
+
+function stuckItem({ message, reason }: Stuck, { checks }: Health, again: () => Promise<void>): Item {
+  const same = [...(SAME_AS[reason.reason] ?? []), ...FOLLOWS];
+  return {
+    key: "stuck",
+    severity: checks.some(({ name, status }) => status === "unhealthy" && same.includes(name))
+      ? "unhealthy"
+      : "degraded",
+    title: `A message has waited ${age(message.available_at ?? "")}: ${reason.reason.replaceAll("_", " ")}`,
+    body: (
+      <>
+        <p>
+          <a href={linkTo(["messages", message.id])}>{message.message_type}</a>, queue {message.queue_name}
+        </p>
+        <p>{reason.detail}</p>
+        <Mend reason={reason} message={message} again={again} />
+      </>
+    ),
+  };
+}
+
+function disabledItem(name: string, again: () => Promise<void>): Item {
+  return {
+    key: `transport ${name}`,
+    severity: "unhealthy",
+    title: `Transport ${name} is disabled`,
+    body: <p>What is dispatched to it is refused; the messages in it wait.</p>,
+    button: (
+      <Do
+        label="Enable"
+        kind="primary"
+        act={() => act("PUT", `transports/${encodeURIComponent(name)}`, { enabled: true }).then(again)}
+      />
+    ),
+  };
+}
+
+function checkItem(check: Check): Item {
+  return {
+    key: check.name,
+    severity: check.status === "unhealthy" ? "unhealthy" : "degraded",
+    title: TITLES[check.name] ?? check.name,
+    body: (
+      <>
+        <p>{check.detail}</p>
+        {check.name === "error_rate"
+          ? <p>What failed most is told below, every attempt with its dead letter.</p>
+          : check.remedy && <Remedy text={check.remedy} />}
+      </>
+    ),
+  };
+}
+
+function pausedItem(queue: Queue, again: () => Promise<void>): Item {
+  return {
+    key: `${queue.transport_name}/${queue.queue_name}`,
+    severity: "degraded",
+    title: `Queue ${queue.queue_name} is paused`,
+    body: (
+      <p>
+        Paused {ago(queue.paused_at ?? "")}; {queue.due === 0 ? "nothing is due in it." : (
+          <>
+            {count(queue.due, queue.estimated)} due {queue.due === 1 ? "message waits" : "messages wait"}.{" "}
+            <a href={linkTo(["messages"], { queue: queue.queue_name, status: "pending" })}>Look at them</a>
+          </>
+        )}
+      </p>
+    ),
+    button: <Do label="Resume" kind="primary" act={() => switchQueue(queue, again)} />,
+  };
+}
+
+function lettersItem(open: number): Item {
+  return {
+    key: "dead letters",
+    severity: "degraded",
+    title: `${count(open, open > COUNTED)} dead ${open === 1 ? "letter" : "letters"}`,
+    body: <p>Messages that failed for good wait for a decision: retry, or discard.</p>,
+    button: <a class="button" href={linkTo(["failed"])}>Decide</a>,
+  };
+}
+
+export function Attention({ items }: { items: Item[] }) {
+  if (items.length === 0) {
     return (
       <p class="all-well">
         <span aria-hidden="true">✓</span> Nothing wants attention.
@@ -46,67 +159,15 @@ export function Attention({ health, queues, stuck, deadLetters, again }: {
     <section aria-labelledby="attention" class="attention">
       <h2 id="attention">Needs attention</h2>
       <ul>
-        {paused.map((queue) => (
-          <li key={`${queue.transport_name}/${queue.queue_name}`} class="degraded">
+        {items.map(({ key, severity, title, body, button }) => (
+          <li key={key} class={severity}>
             <div>
-              <strong>Queue {queue.queue_name} is paused</strong>
-              <p>
-                Paused {ago(queue.paused_at ?? "")}; {count(queue.due, queue.estimated)} due{" "}
-                {queue.due === 1 ? "message waits" : "messages wait"}.{" "}
-                <a href={linkTo(["messages"], { queue: queue.queue_name, status: "pending" })}>Look at them</a>
-              </p>
+              <strong>{title}</strong>
+              {body}
             </div>
-            <Do label="Resume" kind="primary" act={() => switchQueue(queue, again)} />
+            {button}
           </li>
         ))}
-        {disabled.map((name) => (
-          <li key={name} class="degraded">
-            <div>
-              <strong>Transport {name} is disabled</strong>
-              <p>Its messages wait.</p>
-            </div>
-            <Do
-              label="Enable"
-              kind="primary"
-              act={() => act("PUT", `transports/${encodeURIComponent(name)}`, { enabled: true }).then(again)}
-            />
-          </li>
-        ))}
-        {stuck && (
-          <li class="degraded">
-            <div>
-              <strong>
-                A message has waited {age(stuck.message.available_at ?? "")}: {stuck.reason.reason.replaceAll("_", " ")}
-              </strong>
-              <p>
-                <a href={linkTo(["messages", stuck.message.id])}>{stuck.message.message_type}</a>, queue{" "}
-                {stuck.message.queue_name}
-              </p>
-              <p>{stuck.reason.detail}</p>
-              <Mend reason={stuck.reason} message={stuck.message} again={again} />
-            </div>
-          </li>
-        )}
-        {checks.map((check) => (
-          <li key={check.name} class={check.status}>
-            <div>
-              <strong>{TITLES[check.name] ?? check.name}</strong>
-              <p>{check.detail}</p>
-              {check.remedy && <Remedy text={check.remedy} />}
-            </div>
-          </li>
-        ))}
-        {deadLetters > 0 && (
-          <li class="degraded">
-            <div>
-              <strong>
-                {count(deadLetters, deadLetters > COUNTED)} dead {deadLetters === 1 ? "letter" : "letters"}
-              </strong>
-              <p>Messages that failed for good wait for a decision: retry, or discard.</p>
-            </div>
-            <a class="button" href={linkTo(["failed"])}>Decide</a>
-          </li>
-        )}
       </ul>
     </section>
   );

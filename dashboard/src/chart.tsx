@@ -12,11 +12,14 @@ export interface Line {
 
 const HEIGHT = 200;
 const DAY = 86_400; // s
+const COUNTS = Array.from({ length: 12 }, (_, n) => [1, 2, 5].map((step) => step * 10 ** n)).flat();
 
-export function Chart({ title, times, lines, format }: {
+export function Chart({ title, times, lines, format, whole = false }: {
   title: string;
   times: number[];
   lines: Line[];
+  /** The values are counts: there is nothing between 0 and 1. */
+  whole?: boolean;
   format: (value: number | null) => string;
 }) {
   const place = useRef<HTMLDivElement>(null);
@@ -36,9 +39,10 @@ export function Chart({ title, times, lines, format }: {
         cursor: { y: false },
         legend: { live: true },
         scales: { y: { range: (_chart, _low, high) => [0, Math.max(1, high * 1.1)] } },
-        axes: [{ ...axis, values: (_chart, ticks) => clockTimes(ticks) }, {
+        axes: [{ ...axis, space: 76, values: (_chart, ticks) => clockTimes(ticks) }, {
           ...axis,
           size: 64,
+          ...(whole && { incrs: COUNTS }),
           values: (_chart, ticks) => ticks.map((tick) => format(tick)),
         }],
         series: [

@@ -1,9 +1,10 @@
 // Dead letters: one, some or all of a search are retried or discarded.
 import { useState } from "preact/hooks";
-import { type Letter, look, type Page } from "./api.ts";
+import { type Letter, look, type Page, type Status } from "./api.ts";
 import { count } from "./format.ts";
 import { useLive } from "./live.ts";
 import { Empty, Loaded, Older, State, Time } from "./parts.tsx";
+import { Replays } from "./replays.tsx";
 import { Resolve } from "./resolve.tsx";
 import { linkTo } from "./route.ts";
 import { type Field, Search } from "./search.tsx";
@@ -22,7 +23,13 @@ const FILTERS = ["type", "queue", "transport", "errorClass", "from", "to"];
 export function Failed({ query }: { query: Record<string, string> }) {
   const live = useLive(
     `failed ${JSON.stringify(query)}`,
-    () => look<{ messages: Letter[]; pagination: Page }>("failed", { ...query, limit: 50 }),
+    async () => {
+      const [page, { replays }] = await Promise.all([
+        look<{ messages: Letter[]; pagination: Page }>("failed", { ...query, limit: 50 }),
+        look<Status>("status"),
+      ]);
+      return { ...page, replays };
+    },
   );
   const [chosen, choose] = useState<ReadonlySet<string>>(new Set());
   return (
@@ -32,11 +39,12 @@ export function Failed({ query }: { query: Record<string, string> }) {
       </header>
       <Search view="failed" fields={FIELDS} query={query} />
       <Loaded live={live}>
-        {({ messages, pagination }) => {
+        {({ messages, pagination, replays }) => {
           const open = messages.filter(({ resolution }) => resolution === null);
           const picked = open.filter(({ id }) => chosen.has(id));
           return (
             <>
+              <Replays replays={replays} />
               {messages.length === 0 && !pagination.hasMore
                 ? (
                   <Empty title="No dead letters">

@@ -3,6 +3,7 @@ import { useCallback, useEffect, useRef, useState } from "preact/hooks";
 import { Refusal } from "./api.ts";
 
 const EVERY = 2_000; // ms
+const WHILE_LOST = 5_000; // ms between two questions nobody answers
 
 let paused = false;
 const watchers = new Set<() => void>();
@@ -11,6 +12,24 @@ const watchers = new Set<() => void>();
 export function setPaused(value: boolean): void {
   paused = value;
   for (const tell of watchers) tell();
+}
+
+let lost = false;
+const onlookers = new Set<(lost: boolean) => void>();
+
+function setLost(value: boolean): void {
+  lost = value;
+  for (const tell of onlookers) tell(value);
+}
+
+/** Whether the last question was not answered, so that what is shown is old. */
+export function useLost(): boolean {
+  const [value, set] = useState(lost);
+  useEffect(() => {
+    onlookers.add(set);
+    return () => void onlookers.delete(set);
+  }, []);
+  return value;
 }
 
 export interface Live<T> {
@@ -37,6 +56,7 @@ export function useLive<T>(key: string, ask: () => Promise<T>): Live<T> {
     const counts = () => asked === current.current && turn > turns.current.shown;
     try {
       const data = await asking.current();
+      setLost(false);
       if (!counts()) return;
       turns.current.shown = turn;
       set({ key: asked, data, at: Date.now() });
@@ -44,6 +64,7 @@ export function useLive<T>(key: string, ask: () => Promise<T>): Live<T> {
       const error = thrown instanceof Refusal
         ? thrown
         : new Refusal("The dashboard does not answer.", "", "Is npm run dashboard still running?");
+      setLost(error.code === "SM_UNAVAILABLE" || error.code === "");
       // What was shown stays, greyed: old figures beat none.
       if (counts()) set((was) => ({ ...(was.key === asked ? was : { at: 0 }), key: asked, error }));
     }
@@ -55,7 +76,7 @@ export function useLive<T>(key: string, ask: () => Promise<T>): Live<T> {
     const turn = async () => {
       clearTimeout(timer);
       if (!document.hidden) await again();
-      if (!over && !paused && !document.hidden) timer = setTimeout(turn, EVERY);
+      if (!over && !paused && !document.hidden) timer = setTimeout(turn, lost ? WHILE_LOST : EVERY);
     };
     turn();
     watchers.add(turn);

@@ -5,7 +5,7 @@ import { render } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { Failed } from "./failed.tsx";
 import { OneLetter } from "./letter.tsx";
-import { setPaused } from "./live.ts";
+import { setPaused, useLost } from "./live.ts";
 import { OneMessage } from "./message.tsx";
 import { Messages } from "./messages.tsx";
 import { Overview } from "./overview.tsx";
@@ -41,6 +41,7 @@ function App() {
   const route = useRoute();
   const [view = ""] = route.path;
   const [isPaused, pause] = useState(false);
+  const isLost = useLost();
   const [theme, setTheme] = useState(readTheme);
   useEffect(() => keepTheme(theme), [theme]);
   useEffect(() => {
@@ -72,7 +73,8 @@ function App() {
               pause(!isPaused);
             }}
           >
-            <span class={isPaused ? "dot" : "dot live"} aria-hidden="true" /> {isPaused ? "Paused" : "Live"}
+            <span class={isPaused ? "dot" : isLost ? "dot lost" : "dot live"} aria-hidden="true" />{" "}
+            {isPaused ? "Paused" : isLost ? "No answer" : "Live"}
           </button>
           <label class="inline">
             <span class="hidden">Theme</span>

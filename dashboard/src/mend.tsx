@@ -4,6 +4,19 @@ import { Do, Remedy } from "./parts.tsx";
 import { linkTo } from "./route.ts";
 import { toast } from "./toast.tsx";
 
+const COPY = "To dispatch a copy of it, as a new message:";
+const NOW = "To have it handled now:";
+const PURPOSES: Record<string, string> = {
+  expired: COPY,
+  cancelled: COPY,
+  discarded: COPY,
+  delayed: NOW,
+  backing_off: NOW,
+  snoozed: NOW,
+  no_worker: "To run a worker and see what it answers:",
+  waiting_turn: "To let it go first, or have more workers:",
+};
+
 export function Mend({ reason, message, again }: {
   reason: Reason;
   message: Message | FullMessage;
@@ -44,5 +57,13 @@ export function Mend({ reason, message, again }: {
   if (reason.reason === "failed" && letter) {
     return <a class="button primary" href={linkTo(["failed", letter.id])}>Retry, edit or discard it</a>;
   }
-  return reason.remedy ? <Remedy text={reason.remedy} /> : null;
+  // Its page says the same, and the reason's text leads there.
+  if (!reason.remedy || reason.remedy.startsWith("select * from messenger_explain(")) return null;
+  const purpose = PURPOSES[reason.reason];
+  return (
+    <>
+      {purpose && <p>{purpose}</p>}
+      <Remedy text={reason.remedy} />
+    </>
+  );
 }

@@ -6,7 +6,7 @@ import { Dialog } from "./dialog.tsx";
 import { absolute, pretty } from "./format.ts";
 import { useLive } from "./live.ts";
 import { Mend } from "./mend.tsx";
-import { Attempts, Do, Loaded, State } from "./parts.tsx";
+import { Attempts, Do, Linked, Loaded, State, stateOf } from "./parts.tsx";
 import { linkTo } from "./route.ts";
 import { Timeline } from "./timeline.tsx";
 import { toast } from "./toast.tsx";
@@ -43,7 +43,7 @@ export function OneMessage({ id }: { id: string }) {
                 <a href={linkTo(["messages"])}>Messages</a>
               </p>
               <h1>
-                {message.message_type} <State of={message.status} />
+                {message.message_type} <State of={stateOf(message)} />
               </h1>
               <p class="mono faint">{message.id}</p>
             </div>
@@ -64,7 +64,12 @@ export function OneMessage({ id }: { id: string }) {
               {reasons.map((reason) => (
                 <li key={reason.reason}>
                   <strong>{reason.reason.replaceAll("_", " ")}</strong>
-                  <p>{reason.detail}</p>
+                  <p>
+                    <Linked
+                      text={reason.detail}
+                      except={[message.id, ...message.dead_letters.map((letter) => letter.id)]}
+                    />
+                  </p>
                   <Mend reason={reason} message={message} again={live.again} />
                 </li>
               ))}
@@ -81,7 +86,7 @@ export function OneMessage({ id }: { id: string }) {
               {message.queue_name} <span class="faint">{message.transport_name}</span>
             </Fact>
             <Fact name="Priority">{message.priority}</Fact>
-            <Fact name="Failures">{message.retry_count} of {message.max_retries} retries</Fact>
+            <Fact name="Failures">{message.retry_count}, with up to {message.max_retries} retries</Fact>
             <Fact name="Held by">{message.locked_by ?? "–"}</Fact>
             <Fact name="User">{message.created_by ?? "–"}</Fact>
             <Fact name="Ordering key">{message.ordering_key ?? "–"}</Fact>

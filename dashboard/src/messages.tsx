@@ -2,7 +2,7 @@
 import { look, type Message, type Page } from "./api.ts";
 import { count } from "./format.ts";
 import { useLive } from "./live.ts";
-import { Empty, Loaded, Older, State, Time } from "./parts.tsx";
+import { Empty, Loaded, Older, State, stateOf, Time } from "./parts.tsx";
 import { type Field, Search } from "./search.tsx";
 import { linkTo } from "./route.ts";
 
@@ -80,7 +80,7 @@ function Table({ messages }: { messages: Message[] }) {
           {messages.map((message) => (
             <tr key={message.id}>
               <td>
-                <State of={message.status} />
+                <State of={stateOf(message)} />
               </td>
               <td>
                 <a href={linkTo(["messages", message.id])}>{message.message_type}</a>

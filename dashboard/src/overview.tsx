@@ -1,6 +1,6 @@
 // The overview: is it well, how much is there, who works, and what was done in the last hour.
-import { type Health, look, type Metrics, type Queue, type Worker } from "./api.ts";
-import { Attention } from "./attention.tsx";
+import { type Health, look, type Metrics, type Queue, type Status, type Worker } from "./api.ts";
+import { Attention, itemsOf } from "./attention.tsx";
 import { Chart } from "./chart.tsx";
 import { Errors } from "./errors.tsx";
 import { count, COUNTED, duration, per, percent } from "./format.ts";
@@ -17,7 +17,7 @@ const WINDOWS: [label: string, minutes: number][] = [["15 minutes", 15], ["1 hou
 ]];
 
 interface Everything {
-  status: { queue: { depth: number; processing: number; completed: number; estimated: boolean }; dead_letters: number };
+  status: Status;
   health: Health;
   metrics: Metrics;
   queues: Queue[];
@@ -27,7 +27,7 @@ interface Everything {
 
 async function lookAtAll(minutes: number): Promise<Everything> {
   const [status, health, metrics, { queues }, { workers }] = await Promise.all([
-    look<Everything["status"]>("status"),
+    look<Status>("status"),
     look<Health>("health"),
     look<Metrics>("metrics", { minutes }),
     look<{ queues: Queue[] }>("queues"),
@@ -41,21 +41,17 @@ export function Overview({ minutes }: { minutes: number }) {
   return (
     <Loaded live={live}>
       {({ status, health, metrics, queues, workers, stuck }) => {
+        const items = itemsOf({ health, status, queues, stuck }, live.again);
+        const verdict = verdictOf(health, items.length);
         const due = queues.reduce((sum, queue) => sum + queue.due, 0);
         const times = metrics.series.map(({ at }) => Date.parse(at) / 1000);
         return (
           <>
             <header class="heading">
               <h1>Overview</h1>
-              <p class={`verdict ${health.status}`}>{VERDICTS[health.status]}</p>
+              <p class={`verdict ${verdict}`}>{VERDICTS[verdict]}</p>
             </header>
-            <Attention
-              health={health}
-              queues={queues}
-              stuck={stuck}
-              deadLetters={status.dead_letters}
-              again={live.again}
-            />
+            <Attention items={items} />
             <dl class="tiles">
               <Tile
                 name="Due now"
@@ -89,17 +85,18 @@ export function Overview({ minutes }: { minutes: number }) {
               <Chart
                 title={`Messages ${per(metrics.stepSeconds)}`}
                 times={times}
-                format={(value) => value === null ? "–" : count(Math.round(value))}
+                whole
+                format={(value) => value === null ? "" : count(Math.round(value))}
                 lines={[
                   { label: "dispatched", color: "--info", values: metrics.series.map((point) => point.dispatched) },
                   { label: "completed", color: "--good", values: metrics.series.map((point) => point.completed) },
-                  { label: "failed", color: "--bad", values: metrics.series.map((point) => point.failed) },
+                  { label: "failed deliveries", color: "--bad", values: metrics.series.map((point) => point.failed) },
                 ]}
               />
               <Chart
                 title="How long handlers take"
                 times={times}
-                format={duration}
+                format={(value) => value === null ? "" : duration(value)}
                 lines={[
                   { label: "half within", color: "--info", values: metrics.series.map((point) => point.p50) },
                   { label: "95 % within", color: "--warn", values: metrics.series.map((point) => point.p95) },
@@ -119,8 +116,15 @@ export function Overview({ minutes }: { minutes: number }) {
 const VERDICTS = {
   healthy: "Everything runs",
   degraded: "It runs, something wants attention",
+  failing: "Messages are handled, and most fail",
   unhealthy: "Messages are not handled",
 };
+
+function verdictOf({ status, checks }: Health, items: number): keyof typeof VERDICTS {
+  const unhealthy = checks.filter((check) => check.status === "unhealthy");
+  if (unhealthy.length > 0 && unhealthy.every(({ name }) => name === "error_rate")) return "failing";
+  return status === "healthy" && items > 0 ? "degraded" : status;
+}
 
 function Tile({ name, value, href }: { name: string; value: string; href?: string }) {
   return (

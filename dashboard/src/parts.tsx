@@ -18,6 +18,13 @@ const LABELS: Record<string, string> = {
   failed: "failed",
 };
 
+const ENDS: Record<string, string> = { Cancelled: "cancelled", Expired: "expired", Discarded: "discarded" };
+
+/** What a message's state is called: of those that failed, how they ended where that was no delivery. */
+export function stateOf({ status, error_class }: { status: string; error_class: string | null }): string {
+  return status === "failed" && ENDS[error_class ?? ""] || status;
+}
+
 export function State({ of }: { of: string }) {
   return <span class={`state ${of}`}>{LABELS[of] ?? of}</span>;
 }
@@ -40,7 +47,7 @@ function Broken({ error, again, since }: { error: Error & { hint: string }; agai
   return (
     <div class="banner" role="alert">
       <p>
-        <strong>{error.message}</strong> {error.hint} {since && (
+        <strong>{error.message.replace(/[^.?!]$/, "$&.")}</strong> {error.hint} {since && (
           // Its age changes with each turn: read aloud once is enough.
           <span aria-live="off">
             What you see is from <Time at={since} />.
@@ -69,6 +76,19 @@ export function Copyable({ text }: { text: string }) {
       <code>{text}</code>
       <button type="button" class="quiet" onClick={copy} aria-label={`Copy: ${text.slice(0, 60)}`}>Copy</button>
     </div>
+  );
+}
+
+const ID = /([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})/;
+
+/** A text whose ids of other messages lead to them. */
+export function Linked({ text, except }: { text: string; except: string[] }) {
+  return (
+    <>
+      {text.split(ID).map((part, n) =>
+        n % 2 === 1 && !except.includes(part) ? <a key={n} href={linkTo(["messages", part])}>{part}</a> : part
+      )}
+    </>
   );
 }
 
@@ -116,19 +136,22 @@ export function Do({ label, act, kind = "", title, disabled }: {
   );
 }
 
-/** The way to the next page; where a look ended before the page was full, how far back it came. */
+/** The ways to the first and the next page; where a look ended before the page was full, how far back it came. */
 export function Older({ view, query, page }: { view: string; query: Record<string, string>; page: Page }) {
-  if (!page.hasMore) return null;
+  if (!page.hasMore && !query.cursor) return null;
   return (
     <p class="more">
+      {query.cursor && <a class="button" href={linkTo([view], { ...query, cursor: undefined })}>Newest</a>}
       {page.searchedTo && (
         <>
           Looked back to <Time at={page.searchedTo} />.
         </>
       )}
-      <a class="button" href={linkTo([view], { ...query, cursor: page.nextCursor ?? undefined })}>
-        {page.searchedTo ? "Keep looking" : "Older"}
-      </a>
+      {page.hasMore && (
+        <a class="button" href={linkTo([view], { ...query, cursor: page.nextCursor ?? undefined })}>
+          {page.searchedTo ? "Keep looking" : "Older"}
+        </a>
+      )}
     </p>
   );
 }

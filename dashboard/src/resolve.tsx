@@ -65,7 +65,8 @@ export function Resolve({ picked, all, estimated, filter, done }: {
       return { found: perSecond ? 0 : results.length, resolved: retried };
     });
     const reasons = [...new Set(refused.values())].join(", ").replaceAll("_", " ");
-    toast(`${count(retried)} retried${reasons && `, ${count(refused.size)} not: ${reasons}`}`, refused.size > 0);
+    const went = perSecond ? `${count(retried)} go back, ${perSecond} a second` : `${count(retried)} retried`;
+    toast(`${went}${reasons && `, ${count(refused.size)} not: ${reasons}`}`, refused.size > 0);
   };
   const discard = async () => {
     const discarded = await sliceBySlice(async (which) => {
@@ -93,7 +94,7 @@ export function Resolve({ picked, all, estimated, filter, done }: {
         <Dialog title={`Retry ${many}?`} close={close}>
           <p>They go back into their queues with all their retries.</p>
           <label>
-            At most a second
+            How many a second, at most
             <input
               type="number"
               min="1"

@@ -1,8 +1,8 @@
 // A schedule is made or changed, with its next runs shown while it is written.
 import { useEffect, useState } from "preact/hooks";
-import { act, type Schedule } from "./api.ts";
+import { act, look, type Schedule } from "./api.ts";
 import { Dialog } from "./dialog.tsx";
-import { problemOf } from "./format.ts";
+import { problemOf, rhythm } from "./format.ts";
 import { Do } from "./parts.tsx";
 import { Runs } from "./runs.tsx";
 import { type Draft, draftOf, previewOf, requestOf } from "./schedule_draft.ts";
@@ -26,7 +26,15 @@ export function ScheduleForm({ of, close, saved }: { of?: Schedule; close: () =>
   }, [asked]);
 
   const problem = problemOf(draft.payload);
+  // Saving replaces what is stored under a name: somebody who makes a new one may not know of the old.
+  const [taken, warn] = useState<Schedule>();
+  const replaces = taken?.name === draft.name;
   const save = async () => {
+    if (!of && !replaces) {
+      const { schedules } = await look<{ schedules: Schedule[] }>("schedules", { name: draft.name, limit: 1 });
+      const same = schedules.find(({ name }) => name === draft.name);
+      if (same) return warn(same);
+    }
     await act("PUT", `schedules/${encodeURIComponent(draft.name)}`, requestOf(draft, of));
     toast(`${draft.name} is saved`);
     close();
@@ -59,7 +67,7 @@ export function ScheduleForm({ of, close, saved }: { of?: Schedule; close: () =>
         )}
         {draft.kind === "at" && (
           <label>
-            Moment <input class="mono" spellcheck={false} {...field("at")} />
+            Moment, ISO 8601 <input class="mono" spellcheck={false} {...field("at")} />
           </label>
         )}
         <label>
@@ -89,9 +97,14 @@ export function ScheduleForm({ of, close, saved }: { of?: Schedule; close: () =>
       </details>
       <h3>Next runs</h3>
       {preview && <Runs query={JSON.parse(preview)} />}
+      {replaces && (
+        <p class="problem" role="alert">
+          There is a schedule of this name: {taken.message_type}, {rhythm(taken.schedule_config)}. Saving replaces it.
+        </p>
+      )}
       <div class="buttons">
         <Do
-          label="Save"
+          label={replaces ? `Replace ${taken.name}` : "Save"}
           kind="primary"
           act={save}
           disabled={!draft.name || !draft.type || problem !== undefined}

@@ -12,7 +12,7 @@ import { type Field, Search } from "./search.tsx";
 import { toast } from "./toast.tsx";
 
 const FIELDS: Field[] = [
-  { name: "name", label: "Name begins with" },
+  { name: "name", label: "Name begins with", part: true },
   { name: "type", label: "Type" },
   { name: "enabled", label: "Runs", options: [["", "any"], ["true", "yes"], ["false", "no"]] },
 ];
@@ -28,7 +28,7 @@ export function Schedules({ query }: { query: Record<string, string> }) {
   const pathOf = ({ name }: Schedule) => `schedules/${encodeURIComponent(name)}`;
   const toggle = async (schedule: Schedule) => {
     await act("POST", `${pathOf(schedule)}/${schedule.enabled ? "pause" : "resume"}`);
-    toast(schedule.enabled ? `${schedule.name} rests` : `${schedule.name} runs again`);
+    toast(schedule.enabled ? `${schedule.name} is paused` : `${schedule.name} runs again`);
     await live.again();
   };
   return (
@@ -74,13 +74,13 @@ export function Schedules({ query }: { query: Record<string, string> }) {
                       <tr key={schedule.name}>
                         <td>
                           <strong>{schedule.name}</strong>{" "}
-                          {!schedule.enabled && <span class="state paused">rests</span>}
+                          {!schedule.enabled && <span class="state paused">paused</span>}
                           {schedule.last_error && <p class="problem">{schedule.last_error}</p>}
                         </td>
                         <td data-label="Type">{schedule.message_type}</td>
                         <td class="mono" data-label="When">{rhythm(schedule.schedule_config)}</td>
                         <td data-label="Zone">{schedule.timezone}</td>
-                        <td>
+                        <td data-label="Next run">
                           <Time at={schedule.enabled ? schedule.next_run_at : null} />{" "}
                           <button type="button" class="quiet" onClick={() => show(schedule.name)}>Next five</button>
                         </td>

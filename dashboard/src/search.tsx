@@ -8,6 +8,8 @@ export interface Field {
   options?: [value: string, label: string][];
   /** A moment, chosen in the reader's own time; the address has it in UTC. */
   moment?: boolean;
+  /** It need not be written whole. */
+  part?: boolean;
   /** Seldom asked for: shown when it is, or when the rest is unfolded. */
   rare?: boolean;
 }
@@ -41,7 +43,7 @@ export function Search({ view, fields, query }: { view: string; fields: Field[];
   );
 }
 
-function Asked({ field: { name, label, options, moment }, value }: { field: Field; value: string }) {
+function Asked({ field: { name, label, options, moment, part }, value }: { field: Field; value: string }) {
   return (
     <label>
       {label}
@@ -55,7 +57,15 @@ function Asked({ field: { name, label, options, moment }, value }: { field: Fiel
         )
         : moment
         ? <input type="datetime-local" step="1" name={name} defaultValue={localTime(value)} />
-        : <input name={name} defaultValue={value} autocomplete="off" spellcheck={false} />}
+        : (
+          <input
+            name={name}
+            defaultValue={value}
+            placeholder={part ? "" : "exactly"}
+            autocomplete="off"
+            spellcheck={false}
+          />
+        )}
     </label>
   );
 }

@@ -29,6 +29,7 @@ export async function findStuck(queues: Queue[], now = Date.now()): Promise<Stuc
   return reason && { message, reason };
 }
 
-function dueAt({ oldest_due_at }: Queue): number {
-  return Date.parse(oldest_due_at ?? "");
+/** Since when its oldest message could have been taken. */
+function dueAt({ oldest_due_at, runs_since }: Queue): number {
+  return Math.max(Date.parse(oldest_due_at ?? ""), Date.parse(runs_since ?? "") || 0);
 }

@@ -1,7 +1,7 @@
 // What has happened to a message, and what is still to come, in order.
 import type { FullMessage } from "./api.ts";
 import { duration } from "./format.ts";
-import { Time } from "./parts.tsx";
+import { stateOf, Time } from "./parts.tsx";
 
 interface Moment {
   at: string;
@@ -9,10 +9,8 @@ interface Moment {
   kind: "pending" | "processing" | "completed" | "failed";
 }
 
-const ENDS: Record<string, string> = { Cancelled: "cancelled", Expired: "expired", Discarded: "discarded" };
-
 function momentsOf(message: FullMessage): Moment[] {
-  const { status, created_at, available_at, processed_at, lock_expires_at, expires_at, error_class } = message;
+  const { status, created_at, available_at, processed_at, lock_expires_at, expires_at } = message;
   const moments: Moment[] = [{ at: created_at, what: "dispatched", kind: "pending" }];
   for (const { at, error_class, duration_ms } of message.attempts) {
     const took = duration_ms === null ? "" : ` after ${duration(duration_ms)}`;
@@ -29,11 +27,12 @@ function momentsOf(message: FullMessage): Moment[] {
     moments.push({ at: lock_expires_at, what: "its lease ends, unless prolonged", kind: "processing" });
   }
   if (processed_at) {
-    moments.push(
-      status === "completed"
-        ? { at: processed_at, what: "completed", kind: "completed" }
-        : { at: processed_at, what: ENDS[error_class ?? ""] ?? "failed for good", kind: "failed" },
-    );
+    const end = stateOf(message);
+    moments.push({
+      at: processed_at,
+      what: end === "failed" ? "failed for good" : end,
+      kind: status === "completed" ? "completed" : "failed",
+    });
   }
   if (expires_at && !processed_at) moments.push({ at: expires_at, what: "expires", kind: "failed" });
   return moments.toSorted((a, b) => Date.parse(a.at) - Date.parse(b.at));

@@ -1,5 +1,7 @@
 // Transports: which there are, and whether they may.
+import { useState } from "preact/hooks";
 import { act, look, type Transport } from "./api.ts";
+import { Dialog } from "./dialog.tsx";
 import { pretty } from "./format.ts";
 import { useLive } from "./live.ts";
 import { Do, Loaded } from "./parts.tsx";
@@ -7,9 +9,11 @@ import { toast } from "./toast.tsx";
 
 export function Transports() {
   const live = useLive("transports", () => look<{ transports: Transport[] }>("transports"));
+  const [disabling, disable] = useState<Transport>();
   const toggle = async ({ name, enabled }: Transport) => {
     await act("PUT", `transports/${encodeURIComponent(name)}`, { enabled: !enabled });
-    toast(enabled ? `${name} is disabled: its messages wait` : `${name} is enabled`);
+    toast(enabled ? `${name} is disabled` : `${name} is enabled`);
+    disable(undefined);
     await live.again();
   };
   return (
@@ -46,11 +50,17 @@ export function Transports() {
                     </td>
                     <td class="mono">{pretty(transport.config)}</td>
                     <td class="actions">
-                      <Do
-                        label={transport.enabled ? "Disable" : "Enable"}
-                        act={() => toggle(transport)}
-                        title={`${transport.enabled ? "Disable" : "Enable"} ${transport.name}`}
-                      />
+                      {transport.enabled
+                        ? (
+                          <button
+                            type="button"
+                            onClick={() => disable(transport)}
+                            aria-label={`Disable ${transport.name}`}
+                          >
+                            Disable
+                          </button>
+                        )
+                        : <Do label="Enable" act={() => toggle(transport)} title={`Enable ${transport.name}`} />}
                     </td>
                   </tr>
                 ))}
@@ -59,6 +69,15 @@ export function Transports() {
           </div>
         )}
       </Loaded>
+      {disabling && (
+        <Dialog title={`Disable ${disabling.name}?`} close={() => disable(undefined)}>
+          <p>Whatever is dispatched to it is refused until it is enabled again. The messages in it wait.</p>
+          <div class="buttons">
+            <Do label="Disable" kind="danger" act={() => toggle(disabling)} />
+            <button type="button" onClick={() => disable(undefined)}>Leave it</button>
+          </div>
+        </Dialog>
+      )}
     </>
   );
 }

@@ -3,9 +3,14 @@ import type { Worker } from "./api.ts";
 import { count } from "./format.ts";
 import { Time } from "./parts.tsx";
 
-const SHOWN = 20; // those that asked last
+const AWAKE = 20; // those that asked last
+const ASLEEP = 2; // of the others: their rows go an hour after they did
 
 export function Workers({ workers }: { workers: Worker[] }) {
+  const shown = [
+    ...workers.filter(({ awake }) => awake).slice(0, AWAKE),
+    ...workers.filter(({ awake }) => !awake).slice(0, ASLEEP),
+  ];
   return (
     <section aria-labelledby="workers">
       <h2 id="workers">Workers</h2>
@@ -25,7 +30,7 @@ export function Workers({ workers }: { workers: Worker[] }) {
                 </tr>
               </thead>
               <tbody>
-                {workers.slice(0, SHOWN).map((worker) => (
+                {shown.map((worker) => (
                   <tr key={worker.worker}>
                     <td class="mono">{worker.worker}</td>
                     <td>
@@ -43,9 +48,9 @@ export function Workers({ workers }: { workers: Worker[] }) {
                     <td title={worker.types?.join(", ")}>{worker.types === null ? "all" : worker.types.length}</td>
                   </tr>
                 ))}
-                {workers.length > SHOWN && (
+                {workers.length > shown.length && (
                   <tr>
-                    <td colSpan={6} class="faint">and {count(workers.length - SHOWN)} more</td>
+                    <td colSpan={6} class="faint">and {count(workers.length - shown.length)} more of the last hour</td>
                   </tr>
                 )}
               </tbody>

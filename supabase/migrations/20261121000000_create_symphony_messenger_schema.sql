@@ -809,6 +809,7 @@ create table if not exists messenger.settings (
   singleton boolean not null default true,
   functions_url text,
   clock_enabled boolean not null default false,
+  clock_changed_at timestamptz,
   max_workers int not null default 4,
   messages_per_worker int not null default 100,
   poll_interval interval not null default '50 ms',
@@ -823,6 +824,7 @@ create table if not exists messenger.settings (
 );
 comment on table messenger.settings is 'One row, changed by messenger_start.';
 comment on column messenger.settings.functions_url is 'Base of the edge functions, without a slash at the end; null: no bells.';
+comment on column messenger.settings.clock_changed_at is 'When the clock was last started or stopped.';
 comment on column messenger.settings.messages_per_worker is 'Backlog that earns one more worker, up to max_workers.';
 
 create table if not exists messenger.clock (
@@ -1103,11 +1105,13 @@ create table if not exists messenger.queues (
   transport_name text not null,
   queue_name text not null,
   paused_at timestamptz,
+  resumed_at timestamptz,
   constraint queues_pkey primary key (transport_name, queue_name)
 );
 
 comment on table messenger.queues is 'Queues an operator has paused, or has paused before.';
 comment on column messenger.queues.paused_at is 'Since when nothing is handed out; null: it runs.';
+comment on column messenger.queues.resumed_at is 'When it last began to run again.';
 
 alter table messenger.queues enable row level security;
 drop policy if exists service_only on messenger.queues;
@@ -3978,7 +3982,7 @@ set search_path = ''
 as $$
 begin
   perform messenger.check_queue(transport, queue);
-  update messenger.queues q set paused_at = null
+  update messenger.queues q set paused_at = null, resumed_at = messenger.now()
   where q.transport_name = messenger_resume.transport and q.queue_name = messenger_resume.queue and q.paused_at is not null;
   return found;
 end $$;
@@ -6277,6 +6281,7 @@ begin
   update messenger.settings s
   set functions_url = coalesce(v_url, s.functions_url),
       clock_enabled = true,
+      clock_changed_at = messenger.now(),
       max_workers = coalesce((v_options ->> 'max_workers')::int, s.max_workers),
       messages_per_worker = coalesce((v_options ->> 'messages_per_worker')::int, s.messages_per_worker),
       poll_interval = coalesce((v_options ->> 'poll_interval')::interval, s.poll_interval),
@@ -6306,7 +6311,7 @@ as $$
 declare
   v_unscheduled bigint := 0;
 begin
-  update messenger.settings set clock_enabled = false;
+  update messenger.settings s set clock_enabled = false, clock_changed_at = case when s.clock_enabled then messenger.now() else s.clock_changed_at end;
   if to_regclass('cron.job') is not null then
     perform cron.unschedule(j.jobid) from cron.job j where j.jobname = 'symphony-clock';
     get diagnostics v_unscheduled = row_count;
@@ -6530,20 +6535,48 @@ begin
     cause := 'the last run of the job symphony-clock failed: ' || left(coalesce(v_run.return_message, 'without a message'), 500);
     remedy := format('select start_time, status, return_message from cron.job_run_details where jobid = %s order by runid desc limit 5', v_job.jobid);
   elsif v_run.status is null then
-    cause := 'pg_cron has not run the job symphony-clock yet: it begins at a full minute, unless its launcher is gone';
-    remedy := 'select messenger_tick(); -- once, and restart the database if the next minute brings none';
+    cause := 'pg_cron begins the job symphony-clock with the next full minute, unless its launcher is gone';
+    remedy := 'select messenger_tick(); -- once; if the next minute brings none, restart the database';
   else
     cause := 'pg_cron does not run the job symphony-clock any more: its launcher is gone until the database is restarted';
     remedy := 'select messenger_tick(); -- once, and restart the database';
   end if;
 end $$;
 
+-- Stopped by messenger_stop, and nobody ticks since, or silent for 70 seconds. The last minute of a clock that is stopped ends within a second.
+create or replace function messenger.is_clock_stopped(at timestamptz)
+returns boolean
+language sql stable
+set search_path = ''
+as $$
+  select coalesce(c.last_tick_at <= is_clock_stopped.at - interval '70 seconds', true)
+    or coalesce(not s.clock_enabled and c.last_tick_at < s.clock_changed_at + interval '3 seconds'
+      and is_clock_stopped.at >= s.clock_changed_at + interval '3 seconds', false)
+  from messenger.clock c, messenger.settings s
+$$;
+
+-- A queue that was paused, or its transport disabled: nothing in it could be taken before. What a clock says that was ahead is not believed.
+create or replace function messenger.runs_since(transport text, queue text, at timestamptz)
+returns timestamptz
+language sql stable
+set search_path = ''
+as $$
+  select greatest(
+    case when t.updated_at <= runs_since.at then t.updated_at end,
+    (select q.resumed_at from messenger.queues q where q.transport_name = t.name and q.queue_name = runs_since.queue and q.resumed_at <= runs_since.at))
+  from public.messenger_transports t where t.name = runs_since.transport
+$$;
+
+comment on function messenger.is_clock_stopped(timestamptz) is 'Whether the clock was stopped, or has not ticked for 70 seconds.';
+comment on function messenger.runs_since(text, text, timestamptz) is 'When the queue was last resumed or its transport last changed, whichever was later: messages cannot have been overdue before.';
 comment on function messenger.bell_answers(interval) is 'Our bells of so long ago, newest first, with pg_net''s answer: status code or error; is_queued: not sent yet.';
 comment on function messenger.has_worker_secret() is 'True when the worker secret is in Vault.';
 comment on function messenger.call_worker() is 'The command that runs a worker and shows what it answers; null without a functions URL.';
 comment on function messenger.clock_fault() is 'Why the clock does not tick, supposing that it does not, and what mends it.';
-revoke all on function messenger.bell_answers(interval), messenger.has_worker_secret(), messenger.call_worker(), messenger.clock_fault()
+revoke all on function messenger.bell_answers(interval), messenger.has_worker_secret(), messenger.call_worker(), messenger.clock_fault(), messenger.is_clock_stopped(timestamptz),
+  messenger.runs_since(text, text, timestamptz)
   from public, anon, authenticated, service_role;
+grant execute on function messenger.runs_since(text, text, timestamptz) to service_role;
 
 -- ---- 51_status.sql
 -- Status: how much there is. Exact to ten thousand, estimated above, so that it may be asked each second.
@@ -6696,12 +6729,18 @@ returns setof messenger.check_result
 language sql
 set search_path = ''
 as $$
-  select case when lag.seconds < 70 then 'healthy' when lag.seconds < 100 then 'degraded' else 'unhealthy' end,
-    coalesce('last tick ' || round(lag.seconds) || ' s ago', 'no tick yet') || case when lag.seconds < 70 then '' else ': ' || fault.cause end,
+  select case when not lag.is_stopped then 'healthy' when lag.is_starting or lag.is_enabled and lag.seconds < 100 then 'degraded' else 'unhealthy' end,
+    coalesce('last tick ' || round(lag.seconds) || ' s ago', 'no tick yet') || case when lag.is_stopped then ': ' || fault.cause else '' end,
     fault.remedy,
     jsonb_build_object('seconds', round(lag.seconds), 'ticks', lag.ticks)
-  from (select extract(epoch from health_clock.at - c.last_tick_at) as seconds, c.ticks from messenger.clock c) lag
-  left join lateral messenger.clock_fault() fault on coalesce(lag.seconds >= 70, true)
+  from (
+    select extract(epoch from health_clock.at - c.last_tick_at) as seconds, c.ticks, messenger.is_clock_stopped(health_clock.at) as is_stopped,
+      s.clock_enabled or s.clock_changed_at is null as is_enabled,
+      -- pg_cron begins at a full minute.
+      coalesce(s.clock_enabled and s.clock_changed_at > health_clock.at - interval '70 seconds', false) as is_starting
+    from messenger.clock c, messenger.settings s
+  ) lag
+  left join lateral messenger.clock_fault() fault on lag.is_stopped
 $$;
 
 create or replace function messenger.health_clock_errors(at timestamptz)
@@ -6725,12 +6764,13 @@ language sql
 set search_path = ''
 as $$
   select
-    case when c.fault is null then 'healthy' when c.fault = 'failing' and c.failed_share > 0.5 then 'unhealthy' else 'degraded' end,
+    case when c.fault is null then 'healthy' when c.fault = 'failing' and c.failed_share > 0.5 and not c.is_mended then 'unhealthy' else 'degraded' end,
     case c.fault
       when 'no URL' then 'no functions URL'
       when 'no pg_net' then 'no pg_net'
       when 'stuck' then c.stuck || ' bells have not been sent for 30 s'
-      when 'failing' then format('%s of %s bells of the last 5 minutes failed, the last with: %s', c.failed, c.answered, left(c.last_failure, 300))
+      when 'failing' then format('%s of %s bells of the last 5 minutes failed%s: %s', c.failed, c.answered, case when c.is_mended then ', the newest did not; the last failure' else ', the last with' end,
+        left(c.last_failure, 300))
       else c.functions_url
     end,
     case c.fault
@@ -6748,6 +6788,7 @@ as $$
       select count(*) as rung, count(x.answered_at) as answered, count(*) filter (where x.has_failed) as failed,
         round(count(*) filter (where x.has_failed)::numeric / nullif(count(x.answered_at), 0), 3) as failed_share,
         count(*) filter (where x.is_queued and x.rung_at < pg_catalog.now() - interval '30 seconds') as stuck,
+        not (array_agg(x.has_failed order by x.request_id desc) filter (where x.answered_at is not null))[1] as is_mended,
         (array_agg(coalesce(x.error, 'HTTP ' || x.status_code) order by x.request_id desc) filter (where x.has_failed))[1] as last_failure
       from messenger.bell_answers('5 minutes') x
     ) b
@@ -6773,10 +6814,10 @@ as $$
   where to_regclass('messenger.test_clock') is not null
 $$;
 
-comment on function messenger.health_clock(timestamptz) is 'Seconds since the last tick: degraded from 70, unhealthy from 100.';
+comment on function messenger.health_clock(timestamptz) is 'Seconds since the last tick: degraded from 70, unhealthy from 100, or when it was stopped; degraded while it starts.';
 comment on function messenger.health_clock_errors(timestamptz) is 'A tick that failed within 5 minutes: degraded.';
 comment on function messenger.health_pg_net(timestamptz) is
-  'Our bells of 5 minutes: degraded without a URL or pg_net, when one waits unsent for 30 s, or more than 20 percent failed; unhealthy above 50 percent.';
+  'Our bells of 5 minutes: degraded without a URL or pg_net, when one waits unsent for 30 s, or more than 20 percent failed; unhealthy above 50 percent while the newest failed too.';
 comment on function messenger.health_worker_secret(timestamptz) is 'Unhealthy without the worker secret in Vault.';
 comment on function messenger.health_test_clock(timestamptz) is 'Degraded where the time of the bus can be moved.';
 revoke all on function messenger.health_clock(timestamptz), messenger.health_clock_errors(timestamptz), messenger.health_pg_net(timestamptz),
@@ -6796,7 +6837,7 @@ declare
   v_oldest record;
   v_seconds numeric;
 begin
-  select head.id, head.available_at into v_oldest
+  select head.id, greatest(head.available_at, messenger.runs_since(q.transport_name, q.queue_name, health_oldest_due.at)) as since into v_oldest
   from messenger.active_queues(null, null, false) q
   cross join generate_series(1, 10) as level(priority)
   cross join lateral (
@@ -6805,11 +6846,11 @@ begin
       and m.available_at <= health_oldest_due.at and (m.status = 'pending' or m.lock_expires_at < health_oldest_due.at)
     order by m.available_at, m.id limit 1
   ) head
-  order by head.available_at limit 1;
-  v_seconds := round(extract(epoch from health_oldest_due.at - v_oldest.available_at));
+  order by since limit 1;
+  v_seconds := round(extract(epoch from health_oldest_due.at - v_oldest.since));
   return query select
     case when coalesce(v_seconds, 0) < 60 then 'healthy' when v_seconds < 600 then 'degraded' else 'unhealthy' end,
-    coalesce('the oldest due message waits since ' || v_seconds || ' s', 'nothing is due'),
+    coalesce('the oldest due message has waited ' || v_seconds || ' s', 'nothing is due'),
     format('select * from messenger_explain(%L)', v_oldest.id),
     jsonb_build_object('seconds', v_seconds);
 end $$;
@@ -6831,8 +6872,8 @@ declare
   v_depth int := (select least(1000, greatest(5, 10000 / 10 / greatest(count(*), 1))) from messenger.active_queues(null, null, false));
 begin
   return query
-  select q.transport_name, q.queue_name, head.message_type, min(head.available_at)
-  from messenger.active_queues(null, null, false) q
+  select q.transport_name, q.queue_name, head.message_type, greatest(min(head.available_at), q.since)
+  from (select a.*, messenger.runs_since(a.transport_name, a.queue_name, due_types.at) as since from messenger.active_queues(null, null, false) a) q
   cross join generate_series(1, 10) as level(priority)
   cross join lateral (
     select m.message_type, m.available_at from public.messenger_messages m
@@ -6840,8 +6881,8 @@ begin
       and m.available_at < due_types.at - age and (m.status = 'pending' or m.lock_expires_at < due_types.at)
     order by m.available_at, m.id limit v_depth
   ) head
-  where head.message_type <> all (v_sql_types)
-  group by q.transport_name, q.queue_name, head.message_type;
+  where head.message_type <> all (v_sql_types) and coalesce(q.since < due_types.at - age, true)
+  group by q.transport_name, q.queue_name, head.message_type, q.since;
 end $$;
 
 create or replace function messenger.health_no_handler(at timestamptz)
@@ -6855,6 +6896,8 @@ as $$
   from (
     select distinct quote_ident(d.message_type) as name from messenger.due_types(health_no_handler.at, '10 seconds') d
     where messenger.awake_workers(d.transport_name, d.queue_name, d.message_type, '1 minute') = 0
+      -- Where nobody is awake at all, that is what is wrong.
+      and exists (select from messenger.workers w where w.polled_at > health_no_handler.at - interval '1 minute' and w.polled_at <= health_no_handler.at and w.worker <> 'sql')
   ) lost
 $$;
 
@@ -6876,11 +6919,23 @@ begin
   end if;
   v_result.status := case when v_seconds is null then 'healthy' else 'unhealthy' end;
   v_result.detail := v_awake || ' awake within the last minute'
-    || case when v_seconds is not null then ', and a message is due since ' || v_seconds || ' s' when v_awake = 0 then ', and nothing waits for one' else '' end;
+    || case when v_seconds is not null then ', and a message has been due for ' || v_seconds || ' s' when v_awake = 0 then ', and nothing waits for one' else '' end;
   v_result.remedy := coalesce(messenger.call_worker(), 'select messenger_start(''https://<project>.supabase.co/functions/v1'')');
   v_result.figures := jsonb_build_object('awake', v_awake, 'seconds', v_seconds);
   return next v_result;
 end $$;
+
+create or replace function messenger.health_transports(at timestamptz)
+returns setof messenger.check_result
+language sql
+set search_path = ''
+as $$
+  select case when count(*) = 0 then 'healthy' else 'degraded' end,
+    coalesce('disabled, so that dispatches to it are refused and its messages wait: ' || string_agg(t.name, ', ' order by t.name), 'none that is needed is disabled'),
+    format('select messenger_put_transport(%L, enabled => true)', min(t.name)), jsonb_build_object('disabled', count(*))
+  from public.messenger_transports t
+  where not t.enabled and (t.name = 'supabase' or exists (select from messenger.message_types k where k.transport_name = t.name))
+$$;
 
 create or replace function messenger.health_dead_letters(at timestamptz)
 returns setof messenger.check_result
@@ -6894,11 +6949,12 @@ $$;
 
 comment on function messenger.due_types(timestamptz, interval) is 'Message types without an SQL handler that stand at the head of a running queue and are due for longer than the age, each with its oldest.';
 comment on function messenger.health_oldest_due(timestamptz) is 'Seconds the oldest due message waits: degraded from 60, unhealthy from 600.';
-comment on function messenger.health_no_handler(timestamptz) is 'Types due for 10 s that no worker of the last minute announced and no SQL handler takes: degraded.';
+comment on function messenger.health_no_handler(timestamptz) is 'Types due for 10 s that no SQL handler and none of the workers of the last minute takes: degraded.';
 comment on function messenger.health_workers(timestamptz) is 'A message due for 30 s and no worker that asked within a minute: unhealthy.';
+comment on function messenger.health_transports(timestamptz) is 'A disabled transport that is the default one or that of a registered type: degraded.';
 comment on function messenger.health_dead_letters(timestamptz) is 'Any open dead letter: degraded.';
 revoke all on function messenger.due_types(timestamptz, interval), messenger.health_oldest_due(timestamptz), messenger.health_no_handler(timestamptz),
-  messenger.health_workers(timestamptz), messenger.health_dead_letters(timestamptz) from public, anon, authenticated, service_role;
+  messenger.health_workers(timestamptz), messenger.health_transports(timestamptz), messenger.health_dead_letters(timestamptz) from public, anon, authenticated, service_role;
 
 -- ---- 53_explain.sql
 -- Explain: why a message is not running. One function a cause, found by its name:
@@ -7308,8 +7364,8 @@ begin
   v_before := messenger.due_before(message, at);
   if v_before > 0 then
     return query select 80, 'waiting_turn',
-      format('%s due messages are before it in queue %s of transport %s; workers that asked for its type within 5 s: %s',
-        case when v_before > 10000 then 'more than 10000' else v_before::text end, message.queue_name, message.transport_name,
+      format('due messages before it in queue %s of transport %s: %s; workers that asked for its type within 5 s: %s', message.queue_name, message.transport_name,
+        case when v_before > 10000 then 'more than 10000' else v_before::text end,
         messenger.awake_workers(message.transport_name, message.queue_name, message.message_type, '5 seconds')),
       case when message.priority < 10 then format('update messenger_messages set priority = 10 where id = %L and status = ''pending''', message.id)
         else format('select messenger_start(options => ''{"max_workers": %s}'')', (select least(100, 2 * s.max_workers) from messenger.settings s)) end;
@@ -7430,7 +7486,7 @@ begin
     or not exists (select from messenger.message_types k where message.message_type = any (k.type || k.aliases)) then
     return query select 50, 'no_handler',
       format('no worker of the last minute takes type %s from queue %s of transport %s; ', quote_ident(message.message_type), message.queue_name, message.transport_name)
-        || coalesce('those awake: ' || v_others, 'no code has registered the type') || '; define it in a pack, and deploy',
+        || coalesce('those awake: ' || v_others, 'no code has registered the type') || '; define it in a pack (packs/), and deploy: locally, saving it is enough',
       'supabase functions deploy worker';
   end if;
 end $$;
@@ -7458,7 +7514,7 @@ declare
   v_last timestamptz := (select c.last_tick_at from messenger.clock c);
   v_fault record;
 begin
-  if messenger.is_waiting(message, at) and coalesce(v_last <= at - interval '70 seconds', true) then
+  if messenger.is_waiting(message, at) and messenger.is_clock_stopped(at) then
     select * into v_fault from messenger.clock_fault();
     return query select
       case when messenger.awake_workers(message.transport_name, message.queue_name, message.message_type, '5 seconds') > 0
@@ -7544,7 +7600,7 @@ declare
   v_answer text;
 begin
   if not messenger.needs_bell(message, at) or exists (select from messenger.reason_no_bells(message, at))
-    or exists (select from messenger.reason_worker_unreachable(message, at)) then
+    or exists (select from messenger.reason_worker_unreachable(message, at)) or exists (select from messenger.reason_no_handler(message, at)) then
     return;
   end if;
   select * into v_bell from messenger.bell_answers('1 hour') b order by b.request_id desc limit 1;
@@ -7566,7 +7622,7 @@ declare
 begin
   if not messenger.is_handed_out(message, at) or messenger.due_before(message, at) > 0 then
     return;
-  elsif v_has_handler and (select c.last_tick_at > reason_ready.at - interval '70 seconds' from messenger.clock c) then
+  elsif v_has_handler and not messenger.is_clock_stopped(reason_ready.at) then
     return query select 90, 'ready', format('due since %s and first in its queue: the next tick runs its SQL handler', messenger.moment(message.available_at, at)), null::text;
   elsif v_awake > 0 and not v_has_handler then
     return query select 90, 'ready',
@@ -8206,6 +8262,7 @@ set jit = off
 as $$
   select jsonb_build_object('queues', coalesce(jsonb_agg(
     jsonb_build_object('transport_name', q.transport_name, 'queue_name', q.queue_name, 'paused_at', p.paused_at, 'transport_enabled', t.enabled,
+      'runs_since', messenger.runs_since(q.transport_name, q.queue_name, messenger.now()),
       'awake_workers', (
         select count(*) from messenger.workers w, messenger.settings s
         where w.polled_at > messenger.now() - greatest(2 * s.poll_interval, '1 second') and w.polled_at <= messenger.now()
@@ -8238,7 +8295,7 @@ comment on function messenger.running_messages(int, text, text[]) is 'Messages t
 comment on function messenger.queue_figures_of(text, text) is
   'Unfinished messages of a queue: {"pending" (due + delayed + blocked), "due", "delayed", "blocked" (wait for their predecessor), "processing", "oldest_due_at", "estimated"}; exact to 10,000.';
 comment on function public.messenger_list_queues() is
-  'Queues that hold unfinished messages or are paused: {"queues": [{transport_name, queue_name, paused_at, transport_enabled, pending, due, delayed, blocked, processing, oldest_due_at, estimated, awake_workers}]}.';
+  'Queues that hold unfinished messages or are paused: {"queues": [{transport_name, queue_name, paused_at, transport_enabled, runs_since (last resumed, or its transport last changed), pending, due, delayed, blocked, processing, oldest_due_at, estimated, awake_workers}]}.';
 comment on function public.messenger_list_workers() is
   'Workers that asked within the last hour: {"workers": [{worker, transport_name, queues, types (null: all), started_at, polled_at, awake, processing}]}, the latest first.';
 revoke all on function messenger.running_messages(int, text, text[]), messenger.queue_figures_of(text, text), public.messenger_list_queues(), public.messenger_list_workers() from public, anon, authenticated;
@@ -8522,6 +8579,7 @@ as $function$ select $manifest$[
 ["column","messenger.pruned.transport_name","text not null"],
 ["column","messenger.queues.paused_at","timestamp with time zone"],
 ["column","messenger.queues.queue_name","text not null"],
+["column","messenger.queues.resumed_at","timestamp with time zone"],
 ["column","messenger.queues.transport_name","text not null"],
 ["column","messenger.replayed.due_at","timestamp with time zone not null"],
 ["column","messenger.replayed.fence","bigint not null"],
@@ -8547,6 +8605,7 @@ as $function$ select $manifest$[
 ["column","messenger.rescue_cursors.transport_name","text not null"],
 ["column","messenger.schedule_backoffs.due_at","timestamp with time zone not null"],
 ["column","messenger.schedule_backoffs.schedule_id","uuid not null"],
+["column","messenger.settings.clock_changed_at","timestamp with time zone"],
 ["column","messenger.settings.clock_enabled","boolean not null default false"],
 ["column","messenger.settings.functions_url","text"],
 ["column","messenger.settings.max_unfinished_per_user","integer not null default 1000"],
@@ -8738,7 +8797,7 @@ as $function$ select $manifest$[
 ["function","messenger.claim_one(message_id uuid, worker text, lease interval)","returns TABLE(id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority integer, retry_count integer, max_retries integer, fence bigint, lock_expires_at timestamp with time zone, created_at timestamp with time zone, solo boolean) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source c9e348098d0d48896d86a89809573020"],
 ["function","messenger.clip(value text, bytes integer)","returns text language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source e05ff2230f3b946bd7ef4a6b52c97de8"],
 ["function","messenger.clock_command()","returns text language sql immutable invoker {\"search_path=\\\"\\\"\"} source d2797c45ea5b72d2577fe32478a3e026"],
-["function","messenger.clock_fault(OUT cause text, OUT remedy text)","returns record language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 9340db03c2f9fdb2b4b9bb5cd17db4a9"],
+["function","messenger.clock_fault(OUT cause text, OUT remedy text)","returns record language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 0c65ef75834682eefee9746549389fcd"],
 ["function","messenger.count_rows(query text, args jsonb, bound integer)","returns TABLE(n bigint, estimated boolean) language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=on,enable_bitmapscan=on,enable_sort=on,jit=off} source 22e8d8a9b205254fe11be0350e258b5e"],
 ["function","messenger.cron_next(expression text, timezone text, after timestamp with time zone, dst_gap text, dst_overlap text)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 52b2401b3cb5cf5ea1fdadddecdf0591"],
 ["function","messenger.deliver_event(event jsonb)","returns jsonb language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source e2e5c2343aec66059fab6af3fe5ded79"],
@@ -8751,7 +8810,7 @@ as $function$ select $manifest$[
 ["function","messenger.due_before(message public.messenger_messages, at timestamp with time zone)","returns bigint language plpgsql stable invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source c7ba3e25734a187feac46371096a3b4f"],
 ["function","messenger.due_schedules(at timestamp with time zone, batch integer)","returns SETOF public.messenger_schedules language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 1feef8908cfa85a769637fbf7b459343"],
 ["function","messenger.due_since(schedule public.messenger_schedules)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 2ae0179adcb1b04f55f3d8b7f60ba009"],
-["function","messenger.due_types(at timestamp with time zone, age interval)","returns TABLE(transport_name text, queue_name text, message_type text, oldest_at timestamp with time zone) language plpgsql stable invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source fbdbdfa4f40d2066fc2c781ceda659a0"],
+["function","messenger.due_types(at timestamp with time zone, age interval)","returns TABLE(transport_name text, queue_name text, message_type text, oldest_at timestamp with time zone) language plpgsql stable invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source d2d2d1f65f125feb84d8aeffc3a9e7d7"],
 ["function","messenger.emit(event text, ids uuid[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\",TimeZone=UTC,enable_seqscan=off,enable_hashjoin=off,enable_mergejoin=off,jit=off} source 8a9e554e807d9de70dd517d585111db4"],
 ["function","messenger.enabled(flag text, subject text)","returns boolean language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 83c6188621db8c956915a463f45ac4a0"],
 ["function","messenger.end_unhandled(ids uuid[], fates text[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source ec0faa6ed11dc301dfa7819094d3774c"],
@@ -8776,20 +8835,22 @@ as $function$ select $manifest$[
 ["function","messenger.has_worker_secret()","returns boolean language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source b361a84e868beb39f101a49e16a55ebf"],
 ["function","messenger.health()","returns jsonb language sql volatile definer {\"search_path=\\\"\\\"\"} source cc322aff322bcda72e5d3058ff682570"],
 ["function","messenger.health_checks()","returns TABLE(name text, status text, detail text, remedy text, figures jsonb) language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source f0be4cac082c0f2c744bba45a661a86a"],
-["function","messenger.health_clock(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=\\\"\\\"\"} source 9edc6f639a6130ed1af2bad6a3f19cd0"],
+["function","messenger.health_clock(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=\\\"\\\"\"} source ec219d293db6db0c505358bdfc659b4e"],
 ["function","messenger.health_clock_errors(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=\\\"\\\"\"} source 42059b74df08d19bfd479595af373ed7"],
 ["function","messenger.health_dead_letters(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=\\\"\\\"\"} source e9c90635fc9b51f8bf0206970a8d9021"],
 ["function","messenger.health_error_rate(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=\\\"\\\"\"} source ec49231fcadaa6c9302829bb8adc086f"],
-["function","messenger.health_no_handler(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=\\\"\\\"\"} source cd7e4f75a2db1887e4f1d4f0bd3449b3"],
-["function","messenger.health_oldest_due(at timestamp with time zone)","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,jit=off} source bd0f9e10890c765e291c0ab45280887a"],
-["function","messenger.health_pg_net(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=\\\"\\\"\"} source ae6848079718f2c64fde643092c5b5a8"],
+["function","messenger.health_no_handler(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=\\\"\\\"\"} source 0ba3c90d257e889fb9d1a42e149497e0"],
+["function","messenger.health_oldest_due(at timestamp with time zone)","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,jit=off} source 0e0541b50b6360dc981af5776e8a5c6b"],
+["function","messenger.health_pg_net(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=\\\"\\\"\"} source 594052a23d394aca7f58496a82046a99"],
 ["function","messenger.health_test_clock(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=\\\"\\\"\"} source 5ea2d5d5a5e485b94e43edd6f4b1a7b5"],
+["function","messenger.health_transports(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=\\\"\\\"\"} source 09343350c0eea7921772354f84713dfc"],
 ["function","messenger.health_worker_secret(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=\\\"\\\"\"} source 24b06145e2e1be9201b0e40cec286f84"],
-["function","messenger.health_workers(at timestamp with time zone)","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 87a9e29919ef35430088f1a19847de2b"],
+["function","messenger.health_workers(at timestamp with time zone)","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 81e61d177f48a7c5bc60989268b19a31"],
 ["function","messenger.hmac_sha256(data bytea, key bytea)","returns bytea language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 2da597217159927f52ec2410739d3948"],
 ["function","messenger.id_prefix(at timestamp with time zone)","returns text language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 65dbab6e73ef14e98187a08ea441052a"],
 ["function","messenger.id_random()","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 48dbad83b171bbdc3315fe55bf2ba09a"],
 ["function","messenger.import_cron(jobid bigint)","returns jsonb language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 4042f9b0f3a99e0a6faa24b5260cb980"],
+["function","messenger.is_clock_stopped(at timestamp with time zone)","returns boolean language sql stable invoker {\"search_path=\\\"\\\"\"} source 762e2721424ae6fa4df2963a2953c2d6"],
 ["function","messenger.is_handed_out(message public.messenger_messages, at timestamp with time zone)","returns boolean language sql stable invoker {\"search_path=\\\"\\\"\"} source 0ed42d9cafdd6dd78da33c4fe7dc7f6f"],
 ["function","messenger.is_held_by_dead_letter(transport text, queue text, ordering_key text)","returns boolean language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source fe6e288c5e9965cdae3bac5136344389"],
 ["function","messenger.is_too_deep(value jsonb)","returns boolean language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 056b28040e13bfde245d3c3f0bf4417b"],
@@ -8857,7 +8918,7 @@ as $function$ select $manifest$[
 ["function","messenger.reason_backing_off(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=\\\"\\\"\"} source e23ac2c8ea3db0e8df80368df7b019f3"],
 ["function","messenger.reason_cancel_requested(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=\\\"\\\"\"} source af673270074e17878ba9d9cdfe16afec"],
 ["function","messenger.reason_cancelled(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=\\\"\\\"\"} source c71614ecb780fdd78440b5ed72e29f7b"],
-["function","messenger.reason_clock_stopped(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 2c516c8d231b4580e8a1bdaf3489209b"],
+["function","messenger.reason_clock_stopped(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source e424dcb6bbc1773ba0f9819e03283370"],
 ["function","messenger.reason_completed(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=\\\"\\\"\"} source 34c821bd6aca5b46aed858235352f787"],
 ["function","messenger.reason_delayed(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=\\\"\\\"\"} source 8272a43a7fffe07dfed8555afefd3eea"],
 ["function","messenger.reason_discarded(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=\\\"\\\"\"} source 5e81b8530b4528fc2a4d0cb15dce123c"],
@@ -8867,19 +8928,19 @@ as $function$ select $manifest$[
 ["function","messenger.reason_lease_lost(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=\\\"\\\"\"} source abb5f4ec9aece21368f260382a1037c4"],
 ["function","messenger.reason_locked(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=\\\"\\\"\"} source a59a45d2b27d43509b44e2b1facb8598"],
 ["function","messenger.reason_no_bells(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source fad0df943fc5b0ee77d8ff756ecc661a"],
-["function","messenger.reason_no_handler(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 07c237c19136f868e63c7d95ee5f6679"],
-["function","messenger.reason_no_worker(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source fccb3df25dd1e9c7e0e38e2c057aefd8"],
+["function","messenger.reason_no_handler(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source cf7bf6679c53d108cc2065f60937884b"],
+["function","messenger.reason_no_worker(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 5fe185b537f06d5b43c8678c0e1ed53e"],
 ["function","messenger.reason_ordering_dead_letter(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=\\\"\\\"\"} source aee8fbca3ac24baaff60994d1debadc2"],
 ["function","messenger.reason_ordering_key(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,jit=off} source 898c01932f5fff65db714f295d7bea3e"],
 ["function","messenger.reason_paused(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=\\\"\\\"\"} source d7b3166839fe2d8ff9ae94e0d1d9ff6c"],
-["function","messenger.reason_ready(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 183378984d882a67d568ce1f6f4d13c8"],
+["function","messenger.reason_ready(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 05a82ede70b6e3f6c23fa7fd3f6ff825"],
 ["function","messenger.reason_running(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=\\\"\\\"\"} source 2ea0964101beb2548aee1dcc66bb84be"],
 ["function","messenger.reason_snoozed(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=\\\"\\\"\"} source 6cc9379d22e607f21b910aa60e89a70a"],
 ["function","messenger.reason_sql_handler_gone(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=\\\"\\\"\"} source f6e2fc40ed57eef22b044c89a24f998b"],
 ["function","messenger.reason_transport_disabled(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=\\\"\\\"\"} source 7592c12b5e21ac0c6dcf5cd05383b17b"],
 ["function","messenger.reason_transport_missing(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=\\\"\\\"\"} source ca2a4a9bf46f1f18e3161956d8ee8700"],
 ["function","messenger.reason_transport_type(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=\\\"\\\"\"} source 8fc985ca9cd5ebba11695cb5afc74e9e"],
-["function","messenger.reason_waiting_turn(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 5671d5902f75c91b230eaac0fea4bdc2"],
+["function","messenger.reason_waiting_turn(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 9cdf45aed507ab5c0ac35501fbf07ed5"],
 ["function","messenger.reason_worker_unreachable(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 1de91cac90d947d07067a1f2e0c68a4b"],
 ["function","messenger.refusals()","returns TABLE(code text, status integer, message text, hint text) language sql immutable invoker {\"search_path=\\\"\\\"\"} source c012da72170e0447f62fc29453432fd0"],
 ["function","messenger.refuse(code text, what text)","returns boolean language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source b0f44956d33ea516f8df91851a3836f1"],
@@ -8896,6 +8957,7 @@ as $function$ select $manifest$[
 ["function","messenger.run_near_change(fields messenger.cron_fields, after timestamp without time zone, change timestamp without time zone, offset_before interval, offset_after interval, dst_gap text, dst_overlap text)","returns messenger.cron_run language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 8bb9c2d93542accb4c69e76238814632"],
 ["function","messenger.run_sql_handlers(batch integer)","returns TABLE(completed bigint, failed bigint, released bigint) language plpgsql volatile invoker {\"search_path=\\\"\\\"\",lock_timeout=2s} source ab731689f100a9f4dff74928a67529d8"],
 ["function","messenger.running_messages(depth integer, only_transport text, only_queues text[])","returns TABLE(transport_name text, queue_name text, locked_by text) language sql stable invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source c5cfe7412dc063c4dbbe79a6dc992393"],
+["function","messenger.runs_since(transport text, queue text, at timestamp with time zone)","returns timestamp with time zone language sql stable invoker {\"search_path=\\\"\\\"\"} source 666d33ebc9c01f25238a349ff37c8c8d"],
 ["function","messenger.runs_to_fire(schedule public.messenger_schedules, runs timestamp with time zone[])","returns timestamp with time zone[] language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 056b7fad3d950a70e3880a2742c5382e"],
 ["function","messenger.schedule_headers(name text, due_at timestamp with time zone)","returns jsonb language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 5ca474df4ff41c3bcadddac9fcd158c7"],
 ["function","messenger.schedule_of_cron(schedule text)","returns jsonb language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source f297fbc473686e1b094eb23486382bd9"],
@@ -8904,9 +8966,9 @@ as $function$ select $manifest$[
 ["function","messenger.settle_rest(ids uuid[], rest messenger.verdict[], ords bigint[], fates text[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_hashjoin=off,enable_mergejoin=off,jit=off} source 708cc22d7cd0e7c029d7511a7ea70661"],
 ["function","messenger.sign_webhook(subscription uuid, id uuid, body text)","returns TABLE(url text, signed_at bigint, signature text) language plpgsql stable definer {\"search_path=\\\"\\\"\"} source 1b506c1e7e885935ad7fe2d26de00b5b"],
 ["function","messenger.sql_handlers()","returns TABLE(type text, handler regprocedure) language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 363dc1ae4a4679b198b1300b36cd7c57"],
-["function","messenger.start(functions_url text, options jsonb)","returns jsonb language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 07287c930ccccac966d98800f705f896"],
+["function","messenger.start(functions_url text, options jsonb)","returns jsonb language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source d73ac47085ef542449b841ec68edb0c5"],
 ["function","messenger.status()","returns jsonb language sql volatile definer {\"search_path=\\\"\\\"\"} source 28fc53cdd0344a951c806b655692bccc"],
-["function","messenger.stop()","returns jsonb language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source a4061cc518a982b78ab444a4f190e737"],
+["function","messenger.stop()","returns jsonb language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 991e7e5448ab5eecdf3fed49bb13ffed"],
 ["function","messenger.store_alone(messages jsonb[], schedules uuid[], runs timestamp with time zone[])","returns TABLE(ord integer, error text) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source ea16d0190979682d7fcc45eadc6d88f8"],
 ["function","messenger.store_draft(draft messenger.draft, new_id uuid, sender uuid, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 40e90430b1e02482bf127900fa6fe8c3"],
 ["function","messenger.store_in_turn(messages jsonb, atomic boolean, scope text, sender uuid, single boolean, at timestamp with time zone)","returns TABLE(ord integer, id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone, error_code text, error text) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 65fe279f508fbb95f77341468dc558fc"],
@@ -8949,7 +9011,7 @@ as $function$ select $manifest$[
 ["function","public.messenger_import_cron(jobid bigint)","returns jsonb language sql volatile invoker {\"search_path=\\\"\\\"\"} source 4b46768c7cec1f52fa54aa6f5a76852f"],
 ["function","public.messenger_list_failed(filter jsonb, cursor text, skip integer, max integer)","returns jsonb language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_sort=off,jit=off} source 2a0031b52a5353395df7e20332bcff01"],
 ["function","public.messenger_list_messages(filter jsonb, cursor text, max integer)","returns jsonb language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 5d3a1bf00a6b9228bf110552507e2f2f"],
-["function","public.messenger_list_queues()","returns jsonb language sql volatile invoker {\"search_path=\\\"\\\"\",jit=off} source c8b14d591f27e612a4310480492cbc2b"],
+["function","public.messenger_list_queues()","returns jsonb language sql volatile invoker {\"search_path=\\\"\\\"\",jit=off} source 5605e0b083ffbcfb521407a120ce3d92"],
 ["function","public.messenger_list_schedules(filter jsonb, cursor text, max integer)","returns jsonb language plpgsql volatile invoker {\"search_path=\\\"\\\"\",jit=off} source 94667071d42682e323d39de8d2ae0aa2"],
 ["function","public.messenger_list_transports()","returns jsonb language sql stable invoker {\"search_path=\\\"\\\"\"} source 05f0454eeda134cecc41d96748319ba1"],
 ["function","public.messenger_list_workers()","returns jsonb language sql volatile invoker {\"search_path=\\\"\\\"\",jit=off} source ed08e36d43305384a65341054f6f726b"],
@@ -8959,7 +9021,7 @@ as $function$ select $manifest$[
 ["function","public.messenger_put_transport(name text, type text, config jsonb, enabled boolean)","returns jsonb language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source b22531d7a5c975de67bcfd3c7d225825"],
 ["function","public.messenger_register(types jsonb)","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 5034d7059e0856862ec64d4fc35c17a6"],
 ["function","public.messenger_release(id uuid, fence bigint)","returns text language sql volatile invoker {\"search_path=\\\"\\\"\"} source 4e7bc6a7dadfa50467b1586d37f66082"],
-["function","public.messenger_resume(transport text, queue text)","returns boolean language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 344fd98c2cc50730a679ff35e3640265"],
+["function","public.messenger_resume(transport text, queue text)","returns boolean language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source d239b185b08e428156f9684f770a9546"],
 ["function","public.messenger_resume_schedule(name text)","returns boolean language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source b04ced14a82b40734ef346cc6aceeb5d"],
 ["function","public.messenger_retry_failed(ids uuid[], filter jsonb, payload jsonb, per_second integer, max integer)","returns TABLE(id uuid, message_id uuid, outcome text) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 1a0b4f0d425cd6e03379f2d5d4c07b2e"],
 ["function","public.messenger_schedule(name text, type text, schedule jsonb, payload jsonb, timezone text, options jsonb)","returns public.messenger_schedules language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 9d9d5e03af1ae093fcddb76c150e9052"],
@@ -9093,6 +9155,7 @@ as $function$ select $manifest$[
 ["grant","function messenger.ring(transport text, queue text, type text) to service_role","execute"],
 ["grant","function messenger.run_near_change(fields messenger.cron_fields, after timestamp without time zone, change timestamp without time zone, offset_before interval, offset_after interval, dst_gap text, dst_overlap text) to service_role","execute"],
 ["grant","function messenger.running_messages(depth integer, only_transport text, only_queues text[]) to service_role","execute"],
+["grant","function messenger.runs_since(transport text, queue text, at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.schedule_headers(name text, due_at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.settle_rest(ids uuid[], rest messenger.verdict[], ords bigint[], fates text[], at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.sign_webhook(subscription uuid, id uuid, body text) to service_role","execute"],
@@ -9549,6 +9612,8 @@ declare
     'messenger.has_worker_secret',
     'messenger.call_worker',
     'messenger.clock_fault',
+    'messenger.is_clock_stopped',
+    'messenger.runs_since',
     'messenger.queue_figures',
     'messenger.status',
     'public.messenger_status',
@@ -9564,6 +9629,7 @@ declare
     'messenger.due_types',
     'messenger.health_no_handler',
     'messenger.health_workers',
+    'messenger.health_transports',
     'messenger.health_dead_letters',
     'messenger.moment',
     'messenger.is_waiting',

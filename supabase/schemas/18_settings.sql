@@ -3,6 +3,7 @@ create table if not exists messenger.settings (
   singleton boolean not null default true,
   functions_url text,
   clock_enabled boolean not null default false,
+  clock_changed_at timestamptz,
   max_workers int not null default 4,
   messages_per_worker int not null default 100,
   poll_interval interval not null default '50 ms',
@@ -17,6 +18,7 @@ create table if not exists messenger.settings (
 );
 comment on table messenger.settings is 'One row, changed by messenger_start.';
 comment on column messenger.settings.functions_url is 'Base of the edge functions, without a slash at the end; null: no bells.';
+comment on column messenger.settings.clock_changed_at is 'When the clock was last started or stopped.';
 comment on column messenger.settings.messages_per_worker is 'Backlog that earns one more worker, up to max_workers.';
 
 create table if not exists messenger.clock (

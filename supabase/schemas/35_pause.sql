@@ -31,7 +31,7 @@ set search_path = ''
 as $$
 begin
   perform messenger.check_queue(transport, queue);
-  update messenger.queues q set paused_at = null
+  update messenger.queues q set paused_at = null, resumed_at = messenger.now()
   where q.transport_name = messenger_resume.transport and q.queue_name = messenger_resume.queue and q.paused_at is not null;
   return found;
 end $$;

@@ -46,6 +46,7 @@ begin
   update messenger.settings s
   set functions_url = coalesce(v_url, s.functions_url),
       clock_enabled = true,
+      clock_changed_at = messenger.now(),
       max_workers = coalesce((v_options ->> 'max_workers')::int, s.max_workers),
       messages_per_worker = coalesce((v_options ->> 'messages_per_worker')::int, s.messages_per_worker),
       poll_interval = coalesce((v_options ->> 'poll_interval')::interval, s.poll_interval),
@@ -75,7 +76,7 @@ as $$
 declare
   v_unscheduled bigint := 0;
 begin
-  update messenger.settings set clock_enabled = false;
+  update messenger.settings s set clock_enabled = false, clock_changed_at = case when s.clock_enabled then messenger.now() else s.clock_changed_at end;
   if to_regclass('cron.job') is not null then
     perform cron.unschedule(j.jobid) from cron.job j where j.jobname = 'symphony-clock';
     get diagnostics v_unscheduled = row_count;

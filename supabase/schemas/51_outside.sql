@@ -88,17 +88,45 @@ begin
     cause := 'the last run of the job symphony-clock failed: ' || left(coalesce(v_run.return_message, 'without a message'), 500);
     remedy := format('select start_time, status, return_message from cron.job_run_details where jobid = %s order by runid desc limit 5', v_job.jobid);
   elsif v_run.status is null then
-    cause := 'pg_cron has not run the job symphony-clock yet: it begins at a full minute, unless its launcher is gone';
-    remedy := 'select messenger_tick(); -- once, and restart the database if the next minute brings none';
+    cause := 'pg_cron begins the job symphony-clock with the next full minute, unless its launcher is gone';
+    remedy := 'select messenger_tick(); -- once; if the next minute brings none, restart the database';
   else
     cause := 'pg_cron does not run the job symphony-clock any more: its launcher is gone until the database is restarted';
     remedy := 'select messenger_tick(); -- once, and restart the database';
   end if;
 end $$;
 
+-- Stopped by messenger_stop, and nobody ticks since, or silent for 70 seconds. The last minute of a clock that is stopped ends within a second.
+create or replace function messenger.is_clock_stopped(at timestamptz)
+returns boolean
+language sql stable
+set search_path = ''
+as $$
+  select coalesce(c.last_tick_at <= is_clock_stopped.at - interval '70 seconds', true)
+    or coalesce(not s.clock_enabled and c.last_tick_at < s.clock_changed_at + interval '3 seconds'
+      and is_clock_stopped.at >= s.clock_changed_at + interval '3 seconds', false)
+  from messenger.clock c, messenger.settings s
+$$;
+
+-- A queue that was paused, or its transport disabled: nothing in it could be taken before. What a clock says that was ahead is not believed.
+create or replace function messenger.runs_since(transport text, queue text, at timestamptz)
+returns timestamptz
+language sql stable
+set search_path = ''
+as $$
+  select greatest(
+    case when t.updated_at <= runs_since.at then t.updated_at end,
+    (select q.resumed_at from messenger.queues q where q.transport_name = t.name and q.queue_name = runs_since.queue and q.resumed_at <= runs_since.at))
+  from public.messenger_transports t where t.name = runs_since.transport
+$$;
+
+comment on function messenger.is_clock_stopped(timestamptz) is 'Whether the clock was stopped, or has not ticked for 70 seconds.';
+comment on function messenger.runs_since(text, text, timestamptz) is 'When the queue was last resumed or its transport last changed, whichever was later: messages cannot have been overdue before.';
 comment on function messenger.bell_answers(interval) is 'Our bells of so long ago, newest first, with pg_net''s answer: status code or error; is_queued: not sent yet.';
 comment on function messenger.has_worker_secret() is 'True when the worker secret is in Vault.';
 comment on function messenger.call_worker() is 'The command that runs a worker and shows what it answers; null without a functions URL.';
 comment on function messenger.clock_fault() is 'Why the clock does not tick, supposing that it does not, and what mends it.';
-revoke all on function messenger.bell_answers(interval), messenger.has_worker_secret(), messenger.call_worker(), messenger.clock_fault()
+revoke all on function messenger.bell_answers(interval), messenger.has_worker_secret(), messenger.call_worker(), messenger.clock_fault(), messenger.is_clock_stopped(timestamptz),
+  messenger.runs_since(text, text, timestamptz)
   from public, anon, authenticated, service_role;
+grant execute on function messenger.runs_since(text, text, timestamptz) to service_role;

@@ -6,12 +6,18 @@ returns setof messenger.check_result
 language sql
 set search_path = ''
 as $$
-  select case when lag.seconds < 70 then 'healthy' when lag.seconds < 100 then 'degraded' else 'unhealthy' end,
-    coalesce('last tick ' || round(lag.seconds) || ' s ago', 'no tick yet') || case when lag.seconds < 70 then '' else ': ' || fault.cause end,
+  select case when not lag.is_stopped then 'healthy' when lag.is_starting or lag.is_enabled and lag.seconds < 100 then 'degraded' else 'unhealthy' end,
+    coalesce('last tick ' || round(lag.seconds) || ' s ago', 'no tick yet') || case when lag.is_stopped then ': ' || fault.cause else '' end,
     fault.remedy,
     jsonb_build_object('seconds', round(lag.seconds), 'ticks', lag.ticks)
-  from (select extract(epoch from health_clock.at - c.last_tick_at) as seconds, c.ticks from messenger.clock c) lag
-  left join lateral messenger.clock_fault() fault on coalesce(lag.seconds >= 70, true)
+  from (
+    select extract(epoch from health_clock.at - c.last_tick_at) as seconds, c.ticks, messenger.is_clock_stopped(health_clock.at) as is_stopped,
+      s.clock_enabled or s.clock_changed_at is null as is_enabled,
+      -- pg_cron begins at a full minute.
+      coalesce(s.clock_enabled and s.clock_changed_at > health_clock.at - interval '70 seconds', false) as is_starting
+    from messenger.clock c, messenger.settings s
+  ) lag
+  left join lateral messenger.clock_fault() fault on lag.is_stopped
 $$;
 
 create or replace function messenger.health_clock_errors(at timestamptz)
@@ -35,12 +41,13 @@ language sql
 set search_path = ''
 as $$
   select
-    case when c.fault is null then 'healthy' when c.fault = 'failing' and c.failed_share > 0.5 then 'unhealthy' else 'degraded' end,
+    case when c.fault is null then 'healthy' when c.fault = 'failing' and c.failed_share > 0.5 and not c.is_mended then 'unhealthy' else 'degraded' end,
     case c.fault
       when 'no URL' then 'no functions URL'
       when 'no pg_net' then 'no pg_net'
       when 'stuck' then c.stuck || ' bells have not been sent for 30 s'
-      when 'failing' then format('%s of %s bells of the last 5 minutes failed, the last with: %s', c.failed, c.answered, left(c.last_failure, 300))
+      when 'failing' then format('%s of %s bells of the last 5 minutes failed%s: %s', c.failed, c.answered, case when c.is_mended then ', the newest did not; the last failure' else ', the last with' end,
+        left(c.last_failure, 300))
       else c.functions_url
     end,
     case c.fault
@@ -58,6 +65,7 @@ as $$
       select count(*) as rung, count(x.answered_at) as answered, count(*) filter (where x.has_failed) as failed,
         round(count(*) filter (where x.has_failed)::numeric / nullif(count(x.answered_at), 0), 3) as failed_share,
         count(*) filter (where x.is_queued and x.rung_at < pg_catalog.now() - interval '30 seconds') as stuck,
+        not (array_agg(x.has_failed order by x.request_id desc) filter (where x.answered_at is not null))[1] as is_mended,
         (array_agg(coalesce(x.error, 'HTTP ' || x.status_code) order by x.request_id desc) filter (where x.has_failed))[1] as last_failure
       from messenger.bell_answers('5 minutes') x
     ) b
@@ -83,10 +91,10 @@ as $$
   where to_regclass('messenger.test_clock') is not null
 $$;
 
-comment on function messenger.health_clock(timestamptz) is 'Seconds since the last tick: degraded from 70, unhealthy from 100.';
+comment on function messenger.health_clock(timestamptz) is 'Seconds since the last tick: degraded from 70, unhealthy from 100, or when it was stopped; degraded while it starts.';
 comment on function messenger.health_clock_errors(timestamptz) is 'A tick that failed within 5 minutes: degraded.';
 comment on function messenger.health_pg_net(timestamptz) is
-  'Our bells of 5 minutes: degraded without a URL or pg_net, when one waits unsent for 30 s, or more than 20 percent failed; unhealthy above 50 percent.';
+  'Our bells of 5 minutes: degraded without a URL or pg_net, when one waits unsent for 30 s, or more than 20 percent failed; unhealthy above 50 percent while the newest failed too.';
 comment on function messenger.health_worker_secret(timestamptz) is 'Unhealthy without the worker secret in Vault.';
 comment on function messenger.health_test_clock(timestamptz) is 'Degraded where the time of the bus can be moved.';
 revoke all on function messenger.health_clock(timestamptz), messenger.health_clock_errors(timestamptz), messenger.health_pg_net(timestamptz),

@@ -11,7 +11,7 @@ declare
   v_oldest record;
   v_seconds numeric;
 begin
-  select head.id, head.available_at into v_oldest
+  select head.id, greatest(head.available_at, messenger.runs_since(q.transport_name, q.queue_name, health_oldest_due.at)) as since into v_oldest
   from messenger.active_queues(null, null, false) q
   cross join generate_series(1, 10) as level(priority)
   cross join lateral (
@@ -20,11 +20,11 @@ begin
       and m.available_at <= health_oldest_due.at and (m.status = 'pending' or m.lock_expires_at < health_oldest_due.at)
     order by m.available_at, m.id limit 1
   ) head
-  order by head.available_at limit 1;
-  v_seconds := round(extract(epoch from health_oldest_due.at - v_oldest.available_at));
+  order by since limit 1;
+  v_seconds := round(extract(epoch from health_oldest_due.at - v_oldest.since));
   return query select
     case when coalesce(v_seconds, 0) < 60 then 'healthy' when v_seconds < 600 then 'degraded' else 'unhealthy' end,
-    coalesce('the oldest due message waits since ' || v_seconds || ' s', 'nothing is due'),
+    coalesce('the oldest due message has waited ' || v_seconds || ' s', 'nothing is due'),
     format('select * from messenger_explain(%L)', v_oldest.id),
     jsonb_build_object('seconds', v_seconds);
 end $$;
@@ -46,8 +46,8 @@ declare
   v_depth int := (select least(1000, greatest(5, 10000 / 10 / greatest(count(*), 1))) from messenger.active_queues(null, null, false));
 begin
   return query
-  select q.transport_name, q.queue_name, head.message_type, min(head.available_at)
-  from messenger.active_queues(null, null, false) q
+  select q.transport_name, q.queue_name, head.message_type, greatest(min(head.available_at), q.since)
+  from (select a.*, messenger.runs_since(a.transport_name, a.queue_name, due_types.at) as since from messenger.active_queues(null, null, false) a) q
   cross join generate_series(1, 10) as level(priority)
   cross join lateral (
     select m.message_type, m.available_at from public.messenger_messages m
@@ -55,8 +55,8 @@ begin
       and m.available_at < due_types.at - age and (m.status = 'pending' or m.lock_expires_at < due_types.at)
     order by m.available_at, m.id limit v_depth
   ) head
-  where head.message_type <> all (v_sql_types)
-  group by q.transport_name, q.queue_name, head.message_type;
+  where head.message_type <> all (v_sql_types) and coalesce(q.since < due_types.at - age, true)
+  group by q.transport_name, q.queue_name, head.message_type, q.since;
 end $$;
 
 create or replace function messenger.health_no_handler(at timestamptz)
@@ -70,6 +70,8 @@ as $$
   from (
     select distinct quote_ident(d.message_type) as name from messenger.due_types(health_no_handler.at, '10 seconds') d
     where messenger.awake_workers(d.transport_name, d.queue_name, d.message_type, '1 minute') = 0
+      -- Where nobody is awake at all, that is what is wrong.
+      and exists (select from messenger.workers w where w.polled_at > health_no_handler.at - interval '1 minute' and w.polled_at <= health_no_handler.at and w.worker <> 'sql')
   ) lost
 $$;
 
@@ -91,11 +93,23 @@ begin
   end if;
   v_result.status := case when v_seconds is null then 'healthy' else 'unhealthy' end;
   v_result.detail := v_awake || ' awake within the last minute'
-    || case when v_seconds is not null then ', and a message is due since ' || v_seconds || ' s' when v_awake = 0 then ', and nothing waits for one' else '' end;
+    || case when v_seconds is not null then ', and a message has been due for ' || v_seconds || ' s' when v_awake = 0 then ', and nothing waits for one' else '' end;
   v_result.remedy := coalesce(messenger.call_worker(), 'select messenger_start(''https://<project>.supabase.co/functions/v1'')');
   v_result.figures := jsonb_build_object('awake', v_awake, 'seconds', v_seconds);
   return next v_result;
 end $$;
+
+create or replace function messenger.health_transports(at timestamptz)
+returns setof messenger.check_result
+language sql
+set search_path = ''
+as $$
+  select case when count(*) = 0 then 'healthy' else 'degraded' end,
+    coalesce('disabled, so that dispatches to it are refused and its messages wait: ' || string_agg(t.name, ', ' order by t.name), 'none that is needed is disabled'),
+    format('select messenger_put_transport(%L, enabled => true)', min(t.name)), jsonb_build_object('disabled', count(*))
+  from public.messenger_transports t
+  where not t.enabled and (t.name = 'supabase' or exists (select from messenger.message_types k where k.transport_name = t.name))
+$$;
 
 create or replace function messenger.health_dead_letters(at timestamptz)
 returns setof messenger.check_result
@@ -109,8 +123,9 @@ $$;
 
 comment on function messenger.due_types(timestamptz, interval) is 'Message types without an SQL handler that stand at the head of a running queue and are due for longer than the age, each with its oldest.';
 comment on function messenger.health_oldest_due(timestamptz) is 'Seconds the oldest due message waits: degraded from 60, unhealthy from 600.';
-comment on function messenger.health_no_handler(timestamptz) is 'Types due for 10 s that no worker of the last minute announced and no SQL handler takes: degraded.';
+comment on function messenger.health_no_handler(timestamptz) is 'Types due for 10 s that no SQL handler and none of the workers of the last minute takes: degraded.';
 comment on function messenger.health_workers(timestamptz) is 'A message due for 30 s and no worker that asked within a minute: unhealthy.';
+comment on function messenger.health_transports(timestamptz) is 'A disabled transport that is the default one or that of a registered type: degraded.';
 comment on function messenger.health_dead_letters(timestamptz) is 'Any open dead letter: degraded.';
 revoke all on function messenger.due_types(timestamptz, interval), messenger.health_oldest_due(timestamptz), messenger.health_no_handler(timestamptz),
-  messenger.health_workers(timestamptz), messenger.health_dead_letters(timestamptz) from public, anon, authenticated, service_role;
+  messenger.health_workers(timestamptz), messenger.health_transports(timestamptz), messenger.health_dead_letters(timestamptz) from public, anon, authenticated, service_role;

@@ -24,7 +24,7 @@ begin
     or not exists (select from messenger.message_types k where message.message_type = any (k.type || k.aliases)) then
     return query select 50, 'no_handler',
       format('no worker of the last minute takes type %s from queue %s of transport %s; ', quote_ident(message.message_type), message.queue_name, message.transport_name)
-        || coalesce('those awake: ' || v_others, 'no code has registered the type') || '; define it in a pack, and deploy',
+        || coalesce('those awake: ' || v_others, 'no code has registered the type') || '; define it in a pack (packs/), and deploy: locally, saving it is enough',
       'supabase functions deploy worker';
   end if;
 end $$;
@@ -52,7 +52,7 @@ declare
   v_last timestamptz := (select c.last_tick_at from messenger.clock c);
   v_fault record;
 begin
-  if messenger.is_waiting(message, at) and coalesce(v_last <= at - interval '70 seconds', true) then
+  if messenger.is_waiting(message, at) and messenger.is_clock_stopped(at) then
     select * into v_fault from messenger.clock_fault();
     return query select
       case when messenger.awake_workers(message.transport_name, message.queue_name, message.message_type, '5 seconds') > 0
@@ -138,7 +138,7 @@ declare
   v_answer text;
 begin
   if not messenger.needs_bell(message, at) or exists (select from messenger.reason_no_bells(message, at))
-    or exists (select from messenger.reason_worker_unreachable(message, at)) then
+    or exists (select from messenger.reason_worker_unreachable(message, at)) or exists (select from messenger.reason_no_handler(message, at)) then
     return;
   end if;
   select * into v_bell from messenger.bell_answers('1 hour') b order by b.request_id desc limit 1;
@@ -160,7 +160,7 @@ declare
 begin
   if not messenger.is_handed_out(message, at) or messenger.due_before(message, at) > 0 then
     return;
-  elsif v_has_handler and (select c.last_tick_at > reason_ready.at - interval '70 seconds' from messenger.clock c) then
+  elsif v_has_handler and not messenger.is_clock_stopped(reason_ready.at) then
     return query select 90, 'ready', format('due since %s and first in its queue: the next tick runs its SQL handler', messenger.moment(message.available_at, at)), null::text;
   elsif v_awake > 0 and not v_has_handler then
     return query select 90, 'ready',

@@ -82,6 +82,7 @@ set jit = off
 as $$
   select jsonb_build_object('queues', coalesce(jsonb_agg(
     jsonb_build_object('transport_name', q.transport_name, 'queue_name', q.queue_name, 'paused_at', p.paused_at, 'transport_enabled', t.enabled,
+      'runs_since', messenger.runs_since(q.transport_name, q.queue_name, messenger.now()),
       'awake_workers', (
         select count(*) from messenger.workers w, messenger.settings s
         where w.polled_at > messenger.now() - greatest(2 * s.poll_interval, '1 second') and w.polled_at <= messenger.now()
@@ -114,7 +115,7 @@ comment on function messenger.running_messages(int, text, text[]) is 'Messages t
 comment on function messenger.queue_figures_of(text, text) is
   'Unfinished messages of a queue: {"pending" (due + delayed + blocked), "due", "delayed", "blocked" (wait for their predecessor), "processing", "oldest_due_at", "estimated"}; exact to 10,000.';
 comment on function public.messenger_list_queues() is
-  'Queues that hold unfinished messages or are paused: {"queues": [{transport_name, queue_name, paused_at, transport_enabled, pending, due, delayed, blocked, processing, oldest_due_at, estimated, awake_workers}]}.';
+  'Queues that hold unfinished messages or are paused: {"queues": [{transport_name, queue_name, paused_at, transport_enabled, runs_since (last resumed, or its transport last changed), pending, due, delayed, blocked, processing, oldest_due_at, estimated, awake_workers}]}.';
 comment on function public.messenger_list_workers() is
   'Workers that asked within the last hour: {"workers": [{worker, transport_name, queues, types (null: all), started_at, polled_at, awake, processing}]}, the latest first.';
 revoke all on function messenger.running_messages(int, text, text[]), messenger.queue_figures_of(text, text), public.messenger_list_queues(), public.messenger_list_workers() from public, anon, authenticated;

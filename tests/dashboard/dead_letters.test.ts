@@ -1,7 +1,7 @@
 // Dead letters on the page: looked into, retried, edited, discarded, one and many.
 import assert from "node:assert/strict";
 import { gate } from "../gates/gate.ts";
-import { claim, dispatchMany, held, letterOf, messageOf, settle } from "../supabase/bus.ts";
+import { call, claim, dispatch, dispatchMany, held, letterOf, messageOf, settle } from "../supabase/bus.ts";
 import { clear, missing, useDashboard } from "./browser.ts";
 
 const { dashboard, project } = useDashboard();
@@ -88,9 +88,10 @@ test("some are chosen and retried, the rest retried slowly", async () => {
   await page.getByText("1 retried").waitFor();
   assert.equal(await open(), 2);
   await page.getByRole("button", { name: "Retry all 2" }).click();
-  await page.getByRole("spinbutton", { name: "At most a second" }).fill("5");
+  await page.getByRole("spinbutton", { name: "How many a second, at most" }).fill("5");
   await page.getByRole("dialog").getByRole("button", { name: "Retry" }).click();
-  await page.getByText("2 retried").waitFor();
+  await page.getByText("2 go back, 5 a second").waitFor();
+  await page.getByText("A retry of 2, 5 a second.").waitFor();
   const replays = await project().sql`select per_second, total from messenger.replays`;
   assert.deepEqual([...replays], [{ per_second: 5, total: 2 }]);
   assert.deepEqual(opened.complaints, []);
@@ -151,4 +152,20 @@ test("a long discard shows how far it is, and stops when told", async () => {
   released.resolve();
   await page.getByText("2,000 discarded").waitFor();
   assert.deepEqual([calls, await open()], [2, 500]);
+});
+
+test("a retry at a rate that was stopped says why, and how many were put back", async () => {
+  const { sql } = project();
+  for (let n = 0; n < 8; n++) await dispatch(sql, { type: "Greeting" });
+  await killDue(8);
+  await call(sql, "messenger_retry_failed", { filter: {}, per_second: 1_000 });
+  await sql`select pg_sleep(0.02)`; // the last of them is due after 7 ms
+  await sql`update messenger_messages set available_at = messenger.now() + interval '1 hour'
+    where id in (select id from messenger_messages where status = 'pending' limit 2)`;
+  await killDue(6);
+  await call(sql, "messenger_tick");
+  await using opened = await dashboard().open("#/failed");
+  await opened.page.getByText("A retry of 8 was stopped: 6 of the 6 that were handled are dead letters again.")
+    .waitFor();
+  await opened.page.getByText("2 were put back").waitFor();
 });

@@ -20,6 +20,7 @@ test("a message that nobody takes is named on the overview, with its reason and 
     `update messenger_messages set id = (messenger.id_prefix(created_at - ${ago}) || '8000000000000001')::uuid, created_at = created_at - ${ago}, available_at = available_at - ${ago}
      where message_type = 'Forgotten'`,
   );
+  await sql.unsafe(`update messenger_transports set updated_at = updated_at - ${ago}`);
   const [{ id }] = await sql`select id from messenger_messages where message_type = 'Forgotten'`;
   await using opened = await dashboard().open();
   const { page } = opened;
@@ -123,6 +124,7 @@ test("an answer that an action overtook is not shown", async () => {
   }, { times: 1 });
   await asked.promise;
   await page.getByRole("button", { name: "Disable supabase" }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "Disable" }).click();
   await page.getByRole("button", { name: "Enable supabase" }).waitFor();
   await page.evaluate(() => {
     new MutationObserver(() => {

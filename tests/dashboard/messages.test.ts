@@ -45,7 +45,7 @@ test("a message shows all there is of it, and is cancelled", async () => {
   await page.getByRole("button", { name: "Cancel" }).click();
   await page.getByRole("button", { name: "Cancel the message" }).click();
   await page.getByText("The message is cancelled").waitFor();
-  await page.getByText("failed", { exact: true }).first().waitFor();
+  await page.getByText("cancelled", { exact: true }).first().waitFor();
   assert.equal((await messageOf(sql, failing.id)).error_class, "Cancelled");
   assert.deepEqual(opened.complaints, []);
 });
@@ -85,7 +85,7 @@ test("a schedule is made with its next runs in view, edited, paused, resumed and
   await page.getByRole("dialog").getByText("07:30:00").first().waitFor();
   await page.getByRole("button", { name: "Close" }).click();
   await page.getByRole("button", { name: "Pause daily digest" }).click();
-  await page.getByText("rests", { exact: true }).waitFor();
+  await page.getByText("paused", { exact: true }).waitFor();
   await page.getByRole("button", { name: "Resume daily digest" }).click();
   await page.getByRole("button", { name: "Pause daily digest" }).waitFor();
   await sql`update messenger_schedules set jitter_ms = 5000, max_runs = 7, headers = '{"x-a": "b"}'`;
@@ -112,6 +112,34 @@ test("a schedule is made with its next runs in view, edited, paused, resumed and
   await page.getByRole("heading", { name: "No schedules" }).waitFor();
   assert.equal((await sql`select from messenger_schedules`).length, 0);
   assert.deepEqual(opened.complaints, []);
+});
+
+test("a new schedule under a name that is taken replaces the old one only when told so", async () => {
+  const { sql } = project();
+  await call(sql, "messenger_schedule", { name: "digest", type: "Digest", schedule: { cron: "0 9 * * *" } });
+  await using opened = await dashboard().open("#/schedules");
+  const { page } = opened;
+  await page.getByRole("button", { name: "New schedule" }).click();
+  const dialog = page.getByRole("dialog");
+  await dialog.getByLabel("Name").fill("digest");
+  await dialog.getByLabel("Message type").fill("Other");
+  await dialog.getByRole("button", { name: "Save" }).click();
+  await dialog.getByText("There is a schedule of this name: Digest, 0 9 * * *. Saving replaces it.").waitFor();
+  const type = async () =>
+    (await sql`select message_type from messenger_schedules where name = 'digest'`)[0].message_type;
+  assert.equal(await type(), "Digest");
+  await dialog.getByRole("button", { name: "Replace digest" }).click();
+  await page.getByText("digest is saved").waitFor();
+  assert.equal(await type(), "Other");
+});
+
+test("the reason of a message leads to the one it waits for", async () => {
+  const { sql } = project();
+  const first = await dispatch(sql, { ordering_key: "k", delay: "1 hour" });
+  const second = await dispatch(sql, { ordering_key: "k" });
+  await using opened = await dashboard().open(`#/messages/${second.id}`);
+  await opened.page.locator(".explain").getByRole("link", { name: first.id }).click();
+  await opened.page.getByText("To have it handled now:").waitFor();
 });
 
 test("by keyboard alone: from the top to a message, and it cancelled", async () => {

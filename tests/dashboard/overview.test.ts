@@ -50,6 +50,8 @@ test("a queue is paused and resumed in its row, a disabled transport enabled", a
 
   await page.getByRole("link", { name: "Transports" }).click();
   await page.getByRole("button", { name: "Disable supabase" }).click();
+  await page.getByText("is refused until it is enabled again").waitFor();
+  await page.getByRole("dialog").getByRole("button", { name: "Disable" }).click();
   await page.getByRole("button", { name: "Enable supabase" }).waitFor();
   await page.getByRole("link", { name: "Overview" }).click();
   await page.getByText("Transport supabase is disabled").waitFor();

@@ -1,7 +1,7 @@
 // Planted bugs of the windows an operator looks through: status, health, explain.
 import { fn, type Mutant } from "./mutant.ts";
 
-const healths = ["supabase/status_health.test.ts"];
+const healths = ["supabase/health.test.ts"];
 const counts = ["supabase/counting.test.ts"];
 const messages = ["supabase/explain_message.test.ts"];
 const queues = ["supabase/explain_queue.test.ts"];
@@ -11,9 +11,25 @@ export const WATCHING: Mutant[] = [
   {
     name: "health believes a clock that stopped",
     breaks: "P12: health turns red within two minutes.",
-    statement: fn("messenger.health_clock"),
-    find: "when lag.seconds < 70 then 'healthy'",
-    replace: "when lag.seconds < 3600 then 'healthy'",
+    statement: fn("messenger.is_clock_stopped"),
+    find: "interval '70 seconds'",
+    replace: "interval '1 hour'",
+    noticedBy: healths,
+  },
+  {
+    name: "a clock that was stopped counts as running for 70 seconds",
+    breaks: "P12: whoever stopped it is told that all is well.",
+    statement: fn("messenger.is_clock_stopped"),
+    find: "not s.clock_enabled and",
+    replace: "false and",
+    noticedBy: healths,
+  },
+  {
+    name: "a queue that was just resumed is overdue at once",
+    breaks: "P12: whoever is on call is woken for a pause that is over.",
+    statement: fn("messenger.runs_since"),
+    find: "select q.resumed_at",
+    replace: "select null::timestamptz",
     noticedBy: healths,
   },
   {

@@ -1,7 +1,7 @@
 // messenger_explain of a message's own state: ended, not yet due, in a worker's hands, behind another of its ordering key.
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
-import { call, claim, dispatch, held, letterOf, messageOf, setClock, settle } from "./bus.ts";
+import { call, claim, dispatch, held, letterOf, messageOf, setClock, settle, tickByHand } from "./bus.ts";
 import { dead, discard, manyDead } from "./dead.ts";
 import { because, explain, isTaken, mend, reasons } from "./explain.ts";
 
@@ -9,8 +9,7 @@ const project = useProject({ testClock: true });
 Deno.test.beforeEach(async () => {
   const { sql } = project();
   await empty(sql);
-  await call(sql, "messenger_tick");
-  await sql`select messenger_start('https://example.test/functions/v1'), messenger_stop()`;
+  await tickByHand(sql, "https://example.test/functions/v1");
 });
 
 test("completed · when, and with which delivery; there is nothing to mend", async () => {

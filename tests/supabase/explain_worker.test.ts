@@ -1,7 +1,7 @@
 // messenger_explain of a message that nobody asks for: no handler, no clock, no bells, bells that fail, and workers that sleep.
 import assert from "node:assert/strict";
 import { empty, session, test, testWithCron, useProject } from "../project.ts";
-import { call, claim, dispatch, messageOf, type Row, setClock } from "./bus.ts";
+import { call, claim, dispatch, messageOf, type Row, setClock, tickByHand } from "./bus.ts";
 import { because, isTaken, mend, reasons } from "./explain.ts";
 
 const project = useProject({ testClock: true });
@@ -13,9 +13,8 @@ Deno.test.beforeEach(async () => {
   await empty(sql);
   await sql`delete from net.http_request_queue`;
   await sql`delete from net._http_response`;
-  await sql`select messenger_start(${URL}), messenger_stop()`;
+  await tickByHand(sql, URL);
   await call(sql, "messenger_register", { types: [{ type: "Greeting" }] });
-  await call(sql, "messenger_tick");
 });
 
 interface Answer {
@@ -38,7 +37,10 @@ test("no handler · workers are awake and none takes the type; naming it to one 
   const { id } = await dispatch(sql, { type: "Lost.One" });
   const { detail, remedy } = await because(sql, id, "no_handler");
   assert.match(detail, /takes type "Lost.One" from queue default of transport supabase; those awake: edge-1 /);
-  assert.match(detail, /\(transport any, queues a b, types Else\); define it in a pack, and deploy$/);
+  assert.match(
+    detail,
+    /\(transport any, queues a b, types Else\); define it in a pack \(packs\/\), and deploy: locally, saving it is enough$/,
+  );
   assert.equal(remedy, "supabase functions deploy worker");
   assert.equal((await reasons(sql, id))[0], "no_handler");
   await claim(sql, { worker: "edge-2", types: ["Lost.One"], queues: ["other"] });
@@ -62,7 +64,7 @@ test("no handler · a registered type has ten seconds, in which its worker may b
   const { id } = await dispatch(sql);
   assert.deepEqual(await reasons(sql, id), ["no_worker"]);
   await setClock(sql, "11 seconds");
-  assert.deepEqual(await reasons(sql, id), ["no_handler", "no_worker"]);
+  assert.deepEqual(await reasons(sql, id), ["no_handler"]);
 });
 
 test("SQL handler · ready while the clock ticks; gone, the remedy leaves the type to workers", async () => {
@@ -96,7 +98,7 @@ testWithCron("clock stopped · never started, its job gone, not active, not run;
   await sql`select cron.alter_job(jobid, schedule => ${RARELY}, active => false) from cron.job`;
   assert.match((await clock()).detail, /symphony-clock is not active$/);
   await sql.unsafe((await clock()).remedy);
-  assert.match((await clock()).detail, /has not run the job symphony-clock yet: it begins at a full minute/);
+  assert.match((await clock()).detail, /pg_cron begins the job symphony-clock with the next full minute/);
   await sql`select cron.unschedule('symphony-clock')`;
   assert.match((await clock()).detail, /has no job symphony-clock$/);
   await sql.unsafe((await clock()).remedy);

@@ -1,8 +1,7 @@
-// messenger_status and messenger_health: how much there is, and whether it moves.
+// messenger_health: whether it moves, check by check.
 import assert from "node:assert/strict";
-import { empty, session, test, useProject } from "../project.ts";
-import { asRole } from "./as_role.ts";
-import { ask, call, claim, dispatch, dispatchMany, held, type Row, setClock, settle } from "./bus.ts";
+import { empty, test, useProject } from "../project.ts";
+import { ask, call, claim, dispatch, held, type Row, setClock, settle, tickByHand } from "./bus.ts";
 
 const project = useProject({ testClock: true });
 
@@ -11,130 +10,11 @@ Deno.test.beforeEach(async () => {
   await empty(sql);
   await sql`delete from net.http_request_queue`;
   await sql`delete from net._http_response`;
-  await call(sql, "messenger_start", { functions_url: "https://example.test/functions/v1" });
-  await call(sql, "messenger_stop");
-  await call(sql, "messenger_tick");
+  await tickByHand(sql, "https://example.test/functions/v1");
 });
 
-const status = () => ask(project().sql, "messenger_status");
 const health = () => ask(project().sql, "messenger_health");
 const check = async (name: string) => (await health()).checks.find((row: Row) => row.name === name);
-
-test("status · counts every state, the open dead letters and what was pruned", async () => {
-  const { sql } = project();
-  await dispatchMany(sql, 3, { delay: "1 hour" });
-  await held(sql);
-  const done = await held(sql);
-  const dead = await held(sql);
-  await settle(sql, [
-    { id: done.id, fence: done.fence, outcome: "completed" },
-    { id: dead.id, fence: dead.fence, outcome: "failed", error: "e", retryable: false },
-  ]);
-  await sql`insert into messenger.pruned (transport_name, message_count) values ('supabase', 40), ('sync', 2)`;
-  const answer = await status();
-  assert.deepEqual(answer.queue, {
-    depth: 4,
-    pending: 3,
-    processing: 1,
-    completed: 1,
-    failed: 1,
-    estimated: false,
-  });
-  assert.deepEqual([answer.dead_letters, answer.pruned], [1, 42]);
-  await sql`update messenger_failed_messages set resolved_at = now(), resolution = 'discarded'`;
-  assert.equal((await status()).dead_letters, 0);
-});
-
-test("status · above ten thousand it estimates, says so, and still finds what runs", async () => {
-  const { sql } = project();
-  await sql`insert into messenger_messages (message_type) select 'Greeting' from generate_series(1, 12000)`;
-  await sql`analyze messenger_messages`;
-  await claim(sql, { batch: 7 });
-  const { estimated, depth, pending, processing, completed } = (await status()).queue;
-  assert.deepEqual([estimated, depth, pending, processing], [true, 12000, 11993, 7]);
-  assert.ok(completed >= 0);
-});
-
-test("status · statistics that are wrong or missing make no figure negative, nor smaller than what was seen", async () => {
-  const { sql } = project();
-  await using admin = session(project(), "supabase_admin");
-  await admin`update pg_class set reltuples = 0, relpages = 1 where oid = 'public.messenger_messages'::regclass`;
-  await sql`insert into messenger_messages (message_type) select 'Greeting' from generate_series(1, 10001)`;
-  await claim(sql, { batch: 7 });
-  const { queue } = await status();
-  assert.deepEqual([queue.estimated, queue.processing], [true, 7]);
-  assert.ok(queue.depth >= 10_001 && queue.pending >= 9_994, JSON.stringify(queue));
-  assert.ok(queue.completed >= 0 && queue.failed >= 0, JSON.stringify(queue));
-});
-
-test("status and health · read a bounded number of rows, however many there are", async () => {
-  const { sql } = project();
-  await sql`insert into messenger_messages (message_type, queue_name, priority, available_at)
-    select 'T' || g % 5, 'q' || g % 7, 1 + g % 10, now() - interval '1 hour' from generate_series(1, 60000) g`;
-  await sql`insert into messenger_messages (message_type, status, processed_at)
-    select 'Greeting', 'completed', now() from generate_series(1, 60000)`;
-  await sql`analyze messenger_messages`;
-  // As if ten million stood on these pages: a hundred thousand are cheap to read, so many are not.
-  await using admin = session(project(), "supabase_admin");
-  await admin`update pg_class set reltuples = 12000000 where oid = 'public.messenger_messages'::regclass`;
-  for (const name of ["messenger_status", "messenger_health"]) {
-    await sql.begin(async (transaction) => {
-      await ask(transaction, name);
-      const [{ read }] = await transaction`
-        select (pg_stat_get_xact_tuples_returned(c) + pg_stat_get_xact_tuples_fetched(c))::int as read
-        from (select 'public.messenger_messages'::regclass as c) t`;
-      assert.ok(read > 10_000, "this counts what is read");
-      assert.ok(read < 90_000, `${name} read ${read} rows`);
-    });
-  }
-});
-
-test("status · an empty bus is zeros", async () => {
-  const answer = await status();
-  assert.deepEqual(answer.queue, {
-    depth: 0,
-    pending: 0,
-    processing: 0,
-    completed: 0,
-    failed: 0,
-    estimated: false,
-  });
-  assert.deepEqual([answer.workers, answer.dead_letters, answer.pruned], [[], 0, 0]);
-  assert.deepEqual(answer.transports.map((row: Row) => [row.name, row.type, row.enabled]), [[
-    "supabase",
-    "supabase",
-    true,
-  ], ["sync", "sync", true]]);
-});
-
-test("status · workers of the last minute and the clock's heartbeat", async () => {
-  const { sql } = project();
-  await claim(sql, { worker: "old" });
-  await setClock(sql, "70 seconds");
-  await claim(sql, { worker: "new" });
-  const { workers, clock, functions_url } = await status();
-  assert.deepEqual(workers.map((row: Row) => row.worker), ["new"]);
-  assert.deepEqual([clock.enabled, clock.ticks, clock.last_error, functions_url], [
-    false,
-    1,
-    null,
-    "https://example.test/functions/v1",
-  ]);
-});
-
-test("status and health · show no secret and no body; service_role may ask, users may not", async () => {
-  const { sql } = project();
-  await dispatch(sql, { payload: { iban: "DE00" }, metadata: { iban: "DE00" } });
-  const [{ secret }] =
-    await sql`select decrypted_secret as secret from vault.decrypted_secrets where name = 'symphony_worker_secret'`;
-  for (const name of ["messenger_status", "messenger_health"]) {
-    const text = JSON.stringify(await asRole(sql, "service_role", (tx) => ask(tx, name)));
-    assert(!text.includes(secret) && !text.includes("DE00"), name);
-    for (const role of ["anon", "authenticated"] as const) {
-      await assert.rejects(asRole(sql, role, (tx) => ask(tx, name)), { code: "42501" });
-    }
-  }
-});
 
 test("health · of a running bus only the test clock is out of the ordinary", async () => {
   const { status, checks, metrics, timestamp } = await health();
@@ -155,6 +35,48 @@ test("health · a clock that stopped without a word is seen within two minutes",
   assert((await check("clock")).remedy.includes("messenger_start"));
   await call(sql, "messenger_tick");
   assert.equal((await check("clock")).status, "healthy");
+});
+
+test("health · a clock that is stopped is unhealthy at once, one that was just started degraded until pg_cron's next minute", async () => {
+  const { sql } = project();
+  await call(sql, "messenger_start", { functions_url: "https://x.supabase.co/functions/v1" });
+  await call(sql, "messenger_tick");
+  await call(sql, "messenger_stop");
+  await setClock(sql, "4 seconds");
+  const stopped = await check("clock");
+  assert.deepEqual([stopped.status, stopped.detail], ["unhealthy", "last tick 4 s ago: the clock is not started"]);
+  // A clock of somebody else's may tick on.
+  await call(sql, "messenger_tick");
+  assert.equal((await check("clock")).status, "healthy");
+  await setClock(sql, "3 minutes");
+  await call(sql, "messenger_start");
+  assert.equal((await check("clock")).status, "degraded");
+  await setClock(sql, "5 minutes");
+  assert.equal((await check("clock")).status, "unhealthy");
+  await call(sql, "messenger_stop");
+});
+
+test("health · a queue that is resumed has its time: its messages could not be taken before", async () => {
+  const { sql } = project();
+  await dispatch(sql, { queue: "mail" });
+  await call(sql, "messenger_pause", { transport: "supabase", queue: "mail" });
+  await setClock(sql, "11 minutes");
+  assert.deepEqual([(await check("oldest_due")).status, (await check("workers")).status], ["healthy", "healthy"]);
+  await call(sql, "messenger_resume", { transport: "supabase", queue: "mail" });
+  assert.deepEqual([(await check("oldest_due")).status, (await check("workers")).status], ["healthy", "healthy"]);
+  await setClock(sql, "12 minutes 5 seconds");
+  assert.deepEqual([(await check("oldest_due")).status, (await check("workers")).status], ["degraded", "unhealthy"]);
+});
+
+test("health · a transport that is needed and disabled is named", async () => {
+  const { sql } = project();
+  await call(sql, "messenger_put_transport", { name: "old", enabled: false });
+  assert.equal((await check("transports")).status, "healthy");
+  await call(sql, "messenger_put_transport", { name: "supabase", enabled: false });
+  const { status, detail, remedy } = await check("transports");
+  assert.deepEqual([status, /: supabase$/.test(detail)], ["degraded", true]);
+  await sql.unsafe(remedy);
+  assert.equal((await check("transports")).status, "healthy");
 });
 
 test("health · a clock that never ticked is unhealthy", async () => {
@@ -212,6 +134,7 @@ test("health · each check has figures; what has no value is left out", async ()
     oldest_due: {},
     pg_net: { bells: 0, answered: 0, failed: 0 },
     test_clock: {},
+    transports: { disabled: 0 },
     worker_secret: { secrets: 1 },
     workers: { awake: 0 },
   });
@@ -261,6 +184,14 @@ test("health · bells that fail: a fifth is degraded, a half unhealthy; other re
   const { detail, figures } = await check("pg_net");
   assert.equal(detail, "5 of 9 bells of the last 5 minutes failed, the last with: HTTP 500");
   assert.deepEqual(figures, { bells: 9, answered: 9, failed: 5, failed_share: 0.556 });
+  const [{ id }] =
+    await sql`insert into messenger.bells (request_id) values (nextval('net.http_request_queue_id_seq')) returning request_id as id`;
+  await sql`insert into net._http_response (id, status_code, created) values (${id}, 202, now())`;
+  const mended = await check("pg_net");
+  assert.deepEqual([mended.status, /the newest did not; the last failure: HTTP 500$/.test(mended.detail)], [
+    "degraded",
+    true,
+  ]);
 });
 
 test("health · bells that pg_net does not send are seen", async () => {
