@@ -39,7 +39,7 @@ export function Chart({ title, times, lines, format, whole = false }: {
         cursor: { y: false },
         legend: { live: true },
         scales: { y: { range: (_chart, _low, high) => [0, Math.max(1, high * 1.1)] } },
-        axes: [{ ...axis, space: 76, values: (_chart, ticks) => clockTimes(ticks) }, {
+        axes: [{ ...axis, size: 32, space: 76, values: (_chart, ticks) => clockTimes(ticks) }, {
           ...axis,
           size: 64,
           ...(whole && { incrs: COUNTS }),

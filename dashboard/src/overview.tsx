@@ -90,7 +90,7 @@ export function Overview({ minutes }: { minutes: number }) {
                 lines={[
                   { label: "dispatched", color: "--info", values: metrics.series.map((point) => point.dispatched) },
                   { label: "completed", color: "--good", values: metrics.series.map((point) => point.completed) },
-                  { label: "failed deliveries", color: "--bad", values: metrics.series.map((point) => point.failed) },
+                  { label: "failures", color: "--bad", values: metrics.series.map((point) => point.failed) },
                 ]}
               />
               <Chart

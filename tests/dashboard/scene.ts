@@ -1,11 +1,10 @@
 // A bus with something of everything, for tests that look at whole views.
 import type { Sql } from "postgres";
-import { call, claim, dispatch, dispatchMany, held, settle } from "../supabase/bus.ts";
+import { call, claim, dispatch, dispatchMany, held, settle, tickByHand } from "../supabase/bus.ts";
 
 /** An hour's work of three types: completed, retried and dead messages, a paused queue, an ordered pair, schedules, a worker. */
 export async function setScene(sql: Sql, functionsUrl: string): Promise<void> {
-  await call(sql, "messenger_start", { functions_url: functionsUrl });
-  await call(sql, "messenger_stop");
+  await tickByHand(sql, functionsUrl);
   await sql`
     insert into messenger.metrics (step_seconds, at, transport_name, message_type, dispatched, completed, retried, dead, duration_ms, durations)
     select 60, date_trunc('minute', messenger.now()) - n * interval '1 minute', 'supabase', 'EmailMessage', 40 + 30 * sin(n / 7.0) + n % 5, 38 + 30 * sin(n / 7.0),
