@@ -36,10 +36,23 @@ begin
   return found;
 end $$;
 
+-- A queue that was paused, or its transport disabled: nothing in it could be taken before. What a clock says that was ahead is not believed.
+create or replace function messenger.runs_since(transport text, queue text, at timestamptz)
+returns timestamptz
+language sql stable
+set search_path = ''
+as $$
+  select greatest(
+    case when t.updated_at <= runs_since.at then t.updated_at end,
+    (select q.resumed_at from messenger.queues q where q.transport_name = t.name and q.queue_name = runs_since.queue and q.resumed_at <= runs_since.at))
+  from public.messenger_transports t where t.name = runs_since.transport
+$$;
+
 comment on function messenger.check_queue(text, text) is 'Refuses a transport that does not exist and a malformed queue name.';
+comment on function messenger.runs_since(text, text, timestamptz) is 'When the queue was last resumed or its transport last changed, whichever was later: messages cannot have been overdue before.';
 comment on function public.messenger_pause(text, text) is
   'Stops handing out messages of a queue, from its commit on. Running handlers finish, leases that run out are counted, dispatches are stored. True unless it was paused already.';
 comment on function public.messenger_resume(text, text) is
   'Lets a paused queue run again: workers that are awake find it with their next poll, the clock wakes others within a second. True unless it was running.';
-revoke all on function messenger.check_queue(text, text), public.messenger_pause(text, text), public.messenger_resume(text, text) from public, anon, authenticated;
-grant execute on function messenger.check_queue(text, text), public.messenger_pause(text, text), public.messenger_resume(text, text) to service_role;
+revoke all on function messenger.check_queue(text, text), messenger.runs_since(text, text, timestamptz), public.messenger_pause(text, text), public.messenger_resume(text, text) from public, anon, authenticated;
+grant execute on function messenger.check_queue(text, text), messenger.runs_since(text, text, timestamptz), public.messenger_pause(text, text), public.messenger_resume(text, text) to service_role;

@@ -108,25 +108,10 @@ as $$
   from messenger.clock c, messenger.settings s
 $$;
 
--- A queue that was paused, or its transport disabled: nothing in it could be taken before. What a clock says that was ahead is not believed.
-create or replace function messenger.runs_since(transport text, queue text, at timestamptz)
-returns timestamptz
-language sql stable
-set search_path = ''
-as $$
-  select greatest(
-    case when t.updated_at <= runs_since.at then t.updated_at end,
-    (select q.resumed_at from messenger.queues q where q.transport_name = t.name and q.queue_name = runs_since.queue and q.resumed_at <= runs_since.at))
-  from public.messenger_transports t where t.name = runs_since.transport
-$$;
-
 comment on function messenger.is_clock_stopped(timestamptz) is 'Whether the clock was stopped, or has not ticked for 70 seconds.';
-comment on function messenger.runs_since(text, text, timestamptz) is 'When the queue was last resumed or its transport last changed, whichever was later: messages cannot have been overdue before.';
 comment on function messenger.bell_answers(interval) is 'Our bells of so long ago, newest first, with pg_net''s answer: status code or error; is_queued: not sent yet.';
 comment on function messenger.has_worker_secret() is 'True when the worker secret is in Vault.';
 comment on function messenger.call_worker() is 'The command that runs a worker and shows what it answers; null without a functions URL.';
 comment on function messenger.clock_fault() is 'Why the clock does not tick, supposing that it does not, and what mends it.';
-revoke all on function messenger.bell_answers(interval), messenger.has_worker_secret(), messenger.call_worker(), messenger.clock_fault(), messenger.is_clock_stopped(timestamptz),
-  messenger.runs_since(text, text, timestamptz)
+revoke all on function messenger.bell_answers(interval), messenger.has_worker_secret(), messenger.call_worker(), messenger.clock_fault(), messenger.is_clock_stopped(timestamptz)
   from public, anon, authenticated, service_role;
-grant execute on function messenger.runs_since(text, text, timestamptz) to service_role;
