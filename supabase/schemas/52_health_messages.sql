@@ -70,8 +70,9 @@ as $$
   from (
     select distinct quote_ident(d.message_type) as name from messenger.due_types(health_no_handler.at, '10 seconds') d
     where messenger.awake_workers(d.transport_name, d.queue_name, d.message_type, '1 minute') = 0
-      -- Where nobody is awake at all, that is what is wrong.
-      and exists (select from messenger.workers w where w.polled_at > health_no_handler.at - interval '1 minute' and w.polled_at <= health_no_handler.at and w.worker <> 'sql')
+      -- Where nobody is awake at all, that is what is wrong with the types that code has registered.
+      and (exists (select from messenger.workers w where w.polled_at > health_no_handler.at - interval '1 minute' and w.polled_at <= health_no_handler.at and w.worker <> 'sql')
+        or not exists (select from messenger.message_types k where k.sql_handler is null and d.message_type = any (k.type || k.aliases)))
   ) lost
 $$;
 
@@ -123,7 +124,7 @@ $$;
 
 comment on function messenger.due_types(timestamptz, interval) is 'Message types without an SQL handler that stand at the head of a running queue and are due for longer than the age, each with its oldest.';
 comment on function messenger.health_oldest_due(timestamptz) is 'Seconds the oldest due message waits: degraded from 60, unhealthy from 600.';
-comment on function messenger.health_no_handler(timestamptz) is 'Types due for 10 s that no SQL handler and none of the workers of the last minute takes: degraded.';
+comment on function messenger.health_no_handler(timestamptz) is 'Types due for 10 s that no SQL handler and none of the workers of the last minute takes, those that code has registered only if one was awake: degraded.';
 comment on function messenger.health_workers(timestamptz) is 'A message due for 30 s and no worker that asked within a minute: unhealthy.';
 comment on function messenger.health_transports(timestamptz) is 'A disabled transport that is the default one or that of a registered type: degraded.';
 comment on function messenger.health_dead_letters(timestamptz) is 'Any open dead letter: degraded.';

@@ -169,6 +169,16 @@ test("health · the tick that runs SQL handlers is no worker, and what it handle
   assert.deepEqual((await check("workers")).figures, { awake: 0 });
 });
 
+test("health · while no worker is awake at all, that is told, and not that nobody handles what code has registered", async () => {
+  const { sql } = project();
+  await call(sql, "messenger_register", { types: [{ type: "Known" }] });
+  await dispatch(sql, { type: "Known" });
+  await setClock(sql, "40 seconds");
+  assert.deepEqual([(await check("workers")).status, (await check("no_handler")).status], ["unhealthy", "healthy"]);
+  await claim(sql, { worker: "ada", types: ["Other"] });
+  assert.deepEqual([(await check("workers")).status, (await check("no_handler")).status], ["healthy", "degraded"]);
+});
+
 test("health · bells that fail: a fifth is degraded, a half unhealthy; other requests and old bells do not count", async () => {
   const { sql } = project();
   await sql`insert into net._http_response (id, status_code, created) select -g, 500, now() from generate_series(1, 9) g`;
