@@ -49,7 +49,7 @@ function expectedManifestOf(manifest: Manifest): Schema {
     sql: `create or replace function messenger.expected_manifest()
 returns jsonb
 language sql immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $function$ select $manifest$[
 ${rows}
 ]$manifest$::jsonb $function$;
@@ -93,7 +93,7 @@ begin
   select string_agg(p.oid::regprocedure::text, ', ') into v_wrong
   from pg_catalog.pg_proc p join pg_catalog.pg_namespace s on s.oid = p.pronamespace
   where s.nspname || '.' || p.proname = any (v_functions)
-    and (not coalesce(p.proconfig, '{}') @> array['search_path=""'] or has_function_privilege('anon', p.oid, 'execute'));
+    and (not coalesce(p.proconfig, '{}') @> array['search_path=pg_catalog, pg_temp'] or has_function_privilege('anon', p.oid, 'execute'));
   if v_wrong is not null then
     raise exception 'symphony migration: open to anon, or without a pinned search_path: %', v_wrong;
   end if;

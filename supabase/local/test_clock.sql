@@ -12,14 +12,14 @@ revoke all on messenger.test_clock from public, anon, authenticated, service_rol
 create or replace function messenger.now() returns timestamptz
 language sql
 volatile parallel safe security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$ select pg_catalog.clock_timestamp() + t.skew from messenger.test_clock as t $$;
 
 -- Sets the clock `skew` ahead of real time (absolute, not added to an earlier skew); null is real time. Answers the new time.
 create or replace function messenger.set_clock(skew interval) returns timestamptz
 language sql
 volatile security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 update messenger.test_clock as t set skew = coalesce(set_clock.skew, '0');
 select messenger.now();

@@ -34,7 +34,7 @@ grant usage on schema messenger to authenticated, service_role;
 create or replace function messenger.now()
 returns timestamptz
 language plpgsql volatile parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return pg_catalog.clock_timestamp();
@@ -50,7 +50,7 @@ grant execute on function messenger.now() to service_role;
 create or replace function messenger.id_prefix(at timestamptz)
 returns text
 language plpgsql immutable parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return (
@@ -63,7 +63,7 @@ end $$;
 create or replace function messenger.id_random()
 returns bigint
 language plpgsql volatile parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return -9223372036854775808 + (random() * 4e18)::bigint;
@@ -72,7 +72,7 @@ end $$;
 create or replace function messenger.new_id()
 returns uuid
 language plpgsql volatile parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return (messenger.id_prefix(messenger.now()) || lpad(to_hex(messenger.id_random()), 16, '0'))::uuid;
@@ -89,7 +89,7 @@ grant execute on function messenger.id_prefix(timestamptz), messenger.id_random(
 create or replace function messenger.refusals()
 returns table (code text, status int, message text, hint text)
 language sql immutable parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   values
     ('SM_BODY', 400, 'a message must be a JSON object', 'send {"type": ..., "payload": {...}}'),
@@ -138,7 +138,7 @@ $$;
 create or replace function messenger.refuse(code text, what text default null)
 returns boolean
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_refusal record;
@@ -164,7 +164,7 @@ grant execute on function messenger.refusals(), messenger.refuse(text, text) to 
 create or replace function messenger.exceeds(value jsonb, bytes int)
 returns boolean
 language plpgsql immutable parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return pg_column_size(value) > bytes / 40 and octet_length(value::text) > bytes;
@@ -173,7 +173,7 @@ end $$;
 create or replace function messenger.has_wild_number(value jsonb)
 returns boolean
 language plpgsql immutable parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return value @? 'strict $.** ? (@.type() == "number" && (@ > 1.7976931348623157e308 || @ < -1.7976931348623157e308 || (@ != 0 && @ > -5e-324 && @ < 5e-324)))';
@@ -183,7 +183,7 @@ end $$;
 create or replace function messenger.is_too_deep(value jsonb)
 returns boolean
 language plpgsql immutable parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return pg_column_size(value) > 500 and value @? 'strict $.**{64 to last} ? (@.type() == "object" || @.type() == "array")';
@@ -193,7 +193,7 @@ end $$;
 create or replace function messenger.clip(value text, bytes int)
 returns text
 language plpgsql immutable parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_length int;
@@ -212,7 +212,7 @@ end $$;
 create or replace function messenger.keep_small(value jsonb)
 returns jsonb
 language plpgsql immutable parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return case
@@ -227,7 +227,7 @@ end $$;
 create or replace function messenger.read_time(value jsonb)
 returns timestamptz
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_time timestamptz;
@@ -244,7 +244,7 @@ end $$;
 create or replace function messenger.read_interval(value jsonb, longest interval)
 returns interval
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_interval interval;
@@ -279,7 +279,7 @@ grant execute on function messenger.exceeds(jsonb, int), messenger.has_wild_numb
 create or replace function messenger.check_filter(filter jsonb, texts text[], times text[] default '{}', booleans text[] default '{}', ids text[] default '{}')
 returns void
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_odd text;
@@ -310,7 +310,7 @@ end $$;
 create or replace function messenger.check_page(max int)
 returns int
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   if max not between 1 and 1000 then
@@ -323,7 +323,7 @@ end $$;
 create or replace function messenger.write_cursor(list text, filter jsonb, place jsonb)
 returns text
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return rtrim(translate(encode(convert_to(jsonb_build_object('list', list, 'filter', md5(filter::text), 'place', place)::text, 'UTF8'), 'base64'), E'+/\n', '-_'), '=');
@@ -332,7 +332,7 @@ end $$;
 create or replace function messenger.read_cursor(list text, filter jsonb, cursor text)
 returns jsonb
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_cursor jsonb;
@@ -397,7 +397,7 @@ comment on column public.messenger_transports.config is
 create or replace function public.update_messenger_transports_updated_at()
 returns trigger
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   new.updated_at := messenger.now();
@@ -517,7 +517,7 @@ on public.messenger_messages (created_by) where created_by is not null and proce
 create or replace function public.update_messenger_messages_updated_at()
 returns trigger
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   new.updated_at := messenger.now();
@@ -664,7 +664,7 @@ comment on table messenger.schedule_backoffs is 'Schedules that failed: what was
 create or replace function public.update_messenger_schedules_updated_at()
 returns trigger
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   new.updated_at := messenger.now();
@@ -922,7 +922,7 @@ comment on column messenger.flags.updated_by is 'Who set it: a user''s id, or th
 create or replace function messenger.enabled(flag text, subject text)
 returns boolean
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return (
@@ -934,7 +934,7 @@ end $$;
 create or replace function public.messenger_set_flag(name text, percent int, updated_by text default null)
 returns jsonb
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_row jsonb;
@@ -1004,7 +1004,7 @@ grant select, insert on messenger.measurements to service_role;
 create or replace function messenger.measure_completions(places tid[], fates text[], durations real[], at timestamptz)
 returns void
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set enable_hashjoin = off
 set enable_mergejoin = off
@@ -1025,7 +1025,7 @@ end $$;
 create or replace function messenger.measure_failures(kind text, ids uuid[], at timestamptz)
 returns void
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_variable
 begin
@@ -1160,7 +1160,7 @@ grant select (id, event, message_type, kind, enabled) on messenger.subscriptions
 create or replace function public.messenger_register(types jsonb)
 returns bigint
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_types jsonb := types;
@@ -1220,7 +1220,7 @@ grant execute on function public.messenger_register(jsonb) to service_role;
 create or replace function messenger.draft_fields()
 returns jsonb
 language sql immutable parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select '{"type": "SM_TYPE", "payload": "SM_PAYLOAD_NOT_OBJECT", "queue": "SM_QUEUE", "priority": "SM_PRIORITY", "available_at": "SM_AVAILABLE_AT",
     "delay": "SM_DELAY", "idempotency_key": "SM_IDEMPOTENCY_KEY", "idempotency_mode": "SM_IDEMPOTENCY_MODE", "idempotency_window": "SM_IDEMPOTENCY_KEY",
@@ -1245,7 +1245,7 @@ comment on type messenger.draft is 'One element of a dispatch, defaults filled i
 create or replace function messenger.read_drafts(messages jsonb, at timestamptz)
 returns setof messenger.draft
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 begin
@@ -1350,7 +1350,7 @@ grant execute on function messenger.draft_fields(), messenger.read_drafts(jsonb,
 create or replace function messenger.store_draft(draft messenger.draft, new_id uuid, sender uuid, at timestamptz)
 returns void
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   insert into public.messenger_messages
@@ -1366,7 +1366,7 @@ end $$;
 -- that never tires would keep a failing message from the dead letters. A blocked message stays blocked; its moment counts when its turn has come.
 create or replace function messenger.revise(message_id uuid, draft messenger.draft, at timestamptz, out available_at timestamptz, out error_code text)
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_moves boolean := draft.idempotency_mode in ('reschedule', 'debounce');
@@ -1413,7 +1413,7 @@ returns table (
   taken boolean, is_stored boolean, passed_on uuid, message_id uuid, status text, transport text, queue text, available_at timestamptz, error_code text
 )
 language plpgsql rows 1
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_fingerprint bytea := sha256(convert_to(draft.body::text, 'UTF8'));
@@ -1500,7 +1500,7 @@ end $$;
 create or replace function messenger.drop_keys(ids uuid[], at timestamptz)
 returns int
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set jit = off
 as $$
@@ -1536,7 +1536,7 @@ grant execute on function messenger.store_draft(messenger.draft, uuid, uuid, tim
 create or replace function messenger.store_in_turn(messages jsonb, atomic boolean, scope text, sender uuid, single boolean, at timestamptz)
 returns table (ord int, id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamptz, error_code text, error text)
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 declare
@@ -1639,7 +1639,7 @@ end $$;
 create or replace function messenger.store_messages(messages jsonb, atomic boolean, scope text, sender uuid, single boolean default false)
 returns table (ord int, id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamptz, error_code text, error text)
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 declare
@@ -1738,7 +1738,7 @@ create or replace function messenger.take_turns(
 )
 returns table (ord int, seq bigint, available_at timestamptz)
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set enable_bitmapscan = off
 set enable_sort = off
@@ -1802,7 +1802,7 @@ create or replace function public.messenger_dispatch(
 )
 returns setof messenger.dispatched
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return query
@@ -1821,7 +1821,7 @@ end $$;
 create or replace function public.messenger_dispatch_batch(messages jsonb, atomic boolean default true)
 returns table (ord int, id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamptz, error_code text, error text)
 language sql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$ select * from messenger.store_messages(messages, coalesce(atomic, true), 'service', auth.uid()) $$;
 
 comment on function public.messenger_dispatch(text, jsonb, text, int, timestamptz, interval, text, text, interval, text, text, int, timestamptz, jsonb, jsonb) is
@@ -1840,7 +1840,7 @@ grant execute on function public.messenger_dispatch(text, jsonb, text, int, time
 create or replace function messenger.user_dispatch(type text, payload jsonb, idempotency_key text, delay interval, headers jsonb, metadata jsonb)
 returns table (id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamptz)
 language plpgsql security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_user uuid := auth.uid();
@@ -1883,7 +1883,7 @@ create or replace function public.messenger_user_dispatch(
 )
 returns table (id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamptz)
 language sql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$ select * from messenger.user_dispatch(type, payload, idempotency_key, delay, headers, metadata) $$;
 
 comment on function messenger.user_dispatch(text, jsonb, text, interval, jsonb, jsonb) is 'See public.messenger_user_dispatch.';
@@ -1901,7 +1901,7 @@ grant execute on function messenger.user_dispatch(text, jsonb, text, interval, j
 create or replace function messenger.note_lost_leases(ids uuid[], kind text, at timestamptz)
 returns void
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   insert into messenger.attempts (message_id, fence, at, worker, error, error_class, duration_ms)
@@ -1921,7 +1921,7 @@ end $$;
 create or replace function messenger.bury(ids uuid[], at timestamptz)
 returns bigint
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_buried bigint;
@@ -1960,7 +1960,7 @@ end $$;
 create or replace function messenger.give_up(ids uuid[], error_class text, at timestamptz)
 returns void
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   update public.messenger_messages m
@@ -1976,7 +1976,7 @@ end $$;
 create or replace function messenger.end_unhandled(ids uuid[], fates text[], at timestamptz)
 returns void
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_expired uuid[] := array(select x.id from unnest(ids, fates) as x(id, fate) where x.fate = 'expired');
@@ -2004,7 +2004,7 @@ grant execute on function messenger.end_unhandled(uuid[], text[], timestamptz), 
 create or replace function messenger.order_keys(ids uuid[])
 returns messenger.order_key[]
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return array(
@@ -2017,7 +2017,7 @@ end $$;
 create or replace function messenger.lock_order_keys(keys messenger.order_key[])
 returns void
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform pg_advisory_xact_lock(l.key_lock)
@@ -2034,7 +2034,7 @@ end $$;
 create or replace function messenger.release_heads(keys messenger.order_key[], at timestamptz)
 returns bigint
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_heads uuid[];
@@ -2077,7 +2077,7 @@ end $$;
 create or replace function messenger.line_up(ids uuid[], at timestamptz)
 returns void
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_ids uuid[] := ids;
@@ -2106,7 +2106,7 @@ end $$;
 create or replace function messenger.is_held_by_dead_letter(transport text, queue text, ordering_key text)
 returns boolean
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return exists (
@@ -2120,7 +2120,7 @@ end $$;
 create or replace function messenger.release_orphans(at timestamptz, bite int)
 returns bigint
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set enable_bitmapscan = off
 set enable_sort = off
@@ -2177,7 +2177,7 @@ grant execute on function messenger.lock_order_keys(messenger.order_key[]), mess
 create or replace function messenger.mark_setting(transport text, queue text, types text[])
 returns text
 language plpgsql immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return 'messenger.mark_' || replace(hashtextextended(concat_ws('/', transport, queue, types::text), 0)::text, '-', 'n');
@@ -2192,7 +2192,7 @@ create or replace function messenger.place_mark(
 )
 returns void
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_times timestamptz[] := from_times;
@@ -2228,7 +2228,7 @@ end $$;
 -- Without the planner settings the claim was measured 1.2 to 2.1 times slower; and switched-off scans look so dear to the planner that it would compile each plan (jit), for seconds.
 create or replace function messenger.find_due(transport text, queue text, batch int, types text[], at timestamptz, may_be_solo boolean, out places tid[], out is_solo boolean)
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set enable_bitmapscan = off
 set enable_sort = off
@@ -2349,7 +2349,7 @@ grant execute on function messenger.mark_setting(text, text, text[]),
 create or replace function messenger.active_queues(only_transport text, only_queues text[], halted boolean)
 returns table (transport_name text, queue_name text)
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set enable_bitmapscan = off
 set enable_sort = off
@@ -2386,7 +2386,7 @@ end $$;
 create or replace function messenger.known_queues(only_transport text, only_queues text[], again boolean, at timestamptz)
 returns text[]
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_setting text := 'messenger.queues_' || replace(hashtextextended(concat_ws('/', only_transport, only_queues::text), 0)::text, '-', 'n');
@@ -2418,7 +2418,7 @@ end $$;
 create or replace function messenger.check_claim(worker text, lease interval)
 returns void
 language plpgsql immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   if worker is null or length(worker) not between 1 and 200 then
@@ -2433,7 +2433,7 @@ end $$;
 create or replace function messenger.note_poll(worker text, transport text, queues text[], types text[], at timestamptz)
 returns void
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_poll text := concat_ws('|', worker, transport, queues::text, types::text);
@@ -2456,7 +2456,7 @@ returns table (
   lock_expires_at timestamptz, created_at timestamptz, solo boolean
 )
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set jit = off
 set plan_cache_mode = force_generic_plan
@@ -2515,7 +2515,7 @@ returns table (
   lock_expires_at timestamptz, created_at timestamptz, solo boolean
 )
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 declare
@@ -2538,13 +2538,13 @@ returns table (
   lock_expires_at timestamptz, created_at timestamptz, solo boolean
 )
 language sql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$ select * from messenger.claim_one(id, worker, lease) $$;
 
 create or replace function public.messenger_heartbeat(leases jsonb, lease interval default '60 s')
 returns table (id uuid, outcome text, cancel_requested boolean)
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 declare
@@ -2611,7 +2611,7 @@ grant execute on function messenger.active_queues(text, text[], boolean), messen
 create or replace function messenger.error_class_of(error_class text)
 returns text
 language plpgsql immutable parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return case when error_class in ('Expired', 'Cancelled', 'Discarded', 'LeaseExpired') then 'Handler' || error_class else left(coalesce(nullif(error_class, ''), 'Error'), 200) end;
@@ -2621,7 +2621,7 @@ end $$;
 create or replace function messenger.retry_delay(message_type text, failures int)
 returns interval
 language plpgsql volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return (
@@ -2649,7 +2649,7 @@ comment on type messenger.verdict is 'What a verdict other than completed says, 
 create or replace function messenger.read_verdicts(outcomes jsonb)
 returns messenger.verdict[]
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return (
@@ -2673,7 +2673,7 @@ end $$;
 create or replace function messenger.settle_rest(ids uuid[], rest messenger.verdict[], ords bigint[], fates text[], at timestamptz)
 returns void
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set enable_hashjoin = off
 set enable_mergejoin = off
@@ -2711,7 +2711,7 @@ end $$;
 create or replace function public.messenger_settle(outcomes jsonb)
 returns table (id uuid, outcome text, available_at timestamptz)
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set enable_bitmapscan = off
 set jit = off
@@ -2872,7 +2872,7 @@ grant execute on function messenger.error_class_of(text), messenger.retry_delay(
 create or replace function messenger.announce(ids uuid[], events text[])
 returns void
 language plpgsql security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_send regprocedure := to_regprocedure('realtime.send(jsonb,text,text,boolean)');
@@ -2897,7 +2897,7 @@ end $$;
 create or replace function messenger.emit(event text, ids uuid[], at timestamptz)
 returns void
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set timezone = 'UTC'
 set enable_seqscan = off
 set enable_hashjoin = off
@@ -2984,7 +2984,7 @@ create or replace function public.messenger_exchange(
 )
 returns jsonb
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   -- In one pass: rows aggregated to jsonb and then put into an object are serialized three times (5.5 us a row against 3.2).
@@ -3015,7 +3015,7 @@ grant execute on function public.messenger_exchange(jsonb, text, int, interval, 
 create or replace function public.messenger_complete(id uuid, fence bigint, result jsonb default null, strict boolean default false)
 returns text
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_outcome text;
@@ -3033,7 +3033,7 @@ create or replace function public.messenger_fail(
 )
 returns table (outcome text, available_at timestamptz)
 language sql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select s.outcome, s.available_at
   from public.messenger_settle(jsonb_build_array(jsonb_build_object(
@@ -3044,7 +3044,7 @@ $$;
 create or replace function public.messenger_snooze(id uuid, fence bigint, delay interval)
 returns text
 language sql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select s.outcome
   from public.messenger_settle(jsonb_build_array(jsonb_build_object('id', id, 'fence', fence, 'outcome', 'snoozed', 'delay_ms', extract(epoch from delay) * 1000))) as s
@@ -3053,7 +3053,7 @@ $$;
 create or replace function public.messenger_release(id uuid, fence bigint)
 returns text
 language sql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select s.outcome from public.messenger_settle(jsonb_build_array(jsonb_build_object('id', id, 'fence', fence, 'outcome', 'released'))) as s
 $$;
@@ -3076,7 +3076,7 @@ grant execute on function public.messenger_complete(uuid, bigint, jsonb, boolean
 create or replace function messenger.business_function(function_name text)
 returns regprocedure
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_names text[];
@@ -3117,7 +3117,7 @@ end $$;
 create or replace function public.messenger_complete_with(id uuid, fence bigint, function_name text, args jsonb default '{}')
 returns jsonb
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_id uuid := id;
@@ -3143,7 +3143,7 @@ end $$;
 comment on function messenger.business_function(text) is
   'The function schema.name(jsonb) returns jsonb of this name (without a schema: public). SM_NOT_FOUND where there is none, SM_FIELD_FORBIDDEN for those of the system, the platform and extensions.';
 comment on function public.messenger_complete_with(uuid, bigint, text, jsonb) is
-  'Runs schema.name(jsonb) returns jsonb and completes the message in this transaction: {"outcome": "completed", "result"}, the result stored as the message''s; {"outcome": "already"} when this fence completed it before, without running anything. SM_STALE_LEASE when the lease is not current. Runs as the caller, with an empty search_path; what the function raises reaches the caller, undoes everything and leaves the lease.';
+  'Runs schema.name(jsonb) returns jsonb and completes the message in this transaction: {"outcome": "completed", "result"}, the result stored as the message''s; {"outcome": "already"} when this fence completed it before, without running anything. SM_STALE_LEASE when the lease is not current. Runs as the caller, with search_path pg_catalog, pg_temp; what the function raises reaches the caller, undoes everything and leaves the lease.';
 revoke all on function messenger.business_function(text), public.messenger_complete_with(uuid, bigint, text, jsonb) from public, anon, authenticated, service_role;
 grant execute on function messenger.business_function(text), public.messenger_complete_with(uuid, bigint, text, jsonb) to service_role;
 
@@ -3154,7 +3154,7 @@ grant execute on function messenger.business_function(text), public.messenger_co
 create or replace function messenger.owned_function(name text)
 returns regprocedure
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return (
@@ -3167,7 +3167,7 @@ end $$;
 create or replace function messenger.find_owned_function(function_name text)
 returns regprocedure
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_function regprocedure := messenger.business_function(function_name);
@@ -3184,7 +3184,7 @@ end $$;
 create or replace function messenger.sql_handlers()
 returns table (type text, handler regprocedure)
 language plpgsql stable rows 10
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 begin
@@ -3197,7 +3197,7 @@ end $$;
 create or replace function messenger.set_sql_handler(type text, function_name text)
 returns regprocedure
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_type text := type;
@@ -3223,7 +3223,7 @@ end $$;
 create or replace function messenger.run_sql_handlers(batch int)
 returns table (completed bigint, failed bigint, released bigint)
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set lock_timeout = '2s'
 as $$
 #variable_conflict use_column
@@ -3303,7 +3303,7 @@ revoke all on function messenger.owned_function(text), messenger.find_owned_func
 create or replace function messenger.check_subscription(event text, message_type text)
 returns void
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   if event is null or event not in ('completed', 'failed', 'dead', 'retried') then
@@ -3320,7 +3320,7 @@ end $$;
 create or replace function messenger.on(event text, function_name text, message_type text default null)
 returns uuid
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_function regprocedure;
@@ -3340,7 +3340,7 @@ end $$;
 create or replace function messenger.off(id uuid)
 returns boolean
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   delete from messenger.subscriptions s where s.id = off.id;
@@ -3351,7 +3351,7 @@ end $$;
 create or replace function messenger.deliver_event(event jsonb)
 returns jsonb
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_name text;
@@ -3386,7 +3386,7 @@ revoke all on function messenger.check_subscription(text, text), messenger.on(te
 create or replace function messenger.hmac_sha256(data bytea, key bytea)
 returns bytea
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_schema text;
@@ -3405,7 +3405,7 @@ end $$;
 create or replace function messenger.webhook_keys(secret_name text)
 returns setof bytea
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_secret text;
@@ -3431,7 +3431,7 @@ end $$;
 create or replace function messenger.on_webhook(event text, url text, secret_name text, message_type text default null)
 returns uuid
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_id uuid;
@@ -3457,7 +3457,7 @@ end $$;
 create or replace function messenger.sign_webhook(subscription uuid, id uuid, body text)
 returns table (url text, signed_at bigint, signature text)
 language plpgsql stable security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 declare
@@ -3479,14 +3479,14 @@ end $$;
 create or replace function public.messenger_sign_webhook(subscription uuid, id uuid, body text)
 returns table (url text, signed_at bigint, signature text)
 language sql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$ select * from messenger.sign_webhook(subscription, id, body) $$;
 
 -- Definer: service_role may end a webhook that its receiver has ended, and change nothing else of it.
 create or replace function messenger.disable_webhook(subscription uuid, reason text)
 returns boolean
 language plpgsql security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   update messenger.subscriptions s set enabled = false, disabled_reason = messenger.clip(coalesce(reason, 'no reason was given'), 1000)
@@ -3497,7 +3497,7 @@ end $$;
 create or replace function public.messenger_disable_webhook(subscription uuid, reason text)
 returns boolean
 language sql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$ select messenger.disable_webhook(subscription, reason) $$;
 
 comment on function messenger.hmac_sha256(bytea, bytea) is 'HMAC-SHA-256 by pgcrypto, in whatever schema it is.';
@@ -3520,7 +3520,7 @@ grant execute on function messenger.sign_webhook(uuid, uuid, text), public.messe
 create or replace function public.messenger_cancel(id uuid)
 returns text
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_id uuid := id;
@@ -3555,7 +3555,7 @@ grant execute on function public.messenger_cancel(uuid) to service_role;
 create or replace function messenger.lock_letters(ids uuid[], filter jsonb, max int)
 returns uuid[]
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_ids uuid[] := ids;
@@ -3610,7 +3610,7 @@ end $$;
 create or replace function messenger.take_keys_back(letters uuid[], at timestamptz)
 returns uuid[]
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_letters uuid[] := letters;
@@ -3656,7 +3656,7 @@ end $$;
 create or replace function messenger.revive(letters uuid[], payload jsonb, per_second int, at timestamptz)
 returns bigint
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_letters uuid[] := letters;
@@ -3712,7 +3712,7 @@ create or replace function public.messenger_retry_failed(
 )
 returns table (id uuid, message_id uuid, outcome text)
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 declare
@@ -3756,7 +3756,7 @@ end $$;
 create or replace function public.messenger_discard_failed(ids uuid[] default null, filter jsonb default null, max int default 1000)
 returns bigint
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 declare
@@ -3826,7 +3826,7 @@ comment on column messenger.replayed.fence is 'The message''s fence when it was 
 create or replace function messenger.return_replayed(replay_id uuid, at timestamptz)
 returns void
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_replay uuid := replay_id;
@@ -3861,7 +3861,7 @@ end $$;
 create or replace function messenger.watch_replays(at timestamptz)
 returns void
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_id uuid;
@@ -3906,7 +3906,7 @@ end $$;
 create or replace function messenger.prune_replays(at timestamptz, bite int)
 returns void
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   delete from messenger.replayed x
@@ -3922,7 +3922,7 @@ returns table (
   stopped_at timestamptz, stop_reason text, finished_at timestamptz
 )
 language sql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select r.id, r.started_at, r.per_second, r.total, r.completed, r.dead, r.lapsed, r.returned, r.total - r.completed - r.dead - r.lapsed - r.returned,
     r.stopped_at, r.stop_reason, r.finished_at
@@ -3953,7 +3953,7 @@ grant execute on function messenger.replay_report() to service_role;
 create or replace function messenger.check_queue(transport text, queue text)
 returns void
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   if not exists (select from public.messenger_transports t where t.name = check_queue.transport) then
@@ -3966,7 +3966,7 @@ end $$;
 create or replace function public.messenger_pause(transport text, queue text)
 returns boolean
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform messenger.check_queue(transport, queue);
@@ -3978,7 +3978,7 @@ end $$;
 create or replace function public.messenger_resume(transport text, queue text)
 returns boolean
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform messenger.check_queue(transport, queue);
@@ -3991,7 +3991,7 @@ end $$;
 create or replace function messenger.runs_since(transport text, queue text, at timestamptz)
 returns timestamptz
 language sql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select greatest(
     case when t.updated_at <= runs_since.at then t.updated_at end,
@@ -4013,7 +4013,7 @@ grant execute on function messenger.check_queue(text, text), messenger.runs_sinc
 create or replace function public.messenger_list_transports()
 returns jsonb
 language sql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select jsonb_build_object('transports', coalesce(jsonb_agg(to_jsonb(t) order by t.name), '[]')) from public.messenger_transports t
 $$;
@@ -4021,7 +4021,7 @@ $$;
 create or replace function public.messenger_put_transport(name text, type text default null, config jsonb default null, enabled boolean default null)
 returns jsonb
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_known text;
@@ -4085,7 +4085,7 @@ comment on type messenger.cron_fields is
 create or replace function messenger.read_cron_field(field text, value text, lowest int, highest int, names text[])
 returns text
 language plpgsql immutable parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_width int := case field when 'weekday' then 7 else highest - lowest + 1 end;
@@ -4143,7 +4143,7 @@ end $$;
 create or replace function messenger.parse_cron(expression text)
 returns messenger.cron_fields
 language plpgsql immutable parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_expression text := upper(btrim(expression, E' \t\r\n'));
@@ -4224,7 +4224,7 @@ end $$;
 create or replace function messenger.next_cron_day(fields messenger.cron_fields, from_day date)
 returns date
 language plpgsql immutable parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_first date := date_trunc('month', from_day::timestamp)::date;
@@ -4269,7 +4269,7 @@ end $$;
 create or replace function messenger.next_wall_time(fields messenger.cron_fields, after timestamp)
 returns timestamp
 language plpgsql immutable parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_from timestamp := date_trunc('second', after) + interval '1 second';
@@ -4334,7 +4334,7 @@ create or replace function messenger.run_near_change(
 )
 returns messenger.cron_run
 language plpgsql immutable parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_second constant interval := interval '1 second';
@@ -4375,7 +4375,7 @@ end $$;
 create or replace function messenger.find_change(timezone text, low timestamp, high timestamp)
 returns timestamp
 language plpgsql immutable parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_low timestamp := date_trunc('second', low);
@@ -4399,7 +4399,7 @@ end $$;
 create or replace function messenger.next_cron_run(fields messenger.cron_fields, timezone text, after timestamptz, dst_gap text, dst_overlap text)
 returns messenger.cron_run
 language plpgsql stable parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_reach constant interval := interval '26 hours';
@@ -4454,7 +4454,7 @@ end $$;
 create or replace function messenger.cron_next(expression text, timezone text, after timestamptz, dst_gap text default 'run_after', dst_overlap text default 'first')
 returns timestamptz
 language plpgsql stable parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_run messenger.cron_run := messenger.next_cron_run(messenger.parse_cron(expression), timezone, after, dst_gap, dst_overlap);
@@ -4483,7 +4483,7 @@ grant execute on function messenger.run_near_change(messenger.cron_fields, times
 create or replace function messenger.schedule_of_cron(schedule text)
 returns jsonb
 language plpgsql immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_schedule text := regexp_replace(btrim(schedule), '\s+', ' ', 'g');
@@ -4505,7 +4505,7 @@ end $$;
 create or replace function messenger.dollar_tag(held text)
 returns text
 language plpgsql immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_tag text := '$job$';
@@ -4522,7 +4522,7 @@ end $$;
 create or replace function messenger.import_cron(jobid bigint)
 returns jsonb
 language plpgsql security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_job record;
@@ -4599,7 +4599,7 @@ end $$;
 create or replace function public.messenger_import_cron(jobid bigint)
 returns jsonb
 language sql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$ select messenger.import_cron(jobid) $$;
 
 comment on function messenger.schedule_of_cron(text) is 'A schedule of pg_cron as messenger_schedule takes it; null for @reboot.';
@@ -4618,7 +4618,7 @@ grant execute on function messenger.import_cron(bigint), public.messenger_import
 create or replace function messenger.next_run(schedule public.messenger_schedules, after timestamptz)
 returns messenger.cron_run
 language plpgsql stable parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_config jsonb := schedule.schedule_config;
@@ -4651,7 +4651,7 @@ end $$;
 create or replace function messenger.last_run(schedule public.messenger_schedules, before timestamptz, known timestamptz, gap interval)
 returns timestamptz
 language plpgsql stable parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_run timestamptz := known;
@@ -4690,7 +4690,7 @@ end $$;
 create or replace function messenger.first_run(schedule public.messenger_schedules, at timestamptz)
 returns timestamptz
 language plpgsql stable parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return (messenger.next_run(schedule, case when schedule.schedule_type = 'once'
@@ -4712,7 +4712,7 @@ grant execute on function messenger.next_run(public.messenger_schedules, timesta
 create or replace function messenger.check_timezone(timezone text)
 returns void
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_known text := coalesce(current_setting('messenger.known_zones', true), '');
@@ -4732,7 +4732,7 @@ end $$;
 create or replace function messenger.read_whole(value jsonb, lowest bigint, highest bigint)
 returns bigint
 language plpgsql immutable parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   if jsonb_typeof(value) <> 'number' or value < to_jsonb(lowest) or value > to_jsonb(highest) or value::numeric % 1 <> 0 then
@@ -4745,7 +4745,7 @@ end $$;
 create or replace function messenger.read_moment(value jsonb)
 returns timestamptz
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return case when value #>> '{}' ~* '^\d{4}-\d\d-\d\d[t ]\d\d:.*(z|[+-]\d\d(:?\d\d)?)$' then messenger.read_time(value) end;
@@ -4754,7 +4754,7 @@ end $$;
 create or replace function messenger.read_options(options jsonb)
 returns public.messenger_schedules
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_row public.messenger_schedules;
@@ -4813,7 +4813,7 @@ end $$;
 create or replace function messenger.read_schedule(schedule jsonb, timezone text, options jsonb, at timestamptz)
 returns public.messenger_schedules
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_row public.messenger_schedules := messenger.read_options(coalesce(options, '{}'));
@@ -4894,7 +4894,7 @@ grant execute on function messenger.check_timezone(text), messenger.read_whole(j
 create or replace function messenger.read_schedule_message(name text, type text, payload jsonb, schedule public.messenger_schedules, at timestamptz)
 returns public.messenger_schedules
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_row public.messenger_schedules := schedule;
@@ -4926,7 +4926,7 @@ end $$;
 create or replace function messenger.schedule_headers(name text, due_at timestamptz)
 returns jsonb
 language plpgsql immutable parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return jsonb_build_object('x-schedule', name, 'x-scheduled-for', to_char(due_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'));
@@ -4938,7 +4938,7 @@ create or replace function public.messenger_schedule(
 )
 returns public.messenger_schedules
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 declare
@@ -4996,7 +4996,7 @@ end $$;
 create or replace function messenger.due_since(schedule public.messenger_schedules)
 returns timestamptz
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return coalesce((select b.due_at from messenger.schedule_backoffs b where b.schedule_id = schedule.id), schedule.next_run_at);
@@ -5005,7 +5005,7 @@ end $$;
 create or replace function public.messenger_unschedule(name text)
 returns boolean
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_id uuid;
@@ -5018,7 +5018,7 @@ end $$;
 create or replace function public.messenger_pause_schedule(name text)
 returns boolean
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_schedule public.messenger_schedules;
@@ -5035,7 +5035,7 @@ end $$;
 create or replace function public.messenger_resume_schedule(name text)
 returns boolean
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_now timestamptz := messenger.now();
@@ -5062,7 +5062,7 @@ create or replace function public.messenger_schedule_preview(
 )
 returns table (run_at timestamptz, local_time timestamp, note text)
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_after timestamptz := coalesce(from_time, messenger.now());
@@ -5103,7 +5103,7 @@ end $$;
 create or replace function messenger.wall_time_in_gap(moment timestamptz, timezone text)
 returns timestamp
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_moment timestamp := moment at time zone 'UTC';
@@ -5158,7 +5158,7 @@ comment on type messenger.run_fate is 'What became of an occurrence: stored, or 
 create or replace function messenger.plan_runs(schedule public.messenger_schedules, due_at timestamptz, at timestamptz)
 returns messenger.run_plan
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_grace constant interval := schedule.misfire_grace_ms * interval '1 millisecond';
@@ -5203,7 +5203,7 @@ end $$;
 create or replace function messenger.runs_to_fire(schedule public.messenger_schedules, runs timestamptz[])
 returns timestamptz[]
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_runs timestamptz[] := array(
@@ -5222,7 +5222,7 @@ end $$;
 create or replace function messenger.last_message(schedule_id uuid)
 returns uuid
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return (select o.message_id from messenger.occurrences o where o.schedule_id = last_message.schedule_id order by o.due_at desc limit 1);
@@ -5231,7 +5231,7 @@ end $$;
 create or replace function messenger.is_unfinished(id uuid)
 returns boolean
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return exists (select from public.messenger_messages m where m.id = is_unfinished.id and m.processed_at is null);
@@ -5241,7 +5241,7 @@ end $$;
 create or replace function messenger.store_occurrences(messages jsonb[], schedules uuid[], runs timestamptz[])
 returns table (ord int, error text)
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return query
@@ -5261,7 +5261,7 @@ end $$;
 create or replace function messenger.replace_message(id uuid, at timestamptz)
 returns void
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_waiting uuid[] := array(
@@ -5275,7 +5275,7 @@ end $$;
 create or replace function messenger.due_schedules(at timestamptz, batch int)
 returns setof public.messenger_schedules
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set enable_bitmapscan = off
 set enable_sort = off
@@ -5292,7 +5292,7 @@ end $$;
 create or replace function messenger.store_alone(messages jsonb[], schedules uuid[], runs timestamptz[])
 returns table (ord int, error text)
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   for v_place in 1..cardinality(messages) loop
@@ -5310,7 +5310,7 @@ end $$;
 create or replace function messenger.store_runs(messages jsonb[], schedules uuid[], runs timestamptz[], replaced uuid[], at timestamptz)
 returns messenger.run_fate[]
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_fates messenger.run_fate[];
@@ -5351,7 +5351,7 @@ revoke all on function messenger.plan_runs(public.messenger_schedules, timestamp
 create or replace function messenger.scheduled_message(schedule public.messenger_schedules, due_at timestamptz)
 returns jsonb
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_jitter interval := interval '0';
@@ -5366,7 +5366,7 @@ end $$;
 create or replace function messenger.expand_schedules(at timestamptz, batch int)
 returns bigint
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_schedule public.messenger_schedules;
@@ -5466,7 +5466,7 @@ revoke all on function messenger.scheduled_message(public.messenger_schedules, t
 create or replace function messenger.check_worker_secret(secret text)
 returns boolean
 language plpgsql stable security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   if to_regclass('vault.decrypted_secrets') is null then
@@ -5483,14 +5483,14 @@ end $$;
 create or replace function public.messenger_check_worker_secret(secret text)
 returns boolean
 language sql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$ select messenger.check_worker_secret(secret) $$;
 
 -- Made here and never shown: 244 random bits from the server's strong source.
 create or replace function messenger.ensure_worker_secret()
 returns boolean
 language plpgsql security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   if to_regclass('vault.secrets') is null then
@@ -5516,7 +5516,7 @@ grant execute on function messenger.check_worker_secret(text), public.messenger_
 create or replace function messenger.post_bell()
 returns boolean
 language plpgsql security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_url text;
@@ -5546,7 +5546,7 @@ end $$;
 create or replace function messenger.ring(transport text, queue text, type text)
 returns boolean
 language plpgsql security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_pair text := transport || '/' || queue;
@@ -5570,7 +5570,7 @@ end $$;
 create or replace function messenger.awake_workers(transport text, queue text, type text, grace interval)
 returns int
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return (
@@ -5597,7 +5597,7 @@ grant execute on function messenger.ring(text, text, text) to service_role;
 create or replace function messenger.rescue(at timestamptz)
 returns table (rescued bigint, dead bigint, given_up bigint)
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set enable_bitmapscan = off
 set enable_sort = off
@@ -5677,7 +5677,7 @@ revoke all on function messenger.rescue(timestamptz) from public, anon, authenti
 create or replace function messenger.bucket_limit(bucket int)
 returns double precision
 language plpgsql immutable parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return power(2, bucket / 4.0);
@@ -5686,7 +5686,7 @@ end $$;
 create or replace function messenger.add_counts(a bigint[], b bigint[])
 returns bigint[]
 language plpgsql immutable parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return (select coalesce(array_agg(coalesce(x.a, 0) + coalesce(x.b, 0) order by x.n), '{}') from unnest(a, b) with ordinality as x(a, b, n));
@@ -5696,7 +5696,7 @@ end $$;
 -- cannot be vacuumed, and to read them all each second would cost more and more.
 create or replace function messenger.fold_range(out tail bigint, out sweep bigint, out blocks bigint, out bite bigint)
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   bite := coalesce(nullif(current_setting('messenger.fold_blocks', true), '')::bigint, 2000);
@@ -5713,7 +5713,7 @@ end $$;
 create or replace function messenger.summarize(measurements messenger.measurements[])
 returns setof messenger.metrics
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set jit = off
 as $$
 begin
@@ -5761,7 +5761,7 @@ end $$;
 create or replace function messenger.add_metrics(measurements messenger.measurements[])
 returns void
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set jit = off
 as $$
 begin
@@ -5809,7 +5809,7 @@ end $$;
 create or replace function messenger.add_metric_errors(measurements messenger.measurements[])
 returns void
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set jit = off
 as $$
 begin
@@ -5842,7 +5842,7 @@ end $$;
 create or replace function messenger.fold()
 returns bigint
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set jit = off
 as $$
@@ -5890,7 +5890,7 @@ end $$;
 create or replace function messenger.prune_metrics(at timestamptz, bite int)
 returns void
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   delete from messenger.metrics m
@@ -5924,7 +5924,7 @@ grant execute on function messenger.bucket_limit(int), messenger.fold_range(), m
 create or replace function messenger.prune_messages(at timestamptz, bite int)
 returns bigint
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_shortest interval;
@@ -5976,7 +5976,7 @@ end $$;
 create or replace function messenger.prune_keys(at timestamptz, bite int)
 returns void
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_after timestamptz;
@@ -6019,7 +6019,7 @@ end $$;
 create or replace function messenger.prune_rest(at timestamptz, bite int)
 returns void
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   delete from public.messenger_failed_messages f
@@ -6053,7 +6053,7 @@ end $$;
 create or replace function messenger.prune_bells(bite int)
 returns void
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_now timestamptz := pg_catalog.now();
@@ -6085,7 +6085,7 @@ end $$;
 create or replace function messenger.prune_clock_history()
 returns void
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   if to_regclass('cron.job_run_details') is not null then
@@ -6110,7 +6110,7 @@ revoke all on function messenger.prune_messages(timestamptz, int), messenger.pru
 create or replace function messenger.wake(at timestamptz)
 returns int
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set enable_bitmapscan = off
 set enable_sort = off
@@ -6184,7 +6184,7 @@ end $$;
 create or replace function messenger.tick(batch int)
 returns jsonb
 language plpgsql security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_now timestamptz := messenger.now();
@@ -6217,14 +6217,14 @@ end $$;
 create or replace function public.messenger_tick(batch int default 100)
 returns jsonb
 language sql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$ select messenger.tick(batch) $$;
 
 -- For the clock: a tick that fails is written down and tried again in a second, it does not stop the clock.
 create or replace function messenger.tick_or_note_error()
 returns boolean
 language plpgsql security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform messenger.tick(100);
@@ -6253,7 +6253,7 @@ grant execute on function messenger.tick(int), public.messenger_tick(int) to ser
 create or replace function messenger.clock_command()
 returns text
 language sql immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $command$
   select $clock$do $$
 declare
@@ -6270,7 +6270,7 @@ $command$;
 create or replace function messenger.start(functions_url text, options jsonb)
 returns jsonb
 language plpgsql security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_url text := rtrim(functions_url, '/');
@@ -6319,7 +6319,7 @@ end $$;
 create or replace function messenger.stop()
 returns jsonb
 language plpgsql security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_unscheduled bigint := 0;
@@ -6335,13 +6335,13 @@ end $$;
 create or replace function public.messenger_start(functions_url text default null, options jsonb default '{}')
 returns jsonb
 language sql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$ select messenger.start(functions_url, options) $$;
 
 create or replace function public.messenger_stop()
 returns jsonb
 language sql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$ select messenger.stop() $$;
 
 comment on function messenger.clock_command() is 'The command of the pg_cron job symphony-clock: ticks each second of its minute, one transaction a tick. It holds no secret.';
@@ -6363,7 +6363,7 @@ grant execute on function messenger.start(text, jsonb), messenger.stop(), public
 create or replace function messenger.count_rows(query text, args jsonb default '{}', bound int default 10000)
 returns table (n bigint, estimated boolean)
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set enable_seqscan = on
 set enable_bitmapscan = on
 set enable_sort = on
@@ -6390,7 +6390,7 @@ end $$;
 create or replace function messenger.estimate_rows(query text, args jsonb default '{}')
 returns bigint
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_plan json;
@@ -6412,7 +6412,7 @@ grant execute on function messenger.count_rows(text, jsonb, int), messenger.esti
 create or replace function messenger.own_functions(prefix text, arguments text, result regtype)
 returns table (name text, function regproc)
 language sql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select substr(p.proname, length(prefix) + 2), p.oid::regproc
   from pg_catalog.pg_proc p
@@ -6464,7 +6464,7 @@ grant select on public.messenger_queue_depth, public.messenger_failed_summary, p
 create or replace function messenger.bell_answers(since interval)
 returns table (request_id bigint, rung_at timestamptz, answered_at timestamptz, status_code int, error text, has_failed boolean, is_queued boolean)
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set jit = off
 as $$
 #variable_conflict use_column
@@ -6487,7 +6487,7 @@ end $$;
 create or replace function messenger.has_worker_secret()
 returns boolean
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   if to_regclass('vault.decrypted_secrets') is null then
@@ -6499,7 +6499,7 @@ end $$;
 create or replace function messenger.call_worker()
 returns text
 language sql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select format('curl -i -X POST ''%s/worker?wait=1'' -H "apikey: $SUPABASE_SECRET_KEY"', replace(s.functions_url, '''', '''\'''''))
   from messenger.settings s where s.functions_url is not null
@@ -6508,7 +6508,7 @@ $$;
 -- From what must be there first to what is rarest.
 create or replace function messenger.clock_fault(out cause text, out remedy text)
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_enabled boolean := (select s.clock_enabled from messenger.settings s);
@@ -6560,7 +6560,7 @@ end $$;
 create or replace function messenger.is_clock_stopped(at timestamptz)
 returns boolean
 language sql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select coalesce(c.last_tick_at <= is_clock_stopped.at - interval '70 seconds', true)
     or coalesce(not s.clock_enabled and c.last_tick_at < s.clock_changed_at + interval '3 seconds'
@@ -6583,7 +6583,7 @@ revoke all on function messenger.bell_answers(interval), messenger.has_worker_se
 create or replace function messenger.queue_figures()
 returns jsonb
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set enable_bitmapscan = off
 set enable_sort = off
@@ -6625,7 +6625,7 @@ end $$;
 create or replace function messenger.status()
 returns jsonb
 language sql security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select jsonb_build_object(
     'queue', messenger.queue_figures(),
@@ -6649,7 +6649,7 @@ $$;
 create or replace function public.messenger_status()
 returns jsonb
 language sql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$ select messenger.status() $$;
 
 comment on function messenger.queue_figures() is 'Messages by state: {"depth" (unfinished), "pending", "processing", "completed", "failed", "estimated"}; exact where none of them is above 10,000.';
@@ -6674,7 +6674,7 @@ comment on type messenger.check_result is
 create or replace function messenger.health_checks()
 returns table (name text, status text, detail text, remedy text, figures jsonb)
 language plpgsql security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 declare
@@ -6694,7 +6694,7 @@ end $$;
 create or replace function messenger.health()
 returns jsonb
 language sql security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select jsonb_build_object(
     'status', case when bool_or(c.status = 'unhealthy') then 'unhealthy' when bool_or(c.status = 'degraded') then 'degraded' else 'healthy' end,
@@ -6708,7 +6708,7 @@ $$;
 create or replace function public.messenger_health()
 returns jsonb
 language sql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$ select messenger.health() $$;
 
 comment on function messenger.health_checks() is 'One row a check: name, status, detail, remedy, figures.';
@@ -6725,7 +6725,7 @@ grant execute on function messenger.health(), public.messenger_health() to servi
 create or replace function messenger.health_clock(at timestamptz)
 returns setof messenger.check_result
 language sql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select case when not lag.is_stopped then 'healthy' when lag.is_starting or lag.is_enabled and lag.seconds < 100 then 'degraded' else 'unhealthy' end,
     coalesce('last tick ' || round(lag.seconds) || ' s ago', 'no tick yet') || case when lag.is_stopped then ': ' || fault.cause else '' end,
@@ -6744,7 +6744,7 @@ $$;
 create or replace function messenger.health_clock_errors(at timestamptz)
 returns setof messenger.check_result
 language sql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select case when recent.is_error then 'degraded' else 'healthy' end, case when recent.is_error then recent.last_error else 'none in 5 minutes' end,
     'mend what the error names; the clock tries again each second', jsonb_build_object('seconds', round(recent.seconds))
@@ -6759,7 +6759,7 @@ $$;
 create or replace function messenger.health_pg_net(at timestamptz)
 returns setof messenger.check_result
 language sql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select
     case when c.fault is null then 'healthy' when c.fault = 'failing' and c.failed_share > 0.5 and not c.is_mended then 'unhealthy' else 'degraded' end,
@@ -6796,7 +6796,7 @@ $$;
 create or replace function messenger.health_worker_secret(at timestamptz)
 returns setof messenger.check_result
 language sql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select case when v.is_there then 'healthy' else 'unhealthy' end, case when v.is_there then 'in Vault' else 'not in Vault' end,
     'select messenger_start()', jsonb_build_object('secrets', v.is_there::int)
@@ -6806,7 +6806,7 @@ $$;
 create or replace function messenger.health_test_clock(at timestamptz)
 returns setof messenger.check_result
 language sql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select 'degraded', 'messenger.now() can be moved', 'this is a test database; on any other run the migration again', '{}'::jsonb
   where to_regclass('messenger.test_clock') is not null
@@ -6826,7 +6826,7 @@ revoke all on function messenger.health_clock(timestamptz), messenger.health_clo
 create or replace function messenger.health_oldest_due(at timestamptz)
 returns setof messenger.check_result
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set enable_bitmapscan = off
 set jit = off
@@ -6858,7 +6858,7 @@ end $$;
 create or replace function messenger.due_types(at timestamptz, age interval)
 returns table (transport_name text, queue_name text, message_type text, oldest_at timestamptz)
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set enable_bitmapscan = off
 set enable_sort = off
@@ -6886,7 +6886,7 @@ end $$;
 create or replace function messenger.health_no_handler(at timestamptz)
 returns setof messenger.check_result
 language sql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select case when count(*) = 0 then 'healthy' else 'degraded' end,
     coalesce('no worker of the last minute handles ' || left(string_agg(lost.name, ', ' order by lost.name), 1000), 'every type that is due has a handler'),
@@ -6904,7 +6904,7 @@ $$;
 create or replace function messenger.health_workers(at timestamptz)
 returns setof messenger.check_result
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_awake bigint;
@@ -6927,7 +6927,7 @@ end $$;
 create or replace function messenger.health_transports(at timestamptz)
 returns setof messenger.check_result
 language sql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select case when count(*) = 0 then 'healthy' else 'degraded' end,
     coalesce('disabled, so that dispatches to it are refused and its messages wait: ' || string_agg(t.name, ', ' order by t.name), 'none that is needed is disabled'),
@@ -6939,7 +6939,7 @@ $$;
 create or replace function messenger.health_dead_letters(at timestamptz)
 returns setof messenger.check_result
 language sql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select case when c.n = 0 then 'healthy' else 'degraded' end, case when c.estimated then 'about ' else '' end || c.n || ' open',
     'select message_type, error, attempts from messenger_failed_messages where resolved_at is null', jsonb_build_object('open', c.n)
@@ -6971,7 +6971,7 @@ comment on type messenger.reason is
 create or replace function messenger.moment(moment timestamptz, at timestamptz)
 returns text
 language sql immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select to_char(moment.moment at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"')
     || case when seconds < 0 then ' (in ' || age || ')' else ' (' || age || ' ago)' end
@@ -6983,14 +6983,14 @@ $$;
 create or replace function messenger.is_waiting(message public.messenger_messages, at timestamptz)
 returns boolean
 language sql immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$ select message.status = 'pending' or message.status = 'processing' and message.lock_expires_at < at $$;
 
 -- What only a worker is missing for.
 create or replace function messenger.is_handed_out(message public.messenger_messages, at timestamptz)
 returns boolean
 language sql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select messenger.is_waiting(message, at) and message.available_at <= at and coalesce(message.expires_at > at, true)
     and exists (select from public.messenger_transports t where t.name = message.transport_name and t.enabled and t.type in ('supabase', 'sync'))
@@ -7000,7 +7000,7 @@ $$;
 create or replace function messenger.unknown_message(id uuid)
 returns setof messenger.reason
 language sql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select 0, 'unknown', 'there is no message with this id'
       || case when f.id is null then ': it was never dispatched here, its transaction was rolled back, or it finished and was pruned'
@@ -7016,7 +7016,7 @@ $$;
 create or replace function messenger.explain(id uuid)
 returns table (reason text, detail text, remedy text)
 language plpgsql security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 declare
@@ -7046,7 +7046,7 @@ end $$;
 create or replace function public.messenger_explain(id uuid)
 returns table (reason text, detail text, remedy text)
 language sql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$ select * from messenger.explain(id) $$;
 
 comment on function messenger.explain(uuid) is 'See public.messenger_explain.';
@@ -7066,7 +7066,7 @@ grant execute on function messenger.explain(uuid), public.messenger_explain(uuid
 create or replace function messenger.dispatch_again(id uuid)
 returns text
 language sql immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select format('select d.* from messenger_messages m, messenger_dispatch(m.message_type, m.body, queue => m.queue_name, priority => m.priority, '
     'ordering_key => m.ordering_key, transport => m.transport_name, max_retries => m.max_retries, metadata => m.metadata) d where m.id = %L', dispatch_again.id)
@@ -7075,7 +7075,7 @@ $$;
 create or replace function messenger.reason_completed(message public.messenger_messages, at timestamptz)
 returns setof messenger.reason
 language sql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select 10, 'completed', format('completed at %s, with delivery %s', messenger.moment(message.processed_at, at), message.retry_count + 1), null
   where message.status = 'completed'
@@ -7084,7 +7084,7 @@ $$;
 create or replace function messenger.reason_failed(message public.messenger_messages, at timestamptz)
 returns setof messenger.reason
 language sql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select 10, 'failed',
     format('failed for good at %s after %s deliveries: %s: %s', messenger.moment(message.processed_at, at), message.retry_count, coalesce(message.error_class, 'Error'),
@@ -7099,7 +7099,7 @@ $$;
 create or replace function messenger.reason_expired(message public.messenger_messages, at timestamptz)
 returns setof messenger.reason
 language sql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select 10, 'expired', format('expired at %s without having been handled, and was given up', messenger.moment(message.expires_at, at)), messenger.dispatch_again(message.id)
   where message.status = 'failed' and message.error_class = 'Expired'
@@ -7108,7 +7108,7 @@ $$;
 create or replace function messenger.reason_cancelled(message public.messenger_messages, at timestamptz)
 returns setof messenger.reason
 language sql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select 10, 'cancelled', format('cancelled at %s', messenger.moment(message.processed_at, at)), messenger.dispatch_again(message.id)
   where message.status = 'failed' and message.error_class = 'Cancelled'
@@ -7117,7 +7117,7 @@ $$;
 create or replace function messenger.reason_discarded(message public.messenger_messages, at timestamptz)
 returns setof messenger.reason
 language sql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select 10, 'discarded',
     format('failed for good at %s (%s), and its dead letter was discarded', messenger.moment(message.processed_at, at), left(coalesce(message.last_error, 'no text'), 300)),
@@ -7141,7 +7141,7 @@ revoke all on function messenger.dispatch_again(uuid), messenger.reason_complete
 create or replace function messenger.reason_running(message public.messenger_messages, at timestamptz)
 returns setof messenger.reason
 language sql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select 40, 'running',
     format('worker %s has it since %s (delivery %s of %s); its lease lasts until %s', quote_ident(message.locked_by), messenger.moment(message.locked_at, at),
@@ -7153,7 +7153,7 @@ $$;
 create or replace function messenger.reason_lease_lost(message public.messenger_messages, at timestamptz)
 returns setof messenger.reason
 language sql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select 40, 'lease_lost',
     format('the lease of worker %s ran out at %s: it died, hung or was too slow; ', quote_ident(message.locked_by), messenger.moment(message.lock_expires_at, at))
@@ -7167,7 +7167,7 @@ $$;
 create or replace function messenger.reason_cancel_requested(message public.messenger_messages, at timestamptz)
 returns setof messenger.reason
 language sql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select 41, 'cancel_requested',
     format('cancelling was asked for at %s; the worker hears of it with its next heartbeat, a completion still counts', messenger.moment(message.cancel_requested_at, at)),
@@ -7178,7 +7178,7 @@ $$;
 create or replace function messenger.reason_alone(message public.messenger_messages, at timestamptz)
 returns setof messenger.reason
 language sql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select 110, 'alone', format('its lease ran out %s times, so it may have killed its worker: it is handed out alone, with nothing else in flight', message.lease_losses),
     format('select at, worker, error from messenger.attempts where message_id = %L order by fence', message.id)
@@ -7189,7 +7189,7 @@ $$;
 create or replace function messenger.reason_locked(message public.messenger_messages, at timestamptz)
 returns setof messenger.reason
 language sql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select 35, 'locked',
     format('process %s (%s) has locked its row in a transaction that is open since %s, so claims pass it over', l.pid, coalesce(nullif(a.application_name, ''), 'no name'),
@@ -7215,7 +7215,7 @@ revoke all on function messenger.reason_locked(public.messenger_messages, timest
 create or replace function messenger.reason_ordering_key(message public.messenger_messages, at timestamptz)
 returns setof messenger.reason
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set enable_bitmapscan = off
 set jit = off
@@ -7255,7 +7255,7 @@ end $$;
 create or replace function messenger.reason_ordering_dead_letter(message public.messenger_messages, at timestamptz)
 returns setof messenger.reason
 language sql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select 29, 'ordering_dead_letter',
     format('the dead letter %s of its ordering key %s (failed at %s) holds it up, as transport %s says; retry or discard it', f.id, quote_literal(message.ordering_key),
@@ -7280,7 +7280,7 @@ revoke all on function messenger.reason_ordering_key(public.messenger_messages, 
 create or replace function messenger.reason_paused(message public.messenger_messages, at timestamptz)
 returns setof messenger.reason
 language sql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select 20, 'paused', format('queue %s of transport %s is paused since %s', q.queue_name, q.transport_name, messenger.moment(q.paused_at, at)),
     format('select messenger_resume(%L, %L)', q.transport_name, q.queue_name)
@@ -7291,7 +7291,7 @@ $$;
 create or replace function messenger.reason_transport_disabled(message public.messenger_messages, at timestamptz)
 returns setof messenger.reason
 language sql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select 20, 'transport_disabled', format('transport %s is disabled; it was changed at %s', t.name, messenger.moment(t.updated_at, at)),
     format('update messenger_transports set enabled = true where name = %L', t.name)
@@ -7302,7 +7302,7 @@ $$;
 create or replace function messenger.reason_transport_missing(message public.messenger_messages, at timestamptz)
 returns setof messenger.reason
 language sql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select 20, 'transport_missing', format('transport %s does not exist any more', message.transport_name),
     format('insert into messenger_transports (name, type) values (%L, ''supabase'')', message.transport_name)
@@ -7312,7 +7312,7 @@ $$;
 create or replace function messenger.reason_transport_type(message public.messenger_messages, at timestamptz)
 returns setof messenger.reason
 language sql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select 20, 'transport_type', format('transport %s is of type %s: no worker takes its messages from this database', t.name, t.type),
     format('update messenger_transports set type = ''supabase'' where name = %L', t.name)
@@ -7325,7 +7325,7 @@ $$;
 create or replace function messenger.due_before(message public.messenger_messages, at timestamptz)
 returns bigint
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set enable_bitmapscan = off
 set enable_sort = off
@@ -7352,7 +7352,7 @@ end $$;
 create or replace function messenger.reason_waiting_turn(message public.messenger_messages, at timestamptz)
 returns setof messenger.reason
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_before bigint;
@@ -7387,14 +7387,14 @@ revoke all on function messenger.reason_paused(public.messenger_messages, timest
 create or replace function messenger.make_due(id uuid)
 returns text
 language sql immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$ select format('update messenger_messages set available_at = messenger.now() where id = %L and status = ''pending''', make_due.id) $$;
 
 -- Whether its last delivery failed is known by the attempt that has its fence; a snooze leaves none.
 create or replace function messenger.reason_delayed(message public.messenger_messages, at timestamptz)
 returns setof messenger.reason
 language sql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select 30, 'delayed',
     format('not before %s', messenger.moment(message.available_at, at))
@@ -7411,7 +7411,7 @@ $$;
 create or replace function messenger.reason_backing_off(message public.messenger_messages, at timestamptz)
 returns setof messenger.reason
 language sql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select 30, 'backing_off',
     format('delivery %s of %s failed at %s: %s: %s; the next comes not before %s', message.retry_count, message.max_retries + 1, messenger.moment(a.at, reason_backing_off.at),
@@ -7425,7 +7425,7 @@ $$;
 create or replace function messenger.reason_snoozed(message public.messenger_messages, at timestamptz)
 returns setof messenger.reason
 language sql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select 30, 'snoozed', format('put off after delivery %s: not before %s', message.fence, messenger.moment(message.available_at, at)), messenger.make_due(message.id)
   where message.status = 'pending' and message.available_at > at and message.available_at < 'infinity' and message.fence > 0
@@ -7438,7 +7438,7 @@ $$;
 create or replace function messenger.reason_expires(message public.messenger_messages, at timestamptz)
 returns setof messenger.reason
 language sql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select case when message.expires_at > at and (message.available_at < message.expires_at or message.available_at = 'infinity') then 110 else 25 end,
     'expires',
@@ -7465,7 +7465,7 @@ revoke all on function messenger.make_due(uuid), messenger.reason_delayed(public
 create or replace function messenger.reason_no_handler(message public.messenger_messages, at timestamptz)
 returns setof messenger.reason
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_others text;
@@ -7493,7 +7493,7 @@ end $$;
 create or replace function messenger.reason_sql_handler_gone(message public.messenger_messages, at timestamptz)
 returns setof messenger.reason
 language sql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select 50, 'sql_handler_gone',
     format('its SQL handler %s(jsonb) is gone, or has another result or owner than it must; name it again, or let workers have the type', k.sql_handler),
@@ -7507,7 +7507,7 @@ $$;
 create or replace function messenger.reason_clock_stopped(message public.messenger_messages, at timestamptz)
 returns setof messenger.reason
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_last timestamptz := (select c.last_tick_at from messenger.clock c);
@@ -7526,7 +7526,7 @@ end $$;
 create or replace function messenger.needs_bell(message public.messenger_messages, at timestamptz)
 returns boolean
 language sql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select messenger.is_handed_out(message, at)
     and not exists (select from messenger.sql_handlers() h where h.type = message.message_type)
@@ -7536,7 +7536,7 @@ $$;
 create or replace function messenger.reason_no_bells(message public.messenger_messages, at timestamptz)
 returns setof messenger.reason
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   if not messenger.needs_bell(message, at) then
@@ -7554,7 +7554,7 @@ end $$;
 create or replace function messenger.reason_worker_unreachable(message public.messenger_messages, at timestamptz)
 returns setof messenger.reason
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_bells record;
@@ -7592,7 +7592,7 @@ end $$;
 create or replace function messenger.reason_no_worker(message public.messenger_messages, at timestamptz)
 returns setof messenger.reason
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_bell record;
@@ -7613,7 +7613,7 @@ end $$;
 create or replace function messenger.reason_ready(message public.messenger_messages, at timestamptz)
 returns setof messenger.reason
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_awake int := messenger.awake_workers(message.transport_name, message.queue_name, message.message_type, '5 seconds');
@@ -7648,7 +7648,7 @@ revoke all on function messenger.reason_no_handler(public.messenger_messages, ti
 create or replace function public.messenger_counters()
 returns jsonb
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set jit = off
 as $$
 declare
@@ -7682,7 +7682,7 @@ grant execute on function public.messenger_counters() to service_role;
 create or replace function messenger.error_rate(at timestamptz)
 returns table (ended bigint, failed bigint)
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_variable
 begin
@@ -7694,7 +7694,7 @@ end $$;
 create or replace function messenger.health_error_rate(at timestamptz)
 returns setof messenger.check_result
 language sql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select
     case when r.ended < 20 or r.failed <= 0.2 * r.ended then 'healthy' when r.failed <= 0.5 * r.ended then 'degraded' else 'unhealthy' end,
@@ -7716,7 +7716,7 @@ revoke all on function messenger.error_rate(timestamptz), messenger.health_error
 create or replace function messenger.measured(from_time timestamptz, to_time timestamptz, by_hour boolean)
 returns setof messenger.metrics
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set jit = off
 as $$
@@ -7744,7 +7744,7 @@ end $$;
 create or replace function messenger.measured_errors(from_time timestamptz, to_time timestamptz, by_hour boolean)
 returns table (error_class text, message_type text, error text, error_count bigint, last_at timestamptz)
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set jit = off
 as $$
@@ -7783,7 +7783,7 @@ end $$;
 create or replace function messenger.percentile(durations bigint[], share double precision)
 returns numeric
 language plpgsql immutable parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_wanted double precision := share * (select sum(d) from unnest(durations) d);
@@ -7817,7 +7817,7 @@ comment on type messenger.figures is 'Sums of rows of messenger.metrics.';
 create or replace function messenger.describe_figures(of messenger.figures)
 returns jsonb
 language plpgsql immutable parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_timed bigint := (select sum(d) from unnest(of.durations) d);
@@ -7831,7 +7831,7 @@ end $$;
 create or replace function public.messenger_metrics(minutes int default 60, from_time timestamptz default null, to_time timestamptz default null)
 returns jsonb
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set timezone = 'UTC'
 set jit = off
 as $$
@@ -7943,7 +7943,7 @@ grant execute on function messenger.measured(timestamptz, timestamptz, boolean),
 create or replace function messenger.letter_conditions(filter jsonb)
 returns text
 language plpgsql immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return concat_ws(' and ',
@@ -7959,7 +7959,7 @@ end $$;
 create or replace function public.messenger_list_failed(filter jsonb default '{}', cursor text default null, skip int default 0, max int default 50)
 returns jsonb
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set enable_sort = off
 set jit = off
 as $$
@@ -8011,7 +8011,7 @@ end $$;
 create or replace function public.messenger_get_failed(id uuid)
 returns jsonb
 language sql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$ select to_jsonb(f) from public.messenger_failed_messages f where f.id = messenger_get_failed.id $$;
 
 comment on function messenger.letter_conditions(jsonb) is 'A filter of messenger_list_failed as SQL conditions on "f", its values read from $1.';
@@ -8028,14 +8028,14 @@ grant execute on function messenger.letter_conditions(jsonb), public.messenger_l
 create or replace function messenger.first_id(at timestamptz)
 returns uuid
 language sql immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$ select (messenger.id_prefix(greatest(at, '1970-01-01 00:00:00+00')) || '0000000000000000')::uuid $$;
 
 -- The conditions of a filter, as SQL over "m" with the filter as $1: only what is asked for, so that the planner sees it.
 create or replace function messenger.message_conditions(filter jsonb)
 returns text
 language plpgsql immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return concat_ws(' and ', 'true',
@@ -8058,14 +8058,14 @@ end $$;
 create or replace function messenger.longest_look()
 returns int
 language sql immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$ select 20000 $$;
 
 -- Answers the ids of a page and, where the look ended before the page was full, the last id looked at. Who holds an idempotency key is known beforehand:
 -- such messages come early, out of the reach of this look, and are left out of later ones as "shown".
 create or replace function messenger.find_messages(filter jsonb, before uuid, shown uuid[], wanted int, out ids uuid[], out looked_to uuid, out early uuid[])
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set enable_bitmapscan = off
 set jit = off
@@ -8111,7 +8111,7 @@ end $$;
 create or replace function public.messenger_list_messages(filter jsonb default '{}', cursor text default null, max int default 50)
 returns jsonb
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_filter jsonb := coalesce(filter, '{}');
@@ -8150,7 +8150,7 @@ end $$;
 create or replace function public.messenger_get_message(id uuid)
 returns jsonb
 language sql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select to_jsonb(m)
     || jsonb_build_object('available_at', nullif(m.available_at, 'infinity'), 'blocked', m.available_at = 'infinity',
@@ -8183,7 +8183,7 @@ grant execute on function messenger.first_id(timestamptz), messenger.message_con
 create or replace function messenger.running_messages(depth int, only_transport text default null, only_queues text[] default null)
 returns table (transport_name text, queue_name text, locked_by text)
 language sql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set enable_bitmapscan = off
 set enable_sort = off
@@ -8204,7 +8204,7 @@ $$;
 create or replace function messenger.queue_figures_of(transport text, queue text)
 returns jsonb
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set enable_bitmapscan = off
 set jit = off
@@ -8256,7 +8256,7 @@ end $$;
 create or replace function public.messenger_list_queues()
 returns jsonb
 language sql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set jit = off
 as $$
   select jsonb_build_object('queues', coalesce(jsonb_agg(
@@ -8279,7 +8279,7 @@ $$;
 create or replace function public.messenger_list_workers()
 returns jsonb
 language sql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set jit = off
 as $$
   select jsonb_build_object('workers', coalesce(jsonb_agg(
@@ -8305,7 +8305,7 @@ grant execute on function messenger.running_messages(int, text, text[]), messeng
 create or replace function public.messenger_list_schedules(filter jsonb default '{}', cursor text default null, max int default 100)
 returns jsonb
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set jit = off
 as $$
 declare
@@ -8345,7 +8345,7 @@ grant execute on function public.messenger_list_schedules(jsonb, text, int) to s
 create or replace function public.messenger_audit()
 returns table (invariant text, violations bigint)
 language sql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   with message as materialized (
     select m.id, m.status, m.error_class, m.fence, m.retry_count, m.max_retries, m.processed_at, m.locked_at, m.locked_by, m.lock_expires_at,
@@ -8419,7 +8419,7 @@ grant execute on function public.messenger_audit() to service_role;
 create or replace function messenger.manifest()
 returns table (kind text, object text, definition text)
 language sql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   with relation as (
     select c.oid, s.nspname || '.' || c.relname as name, c.relkind, c.relpersistence, c.relrowsecurity, c.reloptions, c.relacl, c.relowner, c.reltype
@@ -8490,7 +8490,7 @@ revoke all on function messenger.manifest() from public, anon, authenticated, se
 create or replace function messenger.expected_manifest()
 returns jsonb
 language sql immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $function$ select $manifest$[
 ["column","messenger.attempts.at","timestamp with time zone not null"],
 ["column","messenger.attempts.duration_ms","bigint"],
@@ -8775,270 +8775,270 @@ as $function$ select $manifest$[
 ["constraint","public.messenger_transports.messenger_transports_name_key","UNIQUE (name)"],
 ["constraint","public.messenger_transports.messenger_transports_pkey","PRIMARY KEY (id)"],
 ["constraint","public.messenger_transports.messenger_transports_type_check","CHECK ((type = ANY (ARRAY['sync'::text, 'supabase'::text, 'redis'::text, 'rabbitmq'::text, 'sqs'::text])))"],
-["function","messenger.active_queues(only_transport text, only_queues text[], halted boolean)","returns TABLE(transport_name text, queue_name text) language plpgsql stable invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source f2e5278cddd75dae58349f134a80409e"],
-["function","messenger.add_counts(a bigint[], b bigint[])","returns bigint[] language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 384b3fecd7ad334338083a5994e1f0ef"],
-["function","messenger.add_metric_errors(measurements messenger.measurements[])","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\",jit=off} source e088616f1ea73f3e254b4e13c8cd7211"],
-["function","messenger.add_metrics(measurements messenger.measurements[])","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\",jit=off} source 61c216bcd2b0626d272217ede77c0301"],
-["function","messenger.announce(ids uuid[], events text[])","returns void language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 3e9094d1f8dcccdc72fd4f0844b497b2"],
-["function","messenger.awake_workers(transport text, queue text, type text, grace interval)","returns integer language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source e0e290e69b69053a95f630d48bdc251c"],
-["function","messenger.bell_answers(since interval)","returns TABLE(request_id bigint, rung_at timestamp with time zone, answered_at timestamp with time zone, status_code integer, error text, has_failed boolean, is_queued boolean) language plpgsql stable invoker {\"search_path=\\\"\\\"\",jit=off} source 7fc38632b251d42bf204dd9d2384687b"],
-["function","messenger.bucket_limit(bucket integer)","returns double precision language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source c6a96a481296c4887c9347ccd7840a69"],
-["function","messenger.bury(ids uuid[], at timestamp with time zone)","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 3d12161643b14319d8cc906806405202"],
-["function","messenger.business_function(function_name text)","returns regprocedure language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source c693f51fb785d2d09da978ca0ab9b057"],
-["function","messenger.call_worker()","returns text language sql stable invoker {\"search_path=\\\"\\\"\"} source 5fbfa69dabb19a1794752fac1712b5bb"],
-["function","messenger.check_claim(worker text, lease interval)","returns void language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source bd7025da1d3ac7c785fe879d42ebc18d"],
-["function","messenger.check_filter(filter jsonb, texts text[], times text[], booleans text[], ids text[])","returns void language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 71016eeff2d7ab1c9a9eba9dc6f9172a"],
-["function","messenger.check_page(max integer)","returns integer language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 0c64db267bc0b58f6e41fe50e780f0d2"],
-["function","messenger.check_queue(transport text, queue text)","returns void language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source badc406c7ca5fcdfb044140073696831"],
-["function","messenger.check_subscription(event text, message_type text)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 3dfa70b52019448d9ea2303ee35b9544"],
-["function","messenger.check_timezone(timezone text)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 0cbe8b4c68fe9f39dda4dd7246b640b6"],
-["function","messenger.check_worker_secret(secret text)","returns boolean language plpgsql stable definer {\"search_path=\\\"\\\"\"} source cf1849f0cad31e8ac507c29b72a29043"],
-["function","messenger.claim_one(message_id uuid, worker text, lease interval)","returns TABLE(id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority integer, retry_count integer, max_retries integer, fence bigint, lock_expires_at timestamp with time zone, created_at timestamp with time zone, solo boolean) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source c9e348098d0d48896d86a89809573020"],
-["function","messenger.clip(value text, bytes integer)","returns text language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source e05ff2230f3b946bd7ef4a6b52c97de8"],
-["function","messenger.clock_command()","returns text language sql immutable invoker {\"search_path=\\\"\\\"\"} source d2797c45ea5b72d2577fe32478a3e026"],
-["function","messenger.clock_fault(OUT cause text, OUT remedy text)","returns record language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 0c65ef75834682eefee9746549389fcd"],
-["function","messenger.count_rows(query text, args jsonb, bound integer)","returns TABLE(n bigint, estimated boolean) language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=on,enable_bitmapscan=on,enable_sort=on,jit=off} source 22e8d8a9b205254fe11be0350e258b5e"],
-["function","messenger.cron_next(expression text, timezone text, after timestamp with time zone, dst_gap text, dst_overlap text)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 52b2401b3cb5cf5ea1fdadddecdf0591"],
-["function","messenger.deliver_event(event jsonb)","returns jsonb language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source e2e5c2343aec66059fab6af3fe5ded79"],
-["function","messenger.describe_figures(of messenger.figures)","returns jsonb language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 063cf59639c33c15bdb72fd307892a96"],
-["function","messenger.disable_webhook(subscription uuid, reason text)","returns boolean language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source d3271648c974cb14366bda81fdfd3f5b"],
-["function","messenger.dispatch_again(id uuid)","returns text language sql immutable invoker {\"search_path=\\\"\\\"\"} source 7d1062465e2d88ef79f0c60a9bf73f96"],
-["function","messenger.dollar_tag(held text)","returns text language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source c8b2cd21a05a551a5a1e25d35d69c853"],
-["function","messenger.draft_fields()","returns jsonb language sql immutable invoker {\"search_path=\\\"\\\"\"} source 22a8788a888505e06ee02091fc17cdda"],
-["function","messenger.drop_keys(ids uuid[], at timestamp with time zone)","returns integer language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,jit=off} source b2962fb15ececac6130cbdeebce25e03"],
-["function","messenger.due_before(message public.messenger_messages, at timestamp with time zone)","returns bigint language plpgsql stable invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source c7ba3e25734a187feac46371096a3b4f"],
-["function","messenger.due_schedules(at timestamp with time zone, batch integer)","returns SETOF public.messenger_schedules language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 1feef8908cfa85a769637fbf7b459343"],
-["function","messenger.due_since(schedule public.messenger_schedules)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 2ae0179adcb1b04f55f3d8b7f60ba009"],
-["function","messenger.due_types(at timestamp with time zone, age interval)","returns TABLE(transport_name text, queue_name text, message_type text, oldest_at timestamp with time zone) language plpgsql stable invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source d2d2d1f65f125feb84d8aeffc3a9e7d7"],
-["function","messenger.emit(event text, ids uuid[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\",TimeZone=UTC,enable_seqscan=off,enable_hashjoin=off,enable_mergejoin=off,jit=off} source 8a9e554e807d9de70dd517d585111db4"],
-["function","messenger.enabled(flag text, subject text)","returns boolean language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 83c6188621db8c956915a463f45ac4a0"],
-["function","messenger.end_unhandled(ids uuid[], fates text[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source ec0faa6ed11dc301dfa7819094d3774c"],
-["function","messenger.ensure_worker_secret()","returns boolean language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 82a1d997e9fad01d00bd37ad054eded9"],
-["function","messenger.error_class_of(error_class text)","returns text language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 59becb26e2bee06d48147e432214b1f7"],
-["function","messenger.error_rate(at timestamp with time zone)","returns TABLE(ended bigint, failed bigint) language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 67cd3346a7149beac1c6666b6ca4d0d9"],
-["function","messenger.estimate_rows(query text, args jsonb)","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 9c8cbf90cfbfcbc341d00ed776eab362"],
-["function","messenger.exceeds(value jsonb, bytes integer)","returns boolean language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 0a497b2eff89af5771f7a721ce1811ec"],
-["function","messenger.expand_schedules(at timestamp with time zone, batch integer)","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source f03c1ea8e763c763f126c3b9d21bec6c"],
-["function","messenger.expected_manifest()","returns jsonb language sql immutable invoker {\"search_path=\\\"\\\"\"} source generated"],
-["function","messenger.explain(id uuid)","returns TABLE(reason text, detail text, remedy text) language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 4f0b9b8dc3f58e64367e4324dfedbad6"],
-["function","messenger.find_change(timezone text, low timestamp without time zone, high timestamp without time zone)","returns timestamp without time zone language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 10c51930dca066f653bbe6ec0ecbd191"],
-["function","messenger.find_due(transport text, queue text, batch integer, types text[], at timestamp with time zone, may_be_solo boolean, OUT places tid[], OUT is_solo boolean)","returns record language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off,plan_cache_mode=force_generic_plan} source d100bc5b32039af52e962fe422811e91"],
-["function","messenger.find_messages(filter jsonb, before uuid, shown uuid[], wanted integer, OUT ids uuid[], OUT looked_to uuid, OUT early uuid[])","returns record language plpgsql stable invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,jit=off} source 95ded1af3bebd70f7be3c8ab014231a2"],
-["function","messenger.find_owned_function(function_name text)","returns regprocedure language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 7ec337f79b74b8806921317cb4811143"],
-["function","messenger.first_id(at timestamp with time zone)","returns uuid language sql immutable invoker {\"search_path=\\\"\\\"\"} source 674d4919bed701c6dacfcc50792841e8"],
-["function","messenger.first_run(schedule public.messenger_schedules, at timestamp with time zone)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 236fd4306cbf3b99e31c9f9704891a54"],
-["function","messenger.fold()","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,jit=off} source cd0098ab49d4e9173f63656125d82be4"],
-["function","messenger.fold_range(OUT tail bigint, OUT sweep bigint, OUT blocks bigint, OUT bite bigint)","returns record language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 0cac59d83bd679d1b8283712ff5100b3"],
-["function","messenger.give_up(ids uuid[], error_class text, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 7d29092693642be585bc8719e141c029"],
-["function","messenger.has_wild_number(value jsonb)","returns boolean language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 025b91e7e73db60178defae3be0d0b4a"],
-["function","messenger.has_worker_secret()","returns boolean language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source b361a84e868beb39f101a49e16a55ebf"],
-["function","messenger.health()","returns jsonb language sql volatile definer {\"search_path=\\\"\\\"\"} source cc322aff322bcda72e5d3058ff682570"],
-["function","messenger.health_checks()","returns TABLE(name text, status text, detail text, remedy text, figures jsonb) language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source f0be4cac082c0f2c744bba45a661a86a"],
-["function","messenger.health_clock(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=\\\"\\\"\"} source ec219d293db6db0c505358bdfc659b4e"],
-["function","messenger.health_clock_errors(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=\\\"\\\"\"} source 42059b74df08d19bfd479595af373ed7"],
-["function","messenger.health_dead_letters(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=\\\"\\\"\"} source e9c90635fc9b51f8bf0206970a8d9021"],
-["function","messenger.health_error_rate(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=\\\"\\\"\"} source ec49231fcadaa6c9302829bb8adc086f"],
-["function","messenger.health_no_handler(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=\\\"\\\"\"} source 1cd335ff9edd2bdce417ea310b16a093"],
-["function","messenger.health_oldest_due(at timestamp with time zone)","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,jit=off} source 0e0541b50b6360dc981af5776e8a5c6b"],
-["function","messenger.health_pg_net(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=\\\"\\\"\"} source 594052a23d394aca7f58496a82046a99"],
-["function","messenger.health_test_clock(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=\\\"\\\"\"} source 5ea2d5d5a5e485b94e43edd6f4b1a7b5"],
-["function","messenger.health_transports(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=\\\"\\\"\"} source 09343350c0eea7921772354f84713dfc"],
-["function","messenger.health_worker_secret(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=\\\"\\\"\"} source 24b06145e2e1be9201b0e40cec286f84"],
-["function","messenger.health_workers(at timestamp with time zone)","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 81e61d177f48a7c5bc60989268b19a31"],
-["function","messenger.hmac_sha256(data bytea, key bytea)","returns bytea language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 2da597217159927f52ec2410739d3948"],
-["function","messenger.id_prefix(at timestamp with time zone)","returns text language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 65dbab6e73ef14e98187a08ea441052a"],
-["function","messenger.id_random()","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 48dbad83b171bbdc3315fe55bf2ba09a"],
-["function","messenger.import_cron(jobid bigint)","returns jsonb language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 4042f9b0f3a99e0a6faa24b5260cb980"],
-["function","messenger.is_clock_stopped(at timestamp with time zone)","returns boolean language sql stable invoker {\"search_path=\\\"\\\"\"} source 762e2721424ae6fa4df2963a2953c2d6"],
-["function","messenger.is_handed_out(message public.messenger_messages, at timestamp with time zone)","returns boolean language sql stable invoker {\"search_path=\\\"\\\"\"} source 0ed42d9cafdd6dd78da33c4fe7dc7f6f"],
-["function","messenger.is_held_by_dead_letter(transport text, queue text, ordering_key text)","returns boolean language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source fe6e288c5e9965cdae3bac5136344389"],
-["function","messenger.is_too_deep(value jsonb)","returns boolean language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 056b28040e13bfde245d3c3f0bf4417b"],
-["function","messenger.is_unfinished(id uuid)","returns boolean language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source ed0812a5940b1268e8e028fac929c4d7"],
-["function","messenger.is_waiting(message public.messenger_messages, at timestamp with time zone)","returns boolean language sql immutable invoker {\"search_path=\\\"\\\"\"} source 8c59686cb835e1b8f2efb074e6125576"],
-["function","messenger.keep_small(value jsonb)","returns jsonb language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source a83253c5a8f8d00064367e8b0d8b5d27"],
-["function","messenger.known_queues(only_transport text, only_queues text[], again boolean, at timestamp with time zone)","returns text[] language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 39950c2a05dc47523c0db38067364b92"],
-["function","messenger.last_message(schedule_id uuid)","returns uuid language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 43ba41049eb344f9b94d091512863fa2"],
-["function","messenger.last_run(schedule public.messenger_schedules, before timestamp with time zone, known timestamp with time zone, gap interval)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 0a47982ae276a701630cfdb73c01dae1"],
-["function","messenger.letter_conditions(filter jsonb)","returns text language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 5811d2e123b2330f34ee756c95a732e7"],
-["function","messenger.line_up(ids uuid[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source f32cd158cc78ef56e7e2df3b859dce9a"],
-["function","messenger.lock_letters(ids uuid[], filter jsonb, max integer)","returns uuid[] language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source c4fd1f0376398d94008d68997c9f6eb9"],
-["function","messenger.lock_order_keys(keys messenger.order_key[])","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 8801df203eb8141f5876f7771c0996ab"],
-["function","messenger.longest_look()","returns integer language sql immutable invoker {\"search_path=\\\"\\\"\"} source 29bcb01f7baff17c888c5ba927eeab46"],
-["function","messenger.make_due(id uuid)","returns text language sql immutable invoker {\"search_path=\\\"\\\"\"} source cfdb3a3d503c7a6b6ea1aa8b642a9160"],
-["function","messenger.manifest()","returns TABLE(kind text, object text, definition text) language sql stable invoker {\"search_path=\\\"\\\"\"} source 68489dff0f349d09312e4405297abb2c"],
-["function","messenger.mark_setting(transport text, queue text, types text[])","returns text language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 4001299bf65c7540a3b94ade0b09a391"],
-["function","messenger.measure_completions(places tid[], fates text[], durations real[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_hashjoin=off,enable_mergejoin=off,jit=off} source 4c3502b6f3cf1fd2dd317c3c5ad67ead"],
-["function","messenger.measure_failures(kind text, ids uuid[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 0c7f2b61b5ff3b8971bd1d9560ec8c39"],
-["function","messenger.measured(from_time timestamp with time zone, to_time timestamp with time zone, by_hour boolean)","returns SETOF messenger.metrics language plpgsql stable invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,jit=off} source 477d85d4dc804d8106348afe2227501f"],
-["function","messenger.measured_errors(from_time timestamp with time zone, to_time timestamp with time zone, by_hour boolean)","returns TABLE(error_class text, message_type text, error text, error_count bigint, last_at timestamp with time zone) language plpgsql stable invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,jit=off} source 7acbebfba944e0ec3714bb966a259a32"],
-["function","messenger.message_conditions(filter jsonb)","returns text language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 313aa89e0cf931fba350d56fbc721de5"],
-["function","messenger.moment(moment timestamp with time zone, at timestamp with time zone)","returns text language sql immutable invoker {\"search_path=\\\"\\\"\"} source c9a25defc9b10ea40cd4b2f165f584f9"],
-["function","messenger.needs_bell(message public.messenger_messages, at timestamp with time zone)","returns boolean language sql stable invoker {\"search_path=\\\"\\\"\"} source 135dd687442e377bc54e42ece66e2b46"],
-["function","messenger.new_id()","returns uuid language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 3f93a2c3993193c0022fc25599847686"],
-["function","messenger.next_cron_day(fields messenger.cron_fields, from_day date)","returns date language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 8459a267a62a0d123b7c87ebf631ea42"],
-["function","messenger.next_cron_run(fields messenger.cron_fields, timezone text, after timestamp with time zone, dst_gap text, dst_overlap text)","returns messenger.cron_run language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source ae93c441d7697f7ed0a31044c3b82868"],
-["function","messenger.next_run(schedule public.messenger_schedules, after timestamp with time zone)","returns messenger.cron_run language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source a15f07c8693eb32526059ee6309ee8b3"],
-["function","messenger.next_wall_time(fields messenger.cron_fields, after timestamp without time zone)","returns timestamp without time zone language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 0510b8521294fc8a8c73b4d8fccc07f9"],
-["function","messenger.note_lost_leases(ids uuid[], kind text, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 5836d17db84d6c943eb48c9bb4c7dae5"],
-["function","messenger.note_poll(worker text, transport text, queues text[], types text[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 883e19373721b28e29ccc9a928291ea0"],
-["function","messenger.now()","returns timestamp with time zone language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 2f1659b6f5238444936619ebae0dc4b4"],
-["function","messenger.off(id uuid)","returns boolean language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 13738c53e6db25dafe17272825fa353c"],
-["function","messenger.on(event text, function_name text, message_type text)","returns uuid language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 5c36756a6bba867e81d27e1920fa87d9"],
-["function","messenger.on_webhook(event text, url text, secret_name text, message_type text)","returns uuid language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 018101c5324f582e55b5192f541a5f84"],
-["function","messenger.order_keys(ids uuid[])","returns messenger.order_key[] language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source a78e4758a57423495df247653e192c27"],
-["function","messenger.own_functions(prefix text, arguments text, result regtype)","returns TABLE(name text, function regproc) language sql stable invoker {\"search_path=\\\"\\\"\"} source 785ffbfbd2e2d3483f4ff61301b6d106"],
-["function","messenger.owned_function(name text)","returns regprocedure language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 5ebe66d5978c949040351455d71233cb"],
-["function","messenger.parse_cron(expression text)","returns messenger.cron_fields language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source a69ca182011ef6a6372bcfbcd8136673"],
-["function","messenger.percentile(durations bigint[], share double precision)","returns numeric language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 49bb8ec0cc3312b862d8b52f9f183c2d"],
-["function","messenger.place_mark(setting text, ends_at timestamp with time zone, from_times timestamp with time zone[], from_ids uuid[], batch integer, places tid[], took interval, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source a177f431cccea81fc14d3c888242500d"],
-["function","messenger.plan_runs(schedule public.messenger_schedules, due_at timestamp with time zone, at timestamp with time zone)","returns messenger.run_plan language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 0925d2546db644552c914fe272647cd7"],
-["function","messenger.post_bell()","returns boolean language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 15306147f7ed5a8a582c35df81c5fe93"],
-["function","messenger.prune_bells(bite integer)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source d1db4f64ab1054c127225953cbe1bf6f"],
-["function","messenger.prune_clock_history()","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 0e56d88af001434af3f98da33ee41188"],
-["function","messenger.prune_keys(at timestamp with time zone, bite integer)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 73a0463d8cecab856615480489b5b0f6"],
-["function","messenger.prune_messages(at timestamp with time zone, bite integer)","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source e952a24b5a0cbe438ba314c56bcdc3bb"],
-["function","messenger.prune_metrics(at timestamp with time zone, bite integer)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 6dd4902101b2cbb3e676f1a44c633cfb"],
-["function","messenger.prune_replays(at timestamp with time zone, bite integer)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 0303db5e02739b32a046f10080f2b39e"],
-["function","messenger.prune_rest(at timestamp with time zone, bite integer)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 0478d1ed2d2f75a6b5d4e6b2cc7676da"],
-["function","messenger.queue_figures()","returns jsonb language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 9e91a13bb71ec76f1991e9528c9d8985"],
-["function","messenger.queue_figures_of(transport text, queue text)","returns jsonb language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,jit=off} source 2e56d08909b6383fa13a3fc4c9d6f902"],
-["function","messenger.read_cron_field(field text, value text, lowest integer, highest integer, names text[])","returns text language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 1ccf58a618965efb6ddf79db0f5fa9bd"],
-["function","messenger.read_cursor(list text, filter jsonb, cursor text)","returns jsonb language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source fde41e7fabbb4c42d7d539f4dfa3d5e8"],
-["function","messenger.read_drafts(messages jsonb, at timestamp with time zone)","returns SETOF messenger.draft language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 9e77b76769bfca9fc4738fb45eab388b"],
-["function","messenger.read_interval(value jsonb, longest interval)","returns interval language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 0638e4afa428f360987359334530aef2"],
-["function","messenger.read_moment(value jsonb)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 3f39509d7c41689a8a33c5825f85d994"],
-["function","messenger.read_options(options jsonb)","returns public.messenger_schedules language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 3c100a6f0bbe90a9fdbc3361aa7ce810"],
-["function","messenger.read_schedule(schedule jsonb, timezone text, options jsonb, at timestamp with time zone)","returns public.messenger_schedules language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 91116752cf9f5d81f09c14dddb0ae527"],
-["function","messenger.read_schedule_message(name text, type text, payload jsonb, schedule public.messenger_schedules, at timestamp with time zone)","returns public.messenger_schedules language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 2706ff3e8ca64f967ed4fe1aac8293fa"],
-["function","messenger.read_time(value jsonb)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 711f57603e55bc39e3e9e7b39c829891"],
-["function","messenger.read_verdicts(outcomes jsonb)","returns messenger.verdict[] language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 0f135d55bee5034e4d29040c6b22bc89"],
-["function","messenger.read_whole(value jsonb, lowest bigint, highest bigint)","returns bigint language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 166d260d80dddb04f665eeade6696181"],
-["function","messenger.reason_alone(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=\\\"\\\"\"} source 14c205b55985738de7d6a79fd7d738e8"],
-["function","messenger.reason_backing_off(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=\\\"\\\"\"} source e23ac2c8ea3db0e8df80368df7b019f3"],
-["function","messenger.reason_cancel_requested(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=\\\"\\\"\"} source af673270074e17878ba9d9cdfe16afec"],
-["function","messenger.reason_cancelled(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=\\\"\\\"\"} source c71614ecb780fdd78440b5ed72e29f7b"],
-["function","messenger.reason_clock_stopped(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source e424dcb6bbc1773ba0f9819e03283370"],
-["function","messenger.reason_completed(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=\\\"\\\"\"} source 34c821bd6aca5b46aed858235352f787"],
-["function","messenger.reason_delayed(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=\\\"\\\"\"} source 8272a43a7fffe07dfed8555afefd3eea"],
-["function","messenger.reason_discarded(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=\\\"\\\"\"} source 5e81b8530b4528fc2a4d0cb15dce123c"],
-["function","messenger.reason_expired(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=\\\"\\\"\"} source dd137b706237882e80f3c5dbc1a32df7"],
-["function","messenger.reason_expires(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=\\\"\\\"\"} source f65691fde630541b0c62296dfa5ab5cb"],
-["function","messenger.reason_failed(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=\\\"\\\"\"} source 95cea6e1f042573d30c6225e6f28b17e"],
-["function","messenger.reason_lease_lost(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=\\\"\\\"\"} source abb5f4ec9aece21368f260382a1037c4"],
-["function","messenger.reason_locked(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=\\\"\\\"\"} source a59a45d2b27d43509b44e2b1facb8598"],
-["function","messenger.reason_no_bells(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source fad0df943fc5b0ee77d8ff756ecc661a"],
-["function","messenger.reason_no_handler(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source cf7bf6679c53d108cc2065f60937884b"],
-["function","messenger.reason_no_worker(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 5fe185b537f06d5b43c8678c0e1ed53e"],
-["function","messenger.reason_ordering_dead_letter(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=\\\"\\\"\"} source aee8fbca3ac24baaff60994d1debadc2"],
-["function","messenger.reason_ordering_key(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,jit=off} source 898c01932f5fff65db714f295d7bea3e"],
-["function","messenger.reason_paused(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=\\\"\\\"\"} source d7b3166839fe2d8ff9ae94e0d1d9ff6c"],
-["function","messenger.reason_ready(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 05a82ede70b6e3f6c23fa7fd3f6ff825"],
-["function","messenger.reason_running(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=\\\"\\\"\"} source 2ea0964101beb2548aee1dcc66bb84be"],
-["function","messenger.reason_snoozed(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=\\\"\\\"\"} source 6cc9379d22e607f21b910aa60e89a70a"],
-["function","messenger.reason_sql_handler_gone(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=\\\"\\\"\"} source f6e2fc40ed57eef22b044c89a24f998b"],
-["function","messenger.reason_transport_disabled(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=\\\"\\\"\"} source 7592c12b5e21ac0c6dcf5cd05383b17b"],
-["function","messenger.reason_transport_missing(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=\\\"\\\"\"} source ca2a4a9bf46f1f18e3161956d8ee8700"],
-["function","messenger.reason_transport_type(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=\\\"\\\"\"} source 8fc985ca9cd5ebba11695cb5afc74e9e"],
-["function","messenger.reason_waiting_turn(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 9cdf45aed507ab5c0ac35501fbf07ed5"],
-["function","messenger.reason_worker_unreachable(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 1de91cac90d947d07067a1f2e0c68a4b"],
-["function","messenger.refusals()","returns TABLE(code text, status integer, message text, hint text) language sql immutable invoker {\"search_path=\\\"\\\"\"} source c012da72170e0447f62fc29453432fd0"],
-["function","messenger.refuse(code text, what text)","returns boolean language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source b0f44956d33ea516f8df91851a3836f1"],
-["function","messenger.release_heads(keys messenger.order_key[], at timestamp with time zone)","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 53b500d9b48bbf96fbeeacff95b58cbd"],
-["function","messenger.release_orphans(at timestamp with time zone, bite integer)","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 9a176b1071834b647bf1f6edd10a7de5"],
-["function","messenger.replace_message(id uuid, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 84deecd97a64a298cc726c23a4230bee"],
-["function","messenger.replay_report()","returns TABLE(id uuid, started_at timestamp with time zone, per_second integer, total integer, completed integer, dead integer, lapsed integer, returned integer, remaining integer, stopped_at timestamp with time zone, stop_reason text, finished_at timestamp with time zone) language sql stable invoker {\"search_path=\\\"\\\"\"} source 9364f3df894b8e857aee8f8ca2ee9b51"],
-["function","messenger.rescue(at timestamp with time zone)","returns TABLE(rescued bigint, dead bigint, given_up bigint) language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 52786ddc1a3c49a9c65cbc70efa1ce0b"],
-["function","messenger.retry_delay(message_type text, failures integer)","returns interval language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source faba1646d6603e2df47a02ea453969c2"],
-["function","messenger.return_replayed(replay_id uuid, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source e0b9beb43910ab3238dca7c65163b010"],
-["function","messenger.revise(message_id uuid, draft messenger.draft, at timestamp with time zone, OUT available_at timestamp with time zone, OUT error_code text)","returns record language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 1ca0e096c6a30d1166523484a9b728a2"],
-["function","messenger.revive(letters uuid[], payload jsonb, per_second integer, at timestamp with time zone)","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source f10c01665700c6b7b0d373fec8eba399"],
-["function","messenger.ring(transport text, queue text, type text)","returns boolean language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source f309d96cc7bcb5cccb04cd3bc7d11086"],
-["function","messenger.run_near_change(fields messenger.cron_fields, after timestamp without time zone, change timestamp without time zone, offset_before interval, offset_after interval, dst_gap text, dst_overlap text)","returns messenger.cron_run language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 8bb9c2d93542accb4c69e76238814632"],
-["function","messenger.run_sql_handlers(batch integer)","returns TABLE(completed bigint, failed bigint, released bigint) language plpgsql volatile invoker {\"search_path=\\\"\\\"\",lock_timeout=2s} source ab731689f100a9f4dff74928a67529d8"],
-["function","messenger.running_messages(depth integer, only_transport text, only_queues text[])","returns TABLE(transport_name text, queue_name text, locked_by text) language sql stable invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source c5cfe7412dc063c4dbbe79a6dc992393"],
-["function","messenger.runs_since(transport text, queue text, at timestamp with time zone)","returns timestamp with time zone language sql stable invoker {\"search_path=\\\"\\\"\"} source 666d33ebc9c01f25238a349ff37c8c8d"],
-["function","messenger.runs_to_fire(schedule public.messenger_schedules, runs timestamp with time zone[])","returns timestamp with time zone[] language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 056b7fad3d950a70e3880a2742c5382e"],
-["function","messenger.schedule_headers(name text, due_at timestamp with time zone)","returns jsonb language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source 5ca474df4ff41c3bcadddac9fcd158c7"],
-["function","messenger.schedule_of_cron(schedule text)","returns jsonb language plpgsql immutable invoker {\"search_path=\\\"\\\"\"} source f297fbc473686e1b094eb23486382bd9"],
-["function","messenger.scheduled_message(schedule public.messenger_schedules, due_at timestamp with time zone)","returns jsonb language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source b2126e65c89b6d91f8be56072cb2ec1f"],
-["function","messenger.set_sql_handler(type text, function_name text)","returns regprocedure language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source aa33e91aafdb261b33d88b4b17bdc2a0"],
-["function","messenger.settle_rest(ids uuid[], rest messenger.verdict[], ords bigint[], fates text[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_hashjoin=off,enable_mergejoin=off,jit=off} source 708cc22d7cd0e7c029d7511a7ea70661"],
-["function","messenger.sign_webhook(subscription uuid, id uuid, body text)","returns TABLE(url text, signed_at bigint, signature text) language plpgsql stable definer {\"search_path=\\\"\\\"\"} source 1b506c1e7e885935ad7fe2d26de00b5b"],
-["function","messenger.sql_handlers()","returns TABLE(type text, handler regprocedure) language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 363dc1ae4a4679b198b1300b36cd7c57"],
-["function","messenger.start(functions_url text, options jsonb)","returns jsonb language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source d73ac47085ef542449b841ec68edb0c5"],
-["function","messenger.status()","returns jsonb language sql volatile definer {\"search_path=\\\"\\\"\"} source 28fc53cdd0344a951c806b655692bccc"],
-["function","messenger.stop()","returns jsonb language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 991e7e5448ab5eecdf3fed49bb13ffed"],
-["function","messenger.store_alone(messages jsonb[], schedules uuid[], runs timestamp with time zone[])","returns TABLE(ord integer, error text) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source ea16d0190979682d7fcc45eadc6d88f8"],
-["function","messenger.store_draft(draft messenger.draft, new_id uuid, sender uuid, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 40e90430b1e02482bf127900fa6fe8c3"],
-["function","messenger.store_in_turn(messages jsonb, atomic boolean, scope text, sender uuid, single boolean, at timestamp with time zone)","returns TABLE(ord integer, id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone, error_code text, error text) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 65fe279f508fbb95f77341468dc558fc"],
-["function","messenger.store_messages(messages jsonb, atomic boolean, scope text, sender uuid, single boolean)","returns TABLE(ord integer, id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone, error_code text, error text) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 2618d7c28d2e241bb45d7d326ca9cf99"],
-["function","messenger.store_occurrences(messages jsonb[], schedules uuid[], runs timestamp with time zone[])","returns TABLE(ord integer, error text) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source df9de64006a145a33e6694c95543243e"],
-["function","messenger.store_runs(messages jsonb[], schedules uuid[], runs timestamp with time zone[], replaced uuid[], at timestamp with time zone)","returns messenger.run_fate[] language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 7e9098f88ec63649cc188fb9cb6e61a5"],
-["function","messenger.summarize(measurements messenger.measurements[])","returns SETOF messenger.metrics language plpgsql stable invoker {\"search_path=\\\"\\\"\",jit=off} source 7a258dc21c6157c31433b21d3b8da0c8"],
-["function","messenger.take_key(scope text, draft messenger.draft, new_id uuid, sender uuid, store boolean, at timestamp with time zone)","returns TABLE(taken boolean, is_stored boolean, passed_on uuid, message_id uuid, status text, transport text, queue text, available_at timestamp with time zone, error_code text) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 1e5291b592748bf00ba31b41bd36e35f"],
-["function","messenger.take_keys_back(letters uuid[], at timestamp with time zone)","returns uuid[] language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source fe7de3f635383dda36ef1f4fc53c9493"],
-["function","messenger.take_turns(ords integer[], ids uuid[], transports text[], queues text[], keys text[], moments timestamp with time zone[], are_stored boolean[])","returns TABLE(ord integer, seq bigint, available_at timestamp with time zone) language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off,plan_cache_mode=force_generic_plan} source 6dbffab8e5570c5b6860a43b2c0417c4"],
-["function","messenger.tick(batch integer)","returns jsonb language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 7ed4402370fda74b94e713899ebedf46"],
-["function","messenger.tick_or_note_error()","returns boolean language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source 35a6a22f1a61c4a4aa1b1695673beab2"],
-["function","messenger.unknown_message(id uuid)","returns SETOF messenger.reason language sql stable invoker {\"search_path=\\\"\\\"\"} source fbafe56a0775e17755d1aa6b8224bf9b"],
-["function","messenger.user_dispatch(type text, payload jsonb, idempotency_key text, delay interval, headers jsonb, metadata jsonb)","returns TABLE(id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone) language plpgsql volatile definer {\"search_path=\\\"\\\"\"} source c288629cfbd5f36221388f01419ecc40"],
-["function","messenger.verify()","returns TABLE(kind text, object text, state text, detail text) language sql stable definer {\"search_path=\\\"\\\"\"} source 1a24f14e798c253dfef0baa717707e66"],
-["function","messenger.wake(at timestamp with time zone)","returns integer language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 41e00eebcbd2c0383b46e5f56037acec"],
-["function","messenger.wall_time_in_gap(moment timestamp with time zone, timezone text)","returns timestamp without time zone language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source df2b78cbc1a551d66565632e2d28232a"],
-["function","messenger.watch_replays(at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source f2e8eb41289bbabe5f680a2fb3f68064"],
-["function","messenger.webhook_keys(secret_name text)","returns SETOF bytea language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source 1041faacdeaccd72b430c8732cda8a6d"],
-["function","messenger.write_cursor(list text, filter jsonb, place jsonb)","returns text language plpgsql stable invoker {\"search_path=\\\"\\\"\"} source d78990856650c9cb1898d120528bad52"],
-["function","public.messenger_audit()","returns TABLE(invariant text, violations bigint) language sql stable invoker {\"search_path=\\\"\\\"\"} source 1e8a151bfe14ed7c9411605503396332"],
-["function","public.messenger_cancel(id uuid)","returns text language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source c621f7f5ab7703d05e1943e032025fbb"],
-["function","public.messenger_check_worker_secret(secret text)","returns boolean language sql stable invoker {\"search_path=\\\"\\\"\"} source 9c73954f593bf2e068b1df4e80121b69"],
-["function","public.messenger_claim(worker text, batch integer, lease interval, transport text, queues text[], types text[])","returns TABLE(id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority integer, retry_count integer, max_retries integer, fence bigint, lock_expires_at timestamp with time zone, created_at timestamp with time zone, solo boolean) language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,jit=off,plan_cache_mode=force_generic_plan} source 2a909cdc05056d7c70c9d0549dd24fd9"],
-["function","public.messenger_claim_one(id uuid, worker text, lease interval)","returns TABLE(id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority integer, retry_count integer, max_retries integer, fence bigint, lock_expires_at timestamp with time zone, created_at timestamp with time zone, solo boolean) language sql volatile invoker {\"search_path=\\\"\\\"\"} source c38a451ac46c95792ca70988e732fb49"],
-["function","public.messenger_complete(id uuid, fence bigint, result jsonb, strict boolean)","returns text language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 4b55f645b047a18d0435223006485fa3"],
-["function","public.messenger_complete_with(id uuid, fence bigint, function_name text, args jsonb)","returns jsonb language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 777b0e690c3f7de86d240466d4c2d15f"],
-["function","public.messenger_counters()","returns jsonb language plpgsql volatile invoker {\"search_path=\\\"\\\"\",jit=off} source 20614c3429cc6f45f3e6665890ff9748"],
-["function","public.messenger_disable_webhook(subscription uuid, reason text)","returns boolean language sql volatile invoker {\"search_path=\\\"\\\"\"} source de799c93fc703dc7ceaee7b22d570ad6"],
-["function","public.messenger_discard_failed(ids uuid[], filter jsonb, max integer)","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source b857a60cb2381fb27c36cdeb63f1b6cd"],
-["function","public.messenger_dispatch(type text, payload jsonb, queue text, priority integer, available_at timestamp with time zone, delay interval, idempotency_key text, idempotency_mode text, idempotency_window interval, ordering_key text, transport text, max_retries integer, expires_at timestamp with time zone, headers jsonb, metadata jsonb)","returns SETOF messenger.dispatched language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 7c981ba4bfc0c59e2674b23778a8b473"],
-["function","public.messenger_dispatch_batch(messages jsonb, atomic boolean)","returns TABLE(ord integer, id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone, error_code text, error text) language sql volatile invoker {\"search_path=\\\"\\\"\"} source 96639871148af2cf154c96b6884b86de"],
-["function","public.messenger_exchange(outcomes jsonb, worker text, batch integer, lease interval, transport text, queues text[], types text[])","returns jsonb language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 13bc1a22f7bdef106ddfffe319182ce6"],
-["function","public.messenger_explain(id uuid)","returns TABLE(reason text, detail text, remedy text) language sql volatile invoker {\"search_path=\\\"\\\"\"} source b973f25cf8b6cb6736346bc6a0af0891"],
-["function","public.messenger_fail(id uuid, fence bigint, error text, error_class text, error_trace text, retryable boolean, retry_after interval)","returns TABLE(outcome text, available_at timestamp with time zone) language sql volatile invoker {\"search_path=\\\"\\\"\"} source 532abddf67ee131ddd63e6a1fc54c23d"],
-["function","public.messenger_get_failed(id uuid)","returns jsonb language sql stable invoker {\"search_path=\\\"\\\"\"} source a65c7ccbf77bbb8bba0c2d53bbeaedc0"],
-["function","public.messenger_get_message(id uuid)","returns jsonb language sql stable invoker {\"search_path=\\\"\\\"\"} source 3f6e6250e24b6467d52053693d064d1f"],
-["function","public.messenger_health()","returns jsonb language sql volatile invoker {\"search_path=\\\"\\\"\"} source 441d3a727953e44bb3bab7e77f509c76"],
-["function","public.messenger_heartbeat(leases jsonb, lease interval)","returns TABLE(id uuid, outcome text, cancel_requested boolean) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 8f5774efdb9f8fc777b91438c6ad1c5f"],
-["function","public.messenger_import_cron(jobid bigint)","returns jsonb language sql volatile invoker {\"search_path=\\\"\\\"\"} source 4b46768c7cec1f52fa54aa6f5a76852f"],
-["function","public.messenger_list_failed(filter jsonb, cursor text, skip integer, max integer)","returns jsonb language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_sort=off,jit=off} source 2a0031b52a5353395df7e20332bcff01"],
-["function","public.messenger_list_messages(filter jsonb, cursor text, max integer)","returns jsonb language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 5d3a1bf00a6b9228bf110552507e2f2f"],
-["function","public.messenger_list_queues()","returns jsonb language sql volatile invoker {\"search_path=\\\"\\\"\",jit=off} source 5605e0b083ffbcfb521407a120ce3d92"],
-["function","public.messenger_list_schedules(filter jsonb, cursor text, max integer)","returns jsonb language plpgsql volatile invoker {\"search_path=\\\"\\\"\",jit=off} source 94667071d42682e323d39de8d2ae0aa2"],
-["function","public.messenger_list_transports()","returns jsonb language sql stable invoker {\"search_path=\\\"\\\"\"} source 05f0454eeda134cecc41d96748319ba1"],
-["function","public.messenger_list_workers()","returns jsonb language sql volatile invoker {\"search_path=\\\"\\\"\",jit=off} source ed08e36d43305384a65341054f6f726b"],
-["function","public.messenger_metrics(minutes integer, from_time timestamp with time zone, to_time timestamp with time zone)","returns jsonb language plpgsql stable invoker {\"search_path=\\\"\\\"\",TimeZone=UTC,jit=off} source 68bedab8939e50371a1e7601e8fcfde9"],
-["function","public.messenger_pause(transport text, queue text)","returns boolean language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source ce28f5e97d110106bf02440dd8765910"],
-["function","public.messenger_pause_schedule(name text)","returns boolean language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 74a8ae885f86c4c436afd8a854f5a01a"],
-["function","public.messenger_put_transport(name text, type text, config jsonb, enabled boolean)","returns jsonb language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source b22531d7a5c975de67bcfd3c7d225825"],
-["function","public.messenger_register(types jsonb)","returns bigint language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 5034d7059e0856862ec64d4fc35c17a6"],
-["function","public.messenger_release(id uuid, fence bigint)","returns text language sql volatile invoker {\"search_path=\\\"\\\"\"} source 4e7bc6a7dadfa50467b1586d37f66082"],
-["function","public.messenger_resume(transport text, queue text)","returns boolean language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source d239b185b08e428156f9684f770a9546"],
-["function","public.messenger_resume_schedule(name text)","returns boolean language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source b04ced14a82b40734ef346cc6aceeb5d"],
-["function","public.messenger_retry_failed(ids uuid[], filter jsonb, payload jsonb, per_second integer, max integer)","returns TABLE(id uuid, message_id uuid, outcome text) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 1a0b4f0d425cd6e03379f2d5d4c07b2e"],
-["function","public.messenger_schedule(name text, type text, schedule jsonb, payload jsonb, timezone text, options jsonb)","returns public.messenger_schedules language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 9d9d5e03af1ae093fcddb76c150e9052"],
-["function","public.messenger_schedule_preview(schedule jsonb, timezone text, from_time timestamp with time zone, count integer, options jsonb)","returns TABLE(run_at timestamp with time zone, local_time timestamp without time zone, note text) language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source daa7f51e3bb6dba0fbcad6d15640e1e7"],
-["function","public.messenger_set_flag(name text, percent integer, updated_by text)","returns jsonb language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source b3f839347161ce4bcaeb319f08c73079"],
-["function","public.messenger_settle(outcomes jsonb)","returns TABLE(id uuid, outcome text, available_at timestamp with time zone) language plpgsql volatile invoker {\"search_path=\\\"\\\"\",enable_seqscan=off,enable_bitmapscan=off,jit=off,plan_cache_mode=force_generic_plan} source f8bcb7b9af9888d9ebfc1184459c73ed"],
-["function","public.messenger_sign_webhook(subscription uuid, id uuid, body text)","returns TABLE(url text, signed_at bigint, signature text) language sql stable invoker {\"search_path=\\\"\\\"\"} source 83e91886d3198e1c53a2182eeb7fd60e"],
-["function","public.messenger_snooze(id uuid, fence bigint, delay interval)","returns text language sql volatile invoker {\"search_path=\\\"\\\"\"} source c330162b1d752f5cb706912072c7e570"],
-["function","public.messenger_start(functions_url text, options jsonb)","returns jsonb language sql volatile invoker {\"search_path=\\\"\\\"\"} source 2ada4c698a25c5a06bcc0dedaac2b859"],
-["function","public.messenger_status()","returns jsonb language sql volatile invoker {\"search_path=\\\"\\\"\"} source c123f5cc9b38af9b1c0b6cabf9493816"],
-["function","public.messenger_stop()","returns jsonb language sql volatile invoker {\"search_path=\\\"\\\"\"} source a23d9bcf133944d4b185d3e0dafe4d55"],
-["function","public.messenger_tick(batch integer)","returns jsonb language sql volatile invoker {\"search_path=\\\"\\\"\"} source 44fa8f37b76564af9732322a424e3c94"],
-["function","public.messenger_unschedule(name text)","returns boolean language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source bbecda113a9fea480fada8ab79db4437"],
-["function","public.messenger_user_dispatch(type text, payload jsonb, idempotency_key text, delay interval, headers jsonb, metadata jsonb)","returns TABLE(id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone) language sql volatile invoker {\"search_path=\\\"\\\"\"} source ff1a11cf24c874bd79ad5a6bd3cf03dc"],
-["function","public.messenger_verify()","returns TABLE(kind text, object text, state text, detail text) language sql volatile invoker {\"search_path=\\\"\\\"\"} source cafb141894269a9ff113c282068e973c"],
-["function","public.update_messenger_messages_updated_at()","returns trigger language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 688979e5a72847acff081ddf5ed99f08"],
-["function","public.update_messenger_schedules_updated_at()","returns trigger language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 688979e5a72847acff081ddf5ed99f08"],
-["function","public.update_messenger_transports_updated_at()","returns trigger language plpgsql volatile invoker {\"search_path=\\\"\\\"\"} source 688979e5a72847acff081ddf5ed99f08"],
+["function","messenger.active_queues(only_transport text, only_queues text[], halted boolean)","returns TABLE(transport_name text, queue_name text) language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source f2e5278cddd75dae58349f134a80409e"],
+["function","messenger.add_counts(a bigint[], b bigint[])","returns bigint[] language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 384b3fecd7ad334338083a5994e1f0ef"],
+["function","messenger.add_metric_errors(measurements messenger.measurements[])","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source e088616f1ea73f3e254b4e13c8cd7211"],
+["function","messenger.add_metrics(measurements messenger.measurements[])","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source 61c216bcd2b0626d272217ede77c0301"],
+["function","messenger.announce(ids uuid[], events text[])","returns void language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 3e9094d1f8dcccdc72fd4f0844b497b2"],
+["function","messenger.awake_workers(transport text, queue text, type text, grace interval)","returns integer language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source e0e290e69b69053a95f630d48bdc251c"],
+["function","messenger.bell_answers(since interval)","returns TABLE(request_id bigint, rung_at timestamp with time zone, answered_at timestamp with time zone, status_code integer, error text, has_failed boolean, is_queued boolean) language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source 7fc38632b251d42bf204dd9d2384687b"],
+["function","messenger.bucket_limit(bucket integer)","returns double precision language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source c6a96a481296c4887c9347ccd7840a69"],
+["function","messenger.bury(ids uuid[], at timestamp with time zone)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 3d12161643b14319d8cc906806405202"],
+["function","messenger.business_function(function_name text)","returns regprocedure language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source c693f51fb785d2d09da978ca0ab9b057"],
+["function","messenger.call_worker()","returns text language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 5fbfa69dabb19a1794752fac1712b5bb"],
+["function","messenger.check_claim(worker text, lease interval)","returns void language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source bd7025da1d3ac7c785fe879d42ebc18d"],
+["function","messenger.check_filter(filter jsonb, texts text[], times text[], booleans text[], ids text[])","returns void language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 71016eeff2d7ab1c9a9eba9dc6f9172a"],
+["function","messenger.check_page(max integer)","returns integer language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 0c64db267bc0b58f6e41fe50e780f0d2"],
+["function","messenger.check_queue(transport text, queue text)","returns void language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source badc406c7ca5fcdfb044140073696831"],
+["function","messenger.check_subscription(event text, message_type text)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 3dfa70b52019448d9ea2303ee35b9544"],
+["function","messenger.check_timezone(timezone text)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 0cbe8b4c68fe9f39dda4dd7246b640b6"],
+["function","messenger.check_worker_secret(secret text)","returns boolean language plpgsql stable definer {\"search_path=pg_catalog, pg_temp\"} source cf1849f0cad31e8ac507c29b72a29043"],
+["function","messenger.claim_one(message_id uuid, worker text, lease interval)","returns TABLE(id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority integer, retry_count integer, max_retries integer, fence bigint, lock_expires_at timestamp with time zone, created_at timestamp with time zone, solo boolean) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source c9e348098d0d48896d86a89809573020"],
+["function","messenger.clip(value text, bytes integer)","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source e05ff2230f3b946bd7ef4a6b52c97de8"],
+["function","messenger.clock_command()","returns text language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source d2797c45ea5b72d2577fe32478a3e026"],
+["function","messenger.clock_fault(OUT cause text, OUT remedy text)","returns record language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 0c65ef75834682eefee9746549389fcd"],
+["function","messenger.count_rows(query text, args jsonb, bound integer)","returns TABLE(n bigint, estimated boolean) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=on,enable_bitmapscan=on,enable_sort=on,jit=off} source 22e8d8a9b205254fe11be0350e258b5e"],
+["function","messenger.cron_next(expression text, timezone text, after timestamp with time zone, dst_gap text, dst_overlap text)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 52b2401b3cb5cf5ea1fdadddecdf0591"],
+["function","messenger.deliver_event(event jsonb)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source e2e5c2343aec66059fab6af3fe5ded79"],
+["function","messenger.describe_figures(of messenger.figures)","returns jsonb language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 063cf59639c33c15bdb72fd307892a96"],
+["function","messenger.disable_webhook(subscription uuid, reason text)","returns boolean language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source d3271648c974cb14366bda81fdfd3f5b"],
+["function","messenger.dispatch_again(id uuid)","returns text language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 7d1062465e2d88ef79f0c60a9bf73f96"],
+["function","messenger.dollar_tag(held text)","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source c8b2cd21a05a551a5a1e25d35d69c853"],
+["function","messenger.draft_fields()","returns jsonb language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 22a8788a888505e06ee02091fc17cdda"],
+["function","messenger.drop_keys(ids uuid[], at timestamp with time zone)","returns integer language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,jit=off} source b2962fb15ececac6130cbdeebce25e03"],
+["function","messenger.due_before(message public.messenger_messages, at timestamp with time zone)","returns bigint language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source c7ba3e25734a187feac46371096a3b4f"],
+["function","messenger.due_schedules(at timestamp with time zone, batch integer)","returns SETOF public.messenger_schedules language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 1feef8908cfa85a769637fbf7b459343"],
+["function","messenger.due_since(schedule public.messenger_schedules)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 2ae0179adcb1b04f55f3d8b7f60ba009"],
+["function","messenger.due_types(at timestamp with time zone, age interval)","returns TABLE(transport_name text, queue_name text, message_type text, oldest_at timestamp with time zone) language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source d2d2d1f65f125feb84d8aeffc3a9e7d7"],
+["function","messenger.emit(event text, ids uuid[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",TimeZone=UTC,enable_seqscan=off,enable_hashjoin=off,enable_mergejoin=off,jit=off} source 8a9e554e807d9de70dd517d585111db4"],
+["function","messenger.enabled(flag text, subject text)","returns boolean language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 83c6188621db8c956915a463f45ac4a0"],
+["function","messenger.end_unhandled(ids uuid[], fates text[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source ec0faa6ed11dc301dfa7819094d3774c"],
+["function","messenger.ensure_worker_secret()","returns boolean language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 82a1d997e9fad01d00bd37ad054eded9"],
+["function","messenger.error_class_of(error_class text)","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 59becb26e2bee06d48147e432214b1f7"],
+["function","messenger.error_rate(at timestamp with time zone)","returns TABLE(ended bigint, failed bigint) language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 67cd3346a7149beac1c6666b6ca4d0d9"],
+["function","messenger.estimate_rows(query text, args jsonb)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 9c8cbf90cfbfcbc341d00ed776eab362"],
+["function","messenger.exceeds(value jsonb, bytes integer)","returns boolean language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 0a497b2eff89af5771f7a721ce1811ec"],
+["function","messenger.expand_schedules(at timestamp with time zone, batch integer)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source f03c1ea8e763c763f126c3b9d21bec6c"],
+["function","messenger.expected_manifest()","returns jsonb language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source generated"],
+["function","messenger.explain(id uuid)","returns TABLE(reason text, detail text, remedy text) language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 4f0b9b8dc3f58e64367e4324dfedbad6"],
+["function","messenger.find_change(timezone text, low timestamp without time zone, high timestamp without time zone)","returns timestamp without time zone language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 10c51930dca066f653bbe6ec0ecbd191"],
+["function","messenger.find_due(transport text, queue text, batch integer, types text[], at timestamp with time zone, may_be_solo boolean, OUT places tid[], OUT is_solo boolean)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off,plan_cache_mode=force_generic_plan} source d100bc5b32039af52e962fe422811e91"],
+["function","messenger.find_messages(filter jsonb, before uuid, shown uuid[], wanted integer, OUT ids uuid[], OUT looked_to uuid, OUT early uuid[])","returns record language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,jit=off} source 95ded1af3bebd70f7be3c8ab014231a2"],
+["function","messenger.find_owned_function(function_name text)","returns regprocedure language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 7ec337f79b74b8806921317cb4811143"],
+["function","messenger.first_id(at timestamp with time zone)","returns uuid language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 674d4919bed701c6dacfcc50792841e8"],
+["function","messenger.first_run(schedule public.messenger_schedules, at timestamp with time zone)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 236fd4306cbf3b99e31c9f9704891a54"],
+["function","messenger.fold()","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,jit=off} source cd0098ab49d4e9173f63656125d82be4"],
+["function","messenger.fold_range(OUT tail bigint, OUT sweep bigint, OUT blocks bigint, OUT bite bigint)","returns record language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 0cac59d83bd679d1b8283712ff5100b3"],
+["function","messenger.give_up(ids uuid[], error_class text, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 7d29092693642be585bc8719e141c029"],
+["function","messenger.has_wild_number(value jsonb)","returns boolean language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 025b91e7e73db60178defae3be0d0b4a"],
+["function","messenger.has_worker_secret()","returns boolean language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source b361a84e868beb39f101a49e16a55ebf"],
+["function","messenger.health()","returns jsonb language sql volatile definer {\"search_path=pg_catalog, pg_temp\"} source cc322aff322bcda72e5d3058ff682570"],
+["function","messenger.health_checks()","returns TABLE(name text, status text, detail text, remedy text, figures jsonb) language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source f0be4cac082c0f2c744bba45a661a86a"],
+["function","messenger.health_clock(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source ec219d293db6db0c505358bdfc659b4e"],
+["function","messenger.health_clock_errors(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 42059b74df08d19bfd479595af373ed7"],
+["function","messenger.health_dead_letters(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source e9c90635fc9b51f8bf0206970a8d9021"],
+["function","messenger.health_error_rate(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source ec49231fcadaa6c9302829bb8adc086f"],
+["function","messenger.health_no_handler(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 1cd335ff9edd2bdce417ea310b16a093"],
+["function","messenger.health_oldest_due(at timestamp with time zone)","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,jit=off} source 0e0541b50b6360dc981af5776e8a5c6b"],
+["function","messenger.health_pg_net(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 594052a23d394aca7f58496a82046a99"],
+["function","messenger.health_test_clock(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 5ea2d5d5a5e485b94e43edd6f4b1a7b5"],
+["function","messenger.health_transports(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 09343350c0eea7921772354f84713dfc"],
+["function","messenger.health_worker_secret(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 24b06145e2e1be9201b0e40cec286f84"],
+["function","messenger.health_workers(at timestamp with time zone)","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 81e61d177f48a7c5bc60989268b19a31"],
+["function","messenger.hmac_sha256(data bytea, key bytea)","returns bytea language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 2da597217159927f52ec2410739d3948"],
+["function","messenger.id_prefix(at timestamp with time zone)","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 65dbab6e73ef14e98187a08ea441052a"],
+["function","messenger.id_random()","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 48dbad83b171bbdc3315fe55bf2ba09a"],
+["function","messenger.import_cron(jobid bigint)","returns jsonb language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 4042f9b0f3a99e0a6faa24b5260cb980"],
+["function","messenger.is_clock_stopped(at timestamp with time zone)","returns boolean language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 762e2721424ae6fa4df2963a2953c2d6"],
+["function","messenger.is_handed_out(message public.messenger_messages, at timestamp with time zone)","returns boolean language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 0ed42d9cafdd6dd78da33c4fe7dc7f6f"],
+["function","messenger.is_held_by_dead_letter(transport text, queue text, ordering_key text)","returns boolean language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source fe6e288c5e9965cdae3bac5136344389"],
+["function","messenger.is_too_deep(value jsonb)","returns boolean language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 056b28040e13bfde245d3c3f0bf4417b"],
+["function","messenger.is_unfinished(id uuid)","returns boolean language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source ed0812a5940b1268e8e028fac929c4d7"],
+["function","messenger.is_waiting(message public.messenger_messages, at timestamp with time zone)","returns boolean language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 8c59686cb835e1b8f2efb074e6125576"],
+["function","messenger.keep_small(value jsonb)","returns jsonb language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source a83253c5a8f8d00064367e8b0d8b5d27"],
+["function","messenger.known_queues(only_transport text, only_queues text[], again boolean, at timestamp with time zone)","returns text[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 39950c2a05dc47523c0db38067364b92"],
+["function","messenger.last_message(schedule_id uuid)","returns uuid language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 43ba41049eb344f9b94d091512863fa2"],
+["function","messenger.last_run(schedule public.messenger_schedules, before timestamp with time zone, known timestamp with time zone, gap interval)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 0a47982ae276a701630cfdb73c01dae1"],
+["function","messenger.letter_conditions(filter jsonb)","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 5811d2e123b2330f34ee756c95a732e7"],
+["function","messenger.line_up(ids uuid[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source f32cd158cc78ef56e7e2df3b859dce9a"],
+["function","messenger.lock_letters(ids uuid[], filter jsonb, max integer)","returns uuid[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source c4fd1f0376398d94008d68997c9f6eb9"],
+["function","messenger.lock_order_keys(keys messenger.order_key[])","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 8801df203eb8141f5876f7771c0996ab"],
+["function","messenger.longest_look()","returns integer language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 29bcb01f7baff17c888c5ba927eeab46"],
+["function","messenger.make_due(id uuid)","returns text language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source cfdb3a3d503c7a6b6ea1aa8b642a9160"],
+["function","messenger.manifest()","returns TABLE(kind text, object text, definition text) language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 68489dff0f349d09312e4405297abb2c"],
+["function","messenger.mark_setting(transport text, queue text, types text[])","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 4001299bf65c7540a3b94ade0b09a391"],
+["function","messenger.measure_completions(places tid[], fates text[], durations real[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_hashjoin=off,enable_mergejoin=off,jit=off} source 4c3502b6f3cf1fd2dd317c3c5ad67ead"],
+["function","messenger.measure_failures(kind text, ids uuid[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 0c7f2b61b5ff3b8971bd1d9560ec8c39"],
+["function","messenger.measured(from_time timestamp with time zone, to_time timestamp with time zone, by_hour boolean)","returns SETOF messenger.metrics language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,jit=off} source 477d85d4dc804d8106348afe2227501f"],
+["function","messenger.measured_errors(from_time timestamp with time zone, to_time timestamp with time zone, by_hour boolean)","returns TABLE(error_class text, message_type text, error text, error_count bigint, last_at timestamp with time zone) language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,jit=off} source 7acbebfba944e0ec3714bb966a259a32"],
+["function","messenger.message_conditions(filter jsonb)","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 313aa89e0cf931fba350d56fbc721de5"],
+["function","messenger.moment(moment timestamp with time zone, at timestamp with time zone)","returns text language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source c9a25defc9b10ea40cd4b2f165f584f9"],
+["function","messenger.needs_bell(message public.messenger_messages, at timestamp with time zone)","returns boolean language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 135dd687442e377bc54e42ece66e2b46"],
+["function","messenger.new_id()","returns uuid language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 3f93a2c3993193c0022fc25599847686"],
+["function","messenger.next_cron_day(fields messenger.cron_fields, from_day date)","returns date language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 8459a267a62a0d123b7c87ebf631ea42"],
+["function","messenger.next_cron_run(fields messenger.cron_fields, timezone text, after timestamp with time zone, dst_gap text, dst_overlap text)","returns messenger.cron_run language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source ae93c441d7697f7ed0a31044c3b82868"],
+["function","messenger.next_run(schedule public.messenger_schedules, after timestamp with time zone)","returns messenger.cron_run language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source a15f07c8693eb32526059ee6309ee8b3"],
+["function","messenger.next_wall_time(fields messenger.cron_fields, after timestamp without time zone)","returns timestamp without time zone language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 0510b8521294fc8a8c73b4d8fccc07f9"],
+["function","messenger.note_lost_leases(ids uuid[], kind text, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 5836d17db84d6c943eb48c9bb4c7dae5"],
+["function","messenger.note_poll(worker text, transport text, queues text[], types text[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 883e19373721b28e29ccc9a928291ea0"],
+["function","messenger.now()","returns timestamp with time zone language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 2f1659b6f5238444936619ebae0dc4b4"],
+["function","messenger.off(id uuid)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 13738c53e6db25dafe17272825fa353c"],
+["function","messenger.on(event text, function_name text, message_type text)","returns uuid language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 5c36756a6bba867e81d27e1920fa87d9"],
+["function","messenger.on_webhook(event text, url text, secret_name text, message_type text)","returns uuid language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 018101c5324f582e55b5192f541a5f84"],
+["function","messenger.order_keys(ids uuid[])","returns messenger.order_key[] language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source a78e4758a57423495df247653e192c27"],
+["function","messenger.own_functions(prefix text, arguments text, result regtype)","returns TABLE(name text, function regproc) language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 785ffbfbd2e2d3483f4ff61301b6d106"],
+["function","messenger.owned_function(name text)","returns regprocedure language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 5ebe66d5978c949040351455d71233cb"],
+["function","messenger.parse_cron(expression text)","returns messenger.cron_fields language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source a69ca182011ef6a6372bcfbcd8136673"],
+["function","messenger.percentile(durations bigint[], share double precision)","returns numeric language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 49bb8ec0cc3312b862d8b52f9f183c2d"],
+["function","messenger.place_mark(setting text, ends_at timestamp with time zone, from_times timestamp with time zone[], from_ids uuid[], batch integer, places tid[], took interval, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source a177f431cccea81fc14d3c888242500d"],
+["function","messenger.plan_runs(schedule public.messenger_schedules, due_at timestamp with time zone, at timestamp with time zone)","returns messenger.run_plan language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 0925d2546db644552c914fe272647cd7"],
+["function","messenger.post_bell()","returns boolean language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 15306147f7ed5a8a582c35df81c5fe93"],
+["function","messenger.prune_bells(bite integer)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source d1db4f64ab1054c127225953cbe1bf6f"],
+["function","messenger.prune_clock_history()","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 0e56d88af001434af3f98da33ee41188"],
+["function","messenger.prune_keys(at timestamp with time zone, bite integer)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 73a0463d8cecab856615480489b5b0f6"],
+["function","messenger.prune_messages(at timestamp with time zone, bite integer)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source e952a24b5a0cbe438ba314c56bcdc3bb"],
+["function","messenger.prune_metrics(at timestamp with time zone, bite integer)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 6dd4902101b2cbb3e676f1a44c633cfb"],
+["function","messenger.prune_replays(at timestamp with time zone, bite integer)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 0303db5e02739b32a046f10080f2b39e"],
+["function","messenger.prune_rest(at timestamp with time zone, bite integer)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 0478d1ed2d2f75a6b5d4e6b2cc7676da"],
+["function","messenger.queue_figures()","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 9e91a13bb71ec76f1991e9528c9d8985"],
+["function","messenger.queue_figures_of(transport text, queue text)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,jit=off} source 2e56d08909b6383fa13a3fc4c9d6f902"],
+["function","messenger.read_cron_field(field text, value text, lowest integer, highest integer, names text[])","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 1ccf58a618965efb6ddf79db0f5fa9bd"],
+["function","messenger.read_cursor(list text, filter jsonb, cursor text)","returns jsonb language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source fde41e7fabbb4c42d7d539f4dfa3d5e8"],
+["function","messenger.read_drafts(messages jsonb, at timestamp with time zone)","returns SETOF messenger.draft language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 9e77b76769bfca9fc4738fb45eab388b"],
+["function","messenger.read_interval(value jsonb, longest interval)","returns interval language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 0638e4afa428f360987359334530aef2"],
+["function","messenger.read_moment(value jsonb)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 3f39509d7c41689a8a33c5825f85d994"],
+["function","messenger.read_options(options jsonb)","returns public.messenger_schedules language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 3c100a6f0bbe90a9fdbc3361aa7ce810"],
+["function","messenger.read_schedule(schedule jsonb, timezone text, options jsonb, at timestamp with time zone)","returns public.messenger_schedules language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 91116752cf9f5d81f09c14dddb0ae527"],
+["function","messenger.read_schedule_message(name text, type text, payload jsonb, schedule public.messenger_schedules, at timestamp with time zone)","returns public.messenger_schedules language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 2706ff3e8ca64f967ed4fe1aac8293fa"],
+["function","messenger.read_time(value jsonb)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 711f57603e55bc39e3e9e7b39c829891"],
+["function","messenger.read_verdicts(outcomes jsonb)","returns messenger.verdict[] language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 0f135d55bee5034e4d29040c6b22bc89"],
+["function","messenger.read_whole(value jsonb, lowest bigint, highest bigint)","returns bigint language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 166d260d80dddb04f665eeade6696181"],
+["function","messenger.reason_alone(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 14c205b55985738de7d6a79fd7d738e8"],
+["function","messenger.reason_backing_off(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source e23ac2c8ea3db0e8df80368df7b019f3"],
+["function","messenger.reason_cancel_requested(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source af673270074e17878ba9d9cdfe16afec"],
+["function","messenger.reason_cancelled(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source c71614ecb780fdd78440b5ed72e29f7b"],
+["function","messenger.reason_clock_stopped(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source e424dcb6bbc1773ba0f9819e03283370"],
+["function","messenger.reason_completed(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 34c821bd6aca5b46aed858235352f787"],
+["function","messenger.reason_delayed(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 8272a43a7fffe07dfed8555afefd3eea"],
+["function","messenger.reason_discarded(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 5e81b8530b4528fc2a4d0cb15dce123c"],
+["function","messenger.reason_expired(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source dd137b706237882e80f3c5dbc1a32df7"],
+["function","messenger.reason_expires(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source f65691fde630541b0c62296dfa5ab5cb"],
+["function","messenger.reason_failed(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 95cea6e1f042573d30c6225e6f28b17e"],
+["function","messenger.reason_lease_lost(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source abb5f4ec9aece21368f260382a1037c4"],
+["function","messenger.reason_locked(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source a59a45d2b27d43509b44e2b1facb8598"],
+["function","messenger.reason_no_bells(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source fad0df943fc5b0ee77d8ff756ecc661a"],
+["function","messenger.reason_no_handler(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source cf7bf6679c53d108cc2065f60937884b"],
+["function","messenger.reason_no_worker(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 5fe185b537f06d5b43c8678c0e1ed53e"],
+["function","messenger.reason_ordering_dead_letter(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source aee8fbca3ac24baaff60994d1debadc2"],
+["function","messenger.reason_ordering_key(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,jit=off} source 898c01932f5fff65db714f295d7bea3e"],
+["function","messenger.reason_paused(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source d7b3166839fe2d8ff9ae94e0d1d9ff6c"],
+["function","messenger.reason_ready(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 05a82ede70b6e3f6c23fa7fd3f6ff825"],
+["function","messenger.reason_running(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 2ea0964101beb2548aee1dcc66bb84be"],
+["function","messenger.reason_snoozed(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 6cc9379d22e607f21b910aa60e89a70a"],
+["function","messenger.reason_sql_handler_gone(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source f6e2fc40ed57eef22b044c89a24f998b"],
+["function","messenger.reason_transport_disabled(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 7592c12b5e21ac0c6dcf5cd05383b17b"],
+["function","messenger.reason_transport_missing(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source ca2a4a9bf46f1f18e3161956d8ee8700"],
+["function","messenger.reason_transport_type(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 8fc985ca9cd5ebba11695cb5afc74e9e"],
+["function","messenger.reason_waiting_turn(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 9cdf45aed507ab5c0ac35501fbf07ed5"],
+["function","messenger.reason_worker_unreachable(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 1de91cac90d947d07067a1f2e0c68a4b"],
+["function","messenger.refusals()","returns TABLE(code text, status integer, message text, hint text) language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source c012da72170e0447f62fc29453432fd0"],
+["function","messenger.refuse(code text, what text)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source b0f44956d33ea516f8df91851a3836f1"],
+["function","messenger.release_heads(keys messenger.order_key[], at timestamp with time zone)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 53b500d9b48bbf96fbeeacff95b58cbd"],
+["function","messenger.release_orphans(at timestamp with time zone, bite integer)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 9a176b1071834b647bf1f6edd10a7de5"],
+["function","messenger.replace_message(id uuid, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 84deecd97a64a298cc726c23a4230bee"],
+["function","messenger.replay_report()","returns TABLE(id uuid, started_at timestamp with time zone, per_second integer, total integer, completed integer, dead integer, lapsed integer, returned integer, remaining integer, stopped_at timestamp with time zone, stop_reason text, finished_at timestamp with time zone) language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 9364f3df894b8e857aee8f8ca2ee9b51"],
+["function","messenger.rescue(at timestamp with time zone)","returns TABLE(rescued bigint, dead bigint, given_up bigint) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 52786ddc1a3c49a9c65cbc70efa1ce0b"],
+["function","messenger.retry_delay(message_type text, failures integer)","returns interval language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source faba1646d6603e2df47a02ea453969c2"],
+["function","messenger.return_replayed(replay_id uuid, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source e0b9beb43910ab3238dca7c65163b010"],
+["function","messenger.revise(message_id uuid, draft messenger.draft, at timestamp with time zone, OUT available_at timestamp with time zone, OUT error_code text)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 1ca0e096c6a30d1166523484a9b728a2"],
+["function","messenger.revive(letters uuid[], payload jsonb, per_second integer, at timestamp with time zone)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source f10c01665700c6b7b0d373fec8eba399"],
+["function","messenger.ring(transport text, queue text, type text)","returns boolean language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source f309d96cc7bcb5cccb04cd3bc7d11086"],
+["function","messenger.run_near_change(fields messenger.cron_fields, after timestamp without time zone, change timestamp without time zone, offset_before interval, offset_after interval, dst_gap text, dst_overlap text)","returns messenger.cron_run language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 8bb9c2d93542accb4c69e76238814632"],
+["function","messenger.run_sql_handlers(batch integer)","returns TABLE(completed bigint, failed bigint, released bigint) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",lock_timeout=2s} source ab731689f100a9f4dff74928a67529d8"],
+["function","messenger.running_messages(depth integer, only_transport text, only_queues text[])","returns TABLE(transport_name text, queue_name text, locked_by text) language sql stable invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source c5cfe7412dc063c4dbbe79a6dc992393"],
+["function","messenger.runs_since(transport text, queue text, at timestamp with time zone)","returns timestamp with time zone language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 666d33ebc9c01f25238a349ff37c8c8d"],
+["function","messenger.runs_to_fire(schedule public.messenger_schedules, runs timestamp with time zone[])","returns timestamp with time zone[] language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 056b7fad3d950a70e3880a2742c5382e"],
+["function","messenger.schedule_headers(name text, due_at timestamp with time zone)","returns jsonb language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 5ca474df4ff41c3bcadddac9fcd158c7"],
+["function","messenger.schedule_of_cron(schedule text)","returns jsonb language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source f297fbc473686e1b094eb23486382bd9"],
+["function","messenger.scheduled_message(schedule public.messenger_schedules, due_at timestamp with time zone)","returns jsonb language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source b2126e65c89b6d91f8be56072cb2ec1f"],
+["function","messenger.set_sql_handler(type text, function_name text)","returns regprocedure language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source aa33e91aafdb261b33d88b4b17bdc2a0"],
+["function","messenger.settle_rest(ids uuid[], rest messenger.verdict[], ords bigint[], fates text[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_hashjoin=off,enable_mergejoin=off,jit=off} source 708cc22d7cd0e7c029d7511a7ea70661"],
+["function","messenger.sign_webhook(subscription uuid, id uuid, body text)","returns TABLE(url text, signed_at bigint, signature text) language plpgsql stable definer {\"search_path=pg_catalog, pg_temp\"} source 1b506c1e7e885935ad7fe2d26de00b5b"],
+["function","messenger.sql_handlers()","returns TABLE(type text, handler regprocedure) language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 363dc1ae4a4679b198b1300b36cd7c57"],
+["function","messenger.start(functions_url text, options jsonb)","returns jsonb language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source d73ac47085ef542449b841ec68edb0c5"],
+["function","messenger.status()","returns jsonb language sql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 28fc53cdd0344a951c806b655692bccc"],
+["function","messenger.stop()","returns jsonb language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 991e7e5448ab5eecdf3fed49bb13ffed"],
+["function","messenger.store_alone(messages jsonb[], schedules uuid[], runs timestamp with time zone[])","returns TABLE(ord integer, error text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source ea16d0190979682d7fcc45eadc6d88f8"],
+["function","messenger.store_draft(draft messenger.draft, new_id uuid, sender uuid, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 40e90430b1e02482bf127900fa6fe8c3"],
+["function","messenger.store_in_turn(messages jsonb, atomic boolean, scope text, sender uuid, single boolean, at timestamp with time zone)","returns TABLE(ord integer, id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone, error_code text, error text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 65fe279f508fbb95f77341468dc558fc"],
+["function","messenger.store_messages(messages jsonb, atomic boolean, scope text, sender uuid, single boolean)","returns TABLE(ord integer, id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone, error_code text, error text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 2618d7c28d2e241bb45d7d326ca9cf99"],
+["function","messenger.store_occurrences(messages jsonb[], schedules uuid[], runs timestamp with time zone[])","returns TABLE(ord integer, error text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source df9de64006a145a33e6694c95543243e"],
+["function","messenger.store_runs(messages jsonb[], schedules uuid[], runs timestamp with time zone[], replaced uuid[], at timestamp with time zone)","returns messenger.run_fate[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 7e9098f88ec63649cc188fb9cb6e61a5"],
+["function","messenger.summarize(measurements messenger.measurements[])","returns SETOF messenger.metrics language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source 7a258dc21c6157c31433b21d3b8da0c8"],
+["function","messenger.take_key(scope text, draft messenger.draft, new_id uuid, sender uuid, store boolean, at timestamp with time zone)","returns TABLE(taken boolean, is_stored boolean, passed_on uuid, message_id uuid, status text, transport text, queue text, available_at timestamp with time zone, error_code text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 1e5291b592748bf00ba31b41bd36e35f"],
+["function","messenger.take_keys_back(letters uuid[], at timestamp with time zone)","returns uuid[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source fe7de3f635383dda36ef1f4fc53c9493"],
+["function","messenger.take_turns(ords integer[], ids uuid[], transports text[], queues text[], keys text[], moments timestamp with time zone[], are_stored boolean[])","returns TABLE(ord integer, seq bigint, available_at timestamp with time zone) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off,plan_cache_mode=force_generic_plan} source 6dbffab8e5570c5b6860a43b2c0417c4"],
+["function","messenger.tick(batch integer)","returns jsonb language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 7ed4402370fda74b94e713899ebedf46"],
+["function","messenger.tick_or_note_error()","returns boolean language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 35a6a22f1a61c4a4aa1b1695673beab2"],
+["function","messenger.unknown_message(id uuid)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source fbafe56a0775e17755d1aa6b8224bf9b"],
+["function","messenger.user_dispatch(type text, payload jsonb, idempotency_key text, delay interval, headers jsonb, metadata jsonb)","returns TABLE(id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone) language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source c288629cfbd5f36221388f01419ecc40"],
+["function","messenger.verify()","returns TABLE(kind text, object text, state text, detail text) language sql stable definer {\"search_path=pg_catalog, pg_temp\"} source 1a24f14e798c253dfef0baa717707e66"],
+["function","messenger.wake(at timestamp with time zone)","returns integer language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 41e00eebcbd2c0383b46e5f56037acec"],
+["function","messenger.wall_time_in_gap(moment timestamp with time zone, timezone text)","returns timestamp without time zone language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source df2b78cbc1a551d66565632e2d28232a"],
+["function","messenger.watch_replays(at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source f2e8eb41289bbabe5f680a2fb3f68064"],
+["function","messenger.webhook_keys(secret_name text)","returns SETOF bytea language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 1041faacdeaccd72b430c8732cda8a6d"],
+["function","messenger.write_cursor(list text, filter jsonb, place jsonb)","returns text language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source d78990856650c9cb1898d120528bad52"],
+["function","public.messenger_audit()","returns TABLE(invariant text, violations bigint) language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 1e8a151bfe14ed7c9411605503396332"],
+["function","public.messenger_cancel(id uuid)","returns text language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source c621f7f5ab7703d05e1943e032025fbb"],
+["function","public.messenger_check_worker_secret(secret text)","returns boolean language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 9c73954f593bf2e068b1df4e80121b69"],
+["function","public.messenger_claim(worker text, batch integer, lease interval, transport text, queues text[], types text[])","returns TABLE(id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority integer, retry_count integer, max_retries integer, fence bigint, lock_expires_at timestamp with time zone, created_at timestamp with time zone, solo boolean) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,jit=off,plan_cache_mode=force_generic_plan} source 2a909cdc05056d7c70c9d0549dd24fd9"],
+["function","public.messenger_claim_one(id uuid, worker text, lease interval)","returns TABLE(id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority integer, retry_count integer, max_retries integer, fence bigint, lock_expires_at timestamp with time zone, created_at timestamp with time zone, solo boolean) language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source c38a451ac46c95792ca70988e732fb49"],
+["function","public.messenger_complete(id uuid, fence bigint, result jsonb, strict boolean)","returns text language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 4b55f645b047a18d0435223006485fa3"],
+["function","public.messenger_complete_with(id uuid, fence bigint, function_name text, args jsonb)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 777b0e690c3f7de86d240466d4c2d15f"],
+["function","public.messenger_counters()","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source 20614c3429cc6f45f3e6665890ff9748"],
+["function","public.messenger_disable_webhook(subscription uuid, reason text)","returns boolean language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source de799c93fc703dc7ceaee7b22d570ad6"],
+["function","public.messenger_discard_failed(ids uuid[], filter jsonb, max integer)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source b857a60cb2381fb27c36cdeb63f1b6cd"],
+["function","public.messenger_dispatch(type text, payload jsonb, queue text, priority integer, available_at timestamp with time zone, delay interval, idempotency_key text, idempotency_mode text, idempotency_window interval, ordering_key text, transport text, max_retries integer, expires_at timestamp with time zone, headers jsonb, metadata jsonb)","returns SETOF messenger.dispatched language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 7c981ba4bfc0c59e2674b23778a8b473"],
+["function","public.messenger_dispatch_batch(messages jsonb, atomic boolean)","returns TABLE(ord integer, id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone, error_code text, error text) language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 96639871148af2cf154c96b6884b86de"],
+["function","public.messenger_exchange(outcomes jsonb, worker text, batch integer, lease interval, transport text, queues text[], types text[])","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 13bc1a22f7bdef106ddfffe319182ce6"],
+["function","public.messenger_explain(id uuid)","returns TABLE(reason text, detail text, remedy text) language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source b973f25cf8b6cb6736346bc6a0af0891"],
+["function","public.messenger_fail(id uuid, fence bigint, error text, error_class text, error_trace text, retryable boolean, retry_after interval)","returns TABLE(outcome text, available_at timestamp with time zone) language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 532abddf67ee131ddd63e6a1fc54c23d"],
+["function","public.messenger_get_failed(id uuid)","returns jsonb language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source a65c7ccbf77bbb8bba0c2d53bbeaedc0"],
+["function","public.messenger_get_message(id uuid)","returns jsonb language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 3f6e6250e24b6467d52053693d064d1f"],
+["function","public.messenger_health()","returns jsonb language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 441d3a727953e44bb3bab7e77f509c76"],
+["function","public.messenger_heartbeat(leases jsonb, lease interval)","returns TABLE(id uuid, outcome text, cancel_requested boolean) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 8f5774efdb9f8fc777b91438c6ad1c5f"],
+["function","public.messenger_import_cron(jobid bigint)","returns jsonb language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 4b46768c7cec1f52fa54aa6f5a76852f"],
+["function","public.messenger_list_failed(filter jsonb, cursor text, skip integer, max integer)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_sort=off,jit=off} source 2a0031b52a5353395df7e20332bcff01"],
+["function","public.messenger_list_messages(filter jsonb, cursor text, max integer)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 5d3a1bf00a6b9228bf110552507e2f2f"],
+["function","public.messenger_list_queues()","returns jsonb language sql volatile invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source 5605e0b083ffbcfb521407a120ce3d92"],
+["function","public.messenger_list_schedules(filter jsonb, cursor text, max integer)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source 94667071d42682e323d39de8d2ae0aa2"],
+["function","public.messenger_list_transports()","returns jsonb language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 05f0454eeda134cecc41d96748319ba1"],
+["function","public.messenger_list_workers()","returns jsonb language sql volatile invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source ed08e36d43305384a65341054f6f726b"],
+["function","public.messenger_metrics(minutes integer, from_time timestamp with time zone, to_time timestamp with time zone)","returns jsonb language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",TimeZone=UTC,jit=off} source 68bedab8939e50371a1e7601e8fcfde9"],
+["function","public.messenger_pause(transport text, queue text)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source ce28f5e97d110106bf02440dd8765910"],
+["function","public.messenger_pause_schedule(name text)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 74a8ae885f86c4c436afd8a854f5a01a"],
+["function","public.messenger_put_transport(name text, type text, config jsonb, enabled boolean)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source b22531d7a5c975de67bcfd3c7d225825"],
+["function","public.messenger_register(types jsonb)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 5034d7059e0856862ec64d4fc35c17a6"],
+["function","public.messenger_release(id uuid, fence bigint)","returns text language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 4e7bc6a7dadfa50467b1586d37f66082"],
+["function","public.messenger_resume(transport text, queue text)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source d239b185b08e428156f9684f770a9546"],
+["function","public.messenger_resume_schedule(name text)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source b04ced14a82b40734ef346cc6aceeb5d"],
+["function","public.messenger_retry_failed(ids uuid[], filter jsonb, payload jsonb, per_second integer, max integer)","returns TABLE(id uuid, message_id uuid, outcome text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 1a0b4f0d425cd6e03379f2d5d4c07b2e"],
+["function","public.messenger_schedule(name text, type text, schedule jsonb, payload jsonb, timezone text, options jsonb)","returns public.messenger_schedules language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 9d9d5e03af1ae093fcddb76c150e9052"],
+["function","public.messenger_schedule_preview(schedule jsonb, timezone text, from_time timestamp with time zone, count integer, options jsonb)","returns TABLE(run_at timestamp with time zone, local_time timestamp without time zone, note text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source daa7f51e3bb6dba0fbcad6d15640e1e7"],
+["function","public.messenger_set_flag(name text, percent integer, updated_by text)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source b3f839347161ce4bcaeb319f08c73079"],
+["function","public.messenger_settle(outcomes jsonb)","returns TABLE(id uuid, outcome text, available_at timestamp with time zone) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,jit=off,plan_cache_mode=force_generic_plan} source f8bcb7b9af9888d9ebfc1184459c73ed"],
+["function","public.messenger_sign_webhook(subscription uuid, id uuid, body text)","returns TABLE(url text, signed_at bigint, signature text) language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 83e91886d3198e1c53a2182eeb7fd60e"],
+["function","public.messenger_snooze(id uuid, fence bigint, delay interval)","returns text language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source c330162b1d752f5cb706912072c7e570"],
+["function","public.messenger_start(functions_url text, options jsonb)","returns jsonb language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 2ada4c698a25c5a06bcc0dedaac2b859"],
+["function","public.messenger_status()","returns jsonb language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source c123f5cc9b38af9b1c0b6cabf9493816"],
+["function","public.messenger_stop()","returns jsonb language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source a23d9bcf133944d4b185d3e0dafe4d55"],
+["function","public.messenger_tick(batch integer)","returns jsonb language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 44fa8f37b76564af9732322a424e3c94"],
+["function","public.messenger_unschedule(name text)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source bbecda113a9fea480fada8ab79db4437"],
+["function","public.messenger_user_dispatch(type text, payload jsonb, idempotency_key text, delay interval, headers jsonb, metadata jsonb)","returns TABLE(id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone) language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source ff1a11cf24c874bd79ad5a6bd3cf03dc"],
+["function","public.messenger_verify()","returns TABLE(kind text, object text, state text, detail text) language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source cafb141894269a9ff113c282068e973c"],
+["function","public.update_messenger_messages_updated_at()","returns trigger language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 688979e5a72847acff081ddf5ed99f08"],
+["function","public.update_messenger_schedules_updated_at()","returns trigger language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 688979e5a72847acff081ddf5ed99f08"],
+["function","public.update_messenger_transports_updated_at()","returns trigger language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 688979e5a72847acff081ddf5ed99f08"],
 ["grant","column messenger.message_types.aliases to service_role","insert,update"],
 ["grant","column messenger.message_types.dispatchable_by to service_role","insert,update"],
 ["grant","column messenger.message_types.max_retries to service_role","insert,update"],
@@ -9364,7 +9364,7 @@ revoke all on function messenger.expected_manifest() from public, anon, authenti
 create or replace function messenger.verify()
 returns table (kind text, object text, state text, detail text)
 language sql stable security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   with expected as (
     select e ->> 0 as kind, e ->> 1 as object, e ->> 2 as definition from jsonb_array_elements(messenger.expected_manifest()) e
@@ -9390,7 +9390,7 @@ $$;
 create or replace function public.messenger_verify()
 returns table (kind text, object text, state text, detail text)
 language sql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$ select * from messenger.verify() $$;
 
 comment on function messenger.verify() is 'See public.messenger_verify.';
@@ -9715,7 +9715,7 @@ begin
   select string_agg(p.oid::regprocedure::text, ', ') into v_wrong
   from pg_catalog.pg_proc p join pg_catalog.pg_namespace s on s.oid = p.pronamespace
   where s.nspname || '.' || p.proname = any (v_functions)
-    and (not coalesce(p.proconfig, '{}') @> array['search_path=""'] or has_function_privilege('anon', p.oid, 'execute'));
+    and (not coalesce(p.proconfig, '{}') @> array['search_path=pg_catalog, pg_temp'] or has_function_privilege('anon', p.oid, 'execute'));
   if v_wrong is not null then
     raise exception 'symphony migration: open to anon, or without a pinned search_path: %', v_wrong;
   end if;

@@ -3,7 +3,7 @@
 create or replace function messenger.now()
 returns timestamptz
 language plpgsql volatile parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return pg_catalog.clock_timestamp();

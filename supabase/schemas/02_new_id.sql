@@ -3,7 +3,7 @@
 create or replace function messenger.id_prefix(at timestamptz)
 returns text
 language plpgsql immutable parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return (
@@ -16,7 +16,7 @@ end $$;
 create or replace function messenger.id_random()
 returns bigint
 language plpgsql volatile parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return -9223372036854775808 + (random() * 4e18)::bigint;
@@ -25,7 +25,7 @@ end $$;
 create or replace function messenger.new_id()
 returns uuid
 language plpgsql volatile parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return (messenger.id_prefix(messenger.now()) || lpad(to_hex(messenger.id_random()), 16, '0'))::uuid;

@@ -2,7 +2,7 @@
 create or replace function messenger.refusals()
 returns table (code text, status int, message text, hint text)
 language sql immutable parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   values
     ('SM_BODY', 400, 'a message must be a JSON object', 'send {"type": ..., "payload": {...}}'),
@@ -51,7 +51,7 @@ $$;
 create or replace function messenger.refuse(code text, what text default null)
 returns boolean
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_refusal record;

@@ -5,7 +5,7 @@
 create or replace function messenger.exceeds(value jsonb, bytes int)
 returns boolean
 language plpgsql immutable parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return pg_column_size(value) > bytes / 40 and octet_length(value::text) > bytes;
@@ -14,7 +14,7 @@ end $$;
 create or replace function messenger.has_wild_number(value jsonb)
 returns boolean
 language plpgsql immutable parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return value @? 'strict $.** ? (@.type() == "number" && (@ > 1.7976931348623157e308 || @ < -1.7976931348623157e308 || (@ != 0 && @ > -5e-324 && @ < 5e-324)))';
@@ -24,7 +24,7 @@ end $$;
 create or replace function messenger.is_too_deep(value jsonb)
 returns boolean
 language plpgsql immutable parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return pg_column_size(value) > 500 and value @? 'strict $.**{64 to last} ? (@.type() == "object" || @.type() == "array")';
@@ -34,7 +34,7 @@ end $$;
 create or replace function messenger.clip(value text, bytes int)
 returns text
 language plpgsql immutable parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_length int;
@@ -53,7 +53,7 @@ end $$;
 create or replace function messenger.keep_small(value jsonb)
 returns jsonb
 language plpgsql immutable parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return case
@@ -68,7 +68,7 @@ end $$;
 create or replace function messenger.read_time(value jsonb)
 returns timestamptz
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_time timestamptz;
@@ -85,7 +85,7 @@ end $$;
 create or replace function messenger.read_interval(value jsonb, longest interval)
 returns interval
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_interval interval;

@@ -4,7 +4,7 @@
 create or replace function messenger.check_filter(filter jsonb, texts text[], times text[] default '{}', booleans text[] default '{}', ids text[] default '{}')
 returns void
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_odd text;
@@ -35,7 +35,7 @@ end $$;
 create or replace function messenger.check_page(max int)
 returns int
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   if max not between 1 and 1000 then
@@ -48,7 +48,7 @@ end $$;
 create or replace function messenger.write_cursor(list text, filter jsonb, place jsonb)
 returns text
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return rtrim(translate(encode(convert_to(jsonb_build_object('list', list, 'filter', md5(filter::text), 'place', place)::text, 'UTF8'), 'base64'), E'+/\n', '-_'), '=');
@@ -57,7 +57,7 @@ end $$;
 create or replace function messenger.read_cursor(list text, filter jsonb, cursor text)
 returns jsonb
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_cursor jsonb;

@@ -27,7 +27,7 @@ comment on column public.messenger_transports.config is
 create or replace function public.update_messenger_transports_updated_at()
 returns trigger
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   new.updated_at := messenger.now();

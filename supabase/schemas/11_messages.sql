@@ -94,7 +94,7 @@ on public.messenger_messages (created_by) where created_by is not null and proce
 create or replace function public.update_messenger_messages_updated_at()
 returns trigger
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   new.updated_at := messenger.now();

@@ -71,7 +71,7 @@ comment on table messenger.schedule_backoffs is 'Schedules that failed: what was
 create or replace function public.update_messenger_schedules_updated_at()
 returns trigger
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   new.updated_at := messenger.now();

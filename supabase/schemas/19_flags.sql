@@ -17,7 +17,7 @@ comment on column messenger.flags.updated_by is 'Who set it: a user''s id, or th
 create or replace function messenger.enabled(flag text, subject text)
 returns boolean
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return (
@@ -29,7 +29,7 @@ end $$;
 create or replace function public.messenger_set_flag(name text, percent int, updated_by text default null)
 returns jsonb
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_row jsonb;

@@ -39,7 +39,7 @@ grant select, insert on messenger.measurements to service_role;
 create or replace function messenger.measure_completions(places tid[], fates text[], durations real[], at timestamptz)
 returns void
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set enable_hashjoin = off
 set enable_mergejoin = off
@@ -60,7 +60,7 @@ end $$;
 create or replace function messenger.measure_failures(kind text, ids uuid[], at timestamptz)
 returns void
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_variable
 begin

@@ -2,7 +2,7 @@
 create or replace function public.messenger_register(types jsonb)
 returns bigint
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_types jsonb := types;

@@ -4,7 +4,7 @@
 create or replace function messenger.draft_fields()
 returns jsonb
 language sql immutable parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select '{"type": "SM_TYPE", "payload": "SM_PAYLOAD_NOT_OBJECT", "queue": "SM_QUEUE", "priority": "SM_PRIORITY", "available_at": "SM_AVAILABLE_AT",
     "delay": "SM_DELAY", "idempotency_key": "SM_IDEMPOTENCY_KEY", "idempotency_mode": "SM_IDEMPOTENCY_MODE", "idempotency_window": "SM_IDEMPOTENCY_KEY",
@@ -29,7 +29,7 @@ comment on type messenger.draft is 'One element of a dispatch, defaults filled i
 create or replace function messenger.read_drafts(messages jsonb, at timestamptz)
 returns setof messenger.draft
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 begin

@@ -12,7 +12,7 @@
 create or replace function messenger.store_draft(draft messenger.draft, new_id uuid, sender uuid, at timestamptz)
 returns void
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   insert into public.messenger_messages
@@ -28,7 +28,7 @@ end $$;
 -- that never tires would keep a failing message from the dead letters. A blocked message stays blocked; its moment counts when its turn has come.
 create or replace function messenger.revise(message_id uuid, draft messenger.draft, at timestamptz, out available_at timestamptz, out error_code text)
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_moves boolean := draft.idempotency_mode in ('reschedule', 'debounce');
@@ -75,7 +75,7 @@ returns table (
   taken boolean, is_stored boolean, passed_on uuid, message_id uuid, status text, transport text, queue text, available_at timestamptz, error_code text
 )
 language plpgsql rows 1
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_fingerprint bytea := sha256(convert_to(draft.body::text, 'UTF8'));
@@ -162,7 +162,7 @@ end $$;
 create or replace function messenger.drop_keys(ids uuid[], at timestamptz)
 returns int
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set jit = off
 as $$

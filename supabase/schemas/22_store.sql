@@ -4,7 +4,7 @@
 create or replace function messenger.store_in_turn(messages jsonb, atomic boolean, scope text, sender uuid, single boolean, at timestamptz)
 returns table (ord int, id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamptz, error_code text, error text)
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 declare
@@ -107,7 +107,7 @@ end $$;
 create or replace function messenger.store_messages(messages jsonb, atomic boolean, scope text, sender uuid, single boolean default false)
 returns table (ord int, id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamptz, error_code text, error text)
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 declare

@@ -8,7 +8,7 @@ create or replace function messenger.take_turns(
 )
 returns table (ord int, seq bigint, available_at timestamptz)
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set enable_bitmapscan = off
 set enable_sort = off

@@ -16,7 +16,7 @@ create or replace function public.messenger_dispatch(
 )
 returns setof messenger.dispatched
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return query
@@ -35,7 +35,7 @@ end $$;
 create or replace function public.messenger_dispatch_batch(messages jsonb, atomic boolean default true)
 returns table (ord int, id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamptz, error_code text, error text)
 language sql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$ select * from messenger.store_messages(messages, coalesce(atomic, true), 'service', auth.uid()) $$;
 
 comment on function public.messenger_dispatch(text, jsonb, text, int, timestamptz, interval, text, text, interval, text, text, int, timestamptz, jsonb, jsonb) is

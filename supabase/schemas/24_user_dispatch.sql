@@ -4,7 +4,7 @@
 create or replace function messenger.user_dispatch(type text, payload jsonb, idempotency_key text, delay interval, headers jsonb, metadata jsonb)
 returns table (id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamptz)
 language plpgsql security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_user uuid := auth.uid();
@@ -47,7 +47,7 @@ create or replace function public.messenger_user_dispatch(
 )
 returns table (id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamptz)
 language sql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$ select * from messenger.user_dispatch(type, payload, idempotency_key, delay, headers, metadata) $$;
 
 comment on function messenger.user_dispatch(text, jsonb, text, interval, jsonb, jsonb) is 'See public.messenger_user_dispatch.';

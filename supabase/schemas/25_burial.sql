@@ -4,7 +4,7 @@
 create or replace function messenger.note_lost_leases(ids uuid[], kind text, at timestamptz)
 returns void
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   insert into messenger.attempts (message_id, fence, at, worker, error, error_class, duration_ms)
@@ -24,7 +24,7 @@ end $$;
 create or replace function messenger.bury(ids uuid[], at timestamptz)
 returns bigint
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_buried bigint;
@@ -63,7 +63,7 @@ end $$;
 create or replace function messenger.give_up(ids uuid[], error_class text, at timestamptz)
 returns void
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   update public.messenger_messages m
@@ -79,7 +79,7 @@ end $$;
 create or replace function messenger.end_unhandled(ids uuid[], fates text[], at timestamptz)
 returns void
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_expired uuid[] := array(select x.id from unnest(ids, fates) as x(id, fate) where x.fate = 'expired');

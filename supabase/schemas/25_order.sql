@@ -2,7 +2,7 @@
 create or replace function messenger.order_keys(ids uuid[])
 returns messenger.order_key[]
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return array(
@@ -15,7 +15,7 @@ end $$;
 create or replace function messenger.lock_order_keys(keys messenger.order_key[])
 returns void
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform pg_advisory_xact_lock(l.key_lock)
@@ -32,7 +32,7 @@ end $$;
 create or replace function messenger.release_heads(keys messenger.order_key[], at timestamptz)
 returns bigint
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_heads uuid[];
@@ -75,7 +75,7 @@ end $$;
 create or replace function messenger.line_up(ids uuid[], at timestamptz)
 returns void
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_ids uuid[] := ids;
@@ -104,7 +104,7 @@ end $$;
 create or replace function messenger.is_held_by_dead_letter(transport text, queue text, ordering_key text)
 returns boolean
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return exists (
@@ -118,7 +118,7 @@ end $$;
 create or replace function messenger.release_orphans(at timestamptz, bite int)
 returns bigint
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set enable_bitmapscan = off
 set enable_sort = off

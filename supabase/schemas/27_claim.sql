@@ -6,7 +6,7 @@
 create or replace function messenger.active_queues(only_transport text, only_queues text[], halted boolean)
 returns table (transport_name text, queue_name text)
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set enable_bitmapscan = off
 set enable_sort = off
@@ -43,7 +43,7 @@ end $$;
 create or replace function messenger.known_queues(only_transport text, only_queues text[], again boolean, at timestamptz)
 returns text[]
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_setting text := 'messenger.queues_' || replace(hashtextextended(concat_ws('/', only_transport, only_queues::text), 0)::text, '-', 'n');
@@ -75,7 +75,7 @@ end $$;
 create or replace function messenger.check_claim(worker text, lease interval)
 returns void
 language plpgsql immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   if worker is null or length(worker) not between 1 and 200 then
@@ -90,7 +90,7 @@ end $$;
 create or replace function messenger.note_poll(worker text, transport text, queues text[], types text[], at timestamptz)
 returns void
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_poll text := concat_ws('|', worker, transport, queues::text, types::text);
@@ -113,7 +113,7 @@ returns table (
   lock_expires_at timestamptz, created_at timestamptz, solo boolean
 )
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set jit = off
 set plan_cache_mode = force_generic_plan
@@ -172,7 +172,7 @@ returns table (
   lock_expires_at timestamptz, created_at timestamptz, solo boolean
 )
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 declare
@@ -195,13 +195,13 @@ returns table (
   lock_expires_at timestamptz, created_at timestamptz, solo boolean
 )
 language sql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$ select * from messenger.claim_one(id, worker, lease) $$;
 
 create or replace function public.messenger_heartbeat(leases jsonb, lease interval default '60 s')
 returns table (id uuid, outcome text, cancel_requested boolean)
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 declare

@@ -4,7 +4,7 @@
 create or replace function messenger.error_class_of(error_class text)
 returns text
 language plpgsql immutable parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return case when error_class in ('Expired', 'Cancelled', 'Discarded', 'LeaseExpired') then 'Handler' || error_class else left(coalesce(nullif(error_class, ''), 'Error'), 200) end;
@@ -14,7 +14,7 @@ end $$;
 create or replace function messenger.retry_delay(message_type text, failures int)
 returns interval
 language plpgsql volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return (
@@ -42,7 +42,7 @@ comment on type messenger.verdict is 'What a verdict other than completed says, 
 create or replace function messenger.read_verdicts(outcomes jsonb)
 returns messenger.verdict[]
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return (
@@ -66,7 +66,7 @@ end $$;
 create or replace function messenger.settle_rest(ids uuid[], rest messenger.verdict[], ords bigint[], fates text[], at timestamptz)
 returns void
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set enable_hashjoin = off
 set enable_mergejoin = off
@@ -104,7 +104,7 @@ end $$;
 create or replace function public.messenger_settle(outcomes jsonb)
 returns table (id uuid, outcome text, available_at timestamptz)
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set enable_bitmapscan = off
 set jit = off

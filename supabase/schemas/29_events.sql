@@ -5,7 +5,7 @@
 create or replace function messenger.announce(ids uuid[], events text[])
 returns void
 language plpgsql security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_send regprocedure := to_regprocedure('realtime.send(jsonb,text,text,boolean)');
@@ -30,7 +30,7 @@ end $$;
 create or replace function messenger.emit(event text, ids uuid[], at timestamptz)
 returns void
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set timezone = 'UTC'
 set enable_seqscan = off
 set enable_hashjoin = off

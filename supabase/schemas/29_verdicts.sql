@@ -2,7 +2,7 @@
 create or replace function public.messenger_complete(id uuid, fence bigint, result jsonb default null, strict boolean default false)
 returns text
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_outcome text;
@@ -20,7 +20,7 @@ create or replace function public.messenger_fail(
 )
 returns table (outcome text, available_at timestamptz)
 language sql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select s.outcome, s.available_at
   from public.messenger_settle(jsonb_build_array(jsonb_build_object(
@@ -31,7 +31,7 @@ $$;
 create or replace function public.messenger_snooze(id uuid, fence bigint, delay interval)
 returns text
 language sql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select s.outcome
   from public.messenger_settle(jsonb_build_array(jsonb_build_object('id', id, 'fence', fence, 'outcome', 'snoozed', 'delay_ms', extract(epoch from delay) * 1000))) as s
@@ -40,7 +40,7 @@ $$;
 create or replace function public.messenger_release(id uuid, fence bigint)
 returns text
 language sql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select s.outcome from public.messenger_settle(jsonb_build_array(jsonb_build_object('id', id, 'fence', fence, 'outcome', 'released'))) as s
 $$;

@@ -4,7 +4,7 @@
 create or replace function messenger.business_function(function_name text)
 returns regprocedure
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_names text[];
@@ -45,7 +45,7 @@ end $$;
 create or replace function public.messenger_complete_with(id uuid, fence bigint, function_name text, args jsonb default '{}')
 returns jsonb
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_id uuid := id;
@@ -71,6 +71,6 @@ end $$;
 comment on function messenger.business_function(text) is
   'The function schema.name(jsonb) returns jsonb of this name (without a schema: public). SM_NOT_FOUND where there is none, SM_FIELD_FORBIDDEN for those of the system, the platform and extensions.';
 comment on function public.messenger_complete_with(uuid, bigint, text, jsonb) is
-  'Runs schema.name(jsonb) returns jsonb and completes the message in this transaction: {"outcome": "completed", "result"}, the result stored as the message''s; {"outcome": "already"} when this fence completed it before, without running anything. SM_STALE_LEASE when the lease is not current. Runs as the caller, with an empty search_path; what the function raises reaches the caller, undoes everything and leaves the lease.';
+  'Runs schema.name(jsonb) returns jsonb and completes the message in this transaction: {"outcome": "completed", "result"}, the result stored as the message''s; {"outcome": "already"} when this fence completed it before, without running anything. SM_STALE_LEASE when the lease is not current. Runs as the caller, with search_path pg_catalog, pg_temp; what the function raises reaches the caller, undoes everything and leaves the lease.';
 revoke all on function messenger.business_function(text), public.messenger_complete_with(uuid, bigint, text, jsonb) from public, anon, authenticated, service_role;
 grant execute on function messenger.business_function(text), public.messenger_complete_with(uuid, bigint, text, jsonb) to service_role;

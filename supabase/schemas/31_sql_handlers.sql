@@ -4,7 +4,7 @@
 create or replace function messenger.owned_function(name text)
 returns regprocedure
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return (
@@ -17,7 +17,7 @@ end $$;
 create or replace function messenger.find_owned_function(function_name text)
 returns regprocedure
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_function regprocedure := messenger.business_function(function_name);
@@ -34,7 +34,7 @@ end $$;
 create or replace function messenger.sql_handlers()
 returns table (type text, handler regprocedure)
 language plpgsql stable rows 10
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 begin
@@ -47,7 +47,7 @@ end $$;
 create or replace function messenger.set_sql_handler(type text, function_name text)
 returns regprocedure
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_type text := type;
@@ -73,7 +73,7 @@ end $$;
 create or replace function messenger.run_sql_handlers(batch int)
 returns table (completed bigint, failed bigint, released bigint)
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set lock_timeout = '2s'
 as $$
 #variable_conflict use_column

@@ -3,7 +3,7 @@
 create or replace function messenger.check_subscription(event text, message_type text)
 returns void
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   if event is null or event not in ('completed', 'failed', 'dead', 'retried') then
@@ -20,7 +20,7 @@ end $$;
 create or replace function messenger.on(event text, function_name text, message_type text default null)
 returns uuid
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_function regprocedure;
@@ -40,7 +40,7 @@ end $$;
 create or replace function messenger.off(id uuid)
 returns boolean
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   delete from messenger.subscriptions s where s.id = off.id;
@@ -51,7 +51,7 @@ end $$;
 create or replace function messenger.deliver_event(event jsonb)
 returns jsonb
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_name text;

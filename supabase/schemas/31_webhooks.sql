@@ -4,7 +4,7 @@
 create or replace function messenger.hmac_sha256(data bytea, key bytea)
 returns bytea
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_schema text;
@@ -23,7 +23,7 @@ end $$;
 create or replace function messenger.webhook_keys(secret_name text)
 returns setof bytea
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_secret text;
@@ -49,7 +49,7 @@ end $$;
 create or replace function messenger.on_webhook(event text, url text, secret_name text, message_type text default null)
 returns uuid
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_id uuid;
@@ -75,7 +75,7 @@ end $$;
 create or replace function messenger.sign_webhook(subscription uuid, id uuid, body text)
 returns table (url text, signed_at bigint, signature text)
 language plpgsql stable security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 declare
@@ -97,14 +97,14 @@ end $$;
 create or replace function public.messenger_sign_webhook(subscription uuid, id uuid, body text)
 returns table (url text, signed_at bigint, signature text)
 language sql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$ select * from messenger.sign_webhook(subscription, id, body) $$;
 
 -- Definer: service_role may end a webhook that its receiver has ended, and change nothing else of it.
 create or replace function messenger.disable_webhook(subscription uuid, reason text)
 returns boolean
 language plpgsql security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   update messenger.subscriptions s set enabled = false, disabled_reason = messenger.clip(coalesce(reason, 'no reason was given'), 1000)
@@ -115,7 +115,7 @@ end $$;
 create or replace function public.messenger_disable_webhook(subscription uuid, reason text)
 returns boolean
 language sql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$ select messenger.disable_webhook(subscription, reason) $$;
 
 comment on function messenger.hmac_sha256(bytea, bytea) is 'HMAC-SHA-256 by pgcrypto, in whatever schema it is.';

@@ -2,7 +2,7 @@
 create or replace function public.messenger_cancel(id uuid)
 returns text
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_id uuid := id;

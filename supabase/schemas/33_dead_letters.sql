@@ -5,7 +5,7 @@
 create or replace function messenger.lock_letters(ids uuid[], filter jsonb, max int)
 returns uuid[]
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_ids uuid[] := ids;
@@ -60,7 +60,7 @@ end $$;
 create or replace function messenger.take_keys_back(letters uuid[], at timestamptz)
 returns uuid[]
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_letters uuid[] := letters;
@@ -106,7 +106,7 @@ end $$;
 create or replace function messenger.revive(letters uuid[], payload jsonb, per_second int, at timestamptz)
 returns bigint
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_letters uuid[] := letters;
@@ -162,7 +162,7 @@ create or replace function public.messenger_retry_failed(
 )
 returns table (id uuid, message_id uuid, outcome text)
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 declare
@@ -206,7 +206,7 @@ end $$;
 create or replace function public.messenger_discard_failed(ids uuid[] default null, filter jsonb default null, max int default 1000)
 returns bigint
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 declare

@@ -38,7 +38,7 @@ comment on column messenger.replayed.fence is 'The message''s fence when it was 
 create or replace function messenger.return_replayed(replay_id uuid, at timestamptz)
 returns void
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_replay uuid := replay_id;
@@ -73,7 +73,7 @@ end $$;
 create or replace function messenger.watch_replays(at timestamptz)
 returns void
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_id uuid;
@@ -118,7 +118,7 @@ end $$;
 create or replace function messenger.prune_replays(at timestamptz, bite int)
 returns void
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   delete from messenger.replayed x
@@ -134,7 +134,7 @@ returns table (
   stopped_at timestamptz, stop_reason text, finished_at timestamptz
 )
 language sql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select r.id, r.started_at, r.per_second, r.total, r.completed, r.dead, r.lapsed, r.returned, r.total - r.completed - r.dead - r.lapsed - r.returned,
     r.stopped_at, r.stop_reason, r.finished_at

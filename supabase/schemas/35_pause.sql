@@ -2,7 +2,7 @@
 create or replace function messenger.check_queue(transport text, queue text)
 returns void
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   if not exists (select from public.messenger_transports t where t.name = check_queue.transport) then
@@ -15,7 +15,7 @@ end $$;
 create or replace function public.messenger_pause(transport text, queue text)
 returns boolean
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform messenger.check_queue(transport, queue);
@@ -27,7 +27,7 @@ end $$;
 create or replace function public.messenger_resume(transport text, queue text)
 returns boolean
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform messenger.check_queue(transport, queue);
@@ -40,7 +40,7 @@ end $$;
 create or replace function messenger.runs_since(transport text, queue text, at timestamptz)
 returns timestamptz
 language sql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select greatest(
     case when t.updated_at <= runs_since.at then t.updated_at end,

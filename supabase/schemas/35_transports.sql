@@ -2,7 +2,7 @@
 create or replace function public.messenger_list_transports()
 returns jsonb
 language sql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select jsonb_build_object('transports', coalesce(jsonb_agg(to_jsonb(t) order by t.name), '[]')) from public.messenger_transports t
 $$;
@@ -10,7 +10,7 @@ $$;
 create or replace function public.messenger_put_transport(name text, type text default null, config jsonb default null, enabled boolean default null)
 returns jsonb
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_known text;

@@ -16,7 +16,7 @@ comment on type messenger.cron_fields is
 create or replace function messenger.read_cron_field(field text, value text, lowest int, highest int, names text[])
 returns text
 language plpgsql immutable parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_width int := case field when 'weekday' then 7 else highest - lowest + 1 end;
@@ -74,7 +74,7 @@ end $$;
 create or replace function messenger.parse_cron(expression text)
 returns messenger.cron_fields
 language plpgsql immutable parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_expression text := upper(btrim(expression, E' \t\r\n'));
@@ -155,7 +155,7 @@ end $$;
 create or replace function messenger.next_cron_day(fields messenger.cron_fields, from_day date)
 returns date
 language plpgsql immutable parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_first date := date_trunc('month', from_day::timestamp)::date;
@@ -200,7 +200,7 @@ end $$;
 create or replace function messenger.next_wall_time(fields messenger.cron_fields, after timestamp)
 returns timestamp
 language plpgsql immutable parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_from timestamp := date_trunc('second', after) + interval '1 second';

@@ -16,7 +16,7 @@ create or replace function messenger.run_near_change(
 )
 returns messenger.cron_run
 language plpgsql immutable parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_second constant interval := interval '1 second';
@@ -57,7 +57,7 @@ end $$;
 create or replace function messenger.find_change(timezone text, low timestamp, high timestamp)
 returns timestamp
 language plpgsql immutable parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_low timestamp := date_trunc('second', low);
@@ -81,7 +81,7 @@ end $$;
 create or replace function messenger.next_cron_run(fields messenger.cron_fields, timezone text, after timestamptz, dst_gap text, dst_overlap text)
 returns messenger.cron_run
 language plpgsql stable parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_reach constant interval := interval '26 hours';
@@ -136,7 +136,7 @@ end $$;
 create or replace function messenger.cron_next(expression text, timezone text, after timestamptz, dst_gap text default 'run_after', dst_overlap text default 'first')
 returns timestamptz
 language plpgsql stable parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_run messenger.cron_run := messenger.next_cron_run(messenger.parse_cron(expression), timezone, after, dst_gap, dst_overlap);

@@ -4,7 +4,7 @@
 create or replace function messenger.schedule_of_cron(schedule text)
 returns jsonb
 language plpgsql immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_schedule text := regexp_replace(btrim(schedule), '\s+', ' ', 'g');
@@ -26,7 +26,7 @@ end $$;
 create or replace function messenger.dollar_tag(held text)
 returns text
 language plpgsql immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_tag text := '$job$';
@@ -43,7 +43,7 @@ end $$;
 create or replace function messenger.import_cron(jobid bigint)
 returns jsonb
 language plpgsql security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_job record;
@@ -120,7 +120,7 @@ end $$;
 create or replace function public.messenger_import_cron(jobid bigint)
 returns jsonb
 language sql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$ select messenger.import_cron(jobid) $$;
 
 comment on function messenger.schedule_of_cron(text) is 'A schedule of pg_cron as messenger_schedule takes it; null for @reboot.';

@@ -4,7 +4,7 @@
 create or replace function messenger.next_run(schedule public.messenger_schedules, after timestamptz)
 returns messenger.cron_run
 language plpgsql stable parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_config jsonb := schedule.schedule_config;
@@ -37,7 +37,7 @@ end $$;
 create or replace function messenger.last_run(schedule public.messenger_schedules, before timestamptz, known timestamptz, gap interval)
 returns timestamptz
 language plpgsql stable parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_run timestamptz := known;
@@ -76,7 +76,7 @@ end $$;
 create or replace function messenger.first_run(schedule public.messenger_schedules, at timestamptz)
 returns timestamptz
 language plpgsql stable parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return (messenger.next_run(schedule, case when schedule.schedule_type = 'once'

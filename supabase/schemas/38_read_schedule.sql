@@ -4,7 +4,7 @@
 create or replace function messenger.check_timezone(timezone text)
 returns void
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_known text := coalesce(current_setting('messenger.known_zones', true), '');
@@ -24,7 +24,7 @@ end $$;
 create or replace function messenger.read_whole(value jsonb, lowest bigint, highest bigint)
 returns bigint
 language plpgsql immutable parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   if jsonb_typeof(value) <> 'number' or value < to_jsonb(lowest) or value > to_jsonb(highest) or value::numeric % 1 <> 0 then
@@ -37,7 +37,7 @@ end $$;
 create or replace function messenger.read_moment(value jsonb)
 returns timestamptz
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return case when value #>> '{}' ~* '^\d{4}-\d\d-\d\d[t ]\d\d:.*(z|[+-]\d\d(:?\d\d)?)$' then messenger.read_time(value) end;
@@ -46,7 +46,7 @@ end $$;
 create or replace function messenger.read_options(options jsonb)
 returns public.messenger_schedules
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_row public.messenger_schedules;
@@ -105,7 +105,7 @@ end $$;
 create or replace function messenger.read_schedule(schedule jsonb, timezone text, options jsonb, at timestamptz)
 returns public.messenger_schedules
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_row public.messenger_schedules := messenger.read_options(coalesce(options, '{}'));

@@ -4,7 +4,7 @@
 create or replace function messenger.read_schedule_message(name text, type text, payload jsonb, schedule public.messenger_schedules, at timestamptz)
 returns public.messenger_schedules
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_row public.messenger_schedules := schedule;
@@ -36,7 +36,7 @@ end $$;
 create or replace function messenger.schedule_headers(name text, due_at timestamptz)
 returns jsonb
 language plpgsql immutable parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return jsonb_build_object('x-schedule', name, 'x-scheduled-for', to_char(due_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'));
@@ -48,7 +48,7 @@ create or replace function public.messenger_schedule(
 )
 returns public.messenger_schedules
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 declare
@@ -106,7 +106,7 @@ end $$;
 create or replace function messenger.due_since(schedule public.messenger_schedules)
 returns timestamptz
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return coalesce((select b.due_at from messenger.schedule_backoffs b where b.schedule_id = schedule.id), schedule.next_run_at);
@@ -115,7 +115,7 @@ end $$;
 create or replace function public.messenger_unschedule(name text)
 returns boolean
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_id uuid;
@@ -128,7 +128,7 @@ end $$;
 create or replace function public.messenger_pause_schedule(name text)
 returns boolean
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_schedule public.messenger_schedules;
@@ -145,7 +145,7 @@ end $$;
 create or replace function public.messenger_resume_schedule(name text)
 returns boolean
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_now timestamptz := messenger.now();
@@ -172,7 +172,7 @@ create or replace function public.messenger_schedule_preview(
 )
 returns table (run_at timestamptz, local_time timestamp, note text)
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_after timestamptz := coalesce(from_time, messenger.now());
@@ -213,7 +213,7 @@ end $$;
 create or replace function messenger.wall_time_in_gap(moment timestamptz, timezone text)
 returns timestamp
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_moment timestamp := moment at time zone 'UTC';

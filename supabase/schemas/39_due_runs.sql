@@ -23,7 +23,7 @@ comment on type messenger.run_fate is 'What became of an occurrence: stored, or 
 create or replace function messenger.plan_runs(schedule public.messenger_schedules, due_at timestamptz, at timestamptz)
 returns messenger.run_plan
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_grace constant interval := schedule.misfire_grace_ms * interval '1 millisecond';
@@ -68,7 +68,7 @@ end $$;
 create or replace function messenger.runs_to_fire(schedule public.messenger_schedules, runs timestamptz[])
 returns timestamptz[]
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_runs timestamptz[] := array(
@@ -87,7 +87,7 @@ end $$;
 create or replace function messenger.last_message(schedule_id uuid)
 returns uuid
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return (select o.message_id from messenger.occurrences o where o.schedule_id = last_message.schedule_id order by o.due_at desc limit 1);
@@ -96,7 +96,7 @@ end $$;
 create or replace function messenger.is_unfinished(id uuid)
 returns boolean
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return exists (select from public.messenger_messages m where m.id = is_unfinished.id and m.processed_at is null);
@@ -106,7 +106,7 @@ end $$;
 create or replace function messenger.store_occurrences(messages jsonb[], schedules uuid[], runs timestamptz[])
 returns table (ord int, error text)
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return query
@@ -126,7 +126,7 @@ end $$;
 create or replace function messenger.replace_message(id uuid, at timestamptz)
 returns void
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_waiting uuid[] := array(
@@ -140,7 +140,7 @@ end $$;
 create or replace function messenger.due_schedules(at timestamptz, batch int)
 returns setof public.messenger_schedules
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set enable_bitmapscan = off
 set enable_sort = off
@@ -157,7 +157,7 @@ end $$;
 create or replace function messenger.store_alone(messages jsonb[], schedules uuid[], runs timestamptz[])
 returns table (ord int, error text)
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   for v_place in 1..cardinality(messages) loop
@@ -175,7 +175,7 @@ end $$;
 create or replace function messenger.store_runs(messages jsonb[], schedules uuid[], runs timestamptz[], replaced uuid[], at timestamptz)
 returns messenger.run_fate[]
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_fates messenger.run_fate[];

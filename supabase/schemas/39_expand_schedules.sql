@@ -4,7 +4,7 @@
 create or replace function messenger.scheduled_message(schedule public.messenger_schedules, due_at timestamptz)
 returns jsonb
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_jitter interval := interval '0';
@@ -19,7 +19,7 @@ end $$;
 create or replace function messenger.expand_schedules(at timestamptz, batch int)
 returns bigint
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_schedule public.messenger_schedules;

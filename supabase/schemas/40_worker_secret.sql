@@ -2,7 +2,7 @@
 create or replace function messenger.check_worker_secret(secret text)
 returns boolean
 language plpgsql stable security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   if to_regclass('vault.decrypted_secrets') is null then
@@ -19,14 +19,14 @@ end $$;
 create or replace function public.messenger_check_worker_secret(secret text)
 returns boolean
 language sql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$ select messenger.check_worker_secret(secret) $$;
 
 -- Made here and never shown: 244 random bits from the server's strong source.
 create or replace function messenger.ensure_worker_secret()
 returns boolean
 language plpgsql security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   if to_regclass('vault.secrets') is null then

@@ -4,7 +4,7 @@
 create or replace function messenger.post_bell()
 returns boolean
 language plpgsql security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_url text;
@@ -34,7 +34,7 @@ end $$;
 create or replace function messenger.ring(transport text, queue text, type text)
 returns boolean
 language plpgsql security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_pair text := transport || '/' || queue;
@@ -58,7 +58,7 @@ end $$;
 create or replace function messenger.awake_workers(transport text, queue text, type text, grace interval)
 returns int
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return (

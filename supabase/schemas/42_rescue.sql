@@ -4,7 +4,7 @@
 create or replace function messenger.rescue(at timestamptz)
 returns table (rescued bigint, dead bigint, given_up bigint)
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set enable_bitmapscan = off
 set enable_sort = off

@@ -4,7 +4,7 @@
 create or replace function messenger.bucket_limit(bucket int)
 returns double precision
 language plpgsql immutable parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return power(2, bucket / 4.0);
@@ -13,7 +13,7 @@ end $$;
 create or replace function messenger.add_counts(a bigint[], b bigint[])
 returns bigint[]
 language plpgsql immutable parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return (select coalesce(array_agg(coalesce(x.a, 0) + coalesce(x.b, 0) order by x.n), '{}') from unnest(a, b) with ordinality as x(a, b, n));
@@ -23,7 +23,7 @@ end $$;
 -- cannot be vacuumed, and to read them all each second would cost more and more.
 create or replace function messenger.fold_range(out tail bigint, out sweep bigint, out blocks bigint, out bite bigint)
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   bite := coalesce(nullif(current_setting('messenger.fold_blocks', true), '')::bigint, 2000);
@@ -40,7 +40,7 @@ end $$;
 create or replace function messenger.summarize(measurements messenger.measurements[])
 returns setof messenger.metrics
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set jit = off
 as $$
 begin
@@ -88,7 +88,7 @@ end $$;
 create or replace function messenger.add_metrics(measurements messenger.measurements[])
 returns void
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set jit = off
 as $$
 begin
@@ -136,7 +136,7 @@ end $$;
 create or replace function messenger.add_metric_errors(measurements messenger.measurements[])
 returns void
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set jit = off
 as $$
 begin
@@ -169,7 +169,7 @@ end $$;
 create or replace function messenger.fold()
 returns bigint
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set jit = off
 as $$
@@ -217,7 +217,7 @@ end $$;
 create or replace function messenger.prune_metrics(at timestamptz, bite int)
 returns void
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   delete from messenger.metrics m

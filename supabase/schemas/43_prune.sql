@@ -5,7 +5,7 @@
 create or replace function messenger.prune_messages(at timestamptz, bite int)
 returns bigint
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_shortest interval;
@@ -57,7 +57,7 @@ end $$;
 create or replace function messenger.prune_keys(at timestamptz, bite int)
 returns void
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_after timestamptz;
@@ -100,7 +100,7 @@ end $$;
 create or replace function messenger.prune_rest(at timestamptz, bite int)
 returns void
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   delete from public.messenger_failed_messages f
@@ -134,7 +134,7 @@ end $$;
 create or replace function messenger.prune_bells(bite int)
 returns void
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_now timestamptz := pg_catalog.now();
@@ -166,7 +166,7 @@ end $$;
 create or replace function messenger.prune_clock_history()
 returns void
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   if to_regclass('cron.job_run_details') is not null then

@@ -4,7 +4,7 @@
 create or replace function messenger.wake(at timestamptz)
 returns int
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set enable_bitmapscan = off
 set enable_sort = off
@@ -78,7 +78,7 @@ end $$;
 create or replace function messenger.tick(batch int)
 returns jsonb
 language plpgsql security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_now timestamptz := messenger.now();
@@ -111,14 +111,14 @@ end $$;
 create or replace function public.messenger_tick(batch int default 100)
 returns jsonb
 language sql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$ select messenger.tick(batch) $$;
 
 -- For the clock: a tick that fails is written down and tried again in a second, it does not stop the clock.
 create or replace function messenger.tick_or_note_error()
 returns boolean
 language plpgsql security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform messenger.tick(100);

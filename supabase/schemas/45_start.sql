@@ -5,7 +5,7 @@
 create or replace function messenger.clock_command()
 returns text
 language sql immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $command$
   select $clock$do $$
 declare
@@ -22,7 +22,7 @@ $command$;
 create or replace function messenger.start(functions_url text, options jsonb)
 returns jsonb
 language plpgsql security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_url text := rtrim(functions_url, '/');
@@ -71,7 +71,7 @@ end $$;
 create or replace function messenger.stop()
 returns jsonb
 language plpgsql security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_unscheduled bigint := 0;
@@ -87,13 +87,13 @@ end $$;
 create or replace function public.messenger_start(functions_url text default null, options jsonb default '{}')
 returns jsonb
 language sql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$ select messenger.start(functions_url, options) $$;
 
 create or replace function public.messenger_stop()
 returns jsonb
 language sql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$ select messenger.stop() $$;
 
 comment on function messenger.clock_command() is 'The command of the pg_cron job symphony-clock: ticks each second of its minute, one transaction a tick. It holds no secret.';

@@ -6,7 +6,7 @@
 create or replace function messenger.count_rows(query text, args jsonb default '{}', bound int default 10000)
 returns table (n bigint, estimated boolean)
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set enable_seqscan = on
 set enable_bitmapscan = on
 set enable_sort = on
@@ -33,7 +33,7 @@ end $$;
 create or replace function messenger.estimate_rows(query text, args jsonb default '{}')
 returns bigint
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_plan json;

@@ -4,7 +4,7 @@
 create or replace function messenger.own_functions(prefix text, arguments text, result regtype)
 returns table (name text, function regproc)
 language sql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select substr(p.proname, length(prefix) + 2), p.oid::regproc
   from pg_catalog.pg_proc p

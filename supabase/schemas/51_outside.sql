@@ -4,7 +4,7 @@
 create or replace function messenger.bell_answers(since interval)
 returns table (request_id bigint, rung_at timestamptz, answered_at timestamptz, status_code int, error text, has_failed boolean, is_queued boolean)
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set jit = off
 as $$
 #variable_conflict use_column
@@ -27,7 +27,7 @@ end $$;
 create or replace function messenger.has_worker_secret()
 returns boolean
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   if to_regclass('vault.decrypted_secrets') is null then
@@ -39,7 +39,7 @@ end $$;
 create or replace function messenger.call_worker()
 returns text
 language sql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select format('curl -i -X POST ''%s/worker?wait=1'' -H "apikey: $SUPABASE_SECRET_KEY"', replace(s.functions_url, '''', '''\'''''))
   from messenger.settings s where s.functions_url is not null
@@ -48,7 +48,7 @@ $$;
 -- From what must be there first to what is rarest.
 create or replace function messenger.clock_fault(out cause text, out remedy text)
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_enabled boolean := (select s.clock_enabled from messenger.settings s);
@@ -100,7 +100,7 @@ end $$;
 create or replace function messenger.is_clock_stopped(at timestamptz)
 returns boolean
 language sql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select coalesce(c.last_tick_at <= is_clock_stopped.at - interval '70 seconds', true)
     or coalesce(not s.clock_enabled and c.last_tick_at < s.clock_changed_at + interval '3 seconds'

@@ -4,7 +4,7 @@
 create or replace function messenger.queue_figures()
 returns jsonb
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set enable_bitmapscan = off
 set enable_sort = off
@@ -46,7 +46,7 @@ end $$;
 create or replace function messenger.status()
 returns jsonb
 language sql security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select jsonb_build_object(
     'queue', messenger.queue_figures(),
@@ -70,7 +70,7 @@ $$;
 create or replace function public.messenger_status()
 returns jsonb
 language sql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$ select messenger.status() $$;
 
 comment on function messenger.queue_figures() is 'Messages by state: {"depth" (unfinished), "pending", "processing", "completed", "failed", "estimated"}; exact where none of them is above 10,000.';

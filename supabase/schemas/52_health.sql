@@ -12,7 +12,7 @@ comment on type messenger.check_result is
 create or replace function messenger.health_checks()
 returns table (name text, status text, detail text, remedy text, figures jsonb)
 language plpgsql security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 declare
@@ -32,7 +32,7 @@ end $$;
 create or replace function messenger.health()
 returns jsonb
 language sql security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select jsonb_build_object(
     'status', case when bool_or(c.status = 'unhealthy') then 'unhealthy' when bool_or(c.status = 'degraded') then 'degraded' else 'healthy' end,
@@ -46,7 +46,7 @@ $$;
 create or replace function public.messenger_health()
 returns jsonb
 language sql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$ select messenger.health() $$;
 
 comment on function messenger.health_checks() is 'One row a check: name, status, detail, remedy, figures.';

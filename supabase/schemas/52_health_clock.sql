@@ -4,7 +4,7 @@
 create or replace function messenger.health_clock(at timestamptz)
 returns setof messenger.check_result
 language sql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select case when not lag.is_stopped then 'healthy' when lag.is_starting or lag.is_enabled and lag.seconds < 100 then 'degraded' else 'unhealthy' end,
     coalesce('last tick ' || round(lag.seconds) || ' s ago', 'no tick yet') || case when lag.is_stopped then ': ' || fault.cause else '' end,
@@ -23,7 +23,7 @@ $$;
 create or replace function messenger.health_clock_errors(at timestamptz)
 returns setof messenger.check_result
 language sql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select case when recent.is_error then 'degraded' else 'healthy' end, case when recent.is_error then recent.last_error else 'none in 5 minutes' end,
     'mend what the error names; the clock tries again each second', jsonb_build_object('seconds', round(recent.seconds))
@@ -38,7 +38,7 @@ $$;
 create or replace function messenger.health_pg_net(at timestamptz)
 returns setof messenger.check_result
 language sql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select
     case when c.fault is null then 'healthy' when c.fault = 'failing' and c.failed_share > 0.5 and not c.is_mended then 'unhealthy' else 'degraded' end,
@@ -75,7 +75,7 @@ $$;
 create or replace function messenger.health_worker_secret(at timestamptz)
 returns setof messenger.check_result
 language sql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select case when v.is_there then 'healthy' else 'unhealthy' end, case when v.is_there then 'in Vault' else 'not in Vault' end,
     'select messenger_start()', jsonb_build_object('secrets', v.is_there::int)
@@ -85,7 +85,7 @@ $$;
 create or replace function messenger.health_test_clock(at timestamptz)
 returns setof messenger.check_result
 language sql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select 'degraded', 'messenger.now() can be moved', 'this is a test database; on any other run the migration again', '{}'::jsonb
   where to_regclass('messenger.test_clock') is not null

@@ -2,7 +2,7 @@
 create or replace function messenger.health_oldest_due(at timestamptz)
 returns setof messenger.check_result
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set enable_bitmapscan = off
 set jit = off
@@ -34,7 +34,7 @@ end $$;
 create or replace function messenger.due_types(at timestamptz, age interval)
 returns table (transport_name text, queue_name text, message_type text, oldest_at timestamptz)
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set enable_bitmapscan = off
 set enable_sort = off
@@ -62,7 +62,7 @@ end $$;
 create or replace function messenger.health_no_handler(at timestamptz)
 returns setof messenger.check_result
 language sql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select case when count(*) = 0 then 'healthy' else 'degraded' end,
     coalesce('no worker of the last minute handles ' || left(string_agg(lost.name, ', ' order by lost.name), 1000), 'every type that is due has a handler'),
@@ -80,7 +80,7 @@ $$;
 create or replace function messenger.health_workers(at timestamptz)
 returns setof messenger.check_result
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_awake bigint;
@@ -103,7 +103,7 @@ end $$;
 create or replace function messenger.health_transports(at timestamptz)
 returns setof messenger.check_result
 language sql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select case when count(*) = 0 then 'healthy' else 'degraded' end,
     coalesce('disabled, so that dispatches to it are refused and its messages wait: ' || string_agg(t.name, ', ' order by t.name), 'none that is needed is disabled'),
@@ -115,7 +115,7 @@ $$;
 create or replace function messenger.health_dead_letters(at timestamptz)
 returns setof messenger.check_result
 language sql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select case when c.n = 0 then 'healthy' else 'degraded' end, case when c.estimated then 'about ' else '' end || c.n || ' open',
     'select message_type, error, attempts from messenger_failed_messages where resolved_at is null', jsonb_build_object('open', c.n)

@@ -13,7 +13,7 @@ comment on type messenger.reason is
 create or replace function messenger.moment(moment timestamptz, at timestamptz)
 returns text
 language sql immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select to_char(moment.moment at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"')
     || case when seconds < 0 then ' (in ' || age || ')' else ' (' || age || ' ago)' end
@@ -25,14 +25,14 @@ $$;
 create or replace function messenger.is_waiting(message public.messenger_messages, at timestamptz)
 returns boolean
 language sql immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$ select message.status = 'pending' or message.status = 'processing' and message.lock_expires_at < at $$;
 
 -- What only a worker is missing for.
 create or replace function messenger.is_handed_out(message public.messenger_messages, at timestamptz)
 returns boolean
 language sql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select messenger.is_waiting(message, at) and message.available_at <= at and coalesce(message.expires_at > at, true)
     and exists (select from public.messenger_transports t where t.name = message.transport_name and t.enabled and t.type in ('supabase', 'sync'))
@@ -42,7 +42,7 @@ $$;
 create or replace function messenger.unknown_message(id uuid)
 returns setof messenger.reason
 language sql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select 0, 'unknown', 'there is no message with this id'
       || case when f.id is null then ': it was never dispatched here, its transaction was rolled back, or it finished and was pruned'
@@ -58,7 +58,7 @@ $$;
 create or replace function messenger.explain(id uuid)
 returns table (reason text, detail text, remedy text)
 language plpgsql security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 declare
@@ -88,7 +88,7 @@ end $$;
 create or replace function public.messenger_explain(id uuid)
 returns table (reason text, detail text, remedy text)
 language sql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$ select * from messenger.explain(id) $$;
 
 comment on function messenger.explain(uuid) is 'See public.messenger_explain.';

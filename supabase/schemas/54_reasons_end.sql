@@ -2,7 +2,7 @@
 create or replace function messenger.dispatch_again(id uuid)
 returns text
 language sql immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select format('select d.* from messenger_messages m, messenger_dispatch(m.message_type, m.body, queue => m.queue_name, priority => m.priority, '
     'ordering_key => m.ordering_key, transport => m.transport_name, max_retries => m.max_retries, metadata => m.metadata) d where m.id = %L', dispatch_again.id)
@@ -11,7 +11,7 @@ $$;
 create or replace function messenger.reason_completed(message public.messenger_messages, at timestamptz)
 returns setof messenger.reason
 language sql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select 10, 'completed', format('completed at %s, with delivery %s', messenger.moment(message.processed_at, at), message.retry_count + 1), null
   where message.status = 'completed'
@@ -20,7 +20,7 @@ $$;
 create or replace function messenger.reason_failed(message public.messenger_messages, at timestamptz)
 returns setof messenger.reason
 language sql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select 10, 'failed',
     format('failed for good at %s after %s deliveries: %s: %s', messenger.moment(message.processed_at, at), message.retry_count, coalesce(message.error_class, 'Error'),
@@ -35,7 +35,7 @@ $$;
 create or replace function messenger.reason_expired(message public.messenger_messages, at timestamptz)
 returns setof messenger.reason
 language sql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select 10, 'expired', format('expired at %s without having been handled, and was given up', messenger.moment(message.expires_at, at)), messenger.dispatch_again(message.id)
   where message.status = 'failed' and message.error_class = 'Expired'
@@ -44,7 +44,7 @@ $$;
 create or replace function messenger.reason_cancelled(message public.messenger_messages, at timestamptz)
 returns setof messenger.reason
 language sql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select 10, 'cancelled', format('cancelled at %s', messenger.moment(message.processed_at, at)), messenger.dispatch_again(message.id)
   where message.status = 'failed' and message.error_class = 'Cancelled'
@@ -53,7 +53,7 @@ $$;
 create or replace function messenger.reason_discarded(message public.messenger_messages, at timestamptz)
 returns setof messenger.reason
 language sql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select 10, 'discarded',
     format('failed for good at %s (%s), and its dead letter was discarded', messenger.moment(message.processed_at, at), left(coalesce(message.last_error, 'no text'), 300)),

@@ -2,7 +2,7 @@
 create or replace function messenger.reason_running(message public.messenger_messages, at timestamptz)
 returns setof messenger.reason
 language sql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select 40, 'running',
     format('worker %s has it since %s (delivery %s of %s); its lease lasts until %s', quote_ident(message.locked_by), messenger.moment(message.locked_at, at),
@@ -14,7 +14,7 @@ $$;
 create or replace function messenger.reason_lease_lost(message public.messenger_messages, at timestamptz)
 returns setof messenger.reason
 language sql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select 40, 'lease_lost',
     format('the lease of worker %s ran out at %s: it died, hung or was too slow; ', quote_ident(message.locked_by), messenger.moment(message.lock_expires_at, at))
@@ -28,7 +28,7 @@ $$;
 create or replace function messenger.reason_cancel_requested(message public.messenger_messages, at timestamptz)
 returns setof messenger.reason
 language sql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select 41, 'cancel_requested',
     format('cancelling was asked for at %s; the worker hears of it with its next heartbeat, a completion still counts', messenger.moment(message.cancel_requested_at, at)),
@@ -39,7 +39,7 @@ $$;
 create or replace function messenger.reason_alone(message public.messenger_messages, at timestamptz)
 returns setof messenger.reason
 language sql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select 110, 'alone', format('its lease ran out %s times, so it may have killed its worker: it is handed out alone, with nothing else in flight', message.lease_losses),
     format('select at, worker, error from messenger.attempts where message_id = %L order by fence', message.id)
@@ -50,7 +50,7 @@ $$;
 create or replace function messenger.reason_locked(message public.messenger_messages, at timestamptz)
 returns setof messenger.reason
 language sql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select 35, 'locked',
     format('process %s (%s) has locked its row in a transaction that is open since %s, so claims pass it over', l.pid, coalesce(nullif(a.application_name, ''), 'no name'),

@@ -2,7 +2,7 @@
 create or replace function messenger.reason_ordering_key(message public.messenger_messages, at timestamptz)
 returns setof messenger.reason
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set enable_bitmapscan = off
 set jit = off
@@ -42,7 +42,7 @@ end $$;
 create or replace function messenger.reason_ordering_dead_letter(message public.messenger_messages, at timestamptz)
 returns setof messenger.reason
 language sql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select 29, 'ordering_dead_letter',
     format('the dead letter %s of its ordering key %s (failed at %s) holds it up, as transport %s says; retry or discard it', f.id, quote_literal(message.ordering_key),

@@ -2,7 +2,7 @@
 create or replace function messenger.reason_paused(message public.messenger_messages, at timestamptz)
 returns setof messenger.reason
 language sql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select 20, 'paused', format('queue %s of transport %s is paused since %s', q.queue_name, q.transport_name, messenger.moment(q.paused_at, at)),
     format('select messenger_resume(%L, %L)', q.transport_name, q.queue_name)
@@ -13,7 +13,7 @@ $$;
 create or replace function messenger.reason_transport_disabled(message public.messenger_messages, at timestamptz)
 returns setof messenger.reason
 language sql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select 20, 'transport_disabled', format('transport %s is disabled; it was changed at %s', t.name, messenger.moment(t.updated_at, at)),
     format('update messenger_transports set enabled = true where name = %L', t.name)
@@ -24,7 +24,7 @@ $$;
 create or replace function messenger.reason_transport_missing(message public.messenger_messages, at timestamptz)
 returns setof messenger.reason
 language sql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select 20, 'transport_missing', format('transport %s does not exist any more', message.transport_name),
     format('insert into messenger_transports (name, type) values (%L, ''supabase'')', message.transport_name)
@@ -34,7 +34,7 @@ $$;
 create or replace function messenger.reason_transport_type(message public.messenger_messages, at timestamptz)
 returns setof messenger.reason
 language sql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select 20, 'transport_type', format('transport %s is of type %s: no worker takes its messages from this database', t.name, t.type),
     format('update messenger_transports set type = ''supabase'' where name = %L', t.name)
@@ -47,7 +47,7 @@ $$;
 create or replace function messenger.due_before(message public.messenger_messages, at timestamptz)
 returns bigint
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set enable_bitmapscan = off
 set enable_sort = off
@@ -74,7 +74,7 @@ end $$;
 create or replace function messenger.reason_waiting_turn(message public.messenger_messages, at timestamptz)
 returns setof messenger.reason
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_before bigint;

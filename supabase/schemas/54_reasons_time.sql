@@ -2,14 +2,14 @@
 create or replace function messenger.make_due(id uuid)
 returns text
 language sql immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$ select format('update messenger_messages set available_at = messenger.now() where id = %L and status = ''pending''', make_due.id) $$;
 
 -- Whether its last delivery failed is known by the attempt that has its fence; a snooze leaves none.
 create or replace function messenger.reason_delayed(message public.messenger_messages, at timestamptz)
 returns setof messenger.reason
 language sql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select 30, 'delayed',
     format('not before %s', messenger.moment(message.available_at, at))
@@ -26,7 +26,7 @@ $$;
 create or replace function messenger.reason_backing_off(message public.messenger_messages, at timestamptz)
 returns setof messenger.reason
 language sql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select 30, 'backing_off',
     format('delivery %s of %s failed at %s: %s: %s; the next comes not before %s', message.retry_count, message.max_retries + 1, messenger.moment(a.at, reason_backing_off.at),
@@ -40,7 +40,7 @@ $$;
 create or replace function messenger.reason_snoozed(message public.messenger_messages, at timestamptz)
 returns setof messenger.reason
 language sql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select 30, 'snoozed', format('put off after delivery %s: not before %s', message.fence, messenger.moment(message.available_at, at)), messenger.make_due(message.id)
   where message.status = 'pending' and message.available_at > at and message.available_at < 'infinity' and message.fence > 0
@@ -53,7 +53,7 @@ $$;
 create or replace function messenger.reason_expires(message public.messenger_messages, at timestamptz)
 returns setof messenger.reason
 language sql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select case when message.expires_at > at and (message.available_at < message.expires_at or message.available_at = 'infinity') then 110 else 25 end,
     'expires',

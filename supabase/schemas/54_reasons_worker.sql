@@ -4,7 +4,7 @@
 create or replace function messenger.reason_no_handler(message public.messenger_messages, at timestamptz)
 returns setof messenger.reason
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_others text;
@@ -32,7 +32,7 @@ end $$;
 create or replace function messenger.reason_sql_handler_gone(message public.messenger_messages, at timestamptz)
 returns setof messenger.reason
 language sql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select 50, 'sql_handler_gone',
     format('its SQL handler %s(jsonb) is gone, or has another result or owner than it must; name it again, or let workers have the type', k.sql_handler),
@@ -46,7 +46,7 @@ $$;
 create or replace function messenger.reason_clock_stopped(message public.messenger_messages, at timestamptz)
 returns setof messenger.reason
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_last timestamptz := (select c.last_tick_at from messenger.clock c);
@@ -65,7 +65,7 @@ end $$;
 create or replace function messenger.needs_bell(message public.messenger_messages, at timestamptz)
 returns boolean
 language sql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select messenger.is_handed_out(message, at)
     and not exists (select from messenger.sql_handlers() h where h.type = message.message_type)
@@ -75,7 +75,7 @@ $$;
 create or replace function messenger.reason_no_bells(message public.messenger_messages, at timestamptz)
 returns setof messenger.reason
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   if not messenger.needs_bell(message, at) then
@@ -93,7 +93,7 @@ end $$;
 create or replace function messenger.reason_worker_unreachable(message public.messenger_messages, at timestamptz)
 returns setof messenger.reason
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_bells record;
@@ -131,7 +131,7 @@ end $$;
 create or replace function messenger.reason_no_worker(message public.messenger_messages, at timestamptz)
 returns setof messenger.reason
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_bell record;
@@ -152,7 +152,7 @@ end $$;
 create or replace function messenger.reason_ready(message public.messenger_messages, at timestamptz)
 returns setof messenger.reason
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_awake int := messenger.awake_workers(message.transport_name, message.queue_name, message.message_type, '5 seconds');

@@ -2,7 +2,7 @@
 create or replace function public.messenger_counters()
 returns jsonb
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set jit = off
 as $$
 declare

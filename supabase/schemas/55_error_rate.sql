@@ -2,7 +2,7 @@
 create or replace function messenger.error_rate(at timestamptz)
 returns table (ended bigint, failed bigint)
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_variable
 begin
@@ -14,7 +14,7 @@ end $$;
 create or replace function messenger.health_error_rate(at timestamptz)
 returns setof messenger.check_result
 language sql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select
     case when r.ended < 20 or r.failed <= 0.2 * r.ended then 'healthy' when r.failed <= 0.5 * r.ended then 'degraded' else 'unhealthy' end,

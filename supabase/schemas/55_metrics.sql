@@ -6,7 +6,7 @@
 create or replace function messenger.measured(from_time timestamptz, to_time timestamptz, by_hour boolean)
 returns setof messenger.metrics
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set jit = off
 as $$
@@ -34,7 +34,7 @@ end $$;
 create or replace function messenger.measured_errors(from_time timestamptz, to_time timestamptz, by_hour boolean)
 returns table (error_class text, message_type text, error text, error_count bigint, last_at timestamptz)
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set jit = off
 as $$
@@ -73,7 +73,7 @@ end $$;
 create or replace function messenger.percentile(durations bigint[], share double precision)
 returns numeric
 language plpgsql immutable parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_wanted double precision := share * (select sum(d) from unnest(durations) d);
@@ -107,7 +107,7 @@ comment on type messenger.figures is 'Sums of rows of messenger.metrics.';
 create or replace function messenger.describe_figures(of messenger.figures)
 returns jsonb
 language plpgsql immutable parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_timed bigint := (select sum(d) from unnest(of.durations) d);
@@ -121,7 +121,7 @@ end $$;
 create or replace function public.messenger_metrics(minutes int default 60, from_time timestamptz default null, to_time timestamptz default null)
 returns jsonb
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set timezone = 'UTC'
 set jit = off
 as $$

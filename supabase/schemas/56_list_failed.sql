@@ -2,7 +2,7 @@
 create or replace function messenger.letter_conditions(filter jsonb)
 returns text
 language plpgsql immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return concat_ws(' and ',
@@ -18,7 +18,7 @@ end $$;
 create or replace function public.messenger_list_failed(filter jsonb default '{}', cursor text default null, skip int default 0, max int default 50)
 returns jsonb
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set enable_sort = off
 set jit = off
 as $$
@@ -70,7 +70,7 @@ end $$;
 create or replace function public.messenger_get_failed(id uuid)
 returns jsonb
 language sql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$ select to_jsonb(f) from public.messenger_failed_messages f where f.id = messenger_get_failed.id $$;
 
 comment on function messenger.letter_conditions(jsonb) is 'A filter of messenger_list_failed as SQL conditions on "f", its values read from $1.';

@@ -4,14 +4,14 @@
 create or replace function messenger.first_id(at timestamptz)
 returns uuid
 language sql immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$ select (messenger.id_prefix(greatest(at, '1970-01-01 00:00:00+00')) || '0000000000000000')::uuid $$;
 
 -- The conditions of a filter, as SQL over "m" with the filter as $1: only what is asked for, so that the planner sees it.
 create or replace function messenger.message_conditions(filter jsonb)
 returns text
 language plpgsql immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   return concat_ws(' and ', 'true',
@@ -34,14 +34,14 @@ end $$;
 create or replace function messenger.longest_look()
 returns int
 language sql immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$ select 20000 $$;
 
 -- Answers the ids of a page and, where the look ended before the page was full, the last id looked at. Who holds an idempotency key is known beforehand:
 -- such messages come early, out of the reach of this look, and are left out of later ones as "shown".
 create or replace function messenger.find_messages(filter jsonb, before uuid, shown uuid[], wanted int, out ids uuid[], out looked_to uuid, out early uuid[])
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set enable_bitmapscan = off
 set jit = off
@@ -87,7 +87,7 @@ end $$;
 create or replace function public.messenger_list_messages(filter jsonb default '{}', cursor text default null, max int default 50)
 returns jsonb
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_filter jsonb := coalesce(filter, '{}');
@@ -126,7 +126,7 @@ end $$;
 create or replace function public.messenger_get_message(id uuid)
 returns jsonb
 language sql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   select to_jsonb(m)
     || jsonb_build_object('available_at', nullif(m.available_at, 'infinity'), 'blocked', m.available_at = 'infinity',

@@ -4,7 +4,7 @@
 create or replace function messenger.running_messages(depth int, only_transport text default null, only_queues text[] default null)
 returns table (transport_name text, queue_name text, locked_by text)
 language sql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set enable_bitmapscan = off
 set enable_sort = off
@@ -25,7 +25,7 @@ $$;
 create or replace function messenger.queue_figures_of(transport text, queue text)
 returns jsonb
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set enable_bitmapscan = off
 set jit = off
@@ -77,7 +77,7 @@ end $$;
 create or replace function public.messenger_list_queues()
 returns jsonb
 language sql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set jit = off
 as $$
   select jsonb_build_object('queues', coalesce(jsonb_agg(
@@ -100,7 +100,7 @@ $$;
 create or replace function public.messenger_list_workers()
 returns jsonb
 language sql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set jit = off
 as $$
   select jsonb_build_object('workers', coalesce(jsonb_agg(

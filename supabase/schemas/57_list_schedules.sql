@@ -2,7 +2,7 @@
 create or replace function public.messenger_list_schedules(filter jsonb default '{}', cursor text default null, max int default 100)
 returns jsonb
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set jit = off
 as $$
 declare

@@ -2,7 +2,7 @@
 create or replace function public.messenger_audit()
 returns table (invariant text, violations bigint)
 language sql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   with message as materialized (
     select m.id, m.status, m.error_class, m.fence, m.retry_count, m.max_retries, m.processed_at, m.locked_at, m.locked_by, m.lock_expires_at,

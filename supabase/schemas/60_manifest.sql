@@ -2,7 +2,7 @@
 create or replace function messenger.manifest()
 returns table (kind text, object text, definition text)
 language sql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   with relation as (
     select c.oid, s.nspname || '.' || c.relname as name, c.relkind, c.relpersistence, c.relrowsecurity, c.reloptions, c.relacl, c.relowner, c.reltype

@@ -2,7 +2,7 @@
 create or replace function messenger.verify()
 returns table (kind text, object text, state text, detail text)
 language sql stable security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
   with expected as (
     select e ->> 0 as kind, e ->> 1 as object, e ->> 2 as definition from jsonb_array_elements(messenger.expected_manifest()) e
@@ -28,7 +28,7 @@ $$;
 create or replace function public.messenger_verify()
 returns table (kind text, object text, state text, detail text)
 language sql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$ select * from messenger.verify() $$;
 
 comment on function messenger.verify() is 'See public.messenger_verify.';

@@ -75,7 +75,7 @@ select is_empty(
 );
 select is_empty($$ select name from routine where prosecdef and in_public $$, 'no function of the API runs with its owner''s rights');
 select is_empty(
-  $$ select name from routine where not coalesce(proconfig, '{}') && array['search_path=""'] $$,
+  $$ select name from routine where not coalesce(proconfig, '{}') && array['search_path=pg_catalog, pg_temp'] $$,
   'every function pins its search_path'
 );
 

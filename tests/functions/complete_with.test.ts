@@ -62,13 +62,13 @@ Deno.test.beforeAll(async () => {
   await project().sql.unsafe(`
     create table public.shipments (n int generated always as identity, order_id int);
     grant select, insert on public.shipments to service_role;
-    create function public.ship(args jsonb) returns jsonb language plpgsql set search_path = '' as $$
+    create function public.ship(args jsonb) returns jsonb language plpgsql set search_path = pg_catalog, pg_temp as $$
     declare v_n int;
     begin
       insert into public.shipments (order_id) values ((args ->> 'order')::int) returning n into v_n;
       return jsonb_build_object('shipment', v_n);
     end $$;
-    create function public.refuse(args jsonb) returns jsonb language plpgsql set search_path = '' as $$
+    create function public.refuse(args jsonb) returns jsonb language plpgsql set search_path = pg_catalog, pg_temp as $$
     begin
       insert into public.shipments (order_id) values ((args ->> 'order')::int);
       raise exception 'no such order' using errcode = 'PT422';

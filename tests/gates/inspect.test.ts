@@ -88,9 +88,9 @@ gate("supabase db advisors has nothing to say, for security or performance", cli
 
 gate("supabase db lint finds a missing column and a variable nobody uses", checkMissing, async () => {
   await using _ = await planted(`
-    create function messenger.planted() returns uuid language plpgsql set search_path = '' as
+    create function messenger.planted() returns uuid language plpgsql set search_path = pg_catalog, pg_temp as
     $$ begin return (select m.no_such_column from public.messenger_messages m limit 1); end $$;
-    create function messenger.planted_too() returns void language plpgsql set search_path = '' as
+    create function messenger.planted_too() returns void language plpgsql set search_path = pg_catalog, pg_temp as
     $$ declare v_forgotten int; begin return; end $$`);
   const { clean, issues } = await lint();
   assert.equal(clean, false);

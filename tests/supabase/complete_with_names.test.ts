@@ -13,7 +13,7 @@ Deno.test.beforeAll(async () => {
   await sql.unsafe(`
     create schema shop;
     grant usage on schema shop to service_role;
-    create function shop."Odd name"(jsonb) returns jsonb language sql set search_path = '' as $$ select '"odd"'::jsonb $$`);
+    create function shop."Odd name"(jsonb) returns jsonb language sql set search_path = pg_catalog, pg_temp as $$ select '"odd"'::jsonb $$`);
 });
 Deno.test.beforeEach(async () => {
   await empty(project().sql);
@@ -24,20 +24,20 @@ test("function_name · only the function of exactly this signature counts, whate
   const { sql } = project();
   await sql.unsafe(`
     create schema wrong;
-    create function wrong.overloaded(jsonb) returns jsonb language sql set search_path = '' as $$ select '"jsonb"'::jsonb $$;
-    create function wrong.overloaded(json) returns jsonb language sql set search_path = '' as $$ select '"json"'::jsonb $$;
-    create function wrong.overloaded(text) returns jsonb language sql set search_path = '' as $$ select '"text"'::jsonb $$;
-    create function wrong.overloaded(int, jsonb default '1') returns jsonb language sql set search_path = '' as $$ select '"more"'::jsonb $$;
-    create function wrong.unclear(jsonb) returns jsonb language sql set search_path = '' as $$ select '1'::jsonb $$;
-    create function wrong.unclear(jsonb, int default 1) returns jsonb language sql set search_path = '' as $$ select '1'::jsonb $$;
-    create function wrong.overloaded() returns jsonb language sql set search_path = '' as $$ select '"none"'::jsonb $$;
-    create function wrong.text_in(text) returns jsonb language sql set search_path = '' as $$ select '1'::jsonb $$;
-    create function wrong.text_out(jsonb) returns text language sql set search_path = '' as $$ select '1' $$;
-    create function wrong.nothing_out(jsonb) returns void language sql set search_path = '' as $$ select $$;
-    create function wrong.many_out(jsonb) returns setof jsonb language sql set search_path = '' as $$ select '1'::jsonb $$;
-    create function wrong.all_in(variadic jsonb[]) returns jsonb language sql set search_path = '' as $$ select '1'::jsonb $$;
-    create function wrong.two_in(jsonb, jsonb default '1') returns jsonb language sql set search_path = '' as $$ select '1'::jsonb $$;
-    create procedure wrong.a_procedure(jsonb) language sql set search_path = '' as $$ select $$;
+    create function wrong.overloaded(jsonb) returns jsonb language sql set search_path = pg_catalog, pg_temp as $$ select '"jsonb"'::jsonb $$;
+    create function wrong.overloaded(json) returns jsonb language sql set search_path = pg_catalog, pg_temp as $$ select '"json"'::jsonb $$;
+    create function wrong.overloaded(text) returns jsonb language sql set search_path = pg_catalog, pg_temp as $$ select '"text"'::jsonb $$;
+    create function wrong.overloaded(int, jsonb default '1') returns jsonb language sql set search_path = pg_catalog, pg_temp as $$ select '"more"'::jsonb $$;
+    create function wrong.unclear(jsonb) returns jsonb language sql set search_path = pg_catalog, pg_temp as $$ select '1'::jsonb $$;
+    create function wrong.unclear(jsonb, int default 1) returns jsonb language sql set search_path = pg_catalog, pg_temp as $$ select '1'::jsonb $$;
+    create function wrong.overloaded() returns jsonb language sql set search_path = pg_catalog, pg_temp as $$ select '"none"'::jsonb $$;
+    create function wrong.text_in(text) returns jsonb language sql set search_path = pg_catalog, pg_temp as $$ select '1'::jsonb $$;
+    create function wrong.text_out(jsonb) returns text language sql set search_path = pg_catalog, pg_temp as $$ select '1' $$;
+    create function wrong.nothing_out(jsonb) returns void language sql set search_path = pg_catalog, pg_temp as $$ select $$;
+    create function wrong.many_out(jsonb) returns setof jsonb language sql set search_path = pg_catalog, pg_temp as $$ select '1'::jsonb $$;
+    create function wrong.all_in(variadic jsonb[]) returns jsonb language sql set search_path = pg_catalog, pg_temp as $$ select '1'::jsonb $$;
+    create function wrong.two_in(jsonb, jsonb default '1') returns jsonb language sql set search_path = pg_catalog, pg_temp as $$ select '1'::jsonb $$;
+    create procedure wrong.a_procedure(jsonb) language sql set search_path = pg_catalog, pg_temp as $$ select $$;
     create aggregate wrong.an_aggregate(jsonb) (sfunc = pg_catalog.jsonb_concat, stype = jsonb)`);
   const delivery = await held(sql);
   for (
@@ -86,7 +86,7 @@ test("function_name · names are folded and quoted as SQL does it; nothing in th
   }
   await assertUntouched(project().sql, delivery);
   await sql.unsafe(`
-    create function shop."a""); truncate public.effects; --"(jsonb) returns jsonb language sql set search_path = '' as $$ select '"quoted"'::jsonb $$`);
+    create function shop."a""); truncate public.effects; --"(jsonb) returns jsonb language sql set search_path = pg_catalog, pg_temp as $$ select '"quoted"'::jsonb $$`);
   assert.equal((await completeWith(sql, delivery, `shop."a""); truncate public.effects; --"`)).result, "quoted");
 });
 
@@ -94,7 +94,7 @@ test("function_name · functions of the system, the platform, extensions and the
   const { sql } = project();
   await using admin = session(project(), "supabase_admin");
   await admin.unsafe(`
-    create function public.of_an_extension(jsonb) returns jsonb language sql set search_path = '' as $$ select '1'::jsonb $$;
+    create function public.of_an_extension(jsonb) returns jsonb language sql set search_path = pg_catalog, pg_temp as $$ select '1'::jsonb $$;
     alter extension plpgsql add function public.of_an_extension(jsonb)`);
   const delivery = await held(sql);
   for (
@@ -123,10 +123,10 @@ test("function_name · functions of the system, the platform, extensions and the
 test("function_name · runs as the caller, who needs the right to execute the function and to do what it does", async () => {
   const { sql } = project();
   await sql.unsafe(`
-    create or replace function shop.who(jsonb) returns jsonb language sql set search_path = '' as $$ select to_jsonb(current_user::text) $$;
-    create or replace function shop.closed(jsonb) returns jsonb language sql set search_path = '' as $$ select '1'::jsonb $$;
+    create or replace function shop.who(jsonb) returns jsonb language sql set search_path = pg_catalog, pg_temp as $$ select to_jsonb(current_user::text) $$;
+    create or replace function shop.closed(jsonb) returns jsonb language sql set search_path = pg_catalog, pg_temp as $$ select '1'::jsonb $$;
     revoke execute on function shop.closed(jsonb) from public;
-    create or replace function shop.reach(jsonb) returns jsonb language plpgsql set search_path = '' as $$
+    create or replace function shop.reach(jsonb) returns jsonb language plpgsql set search_path = pg_catalog, pg_temp as $$
     begin
       update messenger.settings set max_workers = 1;
       return '1';
@@ -149,7 +149,7 @@ test("function_name · runs as the caller, who needs the right to execute the fu
   await assertUntouched(project().sql, { id, fence });
 });
 
-test("function_name · the function finds an empty search_path unless it sets its own", async () => {
+test("function_name · the function finds search_path pg_catalog, pg_temp unless it sets its own", async () => {
   const { sql } = project();
   await sql.unsafe(`
     create or replace function public.careless(args jsonb) returns jsonb language plpgsql as $$

@@ -8,12 +8,12 @@ export async function makeEffects(sql: Sql): Promise<void> {
   await sql.unsafe(`
     create table public.effects (n int generated always as identity, args jsonb);
     grant select, insert on public.effects to service_role;
-    create function public.take_effect(args jsonb) returns jsonb language plpgsql set search_path = '' as $$
+    create function public.take_effect(args jsonb) returns jsonb language plpgsql set search_path = pg_catalog, pg_temp as $$
     begin
       insert into public.effects (args) values (args);
       return jsonb_build_object('got', args);
     end $$;
-    create function public.refuse_it(args jsonb) returns jsonb language plpgsql set search_path = '' as $$
+    create function public.refuse_it(args jsonb) returns jsonb language plpgsql set search_path = pg_catalog, pg_temp as $$
     begin
       insert into public.effects (args) values (args);
       raise exception 'out of stock' using errcode = 'XS001', hint = 'order some';

@@ -135,7 +135,7 @@ test("explain · for service_role, and for no user; names are quoted in remedies
 
 const CAUSE = (name: string, body: string) =>
   `create or replace function messenger.reason_${name}(message public.messenger_messages, at timestamptz)
-   returns setof messenger.reason language plpgsql set search_path = '' as $$ begin ${body} end $$`;
+   returns setof messenger.reason language plpgsql set search_path = pg_catalog, pg_temp as $$ begin ${body} end $$`;
 
 test("causes · a further one is one function; one that raises hides no other; a stranger's and another's shape are not asked", async () => {
   await using own = session(project());
@@ -178,7 +178,7 @@ test("health · a check that raises is unhealthy and hides no other", async () =
   const undo = new Error("undo");
   await own.begin(async (tx) => {
     await tx.unsafe(`create function messenger.health_broken(at timestamptz) returns setof messenger.check_result
-      language plpgsql set search_path = '' as $$ begin raise exception 'out of order'; end $$`);
+      language plpgsql set search_path = pg_catalog, pg_temp as $$ begin raise exception 'out of order'; end $$`);
     const { status, checks } = await ask(tx, "messenger_health");
     assert.equal(status, "unhealthy");
     const names = checks.map(({ name }: { name: string }) => name);

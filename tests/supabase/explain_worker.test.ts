@@ -70,7 +70,7 @@ test("no handler · a registered type has ten seconds, in which its worker may b
 test("SQL handler · ready while the clock ticks; gone, the remedy leaves the type to workers", async () => {
   const { sql } = project();
   await sql.unsafe(
-    `create or replace function public.explained(jsonb) returns jsonb language sql set search_path = '' as $$ select '1'::jsonb $$;
+    `create or replace function public.explained(jsonb) returns jsonb language sql set search_path = pg_catalog, pg_temp as $$ select '1'::jsonb $$;
     select messenger.set_sql_handler('Inner', 'public.explained')`,
   );
   const { id } = await dispatch(sql, { type: "Inner" });

@@ -158,7 +158,7 @@ test("health · no worker awake is unhealthy once a message is due for half a mi
 test("health · the tick that runs SQL handlers is no worker, and what it handles needs none", async () => {
   const { sql } = project();
   await sql.unsafe(
-    `create function public.in_sql(jsonb) returns jsonb language sql set search_path = '' as $$ select '1'::jsonb $$;
+    `create function public.in_sql(jsonb) returns jsonb language sql set search_path = pg_catalog, pg_temp as $$ select '1'::jsonb $$;
     select messenger.set_sql_handler('Inner', 'public.in_sql')`,
   );
   await dispatch(sql, { type: "Inner" });

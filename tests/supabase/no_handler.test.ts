@@ -70,7 +70,7 @@ test("no_handler · not for what is delayed, running or done", async () => {
 test("no_handler · a type that the clock handles in SQL has a handler", async () => {
   const { sql } = project();
   await sql.unsafe(`
-    create function public.handle_it(jsonb) returns jsonb language sql set search_path = '' as $$ select '1'::jsonb $$;
+    create function public.handle_it(jsonb) returns jsonb language sql set search_path = pg_catalog, pg_temp as $$ select '1'::jsonb $$;
     select messenger.set_sql_handler('Lost', 'handle_it')`);
   await dispatch(sql, { type: "Lost" });
   await setClock(sql, "1 hour");

@@ -145,7 +145,7 @@ for (const [mode, project] of Object.entries(projects)) {
     const functions = await sql.unsafe(FUNCTIONS);
     assert(functions.length > 50);
     for (const { name, schema, definer, config, owner } of functions) {
-      assert(config.includes('search_path=""'), name);
+      assert(config.includes("search_path=pg_catalog, pg_temp"), name);
       assert.equal(owner, "postgres", name);
       if (definer) assert.equal(schema, "messenger", name);
     }

@@ -103,7 +103,7 @@ test("set_sql_handler · a bad type or name is refused when it is set, and nothi
 test("set_sql_handler · a function that goes away leaves its messages waiting, and health says so", async () => {
   const { sql } = project();
   const define =
-    `create function public.passing(jsonb) returns jsonb language sql set search_path = '' as $$ select '1'::jsonb $$`;
+    `create function public.passing(jsonb) returns jsonb language sql set search_path = pg_catalog, pg_temp as $$ select '1'::jsonb $$`;
   await sql.unsafe(define);
   await setHandler("Ship", "passing");
   await sql.unsafe("drop function public.passing(jsonb)");

@@ -13,12 +13,12 @@ Deno.test.beforeAll(async () => {
   await limitWaiting(sql);
   await makeEffects(sql);
   await sql.unsafe(`
-    create function public.raise_it(args jsonb) returns jsonb language plpgsql set search_path = '' as $$
+    create function public.raise_it(args jsonb) returns jsonb language plpgsql set search_path = pg_catalog, pg_temp as $$
     begin
       insert into public.effects (args) values (args);
       raise exception using errcode = args ->> 'sqlstate', message = 'out of stock', detail = 'shelf 7';
     end $$;
-    create function public.show_delivery(args jsonb) returns jsonb language plpgsql set search_path = '' as $$
+    create function public.show_delivery(args jsonb) returns jsonb language plpgsql set search_path = pg_catalog, pg_temp as $$
     begin
       return current_setting('messenger.message')::jsonb || jsonb_build_object('user', current_user, 'path', current_setting('search_path'),
         'lock_timeout', current_setting('lock_timeout'));
@@ -82,7 +82,7 @@ test("tick · the scheduler's caller, a service, has the handlers run too, as th
     headers: { a: 1 },
     metadata: { b: 2 },
     user: "postgres",
-    path: '""',
+    path: "pg_catalog, pg_temp",
     lock_timeout: "2s",
   });
 });
@@ -196,7 +196,7 @@ test("atomic · effects and completion go with the tick's transaction, and come 
 test("atomic · a handler that gives its message away is undone and failed", async () => {
   const { sql } = project();
   await sql.unsafe(`
-    create or replace function public.meddle(args jsonb) returns jsonb language plpgsql set search_path = '' as $$
+    create or replace function public.meddle(args jsonb) returns jsonb language plpgsql set search_path = pg_catalog, pg_temp as $$
     declare
       v_message jsonb := current_setting('messenger.message');
     begin

@@ -36,7 +36,7 @@ grant select, delete on cron.job_run_details to public;
 
 -- Like the real ones they change the table whoever calls them, and write down who that was; a definer would be somebody else.
 create function cron.own_job(owner text, job_name text, schedule text, command text) returns bigint
-language sql security definer set search_path = ''
+language sql security definer set search_path = pg_catalog, pg_temp
 as $$
 insert into cron.job as j (jobname, schedule, command, username)
 values (own_job.job_name, own_job.schedule, own_job.command, own_job.owner)
@@ -44,7 +44,7 @@ on conflict (jobname, username) do update set schedule = excluded.schedule, comm
 returning j.jobid
 $$;
 create function cron.disown_job(owner text, job_id bigint, job_name text) returns boolean
-language plpgsql security definer set search_path = ''
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     delete from cron.job j where j.username = owner and (j.jobid = job_id or j.jobname = job_name);

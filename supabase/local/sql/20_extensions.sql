@@ -33,7 +33,7 @@ $$;
 create function extensions.pgrst_ddl_watch()
 returns event_trigger
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     if exists (
@@ -49,7 +49,7 @@ $$;
 create function extensions.pgrst_drop_watch()
 returns event_trigger
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     if exists (select from pg_catalog.pg_event_trigger_dropped_objects() as o where not o.is_temporary) then

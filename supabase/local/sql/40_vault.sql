@@ -26,7 +26,7 @@ create function vault.create_secret(
     new_key_id uuid default null
 )
 returns uuid
-language sql security definer set search_path = ''
+language sql security definer set search_path = pg_catalog, pg_temp
 as $$
 insert into vault.secrets (secret, name, description, key_id)
 values (new_secret, new_name, coalesce(new_description, ''), new_key_id)
@@ -41,7 +41,7 @@ create function vault.update_secret(
     new_key_id uuid default null
 )
 returns void
-language sql security definer set search_path = ''
+language sql security definer set search_path = pg_catalog, pg_temp
 as $$
 update vault.secrets
 set
