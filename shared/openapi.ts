@@ -4,7 +4,7 @@ import { createOperatorApp, type OperatorEnv } from "./operator_routes.ts";
 
 const INFO = {
   title: "Symphony Messenger: monitor and admin",
-  version: "0.1.0",
+  version: "0.2.0",
   description:
     'See what the message bus does, and steer it. Failures are `{"error": {code, message, hint, request_id}}`.',
 };

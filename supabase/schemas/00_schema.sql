@@ -1,6 +1,18 @@
 -- The schema the API never sees, and the extensions the clock and the bells use.
 create schema if not exists messenger;
-comment on schema messenger is 'Symphony Messenger: everything that is not contract. The contract is public.messenger_*.';
+-- The marker of ownership: migrations and the rollback leave a schema of this name alone unless its comment begins like this.
+comment on schema messenger is 'Symphony Messenger @RELEASE@: internal objects. The contract is public.messenger_*.';
+
+create or replace function messenger.release()
+returns text
+language plpgsql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return '@RELEASE@';
+end $$;
+comment on function messenger.release() is 'The installed release, for example 0.2.0.';
+revoke all on function messenger.release() from public, anon, authenticated;
 
 -- Where an extension cannot be had the bus still works: without pg_cron the scheduler door is the clock, without pg_net workers are rung by the clock's owner.
 do $$
@@ -22,3 +34,4 @@ end $$;
 revoke all on schema messenger from public, anon, authenticated;
 -- authenticated needs the schema to reach messenger.user_dispatch, the one function granted to it there.
 grant usage on schema messenger to authenticated, service_role;
+grant execute on function messenger.release() to service_role;

@@ -26,6 +26,11 @@ as $$
     select 'schema', s.nspname, a.grantee, a.privilege_type
     from pg_catalog.pg_namespace s, aclexplode(coalesce(s.nspacl, acldefault('n', s.nspowner))) a where s.nspname = 'messenger'
   )
+  select 'schema', s.nspname::text, obj_description(s.oid, 'pg_namespace') from pg_catalog.pg_namespace s where s.nspname = 'messenger'
+  union all
+  select 'sequence', r.name, null from relation r where r.relkind = 'S'
+    and not exists (select from pg_catalog.pg_depend d where d.classid = 'pg_class'::regclass and d.objid = r.oid and d.deptype in ('a', 'i'))
+  union all
   select 'table', r.name, concat_ws(' ', case r.relpersistence when 'u' then 'unlogged' end, case when r.relrowsecurity then 'rls' else 'no rls' end, r.reloptions::text)
   from relation r where r.relkind = 'r'
   union all

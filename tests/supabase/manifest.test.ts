@@ -1,5 +1,7 @@
 // The manifest is what the migration makes, and messenger_verify names whatever differs from it.
 import assert from "node:assert/strict";
+import { migrationPath } from "../../supabase/build/release.ts";
+import { readSchemas } from "../../supabase/build/schemas.ts";
 import { test, useProject } from "../project.ts";
 
 const folder = new URL("../../supabase/", import.meta.url);
@@ -23,19 +25,18 @@ test("manifest · the file is what the migration makes, whatever the default pri
 test("manifest · the schemas, applied file by file, make the same catalog", async () => {
   const { sql } = newer();
   await sql.unsafe(await read("rollback/rollback_symphony_messenger_schema.sql"));
-  const [migration] = [...Deno.readDirSync(new URL("migrations/", folder))];
-  const [expectedManifest] = (await read(`migrations/${migration.name}`)).match(
+  const [expectedManifest] = (await read(migrationPath)).match(
     /create or replace function messenger\.expected_manifest\(\).*?\$function\$;/s,
   ) ?? [];
   assert.ok(expectedManifest);
-  for (const { name } of [...Deno.readDirSync(new URL("schemas/", folder))].sort((a, b) => a.name < b.name ? -1 : 1)) {
-    if (name === "61_verify.sql") {
+  for (const { file, sql: definitions } of readSchemas(new URL("schemas/", folder))) {
+    if (file === "61_verify.sql") {
       await sql.unsafe(expectedManifest);
       await sql.unsafe(
         "revoke all on function messenger.expected_manifest() from public, anon, authenticated, service_role",
       );
     }
-    await sql.unsafe(await read(`schemas/${name}`));
+    await sql.unsafe(definitions);
   }
   assert.deepEqual([...await sql.unsafe(CATALOG)], await expected());
 });

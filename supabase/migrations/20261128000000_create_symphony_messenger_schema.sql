@@ -1,11 +1,413 @@
--- Symphony Messenger. Generated from supabase/schemas by `deno task build`: change it there.
--- May be run again at any time: it creates what is missing and replaces functions and views.
+-- Symphony Messenger 0.2.0. Generated from supabase/schemas by `deno task build`: change it there.
+-- Creates what is missing and replaces functions and views; running it again changes nothing.
+-- With psql: psql --single-transaction --set ON_ERROR_STOP=1 --file <this file>
 set client_min_messages = warning;
+
+-- ---- Preflight: nothing is changed where a name of ours belongs to somebody else, or where another release is installed.
+do $$
+declare
+  v_relations constant text[] := array[
+    'public.messenger_transports',
+    'public.messenger_messages',
+    'public.messenger_failed_messages',
+    'public.messenger_schedules',
+    'messenger.occurrences',
+    'messenger.schedule_backoffs',
+    'messenger.message_types',
+    'messenger.attempts',
+    'messenger.idempotency_keys',
+    'messenger.workers',
+    'messenger.settings',
+    'messenger.clock',
+    'messenger.rescue_cursors',
+    'messenger.pruned',
+    'messenger.bells',
+    'messenger.flags',
+    'messenger.measurements',
+    'messenger.metrics',
+    'messenger.metric_errors',
+    'messenger.queues',
+    'messenger.subscriptions',
+    'messenger.replays',
+    'messenger.replayed',
+    'public.messenger_queue_depth',
+    'public.messenger_failed_summary',
+    'public.messenger_schedules_summary',
+    'messenger.order_key',
+    'messenger.draft',
+    'messenger.dispatched',
+    'messenger.verdict',
+    'messenger.settled',
+    'messenger.claimed',
+    'messenger.exchanged',
+    'messenger.cron_fields',
+    'messenger.cron_run',
+    'messenger.run_plan',
+    'messenger.run_fate',
+    'messenger.check_result',
+    'messenger.reason',
+    'messenger.figures',
+    'public.messenger_messages_claim_idx',
+    'public.messenger_messages_ordering_idx',
+    'public.messenger_messages_waiting_idx',
+    'public.messenger_messages_sender_idx',
+    'public.messenger_messages_sender_unfinished_idx',
+    'public.messenger_failed_messages_open_idx',
+    'public.messenger_failed_messages_message_idx',
+    'public.messenger_failed_messages_failed_at_idx',
+    'public.messenger_failed_messages_resolved_at_idx',
+    'public.messenger_schedules_due_idx',
+    'messenger.occurrences_due_at_idx',
+    'messenger.idempotency_keys_expires_at_idx',
+    'messenger.replays_running_idx',
+    'messenger.replayed_undecided_idx'
+  ];
+  v_functions constant text[] := array[
+    'messenger.release',
+    'messenger.now',
+    'messenger.id_prefix',
+    'messenger.id_random',
+    'messenger.new_id',
+    'messenger.refusals',
+    'messenger.refuse',
+    'messenger.exceeds',
+    'messenger.has_wild_number',
+    'messenger.is_too_deep',
+    'messenger.clip',
+    'messenger.keep_small',
+    'messenger.read_time',
+    'messenger.read_interval',
+    'messenger.check_filter',
+    'messenger.check_page',
+    'messenger.write_cursor',
+    'messenger.read_cursor',
+    'public.update_messenger_transports_updated_at',
+    'public.update_messenger_messages_updated_at',
+    'public.update_messenger_schedules_updated_at',
+    'messenger.enabled',
+    'public.messenger_set_flag',
+    'messenger.measure_completions',
+    'messenger.measure_failures',
+    'public.messenger_register',
+    'messenger.draft_fields',
+    'messenger.read_drafts',
+    'messenger.store_draft',
+    'messenger.revise',
+    'messenger.take_key',
+    'messenger.drop_keys',
+    'messenger.store_in_turn',
+    'messenger.store_messages',
+    'messenger.take_turns',
+    'public.messenger_dispatch',
+    'public.messenger_dispatch_batch',
+    'messenger.user_dispatch',
+    'public.messenger_user_dispatch',
+    'messenger.note_lost_leases',
+    'messenger.bury',
+    'messenger.give_up',
+    'messenger.end_unhandled',
+    'messenger.order_keys',
+    'messenger.lock_order_keys',
+    'messenger.release_heads',
+    'messenger.line_up',
+    'messenger.is_held_by_dead_letter',
+    'messenger.release_orphans',
+    'messenger.mark_setting',
+    'messenger.place_mark',
+    'messenger.find_due',
+    'messenger.active_queues',
+    'messenger.known_queues',
+    'messenger.check_claim',
+    'messenger.note_poll',
+    'public.messenger_claim',
+    'messenger.claim_one',
+    'public.messenger_claim_one',
+    'public.messenger_heartbeat',
+    'messenger.error_class_of',
+    'messenger.retry_delay',
+    'messenger.read_verdicts',
+    'messenger.settle_rest',
+    'public.messenger_settle',
+    'messenger.announce',
+    'messenger.emit',
+    'public.messenger_exchange',
+    'public.messenger_complete',
+    'public.messenger_fail',
+    'public.messenger_snooze',
+    'public.messenger_release',
+    'messenger.business_function',
+    'public.messenger_complete_with',
+    'messenger.owned_function',
+    'messenger.find_owned_function',
+    'messenger.sql_handlers',
+    'messenger.set_sql_handler',
+    'messenger.run_sql_handlers',
+    'messenger.check_subscription',
+    'messenger.on',
+    'messenger.off',
+    'messenger.deliver_event',
+    'messenger.hmac_sha256',
+    'messenger.webhook_keys',
+    'messenger.on_webhook',
+    'messenger.sign_webhook',
+    'public.messenger_sign_webhook',
+    'messenger.disable_webhook',
+    'public.messenger_disable_webhook',
+    'public.messenger_cancel',
+    'messenger.lock_letters',
+    'messenger.take_keys_back',
+    'messenger.revive',
+    'public.messenger_retry_failed',
+    'public.messenger_discard_failed',
+    'messenger.return_replayed',
+    'messenger.watch_replays',
+    'messenger.prune_replays',
+    'messenger.replay_report',
+    'messenger.check_queue',
+    'public.messenger_pause',
+    'public.messenger_resume',
+    'messenger.runs_since',
+    'public.messenger_list_transports',
+    'public.messenger_put_transport',
+    'messenger.read_cron_field',
+    'messenger.parse_cron',
+    'messenger.next_cron_day',
+    'messenger.next_wall_time',
+    'messenger.run_near_change',
+    'messenger.find_change',
+    'messenger.next_cron_run',
+    'messenger.cron_next',
+    'messenger.schedule_of_cron',
+    'messenger.dollar_tag',
+    'messenger.import_cron',
+    'public.messenger_import_cron',
+    'messenger.next_run',
+    'messenger.last_run',
+    'messenger.first_run',
+    'messenger.check_timezone',
+    'messenger.read_whole',
+    'messenger.read_moment',
+    'messenger.read_options',
+    'messenger.read_schedule',
+    'messenger.read_schedule_message',
+    'messenger.schedule_headers',
+    'public.messenger_schedule',
+    'messenger.due_since',
+    'public.messenger_unschedule',
+    'public.messenger_pause_schedule',
+    'public.messenger_resume_schedule',
+    'public.messenger_schedule_preview',
+    'messenger.wall_time_in_gap',
+    'messenger.plan_runs',
+    'messenger.runs_to_fire',
+    'messenger.last_message',
+    'messenger.is_unfinished',
+    'messenger.store_occurrences',
+    'messenger.replace_message',
+    'messenger.due_schedules',
+    'messenger.store_alone',
+    'messenger.store_runs',
+    'messenger.scheduled_message',
+    'messenger.expand_schedules',
+    'messenger.check_worker_secret',
+    'public.messenger_check_worker_secret',
+    'messenger.ensure_worker_secret',
+    'messenger.post_bell',
+    'messenger.ring',
+    'messenger.awake_workers',
+    'messenger.rescue',
+    'messenger.bucket_limit',
+    'messenger.add_counts',
+    'messenger.fold_range',
+    'messenger.summarize',
+    'messenger.add_metrics',
+    'messenger.add_metric_errors',
+    'messenger.fold',
+    'messenger.prune_metrics',
+    'messenger.prune_messages',
+    'messenger.prune_keys',
+    'messenger.prune_rest',
+    'messenger.prune_bells',
+    'messenger.prune_clock_history',
+    'messenger.wake',
+    'messenger.tick',
+    'public.messenger_tick',
+    'messenger.tick_or_note_error',
+    'messenger.clock_command',
+    'messenger.start',
+    'messenger.stop',
+    'public.messenger_start',
+    'public.messenger_stop',
+    'messenger.count_rows',
+    'messenger.estimate_rows',
+    'messenger.own_functions',
+    'messenger.bell_answers',
+    'messenger.has_worker_secret',
+    'messenger.call_worker',
+    'messenger.clock_fault',
+    'messenger.is_clock_stopped',
+    'messenger.queue_figures',
+    'messenger.status',
+    'public.messenger_status',
+    'messenger.health_checks',
+    'messenger.health',
+    'public.messenger_health',
+    'messenger.health_clock',
+    'messenger.health_clock_errors',
+    'messenger.health_pg_net',
+    'messenger.health_worker_secret',
+    'messenger.health_test_clock',
+    'messenger.health_oldest_due',
+    'messenger.due_types',
+    'messenger.health_no_handler',
+    'messenger.health_workers',
+    'messenger.health_transports',
+    'messenger.health_dead_letters',
+    'messenger.moment',
+    'messenger.is_waiting',
+    'messenger.is_handed_out',
+    'messenger.unknown_message',
+    'messenger.explain',
+    'public.messenger_explain',
+    'messenger.dispatch_again',
+    'messenger.reason_completed',
+    'messenger.reason_failed',
+    'messenger.reason_expired',
+    'messenger.reason_cancelled',
+    'messenger.reason_discarded',
+    'messenger.reason_running',
+    'messenger.reason_lease_lost',
+    'messenger.reason_cancel_requested',
+    'messenger.reason_alone',
+    'messenger.reason_locked',
+    'messenger.reason_ordering_key',
+    'messenger.reason_ordering_dead_letter',
+    'messenger.reason_paused',
+    'messenger.reason_transport_disabled',
+    'messenger.reason_transport_missing',
+    'messenger.reason_transport_type',
+    'messenger.due_before',
+    'messenger.reason_waiting_turn',
+    'messenger.make_due',
+    'messenger.reason_delayed',
+    'messenger.reason_backing_off',
+    'messenger.reason_snoozed',
+    'messenger.reason_expires',
+    'messenger.reason_no_handler',
+    'messenger.reason_sql_handler_gone',
+    'messenger.reason_clock_stopped',
+    'messenger.needs_bell',
+    'messenger.reason_no_bells',
+    'messenger.reason_worker_unreachable',
+    'messenger.reason_no_worker',
+    'messenger.reason_ready',
+    'public.messenger_counters',
+    'messenger.error_rate',
+    'messenger.health_error_rate',
+    'messenger.measured',
+    'messenger.measured_errors',
+    'messenger.percentile',
+    'messenger.describe_figures',
+    'public.messenger_metrics',
+    'messenger.letter_conditions',
+    'public.messenger_list_failed',
+    'public.messenger_get_failed',
+    'messenger.first_id',
+    'messenger.message_conditions',
+    'messenger.longest_look',
+    'messenger.find_messages',
+    'public.messenger_list_messages',
+    'public.messenger_get_message',
+    'messenger.running_messages',
+    'messenger.queue_figures_of',
+    'public.messenger_list_queues',
+    'public.messenger_list_workers',
+    'public.messenger_list_schedules',
+    'public.messenger_audit',
+    'messenger.manifest',
+    'messenger.expected_manifest',
+    'messenger.verify',
+    'public.messenger_verify'
+  ];
+  v_path constant text := current_setting('search_path');
+  v_schema constant oid := to_regnamespace('messenger');
+  v_marker constant text := obj_description(v_schema, 'pg_namespace');
+  v_installed text;
+  v_manifest jsonb := '[]';
+  v_foreign text;
+begin
+  -- Names in a manifest are written with this path.
+  perform set_config('search_path', 'pg_catalog, pg_temp', true);
+
+  if v_schema is not null then
+    -- A dump without comments has lost the marker, but not the function that holds the catalog.
+    if coalesce(v_marker not like 'Symphony Messenger%', to_regprocedure('messenger.expected_manifest()') is null) then
+      raise exception using errcode = 'duplicate_schema',
+        message = 'this database has a schema "messenger" that is not made by Symphony Messenger; nothing was changed',
+        hint = 'rename that schema (alter schema messenger rename to ...), or install into another database';
+    end if;
+    v_installed := coalesce(substring(v_marker from '^Symphony Messenger (\d+\.\d+\.\d+)'), '0.1.0');
+    if to_regprocedure('messenger.release()') is not null then
+      execute 'select messenger.release()' into v_installed;
+    end if;
+    if to_regprocedure('messenger.expected_manifest()') is not null then
+      execute 'select messenger.expected_manifest()' into v_manifest;
+    end if;
+  end if;
+  if v_installed <> '0.2.0' then
+    raise exception using errcode = 'object_not_in_prerequisite_state',
+      message = format('Symphony Messenger %s is installed in this database; this file makes %s%s; nothing was changed',
+        v_installed, '0.2.0', case when '0.2.0' <> '0.2.0' then ' of 0.2.0' end),
+      hint = 'apply supabase/upgrades/20261128000100_upgrade_symphony_messenger_0_1_0_to_0_2_0.sql';
+  end if;
+
+  -- The manifest of 0.1.0 names sequences only in its grants.
+  with installed as materialized (
+    select e ->> 0 as kind, e ->> 1 as object from jsonb_array_elements(v_manifest) e
+    union
+    select 'relation', split_part(e ->> 1, ' ', 2) from jsonb_array_elements(v_manifest) e where e ->> 0 = 'grant' and e ->> 1 like 'relation %'
+  ),
+  foreign_object as (
+    select format('%s %s', case c.relkind when 'r' then 'table' when 'p' then 'table' when 'v' then 'view' when 'm' then 'materialized view'
+      when 'i' then 'index' when 'S' then 'sequence' when 'f' then 'foreign table' else 'type' end, r.name) as description
+    from unnest(v_relations) as r(name) join pg_catalog.pg_class c on c.oid = to_regclass(r.name)
+    where not exists (select from installed i where i.kind <> 'function' and i.object = r.name)
+    union
+    select format('type %s', r.name)
+    from unnest(v_relations) as r(name) join pg_catalog.pg_type t on t.oid = to_regtype(r.name) and t.typrelid = 0
+    union
+    select format('function %s', p.oid::regprocedure)
+    from unnest(v_functions) as f(name)
+    join pg_catalog.pg_proc p on p.pronamespace::regnamespace::text || '.' || p.proname = f.name
+    where not exists (
+      select from installed i where i.kind = 'function' and i.object = f.name || '(' || pg_get_function_identity_arguments(p.oid) || ')')
+  )
+  select string_agg(o.description, ', ' order by o.description) into v_foreign from foreign_object o;
+  -- Without a manifest in a schema of ours, an earlier run of this file was interrupted: what is there is its own.
+  if v_foreign is not null and (v_schema is null or v_manifest <> '[]') then
+    raise exception using errcode = 'duplicate_object',
+      message = format('this database has objects of its own under names that Symphony Messenger uses: %s; nothing was changed', v_foreign),
+      hint = 'rename them, or install into another database';
+  end if;
+  perform set_config('search_path', v_path, true);
+end $$;
 
 -- ---- 00_schema.sql
 -- The schema the API never sees, and the extensions the clock and the bells use.
 create schema if not exists messenger;
-comment on schema messenger is 'Symphony Messenger: everything that is not contract. The contract is public.messenger_*.';
+-- The marker of ownership: migrations and the rollback leave a schema of this name alone unless its comment begins like this.
+comment on schema messenger is 'Symphony Messenger 0.2.0: internal objects. The contract is public.messenger_*.';
+
+create or replace function messenger.release()
+returns text
+language plpgsql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return '0.2.0';
+end $$;
+comment on function messenger.release() is 'The installed release, for example 0.2.0.';
+revoke all on function messenger.release() from public, anon, authenticated;
 
 -- Where an extension cannot be had the bus still works: without pg_cron the scheduler door is the clock, without pg_net workers are rung by the clock's owner.
 do $$
@@ -27,6 +429,7 @@ end $$;
 revoke all on schema messenger from public, anon, authenticated;
 -- authenticated needs the schema to reach messenger.user_dispatch, the one function granted to it there.
 grant usage on schema messenger to authenticated, service_role;
+grant execute on function messenger.release() to service_role;
 
 -- ---- 01_now.sql
 -- The only clock of the bus. Statements read it once and pass it on.
@@ -8443,6 +8846,11 @@ as $$
     select 'schema', s.nspname, a.grantee, a.privilege_type
     from pg_catalog.pg_namespace s, aclexplode(coalesce(s.nspacl, acldefault('n', s.nspowner))) a where s.nspname = 'messenger'
   )
+  select 'schema', s.nspname::text, obj_description(s.oid, 'pg_namespace') from pg_catalog.pg_namespace s where s.nspname = 'messenger'
+  union all
+  select 'sequence', r.name, null from relation r where r.relkind = 'S'
+    and not exists (select from pg_catalog.pg_depend d where d.classid = 'pg_class'::regclass and d.objid = r.oid and d.deptype in ('a', 'i'))
+  union all
   select 'table', r.name, concat_ws(' ', case r.relpersistence when 'u' then 'unlogged' end, case when r.relrowsecurity then 'rls' else 'no rls' end, r.reloptions::text)
   from relation r where r.relkind = 'r'
   union all
@@ -8865,7 +9273,7 @@ as $function$ select $manifest$[
 ["function","messenger.lock_order_keys(keys messenger.order_key[])","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 8801df203eb8141f5876f7771c0996ab"],
 ["function","messenger.longest_look()","returns integer language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 29bcb01f7baff17c888c5ba927eeab46"],
 ["function","messenger.make_due(id uuid)","returns text language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source cfdb3a3d503c7a6b6ea1aa8b642a9160"],
-["function","messenger.manifest()","returns TABLE(kind text, object text, definition text) language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 68489dff0f349d09312e4405297abb2c"],
+["function","messenger.manifest()","returns TABLE(kind text, object text, definition text) language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source f8da1fbade6a3af4934a04ad2b220b77"],
 ["function","messenger.mark_setting(transport text, queue text, types text[])","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 4001299bf65c7540a3b94ade0b09a391"],
 ["function","messenger.measure_completions(places tid[], fates text[], durations real[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_hashjoin=off,enable_mergejoin=off,jit=off} source 4c3502b6f3cf1fd2dd317c3c5ad67ead"],
 ["function","messenger.measure_failures(kind text, ids uuid[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 0c7f2b61b5ff3b8971bd1d9560ec8c39"],
@@ -8943,6 +9351,7 @@ as $function$ select $manifest$[
 ["function","messenger.reason_worker_unreachable(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 1de91cac90d947d07067a1f2e0c68a4b"],
 ["function","messenger.refusals()","returns TABLE(code text, status integer, message text, hint text) language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source c012da72170e0447f62fc29453432fd0"],
 ["function","messenger.refuse(code text, what text)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source b0f44956d33ea516f8df91851a3836f1"],
+["function","messenger.release()","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 15598d36338a12b5c30cdac6f1411514"],
 ["function","messenger.release_heads(keys messenger.order_key[], at timestamp with time zone)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 53b500d9b48bbf96fbeeacff95b58cbd"],
 ["function","messenger.release_orphans(at timestamp with time zone, bite integer)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 9a176b1071834b647bf1f6edd10a7de5"],
 ["function","messenger.replace_message(id uuid, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 84deecd97a64a298cc726c23a4230bee"],
@@ -9146,6 +9555,7 @@ as $function$ select $manifest$[
 ["grant","function messenger.read_whole(value jsonb, lowest bigint, highest bigint) to service_role","execute"],
 ["grant","function messenger.refusals() to service_role","execute"],
 ["grant","function messenger.refuse(code text, what text) to service_role","execute"],
+["grant","function messenger.release() to service_role","execute"],
 ["grant","function messenger.release_heads(keys messenger.order_key[], at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.replay_report() to service_role","execute"],
 ["grant","function messenger.retry_delay(message_type text, failures integer) to service_role","execute"],
@@ -9312,6 +9722,8 @@ as $function$ select $manifest$[
 ["policy","public.messenger_messages.sender_reads_own","r authenticated using (created_by = ( SELECT auth.uid() AS uid))"],
 ["policy","public.messenger_schedules.service_only","* anon,authenticated using false check false"],
 ["policy","public.messenger_transports.service_only","* anon,authenticated using false check false"],
+["schema","messenger","Symphony Messenger 0.2.0: internal objects. The contract is public.messenger_*."],
+["sequence","messenger.ordering_seq",null],
 ["table","messenger.attempts","rls"],
 ["table","messenger.bells","unlogged rls"],
 ["table","messenger.clock","rls {fillfactor=10}"],
@@ -9356,7 +9768,8 @@ as $function$ select $manifest$[
 ["view","public.messenger_queue_depth","{security_invoker=true} transport_name text, queue_name text, status text, message_count bigint, oldest_message timestamp with time zone, newest_message timestamp with time zone"],
 ["view","public.messenger_schedules_summary","{security_invoker=true} transport_name text, message_type text, schedule_type text, schedule_count bigint, enabled_count bigint, next_run timestamp with time zone"]
 ]$manifest$::jsonb $function$;
-comment on function messenger.expected_manifest() is 'The catalog this release made, as [kind, object, definition]; messenger_verify compares.';
+comment on function messenger.expected_manifest() is
+  'The catalog this release made, as [kind, object, definition]; messenger_verify compares, the rollback removes what it names.';
 revoke all on function messenger.expected_manifest() from public, anon, authenticated, service_role;
 
 -- ---- 61_verify.sql
@@ -9402,7 +9815,7 @@ grant execute on function messenger.verify(), public.messenger_verify() to servi
 -- ---- The migration verifies itself.
 do $$
 declare
-  v_relations text[] := array[
+  v_relations constant text[] := array[
     'public.messenger_transports',
     'public.messenger_messages',
     'public.messenger_failed_messages',
@@ -9430,7 +9843,8 @@ declare
     'public.messenger_failed_summary',
     'public.messenger_schedules_summary'
   ];
-  v_functions text[] := array[
+  v_functions constant text[] := array[
+    'messenger.release',
     'messenger.now',
     'messenger.id_prefix',
     'messenger.id_random',
@@ -9723,4 +10137,5 @@ end $$;
 
 -- PostgREST learns of the new functions.
 notify pgrst, 'reload schema';
+
 reset client_min_messages;

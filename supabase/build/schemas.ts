@@ -1,0 +1,36 @@
+// The sources of the schema, in order, and the names of what they create.
+import { release } from "./release.ts";
+
+export interface Schema {
+  file: string;
+  sql: string;
+}
+
+export interface Catalog {
+  tables: string[];
+  views: string[];
+  functions: string[];
+}
+
+export function readSchemas(folder: URL): Schema[] {
+  return [...Deno.readDirSync(folder)]
+    .map((entry) => entry.name)
+    .filter((name) => name.endsWith(".sql"))
+    .sort()
+    .map((file) => ({ file, sql: Deno.readTextFileSync(new URL(file, folder)).trimEnd() }))
+    .map(({ file, sql }) => ({ file, sql: sql.replaceAll("@RELEASE@", release.version) }));
+}
+
+/** Names such as `public.messenger_claim`, in order of creation and each once. */
+export function catalogOf(schemas: Schema[]): Catalog {
+  return {
+    tables: namesOf(schemas, /^create (?:unlogged )?table if not exists ([\w.]+)/gm),
+    views: namesOf(schemas, /^create or replace view ([\w.]+)/gm),
+    functions: namesOf(schemas, /^create or replace function ([\w.]+)/gm),
+  };
+}
+
+function namesOf(schemas: Schema[], statement: RegExp): string[] {
+  const names = schemas.flatMap(({ sql }) => [...sql.matchAll(statement)].map((match) => match[1]));
+  return [...new Set(names)];
+}

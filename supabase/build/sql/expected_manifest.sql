@@ -1,0 +1,10 @@
+create or replace function messenger.expected_manifest()
+returns jsonb
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $function$ select $manifest$[
+@ROWS@
+]$manifest$::jsonb $function$;
+comment on function messenger.expected_manifest() is
+  'The catalog this release made, as [kind, object, definition]; messenger_verify compares, the rollback removes what it names.';
+revoke all on function messenger.expected_manifest() from public, anon, authenticated, service_role;

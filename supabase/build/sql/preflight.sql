@@ -1,0 +1,67 @@
+-- ---- Preflight: nothing is changed where a name of ours belongs to somebody else, or where another release is installed.
+do $$
+declare
+  v_relations constant text[] := @RELATIONS@;
+  v_functions constant text[] := @FUNCTIONS@;
+  v_path constant text := current_setting('search_path');
+  v_schema constant oid := to_regnamespace('messenger');
+  v_marker constant text := obj_description(v_schema, 'pg_namespace');
+  v_installed text;
+  v_manifest jsonb := '[]';
+  v_foreign text;
+begin
+  -- Names in a manifest are written with this path.
+  perform set_config('search_path', 'pg_catalog, pg_temp', true);
+
+  if v_schema is not null then
+    -- A dump without comments has lost the marker, but not the function that holds the catalog.
+    if coalesce(v_marker not like 'Symphony Messenger%', to_regprocedure('messenger.expected_manifest()') is null) then
+      raise exception using errcode = 'duplicate_schema',
+        message = 'this database has a schema "messenger" that is not made by Symphony Messenger; nothing was changed',
+        hint = 'rename that schema (alter schema messenger rename to ...), or install into another database';
+    end if;
+    v_installed := coalesce(substring(v_marker from '^Symphony Messenger (\d+\.\d+\.\d+)'), '0.1.0');
+    if to_regprocedure('messenger.release()') is not null then
+      execute 'select messenger.release()' into v_installed;
+    end if;
+    if to_regprocedure('messenger.expected_manifest()') is not null then
+      execute 'select messenger.expected_manifest()' into v_manifest;
+    end if;
+  end if;
+  if v_installed <> '@INSTALLABLE@' then
+    raise exception using errcode = 'object_not_in_prerequisite_state',
+      message = format('Symphony Messenger %s is installed in this database; this file makes %s%s; nothing was changed',
+        v_installed, '@RELEASE@', case when '@INSTALLABLE@' <> '@RELEASE@' then ' of @INSTALLABLE@' end),
+      hint = @REMEDY@;
+  end if;
+
+  -- The manifest of 0.1.0 names sequences only in its grants.
+  with installed as materialized (
+    select e ->> 0 as kind, e ->> 1 as object from jsonb_array_elements(v_manifest) e
+    union
+    select 'relation', split_part(e ->> 1, ' ', 2) from jsonb_array_elements(v_manifest) e where e ->> 0 = 'grant' and e ->> 1 like 'relation %'
+  ),
+  foreign_object as (
+    select format('%s %s', case c.relkind when 'r' then 'table' when 'p' then 'table' when 'v' then 'view' when 'm' then 'materialized view'
+      when 'i' then 'index' when 'S' then 'sequence' when 'f' then 'foreign table' else 'type' end, r.name) as description
+    from unnest(v_relations) as r(name) join pg_catalog.pg_class c on c.oid = to_regclass(r.name)
+    where not exists (select from installed i where i.kind <> 'function' and i.object = r.name)
+    union
+    select format('type %s', r.name)
+    from unnest(v_relations) as r(name) join pg_catalog.pg_type t on t.oid = to_regtype(r.name) and t.typrelid = 0
+    union
+    select format('function %s', p.oid::regprocedure)
+    from unnest(v_functions) as f(name)
+    join pg_catalog.pg_proc p on p.pronamespace::regnamespace::text || '.' || p.proname = f.name
+    where not exists (
+      select from installed i where i.kind = 'function' and i.object = f.name || '(' || pg_get_function_identity_arguments(p.oid) || ')')
+  )
+  select string_agg(o.description, ', ' order by o.description) into v_foreign from foreign_object o;
+  -- Without a manifest in a schema of ours, an earlier run of this file was interrupted: what is there is its own.
+  if v_foreign is not null and (v_schema is null or v_manifest <> '[]') then
+    raise exception using errcode = 'duplicate_object',
+      message = format('this database has objects of its own under names that Symphony Messenger uses: %s; nothing was changed', v_foreign),
+      hint = 'rename them, or install into another database';
+  end if;
+  perform set_config('search_path', v_path, true);
+end $$;

@@ -1,0 +1,9 @@
+-- ---- Jobs that are installed get this release's commands: their texts call functions by name.
+do $$
+begin
+  if to_regclass('cron.job') is not null then
+    if exists (select from cron.job j where j.jobname = 'symphony-clock') then
+      perform cron.schedule('symphony-clock', '* * * * *', messenger.clock_command());
+    end if;
+  end if;
+end $$;
