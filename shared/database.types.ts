@@ -9,6 +9,7 @@ export type Database = {
           "attempts": NonNullable<Json>;
           "body": NonNullable<Json>;
           "created_at": string;
+          "created_by": string | null;
           "error": string | null;
           "error_class": string | null;
           "error_trace": string | null;
@@ -31,6 +32,7 @@ export type Database = {
           "attempts"?: NonNullable<Json>;
           "body": NonNullable<Json>;
           "created_at": string;
+          "created_by"?: string | null;
           "error"?: string | null;
           "error_class"?: string | null;
           "error_trace"?: string | null;
@@ -52,6 +54,7 @@ export type Database = {
           "attempts"?: NonNullable<Json>;
           "body"?: NonNullable<Json>;
           "created_at"?: string;
+          "created_by"?: string | null;
           "error"?: string | null;
           "error_class"?: string | null;
           "error_trace"?: string | null;

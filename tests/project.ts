@@ -72,7 +72,8 @@ export async function empty(sql: Sql): Promise<void> {
     truncate public.messenger_messages, public.messenger_failed_messages, public.messenger_schedules, messenger.attempts,
       messenger.idempotency_keys, messenger.workers, messenger.message_types, messenger.rescue_cursors, messenger.pruned, messenger.replays, messenger.replayed,
       messenger.bells, messenger.queues, messenger.occurrences, messenger.schedule_backoffs, messenger.flags, messenger.subscriptions,
-      messenger.measurements, messenger.metrics, messenger.metric_errors;
+      messenger.measurements, messenger.metrics, messenger.metric_errors, messenger.ordering_keys, messenger.wakeup_locks, messenger.senders;
+    select messenger.ensure_own_types();
     delete from public.messenger_transports where name not in ('supabase', 'sync');
     update public.messenger_transports set config = '{}', enabled = true where config <> '{}' or not enabled;
     update messenger.settings set functions_url = null, clock_enabled = false, clock_changed_at = null, max_unfinished_per_user = default, max_workers = default,

@@ -14,7 +14,13 @@ export function migrationOf(sources: Schema[], manifest: Manifest): string {
 -- With psql: psql --single-transaction --set ON_ERROR_STOP=1 --file <this file>
 set client_min_messages = warning;
 
-${preflightOf(sources, { INSTALLABLE: release.version, REMEDY: literal(`apply ${files.join(" or ")}`) })}
+${
+    preflightOf(sources, {
+      INSTALLABLE: release.version,
+      PURPOSE: `installs ${release.version}`,
+      REMEDY: literal(`apply ${files.join(" or ")}`),
+    })
+  }
 
 ${bodyOf(sources, manifest)}
 reset client_min_messages;
@@ -24,6 +30,8 @@ reset client_min_messages;
 export interface Preflight extends Record<string, string> {
   /** The release that may be there: this one for the full migration, an earlier one for its upgrade; or none. */
   INSTALLABLE: string;
+  /** What the file does, after "this file". */
+  PURPOSE: string;
   /** SQL expression of the hint where another release is there. */
   REMEDY: string;
 }

@@ -7,8 +7,10 @@ set client_min_messages = warning;
 do $$
 declare
   v_relations constant text[] := array[
+    'messenger.locks',
     'public.messenger_transports',
     'public.messenger_messages',
+    'messenger.ordering_keys',
     'public.messenger_failed_messages',
     'public.messenger_schedules',
     'messenger.occurrences',
@@ -22,12 +24,14 @@ declare
     'messenger.rescue_cursors',
     'messenger.pruned',
     'messenger.bells',
+    'messenger.wakeup_locks',
     'messenger.flags',
     'messenger.measurements',
     'messenger.metrics',
     'messenger.metric_errors',
     'messenger.queues',
     'messenger.subscriptions',
+    'messenger.senders',
     'messenger.replays',
     'messenger.replayed',
     'public.messenger_queue_depth',
@@ -47,6 +51,7 @@ declare
     'messenger.check_result',
     'messenger.reason',
     'messenger.figures',
+    'messenger.ordering_keys_check_at_idx',
     'public.messenger_messages_claim_idx',
     'public.messenger_messages_ordering_idx',
     'public.messenger_messages_waiting_idx',
@@ -54,11 +59,13 @@ declare
     'public.messenger_messages_sender_unfinished_idx',
     'public.messenger_failed_messages_open_idx',
     'public.messenger_failed_messages_message_idx',
+    'public.messenger_failed_messages_sender_idx',
     'public.messenger_failed_messages_failed_at_idx',
     'public.messenger_failed_messages_resolved_at_idx',
     'public.messenger_schedules_due_idx',
     'messenger.occurrences_due_at_idx',
     'messenger.idempotency_keys_expires_at_idx',
+    'messenger.senders_check_at_idx',
     'messenger.replays_running_idx',
     'messenger.replayed_undecided_idx'
   ];
@@ -81,13 +88,17 @@ declare
     'messenger.check_page',
     'messenger.write_cursor',
     'messenger.read_cursor',
+    'messenger.try_lock',
+    'messenger.caller_id',
     'public.update_messenger_transports_updated_at',
     'public.update_messenger_messages_updated_at',
+    'messenger.guard_own_types',
     'public.update_messenger_schedules_updated_at',
     'messenger.enabled',
     'public.messenger_set_flag',
     'messenger.measure_completions',
     'messenger.measure_failures',
+    'messenger.ensure_own_types',
     'public.messenger_register',
     'messenger.draft_fields',
     'messenger.read_drafts',
@@ -100,6 +111,8 @@ declare
     'messenger.take_turns',
     'public.messenger_dispatch',
     'public.messenger_dispatch_batch',
+    'messenger.lock_sender',
+    'messenger.prune_senders',
     'messenger.user_dispatch',
     'public.messenger_user_dispatch',
     'messenger.note_lost_leases',
@@ -112,6 +125,7 @@ declare
     'messenger.line_up',
     'messenger.is_held_by_dead_letter',
     'messenger.release_orphans',
+    'messenger.prune_ordering_keys',
     'messenger.mark_setting',
     'messenger.place_mark',
     'messenger.find_due',
@@ -129,6 +143,7 @@ declare
     'messenger.settle_rest',
     'public.messenger_settle',
     'messenger.announce',
+    'messenger.store_events',
     'messenger.emit',
     'public.messenger_exchange',
     'public.messenger_complete',
@@ -215,6 +230,8 @@ declare
     'messenger.post_bell',
     'messenger.ring',
     'messenger.awake_workers',
+    'messenger.make_wakeup_locks',
+    'messenger.prune_wakeup_locks',
     'messenger.rescue',
     'messenger.bucket_limit',
     'messenger.add_counts',
@@ -272,6 +289,7 @@ declare
     'messenger.dispatch_again',
     'messenger.reason_completed',
     'messenger.reason_failed',
+    'messenger.reason_invalid_payload',
     'messenger.reason_expired',
     'messenger.reason_cancelled',
     'messenger.reason_discarded',
@@ -528,17 +546,20 @@ as $$
     ('SM_TIMEZONE', 400, 'the time zone is not an IANA name', 'use a name such as Europe/Berlin or UTC, see select name from pg_timezone_names; abbreviations such as EST never change with the seasons'),
     ('SM_SCHEDULE', 400, 'the schedule is malformed', 'pass {"cron": ...}, {"interval": ms, "startAt"?} or {"at": ...}, and options named as the columns of messenger_schedules'),
     ('SM_UNAUTHENTICATED', 401, 'nobody is signed in', 'send a user''s access token'),
-    ('SM_TYPE_FORBIDDEN', 403, 'this message type cannot be dispatched by users', 'dispatch it from the server, or define it with dispatchableBy: "user"'),
-    ('SM_FIELD_FORBIDDEN', 403, 'users may not set this field', 'dispatch from the server to set it'),
+    ('SM_TYPE_FORBIDDEN', 403, 'the caller may not dispatch or register this message type',
+     'users: dispatch it from a server, or define it with dispatchableBy: "user"; types that begin with symphony. belong to the bus: choose another name'),
+    ('SM_FIELD_FORBIDDEN', 403, 'the caller may not set this field',
+     'users: dispatch from a server to set it; the header x-symphony-user is set by the bus only'),
     ('SM_NOT_FOUND', 404, 'there is nothing of this name', 'check its spelling'),
     ('SM_CONFLICT', 409, 'this cannot be done as things stand', 'look at what is there, and decide again'),
     ('SM_STALE_LEASE', 409, 'the lease on this message is no longer held', 'another worker has it or it is settled: undo your work, do not settle it'),
-    ('SM_RATE', 429, 'too many unfinished messages for this user', 'wait until some have finished'),
+    ('SM_RATE', 429, 'this user has too many unfinished messages and open dead letters',
+     'wait until some have finished; an operator can resolve dead letters or raise max_unfinished_per_user'),
     ('SM_UNAVAILABLE', 503, 'a part that this needs is not there', 'install it, then try again')
 $$;
 
--- "what" is put before the sentence and says where: "message 3".
-create or replace function messenger.refuse(code text, what text default null)
+-- "what" is put before the sentence and names the place: "message 3". "remedy" replaces the hint where a better one is known.
+create or replace function messenger.refuse(code text, what text default null, remedy text default null)
 returns boolean
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -551,13 +572,14 @@ begin
     errcode = 'PT' || v_refusal.status,
     message = concat_ws(': ', nullif(what, ''), v_refusal.message),
     detail = code,
-    hint = v_refusal.hint;
+    hint = coalesce(remedy, v_refusal.hint);
 end $$;
 
 comment on function messenger.refusals() is 'The refusals of the bus: code, HTTP status, sentence, remedy.';
-comment on function messenger.refuse(text, text) is 'Raises the refusal with this code as SQLSTATE PT<status>, detail = code. Never returns.';
-revoke all on function messenger.refusals(), messenger.refuse(text, text) from public, anon, authenticated;
-grant execute on function messenger.refusals(), messenger.refuse(text, text) to service_role;
+comment on function messenger.refuse(text, text, text) is
+  'Raises the error with this code as SQLSTATE PT<status>, detail = code, hint = remedy or the one of messenger.refusals(). Never returns.';
+revoke all on function messenger.refusals(), messenger.refuse(text, text, text) from public, anon, authenticated;
+grant execute on function messenger.refusals(), messenger.refuse(text, text, text) to service_role;
 
 -- ---- 04_limits.sql
 -- What may stand in a row: sizes, depths and numbers of JSON, length of texts.
@@ -770,6 +792,69 @@ revoke all on function messenger.check_filter(jsonb, text[], text[], text[], tex
 grant execute on function messenger.check_filter(jsonb, text[], text[], text[], text[]), messenger.check_page(int), messenger.write_cursor(text, jsonb, jsonb),
   messenger.read_cursor(text, jsonb, text) to service_role;
 
+-- ---- 05_locks.sql
+-- Locks of the bus's own: rows, because any role of the project can take an advisory lock and keep it.
+create table if not exists messenger.locks (
+  name text not null,
+  constraint locks_pkey primary key (name)
+);
+comment on table messenger.locks is 'One row per activity that runs once at a time. Only locked, never changed; a missing row is made when needed.';
+comment on column messenger.locks.name is 'The activity, for example roll_up.';
+
+-- The insert waits only for another session that makes the same row at this moment.
+create or replace function messenger.try_lock(name text)
+returns boolean
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform from messenger.locks l where l.name = try_lock.name for update skip locked;
+  if found then
+    return true;
+  elsif exists (select from messenger.locks l where l.name = try_lock.name) then
+    return false;
+  end if;
+  insert into messenger.locks (name) values (try_lock.name) on conflict on constraint locks_pkey do nothing;
+  return found;
+end $$;
+
+comment on function messenger.try_lock(text) is
+  'Takes the lock of this name until the transaction ends. False when another transaction holds it; never waits for that one.';
+alter table messenger.locks enable row level security;
+drop policy if exists service_only on messenger.locks;
+create policy service_only on messenger.locks for all to anon, authenticated using (false) with check (false);
+revoke all on messenger.locks from public, anon, authenticated, service_role;
+revoke all on function messenger.try_lock(text) from public, anon, authenticated, service_role;
+
+-- ---- 06_caller.sql
+-- Who calls: the user of the token that PostgREST has verified.
+
+-- auth.uid() raises where the subject is no UUID, as in tokens of Clerk and Firebase; a dispatch beside the project's own insert must not.
+create or replace function messenger.caller_id()
+returns uuid
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_subject text := nullif(current_setting('request.jwt.claim.sub', true), '');
+  v_claims text := nullif(current_setting('request.jwt.claims', true), '');
+begin
+  -- Most dispatches carry no token, and the block below costs a subtransaction.
+  if v_subject is null and v_claims is null then
+    return null;
+  end if;
+  begin
+    return coalesce(v_subject, v_claims::jsonb ->> 'sub')::uuid;
+  exception when data_exception then
+    return null;
+  end;
+end $$;
+
+comment on function messenger.caller_id() is
+  'The signed-in user, as auth.uid(): the subject of the verified token. Null without a token, and where the subject is not a UUID.';
+revoke all on function messenger.caller_id() from public, anon, authenticated;
+grant execute on function messenger.caller_id() to service_role;
+
 -- ---- 10_transports.sql
 -- How messages travel. One row names a transport; secrets stay in Vault or the environment.
 create table if not exists public.messenger_transports (
@@ -889,11 +974,29 @@ comment on column public.messenger_messages.lease_losses is 'Deliveries that end
 comment on column public.messenger_messages.idempotency_key is 'The key it was dispatched with; null again once the key has passed on to a younger message.';
 comment on column public.messenger_messages.ordering_key is 'Of the messages of one transport, queue and key one is in flight, in the order of ordering_seq.';
 comment on column public.messenger_messages.result is 'What the handler returned, at most 64 KB, else a marker.';
-comment on column public.messenger_messages.created_by is 'auth.uid() of the transaction that dispatched it.';
+comment on column public.messenger_messages.created_by is 'The signed-in user of the transaction that dispatched it (messenger.caller_id()); null for services and for subjects that are not UUIDs.';
 
 -- Numbers are drawn under the lock of the ordering key, so within a key they rise as its transactions commit; gaps mean nothing.
 create sequence if not exists messenger.ordering_seq;
 comment on sequence messenger.ordering_seq is 'The order of dispatch of messages with an ordering key.';
+-- Only locked, never changed: whoever dispatches to a key holds its row until its transaction ends. Rows and not advisory locks: any role
+-- can take those, they fill the server's lock table (20,000 keys in one transaction), and two keys may share one.
+create table if not exists messenger.ordering_keys (
+  transport_name text not null,
+  queue_name text not null,
+  ordering_key text not null,
+  check_at timestamptz not null,
+  constraint ordering_keys_pkey primary key (transport_name, queue_name, ordering_key)
+);
+comment on table messenger.ordering_keys is 'Ordering keys in use, one row per key to be locked by dispatches; pruned once no message of the key is unfinished.';
+comment on column messenger.ordering_keys.check_at is 'When pruning looks at it next: an hour after it was made or was last found in use.';
+create index if not exists ordering_keys_check_at_idx on messenger.ordering_keys (check_at);
+alter table messenger.ordering_keys enable row level security;
+drop policy if exists service_only on messenger.ordering_keys;
+create policy service_only on messenger.ordering_keys for all to anon, authenticated using (false) with check (false);
+revoke all on messenger.ordering_keys from public, anon, authenticated, service_role;
+grant select, insert, update on messenger.ordering_keys to service_role;
+
 do $$
 begin
   if to_regtype('messenger.order_key') is null then
@@ -934,6 +1037,34 @@ before update on public.messenger_messages
 for each row when (new.updated_at is not distinct from old.updated_at)
 execute function public.update_messenger_messages_updated_at();
 
+-- Messages of the bus's own types are handled as its owner or signed in its name, so their content is the owner's to write: not even service_role,
+-- which has the table, can forge one. The conditions keep both triggers off every other message, and off claims and outcomes.
+create or replace function messenger.guard_own_types()
+returns trigger
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if not pg_has_role(current_user, (select c.relowner from pg_catalog.pg_class c where c.oid = tg_relid), 'usage') then
+    perform messenger.refuse('SM_TYPE_FORBIDDEN', new.message_type);
+  end if;
+  return new;
+end $$;
+comment on function messenger.guard_own_types() is 'Rejects messages of types symphony.* that are not written as the owner of the bus.';
+revoke all on function messenger.guard_own_types() from public, anon, authenticated, service_role;
+
+create or replace trigger messenger_messages_own_types_insert
+before insert on public.messenger_messages
+for each row when (starts_with(new.message_type, 'symphony.'))
+execute function messenger.guard_own_types();
+
+create or replace trigger messenger_messages_own_types_update
+before update of message_type, body, headers on public.messenger_messages
+for each row when (
+  starts_with(new.message_type, 'symphony.')
+  and (new.message_type, new.body, new.headers) is distinct from (old.message_type, old.body, old.headers))
+execute function messenger.guard_own_types();
+
 alter table public.messenger_messages enable row level security;
 drop policy if exists sender_reads_own on public.messenger_messages;
 create policy sender_reads_own on public.messenger_messages for select to authenticated using (created_by = (select auth.uid()));
@@ -966,6 +1097,7 @@ create table if not exists public.messenger_failed_messages (
   idempotency_key text,
   resolved_at timestamptz,
   resolution text,
+  created_by uuid,
   constraint messenger_failed_messages_pkey primary key (id),
   constraint messenger_failed_messages_resolution_check check (
     (resolved_at is null) = (resolution is null) and resolution in ('retried', 'discarded')
@@ -975,6 +1107,7 @@ create table if not exists public.messenger_failed_messages (
 comment on table public.messenger_failed_messages is 'Dead letters. Open while resolved_at is null; pruned 30 days after they are resolved.';
 comment on column public.messenger_failed_messages.message_id is 'The message; a plain uuid, because a foreign key costs every delete of a message 25 percent more.';
 comment on column public.messenger_failed_messages.created_at is 'When the message was dispatched.';
+comment on column public.messenger_failed_messages.created_by is 'The user who dispatched the message; open dead letters count towards the user''s quota.';
 comment on column public.messenger_failed_messages.attempts is 'One element a delivery, oldest first, the last 20: at, worker, error, error_class, duration_ms.';
 
 -- One open dead letter a message: the database holds it, not the functions' good manners.
@@ -982,6 +1115,9 @@ create unique index if not exists messenger_failed_messages_open_idx
 on public.messenger_failed_messages (message_id) where resolved_at is null;
 create index if not exists messenger_failed_messages_message_idx
 on public.messenger_failed_messages (message_id);
+-- Partial on created_by: dead letters of services' messages are not in it.
+create index if not exists messenger_failed_messages_sender_idx
+on public.messenger_failed_messages (created_by) where created_by is not null and resolved_at is null;
 create index if not exists messenger_failed_messages_failed_at_idx
 on public.messenger_failed_messages (failed_at desc, id);
 create index if not exists messenger_failed_messages_resolved_at_idx
@@ -1121,7 +1257,9 @@ create table if not exists messenger.message_types (
   ),
   -- As quote_ident writes it: what is no name would raise wherever it is looked up, in every tick.
   constraint message_types_sql_handler_check check (sql_handler ~ '^([a-z_][a-z0-9_]*|"([^"]|"")+")\.([a-z_][a-z0-9_]*|"([^"]|"")+")$'),
-  constraint message_types_timeout_check check (timeout_ms > 0)
+  constraint message_types_timeout_check check (timeout_ms > 0),
+  -- Or a type's SQL handler would be that of the bus's own messages.
+  constraint message_types_aliases_check check (array_to_string(aliases, ' ') !~ '(^| )symphony\.')
 );
 
 comment on table messenger.message_types is 'Message types as registered from code (messenger_register). A type without a row gets the defaults of these columns.';
@@ -1304,6 +1442,19 @@ alter table messenger.bells enable row level security;
 drop policy if exists service_only on messenger.bells;
 create policy service_only on messenger.bells for all to anon, authenticated using (false) with check (false);
 revoke all on messenger.bells from public, anon, authenticated, service_role;
+
+create table if not exists messenger.wakeup_locks (
+  transport_name text not null,
+  queue_name text not null,
+  made_at timestamptz not null default messenger.now(),
+  constraint wakeup_locks_pkey primary key (transport_name, queue_name)
+);
+comment on table messenger.wakeup_locks is 'One row per queue that was woken lately, locked by the transaction that sends its wake-up, so that others need not send one. Made by the tick.';
+comment on column messenger.wakeup_locks.made_at is 'When the row was made; it is pruned a day later and made again when needed.';
+alter table messenger.wakeup_locks enable row level security;
+drop policy if exists service_only on messenger.wakeup_locks;
+create policy service_only on messenger.wakeup_locks for all to anon, authenticated using (false) with check (false);
+revoke all on messenger.wakeup_locks from public, anon, authenticated, service_role;
 
 -- ---- 19_flags.sql
 -- Feature flags with a percentage of subjects: what moves from an old system to this one, a share at a time.
@@ -1560,6 +1711,20 @@ grant select (id, event, message_type, kind, enabled) on messenger.subscriptions
 
 -- ---- 20_register.sql
 -- Types announced by code: routes, retry policies and the users' allow-list become rows the other functions decide by.
+
+-- The bus's own types, symphony.*, are made by the migration: an event handled as the owner of the bus must come from the bus.
+create or replace function messenger.ensure_own_types()
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  insert into messenger.message_types as k (type, queue_name, max_retries, retry_delay_ms, retry_multiplier, retry_max_delay_ms)
+  values ('symphony.event', 'events', 5, 5000, 3, 3600000), ('symphony.webhook', 'webhooks', 8, 5000, 3, 3600000)
+  on conflict on constraint message_types_pkey do nothing;
+end $$;
+select messenger.ensure_own_types();
+
 create or replace function public.messenger_register(types jsonb)
 returns bigint
 language plpgsql
@@ -1580,6 +1745,13 @@ begin
   limit 1;
   if found then
     perform messenger.refuse('SM_TYPE', left(v_bad::text, 200));
+  end if;
+  v_types := coalesce((select jsonb_agg(e) from jsonb_array_elements(v_types) e where not starts_with(e ->> 'type', 'symphony.')), '[]');
+  select e -> 'type' into v_bad from jsonb_array_elements(v_types) e
+  where jsonb_typeof(e -> 'aliases') = 'array' and exists (select from jsonb_array_elements_text(e -> 'aliases') a where starts_with(a, 'symphony.'))
+  limit 1;
+  if found then
+    perform messenger.refuse('SM_TYPE_FORBIDDEN', 'aliases of ' || left(v_bad #>> '{}', 128));
   end if;
 
   -- A route may name a transport before an operator has made it: it is the database queue until somebody says otherwise.
@@ -1608,11 +1780,13 @@ begin
     is distinct from
         (excluded.transport_name, excluded.queue_name, excluded.priority, excluded.dispatchable_by, excluded.max_retries, excluded.retry_delay_ms, excluded.retry_multiplier,
          excluded.retry_max_delay_ms, excluded.retry_jitter, excluded.timeout_ms, excluded.aliases);
-  return jsonb_array_length(v_types);
+  return jsonb_array_length(types);
 end $$;
 
 comment on function public.messenger_register(jsonb) is
-  'Upserts message types: [{"type", "transport"?, "queue"?, "priority"?, "dispatchable_by"?: "service"|"user", "retry"?: {max_retries, delay_ms, multiplier, max_delay_ms, jitter}, "timeout_ms"?, "aliases"?}]. Returns how many were given.';
+  'Upserts message types: [{"type", "transport"?, "queue"?, "priority"?, "dispatchable_by"?: "service"|"user", "retry"?: {max_retries, delay_ms, multiplier, max_delay_ms, jitter}, "timeout_ms"?, "aliases"?}]. Types of the bus itself (symphony.*) are ignored. Returns how many were given.';
+comment on function messenger.ensure_own_types() is 'Makes the rows of the bus''s own types where they are missing.';
+revoke all on function messenger.ensure_own_types() from public, anon, authenticated, service_role;
 revoke all on function public.messenger_register(jsonb) from public, anon, authenticated;
 grant execute on function public.messenger_register(jsonb) to service_role;
 
@@ -1680,9 +1854,11 @@ begin
         when e.odd_field is not null then coalesce(messenger.draft_fields() ->> e.odd_field, 'SM_UNKNOWN_FIELD')
         when e.type is null or jsonb_typeof(e.type) <> 'string'
           or (k.type is null and e.value ->> 'type' !~ '^[A-Za-z][A-Za-z0-9_.:-]{0,127}$') then 'SM_TYPE'
+        when starts_with(e.value ->> 'type', 'symphony.') then 'SM_TYPE_FORBIDDEN'
         when (select messenger.has_wild_number(messages)) and messenger.has_wild_number(e.value) then 'SM_NUMBER_RANGE'
         when jsonb_typeof(e.payload) <> 'object' then 'SM_PAYLOAD_NOT_OBJECT'
         when jsonb_typeof(e.headers) <> 'object' then 'SM_HEADERS_NOT_OBJECT'
+        when e.headers ? 'x-symphony-user' then 'SM_FIELD_FORBIDDEN'
         when jsonb_typeof(e.metadata) <> 'object' then 'SM_METADATA_NOT_OBJECT'
         when pg_column_size(e.payload) > 6000 and messenger.exceeds(e.payload, 262144) then 'SM_PAYLOAD_TOO_LARGE'
         when pg_column_size(e.headers) > 400 and messenger.exceeds(e.headers, 16384) then 'SM_HEADERS_TOO_LARGE'
@@ -1717,7 +1893,8 @@ begin
         then at + coalesce(e.parsed_window, (t.config ->> 'idempotency_window')::interval, '24 hours') end) as asked_at
     ) a
   )
-  select c.ord::int, c.error_code, case when not messenger.draft_fields() ? c.odd_field then c.odd_field end, d.*
+  select c.ord::int, c.error_code,
+    case when not messenger.draft_fields() ? c.odd_field then c.odd_field when c.error_code = 'SM_FIELD_FORBIDDEN' then 'headers.x-symphony-user' end, d.*
   from checked c
   -- Casts only where the checks passed: offset 0 keeps the planner from moving them out of the condition.
   left join lateral (
@@ -1949,6 +2126,8 @@ declare
   v_sender uuid := sender;
   v_single boolean := single;
   v_now timestamptz := at;
+  -- Tells handlers whose metadata it is. created_by cannot: a service's dispatch in a user's transaction has it too.
+  v_stamp jsonb := case when sender is not null and scope = sender::text then jsonb_build_object('x-symphony-user', sender) end;
   v_prefix text := messenger.id_prefix(v_now);
   v_random bigint := messenger.id_random();
 begin
@@ -1997,7 +2176,8 @@ begin
     insert into public.messenger_messages as m
       (id, transport_name, queue_name, message_type, body, headers, metadata, priority, scheduled_at, available_at, expires_at,
        created_at, updated_at, max_retries, idempotency_key, ordering_key, ordering_seq, created_by)
-    select d.new_id, d.transport_name, d.queue_name, d.message_type, d.body, d.headers, d.metadata, d.priority, d.scheduled_at, coalesce(t.available_at, d.available_at),
+    select d.new_id, d.transport_name, d.queue_name, d.message_type, d.body, coalesce(d.headers || v_stamp, d.headers), d.metadata,
+       d.priority, d.scheduled_at, coalesce(t.available_at, d.available_at),
        d.expires_at, v_now, v_now, d.max_retries, d.idempotency_key, d.ordering_key, t.seq, v_sender
     from draft d left join keyed k on k.ord = d.ord left join turn t on t.ord = d.ord
     where d.error_code is null and coalesce(k.taken and not k.is_stored, true)
@@ -2052,6 +2232,8 @@ declare
   v_sender uuid := sender;
   v_single boolean := single;
   v_now timestamptz := messenger.now();
+  -- Tells handlers whose metadata it is. created_by cannot: a service's dispatch in a user's transaction has it too.
+  v_stamp jsonb := case when sender is not null and scope = sender::text then jsonb_build_object('x-symphony-user', sender) end;
   v_prefix text := messenger.id_prefix(v_now);
   v_random bigint := messenger.id_random();
 begin
@@ -2087,7 +2269,8 @@ begin
     insert into public.messenger_messages as m
       (id, transport_name, queue_name, message_type, body, headers, metadata, priority, scheduled_at, available_at, expires_at,
        created_at, updated_at, max_retries, idempotency_key, created_by)
-    select d.new_id, d.transport_name, d.queue_name, d.message_type, d.body, d.headers, d.metadata, d.priority, d.scheduled_at, d.available_at, d.expires_at,
+    select d.new_id, d.transport_name, d.queue_name, d.message_type, d.body, coalesce(d.headers || v_stamp, d.headers), d.metadata,
+       d.priority, d.scheduled_at, d.available_at, d.expires_at,
        v_now, v_now, d.max_retries, d.idempotency_key, v_sender
     from draft d left join keyed k on k.ord = d.ord
     where d.error_code is null and coalesce(k.taken, true)
@@ -2218,14 +2401,14 @@ begin
       ('idempotency_window', to_jsonb(idempotency_window)), ('ordering_key', to_jsonb(ordering_key)), ('transport', to_jsonb(transport)),
       ('max_retries', to_jsonb(max_retries)), ('expires_at', to_jsonb(expires_at)), ('headers', headers), ('metadata', metadata)
     ) as given(field, value)
-  ), true, 'service', auth.uid(), true) as s;
+  ), true, 'service', messenger.caller_id(), true) as s;
 end $$;
 
 create or replace function public.messenger_dispatch_batch(messages jsonb, atomic boolean default true)
 returns table (ord int, id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamptz, error_code text, error text)
 language sql
 set search_path = pg_catalog, pg_temp
-as $$ select * from messenger.store_messages(messages, coalesce(atomic, true), 'service', auth.uid()) $$;
+as $$ select * from messenger.store_messages(messages, coalesce(atomic, true), 'service', messenger.caller_id()) $$;
 
 comment on function public.messenger_dispatch(text, jsonb, text, int, timestamptz, interval, text, text, interval, text, text, int, timestamptz, jsonb, jsonb) is
   'Stores one message in the caller''s transaction and returns the stored values, also for a duplicate of an idempotency key. A null parameter means its default. idempotency_mode: what a later dispatch on the key changes of a message that is still pending: ignore nothing, replace the content, reschedule the moment, throttle nothing, whatever the payload, debounce both, to run once, delay (or else the window) after the last call. ordering_key: of its messages in one transport and queue one is in flight, in the order of dispatch. Refusals: SQLSTATE PT<status>, detail SM_<CODE>, hint.';
@@ -2239,6 +2422,49 @@ grant execute on function public.messenger_dispatch(text, jsonb, text, int, time
 -- ---- 24_user_dispatch.sql
 -- Dispatch for signed-in users: allow-listed types, their own idempotency scope, a limit on what they may leave unfinished.
 
+-- Only locked, never changed: dispatches of one user are counted one after the other, so that parallel ones cannot pass the quota together.
+create table if not exists messenger.senders (
+  user_id uuid not null,
+  check_at timestamptz not null,
+  constraint senders_pkey primary key (user_id)
+);
+comment on table messenger.senders is 'Users who dispatched lately, one row per user to be locked by their dispatches; pruned after an hour and made again when needed.';
+comment on column messenger.senders.user_id is 'auth.users.id, or the subject of another provider''s token where it is a UUID.';
+comment on column messenger.senders.check_at is 'From when on the row may be pruned.';
+create index if not exists senders_check_at_idx on messenger.senders (check_at);
+alter table messenger.senders enable row level security;
+drop policy if exists service_only on messenger.senders;
+create policy service_only on messenger.senders for all to anon, authenticated using (false) with check (false);
+revoke all on messenger.senders from public, anon, authenticated, service_role;
+
+create or replace function messenger.lock_sender(user_id uuid, at timestamptz)
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  insert into messenger.senders as s (user_id, check_at) values (lock_sender.user_id, lock_sender.at + interval '1 hour')
+  on conflict on constraint senders_pkey do update set check_at = s.check_at where false;
+end $$;
+
+create or replace function messenger.prune_senders(at timestamptz, chunk int)
+returns bigint
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_bitmapscan = off
+set jit = off
+as $$
+declare
+  v_pruned bigint;
+begin
+  delete from messenger.senders s
+  where s.ctid = any (array(
+    select x.ctid from messenger.senders x where x.check_at < prune_senders.at order by x.check_at limit chunk for update skip locked));
+  get diagnostics v_pruned = row_count;
+  return v_pruned;
+end $$;
+
 -- Definer, because users have no rights on the tables. Who the user is comes from the token alone.
 create or replace function messenger.user_dispatch(type text, payload jsonb, idempotency_key text, delay interval, headers jsonb, metadata jsonb)
 returns table (id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamptz)
@@ -2246,13 +2472,18 @@ language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_user uuid := auth.uid();
+  v_user uuid := messenger.caller_id();
   v_forbidden text;
   v_limit int;
 begin
   if v_user is null then
+    if coalesce(current_setting('request.jwt.claims', true), '') ~ '"sub"\s*:\s*"[^"]' then
+      perform messenger.refuse('SM_UNAUTHENTICATED', 'the subject of the token is not a UUID',
+        'users of other identity providers cannot own messages: dispatch for them from a server, with a secret key');
+    end if;
     perform messenger.refuse('SM_UNAUTHENTICATED');
   end if;
+  perform messenger.lock_sender(v_user, messenger.now());
   -- One answer for a type that is not allowed and one that does not exist: users cannot list the types.
   if not exists (select from messenger.message_types k where k.type = user_dispatch.type and k.dispatchable_by = 'user') then
     perform messenger.refuse('SM_TYPE_FORBIDDEN');
@@ -2275,8 +2506,12 @@ begin
   -- Asked afterwards, so that a repeated dispatch is told its message and not its limit; the refusal takes a new one back.
   select s.max_unfinished_per_user into v_limit from messenger.settings s;
   if not duplicate and v_limit < (
-    select count(*) from (select from public.messenger_messages m where m.created_by = v_user and m.processed_at is null limit v_limit + 1) unfinished) then
-    perform messenger.refuse('SM_RATE');
+    select count(*) from (
+      (select from public.messenger_messages m where m.created_by = v_user and m.processed_at is null limit v_limit + 1)
+      union all
+      (select from public.messenger_failed_messages f where f.created_by = v_user and f.resolved_at is null limit v_limit + 1)
+    ) unfinished) then
+    perform messenger.refuse('SM_RATE', 'of ' || v_limit || ' allowed');
   end if;
   return next;
 end $$;
@@ -2291,7 +2526,10 @@ as $$ select * from messenger.user_dispatch(type, payload, idempotency_key, dela
 
 comment on function messenger.user_dispatch(text, jsonb, text, interval, jsonb, jsonb) is 'See public.messenger_user_dispatch.';
 comment on function public.messenger_user_dispatch(text, jsonb, text, interval, jsonb, jsonb) is
-  'Dispatch by a signed-in user: only types registered with dispatchable_by = user, of headers only traceparent and x-request-id, at most max_unfinished_per_user unfinished messages (SM_RATE).';
+  'Dispatch by a signed-in user: only types registered with dispatchable_by = user, of headers only traceparent and x-request-id, at most max_unfinished_per_user unfinished messages and open dead letters together (SM_RATE), counted exactly under parallel calls. The message carries the header x-symphony-user.';
+comment on function messenger.lock_sender(uuid, timestamptz) is 'Makes this transaction the only one that dispatches for this user.';
+comment on function messenger.prune_senders(timestamptz, int) is 'Deletes rows of users that are an hour old and not locked. Returns how many.';
+revoke all on function messenger.lock_sender(uuid, timestamptz), messenger.prune_senders(timestamptz, int) from public, anon, authenticated, service_role;
 revoke all on function messenger.user_dispatch(text, jsonb, text, interval, jsonb, jsonb),
   public.messenger_user_dispatch(text, jsonb, text, interval, jsonb, jsonb) from public, anon, authenticated;
 grant execute on function messenger.user_dispatch(text, jsonb, text, interval, jsonb, jsonb),
@@ -2348,9 +2586,10 @@ begin
     returning m.*
   )
   insert into public.messenger_failed_messages
-    (message_id, transport_name, queue_name, message_type, body, headers, metadata, error, error_class, error_trace, attempts, retry_count, max_retries, failed_at, created_at, idempotency_key)
+    (message_id, transport_name, queue_name, message_type, body, headers, metadata, error, error_class, error_trace, attempts, retry_count, max_retries, failed_at,
+     created_at, idempotency_key, created_by)
   select d.id, d.transport_name, d.queue_name, d.message_type, d.body, d.headers, d.metadata, h.error, h.error_class, h.error_trace, h.attempts,
-    d.retry_count, d.max_retries, bury.at, d.created_at, d.idempotency_key
+    d.retry_count, d.max_retries, bury.at, d.created_at, d.idempotency_key, d.created_by
   from dead d join history h on h.message_id = d.id;
   get diagnostics v_buried = row_count;
   delete from messenger.attempts a where a.message_id = any (bury.ids);
@@ -2359,7 +2598,8 @@ begin
   return v_buried;
 end $$;
 
--- Expired and cancelled messages are never handed out again. They have no dead letter: nobody needs them any more.
+-- Expired and cancelled messages are never handed out again. They have no dead letter: nobody needs them any more. Neither has a user's message
+-- with an invalid payload (the attempt says what is wrong with it), or a user could fill the dead letters.
 create or replace function messenger.give_up(ids uuid[], error_class text, at timestamptz)
 returns void
 language plpgsql
@@ -2369,7 +2609,9 @@ begin
   update public.messenger_messages m
   set status = 'failed', processed_at = give_up.at, updated_at = give_up.at, locked_at = null, locked_by = null, lock_expires_at = null,
       error_class = give_up.error_class,
-      last_error = case give_up.error_class when 'Expired' then 'expired before it could be handled' else 'cancelled' end
+      retry_count = m.retry_count + (give_up.error_class = 'InvalidPayload')::int,
+      last_error = case give_up.error_class when 'Expired' then 'expired before it could be handled' when 'Cancelled' then 'cancelled'
+        else (select a.error from messenger.attempts a where a.message_id = m.id and a.fence = m.fence) end
   where m.id = any (ids);
   perform messenger.emit('failed', ids, at);
   perform messenger.release_heads(messenger.order_keys(ids), at);
@@ -2396,7 +2638,7 @@ end $$;
 comment on function messenger.note_lost_leases(uuid[], text, timestamptz) is
   'Records an attempt of class LeaseExpired for each of these processing messages, and measures it as retried or dead, or not at all (null).';
 comment on function messenger.bury(uuid[], timestamptz) is 'Fails messages for good: counts the last delivery, writes the dead letter with the last 20 attempts. An attempt must have been recorded. Returns how many.';
-comment on function messenger.give_up(uuid[], text, timestamptz) is 'Fails unfinished messages as Expired or Cancelled, without a dead letter.';
+comment on function messenger.give_up(uuid[], text, timestamptz) is 'Fails unfinished messages as Expired, Cancelled or InvalidPayload, without a dead letter.';
 comment on function messenger.end_unhandled(uuid[], text[], timestamptz) is 'Finishes the messages whose fate is expired, cancelled or exhausted; others are left alone.';
 revoke all on function messenger.end_unhandled(uuid[], text[], timestamptz), messenger.note_lost_leases(uuid[], text, timestamptz), messenger.bury(uuid[], timestamptz), messenger.give_up(uuid[], text, timestamptz)
   from public, anon, authenticated;
@@ -2415,20 +2657,19 @@ begin
     from public.messenger_messages m where m.id = any (ids) and m.ordering_key is not null);
 end $$;
 
--- Held until the transaction ends: the next dispatch of the key waits for it, and then sees what became of it. In the order of their numbers, not of the
--- keys, since two keys may share one. Each is one entry of the server's lock table (max_locks_per_transaction times connections).
+-- Held until the transaction ends: the next dispatch of the key waits for it, and then sees what became of it. In the order of the keys, whatever
+-- order they came in: two batches cannot wait for each other. The update changes nothing, but it locks the row that is there.
 create or replace function messenger.lock_order_keys(keys messenger.order_key[])
 returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  perform pg_advisory_xact_lock(l.key_lock)
-  from (
-    select distinct hashtextextended('messenger.order/' || k.transport_name || '/' || k.queue_name || '/' || k.ordering_key, 0) as key_lock
-    from unnest(keys) k
-    order by 1
-  ) l;
+  insert into messenger.ordering_keys as o (transport_name, queue_name, ordering_key, check_at)
+  select distinct k.transport_name, k.queue_name, k.ordering_key, messenger.now() + interval '1 hour'
+  from unnest(keys) k
+  order by k.transport_name, k.queue_name, k.ordering_key
+  on conflict on constraint ordering_keys_pkey do update set check_at = o.check_at where false;
 end $$;
 
 -- Lets the first unfinished message of each key go, if it waits. A message retried from the dead letters stands behind the one in flight with the
@@ -2557,6 +2798,40 @@ begin
   return messenger.release_heads(v_keys, at);
 end $$;
 
+-- A key that a dispatch holds at this moment is passed over.
+create or replace function messenger.prune_ordering_keys(at timestamptz, chunk int)
+returns bigint
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set jit = off
+as $$
+declare
+  v_pruned bigint;
+begin
+  with looked_at as materialized (
+    select o.ctid as tid, exists (
+      select from public.messenger_messages m
+      where m.transport_name = o.transport_name and m.queue_name = o.queue_name and m.ordering_key = o.ordering_key and m.processed_at is null
+    ) as is_used
+    from messenger.ordering_keys o
+    where o.check_at < prune_ordering_keys.at
+    order by o.check_at limit chunk
+    for update skip locked
+  ),
+  kept as (
+    update messenger.ordering_keys o set check_at = prune_ordering_keys.at + interval '1 hour'
+    where o.ctid = any (array(select l.tid from looked_at l where l.is_used))
+  )
+  delete from messenger.ordering_keys o where o.ctid = any (array(select l.tid from looked_at l where not l.is_used));
+  get diagnostics v_pruned = row_count;
+  return v_pruned;
+end $$;
+
+comment on function messenger.prune_ordering_keys(timestamptz, int) is 'Deletes ordering keys without an unfinished message, of the next chunk that is due for a look. Returns how many.';
 comment on function messenger.lock_order_keys(messenger.order_key[]) is 'Makes this transaction the only one that dispatches to these keys.';
 comment on function messenger.line_up(uuid[], timestamptz) is 'Puts pending messages with an ordering key into line again, each behind the one of its key that may be in flight.';
 comment on function messenger.order_keys(uuid[]) is 'The ordering keys of these messages, without duplicates.';
@@ -2564,7 +2839,7 @@ comment on function messenger.release_heads(messenger.order_key[], timestamptz) 
 comment on function messenger.is_held_by_dead_letter(text, text, text) is 'True when an open dead letter holds up its ordering key.';
 comment on function messenger.release_orphans(timestamptz, int) is 'Lets go what waits for a predecessor that has finished meanwhile, among the next bite of keys with waiting messages.';
 revoke all on function messenger.lock_order_keys(messenger.order_key[]), messenger.line_up(uuid[], timestamptz), messenger.order_keys(uuid[]), messenger.release_heads(messenger.order_key[], timestamptz), messenger.is_held_by_dead_letter(text, text, text),
-  messenger.release_orphans(timestamptz, int) from public, anon, authenticated;
+  messenger.release_orphans(timestamptz, int), messenger.prune_ordering_keys(timestamptz, int) from public, anon, authenticated, service_role;
 grant execute on function messenger.lock_order_keys(messenger.order_key[]), messenger.line_up(uuid[], timestamptz), messenger.order_keys(uuid[]), messenger.release_heads(messenger.order_key[], timestamptz), messenger.is_held_by_dead_letter(text, text, text)
   to service_role;
 
@@ -3093,6 +3368,7 @@ begin
   perform messenger.measure_failures('dead', array(select ids[c.ord] from unnest(ords, fates) as c(ord, fate) where c.fate = 'dead'), at);
   perform messenger.bury(array(select ids[c.ord] from unnest(ords, fates) as c(ord, fate) where c.fate = 'dead'), at);
   perform messenger.give_up(array(select ids[c.ord] from unnest(ords, fates) as c(ord, fate) where c.fate = 'cancelled'), 'Cancelled', at);
+  perform messenger.give_up(array(select ids[c.ord] from unnest(ords, fates) as c(ord, fate) where c.fate = 'invalid'), 'InvalidPayload', at);
 
   update public.messenger_messages m
   set status = 'pending', updated_at = settle_rest.at, locked_at = null, locked_by = null, lock_expires_at = null,
@@ -3180,7 +3456,7 @@ begin
         when v.kind = 'completed' then case when h.is_unkept then 'unkept' else 'kept' end
         -- After a request to cancel only a completion still counts as what it says.
         when h.is_cancelled then 'cancelled'
-        when v.kind = 'failed' then case when h.is_last or not r.retryable then 'dead' else 'retry' end
+        when v.kind = 'failed' then case when h.has_sender and r.error_class = 'InvalidPayload' then 'invalid' when h.is_last or not r.retryable then 'dead' else 'retry' end
         else v.kind
       end as fate
     from unnest(v_ids, v_fences, v_kinds, v_durations) with ordinality as v(id, fence, kind, duration, ord)
@@ -3240,6 +3516,7 @@ begin
   select v.id,
     case
       when c.fate in ('kept', 'unkept') then 'completed'
+      when c.fate = 'invalid' then 'dead'
       when c.fate is not null then c.fate
       when m.id is null and v.kind in ('completed', 'failed') then 'unknown'
       -- This very verdict on this very lease was recorded before: its reply was lost. A lease that ran out has had no verdict.
@@ -3262,7 +3539,7 @@ comment on function messenger.read_verdicts(jsonb) is 'The outcomes of messenger
 comment on function messenger.settle_rest(uuid[], messenger.verdict[], bigint[], text[], timestamptz) is
   'Records failures, snoozes, releases and the end of cancelled messages: positions among the outcomes with what is to become of them.';
 comment on function public.messenger_settle(jsonb) is
-  'Records up to 1000 verdicts: [{"id", "fence", "outcome": completed|failed|snoozed|released, "result"?, "error"?, "error_class"?, "error_trace"?, "retryable"?, "delay_ms"?, "duration_ms"?}]. Answers in the same order: completed, retry, dead, snoozed, released, cancelled (it was requested before this verdict); already (this verdict was recorded before), stale (the lease is not current, nothing changed), unknown (no such message).';
+  'Records up to 1000 verdicts: [{"id", "fence", "outcome": completed|failed|snoozed|released, "result"?, "error"?, "error_class"?, "error_trace"?, "retryable"?, "delay_ms"?, "duration_ms"?}]. Answers in the same order: completed, retry, dead (for good: with a dead letter, but none for a user''s message of class InvalidPayload), snoozed, released, cancelled (it was requested before this verdict); already (this verdict was recorded before), stale (the lease is not current, nothing changed), unknown (no such message).';
 revoke all on function messenger.error_class_of(text), messenger.retry_delay(text, int), messenger.read_verdicts(jsonb), messenger.settle_rest(uuid[], messenger.verdict[], bigint[], text[], timestamptz), public.messenger_settle(jsonb)
   from public, anon, authenticated;
 grant execute on function messenger.error_class_of(text), messenger.retry_delay(text, int), messenger.read_verdicts(jsonb), messenger.settle_rest(uuid[], messenger.verdict[], bigint[], text[], timestamptz), public.messenger_settle(jsonb) to service_role;
@@ -3294,12 +3571,11 @@ exception when others then
   raise log 'symphony: realtime.send failed, the senders were not told: %', sqlerrm;
 end $$;
 
--- Called before the rows of completed messages are written, as they may be deleted at once, and after all others'. The caller holds their locks, and a
--- verdict counts once, so each event is stored once: an idempotency key could only swallow the event of a message that was retried from the dead letters.
--- Stored here and not as a dispatch, which refuses: while a transport is disabled, verdicts still count, and their events wait in it.
-create or replace function messenger.emit(event text, ids uuid[], at timestamptz)
-returns void
-language plpgsql
+-- Stored here and not as a dispatch: nobody may dispatch the bus's own types, and while a transport is disabled outcomes still count, and their events
+-- wait in it. Definer, because an event's function runs as the owner of the bus: only the owner may write its message (messenger.guard_own_types).
+create or replace function messenger.store_events(event text, events text[], ids uuid[], at timestamptz)
+returns boolean
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 set timezone = 'UTC'
 set enable_seqscan = off
@@ -3309,42 +3585,57 @@ set jit = off
 as $$
 declare
   v_event text := event;
+  v_events text[] := events;
+  v_has_webhooks boolean;
+begin
+  with stored as (
+    insert into public.messenger_messages as m (queue_name, message_type, body, available_at, created_at, updated_at, max_retries)
+    select e.queue_name, e.message_type, e.body, store_events.at, store_events.at, store_events.at, coalesce(k.max_retries, 3)
+    from (
+      select
+        case s.kind when 'webhook' then 'webhooks' else 'events' end as queue_name,
+        case s.kind when 'webhook' then 'symphony.webhook' else 'symphony.event' end as message_type,
+        jsonb_build_object('subscription', s.id, 'event', s.event, 'at', store_events.at, 'message', jsonb_build_object(
+          'id', x.id, 'type', x.message_type, 'transport', x.transport_name, 'queue', x.queue_name,
+          'status', case v_event when 'completed' then 'completed' when 'retried' then 'pending' else 'failed' end,
+          -- A lease that was lost is counted by the claim that follows.
+          'retry_count', x.retry_count + (v_event = 'retried' and x.status = 'processing')::int,
+          'error_class', case when v_event <> 'completed' then coalesce(a.error_class, x.error_class) end,
+          'error', case when v_event <> 'completed' then messenger.clip(coalesce(a.error, x.last_error), 1000) end,
+          'created_at', x.created_at, 'processed_at', case when v_event <> 'retried' then store_events.at end, 'created_by', x.created_by)) as body
+      from public.messenger_messages x
+      join messenger.subscriptions s on s.enabled and s.event = any (v_events) and coalesce(s.message_type = x.message_type, true)
+      left join messenger.attempts a on v_event = 'retried' and a.message_id = x.id and a.fence = x.fence
+      where x.id = any (ids) and not starts_with(x.message_type, 'symphony.')
+    ) e
+    left join messenger.message_types k on k.type = e.message_type
+    returning m.transport_name, m.message_type
+  ),
+  measured as (
+    insert into messenger.measurements (at, transport_name, message_type, kind) select store_events.at, t.transport_name, t.message_type, 'dispatched' from stored t
+  )
+  select bool_or(t.message_type = 'symphony.webhook') into v_has_webhooks from stored t;
+  return coalesce(v_has_webhooks, false);
+end $$;
+
+-- Called before the rows of completed messages are written, as they may be deleted at once, and after all others'. The caller holds their locks, and an
+-- outcome counts once, so each event is stored once: an idempotency key could only swallow the event of a message that was retried from the dead letters.
+create or replace function messenger.emit(event text, ids uuid[], at timestamptz)
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set jit = off
+as $$
+declare
   v_events text[] := case event when 'dead' then '{dead,failed}'::text[] else array[event] end;
   v_senders uuid[];
-  v_has_webhooks boolean;
 begin
   if ids = '{}' then
     return;
   end if;
   if exists (select from messenger.subscriptions) then
-    with told as (
-      insert into public.messenger_messages as m (queue_name, message_type, body, available_at, created_at, updated_at, max_retries)
-      select e.queue_name, e.message_type, e.body, emit.at, emit.at, emit.at, coalesce(k.max_retries, 3)
-      from (
-        select
-          case s.kind when 'webhook' then 'webhooks' else 'events' end as queue_name,
-          case s.kind when 'webhook' then 'symphony.webhook' else 'symphony.event' end as message_type,
-          jsonb_build_object('subscription', s.id, 'event', s.event, 'at', emit.at, 'message', jsonb_build_object(
-            'id', x.id, 'type', x.message_type, 'transport', x.transport_name, 'queue', x.queue_name,
-            'status', case v_event when 'completed' then 'completed' when 'retried' then 'pending' else 'failed' end,
-            -- A lease that was lost is counted by the claim that follows.
-            'retry_count', x.retry_count + (v_event = 'retried' and x.status = 'processing')::int,
-            'error_class', case when v_event <> 'completed' then coalesce(a.error_class, x.error_class) end,
-            'error', case when v_event <> 'completed' then messenger.clip(coalesce(a.error, x.last_error), 1000) end,
-            'created_at', x.created_at, 'processed_at', case when v_event <> 'retried' then emit.at end, 'created_by', x.created_by)) as body
-        from public.messenger_messages x
-        join messenger.subscriptions s on s.enabled and s.event = any (v_events) and coalesce(s.message_type = x.message_type, true)
-        left join messenger.attempts a on v_event = 'retried' and a.message_id = x.id and a.fence = x.fence
-        where x.id = any (ids) and not starts_with(x.message_type, 'symphony.')
-      ) e
-      left join messenger.message_types k on k.type = e.message_type
-      returning m.transport_name, m.message_type
-    ),
-    measured as (
-      insert into messenger.measurements (at, transport_name, message_type, kind) select emit.at, t.transport_name, t.message_type, 'dispatched' from told t
-    )
-    select bool_or(t.message_type = 'symphony.webhook') into v_has_webhooks from told t;
-    if v_has_webhooks then
+    if messenger.store_events(event, v_events, ids, at) then
       perform messenger.ring('supabase', 'webhooks', 'symphony.webhook');
     end if;
   end if;
@@ -3360,8 +3651,12 @@ comment on function messenger.announce(uuid[], text[]) is
   'Sends {"id", "type", "status", "event"} to the private Realtime topic messenger:<user> of each message''s sender. Never raises.';
 comment on function messenger.emit(text, uuid[], timestamptz) is
   'Stores a message for each subscriber to an event (completed, retried, failed, or dead, which is failed too) of these messages, and tells the senders who are users. The bus''s own messages, of types symphony.*, have no events.';
-revoke all on function messenger.announce(uuid[], text[]), messenger.emit(text, uuid[], timestamptz) from public, anon, authenticated;
-grant execute on function messenger.announce(uuid[], text[]), messenger.emit(text, uuid[], timestamptz) to service_role;
+comment on function messenger.store_events(text, text[], uuid[], timestamptz) is
+  'Stores a message for each subscriber to one of these events of these messages. True when one of them is a webhook.';
+revoke all on function messenger.announce(uuid[], text[]), messenger.store_events(text, text[], uuid[], timestamptz),
+  messenger.emit(text, uuid[], timestamptz) from public, anon, authenticated;
+grant execute on function messenger.announce(uuid[], text[]), messenger.store_events(text, text[], uuid[], timestamptz),
+  messenger.emit(text, uuid[], timestamptz) to service_role;
 
 -- ---- 29_exchange.sql
 -- Exchange: verdicts and the next messages in one round trip and one commit, which is how workers run.
@@ -3731,9 +4026,9 @@ declare
 begin
   perform messenger.check_subscription(event, message_type);
   v_function := messenger.find_owned_function(function_name);
-  insert into messenger.message_types as k (type, sql_handler, max_retries, retry_delay_ms, retry_multiplier, retry_max_delay_ms)
-  values ('symphony.event', 'messenger.deliver_event', 5, 5000, 3, 3600000)
-  on conflict on constraint message_types_pkey do update set sql_handler = excluded.sql_handler where k.sql_handler is distinct from excluded.sql_handler;
+  perform messenger.ensure_own_types();
+  update messenger.message_types k set sql_handler = 'messenger.deliver_event'
+  where k.type = 'symphony.event' and k.sql_handler is distinct from 'messenger.deliver_event';
   insert into messenger.subscriptions as s (event, message_type, function_name) values (event, message_type, v_function::regproc::text)
   on conflict on constraint subscriptions_key do update set enabled = true, disabled_reason = null
   returning s.id into v_id;
@@ -3840,6 +4135,7 @@ declare
   v_id uuid;
 begin
   perform messenger.check_subscription(event, message_type);
+  perform messenger.ensure_own_types();
   -- Which addresses may be called is for the worker to say, at each delivery: a name's address may change.
   if coalesce(url !~ '^(https://[][A-Za-z0-9.:_-]+|http://(localhost|127\.0\.0\.1|\[::1\]|host\.docker\.internal)(:\d{1,5})?)([/?#][!-\[\]-~]*)?$' or length(url) > 2000, true) then
     raise exception using errcode = 'PT403', detail = 'SM_FIELD_FORBIDDEN', message = 'url: webhooks go to an https:// URL of at most 2000 ASCII characters, without user name and password',
@@ -4023,7 +4319,8 @@ begin
   perform from public.messenger_messages m
   where m.id = any (array(select f.message_id from public.messenger_failed_messages f where f.id = any (v_letters)))
   order by m.id for update;
-  select coalesce(array_agg(f.id) filter (where m.status <> 'failed'), '{}'), coalesce(bool_or(m.id is null and f.idempotency_key is not null), false)
+  -- A message of the bus itself that somebody deleted cannot be made again from its dead letter, which service_role may write.
+  select coalesce(array_agg(f.id) filter (where m.status <> 'failed' or m.id is null and starts_with(f.message_type, 'symphony.')), '{}'), coalesce(bool_or(m.id is null and f.idempotency_key is not null), false)
   into v_alive, v_any_gone
   from public.messenger_failed_messages f left join public.messenger_messages m on m.id = f.message_id
   where f.id = any (v_letters);
@@ -4087,9 +4384,9 @@ begin
   restored as (
     insert into public.messenger_messages as m
       (id, transport_name, queue_name, message_type, body, headers, metadata, priority, available_at, created_at, updated_at,
-       max_retries, last_error, error_class, fence, idempotency_key)
+       max_retries, last_error, error_class, fence, idempotency_key, created_by)
     select d.message_id, d.transport_name, d.queue_name, d.message_type, coalesce(v_payload, d.body), d.headers, d.metadata, coalesce(k.priority, 5), d.due_at,
-      d.created_at, revive.at, d.max_retries, d.error, d.error_class, (extract(epoch from revive.at) * 1000)::bigint, d.idempotency_key
+      d.created_at, revive.at, d.max_retries, d.error, d.error_class, (extract(epoch from revive.at) * 1000)::bigint, d.idempotency_key, d.created_by
     from due d left join messenger.message_types k on k.type = d.message_type
     where d.is_gone
     returning m.id, m.fence
@@ -4122,6 +4419,7 @@ declare
   v_now timestamptz := messenger.now();
   v_ids uuid[] := ids;
   v_code text;
+  v_type text;
   v_open uuid[];
   v_kept uuid[];
 begin
@@ -4134,6 +4432,10 @@ begin
     where d.error_code in ('SM_PAYLOAD_NOT_OBJECT', 'SM_PAYLOAD_TOO_LARGE', 'SM_NUMBER_RANGE', 'SM_DEPTH');
     if found then
       perform messenger.refuse(v_code);
+    end if;
+    select f.message_type into v_type from public.messenger_failed_messages f where f.id = v_ids[1] and starts_with(f.message_type, 'symphony.');
+    if found then
+      perform messenger.refuse('SM_TYPE_FORBIDDEN', v_type, 'retry it without a payload: messages of the bus itself are retried as they are');
     end if;
   end if;
   if per_second not between 1 and 1000 then
@@ -4921,7 +5223,8 @@ begin
   return v_tag;
 end $$;
 
--- Definer: pg_cron's table is not for service_role. As in cron.job itself, whoever may call this sees the jobs' commands.
+-- Definer: pg_cron's table is not for service_role. As in cron.job itself, a job is shown to its owner only, that is to a caller who may act as the
+-- role it runs as: a command may hold a secret. Within a definer function the setting "role" still names the caller, or none where it never changed.
 create or replace function messenger.import_cron(jobid bigint)
 returns jsonb
 language plpgsql security definer
@@ -4938,13 +5241,15 @@ declare
   v_body text;
   v_tag text;
   v_notes text[] := array[]::text[];
+  v_caller name := coalesce(nullif(current_setting('role'), 'none'), session_user);
 begin
   if to_regclass('cron.job') is null then
     perform messenger.refuse('SM_UNAVAILABLE', 'pg_cron is not installed');
   end if;
   execute 'select j.jobid, j.jobname::text, j.schedule, j.command, j.active, j.username::text, j.database::text from cron.job j where j.jobid = $1' into v_job using jobid;
-  if v_job.jobid is null then
-    perform messenger.refuse('SM_NOT_FOUND', 'pg_cron has no job ' || coalesce(jobid::text, 'without a number'));
+  if v_job.jobid is null or not coalesce(pg_has_role(v_caller, (select r.oid from pg_catalog.pg_roles r where r.rolname = v_job.username), 'usage'), false) then
+    perform messenger.refuse('SM_NOT_FOUND', 'pg_cron has no job ' || coalesce(jobid::text, 'without a number') || ' that ' || v_caller || ' may see',
+      'select jobid, jobname, username from cron.job, as the role the job runs as or one that is a member of it');
   elsif v_job.jobname = 'symphony-clock' then
     perform messenger.refuse('SM_CONFLICT', 'symphony-clock is the clock that runs the schedules');
   end if;
@@ -5009,7 +5314,7 @@ comment on function messenger.schedule_of_cron(text) is 'A schedule of pg_cron a
 comment on function messenger.dollar_tag(text) is 'A dollar quote that can hold this text.';
 comment on function messenger.import_cron(bigint) is 'See public.messenger_import_cron.';
 comment on function public.messenger_import_cron(bigint) is
-  'Proposes a schedule for a job of pg_cron and changes nothing: {"job", "schedule" (arguments of messenger_schedule), "sql" (a script that makes the handler, the schedule, and unschedules the job), "notes"}. SM_NOT_FOUND, SM_CONFLICT (the bus'' own clock), SM_CRON (an expression of pg_cron that the bus does not have), SM_UNAVAILABLE (no pg_cron).';
+  'Proposes a schedule for a job of pg_cron and changes nothing: {"job", "schedule" (arguments of messenger_schedule), "sql" (a script that makes the handler, the schedule, and unschedules the job), "notes"}. SM_NOT_FOUND (no such job, or one of a role that the caller is not a member of), SM_CONFLICT (the bus'' own clock), SM_CRON (an expression of pg_cron that the bus does not have), SM_UNAVAILABLE (no pg_cron).';
 revoke all on function messenger.schedule_of_cron(text), messenger.dollar_tag(text), messenger.import_cron(bigint), public.messenger_import_cron(bigint)
   from public, anon, authenticated, service_role;
 grant execute on function messenger.import_cron(bigint), public.messenger_import_cron(bigint) to service_role;
@@ -5962,8 +6267,13 @@ begin
   if exists (select from messenger.queues q where q.transport_name = ring.transport and q.queue_name = ring.queue and q.paused_at is not null)
     or exists (select from messenger.sql_handlers() h where h.type = ring.type) then
     return false;
-  elsif not pg_try_advisory_xact_lock(hashtextextended('messenger.ring/' || v_pair, 0)) then
-    return false;
+  end if;
+  -- No row yet: the wake-up is sent, as a dispatch must not wait for another one that makes the row.
+  perform from messenger.wakeup_locks l where l.transport_name = ring.transport and l.queue_name = ring.queue for update skip locked;
+  if not found then
+    if exists (select from messenger.wakeup_locks l where l.transport_name = ring.transport and l.queue_name = ring.queue) then
+      return false;
+    end if;
   end if;
   perform set_config('messenger.rung', concat_ws(' ', nullif(v_rung, ''), v_pair), true);
   perform pg_notify('messenger', v_pair);
@@ -5987,6 +6297,35 @@ begin
   );
 end $$;
 
+create or replace function messenger.make_wakeup_locks(transports text[], queues text[], at timestamptz)
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  insert into messenger.wakeup_locks (transport_name, queue_name, made_at)
+  select distinct q.transport, q.queue, make_wakeup_locks.at from unnest(transports, queues) as q(transport, queue) order by 1, 2
+  on conflict on constraint wakeup_locks_pkey do nothing;
+end $$;
+
+create or replace function messenger.prune_wakeup_locks(at timestamptz, chunk int)
+returns bigint
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_pruned bigint;
+begin
+  delete from messenger.wakeup_locks l
+  where l.ctid = any (array(
+    select x.ctid from messenger.wakeup_locks x where x.made_at < prune_wakeup_locks.at - interval '1 day' limit chunk for update skip locked));
+  get diagnostics v_pruned = row_count;
+  return v_pruned;
+end $$;
+
+comment on function messenger.make_wakeup_locks(text[], text[], timestamptz) is 'Makes the rows by which dispatches to these queues share a wake-up.';
+comment on function messenger.prune_wakeup_locks(timestamptz, int) is 'Deletes rows that are a day old. Returns how many.';
+revoke all on function messenger.make_wakeup_locks(text[], text[], timestamptz), messenger.prune_wakeup_locks(timestamptz, int) from public, anon, authenticated, service_role;
 comment on function messenger.post_bell() is 'Queues one POST to the worker door with pg_net; it leaves at commit. False where no URL, pg_net or secret is set.';
 comment on function messenger.ring(text, text, text) is 'Wakes a worker for a message type of a queue if none is awake, by pg_net and NOTIFY messenger.';
 comment on function messenger.awake_workers(text, text, text, interval) is 'Workers that asked for this type from this queue within two poll intervals, or within the grace when that is longer.';
@@ -6257,7 +6596,7 @@ declare
   v_sweep_to tid;
   v_taken messenger.measurements[];
 begin
-  if not pg_try_advisory_xact_lock(hashtextextended('messenger.fold', 0)) then
+  if not messenger.try_lock('fold') then
     return 0;
   end if;
   v_range := messenger.fold_range();
@@ -6530,6 +6869,8 @@ declare
   v_wanted int;
   v_rung int := 0;
   v_sql_types text[] := array(select h.type from messenger.sql_handlers() h);
+  v_transports text[] := '{}'::text[];
+  v_queues text[] := '{}'::text[];
 begin
   select * into v_settings from messenger.settings;
   if v_settings.functions_url is null then
@@ -6556,6 +6897,8 @@ begin
       ) due
       group by due.message_type
     loop
+      v_transports := v_transports || v_pair.transport_name;
+      v_queues := v_queues || v_pair.queue_name;
       if v_due.is_known then
         v_backlog := v_backlog + v_due.backlog;
         v_awake := greatest(v_awake, v_due.awake);
@@ -6566,6 +6909,7 @@ begin
     end loop;
   end loop;
 
+  perform messenger.make_wakeup_locks(v_transports, v_queues, at);
   v_wanted := least(v_settings.max_workers, ceil(v_backlog::numeric / v_settings.messages_per_worker)) - v_awake;
   -- Workers for other types may be awake in plenty.
   if v_unasked then
@@ -6608,6 +6952,9 @@ begin
   perform messenger.prune_rest(v_now, v_batch);
   perform messenger.prune_metrics(v_now, 10 * v_batch);
   perform messenger.prune_bells(10 * v_batch);
+  perform messenger.prune_ordering_keys(v_now, 20 * v_batch);
+  perform messenger.prune_wakeup_locks(v_now, v_batch);
+  perform messenger.prune_senders(v_now, 20 * v_batch);
   perform messenger.run_sql_handlers(v_batch);
   perform messenger.fold();
   v_woken := messenger.wake(v_now);
@@ -7497,6 +7844,20 @@ as $$
   from (select) one
   left join public.messenger_failed_messages f on f.message_id = message.id and f.resolved_at is null
   where message.status = 'failed' and coalesce(message.error_class, '') not in ('Expired', 'Cancelled', 'Discarded')
+    and not (message.error_class = 'InvalidPayload' and message.created_by is not null and f.id is null)
+$$;
+
+create or replace function messenger.reason_invalid_payload(message public.messenger_messages, at timestamptz)
+returns setof messenger.reason
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select 10, 'invalid_payload',
+    format('its payload does not fit the schema of its type: %s; it was dispatched by a user, so it ended at %s without a dead letter',
+      left(coalesce(message.last_error, 'no text'), 300), messenger.moment(message.processed_at, at)),
+    'correct the payload where the user''s application makes it, and dispatch a new message'
+  where message.status = 'failed' and message.error_class = 'InvalidPayload' and message.created_by is not null
+    and not exists (select from public.messenger_failed_messages f where f.message_id = message.id and f.resolved_at is null)
 $$;
 
 create or replace function messenger.reason_expired(message public.messenger_messages, at timestamptz)
@@ -7531,12 +7892,14 @@ $$;
 comment on function messenger.dispatch_again(uuid) is 'SQL that dispatches a copy of a message, without its idempotency key, delay, expiry and headers.';
 comment on function messenger.reason_completed(public.messenger_messages, timestamptz) is 'Cause: it is done.';
 comment on function messenger.reason_failed(public.messenger_messages, timestamptz) is 'Cause: it is out of retries, or failed for good.';
+comment on function messenger.reason_invalid_payload(public.messenger_messages, timestamptz) is 'Cause: a user dispatched it with a payload that its type does not take.';
 comment on function messenger.reason_expired(public.messenger_messages, timestamptz) is 'Cause: it was given up once its time was over.';
 comment on function messenger.reason_cancelled(public.messenger_messages, timestamptz) is 'Cause: somebody cancelled it.';
 comment on function messenger.reason_discarded(public.messenger_messages, timestamptz) is 'Cause: somebody gave it up after it had failed.';
 revoke all on function messenger.dispatch_again(uuid), messenger.reason_completed(public.messenger_messages, timestamptz),
   messenger.reason_failed(public.messenger_messages, timestamptz), messenger.reason_expired(public.messenger_messages, timestamptz),
-  messenger.reason_cancelled(public.messenger_messages, timestamptz), messenger.reason_discarded(public.messenger_messages, timestamptz)
+  messenger.reason_cancelled(public.messenger_messages, timestamptz), messenger.reason_discarded(public.messenger_messages, timestamptz),
+  messenger.reason_invalid_payload(public.messenger_messages, timestamptz)
   from public, anon, authenticated, service_role;
 
 -- ---- 54_reasons_lease.sql
@@ -8751,7 +9114,7 @@ language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
   with message as materialized (
-    select m.id, m.status, m.error_class, m.fence, m.retry_count, m.max_retries, m.processed_at, m.locked_at, m.locked_by, m.lock_expires_at,
+    select m.id, m.status, m.error_class, m.created_by, m.fence, m.retry_count, m.max_retries, m.processed_at, m.locked_at, m.locked_by, m.lock_expires_at,
       m.idempotency_key, m.available_at, m.updated_at, m.ordering_key, m.ordering_seq, m.transport_name, m.queue_name, m.headers ->> 'x-scheduled-for' as scheduled_for,
       m.headers ->> 'x-schedule' as schedule
     from public.messenger_messages m
@@ -8761,7 +9124,9 @@ as $$
   )
   select 'I2 a message that failed for good has exactly one open dead letter, and only those have',
     (select count(*) from message m full join letter l on l.message_id = m.id
-     where (m.status = 'failed' and coalesce(m.error_class, '') not in ('Expired', 'Cancelled', 'Discarded')) is distinct from (l.open = 1 and l.open is not null))
+     -- A user's message with an invalid payload has none; 0.1.0 made one.
+     where coalesce(m.status = 'failed' and m.error_class = 'InvalidPayload' and m.created_by is not null and coalesce(l.open, 1) = 1, false) is false
+       and (m.status = 'failed' and coalesce(m.error_class, '') not in ('Expired', 'Cancelled', 'Discarded')) is distinct from (l.open = 1 and l.open is not null))
   union all
   select 'I3 processing if and only if there is a lease',
     (select count(*) from message m where (m.status = 'processing') is distinct from (m.locked_by is not null and m.lock_expires_at is not null and m.locked_at is not null))
@@ -8895,6 +9260,7 @@ comment on function messenger.manifest() is 'Every object of this installation w
 revoke all on function messenger.manifest() from public, anon, authenticated, service_role;
 
 -- ---- generated from manifest.json
+-- The catalog of this release, generated from manifest.json.
 create or replace function messenger.expected_manifest()
 returns jsonb
 language sql immutable
@@ -8933,6 +9299,7 @@ as $function$ select $manifest$[
 ["column","messenger.idempotency_keys.queue_name","text not null"],
 ["column","messenger.idempotency_keys.scope","text not null"],
 ["column","messenger.idempotency_keys.transport_name","text not null"],
+["column","messenger.locks.name","text not null"],
 ["column","messenger.measurements.at","timestamp with time zone not null"],
 ["column","messenger.measurements.durations","real[]"],
 ["column","messenger.measurements.error","text"],
@@ -8980,6 +9347,10 @@ as $function$ select $manifest$[
 ["column","messenger.occurrences.due_at","timestamp with time zone not null"],
 ["column","messenger.occurrences.message_id","uuid not null"],
 ["column","messenger.occurrences.schedule_id","uuid not null"],
+["column","messenger.ordering_keys.check_at","timestamp with time zone not null"],
+["column","messenger.ordering_keys.ordering_key","text not null"],
+["column","messenger.ordering_keys.queue_name","text not null"],
+["column","messenger.ordering_keys.transport_name","text not null"],
 ["column","messenger.pruned.at","timestamp with time zone not null default messenger.now()"],
 ["column","messenger.pruned.id","bigint not null"],
 ["column","messenger.pruned.message_count","bigint not null"],
@@ -9012,6 +9383,8 @@ as $function$ select $manifest$[
 ["column","messenger.rescue_cursors.transport_name","text not null"],
 ["column","messenger.schedule_backoffs.due_at","timestamp with time zone not null"],
 ["column","messenger.schedule_backoffs.schedule_id","uuid not null"],
+["column","messenger.senders.check_at","timestamp with time zone not null"],
+["column","messenger.senders.user_id","uuid not null"],
 ["column","messenger.settings.clock_changed_at","timestamp with time zone"],
 ["column","messenger.settings.clock_enabled","boolean not null default false"],
 ["column","messenger.settings.functions_url","text"],
@@ -9030,6 +9403,9 @@ as $function$ select $manifest$[
 ["column","messenger.subscriptions.message_type","text"],
 ["column","messenger.subscriptions.secret_name","text"],
 ["column","messenger.subscriptions.url","text"],
+["column","messenger.wakeup_locks.made_at","timestamp with time zone not null default messenger.now()"],
+["column","messenger.wakeup_locks.queue_name","text not null"],
+["column","messenger.wakeup_locks.transport_name","text not null"],
 ["column","messenger.workers.polled_at","timestamp with time zone not null"],
 ["column","messenger.workers.queues","text[]"],
 ["column","messenger.workers.started_at","timestamp with time zone not null"],
@@ -9039,6 +9415,7 @@ as $function$ select $manifest$[
 ["column","public.messenger_failed_messages.attempts","jsonb not null default '[]'::jsonb"],
 ["column","public.messenger_failed_messages.body","jsonb not null"],
 ["column","public.messenger_failed_messages.created_at","timestamp with time zone not null"],
+["column","public.messenger_failed_messages.created_by","uuid"],
 ["column","public.messenger_failed_messages.error","text"],
 ["column","public.messenger_failed_messages.error_class","text"],
 ["column","public.messenger_failed_messages.error_trace","text"],
@@ -9129,7 +9506,9 @@ as $function$ select $manifest$[
 ["constraint","messenger.flags.flags_pkey","PRIMARY KEY (name)"],
 ["constraint","messenger.flags.flags_updated_by_check","CHECK ((length(updated_by) <= 200))"],
 ["constraint","messenger.idempotency_keys.idempotency_keys_pkey","PRIMARY KEY (scope, key)"],
+["constraint","messenger.locks.locks_pkey","PRIMARY KEY (name)"],
 ["constraint","messenger.measurements.measurements_pkey","PRIMARY KEY (id)"],
+["constraint","messenger.message_types.message_types_aliases_check","CHECK ((array_to_string(aliases, ' '::text) !~ '(^| )symphony\\.'::text))"],
 ["constraint","messenger.message_types.message_types_dispatchable_check","CHECK ((dispatchable_by = ANY (ARRAY['service'::text, 'user'::text])))"],
 ["constraint","messenger.message_types.message_types_pkey","PRIMARY KEY (type)"],
 ["constraint","messenger.message_types.message_types_retry_check","CHECK ((((max_retries >= 0) AND (max_retries <= 100)) AND ((retry_delay_ms >= 0) AND (retry_delay_ms <= '86400000000'::bigint)) AND ((retry_multiplier >= (1)::double precision) AND (retry_multiplier <= (100)::double precision)) AND ((retry_max_delay_ms >= 0) AND (retry_max_delay_ms <= '86400000000'::bigint)) AND ((retry_jitter >= (0)::double precision) AND (retry_jitter <= (1)::double precision))))"],
@@ -9142,6 +9521,7 @@ as $function$ select $manifest$[
 ["constraint","messenger.metrics.metrics_pkey","PRIMARY KEY (step_seconds, at, transport_name, message_type)"],
 ["constraint","messenger.metrics.metrics_step_check","CHECK ((step_seconds = ANY (ARRAY[0, 60, 3600])))"],
 ["constraint","messenger.occurrences.occurrences_pkey","PRIMARY KEY (schedule_id, due_at)"],
+["constraint","messenger.ordering_keys.ordering_keys_pkey","PRIMARY KEY (transport_name, queue_name, ordering_key)"],
 ["constraint","messenger.pruned.pruned_pkey","PRIMARY KEY (id)"],
 ["constraint","messenger.queues.queues_pkey","PRIMARY KEY (transport_name, queue_name)"],
 ["constraint","messenger.replayed.replayed_outcome_check","CHECK ((outcome = ANY (ARRAY['completed'::text, 'dead'::text, 'lapsed'::text, 'returned'::text])))"],
@@ -9150,6 +9530,7 @@ as $function$ select $manifest$[
 ["constraint","messenger.replays.replays_stop_check","CHECK (((stopped_at IS NULL) = (stop_reason IS NULL)))"],
 ["constraint","messenger.rescue_cursors.rescue_cursors_pkey","PRIMARY KEY (transport_name, queue_name, priority)"],
 ["constraint","messenger.schedule_backoffs.schedule_backoffs_pkey","PRIMARY KEY (schedule_id)"],
+["constraint","messenger.senders.senders_pkey","PRIMARY KEY (user_id)"],
 ["constraint","messenger.settings.settings_functions_url_check","CHECK ((functions_url ~ '^https?://[^\\s]+[^/\\s]$'::text))"],
 ["constraint","messenger.settings.settings_numbers_check","CHECK ((((max_workers >= 1) AND (max_workers <= 100)) AND ((messages_per_worker >= 1) AND (messages_per_worker <= 100000)) AND ((poll_interval >= '00:00:00.001'::interval) AND (poll_interval <= '00:01:00'::interval)) AND (max_unfinished_per_user >= 0)))"],
 ["constraint","messenger.settings.settings_pkey","PRIMARY KEY (singleton)"],
@@ -9161,6 +9542,7 @@ as $function$ select $manifest$[
 ["constraint","messenger.subscriptions.subscriptions_pkey","PRIMARY KEY (id)"],
 ["constraint","messenger.subscriptions.subscriptions_secret_name_check","CHECK (starts_with(secret_name, 'symphony_webhook_'::text))"],
 ["constraint","messenger.subscriptions.subscriptions_target_check","CHECK (((num_nonnulls(function_name, url) = 1) AND ((url IS NULL) = (secret_name IS NULL))))"],
+["constraint","messenger.wakeup_locks.wakeup_locks_pkey","PRIMARY KEY (transport_name, queue_name)"],
 ["constraint","messenger.workers.workers_pkey","PRIMARY KEY (worker)"],
 ["constraint","public.messenger_failed_messages.messenger_failed_messages_pkey","PRIMARY KEY (id)"],
 ["constraint","public.messenger_failed_messages.messenger_failed_messages_resolution_check","CHECK ((((resolved_at IS NULL) = (resolution IS NULL)) AND (resolution = ANY (ARRAY['retried'::text, 'discarded'::text]))))"],
@@ -9191,9 +9573,10 @@ as $function$ select $manifest$[
 ["function","messenger.awake_workers(transport text, queue text, type text, grace interval)","returns integer language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source e0e290e69b69053a95f630d48bdc251c"],
 ["function","messenger.bell_answers(since interval)","returns TABLE(request_id bigint, rung_at timestamp with time zone, answered_at timestamp with time zone, status_code integer, error text, has_failed boolean, is_queued boolean) language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source 7fc38632b251d42bf204dd9d2384687b"],
 ["function","messenger.bucket_limit(bucket integer)","returns double precision language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source c6a96a481296c4887c9347ccd7840a69"],
-["function","messenger.bury(ids uuid[], at timestamp with time zone)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 3d12161643b14319d8cc906806405202"],
+["function","messenger.bury(ids uuid[], at timestamp with time zone)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 93e3ff921303782f3f7ce570d1e379ac"],
 ["function","messenger.business_function(function_name text)","returns regprocedure language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source c693f51fb785d2d09da978ca0ab9b057"],
 ["function","messenger.call_worker()","returns text language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 5fbfa69dabb19a1794752fac1712b5bb"],
+["function","messenger.caller_id()","returns uuid language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 5923fbc449193c8f5da1f3ad88e4e33f"],
 ["function","messenger.check_claim(worker text, lease interval)","returns void language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source bd7025da1d3ac7c785fe879d42ebc18d"],
 ["function","messenger.check_filter(filter jsonb, texts text[], times text[], booleans text[], ids text[])","returns void language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 71016eeff2d7ab1c9a9eba9dc6f9172a"],
 ["function","messenger.check_page(max integer)","returns integer language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 0c64db267bc0b58f6e41fe50e780f0d2"],
@@ -9218,9 +9601,10 @@ as $function$ select $manifest$[
 ["function","messenger.due_schedules(at timestamp with time zone, batch integer)","returns SETOF public.messenger_schedules language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 1feef8908cfa85a769637fbf7b459343"],
 ["function","messenger.due_since(schedule public.messenger_schedules)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 2ae0179adcb1b04f55f3d8b7f60ba009"],
 ["function","messenger.due_types(at timestamp with time zone, age interval)","returns TABLE(transport_name text, queue_name text, message_type text, oldest_at timestamp with time zone) language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source d2d2d1f65f125feb84d8aeffc3a9e7d7"],
-["function","messenger.emit(event text, ids uuid[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",TimeZone=UTC,enable_seqscan=off,enable_hashjoin=off,enable_mergejoin=off,jit=off} source 8a9e554e807d9de70dd517d585111db4"],
+["function","messenger.emit(event text, ids uuid[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,jit=off} source 7671303024d9c2b0403c33affaedbbdf"],
 ["function","messenger.enabled(flag text, subject text)","returns boolean language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 83c6188621db8c956915a463f45ac4a0"],
 ["function","messenger.end_unhandled(ids uuid[], fates text[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source ec0faa6ed11dc301dfa7819094d3774c"],
+["function","messenger.ensure_own_types()","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 5bf8aebe86d97aca34d5b59533f18d91"],
 ["function","messenger.ensure_worker_secret()","returns boolean language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 82a1d997e9fad01d00bd37ad054eded9"],
 ["function","messenger.error_class_of(error_class text)","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 59becb26e2bee06d48147e432214b1f7"],
 ["function","messenger.error_rate(at timestamp with time zone)","returns TABLE(ended bigint, failed bigint) language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 67cd3346a7149beac1c6666b6ca4d0d9"],
@@ -9235,9 +9619,10 @@ as $function$ select $manifest$[
 ["function","messenger.find_owned_function(function_name text)","returns regprocedure language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 7ec337f79b74b8806921317cb4811143"],
 ["function","messenger.first_id(at timestamp with time zone)","returns uuid language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 674d4919bed701c6dacfcc50792841e8"],
 ["function","messenger.first_run(schedule public.messenger_schedules, at timestamp with time zone)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 236fd4306cbf3b99e31c9f9704891a54"],
-["function","messenger.fold()","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,jit=off} source cd0098ab49d4e9173f63656125d82be4"],
+["function","messenger.fold()","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,jit=off} source 3b851b267fc52d97f3c89150bbd0dd80"],
 ["function","messenger.fold_range(OUT tail bigint, OUT sweep bigint, OUT blocks bigint, OUT bite bigint)","returns record language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 0cac59d83bd679d1b8283712ff5100b3"],
-["function","messenger.give_up(ids uuid[], error_class text, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 7d29092693642be585bc8719e141c029"],
+["function","messenger.give_up(ids uuid[], error_class text, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source b655aa01711dd8338e15e9d328c3741e"],
+["function","messenger.guard_own_types()","returns trigger language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 76ec8e62826685aa0809e7bae17cd935"],
 ["function","messenger.has_wild_number(value jsonb)","returns boolean language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 025b91e7e73db60178defae3be0d0b4a"],
 ["function","messenger.has_worker_secret()","returns boolean language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source b361a84e868beb39f101a49e16a55ebf"],
 ["function","messenger.health()","returns jsonb language sql volatile definer {\"search_path=pg_catalog, pg_temp\"} source cc322aff322bcda72e5d3058ff682570"],
@@ -9256,7 +9641,7 @@ as $function$ select $manifest$[
 ["function","messenger.hmac_sha256(data bytea, key bytea)","returns bytea language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 2da597217159927f52ec2410739d3948"],
 ["function","messenger.id_prefix(at timestamp with time zone)","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 65dbab6e73ef14e98187a08ea441052a"],
 ["function","messenger.id_random()","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 48dbad83b171bbdc3315fe55bf2ba09a"],
-["function","messenger.import_cron(jobid bigint)","returns jsonb language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 4042f9b0f3a99e0a6faa24b5260cb980"],
+["function","messenger.import_cron(jobid bigint)","returns jsonb language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 474d3434a453fe59e8828021458cecb4"],
 ["function","messenger.is_clock_stopped(at timestamp with time zone)","returns boolean language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 762e2721424ae6fa4df2963a2953c2d6"],
 ["function","messenger.is_handed_out(message public.messenger_messages, at timestamp with time zone)","returns boolean language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 0ed42d9cafdd6dd78da33c4fe7dc7f6f"],
 ["function","messenger.is_held_by_dead_letter(transport text, queue text, ordering_key text)","returns boolean language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source fe6e288c5e9965cdae3bac5136344389"],
@@ -9270,9 +9655,11 @@ as $function$ select $manifest$[
 ["function","messenger.letter_conditions(filter jsonb)","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 5811d2e123b2330f34ee756c95a732e7"],
 ["function","messenger.line_up(ids uuid[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source f32cd158cc78ef56e7e2df3b859dce9a"],
 ["function","messenger.lock_letters(ids uuid[], filter jsonb, max integer)","returns uuid[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source c4fd1f0376398d94008d68997c9f6eb9"],
-["function","messenger.lock_order_keys(keys messenger.order_key[])","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 8801df203eb8141f5876f7771c0996ab"],
+["function","messenger.lock_order_keys(keys messenger.order_key[])","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 488d9f92e52e7ed54bdc59eac05345b7"],
+["function","messenger.lock_sender(user_id uuid, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 04ee55935826935245d6d18126c0e30a"],
 ["function","messenger.longest_look()","returns integer language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 29bcb01f7baff17c888c5ba927eeab46"],
 ["function","messenger.make_due(id uuid)","returns text language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source cfdb3a3d503c7a6b6ea1aa8b642a9160"],
+["function","messenger.make_wakeup_locks(transports text[], queues text[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source c2b56ce70862eefa6279fb2640a890c8"],
 ["function","messenger.manifest()","returns TABLE(kind text, object text, definition text) language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source f8da1fbade6a3af4934a04ad2b220b77"],
 ["function","messenger.mark_setting(transport text, queue text, types text[])","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 4001299bf65c7540a3b94ade0b09a391"],
 ["function","messenger.measure_completions(places tid[], fates text[], durations real[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_hashjoin=off,enable_mergejoin=off,jit=off} source 4c3502b6f3cf1fd2dd317c3c5ad67ead"],
@@ -9291,8 +9678,8 @@ as $function$ select $manifest$[
 ["function","messenger.note_poll(worker text, transport text, queues text[], types text[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 883e19373721b28e29ccc9a928291ea0"],
 ["function","messenger.now()","returns timestamp with time zone language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 2f1659b6f5238444936619ebae0dc4b4"],
 ["function","messenger.off(id uuid)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 13738c53e6db25dafe17272825fa353c"],
-["function","messenger.on(event text, function_name text, message_type text)","returns uuid language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 5c36756a6bba867e81d27e1920fa87d9"],
-["function","messenger.on_webhook(event text, url text, secret_name text, message_type text)","returns uuid language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 018101c5324f582e55b5192f541a5f84"],
+["function","messenger.on(event text, function_name text, message_type text)","returns uuid language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 651d8e225f54a9864ace9b970564f20c"],
+["function","messenger.on_webhook(event text, url text, secret_name text, message_type text)","returns uuid language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 570099793e25847928a80ec1f8e46ed1"],
 ["function","messenger.order_keys(ids uuid[])","returns messenger.order_key[] language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source a78e4758a57423495df247653e192c27"],
 ["function","messenger.own_functions(prefix text, arguments text, result regtype)","returns TABLE(name text, function regproc) language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 785ffbfbd2e2d3483f4ff61301b6d106"],
 ["function","messenger.owned_function(name text)","returns regprocedure language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 5ebe66d5978c949040351455d71233cb"],
@@ -9306,13 +9693,16 @@ as $function$ select $manifest$[
 ["function","messenger.prune_keys(at timestamp with time zone, bite integer)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 73a0463d8cecab856615480489b5b0f6"],
 ["function","messenger.prune_messages(at timestamp with time zone, bite integer)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source e952a24b5a0cbe438ba314c56bcdc3bb"],
 ["function","messenger.prune_metrics(at timestamp with time zone, bite integer)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 6dd4902101b2cbb3e676f1a44c633cfb"],
+["function","messenger.prune_ordering_keys(at timestamp with time zone, chunk integer)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_hashjoin=off,enable_mergejoin=off,jit=off} source a38d18b7f68ee50e31c23a3784f2ccca"],
 ["function","messenger.prune_replays(at timestamp with time zone, bite integer)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 0303db5e02739b32a046f10080f2b39e"],
 ["function","messenger.prune_rest(at timestamp with time zone, bite integer)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 0478d1ed2d2f75a6b5d4e6b2cc7676da"],
+["function","messenger.prune_senders(at timestamp with time zone, chunk integer)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,jit=off} source 5c511562aed6ee00f59bfc58db5d7fac"],
+["function","messenger.prune_wakeup_locks(at timestamp with time zone, chunk integer)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 7c0931b7d133c1f4e50d4259b681398f"],
 ["function","messenger.queue_figures()","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 9e91a13bb71ec76f1991e9528c9d8985"],
 ["function","messenger.queue_figures_of(transport text, queue text)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,jit=off} source 2e56d08909b6383fa13a3fc4c9d6f902"],
 ["function","messenger.read_cron_field(field text, value text, lowest integer, highest integer, names text[])","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 1ccf58a618965efb6ddf79db0f5fa9bd"],
 ["function","messenger.read_cursor(list text, filter jsonb, cursor text)","returns jsonb language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source fde41e7fabbb4c42d7d539f4dfa3d5e8"],
-["function","messenger.read_drafts(messages jsonb, at timestamp with time zone)","returns SETOF messenger.draft language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 9e77b76769bfca9fc4738fb45eab388b"],
+["function","messenger.read_drafts(messages jsonb, at timestamp with time zone)","returns SETOF messenger.draft language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 8a314bb77a04b9331ee9b9a29b542c06"],
 ["function","messenger.read_interval(value jsonb, longest interval)","returns interval language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 0638e4afa428f360987359334530aef2"],
 ["function","messenger.read_moment(value jsonb)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 3f39509d7c41689a8a33c5825f85d994"],
 ["function","messenger.read_options(options jsonb)","returns public.messenger_schedules language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 3c100a6f0bbe90a9fdbc3361aa7ce810"],
@@ -9331,7 +9721,8 @@ as $function$ select $manifest$[
 ["function","messenger.reason_discarded(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 5e81b8530b4528fc2a4d0cb15dce123c"],
 ["function","messenger.reason_expired(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source dd137b706237882e80f3c5dbc1a32df7"],
 ["function","messenger.reason_expires(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source f65691fde630541b0c62296dfa5ab5cb"],
-["function","messenger.reason_failed(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 95cea6e1f042573d30c6225e6f28b17e"],
+["function","messenger.reason_failed(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 24d7ac171ea5c2a51057c1280c5b261a"],
+["function","messenger.reason_invalid_payload(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 25812f6eef39b547d0cfa5b8501e3f80"],
 ["function","messenger.reason_lease_lost(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source abb5f4ec9aece21368f260382a1037c4"],
 ["function","messenger.reason_locked(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source a59a45d2b27d43509b44e2b1facb8598"],
 ["function","messenger.reason_no_bells(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source fad0df943fc5b0ee77d8ff756ecc661a"],
@@ -9349,8 +9740,8 @@ as $function$ select $manifest$[
 ["function","messenger.reason_transport_type(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 8fc985ca9cd5ebba11695cb5afc74e9e"],
 ["function","messenger.reason_waiting_turn(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 9cdf45aed507ab5c0ac35501fbf07ed5"],
 ["function","messenger.reason_worker_unreachable(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 1de91cac90d947d07067a1f2e0c68a4b"],
-["function","messenger.refusals()","returns TABLE(code text, status integer, message text, hint text) language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source c012da72170e0447f62fc29453432fd0"],
-["function","messenger.refuse(code text, what text)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source b0f44956d33ea516f8df91851a3836f1"],
+["function","messenger.refusals()","returns TABLE(code text, status integer, message text, hint text) language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 1322507ec605853a6a39b7dd530dc6a9"],
+["function","messenger.refuse(code text, what text, remedy text)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 834af324477e9c77bdcc062b2dfb15c6"],
 ["function","messenger.release()","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 15598d36338a12b5c30cdac6f1411514"],
 ["function","messenger.release_heads(keys messenger.order_key[], at timestamp with time zone)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 53b500d9b48bbf96fbeeacff95b58cbd"],
 ["function","messenger.release_orphans(at timestamp with time zone, bite integer)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 9a176b1071834b647bf1f6edd10a7de5"],
@@ -9360,8 +9751,8 @@ as $function$ select $manifest$[
 ["function","messenger.retry_delay(message_type text, failures integer)","returns interval language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source faba1646d6603e2df47a02ea453969c2"],
 ["function","messenger.return_replayed(replay_id uuid, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source e0b9beb43910ab3238dca7c65163b010"],
 ["function","messenger.revise(message_id uuid, draft messenger.draft, at timestamp with time zone, OUT available_at timestamp with time zone, OUT error_code text)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 1ca0e096c6a30d1166523484a9b728a2"],
-["function","messenger.revive(letters uuid[], payload jsonb, per_second integer, at timestamp with time zone)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source f10c01665700c6b7b0d373fec8eba399"],
-["function","messenger.ring(transport text, queue text, type text)","returns boolean language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source f309d96cc7bcb5cccb04cd3bc7d11086"],
+["function","messenger.revive(letters uuid[], payload jsonb, per_second integer, at timestamp with time zone)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 23e9f2bb677ad12e18c91d70fa8ae8a0"],
+["function","messenger.ring(transport text, queue text, type text)","returns boolean language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 936619f318431f90fae9acce6a481547"],
 ["function","messenger.run_near_change(fields messenger.cron_fields, after timestamp without time zone, change timestamp without time zone, offset_before interval, offset_after interval, dst_gap text, dst_overlap text)","returns messenger.cron_run language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 8bb9c2d93542accb4c69e76238814632"],
 ["function","messenger.run_sql_handlers(batch integer)","returns TABLE(completed bigint, failed bigint, released bigint) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",lock_timeout=2s} source ab731689f100a9f4dff74928a67529d8"],
 ["function","messenger.running_messages(depth integer, only_transport text, only_queues text[])","returns TABLE(transport_name text, queue_name text, locked_by text) language sql stable invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source c5cfe7412dc063c4dbbe79a6dc992393"],
@@ -9371,7 +9762,7 @@ as $function$ select $manifest$[
 ["function","messenger.schedule_of_cron(schedule text)","returns jsonb language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source f297fbc473686e1b094eb23486382bd9"],
 ["function","messenger.scheduled_message(schedule public.messenger_schedules, due_at timestamp with time zone)","returns jsonb language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source b2126e65c89b6d91f8be56072cb2ec1f"],
 ["function","messenger.set_sql_handler(type text, function_name text)","returns regprocedure language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source aa33e91aafdb261b33d88b4b17bdc2a0"],
-["function","messenger.settle_rest(ids uuid[], rest messenger.verdict[], ords bigint[], fates text[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_hashjoin=off,enable_mergejoin=off,jit=off} source 708cc22d7cd0e7c029d7511a7ea70661"],
+["function","messenger.settle_rest(ids uuid[], rest messenger.verdict[], ords bigint[], fates text[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_hashjoin=off,enable_mergejoin=off,jit=off} source 59142ad07fd15333604db9ad32c64d4a"],
 ["function","messenger.sign_webhook(subscription uuid, id uuid, body text)","returns TABLE(url text, signed_at bigint, signature text) language plpgsql stable definer {\"search_path=pg_catalog, pg_temp\"} source 1b506c1e7e885935ad7fe2d26de00b5b"],
 ["function","messenger.sql_handlers()","returns TABLE(type text, handler regprocedure) language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 363dc1ae4a4679b198b1300b36cd7c57"],
 ["function","messenger.start(functions_url text, options jsonb)","returns jsonb language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source d73ac47085ef542449b841ec68edb0c5"],
@@ -9379,25 +9770,27 @@ as $function$ select $manifest$[
 ["function","messenger.stop()","returns jsonb language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 991e7e5448ab5eecdf3fed49bb13ffed"],
 ["function","messenger.store_alone(messages jsonb[], schedules uuid[], runs timestamp with time zone[])","returns TABLE(ord integer, error text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source ea16d0190979682d7fcc45eadc6d88f8"],
 ["function","messenger.store_draft(draft messenger.draft, new_id uuid, sender uuid, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 40e90430b1e02482bf127900fa6fe8c3"],
-["function","messenger.store_in_turn(messages jsonb, atomic boolean, scope text, sender uuid, single boolean, at timestamp with time zone)","returns TABLE(ord integer, id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone, error_code text, error text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 65fe279f508fbb95f77341468dc558fc"],
-["function","messenger.store_messages(messages jsonb, atomic boolean, scope text, sender uuid, single boolean)","returns TABLE(ord integer, id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone, error_code text, error text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 2618d7c28d2e241bb45d7d326ca9cf99"],
+["function","messenger.store_events(event text, events text[], ids uuid[], at timestamp with time zone)","returns boolean language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\",TimeZone=UTC,enable_seqscan=off,enable_hashjoin=off,enable_mergejoin=off,jit=off} source 5d6ec9d50a109f51d52e537b4d15fabe"],
+["function","messenger.store_in_turn(messages jsonb, atomic boolean, scope text, sender uuid, single boolean, at timestamp with time zone)","returns TABLE(ord integer, id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone, error_code text, error text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 4999ae7a1ef3151f8b5ed2a5f3b7858c"],
+["function","messenger.store_messages(messages jsonb, atomic boolean, scope text, sender uuid, single boolean)","returns TABLE(ord integer, id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone, error_code text, error text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 27c687a16b50d9c04967017773e3c069"],
 ["function","messenger.store_occurrences(messages jsonb[], schedules uuid[], runs timestamp with time zone[])","returns TABLE(ord integer, error text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source df9de64006a145a33e6694c95543243e"],
 ["function","messenger.store_runs(messages jsonb[], schedules uuid[], runs timestamp with time zone[], replaced uuid[], at timestamp with time zone)","returns messenger.run_fate[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 7e9098f88ec63649cc188fb9cb6e61a5"],
 ["function","messenger.summarize(measurements messenger.measurements[])","returns SETOF messenger.metrics language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source 7a258dc21c6157c31433b21d3b8da0c8"],
 ["function","messenger.take_key(scope text, draft messenger.draft, new_id uuid, sender uuid, store boolean, at timestamp with time zone)","returns TABLE(taken boolean, is_stored boolean, passed_on uuid, message_id uuid, status text, transport text, queue text, available_at timestamp with time zone, error_code text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 1e5291b592748bf00ba31b41bd36e35f"],
-["function","messenger.take_keys_back(letters uuid[], at timestamp with time zone)","returns uuid[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source fe7de3f635383dda36ef1f4fc53c9493"],
+["function","messenger.take_keys_back(letters uuid[], at timestamp with time zone)","returns uuid[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source c18638ac04a5f2c28b9ce1a499e3b08a"],
 ["function","messenger.take_turns(ords integer[], ids uuid[], transports text[], queues text[], keys text[], moments timestamp with time zone[], are_stored boolean[])","returns TABLE(ord integer, seq bigint, available_at timestamp with time zone) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off,plan_cache_mode=force_generic_plan} source 6dbffab8e5570c5b6860a43b2c0417c4"],
-["function","messenger.tick(batch integer)","returns jsonb language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 7ed4402370fda74b94e713899ebedf46"],
+["function","messenger.tick(batch integer)","returns jsonb language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 5b4215f626401e5b118e410fe5e031bd"],
 ["function","messenger.tick_or_note_error()","returns boolean language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 35a6a22f1a61c4a4aa1b1695673beab2"],
+["function","messenger.try_lock(name text)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 2d58a5980cc5cad902551d190e09c1d7"],
 ["function","messenger.unknown_message(id uuid)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source fbafe56a0775e17755d1aa6b8224bf9b"],
-["function","messenger.user_dispatch(type text, payload jsonb, idempotency_key text, delay interval, headers jsonb, metadata jsonb)","returns TABLE(id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone) language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source c288629cfbd5f36221388f01419ecc40"],
+["function","messenger.user_dispatch(type text, payload jsonb, idempotency_key text, delay interval, headers jsonb, metadata jsonb)","returns TABLE(id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone) language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source f2d88bd1f817b61cba1705c2a6d56ef8"],
 ["function","messenger.verify()","returns TABLE(kind text, object text, state text, detail text) language sql stable definer {\"search_path=pg_catalog, pg_temp\"} source 1a24f14e798c253dfef0baa717707e66"],
-["function","messenger.wake(at timestamp with time zone)","returns integer language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 41e00eebcbd2c0383b46e5f56037acec"],
+["function","messenger.wake(at timestamp with time zone)","returns integer language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 81b57563ed6d1a543bc8eca3f9b163f6"],
 ["function","messenger.wall_time_in_gap(moment timestamp with time zone, timezone text)","returns timestamp without time zone language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source df2b78cbc1a551d66565632e2d28232a"],
 ["function","messenger.watch_replays(at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source f2e8eb41289bbabe5f680a2fb3f68064"],
 ["function","messenger.webhook_keys(secret_name text)","returns SETOF bytea language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 1041faacdeaccd72b430c8732cda8a6d"],
 ["function","messenger.write_cursor(list text, filter jsonb, place jsonb)","returns text language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source d78990856650c9cb1898d120528bad52"],
-["function","public.messenger_audit()","returns TABLE(invariant text, violations bigint) language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 1e8a151bfe14ed7c9411605503396332"],
+["function","public.messenger_audit()","returns TABLE(invariant text, violations bigint) language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source ec6bef6e6f70a37524183dad6c15a96e"],
 ["function","public.messenger_cancel(id uuid)","returns text language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source c621f7f5ab7703d05e1943e032025fbb"],
 ["function","public.messenger_check_worker_secret(secret text)","returns boolean language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 9c73954f593bf2e068b1df4e80121b69"],
 ["function","public.messenger_claim(worker text, batch integer, lease interval, transport text, queues text[], types text[])","returns TABLE(id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority integer, retry_count integer, max_retries integer, fence bigint, lock_expires_at timestamp with time zone, created_at timestamp with time zone, solo boolean) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,jit=off,plan_cache_mode=force_generic_plan} source 2a909cdc05056d7c70c9d0549dd24fd9"],
@@ -9407,8 +9800,8 @@ as $function$ select $manifest$[
 ["function","public.messenger_counters()","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source 20614c3429cc6f45f3e6665890ff9748"],
 ["function","public.messenger_disable_webhook(subscription uuid, reason text)","returns boolean language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source de799c93fc703dc7ceaee7b22d570ad6"],
 ["function","public.messenger_discard_failed(ids uuid[], filter jsonb, max integer)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source b857a60cb2381fb27c36cdeb63f1b6cd"],
-["function","public.messenger_dispatch(type text, payload jsonb, queue text, priority integer, available_at timestamp with time zone, delay interval, idempotency_key text, idempotency_mode text, idempotency_window interval, ordering_key text, transport text, max_retries integer, expires_at timestamp with time zone, headers jsonb, metadata jsonb)","returns SETOF messenger.dispatched language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 7c981ba4bfc0c59e2674b23778a8b473"],
-["function","public.messenger_dispatch_batch(messages jsonb, atomic boolean)","returns TABLE(ord integer, id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone, error_code text, error text) language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 96639871148af2cf154c96b6884b86de"],
+["function","public.messenger_dispatch(type text, payload jsonb, queue text, priority integer, available_at timestamp with time zone, delay interval, idempotency_key text, idempotency_mode text, idempotency_window interval, ordering_key text, transport text, max_retries integer, expires_at timestamp with time zone, headers jsonb, metadata jsonb)","returns SETOF messenger.dispatched language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 914c1952fb29ac85046c0e1107a5563b"],
+["function","public.messenger_dispatch_batch(messages jsonb, atomic boolean)","returns TABLE(ord integer, id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone, error_code text, error text) language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 5ae64ac3bfb30507ca570ca0e1b50e02"],
 ["function","public.messenger_exchange(outcomes jsonb, worker text, batch integer, lease interval, transport text, queues text[], types text[])","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 13bc1a22f7bdef106ddfffe319182ce6"],
 ["function","public.messenger_explain(id uuid)","returns TABLE(reason text, detail text, remedy text) language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source b973f25cf8b6cb6736346bc6a0af0891"],
 ["function","public.messenger_fail(id uuid, fence bigint, error text, error_class text, error_trace text, retryable boolean, retry_after interval)","returns TABLE(outcome text, available_at timestamp with time zone) language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 532abddf67ee131ddd63e6a1fc54c23d"],
@@ -9427,15 +9820,15 @@ as $function$ select $manifest$[
 ["function","public.messenger_pause(transport text, queue text)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source ce28f5e97d110106bf02440dd8765910"],
 ["function","public.messenger_pause_schedule(name text)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 74a8ae885f86c4c436afd8a854f5a01a"],
 ["function","public.messenger_put_transport(name text, type text, config jsonb, enabled boolean)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source b22531d7a5c975de67bcfd3c7d225825"],
-["function","public.messenger_register(types jsonb)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 5034d7059e0856862ec64d4fc35c17a6"],
+["function","public.messenger_register(types jsonb)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source af7e035def70ebe3aa79190a33713a91"],
 ["function","public.messenger_release(id uuid, fence bigint)","returns text language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 4e7bc6a7dadfa50467b1586d37f66082"],
 ["function","public.messenger_resume(transport text, queue text)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source d239b185b08e428156f9684f770a9546"],
 ["function","public.messenger_resume_schedule(name text)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source b04ced14a82b40734ef346cc6aceeb5d"],
-["function","public.messenger_retry_failed(ids uuid[], filter jsonb, payload jsonb, per_second integer, max integer)","returns TABLE(id uuid, message_id uuid, outcome text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 1a0b4f0d425cd6e03379f2d5d4c07b2e"],
+["function","public.messenger_retry_failed(ids uuid[], filter jsonb, payload jsonb, per_second integer, max integer)","returns TABLE(id uuid, message_id uuid, outcome text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source cb54f5ea5a6dfd399388f852082497b3"],
 ["function","public.messenger_schedule(name text, type text, schedule jsonb, payload jsonb, timezone text, options jsonb)","returns public.messenger_schedules language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 9d9d5e03af1ae093fcddb76c150e9052"],
 ["function","public.messenger_schedule_preview(schedule jsonb, timezone text, from_time timestamp with time zone, count integer, options jsonb)","returns TABLE(run_at timestamp with time zone, local_time timestamp without time zone, note text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source daa7f51e3bb6dba0fbcad6d15640e1e7"],
 ["function","public.messenger_set_flag(name text, percent integer, updated_by text)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source b3f839347161ce4bcaeb319f08c73079"],
-["function","public.messenger_settle(outcomes jsonb)","returns TABLE(id uuid, outcome text, available_at timestamp with time zone) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,jit=off,plan_cache_mode=force_generic_plan} source f8bcb7b9af9888d9ebfc1184459c73ed"],
+["function","public.messenger_settle(outcomes jsonb)","returns TABLE(id uuid, outcome text, available_at timestamp with time zone) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,jit=off,plan_cache_mode=force_generic_plan} source ac6460646e0aaef6d97bfe4408783164"],
 ["function","public.messenger_sign_webhook(subscription uuid, id uuid, body text)","returns TABLE(url text, signed_at bigint, signature text) language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 83e91886d3198e1c53a2182eeb7fd60e"],
 ["function","public.messenger_snooze(id uuid, fence bigint, delay interval)","returns text language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source c330162b1d752f5cb706912072c7e570"],
 ["function","public.messenger_start(functions_url text, options jsonb)","returns jsonb language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 2ada4c698a25c5a06bcc0dedaac2b859"],
@@ -9479,6 +9872,7 @@ as $function$ select $manifest$[
 ["grant","function messenger.bucket_limit(bucket integer) to service_role","execute"],
 ["grant","function messenger.bury(ids uuid[], at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.business_function(function_name text) to service_role","execute"],
+["grant","function messenger.caller_id() to service_role","execute"],
 ["grant","function messenger.check_claim(worker text, lease interval) to service_role","execute"],
 ["grant","function messenger.check_filter(filter jsonb, texts text[], times text[], booleans text[], ids text[]) to service_role","execute"],
 ["grant","function messenger.check_page(max integer) to service_role","execute"],
@@ -9554,7 +9948,7 @@ as $function$ select $manifest$[
 ["grant","function messenger.read_verdicts(outcomes jsonb) to service_role","execute"],
 ["grant","function messenger.read_whole(value jsonb, lowest bigint, highest bigint) to service_role","execute"],
 ["grant","function messenger.refusals() to service_role","execute"],
-["grant","function messenger.refuse(code text, what text) to service_role","execute"],
+["grant","function messenger.refuse(code text, what text, remedy text) to service_role","execute"],
 ["grant","function messenger.release() to service_role","execute"],
 ["grant","function messenger.release_heads(keys messenger.order_key[], at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.replay_report() to service_role","execute"],
@@ -9572,6 +9966,7 @@ as $function$ select $manifest$[
 ["grant","function messenger.status() to service_role","execute"],
 ["grant","function messenger.stop() to service_role","execute"],
 ["grant","function messenger.store_draft(draft messenger.draft, new_id uuid, sender uuid, at timestamp with time zone) to service_role","execute"],
+["grant","function messenger.store_events(event text, events text[], ids uuid[], at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.store_in_turn(messages jsonb, atomic boolean, scope text, sender uuid, single boolean, at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.store_messages(messages jsonb, atomic boolean, scope text, sender uuid, single boolean) to service_role","execute"],
 ["grant","function messenger.summarize(measurements messenger.measurements[]) to service_role","execute"],
@@ -9642,6 +10037,7 @@ as $function$ select $manifest$[
 ["grant","relation messenger.metric_errors to service_role","select"],
 ["grant","relation messenger.metrics to service_role","select"],
 ["grant","relation messenger.occurrences to service_role","select"],
+["grant","relation messenger.ordering_keys to service_role","insert,select,update"],
 ["grant","relation messenger.ordering_seq to service_role","usage"],
 ["grant","relation messenger.pruned to service_role","insert,select"],
 ["grant","relation messenger.queues to service_role","delete,insert,select,update"],
@@ -9665,12 +10061,15 @@ as $function$ select $manifest$[
 ["index","messenger.flags_pkey","CREATE UNIQUE INDEX flags_pkey ON messenger.flags USING btree (name)"],
 ["index","messenger.idempotency_keys_expires_at_idx","CREATE INDEX idempotency_keys_expires_at_idx ON messenger.idempotency_keys USING btree (expires_at)"],
 ["index","messenger.idempotency_keys_pkey","CREATE UNIQUE INDEX idempotency_keys_pkey ON messenger.idempotency_keys USING btree (scope, key)"],
+["index","messenger.locks_pkey","CREATE UNIQUE INDEX locks_pkey ON messenger.locks USING btree (name)"],
 ["index","messenger.measurements_pkey","CREATE UNIQUE INDEX measurements_pkey ON messenger.measurements USING btree (id)"],
 ["index","messenger.message_types_pkey","CREATE UNIQUE INDEX message_types_pkey ON messenger.message_types USING btree (type)"],
 ["index","messenger.metric_errors_pkey","CREATE UNIQUE INDEX metric_errors_pkey ON messenger.metric_errors USING btree (step_seconds, at, message_type, error_class)"],
 ["index","messenger.metrics_pkey","CREATE UNIQUE INDEX metrics_pkey ON messenger.metrics USING btree (step_seconds, at, transport_name, message_type)"],
 ["index","messenger.occurrences_due_at_idx","CREATE INDEX occurrences_due_at_idx ON messenger.occurrences USING btree (due_at)"],
 ["index","messenger.occurrences_pkey","CREATE UNIQUE INDEX occurrences_pkey ON messenger.occurrences USING btree (schedule_id, due_at)"],
+["index","messenger.ordering_keys_check_at_idx","CREATE INDEX ordering_keys_check_at_idx ON messenger.ordering_keys USING btree (check_at)"],
+["index","messenger.ordering_keys_pkey","CREATE UNIQUE INDEX ordering_keys_pkey ON messenger.ordering_keys USING btree (transport_name, queue_name, ordering_key)"],
 ["index","messenger.pruned_pkey","CREATE UNIQUE INDEX pruned_pkey ON messenger.pruned USING btree (id)"],
 ["index","messenger.queues_pkey","CREATE UNIQUE INDEX queues_pkey ON messenger.queues USING btree (transport_name, queue_name)"],
 ["index","messenger.replayed_pkey","CREATE UNIQUE INDEX replayed_pkey ON messenger.replayed USING btree (replay_id, message_id)"],
@@ -9679,15 +10078,19 @@ as $function$ select $manifest$[
 ["index","messenger.replays_running_idx","CREATE INDEX replays_running_idx ON messenger.replays USING btree (id) WHERE (finished_at IS NULL)"],
 ["index","messenger.rescue_cursors_pkey","CREATE UNIQUE INDEX rescue_cursors_pkey ON messenger.rescue_cursors USING btree (transport_name, queue_name, priority)"],
 ["index","messenger.schedule_backoffs_pkey","CREATE UNIQUE INDEX schedule_backoffs_pkey ON messenger.schedule_backoffs USING btree (schedule_id)"],
+["index","messenger.senders_check_at_idx","CREATE INDEX senders_check_at_idx ON messenger.senders USING btree (check_at)"],
+["index","messenger.senders_pkey","CREATE UNIQUE INDEX senders_pkey ON messenger.senders USING btree (user_id)"],
 ["index","messenger.settings_pkey","CREATE UNIQUE INDEX settings_pkey ON messenger.settings USING btree (singleton)"],
 ["index","messenger.subscriptions_key","CREATE UNIQUE INDEX subscriptions_key ON messenger.subscriptions USING btree (event, message_type, function_name, url) NULLS NOT DISTINCT"],
 ["index","messenger.subscriptions_pkey","CREATE UNIQUE INDEX subscriptions_pkey ON messenger.subscriptions USING btree (id)"],
+["index","messenger.wakeup_locks_pkey","CREATE UNIQUE INDEX wakeup_locks_pkey ON messenger.wakeup_locks USING btree (transport_name, queue_name)"],
 ["index","messenger.workers_pkey","CREATE UNIQUE INDEX workers_pkey ON messenger.workers USING btree (worker)"],
 ["index","public.messenger_failed_messages_failed_at_idx","CREATE INDEX messenger_failed_messages_failed_at_idx ON public.messenger_failed_messages USING btree (failed_at DESC, id)"],
 ["index","public.messenger_failed_messages_message_idx","CREATE INDEX messenger_failed_messages_message_idx ON public.messenger_failed_messages USING btree (message_id)"],
 ["index","public.messenger_failed_messages_open_idx","CREATE UNIQUE INDEX messenger_failed_messages_open_idx ON public.messenger_failed_messages USING btree (message_id) WHERE (resolved_at IS NULL)"],
 ["index","public.messenger_failed_messages_pkey","CREATE UNIQUE INDEX messenger_failed_messages_pkey ON public.messenger_failed_messages USING btree (id)"],
 ["index","public.messenger_failed_messages_resolved_at_idx","CREATE INDEX messenger_failed_messages_resolved_at_idx ON public.messenger_failed_messages USING btree (resolved_at) WHERE (resolved_at IS NOT NULL)"],
+["index","public.messenger_failed_messages_sender_idx","CREATE INDEX messenger_failed_messages_sender_idx ON public.messenger_failed_messages USING btree (created_by) WHERE ((created_by IS NOT NULL) AND (resolved_at IS NULL))"],
 ["index","public.messenger_messages_claim_idx","CREATE INDEX messenger_messages_claim_idx ON public.messenger_messages USING btree (transport_name, queue_name, priority, available_at, id) WHERE (processed_at IS NULL)"],
 ["index","public.messenger_messages_ordering_idx","CREATE INDEX messenger_messages_ordering_idx ON public.messenger_messages USING btree (transport_name, queue_name, ordering_key, ordering_seq) WHERE ((ordering_key IS NOT NULL) AND (processed_at IS NULL))"],
 ["index","public.messenger_messages_pkey","CREATE UNIQUE INDEX messenger_messages_pkey ON public.messenger_messages USING btree (id)"],
@@ -9704,19 +10107,23 @@ as $function$ select $manifest$[
 ["policy","messenger.clock.service_only","* anon,authenticated using false check false"],
 ["policy","messenger.flags.service_only","* anon,authenticated using false check false"],
 ["policy","messenger.idempotency_keys.service_only","* anon,authenticated using false check false"],
+["policy","messenger.locks.service_only","* anon,authenticated using false check false"],
 ["policy","messenger.measurements.service_only","* anon,authenticated using false check false"],
 ["policy","messenger.message_types.service_only","* anon,authenticated using false check false"],
 ["policy","messenger.metric_errors.service_only","* anon,authenticated using false check false"],
 ["policy","messenger.metrics.service_only","* anon,authenticated using false check false"],
 ["policy","messenger.occurrences.service_only","* anon,authenticated using false check false"],
+["policy","messenger.ordering_keys.service_only","* anon,authenticated using false check false"],
 ["policy","messenger.pruned.service_only","* anon,authenticated using false check false"],
 ["policy","messenger.queues.service_only","* anon,authenticated using false check false"],
 ["policy","messenger.replayed.service_only","* anon,authenticated using false check false"],
 ["policy","messenger.replays.service_only","* anon,authenticated using false check false"],
 ["policy","messenger.rescue_cursors.service_only","* anon,authenticated using false check false"],
 ["policy","messenger.schedule_backoffs.service_only","* anon,authenticated using false check false"],
+["policy","messenger.senders.service_only","* anon,authenticated using false check false"],
 ["policy","messenger.settings.service_only","* anon,authenticated using false check false"],
 ["policy","messenger.subscriptions.service_only","* anon,authenticated using false check false"],
+["policy","messenger.wakeup_locks.service_only","* anon,authenticated using false check false"],
 ["policy","messenger.workers.service_only","* anon,authenticated using false check false"],
 ["policy","public.messenger_failed_messages.service_only","* anon,authenticated using false check false"],
 ["policy","public.messenger_messages.sender_reads_own","r authenticated using (created_by = ( SELECT auth.uid() AS uid))"],
@@ -9729,24 +10136,30 @@ as $function$ select $manifest$[
 ["table","messenger.clock","rls {fillfactor=10}"],
 ["table","messenger.flags","rls"],
 ["table","messenger.idempotency_keys","rls"],
+["table","messenger.locks","rls"],
 ["table","messenger.measurements","unlogged rls {fillfactor=100,autovacuum_vacuum_scale_factor=0,autovacuum_vacuum_threshold=1000,autovacuum_vacuum_insert_threshold=-1,autovacuum_vacuum_cost_delay=1}"],
 ["table","messenger.message_types","rls"],
 ["table","messenger.metric_errors","rls {fillfactor=70}"],
 ["table","messenger.metrics","rls {fillfactor=70,autovacuum_vacuum_scale_factor=0.05,autovacuum_vacuum_cost_delay=1}"],
 ["table","messenger.occurrences","rls"],
+["table","messenger.ordering_keys","rls"],
 ["table","messenger.pruned","rls"],
 ["table","messenger.queues","rls"],
 ["table","messenger.replayed","rls"],
 ["table","messenger.replays","rls"],
 ["table","messenger.rescue_cursors","rls"],
 ["table","messenger.schedule_backoffs","rls"],
+["table","messenger.senders","rls"],
 ["table","messenger.settings","rls"],
 ["table","messenger.subscriptions","rls"],
+["table","messenger.wakeup_locks","rls"],
 ["table","messenger.workers","unlogged rls {fillfactor=50}"],
 ["table","public.messenger_failed_messages","rls"],
 ["table","public.messenger_messages","rls {fillfactor=50,autovacuum_vacuum_scale_factor=0.01,autovacuum_vacuum_threshold=1000,autovacuum_analyze_scale_factor=0.05,autovacuum_vacuum_cost_delay=1}"],
 ["table","public.messenger_schedules","rls"],
 ["table","public.messenger_transports","rls"],
+["trigger","public.messenger_messages.messenger_messages_own_types_insert","CREATE TRIGGER messenger_messages_own_types_insert BEFORE INSERT ON public.messenger_messages FOR EACH ROW WHEN (starts_with(new.message_type, 'symphony.'::text)) EXECUTE FUNCTION messenger.guard_own_types()"],
+["trigger","public.messenger_messages.messenger_messages_own_types_update","CREATE TRIGGER messenger_messages_own_types_update BEFORE UPDATE OF message_type, body, headers ON public.messenger_messages FOR EACH ROW WHEN ((starts_with(new.message_type, 'symphony.'::text) AND (((new.message_type IS DISTINCT FROM old.message_type) OR (new.body IS DISTINCT FROM old.body)) OR (new.headers IS DISTINCT FROM old.headers)))) EXECUTE FUNCTION messenger.guard_own_types()"],
 ["trigger","public.messenger_messages.messenger_messages_updated_at","CREATE TRIGGER messenger_messages_updated_at BEFORE UPDATE ON public.messenger_messages FOR EACH ROW WHEN ((NOT (new.updated_at IS DISTINCT FROM old.updated_at))) EXECUTE FUNCTION public.update_messenger_messages_updated_at()"],
 ["trigger","public.messenger_schedules.messenger_schedules_updated_at","CREATE TRIGGER messenger_schedules_updated_at BEFORE UPDATE ON public.messenger_schedules FOR EACH ROW WHEN ((NOT (new.updated_at IS DISTINCT FROM old.updated_at))) EXECUTE FUNCTION public.update_messenger_schedules_updated_at()"],
 ["trigger","public.messenger_transports.messenger_transports_updated_at","CREATE TRIGGER messenger_transports_updated_at BEFORE UPDATE ON public.messenger_transports FOR EACH ROW WHEN ((NOT (new.updated_at IS DISTINCT FROM old.updated_at))) EXECUTE FUNCTION public.update_messenger_transports_updated_at()"],
@@ -9816,8 +10229,10 @@ grant execute on function messenger.verify(), public.messenger_verify() to servi
 do $$
 declare
   v_relations constant text[] := array[
+    'messenger.locks',
     'public.messenger_transports',
     'public.messenger_messages',
+    'messenger.ordering_keys',
     'public.messenger_failed_messages',
     'public.messenger_schedules',
     'messenger.occurrences',
@@ -9831,12 +10246,14 @@ declare
     'messenger.rescue_cursors',
     'messenger.pruned',
     'messenger.bells',
+    'messenger.wakeup_locks',
     'messenger.flags',
     'messenger.measurements',
     'messenger.metrics',
     'messenger.metric_errors',
     'messenger.queues',
     'messenger.subscriptions',
+    'messenger.senders',
     'messenger.replays',
     'messenger.replayed',
     'public.messenger_queue_depth',
@@ -9862,13 +10279,17 @@ declare
     'messenger.check_page',
     'messenger.write_cursor',
     'messenger.read_cursor',
+    'messenger.try_lock',
+    'messenger.caller_id',
     'public.update_messenger_transports_updated_at',
     'public.update_messenger_messages_updated_at',
+    'messenger.guard_own_types',
     'public.update_messenger_schedules_updated_at',
     'messenger.enabled',
     'public.messenger_set_flag',
     'messenger.measure_completions',
     'messenger.measure_failures',
+    'messenger.ensure_own_types',
     'public.messenger_register',
     'messenger.draft_fields',
     'messenger.read_drafts',
@@ -9881,6 +10302,8 @@ declare
     'messenger.take_turns',
     'public.messenger_dispatch',
     'public.messenger_dispatch_batch',
+    'messenger.lock_sender',
+    'messenger.prune_senders',
     'messenger.user_dispatch',
     'public.messenger_user_dispatch',
     'messenger.note_lost_leases',
@@ -9893,6 +10316,7 @@ declare
     'messenger.line_up',
     'messenger.is_held_by_dead_letter',
     'messenger.release_orphans',
+    'messenger.prune_ordering_keys',
     'messenger.mark_setting',
     'messenger.place_mark',
     'messenger.find_due',
@@ -9910,6 +10334,7 @@ declare
     'messenger.settle_rest',
     'public.messenger_settle',
     'messenger.announce',
+    'messenger.store_events',
     'messenger.emit',
     'public.messenger_exchange',
     'public.messenger_complete',
@@ -9996,6 +10421,8 @@ declare
     'messenger.post_bell',
     'messenger.ring',
     'messenger.awake_workers',
+    'messenger.make_wakeup_locks',
+    'messenger.prune_wakeup_locks',
     'messenger.rescue',
     'messenger.bucket_limit',
     'messenger.add_counts',
@@ -10053,6 +10480,7 @@ declare
     'messenger.dispatch_again',
     'messenger.reason_completed',
     'messenger.reason_failed',
+    'messenger.reason_invalid_payload',
     'messenger.reason_expired',
     'messenger.reason_cancelled',
     'messenger.reason_discarded',

@@ -38,17 +38,20 @@ as $$
     ('SM_TIMEZONE', 400, 'the time zone is not an IANA name', 'use a name such as Europe/Berlin or UTC, see select name from pg_timezone_names; abbreviations such as EST never change with the seasons'),
     ('SM_SCHEDULE', 400, 'the schedule is malformed', 'pass {"cron": ...}, {"interval": ms, "startAt"?} or {"at": ...}, and options named as the columns of messenger_schedules'),
     ('SM_UNAUTHENTICATED', 401, 'nobody is signed in', 'send a user''s access token'),
-    ('SM_TYPE_FORBIDDEN', 403, 'this message type cannot be dispatched by users', 'dispatch it from the server, or define it with dispatchableBy: "user"'),
-    ('SM_FIELD_FORBIDDEN', 403, 'users may not set this field', 'dispatch from the server to set it'),
+    ('SM_TYPE_FORBIDDEN', 403, 'the caller may not dispatch or register this message type',
+     'users: dispatch it from a server, or define it with dispatchableBy: "user"; types that begin with symphony. belong to the bus: choose another name'),
+    ('SM_FIELD_FORBIDDEN', 403, 'the caller may not set this field',
+     'users: dispatch from a server to set it; the header x-symphony-user is set by the bus only'),
     ('SM_NOT_FOUND', 404, 'there is nothing of this name', 'check its spelling'),
     ('SM_CONFLICT', 409, 'this cannot be done as things stand', 'look at what is there, and decide again'),
     ('SM_STALE_LEASE', 409, 'the lease on this message is no longer held', 'another worker has it or it is settled: undo your work, do not settle it'),
-    ('SM_RATE', 429, 'too many unfinished messages for this user', 'wait until some have finished'),
+    ('SM_RATE', 429, 'this user has too many unfinished messages and open dead letters',
+     'wait until some have finished; an operator can resolve dead letters or raise max_unfinished_per_user'),
     ('SM_UNAVAILABLE', 503, 'a part that this needs is not there', 'install it, then try again')
 $$;
 
--- "what" is put before the sentence and says where: "message 3".
-create or replace function messenger.refuse(code text, what text default null)
+-- "what" is put before the sentence and names the place: "message 3". "remedy" replaces the hint where a better one is known.
+create or replace function messenger.refuse(code text, what text default null, remedy text default null)
 returns boolean
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -61,10 +64,11 @@ begin
     errcode = 'PT' || v_refusal.status,
     message = concat_ws(': ', nullif(what, ''), v_refusal.message),
     detail = code,
-    hint = v_refusal.hint;
+    hint = coalesce(remedy, v_refusal.hint);
 end $$;
 
 comment on function messenger.refusals() is 'The refusals of the bus: code, HTTP status, sentence, remedy.';
-comment on function messenger.refuse(text, text) is 'Raises the refusal with this code as SQLSTATE PT<status>, detail = code. Never returns.';
-revoke all on function messenger.refusals(), messenger.refuse(text, text) from public, anon, authenticated;
-grant execute on function messenger.refusals(), messenger.refuse(text, text) to service_role;
+comment on function messenger.refuse(text, text, text) is
+  'Raises the error with this code as SQLSTATE PT<status>, detail = code, hint = remedy or the one of messenger.refusals(). Never returns.';
+revoke all on function messenger.refusals(), messenger.refuse(text, text, text) from public, anon, authenticated;
+grant execute on function messenger.refusals(), messenger.refuse(text, text, text) to service_role;

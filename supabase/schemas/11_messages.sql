@@ -63,11 +63,29 @@ comment on column public.messenger_messages.lease_losses is 'Deliveries that end
 comment on column public.messenger_messages.idempotency_key is 'The key it was dispatched with; null again once the key has passed on to a younger message.';
 comment on column public.messenger_messages.ordering_key is 'Of the messages of one transport, queue and key one is in flight, in the order of ordering_seq.';
 comment on column public.messenger_messages.result is 'What the handler returned, at most 64 KB, else a marker.';
-comment on column public.messenger_messages.created_by is 'auth.uid() of the transaction that dispatched it.';
+comment on column public.messenger_messages.created_by is 'The signed-in user of the transaction that dispatched it (messenger.caller_id()); null for services and for subjects that are not UUIDs.';
 
 -- Numbers are drawn under the lock of the ordering key, so within a key they rise as its transactions commit; gaps mean nothing.
 create sequence if not exists messenger.ordering_seq;
 comment on sequence messenger.ordering_seq is 'The order of dispatch of messages with an ordering key.';
+-- Only locked, never changed: whoever dispatches to a key holds its row until its transaction ends. Rows and not advisory locks: any role
+-- can take those, they fill the server's lock table (20,000 keys in one transaction), and two keys may share one.
+create table if not exists messenger.ordering_keys (
+  transport_name text not null,
+  queue_name text not null,
+  ordering_key text not null,
+  check_at timestamptz not null,
+  constraint ordering_keys_pkey primary key (transport_name, queue_name, ordering_key)
+);
+comment on table messenger.ordering_keys is 'Ordering keys in use, one row per key to be locked by dispatches; pruned once no message of the key is unfinished.';
+comment on column messenger.ordering_keys.check_at is 'When pruning looks at it next: an hour after it was made or was last found in use.';
+create index if not exists ordering_keys_check_at_idx on messenger.ordering_keys (check_at);
+alter table messenger.ordering_keys enable row level security;
+drop policy if exists service_only on messenger.ordering_keys;
+create policy service_only on messenger.ordering_keys for all to anon, authenticated using (false) with check (false);
+revoke all on messenger.ordering_keys from public, anon, authenticated, service_role;
+grant select, insert, update on messenger.ordering_keys to service_role;
+
 do $$
 begin
   if to_regtype('messenger.order_key') is null then
@@ -107,6 +125,34 @@ create or replace trigger messenger_messages_updated_at
 before update on public.messenger_messages
 for each row when (new.updated_at is not distinct from old.updated_at)
 execute function public.update_messenger_messages_updated_at();
+
+-- Messages of the bus's own types are handled as its owner or signed in its name, so their content is the owner's to write: not even service_role,
+-- which has the table, can forge one. The conditions keep both triggers off every other message, and off claims and outcomes.
+create or replace function messenger.guard_own_types()
+returns trigger
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if not pg_has_role(current_user, (select c.relowner from pg_catalog.pg_class c where c.oid = tg_relid), 'usage') then
+    perform messenger.refuse('SM_TYPE_FORBIDDEN', new.message_type);
+  end if;
+  return new;
+end $$;
+comment on function messenger.guard_own_types() is 'Rejects messages of types symphony.* that are not written as the owner of the bus.';
+revoke all on function messenger.guard_own_types() from public, anon, authenticated, service_role;
+
+create or replace trigger messenger_messages_own_types_insert
+before insert on public.messenger_messages
+for each row when (starts_with(new.message_type, 'symphony.'))
+execute function messenger.guard_own_types();
+
+create or replace trigger messenger_messages_own_types_update
+before update of message_type, body, headers on public.messenger_messages
+for each row when (
+  starts_with(new.message_type, 'symphony.')
+  and (new.message_type, new.body, new.headers) is distinct from (old.message_type, old.body, old.headers))
+execute function messenger.guard_own_types();
 
 alter table public.messenger_messages enable row level security;
 drop policy if exists sender_reads_own on public.messenger_messages;

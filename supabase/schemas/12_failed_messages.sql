@@ -19,6 +19,7 @@ create table if not exists public.messenger_failed_messages (
   idempotency_key text,
   resolved_at timestamptz,
   resolution text,
+  created_by uuid,
   constraint messenger_failed_messages_pkey primary key (id),
   constraint messenger_failed_messages_resolution_check check (
     (resolved_at is null) = (resolution is null) and resolution in ('retried', 'discarded')
@@ -28,6 +29,7 @@ create table if not exists public.messenger_failed_messages (
 comment on table public.messenger_failed_messages is 'Dead letters. Open while resolved_at is null; pruned 30 days after they are resolved.';
 comment on column public.messenger_failed_messages.message_id is 'The message; a plain uuid, because a foreign key costs every delete of a message 25 percent more.';
 comment on column public.messenger_failed_messages.created_at is 'When the message was dispatched.';
+comment on column public.messenger_failed_messages.created_by is 'The user who dispatched the message; open dead letters count towards the user''s quota.';
 comment on column public.messenger_failed_messages.attempts is 'One element a delivery, oldest first, the last 20: at, worker, error, error_class, duration_ms.';
 
 -- One open dead letter a message: the database holds it, not the functions' good manners.
@@ -35,6 +37,9 @@ create unique index if not exists messenger_failed_messages_open_idx
 on public.messenger_failed_messages (message_id) where resolved_at is null;
 create index if not exists messenger_failed_messages_message_idx
 on public.messenger_failed_messages (message_id);
+-- Partial on created_by: dead letters of services' messages are not in it.
+create index if not exists messenger_failed_messages_sender_idx
+on public.messenger_failed_messages (created_by) where created_by is not null and resolved_at is null;
 create index if not exists messenger_failed_messages_failed_at_idx
 on public.messenger_failed_messages (failed_at desc, id);
 create index if not exists messenger_failed_messages_resolved_at_idx

@@ -24,7 +24,9 @@ create table if not exists messenger.message_types (
   ),
   -- As quote_ident writes it: what is no name would raise wherever it is looked up, in every tick.
   constraint message_types_sql_handler_check check (sql_handler ~ '^([a-z_][a-z0-9_]*|"([^"]|"")+")\.([a-z_][a-z0-9_]*|"([^"]|"")+")$'),
-  constraint message_types_timeout_check check (timeout_ms > 0)
+  constraint message_types_timeout_check check (timeout_ms > 0),
+  -- Or a type's SQL handler would be that of the bus's own messages.
+  constraint message_types_aliases_check check (array_to_string(aliases, ' ') !~ '(^| )symphony\.')
 );
 
 comment on table messenger.message_types is 'Message types as registered from code (messenger_register). A type without a row gets the defaults of these columns.';

@@ -12,3 +12,16 @@ alter table messenger.bells enable row level security;
 drop policy if exists service_only on messenger.bells;
 create policy service_only on messenger.bells for all to anon, authenticated using (false) with check (false);
 revoke all on messenger.bells from public, anon, authenticated, service_role;
+
+create table if not exists messenger.wakeup_locks (
+  transport_name text not null,
+  queue_name text not null,
+  made_at timestamptz not null default messenger.now(),
+  constraint wakeup_locks_pkey primary key (transport_name, queue_name)
+);
+comment on table messenger.wakeup_locks is 'One row per queue that was woken lately, locked by the transaction that sends its wake-up, so that others need not send one. Made by the tick.';
+comment on column messenger.wakeup_locks.made_at is 'When the row was made; it is pruned a day later and made again when needed.';
+alter table messenger.wakeup_locks enable row level security;
+drop policy if exists service_only on messenger.wakeup_locks;
+create policy service_only on messenger.wakeup_locks for all to anon, authenticated using (false) with check (false);
+revoke all on messenger.wakeup_locks from public, anon, authenticated, service_role;

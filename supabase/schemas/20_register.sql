@@ -1,4 +1,18 @@
 -- Types announced by code: routes, retry policies and the users' allow-list become rows the other functions decide by.
+
+-- The bus's own types, symphony.*, are made by the migration: an event handled as the owner of the bus must come from the bus.
+create or replace function messenger.ensure_own_types()
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  insert into messenger.message_types as k (type, queue_name, max_retries, retry_delay_ms, retry_multiplier, retry_max_delay_ms)
+  values ('symphony.event', 'events', 5, 5000, 3, 3600000), ('symphony.webhook', 'webhooks', 8, 5000, 3, 3600000)
+  on conflict on constraint message_types_pkey do nothing;
+end $$;
+select messenger.ensure_own_types();
+
 create or replace function public.messenger_register(types jsonb)
 returns bigint
 language plpgsql
@@ -19,6 +33,13 @@ begin
   limit 1;
   if found then
     perform messenger.refuse('SM_TYPE', left(v_bad::text, 200));
+  end if;
+  v_types := coalesce((select jsonb_agg(e) from jsonb_array_elements(v_types) e where not starts_with(e ->> 'type', 'symphony.')), '[]');
+  select e -> 'type' into v_bad from jsonb_array_elements(v_types) e
+  where jsonb_typeof(e -> 'aliases') = 'array' and exists (select from jsonb_array_elements_text(e -> 'aliases') a where starts_with(a, 'symphony.'))
+  limit 1;
+  if found then
+    perform messenger.refuse('SM_TYPE_FORBIDDEN', 'aliases of ' || left(v_bad #>> '{}', 128));
   end if;
 
   -- A route may name a transport before an operator has made it: it is the database queue until somebody says otherwise.
@@ -47,10 +68,12 @@ begin
     is distinct from
         (excluded.transport_name, excluded.queue_name, excluded.priority, excluded.dispatchable_by, excluded.max_retries, excluded.retry_delay_ms, excluded.retry_multiplier,
          excluded.retry_max_delay_ms, excluded.retry_jitter, excluded.timeout_ms, excluded.aliases);
-  return jsonb_array_length(v_types);
+  return jsonb_array_length(types);
 end $$;
 
 comment on function public.messenger_register(jsonb) is
-  'Upserts message types: [{"type", "transport"?, "queue"?, "priority"?, "dispatchable_by"?: "service"|"user", "retry"?: {max_retries, delay_ms, multiplier, max_delay_ms, jitter}, "timeout_ms"?, "aliases"?}]. Returns how many were given.';
+  'Upserts message types: [{"type", "transport"?, "queue"?, "priority"?, "dispatchable_by"?: "service"|"user", "retry"?: {max_retries, delay_ms, multiplier, max_delay_ms, jitter}, "timeout_ms"?, "aliases"?}]. Types of the bus itself (symphony.*) are ignored. Returns how many were given.';
+comment on function messenger.ensure_own_types() is 'Makes the rows of the bus''s own types where they are missing.';
+revoke all on function messenger.ensure_own_types() from public, anon, authenticated, service_role;
 revoke all on function public.messenger_register(jsonb) from public, anon, authenticated;
 grant execute on function public.messenger_register(jsonb) to service_role;

@@ -61,9 +61,11 @@ begin
         when e.odd_field is not null then coalesce(messenger.draft_fields() ->> e.odd_field, 'SM_UNKNOWN_FIELD')
         when e.type is null or jsonb_typeof(e.type) <> 'string'
           or (k.type is null and e.value ->> 'type' !~ '^[A-Za-z][A-Za-z0-9_.:-]{0,127}$') then 'SM_TYPE'
+        when starts_with(e.value ->> 'type', 'symphony.') then 'SM_TYPE_FORBIDDEN'
         when (select messenger.has_wild_number(messages)) and messenger.has_wild_number(e.value) then 'SM_NUMBER_RANGE'
         when jsonb_typeof(e.payload) <> 'object' then 'SM_PAYLOAD_NOT_OBJECT'
         when jsonb_typeof(e.headers) <> 'object' then 'SM_HEADERS_NOT_OBJECT'
+        when e.headers ? 'x-symphony-user' then 'SM_FIELD_FORBIDDEN'
         when jsonb_typeof(e.metadata) <> 'object' then 'SM_METADATA_NOT_OBJECT'
         when pg_column_size(e.payload) > 6000 and messenger.exceeds(e.payload, 262144) then 'SM_PAYLOAD_TOO_LARGE'
         when pg_column_size(e.headers) > 400 and messenger.exceeds(e.headers, 16384) then 'SM_HEADERS_TOO_LARGE'
@@ -98,7 +100,8 @@ begin
         then at + coalesce(e.parsed_window, (t.config ->> 'idempotency_window')::interval, '24 hours') end) as asked_at
     ) a
   )
-  select c.ord::int, c.error_code, case when not messenger.draft_fields() ? c.odd_field then c.odd_field end, d.*
+  select c.ord::int, c.error_code,
+    case when not messenger.draft_fields() ? c.odd_field then c.odd_field when c.error_code = 'SM_FIELD_FORBIDDEN' then 'headers.x-symphony-user' end, d.*
   from checked c
   -- Casts only where the checks passed: offset 0 keeps the planner from moving them out of the condition.
   left join lateral (

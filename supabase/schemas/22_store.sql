@@ -14,6 +14,8 @@ declare
   v_sender uuid := sender;
   v_single boolean := single;
   v_now timestamptz := at;
+  -- Tells handlers whose metadata it is. created_by cannot: a service's dispatch in a user's transaction has it too.
+  v_stamp jsonb := case when sender is not null and scope = sender::text then jsonb_build_object('x-symphony-user', sender) end;
   v_prefix text := messenger.id_prefix(v_now);
   v_random bigint := messenger.id_random();
 begin
@@ -62,7 +64,8 @@ begin
     insert into public.messenger_messages as m
       (id, transport_name, queue_name, message_type, body, headers, metadata, priority, scheduled_at, available_at, expires_at,
        created_at, updated_at, max_retries, idempotency_key, ordering_key, ordering_seq, created_by)
-    select d.new_id, d.transport_name, d.queue_name, d.message_type, d.body, d.headers, d.metadata, d.priority, d.scheduled_at, coalesce(t.available_at, d.available_at),
+    select d.new_id, d.transport_name, d.queue_name, d.message_type, d.body, coalesce(d.headers || v_stamp, d.headers), d.metadata,
+       d.priority, d.scheduled_at, coalesce(t.available_at, d.available_at),
        d.expires_at, v_now, v_now, d.max_retries, d.idempotency_key, d.ordering_key, t.seq, v_sender
     from draft d left join keyed k on k.ord = d.ord left join turn t on t.ord = d.ord
     where d.error_code is null and coalesce(k.taken and not k.is_stored, true)
@@ -117,6 +120,8 @@ declare
   v_sender uuid := sender;
   v_single boolean := single;
   v_now timestamptz := messenger.now();
+  -- Tells handlers whose metadata it is. created_by cannot: a service's dispatch in a user's transaction has it too.
+  v_stamp jsonb := case when sender is not null and scope = sender::text then jsonb_build_object('x-symphony-user', sender) end;
   v_prefix text := messenger.id_prefix(v_now);
   v_random bigint := messenger.id_random();
 begin
@@ -152,7 +157,8 @@ begin
     insert into public.messenger_messages as m
       (id, transport_name, queue_name, message_type, body, headers, metadata, priority, scheduled_at, available_at, expires_at,
        created_at, updated_at, max_retries, idempotency_key, created_by)
-    select d.new_id, d.transport_name, d.queue_name, d.message_type, d.body, d.headers, d.metadata, d.priority, d.scheduled_at, d.available_at, d.expires_at,
+    select d.new_id, d.transport_name, d.queue_name, d.message_type, d.body, coalesce(d.headers || v_stamp, d.headers), d.metadata,
+       d.priority, d.scheduled_at, d.available_at, d.expires_at,
        v_now, v_now, d.max_retries, d.idempotency_key, v_sender
     from draft d left join keyed k on k.ord = d.ord
     where d.error_code is null and coalesce(k.taken, true)

@@ -29,14 +29,14 @@ begin
       ('idempotency_window', to_jsonb(idempotency_window)), ('ordering_key', to_jsonb(ordering_key)), ('transport', to_jsonb(transport)),
       ('max_retries', to_jsonb(max_retries)), ('expires_at', to_jsonb(expires_at)), ('headers', headers), ('metadata', metadata)
     ) as given(field, value)
-  ), true, 'service', auth.uid(), true) as s;
+  ), true, 'service', messenger.caller_id(), true) as s;
 end $$;
 
 create or replace function public.messenger_dispatch_batch(messages jsonb, atomic boolean default true)
 returns table (ord int, id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamptz, error_code text, error text)
 language sql
 set search_path = pg_catalog, pg_temp
-as $$ select * from messenger.store_messages(messages, coalesce(atomic, true), 'service', auth.uid()) $$;
+as $$ select * from messenger.store_messages(messages, coalesce(atomic, true), 'service', messenger.caller_id()) $$;
 
 comment on function public.messenger_dispatch(text, jsonb, text, int, timestamptz, interval, text, text, interval, text, text, int, timestamptz, jsonb, jsonb) is
   'Stores one message in the caller''s transaction and returns the stored values, also for a duplicate of an idempotency key. A null parameter means its default. idempotency_mode: what a later dispatch on the key changes of a message that is still pending: ignore nothing, replace the content, reschedule the moment, throttle nothing, whatever the payload, debounce both, to run once, delay (or else the window) after the last call. ordering_key: of its messages in one transport and queue one is in flight, in the order of dispatch. Refusals: SQLSTATE PT<status>, detail SM_<CODE>, hint.';

@@ -1,5 +1,48 @@
 -- Dispatch for signed-in users: allow-listed types, their own idempotency scope, a limit on what they may leave unfinished.
 
+-- Only locked, never changed: dispatches of one user are counted one after the other, so that parallel ones cannot pass the quota together.
+create table if not exists messenger.senders (
+  user_id uuid not null,
+  check_at timestamptz not null,
+  constraint senders_pkey primary key (user_id)
+);
+comment on table messenger.senders is 'Users who dispatched lately, one row per user to be locked by their dispatches; pruned after an hour and made again when needed.';
+comment on column messenger.senders.user_id is 'auth.users.id, or the subject of another provider''s token where it is a UUID.';
+comment on column messenger.senders.check_at is 'From when on the row may be pruned.';
+create index if not exists senders_check_at_idx on messenger.senders (check_at);
+alter table messenger.senders enable row level security;
+drop policy if exists service_only on messenger.senders;
+create policy service_only on messenger.senders for all to anon, authenticated using (false) with check (false);
+revoke all on messenger.senders from public, anon, authenticated, service_role;
+
+create or replace function messenger.lock_sender(user_id uuid, at timestamptz)
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  insert into messenger.senders as s (user_id, check_at) values (lock_sender.user_id, lock_sender.at + interval '1 hour')
+  on conflict on constraint senders_pkey do update set check_at = s.check_at where false;
+end $$;
+
+create or replace function messenger.prune_senders(at timestamptz, chunk int)
+returns bigint
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_bitmapscan = off
+set jit = off
+as $$
+declare
+  v_pruned bigint;
+begin
+  delete from messenger.senders s
+  where s.ctid = any (array(
+    select x.ctid from messenger.senders x where x.check_at < prune_senders.at order by x.check_at limit chunk for update skip locked));
+  get diagnostics v_pruned = row_count;
+  return v_pruned;
+end $$;
+
 -- Definer, because users have no rights on the tables. Who the user is comes from the token alone.
 create or replace function messenger.user_dispatch(type text, payload jsonb, idempotency_key text, delay interval, headers jsonb, metadata jsonb)
 returns table (id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamptz)
@@ -7,13 +50,18 @@ language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_user uuid := auth.uid();
+  v_user uuid := messenger.caller_id();
   v_forbidden text;
   v_limit int;
 begin
   if v_user is null then
+    if coalesce(current_setting('request.jwt.claims', true), '') ~ '"sub"\s*:\s*"[^"]' then
+      perform messenger.refuse('SM_UNAUTHENTICATED', 'the subject of the token is not a UUID',
+        'users of other identity providers cannot own messages: dispatch for them from a server, with a secret key');
+    end if;
     perform messenger.refuse('SM_UNAUTHENTICATED');
   end if;
+  perform messenger.lock_sender(v_user, messenger.now());
   -- One answer for a type that is not allowed and one that does not exist: users cannot list the types.
   if not exists (select from messenger.message_types k where k.type = user_dispatch.type and k.dispatchable_by = 'user') then
     perform messenger.refuse('SM_TYPE_FORBIDDEN');
@@ -36,8 +84,12 @@ begin
   -- Asked afterwards, so that a repeated dispatch is told its message and not its limit; the refusal takes a new one back.
   select s.max_unfinished_per_user into v_limit from messenger.settings s;
   if not duplicate and v_limit < (
-    select count(*) from (select from public.messenger_messages m where m.created_by = v_user and m.processed_at is null limit v_limit + 1) unfinished) then
-    perform messenger.refuse('SM_RATE');
+    select count(*) from (
+      (select from public.messenger_messages m where m.created_by = v_user and m.processed_at is null limit v_limit + 1)
+      union all
+      (select from public.messenger_failed_messages f where f.created_by = v_user and f.resolved_at is null limit v_limit + 1)
+    ) unfinished) then
+    perform messenger.refuse('SM_RATE', 'of ' || v_limit || ' allowed');
   end if;
   return next;
 end $$;
@@ -52,7 +104,10 @@ as $$ select * from messenger.user_dispatch(type, payload, idempotency_key, dela
 
 comment on function messenger.user_dispatch(text, jsonb, text, interval, jsonb, jsonb) is 'See public.messenger_user_dispatch.';
 comment on function public.messenger_user_dispatch(text, jsonb, text, interval, jsonb, jsonb) is
-  'Dispatch by a signed-in user: only types registered with dispatchable_by = user, of headers only traceparent and x-request-id, at most max_unfinished_per_user unfinished messages (SM_RATE).';
+  'Dispatch by a signed-in user: only types registered with dispatchable_by = user, of headers only traceparent and x-request-id, at most max_unfinished_per_user unfinished messages and open dead letters together (SM_RATE), counted exactly under parallel calls. The message carries the header x-symphony-user.';
+comment on function messenger.lock_sender(uuid, timestamptz) is 'Makes this transaction the only one that dispatches for this user.';
+comment on function messenger.prune_senders(timestamptz, int) is 'Deletes rows of users that are an hour old and not locked. Returns how many.';
+revoke all on function messenger.lock_sender(uuid, timestamptz), messenger.prune_senders(timestamptz, int) from public, anon, authenticated, service_role;
 revoke all on function messenger.user_dispatch(text, jsonb, text, interval, jsonb, jsonb),
   public.messenger_user_dispatch(text, jsonb, text, interval, jsonb, jsonb) from public, anon, authenticated;
 grant execute on function messenger.user_dispatch(text, jsonb, text, interval, jsonb, jsonb),

@@ -48,9 +48,10 @@ begin
     returning m.*
   )
   insert into public.messenger_failed_messages
-    (message_id, transport_name, queue_name, message_type, body, headers, metadata, error, error_class, error_trace, attempts, retry_count, max_retries, failed_at, created_at, idempotency_key)
+    (message_id, transport_name, queue_name, message_type, body, headers, metadata, error, error_class, error_trace, attempts, retry_count, max_retries, failed_at,
+     created_at, idempotency_key, created_by)
   select d.id, d.transport_name, d.queue_name, d.message_type, d.body, d.headers, d.metadata, h.error, h.error_class, h.error_trace, h.attempts,
-    d.retry_count, d.max_retries, bury.at, d.created_at, d.idempotency_key
+    d.retry_count, d.max_retries, bury.at, d.created_at, d.idempotency_key, d.created_by
   from dead d join history h on h.message_id = d.id;
   get diagnostics v_buried = row_count;
   delete from messenger.attempts a where a.message_id = any (bury.ids);
@@ -59,7 +60,8 @@ begin
   return v_buried;
 end $$;
 
--- Expired and cancelled messages are never handed out again. They have no dead letter: nobody needs them any more.
+-- Expired and cancelled messages are never handed out again. They have no dead letter: nobody needs them any more. Neither has a user's message
+-- with an invalid payload (the attempt says what is wrong with it), or a user could fill the dead letters.
 create or replace function messenger.give_up(ids uuid[], error_class text, at timestamptz)
 returns void
 language plpgsql
@@ -69,7 +71,9 @@ begin
   update public.messenger_messages m
   set status = 'failed', processed_at = give_up.at, updated_at = give_up.at, locked_at = null, locked_by = null, lock_expires_at = null,
       error_class = give_up.error_class,
-      last_error = case give_up.error_class when 'Expired' then 'expired before it could be handled' else 'cancelled' end
+      retry_count = m.retry_count + (give_up.error_class = 'InvalidPayload')::int,
+      last_error = case give_up.error_class when 'Expired' then 'expired before it could be handled' when 'Cancelled' then 'cancelled'
+        else (select a.error from messenger.attempts a where a.message_id = m.id and a.fence = m.fence) end
   where m.id = any (ids);
   perform messenger.emit('failed', ids, at);
   perform messenger.release_heads(messenger.order_keys(ids), at);
@@ -96,7 +100,7 @@ end $$;
 comment on function messenger.note_lost_leases(uuid[], text, timestamptz) is
   'Records an attempt of class LeaseExpired for each of these processing messages, and measures it as retried or dead, or not at all (null).';
 comment on function messenger.bury(uuid[], timestamptz) is 'Fails messages for good: counts the last delivery, writes the dead letter with the last 20 attempts. An attempt must have been recorded. Returns how many.';
-comment on function messenger.give_up(uuid[], text, timestamptz) is 'Fails unfinished messages as Expired or Cancelled, without a dead letter.';
+comment on function messenger.give_up(uuid[], text, timestamptz) is 'Fails unfinished messages as Expired, Cancelled or InvalidPayload, without a dead letter.';
 comment on function messenger.end_unhandled(uuid[], text[], timestamptz) is 'Finishes the messages whose fate is expired, cancelled or exhausted; others are left alone.';
 revoke all on function messenger.end_unhandled(uuid[], text[], timestamptz), messenger.note_lost_leases(uuid[], text, timestamptz), messenger.bury(uuid[], timestamptz), messenger.give_up(uuid[], text, timestamptz)
   from public, anon, authenticated;

@@ -10,20 +10,19 @@ begin
     from public.messenger_messages m where m.id = any (ids) and m.ordering_key is not null);
 end $$;
 
--- Held until the transaction ends: the next dispatch of the key waits for it, and then sees what became of it. In the order of their numbers, not of the
--- keys, since two keys may share one. Each is one entry of the server's lock table (max_locks_per_transaction times connections).
+-- Held until the transaction ends: the next dispatch of the key waits for it, and then sees what became of it. In the order of the keys, whatever
+-- order they came in: two batches cannot wait for each other. The update changes nothing, but it locks the row that is there.
 create or replace function messenger.lock_order_keys(keys messenger.order_key[])
 returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  perform pg_advisory_xact_lock(l.key_lock)
-  from (
-    select distinct hashtextextended('messenger.order/' || k.transport_name || '/' || k.queue_name || '/' || k.ordering_key, 0) as key_lock
-    from unnest(keys) k
-    order by 1
-  ) l;
+  insert into messenger.ordering_keys as o (transport_name, queue_name, ordering_key, check_at)
+  select distinct k.transport_name, k.queue_name, k.ordering_key, messenger.now() + interval '1 hour'
+  from unnest(keys) k
+  order by k.transport_name, k.queue_name, k.ordering_key
+  on conflict on constraint ordering_keys_pkey do update set check_at = o.check_at where false;
 end $$;
 
 -- Lets the first unfinished message of each key go, if it waits. A message retried from the dead letters stands behind the one in flight with the
@@ -152,6 +151,40 @@ begin
   return messenger.release_heads(v_keys, at);
 end $$;
 
+-- A key that a dispatch holds at this moment is passed over.
+create or replace function messenger.prune_ordering_keys(at timestamptz, chunk int)
+returns bigint
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set jit = off
+as $$
+declare
+  v_pruned bigint;
+begin
+  with looked_at as materialized (
+    select o.ctid as tid, exists (
+      select from public.messenger_messages m
+      where m.transport_name = o.transport_name and m.queue_name = o.queue_name and m.ordering_key = o.ordering_key and m.processed_at is null
+    ) as is_used
+    from messenger.ordering_keys o
+    where o.check_at < prune_ordering_keys.at
+    order by o.check_at limit chunk
+    for update skip locked
+  ),
+  kept as (
+    update messenger.ordering_keys o set check_at = prune_ordering_keys.at + interval '1 hour'
+    where o.ctid = any (array(select l.tid from looked_at l where l.is_used))
+  )
+  delete from messenger.ordering_keys o where o.ctid = any (array(select l.tid from looked_at l where not l.is_used));
+  get diagnostics v_pruned = row_count;
+  return v_pruned;
+end $$;
+
+comment on function messenger.prune_ordering_keys(timestamptz, int) is 'Deletes ordering keys without an unfinished message, of the next chunk that is due for a look. Returns how many.';
 comment on function messenger.lock_order_keys(messenger.order_key[]) is 'Makes this transaction the only one that dispatches to these keys.';
 comment on function messenger.line_up(uuid[], timestamptz) is 'Puts pending messages with an ordering key into line again, each behind the one of its key that may be in flight.';
 comment on function messenger.order_keys(uuid[]) is 'The ordering keys of these messages, without duplicates.';
@@ -159,6 +192,6 @@ comment on function messenger.release_heads(messenger.order_key[], timestamptz) 
 comment on function messenger.is_held_by_dead_letter(text, text, text) is 'True when an open dead letter holds up its ordering key.';
 comment on function messenger.release_orphans(timestamptz, int) is 'Lets go what waits for a predecessor that has finished meanwhile, among the next bite of keys with waiting messages.';
 revoke all on function messenger.lock_order_keys(messenger.order_key[]), messenger.line_up(uuid[], timestamptz), messenger.order_keys(uuid[]), messenger.release_heads(messenger.order_key[], timestamptz), messenger.is_held_by_dead_letter(text, text, text),
-  messenger.release_orphans(timestamptz, int) from public, anon, authenticated;
+  messenger.release_orphans(timestamptz, int), messenger.prune_ordering_keys(timestamptz, int) from public, anon, authenticated, service_role;
 grant execute on function messenger.lock_order_keys(messenger.order_key[]), messenger.line_up(uuid[], timestamptz), messenger.order_keys(uuid[]), messenger.release_heads(messenger.order_key[], timestamptz), messenger.is_held_by_dead_letter(text, text, text)
   to service_role;

@@ -28,9 +28,9 @@ declare
 begin
   perform messenger.check_subscription(event, message_type);
   v_function := messenger.find_owned_function(function_name);
-  insert into messenger.message_types as k (type, sql_handler, max_retries, retry_delay_ms, retry_multiplier, retry_max_delay_ms)
-  values ('symphony.event', 'messenger.deliver_event', 5, 5000, 3, 3600000)
-  on conflict on constraint message_types_pkey do update set sql_handler = excluded.sql_handler where k.sql_handler is distinct from excluded.sql_handler;
+  perform messenger.ensure_own_types();
+  update messenger.message_types k set sql_handler = 'messenger.deliver_event'
+  where k.type = 'symphony.event' and k.sql_handler is distinct from 'messenger.deliver_event';
   insert into messenger.subscriptions as s (event, message_type, function_name) values (event, message_type, v_function::regproc::text)
   on conflict on constraint subscriptions_key do update set enabled = true, disabled_reason = null
   returning s.id into v_id;

@@ -70,7 +70,8 @@ begin
   perform from public.messenger_messages m
   where m.id = any (array(select f.message_id from public.messenger_failed_messages f where f.id = any (v_letters)))
   order by m.id for update;
-  select coalesce(array_agg(f.id) filter (where m.status <> 'failed'), '{}'), coalesce(bool_or(m.id is null and f.idempotency_key is not null), false)
+  -- A message of the bus itself that somebody deleted cannot be made again from its dead letter, which service_role may write.
+  select coalesce(array_agg(f.id) filter (where m.status <> 'failed' or m.id is null and starts_with(f.message_type, 'symphony.')), '{}'), coalesce(bool_or(m.id is null and f.idempotency_key is not null), false)
   into v_alive, v_any_gone
   from public.messenger_failed_messages f left join public.messenger_messages m on m.id = f.message_id
   where f.id = any (v_letters);
@@ -134,9 +135,9 @@ begin
   restored as (
     insert into public.messenger_messages as m
       (id, transport_name, queue_name, message_type, body, headers, metadata, priority, available_at, created_at, updated_at,
-       max_retries, last_error, error_class, fence, idempotency_key)
+       max_retries, last_error, error_class, fence, idempotency_key, created_by)
     select d.message_id, d.transport_name, d.queue_name, d.message_type, coalesce(v_payload, d.body), d.headers, d.metadata, coalesce(k.priority, 5), d.due_at,
-      d.created_at, revive.at, d.max_retries, d.error, d.error_class, (extract(epoch from revive.at) * 1000)::bigint, d.idempotency_key
+      d.created_at, revive.at, d.max_retries, d.error, d.error_class, (extract(epoch from revive.at) * 1000)::bigint, d.idempotency_key, d.created_by
     from due d left join messenger.message_types k on k.type = d.message_type
     where d.is_gone
     returning m.id, m.fence
@@ -169,6 +170,7 @@ declare
   v_now timestamptz := messenger.now();
   v_ids uuid[] := ids;
   v_code text;
+  v_type text;
   v_open uuid[];
   v_kept uuid[];
 begin
@@ -181,6 +183,10 @@ begin
     where d.error_code in ('SM_PAYLOAD_NOT_OBJECT', 'SM_PAYLOAD_TOO_LARGE', 'SM_NUMBER_RANGE', 'SM_DEPTH');
     if found then
       perform messenger.refuse(v_code);
+    end if;
+    select f.message_type into v_type from public.messenger_failed_messages f where f.id = v_ids[1] and starts_with(f.message_type, 'symphony.');
+    if found then
+      perform messenger.refuse('SM_TYPE_FORBIDDEN', v_type, 'retry it without a payload: messages of the bus itself are retried as they are');
     end if;
   end if;
   if per_second not between 1 and 1000 then

@@ -39,7 +39,8 @@ begin
   return v_tag;
 end $$;
 
--- Definer: pg_cron's table is not for service_role. As in cron.job itself, whoever may call this sees the jobs' commands.
+-- Definer: pg_cron's table is not for service_role. As in cron.job itself, a job is shown to its owner only, that is to a caller who may act as the
+-- role it runs as: a command may hold a secret. Within a definer function the setting "role" still names the caller, or none where it never changed.
 create or replace function messenger.import_cron(jobid bigint)
 returns jsonb
 language plpgsql security definer
@@ -56,13 +57,15 @@ declare
   v_body text;
   v_tag text;
   v_notes text[] := array[]::text[];
+  v_caller name := coalesce(nullif(current_setting('role'), 'none'), session_user);
 begin
   if to_regclass('cron.job') is null then
     perform messenger.refuse('SM_UNAVAILABLE', 'pg_cron is not installed');
   end if;
   execute 'select j.jobid, j.jobname::text, j.schedule, j.command, j.active, j.username::text, j.database::text from cron.job j where j.jobid = $1' into v_job using jobid;
-  if v_job.jobid is null then
-    perform messenger.refuse('SM_NOT_FOUND', 'pg_cron has no job ' || coalesce(jobid::text, 'without a number'));
+  if v_job.jobid is null or not coalesce(pg_has_role(v_caller, (select r.oid from pg_catalog.pg_roles r where r.rolname = v_job.username), 'usage'), false) then
+    perform messenger.refuse('SM_NOT_FOUND', 'pg_cron has no job ' || coalesce(jobid::text, 'without a number') || ' that ' || v_caller || ' may see',
+      'select jobid, jobname, username from cron.job, as the role the job runs as or one that is a member of it');
   elsif v_job.jobname = 'symphony-clock' then
     perform messenger.refuse('SM_CONFLICT', 'symphony-clock is the clock that runs the schedules');
   end if;
@@ -127,7 +130,7 @@ comment on function messenger.schedule_of_cron(text) is 'A schedule of pg_cron a
 comment on function messenger.dollar_tag(text) is 'A dollar quote that can hold this text.';
 comment on function messenger.import_cron(bigint) is 'See public.messenger_import_cron.';
 comment on function public.messenger_import_cron(bigint) is
-  'Proposes a schedule for a job of pg_cron and changes nothing: {"job", "schedule" (arguments of messenger_schedule), "sql" (a script that makes the handler, the schedule, and unschedules the job), "notes"}. SM_NOT_FOUND, SM_CONFLICT (the bus'' own clock), SM_CRON (an expression of pg_cron that the bus does not have), SM_UNAVAILABLE (no pg_cron).';
+  'Proposes a schedule for a job of pg_cron and changes nothing: {"job", "schedule" (arguments of messenger_schedule), "sql" (a script that makes the handler, the schedule, and unschedules the job), "notes"}. SM_NOT_FOUND (no such job, or one of a role that the caller is not a member of), SM_CONFLICT (the bus'' own clock), SM_CRON (an expression of pg_cron that the bus does not have), SM_UNAVAILABLE (no pg_cron).';
 revoke all on function messenger.schedule_of_cron(text), messenger.dollar_tag(text), messenger.import_cron(bigint), public.messenger_import_cron(bigint)
   from public, anon, authenticated, service_role;
 grant execute on function messenger.import_cron(bigint), public.messenger_import_cron(bigint) to service_role;

@@ -47,8 +47,13 @@ begin
   if exists (select from messenger.queues q where q.transport_name = ring.transport and q.queue_name = ring.queue and q.paused_at is not null)
     or exists (select from messenger.sql_handlers() h where h.type = ring.type) then
     return false;
-  elsif not pg_try_advisory_xact_lock(hashtextextended('messenger.ring/' || v_pair, 0)) then
-    return false;
+  end if;
+  -- No row yet: the wake-up is sent, as a dispatch must not wait for another one that makes the row.
+  perform from messenger.wakeup_locks l where l.transport_name = ring.transport and l.queue_name = ring.queue for update skip locked;
+  if not found then
+    if exists (select from messenger.wakeup_locks l where l.transport_name = ring.transport and l.queue_name = ring.queue) then
+      return false;
+    end if;
   end if;
   perform set_config('messenger.rung', concat_ws(' ', nullif(v_rung, ''), v_pair), true);
   perform pg_notify('messenger', v_pair);
@@ -72,6 +77,35 @@ begin
   );
 end $$;
 
+create or replace function messenger.make_wakeup_locks(transports text[], queues text[], at timestamptz)
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  insert into messenger.wakeup_locks (transport_name, queue_name, made_at)
+  select distinct q.transport, q.queue, make_wakeup_locks.at from unnest(transports, queues) as q(transport, queue) order by 1, 2
+  on conflict on constraint wakeup_locks_pkey do nothing;
+end $$;
+
+create or replace function messenger.prune_wakeup_locks(at timestamptz, chunk int)
+returns bigint
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_pruned bigint;
+begin
+  delete from messenger.wakeup_locks l
+  where l.ctid = any (array(
+    select x.ctid from messenger.wakeup_locks x where x.made_at < prune_wakeup_locks.at - interval '1 day' limit chunk for update skip locked));
+  get diagnostics v_pruned = row_count;
+  return v_pruned;
+end $$;
+
+comment on function messenger.make_wakeup_locks(text[], text[], timestamptz) is 'Makes the rows by which dispatches to these queues share a wake-up.';
+comment on function messenger.prune_wakeup_locks(timestamptz, int) is 'Deletes rows that are a day old. Returns how many.';
+revoke all on function messenger.make_wakeup_locks(text[], text[], timestamptz), messenger.prune_wakeup_locks(timestamptz, int) from public, anon, authenticated, service_role;
 comment on function messenger.post_bell() is 'Queues one POST to the worker door with pg_net; it leaves at commit. False where no URL, pg_net or secret is set.';
 comment on function messenger.ring(text, text, text) is 'Wakes a worker for a message type of a queue if none is awake, by pg_net and NOTIFY messenger.';
 comment on function messenger.awake_workers(text, text, text, interval) is 'Workers that asked for this type from this queue within two poll intervals, or within the grace when that is longer.';

@@ -181,7 +181,7 @@ declare
   v_sweep_to tid;
   v_taken messenger.measurements[];
 begin
-  if not pg_try_advisory_xact_lock(hashtextextended('messenger.fold', 0)) then
+  if not messenger.try_lock('fold') then
     return 0;
   end if;
   v_range := messenger.fold_range();

@@ -21,6 +21,8 @@ declare
   v_wanted int;
   v_rung int := 0;
   v_sql_types text[] := array(select h.type from messenger.sql_handlers() h);
+  v_transports text[] := '{}'::text[];
+  v_queues text[] := '{}'::text[];
 begin
   select * into v_settings from messenger.settings;
   if v_settings.functions_url is null then
@@ -47,6 +49,8 @@ begin
       ) due
       group by due.message_type
     loop
+      v_transports := v_transports || v_pair.transport_name;
+      v_queues := v_queues || v_pair.queue_name;
       if v_due.is_known then
         v_backlog := v_backlog + v_due.backlog;
         v_awake := greatest(v_awake, v_due.awake);
@@ -57,6 +61,7 @@ begin
     end loop;
   end loop;
 
+  perform messenger.make_wakeup_locks(v_transports, v_queues, at);
   v_wanted := least(v_settings.max_workers, ceil(v_backlog::numeric / v_settings.messages_per_worker)) - v_awake;
   -- Workers for other types may be awake in plenty.
   if v_unasked then
@@ -99,6 +104,9 @@ begin
   perform messenger.prune_rest(v_now, v_batch);
   perform messenger.prune_metrics(v_now, 10 * v_batch);
   perform messenger.prune_bells(10 * v_batch);
+  perform messenger.prune_ordering_keys(v_now, 20 * v_batch);
+  perform messenger.prune_wakeup_locks(v_now, v_batch);
+  perform messenger.prune_senders(v_now, 20 * v_batch);
   perform messenger.run_sql_handlers(v_batch);
   perform messenger.fold();
   v_woken := messenger.wake(v_now);

@@ -30,6 +30,20 @@ as $$
   from (select) one
   left join public.messenger_failed_messages f on f.message_id = message.id and f.resolved_at is null
   where message.status = 'failed' and coalesce(message.error_class, '') not in ('Expired', 'Cancelled', 'Discarded')
+    and not (message.error_class = 'InvalidPayload' and message.created_by is not null and f.id is null)
+$$;
+
+create or replace function messenger.reason_invalid_payload(message public.messenger_messages, at timestamptz)
+returns setof messenger.reason
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select 10, 'invalid_payload',
+    format('its payload does not fit the schema of its type: %s; it was dispatched by a user, so it ended at %s without a dead letter',
+      left(coalesce(message.last_error, 'no text'), 300), messenger.moment(message.processed_at, at)),
+    'correct the payload where the user''s application makes it, and dispatch a new message'
+  where message.status = 'failed' and message.error_class = 'InvalidPayload' and message.created_by is not null
+    and not exists (select from public.messenger_failed_messages f where f.message_id = message.id and f.resolved_at is null)
 $$;
 
 create or replace function messenger.reason_expired(message public.messenger_messages, at timestamptz)
@@ -64,10 +78,12 @@ $$;
 comment on function messenger.dispatch_again(uuid) is 'SQL that dispatches a copy of a message, without its idempotency key, delay, expiry and headers.';
 comment on function messenger.reason_completed(public.messenger_messages, timestamptz) is 'Cause: it is done.';
 comment on function messenger.reason_failed(public.messenger_messages, timestamptz) is 'Cause: it is out of retries, or failed for good.';
+comment on function messenger.reason_invalid_payload(public.messenger_messages, timestamptz) is 'Cause: a user dispatched it with a payload that its type does not take.';
 comment on function messenger.reason_expired(public.messenger_messages, timestamptz) is 'Cause: it was given up once its time was over.';
 comment on function messenger.reason_cancelled(public.messenger_messages, timestamptz) is 'Cause: somebody cancelled it.';
 comment on function messenger.reason_discarded(public.messenger_messages, timestamptz) is 'Cause: somebody gave it up after it had failed.';
 revoke all on function messenger.dispatch_again(uuid), messenger.reason_completed(public.messenger_messages, timestamptz),
   messenger.reason_failed(public.messenger_messages, timestamptz), messenger.reason_expired(public.messenger_messages, timestamptz),
-  messenger.reason_cancelled(public.messenger_messages, timestamptz), messenger.reason_discarded(public.messenger_messages, timestamptz)
+  messenger.reason_cancelled(public.messenger_messages, timestamptz), messenger.reason_discarded(public.messenger_messages, timestamptz),
+  messenger.reason_invalid_payload(public.messenger_messages, timestamptz)
   from public, anon, authenticated, service_role;

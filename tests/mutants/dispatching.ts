@@ -185,8 +185,8 @@ export const DISPATCHING: Mutant[] = [
     name: "a dispatch waits for another's bell",
     breaks: "An ordinary dispatch never waits.",
     statement: fn("messenger.ring"),
-    find: "not pg_try_advisory_xact_lock(hashtextextended('messenger.ring/' || v_pair, 0))",
-    replace: "pg_advisory_xact_lock(hashtextextended('messenger.ring/' || v_pair, 0)) is null",
+    find: "l.queue_name = ring.queue for update skip locked;",
+    replace: "l.queue_name = ring.queue for update;",
     noticedBy: bells,
   },
   {

@@ -10,7 +10,7 @@ export const MEASURING: Mutant[] = [
     name: "two fold at once",
     breaks: "One folds at a time: a second one would wait for the first's rows, and the tick waits for nothing.",
     statement: fold,
-    find: "if not pg_try_advisory_xact_lock(hashtextextended('messenger.fold', 0)) then",
+    find: "if not messenger.try_lock('fold') then",
     replace: "if false then",
     noticedBy: folds,
   },

@@ -1,0 +1,15 @@
+-- What 0.1.0's tables need before the definitions of 0.2.0: columns, constraints, data.
+alter table public.messenger_failed_messages add column if not exists created_by uuid;
+update public.messenger_failed_messages f set created_by = m.created_by
+from public.messenger_messages m
+where m.id = f.message_id and f.resolved_at is null and m.created_by is not null;
+
+-- Aliases that pose as the bus's own types had no effect but on SQL handlers; they go.
+update messenger.message_types k set aliases = array(select a from unnest(k.aliases) a where not starts_with(a, 'symphony.'))
+where array_to_string(k.aliases, ' ') ~ '(^| )symphony\.';
+alter table messenger.message_types drop constraint if exists message_types_aliases_check;
+alter table messenger.message_types add constraint message_types_aliases_check
+  check (array_to_string(aliases, ' ') !~ '(^| )symphony\.');
+
+-- Rows of the bus's own types that code had registered get the bus's own policy back.
+delete from messenger.message_types k where starts_with(k.type, 'symphony.') and k.sql_handler is distinct from 'messenger.deliver_event';

@@ -1,3 +1,4 @@
+-- The catalog of this release, generated from manifest.json.
 create or replace function messenger.expected_manifest()
 returns jsonb
 language sql immutable

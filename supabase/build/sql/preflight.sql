@@ -28,10 +28,10 @@ begin
       execute 'select messenger.expected_manifest()' into v_manifest;
     end if;
   end if;
-  if v_installed <> '@INSTALLABLE@' then
+  if coalesce(v_installed, '@RELEASE@') <> '@INSTALLABLE@' then
     raise exception using errcode = 'object_not_in_prerequisite_state',
-      message = format('Symphony Messenger %s is installed in this database; this file makes %s%s; nothing was changed',
-        v_installed, '@RELEASE@', case when '@INSTALLABLE@' <> '@RELEASE@' then ' of @INSTALLABLE@' end),
+      message = concat(coalesce('Symphony Messenger ' || v_installed || ' is installed in this database', 'Symphony Messenger is not installed in this database'),
+        '; this file @PURPOSE@; nothing was changed'),
       hint = @REMEDY@;
   end if;
 

@@ -1,12 +1,14 @@
 -- ---- Transactions that are writing messages end first: they run the functions of the earlier release.
--- A writer that stays open stops the upgrade after 10 s, with everything as it was.
+-- A writer that stays open stops the upgrade after 10 s (or this session's lock_timeout), with everything as it was.
 do $$
+declare
+  v_timeout constant text := current_setting('lock_timeout');
 begin
-  perform set_config('lock_timeout', '10s', true);
+  perform set_config('lock_timeout', case v_timeout when '0' then '10s' else v_timeout end, true);
   lock table public.messenger_messages, messenger.clock in access exclusive mode;
-  perform set_config('lock_timeout', '0', true);
+  perform set_config('lock_timeout', v_timeout, true);
 exception when lock_not_available then
   raise exception using errcode = 'lock_not_available',
-    message = 'a transaction has held messages for 10 s; nothing was changed',
+    message = 'another transaction is writing messages and has not ended in time; nothing was changed',
     hint = 'end it (select pid, state, query from pg_stat_activity where state <> ''idle''), then run the upgrade again';
 end $$;

@@ -1,3 +1,4 @@
+-- One statement, so that it removes everything or nothing, whatever runs it.
 do $rollback$
 declare
   v_path constant text := current_setting('search_path');

@@ -1,0 +1,161 @@
+// The bus's own types, symphony.*: their messages are handled as the owner of the bus, so nobody else can make, change or claim to be one.
+import assert from "node:assert/strict";
+import { empty, test, useProject } from "../project.ts";
+import { asRole } from "./as_role.ts";
+import { call, claim, dispatch, held, letterOf, messageOf, settle } from "./bus.ts";
+import { effects, makeEffects } from "./effects.ts";
+import { completed, failed, on, tick } from "./events.ts";
+import { errorOf, refused } from "./refusal.ts";
+
+const project = useProject({ testClock: true });
+const forged = { event: "completed", message: { id: crypto.randomUUID() } };
+
+Deno.test.beforeAll(() => makeEffects(project().sql));
+Deno.test.beforeEach(async () => {
+  await empty(project().sql);
+  await project().sql`truncate public.effects`;
+});
+
+const asService = <Result>(work: Parameters<typeof asRole<Result>>[2]) => asRole(project().sql, "service_role", work);
+
+for (const type of ["symphony.event", "symphony.webhook", "symphony.anything"]) {
+  test(`own types · ${type} cannot be dispatched, scheduled, or named in a batch, by service_role or by postgres`, async () => {
+    const { sql } = project();
+    await refused(dispatch(sql, { type }), "SM_TYPE_FORBIDDEN", 403);
+    await refused(asService((tx) => dispatch(tx, { type })), "SM_TYPE_FORBIDDEN", 403);
+    await refused(
+      asService((tx) => dispatch(tx, { type, idempotency_key: "k", idempotency_mode: "debounce", ordering_key: "o" })),
+      "SM_TYPE_FORBIDDEN",
+      403,
+    );
+    const schedule = { name: "forged", type, schedule: { interval: 1000 } };
+    await refused(asService((tx) => call(tx, "messenger_schedule", schedule)), "SM_TYPE_FORBIDDEN", 403);
+    const messages = [{ type: "Letter" }, { type }];
+    await refused(asService((tx) => call(tx, "messenger_dispatch_batch", { messages })), "SM_TYPE_FORBIDDEN", 403);
+    const answers = await call(sql, "messenger_dispatch_batch", { messages, atomic: false });
+    assert.deepEqual(answers.map(({ error_code }) => error_code), [null, "SM_TYPE_FORBIDDEN"]);
+    assert.deepEqual(
+      (await sql`select message_type from messenger_messages`).map(({ message_type }) => message_type),
+      ["Letter"],
+    );
+  });
+}
+
+test("own types · a schedule of one, written into the table, becomes no message and says why", async () => {
+  const { sql } = project();
+  await call(sql, "messenger_schedule", { name: "s", type: "Letter", schedule: { interval: 1000 } });
+  await asService((tx) =>
+    tx`update messenger_schedules set message_type = 'symphony.event', queue_name = 'events', next_run_at = now() - interval '1 s'`
+  );
+  await tick(sql);
+  const [{ last_error }] = await sql`select last_error from messenger_schedules`;
+  assert.match(last_error, /SM_TYPE_FORBIDDEN/);
+  assert.equal((await sql`select from messenger_messages`).length, 0);
+});
+
+test("own types · register ignores them, with everything that is said of them", async () => {
+  const { sql } = project();
+  const before = await sql`select * from messenger.message_types where type like 'symphony.%' order by type`;
+  assert.deepEqual(before.map(({ type }) => type), ["symphony.event", "symphony.webhook"]);
+  const types = [
+    { type: "symphony.event", dispatchable_by: "user", queue: "mine", retry: { max_retries: 0 } },
+    { type: "symphony.new" },
+    { type: "Letter" },
+  ];
+  const [{ messenger_register }] = await asService((tx) => call(tx, "messenger_register", { types }));
+  assert.equal(Number(messenger_register), 3);
+  assert.deepEqual(
+    [...await sql`select * from messenger.message_types where type like 'symphony.%' order by type`],
+    [...before],
+  );
+});
+
+test("own types · no other type takes one as its alias, or it would bring its own handler", async () => {
+  const { sql } = project();
+  const types = [{ type: "Letter", aliases: ["Brief", "symphony.event"] }];
+  const message = await refused(call(sql, "messenger_register", { types }), "SM_TYPE_FORBIDDEN", 403);
+  assert.match(message, /aliases of Letter/);
+  await call(sql, "messenger_register", { types: [{ type: "Letter" }] });
+  const error = await errorOf(
+    asService((tx) => tx`update messenger.message_types set aliases = '{symphony.event}' where type = 'Letter'`),
+  );
+  assert.equal(error.code, "23514");
+});
+
+test("own types · an event forged in the table by service_role is rejected, new or by changing a message", async () => {
+  const { sql } = project();
+  await on(sql, "completed");
+  const [{ id: subscription }] = await sql`select id from messenger.subscriptions`;
+  const body = { subscription, ...forged };
+  const error = await errorOf(
+    asService((tx) =>
+      tx`insert into messenger_messages (queue_name, message_type, body) values ('events', 'symphony.event', ${
+        tx.json(body)
+      })`
+    ),
+  );
+  assert.deepEqual([error.code, error.detail], ["PT403", "SM_TYPE_FORBIDDEN"]);
+  const { id } = await dispatch(sql, { type: "Letter", payload: body, queue: "events" });
+  const changed = await errorOf(
+    asService((tx) => tx`update messenger_messages set message_type = 'symphony.event' where id = ${id}`),
+  );
+  assert.equal(changed.detail, "SM_TYPE_FORBIDDEN");
+  await settle(sql, [completed(await held(sql, {}, { types: ["Greeting"] }))]);
+  const rewritten = await errorOf(
+    asService((tx) => tx`update messenger_messages set body = ${tx.json(body)} where message_type = 'symphony.event'`),
+  );
+  assert.equal(rewritten.detail, "SM_TYPE_FORBIDDEN");
+  await tick(sql);
+  assert.equal((await effects(sql)).length, 1, "the genuine event alone");
+});
+
+test("own types · a dead letter of one is retried as it is, never with another payload", async () => {
+  const { sql } = project();
+  await on(sql, "completed", null, "public.refuse_it");
+  await sql`update messenger.message_types set max_retries = 0 where type = 'symphony.event'`;
+  await settle(sql, [completed(await held(sql))]);
+  await tick(sql);
+  const [{ id, message_id }] = await sql`select id, message_id from messenger_failed_messages`;
+  const edited = { ids: [id], payload: forged };
+  await refused(asService((tx) => call(tx, "messenger_retry_failed", edited)), "SM_TYPE_FORBIDDEN", 403);
+  assert.equal((await messageOf(sql, message_id)).status, "failed");
+  const [{ outcome }] = await asService((tx) => call(tx, "messenger_retry_failed", { ids: [id] }));
+  assert.deepEqual([outcome, (await messageOf(sql, message_id)).status], ["retried", "pending"]);
+});
+
+test("own types · a dead letter of one that service_role has made up, or whose message is gone, becomes no message", async () => {
+  const { sql } = project();
+  await on(sql, "completed");
+  const other = await held(sql, { type: "Letter" });
+  await settle(sql, [failed(other, { retryable: false })]);
+  const message_id = crypto.randomUUID();
+  await asService((tx) =>
+    tx`insert into messenger_failed_messages (message_id, transport_name, queue_name, message_type, body, retry_count, max_retries, created_at)
+       values (${message_id}, 'supabase', 'events', 'symphony.event', ${tx.json(forged)}, 0, 3, now())`
+  );
+  const answers = await asService((tx) => call(tx, "messenger_retry_failed", { filter: {} }));
+  assert.deepEqual(
+    answers.map(({ message_id, outcome }) => [message_id, outcome]).sort(),
+    [[other.id, "retried"], [message_id, "conflict"]].sort(),
+  );
+  assert.equal(await messageOf(sql, message_id), undefined);
+  assert.equal((await letterOf(sql, message_id)).resolved_at, null);
+});
+
+test("own types · genuine events of messages that a worker of service_role settles still arrive", async () => {
+  const { sql } = project();
+  for (const event of ["completed", "retried", "dead", "failed"]) await on(sql, event);
+  await call(sql, "messenger_register", { types: [{ type: "Letter", retry: { max_retries: 1, delay_ms: 0 } }] });
+  await dispatch(sql, { type: "Letter" });
+  await dispatch(sql, { type: "Other" });
+  const outcomes = async (types: string[], make: typeof completed) =>
+    await asService(async (tx) => settle(tx, (await claim(tx, { types })).map((row) => make(row))));
+  await outcomes(["Other"], completed);
+  await outcomes(["Letter"], failed);
+  await outcomes(["Letter"], failed);
+  await tick(sql);
+  assert.deepEqual(
+    (await effects(sql)).map((effect) => (effect as { event: string }).event).sort(),
+    ["completed", "dead", "failed", "retried"],
+  );
+});

@@ -1,0 +1,195 @@
+// Upgrades: an installed earlier release with messages in flight, a running ticker and old workers becomes this one, and nothing is lost.
+import assert from "node:assert/strict";
+import type { Sql } from "postgres";
+import { release, upgrades } from "../../supabase/build/release.ts";
+import { session, test, useProject } from "../project.ts";
+import { ask, call, claim, dispatch, held, messageOf, type Row, settle } from "./bus.ts";
+import { errorOf } from "./refusal.ts";
+import { install, installRelease, rollBack, upgradeFrom } from "./release.ts";
+
+const project = useProject({ migrate: false });
+
+Deno.test.beforeEach(async () => {
+  await rollBack(project().sql);
+});
+
+const differences = async (sql: Sql) => [
+  ...await sql`select kind, object, state, detail from messenger_verify() where kind <> 'operation' and state <> 'ok'`,
+];
+const violations = async (sql: Sql) => (await call(sql, "messenger_audit")).filter(({ violations }) => violations > 0);
+const releaseOf = async (sql: Sql) => (await sql`select messenger.release() as release`)[0].release;
+
+for (const { from } of upgrades) {
+  test(`upgrade from ${from} · what a new database has is what an upgraded one has`, async () => {
+    const { sql } = project();
+    await installRelease(sql, from);
+    await upgradeFrom(sql, from);
+    assert.deepEqual([await differences(sql), await releaseOf(sql)], [[], release.version]);
+    await install(sql);
+    assert.deepEqual(await differences(sql), [], "and the full migration may be run again over it");
+  });
+
+  test(`upgrade from ${from} · each message goes on from where it stands`, async () => {
+    const { sql } = project();
+    await installRelease(sql, from);
+    await sql.unsafe(`
+      create table if not exists public.upgrade_events (event jsonb);
+      create or replace function public.note_event(event jsonb) returns jsonb language sql set search_path = '' as
+        $$ insert into public.upgrade_events values (event) returning null::jsonb $$;
+      select messenger.on('completed', 'public.note_event')`);
+    await call(sql, "messenger_register", {
+      types: [{ type: "Wish", dispatchable_by: "user", retry: { delay_ms: 0 } }],
+    });
+    const running = await held(sql, { type: "Running" });
+    const lost = await held(sql, { type: "Lost" }, { lease: "1 millisecond" });
+    const dead = await held(sql, { type: "Dead", idempotency_key: "dead" });
+    await settle(sql, [{ ...dead, outcome: "failed", error: "no", retryable: false }]);
+    const first = await dispatch(sql, { type: "Ordered", ordering_key: "k" });
+    const second = await dispatch(sql, { type: "Ordered", ordering_key: "k" });
+    const delayed = await dispatch(sql, { type: "Delayed", delay: "1 hour" });
+    const keyed = await dispatch(sql, { type: "Keyed", idempotency_key: "keyed" });
+    await call(sql, "messenger_schedule", { name: "s", type: "Scheduled", schedule: { interval: 3_600_000 } });
+    await call(sql, "messenger_pause", { transport: "supabase", queue: "paused" });
+    const paused = await dispatch(sql, { type: "Paused", queue: "paused" });
+
+    await upgradeFrom(sql, from);
+
+    assert.equal(await ask(sql, "messenger_complete", { id: running.id, fence: running.fence }), "completed");
+    assert.equal((await dispatch(sql, { type: "Keyed", idempotency_key: "keyed" })).id, keyed.id);
+    assert.equal(await ask(sql, "messenger_complete", { id: lost.id, fence: lost.fence }), "completed");
+    const work = await claim(sql, { batch: 100 });
+    assert.deepEqual(work.map(({ id }) => id).sort(), [first.id, keyed.id].sort());
+    await settle(sql, work.map(({ id, fence }) => ({ id, fence, outcome: "completed" })));
+    assert.deepEqual((await claim(sql)).map(({ id }) => id), [second.id]);
+    assert.deepEqual((await claim(sql)).map(({ id }) => id), []);
+    await call(sql, "messenger_resume", { transport: "supabase", queue: "paused" });
+    assert.deepEqual((await claim(sql, { queues: ["paused"] })).map(({ id }) => id), [paused.id]);
+    const [{ outcome }] = await call(sql, "messenger_retry_failed", { filter: { type: "Dead" } });
+    assert.deepEqual([outcome, (await messageOf(sql, dead.id)).status], ["retried", "pending"]);
+    assert.equal((await messageOf(sql, delayed.id)).status, "pending");
+    assert.equal((await call(sql, "messenger_list_schedules")).length, 1);
+    await ask(sql, "messenger_tick");
+    assert.equal((await sql`select from public.upgrade_events`).length, 4, "events of what completed since");
+    assert.deepEqual([await violations(sql), await differences(sql)], [[], []]);
+  });
+
+  test(`upgrade from ${from} · under traffic, with a running ticker and old workers: lost 0, handled twice 0, audit 0`, async () => {
+    const { sql } = project();
+    await installRelease(sql, from);
+    await sql`select messenger_start('http://127.0.0.1:1/functions/v1')`;
+    const [{ command }] = await sql`select command from cron.job where jobname = 'symphony-clock'`;
+    await using tickerSession = session(project());
+    const ticker = tickerSession.unsafe(command).simple();
+    const acknowledged: string[] = [];
+    const handled: string[] = [];
+    let produces = true;
+    const producer = async () => {
+      await using own = session(project());
+      await own`set role service_role`;
+      for (let n = 0; produces; n++) {
+        const fields = n % 3 === 0
+          ? { ordering_key: `k${n % 5}` }
+          : n % 3 === 1
+          ? { idempotency_key: crypto.randomUUID() }
+          : {};
+        acknowledged.push((await dispatch(own, { type: "Traffic", ...fields })).id);
+      }
+    };
+    const worker = async (name: string) => {
+      await using own = session(project());
+      await own`set role service_role`;
+      let outcomes: Row[] = [];
+      for (let idle = 0; idle < 3;) {
+        const [{ messenger_exchange: { settled, claimed } }] = await call(own, "messenger_exchange", {
+          outcomes,
+          worker: name,
+          batch: 20,
+          types: ["Traffic"],
+        });
+        handled.push(...settled.filter(({ outcome }: Row) => outcome === "completed").map(({ id }: Row) => id));
+        outcomes = claimed.map(({ id, fence }: Row) => ({ id, fence, outcome: "completed" }));
+        idle = claimed.length === 0 && !produces ? idle + 1 : 0;
+      }
+    };
+    const traffic = [producer(), producer(), worker("old 1"), worker("old 2")];
+    const reached = async (count: number) => {
+      while (acknowledged.length < count) await sql`select pg_sleep(0.01)`;
+    };
+    await reached(100);
+    await upgradeFrom(sql, from);
+    await reached(acknowledged.length + 200);
+    produces = false;
+    await Promise.all(traffic);
+    await sql`select messenger_stop()`;
+    await ticker;
+
+    assert.deepEqual([handled.length, new Set(handled).size], [acknowledged.length, acknowledged.length]);
+    assert.deepEqual(handled.toSorted(), acknowledged.toSorted());
+    const rows =
+      await sql`select status, count(*)::int as count from messenger_messages where message_type = 'Traffic' group by status`;
+    assert.deepEqual([...rows], [{ status: "completed", count: acknowledged.length }]);
+    const [{ last_error }] = await sql`select last_error from messenger.clock`;
+    assert.equal(last_error, null, "every tick of the old job went well");
+    assert.deepEqual([await violations(sql), await differences(sql)], [[], []]);
+  });
+
+  test(`upgrade from ${from} · an installed ticker's job gets the new release's command, one that is stopped stays stopped`, async () => {
+    const { sql } = project();
+    await installRelease(sql, from);
+    await sql`select messenger_start('http://127.0.0.1:1/functions/v1')`;
+    await upgradeFrom(sql, from);
+    const jobs =
+      await sql`select command = messenger.clock_command() as is_new from cron.job where jobname = 'symphony-clock'`;
+    assert.deepEqual([...jobs], [{ is_new: true }]);
+    await rollBack(sql);
+    await installRelease(sql, from);
+    await upgradeFrom(sql, from);
+    assert.equal((await sql`select from cron.job`).length, 0);
+  });
+
+  test(`upgrade from ${from} · a writer that stays open stops it with a sentence, and everything stays`, async () => {
+    const { sql } = project();
+    await installRelease(sql, from);
+    await using writer = session(project());
+    await writer.unsafe("begin");
+    await dispatch(writer, { type: "Open" });
+    await using own = session(project());
+    await own`set lock_timeout = '100ms'`;
+    const error = await errorOf(upgradeFrom(own, from));
+    assert.deepEqual([error.code, error.message.includes("nothing was changed")], ["55P03", true]);
+    await writer.unsafe("commit");
+    assert.equal((await sql`select to_regprocedure('messenger.release()') as release`)[0].release, null);
+    await upgradeFrom(own, from);
+    assert.equal(await releaseOf(sql), release.version);
+  });
+
+  test(`upgrade from ${from} · applied where it does not fit, it says which release is there`, async () => {
+    const { sql } = project();
+    const fresh = await errorOf(upgradeFrom(sql, from));
+    assert.match(fresh.message, /not installed|messenger/);
+    await install(sql);
+    const twice = await errorOf(upgradeFrom(sql, from));
+    assert.match(twice.message, new RegExp(`Symphony Messenger ${release.version} is installed`));
+    await rollBack(sql);
+    await installRelease(sql, from);
+    const full = await errorOf(install(sql));
+    assert.match(full.message, new RegExp(`Symphony Messenger ${from} is installed.*nothing was changed`));
+    assert.match(full.hint ?? "", /supabase\/upgrades\/\d+_upgrade_symphony_messenger/);
+  });
+
+  test(`rollback of an installed ${from} · removes all of it, and what the project made stays`, async () => {
+    const { sql } = project();
+    const names = async () =>
+      (await sql`
+      select c.oid::regclass::text as name from pg_class c where c.relnamespace::regnamespace::text in ('public', 'messenger') and c.relkind in ('r', 'v', 'S')
+      union all select p.oid::regprocedure::text from pg_proc p where p.pronamespace::regnamespace::text in ('public', 'messenger')
+      order by 1`).map(({ name }) => name);
+    const before = await names();
+    await installRelease(sql, from);
+    await sql`select messenger_start('http://127.0.0.1:1/functions/v1')`;
+    await rollBack(sql);
+    assert.deepEqual(await names(), before);
+    assert.equal((await sql`select from cron.job`).length, 0);
+    assert.equal((await sql`select to_regnamespace('messenger') as schema`)[0].schema, null);
+  });
+}
