@@ -30,7 +30,7 @@ set client_min_messages = warning;
 
 ${preflightOf(sources, { INSTALLABLE: upgrade.from, PURPOSE, REMEDY })}
 
-${fill("quiesce.sql", {})}
+${fill("quiesce.sql", { TABLES: tablesToLock(from).join(", ") })}
 
 -- ---- alterations
 ${alterations.trimEnd()}
@@ -45,6 +45,18 @@ ${after.join("\n")}
 ${fill("reschedule.sql", {})}
 reset client_min_messages;
 `;
+}
+
+/** All tables, first those that most transactions use first: they wait there while they hold nothing else. */
+function tablesToLock(from: Manifest): string[] {
+  const tables = from.filter(([kind]) => kind === "table").map(([, table]) => table);
+  const entrances = [
+    "public.messenger_transports",
+    "messenger.workers",
+    "messenger.message_types",
+    "messenger.settings",
+  ];
+  return [...entrances, ...tables.filter((table) => !entrances.includes(table))];
 }
 
 /**

@@ -372,10 +372,10 @@ begin
       execute 'select messenger.expected_manifest()' into v_manifest;
     end if;
   end if;
-  if v_installed <> '0.2.0' then
+  if coalesce(v_installed, '0.2.0') <> '0.2.0' then
     raise exception using errcode = 'object_not_in_prerequisite_state',
-      message = format('Symphony Messenger %s is installed in this database; this file makes %s%s; nothing was changed',
-        v_installed, '0.2.0', case when '0.2.0' <> '0.2.0' then ' of 0.2.0' end),
+      message = concat(coalesce('Symphony Messenger ' || v_installed || ' is installed in this database', 'Symphony Messenger is not installed in this database'),
+        '; this file installs 0.2.0; nothing was changed'),
       hint = 'apply supabase/upgrades/20261128000100_upgrade_symphony_messenger_0_1_0_to_0_2_0.sql';
   end if;
 
@@ -2664,10 +2664,12 @@ returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_check_at timestamptz := messenger.now() + interval '1 hour';
 begin
   insert into messenger.ordering_keys as o (transport_name, queue_name, ordering_key, check_at)
-  select distinct k.transport_name, k.queue_name, k.ordering_key, messenger.now() + interval '1 hour'
-  from unnest(keys) k
+  select k.*, v_check_at
+  from (select distinct x.transport_name, x.queue_name, x.ordering_key from unnest(keys) x) k
   order by k.transport_name, k.queue_name, k.ordering_key
   on conflict on constraint ordering_keys_pkey do update set check_at = o.check_at where false;
 end $$;
@@ -9655,7 +9657,7 @@ as $function$ select $manifest$[
 ["function","messenger.letter_conditions(filter jsonb)","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 5811d2e123b2330f34ee756c95a732e7"],
 ["function","messenger.line_up(ids uuid[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source f32cd158cc78ef56e7e2df3b859dce9a"],
 ["function","messenger.lock_letters(ids uuid[], filter jsonb, max integer)","returns uuid[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source c4fd1f0376398d94008d68997c9f6eb9"],
-["function","messenger.lock_order_keys(keys messenger.order_key[])","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 488d9f92e52e7ed54bdc59eac05345b7"],
+["function","messenger.lock_order_keys(keys messenger.order_key[])","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 3fda8ec94e41f80e9e3ed863298ade95"],
 ["function","messenger.lock_sender(user_id uuid, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 04ee55935826935245d6d18126c0e30a"],
 ["function","messenger.longest_look()","returns integer language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 29bcb01f7baff17c888c5ba927eeab46"],
 ["function","messenger.make_due(id uuid)","returns text language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source cfdb3a3d503c7a6b6ea1aa8b642a9160"],

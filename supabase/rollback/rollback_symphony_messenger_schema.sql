@@ -5,6 +5,8 @@ do $rollback$
 declare
   v_path constant text := current_setting('search_path');
   v_schema constant oid := to_regnamespace('messenger');
+  v_timeout constant text := current_setting('lock_timeout');
+  v_end constant timestamptz := clock_timestamp() + case v_timeout when '0' then '10 s' else v_timeout end::interval;
   v_manifest jsonb;
   v_relations oid[];
   v_functions oid[];
@@ -48,6 +50,26 @@ begin
   into v_relations, v_functions, v_types;
   v_types := v_types || array(select t.oid from pg_catalog.pg_type t where t.typrelid = any (v_relations));
   v_types := v_types || array(select t.oid from pg_catalog.pg_type t where t.typelem = any (v_types) and t.typcategory = 'A');
+
+  -- Transactions of the bus end first. An attempt that waits for long is given up, or it would be taken for a deadlock.
+  loop
+    begin
+      perform set_config('lock_timeout', '250ms', true);
+      select 'lock table ' || string_agg(c.oid::regclass::text, ', ' order by c.relname <> 'messenger_transports', c.relname <> 'workers', c.oid)
+        || ' in access exclusive mode'
+      into v_list from pg_catalog.pg_class c where c.oid = any (v_relations) and c.relkind = 'r';
+      execute v_list;
+      exit;
+    exception when lock_not_available then
+      if clock_timestamp() > v_end then
+        raise exception using errcode = 'lock_not_available',
+          message = 'another transaction that uses Symphony Messenger has not ended in time; nothing was removed',
+          hint = 'end it (select pid, state, query from pg_stat_activity where state <> ''idle''), then run this file again';
+      end if;
+    end;
+    perform pg_sleep(0.02);
+  end loop;
+  perform set_config('lock_timeout', v_timeout, true);
 
   -- Whatever of the project's would go with them stops the rollback: a foreign key, a view, a function or column of our types.
   select string_agg(distinct pg_describe_object(d.classid, d.objid, d.objsubid), ', ') into v_list

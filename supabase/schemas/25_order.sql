@@ -17,10 +17,12 @@ returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_check_at timestamptz := messenger.now() + interval '1 hour';
 begin
   insert into messenger.ordering_keys as o (transport_name, queue_name, ordering_key, check_at)
-  select distinct k.transport_name, k.queue_name, k.ordering_key, messenger.now() + interval '1 hour'
-  from unnest(keys) k
+  select k.*, v_check_at
+  from (select distinct x.transport_name, x.queue_name, x.ordering_key from unnest(keys) x) k
   order by k.transport_name, k.queue_name, k.ordering_key
   on conflict on constraint ordering_keys_pkey do update set check_at = o.check_at where false;
 end $$;

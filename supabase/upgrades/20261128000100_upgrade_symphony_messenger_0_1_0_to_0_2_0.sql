@@ -372,11 +372,11 @@ begin
       execute 'select messenger.expected_manifest()' into v_manifest;
     end if;
   end if;
-  if v_installed <> '0.1.0' then
+  if coalesce(v_installed, '0.2.0') <> '0.1.0' then
     raise exception using errcode = 'object_not_in_prerequisite_state',
-      message = format('Symphony Messenger %s is installed in this database; this file makes %s%s; nothing was changed',
-        v_installed, '0.2.0', case when '0.1.0' <> '0.2.0' then ' of 0.1.0' end),
-      hint = 'this upgrade starts from 0.1.0; apply the upgrade from the installed release';
+      message = concat(coalesce('Symphony Messenger ' || v_installed || ' is installed in this database', 'Symphony Messenger is not installed in this database'),
+        '; this file upgrades 0.1.0 to 0.2.0; nothing was changed'),
+      hint = 'apply the upgrade from the installed release, or to a new database supabase/migrations/20261128000000_create_symphony_messenger_schema.sql';
   end if;
 
   -- The manifest of 0.1.0 names sequences only in its grants.
@@ -410,19 +410,29 @@ begin
   perform set_config('search_path', v_path, true);
 end $$;
 
--- ---- Transactions that are writing messages end first: they run the functions of the earlier release.
--- A writer that stays open stops the upgrade after 10 s (or this session's lock_timeout), with everything as it was.
+-- ---- Transactions of the bus end first, because they run the functions of the earlier release.
+-- Each attempt gives up before a transaction that needs one of the tables held here would be taken for a deadlock, and lets it end.
+-- A transaction that stays open stops the upgrade after 10 s (or this session's lock_timeout), with everything as it was.
 do $$
 declare
   v_timeout constant text := current_setting('lock_timeout');
+  v_end constant timestamptz := clock_timestamp() + case v_timeout when '0' then '10 s' else v_timeout end::interval;
 begin
-  perform set_config('lock_timeout', case v_timeout when '0' then '10s' else v_timeout end, true);
-  lock table public.messenger_messages, messenger.clock in access exclusive mode;
+  loop
+    begin
+      perform set_config('lock_timeout', '250ms', true);
+      lock table public.messenger_transports, messenger.workers, messenger.message_types, messenger.settings, messenger.attempts, messenger.bells, messenger.clock, messenger.flags, messenger.idempotency_keys, messenger.measurements, messenger.metric_errors, messenger.metrics, messenger.occurrences, messenger.pruned, messenger.queues, messenger.replayed, messenger.replays, messenger.rescue_cursors, messenger.schedule_backoffs, messenger.subscriptions, public.messenger_failed_messages, public.messenger_messages, public.messenger_schedules in access exclusive mode;
+      exit;
+    exception when lock_not_available then
+      if clock_timestamp() > v_end then
+        raise exception using errcode = 'lock_not_available',
+          message = 'another transaction that uses Symphony Messenger has not ended in time; nothing was changed',
+          hint = 'end it (select pid, state, query from pg_stat_activity where state <> ''idle''), then run the upgrade again';
+      end if;
+    end;
+    perform pg_sleep(0.02);
+  end loop;
   perform set_config('lock_timeout', v_timeout, true);
-exception when lock_not_available then
-  raise exception using errcode = 'lock_not_available',
-    message = 'another transaction is writing messages and has not ended in time; nothing was changed',
-    hint = 'end it (select pid, state, query from pg_stat_activity where state <> ''idle''), then run the upgrade again';
 end $$;
 
 -- ---- alterations
@@ -2699,10 +2709,12 @@ returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_check_at timestamptz := messenger.now() + interval '1 hour';
 begin
   insert into messenger.ordering_keys as o (transport_name, queue_name, ordering_key, check_at)
-  select distinct k.transport_name, k.queue_name, k.ordering_key, messenger.now() + interval '1 hour'
-  from unnest(keys) k
+  select k.*, v_check_at
+  from (select distinct x.transport_name, x.queue_name, x.ordering_key from unnest(keys) x) k
   order by k.transport_name, k.queue_name, k.ordering_key
   on conflict on constraint ordering_keys_pkey do update set check_at = o.check_at where false;
 end $$;
@@ -9690,7 +9702,7 @@ as $function$ select $manifest$[
 ["function","messenger.letter_conditions(filter jsonb)","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 5811d2e123b2330f34ee756c95a732e7"],
 ["function","messenger.line_up(ids uuid[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source f32cd158cc78ef56e7e2df3b859dce9a"],
 ["function","messenger.lock_letters(ids uuid[], filter jsonb, max integer)","returns uuid[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source c4fd1f0376398d94008d68997c9f6eb9"],
-["function","messenger.lock_order_keys(keys messenger.order_key[])","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 488d9f92e52e7ed54bdc59eac05345b7"],
+["function","messenger.lock_order_keys(keys messenger.order_key[])","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 3fda8ec94e41f80e9e3ed863298ade95"],
 ["function","messenger.lock_sender(user_id uuid, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 04ee55935826935245d6d18126c0e30a"],
 ["function","messenger.longest_look()","returns integer language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 29bcb01f7baff17c888c5ba927eeab46"],
 ["function","messenger.make_due(id uuid)","returns text language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source cfdb3a3d503c7a6b6ea1aa8b642a9160"],

@@ -132,10 +132,20 @@ test("import · refuses jobs that are not there, the clock's own, and moments th
   }
 });
 
-test("import · services may ask, users may not", async () => {
+test("import · a job is shown to a caller who may act as the role it runs as, and to nobody else", async () => {
+  const { sql } = project();
+  const id = await job("x", "0 3 * * *", "select 'a password'");
+  await refused(asRole(sql, "service_role", (own) => own`select messenger_import_cron(${id})`), "SM_NOT_FOUND", 404);
+  await rewrite(`update cron.job set username = 'service_role' where jobid = ${id}`);
+  await asRole(sql, "service_role", (own) => own`select messenger_import_cron(${id})`);
+  await propose(id);
+  await rewrite(`update cron.job set username = 'supabase_admin' where jobid = ${id}`);
+  await refused(propose(id), "SM_NOT_FOUND", 404);
+});
+
+test("import · users may not call it", async () => {
   const { sql } = project();
   const id = await job("x", "0 3 * * *", "select 1");
-  await asRole(sql, "service_role", (own) => own`select messenger_import_cron(${id})`);
   await assert.rejects(
     asRole(sql, "authenticated", (own) => own`select messenger_import_cron(${id})`),
     /permission denied/,

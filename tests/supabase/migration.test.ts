@@ -4,22 +4,12 @@ import type { Sql } from "postgres";
 import { test, useProject } from "../project.ts";
 import { ask, call, claim, dispatch } from "./bus.ts";
 import { errorOf } from "./refusal.ts";
+import { install as installIn, rollBack as rollBackIn } from "./release.ts";
 
-const supabase = new URL("../../supabase/", import.meta.url);
 const project = useProject({ migrate: false, defaultPrivileges: "revoked" });
 
-async function install(sql: Sql = project().sql) {
-  const [file] = [...Deno.readDirSync(new URL("migrations/", supabase))].filter(({ name }) =>
-    name.endsWith("_create_symphony_messenger_schema.sql")
-  );
-  const script = await Deno.readTextFile(new URL(`migrations/${file.name}`, supabase));
-  await sql.begin((transaction) => transaction.unsafe(script).simple());
-}
-
-async function rollBack(sql: Sql = project().sql) {
-  await sql.unsafe(await Deno.readTextFile(new URL("rollback/rollback_symphony_messenger_schema.sql", supabase)))
-    .simple();
-}
+const install = (sql: Sql = project().sql) => installIn(sql);
+const rollBack = (sql: Sql = project().sql) => rollBackIn(sql);
 
 /** Everything a migration could leave: catalog objects of all schemas with definition, rights and comment; jobs and secrets. */
 async function listing(): Promise<string[]> {
@@ -99,7 +89,8 @@ test("migration · run twice, messages, settings, types and transports stay", ()
     assert.equal((await dispatch(sql, { idempotency_key: "k" })).id, id);
     const [row] = await sql`
       select s.max_workers, s.clock_enabled, k.queue_name, t.config, t.enabled
-      from messenger.settings s, messenger.message_types k, messenger_transports t where t.name = 'sync'`;
+      from messenger.settings s, messenger.message_types k, messenger_transports t
+      where t.name = 'sync' and k.type = 'Mail'`;
     assert.deepEqual(row, {
       max_workers: 7,
       clock_enabled: true,
@@ -215,7 +206,7 @@ test("migration · every table, view and function of ours says what it is", () =
 test("build · the files on disk are what supabase/schemas says", async () => {
   const { success, stderr } = await new Deno.Command(Deno.execPath(), {
     args: ["run", "-A", "build.ts", "--check"],
-    cwd: supabase,
+    cwd: new URL("../../supabase/", import.meta.url),
   }).output();
   assert(success, new TextDecoder().decode(stderr));
 });

@@ -42,6 +42,7 @@ test("user · an allowed type is stored with the type's route and the token's us
   assert.deepEqual([row.body, row.headers, row.metadata], [{ want: "tea" }, {
     traceparent: "00-1",
     "x-request-id": "r",
+    "x-symphony-user": ada,
   }, { a: 1 }]);
 });
 

@@ -1,14 +1,24 @@
--- ---- Transactions that are writing messages end first: they run the functions of the earlier release.
--- A writer that stays open stops the upgrade after 10 s (or this session's lock_timeout), with everything as it was.
+-- ---- Transactions of the bus end first, because they run the functions of the earlier release.
+-- Each attempt gives up before a transaction that needs one of the tables held here would be taken for a deadlock, and lets it end.
+-- A transaction that stays open stops the upgrade after 10 s (or this session's lock_timeout), with everything as it was.
 do $$
 declare
   v_timeout constant text := current_setting('lock_timeout');
+  v_end constant timestamptz := clock_timestamp() + case v_timeout when '0' then '10 s' else v_timeout end::interval;
 begin
-  perform set_config('lock_timeout', case v_timeout when '0' then '10s' else v_timeout end, true);
-  lock table public.messenger_messages, messenger.clock in access exclusive mode;
+  loop
+    begin
+      perform set_config('lock_timeout', '250ms', true);
+      lock table @TABLES@ in access exclusive mode;
+      exit;
+    exception when lock_not_available then
+      if clock_timestamp() > v_end then
+        raise exception using errcode = 'lock_not_available',
+          message = 'another transaction that uses Symphony Messenger has not ended in time; nothing was changed',
+          hint = 'end it (select pid, state, query from pg_stat_activity where state <> ''idle''), then run the upgrade again';
+      end if;
+    end;
+    perform pg_sleep(0.02);
+  end loop;
   perform set_config('lock_timeout', v_timeout, true);
-exception when lock_not_available then
-  raise exception using errcode = 'lock_not_available',
-    message = 'another transaction is writing messages and has not ended in time; nothing was changed',
-    hint = 'end it (select pid, state, query from pg_stat_activity where state <> ''idle''), then run the upgrade again';
 end $$;
