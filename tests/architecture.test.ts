@@ -124,7 +124,9 @@ Deno.test("architecture · files are short enough to be read at once", () => {
 });
 
 Deno.test("architecture · every file opens with a sentence about itself", () => {
-  const silent = rooms.flatMap(filesIn).filter((path) => /\.(tsx?|sql|mjs)$/.test(path) && !path.startsWith("tests/fixtures/"))
+  const silent = rooms.flatMap(filesIn).filter((path) =>
+    /\.(tsx?|sql|mjs)$/.test(path) && !path.startsWith("tests/fixtures/")
+  )
     .filter((path) => !/^(#!.*\n)?(\/\/|--|\/\*\*) \S/.test(Deno.readTextFileSync(join(root, path))));
   assert.deepEqual(silent, []);
 });

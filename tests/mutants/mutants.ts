@@ -1,5 +1,6 @@
 // Every planted bug. SYMPHONY_MUTANT names the one that the projects of a test run are given (tests/project.ts).
 import type { Sql } from "postgres";
+import { ACCESS } from "./access.ts";
 import { CLAIMING } from "./claiming.ts";
 import { DISPATCHING } from "./dispatching.ts";
 import { KEEPING } from "./keeping.ts";
@@ -11,6 +12,7 @@ import { TELLING } from "./telling.ts";
 import { WATCHING } from "./watching.ts";
 
 export const MUTANTS: readonly Mutant[] = [
+  ...ACCESS,
   ...DISPATCHING,
   ...CLAIMING,
   ...SETTLING,

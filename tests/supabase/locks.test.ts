@@ -1,0 +1,152 @@
+// Locks of the bus are rows of its own: whoever has no rights on schema messenger cannot hold one, and whoever holds one is not waited for.
+import assert from "node:assert/strict";
+import { empty, session, test, useProject } from "../project.ts";
+import { ask, claim, dispatch, settle } from "./bus.ts";
+import { errorOf } from "./refusal.ts";
+import { limitWaiting, pidOf, untilBlocked } from "./until_blocked.ts";
+
+const project = useProject({ testClock: true });
+
+Deno.test.beforeAll(() => limitWaiting(project().sql));
+Deno.test.beforeEach(async () => {
+  await empty(project().sql);
+  await project().sql`truncate messenger.locks`;
+});
+
+const tryLock = async (sql: { unsafe: (text: string) => PromiseLike<Record<string, unknown>[]> }) =>
+  (await sql.unsafe("select messenger.try_lock('fold') as taken"))[0].taken;
+const keys = async () =>
+  (await project().sql`select ordering_key from messenger.ordering_keys order by 1`).map((row) => row.ordering_key);
+
+test("lock · one transaction has it, others are told at once, and it ends with the transaction", async () => {
+  await using first = session(project());
+  await using second = session(project());
+  for (const round of ["first row ever", "row is there"]) {
+    await first.unsafe("begin");
+    assert.equal(await tryLock(first), true, round);
+    assert.equal(await tryLock(first), true, "again, in the same transaction");
+    if (round === "row is there") assert.equal(await tryLock(second), false, round);
+    await first.unsafe("commit");
+    assert.equal(await tryLock(second), true, round);
+  }
+});
+
+test("lock · a tick while another transaction rolls up does all the rest and does not wait", async () => {
+  const { sql } = project();
+  await tryLock(sql);
+  await using holder = session(project());
+  await holder.unsafe("begin");
+  assert.equal(await tryLock(holder), true);
+  await sql`select messenger_start('http://127.0.0.1:1/functions/v1'), messenger_stop()`;
+  await dispatch(sql);
+  await ask(sql, "messenger_tick");
+  const [{ last_tick_at }] = await sql`select last_tick_at from messenger.clock`;
+  assert.notEqual(last_tick_at, null);
+  await holder.unsafe("rollback");
+});
+
+test("lock · roles without rights on the schema can neither lock the rows nor hold the bus up by advisory locks", async () => {
+  const { sql } = project();
+  await tryLock(sql);
+  await dispatch(sql, { ordering_key: "k" });
+  for (const role of ["anon", "authenticated"]) {
+    await using own = session(project());
+    await own.unsafe("begin");
+    await own.unsafe(`set local role ${role}`);
+    for (
+      const key of [
+        "messenger.fold",
+        "messenger.run_sql_handlers",
+        "messenger.ring/supabase/default",
+        "messenger.order/supabase/default/k",
+      ]
+    ) {
+      await own`select pg_advisory_xact_lock(hashtextextended(${key}, 0))`;
+    }
+    await dispatch(sql, { ordering_key: "k" });
+    await ask(sql, "messenger_tick");
+    await own.unsafe("savepoint s");
+    for (const table of ["locks", "ordering_keys", "wakeup_locks", "senders"]) {
+      assert.equal((await errorOf(own.unsafe(`select * from messenger.${table} for update`))).code, "42501");
+      await own.unsafe("rollback to s");
+      assert.equal((await errorOf(own.unsafe(`lock table messenger.${table} in access share mode`))).code, "42501");
+      await own.unsafe("rollback to s");
+    }
+    await own.unsafe("rollback");
+  }
+});
+
+test("ordering keys · twenty thousand in one transaction, and the server's lock table is not used up", async () => {
+  const { sql } = project();
+  await sql.begin(async (tx) => {
+    await tx`select count(d.id) from generate_series(1, 20000) n cross join lateral messenger_dispatch('Letter', ordering_key => 'customer-' || n) d`;
+    const [{ locks }] = await tx`select count(*)::int as locks from pg_locks where pid = pg_backend_pid()`;
+    assert(locks < 200, `${locks} locks`);
+    throw new Error("undo");
+  }).catch((error) => assert.equal(error.message, "undo"));
+});
+
+test("ordering keys · two keys never wait for each other, whatever their hash", async () => {
+  await using first = session(project());
+  await first.unsafe("begin");
+  await dispatch(first, { ordering_key: "a" });
+  const { sql } = project();
+  for (let n = 0; n < 50; n++) await dispatch(sql, { ordering_key: `b${n}` });
+  await first.unsafe("rollback");
+});
+
+test("ordering keys · batches that name the same keys in opposite orders do not deadlock", async () => {
+  const { sql } = project();
+  await using first = session(project());
+  await using second = session(project());
+  await first.unsafe("begin");
+  await second.unsafe("begin");
+  const batch = (on: typeof first, keys: string[]) =>
+    on`select * from messenger_dispatch_batch(${
+      on.json(keys.map((ordering_key) => ({ type: "Letter", ordering_key })))
+    })`;
+  await batch(first, ["a", "b", "c"]);
+  const pid = await pidOf(second);
+  const waiting = batch(second, ["c", "b", "a"]).then((rows) => rows.length);
+  await untilBlocked(sql, pid);
+  await first.unsafe("commit");
+  assert.equal(await waiting, 3);
+  await second.unsafe("commit");
+});
+
+test("ordering keys · are pruned an hour later once nothing of theirs is unfinished, and not while a dispatch holds them", async () => {
+  const { sql } = project();
+  for (const ordering_key of ["held", "used", "idle"]) await dispatch(sql, { ordering_key });
+  const rows = await claim(sql, { batch: 10 });
+  await settle(sql, rows.map(({ id, fence }) => ({ id, fence, outcome: "completed" })));
+  await dispatch(sql, { ordering_key: "used" });
+  await using holder = session(project());
+  await holder.unsafe("begin");
+  await dispatch(holder, { ordering_key: "held" });
+  const prune = (minutes: number) =>
+    sql`select messenger.prune_ordering_keys(messenger.now() + make_interval(mins => ${minutes}), 100)`;
+  await prune(59);
+  assert.deepEqual(await keys(), ["held", "idle", "used"]);
+  await prune(61);
+  assert.deepEqual(await keys(), ["held", "used"]);
+  await holder.unsafe("rollback");
+  await prune(61);
+  assert.deepEqual(await keys(), ["used"]);
+  const [{ later }] =
+    await sql`select check_at > messenger.now() + interval '90 minutes' as later from messenger.ordering_keys`;
+  assert.equal(later, true, "a key in use is looked at again an hour later");
+});
+
+test("wake-ups · the rows that share them are made by the tick and pruned a day later", async () => {
+  const { sql } = project();
+  await sql`select messenger_start('http://127.0.0.1:1/functions/v1'), messenger_stop()`;
+  await dispatch(sql);
+  await ask(sql, "messenger_tick");
+  const rows = async () =>
+    (await sql`select transport_name || '/' || queue_name as queue from messenger.wakeup_locks`).map(({ queue }) =>
+      queue
+    );
+  assert.deepEqual(await rows(), ["supabase/default"]);
+  await sql`select messenger.prune_wakeup_locks(messenger.now() + interval '25 hours', 10)`;
+  assert.deepEqual(await rows(), []);
+});
