@@ -57,6 +57,7 @@ declare
     'public.messenger_pause_schedule',
     'public.messenger_resume_schedule',
     'public.messenger_schedule_preview',
+    'public.messenger_worker_secret_digests',
     'public.messenger_check_worker_secret',
     'public.messenger_tick',
     'public.messenger_start',
