@@ -135,6 +135,53 @@ testLocally("doors · expired and altered tokens, and tokens of other projects, 
   }
 });
 
+testLocally("doors · a token that would never expire is rejected everywhere, a user's and a service's", async () => {
+  const sub = crypto.randomUUID();
+  const operator = { app_metadata: { symphony_role: "operator" } };
+  const paths = ["dispatch", "dispatch/batch", "worker", "scheduler", "monitor/status", "admin/failed/retry"];
+  for (const role of ["authenticated", "service_role"]) {
+    const token = await project().signUser({ sub, role, ...operator, exp: undefined });
+    for (const path of paths) {
+      const json = path.startsWith("monitor") ? undefined : MESSAGE;
+      const reply = await target().call(path, { json, as: { token } });
+      assert.match(assertRefused(reply, 401, "SM_UNAUTHENTICATED"), /has no exp claim, so it would never expire/);
+    }
+    assertRefused(await target().call(`dispatch/${sub}`, { as: { token } }), 401, "SM_UNAUTHENTICATED");
+  }
+});
+
+testLocally("doors · a subject that is no UUID is an identity: its operator role counts", async () => {
+  const claims = { sub: "user_2abcDEF", app_metadata: { symphony_role: "operator" } };
+  const token = await project().signUser(claims);
+  assert.equal((await target().call("monitor/status", { as: { token } })).status, 200);
+  const paused = await target().call("admin/queues/supabase/elsewhere/pause", { method: "POST", as: { token } });
+  assert.equal(paused.status, 200, JSON.stringify(paused.body));
+});
+
+const settled = useTarget({ env: { SYMPHONY_JWT_ISSUER: "https://clerk.example", SYMPHONY_JWT_AUDIENCE: "orders" } });
+
+testLocally("doors · SYMPHONY_JWT_ISSUER and SYMPHONY_JWT_AUDIENCE hold for tokens, not for keys", async () => {
+  const { target, project } = settled;
+  const statusOf = async (claims: { iss?: string; aud?: string | string[] }) => {
+    const token = await project().signUser({ sub: crypto.randomUUID(), ...claims });
+    const json = { message: { type: "ExampleUser", payload: { note: "Hello" } } };
+    return (await target().call("dispatch", { json, as: { token } })).status;
+  };
+  const iss = "https://clerk.example";
+  assert.deepEqual([await statusOf({ iss, aud: "orders" }), await statusOf({ iss, aud: ["web", "orders"] })], [
+    201,
+    201,
+  ]);
+  assert.deepEqual(
+    [await statusOf({ iss }), await statusOf({ iss, aud: ["web"] }), await statusOf({ aud: "orders" })],
+    [401, 401, 401],
+  );
+  for (const key of [project().secretKey, project().serviceRoleKey]) {
+    const reply = await target().call("dispatch", { json: MESSAGE, as: "nobody", headers: { apikey: key } });
+    assert.equal(reply.status, 201);
+  }
+});
+
 testLocally("doors · the legacy service_role key is a service, as apikey and as bearer", async () => {
   const { serviceRoleKey: key } = project();
   const ways: Record<string, string>[] = [{ apikey: key }, { authorization: `Bearer ${key}` }];
