@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { SignJWT } from "jose";
 import { test } from "../project.ts";
 import { assertRefused, type Call, testLocally, useTarget } from "../target.ts";
+import { useApiProxy } from "./api_proxy.ts";
 
 const { target, project } = useTarget();
 const MESSAGE = { message: { type: "TestNote", payload: {} } };
@@ -157,6 +158,52 @@ testLocally("doors · a subject that is no UUID is an identity: its operator rol
   const paused = await target().call("admin/queues/supabase/elsewhere/pause", { method: "POST", as: { token } });
   assert.equal(paused.status, 200, JSON.stringify(paused.body));
 });
+
+const api = useApiProxy(() => watched.project());
+const watched = useTarget({ env: { SUPABASE_URL: api.url } });
+
+testLocally(
+  "doors · a caller without rights costs the database nothing, but for one read of the digests a second",
+  async () => {
+    const { target, project } = watched;
+    const user = await target().newUser();
+    const calls: [method: string, path: string][] = [
+      ["POST", "dispatch"],
+      ["POST", "dispatch/batch"],
+      ["GET", `dispatch/${user.id}`],
+      ["POST", "worker"],
+      ["POST", "scheduler"],
+      ["GET", "monitor/status"],
+      ["GET", `monitor/messages/${user.id}/explain`],
+      ["GET", "monitor/metrics.prom"],
+      ["POST", "admin/failed/retry"],
+      ["POST", `admin/messages/${user.id}/cancel`],
+    ];
+    const nobodies: Call[] = [
+      { as: "nobody" },
+      { as: { token: "a.b.c" } },
+      { as: { token: "sb_secret_0123456789" } },
+      { as: { token: await project().signUser({ sub: user.id }, { expiresIn: -60 }) } },
+      { as: "nobody", headers: { apikey: target().publishableKey } },
+    ];
+    for (const [method, path] of calls) {
+      for (const as of nobodies) {
+        const json = method === "GET" ? undefined : MESSAGE;
+        assertRefused(await target().call(path, { method, json, ...as }), 401, "SM_UNAUTHENTICATED");
+      }
+      if (path.startsWith("dispatch") && path !== "dispatch/batch") continue;
+      const reply = await target().call(path, { method, json: method === "GET" ? undefined : MESSAGE, as: user });
+      assertRefused(reply, 403, "SM_FIELD_FORBIDDEN");
+    }
+    assert.deepEqual(api.calls, []);
+    assertRefused(
+      await target().call("worker", { json: {}, as: { token: "a-wrong-secret" } }),
+      401,
+      "SM_UNAUTHENTICATED",
+    );
+    assert.deepEqual(api.calls, ["rpc/messenger_worker_secret_digests"]);
+  },
+);
 
 const settled = useTarget({ env: { SYMPHONY_JWT_ISSUER: "https://clerk.example", SYMPHONY_JWT_AUDIENCE: "orders" } });
 

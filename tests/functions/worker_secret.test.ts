@@ -2,21 +2,15 @@
 import assert from "node:assert/strict";
 import { eventually } from "../eventually.ts";
 import { assertRefused, testLocally, useTarget } from "../target.ts";
-
-/** Reads of the digests, seen by a proxy between the functions and the API. */
-const reads = { count: 0, fail: false };
-const proxy = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, (request) => {
-  const { pathname, search } = new URL(request.url);
-  const isRead = pathname === "/rest/v1/rpc/messenger_worker_secret_digests";
-  if (isRead) reads.count++;
-  if (isRead && reads.fail) return Response.json({ message: "upstream is away" }, { status: 503 });
-  return fetch(`${watched.project().url}${pathname}${search}`, request);
-});
-Deno.test.afterAll(() => proxy.shutdown());
+import { useApiProxy } from "./api_proxy.ts";
 
 const vault = useTarget();
-const watched = useTarget({ env: { SUPABASE_URL: `http://127.0.0.1:${proxy.addr.port}` } });
+const api = useApiProxy(() => watched.project());
+const watched = useTarget({ env: { SUPABASE_URL: api.url } });
 const configured = useTarget({ env: { SYMPHONY_WORKER_SECRET: "configured-worker-secret" } });
+
+const DIGESTS = "rpc/messenger_worker_secret_digests";
+const readsSoFar = () => api.calls.filter((path) => path === DIGESTS).length;
 
 /** Bounds the wait for a secret that was stored just now: the digests are read at most once a second. */
 const SOON = 5_000; // ms
@@ -106,7 +100,7 @@ testLocally(
     const [{ secret }] =
       await sql`select decrypted_secret as secret from vault.decrypted_secrets where name = 'symphony_worker_secret'`;
     await isAccepted(secret, watched, "scheduler");
-    const [before, started] = [reads.count, performance.now()];
+    const [before, started] = [readsSoFar(), performance.now()];
     for (let round = 0; round < 10; round++) {
       const statuses = await Promise.all(
         Array.from({ length: 20 }, (_, n) => statusWith(`a-wrong-secret-${round}-${n}`, watched, "scheduler")),
@@ -114,7 +108,7 @@ testLocally(
       assert.deepEqual([...new Set(statuses)], [401]);
     }
     const seconds = (performance.now() - started) / 1_000;
-    const flooded = reads.count - before;
+    const flooded = readsSoFar() - before;
     assert.ok(flooded <= 1 + Math.floor(seconds), `${flooded} reads in ${seconds.toFixed(1)} s`);
     assert.equal(await statusWith(secret, watched, "scheduler"), 200);
   },
@@ -124,7 +118,8 @@ testLocally("worker secret · while the digests cannot be read a known one works
   const [{ secret }] = await watched.project()
     .sql`select decrypted_secret as secret from vault.decrypted_secrets where name = 'symphony_worker_secret'`;
   await isAccepted(secret, watched, "scheduler");
-  reads.fail = true;
+  const away = () => Response.json({ message: "upstream is away" }, { status: 503 });
+  api.intercept = (path) => path === DIGESTS ? away() : undefined;
   const headers = { authorization: "Bearer a-secret-nobody-knows" };
   const reply = await eventually("the next read fails", async () => {
     const reply = await watched.target().call("scheduler", { json: {}, as: "nobody", headers });
@@ -133,7 +128,7 @@ testLocally("worker secret · while the digests cannot be read a known one works
   assertRefused(reply, 503, "SM_UNAVAILABLE");
   assert.equal(reply.headers.get("retry-after"), "1");
   assert.equal(await statusWith(secret, watched, "scheduler"), 200);
-  reads.fail = false;
+  api.intercept = () => undefined;
   await eventually(
     "the next read succeeds",
     async () => await statusWith("nobody-knows-it", watched, "scheduler") === 401,
