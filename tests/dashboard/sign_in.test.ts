@@ -236,3 +236,21 @@ inBrowser("a page that has lost its session says what to open", async () => {
   await alert.waitFor();
   assert.match(await alert.textContent() ?? "", /not signed in.*npm run dashboard printed/s);
 });
+
+inBrowser(
+  "the printed address in another site's page signs in too: its cookie counts from the next click",
+  async () => {
+    const address = dashboard().address();
+    await using other = Deno.serve(
+      { hostname: "127.0.0.1", port: 0, onListen: () => {} },
+      () => new Response(`<a href="${address}">dashboard</a>`, { headers: { "content-type": "text/html" } }),
+    );
+    await using opened = await dashboard().openSignedOut();
+    const { page } = opened;
+    await page.goto(`http://localhost:${other.addr.port}/`);
+    await page.getByRole("link", { name: "dashboard" }).click();
+    await page.getByRole("link", { name: "Try again" }).click();
+    await page.getByRole("link", { name: "Dead letters" }).waitFor();
+    assert.deepEqual(opened.complaints, []);
+  },
+);
