@@ -86,13 +86,13 @@ function onlyOurselves(hosts: () => string[]): MiddlewareHandler {
   };
 }
 
-/** Lets the browser pass that holds a session's cookie; the token of the printed address becomes one. */
+/** Requires a session's cookie, and exchanges the token of the printed address for one. */
 function onlySignedIn(access: Access, signedOut: string): MiddlewareHandler {
   return async (c, next) => {
     const token = c.req.method === "GET" && c.req.path === "/" ? c.req.query("token") : undefined;
     const cookie = cookieName(c);
     if (access.isSignedIn(getCookie(c, cookie))) {
-      // A signed-in browser uses no token up: the address stays good for another one.
+      // A signed-in browser does not use the token up: the address remains valid for another one.
       return token === undefined ? await next() : c.redirect("/", 303);
     }
     const session = token === undefined ? undefined : access.signIn(token);

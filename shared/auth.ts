@@ -64,7 +64,7 @@ async function callerOf(jwt: string, keys: Keys): Promise<Caller> {
   });
   const now = Date.now() / 1_000;
   const claims: Claims | null = error ? null : data.jwtClaims;
-  // Claims that nobody verified decide nothing; they tell an expired token from a forged one.
+  // Unverified claims only choose the sentence: an expired token is distinguished from a forged one.
   if (!claims) throw invalid(findUnverifiedFault(jwt, now));
   const fault = findTimeFault(claims, now) ?? findOriginFault(claims, keys.jwt);
   if (fault) throw invalid(fault);

@@ -1,4 +1,4 @@
-// What the verified claims of an access token must hold before its bearer counts as somebody.
+// Checks of an access token's claims: how long it is valid, who issued it, and for whom.
 
 export interface Claims {
   sub: string;

@@ -64,7 +64,7 @@ const variables = z.object({
   SYMPHONY_WORKER_MESSAGE_LIMIT: whole(1, 1_000_000_000),
   SYMPHONY_WORKER_SECRET: matching(
     /^(?!sb_|[\w-]+\.[\w-]+\.[\w-]*$)\S{16,}$/,
-    "must have at least 16 characters and no spaces, and must be neither an API key nor a JWT",
+    "must have at least 16 characters and no spaces, and must not look like an API key or a JWT",
   ),
   SYMPHONY_JWT_ISSUER: matching(
     /^\S+$/,

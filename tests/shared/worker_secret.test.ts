@@ -97,7 +97,7 @@ Deno.test("worker secret · a removed one is accepted for a minute at most", asy
   assert.equal(await check.matches("new"), false);
 });
 
-Deno.test("worker secret · while reads fail a known one is accepted until its minute is over, then nobody is judged", async () => {
+Deno.test("worker secret · while reads fail a known one is accepted until its minute is over, then every call is 503", async () => {
   const { clock, vault, check } = vaultWith("good");
   assert.equal(await check.matches("good"), true);
   vault.failure = DOWN;
