@@ -17,7 +17,13 @@ export class NoProject extends Error {
 /** @throws NoProject with what to do about it */
 export async function findProject(env: (name: string) => string | undefined, folder = STARTED): Promise<Project> {
   const [url, secretKey] = [env("SUPABASE_URL"), env("SUPABASE_SECRET_KEY")];
-  if (url && !URL.canParse(url)) throw new NoProject(`SUPABASE_URL is no address: ${url}`);
+  // Values are not shown: the two may have been exchanged, and an address may hold a password.
+  if (url && !isAddress(url)) {
+    throw new NoProject("SUPABASE_URL must be an http or https address without user name, query and fragment.");
+  }
+  if (secretKey && !/^[\x21-\x7e]+$/.test(secretKey)) {
+    throw new NoProject("SUPABASE_SECRET_KEY must be one key, without spaces and line breaks.");
+  }
   if (url && secretKey) return { url: url.replace(/\/+$/, ""), secretKey };
   if (url || secretKey) throw new NoProject("Set both SUPABASE_URL and SUPABASE_SECRET_KEY, or neither.");
   try {
@@ -32,4 +38,10 @@ export async function findProject(env: (name: string) => string | undefined, fol
         "or set SUPABASE_URL and SUPABASE_SECRET_KEY to those of your project.",
     );
   }
+}
+
+function isAddress(text: string): boolean {
+  if (!URL.canParse(text)) return false;
+  const { protocol, username, password, search, hash } = new URL(text);
+  return /^https?:$/.test(protocol) && !`${username}${password}${search}${hash}`;
 }

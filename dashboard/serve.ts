@@ -1,4 +1,5 @@
-// `npm run dashboard`: finds the project, serves the page on loopback until Ctrl-C.
+// `npm run dashboard`: finds the project, serves the page on loopback until Ctrl-C, prints the address that signs a browser in.
+import { createAccess } from "./access.ts";
 import { bundle } from "./bundle.ts";
 import { findProject, NoProject } from "./project.ts";
 import { createServer } from "./server.ts";
@@ -9,10 +10,16 @@ const TRIED = 20;
 try {
   const project = await findProject((name) => Deno.env.get(name));
   const port = freePort();
+  const addressOf = (token: string) => `http://127.0.0.1:${port}/?token=${token}`;
   const hosts = [`127.0.0.1:${port}`, `localhost:${port}`];
-  const app = await createServer(project, await bundle(), () => hosts);
+  const access = createAccess(({ token }) =>
+    console.log(`\nA browser has signed in. To sign in another one, or this one again:\n\n  ${addressOf(token)}`)
+  );
+  const app = await createServer(project, await bundle(), access, () => hosts);
   Deno.serve({ hostname: "127.0.0.1", port, onListen: () => {} }, app.fetch);
-  console.log(`\n  Dashboard of ${project.url}\n\n  http://127.0.0.1:${port}\n\nCtrl-C stops it.`);
+  console.log(
+    `\n  Dashboard of ${project.url}\n\n  ${addressOf(access.token)}\n\nThe address works once. Ctrl-C stops it.`,
+  );
 } catch (error) {
   if (!(error instanceof NoProject)) throw error;
   console.error(error.message);

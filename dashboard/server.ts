@@ -1,5 +1,7 @@
 // Serves the page on loopback and passes its calls on to the project's monitor and admin doors, with the key that never leaves this process.
-import { Hono, type MiddlewareHandler } from "hono";
+import { type Context, Hono, type MiddlewareHandler } from "hono";
+import { getCookie, setCookie } from "hono/cookie";
+import type { Access } from "./access.ts";
 import type { Bundle } from "./bundle.ts";
 import type { Project } from "./project.ts";
 
@@ -15,10 +17,21 @@ const HEADERS = {
 
 const PASSED_ON = ["content-type", "x-request-id"];
 
-/** The loopback server's answers. `hosts` are the names it is called by, with the port: any other was rebound to this address. */
-export async function createServer(project: Project, page: Bundle, hosts: () => string[]): Promise<Hono> {
+const API = /^\/(monitor|admin)\//;
+
+/**
+ * The loopback server.
+ * @param access who may use it
+ * @param hosts the names it is called by, with the port: any other was rebound to this address
+ */
+export async function createServer(
+  project: Project,
+  page: Bundle,
+  access: Access,
+  hosts: () => string[],
+): Promise<Hono> {
   const read = (file: string) => Deno.readTextFile(new URL(file, import.meta.url));
-  const [html, icon] = await Promise.all([read("index.html"), read("icon.svg")]);
+  const [html, icon, signedOut] = await Promise.all(["index.html", "icon.svg", "signed_out.html"].map(read));
   const app = new Hono();
 
   app.use(async (c, next) => {
@@ -26,6 +39,7 @@ export async function createServer(project: Project, page: Bundle, hosts: () => 
     for (const [name, value] of Object.entries(HEADERS)) c.res.headers.set(name, value);
   });
   app.use(onlyOurselves(hosts));
+  app.use(onlySignedIn(access, signedOut));
   app.get("/", (c) => c.html(html));
   app.get("/icon.svg", (c) => c.body(icon, 200, { "content-type": "image/svg+xml" }));
   app.get("/app.css", (c) => c.body(page.style, 200, { "content-type": "text/css; charset=utf-8" }));
@@ -35,7 +49,7 @@ export async function createServer(project: Project, page: Bundle, hosts: () => 
     if (!c.req.header("x-symphony-dashboard")) return refuse("SM_FIELD_FORBIDDEN", 403, "This is for the dashboard.");
     const { pathname, search } = new URL(c.req.url);
     // "/monitor/%2e%2e/dispatch" is another door, once it is read as an address.
-    if (!/^\/(monitor|admin)\//.test(pathname)) return refuse("SM_NOT_FOUND", 404, "There is no such view.");
+    if (!API.test(pathname)) return refuse("SM_NOT_FOUND", 404, "There is no such view.");
     const type = c.req.header("content-type");
     try {
       const reply = await fetch(`${project.url}/functions/v1${pathname}${search}`, {
@@ -64,7 +78,7 @@ function onlyOurselves(hosts: () => string[]): MiddlewareHandler {
     const site = c.req.header("sec-fetch-site");
     const origin = c.req.header("origin");
     const isOurs = hosts().includes(c.req.header("host") ?? "") &&
-      (origin === undefined || hosts().some((host) => origin === `http://${host}`)) &&
+      (origin === undefined || origin === `http://${c.req.header("host")}`) &&
       (site === undefined || site === "same-origin" || site === "none" ||
         (c.req.path === "/" && c.req.method === "GET"));
     if (!isOurs) return refuse("SM_FIELD_FORBIDDEN", 403, "The dashboard answers only its own page, on loopback.");
@@ -72,11 +86,35 @@ function onlyOurselves(hosts: () => string[]): MiddlewareHandler {
   };
 }
 
+/** Requires a session's cookie, and exchanges the token of the printed address for one. */
+function onlySignedIn(access: Access, signedOut: string): MiddlewareHandler {
+  return async (c, next) => {
+    const token = c.req.method === "GET" && c.req.path === "/" ? c.req.query("token") : undefined;
+    const cookie = cookieName(c);
+    if (access.isSignedIn(getCookie(c, cookie))) {
+      // A signed-in browser does not use the token up: the address remains valid for another one.
+      return token === undefined ? await next() : c.redirect("/", 303);
+    }
+    const session = token === undefined ? undefined : access.signIn(token);
+    if (session !== undefined) {
+      setCookie(c, cookie, session, { httpOnly: true, sameSite: "Strict", path: "/" });
+      return c.redirect("/", 303);
+    }
+    if (API.test(c.req.path)) return refuse("SM_UNAUTHENTICATED", 401, "This browser is not signed in.");
+    return c.html(signedOut, 401);
+  };
+}
+
+/** Cookies do not know ports: with one name for all, the dashboards of two projects would sign each other out. */
+function cookieName(c: Context): string {
+  return `symphony_dashboard_${new URL(c.req.url).port}`;
+}
+
 function refuse(
   code: string,
   status: number,
   message: string,
-  hint = "Open the address that npm run dashboard prints.",
+  hint = "Open the last address that npm run dashboard printed.",
 ): Response {
   return Response.json({ error: { code, message, hint, request_id: "" } }, { status });
 }

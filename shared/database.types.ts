@@ -619,6 +619,7 @@ export type Database = {
           "state": string;
         }[];
       };
+      "messenger_worker_secret_digests": { Args: Record<PropertyKey, never>; Returns: (string)[] };
     };
     Enums: {
       [_ in never]: never;

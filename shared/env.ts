@@ -62,7 +62,18 @@ const variables = z.object({
   SYMPHONY_WORKER_LINGER: whole(0, 3_600_000),
   SYMPHONY_WORKER_TIME_LIMIT: whole(1_000, 86_400_000),
   SYMPHONY_WORKER_MESSAGE_LIMIT: whole(1, 1_000_000_000),
-  SYMPHONY_WORKER_SECRET: matching(/^\S{16,}$/, "must have at least 16 characters and no spaces"),
+  SYMPHONY_WORKER_SECRET: matching(
+    /^(?!sb_|[\w-]+\.[\w-]+\.[\w-]*$)\S{16,}$/,
+    "must have at least 16 characters and no spaces, and must not look like an API key or a JWT",
+  ),
+  SYMPHONY_JWT_ISSUER: matching(
+    /^\S+$/,
+    "must be an issuer, such as https://project.supabase.co/auth/v1, without spaces",
+  ),
+  SYMPHONY_JWT_AUDIENCE: matching(
+    /^[^\s,]+$/,
+    "must be one audience, such as authenticated, without spaces and commas",
+  ),
   SYMPHONY_WEBHOOK_ALLOW_PRIVATE: z.enum(["true", "false"], { error: "must be true or false" }).optional(),
 });
 
@@ -94,17 +105,22 @@ const traceVariables = z.object({
   OTEL_RESOURCE_ATTRIBUTES: pairs.optional(),
 });
 
+/** A check that is named without a value must not be left out silently. */
+const NEVER_EMPTY = new Set(["SYMPHONY_JWT_ISSUER", "SYMPHONY_JWT_AUDIENCE"]);
+
 /** What is said about traces: where they go, or what is wrong with that. */
 export type TraceSettings = { collector: Collector; resource: Attributes } | { complaint: string };
 
 export type Env = ReturnType<typeof readEnv>;
 
 /**
- * Reads and checks the environment; an empty variable counts as unset.
+ * Reads and checks the environment; an empty variable counts as unset, but for those that switch a check on.
  * @throws Error naming each wrong variable and what it may hold, never its value
  */
 export function readEnv(source: Record<string, string | undefined> = Deno.env.toObject()) {
-  const set = Object.fromEntries(Object.entries(source).filter(([, value]) => value !== ""));
+  const set = Object.fromEntries(
+    Object.entries(source).filter(([name, value]) => value !== "" || NEVER_EMPTY.has(name)),
+  );
   const parsed = variables.safeParse(set);
   if (!parsed.success) throw new Error(parsed.error.issues.map(complaint).join("; "));
   return { ...arrange(parsed.data), traces: readTraces(set) };
@@ -151,6 +167,8 @@ function arrange(v: z.output<typeof variables>) {
     secretKeys,
     publishableKeys,
     jwks: v.SUPABASE_JWKS ?? null,
+    /** What access tokens are checked for beside signature and expiry. */
+    jwt: { issuer: v.SYMPHONY_JWT_ISSUER, audience: v.SYMPHONY_JWT_AUDIENCE },
     region: v.SB_REGION ?? "local",
     flags: {
       enabled: v.SYMPHONY_ENABLED,

@@ -101,7 +101,7 @@ test("docs/settings.md · names every variable, and its SQL runs", async () => {
   const named = [...settings.matchAll(/`((?:SYMPHONY|SUPABASE|OTEL|SB)_[A-Z_]+)`/g)].map(([, name]) => name);
   assert.deepEqual([...new Set(named)].sort(), known.sort());
   const statements = blocks(settings, "sql");
-  assert.equal(statements.length, 2);
+  assert.equal(statements.length, 3);
   await using own = session(project());
   for (const statement of statements) {
     await own`begin`;

@@ -224,7 +224,8 @@ declare
     'messenger.store_runs',
     'messenger.scheduled_message',
     'messenger.expand_schedules',
-    'messenger.check_worker_secret',
+    'messenger.worker_secret_digests',
+    'public.messenger_worker_secret_digests',
     'public.messenger_check_worker_secret',
     'messenger.ensure_worker_secret',
     'messenger.post_bell',
@@ -453,6 +454,7 @@ alter table messenger.message_types add constraint message_types_aliases_check
 delete from messenger.message_types k where starts_with(k.type, 'symphony.') and k.sql_handler is distinct from 'messenger.deliver_event';
 
 -- ---- Functions and types whose signature changes are made again below.
+drop function if exists messenger.check_worker_secret(secret text);
 drop function if exists messenger.refuse(code text, what text);
 
 -- ---- 00_schema.sql
@@ -6218,28 +6220,40 @@ revoke all on function messenger.scheduled_message(public.messenger_schedules, t
 
 -- ---- 40_worker_secret.sql
 -- The secret that doors of the clock ask for. It lives in Vault and opens nothing else, because any SQL role may read pg_net's queue.
-create or replace function messenger.check_worker_secret(secret text)
-returns boolean
+
+-- Definer, so that service_role needs no rights on Vault.
+create or replace function messenger.worker_secret_digests()
+returns text[]
 language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
   if to_regclass('vault.decrypted_secrets') is null then
-    return false;
+    return '{}';
   end if;
-  -- Digests are compared, so the time of a comparison says nothing about the secret.
-  return exists (
-    select from vault.decrypted_secrets s
-    where s.name in ('symphony_worker_secret', 'symphony_worker_secret_next')
-      and sha256(convert_to(s.decrypted_secret, 'UTF8')) = sha256(convert_to(check_worker_secret.secret, 'UTF8'))
+  return array(
+    select encode(sha256(convert_to(s.decrypted_secret, 'UTF8')), 'hex')
+    from vault.decrypted_secrets s
+    where s.name in ('symphony_worker_secret', 'symphony_worker_secret_next') and s.decrypted_secret <> ''
+    order by s.name
   );
 end $$;
 
+create or replace function public.messenger_worker_secret_digests()
+returns text[]
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$ select messenger.worker_secret_digests() $$;
+
+-- Digests are compared, so the duration of a comparison reveals nothing about the secret.
 create or replace function public.messenger_check_worker_secret(secret text)
 returns boolean
 language sql stable
 set search_path = pg_catalog, pg_temp
-as $$ select messenger.check_worker_secret(secret) $$;
+as $$
+  select coalesce(
+    encode(sha256(convert_to(messenger_check_worker_secret.secret, 'UTF8')), 'hex') = any (messenger.worker_secret_digests()), false)
+$$;
 
 -- Made here and never shown: 244 random bits from the server's strong source.
 create or replace function messenger.ensure_worker_secret()
@@ -6258,11 +6272,16 @@ begin
   return true;
 end $$;
 
-comment on function messenger.check_worker_secret(text) is 'See public.messenger_check_worker_secret. Definer: service_role need not read Vault.';
-comment on function public.messenger_check_worker_secret(text) is 'True for the secret in Vault under symphony_worker_secret, or symphony_worker_secret_next during a rotation.';
+comment on function messenger.worker_secret_digests() is 'See public.messenger_worker_secret_digests.';
+comment on function public.messenger_worker_secret_digests() is
+  'SHA-256 in lower-case hex of the worker secrets in Vault, symphony_worker_secret and, during a rotation, symphony_worker_secret_next: edge functions compare with them.';
+comment on function public.messenger_check_worker_secret(text) is
+  'True for the secret in Vault under symphony_worker_secret, or symphony_worker_secret_next during a rotation; otherwise false.';
 comment on function messenger.ensure_worker_secret() is 'Creates the worker secret where there is none. False where there is no Vault.';
-revoke all on function messenger.check_worker_secret(text), public.messenger_check_worker_secret(text), messenger.ensure_worker_secret() from public, anon, authenticated, service_role;
-grant execute on function messenger.check_worker_secret(text), public.messenger_check_worker_secret(text) to service_role;
+revoke all on function messenger.worker_secret_digests(), public.messenger_worker_secret_digests(), public.messenger_check_worker_secret(text),
+  messenger.ensure_worker_secret() from public, anon, authenticated, service_role;
+grant execute on function messenger.worker_secret_digests(), public.messenger_worker_secret_digests(),
+  public.messenger_check_worker_secret(text) to service_role;
 
 -- ---- 41_bell.sql
 -- Bells: they wake workers and carry nothing. A lost one costs up to a second, until the clock rings again.
@@ -9630,7 +9649,6 @@ as $function$ select $manifest$[
 ["function","messenger.check_queue(transport text, queue text)","returns void language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source badc406c7ca5fcdfb044140073696831"],
 ["function","messenger.check_subscription(event text, message_type text)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 3dfa70b52019448d9ea2303ee35b9544"],
 ["function","messenger.check_timezone(timezone text)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 0cbe8b4c68fe9f39dda4dd7246b640b6"],
-["function","messenger.check_worker_secret(secret text)","returns boolean language plpgsql stable definer {\"search_path=pg_catalog, pg_temp\"} source cf1849f0cad31e8ac507c29b72a29043"],
 ["function","messenger.claim_one(message_id uuid, worker text, lease interval)","returns TABLE(id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority integer, retry_count integer, max_retries integer, fence bigint, lock_expires_at timestamp with time zone, created_at timestamp with time zone, solo boolean) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source c9e348098d0d48896d86a89809573020"],
 ["function","messenger.clip(value text, bytes integer)","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source e05ff2230f3b946bd7ef4a6b52c97de8"],
 ["function","messenger.clock_command()","returns text language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source d2797c45ea5b72d2577fe32478a3e026"],
@@ -9836,10 +9854,11 @@ as $function$ select $manifest$[
 ["function","messenger.wall_time_in_gap(moment timestamp with time zone, timezone text)","returns timestamp without time zone language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source df2b78cbc1a551d66565632e2d28232a"],
 ["function","messenger.watch_replays(at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source f2e8eb41289bbabe5f680a2fb3f68064"],
 ["function","messenger.webhook_keys(secret_name text)","returns SETOF bytea language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 1041faacdeaccd72b430c8732cda8a6d"],
+["function","messenger.worker_secret_digests()","returns text[] language plpgsql stable definer {\"search_path=pg_catalog, pg_temp\"} source 2f438308cd018e49932065eac5166577"],
 ["function","messenger.write_cursor(list text, filter jsonb, place jsonb)","returns text language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source d78990856650c9cb1898d120528bad52"],
 ["function","public.messenger_audit()","returns TABLE(invariant text, violations bigint) language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source ec6bef6e6f70a37524183dad6c15a96e"],
 ["function","public.messenger_cancel(id uuid)","returns text language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source c621f7f5ab7703d05e1943e032025fbb"],
-["function","public.messenger_check_worker_secret(secret text)","returns boolean language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 9c73954f593bf2e068b1df4e80121b69"],
+["function","public.messenger_check_worker_secret(secret text)","returns boolean language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source a9b7d773a7e7a6b63909edb26b714929"],
 ["function","public.messenger_claim(worker text, batch integer, lease interval, transport text, queues text[], types text[])","returns TABLE(id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority integer, retry_count integer, max_retries integer, fence bigint, lock_expires_at timestamp with time zone, created_at timestamp with time zone, solo boolean) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,jit=off,plan_cache_mode=force_generic_plan} source 2a909cdc05056d7c70c9d0549dd24fd9"],
 ["function","public.messenger_claim_one(id uuid, worker text, lease interval)","returns TABLE(id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority integer, retry_count integer, max_retries integer, fence bigint, lock_expires_at timestamp with time zone, created_at timestamp with time zone, solo boolean) language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source c38a451ac46c95792ca70988e732fb49"],
 ["function","public.messenger_complete(id uuid, fence bigint, result jsonb, strict boolean)","returns text language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 4b55f645b047a18d0435223006485fa3"],
@@ -9885,6 +9904,7 @@ as $function$ select $manifest$[
 ["function","public.messenger_unschedule(name text)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source bbecda113a9fea480fada8ab79db4437"],
 ["function","public.messenger_user_dispatch(type text, payload jsonb, idempotency_key text, delay interval, headers jsonb, metadata jsonb)","returns TABLE(id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone) language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source ff1a11cf24c874bd79ad5a6bd3cf03dc"],
 ["function","public.messenger_verify()","returns TABLE(kind text, object text, state text, detail text) language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source cafb141894269a9ff113c282068e973c"],
+["function","public.messenger_worker_secret_digests()","returns text[] language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 80b25ae10c3550571919125f44cd85d4"],
 ["function","public.update_messenger_messages_updated_at()","returns trigger language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 688979e5a72847acff081ddf5ed99f08"],
 ["function","public.update_messenger_schedules_updated_at()","returns trigger language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 688979e5a72847acff081ddf5ed99f08"],
 ["function","public.update_messenger_transports_updated_at()","returns trigger language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 688979e5a72847acff081ddf5ed99f08"],
@@ -9925,7 +9945,6 @@ as $function$ select $manifest$[
 ["grant","function messenger.check_page(max integer) to service_role","execute"],
 ["grant","function messenger.check_queue(transport text, queue text) to service_role","execute"],
 ["grant","function messenger.check_timezone(timezone text) to service_role","execute"],
-["grant","function messenger.check_worker_secret(secret text) to service_role","execute"],
 ["grant","function messenger.claim_one(message_id uuid, worker text, lease interval) to service_role","execute"],
 ["grant","function messenger.clip(value text, bytes integer) to service_role","execute"],
 ["grant","function messenger.count_rows(query text, args jsonb, bound integer) to service_role","execute"],
@@ -10025,6 +10044,7 @@ as $function$ select $manifest$[
 ["grant","function messenger.user_dispatch(type text, payload jsonb, idempotency_key text, delay interval, headers jsonb, metadata jsonb) to service_role","execute"],
 ["grant","function messenger.verify() to service_role","execute"],
 ["grant","function messenger.wall_time_in_gap(moment timestamp with time zone, timezone text) to service_role","execute"],
+["grant","function messenger.worker_secret_digests() to service_role","execute"],
 ["grant","function messenger.write_cursor(list text, filter jsonb, place jsonb) to service_role","execute"],
 ["grant","function public.messenger_audit() to service_role","execute"],
 ["grant","function public.messenger_cancel(id uuid) to service_role","execute"],
@@ -10075,6 +10095,7 @@ as $function$ select $manifest$[
 ["grant","function public.messenger_user_dispatch(type text, payload jsonb, idempotency_key text, delay interval, headers jsonb, metadata jsonb) to authenticated","execute"],
 ["grant","function public.messenger_user_dispatch(type text, payload jsonb, idempotency_key text, delay interval, headers jsonb, metadata jsonb) to service_role","execute"],
 ["grant","function public.messenger_verify() to service_role","execute"],
+["grant","function public.messenger_worker_secret_digests() to service_role","execute"],
 ["grant","relation messenger.attempts to service_role","delete,insert,select,update"],
 ["grant","relation messenger.clock to service_role","select"],
 ["grant","relation messenger.flags to service_role","delete,insert,select,update"],
@@ -10462,7 +10483,8 @@ declare
     'messenger.store_runs',
     'messenger.scheduled_message',
     'messenger.expand_schedules',
-    'messenger.check_worker_secret',
+    'messenger.worker_secret_digests',
+    'public.messenger_worker_secret_digests',
     'public.messenger_check_worker_secret',
     'messenger.ensure_worker_secret',
     'messenger.post_bell',

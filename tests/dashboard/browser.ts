@@ -3,7 +3,9 @@
 import { existsSync } from "node:fs";
 import type { Sql } from "postgres";
 import { type Browser, chromium, type Page } from "playwright-core";
+import { type Access, createAccess } from "../../dashboard/access.ts";
 import { bundle } from "../../dashboard/bundle.ts";
+import type { Project } from "../../dashboard/project.ts";
 import { createServer } from "../../dashboard/server.ts";
 import { eventually } from "../eventually.ts";
 import { empty } from "../project.ts";
@@ -27,7 +29,11 @@ const FLAGS = [
 
 export interface Dashboard {
   url: string;
-  /** A fresh page at a view; what went wrong in it is collected in `complaints`. */
+  /** The address that signs one browser in, as the program prints it; with `view` behind it. */
+  address(view?: string): string;
+  /** A page of a browser that is not signed in. */
+  openSignedOut(view?: string): Promise<Opened>;
+  /** A fresh page of a signed-in browser at a view; what went wrong in it is collected in `complaints`. */
   open(view?: string, options?: { width?: number; height?: number; dark?: boolean }): Promise<Opened>;
 }
 
@@ -52,14 +58,12 @@ export function useDashboard(): {
   project: ReturnType<typeof useTarget>["project"];
 } {
   const { target, project } = useTarget();
+  const access = createAccess();
   let browser: Browser | undefined;
   let server: Deno.HttpServer<Deno.NetAddr> | undefined;
   Deno.test.beforeAll(async () => {
     if (missing) return;
-    const hosts: string[] = [];
-    const app = await createServer({ url: target().url, secretKey: target().secretKey }, await bundle(), () => hosts);
-    server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, app.fetch);
-    hosts.push(`127.0.0.1:${server.addr.port}`);
+    server = await serveDashboard({ url: target().url, secretKey: target().secretKey }, access);
     browser = await chromium.launch({ executablePath: PROGRAM, args: FLAGS, headless: true });
   });
   Deno.test.afterAll(async () => {
@@ -67,38 +71,57 @@ export function useDashboard(): {
     await server?.shutdown();
   });
   const url = () => `http://127.0.0.1:${server?.addr.port}`;
+  const address = (view = "#/") => addressOf(url(), access, view);
   const dashboard = (): Dashboard => ({
     url: url(),
-    async open(view = "#/", { width = 1280, height = 900, dark = false } = {}) {
-      if (!browser) throw new Error("The browser runs inside tests only.");
-      const context = await browser.newContext({
-        viewport: { width, height },
-        colorScheme: dark ? "dark" : "light",
-        permissions: ["clipboard-read", "clipboard-write"],
-      });
-      const page = await context.newPage();
-      page.setDefaultTimeout(10_000);
-      const complaints: string[] = [];
-      page.on("pageerror", (error) => complaints.push(`exception: ${error.message}`));
-      page.on("console", (message) => {
-        // The browser itself reports each answer that is no success; views show those.
-        if (message.type() === "error" && !message.text().startsWith("Failed to load resource")) {
-          complaints.push(message.text());
-        }
-      });
-      page.on("dialog", async (dialog) => {
-        complaints.push(`dialog: ${dialog.message()}`);
-        await dialog.dismiss();
-      });
-      await page.addInitScript(() => {
-        addEventListener(
-          "securitypolicyviolation",
-          (event) => console.error(`policy: ${event.violatedDirective} ${event.blockedURI}`),
-        );
-      });
-      await page.goto(`${url()}/${view}`);
-      return { page, complaints, [Symbol.asyncDispose]: () => context.close() };
-    },
+    address,
+    open: (view, options) => openAt(address(view), options),
+    openSignedOut: (view = "#/") => openAt(`${url()}/${view}`),
   });
   return { dashboard, target, project };
+
+  async function openAt(address: string, { width = 1280, height = 900, dark = false } = {}): Promise<Opened> {
+    if (!browser) throw new Error("The browser runs inside tests only.");
+    const context = await browser.newContext({
+      viewport: { width, height },
+      colorScheme: dark ? "dark" : "light",
+      permissions: ["clipboard-read", "clipboard-write"],
+    });
+    const page = await context.newPage();
+    page.setDefaultTimeout(10_000);
+    const complaints: string[] = [];
+    page.on("pageerror", (error) => complaints.push(`exception: ${error.message}`));
+    page.on("console", (message) => {
+      // The browser itself reports each answer that is no success; views show those.
+      if (message.type() === "error" && !message.text().startsWith("Failed to load resource")) {
+        complaints.push(message.text());
+      }
+    });
+    page.on("dialog", async (dialog) => {
+      complaints.push(`dialog: ${dialog.message()}`);
+      await dialog.dismiss();
+    });
+    await page.addInitScript(() => {
+      addEventListener(
+        "securitypolicyviolation",
+        (event) => console.error(`policy: ${event.violatedDirective} ${event.blockedURI}`),
+      );
+    });
+    await page.goto(address);
+    return { page, complaints, [Symbol.asyncDispose]: () => context.close() };
+  }
+}
+
+/** The dashboard's server on a free port. */
+export async function serveDashboard(project: Project, access: Access): Promise<Deno.HttpServer<Deno.NetAddr>> {
+  const hosts: string[] = [];
+  const app = await createServer(project, await bundle(), access, () => hosts);
+  const server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, app.fetch);
+  hosts.push(`127.0.0.1:${server.addr.port}`);
+  return server;
+}
+
+/** The address that signs a browser in. */
+export function addressOf(url: string, access: Access, view = "#/"): string {
+  return `${url}/?token=${access.token}${view}`;
 }

@@ -1,10 +1,9 @@
 // From "it does not run" to "it runs" by clicks, and what the page does when it is not told everything.
 import assert from "node:assert/strict";
-import { bundle } from "../../dashboard/bundle.ts";
-import { createServer } from "../../dashboard/server.ts";
+import { createAccess } from "../../dashboard/access.ts";
 import { gate } from "../gates/gate.ts";
 import { call, dispatch, held, letterOf, settle } from "../supabase/bus.ts";
-import { clear, missing, useDashboard } from "./browser.ts";
+import { addressOf, clear, missing, serveDashboard, useDashboard } from "./browser.ts";
 
 const { dashboard, project, target } = useDashboard();
 const test = (name: string, fn: () => Promise<void>) => gate(`dashboard · ${name}`, missing, fn);
@@ -168,12 +167,10 @@ test("charts take the colours of the theme that is chosen", async () => {
 });
 
 test("a key that the project does not know is told as such", async () => {
-  const hosts: string[] = [];
-  const app = await createServer({ url: target().url, secretKey: "sb_secret_wrong" }, await bundle(), () => hosts);
-  await using server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, app.fetch);
-  hosts.push(`127.0.0.1:${server.addr.port}`);
+  const access = createAccess();
+  await using server = await serveDashboard({ url: target().url, secretKey: "sb_secret_wrong" }, access);
   await using opened = await dashboard().open();
-  await opened.page.goto(`http://${hosts[0]}/`);
+  await opened.page.goto(addressOf(`http://127.0.0.1:${server.addr.port}`, access));
   const alert = opened.page.getByRole("alert");
   await alert.getByRole("button", { name: "Try again" }).waitFor();
   assert.match(await alert.textContent() ?? "", /key|credential|sign/i);

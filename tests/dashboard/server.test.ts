@@ -1,5 +1,6 @@
 // The dashboard's server: it answers its own page on loopback and nobody else, and its key stays with it.
 import assert from "node:assert/strict";
+import { createAccess } from "../../dashboard/access.ts";
 import { bundle } from "../../dashboard/bundle.ts";
 import { findProject, NoProject } from "../../dashboard/project.ts";
 import { createServer } from "../../dashboard/server.ts";
@@ -7,10 +8,13 @@ import { createServer } from "../../dashboard/server.ts";
 const PROJECT = { url: "http://127.0.0.1:9", secretKey: "sb_secret_never_to_be_seen" };
 const HOST = "127.0.0.1:24330";
 const page = await bundle();
-const app = await createServer(PROJECT, page, () => [HOST, "localhost:24330"]);
+const access = createAccess();
+const app = await createServer(PROJECT, page, access, () => [HOST, "localhost:24330"]);
+const SIGNED_IN = { cookie: `symphony_dashboard_24330=${access.signIn(access.token)}` };
 
 function ask(path: string, headers: Record<string, string> = {}, method = "GET") {
-  return app.request(`http://${headers.host ?? HOST}${path}`, { method, headers: { host: HOST, ...headers } });
+  const url = `http://${headers.host ?? HOST}${path}`;
+  return app.request(url, { method, headers: { host: HOST, ...SIGNED_IN, ...headers } });
 }
 const OURS = { "x-symphony-dashboard": "1", "sec-fetch-site": "same-origin" };
 
@@ -46,6 +50,8 @@ for (
     ["a page of another origin", { ...OURS, origin: "https://evil.example" }],
     ["another site's script", { ...OURS, "sec-fetch-site": "cross-site" }],
     ["another port of this machine", { ...OURS, "sec-fetch-site": "same-site", origin: "http://127.0.0.1:3000" }],
+    ["the page under its other name", { ...OURS, host: "localhost:24330", origin: `http://${HOST}` }],
+    ["a page without an origin", { ...OURS, origin: "null" }],
     ["a form, which can set no header", { "sec-fetch-site": "same-origin" }],
   ] as [string, Record<string, string>][]
 ) {
@@ -85,9 +91,10 @@ Deno.test("dashboard · the key goes to the project, the browser's headers do no
     seen.push({ path: request.url.slice(request.url.indexOf("/", 8)), headers: new Headers(request.headers) });
     return Response.json({ ok: true }, { headers: { "set-cookie": "a=b", "x-request-id": "r" } });
   });
-  const own = await createServer({ ...PROJECT, url: `http://127.0.0.1:${door.addr.port}` }, page, () => [HOST]);
+  const upstream = { ...PROJECT, url: `http://127.0.0.1:${door.addr.port}` };
+  const own = await createServer(upstream, page, access, () => [HOST]);
   const reply = await own.request(`http://${HOST}/monitor/messages?type=A&limit=5`, {
-    headers: { host: HOST, cookie: "c=d", authorization: "Bearer x", ...OURS },
+    headers: { host: HOST, ...SIGNED_IN, authorization: "Bearer x", ...OURS },
   });
   assert.deepEqual([await reply.json(), reply.headers.get("set-cookie"), reply.headers.get("x-request-id")], [
     { ok: true },
@@ -112,9 +119,11 @@ Deno.test("dashboard · no spelling of an address leads to another door of the p
     return Response.json({});
   });
   const hosts: string[] = [];
-  const own = await createServer({ ...PROJECT, url: `http://127.0.0.1:${door.addr.port}` }, page, () => hosts);
+  const upstream = { ...PROJECT, url: `http://127.0.0.1:${door.addr.port}` };
+  const own = await createServer(upstream, page, access, () => hosts);
   await using server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, own.fetch);
   hosts.push(`127.0.0.1:${server.addr.port}`);
+  const cookie = `symphony_dashboard_${server.addr.port}=${access.signIn(access.token)}`;
   const spellings = [
     "/monitor/../dispatch",
     "/monitor/%2e%2e/dispatch",
@@ -124,7 +133,13 @@ Deno.test("dashboard · no spelling of an address leads to another door of the p
   for (const path of spellings) {
     // fetch would mend the path before it leaves.
     using socket = await Deno.connect({ hostname: "127.0.0.1", port: server.addr.port });
-    const head = [`GET ${path} HTTP/1.1`, `host: ${hosts[0]}`, "x-symphony-dashboard: 1", "connection: close"];
+    const head = [
+      `GET ${path} HTTP/1.1`,
+      `host: ${hosts[0]}`,
+      `cookie: ${cookie}`,
+      "x-symphony-dashboard: 1",
+      "connection: close",
+    ];
     await socket.write(new TextEncoder().encode(`${head.join("\r\n")}\r\n\r\n`));
     const answer = await new Response(socket.readable).text();
     assert.match(answer, path.endsWith("status") ? /^HTTP\/1.1 200/ : /^HTTP\/1.1 404/, path);
@@ -145,7 +160,23 @@ Deno.test("dashboard · which project: the environment's, else the one that npm 
       await findProject(env({ SUPABASE_URL: "https://x.supabase.co/", SUPABASE_SECRET_KEY: "k" }), folder),
       { url: "https://x.supabase.co", secretKey: "k" },
     );
-    await assert.rejects(findProject(env({ SUPABASE_URL: "x", SUPABASE_SECRET_KEY: "k" }), folder), /no address: x/);
+    const secret = "sb_secret_hunter2";
+    for (
+      const [SUPABASE_URL, SUPABASE_SECRET_KEY, sentence] of [
+        [secret, "https://x.supabase.co", /SUPABASE_URL must be an http or https address/],
+        ["postgres://x", secret, /SUPABASE_URL must be an http or https address/],
+        ["https://me:hunter2@x.supabase.co", secret, /SUPABASE_URL must be .* without user name/],
+        ["https://x.supabase.co?key=hunter2", secret, /SUPABASE_URL must be .* without .* query/],
+        ["https://x.supabase.co", `${secret}\n`, /SUPABASE_SECRET_KEY must be one key/],
+      ] as const
+    ) {
+      await assert.rejects(findProject(env({ SUPABASE_URL, SUPABASE_SECRET_KEY }), folder), (error: Error) => {
+        assert.ok(error instanceof NoProject);
+        assert.match(error.message, sentence);
+        assert.doesNotMatch(error.message, /hunter2/);
+        return true;
+      });
+    }
     await Deno.writeTextFile(`${folder}keys.json`, '{"secretKey":"s"}');
     const started = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, () => new Response("hello"));
     const url = `http://127.0.0.1:${started.addr.port}`;

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { SignJWT } from "jose";
 import { test } from "../project.ts";
 import { assertRefused, type Call, testLocally, useTarget } from "../target.ts";
+import { useApiProxy } from "./api_proxy.ts";
 
 const { target, project } = useTarget();
 const MESSAGE = { message: { type: "TestNote", payload: {} } };
@@ -132,6 +133,99 @@ testLocally("doors · expired and altered tokens, and tokens of other projects, 
       assert.equal(reply.status, 401, `${what} on ${path}: ${JSON.stringify(reply.body)}`);
       assertRefused(reply, 401, "SM_UNAUTHENTICATED");
     }
+  }
+});
+
+testLocally("doors · a token that would never expire is rejected everywhere, a user's and a service's", async () => {
+  const sub = crypto.randomUUID();
+  const operator = { app_metadata: { symphony_role: "operator" } };
+  const paths = ["dispatch", "dispatch/batch", "worker", "scheduler", "monitor/status", "admin/failed/retry"];
+  for (const role of ["authenticated", "service_role"]) {
+    const token = await project().signUser({ sub, role, ...operator, exp: undefined });
+    for (const path of paths) {
+      const json = path.startsWith("monitor") ? undefined : MESSAGE;
+      const reply = await target().call(path, { json, as: { token } });
+      assert.match(assertRefused(reply, 401, "SM_UNAUTHENTICATED"), /has no exp claim, so it would never expire/);
+    }
+    assertRefused(await target().call(`dispatch/${sub}`, { as: { token } }), 401, "SM_UNAUTHENTICATED");
+  }
+});
+
+testLocally("doors · a subject that is no UUID is an identity: its operator role counts", async () => {
+  const claims = { sub: "user_2abcDEF", app_metadata: { symphony_role: "operator" } };
+  const token = await project().signUser(claims);
+  assert.equal((await target().call("monitor/status", { as: { token } })).status, 200);
+  const paused = await target().call("admin/queues/supabase/elsewhere/pause", { method: "POST", as: { token } });
+  assert.equal(paused.status, 200, JSON.stringify(paused.body));
+});
+
+const api = useApiProxy(() => watched.project());
+const watched = useTarget({ env: { SUPABASE_URL: api.url } });
+
+testLocally(
+  "doors · a caller without rights costs the database nothing, but for one read of the digests a second",
+  async () => {
+    const { target, project } = watched;
+    const user = await target().newUser();
+    const calls: [method: string, path: string][] = [
+      ["POST", "dispatch"],
+      ["POST", "dispatch/batch"],
+      ["GET", `dispatch/${user.id}`],
+      ["POST", "worker"],
+      ["POST", "scheduler"],
+      ["GET", "monitor/status"],
+      ["GET", `monitor/messages/${user.id}/explain`],
+      ["GET", "monitor/metrics.prom"],
+      ["POST", "admin/failed/retry"],
+      ["POST", `admin/messages/${user.id}/cancel`],
+    ];
+    const nobodies: Call[] = [
+      { as: "nobody" },
+      { as: { token: "a.b.c" } },
+      { as: { token: "sb_secret_0123456789" } },
+      { as: { token: await project().signUser({ sub: user.id }, { expiresIn: -60 }) } },
+      { as: "nobody", headers: { apikey: target().publishableKey } },
+    ];
+    for (const [method, path] of calls) {
+      for (const as of nobodies) {
+        const json = method === "GET" ? undefined : MESSAGE;
+        assertRefused(await target().call(path, { method, json, ...as }), 401, "SM_UNAUTHENTICATED");
+      }
+      if (path.startsWith("dispatch") && path !== "dispatch/batch") continue;
+      const reply = await target().call(path, { method, json: method === "GET" ? undefined : MESSAGE, as: user });
+      assertRefused(reply, 403, "SM_FIELD_FORBIDDEN");
+    }
+    assert.deepEqual(api.calls, []);
+    assertRefused(
+      await target().call("worker", { json: {}, as: { token: "a-wrong-secret" } }),
+      401,
+      "SM_UNAUTHENTICATED",
+    );
+    assert.deepEqual(api.calls, ["rpc/messenger_worker_secret_digests"]);
+  },
+);
+
+const settled = useTarget({ env: { SYMPHONY_JWT_ISSUER: "https://clerk.example", SYMPHONY_JWT_AUDIENCE: "orders" } });
+
+testLocally("doors · SYMPHONY_JWT_ISSUER and SYMPHONY_JWT_AUDIENCE hold for tokens, not for keys", async () => {
+  const { target, project } = settled;
+  const statusOf = async (claims: { iss?: string; aud?: string | string[] }) => {
+    const token = await project().signUser({ sub: crypto.randomUUID(), ...claims });
+    const json = { message: { type: "ExampleUser", payload: { note: "Hello" } } };
+    return (await target().call("dispatch", { json, as: { token } })).status;
+  };
+  const iss = "https://clerk.example";
+  assert.deepEqual([await statusOf({ iss, aud: "orders" }), await statusOf({ iss, aud: ["web", "orders"] })], [
+    201,
+    201,
+  ]);
+  assert.deepEqual(
+    [await statusOf({ iss }), await statusOf({ iss, aud: ["web"] }), await statusOf({ aud: "orders" })],
+    [401, 401, 401],
+  );
+  for (const key of [project().secretKey, project().serviceRoleKey]) {
+    const reply = await target().call("dispatch", { json: MESSAGE, as: "nobody", headers: { apikey: key } });
+    assert.equal(reply.status, 201);
   }
 });
 
