@@ -171,19 +171,22 @@ for (const seen of ["an empty table", "the waiting messages"]) {
   });
 }
 
-test("race · the second session waits for the first's transaction, and stands behind its message", async () => {
-  await using first = session(project());
-  await using second = session(project());
-  const pid = await pidOf(second);
-  await first`begin`;
-  const head = await send(first);
-  const waiting = send(second);
-  await untilBlocked(project().sql, pid);
-  await first`commit`;
-  const next = await waiting;
-  assert.equal(next.available_at, null);
-  assert.deepEqual((await line()).map(({ id }) => id), [head.id, next.id]);
-});
+for (const key of ["new", "that was used before"]) {
+  test(`race · with a key ${key}, the second session waits for the first's transaction, and stands behind its message`, async () => {
+    if (key !== "new") await call(project().sql, "messenger_cancel", { id: (await send(project().sql)).id });
+    await using first = session(project());
+    await using second = session(project());
+    const pid = await pidOf(second);
+    await first`begin`;
+    const head = await send(first);
+    const waiting = send(second);
+    await untilBlocked(project().sql, pid);
+    await first`commit`;
+    const next = await waiting;
+    assert.equal(next.available_at, null);
+    assert.deepEqual((await line()).map(({ id }) => id).slice(-2), [head.id, next.id]);
+  });
+}
 
 test("race · when the first rolls back, the second is first in line", async () => {
   await using first = session(project());

@@ -118,6 +118,7 @@ test("own types · a dead letter of one is retried as it is, never with another 
   const [{ id, message_id }] = await sql`select id, message_id from messenger_failed_messages`;
   const edited = { ids: [id], payload: forged };
   await refused(asService((tx) => call(tx, "messenger_retry_failed", edited)), "SM_TYPE_FORBIDDEN", 403);
+  await refused(call(sql, "messenger_retry_failed", edited), "SM_TYPE_FORBIDDEN", 403);
   assert.equal((await messageOf(sql, message_id)).status, "failed");
   const [{ outcome }] = await asService((tx) => call(tx, "messenger_retry_failed", { ids: [id] }));
   assert.deepEqual([outcome, (await messageOf(sql, message_id)).status], ["retried", "pending"]);
