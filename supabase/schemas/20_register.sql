@@ -11,7 +11,7 @@ begin
   values ('symphony.event', 'events', 5, 5000, 3, 3600000), ('symphony.webhook', 'webhooks', 8, 5000, 3, 3600000)
   on conflict on constraint message_types_pkey do nothing;
 end $$;
-select messenger.ensure_own_types();
+do $$ begin perform messenger.ensure_own_types(); end $$;
 
 create or replace function public.messenger_register(types jsonb)
 returns bigint

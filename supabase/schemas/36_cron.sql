@@ -77,7 +77,8 @@ language plpgsql immutable parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_expression text := upper(btrim(expression, E' \t\r\n'));
+  -- In a Turkish collation upper('i') is a dotted capital, which no weekday's name has.
+  v_expression text := upper(btrim(expression, E' \t\r\n') collate "C");
   v_parts text[];
   v_fields messenger.cron_fields;
   v_day text;

@@ -199,6 +199,9 @@ declare
     'messenger.next_run',
     'messenger.last_run',
     'messenger.first_run',
+    'messenger.leading_words',
+    'messenger.read_token',
+    'messenger.needs_no_transaction',
     'messenger.check_timezone',
     'messenger.read_whole',
     'messenger.read_moment',
@@ -1770,7 +1773,7 @@ begin
   values ('symphony.event', 'events', 5, 5000, 3, 3600000), ('symphony.webhook', 'webhooks', 8, 5000, 3, 3600000)
   on conflict on constraint message_types_pkey do nothing;
 end $$;
-select messenger.ensure_own_types();
+do $$ begin perform messenger.ensure_own_types(); end $$;
 
 create or replace function public.messenger_register(types jsonb)
 returns bigint
@@ -4900,7 +4903,8 @@ language plpgsql immutable parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_expression text := upper(btrim(expression, E' \t\r\n'));
+  -- In a Turkish collation upper('i') is a dotted capital, which no weekday's name has.
+  v_expression text := upper(btrim(expression, E' \t\r\n') collate "C");
   v_parts text[];
   v_fields messenger.cron_fields;
   v_day text;
@@ -5233,7 +5237,8 @@ grant execute on function messenger.run_near_change(messenger.cron_fields, times
 -- ---- 38_import_cron.sql
 -- Jobs of pg_cron, read and proposed as schedules of the bus. Nothing is changed: the script is for a person to read and run.
 
--- pg_cron's own dialect: "$" is the last day of the month, "30 seconds" an interval, an asterisk in one of the two day fields makes both count.
+-- pg_cron's own dialect: "$" is the last day of the month, "30 seconds" an interval. A day field that begins with an asterisk, such as */2, makes both
+-- day fields count; here such a field restricts, and then either counts.
 create or replace function messenger.schedule_of_cron(schedule text)
 returns jsonb
 language plpgsql immutable
@@ -5243,13 +5248,20 @@ declare
   v_schedule text := regexp_replace(btrim(schedule), '\s+', ' ', 'g');
   v_fields text[];
 begin
-  if v_schedule ~* '^[0-9]+ seconds?$' then
+  if v_schedule ~ '^[0-9]+ [sS][eE][cC][oO][nN][dD][sS]?$' then
     return jsonb_build_object('interval', split_part(v_schedule, ' ', 1)::bigint * 1000);
-  elsif v_schedule ~* '^@reboot$' then
+  elsif lower(v_schedule collate "C") = '@reboot' then
     return null;
   end if;
   v_fields := string_to_array(v_schedule, ' ');
   if cardinality(v_fields) = 5 then
+    if v_fields[3] like '*%' or v_fields[5] like '*%' then
+      if (v_fields[3] not like '*%' or messenger.read_cron_field('day', v_fields[3], 1, 31, null) <> repeat('1', 31))
+        and (v_fields[5] not like '*%' or messenger.read_cron_field('weekday', v_fields[5], 0, 7, null) <> repeat('1', 7)) then
+        perform messenger.refuse('SM_CRON', format('pg_cron runs "%s" on days that match both day fields', left(v_schedule, 80)),
+          'a schedule of the bus runs on days that match either: restrict one field, and let the handler look at the other');
+      end if;
+    end if;
     v_fields[3] := replace(v_fields[3], '$', 'L');
   end if;
   return jsonb_build_object('cron', array_to_string(v_fields, ' '));
@@ -5286,70 +5298,77 @@ declare
   v_function text;
   v_schedule jsonb;
   v_timezone text := coalesce(nullif(current_setting('cron.timezone', true), ''), 'GMT');
-  v_command text;
+  v_options jsonb;
+  v_reason text;
   v_body text;
   v_tag text;
   v_notes text[] := array[]::text[];
   v_caller name := coalesce(nullif(current_setting('role'), 'none'), session_user);
 begin
   if to_regclass('cron.job') is null then
-    perform messenger.refuse('SM_UNAVAILABLE', 'pg_cron is not installed');
+    perform messenger.refuse('SM_UNAVAILABLE', 'pg_cron is not installed', 'create extension pg_cron');
   end if;
   execute 'select j.jobid, j.jobname::text, j.schedule, j.command, j.active, j.username::text, j.database::text from cron.job j where j.jobid = $1' into v_job using jobid;
   if v_job.jobid is null or not coalesce(pg_has_role(v_caller, (select r.oid from pg_catalog.pg_roles r where r.rolname = v_job.username), 'usage'), false) then
     perform messenger.refuse('SM_NOT_FOUND', 'pg_cron has no job ' || coalesce(jobid::text, 'without a number') || ' that ' || v_caller || ' may see',
       'select jobid, jobname, username from cron.job, as the role the job runs as or one that is a member of it');
-  elsif v_job.jobname = 'symphony-clock' then
-    perform messenger.refuse('SM_CONFLICT', 'symphony-clock is the clock that runs the schedules');
+  elsif v_job.jobname in ('symphony-clock', 'symphony-handlers') then
+    perform messenger.refuse('SM_CONFLICT', v_job.jobname || ' is a job of the bus itself', 'leave it as it is');
+  end if;
+  v_reason := messenger.needs_no_transaction(v_job.command);
+  if v_reason is not null then
+    perform messenger.refuse('SM_CONFLICT', format('the command of job %s cannot run inside a function, as a handler does: %s', v_job.jobid, v_reason),
+      'leave this job to pg_cron');
   end if;
 
   v_schedule := messenger.schedule_of_cron(v_job.schedule);
   if v_schedule is null then
-    perform messenger.refuse('SM_CRON', v_job.schedule || ' has no moment that could be due');
+    perform messenger.refuse('SM_CRON', v_job.schedule || ' has no moment that could be due', 'leave this job to pg_cron');
   end if;
   v_timezone := case when v_timezone in ('GMT', 'Etc/GMT') then 'UTC' else v_timezone end;
   -- The bus' own refusal where the expression is none of its dialect.
   perform messenger.read_schedule(v_schedule, v_timezone, '{}', messenger.now());
 
-  v_name := left(btrim(regexp_replace(coalesce(nullif(v_job.jobname, ''), 'job ' || v_job.jobid), '[/[:cntrl:]]', '-', 'g')), 128);
-  v_type := 'cron.' || trim(both '_' from left(regexp_replace(v_name, '[^A-Za-z0-9]+', '_', 'g'), 100));
-  v_type := case when v_type = 'cron.' then 'cron.job_' || v_job.jobid else v_type end;
-  v_function := 'run_' || lower(regexp_replace(v_type, '[^A-Za-z0-9]+', '_', 'g'));
-  v_function := 'public.' || quote_ident(left(v_function, 60));
+  v_options := jsonb_build_object('misfire', 'skip', 'enabled', v_job.active);
 
-  v_command := rtrim(v_job.command, E' \t\r\n;');
-  v_body := v_command || ';';
-  if v_command ~* '^\s*(vacuum|create\s+database|reindex\s+database|alter\s+system|call)\M' or v_command ~* '\m(commit|rollback)\M' then
-    v_body := '  -- ' || replace(v_command, E'\n', E'\n  -- ') || E'\n  raise exception ''this job cannot run inside a transaction'';';
-    v_notes := v_notes || 'The command may need to run outside a transaction (VACUUM, CALL with COMMIT and the like), which a handler cannot: leave this job to pg_cron.'::text;
-  else
-    v_body := '  ' || case when v_command ~* '^\s*select\M' and strpos(v_command, ';') = 0 then regexp_replace(v_body, '^\s*select\M', 'perform', 'i') else v_body end;
+  -- With the job's number, which pg_cron never gives twice: two jobs of similar names share neither type nor function.
+  v_name := left(btrim(regexp_replace(coalesce(nullif(v_job.jobname, ''), 'job ' || v_job.jobid), '[/[:cntrl:]]', '-', 'g')), 128);
+  v_type := coalesce(nullif(trim(both '_' from left(regexp_replace(coalesce(v_job.jobname, ''), '[^A-Za-z0-9]+', '_', 'g'), 90)), ''), 'job') || '_' || v_job.jobid;
+  v_function := 'public.' || quote_ident('run_cron_' || left(lower(v_type collate "C"), 33) || '_' || v_job.jobid);
+  v_type := 'cron.' || v_type;
+
+  if v_job.command ~* 'net\.http_(post|get|delete)' then
+    v_notes := v_notes || 'The command calls over HTTP, and the handler completes when the call is queued. Instead, define a message type whose handler makes the call, and schedule that: it is retried, and its failures are kept.'::text;
   end if;
-  if v_command ~* 'net\.http_(post|get)' then
-    v_notes := v_notes || 'The command calls over HTTP. Instead of a call that nobody watches, make a message type whose handler does the work, and schedule that: it is retried, and its failures are kept.'::text;
-  end if;
-  if v_command ~* '^\s*do\M' then
-    v_notes := v_notes || 'The command is a DO block: its body can stand in the handler itself.'::text;
+  if exists (select from messenger.leading_words(v_job.command) w(words) where w.words ~ '^(CALL|DO)(\s|$)') then
+    v_notes := v_notes || 'The command runs a procedure or a DO block. Inside a handler it may not commit or roll back: if it does, each run fails, and the job should stay with pg_cron.'::text;
   end if;
   if not v_job.active then
     v_notes := v_notes || 'The job is switched off; so is the schedule.'::text;
   end if;
   if v_job.username <> current_user then
-    v_notes := v_notes || format('The job runs as %I; handlers run as the clock''s owner, %I.', v_job.username, current_user);
+    v_notes := v_notes || format('The job runs as %I; handlers run as the owner of the bus, %I.', v_job.username, current_user);
   end if;
   if v_job.database <> current_database() then
     v_notes := v_notes || format('The job runs in database %I; the handler runs in this one, %I.', v_job.database, current_database());
   end if;
   v_notes := v_notes || 'After an outage pg_cron runs nothing of what was missed; the schedule has misfire skip for that. Remove the option to have one run instead.'::text;
 
+  -- The command as it stands: what EXECUTE runs may be several statements, hold comments, and return rows that nobody reads.
+  v_tag := messenger.dollar_tag(v_job.command);
+  v_body := format(E'  execute %s%s%s;', v_tag, v_job.command, v_tag);
   v_tag := messenger.dollar_tag(v_body);
   return jsonb_build_object(
     'job', jsonb_build_object('jobid', v_job.jobid, 'jobname', v_job.jobname, 'schedule', v_job.schedule, 'command', v_job.command, 'active', v_job.active),
-    'schedule', jsonb_build_object('name', v_name, 'type', v_type, 'schedule', v_schedule, 'timezone', v_timezone,
-      'options', jsonb_build_object('misfire', 'skip', 'enabled', v_job.active)),
-    'sql', format(E'-- pg_cron''s job %s, as a schedule of the bus.\nbegin;\n\ncreate or replace function %s(payload jsonb)\nreturns jsonb\nlanguage plpgsql\nset search_path = public, extensions\nas %s\nbegin\n%s\n  return null;\nend %s;\nrevoke all on function %s(jsonb) from public, anon, authenticated, service_role;\n\nselect messenger.set_sql_handler(%L, %L);\nselect messenger_schedule(name => %L, type => %L, schedule => %L, timezone => %L, options => %L);\nselect cron.unschedule(%s);\n\ncommit;\n',
-      v_job.jobid, v_function, v_tag, v_body, v_tag, v_function, v_type, v_function, v_name, v_type, v_schedule, v_timezone,
-      jsonb_build_object('misfire', 'skip', 'enabled', v_job.active), v_job.jobid),
+    'schedule', jsonb_build_object('name', v_name, 'type', v_type, 'schedule', v_schedule, 'timezone', v_timezone, 'options', v_options),
+    'sql', format(
+      E'-- pg_cron''s job %s, as a schedule of the bus.\nbegin;\n\n'
+      'create or replace function %s(payload jsonb)\nreturns jsonb\nlanguage plpgsql\nset search_path = public, extensions\nas %s\nbegin\n%s\n  return null;\nend %s;\n'
+      'revoke all on function %s(jsonb) from public, anon, authenticated, service_role;\n\n'
+      'select messenger.set_sql_handler(%L, %L);\n'
+      'select messenger_schedule(name => %L, type => %L, schedule => %L, timezone => %L, options => %L);\n'
+      'select cron.unschedule(%s);\n\ncommit;\n',
+      v_job.jobid, v_function, v_tag, v_body, v_tag, v_function, v_type, v_function, v_name, v_type, v_schedule, v_timezone, v_options, v_job.jobid),
     'notes', to_jsonb(v_notes));
 end $$;
 
@@ -5363,7 +5382,7 @@ comment on function messenger.schedule_of_cron(text) is 'A schedule of pg_cron a
 comment on function messenger.dollar_tag(text) is 'A dollar quote that can hold this text.';
 comment on function messenger.import_cron(bigint) is 'See public.messenger_import_cron.';
 comment on function public.messenger_import_cron(bigint) is
-  'Proposes a schedule for a job of pg_cron and changes nothing: {"job", "schedule" (arguments of messenger_schedule), "sql" (a script that makes the handler, the schedule, and unschedules the job), "notes"}. SM_NOT_FOUND (no such job, or one of a role that the caller is not a member of), SM_CONFLICT (the bus'' own clock), SM_CRON (an expression of pg_cron that the bus does not have), SM_UNAVAILABLE (no pg_cron).';
+  'Proposes a schedule for a job of pg_cron and changes nothing: {"job", "schedule" (arguments of messenger_schedule), "sql" (a script that makes the handler, the schedule, and unschedules the job), "notes"}. SM_NOT_FOUND (no such job, or one of a role that the caller is not a member of), SM_CONFLICT (a job of the bus itself, or a command that cannot run inside a function), SM_CRON (an expression of pg_cron that the bus does not have), SM_UNAVAILABLE (no pg_cron).';
 revoke all on function messenger.schedule_of_cron(text), messenger.dollar_tag(text), messenger.import_cron(bigint), public.messenger_import_cron(bigint)
   from public, anon, authenticated, service_role;
 grant execute on function messenger.import_cron(bigint), public.messenger_import_cron(bigint) to service_role;
@@ -5461,6 +5480,94 @@ revoke all on function messenger.next_run(public.messenger_schedules, timestampt
   messenger.first_run(public.messenger_schedules, timestamptz) from public, anon, authenticated;
 grant execute on function messenger.next_run(public.messenger_schedules, timestamptz), messenger.last_run(public.messenger_schedules, timestamptz, timestamptz, interval),
   messenger.first_run(public.messenger_schedules, timestamptz) to service_role;
+
+-- ---- 38_read_command.sql
+-- Reading a job's command: which of its statements Postgres does not run inside a function, known before they fail every night.
+
+-- Comments, literals and quoted names are passed over, as the server's own scanner does.
+create or replace function messenger.leading_words(command text)
+returns setof text
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_rest text := command;
+  v_token text;
+  v_words text[] := '{}'::text[];
+begin
+  while v_rest <> '' loop
+    v_token := messenger.read_token(v_rest);
+    if v_token = ';' then
+      if v_words <> '{}' then
+        return next array_to_string(v_words, ' ');
+      end if;
+      v_words := '{}';
+    elsif v_token !~ '^(\s|--|/\*)' and cardinality(v_words) < 12 then
+      v_words := v_words || upper(left(v_token, 100) collate "C");
+    end if;
+    v_rest := substr(v_rest, length(v_token) + 1);
+  end loop;
+  if v_words <> '{}' then
+    return next array_to_string(v_words, ' ');
+  end if;
+end $$;
+
+create or replace function messenger.read_token(sql text)
+returns text
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_token text := substring(sql from '^(?:\s+|--[^\n]*)');
+  v_mark text;
+  v_end int := 3;
+  v_depth int := 1;
+begin
+  if v_token is not null then
+    return v_token;
+  elsif starts_with(sql, '/*') then
+    -- Comments nest.
+    while v_depth > 0 and v_end <= length(sql) loop
+      v_mark := substr(sql, v_end, 2);
+      v_depth := v_depth + case v_mark when '/*' then 1 when '*/' then -1 else 0 end;
+      v_end := v_end + case when v_mark in ('/*', '*/') then 2 else 1 end;
+    end loop;
+    return left(sql, v_end - 1);
+  end if;
+  v_mark := substring(sql from '^\$(?:[A-Za-z_\u0080-\uffff][A-Za-z0-9_\u0080-\uffff]*)?\$');
+  if v_mark is not null then
+    v_end := strpos(substr(sql, length(v_mark) + 1), v_mark);
+    return case when v_end = 0 then sql else left(sql, v_end + 2 * length(v_mark) - 1) end;
+  end if;
+  return coalesce(
+    substring(sql from $e$^[eE]'(?:[^'\\]|\\.|'')*(?:'|$)$e$), substring(sql from $l$^'(?:[^']|'')*(?:'|$)$l$), substring(sql from '^"(?:[^"]|"")*(?:"|$)'),
+    substring(sql from '^[A-Za-z_][A-Za-z0-9_$]*'), left(sql, 1));
+end $$;
+
+-- What PreventInTransactionBlock and plpgsql's EXECUTE reject, and COPY's use of the client.
+create or replace function messenger.needs_no_transaction(command text)
+returns text
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (
+    select substring(w.words from '^[A-Z]+(?: (?:TRANSACTION|DATABASE|SYSTEM|TABLESPACE|SUBSCRIPTION|(?:UNIQUE )?INDEX|ALL)\M)?')
+    from messenger.leading_words(command) w(words)
+    where w.words ~ ('^(VACUUM|BEGIN|START TRANSACTION|COMMIT|END|ROLLBACK|ABORT|SAVEPOINT|RELEASE|PREPARE TRANSACTION|ALTER SYSTEM|DISCARD ALL'
+        || '|(CREATE|DROP) (DATABASE|TABLESPACE|SUBSCRIPTION)|REINDEX (\( .* \) )?(DATABASE|SYSTEM)|CLUSTER( VERBOSE)?$)(\s|$)')
+      or w.words ~ '^(CREATE (UNIQUE )?INDEX|DROP INDEX|REINDEX( \(.*\))? (INDEX|TABLE|SCHEMA)) CONCURRENTLY(\s|$)'
+      or w.words ~ '^REINDEX \( (.* )?CONCURRENTLY(\s|$)'
+      or w.words ~ '^COPY .* (FROM STDIN|TO STDOUT)(\s|$)'
+    limit 1);
+end $$;
+
+comment on function messenger.leading_words(text) is 'The first words of each statement of an SQL text, upper case, without comments.';
+comment on function messenger.read_token(text) is 'The first token of an SQL text: white space, a comment, a literal, a name, or one character.';
+comment on function messenger.needs_no_transaction(text) is
+  'The first statement of an SQL text that Postgres does not run inside a function, by its command; null when there is none.';
+revoke all on function messenger.leading_words(text), messenger.read_token(text), messenger.needs_no_transaction(text)
+  from public, anon, authenticated, service_role;
 
 -- ---- 38_read_schedule.sql
 -- Parsing of schedules: what strangers pass becomes a row, or the refusal that names what is wrong.
@@ -9706,7 +9813,7 @@ as $function$ select $manifest$[
 ["function","messenger.hmac_sha256(data bytea, key bytea)","returns bytea language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 2da597217159927f52ec2410739d3948"],
 ["function","messenger.id_prefix(at timestamp with time zone)","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 65dbab6e73ef14e98187a08ea441052a"],
 ["function","messenger.id_random()","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 48dbad83b171bbdc3315fe55bf2ba09a"],
-["function","messenger.import_cron(jobid bigint)","returns jsonb language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 474d3434a453fe59e8828021458cecb4"],
+["function","messenger.import_cron(jobid bigint)","returns jsonb language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 02a9a7fcede46412ad783816d9cea7e8"],
 ["function","messenger.is_clock_stopped(at timestamp with time zone)","returns boolean language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 762e2721424ae6fa4df2963a2953c2d6"],
 ["function","messenger.is_handed_out(message public.messenger_messages, at timestamp with time zone)","returns boolean language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 0ed42d9cafdd6dd78da33c4fe7dc7f6f"],
 ["function","messenger.is_held_by_dead_letter(transport text, queue text, ordering_key text)","returns boolean language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source fe6e288c5e9965cdae3bac5136344389"],
@@ -9717,6 +9824,7 @@ as $function$ select $manifest$[
 ["function","messenger.known_queues(only_transport text, only_queues text[], again boolean, at timestamp with time zone)","returns text[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 39950c2a05dc47523c0db38067364b92"],
 ["function","messenger.last_message(schedule_id uuid)","returns uuid language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 43ba41049eb344f9b94d091512863fa2"],
 ["function","messenger.last_run(schedule public.messenger_schedules, before timestamp with time zone, known timestamp with time zone, gap interval)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 0a47982ae276a701630cfdb73c01dae1"],
+["function","messenger.leading_words(command text)","returns SETOF text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 774e34494d5eea79a95987f1e7661607"],
 ["function","messenger.letter_conditions(filter jsonb)","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 5811d2e123b2330f34ee756c95a732e7"],
 ["function","messenger.line_up(ids uuid[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source f32cd158cc78ef56e7e2df3b859dce9a"],
 ["function","messenger.lock_letters(ids uuid[], filter jsonb, max integer)","returns uuid[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source c4fd1f0376398d94008d68997c9f6eb9"],
@@ -9734,6 +9842,7 @@ as $function$ select $manifest$[
 ["function","messenger.message_conditions(filter jsonb)","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 313aa89e0cf931fba350d56fbc721de5"],
 ["function","messenger.moment(moment timestamp with time zone, at timestamp with time zone)","returns text language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source c9a25defc9b10ea40cd4b2f165f584f9"],
 ["function","messenger.needs_bell(message public.messenger_messages, at timestamp with time zone)","returns boolean language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 135dd687442e377bc54e42ece66e2b46"],
+["function","messenger.needs_no_transaction(command text)","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 710470929364dbbcc979bdf407fa1ae4"],
 ["function","messenger.new_id()","returns uuid language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 3f93a2c3993193c0022fc25599847686"],
 ["function","messenger.next_cron_day(fields messenger.cron_fields, from_day date)","returns date language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 8459a267a62a0d123b7c87ebf631ea42"],
 ["function","messenger.next_cron_run(fields messenger.cron_fields, timezone text, after timestamp with time zone, dst_gap text, dst_overlap text)","returns messenger.cron_run language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source ae93c441d7697f7ed0a31044c3b82868"],
@@ -9748,7 +9857,7 @@ as $function$ select $manifest$[
 ["function","messenger.order_keys(ids uuid[])","returns messenger.order_key[] language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source a78e4758a57423495df247653e192c27"],
 ["function","messenger.own_functions(prefix text, arguments text, result regtype)","returns TABLE(name text, function regproc) language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 785ffbfbd2e2d3483f4ff61301b6d106"],
 ["function","messenger.owned_function(name text)","returns regprocedure language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 5ebe66d5978c949040351455d71233cb"],
-["function","messenger.parse_cron(expression text)","returns messenger.cron_fields language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source a69ca182011ef6a6372bcfbcd8136673"],
+["function","messenger.parse_cron(expression text)","returns messenger.cron_fields language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 71620524bb515a06f103c92832b0b442"],
 ["function","messenger.percentile(durations bigint[], share double precision)","returns numeric language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 49bb8ec0cc3312b862d8b52f9f183c2d"],
 ["function","messenger.place_mark(setting text, ends_at timestamp with time zone, from_times timestamp with time zone[], from_ids uuid[], batch integer, places tid[], took interval, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source a177f431cccea81fc14d3c888242500d"],
 ["function","messenger.plan_runs(schedule public.messenger_schedules, due_at timestamp with time zone, at timestamp with time zone)","returns messenger.run_plan language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 0925d2546db644552c914fe272647cd7"],
@@ -9774,6 +9883,7 @@ as $function$ select $manifest$[
 ["function","messenger.read_schedule(schedule jsonb, timezone text, options jsonb, at timestamp with time zone)","returns public.messenger_schedules language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 91116752cf9f5d81f09c14dddb0ae527"],
 ["function","messenger.read_schedule_message(name text, type text, payload jsonb, schedule public.messenger_schedules, at timestamp with time zone)","returns public.messenger_schedules language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 2706ff3e8ca64f967ed4fe1aac8293fa"],
 ["function","messenger.read_time(value jsonb)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 711f57603e55bc39e3e9e7b39c829891"],
+["function","messenger.read_token(sql text)","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 9d6154478f6d6fa0e775d0785e6b6685"],
 ["function","messenger.read_verdicts(outcomes jsonb)","returns messenger.verdict[] language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 0f135d55bee5034e4d29040c6b22bc89"],
 ["function","messenger.read_whole(value jsonb, lowest bigint, highest bigint)","returns bigint language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 166d260d80dddb04f665eeade6696181"],
 ["function","messenger.reason_alone(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 14c205b55985738de7d6a79fd7d738e8"],
@@ -9824,7 +9934,7 @@ as $function$ select $manifest$[
 ["function","messenger.runs_since(transport text, queue text, at timestamp with time zone)","returns timestamp with time zone language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 666d33ebc9c01f25238a349ff37c8c8d"],
 ["function","messenger.runs_to_fire(schedule public.messenger_schedules, runs timestamp with time zone[])","returns timestamp with time zone[] language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 056b7fad3d950a70e3880a2742c5382e"],
 ["function","messenger.schedule_headers(name text, due_at timestamp with time zone)","returns jsonb language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 5ca474df4ff41c3bcadddac9fcd158c7"],
-["function","messenger.schedule_of_cron(schedule text)","returns jsonb language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source f297fbc473686e1b094eb23486382bd9"],
+["function","messenger.schedule_of_cron(schedule text)","returns jsonb language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source d03b9567c97a2870c11f8d3b54b82fbd"],
 ["function","messenger.scheduled_message(schedule public.messenger_schedules, due_at timestamp with time zone)","returns jsonb language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source b2126e65c89b6d91f8be56072cb2ec1f"],
 ["function","messenger.set_sql_handler(type text, function_name text)","returns regprocedure language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source aa33e91aafdb261b33d88b4b17bdc2a0"],
 ["function","messenger.settle_rest(ids uuid[], rest messenger.verdict[], ords bigint[], fates text[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_hashjoin=off,enable_mergejoin=off,jit=off} source 59142ad07fd15333604db9ad32c64d4a"],
@@ -10458,6 +10568,9 @@ declare
     'messenger.next_run',
     'messenger.last_run',
     'messenger.first_run',
+    'messenger.leading_words',
+    'messenger.read_token',
+    'messenger.needs_no_transaction',
     'messenger.check_timezone',
     'messenger.read_whole',
     'messenger.read_moment',

@@ -42,6 +42,28 @@ const COMMANDS: [what: string, name: string | null, command: string][] = [
     "insert into ledger (what) values ('x'); delete from ledger; insert into ledger (what) values ('done');",
   ],
   ["quotes of every kind", `it's "quoted"`, `insert into ledger (what) select $job$done$job$ where 'it''s' <> $$x$$`],
+  ["two calls", "two calls", "select 1; select note_done('done')"],
+  [
+    "a writing query",
+    "with",
+    "with x as (insert into ledger (what) values ('done') returning what) select count(*) from x",
+  ],
+  ["a comment before", "commented", "-- nightly; vacuum\nselect note_done('done')"],
+  ["a comment after", "commented after", "select note_done('done') -- done"],
+  ["nested comments", "nested", "/* x /* vacuum; */ ' */ select note_done('done')"],
+  [
+    "a semicolon in a literal",
+    "literal",
+    "select note_done('done') where 'a;vacuum' <> '' and $q$;commit$q$ <> e'\\';'",
+  ],
+  ["rows nobody reads", "returning", "insert into ledger (what) values ('done') returning what"],
+  ["a semicolon at the end", "end", "select note_done('done') ; "],
+  [
+    "statements that need one another",
+    "needs",
+    "create temp table t as select 'done' as what; insert into ledger (what) select what from t; drop table t",
+  ],
+  ["a DO block", "block", "do $$ begin insert into public.ledger (what) values ('done'); end $$"],
   ["a name that would break out", `x'); drop table ledger; --`, "insert into ledger (what) values ('done')"],
   ["a name of signs only", "***", "insert into ledger (what) values ('done')"],
   ["no name", null, "insert into ledger (what) values ('done')"],
@@ -96,14 +118,87 @@ test("import · an interval of seconds becomes milliseconds", async () => {
   assert.deepEqual((await propose(id)).schedule.schedule, { interval: 30_000 });
 });
 
-test("import · what a handler cannot do is said, and its script does not pretend to", async () => {
-  const proposal = await propose(await job("clean", "0 3 * * *", "vacuum analyze ledger"));
-  assert.match(proposal.notes.join(" "), /outside a transaction/);
-  assert.match(proposal.sql, /-- vacuum analyze ledger\n {2}raise exception/);
+for (
+  const command of [
+    "vacuum analyze ledger",
+    "/* nightly */ VACUUM",
+    "delete from ledger; vacuum ledger",
+    "begin; select 1; commit",
+    "-- x\ncommit",
+    "create index concurrently i on ledger (what)",
+    "create unique index concurrently i on ledger (what)",
+    "reindex table concurrently ledger",
+    "reindex (verbose, concurrently) table ledger",
+    "reindex database postgres",
+    "cluster",
+    "alter system set work_mem = '1MB'",
+    "create database x",
+    "copy ledger from stdin",
+    "discard all",
+  ]
+) {
+  test(`import · ${JSON.stringify(command)} cannot run inside a function: refused with the reason`, async () => {
+    const message = await refused(propose(await job("x", "0 3 * * *", command)), "SM_CONFLICT", 409);
+    assert.match(message, /cannot run inside a function/);
+  });
+}
+
+for (
+  const command of [
+    "cluster ledger using ledger_pkey",
+    "select 'vacuum'",
+    'select "commit" from (select 1 as "commit") x',
+    "create index i on ledger (what)",
+    "reindex table ledger",
+    "select 1 as begin_at",
+    "end_of_day()",
+  ]
+) {
+  test(`import · ${JSON.stringify(command)} is no reason to refuse`, async () => {
+    await propose(await job("x", "0 3 * * *", command));
+  });
+}
+
+test("import · what would be better as a message type, or may fail inside a transaction, is noted", async () => {
   const http = await propose(
     await job("calls", "0 3 * * *", "select net.http_post('https://x.supabase.co/functions/v1/y')"),
   );
   assert.match(http.notes.join(" "), /message type/);
+  for (const command of ["call tidy_up()", "do $$ begin commit; end $$"]) {
+    assert.match((await propose(await job("p", "0 3 * * *", command))).notes.join(" "), /may not commit/);
+  }
+});
+
+test("import · two jobs of similar names share neither type nor handler", async () => {
+  const { sql } = project();
+  const ids = [
+    await job("send mails", "0 3 * * *", "select 1"),
+    await job("send-mails", "0 3 * * *", "select 2"),
+    await job("x".repeat(60), "0 3 * * *", "select 3"),
+    await job("x".repeat(60) + "-", "0 3 * * *", "select 4"),
+  ];
+  await using own = session(project());
+  const types = [];
+  for (const id of ids) {
+    const proposal = await propose(id);
+    types.push(proposal.schedule.type);
+    await own.unsafe(proposal.sql.replace(/name => '[^']*'/, `name => 'schedule ${id}'`)).simple();
+  }
+  assert.equal(new Set(types).size, 4);
+  const handlers = await sql`select sql_handler from messenger.message_types where type like 'cron.%'`;
+  assert.equal(new Set(handlers.map(({ sql_handler }) => sql_handler)).size, 4);
+});
+
+test("import · a stepped day field beside a restricted one means both in pg_cron: refused, where the bus would mean either", async () => {
+  const id = await job("days", "* * * * *", "select 1");
+  for (const schedule of ["0 0 */2 * 1", "0 0 1 * */2", "0 0 */2 * */3"]) {
+    await rewrite(`update cron.job set schedule = '${schedule}' where jobid = ${id}`);
+    assert.match(await refused(propose(id), "SM_CRON"), /match both day fields/);
+  }
+  for (const schedule of ["0 0 */2 * *", "0 0 * * */2", "0 0 */1 * mon", "0 0 13 * fri"]) {
+    await rewrite(`update cron.job set schedule = '${schedule}' where jobid = ${id}`);
+    assert.deepEqual((await propose(id)).schedule.schedule, { cron: schedule });
+  }
 });
 
 test("import · a job that is switched off is proposed as a schedule that rests", async () => {
