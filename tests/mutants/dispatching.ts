@@ -187,7 +187,7 @@ export const DISPATCHING: Mutant[] = [
     statement: fn("messenger.ring"),
     find: "l.queue_name = ring.queue for update skip locked;",
     replace: "l.queue_name = ring.queue for update;",
-    noticedBy: bells,
+    noticedBy: ["supabase/shared_wakeups.test.ts"],
   },
   {
     name: "a bell that fails costs the message",

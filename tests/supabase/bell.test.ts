@@ -98,11 +98,6 @@ test("bell · many dispatches in one transaction ring once a queue", async () =>
   assert.equal((await bells()).length, 1);
 });
 
-/** The rows by which transactions share a wake-up are made by the tick, when it first wakes a worker for a queue. */
-const wokenBefore = (...queues: string[]) =>
-  project()
-    .sql`select messenger.make_wakeup_locks(array_fill('supabase'::text, array[${queues.length}::int]), ${queues}, messenger.now())`;
-
 test("bell · rolled back to a savepoint, the next dispatch of the transaction rings", async () => {
   await using writer = session(project());
   await writer`begin`;
@@ -114,43 +109,6 @@ test("bell · rolled back to a savepoint, the next dispatch of the transaction r
   assert.equal((await bells()).length, 1);
   await dispatch(writer);
   assert.equal((await bells()).length, 2, "a session rings again in its next transaction");
-});
-
-test("bell · while another transaction rings for the queue, a dispatch rings nothing and does not wait", async () => {
-  await using first = session(project());
-  const { sql } = project();
-  await wokenBefore("default", "another");
-  await first`begin`;
-  await dispatch(first);
-  await dispatch(sql);
-  assert.equal((await bells()).length, 0);
-  await dispatch(sql, { queue: "another" });
-  assert.equal((await bells()).length, 1);
-  await first`commit`;
-  assert.equal((await bells()).length, 2);
-});
-
-test("wake-up · for a queue that no tick has woken yet, each transaction sends its own and none waits", async () => {
-  await using first = session(project());
-  const { sql } = project();
-  await first`begin`;
-  await dispatch(first);
-  await dispatch(sql);
-  assert.equal((await bells()).length, 1);
-  await first`commit`;
-  assert.equal((await bells()).length, 2);
-});
-
-test("wake-up · a lock that any role can take keeps none from being sent", async () => {
-  await using anybody = session(project());
-  const { sql } = project();
-  await wokenBefore("default");
-  await anybody`begin`;
-  await anybody`set local role anon`;
-  await anybody`select pg_advisory_xact_lock(hashtextextended('messenger.ring/supabase/default', 0))`;
-  await dispatch(sql);
-  assert.equal((await bells()).length, 1);
-  await anybody`rollback`;
 });
 
 test("bell · none while a worker that asked for the queue is awake", async () => {
