@@ -151,7 +151,6 @@ test("quota · two calls at once: the second counts what the first has stored", 
 });
 
 test("quota · a first call that rolls back leaves its place to the second, and other users never wait", async () => {
-  const { sql } = project();
   await limit(1);
   await using first = session(project());
   await first.unsafe("begin");
