@@ -3553,12 +3553,14 @@ grant execute on function messenger.error_class_of(text), messenger.retry_delay(
 -- ---- 29_events.sql
 -- Events: what has become of messages, told in the transaction that decides it. An event for a subscriber is a message itself.
 
--- To the senders who are signed in, by Supabase Realtime, where it is. A bell: it may be lost, and it must not cost anybody the verdict.
+-- To the senders who are signed in, by Supabase Realtime, where it is. It may be lost, and must not cost anybody the outcome: Realtime's table can be
+-- locked by signed-in users, so it is not waited for.
 -- Definer: Realtime's schema is nobody else's business. The function is looked up, since a project may have no Realtime.
 create or replace function messenger.announce(ids uuid[], events text[])
 returns void
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
+set lock_timeout = '100ms'
 as $$
 declare
   v_send regprocedure := to_regprocedure('realtime.send(jsonb,text,text,boolean)');
@@ -6347,11 +6349,13 @@ grant execute on function messenger.worker_secret_digests(), public.messenger_wo
 -- ---- 41_bell.sql
 -- Bells: they wake workers and carry nothing. A lost one costs up to a second, until the clock rings again.
 
--- Posts the call that wakes one worker. Definer: the Vault secret and pg_net are nobody else's business.
+-- Posts the call that wakes one worker. Definer: the Vault secret and pg_net are nobody else's business. pg_net's queue can be locked by any role of the
+-- project, for as long as it likes: then the wake-up is given up, not waited for.
 create or replace function messenger.post_bell()
 returns boolean
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
+set lock_timeout = '100ms'
 as $$
 declare
   v_url text;
@@ -9696,7 +9700,7 @@ as $function$ select $manifest$[
 ["function","messenger.add_counts(a bigint[], b bigint[])","returns bigint[] language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 384b3fecd7ad334338083a5994e1f0ef"],
 ["function","messenger.add_metric_errors(measurements messenger.measurements[])","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source e088616f1ea73f3e254b4e13c8cd7211"],
 ["function","messenger.add_metrics(measurements messenger.measurements[])","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source 61c216bcd2b0626d272217ede77c0301"],
-["function","messenger.announce(ids uuid[], events text[])","returns void language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 3e9094d1f8dcccdc72fd4f0844b497b2"],
+["function","messenger.announce(ids uuid[], events text[])","returns void language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\",lock_timeout=100ms} source 3e9094d1f8dcccdc72fd4f0844b497b2"],
 ["function","messenger.awake_workers(transport text, queue text, type text, grace interval)","returns integer language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source e0e290e69b69053a95f630d48bdc251c"],
 ["function","messenger.bell_answers(since interval)","returns TABLE(request_id bigint, rung_at timestamp with time zone, answered_at timestamp with time zone, status_code integer, error text, has_failed boolean, is_queued boolean) language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source 7fc38632b251d42bf204dd9d2384687b"],
 ["function","messenger.bucket_limit(bucket integer)","returns double precision language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source c6a96a481296c4887c9347ccd7840a69"],
@@ -9815,7 +9819,7 @@ as $function$ select $manifest$[
 ["function","messenger.percentile(durations bigint[], share double precision)","returns numeric language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 49bb8ec0cc3312b862d8b52f9f183c2d"],
 ["function","messenger.place_mark(setting text, ends_at timestamp with time zone, from_times timestamp with time zone[], from_ids uuid[], batch integer, places tid[], took interval, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source a177f431cccea81fc14d3c888242500d"],
 ["function","messenger.plan_runs(schedule public.messenger_schedules, due_at timestamp with time zone, at timestamp with time zone)","returns messenger.run_plan language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 0925d2546db644552c914fe272647cd7"],
-["function","messenger.post_bell()","returns boolean language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 15306147f7ed5a8a582c35df81c5fe93"],
+["function","messenger.post_bell()","returns boolean language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\",lock_timeout=100ms} source 15306147f7ed5a8a582c35df81c5fe93"],
 ["function","messenger.prune_bells(bite integer)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source d1db4f64ab1054c127225953cbe1bf6f"],
 ["function","messenger.prune_clock_history()","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 0e56d88af001434af3f98da33ee41188"],
 ["function","messenger.prune_keys(at timestamp with time zone, bite integer)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 73a0463d8cecab856615480489b5b0f6"],

@@ -1,11 +1,13 @@
 -- Events: what has become of messages, told in the transaction that decides it. An event for a subscriber is a message itself.
 
--- To the senders who are signed in, by Supabase Realtime, where it is. A bell: it may be lost, and it must not cost anybody the verdict.
+-- To the senders who are signed in, by Supabase Realtime, where it is. It may be lost, and must not cost anybody the outcome: Realtime's table can be
+-- locked by signed-in users, so it is not waited for.
 -- Definer: Realtime's schema is nobody else's business. The function is looked up, since a project may have no Realtime.
 create or replace function messenger.announce(ids uuid[], events text[])
 returns void
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
+set lock_timeout = '100ms'
 as $$
 declare
   v_send regprocedure := to_regprocedure('realtime.send(jsonb,text,text,boolean)');

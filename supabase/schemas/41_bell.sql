@@ -1,10 +1,12 @@
 -- Bells: they wake workers and carry nothing. A lost one costs up to a second, until the clock rings again.
 
--- Posts the call that wakes one worker. Definer: the Vault secret and pg_net are nobody else's business.
+-- Posts the call that wakes one worker. Definer: the Vault secret and pg_net are nobody else's business. pg_net's queue can be locked by any role of the
+-- project, for as long as it likes: then the wake-up is given up, not waited for.
 create or replace function messenger.post_bell()
 returns boolean
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
+set lock_timeout = '100ms'
 as $$
 declare
   v_url text;

@@ -1,7 +1,8 @@
 // Locks of the bus are rows of its own: whoever has no rights on schema messenger cannot hold one, and whoever holds one is not waited for.
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
-import { ask, claim, dispatch, settle } from "./bus.ts";
+import { asRole } from "./as_role.ts";
+import { ask, call, claim, dispatch, settle } from "./bus.ts";
 import { errorOf } from "./refusal.ts";
 import { limitWaiting, pidOf, untilBlocked } from "./until_blocked.ts";
 
@@ -11,6 +12,7 @@ Deno.test.beforeAll(() => limitWaiting(project().sql));
 Deno.test.beforeEach(async () => {
   await empty(project().sql);
   await project().sql`truncate messenger.locks`;
+  await project().sql`delete from net.http_request_queue`;
 });
 
 const tryLock = async (sql: { unsafe: (text: string) => PromiseLike<Record<string, unknown>[]> }) =>
@@ -76,12 +78,56 @@ test("lock · roles without rights on the schema can neither lock the rows nor h
   }
 });
 
-test("ordering keys · twenty thousand in one transaction, and the server's lock table is not used up", async () => {
+test("lock · pg_net's queue, held by any role of the project, costs a dispatch and a tick their wake-up and nothing else", async () => {
+  const { sql } = project();
+  await sql`select messenger_start('http://127.0.0.1:1/functions/v1'), messenger_stop()`;
+  await using anybody = session(project());
+  await anybody.unsafe("begin");
+  await anybody.unsafe("set local role anon");
+  await anybody.unsafe("lock table net.http_request_queue in access exclusive mode");
+  assert.equal((await dispatch(sql)).status, "pending");
+  assert.equal((await ask(sql, "messenger_tick")).woken, 0);
+  await anybody.unsafe("rollback");
+  assert.equal((await dispatch(sql)).status, "pending");
+  assert.equal((await sql`select from net.http_request_queue`).length, 1);
+});
+
+test("lock · Realtime's table, held by a signed-in user, costs the sender a notice and nobody an outcome", async () => {
+  const { sql } = project();
+  await using admin = session(project(), "supabase_admin");
+  await admin.unsafe(`
+    create schema if not exists realtime;
+    create table realtime.messages (payload jsonb, event text, topic text, private boolean);
+    create function realtime.send(payload jsonb, event text, topic text, private boolean) returns void language sql as
+      'insert into realtime.messages values (payload, event, topic, private)';
+    grant usage on schema realtime to postgres, authenticated;
+    grant all on realtime.messages to postgres, authenticated`);
+  try {
+    await call(sql, "messenger_register", { types: [{ type: "Wish", dispatchable_by: "user" }] });
+    await asRole(
+      sql,
+      "authenticated",
+      (tx) => call(tx, "messenger_user_dispatch", { type: "Wish" }),
+      crypto.randomUUID(),
+    );
+    const [{ id, fence }] = await claim(sql);
+    await using anybody = session(project());
+    await anybody.unsafe("begin");
+    await anybody.unsafe("set local role authenticated");
+    await anybody.unsafe("lock table realtime.messages in access exclusive mode");
+    assert.equal(await ask(sql, "messenger_complete", { id, fence }), "completed");
+    await anybody.unsafe("rollback");
+  } finally {
+    await admin.unsafe("drop schema realtime cascade");
+  }
+});
+
+test("ordering keys · two thousand in one transaction take no more locks than one", async () => {
   const { sql } = project();
   await sql.begin(async (tx) => {
-    await tx`select count(d.id) from generate_series(1, 20000) n cross join lateral messenger_dispatch('Letter', ordering_key => 'customer-' || n) d`;
+    await tx`select count(d.id) from generate_series(1, 2000) n cross join lateral messenger_dispatch('Letter', ordering_key => 'customer-' || n) d`;
     const [{ locks }] = await tx`select count(*)::int as locks from pg_locks where pid = pg_backend_pid()`;
-    assert(locks < 200, `${locks} locks`);
+    assert(locks < 100, `${locks} locks`);
     throw new Error("undo");
   }).catch((error) => assert.equal(error.message, "undo"));
 });
