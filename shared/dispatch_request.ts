@@ -9,6 +9,7 @@ import type { NewMessage } from "./transports/sender.ts";
 const MAX_PAYLOAD = 262_144; // bytes
 const MAX_HEADERS = 16_384; // bytes
 const MAX_BATCH = 1_000; // messages
+const QUOTED = /^"((?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"$/;
 
 const object = z.custom<JsonObject>(isObject, { error: "expected an object" });
 const moment = z.iso.datetime({ offset: true, error: "expected an ISO 8601 date with a zone" });
@@ -76,11 +77,31 @@ export function parseBatch(value: unknown): z.output<typeof batchRequest> {
 
 /** The request with the key of the Idempotency-Key header, which may repeat the body's but not differ from it. */
 export function withKey(request: DispatchRequest, header: string | undefined): DispatchRequest {
-  const { idempotencyKey = header } = request.options ?? {};
-  if (header !== undefined && header !== idempotencyKey) {
-    throw new SymphonyError("SM_IDEMPOTENCY_KEY", "The header Idempotency-Key and options.idempotencyKey differ.");
+  const key = header === undefined ? undefined : unquoted(header);
+  const { idempotencyKey = key } = request.options ?? {};
+  if (key !== undefined && key !== idempotencyKey) {
+    throw new SymphonyError("SM_IDEMPOTENCY_KEY", "The header Idempotency-Key and options.idempotencyKey differ.", {
+      hint: "Send the key once, or the same key in both places.",
+    });
   }
   return idempotencyKey === undefined ? request : { ...request, options: { ...request.options, idempotencyKey } };
+}
+
+/** The IETF draft of the header wants a string of RFC 8941, `"abc"`; most callers send the bare key. Both mean abc. */
+function unquoted(header: string): string {
+  if (!/^[\t\x20-\x7e]*$/.test(header)) {
+    throw new SymphonyError("SM_IDEMPOTENCY_KEY", "The header Idempotency-Key has characters outside ASCII.", {
+      hint: "Headers have no encoding that clients agree on: send such a key in options.idempotencyKey.",
+    });
+  }
+  if (!header.startsWith('"')) return header;
+  const [, text] = header.match(QUOTED) ?? [];
+  if (text !== undefined) return text.replaceAll(/\\(.)/g, "$1");
+  throw new SymphonyError(
+    "SM_IDEMPOTENCY_KEY",
+    `The header Idempotency-Key begins with a quote, but ${header.slice(0, 60)} is not a quoted string.`,
+    { hint: 'Close the quotes and escape " and \\ inside them with a backslash, or send the key without quotes.' },
+  );
 }
 
 /** The idempotency key of a batch's element, for its reply, before anything is known about the element. */

@@ -4,6 +4,7 @@ import { cors } from "hono/cors";
 import { methodNotAllowed } from "hono/method-not-allowed";
 import { requestId, type RequestIdVariables } from "hono/request-id";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
+import { ACCEPTED_CODINGS } from "./content_coding.ts";
 import { SymphonyError, toSymphonyError } from "./errors.ts";
 import type { JsonObject } from "./json.ts";
 import type { Log } from "./log.ts";
@@ -72,6 +73,7 @@ export function traceOf(c: DoorContext): JsonObject {
 
 function reply(c: DoorContext, error: SymphonyError): Response {
   if (error.status === 503) c.header("Retry-After", RETRY_AFTER);
+  if (error.status === 415) c.header("Accept-Encoding", ACCEPTED_CODINGS);
   const status = error.status as ContentfulStatusCode; // every status of the table has a body
   return c.json({ error: errorBody(error, c.get("requestId")) }, status);
 }

@@ -3,7 +3,7 @@
 /** The one table. `remedy` is the hint of a reply when the thrower has nothing more precise to say. */
 export const ERRORS = {
   SM_BODY: { status: 400, remedy: "Send one JSON object with the documented fields." },
-  SM_JSON: { status: 400, remedy: "Send valid UTF-8 JSON without lone surrogates and without a key named __proto__." },
+  SM_JSON: { status: 400, remedy: "Send valid JSON." },
   SM_DEPTH: { status: 400, remedy: "Nest JSON at most 64 levels deep." },
   SM_UNKNOWN_FIELD: { status: 400, remedy: "Remove the field or correct its spelling." },
   SM_FILTER: {
