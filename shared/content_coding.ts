@@ -1,7 +1,9 @@
 // Content codings of request bodies: which are accepted, and decompression that never runs ahead of its reader.
 import { SymphonyError } from "./errors.ts";
 
-type Chunks = AsyncIterable<Uint8Array<ArrayBuffer>>;
+// Newer versions of Deno have a type parameter here, 2.1.4 has none: the library's own type is right in both.
+type Chunk = NonNullable<Request["body"]> extends ReadableStream<infer C> ? C : never;
+type Chunks = AsyncIterable<Chunk>;
 
 const FORMATS: Record<string, CompressionFormat> = { gzip: "gzip", "x-gzip": "gzip", deflate: "deflate" };
 /** The value of Accept-Encoding in a reply that rejects a coding (RFC 9110, 15.5.16). */
