@@ -8,12 +8,13 @@ type Chunks = AsyncIterable<Chunk>;
 const FORMATS: Record<string, CompressionFormat> = { gzip: "gzip", "x-gzip": "gzip", deflate: "deflate" };
 /** The value of Accept-Encoding in a reply that rejects a coding (RFC 9110, 15.5.16). */
 export const ACCEPTED_CODINGS = "gzip, deflate";
-// Bytes. DecompressionStream returns at once all that one write becomes, at most 1,032 times as much: about a megabyte for a slice.
+// Bytes. DecompressionStream returns at once all that one write expands to, at most 1,032 times as much: a megabyte.
 const SLICE = 1_024;
 
 /**
- * The request's body without its content coding. A reader that stops early, because the body is too large, stops the decompression too.
- * @throws SymphonyError SM_CONTENT_TYPE for a coding that is not accepted; SM_BODY, while it is read, for one that is garbled or breaks off
+ * The request's body without its content coding. A reader that stops early stops the decompression too.
+ * @throws SymphonyError SM_CONTENT_TYPE for a coding that is not accepted; while it is read, SM_BODY for a body that is
+ * garbled or breaks off
  */
 export function decodedBody(request: Request): Chunks {
   const codings = (request.headers.get("content-encoding") ?? "").toLowerCase().split(",")

@@ -12,9 +12,10 @@ import { isTracestate, parseTraceparent } from "./trace_context.ts";
 
 const RETRY_AFTER = "1"; // seconds
 
-// Without allowHeaders hono allows the headers that the browser asks for. A list would be out of date with the next release of supabase-js
-// (x-region, x-retry-count) or of a tracing SDK (baggage, sentry-trace, b3, x-datadog-*, newrelic), and a missing name blocks the whole call.
-// A list would protect nothing: any origin may call, no cookie is read, and every edge function ignores headers it has no use for.
+// Without allowHeaders hono allows the headers that the browser asks for. A list would be out of date with the next
+// release of supabase-js (x-region, x-retry-count) or of a tracing SDK (baggage, sentry-trace, b3, x-datadog-*), and
+// one missing name blocks the whole call. Nor would it protect anything: any origin may call, no cookie is read, and
+// headers that an edge function has no use for are ignored.
 const CORS = {
   origin: "*",
   // PATCH, which no path has, gets a 405 that the page can read instead of a network error without a reason.
@@ -45,21 +46,26 @@ export function createDoor(name: string, options: DoorOptions): Door {
   root.notFound((c) => reply(c, new SymphonyError("SM_NOT_FOUND", "There is nothing at this path.")));
   root.onError((error, c) => {
     const refusal = toSymphonyError(error);
-    const fields = { request_id: c.get("requestId"), code: refusal.code, error: refusal.cause ?? refusal };
-    if (refusal.status >= 500) options.log.error("request failed", fields);
+    noteFailure(c, refusal, options.log);
     return reply(c, refusal);
   });
   return root.basePath(`/${name}`);
 }
 
 /** The body of an error reply, also for one element of a batch. */
-export function errorBody({ code, message, hint }: SymphonyError, request_id?: string) {
-  return { code, message, hint, ...(request_id && { request_id }) };
+export function errorBody({ code, message, hint }: SymphonyError, request_id: string) {
+  return { code, message, hint, request_id };
+}
+
+/** Logs what was not the caller's mistake, under the request id that its reply carries. */
+export function noteFailure(c: DoorContext, error: SymphonyError, log: Log): void {
+  if (error.status < 500) return;
+  log.error("request failed", { request_id: c.get("requestId"), code: error.code, error: error.cause ?? error });
 }
 
 /**
- * The caller's trace headers that are stored with a message. A garbled one is dropped; `tracestate` is stored beside a valid `traceparent` only,
- * as W3C demands. `baggage` is never stored: applications put user ids and other private data into it.
+ * The caller's trace headers that are stored with a message. A garbled one is dropped; `tracestate` is stored beside a
+ * valid `traceparent` only, as W3C demands. `baggage` is never stored: applications put private data into it.
  */
 export function traceOf(c: DoorContext): JsonObject {
   const traceparent = c.req.header("traceparent");
@@ -83,7 +89,7 @@ function refuseMethod(c: Context, methods: string[]): Response {
   return reply(c, new SymphonyError("SM_METHOD", `The method ${c.req.method} is not for this path.`));
 }
 
-/** supabase-js repeats the region of `functions.invoke` in the query, for the platform's router; exact queries would reject it. */
+/** supabase-js repeats a region in the query, for the platform's router; queries that are exact would reject it. */
 const withoutRegion: MiddlewareHandler<DoorEnv> = async (c, next) => {
   const url = new URL(c.req.url);
   if (url.searchParams.has(REGION_PARAMETER)) {

@@ -21,7 +21,7 @@ export interface BodyLimit {
   optional?: boolean;
 }
 
-/** Reads a request's body as one JSON object, of which it holds little more than the limit in memory, compressed or not. */
+/** Reads a request's body as one JSON object; little more than the limit is in memory, also of a compressed body. */
 export async function readJson(request: Request, limit: BodyLimit): Promise<JsonObject> {
   const contentType = request.headers.get("content-type");
   if (contentType !== null) checkContentType(contentType);
@@ -166,11 +166,6 @@ function rejectUnstorable(value: Json, path: (string | number)[], root: string):
       path.pop();
     }
   }
-}
-
-/** Rejects a text that Postgres cannot store; `name` is how the error calls it. */
-export function rejectText(text: string, name: string): void {
-  if (!isStorable(text)) throw unstorable(text, name);
 }
 
 function isStorable(text: string): boolean {

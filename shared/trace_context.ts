@@ -3,7 +3,7 @@
 /** Version, trace id, span id, flags. */
 const TRACEPARENT = /^([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})$/;
 
-/** Vendors' own positions in the trace: `vendor=value`, separated by commas. W3C asks for at least 512 characters to be passed on. */
+/** Vendors' own positions in the trace, `vendor=value` between commas; W3C asks to pass on at least 512 characters. */
 const TRACESTATE = /^(?=.*=)[\x20-\x7e\t]{1,512}$/;
 
 const NOTHING = /^0+$/;

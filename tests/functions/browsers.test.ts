@@ -79,7 +79,7 @@ test("browsers · the edge functions that no page calls have no CORS", async () 
   }
 });
 
-test("browsers · what functions.invoke really sends passes the preflight, with a region and with trace headers", async () => {
+test("browsers · what functions.invoke really sends passes the preflight, with a region and a trace", async () => {
   const user = await target().newUser();
   const sent: Request[] = [];
   const supabase = createClient(target().url, target().publishableKey, {

@@ -1,4 +1,4 @@
-// Bodies as clients really send them: compressed, chunked, with a byte order mark or a wrong length; and quoted idempotency keys.
+// Bodies as clients really send them: compressed, chunked, with a byte order mark or a wrong length; and quoted keys.
 import assert from "node:assert/strict";
 import { test } from "../project.ts";
 import { assertRefused, testLocally, useTarget } from "../target.ts";

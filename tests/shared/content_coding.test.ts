@@ -27,7 +27,7 @@ async function rejected(request: Request, code: string, sentence: RegExp, hint: 
   });
 }
 
-Deno.test("content coding · gzip and deflate are decompressed, whatever the case and spacing of their names", async () => {
+Deno.test("content coding · gzip and deflate are decompressed, however their names are written", async () => {
   const body = { text: "aé\u{1F600}".repeat(5_000), numbers: Array.from({ length: 5_000 }, (_, n) => n * 1.5) };
   const json = bytesOf(JSON.stringify(body));
   const codings: [string, CompressionFormat][] = [
@@ -50,7 +50,7 @@ Deno.test("content coding · any other is rejected by name, with those that are 
   }
 });
 
-Deno.test("content coding · garbled, cut off, empty, followed by more or in another format: it is not valid", async () => {
+Deno.test("content coding · a body that is garbled, cut off, empty or in another format is not valid", async () => {
   const json = bytesOf(JSON.stringify({ text: "some text that is long enough to be cut".repeat(10) }));
   const [gzip, raw] = [await compress(json, "gzip"), await compress(json, "deflate-raw")];
   const damaged = gzip.with(gzip.length - 6, gzip[gzip.length - 6] ^ 0xff); // in the checksum
@@ -69,7 +69,7 @@ Deno.test("content coding · garbled, cut off, empty, followed by more or in ano
   }
 });
 
-Deno.test("content coding · a body that expands beyond the limit is cut off there, before the rest is even read", async () => {
+Deno.test("content coding · a body that expands beyond the limit is cut off before the rest is read", async () => {
   const bomb = await compress(new Uint8Array(32 * MEGABYTE), "gzip");
   let read = 0;
   let isCancelled = false;
