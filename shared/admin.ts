@@ -105,7 +105,7 @@ export function createAdmin(db: Database, log: Log, guard?: MiddlewareHandler<Op
     const row = await db.call("messenger_put_transport", { name, type, config: config as JsonObject, enabled }); // as above
     note(c, "transport", name, { type, enabled });
     return c.json(row as Transport, 200); // a row of messenger_transports
-  });
+  }, refuseUnfit({ type: "SM_TRANSPORT" }));
   app.openapi(routes.putFlag, async (c) => {
     const { name } = c.req.valid("param");
     const body = c.req.valid("json");

@@ -1,5 +1,6 @@
 // The calls of the admin door: what each takes and answers.
 import { createRoute, z } from "@hono/zod-openapi";
+import { moment } from "./fields.ts";
 import * as reply from "./operator_replies.ts";
 import { bodyOf, boundedBody, replies, SECURITY } from "./operator_routes.ts";
 import { scheduleRequest } from "./schedule.ts";
@@ -14,8 +15,8 @@ const filter = z.strictObject({
   queue: z.string().optional(),
   type: z.string().optional(),
   errorClass: z.string().optional(),
-  from: z.iso.datetime({ offset: true }).optional(),
-  to: z.iso.datetime({ offset: true }).optional(),
+  from: moment.optional(),
+  to: moment.optional(),
 }).describe("what is left out is not asked for; {} means all");
 const letters = {
   ids: z.array(z.uuid()).max(10_000).optional().describe("either these"),
@@ -162,7 +163,7 @@ export const putFlag = createRoute({
     body: bodyOf(z.union([
       z.strictObject({ percent: z.int().min(0).max(100) }),
       z.strictObject({ enabled: z.boolean() }),
-    ])),
+    ], { error: 'expected {"percent": a whole number from 0 to 100} or {"enabled": true or false}' })),
   },
   responses: replies(reply.flag, "The flag"),
 });

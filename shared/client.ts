@@ -1,11 +1,13 @@
 // What app developers use to send: typed by the message's schema, batched without being asked, errors with a remedy.
-import type { z } from "zod";
+import { z } from "zod";
 import { Batcher } from "./batcher.ts";
 import { connect, type Connection, type Database, type Returns } from "./db.ts";
-import { type DispatchOptions, type IdempotencyMode, toNewMessage } from "./dispatch_request.ts";
+import { type DispatchOptions, type IdempotencyMode, parseDispatch, toNewMessage } from "./dispatch_request.ts";
 import { SymphonyError } from "./errors.ts";
+import { moment } from "./fields.ts";
 import { isObject, type JsonObject, toJson } from "./json.ts";
 import type { MessageType, PayloadSchema } from "./message.ts";
+import { parse } from "./parse.ts";
 import { checkPayload } from "./payload.ts";
 import { attemptEach, sendAccepted } from "./refusals.ts";
 import { type ScheduleRequest, toScheduleArgs } from "./schedule.ts";
@@ -34,7 +36,10 @@ export interface ListedSchedule extends Schedule {
   last_message_status: string | null;
 }
 
-const PAGE = 1_000; // schedules a call, the most there may be
+const PAGE = 1_000; // schedules per call, the most there may be
+const REQUEST_DEPTH = 66; // the 64 levels of a payload, in a request
+const previewOptions = z.object({ from: moment.optional(), count: z.int().min(1).max(1_000).optional() });
+const scheduleName = z.object({ name: z.string() });
 
 interface SchedulePage {
   schedules: ListedSchedule[];
@@ -111,7 +116,7 @@ export function createSymphony(connection: Connection | Database): Symphony {
       return await sendAccepted(prepared, (messages) => sender.send(messages, atomic));
     },
     async schedule(messageType, when, payload) {
-      const { name = messageType.type, ...args } = toScheduleArgs(when);
+      const { name = messageType.type, ...args } = scheduleArgs(when);
       const stored = await checked(messageType, payload ?? {});
       return await db.call("messenger_schedule", { name, type: messageType.type, payload: stored, ...args });
     },
@@ -126,29 +131,43 @@ export function createSymphony(connection: Connection | Database): Symphony {
       return all;
     },
     async pauseSchedule(name) {
-      return await db.call("messenger_pause_schedule", { name });
+      return await db.call("messenger_pause_schedule", named(name));
     },
     async resumeSchedule(name) {
-      return await db.call("messenger_resume_schedule", { name });
+      return await db.call("messenger_resume_schedule", named(name));
     },
     async unschedule(name) {
-      return await db.call("messenger_unschedule", { name });
+      return await db.call("messenger_unschedule", named(name));
     },
-    async preview(when, { from, count } = {}) {
-      const { name: _, ...args } = toScheduleArgs(when);
+    async preview(when, options = {}) {
+      const { name: _, ...args } = scheduleArgs(when);
+      const { from, count } = parse(previewOptions, options, { from: "SM_SCHEDULE", count: "SM_SCHEDULE" });
       return await db.call("messenger_schedule_preview", { ...args, from_time: from, count });
     },
   };
 }
 
-async function prepare(messageType: MessageType, payload: unknown, options: DispatchOptions = {}): Promise<NewMessage> {
-  return toNewMessage({ message: { type: messageType.type, payload: await checked(messageType, payload) }, options });
+/** Checked as the edge function does it, in JSON: whatever Postgres could not read is rejected here, by name. */
+async function prepare(messageType: MessageType, payload: unknown, options?: DispatchOptions): Promise<NewMessage> {
+  const message = { type: messageType.type, payload };
+  const request = parseDispatch(toJson({ message, options }, REQUEST_DEPTH, "dispatch"));
+  await checkPayload(messageType, request.message.payload);
+  return toNewMessage(request);
 }
 
 /** The payload is checked, then stored as it was given: the handler parses it again. */
 async function checked(messageType: MessageType, payload: unknown): Promise<JsonObject> {
-  const stored = toJson(payload);
+  const stored = toJson(payload, undefined, "payload");
   if (!isObject(stored)) throw new SymphonyError("SM_PAYLOAD_NOT_OBJECT", "The payload is not an object.");
   await checkPayload(messageType, stored);
   return stored;
+}
+
+function scheduleArgs(when: ScheduleRequest) {
+  return toScheduleArgs(toJson(when, undefined, "schedule"));
+}
+
+/** A schedule's name, once it is known to be a text that Postgres can read. */
+function named(name: string): { name: string } {
+  return parse(scheduleName, toJson({ name }), { name: "SM_SCHEDULE" });
 }

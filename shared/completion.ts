@@ -1,7 +1,8 @@
 // Completion from inside a handler: a function of the database and the message's completion, in one transaction.
 import type { Clock } from "./clock.ts";
+import type { PostgrestFailure } from "./database_error.ts";
 import type { Database } from "./db.ts";
-import { FunctionFailed, type PostgrestFailure, StaleLease, SymphonyError, toSymphonyError } from "./errors.ts";
+import { FunctionFailed, StaleLease, SymphonyError, toSymphonyError } from "./errors.ts";
 import { type Json, toJson } from "./json.ts";
 
 const ATTEMPTS = 5;

@@ -1,7 +1,7 @@
 // The database through PostgREST: the only place that knows supabase-js.
 import { createClient } from "@supabase/supabase-js";
+import { type Credential, fromPostgrest, type PostgrestFailure } from "./database_error.ts";
 import type { Database as Schema } from "./database.types.ts";
-import { fromPostgrest, type PostgrestFailure } from "./errors.ts";
 
 const REPLY_WITHIN = 20_000; // ms; a half-open connection must end before a lease does
 
@@ -14,7 +14,10 @@ export type TableName = keyof Tables & string;
 export type Row<T extends TableName> = Tables[T]["Row"];
 
 export interface Database {
-  /** Calls a SQL function once; a failure is a SymphonyError and is never retried here. */
+  /**
+   * Calls a SQL function once; a failure is a SymphonyError and is never retried here. Untrusted arguments must be
+   * checked before: one that Postgres cannot read is SM_INTERNAL, since a project's code may raise the same SQLSTATE.
+   */
   call<F extends FunctionName>(name: F, args: Args<F>): Promise<Returns<F>>;
   /** Reads rows whose columns equal `where`, as far as row level security lets this caller see them. */
   read<T extends TableName, C extends keyof Row<T> & string>(
@@ -32,6 +35,8 @@ export interface Connection {
   key: string;
   /** The key that travels beside a user's JWT; the secret key must not. */
   publishableKey?: string;
+  /** Whether the keys are an edge function's own, so that a rejected one is no mistake of its caller. */
+  isDeployment?: boolean;
 }
 
 /** The connection of a door, from its environment. */
@@ -40,16 +45,17 @@ export function connectionOf(
 ): Connection {
   const key = env.secretKeys.default ?? Object.values(env.secretKeys)[0];
   if (!key) throw new Error("SUPABASE_SECRET_KEYS or SUPABASE_SERVICE_ROLE_KEY must be set");
-  return { url: env.url, key, publishableKey: env.publishableKeys.default ?? Object.values(env.publishableKeys)[0] };
+  const publishableKey = env.publishableKeys.default ?? Object.values(env.publishableKeys)[0];
+  return { url: env.url, key, publishableKey, isDeployment: true };
 }
 
 /** Opens a database; nothing is sent until the first call. */
-export function connect({ url, key, publishableKey }: Connection): Database {
+export function connect({ url, key, publishableKey, isDeployment = false }: Connection): Database {
   const asUser = (jwt: string): Database => {
     if (!publishableKey) throw new Error("SUPABASE_PUBLISHABLE_KEYS or SUPABASE_ANON_KEY must be set to act for users");
-    return open(url, publishableKey, jwt, asUser);
+    return open(url, publishableKey, jwt, isDeployment ? "user" : "caller", asUser);
   };
-  return open(url, key, key, asUser);
+  return open(url, key, key, isDeployment ? "deployment" : "caller", asUser);
 }
 
 /** Milliseconds as SQL writes an interval. */
@@ -57,7 +63,13 @@ export function interval(ms: number): string {
   return `${ms} milliseconds`;
 }
 
-function open(url: string, key: string, token: string, as: (jwt: string) => Database): Database {
+function open(
+  url: string,
+  key: string,
+  token: string,
+  credential: Credential,
+  as: (jwt: string) => Database,
+): Database {
   // With an accessToken of our own supabase-js starts no session handling: no storage, no refresh timer.
   const client = createClient(url, key, {
     accessToken: () => Promise.resolve(token),
@@ -67,7 +79,7 @@ function open(url: string, key: string, token: string, as: (jwt: string) => Data
     as,
     async call<F extends FunctionName>(name: F, args: Args<F>) {
       const reply = await client.rpc(name, args);
-      return answer(reply) as Returns<F>; // the generated types say what this function returns
+      return dataOf(reply, credential) as Returns<F>; // the generated types say what this function returns
     },
     async read<T extends TableName, C extends keyof Row<T> & string>(
       table: T,
@@ -75,12 +87,18 @@ function open(url: string, key: string, token: string, as: (jwt: string) => Data
       where: Partial<Row<T>> = {},
     ) {
       const reply = await client.from(table).select(columns.join()).match(where).retry(false);
-      return answer(reply) as Pick<Row<T>, C>[]; // select names exactly these columns
+      return dataOf(reply, credential) as Pick<Row<T>, C>[]; // select names exactly these columns
     },
   };
 }
 
-function answer(reply: { data: unknown; error: PostgrestFailure | null; status: number }): unknown {
-  if (reply.error) throw fromPostgrest(reply.error, reply.status);
-  return reply.data;
+interface Reply {
+  data: unknown;
+  error: PostgrestFailure | null;
+  status: number;
+}
+
+function dataOf({ data, error, status }: Reply, credential: Credential): unknown {
+  if (error) throw fromPostgrest(error, status, credential);
+  return data;
 }

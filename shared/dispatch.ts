@@ -54,7 +54,7 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
     const message = toNewMessage(request);
     const messageType = registry.find(message.type);
     if (messageType) await checkPayload(messageType, message.payload);
-    return withDefaults({ ...message, headers: { ...trace, ...message.headers } });
+    return withDefaults({ ...message, headers: withTrace(trace, message.headers) });
   };
 
   const factoryOf = async (message: NewMessage) => {
@@ -112,9 +112,16 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
       const messageType = registry.find(message.type);
       // Only a type that users may dispatch answers about its schema: any other must look as if it did not exist.
       if (messageType?.dispatchableBy === "user") await checkPayload(messageType, message.payload);
-      return await sendOne({ ...message, headers: trace }, userSender(userDb));
+      const { tracestate: _, ...headers } = trace; // messenger_user_dispatch accepts traceparent and x-request-id only
+      return await sendOne({ ...message, headers }, userSender(userDb));
     },
   };
+}
+
+/** A message that names its own traceparent belongs to that trace, to which the call's tracestate says nothing. */
+function withTrace({ tracestate, ...trace }: Trace, headers: JsonObject = {}): JsonObject {
+  const isCallers = tracestate !== undefined && !Object.hasOwn(headers, "traceparent");
+  return { ...trace, ...(isCallers && { tracestate }), ...headers };
 }
 
 const UNANSWERED = new SymphonyError("SM_INTERNAL", "The transport gave no answer for the message.");

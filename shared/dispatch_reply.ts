@@ -29,12 +29,12 @@ export function sentBody(sent: Sent, idempotencyKey: string | undefined) {
   };
 }
 
-export function batchBody(results: SendResult[], idempotencyKeys: (string | undefined)[]) {
+export function batchBody(results: SendResult[], idempotencyKeys: (string | undefined)[], requestId: string) {
   return {
     success: results.every((result) => !(result instanceof SymphonyError)),
     results: results.map((result, index) =>
       result instanceof SymphonyError
-        ? { success: false, error: errorBody(result) }
+        ? { success: false, error: errorBody(result, requestId) }
         : sentBody(result, idempotencyKeys[index])
     ),
   };

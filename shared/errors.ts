@@ -1,35 +1,40 @@
 // Every error an outsider can meet: its code, HTTP status and remedy, and how a handler speaks by throwing.
 
-/** The one table. `remedy` is the hint of a reply when the thrower has nothing more precise to say. */
+/** The one table. `remedy` is the hint where none is given: it must be right for every field and cause of its code. */
 export const ERRORS = {
   SM_BODY: { status: 400, remedy: "Send one JSON object with the documented fields." },
-  SM_JSON: { status: 400, remedy: "Send valid UTF-8 JSON without lone surrogates and without a key named __proto__." },
+  SM_JSON: { status: 400, remedy: "Send valid JSON." },
   SM_DEPTH: { status: 400, remedy: "Nest JSON at most 64 levels deep." },
   SM_UNKNOWN_FIELD: { status: 400, remedy: "Remove the field or correct its spelling." },
   SM_FILTER: {
     status: 400,
     remedy:
-      "A filter is an object with values of the documented types, {} means all; a cursor goes with the list it came from.",
+      "Send a filter as an object with values of the documented types, {} for all; a cursor only to its own list.",
   },
   SM_TYPE: { status: 400, remedy: "A type is 1 to 128 characters: a letter, then letters, digits, _ . : or -." },
-  SM_QUEUE: { status: 400, remedy: "A queue is 1 to 63 lower-case letters, digits, _ or -." },
+  SM_QUEUE: {
+    status: 400,
+    remedy: "A queue is 1 to 63 lower-case letters, digits, _ or -, the first a letter or digit.",
+  },
   SM_TRANSPORT: {
     status: 400,
     remedy: "Name an enabled row of messenger_transports whose type this project has configured.",
   },
   SM_PRIORITY: { status: 400, remedy: "A priority is a whole number from 1 to 10; 10 goes first." },
   SM_MAX_RETRIES: { status: 400, remedy: "Send a whole number of retries from 0 to 100." },
-  SM_AVAILABLE_AT: { status: 400, remedy: "Send an ISO 8601 date with a zone, such as 2030-01-31T09:00:00Z." },
-  SM_DELAY: { status: 400, remedy: "A delay is a whole number of milliseconds, 0 or more." },
+  SM_AVAILABLE_AT: {
+    status: 400,
+    remedy: "Send an ISO 8601 date with a zone, before the year 10000, such as 2030-01-31T09:00:00Z.",
+  },
+  SM_DELAY: {
+    status: 400,
+    remedy: "A delay is 0 to 3110400000000 whole milliseconds (100 years), and goes without scheduledAt.",
+  },
   SM_EXPIRES_AT: {
     status: 400,
     remedy: "Send an ISO 8601 date with a zone, later than now and than the message's availability.",
   },
-  SM_IDEMPOTENCY_KEY: {
-    status: 400,
-    remedy: "An idempotency key is 1 to 255 bytes without control characters, the same in header and options; " +
-      "a mode or window needs one.",
-  },
+  SM_IDEMPOTENCY_KEY: { status: 400, remedy: "An idempotency key is 1 to 255 bytes without control characters." },
   SM_IDEMPOTENCY_MODE: { status: 400, remedy: "Use ignore, replace, reschedule, throttle or debounce." },
   SM_ORDERING_KEY: { status: 400, remedy: "An ordering key is 1 to 255 bytes without control characters." },
   SM_PAYLOAD_NOT_OBJECT: { status: 400, remedy: "A payload is a JSON object." },
@@ -51,27 +56,37 @@ export const ERRORS = {
   },
   SM_SCHEDULE: {
     status: 400,
-    remedy: "Send one of cron, interval and at, and options named as the columns of messenger_schedules.",
+    remedy: "Send one of cron, interval and at, and options with the documented names and ranges.",
   },
   SM_UNAUTHENTICATED: {
     status: 401,
-    remedy: "Send a user's access token, a secret key or the worker secret, whichever this door takes.",
+    remedy: "Send a user's access token, a secret key or the worker secret, whichever this edge function accepts.",
   },
-  SM_TYPE_FORBIDDEN: { status: 403, remedy: "Users may dispatch only types registered with dispatchableBy user." },
+  SM_TYPE_FORBIDDEN: {
+    status: 403,
+    remedy:
+      "Users may dispatch types registered with dispatchableBy user; types beginning with symphony. belong to the bus.",
+  },
   SM_FIELD_FORBIDDEN: { status: 403, remedy: "Leave the field out, or call from a server with a secret key." },
-  SM_NOT_FOUND: { status: 404, remedy: "Check the path and the id." },
+  SM_NOT_FOUND: { status: 404, remedy: "Check the path, and the id or name in it." },
   SM_METHOD: { status: 405, remedy: "Use a method that the Allow header names." },
   SM_IDEMPOTENCY_MISMATCH: { status: 409, remedy: "Use a new idempotency key for a different message." },
   SM_STALE_LEASE: { status: 409, remedy: "Stop: another worker owns the message now." },
   SM_CONFLICT: { status: 409, remedy: "Read the current state and decide again." },
   SM_PAYLOAD_TOO_LARGE: { status: 413, remedy: "A payload holds at most 256 KB; store the data and send a reference." },
-  SM_HEADERS_TOO_LARGE: { status: 413, remedy: "Headers hold at most 16 KB." },
-  SM_BATCH_TOO_LARGE: { status: 413, remedy: "Split the batch: at most 8 MB and 1000 messages a call." },
+  SM_HEADERS_TOO_LARGE: {
+    status: 413,
+    remedy: "Headers and metadata hold at most 16 KB each; move the data into the payload.",
+  },
+  SM_BATCH_TOO_LARGE: { status: 413, remedy: "Split the batch: at most 8 MB and 1000 messages per call." },
   SM_CONTENT_TYPE: { status: 415, remedy: "Send the header Content-Type: application/json." },
   SM_NUMBER_RANGE: { status: 422, remedy: "Send numbers within the range of a double, larger ones as strings." },
   SM_NUL: { status: 422, remedy: "Remove the NUL character \\u0000; Postgres cannot store it." },
   SM_PAYLOAD: { status: 422, remedy: "Make the payload fit the schema of its message type." },
-  SM_RATE: { status: 429, remedy: "Wait until some of your unfinished messages are done." },
+  SM_RATE: {
+    status: 429,
+    remedy: "Wait until some of the user's messages have finished; an operator can resolve the user's dead letters.",
+  },
   SM_INTERNAL: { status: 500, remedy: "Look for the request id in the function's log." },
   SM_UNAVAILABLE: {
     status: 503,
@@ -81,7 +96,7 @@ export const ERRORS = {
 
 export type ErrorCode = keyof typeof ERRORS;
 
-/** A refusal or failure with a code of the table. `message` is safe to show to the caller; `cause` is for the log. */
+/** An error with a code of the table. `message` is safe to show to the caller; `cause` is for the log. */
 export class SymphonyError extends Error {
   override readonly name = "SymphonyError";
   readonly status: number;
@@ -145,89 +160,12 @@ export class CancelRequested extends Error {
   }
 }
 
-/** What Postgres says while it reads the arguments, before a function of ours runs. */
-const SQLSTATES: Record<string, ErrorCode> = {
-  "22P05": "SM_NUL",
-  "22P02": "SM_JSON",
-  "22021": "SM_JSON",
-  "22003": "SM_NUMBER_RANGE",
-  "22007": "SM_AVAILABLE_AT",
-  "22008": "SM_AVAILABLE_AT",
-  "22015": "SM_DELAY",
-  "54001": "SM_DEPTH",
-  "54000": "SM_PAYLOAD_TOO_LARGE",
-  "40001": "SM_UNAVAILABLE",
-  "40P01": "SM_UNAVAILABLE",
-  "55P03": "SM_UNAVAILABLE",
-  "57014": "SM_UNAVAILABLE",
-  PGRST301: "SM_UNAUTHENTICATED",
-  PGRST302: "SM_UNAUTHENTICATED",
-  PGRST303: "SM_UNAUTHENTICATED",
-};
-const DOWN = /^(08|53|57P0|58|PGRST00)/;
-const NOT_INSTALLED = /^(PGRST20[25]|42883|42P01|3F000)$/;
-const UNAVAILABLE_STATUSES = new Set([429, 502, 503, 504, 520, 521, 522, 523, 524, 544, 546]);
-
-/** PostgREST's error, as supabase-js hands it over. */
-export interface PostgrestFailure {
-  code?: string | null;
-  message: string;
-  details?: string | null;
-  hint?: string | null;
-}
-
-/**
- * Says a database error in our words.
- * @param failure what PostgREST, the gateway or a failed fetch said
- * @param status the HTTP status, 0 when there was no reply
- */
-export function fromPostgrest(failure: PostgrestFailure, status: number): SymphonyError {
-  const { message, details, hint } = failure;
-  const sqlstate = failure.code ?? "";
-  if (isErrorCode(details)) return new SymphonyError(details, message, { hint: hint ?? undefined });
-  if (NOT_INSTALLED.test(sqlstate)) {
-    return new SymphonyError("SM_UNAVAILABLE", "The database lacks a function or table of Symphony Messenger.", {
-      hint: "Apply this release's migration, then reload the API's schema cache.",
-      cause: failure,
-    });
-  }
-  if (status === 0) {
-    return new SymphonyError("SM_UNAVAILABLE", "The database did not answer.", {
-      hint:
-        "Try again; with an idempotency key that is safe. If it stays so, check the project's URL and that it runs.",
-      cause: failure,
-    });
-  }
-  const code = codeOf(sqlstate, status);
-  return new SymphonyError(code, sentence(code, message), { cause: failure });
-}
-
-/** The code of a refusal that arrived as data: one element of a batch. */
-export function fromElement(code: string, message: string): SymphonyError {
-  return fromPostgrest({ code, details: code, message }, 500);
+export function isErrorCode(code: unknown): code is ErrorCode {
+  return typeof code === "string" && Object.hasOwn(ERRORS, code);
 }
 
 /** Anything thrown, as a SymphonyError; a stranger's message never reaches the caller. */
 export function toSymphonyError(error: unknown): SymphonyError {
   if (error instanceof SymphonyError) return error;
   return new SymphonyError("SM_INTERNAL", "The request failed for a reason inside the project.", { cause: error });
-}
-
-function isErrorCode(code: string | null | undefined): code is ErrorCode {
-  return typeof code === "string" && Object.hasOwn(ERRORS, code);
-}
-
-function codeOf(sqlstate: string, status: number): ErrorCode {
-  if (Object.hasOwn(SQLSTATES, sqlstate)) return SQLSTATES[sqlstate];
-  if (DOWN.test(sqlstate)) return "SM_UNAVAILABLE";
-  // Gateways have codes of their own for a key they do not know.
-  if (status === 401) return "SM_UNAUTHENTICATED";
-  if (sqlstate !== "") return "SM_INTERNAL";
-  return UNAVAILABLE_STATUSES.has(status) ? "SM_UNAVAILABLE" : "SM_INTERNAL";
-}
-
-function sentence(code: ErrorCode, message: string): string {
-  if (code === "SM_UNAVAILABLE") return "The database cannot answer right now.";
-  if (code === "SM_INTERNAL") return "The database refused the call for a reason inside the project.";
-  return message;
 }

@@ -1,4 +1,4 @@
-// Whatever a handler threw, as an outcome that Postgres can store.
+// Anything that a handler throws, as an outcome that Postgres can store.
 import { FunctionFailed, RetryAfter, Snooze, SymphonyError, Unrecoverable } from "./errors.ts";
 import { redact } from "./log.ts";
 import type { Outcome } from "./transports/receiver.ts";
@@ -13,11 +13,25 @@ const LONGEST_DELAY = 10 * 365 * 86_400_000; // ms; the database refuses a centu
 export type Happening = Outcome extends infer O ? O extends Outcome ? Omit<O, "id" | "fence" | "duration_ms"> : never
   : never;
 
+/**
+ * A payload fails its type's schema. The class is reserved: SQL ends a user's message of this class without a dead
+ * letter and outside the error rate, and cannot know who chose the name.
+ */
+export class InvalidPayload extends Unrecoverable {
+  override readonly name = "InvalidPayload";
+}
+
+/** An outcome that is not the schema's: the reserved class becomes the handler's own, as SQL does with the others. */
+export function unreserved<T extends { outcome: string; error_class?: string } | null>(outcome: T): T {
+  return outcome?.error_class === "InvalidPayload" ? { ...outcome, error_class: "HandlerInvalidPayload" } : outcome;
+}
+
 export function happeningOf(thrown: unknown): Happening {
   if (thrown instanceof Snooze) return { outcome: "snoozed", delay_ms: delayOf(thrown.ms) };
   const retryable = !(thrown instanceof Unrecoverable || thrown instanceof FunctionFailed && thrown.code === HOPELESS);
   const delay = thrown instanceof RetryAfter ? { delay_ms: delayOf(thrown.ms) } : {};
-  return { outcome: "failed", ...describe(thrown), retryable, ...delay };
+  const failed: Happening = { outcome: "failed", ...describe(thrown), retryable, ...delay };
+  return thrown instanceof InvalidPayload ? failed : unreserved(failed);
 }
 
 function describe(thrown: unknown): { error: string; error_class: string; error_trace?: string } {
@@ -32,13 +46,23 @@ function describe(thrown: unknown): { error: string; error_class: string; error_
   };
 }
 
-/** The stack, and those of its causes: a failed fetch may say only there what was wrong. */
+/** The stack, and those of its causes: a failed fetch or call of the database may have its reason only there. */
 function traceOf(error: Error): string {
   const stacks = [];
-  for (let each: unknown = error; each instanceof Error && stacks.length <= MOST_CAUSES; each = each.cause) {
+  for (let each: unknown = error; stacks.length <= MOST_CAUSES; each = each.cause) {
+    if (!(each instanceof Error)) {
+      if (isFailure(each)) stacks.push(`${each.code}: ${each.message}`);
+      break;
+    }
     stacks.push(String(each.stack || each));
   }
   return stacks.join("\nCaused by: ");
+}
+
+/** PostgREST's error, which is no Error. */
+function isFailure(value: unknown): value is { code: unknown; message: string } {
+  return typeof value === "object" && value !== null && "code" in value && "message" in value &&
+    typeof value.message === "string";
 }
 
 function delayOf(ms: number): number {

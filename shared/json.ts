@@ -1,16 +1,19 @@
-// JSON from strangers: read within limits, and refused when Postgres could not store it.
+// Untrusted JSON: read within limits, and rejected where Postgres could not store it.
+import { decodedBody } from "./content_coding.ts";
 import { type ErrorCode, SymphonyError } from "./errors.ts";
 
 export type Json = string | number | boolean | null | Json[] | JsonObject;
 export type JsonObject = { [key: string]: Json | undefined };
 
 const MAX_DEPTH = 64;
+const UTF_8 = new Set(["utf-8", "utf8", "us-ascii"]);
+const ONLY_JSON = "Use objects, arrays, strings, numbers, booleans and null, without cycles.";
 const encoder = new TextEncoder();
 
 export interface BodyLimit {
   /** The largest body, in bytes. */
   bytes: number;
-  /** The refusal of a larger one. */
+  /** The code of the error for a larger one. */
   code: ErrorCode;
   /** Levels of the body that are ours: they come on top of the 64 a payload may have. */
   envelope?: number;
@@ -18,69 +21,85 @@ export interface BodyLimit {
   optional?: boolean;
 }
 
-/** Reads a request's body as one JSON object, never holding more than the limit in memory. */
+/** Reads a request's body as one JSON object; little more than the limit is in memory, also of a compressed body. */
 export async function readJson(request: Request, limit: BodyLimit): Promise<JsonObject> {
   const contentType = request.headers.get("content-type");
-  if (contentType === null ? !limit.optional : !isJsonType(contentType)) throw wrongContentType(contentType);
+  if (contentType !== null) checkContentType(contentType);
+  else if (!limit.optional) throw new SymphonyError("SM_CONTENT_TYPE", "The request has no content type.");
   const bytes = await readBytes(request, limit);
   if (bytes.length === 0 && limit.optional) return {};
-  if (contentType === null) throw wrongContentType(contentType);
-  const value = parseJson(decode(bytes), MAX_DEPTH + (limit.envelope ?? 0));
-  if (!isObject(value)) throw new SymphonyError("SM_BODY", "The body is not a JSON object.");
+  if (contentType === null) throw new SymphonyError("SM_CONTENT_TYPE", "The request has a body but no content type.");
+  const value = parseJson(decode(bytes), MAX_DEPTH + (limit.envelope ?? 0), "body");
+  if (!isObject(value)) {
+    throw new SymphonyError("SM_BODY", `The body is ${kindOf(value)}; it must be a JSON object.`);
+  }
   return value;
 }
 
-/** Parses text into JSON that Postgres can store as jsonb. */
-export function parseJson(text: string, depth = MAX_DEPTH): Json {
-  if (text.trim() === "") throw new SymphonyError("SM_BODY", "The body is empty.");
-  refuseDepth(text, depth);
+/**
+ * Parses text into JSON that Postgres can store as jsonb.
+ * @param root how an error names the whole value
+ */
+export function parseJson(text: string, depth = MAX_DEPTH, root = "value"): Json {
+  if (text.trim() === "") {
+    throw new SymphonyError("SM_BODY", `The ${root} is empty.`, { hint: "Send a JSON object, at least {}." });
+  }
+  rejectDepth(text, depth);
   let value: Json;
   try {
     value = JSON.parse(text);
-  } catch {
-    throw new SymphonyError("SM_JSON", "The text is not valid JSON.");
+  } catch (error) {
+    const reason = error instanceof Error ? error.message.slice(0, 200) : error;
+    throw new SymphonyError("SM_JSON", `The ${root} is not valid JSON: ${reason}`);
   }
-  refuseUnstorable(value);
+  rejectUnstorable(value, [], root);
   return value;
 }
 
 /**
  * A value of the program as JSON that Postgres can store; undefined becomes null.
- * Throws SymphonyError, also for what JSON cannot say: cycles, functions, bigints.
+ * Throws SymphonyError, also for values that have no JSON: cycles, functions, bigints.
  */
-export function toJson(value: unknown): Json {
+export function toJson(value: unknown, depth = MAX_DEPTH, root = "value"): Json {
   if (value === undefined) return null;
   let text: string | undefined;
   try {
     text = JSON.stringify(value);
   } catch (error) {
-    throw new SymphonyError(
-      "SM_JSON",
-      `The value cannot be written as JSON: ${error instanceof Error ? error.message : error}`,
-    );
+    const reason = error instanceof Error ? error.message.slice(0, 200) : error;
+    throw new SymphonyError("SM_JSON", `The ${root} cannot be written as JSON: ${reason}`, { hint: ONLY_JSON });
   }
-  if (text === undefined) throw new SymphonyError("SM_JSON", `A ${typeof value} cannot be written as JSON.`);
-  return parseJson(text);
+  if (text === undefined) {
+    throw new SymphonyError("SM_JSON", `The ${root} is a ${typeof value}, which cannot be written as JSON.`, {
+      hint: ONLY_JSON,
+    });
+  }
+  return parseJson(text, depth, root);
 }
 
 export function isObject(value: unknown): value is JsonObject {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-/** Refuses a value whose UTF-8 JSON is longer than `bytes`. */
-export function refuseLonger(value: Json, bytes: number, code: ErrorCode, name: string): void {
+/** Rejects a value whose UTF-8 JSON is longer than `bytes`. */
+export function refuseLonger(value: Json, bytes: number, code: ErrorCode, name: string, hint?: string): void {
   const text = JSON.stringify(value);
   if (text.length * 3 <= bytes) return;
   const length = encoder.encode(text).length;
-  if (length > bytes) throw new SymphonyError(code, `The ${name} has ${length} bytes, ${bytes} are allowed.`);
+  if (length > bytes) {
+    throw new SymphonyError(code, `The ${name} has ${length} bytes; the largest size allowed is ${bytes}.`, { hint });
+  }
 }
 
 async function readBytes(request: Request, limit: BodyLimit): Promise<Uint8Array> {
-  const tooLarge = () => new SymphonyError(limit.code, `The body is larger than ${limit.bytes} bytes.`);
+  const tooLarge = () =>
+    new SymphonyError(limit.code, `The body is larger than ${limit.bytes} bytes.`, {
+      hint: `The largest body allowed here is ${limit.bytes} bytes, counted without compression.`,
+    });
   if (Number(request.headers.get("content-length")) > limit.bytes) throw tooLarge();
   const chunks: Uint8Array[] = [];
   let length = 0;
-  for await (const chunk of request.body ?? []) {
+  for await (const chunk of decodedBody(request)) {
     length += chunk.length;
     if (length > limit.bytes) throw tooLarge();
     chunks.push(chunk);
@@ -95,16 +114,17 @@ async function readBytes(request: Request, limit: BodyLimit): Promise<Uint8Array
   return bytes;
 }
 
+/** A byte order mark is skipped, as RFC 8259 allows. */
 function decode(bytes: Uint8Array): string {
   try {
     return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
   } catch {
-    throw new SymphonyError("SM_JSON", "The body is not valid UTF-8.");
+    throw new SymphonyError("SM_JSON", "The body is not valid UTF-8.", { hint: "Send the JSON encoded as UTF-8." });
   }
 }
 
 /** Runs over the text, before the parser: eight megabytes of `[` would otherwise become half a gigabyte of arrays. */
-function refuseDepth(text: string, deepest: number): void {
+function rejectDepth(text: string, deepest: number): void {
   let depth = 0;
   let quoted = false;
   for (let i = 0; i < text.length; i++) {
@@ -119,39 +139,66 @@ function refuseDepth(text: string, deepest: number): void {
   }
 }
 
-function refuseUnstorable(root: Json): void {
-  const open: Json[] = [root];
-  while (open.length > 0) {
-    const value = open.pop();
-    if (typeof value === "string") refuseText(value);
-    else if (typeof value === "number") refuseInfinite(value);
-    else if (Array.isArray(value)) { for (const item of value) open.push(item); }
-    else if (isObject(value)) {
-      for (const key of Object.keys(value)) {
-        if (key === "__proto__") throw new SymphonyError("SM_JSON", "A key is named __proto__.");
-        refuseText(key);
-        open.push(value[key] ?? null);
+/** Recursive, because the depth is limited by now; `path` leads to the value and is left as it was found. */
+function rejectUnstorable(value: Json, path: (string | number)[], root: string): void {
+  if (typeof value === "string") { if (!isStorable(value)) throw unstorable(value, nameOf(path, root)); }
+  else if (typeof value === "number") {
+    if (Number.isFinite(value)) return;
+    throw new SymphonyError("SM_NUMBER_RANGE", `${nameOf(path, root)} is a number outside the range of a double.`);
+  } else if (Array.isArray(value)) {
+    for (let index = 0; index < value.length; index++) {
+      path.push(index);
+      rejectUnstorable(value[index], path, root);
+      path.pop();
+    }
+  } else if (isObject(value)) {
+    for (const key of Object.keys(value)) {
+      if (!isStorable(key)) {
+        throw unstorable(key, path.length > 0 ? `A key of ${nameOf(path, root)}` : `A key of the ${root}`);
       }
+      if (key === "__proto__") {
+        throw new SymphonyError("SM_JSON", `${nameOf(path, root)} has a key named __proto__.`, {
+          hint: "Rename the key.",
+        });
+      }
+      path.push(key);
+      rejectUnstorable(value[key] ?? null, path, root);
+      path.pop();
     }
   }
 }
 
-function refuseText(text: string): void {
-  if (text.includes("\0")) throw new SymphonyError("SM_NUL", "A string holds the NUL character \\u0000.");
-  if (!text.isWellFormed()) throw new SymphonyError("SM_JSON", "A string holds a lone surrogate.");
+function isStorable(text: string): boolean {
+  return !text.includes("\0") && text.isWellFormed();
 }
 
-function refuseInfinite(number: number): void {
-  if (!Number.isFinite(number)) {
-    throw new SymphonyError("SM_NUMBER_RANGE", "A number is outside the range of a double.");
+function unstorable(text: string, name: string): SymphonyError {
+  if (text.includes("\0")) return new SymphonyError("SM_NUL", `${name} contains the NUL character \\u0000.`);
+  return new SymphonyError("SM_JSON", `${name} contains half of a surrogate pair.`, {
+    hint: "Cut texts between characters, not between the two halves of one.",
+  });
+}
+
+function nameOf(path: (string | number)[], root: string): string {
+  return path.join(".").slice(0, 200) || `The ${root}`;
+}
+
+/** RFC 8259: JSON is application/json, in UTF-8. */
+function checkContentType(contentType: string): void {
+  const [type, ...parameters] = contentType.split(";").map((part) => part.trim().toLowerCase());
+  if (type !== "application/json") {
+    throw new SymphonyError("SM_CONTENT_TYPE", `The content type is ${contentType.slice(0, 100) || "empty"}.`);
+  }
+  for (const parameter of parameters) {
+    const [, charset] = parameter.match(/^charset\s*=\s*"?([^"]*)"?$/) ?? [];
+    if (charset === undefined || UTF_8.has(charset)) continue;
+    throw new SymphonyError("SM_CONTENT_TYPE", `The content type has the charset ${charset.slice(0, 50)}.`, {
+      hint: "Encode the body as UTF-8 and send Content-Type: application/json.",
+    });
   }
 }
 
-function isJsonType(contentType: string): boolean {
-  return contentType.split(";", 1)[0].trim().toLowerCase() === "application/json";
-}
-
-function wrongContentType(contentType: string | null): SymphonyError {
-  const said = contentType === null ? "no content type" : `the content type ${contentType.slice(0, 100)}`;
-  return new SymphonyError("SM_CONTENT_TYPE", `The request has ${said}.`);
+function kindOf(value: Json): string {
+  if (value === null) return "null";
+  return Array.isArray(value) ? "an array" : `a ${typeof value}`;
 }

@@ -22,12 +22,20 @@ export interface RetryPolicy {
   jitter: number;
 }
 
+/**
+ * Who dispatched a message, and so who wrote its payload and metadata: a signed-in user, by id, or a service, which
+ * holds a secret key or is code in the database.
+ */
+export type SentBy = { kind: "user"; id: string } | { kind: "service" };
+
 /** The message as its handler sees it, without the payload. */
 export interface Envelope {
   id: string;
   type: string;
   queue: string;
   priority: number;
+  /** Decides what to trust: everything else that a user sends is untrusted input, the metadata too. */
+  sender: SentBy;
   headers: JsonObject;
   metadata: JsonObject;
   /** Deliveries before this one that ended badly: 0 at the first. */
@@ -136,6 +144,14 @@ export interface Registry {
   registration(defaults?: RetryDefaults): Registration[];
   /** SHA-256 of the registration in hexadecimal: equal for equal registries. */
   hash(defaults?: RetryDefaults): Promise<string>;
+}
+
+const USER_HEADER = "x-symphony-user"; // set by messenger_user_dispatch, rejected from everybody else
+
+/** The sender, as the database has recorded it in the message's headers. */
+export function senderOf(headers: JsonObject): SentBy {
+  const id = headers[USER_HEADER];
+  return typeof id === "string" ? { kind: "user", id } : { kind: "service" };
 }
 
 export const DEFAULT_TIMEOUT = 30_000;

@@ -1,12 +1,12 @@
 // The calls of the monitor door: what each takes and answers.
 import { createRoute, z } from "@hono/zod-openapi";
+import { moment } from "./fields.ts";
 import * as reply from "./operator_replies.ts";
 import { replies, SECURITY } from "./operator_routes.ts";
 
 const whole = (min: number, max: number) =>
   z.string().regex(/^\d{1,9}$/, { error: `expected a whole number from ${min} to ${max}` }).transform(Number)
     .pipe(z.int().min(min).max(max)).openapi({ type: "integer", minimum: min, maximum: max });
-const moment = z.iso.datetime({ offset: true, error: "expected an ISO 8601 date with a zone" });
 const flag = z.enum(["true", "false"]).transform((text) => text === "true").openapi({ type: "boolean" });
 const text = z.string().max(300);
 

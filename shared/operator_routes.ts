@@ -50,8 +50,19 @@ const FILTERS = Object.fromEntries(
 export function createOperatorApp(guard?: MiddlewareHandler<OperatorEnv>): OpenAPIHono<OperatorEnv> {
   const app = new OpenAPIHono<OperatorEnv>({ strict: false, defaultHook: refuseUnfit({}) });
   if (guard) app.use("*", guard);
+  app.use("*", storableAddress);
   return app;
 }
+
+/** Names in paths and filters in queries reach the database as texts, which cannot hold NUL. */
+const storableAddress: MiddlewareHandler<OperatorEnv> = async (c, next) => {
+  if (c.req.url.includes("%00")) {
+    const [name] = Object.entries(c.req.queries()).find(([, values]) => values.some((text) => text.includes("\0"))) ??
+      [];
+    throw new SymphonyError("SM_NUL", `${name ?? "The path"} contains the NUL character \\u0000.`);
+  }
+  await next();
+};
 
 /** Lets operators of this role pass, and remembers who they are. */
 export function only(least: OperatorRole, keys: Keys): MiddlewareHandler<OperatorEnv> {
@@ -87,10 +98,12 @@ export function bodyOf<S extends z.ZodType>(schema: S, required = true) {
 
 const BODY: BodyLimit = { bytes: 512 * 1024, code: "SM_PAYLOAD_TOO_LARGE", envelope: 2 };
 
-/** Holds a body to the limits of all doors before its schema sees it. */
+/** Reads a body within the limits of all edge functions, and replaces it by the JSON that was decoded and checked. */
 export function boundedBody(optional: boolean): MiddlewareHandler {
   return async (c, next) => {
-    await readJson(c.req.raw.clone(), { ...BODY, optional });
+    const body = JSON.stringify(await readJson(c.req.raw, { ...BODY, optional }));
+    const { method, url } = c.req;
+    c.req.raw = new Request(url, { method, body, headers: { "content-type": "application/json" } });
     await next();
   };
 }

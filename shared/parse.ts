@@ -1,24 +1,81 @@
-// A stranger's object against a schema: the first thing wrong with it, as one refusal.
+// Untrusted input against a schema: the first thing wrong with it, as one error that names the field.
 import type { z } from "zod";
 import { type ErrorCode, SymphonyError } from "./errors.ts";
 
+type Issue = z.core.$ZodIssue;
+
+const KINDS: Record<string, string> = {
+  int: "a whole number",
+  number: "a number",
+  string: "a string",
+  boolean: "true or false",
+  array: "an array",
+  object: "an object",
+  record: "an object",
+};
+/** How sizes are written: of what, and in which unit; a number is a size itself. */
+const SIZES: Record<string, [of: string, unit: string]> = {
+  string: ["a text of ", " characters"],
+  array: ["a list of ", " elements"],
+};
+
 /**
- * @param codes the refusal of a field by its name; a field without one, and the object itself, is SM_BODY
+ * @param codes the error code of a field by its name; a field without one, and the object itself, is SM_BODY
  * @throws SymphonyError naming the field
  */
 export function parse<S extends z.ZodType>(schema: S, value: unknown, codes: Record<string, ErrorCode>): z.output<S> {
-  const parsed = schema.safeParse(value);
+  const parsed = schema.safeParse(value, { reportInput: true });
   if (parsed.success) return parsed.data;
   throw refusalOf(parsed.error.issues, codes);
 }
 
-/** The first issue as a refusal. */
-export function refusalOf([issue]: readonly z.core.$ZodIssue[], codes: Record<string, ErrorCode>): SymphonyError {
+/** The first issue as an error; its hint is the field's own range, where the schema has one. */
+export function refusalOf([issue]: readonly Issue[], codes: Record<string, ErrorCode>): SymphonyError {
   if (issue.code === "unrecognized_keys") {
     const fields = issue.keys.map((key) => [...issue.path, key].join("."));
     return new SymphonyError("SM_UNKNOWN_FIELD", `Unknown field: ${fields.join(", ").slice(0, 200)}`);
   }
   const field = issue.path.findLast((part) => typeof part === "string");
   const code = field !== undefined && Object.hasOwn(codes, field) ? codes[field] : "SM_BODY";
-  return new SymphonyError(code, `${issue.path.join(".") || "body"}: ${issue.message}`);
+  const name = issue.path.join(".") || "body";
+  const wanted = wantedBy(issue);
+  if (wanted === undefined) return new SymphonyError(code, `${name}: ${issue.message}`);
+  return new SymphonyError(code, `${name} must be ${wanted}${given(issue.input)}.`, {
+    hint: limitOf(issue) ?? `Send ${wanted}.`,
+  });
+}
+
+/** The limit that a number is beyond. */
+function limitOf(issue: Issue): string | undefined {
+  if (issue.code === "too_big" && !SIZES[issue.origin]) return `The largest value allowed is ${issue.maximum}.`;
+  if (issue.code === "too_small" && !SIZES[issue.origin]) return `The smallest value allowed is ${issue.minimum}.`;
+}
+
+function sized(origin: string, size: string): string {
+  const [of, unit] = SIZES[origin] ?? ["", ""];
+  return of + size + unit;
+}
+
+/** What the schema wants in this place; undefined where zod has only a sentence for it. */
+function wantedBy(issue: Issue): string | undefined {
+  switch (issue.code) {
+    case "invalid_type":
+      return KINDS[issue.expected];
+    case "too_small":
+      return sized(issue.origin, `at least ${issue.minimum}`);
+    case "too_big":
+      return sized(issue.origin, `at most ${issue.maximum}`);
+    case "invalid_value":
+      return issue.values.length > 1 ? `one of ${issue.values.join(", ")}` : String(issue.values[0]);
+    case "invalid_format":
+      if (issue.format === "uuid") return "a UUID";
+      // falls through
+    default:
+      return issue.message.match(/^expected (.+)$/)?.[1]; // our own schemas' errors
+  }
+}
+
+function given(input: unknown): string {
+  if (input === undefined || typeof input === "object" && input !== null) return "";
+  return `, not ${String(JSON.stringify(input)).slice(0, 60)}`;
 }

@@ -3,14 +3,12 @@ import { CronExpressionParser } from "cron-parser";
 import { z } from "zod";
 import type { Args } from "./db.ts";
 import { type ErrorCode, SymphonyError } from "./errors.ts";
+import { milliseconds, moment } from "./fields.ts";
 import { isObject, type JsonObject } from "./json.ts";
 import { parse } from "./parse.ts";
 
 const SHORTEST = 1_000; // ms
 const LONGEST = 31_622_400_000; // ms, 366 days
-
-const moment = z.iso.datetime({ offset: true, error: "expected an ISO 8601 date with a zone" });
-const milliseconds = z.int().min(0);
 
 /** What a schedule is asked for with. */
 export const scheduleRequest = z.strictObject({
@@ -35,7 +33,7 @@ export const scheduleRequest = z.strictObject({
   endsAt: moment.optional(),
   /** After an outage: one message for all that was missed, none that is later than misfireGrace, or each. */
   misfire: z.enum(["fire_once", "skip", "catch_up"]).optional(),
-  misfireGrace: milliseconds.optional(),
+  misfireGrace: milliseconds(LONGEST).optional(),
   catchUpLimit: z.int().min(1).max(1_000).optional(),
   /** A wall-clock time that does not exist: moved on by the gap, or left out. */
   dstGap: z.enum(["run_after", "skip"]).optional(),
@@ -44,7 +42,7 @@ export const scheduleRequest = z.strictObject({
   /** While the message before is unfinished: another one, none, or one in place of it. */
   overlap: z.enum(["allow", "skip", "replace"]).optional(),
   /** Milliseconds by which a message may be later than due. */
-  jitter: milliseconds.optional(),
+  jitter: milliseconds(LONGEST).optional(),
 });
 
 /** The refusals of its fields. */
@@ -74,7 +72,10 @@ export function toScheduleArgs(value: unknown): ScheduleArgs & { name?: string }
     throw new SymphonyError("SM_SCHEDULE", "A schedule has exactly one of cron, interval and at.");
   }
   if (startAt !== undefined && interval === undefined) {
-    throw new SymphonyError("SM_SCHEDULE", "startAt belongs to an interval.");
+    throw new SymphonyError("SM_SCHEDULE", "startAt belongs to an interval.", {
+      hint:
+        "Leave startAt out, or send an interval with it; at is a single moment, startsAt the beginning of a schedule.",
+    });
   }
   if (timezone !== undefined) checkTimezone(timezone);
   if (cron !== undefined) checkCron(cron);
@@ -114,7 +115,10 @@ export function checkCron(expression: string): void {
   const shown = expression.slice(0, 100);
   const fields = cron.split(/[ \t\r\n]+/);
   if (fields.length !== 5 && fields.length !== 6) {
-    throw new SymphonyError("SM_CRON", `The cron expression ${JSON.stringify(shown)} has no 5 or 6 fields.`);
+    throw new SymphonyError(
+      "SM_CRON",
+      `The cron expression ${JSON.stringify(shown)} must have 5 or 6 fields, and has ${fields.length}.`,
+    );
   }
   if (!fields.every((field) => field.split(",").every((item) => ITEM.test(item)))) {
     throw new SymphonyError("SM_CRON", `The cron expression ${JSON.stringify(shown)} is not understood.`);

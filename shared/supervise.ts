@@ -4,10 +4,10 @@ import type { Clock } from "./clock.ts";
 import { Completion } from "./completion.ts";
 import type { Database } from "./db.ts";
 import { StaleLease, Unrecoverable } from "./errors.ts";
-import { happeningOf } from "./failure.ts";
+import { happeningOf, InvalidPayload, unreserved } from "./failure.ts";
 import { type Json, type JsonObject, toJson } from "./json.ts";
 import type { Log } from "./log.ts";
-import { DEFAULT_TIMEOUT, type HandlerContext, type MessageType, type Registry } from "./message.ts";
+import { DEFAULT_TIMEOUT, type HandlerContext, type MessageType, type Registry, senderOf } from "./message.ts";
 import { chain, logging, type Middleware, timing, type Verdict } from "./middleware.ts";
 import { refusalOf } from "./payload.ts";
 import type { Tracer } from "./span.ts";
@@ -34,10 +34,6 @@ export interface Execution {
 
 class Timeout extends Error {
   override readonly name = "Timeout";
-}
-
-class InvalidPayload extends Unrecoverable {
-  override readonly name = "InvalidPayload";
 }
 
 class UnstorableResult extends Unrecoverable {
@@ -67,12 +63,16 @@ export function supervise(
   const ctx = contextOf(delivery, workshop, completion, onProgress);
   const endSpan = traceDelivery(ctx, workshop.tracer);
 
+  let isInvalid = false;
   const attempt = async (): Promise<Verdict> => {
     // Only a handler that left the code after the claim; somebody else may still have it.
     if (!messageType) return { id, fence, outcome: "released" };
     try {
       const result = await within(messageType.timeout ?? DEFAULT_TIMEOUT, clock, controller, async () => {
-        const result = await run(messageType, await parse(messageType, delivery), ctx);
+        const parsed = await z.safeParseAsync(messageType.payload, delivery.body);
+        isInvalid = !parsed.success;
+        if (!parsed.success) throw new InvalidPayload(refusalOf(messageType.type, parsed.error).message);
+        const result = await run(messageType, parsed.data, ctx);
         await completion.idle();
         return completion.answer ? null : storable(result);
       });
@@ -91,7 +91,11 @@ export function supervise(
   const around = [logging, timing(clock), ...workshop.middleware ?? []];
   const ended = chain(around, ctx, attempt)()
     .catch((error: unknown): Verdict => ({ id, fence, ...happeningOf(error) }))
-    .then((outcome) => recorded() ?? outcome); // whatever middleware made of it
+    .then((outcome) => {
+      // Whatever middleware made of it: the class of invalid payloads is for those only, and never with a retry.
+      const isOurs = isInvalid && outcome?.outcome === "failed" && !outcome.retryable;
+      return recorded() ?? (isOurs ? outcome : unreserved(outcome));
+    });
   const verdict = Promise.race([ended, lost.promise]);
   verdict.then(endSpan);
   return {
@@ -102,12 +106,6 @@ export function supervise(
       if (!isOwnDoing) abort(reason);
     },
   };
-}
-
-async function parse(messageType: MessageType, { body }: Delivery): Promise<unknown> {
-  const parsed = await z.safeParseAsync(messageType.payload, body);
-  if (parsed.success) return parsed.data;
-  throw new InvalidPayload(refusalOf(messageType.type, parsed.error).message);
 }
 
 function storable(result: unknown): Json {
@@ -142,13 +140,15 @@ function contextOf(
   onProgress: (value: Json) => void,
 ): HandlerContext {
   const { id, message_type: type, retry_count: retryCount, max_retries: maxRetries, fence } = delivery;
+  const headers = delivery.headers as JsonObject; // CHECK constraints make both columns objects
   return {
     envelope: {
       id,
       type,
       queue: delivery.queue_name,
       priority: delivery.priority,
-      headers: delivery.headers as JsonObject, // CHECK constraints make both columns objects
+      sender: senderOf(headers),
+      headers,
       metadata: delivery.metadata as JsonObject,
       retryCount,
       maxRetries,

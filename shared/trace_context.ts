@@ -1,7 +1,10 @@
-// W3C trace context: the header `traceparent`, taken apart and put together.
+// W3C trace context: the header `traceparent`, taken apart and put together, and its companion `tracestate`.
 
 /** Version, trace id, span id, flags. */
-export const TRACEPARENT = /^([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})$/;
+const TRACEPARENT = /^([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})$/;
+
+/** Vendors' own positions in the trace, `vendor=value` between commas; W3C asks to pass on at least 512 characters. */
+const TRACESTATE = /^(?=.*=)[\x20-\x7e\t]{1,512}$/;
 
 const NOTHING = /^0+$/;
 const SAMPLED = 1;
@@ -11,6 +14,10 @@ export interface TraceContext {
   traceId: string;
   spanId: string;
   flags: string;
+}
+
+export function isTracestate(header: string | undefined): header is string {
+  return header !== undefined && TRACESTATE.test(header);
 }
 
 /** Undefined for anything but a valid header. */

@@ -49,7 +49,7 @@ test("docs/handlers.md · its TypeScript compiles where it says it stands", asyn
 });
 
 test("docs/handlers.md · outcomes, an alias and middleware", async () => {
-  const carried = await send("Package", { to: "Ada" }, { metadata: { tenant: "acme" } });
+  const carried = await send("Package", { to: "Ada" }, { metadata: { tenant: "acme", holiday: false } });
   const nowhere = await send("Parcel", { to: "nowhere" });
   const early = await send("Parcel", { to: "Ada", notBefore: new Date(Date.now() + 600_000).toISOString() });
   const holiday = await send("Parcel", { to: "Ada" }, { metadata: { holiday: true } });
@@ -61,6 +61,27 @@ test("docs/handlers.md · outcomes, an alias and middleware", async () => {
     assert.deepEqual([status, retry_count], ["pending", 0]);
     assert.ok(available_at.getTime() > Date.now() + 500_000);
   }
+});
+
+test("docs/handlers.md · a user acts on the own account only, whatever the payload asks for", async () => {
+  const { sql, url, publishableKey } = project();
+  await sql`create table accounts (id uuid primary key, name text)`;
+  await sql.unsafe(`grant select, update on accounts to service_role;
+    create function public.rename_account(args jsonb) returns jsonb language sql set search_path = pg_catalog, pg_temp as $$
+      update public.accounts set name = args ->> 'name' where id = (args ->> 'account')::uuid returning to_jsonb(name) $$;
+    grant execute on function public.rename_account(jsonb) to service_role`);
+  const [ada, bob] = [crypto.randomUUID(), crypto.randomUUID()];
+  await sql`insert into accounts values (${ada}, 'ada'), (${bob}, 'bob')`;
+  const token = await project().signUser({ sub: ada });
+  for (const account of [ada, bob]) {
+    const message = { type: "Rename", payload: { account, name: "Augusta" }, metadata: { user: bob } };
+    const headers = { "content-type": "application/json", apikey: publishableKey, authorization: `Bearer ${token}` };
+    const body = JSON.stringify({ message });
+    assert.equal((await fetch(`${url}/functions/v1/dispatch`, { method: "POST", headers, body })).status, 201);
+  }
+  await work();
+  const names = await sql`select name from accounts order by id = ${bob}`;
+  assert.deepEqual(names.map(({ name }) => name), ["Augusta", "bob"]);
 });
 
 test("docs/handlers.md · an effect exactly once, and none when the function raises", async () => {

@@ -4,7 +4,7 @@ import { identify } from "../../shared/auth.ts";
 import { createDispatcher } from "../../shared/dispatch.ts";
 import { batchBody, sentBody, STATE_COLUMNS, stateBody } from "../../shared/dispatch_reply.ts";
 import { type DispatchRequest, keyOf, parseBatch, parseDispatch, withKey } from "../../shared/dispatch_request.ts";
-import { createDoor, traceOf } from "../../shared/door.ts";
+import { createDoor, noteFailure, traceOf } from "../../shared/door.ts";
 import { SymphonyError } from "../../shared/errors.ts";
 import { openIsolate } from "../../shared/isolate.ts";
 import { type BodyLimit, readJson } from "../../shared/json.ts";
@@ -39,14 +39,18 @@ door.post("/batch", async (c) => {
   const caller = await identify(c.req.raw, env);
   if (caller.kind === "user") {
     throw new SymphonyError("SM_FIELD_FORBIDDEN", "Users may not send the field messages: batches are for services.", {
-      hint: "Send one message a call, or call from a server with a secret key.",
+      hint: "Send one message per call, or call from a server with a secret key.",
     });
   }
   if (c.req.header("idempotency-key") !== undefined) {
-    throw new SymphonyError("SM_IDEMPOTENCY_KEY", "A batch takes its keys from its messages, not from the header.");
+    throw new SymphonyError("SM_IDEMPOTENCY_KEY", "A batch takes its keys from its messages, not from the header.", {
+      hint: "Leave the header Idempotency-Key out, and send options.idempotencyKey with each message.",
+    });
   }
   const { messages, atomic } = parseBatch(await readJson(c.req.raw, BATCH));
-  const body = batchBody(await dispatcher.dispatchBatch(messages, atomic, traceOf(c)), messages.map(keyOf));
+  const results = await dispatcher.dispatchBatch(messages, atomic, traceOf(c));
+  for (const result of results) if (result instanceof SymphonyError) noteFailure(c, result, log);
+  const body = batchBody(results, messages.map(keyOf), c.get("requestId"));
   return c.json(body, body.success ? 201 : 207);
 });
 
@@ -54,7 +58,9 @@ door.get("/:id", async (c) => {
   const caller = await identify(c.req.raw, env);
   const id = c.req.param("id");
   const asCaller = caller.kind === "service" ? db : db.as(caller.jwt);
-  const [row] = UUID.test(id) ? await asCaller.read("messenger_messages", STATE_COLUMNS, { id }) : [];
+  // Users whose id is no UUID, of another identity provider, own no messages; row level security could not compare it.
+  const mayExist = UUID.test(id) && (caller.kind === "service" || UUID.test(caller.claims.sub));
+  const [row] = mayExist ? await asCaller.read("messenger_messages", STATE_COLUMNS, { id }) : [];
   if (!row) throw new SymphonyError("SM_NOT_FOUND", "There is no such message, or it is not yours.");
   return c.json(stateBody(row));
 });

@@ -1,6 +1,6 @@
 // The database as a transport: a message is a row of messenger_messages.
+import { fromElement } from "../database_error.ts";
 import { type Database, interval, type Returns } from "../db.ts";
-import { fromElement } from "../errors.ts";
 import type { Delivery, Receiver, Settled } from "./receiver.ts";
 import type { Sender, SendResult } from "./sender.ts";
 

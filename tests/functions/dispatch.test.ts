@@ -211,24 +211,3 @@ test("dispatch door · a caller's request id comes back, a dangerous one does no
   assert.equal(assertRefused(kept, 400, "SM_BODY") !== "" && kept.headers.get("x-request-id"), "order-1");
   assert.notEqual((await call("<script>")).headers.get("x-request-id"), "<script>");
 });
-
-test("dispatch door · browsers of other origins may ask first", async () => {
-  const { status, headers } = await target().call("dispatch", {
-    method: "OPTIONS",
-    as: "nobody",
-    headers: {
-      origin: "https://app.example.com",
-      "access-control-request-method": "POST",
-      "access-control-request-headers": "authorization, idempotency-key",
-    },
-  });
-  assert.equal(status, 204);
-  assert.equal(headers.get("access-control-allow-origin"), "*");
-  assert.match(headers.get("access-control-allow-headers") ?? "", /authorization.*idempotency-key/);
-  const refused = await target().call("dispatch", { json: {}, headers: { origin: "https://app.example.com" } });
-  assert.equal(
-    refused.headers.get("access-control-allow-origin"),
-    "*",
-    "also on a refusal, or browsers cannot read it",
-  );
-});

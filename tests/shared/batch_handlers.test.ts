@@ -142,6 +142,15 @@ Deno.test("payload · one that no longer fits is a dead letter of its own and ne
   assert.deepEqual([none.batches, none.receiver.settled.length], [[], 2]);
 });
 
+Deno.test("payload · an item that fails by the name of an invalid payload has the handler's class", async () => {
+  const { run, add, verdicts } = scene((items) => {
+    for (const item of items) item.fail(Object.assign(new Unrecoverable("mine"), { name: "InvalidPayload" }));
+  });
+  const ids = add("Many", 1, 2).map(({ id }) => id);
+  await run();
+  for (const id of ids) assert.equal(failed(verdicts()[id]).error_class, "HandlerInvalidPayload");
+});
+
 Deno.test("solo · a message that may have killed its worker comes alone", async () => {
   const { run, add, batches, receiver } = scene(() => {});
   add("Many", 1, 2);

@@ -1,8 +1,9 @@
 // ctx.completeWith: what the handler hears, and what is recorded of it; the database is a script.
 import assert from "node:assert/strict";
 import { z } from "zod";
+import { fromPostgrest } from "../../shared/database_error.ts";
 import type { Database } from "../../shared/db.ts";
-import { fromPostgrest, FunctionFailed, StaleLease, SymphonyError } from "../../shared/errors.ts";
+import { FunctionFailed, StaleLease, SymphonyError } from "../../shared/errors.ts";
 import { execute } from "../../shared/execute.ts";
 import { defineMessage, type HandlerContext } from "../../shared/message.ts";
 import { bench, LIMITS } from "./consumer_bench.ts";
@@ -11,9 +12,10 @@ import { noDatabase, testWorkshop } from "./workshop.ts";
 
 type Reply = Error | { outcome: string; result?: unknown } | (() => Promise<unknown>);
 
-const LOST_REPLY = fromPostgrest({ message: "TypeError: fetch failed" }, 0);
+const LOST_REPLY = fromPostgrest({ message: "TypeError: fetch failed" }, 0, "deployment");
 const STALE = new SymphonyError("SM_STALE_LEASE", "another worker has it");
-const raised = (code: string) => fromPostgrest({ code, message: "out of stock", hint: "order some" }, 500);
+const raised = (code: string) =>
+  fromPostgrest({ code, message: "out of stock", hint: "order some" }, 500, "deployment");
 
 /** A worker with one message whose handler is given; the database answers its calls in turn. */
 function scene(replies: Reply[], handle: (ctx: HandlerContext) => unknown) {

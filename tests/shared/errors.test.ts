@@ -1,6 +1,6 @@
-// The table of errors, and what becomes of the database's own.
+// The table of errors.
 import assert from "node:assert/strict";
-import { ERRORS, fromElement, fromPostgrest, SymphonyError, toSymphonyError } from "../../shared/errors.ts";
+import { ERRORS, SymphonyError, toSymphonyError } from "../../shared/errors.ts";
 
 Deno.test("ERRORS · every code has a status a door may send and a remedy", () => {
   const statuses = new Set([400, 401, 403, 404, 405, 409, 413, 415, 422, 429, 500, 503]);
@@ -9,62 +9,6 @@ Deno.test("ERRORS · every code has a status a door may send and a remedy", () =
     assert.ok(statuses.has(status), `${code} has ${status}`);
     assert.match(remedy, /^[A-Z].*\.$/, code);
   }
-});
-
-Deno.test("fromPostgrest · a refusal of ours keeps its code, sentence and hint", () => {
-  const failure = {
-    code: "PT409",
-    message: "another worker has it",
-    details: "SM_STALE_LEASE",
-    hint: "undo your work",
-  };
-  const error = fromPostgrest(failure, 409);
-  assert.deepEqual([error.code, error.status, error.message, error.hint], [
-    "SM_STALE_LEASE",
-    409,
-    "another worker has it",
-    "undo your work",
-  ]);
-});
-
-Deno.test("fromPostgrest · what Postgres says while it reads arguments gets a code of ours", () => {
-  const expected = {
-    "22P05": "SM_NUL",
-    "22P02": "SM_JSON",
-    "22003": "SM_NUMBER_RANGE",
-    "54001": "SM_DEPTH",
-    "40P01": "SM_UNAVAILABLE",
-    "40001": "SM_UNAVAILABLE",
-    "53300": "SM_UNAVAILABLE",
-    "57P01": "SM_UNAVAILABLE",
-    "08006": "SM_UNAVAILABLE",
-    PGRST002: "SM_UNAVAILABLE",
-    PGRST202: "SM_UNAVAILABLE",
-    PGRST301: "SM_UNAUTHENTICATED",
-    "23514": "SM_INTERNAL",
-  };
-  for (const [code, ours] of Object.entries(expected)) {
-    assert.equal(fromPostgrest({ code, message: "" }, 500).code, ours, code);
-  }
-});
-
-Deno.test("fromPostgrest · no reply and a gateway's 503 are unavailable, and only those are transient", () => {
-  assert.ok(fromPostgrest({ code: "", message: "TypeError: fetch failed" }, 0).transient);
-  assert.ok(fromPostgrest({ message: "<html>" }, 503).transient);
-  assert.equal(fromPostgrest({ message: "<html>" }, 500).transient, false);
-});
-
-Deno.test("fromPostgrest · no reply says to look at the URL, and a key that is not known is unauthenticated, whatever code came with it", () => {
-  assert.match(fromPostgrest({ code: "", message: "TypeError: fetch failed" }, 0).hint, /URL/);
-  for (const code of [undefined, "401", "UNAUTHORIZED_INVALID_API_KEY", "42501"]) {
-    const error = fromPostgrest({ code, message: "Invalid API key" }, 401);
-    assert.deepEqual([error.code, error.message], ["SM_UNAUTHENTICATED", "Invalid API key"]);
-  }
-});
-
-Deno.test("fromElement · a batch element's code decides, an unknown one is internal", () => {
-  assert.equal(fromElement("SM_PRIORITY", "no").code, "SM_PRIORITY");
-  assert.equal(fromElement("XX000", "no").code, "SM_INTERNAL");
 });
 
 Deno.test("toSymphonyError · a stranger's message stays in the log", () => {

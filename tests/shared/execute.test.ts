@@ -1,8 +1,10 @@
 // One delivery: how what a handler does becomes an outcome.
 import assert from "node:assert/strict";
 import { z } from "zod";
+import { fromPostgrest } from "../../shared/database_error.ts";
 import { CancelRequested, RetryAfter, Snooze, StaleLease, Unrecoverable } from "../../shared/errors.ts";
 import { execute } from "../../shared/execute.ts";
+import { InvalidPayload as OwnInvalidPayload } from "../../shared/failure.ts";
 import { defineMessage, type HandlerContext } from "../../shared/message.ts";
 import type { Outcome } from "../../shared/transports/receiver.ts";
 import { MemoryReceiver } from "./memory_receiver.ts";
@@ -61,6 +63,59 @@ Deno.test("execute · a payload that no longer fits its type is never retried an
   assert.match(outcome.error, /n: /);
 });
 
+Deno.test("execute · no error of a handler's own passes for a payload that does not fit", async () => {
+  class InvalidPayload extends Unrecoverable {
+    override readonly name = "InvalidPayload";
+  }
+  const named = Object.assign(new Error("mine"), { name: "InvalidPayload" });
+  const errors: [thrown: unknown, retryable: boolean][] = [
+    [named, true],
+    [new InvalidPayload("mine"), false],
+    [new OwnInvalidPayload("mine"), false],
+    [Object.assign(new RetryAfter(5), { name: "InvalidPayload" }), true],
+  ];
+  for (const [thrown, retryable] of errors) {
+    const outcome = await failure(() => Promise.reject(thrown));
+    assert.deepEqual([outcome.error_class, outcome.retryable], ["HandlerInvalidPayload", retryable]);
+    const broken = await start(() => 1, undefined, { middleware: [() => Promise.reject(thrown)] }).verdict();
+    assert.ok(broken?.outcome === "failed" && broken.error_class === "HandlerInvalidPayload");
+  }
+  const invented = { id: "message-1", fence: 7, outcome: "failed", error: "mine", error_class: "InvalidPayload" };
+  const middleware = [() => Promise.resolve({ ...invented, retryable: false })];
+  const outcome = await start(() => 1, undefined, { middleware }).verdict();
+  assert.ok(outcome?.outcome === "failed" && outcome.error_class === "HandlerInvalidPayload");
+});
+
+Deno.test("execute · middleware sees an invalid payload, and one that it retries has another class", async () => {
+  const seen: unknown[] = [];
+  const around = (change: Partial<Failed>) => async (_ctx: unknown, next: () => Promise<Outcome | null>) => {
+    const outcome = await next();
+    seen.push(outcome?.outcome === "failed" && outcome.error_class);
+    return { ...outcome, ...change };
+  };
+  const verdictWith = async (change: Partial<Failed>) => {
+    const outcome = await start(() => 1, { n: "three" }, { middleware: [around(change)] }).verdict();
+    return outcome?.outcome === "failed" && [outcome.error_class, outcome.retryable];
+  };
+  assert.deepEqual(await verdictWith({}), ["InvalidPayload", false]);
+  assert.deepEqual(await verdictWith({ retryable: true }), ["HandlerInvalidPayload", true]);
+  assert.deepEqual(seen, ["InvalidPayload", "InvalidPayload"]);
+});
+
+Deno.test("execute · the envelope says who sent the message, and metadata cannot", async () => {
+  const senderOf = async (headers: Record<string, string>) => {
+    const test = defineMessage({ type: "Test", payload: z.object({}), handle: (_, { envelope }) => envelope.sender });
+    const metadata = { "x-symphony-user": "somebody", sender: { kind: "user", id: "somebody" } };
+    const workshop = testWorkshop([test]);
+    const delivery = new MemoryReceiver().add("Test", {}, { headers, metadata });
+    const outcome = await workshop.clock.until(execute(delivery, workshop, () => {}).verdict);
+    return outcome?.outcome === "completed" && outcome.result;
+  };
+  const ada = crypto.randomUUID();
+  assert.deepEqual(await senderOf({}), { kind: "service" });
+  assert.deepEqual(await senderOf({ "x-symphony-user": ada, traceparent: "t" }), { kind: "user", id: ada });
+});
+
 Deno.test("execute · a thrown error is a retry, with its class and its trace", async () => {
   const outcome = await failure(() => {
     throw new RangeError("too far");
@@ -89,6 +144,17 @@ Deno.test("execute · the trace of an error tells its causes, even if they go ro
     "Error: no such host, Bearer [redacted]",
   ]);
   assert.equal(causes.length, 6);
+});
+
+Deno.test("execute · the trace of a rejected call has the database's own code and sentence", async () => {
+  const rejected = {
+    code: "23503",
+    message: "violates foreign key constraint, Bearer abc.def",
+    details: "Key (id)=(7)",
+  };
+  const outcome = await failure(() => Promise.reject(fromPostgrest(rejected, 409, "deployment")));
+  assert.equal(outcome.error_class, "SM_INTERNAL");
+  assert.match(outcome.error_trace ?? "", /\nCaused by: 23503: violates foreign key constraint, Bearer \[redacted\]$/);
 });
 
 Deno.test("execute · signals of the handler decide what comes next", async () => {

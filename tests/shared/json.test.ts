@@ -30,9 +30,16 @@ Deno.test("readJson · every kind of bad body is refused with its own code", asy
   const cases: [string, Request, string, number][] = [
     ["no content type", post("{}", null), "SM_CONTENT_TYPE", 415],
     ["text", post("{}", "text/plain"), "SM_CONTENT_TYPE", 415],
+    ["UTF-16", post("{}", "application/json; charset=utf-16"), "SM_CONTENT_TYPE", 415],
+    ["Latin-1", post("{}", 'application/json; odata=verbose; charset="ISO-8859-1"'), "SM_CONTENT_TYPE", 415],
+    ["an empty charset", post("{}", "application/json; charset="), "SM_CONTENT_TYPE", 415],
+    ["two types", post("{}", "application/json, text/plain"), "SM_CONTENT_TYPE", 415],
+    ["an empty type", post("{}", ""), "SM_CONTENT_TYPE", 415],
     ["almost json", post("{}", "application/jsonp"), "SM_CONTENT_TYPE", 415],
     ["empty", post(""), "SM_BODY", 400],
     ["blank", post(" \n "), "SM_BODY", 400],
+    ["a byte order mark alone", post("\ufeff"), "SM_BODY", 400],
+    ["bytes of UTF-16", post(new Uint8Array([0xff, 0xfe, 0x7b, 0x00, 0x7d, 0x00])), "SM_JSON", 400],
     ["array", post("[]"), "SM_BODY", 400],
     ["null", post("null"), "SM_BODY", 400],
     ["string", post('"text"'), "SM_BODY", 400],
@@ -52,6 +59,41 @@ Deno.test("readJson · every kind of bad body is refused with its own code", asy
   }
 });
 
+Deno.test("readJson · UTF-8 may be named in any spelling, and a byte order mark is skipped", async () => {
+  const types = ["application/json", "Application/JSON; charset=UTF-8", 'application/json;charset="utf8"']
+    .concat("application/json; charset=us-ascii", "application/json; odata=verbose");
+  for (const type of types) assert.deepEqual(await readJson(post('\ufeff{"a":1}', type), LIMIT), { a: 1 }, type);
+});
+
+Deno.test("readJson · an error names the field, and its hint is that field's and cause's own", async () => {
+  const cases: [body: BodyInit, message: RegExp, hint: RegExp][] = [
+    ['{"a":{"b":["x","\\u0000"]}}', /^a\.b\.1 contains the NUL character \\u0000\.$/, /NUL/],
+    ['{"a":{"\\u0000":1}}', /^A key of a contains the NUL/, /NUL/],
+    ['{"\\u0000":1}', /^A key of the body contains the NUL/, /NUL/],
+    ['{"a":[1,{"b":"\\ud800"}]}', /^a\.1\.b contains half of a surrogate pair/, /between the two halves/],
+    ['{"a":{"__proto__":1}}', /^a has a key named __proto__/, /^Rename the key/],
+    ['{"a":[0,1e999]}', /^a\.1 is a number outside the range of a double/, /as strings/],
+    ['{"a":1,}', /^The body is not valid JSON: .*position 7/, /^Send valid JSON/],
+    [new Uint8Array([0x7b, 0xff, 0x7d]), /not valid UTF-8/, /UTF-8/],
+    ["[1]", /^The body is an array; it must be a JSON object/, /JSON object/],
+    ["null", /^The body is null; it must be/, /JSON object/],
+    [" ", /^The body is empty/, /at least \{\}/],
+    [`{"a":"${"x".repeat(1_000)}"}`, /larger than 1000 bytes/, /1000 bytes/],
+  ];
+  for (const [body, message, hint] of cases) {
+    await assert.rejects(readJson(post(body), LIMIT), (error) => {
+      assert.ok(error instanceof SymphonyError);
+      assert.match(error.message, message);
+      assert.match(error.hint, hint, error.message);
+      return true;
+    });
+  }
+  await assert.rejects(readJson(post("{}", "application/json; charset=utf-16"), LIMIT), {
+    message: "The content type has the charset utf-16.",
+    hint: /UTF-8/,
+  });
+});
+
 Deno.test("readJson · a body without a length is cut off while it streams", async () => {
   let pulled = 0;
   const endless = new ReadableStream<Uint8Array>({
@@ -62,6 +104,13 @@ Deno.test("readJson · a body without a length is cut off while it streams", asy
   });
   await refused(() => readJson(post(endless), LIMIT), "SM_PAYLOAD_TOO_LARGE", 413);
   assert.ok(pulled < 10, `read ${pulled} chunks`);
+});
+
+Deno.test("readJson · a length that is too large is believed without reading a byte", async () => {
+  const unread = new ReadableStream({ pull: () => assert.fail("it was read") }, { highWaterMark: 0 });
+  const request = post(unread);
+  request.headers.set("content-length", "1001");
+  await refused(() => readJson(request, LIMIT), "SM_PAYLOAD_TOO_LARGE", 413);
 });
 
 Deno.test("readJson · an optional body may be missing but not wrong", async () => {

@@ -1,0 +1,22 @@
+// Fields that several requests have, each only as wide as Postgres can read it.
+import { z } from "zod";
+
+const FARTHEST = 16 * 60; // minutes; Postgres reads no zone as far from UTC as this
+const LONGEST = 40; // characters; enough for more digits of a second than Postgres keeps
+
+/** ISO 8601 with a zone. */
+export const moment = z.iso.datetime({
+  offset: true,
+  error: "expected an ISO 8601 date with a zone, such as 2030-01-31T09:00:00Z",
+}).refine(isReadable, { error: "expected a date from the year 1 on, in a zone at most 15:59 hours from UTC" });
+
+/** A duration, at most `longest`. */
+export function milliseconds(longest: number): z.ZodInt {
+  return z.int().min(0).max(longest);
+}
+
+function isReadable(text: string): boolean {
+  const [, hours, minutes] = text.match(/[+-](\d\d):(\d\d)$/) ?? ["", "0", "0"];
+  const isInRange = Number(hours) * 60 + Number(minutes) < FARTHEST;
+  return isInRange && !text.startsWith("0000") && text.length <= LONGEST;
+}
