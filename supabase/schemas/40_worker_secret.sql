@@ -8,7 +8,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   if to_regclass('vault.decrypted_secrets') is null then
-    return '{}';
+    return array[]::text[];
   end if;
   return array(
     select encode(sha256(convert_to(s.decrypted_secret, 'UTF8')), 'hex')

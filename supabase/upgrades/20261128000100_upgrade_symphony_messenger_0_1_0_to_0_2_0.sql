@@ -6338,7 +6338,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   if to_regclass('vault.decrypted_secrets') is null then
-    return '{}';
+    return array[]::text[];
   end if;
   return array(
     select encode(sha256(convert_to(s.decrypted_secret, 'UTF8')), 'hex')
@@ -9968,7 +9968,7 @@ as $function$ select $manifest$[
 ["function","messenger.wall_time_in_gap(moment timestamp with time zone, timezone text)","returns timestamp without time zone language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source df2b78cbc1a551d66565632e2d28232a"],
 ["function","messenger.watch_replays(at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source f2e8eb41289bbabe5f680a2fb3f68064"],
 ["function","messenger.webhook_keys(secret_name text)","returns SETOF bytea language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 1041faacdeaccd72b430c8732cda8a6d"],
-["function","messenger.worker_secret_digests()","returns text[] language plpgsql stable definer {\"search_path=pg_catalog, pg_temp\"} source 2f438308cd018e49932065eac5166577"],
+["function","messenger.worker_secret_digests()","returns text[] language plpgsql stable definer {\"search_path=pg_catalog, pg_temp\"} source 7e991e72afc599aec3b160b0d52fa899"],
 ["function","messenger.write_cursor(list text, filter jsonb, place jsonb)","returns text language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source d78990856650c9cb1898d120528bad52"],
 ["function","public.messenger_audit()","returns TABLE(invariant text, violations bigint) language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source ec6bef6e6f70a37524183dad6c15a96e"],
 ["function","public.messenger_cancel(id uuid)","returns text language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source c621f7f5ab7703d05e1943e032025fbb"],

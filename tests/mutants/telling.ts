@@ -2,6 +2,7 @@
 import { fn, type Mutant } from "./mutant.ts";
 
 const emit = fn("messenger.emit");
+const storeEvents = fn("messenger.store_events");
 const settle = fn("public.messenger_settle");
 const events = ["supabase/events.test.ts"];
 const races = ["supabase/event_races.test.ts"];
@@ -12,7 +13,7 @@ export const TELLING: readonly Mutant[] = [
   {
     name: "events have events",
     breaks: "A subscription to all types hears of its own deliveries, without end.",
-    statement: emit,
+    statement: storeEvents,
     find: "where x.id = any (ids) and not starts_with(x.message_type, 'symphony.')",
     replace: "where x.id = any (ids)",
     noticedBy: events,
@@ -28,7 +29,7 @@ export const TELLING: readonly Mutant[] = [
   {
     name: "a disabled subscription is served",
     breaks: "A receiver that answered 410 is called for ever.",
-    statement: emit,
+    statement: storeEvents,
     find: "s.enabled and ",
     replace: "",
     noticedBy: webhooks,
@@ -36,7 +37,7 @@ export const TELLING: readonly Mutant[] = [
   {
     name: "every type is told to every subscriber",
     breaks: "A subscription to one type hears of all.",
-    statement: emit,
+    statement: storeEvents,
     find: "and coalesce(s.message_type = x.message_type, true)",
     replace: "",
     noticedBy: events,
