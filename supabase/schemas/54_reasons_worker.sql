@@ -17,7 +17,7 @@ begin
     coalesce(left(array_to_string(w.types, ' '), 200), 'any')), ', ') into v_others
   from (
     select x.* from messenger.workers x
-    where x.polled_at > reason_no_handler.at - interval '1 minute' and x.polled_at <= reason_no_handler.at and x.worker <> 'sql'
+    where x.polled_at > reason_no_handler.at - interval '1 minute' and x.polled_at <= reason_no_handler.at and x.worker !~ '^sql-[0-9]+$'
     order by x.polled_at desc limit 5
   ) w;
   if v_others is not null and message.available_at < at - interval '10 seconds'
