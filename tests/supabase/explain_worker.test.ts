@@ -89,6 +89,7 @@ test("SQL handler · ready while the clock ticks; gone, the remedy leaves the ty
 testWithCron("clock stopped · never started, its job gone, not active, not run; each remedy fits", async () => {
   const { sql } = project();
   await sql`update messenger.clock set last_tick_at = null`;
+  await sql`delete from messenger.ticks`;
   const { id } = await dispatch(sql, { delay: "1 hour" });
   assert.deepEqual(await reasons(sql, id), ["delayed", "clock_stopped"]);
   const clock = () => because(sql, id, "clock_stopped");
