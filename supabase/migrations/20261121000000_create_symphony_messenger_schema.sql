@@ -7307,9 +7307,39 @@ revoke all on function messenger.wake(timestamptz) from public, anon, authentica
 -- ---- 45_jobs.sql
 -- The jobs that pg_cron runs: the ticker, and the one for SQL handlers.
 
--- Both are DO blocks, which may commit; a procedure with a pinned search_path may not (tried).
--- A run ends at second 59 of the minute after the one it began in. pg_cron queues one run for each minute that begins, also while the job is
--- running: so a successor is queued while a run works, and starts at once when its backend is lost, not with the next minute.
+-- Both are DO blocks, which may commit; a procedure with a pinned search_path may not (tried). A run lasts about a minute.
+
+-- From 1.5 on pg_cron takes seconds: a run that is over, or whose backend was lost, has a successor within five seconds. Before that only the next
+-- minute starts one; and a launcher before 1.5 waits for the end of one running job before it looks at any other (pg_cron issue 200).
+create or replace function messenger.job_schedule()
+returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select case when exists (
+      select from pg_catalog.pg_extension e
+      where e.extname = 'pg_cron' and array[split_part(e.extversion, '.', 1)::int, substring(split_part(e.extversion, '.', 2) from '^[0-9]+')::int] >= '{1,5}')
+    then '5 seconds' else '* * * * *' end
+$$;
+
+create or replace function messenger.job_ends_at(started_at timestamptz)
+returns timestamptz
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$ select date_bin('1 minute', started_at + interval '10 seconds', '2000-01-01 00:00+00') + interval '59 seconds' $$;
+
+-- While a handler runs the ticker stays: it cancels what hangs, and an old launcher would not start it again before the handler has ended.
+create or replace function messenger.may_end(ends_at timestamptz)
+returns boolean
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return clock_timestamp() >= ends_at and not exists (
+    select from messenger.sql_runners r where r.message_id is not null and messenger.is_backend_alive(r.pid, r.backend_start));
+exception when lock_not_available then
+  return false;
+end $$;
 
 -- What a role or database may have set for its sessions and a job cannot live with. It holds from the next transaction on.
 create or replace function messenger.prepare_job()
@@ -7354,7 +7384,7 @@ as $command$
   select $job$do $$
 declare
   v_strikes_at timestamptz := statement_timestamp() + nullif(current_setting('statement_timeout')::interval, '0');
-  v_ends_at timestamptz := date_trunc('minute', clock_timestamp() + interval '1 minute') + interval '59 seconds';
+  v_ends_at timestamptz := messenger.job_ends_at(clock_timestamp());
   v_next_at timestamptz;
 begin
   perform messenger.prepare_job();
@@ -7365,7 +7395,7 @@ begin
     v_next_at := date_trunc('second', clock_timestamp()) + interval '1 second';
     exit when not messenger.tick_or_note_error();
     commit;
-    exit when clock_timestamp() >= v_ends_at;
+    exit when messenger.may_end(v_ends_at);
     perform pg_sleep(extract(epoch from v_next_at - clock_timestamp()));
   end loop;
 end $$$job$
@@ -7380,7 +7410,7 @@ as $command$
   select $job$do $$
 declare
   v_strikes_at timestamptz := statement_timestamp() + nullif(current_setting('statement_timeout')::interval, '0');
-  v_ends_at timestamptz := date_trunc('minute', clock_timestamp() + interval '1 minute') + interval '59 seconds';
+  v_ends_at timestamptz := messenger.job_ends_at(clock_timestamp());
   v_message messenger.claimed;
   v_goes_on boolean;
 begin
@@ -7414,7 +7444,8 @@ begin
     or exists (select from public.messenger_messages m where m.transport_name = 'supabase' and m.queue_name = 'events' and m.processed_at is null);
 end $$;
 
--- Definer: pg_cron runs a job as the role that schedules it, and these must be the owner's.
+-- Definer: pg_cron runs a job as the role that schedules it, and these must be the owner's. A job that is unscheduled is ended with its backend, so
+-- that waits until no handler runs.
 create or replace function messenger.sync_handlers_job()
 returns void
 language plpgsql security definer
@@ -7427,22 +7458,26 @@ begin
   if to_regclass('cron.job') is null then
     return;
   end if;
-  select j.jobid, j.command into v_job from cron.job j where j.jobname = 'symphony-handlers';
+  select j.jobid, j.schedule, j.command into v_job from cron.job j where j.jobname = 'symphony-handlers';
   v_is_wanted := (select s.clock_enabled from messenger.settings s) and messenger.needs_handlers_job();
-  if v_is_wanted and v_job.command is distinct from messenger.handlers_command() then
-    perform cron.schedule('symphony-handlers', '* * * * *', messenger.handlers_command());
-  elsif v_job.jobid is not null and not v_is_wanted then
+  if v_is_wanted and (v_job.command, v_job.schedule) is distinct from (messenger.handlers_command(), messenger.job_schedule()) then
+    perform cron.schedule('symphony-handlers', messenger.job_schedule(), messenger.handlers_command());
+  elsif v_job.jobid is not null and not v_is_wanted and messenger.may_end('-infinity') then
     perform cron.unschedule(v_job.jobid);
   end if;
 end $$;
 
+comment on function messenger.job_schedule() is 'The schedule of our jobs: each five seconds where pg_cron takes seconds, else each minute.';
+comment on function messenger.job_ends_at(timestamptz) is 'When a run that began then ends: at second 59.';
+comment on function messenger.may_end(timestamptz) is 'Whether the ticker''s run may end: its time is over and no SQL handler is running.';
 comment on function messenger.prepare_job() is 'Makes the session of a job read committed and writable, whatever the role or database says.';
 comment on function messenger.outlive_statement_timeout(timestamptz) is 'Lets the statement_timeout of a job strike where it does no harm.';
 comment on function messenger.clock_command() is 'The command of the pg_cron job symphony-clock: a tick per second, one transaction each. It holds no secret.';
 comment on function messenger.handlers_command() is 'The command of the pg_cron job symphony-handlers: runs SQL handlers, one transaction each. It holds no secret.';
 comment on function messenger.needs_handlers_job() is 'Whether anything is there that the job symphony-handlers runs.';
 comment on function messenger.sync_handlers_job() is 'Schedules the job symphony-handlers while the ticker is on and the job is needed, and unschedules it otherwise.';
-revoke all on function messenger.prepare_job(), messenger.outlive_statement_timeout(timestamptz), messenger.clock_command(), messenger.handlers_command(),
+revoke all on function messenger.job_schedule(), messenger.job_ends_at(timestamptz), messenger.may_end(timestamptz), messenger.prepare_job(),
+  messenger.outlive_statement_timeout(timestamptz), messenger.clock_command(), messenger.handlers_command(),
   messenger.needs_handlers_job(), messenger.sync_handlers_job() from public, anon, authenticated, service_role;
 
 -- ---- 45_start.sql
@@ -7515,7 +7550,7 @@ begin
       max_unfinished_per_user = coalesce((v_options ->> 'max_unfinished_per_user')::int, s.max_unfinished_per_user)
   returning * into v_settings;
   if v_has_clock then
-    perform cron.schedule('symphony-clock', '* * * * *', messenger.clock_command());
+    perform cron.schedule('symphony-clock', messenger.job_schedule(), messenger.clock_command());
     perform messenger.sync_handlers_job();
     v_clock_remedy := (select f.cause || ': ' || f.remedy from messenger.ticker_setting_fault() f);
   else
@@ -7768,7 +7803,7 @@ begin
     cause := 'the last run of the job symphony-clock failed: ' || left(coalesce(v_run.return_message, 'without a message'), 500);
     remedy := format('select start_time, status, return_message from cron.job_run_details where jobid = %s order by runid desc limit 5', v_job.jobid);
   elsif v_run.status is null then
-    cause := 'pg_cron begins the job symphony-clock with the next full minute, unless its launcher is gone';
+    cause := 'pg_cron begins the job symphony-clock within a minute, unless its launcher is gone';
     remedy := 'select messenger_tick(); -- once; if the next minute brings none, restart the database';
   else
     cause := 'pg_cron does not run the job symphony-clock any more: its launcher is gone until the database is restarted';
@@ -10180,8 +10215,8 @@ as $function$ select $manifest$[
 ["function","messenger.claim_for_runner()","returns messenger.claimed language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source acecadb587d9852d56da459c2ea656aa"],
 ["function","messenger.claim_one(message_id uuid, worker text, lease interval)","returns TABLE(id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority integer, retry_count integer, max_retries integer, fence bigint, lock_expires_at timestamp with time zone, created_at timestamp with time zone, solo boolean) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source c9e348098d0d48896d86a89809573020"],
 ["function","messenger.clip(value text, bytes integer)","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source e05ff2230f3b946bd7ef4a6b52c97de8"],
-["function","messenger.clock_command()","returns text language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source d28b02f8a65a8f8bb8383aea824313cf"],
-["function","messenger.clock_fault(OUT cause text, OUT remedy text)","returns record language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 610e2ab143889cf6413389c14b367fd8"],
+["function","messenger.clock_command()","returns text language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 34afe42a0cae6d22b762ce4056ceac16"],
+["function","messenger.clock_fault(OUT cause text, OUT remedy text)","returns record language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 3acc00012bfe25470452d367fc4b563a"],
 ["function","messenger.count_rows(query text, args jsonb, bound integer)","returns TABLE(n bigint, estimated boolean) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=on,enable_bitmapscan=on,enable_sort=on,jit=off} source 22e8d8a9b205254fe11be0350e258b5e"],
 ["function","messenger.cron_next(expression text, timezone text, after timestamp with time zone, dst_gap text, dst_overlap text)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 52b2401b3cb5cf5ea1fdadddecdf0591"],
 ["function","messenger.defer_constraints()","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 980e8f333087af706fb3c7451a7ac811"],
@@ -10227,7 +10262,7 @@ as $function$ select $manifest$[
 ["function","messenger.give_up(ids uuid[], error_class text, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 7d29092693642be585bc8719e141c029"],
 ["function","messenger.handle_message(message messenger.claimed, cut_at timestamp with time zone)","returns text language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",lock_timeout=2s} source 4a51126025fe1d6e566172d3d31a1e96"],
 ["function","messenger.handler_timeout(type text)","returns interval language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source b4911e9e62516ad5e83da8d17c47f212"],
-["function","messenger.handlers_command()","returns text language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 7dabdf02406140b36b78c26615862ffd"],
+["function","messenger.handlers_command()","returns text language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source c3ea38b2bd5d7acb16510a955fd80200"],
 ["function","messenger.has_wild_number(value jsonb)","returns boolean language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 025b91e7e73db60178defae3be0d0b4a"],
 ["function","messenger.has_worker_secret()","returns boolean language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source b361a84e868beb39f101a49e16a55ebf"],
 ["function","messenger.health()","returns jsonb language sql volatile definer {\"search_path=pg_catalog, pg_temp\"} source cc322aff322bcda72e5d3058ff682570"],
@@ -10261,6 +10296,8 @@ as $function$ select $manifest$[
 ["function","messenger.is_too_deep(value jsonb)","returns boolean language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 056b28040e13bfde245d3c3f0bf4417b"],
 ["function","messenger.is_unfinished(id uuid)","returns boolean language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source ed0812a5940b1268e8e028fac929c4d7"],
 ["function","messenger.is_waiting(message public.messenger_messages, at timestamp with time zone)","returns boolean language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 8c59686cb835e1b8f2efb074e6125576"],
+["function","messenger.job_ends_at(started_at timestamp with time zone)","returns timestamp with time zone language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 1ac8fe4ff6e0fcf5285fcf9da7a543c1"],
+["function","messenger.job_schedule()","returns text language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source e3f8e9fabc95a69af4393e6bb913e88d"],
 ["function","messenger.keep_small(value jsonb)","returns jsonb language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source a83253c5a8f8d00064367e8b0d8b5d27"],
 ["function","messenger.key_join(object regclass)","returns text language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 542abb1eeb0136974044676793100079"],
 ["function","messenger.known_queues(only_transport text, only_queues text[], again boolean, at timestamp with time zone)","returns text[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 39950c2a05dc47523c0db38067364b92"],
@@ -10275,6 +10312,7 @@ as $function$ select $manifest$[
 ["function","messenger.make_due(id uuid)","returns text language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source cfdb3a3d503c7a6b6ea1aa8b642a9160"],
 ["function","messenger.manifest()","returns TABLE(kind text, object text, definition text) language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 68489dff0f349d09312e4405297abb2c"],
 ["function","messenger.mark_setting(transport text, queue text, types text[])","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 4001299bf65c7540a3b94ade0b09a391"],
+["function","messenger.may_end(ends_at timestamp with time zone)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 280495f5794aac00ecc4a5f6f840fb08"],
 ["function","messenger.measure_completions(places tid[], fates text[], durations real[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_hashjoin=off,enable_mergejoin=off,jit=off} source 4c3502b6f3cf1fd2dd317c3c5ad67ead"],
 ["function","messenger.measure_failures(kind text, ids uuid[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 0c7f2b61b5ff3b8971bd1d9560ec8c39"],
 ["function","messenger.measured(from_time timestamp with time zone, to_time timestamp with time zone, by_hour boolean)","returns SETOF messenger.metrics language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,jit=off} source 9ab7d900544637a561dba1a3f671d2d1"],
@@ -10392,7 +10430,7 @@ as $function$ select $manifest$[
 ["function","messenger.sql_queues(types text[])","returns text[] language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 05764d911121759b60673dae101f9b15"],
 ["function","messenger.sql_types()","returns text[] language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 4c7997bd05421a233d702c651a486e08"],
 ["function","messenger.sql_worker()","returns text language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 34de4d4ad50609b56338c335f0fb6f22"],
-["function","messenger.start(functions_url text, options jsonb)","returns jsonb language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 1d46f9a553b49248ae131ed16d35e04f"],
+["function","messenger.start(functions_url text, options jsonb)","returns jsonb language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 3299a9db5006acb0b9da9f9cda050e4a"],
 ["function","messenger.status()","returns jsonb language sql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 28fc53cdd0344a951c806b655692bccc"],
 ["function","messenger.steps()","returns TABLE(name text, budget interval) language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 93f2095212d5a80b48e4803b6d069094"],
 ["function","messenger.stop()","returns jsonb language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 62fd5d88975845f22dafc3c133dcb24c"],
@@ -10403,7 +10441,7 @@ as $function$ select $manifest$[
 ["function","messenger.store_occurrences(messages jsonb[], schedules uuid[], runs timestamp with time zone[])","returns TABLE(ord integer, error text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source df9de64006a145a33e6694c95543243e"],
 ["function","messenger.store_runs(messages jsonb[], schedules uuid[], runs timestamp with time zone[], replaced uuid[], at timestamp with time zone)","returns messenger.run_fate[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source f9576dce049bdf6684bcb3888b4f0e04"],
 ["function","messenger.summarize(measurements messenger.measurements[])","returns SETOF messenger.metrics language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source 7a258dc21c6157c31433b21d3b8da0c8"],
-["function","messenger.sync_handlers_job()","returns void language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source ab73e5200873b393c80fe627215aa68a"],
+["function","messenger.sync_handlers_job()","returns void language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 2c499534ef63f32aad972400f0fe68c2"],
 ["function","messenger.take_key(scope text, draft messenger.draft, new_id uuid, sender uuid, store boolean, at timestamp with time zone)","returns TABLE(taken boolean, is_stored boolean, passed_on uuid, message_id uuid, status text, transport text, queue text, available_at timestamp with time zone, error_code text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 1e5291b592748bf00ba31b41bd36e35f"],
 ["function","messenger.take_keys_back(letters uuid[], at timestamp with time zone)","returns uuid[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source fe7de3f635383dda36ef1f4fc53c9493"],
 ["function","messenger.take_turns(ords integer[], ids uuid[], transports text[], queues text[], keys text[], moments timestamp with time zone[], are_stored boolean[])","returns TABLE(ord integer, seq bigint, available_at timestamp with time zone) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off,plan_cache_mode=force_generic_plan} source 6dbffab8e5570c5b6860a43b2c0417c4"],
@@ -11116,6 +11154,9 @@ declare
     'messenger.is_ticker_enabled',
     'messenger.tick_or_note_error',
     'messenger.wake',
+    'messenger.job_schedule',
+    'messenger.job_ends_at',
+    'messenger.may_end',
     'messenger.prepare_job',
     'messenger.outlive_statement_timeout',
     'messenger.clock_command',

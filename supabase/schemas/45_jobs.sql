@@ -1,8 +1,38 @@
 -- The jobs that pg_cron runs: the ticker, and the one for SQL handlers.
 
--- Both are DO blocks, which may commit; a procedure with a pinned search_path may not (tried).
--- A run ends at second 59 of the minute after the one it began in. pg_cron queues one run for each minute that begins, also while the job is
--- running: so a successor is queued while a run works, and starts at once when its backend is lost, not with the next minute.
+-- Both are DO blocks, which may commit; a procedure with a pinned search_path may not (tried). A run lasts about a minute.
+
+-- From 1.5 on pg_cron takes seconds: a run that is over, or whose backend was lost, has a successor within five seconds. Before that only the next
+-- minute starts one; and a launcher before 1.5 waits for the end of one running job before it looks at any other (pg_cron issue 200).
+create or replace function messenger.job_schedule()
+returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select case when exists (
+      select from pg_catalog.pg_extension e
+      where e.extname = 'pg_cron' and array[split_part(e.extversion, '.', 1)::int, substring(split_part(e.extversion, '.', 2) from '^[0-9]+')::int] >= '{1,5}')
+    then '5 seconds' else '* * * * *' end
+$$;
+
+create or replace function messenger.job_ends_at(started_at timestamptz)
+returns timestamptz
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$ select date_bin('1 minute', started_at + interval '10 seconds', '2000-01-01 00:00+00') + interval '59 seconds' $$;
+
+-- While a handler runs the ticker stays: it cancels what hangs, and an old launcher would not start it again before the handler has ended.
+create or replace function messenger.may_end(ends_at timestamptz)
+returns boolean
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return clock_timestamp() >= ends_at and not exists (
+    select from messenger.sql_runners r where r.message_id is not null and messenger.is_backend_alive(r.pid, r.backend_start));
+exception when lock_not_available then
+  return false;
+end $$;
 
 -- What a role or database may have set for its sessions and a job cannot live with. It holds from the next transaction on.
 create or replace function messenger.prepare_job()
@@ -47,7 +77,7 @@ as $command$
   select $job$do $$
 declare
   v_strikes_at timestamptz := statement_timestamp() + nullif(current_setting('statement_timeout')::interval, '0');
-  v_ends_at timestamptz := date_trunc('minute', clock_timestamp() + interval '1 minute') + interval '59 seconds';
+  v_ends_at timestamptz := messenger.job_ends_at(clock_timestamp());
   v_next_at timestamptz;
 begin
   perform messenger.prepare_job();
@@ -58,7 +88,7 @@ begin
     v_next_at := date_trunc('second', clock_timestamp()) + interval '1 second';
     exit when not messenger.tick_or_note_error();
     commit;
-    exit when clock_timestamp() >= v_ends_at;
+    exit when messenger.may_end(v_ends_at);
     perform pg_sleep(extract(epoch from v_next_at - clock_timestamp()));
   end loop;
 end $$$job$
@@ -73,7 +103,7 @@ as $command$
   select $job$do $$
 declare
   v_strikes_at timestamptz := statement_timestamp() + nullif(current_setting('statement_timeout')::interval, '0');
-  v_ends_at timestamptz := date_trunc('minute', clock_timestamp() + interval '1 minute') + interval '59 seconds';
+  v_ends_at timestamptz := messenger.job_ends_at(clock_timestamp());
   v_message messenger.claimed;
   v_goes_on boolean;
 begin
@@ -107,7 +137,8 @@ begin
     or exists (select from public.messenger_messages m where m.transport_name = 'supabase' and m.queue_name = 'events' and m.processed_at is null);
 end $$;
 
--- Definer: pg_cron runs a job as the role that schedules it, and these must be the owner's.
+-- Definer: pg_cron runs a job as the role that schedules it, and these must be the owner's. A job that is unscheduled is ended with its backend, so
+-- that waits until no handler runs.
 create or replace function messenger.sync_handlers_job()
 returns void
 language plpgsql security definer
@@ -120,20 +151,24 @@ begin
   if to_regclass('cron.job') is null then
     return;
   end if;
-  select j.jobid, j.command into v_job from cron.job j where j.jobname = 'symphony-handlers';
+  select j.jobid, j.schedule, j.command into v_job from cron.job j where j.jobname = 'symphony-handlers';
   v_is_wanted := (select s.clock_enabled from messenger.settings s) and messenger.needs_handlers_job();
-  if v_is_wanted and v_job.command is distinct from messenger.handlers_command() then
-    perform cron.schedule('symphony-handlers', '* * * * *', messenger.handlers_command());
-  elsif v_job.jobid is not null and not v_is_wanted then
+  if v_is_wanted and (v_job.command, v_job.schedule) is distinct from (messenger.handlers_command(), messenger.job_schedule()) then
+    perform cron.schedule('symphony-handlers', messenger.job_schedule(), messenger.handlers_command());
+  elsif v_job.jobid is not null and not v_is_wanted and messenger.may_end('-infinity') then
     perform cron.unschedule(v_job.jobid);
   end if;
 end $$;
 
+comment on function messenger.job_schedule() is 'The schedule of our jobs: each five seconds where pg_cron takes seconds, else each minute.';
+comment on function messenger.job_ends_at(timestamptz) is 'When a run that began then ends: at second 59.';
+comment on function messenger.may_end(timestamptz) is 'Whether the ticker''s run may end: its time is over and no SQL handler is running.';
 comment on function messenger.prepare_job() is 'Makes the session of a job read committed and writable, whatever the role or database says.';
 comment on function messenger.outlive_statement_timeout(timestamptz) is 'Lets the statement_timeout of a job strike where it does no harm.';
 comment on function messenger.clock_command() is 'The command of the pg_cron job symphony-clock: a tick per second, one transaction each. It holds no secret.';
 comment on function messenger.handlers_command() is 'The command of the pg_cron job symphony-handlers: runs SQL handlers, one transaction each. It holds no secret.';
 comment on function messenger.needs_handlers_job() is 'Whether anything is there that the job symphony-handlers runs.';
 comment on function messenger.sync_handlers_job() is 'Schedules the job symphony-handlers while the ticker is on and the job is needed, and unschedules it otherwise.';
-revoke all on function messenger.prepare_job(), messenger.outlive_statement_timeout(timestamptz), messenger.clock_command(), messenger.handlers_command(),
+revoke all on function messenger.job_schedule(), messenger.job_ends_at(timestamptz), messenger.may_end(timestamptz), messenger.prepare_job(),
+  messenger.outlive_statement_timeout(timestamptz), messenger.clock_command(), messenger.handlers_command(),
   messenger.needs_handlers_job(), messenger.sync_handlers_job() from public, anon, authenticated, service_role;

@@ -67,7 +67,7 @@ begin
       max_unfinished_per_user = coalesce((v_options ->> 'max_unfinished_per_user')::int, s.max_unfinished_per_user)
   returning * into v_settings;
   if v_has_clock then
-    perform cron.schedule('symphony-clock', '* * * * *', messenger.clock_command());
+    perform cron.schedule('symphony-clock', messenger.job_schedule(), messenger.clock_command());
     perform messenger.sync_handlers_job();
     v_clock_remedy := (select f.cause || ': ' || f.remedy from messenger.ticker_setting_fault() f);
   else

@@ -90,7 +90,7 @@ begin
     cause := 'the last run of the job symphony-clock failed: ' || left(coalesce(v_run.return_message, 'without a message'), 500);
     remedy := format('select start_time, status, return_message from cron.job_run_details where jobid = %s order by runid desc limit 5', v_job.jobid);
   elsif v_run.status is null then
-    cause := 'pg_cron begins the job symphony-clock with the next full minute, unless its launcher is gone';
+    cause := 'pg_cron begins the job symphony-clock within a minute, unless its launcher is gone';
     remedy := 'select messenger_tick(); -- once; if the next minute brings none, restart the database';
   else
     cause := 'pg_cron does not run the job symphony-clock any more: its launcher is gone until the database is restarted';

@@ -99,7 +99,7 @@ testWithCron("clock stopped · never started, its job gone, not active, not run;
   await sql`select cron.alter_job(jobid, schedule => ${RARELY}, active => false) from cron.job`;
   assert.match((await clock()).detail, /symphony-clock is not active$/);
   await sql.unsafe((await clock()).remedy);
-  assert.match((await clock()).detail, /pg_cron begins the job symphony-clock with the next full minute/);
+  assert.match((await clock()).detail, /pg_cron begins the job symphony-clock within a minute/);
   await sql`select cron.unschedule('symphony-clock')`;
   assert.match((await clock()).detail, /has no job symphony-clock$/);
   await sql.unsafe((await clock()).remedy);
