@@ -3458,7 +3458,7 @@ begin
 
   perform messenger.note_run(null);
   if v_state = '57014' and clock_timestamp() >= v_deadline then
-    v_error := format('the handler did not end within %s and was cancelled', messenger.handler_timeout(message.message_type));
+    v_error := format('the handler did not end within %s s and was cancelled', trim_scale(extract(epoch from messenger.handler_timeout(message.message_type))));
     v_state := 'Timeout';
   elsif v_state = '57014' and clock_timestamp() >= cut_at then
     -- The statement_timeout of the job that runs handlers, not of this one. It strikes once.
@@ -10260,7 +10260,7 @@ as $function$ select $manifest$[
 ["function","messenger.fold_ranges(tail_from tid, tail_to tid, sweep_from tid, sweep_to tid, aside bigint[])","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,jit=off} source b3fbc2ad73f1b2143c458662586ee261"],
 ["function","messenger.forget_set_aside(at timestamp with time zone, batch integer)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 6c07e99ba181115020f7e047cb8c64ed"],
 ["function","messenger.give_up(ids uuid[], error_class text, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 7d29092693642be585bc8719e141c029"],
-["function","messenger.handle_message(message messenger.claimed, cut_at timestamp with time zone)","returns text language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",lock_timeout=2s} source 4a51126025fe1d6e566172d3d31a1e96"],
+["function","messenger.handle_message(message messenger.claimed, cut_at timestamp with time zone)","returns text language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",lock_timeout=2s} source 84d54beed6c41abcf16ef43b308dd891"],
 ["function","messenger.handler_timeout(type text)","returns interval language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source b4911e9e62516ad5e83da8d17c47f212"],
 ["function","messenger.handlers_command()","returns text language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source c3ea38b2bd5d7acb16510a955fd80200"],
 ["function","messenger.has_wild_number(value jsonb)","returns boolean language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 025b91e7e73db60178defae3be0d0b4a"],

@@ -77,7 +77,7 @@ begin
 
   perform messenger.note_run(null);
   if v_state = '57014' and clock_timestamp() >= v_deadline then
-    v_error := format('the handler did not end within %s and was cancelled', messenger.handler_timeout(message.message_type));
+    v_error := format('the handler did not end within %s s and was cancelled', trim_scale(extract(epoch from messenger.handler_timeout(message.message_type))));
     v_state := 'Timeout';
   elsif v_state = '57014' and clock_timestamp() >= cut_at then
     -- The statement_timeout of the job that runs handlers, not of this one. It strikes once.
