@@ -3433,7 +3433,7 @@ as $$
 declare
   v_role text := current_setting('role');
   v_handler regprocedure := (select h.handler from messenger.sql_handlers() h where h.type = message.message_type);
-  v_deadline timestamptz := (select r.deadline from messenger.sql_runners r where r.pid = pg_backend_pid() and r.message_id = message.id);
+  v_was_overdue boolean;
   v_result jsonb;
   v_error text;
   v_detail text;
@@ -3456,8 +3456,10 @@ begin
     get stacked diagnostics v_error = message_text, v_detail = pg_exception_detail, v_state = returned_sqlstate, v_trace = pg_exception_context;
   end;
 
+  -- The ticker holds the row until it has committed that it cancelled.
+  select r.cancelled_at is not null into v_was_overdue from messenger.sql_runners r where r.pid = pg_backend_pid() and r.message_id = message.id for update;
   perform messenger.note_run(null);
-  if v_state = '57014' and clock_timestamp() >= v_deadline then
+  if v_state = '57014' and v_was_overdue then
     v_error := format('the handler did not end within %s s and was cancelled', trim_scale(extract(epoch from messenger.handler_timeout(message.message_type))));
     v_state := 'Timeout';
   elsif v_state = '57014' and clock_timestamp() >= cut_at then
@@ -10260,7 +10262,7 @@ as $function$ select $manifest$[
 ["function","messenger.fold_ranges(tail_from tid, tail_to tid, sweep_from tid, sweep_to tid, aside bigint[])","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,jit=off} source b3fbc2ad73f1b2143c458662586ee261"],
 ["function","messenger.forget_set_aside(at timestamp with time zone, batch integer)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 6c07e99ba181115020f7e047cb8c64ed"],
 ["function","messenger.give_up(ids uuid[], error_class text, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 7d29092693642be585bc8719e141c029"],
-["function","messenger.handle_message(message messenger.claimed, cut_at timestamp with time zone)","returns text language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",lock_timeout=2s} source 84d54beed6c41abcf16ef43b308dd891"],
+["function","messenger.handle_message(message messenger.claimed, cut_at timestamp with time zone)","returns text language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",lock_timeout=2s} source 0ce34fee7021ef4f875da39826678292"],
 ["function","messenger.handler_timeout(type text)","returns interval language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source b4911e9e62516ad5e83da8d17c47f212"],
 ["function","messenger.handlers_command()","returns text language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source c3ea38b2bd5d7acb16510a955fd80200"],
 ["function","messenger.has_wild_number(value jsonb)","returns boolean language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 025b91e7e73db60178defae3be0d0b4a"],

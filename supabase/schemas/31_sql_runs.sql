@@ -52,7 +52,7 @@ as $$
 declare
   v_role text := current_setting('role');
   v_handler regprocedure := (select h.handler from messenger.sql_handlers() h where h.type = message.message_type);
-  v_deadline timestamptz := (select r.deadline from messenger.sql_runners r where r.pid = pg_backend_pid() and r.message_id = message.id);
+  v_was_overdue boolean;
   v_result jsonb;
   v_error text;
   v_detail text;
@@ -75,8 +75,10 @@ begin
     get stacked diagnostics v_error = message_text, v_detail = pg_exception_detail, v_state = returned_sqlstate, v_trace = pg_exception_context;
   end;
 
+  -- The ticker holds the row until it has committed that it cancelled.
+  select r.cancelled_at is not null into v_was_overdue from messenger.sql_runners r where r.pid = pg_backend_pid() and r.message_id = message.id for update;
   perform messenger.note_run(null);
-  if v_state = '57014' and clock_timestamp() >= v_deadline then
+  if v_state = '57014' and v_was_overdue then
     v_error := format('the handler did not end within %s s and was cancelled', trim_scale(extract(epoch from messenger.handler_timeout(message.message_type))));
     v_state := 'Timeout';
   elsif v_state = '57014' and clock_timestamp() >= cut_at then
