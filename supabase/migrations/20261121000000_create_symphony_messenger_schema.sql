@@ -3471,6 +3471,20 @@ begin
   return 'failed';
 end $$;
 
+create or replace function messenger.note_runner()
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_start timestamptz := (select a.backend_start from pg_stat_get_activity(pg_backend_pid()) a);
+begin
+  if not exists (select from messenger.sql_runners r where r.pid = pg_backend_pid() and r.backend_start = v_start) then
+    delete from messenger.sql_runners r where r.pid = pg_backend_pid();
+    insert into messenger.sql_runners (pid, backend_start) values (pg_backend_pid(), v_start);
+  end if;
+end $$;
+
 create or replace function messenger.note_run(message messenger.claimed, timeout interval default null)
 returns void
 language plpgsql
@@ -3482,11 +3496,9 @@ begin
     update messenger.sql_runners r set message_id = null, message_type = null, deadline = null, cancelled_at = null
     where r.pid = pg_backend_pid() and r.message_id is not null;
   else
-    insert into messenger.sql_runners (pid, backend_start, message_id, message_type, deadline)
-    select a.pid, a.backend_start, message.id, message.message_type, clock_timestamp() + timeout from pg_stat_get_activity(pg_backend_pid()) a
-    on conflict on constraint sql_runners_pkey do update
-    set backend_start = excluded.backend_start, message_id = excluded.message_id, message_type = excluded.message_type, deadline = excluded.deadline,
-        cancelled_at = null;
+    update messenger.sql_runners r
+    set message_id = message.id, message_type = message.message_type, deadline = clock_timestamp() + timeout, cancelled_at = null
+    where r.pid = pg_backend_pid();
   end if;
 end $$;
 
@@ -3525,10 +3537,12 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_types text[] := messenger.sql_types();
+  v_types text[];
   v_message messenger.claimed;
   v_timeout interval;
 begin
+  perform messenger.note_runner();
+  v_types := messenger.sql_types();
   if v_types is null then
     return null;
   end if;
@@ -3644,6 +3658,7 @@ comment on function messenger.handler_timeout(text) is 'How long the SQL handler
 comment on function messenger.defer_constraints() is 'Defers the constraints that are deferred at the beginning of a transaction.';
 comment on function messenger.handle_message(messenger.claimed, timestamptz) is
   'Runs the SQL handler of a claimed message and settles the message: completed, failed, or released where the statement_timeout of the job (cut_at) struck.';
+comment on function messenger.note_runner() is 'Records that this backend runs SQL handlers.';
 comment on function messenger.note_run(messenger.claimed, interval) is 'Records which message this backend handles and how long it may; null: none.';
 comment on function messenger.sql_types() is 'Types, aliases too, whose SQL handler may be run now; null where there are none.';
 comment on function messenger.sql_queues(text[]) is 'The queues in which these types can lie; null: any.';
@@ -3655,7 +3670,8 @@ comment on function messenger.run_sql_handlers(int) is
   'Handles up to so many due messages whose type has an SQL handler, within the time budget. Returns how many were completed, failed and put back unstarted.';
 comment on function messenger.cancel_overdue_handlers() is 'Cancels SQL handlers that have exceeded the timeout of their type, and forgets runners that are gone.';
 revoke all on function messenger.is_backend_alive(int, timestamptz), messenger.is_handlers_job_running(), messenger.handler_timeout(text),
-  messenger.defer_constraints(), messenger.handle_message(messenger.claimed, timestamptz), messenger.note_run(messenger.claimed, interval),
+  messenger.defer_constraints(), messenger.handle_message(messenger.claimed, timestamptz), messenger.note_runner(),
+  messenger.note_run(messenger.claimed, interval),
   messenger.sql_types(), messenger.sql_queues(text[]), messenger.sql_worker(), messenger.claim_for_runner(),
   messenger.work_off(messenger.claimed, boolean, timestamptz), messenger.run_sql_handlers(int), messenger.cancel_overdue_handlers()
   from public, anon, authenticated, service_role;
@@ -7343,7 +7359,7 @@ exception when lock_not_available then
   return false;
 end $$;
 
--- What a role or database may have set for its sessions and a job cannot live with. It holds from the next transaction on.
+-- What a role or database may have set for its sessions and a job cannot live with. It holds from the next transaction on: this one may be read only.
 create or replace function messenger.prepare_job()
 returns void
 language plpgsql
@@ -7355,7 +7371,6 @@ begin
   if current_setting('transaction_timeout', true) is not null then
     perform set_config('transaction_timeout', '0', false);
   end if;
-  delete from messenger.sql_runners r where r.pid = pg_backend_pid();
 end $$;
 
 -- A DO block is one statement, and statement_timeout strikes it once, so many milliseconds after its beginning: it cannot be set anew inside. A
@@ -8012,7 +8027,7 @@ declare
 begin
   minutes := greatest(0, extract(epoch from v_to - v_from) / 60);
   if minutes > 0 then
-    per_minute := round((select count(*) from messenger.ticks t where t.at >= v_from and t.at < v_to)::numeric / minutes, 1);
+    per_minute := trim_scale(round((select count(*) from messenger.ticks t where t.at >= v_from and t.at < v_to)::numeric / minutes, 1));
   end if;
 end $$;
 
@@ -8046,7 +8061,7 @@ begin
   elsif v_pace.per_minute is not null then
     v_result.detail := v_result.detail || format(', %s ticks per minute in the last %s full minutes', v_pace.per_minute, v_pace.minutes);
     if v_pace.per_minute < 55 and messenger.is_ticker_scheduled() then
-      select t.slowest_step, t.slowest_ms into v_slowest from messenger.ticks t where t.at > health_clock.at - interval '4 minutes' order by t.slowest_ms desc limit 1;
+      select t.slowest_step, t.slowest_ms into v_slowest from messenger.ticks t where t.at > health_clock.at - interval '4 minutes' order by t.slowest_ms desc nulls last limit 1;
       select * into v_fault from messenger.ticker_setting_fault();
       v_result.status := 'degraded';
       v_result.detail := v_result.detail || ', at least 55 are expected: ' || coalesce(v_fault.cause,
@@ -10214,7 +10229,7 @@ as $function$ select $manifest$[
 ["function","messenger.check_subscription(event text, message_type text)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 3dfa70b52019448d9ea2303ee35b9544"],
 ["function","messenger.check_timezone(timezone text)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 0cbe8b4c68fe9f39dda4dd7246b640b6"],
 ["function","messenger.check_worker_secret(secret text)","returns boolean language plpgsql stable definer {\"search_path=pg_catalog, pg_temp\"} source cf1849f0cad31e8ac507c29b72a29043"],
-["function","messenger.claim_for_runner()","returns messenger.claimed language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source acecadb587d9852d56da459c2ea656aa"],
+["function","messenger.claim_for_runner()","returns messenger.claimed language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source b8f0fe40d6f2d84c12ee61c60524126c"],
 ["function","messenger.claim_one(message_id uuid, worker text, lease interval)","returns TABLE(id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority integer, retry_count integer, max_retries integer, fence bigint, lock_expires_at timestamp with time zone, created_at timestamp with time zone, solo boolean) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source c9e348098d0d48896d86a89809573020"],
 ["function","messenger.clip(value text, bytes integer)","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source e05ff2230f3b946bd7ef4a6b52c97de8"],
 ["function","messenger.clock_command()","returns text language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 34afe42a0cae6d22b762ce4056ceac16"],
@@ -10269,7 +10284,7 @@ as $function$ select $manifest$[
 ["function","messenger.has_worker_secret()","returns boolean language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source b361a84e868beb39f101a49e16a55ebf"],
 ["function","messenger.health()","returns jsonb language sql volatile definer {\"search_path=pg_catalog, pg_temp\"} source cc322aff322bcda72e5d3058ff682570"],
 ["function","messenger.health_checks()","returns TABLE(name text, status text, detail text, remedy text, figures jsonb) language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source f0be4cac082c0f2c744bba45a661a86a"],
-["function","messenger.health_clock(at timestamp with time zone)","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source a7c13f30e3d7f7342120c65cb6afe26b"],
+["function","messenger.health_clock(at timestamp with time zone)","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source bfeb41a743829aacf7007e423896a32e"],
 ["function","messenger.health_clock_errors(at timestamp with time zone)","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source ee3de0b5e47970549776c3caeeb14053"],
 ["function","messenger.health_dead_letters(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source e9c90635fc9b51f8bf0206970a8d9021"],
 ["function","messenger.health_error_rate(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source ec49231fcadaa6c9302829bb8adc086f"],
@@ -10334,7 +10349,8 @@ as $function$ select $manifest$[
 ["function","messenger.next_wall_time(fields messenger.cron_fields, after timestamp without time zone)","returns timestamp without time zone language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 0510b8521294fc8a8c73b4d8fccc07f9"],
 ["function","messenger.note_lost_leases(ids uuid[], kind text, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 5836d17db84d6c943eb48c9bb4c7dae5"],
 ["function","messenger.note_poll(worker text, transport text, queues text[], types text[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 883e19373721b28e29ccc9a928291ea0"],
-["function","messenger.note_run(message messenger.claimed, timeout interval)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 80bbee79aaf5797c0fe1e122c484dd04"],
+["function","messenger.note_run(message messenger.claimed, timeout interval)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 3e72c495a6c05ab00a86269092158872"],
+["function","messenger.note_runner()","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 599cc5eda33205fabdfd316932fdc2ea"],
 ["function","messenger.note_step_error(step text, error text, sqlstate text, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 7b9e931192169fa317bbbdbd79bf57f0"],
 ["function","messenger.note_tick(at timestamp with time zone, started_at timestamp with time zone, slowest_step text, slowest interval)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source d32d846e516816173644e0c16915aa20"],
 ["function","messenger.now()","returns timestamp with time zone language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 2f1659b6f5238444936619ebae0dc4b4"],
@@ -10350,7 +10366,7 @@ as $function$ select $manifest$[
 ["function","messenger.place_mark(setting text, ends_at timestamp with time zone, from_times timestamp with time zone[], from_ids uuid[], batch integer, places tid[], took interval, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source a177f431cccea81fc14d3c888242500d"],
 ["function","messenger.plan_runs(schedule public.messenger_schedules, due_at timestamp with time zone, at timestamp with time zone)","returns messenger.run_plan language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 0925d2546db644552c914fe272647cd7"],
 ["function","messenger.post_bell()","returns boolean language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 15306147f7ed5a8a582c35df81c5fe93"],
-["function","messenger.prepare_job()","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 62bd36a16c60ff97cfd9a73ebfd0c082"],
+["function","messenger.prepare_job()","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 30187178043d4328534cc72977bdb319"],
 ["function","messenger.prune(step text, object text, finder text, at timestamp with time zone, batch integer, ends_at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source bac9334b9a097dd6c919f05726f038fc"],
 ["function","messenger.prune_bells(bite integer)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source d1db4f64ab1054c127225953cbe1bf6f"],
 ["function","messenger.prune_counts()","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 00cae2137cdafeece98b13d5abee182c"],
@@ -10450,7 +10466,7 @@ as $function$ select $manifest$[
 ["function","messenger.tick(batch integer)","returns jsonb language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 72151f481f5a80736a02589458e6296c"],
 ["function","messenger.tick_or_note_error()","returns boolean language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\",lock_timeout=25ms} source 84fffbfa7c50d2b5601f0af2da1a13a0"],
 ["function","messenger.ticker_setting_fault(OUT cause text, OUT remedy text)","returns record language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 291798e1a72bf848bf4820274754fea8"],
-["function","messenger.ticks_per_minute(at timestamp with time zone, OUT minutes integer, OUT per_minute numeric)","returns record language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 46571cd2fadd1570d0284ce9148e2210"],
+["function","messenger.ticks_per_minute(at timestamp with time zone, OUT minutes integer, OUT per_minute numeric)","returns record language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source e1831da06ba28a537bc050a15a496c65"],
 ["function","messenger.try_lock(name text)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 2d58a5980cc5cad902551d190e09c1d7"],
 ["function","messenger.unblock_each(keys messenger.order_key[], at timestamp with time zone, ends_at timestamp with time zone)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source e3baf42413a55156ef14e3625ac13db2"],
 ["function","messenger.unblock_keys(row_ids text[], at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source bccf05f4916f1033506a27bf098dc2cf"],
@@ -11025,6 +11041,7 @@ declare
     'messenger.handler_timeout',
     'messenger.defer_constraints',
     'messenger.handle_message',
+    'messenger.note_runner',
     'messenger.note_run',
     'messenger.sql_types',
     'messenger.sql_queues',

@@ -90,6 +90,20 @@ begin
   return 'failed';
 end $$;
 
+create or replace function messenger.note_runner()
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_start timestamptz := (select a.backend_start from pg_stat_get_activity(pg_backend_pid()) a);
+begin
+  if not exists (select from messenger.sql_runners r where r.pid = pg_backend_pid() and r.backend_start = v_start) then
+    delete from messenger.sql_runners r where r.pid = pg_backend_pid();
+    insert into messenger.sql_runners (pid, backend_start) values (pg_backend_pid(), v_start);
+  end if;
+end $$;
+
 create or replace function messenger.note_run(message messenger.claimed, timeout interval default null)
 returns void
 language plpgsql
@@ -101,11 +115,9 @@ begin
     update messenger.sql_runners r set message_id = null, message_type = null, deadline = null, cancelled_at = null
     where r.pid = pg_backend_pid() and r.message_id is not null;
   else
-    insert into messenger.sql_runners (pid, backend_start, message_id, message_type, deadline)
-    select a.pid, a.backend_start, message.id, message.message_type, clock_timestamp() + timeout from pg_stat_get_activity(pg_backend_pid()) a
-    on conflict on constraint sql_runners_pkey do update
-    set backend_start = excluded.backend_start, message_id = excluded.message_id, message_type = excluded.message_type, deadline = excluded.deadline,
-        cancelled_at = null;
+    update messenger.sql_runners r
+    set message_id = message.id, message_type = message.message_type, deadline = clock_timestamp() + timeout, cancelled_at = null
+    where r.pid = pg_backend_pid();
   end if;
 end $$;
 
@@ -144,10 +156,12 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_types text[] := messenger.sql_types();
+  v_types text[];
   v_message messenger.claimed;
   v_timeout interval;
 begin
+  perform messenger.note_runner();
+  v_types := messenger.sql_types();
   if v_types is null then
     return null;
   end if;
@@ -263,6 +277,7 @@ comment on function messenger.handler_timeout(text) is 'How long the SQL handler
 comment on function messenger.defer_constraints() is 'Defers the constraints that are deferred at the beginning of a transaction.';
 comment on function messenger.handle_message(messenger.claimed, timestamptz) is
   'Runs the SQL handler of a claimed message and settles the message: completed, failed, or released where the statement_timeout of the job (cut_at) struck.';
+comment on function messenger.note_runner() is 'Records that this backend runs SQL handlers.';
 comment on function messenger.note_run(messenger.claimed, interval) is 'Records which message this backend handles and how long it may; null: none.';
 comment on function messenger.sql_types() is 'Types, aliases too, whose SQL handler may be run now; null where there are none.';
 comment on function messenger.sql_queues(text[]) is 'The queues in which these types can lie; null: any.';
@@ -274,7 +289,8 @@ comment on function messenger.run_sql_handlers(int) is
   'Handles up to so many due messages whose type has an SQL handler, within the time budget. Returns how many were completed, failed and put back unstarted.';
 comment on function messenger.cancel_overdue_handlers() is 'Cancels SQL handlers that have exceeded the timeout of their type, and forgets runners that are gone.';
 revoke all on function messenger.is_backend_alive(int, timestamptz), messenger.is_handlers_job_running(), messenger.handler_timeout(text),
-  messenger.defer_constraints(), messenger.handle_message(messenger.claimed, timestamptz), messenger.note_run(messenger.claimed, interval),
+  messenger.defer_constraints(), messenger.handle_message(messenger.claimed, timestamptz), messenger.note_runner(),
+  messenger.note_run(messenger.claimed, interval),
   messenger.sql_types(), messenger.sql_queues(text[]), messenger.sql_worker(), messenger.claim_for_runner(),
   messenger.work_off(messenger.claimed, boolean, timestamptz), messenger.run_sql_handlers(int), messenger.cancel_overdue_handlers()
   from public, anon, authenticated, service_role;

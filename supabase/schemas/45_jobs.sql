@@ -34,7 +34,7 @@ exception when lock_not_available then
   return false;
 end $$;
 
--- What a role or database may have set for its sessions and a job cannot live with. It holds from the next transaction on.
+-- What a role or database may have set for its sessions and a job cannot live with. It holds from the next transaction on: this one may be read only.
 create or replace function messenger.prepare_job()
 returns void
 language plpgsql
@@ -46,7 +46,6 @@ begin
   if current_setting('transaction_timeout', true) is not null then
     perform set_config('transaction_timeout', '0', false);
   end if;
-  delete from messenger.sql_runners r where r.pid = pg_backend_pid();
 end $$;
 
 -- A DO block is one statement, and statement_timeout strikes it once, so many milliseconds after its beginning: it cannot be set anew inside. A

@@ -12,7 +12,7 @@ declare
 begin
   minutes := greatest(0, extract(epoch from v_to - v_from) / 60);
   if minutes > 0 then
-    per_minute := round((select count(*) from messenger.ticks t where t.at >= v_from and t.at < v_to)::numeric / minutes, 1);
+    per_minute := trim_scale(round((select count(*) from messenger.ticks t where t.at >= v_from and t.at < v_to)::numeric / minutes, 1));
   end if;
 end $$;
 
@@ -46,7 +46,7 @@ begin
   elsif v_pace.per_minute is not null then
     v_result.detail := v_result.detail || format(', %s ticks per minute in the last %s full minutes', v_pace.per_minute, v_pace.minutes);
     if v_pace.per_minute < 55 and messenger.is_ticker_scheduled() then
-      select t.slowest_step, t.slowest_ms into v_slowest from messenger.ticks t where t.at > health_clock.at - interval '4 minutes' order by t.slowest_ms desc limit 1;
+      select t.slowest_step, t.slowest_ms into v_slowest from messenger.ticks t where t.at > health_clock.at - interval '4 minutes' order by t.slowest_ms desc nulls last limit 1;
       select * into v_fault from messenger.ticker_setting_fault();
       v_result.status := 'degraded';
       v_result.detail := v_result.detail || ', at least 55 are expected: ' || coalesce(v_fault.cause,
