@@ -6869,36 +6869,29 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_seen record;
-  v_held record;
+  v_held tid[];
 begin
   -- With ties, because the keys of a batch expire at one instant.
-  select count(*) as keys, max(k.expires_at) as last, array_agg(k.scope) filter (where k.is_spent) as scopes, array_agg(k.key) filter (where k.is_spent) as names
-  into v_seen
+  select count(*) as keys, max(k.expires_at) as last, array_agg(k.place) filter (where k.is_spent) as places into v_seen
   from (
-    select x.scope, x.key, x.expires_at,
+    select x.place, x.expires_at,
       coalesce((select m.processed_at is not null from public.messenger_messages m where m.id = x.message_id), true)
       and not exists (select from public.messenger_failed_messages f where f.message_id = x.message_id and f.resolved_at is null) as is_spent
     from (
-      select * from messenger.idempotency_keys e
+      select e.ctid as place, e.message_id, e.expires_at from messenger.idempotency_keys e
       where e.expires_at < find_spent_keys.at and e.expires_at > coalesce(after::timestamptz, '-infinity')
       order by e.expires_at fetch first (batch) rows with ties
     ) x
   ) k;
   next := case when v_seen.keys >= batch then to_char(v_seen.last at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') end;
   row_ids := '{}';
-  if v_seen.scopes is not null then
+  if v_seen.places is not null then
     -- Asked again once the keys are held: a dispatch may have taken one over since.
-    select array_agg(k.scope) as scopes, array_agg(k.key) as names into v_held
-    from (
-      select x.scope, x.key from messenger.idempotency_keys x
-      where (x.scope, x.key) in (select * from unnest(v_seen.scopes, v_seen.names)) and x.expires_at < find_spent_keys.at
-      for update skip locked
-    ) k;
+    v_held := array(select x.ctid from messenger.idempotency_keys x where x.ctid = any (v_seen.places) and x.expires_at < find_spent_keys.at for update skip locked);
     row_ids := array(
-      select jsonb_build_object('scope', k.scope, 'key', k.key)::text
-      from unnest(v_held.scopes, v_held.names) as t(scope, key)
-      join messenger.idempotency_keys k on k.scope = t.scope and k.key = t.key
-      where coalesce((select m.processed_at is not null from public.messenger_messages m where m.id = k.message_id), true)
+      select jsonb_build_object('scope', k.scope, 'key', k.key)::text from messenger.idempotency_keys k
+      where k.ctid = any (v_held)
+        and coalesce((select m.processed_at is not null from public.messenger_messages m where m.id = k.message_id), true)
         and not exists (select from public.messenger_failed_messages f where f.message_id = k.message_id and f.resolved_at is null));
   end if;
 end $$;
@@ -6915,7 +6908,7 @@ declare
   v_chunk record;
 begin
   with chunk as materialized (
-    select o.schedule_id, o.due_at,
+    select o.ctid as place, o.schedule_id, o.due_at,
       coalesce((select m.processed_at is not null from public.messenger_messages m where m.id = o.message_id), true)
       and not exists (select from public.messenger_schedules s where s.id = o.schedule_id and s.next_run_at <= o.due_at) as is_done
     from messenger.occurrences o
@@ -6924,7 +6917,7 @@ begin
   ),
   held as (
     select o.schedule_id, o.due_at from messenger.occurrences o
-    where (o.schedule_id, o.due_at) in (select c.schedule_id, c.due_at from chunk c where c.is_done)
+    where o.ctid = any (array(select c.place from chunk c where c.is_done))
     for update skip locked
   )
   select count(*) as seen, (select to_char(c.due_at, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') || ' ' || c.schedule_id
@@ -7046,8 +7039,8 @@ language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$
   values ('rescue', interval '120 ms'), ('unblock', '40 ms'), ('replays', '40 ms'), ('schedules', '150 ms'), ('overdue_handlers', '20 ms'),
-    ('handlers_job', '20 ms'), ('wake', '40 ms'), ('roll_up', '120 ms'), ('prune_messages', '120 ms'), ('prune_dead_letters', '70 ms'),
-    ('prune_keys', '70 ms'), ('prune_occurrences', '70 ms'), ('prune_replays', '20 ms'), ('prune_workers', '20 ms'), ('prune_counts', '20 ms'),
+    ('handlers_job', '20 ms'), ('wake', '40 ms'), ('roll_up', '120 ms'), ('prune_messages', '120 ms'), ('prune_dead_letters', '100 ms'),
+    ('prune_keys', '100 ms'), ('prune_occurrences', '100 ms'), ('prune_replays', '20 ms'), ('prune_workers', '20 ms'), ('prune_counts', '20 ms'),
     ('prune_metrics', '20 ms'), ('prune_wakeups', '20 ms'), ('prune_job_history', '20 ms'), ('set_aside', '20 ms'), ('sql_handlers', '500 ms')
 $$;
 
@@ -7068,11 +7061,11 @@ begin
     when 'wake' then return jsonb_build_object('woken', messenger.wake(at));
     when 'roll_up' then perform messenger.fold(at, ends_at);
     when 'prune_messages' then
-      return messenger.prune(step, 'public.messenger_messages', 'find_finished_messages', at, greatest(batch, 1000), ends_at);
+      return messenger.prune(step, 'public.messenger_messages', 'find_finished_messages', at, 10 * batch, ends_at);
     when 'prune_dead_letters' then
-      return messenger.prune(step, 'public.messenger_failed_messages', 'find_resolved_dead_letters', at, batch, ends_at);
-    when 'prune_keys' then return messenger.prune(step, 'messenger.idempotency_keys', 'find_spent_keys', at, batch, ends_at);
-    when 'prune_occurrences' then return messenger.prune(step, 'messenger.occurrences', 'find_old_occurrences', at, batch, ends_at);
+      return messenger.prune(step, 'public.messenger_failed_messages', 'find_resolved_dead_letters', at, 10 * batch, ends_at);
+    when 'prune_keys' then return messenger.prune(step, 'messenger.idempotency_keys', 'find_spent_keys', at, 10 * batch, ends_at);
+    when 'prune_occurrences' then return messenger.prune(step, 'messenger.occurrences', 'find_old_occurrences', at, 10 * batch, ends_at);
     when 'prune_replays' then perform messenger.prune_replays(at, batch);
     when 'prune_workers' then perform messenger.prune_workers(at);
     when 'prune_counts' then perform messenger.prune_counts();
@@ -10266,10 +10259,10 @@ as $function$ select $manifest$[
 ["function","messenger.find_due(transport text, queue text, batch integer, types text[], at timestamp with time zone, may_be_solo boolean, OUT places tid[], OUT is_solo boolean)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off,plan_cache_mode=force_generic_plan} source d100bc5b32039af52e962fe422811e91"],
 ["function","messenger.find_finished_messages(after text, at timestamp with time zone, batch integer, OUT row_ids text[], OUT next text)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source a907dc4405a7b90da70374a6d9aa61e7"],
 ["function","messenger.find_messages(filter jsonb, before uuid, shown uuid[], wanted integer, OUT ids uuid[], OUT looked_to uuid, OUT early uuid[])","returns record language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,jit=off} source 95ded1af3bebd70f7be3c8ab014231a2"],
-["function","messenger.find_old_occurrences(after text, at timestamp with time zone, batch integer, OUT row_ids text[], OUT next text)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",TimeZone=UTC} source a9609c235cd204df481369fdbfb4267c"],
+["function","messenger.find_old_occurrences(after text, at timestamp with time zone, batch integer, OUT row_ids text[], OUT next text)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",TimeZone=UTC} source cc5e5f37182a0548f2cb76170046b606"],
 ["function","messenger.find_owned_function(function_name text)","returns regprocedure language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 7ec337f79b74b8806921317cb4811143"],
 ["function","messenger.find_resolved_dead_letters(after text, at timestamp with time zone, batch integer, OUT row_ids text[], OUT next text)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 39249c7192448df996904f96d58f9086"],
-["function","messenger.find_spent_keys(after text, at timestamp with time zone, batch integer, OUT row_ids text[], OUT next text)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 3f1e72f72e3c11563f498843689d880c"],
+["function","messenger.find_spent_keys(after text, at timestamp with time zone, batch integer, OUT row_ids text[], OUT next text)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 3510ea361b0a958883d6cff9c726daea"],
 ["function","messenger.first_id(at timestamp with time zone)","returns uuid language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 674d4919bed701c6dacfcc50792841e8"],
 ["function","messenger.first_run(schedule public.messenger_schedules, at timestamp with time zone)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 236fd4306cbf3b99e31c9f9704891a54"],
 ["function","messenger.fold(at timestamp with time zone, ends_at timestamp with time zone)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,jit=off} source 8b1268a8d46968e01224343c7b453bf8"],
@@ -10432,7 +10425,7 @@ as $function$ select $manifest$[
 ["function","messenger.row_ids(ids uuid[])","returns text[] language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source bd8c1977bc012f0aa90a0c99cb024314"],
 ["function","messenger.run_near_change(fields messenger.cron_fields, after timestamp without time zone, change timestamp without time zone, offset_before interval, offset_after interval, dst_gap text, dst_overlap text)","returns messenger.cron_run language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 8bb9c2d93542accb4c69e76238814632"],
 ["function","messenger.run_sql_handlers(batch integer)","returns TABLE(completed bigint, failed bigint, released bigint) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 69531a455002561f3e1cbfdb113154ad"],
-["function","messenger.run_step(step text, at timestamp with time zone, batch integer, ends_at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 0b64e7c5c09e528f3b68cade8cd12575"],
+["function","messenger.run_step(step text, at timestamp with time zone, batch integer, ends_at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 20182cd5ccc2fd30fb7e387f3feb91b3"],
 ["function","messenger.run_steps(batch integer, without text[])","returns jsonb language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\",lock_timeout=25ms,jit=off} source d364762ec93910268f57e09958c8c456"],
 ["function","messenger.running_messages(depth integer, only_transport text, only_queues text[])","returns TABLE(transport_name text, queue_name text, locked_by text) language sql stable invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source c5cfe7412dc063c4dbbe79a6dc992393"],
 ["function","messenger.runs_since(transport text, queue text, at timestamp with time zone)","returns timestamp with time zone language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 666d33ebc9c01f25238a349ff37c8c8d"],
@@ -10450,7 +10443,7 @@ as $function$ select $manifest$[
 ["function","messenger.sql_worker()","returns text language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 34de4d4ad50609b56338c335f0fb6f22"],
 ["function","messenger.start(functions_url text, options jsonb)","returns jsonb language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 3299a9db5006acb0b9da9f9cda050e4a"],
 ["function","messenger.status()","returns jsonb language sql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 28fc53cdd0344a951c806b655692bccc"],
-["function","messenger.steps()","returns TABLE(name text, budget interval) language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 93f2095212d5a80b48e4803b6d069094"],
+["function","messenger.steps()","returns TABLE(name text, budget interval) language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 506ca1b491e54885ad148f4da7558e80"],
 ["function","messenger.stop()","returns jsonb language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 62fd5d88975845f22dafc3c133dcb24c"],
 ["function","messenger.store_alone(messages jsonb[], schedules uuid[], runs timestamp with time zone[])","returns TABLE(ord integer, error text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 5b3b4b479b4fda359acf98c516e9d787"],
 ["function","messenger.store_draft(draft messenger.draft, new_id uuid, sender uuid, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 40e90430b1e02482bf127900fa6fe8c3"],

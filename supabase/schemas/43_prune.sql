@@ -126,36 +126,29 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_seen record;
-  v_held record;
+  v_held tid[];
 begin
   -- With ties, because the keys of a batch expire at one instant.
-  select count(*) as keys, max(k.expires_at) as last, array_agg(k.scope) filter (where k.is_spent) as scopes, array_agg(k.key) filter (where k.is_spent) as names
-  into v_seen
+  select count(*) as keys, max(k.expires_at) as last, array_agg(k.place) filter (where k.is_spent) as places into v_seen
   from (
-    select x.scope, x.key, x.expires_at,
+    select x.place, x.expires_at,
       coalesce((select m.processed_at is not null from public.messenger_messages m where m.id = x.message_id), true)
       and not exists (select from public.messenger_failed_messages f where f.message_id = x.message_id and f.resolved_at is null) as is_spent
     from (
-      select * from messenger.idempotency_keys e
+      select e.ctid as place, e.message_id, e.expires_at from messenger.idempotency_keys e
       where e.expires_at < find_spent_keys.at and e.expires_at > coalesce(after::timestamptz, '-infinity')
       order by e.expires_at fetch first (batch) rows with ties
     ) x
   ) k;
   next := case when v_seen.keys >= batch then to_char(v_seen.last at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') end;
   row_ids := '{}';
-  if v_seen.scopes is not null then
+  if v_seen.places is not null then
     -- Asked again once the keys are held: a dispatch may have taken one over since.
-    select array_agg(k.scope) as scopes, array_agg(k.key) as names into v_held
-    from (
-      select x.scope, x.key from messenger.idempotency_keys x
-      where (x.scope, x.key) in (select * from unnest(v_seen.scopes, v_seen.names)) and x.expires_at < find_spent_keys.at
-      for update skip locked
-    ) k;
+    v_held := array(select x.ctid from messenger.idempotency_keys x where x.ctid = any (v_seen.places) and x.expires_at < find_spent_keys.at for update skip locked);
     row_ids := array(
-      select jsonb_build_object('scope', k.scope, 'key', k.key)::text
-      from unnest(v_held.scopes, v_held.names) as t(scope, key)
-      join messenger.idempotency_keys k on k.scope = t.scope and k.key = t.key
-      where coalesce((select m.processed_at is not null from public.messenger_messages m where m.id = k.message_id), true)
+      select jsonb_build_object('scope', k.scope, 'key', k.key)::text from messenger.idempotency_keys k
+      where k.ctid = any (v_held)
+        and coalesce((select m.processed_at is not null from public.messenger_messages m where m.id = k.message_id), true)
         and not exists (select from public.messenger_failed_messages f where f.message_id = k.message_id and f.resolved_at is null));
   end if;
 end $$;
@@ -172,7 +165,7 @@ declare
   v_chunk record;
 begin
   with chunk as materialized (
-    select o.schedule_id, o.due_at,
+    select o.ctid as place, o.schedule_id, o.due_at,
       coalesce((select m.processed_at is not null from public.messenger_messages m where m.id = o.message_id), true)
       and not exists (select from public.messenger_schedules s where s.id = o.schedule_id and s.next_run_at <= o.due_at) as is_done
     from messenger.occurrences o
@@ -181,7 +174,7 @@ begin
   ),
   held as (
     select o.schedule_id, o.due_at from messenger.occurrences o
-    where (o.schedule_id, o.due_at) in (select c.schedule_id, c.due_at from chunk c where c.is_done)
+    where o.ctid = any (array(select c.place from chunk c where c.is_done))
     for update skip locked
   )
   select count(*) as seen, (select to_char(c.due_at, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') || ' ' || c.schedule_id

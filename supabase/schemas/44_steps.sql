@@ -9,8 +9,8 @@ language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$
   values ('rescue', interval '120 ms'), ('unblock', '40 ms'), ('replays', '40 ms'), ('schedules', '150 ms'), ('overdue_handlers', '20 ms'),
-    ('handlers_job', '20 ms'), ('wake', '40 ms'), ('roll_up', '120 ms'), ('prune_messages', '120 ms'), ('prune_dead_letters', '70 ms'),
-    ('prune_keys', '70 ms'), ('prune_occurrences', '70 ms'), ('prune_replays', '20 ms'), ('prune_workers', '20 ms'), ('prune_counts', '20 ms'),
+    ('handlers_job', '20 ms'), ('wake', '40 ms'), ('roll_up', '120 ms'), ('prune_messages', '120 ms'), ('prune_dead_letters', '100 ms'),
+    ('prune_keys', '100 ms'), ('prune_occurrences', '100 ms'), ('prune_replays', '20 ms'), ('prune_workers', '20 ms'), ('prune_counts', '20 ms'),
     ('prune_metrics', '20 ms'), ('prune_wakeups', '20 ms'), ('prune_job_history', '20 ms'), ('set_aside', '20 ms'), ('sql_handlers', '500 ms')
 $$;
 
@@ -31,11 +31,11 @@ begin
     when 'wake' then return jsonb_build_object('woken', messenger.wake(at));
     when 'roll_up' then perform messenger.fold(at, ends_at);
     when 'prune_messages' then
-      return messenger.prune(step, 'public.messenger_messages', 'find_finished_messages', at, greatest(batch, 1000), ends_at);
+      return messenger.prune(step, 'public.messenger_messages', 'find_finished_messages', at, 10 * batch, ends_at);
     when 'prune_dead_letters' then
-      return messenger.prune(step, 'public.messenger_failed_messages', 'find_resolved_dead_letters', at, batch, ends_at);
-    when 'prune_keys' then return messenger.prune(step, 'messenger.idempotency_keys', 'find_spent_keys', at, batch, ends_at);
-    when 'prune_occurrences' then return messenger.prune(step, 'messenger.occurrences', 'find_old_occurrences', at, batch, ends_at);
+      return messenger.prune(step, 'public.messenger_failed_messages', 'find_resolved_dead_letters', at, 10 * batch, ends_at);
+    when 'prune_keys' then return messenger.prune(step, 'messenger.idempotency_keys', 'find_spent_keys', at, 10 * batch, ends_at);
+    when 'prune_occurrences' then return messenger.prune(step, 'messenger.occurrences', 'find_old_occurrences', at, 10 * batch, ends_at);
     when 'prune_replays' then perform messenger.prune_replays(at, batch);
     when 'prune_workers' then perform messenger.prune_workers(at);
     when 'prune_counts' then perform messenger.prune_counts();
