@@ -7008,7 +7008,7 @@ end $$;
 
 -- pg_cron never prunes its history. Only runs of our own commands are ours to delete: by command, because a job that was stopped and started
 -- has another id, and with a run cut off in the middle, whose end is never written. Its table is indexed by run only, so once an hour.
-create or replace function messenger.prune_job_history()
+create or replace function messenger.prune_clock_history()
 returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -7023,23 +7023,22 @@ end $$;
 comment on function messenger.prune_workers(timestamptz) is 'Forgets workers that have not polled for an hour.';
 comment on function messenger.prune_counts() is 'Adds up the counts of pruned messages once there are more than a hundred.';
 comment on function messenger.prune_bells(int) is 'Deletes pg_net''s answers to our own bells once they are an hour old.';
-comment on function messenger.prune_job_history() is 'Deletes rows of cron.job_run_details of our own jobs that are older than a day.';
-revoke all on function messenger.prune_workers(timestamptz), messenger.prune_counts(), messenger.prune_bells(int), messenger.prune_job_history()
+comment on function messenger.prune_clock_history() is 'Deletes rows of cron.job_run_details of our own jobs that are older than a day.';
+revoke all on function messenger.prune_workers(timestamptz), messenger.prune_counts(), messenger.prune_bells(int), messenger.prune_clock_history()
   from public, anon, authenticated, service_role;
 
 -- ---- 44_steps.sql
 -- The steps of a tick: their order, how long each may take, and what each does.
 
--- A step looks at its time between two chunks of its work and leaves the rest to the next tick. Together they stay below a second: with a backlog
--- everywhere there are still 55 ticks per minute. Messages become due before workers are woken. User code comes last, and not in the ticker where
--- pg_cron can run the job symphony-handlers.
+-- A step looks at its time between two chunks of its work and leaves the rest to the next tick. Messages become due before workers are woken. User
+-- code comes last, and not in the ticker where pg_cron can run the job symphony-handlers.
 create or replace function messenger.steps()
 returns table (name text, budget interval)
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$
-  values ('rescue', interval '120 ms'), ('unblock', '40 ms'), ('replays', '40 ms'), ('schedules', '150 ms'), ('overdue_handlers', '20 ms'),
-    ('handlers_job', '20 ms'), ('wake', '40 ms'), ('roll_up', '120 ms'), ('prune_messages', '120 ms'), ('prune_dead_letters', '100 ms'),
+  values ('rescue', interval '300 ms'), ('unblock', '50 ms'), ('replays', '50 ms'), ('schedules', '300 ms'), ('overdue_handlers', '20 ms'),
+    ('handlers_job', '20 ms'), ('wake', '50 ms'), ('roll_up', '150 ms'), ('prune_messages', '100 ms'), ('prune_dead_letters', '100 ms'),
     ('prune_keys', '100 ms'), ('prune_occurrences', '100 ms'), ('prune_replays', '20 ms'), ('prune_workers', '20 ms'), ('prune_counts', '20 ms'),
     ('prune_metrics', '20 ms'), ('prune_wakeups', '20 ms'), ('prune_job_history', '20 ms'), ('set_aside', '20 ms'), ('sql_handlers', '500 ms')
 $$;
@@ -7071,7 +7070,7 @@ begin
     when 'prune_counts' then perform messenger.prune_counts();
     when 'prune_metrics' then perform messenger.prune_metrics(at, 10 * batch);
     when 'prune_wakeups' then perform messenger.prune_bells(10 * batch);
-    when 'prune_job_history' then perform messenger.prune_job_history() where (select c.ticks % 3600 = 0 from messenger.clock c);
+    when 'prune_job_history' then perform messenger.prune_clock_history() where (select c.ticks % 3600 = 0 from messenger.clock c);
     when 'set_aside' then perform messenger.forget_set_aside(at, batch);
     when 'sql_handlers' then perform messenger.run_sql_handlers(batch);
   end case;
@@ -7126,6 +7125,7 @@ begin
   end if;
 end $$;
 
+-- After 900 ms each step that is left does one chunk: with a backlog everywhere there are still 55 ticks per minute, and no step is left out.
 -- Each step is undone alone when it fails, also by what would otherwise fail at the commit. It waits for no lock: what others hold it skips, and
 -- lock_timeout is for what cannot be skipped, such as a table that the project is changing. Definer: it reads Vault, calls pg_net and prunes
 -- pg_cron's rows, which service_role cannot.
@@ -7152,7 +7152,7 @@ begin
   for v_step in select * from messenger.steps() s where s.name <> all (without) loop
     v_step_at := clock_timestamp();
     begin
-      v_result := messenger.run_step(v_step.name, v_now, batch, v_step_at + v_step.budget);
+      v_result := messenger.run_step(v_step.name, v_now, batch, least(v_step_at + v_step.budget, v_started_at + interval '900 ms'));
       set constraints all immediate;
       v_figures := messenger.add_figures(v_figures, v_result);
     exception when others or query_canceled or assert_failure then
@@ -9015,7 +9015,7 @@ begin
   if not messenger.is_handed_out(message, at) or messenger.due_before(message, at) > 0 then
     return;
   elsif v_has_handler and not messenger.is_clock_stopped(reason_ready.at) then
-    return query select 90, 'ready', format('due since %s and first in its queue: the next tick runs its SQL handler', messenger.moment(message.available_at, at)), null::text;
+    return query select 90, 'ready', format('due since %s and first in its queue: its SQL handler runs within a second', messenger.moment(message.available_at, at)), null::text;
   elsif v_awake > 0 and not v_has_handler then
     return query select 90, 'ready',
       format('due since %s and first in its queue; workers that asked for its type within 5 s: %s', messenger.moment(message.available_at, at), v_awake), null::text;
@@ -10362,8 +10362,8 @@ as $function$ select $manifest$[
 ["function","messenger.prepare_job()","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 30187178043d4328534cc72977bdb319"],
 ["function","messenger.prune(step text, object text, finder text, at timestamp with time zone, batch integer, ends_at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source bac9334b9a097dd6c919f05726f038fc"],
 ["function","messenger.prune_bells(bite integer)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source d1db4f64ab1054c127225953cbe1bf6f"],
+["function","messenger.prune_clock_history()","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source a508ab640e1b45b22cb588909f245241"],
 ["function","messenger.prune_counts()","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 00cae2137cdafeece98b13d5abee182c"],
-["function","messenger.prune_job_history()","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source a508ab640e1b45b22cb588909f245241"],
 ["function","messenger.prune_metrics(at timestamp with time zone, bite integer)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 9898a1cc13a4b40e2fe0e9686f791d2f"],
 ["function","messenger.prune_replays(at timestamp with time zone, bite integer)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 2c210a6c58f48d12d545e62ce87d53cb"],
 ["function","messenger.prune_workers(at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 4296d3672f2e7034d396e770aaf80ee8"],
@@ -10399,7 +10399,7 @@ as $function$ select $manifest$[
 ["function","messenger.reason_ordering_dead_letter(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source aee8fbca3ac24baaff60994d1debadc2"],
 ["function","messenger.reason_ordering_key(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,jit=off} source 898c01932f5fff65db714f295d7bea3e"],
 ["function","messenger.reason_paused(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source d7b3166839fe2d8ff9ae94e0d1d9ff6c"],
-["function","messenger.reason_ready(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 05a82ede70b6e3f6c23fa7fd3f6ff825"],
+["function","messenger.reason_ready(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 863e4490330d7c89f3f01113afea26ca"],
 ["function","messenger.reason_running(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 2ea0964101beb2548aee1dcc66bb84be"],
 ["function","messenger.reason_snoozed(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 6cc9379d22e607f21b910aa60e89a70a"],
 ["function","messenger.reason_sql_handler_gone(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source f6e2fc40ed57eef22b044c89a24f998b"],
@@ -10425,8 +10425,8 @@ as $function$ select $manifest$[
 ["function","messenger.row_ids(ids uuid[])","returns text[] language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source bd8c1977bc012f0aa90a0c99cb024314"],
 ["function","messenger.run_near_change(fields messenger.cron_fields, after timestamp without time zone, change timestamp without time zone, offset_before interval, offset_after interval, dst_gap text, dst_overlap text)","returns messenger.cron_run language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 8bb9c2d93542accb4c69e76238814632"],
 ["function","messenger.run_sql_handlers(batch integer)","returns TABLE(completed bigint, failed bigint, released bigint) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 69531a455002561f3e1cbfdb113154ad"],
-["function","messenger.run_step(step text, at timestamp with time zone, batch integer, ends_at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 20182cd5ccc2fd30fb7e387f3feb91b3"],
-["function","messenger.run_steps(batch integer, without text[])","returns jsonb language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\",lock_timeout=25ms,jit=off} source d364762ec93910268f57e09958c8c456"],
+["function","messenger.run_step(step text, at timestamp with time zone, batch integer, ends_at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source e308039889743a08c43c5242de4ac8b6"],
+["function","messenger.run_steps(batch integer, without text[])","returns jsonb language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\",lock_timeout=25ms,jit=off} source dd661503ea00c1c29279594fcea7ca68"],
 ["function","messenger.running_messages(depth integer, only_transport text, only_queues text[])","returns TABLE(transport_name text, queue_name text, locked_by text) language sql stable invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source c5cfe7412dc063c4dbbe79a6dc992393"],
 ["function","messenger.runs_since(transport text, queue text, at timestamp with time zone)","returns timestamp with time zone language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 666d33ebc9c01f25238a349ff37c8c8d"],
 ["function","messenger.runs_to_fire(schedule public.messenger_schedules, runs timestamp with time zone[])","returns timestamp with time zone[] language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 056b7fad3d950a70e3880a2742c5382e"],
@@ -10443,7 +10443,7 @@ as $function$ select $manifest$[
 ["function","messenger.sql_worker()","returns text language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 34de4d4ad50609b56338c335f0fb6f22"],
 ["function","messenger.start(functions_url text, options jsonb)","returns jsonb language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 3299a9db5006acb0b9da9f9cda050e4a"],
 ["function","messenger.status()","returns jsonb language sql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 28fc53cdd0344a951c806b655692bccc"],
-["function","messenger.steps()","returns TABLE(name text, budget interval) language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 506ca1b491e54885ad148f4da7558e80"],
+["function","messenger.steps()","returns TABLE(name text, budget interval) language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 04d98eaed8940b42e5131b2fecf80d74"],
 ["function","messenger.stop()","returns jsonb language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 62fd5d88975845f22dafc3c133dcb24c"],
 ["function","messenger.store_alone(messages jsonb[], schedules uuid[], runs timestamp with time zone[])","returns TABLE(ord integer, error text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 5b3b4b479b4fda359acf98c516e9d787"],
 ["function","messenger.store_draft(draft messenger.draft, new_id uuid, sender uuid, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 40e90430b1e02482bf127900fa6fe8c3"],
@@ -11155,7 +11155,7 @@ declare
     'messenger.prune_workers',
     'messenger.prune_counts',
     'messenger.prune_bells',
-    'messenger.prune_job_history',
+    'messenger.prune_clock_history',
     'messenger.steps',
     'messenger.run_step',
     'messenger.note_step_error',

@@ -61,7 +61,7 @@ end $$;
 
 -- pg_cron never prunes its history. Only runs of our own commands are ours to delete: by command, because a job that was stopped and started
 -- has another id, and with a run cut off in the middle, whose end is never written. Its table is indexed by run only, so once an hour.
-create or replace function messenger.prune_job_history()
+create or replace function messenger.prune_clock_history()
 returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -76,6 +76,6 @@ end $$;
 comment on function messenger.prune_workers(timestamptz) is 'Forgets workers that have not polled for an hour.';
 comment on function messenger.prune_counts() is 'Adds up the counts of pruned messages once there are more than a hundred.';
 comment on function messenger.prune_bells(int) is 'Deletes pg_net''s answers to our own bells once they are an hour old.';
-comment on function messenger.prune_job_history() is 'Deletes rows of cron.job_run_details of our own jobs that are older than a day.';
-revoke all on function messenger.prune_workers(timestamptz), messenger.prune_counts(), messenger.prune_bells(int), messenger.prune_job_history()
+comment on function messenger.prune_clock_history() is 'Deletes rows of cron.job_run_details of our own jobs that are older than a day.';
+revoke all on function messenger.prune_workers(timestamptz), messenger.prune_counts(), messenger.prune_bells(int), messenger.prune_clock_history()
   from public, anon, authenticated, service_role;

@@ -1,15 +1,14 @@
 -- The steps of a tick: their order, how long each may take, and what each does.
 
--- A step looks at its time between two chunks of its work and leaves the rest to the next tick. Together they stay below a second: with a backlog
--- everywhere there are still 55 ticks per minute. Messages become due before workers are woken. User code comes last, and not in the ticker where
--- pg_cron can run the job symphony-handlers.
+-- A step looks at its time between two chunks of its work and leaves the rest to the next tick. Messages become due before workers are woken. User
+-- code comes last, and not in the ticker where pg_cron can run the job symphony-handlers.
 create or replace function messenger.steps()
 returns table (name text, budget interval)
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$
-  values ('rescue', interval '120 ms'), ('unblock', '40 ms'), ('replays', '40 ms'), ('schedules', '150 ms'), ('overdue_handlers', '20 ms'),
-    ('handlers_job', '20 ms'), ('wake', '40 ms'), ('roll_up', '120 ms'), ('prune_messages', '120 ms'), ('prune_dead_letters', '100 ms'),
+  values ('rescue', interval '300 ms'), ('unblock', '50 ms'), ('replays', '50 ms'), ('schedules', '300 ms'), ('overdue_handlers', '20 ms'),
+    ('handlers_job', '20 ms'), ('wake', '50 ms'), ('roll_up', '150 ms'), ('prune_messages', '100 ms'), ('prune_dead_letters', '100 ms'),
     ('prune_keys', '100 ms'), ('prune_occurrences', '100 ms'), ('prune_replays', '20 ms'), ('prune_workers', '20 ms'), ('prune_counts', '20 ms'),
     ('prune_metrics', '20 ms'), ('prune_wakeups', '20 ms'), ('prune_job_history', '20 ms'), ('set_aside', '20 ms'), ('sql_handlers', '500 ms')
 $$;
@@ -41,7 +40,7 @@ begin
     when 'prune_counts' then perform messenger.prune_counts();
     when 'prune_metrics' then perform messenger.prune_metrics(at, 10 * batch);
     when 'prune_wakeups' then perform messenger.prune_bells(10 * batch);
-    when 'prune_job_history' then perform messenger.prune_job_history() where (select c.ticks % 3600 = 0 from messenger.clock c);
+    when 'prune_job_history' then perform messenger.prune_clock_history() where (select c.ticks % 3600 = 0 from messenger.clock c);
     when 'set_aside' then perform messenger.forget_set_aside(at, batch);
     when 'sql_handlers' then perform messenger.run_sql_handlers(batch);
   end case;
