@@ -24,6 +24,8 @@ const TITLES: Record<string, string> = {
   no_handler: "Nobody handles some messages",
   oldest_due: "Messages wait too long",
   pg_net: "Workers cannot be called",
+  set_aside: "Rows that cannot be written were set aside",
+  sql_handlers: "SQL handlers are not running",
   worker_secret: "The worker secret is missing",
   workers: "No worker is awake",
 };

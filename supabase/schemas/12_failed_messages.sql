@@ -43,7 +43,7 @@ on public.messenger_failed_messages (created_by) where created_by is not null an
 create index if not exists messenger_failed_messages_failed_at_idx
 on public.messenger_failed_messages (failed_at desc, id);
 create index if not exists messenger_failed_messages_resolved_at_idx
-on public.messenger_failed_messages (resolved_at) where resolved_at is not null;
+on public.messenger_failed_messages (resolved_at, id) where resolved_at is not null;
 
 alter table public.messenger_failed_messages enable row level security;
 drop policy if exists service_only on public.messenger_failed_messages;

@@ -59,7 +59,7 @@ create table if not exists messenger.occurrences (
   constraint occurrences_pkey primary key (schedule_id, due_at)
 );
 comment on table messenger.occurrences is 'The ledger: which message an occurrence of a schedule became. One each, kept for 7 days and while the message is unfinished.';
-create index if not exists occurrences_due_at_idx on messenger.occurrences (due_at);
+create index if not exists occurrences_due_at_idx on messenger.occurrences (due_at, schedule_id);
 
 create table if not exists messenger.schedule_backoffs (
   schedule_id uuid not null,

@@ -116,7 +116,7 @@ begin
 end $$;
 
 -- For the clock: keys whose first message waits for nobody, a bite of the waiting keys a tick, from where the last bite stopped.
-create or replace function messenger.release_orphans(at timestamptz, bite int)
+create or replace function messenger.release_orphans(at timestamptz, bite int, ends_at timestamptz default 'infinity')
 returns bigint
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -150,7 +150,7 @@ begin
   update messenger.clock c set order_after = case when cardinality(v_keys) = bite then v_keys[bite] end
   where c.order_after is distinct from case when cardinality(v_keys) = bite then v_keys[bite] end
     and c.singleton in (select x.singleton from messenger.clock x for update skip locked);
-  return messenger.release_heads(v_keys, at);
+  return messenger.unblock_each(v_keys, at, ends_at);
 end $$;
 
 -- A key that a dispatch holds at this moment is passed over.
@@ -192,8 +192,9 @@ comment on function messenger.line_up(uuid[], timestamptz) is 'Puts pending mess
 comment on function messenger.order_keys(uuid[]) is 'The ordering keys of these messages, without duplicates.';
 comment on function messenger.release_heads(messenger.order_key[], timestamptz) is 'Makes the first waiting message of each key available when none of the key is before it. Returns how many were looked at and let go.';
 comment on function messenger.is_held_by_dead_letter(text, text, text) is 'True when an open dead letter holds up its ordering key.';
-comment on function messenger.release_orphans(timestamptz, int) is 'Lets go what waits for a predecessor that has finished meanwhile, among the next bite of keys with waiting messages.';
+comment on function messenger.release_orphans(timestamptz, int, timestamptz) is 'Lets go what waits for a predecessor that has finished meanwhile, among the next bite of keys with waiting messages.';
 revoke all on function messenger.lock_order_keys(messenger.order_key[]), messenger.line_up(uuid[], timestamptz), messenger.order_keys(uuid[]), messenger.release_heads(messenger.order_key[], timestamptz), messenger.is_held_by_dead_letter(text, text, text),
-  messenger.release_orphans(timestamptz, int), messenger.prune_ordering_keys(timestamptz, int) from public, anon, authenticated, service_role;
+  messenger.release_orphans(timestamptz, int, timestamptz), messenger.prune_ordering_keys(timestamptz, int)
+  from public, anon, authenticated, service_role;
 grant execute on function messenger.lock_order_keys(messenger.order_key[]), messenger.line_up(uuid[], timestamptz), messenger.order_keys(uuid[]), messenger.release_heads(messenger.order_key[], timestamptz), messenger.is_held_by_dead_letter(text, text, text)
   to service_role;

@@ -34,6 +34,7 @@ begin
   insert into messenger.subscriptions as s (event, message_type, function_name) values (event, message_type, v_function::regproc::text)
   on conflict on constraint subscriptions_key do update set enabled = true, disabled_reason = null
   returning s.id into v_id;
+  perform messenger.sync_handlers_job();
   return v_id;
 end $$;
 
@@ -42,9 +43,13 @@ returns boolean
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_was_there boolean;
 begin
   delete from messenger.subscriptions s where s.id = off.id;
-  return found;
+  v_was_there := found;
+  perform messenger.sync_handlers_job();
+  return v_was_there;
 end $$;
 
 -- Looked up at each delivery: what is stored is a name, and the function of that name may have gone or changed hands.

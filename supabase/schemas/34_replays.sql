@@ -70,8 +70,9 @@ begin
   perform messenger.release_heads(messenger.order_keys(v_messages), at);
 end $$;
 
-create or replace function messenger.watch_replays(at timestamptz)
-returns void
+-- Replays that the caller has locked.
+create or replace function messenger.watch_replay(row_ids text[], at timestamptz)
+returns jsonb
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -79,14 +80,14 @@ declare
   v_id uuid;
   v_replay messenger.replays;
 begin
-  for v_id in select r.id from messenger.replays r where r.finished_at is null order by r.id for update skip locked loop
+  foreach v_id in array messenger.uuids_of(row_ids) loop
     with ended as (
       update messenger.replayed x
       set outcome = case when s.status is null or s.status = 'completed' then 'completed' when s.error_class in ('Expired', 'Cancelled') then 'lapsed' else 'dead' end
       from (
         select u.message_id, m.status, m.error_class
         from messenger.replayed u left join public.messenger_messages m on m.id = u.message_id
-        where u.replay_id = v_id and u.outcome is null and u.due_at <= watch_replays.at and (m.id is null or m.processed_at is not null)
+        where u.replay_id = v_id and u.outcome is null and u.due_at <= watch_replay.at and (m.id is null or m.processed_at is not null)
       ) s
       where x.replay_id = v_id and x.message_id = s.message_id
       returning x.outcome
@@ -103,16 +104,29 @@ begin
     select * into v_replay from messenger.replays r where r.id = v_id;
     if v_replay.stopped_at is null and v_replay.completed + v_replay.dead >= 5 and v_replay.dead * 5 > v_replay.completed + v_replay.dead then
       update messenger.replays r
-      set stopped_at = watch_replays.at, stop_reason = format('%s of the %s that were handled are dead letters again', r.dead, r.completed + r.dead)
+      set stopped_at = watch_replay.at, stop_reason = format('%s of the %s that were handled are dead letters again', r.dead, r.completed + r.dead)
       where r.id = v_id
       returning * into v_replay;
     end if;
     if v_replay.stopped_at is not null then
-      perform messenger.return_replayed(v_id, watch_replays.at);
+      perform messenger.return_replayed(v_id, watch_replay.at);
     end if;
-    update messenger.replays r set finished_at = watch_replays.at
+    update messenger.replays r set finished_at = watch_replay.at
     where r.id = v_id and not exists (select from messenger.replayed x where x.replay_id = v_id and x.outcome is null);
   end loop;
+  return '{}';
+end $$;
+
+create or replace function messenger.watch_replays(at timestamptz, ends_at timestamptz default 'infinity')
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_running text[] := messenger.row_ids(array(
+    select r.id from messenger.replays r where r.finished_at is null order by r.id for update skip locked));
+begin
+  perform messenger.write_each('replays', 'messenger.replays', messenger.without_set_aside('replays', 'messenger.replays', v_running, at), at, ends_at);
 end $$;
 
 create or replace function messenger.prune_replays(at timestamptz, bite int)
@@ -123,9 +137,11 @@ as $$
 begin
   delete from messenger.replayed x
   where x.ctid = any (array(
-    select u.ctid from messenger.replays r join messenger.replayed u on u.replay_id = r.id where r.finished_at < prune_replays.at - interval '7 days' limit bite));
+    select u.ctid from messenger.replays r join messenger.replayed u on u.replay_id = r.id where r.finished_at < prune_replays.at - interval '7 days'
+    limit bite for update of u skip locked));
   delete from messenger.replays r
-  where r.finished_at < prune_replays.at - interval '7 days' and not exists (select from messenger.replayed x where x.replay_id = r.id);
+  where r.id in (select o.id from messenger.replays o where o.finished_at < prune_replays.at - interval '7 days' for update skip locked)
+    and not exists (select from messenger.replayed x where x.replay_id = r.id);
 end $$;
 
 create or replace function messenger.replay_report()
@@ -143,7 +159,8 @@ as $$
 $$;
 
 comment on function messenger.return_replayed(uuid, timestamptz) is 'Reopens the dead letters of the messages of a stopped replay that were not handed out.';
-comment on function messenger.watch_replays(timestamptz) is 'Counts what ended of the running replays, stops those that fail again, finishes those that are over.';
+comment on function messenger.watch_replay(text[], timestamptz) is 'Counts what ended of these replays, stops those that fail again, finishes those that are over.';
+comment on function messenger.watch_replays(timestamptz, timestamptz) is 'messenger.watch_replay for the running replays, one that cannot be written set aside.';
 comment on function messenger.prune_replays(timestamptz, int) is 'Deletes replays that finished a week ago, in bites.';
 comment on function messenger.replay_report() is
   'Replays of the last week and running ones, newest first: of total messages so many completed, died again, lapsed (expired or cancelled), were returned to the dead letters by a stop, or remain. As of the last tick.';
@@ -156,6 +173,7 @@ drop policy if exists service_only on messenger.replayed;
 create policy service_only on messenger.replayed for all to anon, authenticated using (false) with check (false);
 revoke all on messenger.replays, messenger.replayed from public, anon, authenticated, service_role;
 grant select, insert on messenger.replays, messenger.replayed to service_role;
-revoke all on function messenger.return_replayed(uuid, timestamptz), messenger.watch_replays(timestamptz), messenger.prune_replays(timestamptz, int),
+revoke all on function messenger.return_replayed(uuid, timestamptz), messenger.watch_replay(text[], timestamptz),
+  messenger.watch_replays(timestamptz, timestamptz), messenger.prune_replays(timestamptz, int),
   messenger.replay_report() from public, anon, authenticated, service_role;
 grant execute on function messenger.replay_report() to service_role;

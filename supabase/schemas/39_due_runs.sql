@@ -148,12 +148,15 @@ set jit = off
 as $$
 begin
   return query
-  select s.* from public.messenger_schedules s where s.enabled and s.next_run_at <= due_schedules.at
+  select s.* from public.messenger_schedules s
+  where s.enabled and s.next_run_at <= due_schedules.at
+    and not messenger.is_set_aside('schedules', 'public.messenger_schedules', jsonb_build_object('id', s.id)::text, due_schedules.at)
   order by s.next_run_at limit batch
   for update skip locked;
 end $$;
 
--- Stores what one schedule has due by itself: after a chunk was undone, so that the one at fault suffers alone.
+-- Stores what one schedule has due by itself: after a chunk was undone, so that the one at fault suffers alone. Constraints that the project has deferred
+-- are checked here, or they would fail with the whole transaction.
 create or replace function messenger.store_alone(messages jsonb[], schedules uuid[], runs timestamptz[])
 returns table (ord int, error text)
 language plpgsql
@@ -164,6 +167,7 @@ begin
     begin
       select v_place, s.error into ord, error
       from messenger.store_occurrences(messages[v_place:v_place], schedules[v_place:v_place], runs[v_place:v_place]) s;
+      set constraints all immediate;
     exception when others then
       ord := v_place;
       error := sqlerrm;
@@ -183,6 +187,7 @@ begin
   begin
     v_fates := array(
       select row(schedules[s.ord], runs[s.ord], s.error)::messenger.run_fate from messenger.store_occurrences(messages, schedules, runs) s order by s.ord);
+    set constraints all immediate;
   exception when others then
     v_fates := array(
       select row(schedules[s.ord], runs[s.ord], s.error)::messenger.run_fate from messenger.store_alone(messages, schedules, runs) s order by s.ord);

@@ -16,8 +16,9 @@ begin
     'available_at', due_at + v_jitter, 'headers', schedule.headers || messenger.schedule_headers(schedule.name, due_at));
 end $$;
 
-create or replace function messenger.expand_schedules(at timestamptz, batch int)
-returns bigint
+-- Schedules that the caller has locked.
+create or replace function messenger.expand_these(ids uuid[], at timestamptz)
+returns jsonb
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -39,7 +40,9 @@ declare
   v_stored bigint := 0;
   v_fates messenger.run_fate[] := '{}'::messenger.run_fate[];
 begin
-  for v_schedule in select s.* from messenger.due_schedules(at, batch) s loop
+  for v_schedule in
+    select s.* from unnest(ids) with ordinality as x(id, n) join public.messenger_schedules s on s.id = x.id order by x.n
+  loop
     -- What many have to catch up on would make one tick last for minutes: the rest stays due.
     exit when v_planned >= 10000;
     v_due_at := v_schedule.next_run_at;
@@ -71,9 +74,6 @@ begin
       v_bytes := v_bytes + octet_length(v_schedule.body::text) + octet_length(v_schedule.headers::text) + 200;
     end loop;
   end loop;
-  if v_seen = '{}' then
-    return 0;
-  end if;
   if v_messages <> '{}' then
     v_fates := v_fates || messenger.store_runs(v_messages, v_schedules, v_runs, v_replaced, at);
   end if;
@@ -98,18 +98,41 @@ begin
   ),
   moved as (
     update public.messenger_schedules s
-    set run_count = s.run_count + p.stored, last_run_at = greatest(s.last_run_at, p.last_run_at), last_error = p.error, updated_at = expand_schedules.at,
-        next_run_at = case when p.error is not null then expand_schedules.at + interval '5 minutes'
+    set run_count = s.run_count + p.stored, last_run_at = greatest(s.last_run_at, p.last_run_at), last_error = p.error, updated_at = expand_these.at,
+        next_run_at = case when p.error is not null then expand_these.at + interval '5 minutes'
           when s.run_count + p.stored >= s.max_runs then null else p.next_run_at end,
         enabled = p.error is not null or (p.next_run_at is not null and coalesce(s.run_count + p.stored < s.max_runs, true))
     from planned p
     where s.id = p.id
   )
   select sum(p.stored) into v_stored from planned p;
-  return v_stored;
+  return jsonb_build_object('expanded', coalesce(v_stored, 0));
+end $$;
+
+-- What raises while it is planned or stored has its error in its own row. A schedule whose row itself cannot be written is set aside, and
+-- nothing of it is stored.
+create or replace function messenger.expand_schedules(at timestamptz, batch int, ends_at timestamptz default 'infinity')
+returns bigint
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_due text[] := messenger.row_ids(array(select s.id from messenger.due_schedules(at, batch) s order by s.next_run_at));
+  v_chunk constant int := 200;
+  v_figures jsonb;
+begin
+  for v_from in 1..cardinality(v_due) by v_chunk loop
+    v_figures := messenger.add_figures(v_figures,
+      messenger.write_each('schedules', 'public.messenger_schedules', v_due[v_from:v_from + v_chunk - 1], at, ends_at));
+    exit when clock_timestamp() > ends_at;
+  end loop;
+  return coalesce((v_figures ->> 'expanded')::bigint, 0);
 end $$;
 
 comment on function messenger.scheduled_message(public.messenger_schedules, timestamptz) is 'The message of an occurrence, as a dispatch.';
-comment on function messenger.expand_schedules(timestamptz, int) is
-  'Turns what is due of up to so many schedules into messages and moves the schedules on; one that fails is put off by 5 minutes, with last_error. Returns how many messages.';
-revoke all on function messenger.scheduled_message(public.messenger_schedules, timestamptz), messenger.expand_schedules(timestamptz, int) from public, anon, authenticated, service_role;
+comment on function messenger.expand_these(uuid[], timestamptz) is
+  'Turns what is due of these schedules into messages and moves the schedules on; one that fails is put off by 5 minutes, with last_error.';
+comment on function messenger.expand_schedules(timestamptz, int, timestamptz) is
+  'messenger.expand_these for up to so many due schedules, one that cannot be written set aside. Returns how many messages.';
+revoke all on function messenger.scheduled_message(public.messenger_schedules, timestamptz), messenger.expand_these(uuid[], timestamptz),
+  messenger.expand_schedules(timestamptz, int, timestamptz) from public, anon, authenticated, service_role;

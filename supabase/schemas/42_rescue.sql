@@ -1,7 +1,64 @@
 -- Rescue: expired leases and expired messages on queues where nobody asks. Where workers ask, the claim does the same in its scan.
 
+-- Rows that the caller has found and locked. What becomes of each is decided by the row as it is now.
+create or replace function messenger.rescue_messages(ids uuid[], at timestamptz)
+returns jsonb
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_ids uuid[];
+  v_fates text[];
+  v_lost uuid[];
+begin
+  select array_agg(t.id), array_agg(t.fate) into v_ids, v_fates
+  from (
+    select m.id, case when m.expires_at <= rescue_messages.at then 'expired' when m.cancel_requested_at is not null then 'cancelled'
+        when m.retry_count >= m.max_retries then 'exhausted' else 'lost' end as fate
+    from public.messenger_messages m where m.id = any (ids)
+    order by m.id
+  ) t;
+  perform messenger.end_unhandled(v_ids, v_fates, rescue_messages.at);
+  v_lost := array(select x.id from unnest(v_ids, v_fates) as x(id, fate) where x.fate = 'lost');
+  perform messenger.note_lost_leases(v_lost, 'retried', rescue_messages.at);
+  update public.messenger_messages m
+  set status = 'pending', available_at = rescue_messages.at, updated_at = rescue_messages.at, locked_at = null, locked_by = null, lock_expires_at = null,
+      retry_count = m.retry_count + 1, lease_losses = m.lease_losses + 1, error_class = 'LeaseExpired', last_error = 'the lease ran out without a verdict'
+  where m.id = any (v_lost);
+  perform messenger.emit('retried', v_lost, rescue_messages.at);
+  return jsonb_build_object('rescued', cardinality(v_lost), 'dead', cardinality(array_positions(v_fates, 'exhausted')),
+    'failed', cardinality(array_positions(v_fates, 'expired')) + cardinality(array_positions(v_fates, 'cancelled')));
+end $$;
+
+-- Another tick may hold the position in a transaction that stays open: then this one looks from the same place again.
+create or replace function messenger.move_rescue_cursor(transport text, queue text, priority int, available_at timestamptz, id uuid)
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+  v_is_held boolean;
+begin
+  perform from messenger.rescue_cursors c
+  where c.transport_name = transport and c.queue_name = queue and c.priority = move_rescue_cursor.priority for update skip locked;
+  v_is_held := found;
+  if id is null then
+    delete from messenger.rescue_cursors c
+    where v_is_held and c.transport_name = transport and c.queue_name = queue and c.priority = move_rescue_cursor.priority;
+  elsif v_is_held then
+    update messenger.rescue_cursors c set available_at = move_rescue_cursor.available_at, id = move_rescue_cursor.id
+    where c.transport_name = transport and c.queue_name = queue and c.priority = move_rescue_cursor.priority;
+  elsif not exists (
+    select from messenger.rescue_cursors c where c.transport_name = transport and c.queue_name = queue and c.priority = move_rescue_cursor.priority) then
+    insert into messenger.rescue_cursors values (transport, queue, move_rescue_cursor.priority, move_rescue_cursor.available_at, move_rescue_cursor.id)
+    on conflict on constraint rescue_cursors_pkey do nothing;
+  end if;
+end $$;
+
 -- Looks at the first thousand due entries of each queue and priority, from where the last look stopped, so a queue with more is walked in turns.
-create or replace function messenger.rescue(at timestamptz)
+-- Queues in random order, so that none waits behind one whose messages use up the time of each tick.
+create or replace function messenger.rescue(at timestamptz, ends_at timestamptz default 'infinity')
 returns table (rescued bigint, dead bigint, given_up bigint)
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -17,11 +74,11 @@ declare
   v_last_at timestamptz;
   v_last_id uuid;
   v_ids uuid[];
-  v_fates text[];
-  v_lost uuid[];
+  v_rows text[];
+  v_figures jsonb;
 begin
-  rescued := 0; dead := 0; given_up := 0;
-  for v_pair in select * from messenger.active_queues(null, null, true) loop
+  <<queues>>
+  for v_pair in select * from messenger.active_queues(null, null, true) order by random() loop
     for v_priority in 1..10 loop
       select * into v_from from messenger.rescue_cursors c
       where c.transport_name = v_pair.transport_name and c.queue_name = v_pair.queue_name and c.priority = v_priority;
@@ -36,8 +93,7 @@ begin
         limit 1000
       ),
       taken as (
-        select m.id, case when m.expires_at <= rescue.at then 'expired' when m.cancel_requested_at is not null then 'cancelled'
-            when m.retry_count >= m.max_retries then 'exhausted' else 'lost' end as fate
+        select m.id
         from public.messenger_messages m
         where m.id = any (array(select l.id from look l where l.is_lost or l.is_expired))
           and (m.status = 'processing' and m.lock_expires_at < rescue.at or m.status = 'pending' and m.expires_at <= rescue.at)
@@ -45,34 +101,31 @@ begin
         for update skip locked
       )
       select (select count(*) from look), (select l.available_at from look l order by l.available_at desc, l.id desc limit 1),
-        (select l.id from look l order by l.available_at desc, l.id desc limit 1), array_agg(t.id), array_agg(t.fate)
-      into v_seen, v_last_at, v_last_id, v_ids, v_fates
+        (select l.id from look l order by l.available_at desc, l.id desc limit 1), array_agg(t.id)
+      into v_seen, v_last_at, v_last_id, v_ids
       from taken t;
 
       if v_seen = 1000 then
-        insert into messenger.rescue_cursors values (v_pair.transport_name, v_pair.queue_name, v_priority, v_last_at, v_last_id)
-        on conflict on constraint rescue_cursors_pkey do update set available_at = excluded.available_at, id = excluded.id;
+        perform messenger.move_rescue_cursor(v_pair.transport_name, v_pair.queue_name, v_priority, v_last_at, v_last_id);
       elsif v_from.id is not null then
-        delete from messenger.rescue_cursors c
-        where c.transport_name = v_pair.transport_name and c.queue_name = v_pair.queue_name and c.priority = v_priority;
+        perform messenger.move_rescue_cursor(v_pair.transport_name, v_pair.queue_name, v_priority, null, null);
       end if;
       continue when v_ids is null;
 
-      perform messenger.end_unhandled(v_ids, v_fates, rescue.at);
-      v_lost := array(select x.id from unnest(v_ids, v_fates) as x(id, fate) where x.fate = 'lost');
-      perform messenger.note_lost_leases(v_lost, 'retried', rescue.at);
-      update public.messenger_messages m
-      set status = 'pending', available_at = rescue.at, updated_at = rescue.at, locked_at = null, locked_by = null, lock_expires_at = null,
-          retry_count = m.retry_count + 1, lease_losses = m.lease_losses + 1, error_class = 'LeaseExpired', last_error = 'the lease ran out without a verdict'
-      where m.id = any (v_lost);
-      perform messenger.emit('retried', v_lost, rescue.at);
-      rescued := rescued + cardinality(v_lost);
-      dead := dead + cardinality(array_positions(v_fates, 'exhausted'));
-      given_up := given_up + cardinality(array_positions(v_fates, 'expired')) + cardinality(array_positions(v_fates, 'cancelled'));
+      v_rows := messenger.without_set_aside('rescue', 'public.messenger_messages', messenger.row_ids(v_ids), rescue.at);
+      v_figures := messenger.add_figures(v_figures, messenger.write_each('rescue', 'public.messenger_messages', v_rows, rescue.at, ends_at));
+      exit queues when clock_timestamp() > ends_at;
     end loop;
-  end loop;
+  end loop queues;
+  rescued := coalesce((v_figures ->> 'rescued')::bigint, 0);
+  dead := coalesce((v_figures ->> 'dead')::bigint, 0);
+  given_up := coalesce((v_figures ->> 'failed')::bigint, 0);
   return next;
 end $$;
 
-comment on function messenger.rescue(timestamptz) is 'Returns messages with an expired lease to pending (from then on alone), buries the exhausted, gives up the expired and the cancelled. On paused and disabled queues too.';
-revoke all on function messenger.rescue(timestamptz) from public, anon, authenticated, service_role;
+comment on function messenger.rescue_messages(uuid[], timestamptz) is
+  'Returns these messages to pending, each counted as a lost lease, or finishes those that are exhausted, expired or cancelled. Returns figures.';
+comment on function messenger.move_rescue_cursor(text, text, int, timestamptz, uuid) is 'Keeps where the look at a queue and priority stopped; a null id: it begins at the start.';
+comment on function messenger.rescue(timestamptz, timestamptz) is 'Returns messages with an expired lease to pending (from then on alone), buries the exhausted, gives up the expired and the cancelled. On paused and disabled queues too. Ends between two priorities once ends_at has passed.';
+revoke all on function messenger.rescue_messages(uuid[], timestamptz), messenger.move_rescue_cursor(text, text, int, timestamptz, uuid),
+  messenger.rescue(timestamptz, timestamptz) from public, anon, authenticated, service_role;

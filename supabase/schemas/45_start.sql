@@ -1,23 +1,34 @@
 -- Clock on, clock off.
 
--- What pg_cron runs each minute. A DO block may commit between ticks, a procedure with a pinned search_path may not (tried).
--- Paced by the real clock: it ends before the minute does, and pg_cron starts the next one.
-create or replace function messenger.clock_command()
-returns text
+create or replace function messenger.milliseconds(setting text)
+returns numeric
 language sql immutable
 set search_path = pg_catalog, pg_temp
-as $command$
-  select $clock$do $$
+as $$ select case when setting ~ '^[0-9]+$' then setting::numeric else extract(epoch from setting::interval) * 1000 end $$;
+
+-- A statement_timeout that ends a statement before it has begun cannot be outlived. pg_cron's sessions have what is set for the role in this
+-- database, else for the role, else for the database.
+create or replace function messenger.ticker_setting_fault(out cause text, out remedy text)
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
 declare
-  v_end timestamptz := date_trunc('minute', clock_timestamp()) + interval '59.5 seconds';
+  v_setting record;
 begin
-  while messenger.tick_or_note_error() loop
-    commit;
-    exit when clock_timestamp() > v_end - interval '0.5 seconds';
-    perform pg_sleep(extract(epoch from date_trunc('second', clock_timestamp()) + interval '1 second' - clock_timestamp()));
-  end loop;
-end $$$clock$
-$command$;
+  select split_part(c.value, '=', 2) as value, s.setrole <> 0 as is_role, s.setdatabase <> 0 as is_database into v_setting
+  from pg_catalog.pg_db_role_setting s cross join lateral unnest(s.setconfig) as c(value)
+  where s.setrole in (0, (select r.oid from pg_catalog.pg_roles r where r.rolname = current_user))
+    and s.setdatabase in (0, (select d.oid from pg_catalog.pg_database d where d.datname = current_database()))
+    and split_part(c.value, '=', 1) = 'statement_timeout'
+  order by s.setrole = 0, s.setdatabase = 0
+  limit 1;
+  if messenger.milliseconds(v_setting.value) between 1 and 99 then
+    cause := format('statement_timeout = %s of %s ends the job symphony-clock before its first tick', v_setting.value,
+      case when v_setting.is_role then 'role ' || current_user else 'database ' || current_database() end);
+    remedy := format('alter role %I%s set statement_timeout = %L', current_user,
+      case when v_setting.is_role and v_setting.is_database then format(' in database %I', current_database()) else '' end, '2min');
+  end if;
+end $$;
 
 create or replace function messenger.start(functions_url text, options jsonb)
 returns jsonb
@@ -32,6 +43,7 @@ declare
   v_has_clock boolean := to_regclass('cron.job') is not null;
   v_has_secret boolean;
   v_missing text;
+  v_clock_remedy text;
 begin
   if jsonb_typeof(v_options) <> 'object' then
     perform messenger.refuse('SM_UNKNOWN_FIELD', 'options must be a JSON object');
@@ -43,6 +55,8 @@ begin
   end if;
 
   v_has_secret := messenger.ensure_worker_secret();
+  insert into messenger.settings default values on conflict do nothing;
+  insert into messenger.clock default values on conflict do nothing;
   update messenger.settings s
   set functions_url = coalesce(v_url, s.functions_url),
       clock_enabled = true,
@@ -53,7 +67,11 @@ begin
       max_unfinished_per_user = coalesce((v_options ->> 'max_unfinished_per_user')::int, s.max_unfinished_per_user)
   returning * into v_settings;
   if v_has_clock then
-    perform cron.schedule('symphony-clock', '* * * * *', messenger.clock_command());
+    perform cron.schedule('symphony-clock', messenger.job_schedule(), messenger.clock_command());
+    perform messenger.sync_handlers_job();
+    v_clock_remedy := (select f.cause || ': ' || f.remedy from messenger.ticker_setting_fault() f);
+  else
+    v_clock_remedy := 'no pg_cron: create extension pg_cron, or let an outside clock POST to the scheduler door each minute';
   end if;
 
   v_missing := case
@@ -64,8 +82,7 @@ begin
   return jsonb_build_object(
     'clock', v_has_clock, 'bells', v_missing is null, 'functions_url', v_settings.functions_url, 'worker_secret', v_has_secret)
     || case when v_missing is null then '{}' else jsonb_build_object('bells_remedy', v_missing) end
-    || case when v_has_clock then '{}' else
-         jsonb_build_object('clock_remedy', 'no pg_cron: create extension pg_cron, or let an outside clock POST to the scheduler door each minute') end;
+    || case when v_clock_remedy is null then '{}' else jsonb_build_object('clock_remedy', v_clock_remedy) end;
 end $$;
 
 create or replace function messenger.stop()
@@ -78,7 +95,7 @@ declare
 begin
   update messenger.settings s set clock_enabled = false, clock_changed_at = case when s.clock_enabled then messenger.now() else s.clock_changed_at end;
   if to_regclass('cron.job') is not null then
-    perform cron.unschedule(j.jobid) from cron.job j where j.jobname = 'symphony-clock';
+    perform cron.unschedule(j.jobid) from cron.job j where j.jobname in ('symphony-clock', 'symphony-handlers');
     get diagnostics v_unscheduled = row_count;
   end if;
   return jsonb_build_object('clock', false, 'unscheduled', v_unscheduled);
@@ -96,12 +113,13 @@ language sql
 set search_path = pg_catalog, pg_temp
 as $$ select messenger.stop() $$;
 
-comment on function messenger.clock_command() is 'The command of the pg_cron job symphony-clock: ticks each second of its minute, one transaction a tick. It holds no secret.';
+comment on function messenger.milliseconds(text) is 'A duration as Postgres writes it in settings, in ms.';
+comment on function messenger.ticker_setting_fault() is 'The setting that stops the ticker, with its remedy; nulls where there is none.';
 comment on function messenger.start(text, jsonb) is 'See public.messenger_start.';
 comment on function messenger.stop() is 'See public.messenger_stop.';
 comment on function public.messenger_start(text, jsonb) is
-  'Turns the clock on: pg_cron job symphony-clock, worker secret in Vault, base URL of the edge functions (null keeps the stored one; none stored: a clock without bells). Options: max_workers, messages_per_worker, poll_interval, max_unfinished_per_user.';
+  'Turns the clock on: pg_cron job symphony-clock (and symphony-handlers while a type has an SQL handler), worker secret in Vault, base URL of the edge functions (null keeps the stored one; none stored: a clock without bells). Options: max_workers, messages_per_worker, poll_interval, max_unfinished_per_user.';
 comment on function public.messenger_stop() is 'Turns the clock off; a running minute ends within a second. Messages stay, and workers that are called still handle them.';
-revoke all on function messenger.clock_command(), messenger.start(text, jsonb), messenger.stop(), public.messenger_start(text, jsonb), public.messenger_stop()
+revoke all on function messenger.milliseconds(text), messenger.ticker_setting_fault(), messenger.start(text, jsonb), messenger.stop(), public.messenger_start(text, jsonb), public.messenger_stop()
   from public, anon, authenticated, service_role;
 grant execute on function messenger.start(text, jsonb), messenger.stop(), public.messenger_start(text, jsonb), public.messenger_stop() to service_role;

@@ -84,16 +84,37 @@ begin
   if v_run.pid is not null then
     cause := format('the job symphony-clock runs in process %s, and its tick does not end', v_run.pid);
     remedy := format('select pg_cancel_backend(%s)', v_run.pid);
+  elsif (select f.cause from messenger.ticker_setting_fault() f) is not null then
+    select f.* into cause, remedy from messenger.ticker_setting_fault() f;
   elsif v_run.status = 'failed' then
     cause := 'the last run of the job symphony-clock failed: ' || left(coalesce(v_run.return_message, 'without a message'), 500);
     remedy := format('select start_time, status, return_message from cron.job_run_details where jobid = %s order by runid desc limit 5', v_job.jobid);
   elsif v_run.status is null then
-    cause := 'pg_cron begins the job symphony-clock with the next full minute, unless its launcher is gone';
+    cause := 'pg_cron begins the job symphony-clock within a minute, unless its launcher is gone';
     remedy := 'select messenger_tick(); -- once; if the next minute brings none, restart the database';
   else
     cause := 'pg_cron does not run the job symphony-clock any more: its launcher is gone until the database is restarted';
     remedy := 'select messenger_tick(); -- once, and restart the database';
   end if;
+end $$;
+
+-- A transaction that has ticked and stays open holds the row of the clock; other ticks have rows of their own.
+create or replace function messenger.last_tick_at(at timestamptz)
+returns timestamptz
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$ select greatest((select c.last_tick_at from messenger.clock c), (select max(t.at) from messenger.ticks t where t.at <= last_tick_at.at)) $$;
+
+create or replace function messenger.is_ticker_scheduled()
+returns boolean
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if to_regclass('cron.job') is null then
+    return false;
+  end if;
+  return exists (select from cron.job j where j.jobname = 'symphony-clock' and j.active);
 end $$;
 
 -- Stopped by messenger_stop, and nobody ticks since, or silent for 70 seconds. The last minute of a clock that is stopped ends within a second.
@@ -102,16 +123,19 @@ returns boolean
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select coalesce(c.last_tick_at <= is_clock_stopped.at - interval '70 seconds', true)
-    or coalesce(not s.clock_enabled and c.last_tick_at < s.clock_changed_at + interval '3 seconds'
+  select coalesce(tick.last_at <= is_clock_stopped.at - interval '70 seconds', true)
+    or coalesce(not s.clock_enabled and tick.last_at < s.clock_changed_at + interval '3 seconds'
       and is_clock_stopped.at >= s.clock_changed_at + interval '3 seconds', false)
-  from messenger.clock c, messenger.settings s
+  from messenger.last_tick_at(is_clock_stopped.at) as tick(last_at) left join messenger.settings s on true
 $$;
 
+comment on function messenger.last_tick_at(timestamptz) is 'When the last tick was; null: never.';
+comment on function messenger.is_ticker_scheduled() is 'Whether pg_cron has the job symphony-clock, active.';
 comment on function messenger.is_clock_stopped(timestamptz) is 'Whether the clock was stopped, or has not ticked for 70 seconds.';
 comment on function messenger.bell_answers(interval) is 'Our bells of so long ago, newest first, with pg_net''s answer: status code or error; is_queued: not sent yet.';
 comment on function messenger.has_worker_secret() is 'True when the worker secret is in Vault.';
 comment on function messenger.call_worker() is 'The command that runs a worker and shows what it answers; null without a functions URL.';
 comment on function messenger.clock_fault() is 'Why the clock does not tick, supposing that it does not, and what mends it.';
-revoke all on function messenger.bell_answers(interval), messenger.has_worker_secret(), messenger.call_worker(), messenger.clock_fault(), messenger.is_clock_stopped(timestamptz)
+revoke all on function messenger.bell_answers(interval), messenger.has_worker_secret(), messenger.call_worker(), messenger.last_tick_at(timestamptz), messenger.is_ticker_scheduled(),
+  messenger.clock_fault(), messenger.is_clock_stopped(timestamptz)
   from public, anon, authenticated, service_role;

@@ -71,12 +71,12 @@ as $$
     select distinct quote_ident(d.message_type) as name from messenger.due_types(health_no_handler.at, '10 seconds') d
     where messenger.awake_workers(d.transport_name, d.queue_name, d.message_type, '1 minute') = 0
       -- Where nobody is awake at all, that is what is wrong with the types that code has registered.
-      and (exists (select from messenger.workers w where w.polled_at > health_no_handler.at - interval '1 minute' and w.polled_at <= health_no_handler.at and w.worker <> 'sql')
+      and (exists (select from messenger.workers w where w.polled_at > health_no_handler.at - interval '1 minute' and w.polled_at <= health_no_handler.at and w.worker !~ '^sql-[0-9]+$')
         or not exists (select from messenger.message_types k where k.sql_handler is null and d.message_type = any (k.type || k.aliases)))
   ) lost
 $$;
 
--- The tick that runs SQL handlers asks under the name "sql"; it is nobody's worker.
+-- What runs SQL handlers claims as messenger.sql_worker(); it is no worker of the project.
 create or replace function messenger.health_workers(at timestamptz)
 returns setof messenger.check_result
 language plpgsql
@@ -88,7 +88,7 @@ declare
   v_result messenger.check_result;
 begin
   select count(*) into v_awake from messenger.workers w
-  where w.polled_at > health_workers.at - interval '1 minute' and w.polled_at <= health_workers.at and w.worker <> 'sql';
+  where w.polled_at > health_workers.at - interval '1 minute' and w.polled_at <= health_workers.at and w.worker !~ '^sql-[0-9]+$';
   if v_awake = 0 then
     v_seconds := (select round(extract(epoch from health_workers.at - min(d.oldest_at))) from messenger.due_types(health_workers.at, '30 seconds') d);
   end if;

@@ -17,7 +17,7 @@ begin
     coalesce(left(array_to_string(w.types, ' '), 200), 'any')), ', ') into v_others
   from (
     select x.* from messenger.workers x
-    where x.polled_at > reason_no_handler.at - interval '1 minute' and x.polled_at <= reason_no_handler.at and x.worker <> 'sql'
+    where x.polled_at > reason_no_handler.at - interval '1 minute' and x.polled_at <= reason_no_handler.at and x.worker !~ '^sql-[0-9]+$'
     order by x.polled_at desc limit 5
   ) w;
   if v_others is not null and message.available_at < at - interval '10 seconds'
@@ -161,7 +161,7 @@ begin
   if not messenger.is_handed_out(message, at) or messenger.due_before(message, at) > 0 then
     return;
   elsif v_has_handler and not messenger.is_clock_stopped(reason_ready.at) then
-    return query select 90, 'ready', format('due since %s and first in its queue: the next tick runs its SQL handler', messenger.moment(message.available_at, at)), null::text;
+    return query select 90, 'ready', format('due since %s and first in its queue: its SQL handler runs within a second', messenger.moment(message.available_at, at)), null::text;
   elsif v_awake > 0 and not v_has_handler then
     return query select 90, 'ready',
       format('due since %s and first in its queue; workers that asked for its type within 5 s: %s', messenger.moment(message.available_at, at), v_awake), null::text;

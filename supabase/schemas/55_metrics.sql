@@ -12,6 +12,7 @@ set jit = off
 as $$
 declare
   v_tail tid := (select format('(%s,0)', r.tail)::tid from messenger.fold_range() r);
+  v_aside bigint[] := messenger.measurements_set_aside();
   v_hours_from timestamptz := to_time;
   v_hours_to timestamptz := to_time;
 begin
@@ -26,7 +27,7 @@ begin
   union all
   select * from messenger.metrics m where m.step_seconds = 60 and m.at >= v_hours_to and m.at < to_time
   union all
-  select * from messenger.summarize(array(select x from messenger.measurements x where x.ctid >= v_tail limit 20000)) s
+  select * from messenger.summarize(array(select x from messenger.measurements x where x.ctid >= v_tail and x.id <> all (v_aside) limit 20000)) s
   where s.at >= from_time and s.at < to_time;
 end $$;
 
@@ -41,6 +42,7 @@ as $$
 #variable_conflict use_column
 declare
   v_tail tid := (select format('(%s,0)', r.tail)::tid from messenger.fold_range() r);
+  v_aside bigint[] := messenger.measurements_set_aside();
   v_hours_from timestamptz := to_time;
   v_hours_to timestamptz := to_time;
 begin
@@ -61,7 +63,7 @@ begin
     where m.step_seconds = 60 and m.at >= v_hours_to and m.at < to_time
     union all
     select x.error_class, x.message_type, x.error, x.message_count, x.at
-    from (select * from messenger.measurements y where y.ctid >= v_tail limit 20000) x
+    from (select * from messenger.measurements y where y.ctid >= v_tail and y.id <> all (v_aside) limit 20000) x
     where x.error_class is not null and x.at >= from_time and x.at < to_time
   ) e
   group by e.error_class, e.message_type

@@ -81,6 +81,7 @@ test("health · a transport that is needed and disabled is named", async () => {
 
 test("health · a clock that never ticked is unhealthy", async () => {
   await project().sql`update messenger.clock set last_tick_at = null`;
+  await project().sql`delete from messenger.ticks`;
   const clock = await check("clock");
   assert.deepEqual([clock.status, clock.detail], [
     "unhealthy",
@@ -88,12 +89,12 @@ test("health · a clock that never ticked is unhealthy", async () => {
   ]);
 });
 
-test("health · an error of the clock shows for five minutes", async () => {
+test("health · an error of a step shows for five minutes, with the step's name", async () => {
   const { sql } = project();
-  await sql`update messenger.clock set last_error = 'disk full', last_error_at = messenger.now()`;
+  await sql`insert into messenger.step_errors values ('rescue', 'disk full', '53100', messenger.now(), 2)`;
   assert.deepEqual([(await check("clock_errors")).status, (await check("clock_errors")).detail], [
     "degraded",
-    "disk full",
+    "rescue: disk full (2 times)",
   ]);
   await setClock(sql, "301 seconds");
   assert.equal((await check("clock_errors")).status, "healthy");
@@ -133,6 +134,7 @@ test("health · each check has figures; what has no value is left out", async ()
     no_handler: { types: 0 },
     oldest_due: {},
     pg_net: { bells: 0, answered: 0, failed: 0 },
+    set_aside: { rows: 0 },
     test_clock: {},
     transports: { disabled: 0 },
     worker_secret: { secrets: 1 },
@@ -165,7 +167,7 @@ test("health · the tick that runs SQL handlers is no worker, and what it handle
   await setClock(sql, "40 seconds");
   assert.deepEqual((await check("workers")).figures, { awake: 0 });
   await call(sql, "messenger_tick");
-  assert.equal((await sql`select from messenger.workers where worker = 'sql'`).length, 1);
+  assert.equal((await sql`select from messenger.workers where worker ~ '^sql-[0-9]+$'`).length, 1);
   assert.deepEqual((await check("workers")).figures, { awake: 0 });
 });
 

@@ -100,7 +100,9 @@ test("tick · looks for events in their queue alone, beside other SQL handlers i
   const { sql } = project();
   const looked = async () => {
     await tick(sql);
-    return (await sql`select queues, types from messenger.workers where worker = 'sql'`)[0];
+    return (await sql`select queues, types from messenger.workers where worker like 'sql-%' order by polled_at desc`)[
+      0
+    ];
   };
   await on(sql, "completed");
   assert.deepEqual({ ...await looked() }, { queues: ["events"], types: ["symphony.event"] });

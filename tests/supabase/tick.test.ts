@@ -203,23 +203,3 @@ test("ticks · one that finds the heartbeat's row taken does not wait for it", a
   assert.deepEqual(await tick(), IDLE);
   await other`rollback`;
 });
-
-test("clock · a tick that fails is written down, and the clock goes on", async () => {
-  const { sql } = project();
-  await sql`update messenger.settings set clock_enabled = true`;
-  await sql.unsafe(`
-    create function public.break() returns trigger language plpgsql as $$ begin raise exception 'broken on purpose'; end $$;
-    create trigger break before update on messenger_messages for each row execute function public.break()`);
-  try {
-    const { id } = await dispatch(sql, { expires_at: new Date(Date.now() + 1_000) });
-    await setClock(sql, "2 seconds");
-    const [{ on }] = await sql`select messenger.tick_or_note_error() as on`;
-    assert.equal(on, true);
-    const [clock] = await sql`select last_error, last_error_at is not null as dated from messenger.clock`;
-    assert.deepEqual(clock, { last_error: "broken on purpose", dated: true });
-    assert.equal((await messageOf(sql, id)).status, "pending");
-  } finally {
-    await sql.unsafe("drop trigger break on messenger_messages; drop function public.break()");
-  }
-  assert.equal((await tick()).failed, 1);
-});

@@ -13,3 +13,6 @@ alter table messenger.message_types add constraint message_types_aliases_check
 
 -- Rows of the bus's own types that code had registered get the bus's own policy back.
 delete from messenger.message_types k where starts_with(k.type, 'symphony.') and k.sql_handler is distinct from 'messenger.deliver_event';
+
+-- Positions of scans have a table of their own, messenger.scan_positions: the scans begin again.
+alter table messenger.clock drop column if exists prune_after, drop column if exists prune_keys_after;

@@ -1,0 +1,91 @@
+-- What the ticker keeps about itself: its last ticks, the errors of its steps, rows it has set aside, and where its scans stopped.
+
+-- Appended, not counted in a row: a transaction that has ticked and stays open would hold that row, and no other tick could count.
+-- Unlogged: after a crash the count begins again.
+create unlogged table if not exists messenger.ticks (
+  id bigint generated always as identity,
+  at timestamptz not null,
+  duration_ms int not null,
+  slowest_step text,
+  slowest_ms int,
+  constraint ticks_pkey primary key (id)
+);
+comment on table messenger.ticks is 'Ticks of the last five minutes, so that health can count them per minute.';
+comment on column messenger.ticks.slowest_step is 'The step of this tick that took longest, and how long (slowest_ms).';
+
+create table if not exists messenger.step_errors (
+  step text not null,
+  error text not null,
+  sqlstate text not null,
+  at timestamptz not null,
+  failures bigint not null default 1,
+  constraint step_errors_pkey primary key (step)
+);
+comment on table messenger.step_errors is 'The newest error of each step of a tick. A step that fails is undone alone; the others of the tick go on.';
+comment on column messenger.step_errors.step is 'Name of the step, as messenger.steps lists it.';
+comment on column messenger.step_errors.at is 'When the step failed last.';
+comment on column messenger.step_errors.failures is 'How often it has failed.';
+
+create table if not exists messenger.set_aside (
+  step text not null,
+  object text not null,
+  row_id text not null,
+  error text not null,
+  sqlstate text not null,
+  at timestamptz not null,
+  attempts int not null default 1,
+  retry_at timestamptz not null,
+  constraint set_aside_pkey primary key (step, object, row_id)
+);
+comment on table messenger.set_aside is
+  'Rows that a step of a tick could not write, so that they do not stop the others. Each is tried again from retry_at on, and deleted here when that succeeds.';
+comment on column messenger.set_aside.object is 'The table of the row.';
+comment on column messenger.set_aside.row_id is 'The key of the row as a JSON object, for example {"id": "01990000-0000-7000-8000-000000000001"}.';
+comment on column messenger.set_aside.error is 'Why the row could not be written the last time.';
+comment on column messenger.set_aside.at is 'When that was.';
+comment on column messenger.set_aside.attempts is 'How often it has failed.';
+create index if not exists set_aside_retry_at_idx on messenger.set_aside (retry_at);
+
+create table if not exists messenger.scan_positions (
+  step text not null,
+  position text not null,
+  constraint scan_positions_pkey primary key (step)
+);
+comment on table messenger.scan_positions is 'Where the scan of a step stopped, so that the next tick goes on from there and rows that must stay do not hide others.';
+
+-- Another tick may hold the row in a transaction that stays open: then this one looks from the same place again.
+create or replace function messenger.move_scan(step text, reached text)
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_variable
+begin
+  if reached is null then
+    delete from messenger.scan_positions p
+    where p.step in (select x.step from messenger.scan_positions x where x.step = move_scan.step for update skip locked);
+  elsif exists (select from messenger.scan_positions p where p.step = move_scan.step) then
+    update messenger.scan_positions p set position = move_scan.reached
+    where p.step in (select x.step from messenger.scan_positions x where x.step = move_scan.step for update skip locked);
+  else
+    insert into messenger.scan_positions values (step, reached) on conflict on constraint scan_positions_pkey do nothing;
+  end if;
+end $$;
+
+comment on function messenger.move_scan(text, text) is 'Keeps where the scan of this step stopped; null: it has come to the end.';
+
+alter table messenger.ticks enable row level security;
+alter table messenger.step_errors enable row level security;
+alter table messenger.set_aside enable row level security;
+alter table messenger.scan_positions enable row level security;
+drop policy if exists service_only on messenger.ticks;
+create policy service_only on messenger.ticks for all to anon, authenticated using (false) with check (false);
+drop policy if exists service_only on messenger.step_errors;
+create policy service_only on messenger.step_errors for all to anon, authenticated using (false) with check (false);
+drop policy if exists service_only on messenger.set_aside;
+create policy service_only on messenger.set_aside for all to anon, authenticated using (false) with check (false);
+drop policy if exists service_only on messenger.scan_positions;
+create policy service_only on messenger.scan_positions for all to anon, authenticated using (false) with check (false);
+revoke all on messenger.ticks, messenger.step_errors, messenger.set_aside, messenger.scan_positions from public, anon, authenticated, service_role;
+grant select on messenger.ticks, messenger.step_errors, messenger.set_aside to service_role;
+revoke all on function messenger.move_scan(text, text) from public, anon, authenticated, service_role;

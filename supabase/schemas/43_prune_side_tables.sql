@@ -1,0 +1,81 @@
+-- Pruning of what is small: ended replays, forgotten workers, counts of pruned messages, and our own rows of pg_net and pg_cron.
+
+create or replace function messenger.prune_workers(at timestamptz)
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  delete from messenger.workers w
+  where w.worker in (select x.worker from messenger.workers x where x.polled_at < prune_workers.at - interval '1 hour' for update skip locked);
+end $$;
+
+-- Rows are appended by whoever deletes messages; a hundred become one for each transport.
+create or replace function messenger.prune_counts()
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if (select count(*) from messenger.pruned) <= 100 then
+    return;
+  end if;
+  with taken as (
+    delete from messenger.pruned p where p.id in (select x.id from messenger.pruned x for update skip locked) returning *
+  )
+  insert into messenger.pruned (transport_name, message_count, at)
+  select t.transport_name, sum(t.message_count), max(t.at) from taken t group by t.transport_name;
+end $$;
+
+-- pg_net deletes answers after pg_net.ttl (6 hours, of everybody); ours go after one. Once an hour rather than each tick: its table has no index on
+-- the id, so a look reads what all of the project received while these bells rang.
+create or replace function messenger.prune_bells(bite int)
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_now timestamptz := pg_catalog.now();
+  v_ids bigint[];
+  v_from timestamptz;
+  v_to timestamptz;
+begin
+  if not exists (select from (select b.at from messenger.bells b order by b.request_id limit 1) oldest where oldest.at < v_now - interval '2 hours') then
+    return;
+  end if;
+  with gone as (
+    delete from messenger.bells b
+    where b.request_id = any (array(
+      select x.request_id from messenger.bells x where x.at < v_now - interval '1 hour' order by x.request_id limit bite for update skip locked))
+    returning b.request_id, b.at
+  )
+  select array_agg(g.request_id), min(g.at), max(g.at) into v_ids, v_from, v_to from gone g;
+  if v_ids is not null and to_regclass('net._http_response') is not null then
+    if has_table_privilege('net._http_response', 'delete') then
+      -- An answer may come long after its bell when pg_net was held up; then pg_net's own time ends it.
+      delete from net._http_response r
+      where r.created between v_from and v_to + interval '10 minutes' and r.id in (select i from unnest(v_ids) i);
+    end if;
+  end if;
+end $$;
+
+-- pg_cron never prunes its history. Only runs of our own commands are ours to delete: by command, because a job that was stopped and started
+-- has another id, and with a run cut off in the middle, whose end is never written. Its table is indexed by run only, so once an hour.
+create or replace function messenger.prune_clock_history()
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if to_regclass('cron.job_run_details') is not null then
+    delete from cron.job_run_details d
+    where d.command ~ '^\s*do \$\$.*messenger\.(tick_or_note_error|work_off)\(' and coalesce(d.end_time, d.start_time) < pg_catalog.now() - interval '1 day';
+  end if;
+end $$;
+
+comment on function messenger.prune_workers(timestamptz) is 'Forgets workers that have not polled for an hour.';
+comment on function messenger.prune_counts() is 'Adds up the counts of pruned messages once there are more than a hundred.';
+comment on function messenger.prune_bells(int) is 'Deletes pg_net''s answers to our own bells once they are an hour old.';
+comment on function messenger.prune_clock_history() is 'Deletes rows of cron.job_run_details of our own jobs that are older than a day.';
+revoke all on function messenger.prune_workers(timestamptz), messenger.prune_counts(), messenger.prune_bells(int), messenger.prune_clock_history()
+  from public, anon, authenticated, service_role;

@@ -1,0 +1,83 @@
+-- Waking workers for what is due, from the tick.
+
+-- Rings as many workers as the backlog earns, less those awake; none when nothing is due.
+create or replace function messenger.wake(at timestamptz)
+returns int
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+set jit = off
+as $$
+declare
+  v_settings messenger.settings;
+  v_pair record;
+  v_due record;
+  v_unasked boolean := false;
+  v_backlog bigint := 0;
+  v_blind boolean := false;
+  v_awake int := 0;
+  v_wanted int;
+  v_rung int := 0;
+  v_sql_types text[] := array(select h.type from messenger.sql_handlers() h);
+  v_transports text[] := '{}'::text[];
+  v_queues text[] := '{}'::text[];
+begin
+  select * into v_settings from messenger.settings;
+  if v_settings.functions_url is null then
+    return 0;
+  end if;
+  for v_pair in select * from messenger.active_queues(null, null, false) loop
+    -- A type nobody has registered may have no handler: for those alone, ring once a minute, or an idle project would pay for it each second.
+    for v_due in
+      select due.message_type, count(*) as backlog,
+        exists (select from messenger.message_types k where k.type = due.message_type) as is_known,
+        messenger.awake_workers(v_pair.transport_name, v_pair.queue_name, due.message_type, '1 second') as awake
+      from (
+        select head.message_type
+        from generate_series(10, 1, -1) as level(priority)
+        cross join lateral (
+          select m.message_type from public.messenger_messages m
+          where m.transport_name = v_pair.transport_name and m.queue_name = v_pair.queue_name and m.priority = level.priority
+            and m.processed_at is null and m.available_at <= wake.at and (m.status = 'pending' or m.lock_expires_at < wake.at)
+            and m.message_type <> all (v_sql_types)
+          order by m.available_at, m.id
+          limit v_settings.max_workers * v_settings.messages_per_worker
+        ) head
+        limit v_settings.max_workers * v_settings.messages_per_worker
+      ) due
+      group by due.message_type
+    loop
+      v_transports := v_transports || v_pair.transport_name;
+      v_queues := v_queues || v_pair.queue_name;
+      if v_due.is_known then
+        v_backlog := v_backlog + v_due.backlog;
+        v_awake := greatest(v_awake, v_due.awake);
+        v_unasked := v_unasked or v_due.awake = 0;
+      else
+        v_blind := v_blind or v_due.awake = 0;
+      end if;
+    end loop;
+  end loop;
+
+  perform messenger.make_wakeup_locks(v_transports, v_queues, at);
+  v_wanted := least(v_settings.max_workers, ceil(v_backlog::numeric / v_settings.messages_per_worker)) - v_awake;
+  -- Workers for other types may be awake in plenty.
+  if v_unasked then
+    v_wanted := greatest(v_wanted, 1);
+  elsif v_backlog = 0 and v_blind then
+    update messenger.clock c set blind_ring_at = wake.at
+    where c.singleton in (select x.singleton from messenger.clock x for update skip locked)
+      and (c.blind_ring_at is null or c.blind_ring_at not between wake.at - interval '1 minute' and wake.at);
+    v_wanted := found::int;
+  end if;
+  while v_rung < v_wanted loop
+    exit when not messenger.post_bell();
+    v_rung := v_rung + 1;
+  end loop;
+  return v_rung;
+end $$;
+
+comment on function messenger.wake(timestamptz) is 'Rings for due messages: workers wanted by the backlog less those awake. Returns how many bells were posted.';
+revoke all on function messenger.wake(timestamptz) from public, anon, authenticated, service_role;
