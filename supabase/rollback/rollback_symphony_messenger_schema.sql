@@ -12,7 +12,8 @@ declare
   v_functions oid[];
   v_types oid[];
   v_list text;
-  v_object record;
+  v_drops text[];
+  v_drop text;
 begin
   perform set_config('search_path', 'pg_catalog, pg_temp', true);
   if v_schema is null then
@@ -104,21 +105,16 @@ begin
     delete from vault.secrets where name in ('symphony_worker_secret', 'symphony_worker_secret_next');
   end if;
 
-  -- Cascading reaches only what was found to be ours.
-  for v_object in
-    select c.oid::regclass as name, case c.relkind when 'v' then 'view' when 'S' then 'sequence' else 'table' end as kind
-    from pg_catalog.pg_class c where c.oid = any (v_relations) order by c.relkind <> 'v'
-  loop
-    execute format('drop %s if exists %s cascade', v_object.kind, v_object.name);
-  end loop;
-  for v_object in select p.oid::regprocedure as name from pg_catalog.pg_proc p where p.oid = any (v_functions) loop
-    execute format('drop function if exists %s cascade', v_object.name);
-  end loop;
-  for v_object in
-    select t.oid::regtype as name from pg_catalog.pg_type t join pg_catalog.pg_class c on c.oid = t.typrelid and c.relkind = 'c'
-    where t.oid = any (v_types)
-  loop
-    execute format('drop type if exists %s cascade', v_object.name);
+  -- Cascading reaches only what was found to be ours. All names are written before the first is gone.
+  v_drops := array(
+      select format('drop %s if exists %s cascade', case c.relkind when 'v' then 'view' when 'S' then 'sequence' else 'table' end, c.oid::regclass)
+      from pg_catalog.pg_class c where c.oid = any (v_relations) order by c.relkind <> 'v')
+    || array(select format('drop function if exists %s cascade', p.oid::regprocedure) from pg_catalog.pg_proc p where p.oid = any (v_functions))
+    || array(
+      select format('drop type if exists %s cascade', t.oid::regtype)
+      from pg_catalog.pg_type t join pg_catalog.pg_class c on c.oid = t.typrelid and c.relkind = 'c' where t.oid = any (v_types));
+  foreach v_drop in array v_drops loop
+    execute v_drop;
   end loop;
 
   select string_agg(pg_describe_object(d.classid, d.objid, d.objsubid), ', ') into v_list
