@@ -10,7 +10,7 @@ export const MEASURING: Mutant[] = [
     name: "two fold at once",
     breaks: "One folds at a time: a second one would wait for the first's rows, and the tick waits for nothing.",
     statement: fold,
-    find: "if not pg_try_advisory_xact_lock(hashtextextended('messenger.fold', 0)) then",
+    find: "if not messenger.try_lock('fold') then",
     replace: "if false then",
     noticedBy: folds,
   },
@@ -66,8 +66,8 @@ export const MEASURING: Mutant[] = [
     name: "pruning takes the figures of all time",
     breaks: "Prometheus' counters never fall.",
     statement: fn("messenger.prune_metrics"),
-    find: "x.step_seconds = k.step and x.at < prune_metrics.at - k.age limit bite));\n  delete",
-    replace: "x.at < prune_metrics.at - k.age limit bite));\n  delete",
+    find: "join messenger.metrics x on x.step_seconds = k.step and x.at",
+    replace: "join messenger.metrics x on x.at",
     noticedBy: ["supabase/metrics.test.ts", ...folds],
   },
   {
@@ -105,9 +105,9 @@ export const MEASURING: Mutant[] = [
   {
     name: "a rescued lease is not counted",
     breaks: "A lost lease is a failed delivery, whoever finds it.",
-    statement: fn("messenger.rescue"),
-    find: "perform messenger.note_lost_leases(v_lost, 'retried', rescue.at);",
-    replace: "perform messenger.note_lost_leases(v_lost, null, rescue.at);",
+    statement: fn("messenger.rescue_messages"),
+    find: "perform messenger.note_lost_leases(v_lost, 'retried', rescue_messages.at);",
+    replace: "perform messenger.note_lost_leases(v_lost, null, rescue_messages.at);",
     noticedBy: counts,
   },
   {
