@@ -62,15 +62,29 @@ test("statement timeout · inside an exchange, after its settle: the settle is u
   assert.equal((await settle(sql, [{ id, fence, outcome: "completed" }]))[0].outcome, "completed");
 });
 
-test("statement timeout · inside a tick, after its rescue: the next tick does it again, counted once", async () => {
+test("statement timeout · inside a step of a tick: that step is undone and tried again, the others have run", async () => {
   const { sql } = project();
   const { id } = await held(sql);
-  await setClock(sql, "61 seconds");
-  // The tick prunes workers after it has rescued.
-  await timedOut("lock table messenger.workers in access exclusive mode", (hurried) => call(hurried, "messenger_tick"));
-  assert.deepEqual([(await messageOf(sql, id)).status, (await messageOf(sql, id)).retry_count], ["processing", 0]);
-  const [{ messenger_tick: figures }] = await call(sql, "messenger_tick");
-  assert.equal(figures.rescued, 1);
+  await setClock(sql, "2 hours");
+  await sql.unsafe(`
+    create function public.take_long() returns trigger language plpgsql as $$ begin perform pg_sleep(10); return old; end $$;
+    create trigger take_long before delete on messenger.workers for each row execute function public.take_long()`);
+  try {
+    await using hurried = session(project());
+    await hurried`begin`; // a tick that leaves nothing but the plans of its statements
+    await hurried`delete from messenger.workers where false`;
+    await call(hurried, "messenger_tick", { batch: 1 });
+    await hurried`rollback`;
+    await hurried`set statement_timeout = '1 s'`;
+    const [{ messenger_tick: figures }] = await call(hurried, "messenger_tick");
+    assert.deepEqual([figures.rescued, Object.keys(figures.errors)], [1, ["prune_workers"]]);
+  } finally {
+    await sql.unsafe("drop trigger take_long on messenger.workers; drop function public.take_long()");
+  }
   assert.deepEqual([(await messageOf(sql, id)).status, (await messageOf(sql, id)).retry_count], ["pending", 1]);
+  assert.equal((await sql`select from messenger.workers`).length, 1);
+  const [{ messenger_tick: again }] = await call(sql, "messenger_tick");
+  assert.deepEqual([again.rescued, again.errors], [0, undefined]);
+  assert.equal((await sql`select from messenger.workers`).length, 0);
   assert.equal((await sql`select from messenger.attempts`).length, 1);
 });

@@ -2,8 +2,8 @@
 import { fn, type Mutant } from "./mutant.ts";
 
 const rescue = fn("messenger.rescue");
-const prune = fn("messenger.prune_messages");
-const prune_rest = fn("messenger.prune_rest");
+const rescued = fn("messenger.rescue_messages");
+const finished = fn("messenger.find_finished_messages");
 const audit = fn("public.messenger_audit");
 const ticks = ["supabase/tick.test.ts"];
 const prunes = ["supabase/prune.test.ts"];
@@ -34,7 +34,7 @@ export const KEEPING: Mutant[] = [
   {
     name: "a rescue does not count the delivery",
     breaks: "P6: a message that kills its workers never ends where nobody asks.",
-    statement: rescue,
+    statement: rescued,
     find: "retry_count = m.retry_count + 1, lease_losses",
     replace: "retry_count = m.retry_count, lease_losses",
     noticedBy: ticks,
@@ -42,7 +42,7 @@ export const KEEPING: Mutant[] = [
   {
     name: "a rescued message is no suspect",
     breaks: "P6: a message that killed its worker comes back among others.",
-    statement: rescue,
+    statement: rescued,
     find: "lease_losses = m.lease_losses + 1",
     replace: "lease_losses = m.lease_losses",
     noticedBy: ticks,
@@ -50,7 +50,7 @@ export const KEEPING: Mutant[] = [
   {
     name: "a rescue never buries",
     breaks: "P6: a message out of deliveries goes back to the queue.",
-    statement: rescue,
+    statement: rescued,
     find: "when m.retry_count >= m.max_retries then 'exhausted'",
     replace: "when m.retry_count > m.max_retries then 'exhausted'",
     noticedBy: ticks,
@@ -74,17 +74,9 @@ export const KEEPING: Mutant[] = [
   {
     name: "a tick waits for another's heartbeat",
     breaks: "P12: ticks from several clocks queue up.",
-    statement: fn("messenger.tick"),
+    statement: fn("messenger.note_tick"),
     find: "from messenger.clock x for update skip locked",
     replace: "from messenger.clock x for update",
-    noticedBy: ticks,
-  },
-  {
-    name: "a tick that fails stops the clock",
-    breaks: "P12: one error, and nothing is rescued or woken any more.",
-    statement: fn("messenger.tick_or_note_error"),
-    find: "exception when others then",
-    replace: "exception when division_by_zero then",
     noticedBy: ticks,
   },
   {
@@ -106,7 +98,7 @@ export const KEEPING: Mutant[] = [
   {
     name: "pruning takes the messages of open dead letters",
     breaks: "P11: pruning never touches open dead letters.",
-    statement: prune,
+    statement: finished,
     find: "and f.resolved_at is null) as is_done",
     replace: "and f.resolved_at is not null) as is_done",
     noticedBy: prunes,
@@ -114,23 +106,23 @@ export const KEEPING: Mutant[] = [
   {
     name: "pruning ignores the retention",
     breaks: "P1: a finished message stays for its retention.",
-    statement: prune,
-    find: "prune_messages.at - coalesce((t.config ->> 'retention')::interval, '7 days')",
-    replace: "prune_messages.at",
+    statement: finished,
+    find: "find_finished_messages.at - coalesce((t.config ->> 'retention')::interval, '7 days')",
+    replace: "find_finished_messages.at",
     noticedBy: prunes,
   },
   {
     name: "pruning counts from the dispatch",
     breaks: "P11: a message that was put off for weeks goes the moment it is finished.",
-    statement: prune,
-    find: "m.processed_at < prune_messages.at - coalesce(",
-    replace: "m.created_at < prune_messages.at - coalesce(",
+    statement: finished,
+    find: "m.processed_at < find_finished_messages.at - coalesce(",
+    replace: "m.created_at < find_finished_messages.at - coalesce(",
     noticedBy: prunes,
   },
   {
     name: "pruning does not count",
     breaks: "I1: a message is gone and no count says so.",
-    statement: prune,
+    statement: fn("messenger.delete_messages"),
     find: "from gone g group by g.transport_name",
     replace: "from gone g where false group by g.transport_name",
     noticedBy: prunes,
@@ -138,17 +130,17 @@ export const KEEPING: Mutant[] = [
   {
     name: "a walk of the pruning that stops at its end",
     breaks: "P11: after one walk nothing is pruned any more.",
-    statement: prune,
-    find: "when v_last.seen < bite or",
-    replace: "when v_last.seen < 0 or",
+    statement: finished,
+    find: "then v_chunk.id end;",
+    replace: "then v_chunk.id else coalesce(v_chunk.id::text, after) end;",
     noticedBy: prunes,
   },
   {
     name: "dead letters go thirty days after they died",
     breaks: "P11: the thirty days count from the resolution.",
-    statement: prune_rest,
-    find: "x.resolved_at < prune_rest.at",
-    replace: "x.failed_at < prune_rest.at",
+    statement: fn("messenger.find_resolved_dead_letters"),
+    find: "select x.id, x.resolved_at, x.transport_name",
+    replace: "select x.id, x.failed_at as resolved_at, x.transport_name",
     noticedBy: prunes,
   },
   {

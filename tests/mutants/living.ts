@@ -37,7 +37,7 @@ export const LIVING: readonly Mutant[] = [
   {
     name: "a request to cancel is forgotten by the rescue",
     breaks: "P11: when the lease has ended the message goes back to the queue.",
-    statement: fn("messenger.rescue"),
+    statement: fn("messenger.rescue_messages"),
     find: "when m.cancel_requested_at is not null then 'cancelled'",
     replace: "when false then 'cancelled'",
     noticedBy: cancels,
@@ -118,7 +118,7 @@ export const LIVING: readonly Mutant[] = [
     name: "orphans wait for ever",
     breaks: "P7: what a race left waiting is let go within a second.",
     statement: fn("messenger.release_orphans"),
-    find: "return messenger.release_heads(v_keys, at);",
+    find: "return messenger.unblock_each(v_keys, at, ends_at);",
     replace: "return 0;",
     noticedBy: orders,
   },

@@ -66,8 +66,8 @@ export const MEASURING: Mutant[] = [
     name: "pruning takes the figures of all time",
     breaks: "Prometheus' counters never fall.",
     statement: fn("messenger.prune_metrics"),
-    find: "x.step_seconds = k.step and x.at < prune_metrics.at - k.age limit bite));\n  delete",
-    replace: "x.at < prune_metrics.at - k.age limit bite));\n  delete",
+    find: "join messenger.metrics x on x.step_seconds = k.step and x.at",
+    replace: "join messenger.metrics x on x.at",
     noticedBy: ["supabase/metrics.test.ts", ...folds],
   },
   {
@@ -105,9 +105,9 @@ export const MEASURING: Mutant[] = [
   {
     name: "a rescued lease is not counted",
     breaks: "A lost lease is a failed delivery, whoever finds it.",
-    statement: fn("messenger.rescue"),
-    find: "perform messenger.note_lost_leases(v_lost, 'retried', rescue.at);",
-    replace: "perform messenger.note_lost_leases(v_lost, null, rescue.at);",
+    statement: fn("messenger.rescue_messages"),
+    find: "perform messenger.note_lost_leases(v_lost, 'retried', rescue_messages.at);",
+    replace: "perform messenger.note_lost_leases(v_lost, null, rescue_messages.at);",
     noticedBy: counts,
   },
   {

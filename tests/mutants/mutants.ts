@@ -9,6 +9,7 @@ import { MEASURING } from "./measuring.ts";
 import { type Mutant, plant, readSchemas } from "./mutant.ts";
 import { SETTLING } from "./settling.ts";
 import { TELLING } from "./telling.ts";
+import { TICKING } from "./ticking.ts";
 import { WATCHING } from "./watching.ts";
 
 export const MUTANTS: readonly Mutant[] = [
@@ -20,6 +21,7 @@ export const MUTANTS: readonly Mutant[] = [
   ...LIVING,
   ...MEASURING,
   ...TELLING,
+  ...TICKING,
   ...WATCHING,
 ];
 

@@ -70,8 +70,8 @@ export const TELLING: readonly Mutant[] = [
   {
     name: "the clock's rescue is silent",
     breaks: "A lost lease is told only where a worker asks.",
-    statement: fn("messenger.rescue"),
-    find: "perform messenger.emit('retried', v_lost, rescue.at);",
+    statement: fn("messenger.rescue_messages"),
+    find: "perform messenger.emit('retried', v_lost, rescue_messages.at);",
     replace: "",
     noticedBy: events,
   },

@@ -44,7 +44,7 @@ export const WATCHING: Mutant[] = [
     name: "health takes the clock's own claims for a worker",
     breaks: "P12: health is red while due messages have nobody who handles them.",
     statement: fn("messenger.health_workers"),
-    find: " and w.worker <> 'sql'",
+    find: " and w.worker !~ '^sql-[0-9]+$'",
     replace: "",
     noticedBy: healths,
   },
