@@ -48,10 +48,24 @@ Deno.test("fromPostgrest · what Postgres says while it reads arguments gets a c
   }
 });
 
-Deno.test("fromPostgrest · no reply and a gateway's 503 are unavailable, and only those are transient", () => {
+Deno.test("fromPostgrest · what passes by itself is transient: no reply, a busy gateway, a database that is down or busy", () => {
   assert.ok(fromPostgrest({ code: "", message: "TypeError: fetch failed" }, 0).transient);
-  assert.ok(fromPostgrest({ message: "<html>" }, 503).transient);
-  assert.equal(fromPostgrest({ message: "<html>" }, 500).transient, false);
+  for (const status of [429, 502, 503, 504, 520, 521, 522, 523, 524, 544, 546]) {
+    assert.ok(fromPostgrest({ message: "<html>" }, status).transient, `HTTP ${status}`);
+  }
+  for (const code of ["40001", "40P01", "53100", "53300", "55P03", "57014", "57P01", "57P03", "58030", "08006"]) {
+    assert.ok(fromPostgrest({ code, message: "" }, 500).transient, code);
+  }
+});
+
+Deno.test("fromPostgrest · what would fail again is not transient", () => {
+  for (const status of [400, 401, 403, 404, 409, 500]) {
+    assert.equal(fromPostgrest({ message: "<html>" }, status).transient, false, `HTTP ${status}`);
+  }
+  // With a gateway's 503 too: an SQLSTATE says more than a status.
+  for (const code of ["23514", "42501", "22P02", "XX000"]) {
+    assert.equal(fromPostgrest({ code, message: "" }, 503).transient, false, code);
+  }
 });
 
 Deno.test("fromPostgrest · no reply says to look at the URL, and a key that is not known is unauthenticated, whatever code came with it", () => {
