@@ -15,6 +15,7 @@ const decimal = (min: number, max: number) => {
   return z.string().regex(/^\d+(\.\d+)?$/, { error }).transform(Number)
     .pipe(z.number().min(min, { error }).max(max, { error })).optional();
 };
+const NAME = "must be 1 to 63 lower-case letters, digits, _ or -";
 const matching = (pattern: RegExp, error: string) => z.string().regex(pattern, { error }).optional();
 const FLAG = "must be true, false or a percentage from 0 to 100";
 const flag = z.string().regex(/^(true|false|\d{1,3})$/, { error: FLAG })
@@ -48,8 +49,8 @@ const variables = z.object({
   SYMPHONY_EMAIL_QUEUE_ENABLED: flag,
   SYMPHONY_CAMPAIGN_PROCESSING_ENABLED: flag,
   SYMPHONY_SMS_DRIP_ENABLED: flag,
-  SYMPHONY_DEFAULT_TRANSPORT: z.string().optional(),
-  SYMPHONY_DEFAULT_QUEUE: matching(/^[a-z0-9][a-z0-9_-]{0,62}$/, "must be 1 to 63 lower-case letters, digits, _ or -"),
+  SYMPHONY_DEFAULT_TRANSPORT: matching(/^[a-z0-9][a-z0-9_-]{0,62}$/, NAME),
+  SYMPHONY_DEFAULT_QUEUE: matching(/^[a-z0-9][a-z0-9_-]{0,62}$/, NAME),
   SYMPHONY_DEFAULT_PRIORITY: whole(1, 10),
   SYMPHONY_RETRY_MAX_RETRIES: whole(0, 100),
   SYMPHONY_RETRY_DELAY: whole(0, 86_400_000),

@@ -1,5 +1,6 @@
 // One POST, and what its answer means for the delivery.
 import { RetryAfter, Unrecoverable } from "../../shared/errors.ts";
+import { withoutSecrets } from "./url_secrets.ts";
 
 const TIMEOUT = 15_000; // ms, for as much of the answer as is read
 const LONGEST_WAIT = 86_400_000; // ms; a receiver may ask for a day
@@ -40,14 +41,14 @@ export async function post(url: URL, { body, headers, signal, timeout = TIMEOUT 
   const answer = await fetch(url, request).catch((error: unknown) => {
     signal.throwIfAborted();
     if (late.aborted) throw new NotAccepted(`${url.host} did not answer within ${timeout} ms.`);
-    // Only the origin: paths and queries of webhooks are often secrets.
-    throw new NotAccepted(`${url.host} cannot be reached: ${String(error).replaceAll(url.href, url.origin)}`);
+    throw new NotAccepted(`${url.host} cannot be reached: ${withoutSecrets(reasonOf(error), url)}`);
   });
   if (answer.ok) {
     await answer.body?.cancel().catch(() => {}); // accepted is accepted
     return answer.status;
   }
-  const said = `${url.host} answered ${answer.status}${excerpt(await beginningOf(answer))}`;
+  const beginning = await beginningOf(answer, EXCERPT + url.href.length); // so that no secret is cut before it is found
+  const said = `${url.host} answered ${answer.status}${excerpt(withoutSecrets(beginning, url))}`;
   if (answer.status === 410) throw new Gone(said);
   const wait = [429, 503].includes(answer.status) ? readRetryAfter(answer.headers.get("retry-after")) : undefined;
   if (wait !== undefined) throw new RetryAfter(wait, said);
@@ -61,18 +62,26 @@ export function readRetryAfter(header: string | null, now = Date.now()): number 
   return Number.isNaN(ms) ? undefined : Math.min(Math.max(0, ms), LONGEST_WAIT);
 }
 
+/** The innermost cause holds the reason: refused, no such name, TLS. The text before it only repeats the URL. */
+function reasonOf(thrown: unknown): string {
+  let reason = thrown;
+  while (reason instanceof Error && reason.cause instanceof Error) reason = reason.cause;
+  const text = reason instanceof Error ? reason.message : String(reason);
+  return text.replace(/^error sending request .*client error \(\w+\): /s, "");
+}
+
 function excerpt(text: string): string {
   const trimmed = text.trim().slice(0, EXCERPT);
   return trimmed === "" ? "." : `: ${trimmed}`;
 }
 
 /** An answer may be endless, or break off. */
-async function beginningOf({ body }: Response): Promise<string> {
+async function beginningOf({ body }: Response, length: number): Promise<string> {
   let text = "";
   try {
     for await (const part of body?.pipeThrough(new TextDecoderStream()) ?? []) {
       text += part;
-      if (text.length >= EXCERPT) break;
+      if (text.length >= length) break;
     }
   } catch {
     // What came is enough.

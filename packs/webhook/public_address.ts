@@ -29,7 +29,9 @@ export async function assertPublic({ protocol, hostname }: URL, resolve: Resolve
   const found = await Promise.all((["A", "AAAA"] as const).map((type) =>
     resolve(host, type).catch((error: unknown) => {
       if (error instanceof Deno.errors.NotFound) return [];
-      throw error;
+      throw new Error(`${host} cannot be resolved: ${error instanceof Error ? error.message : error}`, {
+        cause: error,
+      });
     })
   ));
   const addresses = found.flat();

@@ -34,7 +34,15 @@ export interface Dashboard {
   /** A page of a browser that is not signed in. */
   openSignedOut(view?: string): Promise<Opened>;
   /** A fresh page of a signed-in browser at a view; what went wrong in it is collected in `complaints`. */
-  open(view?: string, options?: { width?: number; height?: number; dark?: boolean }): Promise<Opened>;
+  open(view?: string, options?: PageOptions): Promise<Opened>;
+}
+
+export interface PageOptions {
+  width?: number;
+  height?: number;
+  dark?: boolean;
+  /** Called before the page is loaded. */
+  prepare?: (page: Page) => Promise<void>;
 }
 
 export interface Opened extends AsyncDisposable {
@@ -58,12 +66,17 @@ export function useDashboard(): {
   project: ReturnType<typeof useTarget>["project"];
 } {
   const { target, project } = useTarget();
+  return { dashboard: useBrowser(() => ({ url: target().url, secretKey: target().secretKey })), target, project };
+}
+
+/** One browser for the file, and a server before the project that `project` names. */
+export function useBrowser(project: () => Project): () => Dashboard {
   const access = createAccess();
   let browser: Browser | undefined;
   let server: Deno.HttpServer<Deno.NetAddr> | undefined;
   Deno.test.beforeAll(async () => {
     if (missing) return;
-    server = await serveDashboard({ url: target().url, secretKey: target().secretKey }, access);
+    server = await serveDashboard(project(), access);
     browser = await chromium.launch({ executablePath: PROGRAM, args: FLAGS, headless: true });
   });
   Deno.test.afterAll(async () => {
@@ -72,15 +85,17 @@ export function useDashboard(): {
   });
   const url = () => `http://127.0.0.1:${server?.addr.port}`;
   const address = (view = "#/") => addressOf(url(), access, view);
-  const dashboard = (): Dashboard => ({
+  return () => ({
     url: url(),
     address,
     open: (view, options) => openAt(address(view), options),
     openSignedOut: (view = "#/") => openAt(`${url()}/${view}`),
   });
-  return { dashboard, target, project };
 
-  async function openAt(address: string, { width = 1280, height = 900, dark = false } = {}): Promise<Opened> {
+  async function openAt(
+    address: string,
+    { width = 1280, height = 900, dark = false, prepare }: PageOptions = {},
+  ): Promise<Opened> {
     if (!browser) throw new Error("The browser runs inside tests only.");
     const context = await browser.newContext({
       viewport: { width, height },
@@ -107,9 +122,43 @@ export function useDashboard(): {
         (event) => console.error(`policy: ${event.violatedDirective} ${event.blockedURI}`),
       );
     });
+    await prepare?.(page);
     await page.goto(address);
     return { page, complaints, [Symbol.asyncDispose]: () => context.close() };
   }
+}
+
+/** Holds the page's timers of a second and more until `passTime`; shorter ones are its rendering's. To be called before the page is loaded. */
+export async function holdTimers(page: Page): Promise<void> {
+  await page.addInitScript(() => {
+    const { setTimeout, clearTimeout } = globalThis;
+    const held = new Map<number, { at: number; act: () => void }>();
+    let [now, lastId] = [0, 0];
+    Object.assign(globalThis, {
+      setTimeout(act: () => void, ms = 0) {
+        if (ms < 1_000) return setTimeout(act, ms);
+        held.set(--lastId, { at: now + ms, act }); // below those of the browser
+        return lastId;
+      },
+      clearTimeout: (id: number) => held.delete(id) || clearTimeout(id),
+      passTime(ms: number) {
+        now += ms;
+        for (const [id, { at, act }] of [...held]) if (at <= now && held.delete(id)) act();
+      },
+    });
+  });
+}
+
+/** Lets so much time pass for the timers that are held. */
+export async function passTime(page: Page, ms: number): Promise<void> {
+  await page.evaluate((ms) => (globalThis as unknown as { passTime(ms: number): void }).passTime(ms), ms);
+}
+
+/** Resolves when every request that the page has made so far was seen by its routes and listeners, which get them in order. */
+export async function seeRequests(page: Page): Promise<void> {
+  const seen = page.waitForRequest("**/icon.svg?seen");
+  await page.evaluate(() => fetch("/icon.svg?seen"));
+  await seen;
 }
 
 /** The dashboard's server on a free port. */

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { gate } from "../gates/gate.ts";
 import { call, dispatch, dispatchMany } from "../supabase/bus.ts";
-import { clear, missing, useDashboard } from "./browser.ts";
+import { clear, holdTimers, missing, passTime, seeRequests, useDashboard } from "./browser.ts";
 import { setScene } from "./scene.ts";
 
 const { dashboard, target, project } = useDashboard();
@@ -64,15 +64,28 @@ test("a queue is paused and resumed in its row, a disabled transport enabled", a
 
 test("it stays fresh by itself, stops when told, and goes on", async () => {
   const { sql } = project();
-  await using opened = await dashboard().open();
+  let asked = 0;
+  await using opened = await dashboard().open("#/", {
+    async prepare(page) {
+      await holdTimers(page);
+      page.on("request", (request) => void (request.url().includes("/monitor/") && asked++));
+    },
+  });
   const { page } = opened;
   const due = page.locator(".tile", { hasText: "Due now" }).locator("dd");
   await due.getByText("0", { exact: true }).waitFor();
   await dispatchMany(sql, 4);
+  await passTime(page, 2_000);
   await due.getByText("4", { exact: true }).waitFor();
   await page.getByRole("button", { name: "Live" }).click();
   await page.getByRole("button", { name: "Paused" }).waitFor();
+  await seeRequests(page);
+  asked = 0;
   await dispatchMany(sql, 3);
+  await passTime(page, 60_000);
+  await seeRequests(page);
+  assert.equal(asked, 0, "requests of a page that was told to stop");
+  await due.getByText("4", { exact: true }).waitFor();
   await page.getByRole("button", { name: "Paused" }).click();
   await due.getByText("7", { exact: true }).waitFor();
 });

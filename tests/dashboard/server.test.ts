@@ -4,6 +4,7 @@ import { createAccess } from "../../dashboard/access.ts";
 import { bundle } from "../../dashboard/bundle.ts";
 import { findProject, NoProject } from "../../dashboard/project.ts";
 import { createServer } from "../../dashboard/server.ts";
+import { withoutWaiting } from "../timers.ts";
 
 const PROJECT = { url: "http://127.0.0.1:9", secretKey: "sb_secret_never_to_be_seen" };
 const HOST = "127.0.0.1:24330";
@@ -43,13 +44,15 @@ Deno.test("dashboard · the script is smaller than 200 KB", () => {
   assert.ok(bytes < 200_000, `${bytes} bytes`);
 });
 
+// Each differs from a request that passes in one thing only.
 for (
   const [what, headers] of [
-    ["a name that was rebound to loopback", { host: "evil.example:24330" }],
-    ["loopback at another port", { host: "127.0.0.1:80" }],
+    ["a name that was rebound to loopback", { ...OURS, host: "evil.example:24330" }],
+    ["loopback at another port", { ...OURS, host: "127.0.0.1:80" }],
     ["a page of another origin", { ...OURS, origin: "https://evil.example" }],
+    ["a page of another port of this machine", { ...OURS, origin: "http://127.0.0.1:3000" }],
     ["another site's script", { ...OURS, "sec-fetch-site": "cross-site" }],
-    ["another port of this machine", { ...OURS, "sec-fetch-site": "same-site", origin: "http://127.0.0.1:3000" }],
+    ["a script of another port, which sends no origin", { ...OURS, "sec-fetch-site": "same-site" }],
     ["the page under its other name", { ...OURS, host: "localhost:24330", origin: `http://${HOST}` }],
     ["a page without an origin", { ...OURS, origin: "null" }],
     ["a form, which can set no header", { "sec-fetch-site": "same-origin" }],
@@ -63,6 +66,17 @@ for (
     }
   });
 }
+
+Deno.test("dashboard · its own page, under either name, is not refused", async () => {
+  for (const host of [HOST, "localhost:24330"]) {
+    const ways: Record<string, string>[] = [{}, { origin: `http://${host}` }, { "sec-fetch-site": "none" }];
+    for (const more of ways) {
+      const reply = await ask("/monitor/status", { ...OURS, host, ...more });
+      assert.equal(reply.status, 503, "it is passed on to the project, which is not there");
+      await reply.body?.cancel();
+    }
+  }
+});
 
 Deno.test("dashboard · a project that does not answer is a clear 503, and nothing tells the key", async () => {
   const replies = await Promise.all([
@@ -110,6 +124,46 @@ Deno.test("dashboard · the key goes to the project, the browser's headers do no
     ["apikey", "cookie", "authorization"].map((name) => request.headers.get(name)),
     [PROJECT.secretKey, null, null],
   );
+});
+
+/** The status and error of /monitor/status where the project replies so. */
+async function throughProject(reply: (request: Request) => Response | Promise<Response>) {
+  await using project = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, reply);
+  const own = await createServer(
+    { ...PROJECT, url: `http://127.0.0.1:${project.addr.port}` },
+    page,
+    access,
+    () => [HOST],
+  );
+  const response = await own.request(`http://${HOST}/monitor/status`, {
+    headers: { host: HOST, ...SIGNED_IN, ...OURS },
+  });
+  const text = await response.text();
+  return { status: response.status, error: text ? JSON.parse(text).error : undefined };
+}
+
+/** Like Deno.test; fetch keeps its connections beyond the test. */
+function test(name: string, fn: () => Promise<void>): void {
+  Deno.test({ name: `dashboard · ${name}`, fn, sanitizeResources: false, sanitizeOps: false });
+}
+
+test("a redirect of the project is not followed, so the key goes nowhere else", async () => {
+  let followed = false;
+  await using elsewhere = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, () => {
+    followed = true;
+    return Response.json({});
+  });
+  const location = `http://127.0.0.1:${elsewhere.addr.port}/`;
+  const { status } = await throughProject(() => new Response(null, { status: 302, headers: { location } }));
+  assert.deepEqual([status, followed], [302, false]);
+});
+
+test("a project that hangs is given up after 15 seconds, with a clear 503", async () => {
+  const hang = ({ signal }: Request) =>
+    new Promise<Response>((resolve) => signal.addEventListener("abort", () => resolve(new Response())));
+  const { status, error } = await withoutWaiting(15_000, () => throughProject(hang));
+  assert.equal(status, 503);
+  assert.deepEqual([error.code, error.message], ["SM_UNAVAILABLE", "The project did not answer within 15 seconds."]);
 });
 
 Deno.test("dashboard · no spelling of an address leads to another door of the project", async () => {

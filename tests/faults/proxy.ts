@@ -1,6 +1,8 @@
 // A TCP proxy on loopback that cuts: all connections at once, or each answer that is about to come, which is after its commit.
 import { freePort } from "../../supabase/local/ports.ts";
 
+const REQUEST_LINE = /^[A-Z]+ \S+ HTTP\/1\.1\r\n/;
+
 export interface Proxy extends AsyncDisposable {
   /** http://127.0.0.1:<port> */
   readonly url: string;
@@ -8,8 +10,11 @@ export interface Proxy extends AsyncDisposable {
   readonly repliesCut: number;
   /** Breaks every connection that is open now; returns how many. */
   cut(): number;
-  /** Breaks each connection on which an answer begins, from now on, so many times. */
-  cutReplies(count: number): void;
+  /**
+   * Breaks each connection on which an answer begins, from now on, so many times.
+   * @param to which requests' answers, judged by their text; any unless given
+   */
+  cutReplies(count: number, to?: (request: string) => boolean): void;
 }
 
 /** Forwards to the address that `target` names at each connection. */
@@ -17,6 +22,7 @@ export function openProxy(target: () => string): Proxy {
   const listener = listen();
   const open = new Set<() => void>();
   let toCut = 0;
+  let isMeant: (request: string) => boolean = () => true;
   let repliesCut = 0;
   const accepting = accept();
 
@@ -33,10 +39,16 @@ export function openProxy(target: () => string): Proxy {
       for (const side of [client, server]) closeQuietly(side);
     };
     open.add(end);
+    let request = ""; // the one that is answered next: a client of HTTP/1.1 sends one at a time
+    const decoder = new TextDecoder();
     await Promise.allSettled([
-      copy(client, server, () => false),
+      copy(client, server, (part) => {
+        const text = decoder.decode(part, { stream: true });
+        request = REQUEST_LINE.test(text) ? text : request + text;
+        return false;
+      }),
       copy(server, client, () => {
-        if (toCut === 0) return false;
+        if (toCut === 0 || !isMeant(request)) return false;
         toCut--;
         repliesCut++;
         return true;
@@ -44,10 +56,10 @@ export function openProxy(target: () => string): Proxy {
     ]);
     end();
 
-    async function copy(from: Deno.TcpConn, to: Deno.TcpConn, cutHere: () => boolean) {
+    async function copy(from: Deno.TcpConn, to: Deno.TcpConn, cutHere: (part: Uint8Array) => boolean) {
       const buffer = new Uint8Array(65_536);
       for (let size = await from.read(buffer); size !== null; size = await from.read(buffer)) {
-        if (cutHere()) return end();
+        if (cutHere(buffer.subarray(0, size))) return end();
         for (let sent = 0; sent < size;) sent += await to.write(buffer.subarray(sent, size));
       }
       end();
@@ -64,7 +76,10 @@ export function openProxy(target: () => string): Proxy {
       for (const end of [...open]) end();
       return count;
     },
-    cutReplies: (count) => void (toCut = count),
+    cutReplies(count, to = () => true) {
+      toCut = count;
+      isMeant = to;
+    },
     async [Symbol.asyncDispose]() {
       listener.close();
       for (const end of [...open]) end();

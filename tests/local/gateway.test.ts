@@ -170,6 +170,19 @@ test("gateway · what a role may not do is 403 for users and 401 for the anonymo
   assert.equal((await rpc("gw_closed")).status, 200, "the secret key may, by default privileges");
 });
 
+test("gateway · GET, and a function that is declared stable, run read only", async () => {
+  const { sql } = project();
+  await sql.unsafe(`
+    create table public.gw_written (n int);
+    create function public.gw_write() returns int language sql as 'insert into public.gw_written values (1) returning n';
+    create function public.gw_write_stable() returns int language plpgsql stable as 'begin return public.gw_write(); end'`);
+  const code = ({ status, body }: Answer) => [status, (body as { code?: string }).code];
+  assert.deepEqual(code(await ask("rpc/gw_write")), [405, "25006"]);
+  assert.deepEqual(code(await rpc("gw_write_stable")), [405, "25006"]);
+  assert.equal((await sql`select from gw_written`).length, 0);
+  assert.equal((await rpc("gw_write")).body, 1);
+});
+
 test("gateway · a failed call leaves nothing behind, the next one is unharmed", async () => {
   await project().sql`create table if not exists public.gw_log (n int)`;
   await project().sql.unsafe(`

@@ -1,33 +1,41 @@
-// `npm run mutants`: plants one bug after the other and asks whether the tests notice. Exit 0 only when every one is killed.
+// `npm run mutants`: plants one bug after the other and runs the tests that must notice it. Exit 0 only when every one is killed.
 import { parseArgs } from "node:util";
 import { ensureTemplate } from "../project.ts";
 import { newBar, newTable } from "../terminal.ts";
-import { type Mutant, plant, readSchemas } from "./mutant.ts";
+import { type Mutant, plant, readSchemas, type TypeScriptMutant } from "./mutant.ts";
 import { MUTANTS } from "./mutants.ts";
+import { copyTree, type Tree } from "./tree.ts";
 import { type Trial, tryOut } from "./trial.ts";
+import { TYPESCRIPT_MUTANTS } from "./typescript/mutants.ts";
 
-const USAGE = `npm run mutants -- [--list] [--only <part of a name>]... [--jobs <n>] [--why]
+const USAGE = `npm run mutants -- [--list] [--in <sql|typescript>] [--only <part of a name>]... [--jobs <n>] [--why]
   --list   names the planted bugs and the promises they break
-  --only   those whose names contain it
-  --jobs   at a time (2)
-  --why    shows also what the failing test said`;
+  --in     only the bugs in SQL, or only those in TypeScript
+  --only   only the bugs whose names contain it
+  --jobs   number of bugs tried at a time (default: 2)
+  --why    shows the error of the failing test too`;
+
+const LANGUAGES = { sql: "SQL", typescript: "TypeScript" } as const;
+type Language = keyof typeof LANGUAGES;
 
 const { values } = parseArgs({
   args: Deno.args,
   options: {
     list: { type: "boolean", default: false },
+    in: { type: "string", multiple: true, default: Object.keys(LANGUAGES) },
     only: { type: "string", multiple: true, default: [] },
     jobs: { type: "string", default: "2" },
     why: { type: "boolean", default: false },
     help: { type: "boolean", default: false },
   },
 });
-const chosen = MUTANTS.filter(({ name }) =>
-  values.only.length === 0 || values.only.some((part) => name.includes(part))
+const chosen = [...MUTANTS, ...TYPESCRIPT_MUTANTS].filter((mutant) =>
+  values.in.includes(languageOf(mutant)) &&
+  (values.only.length === 0 || values.only.some((part) => mutant.name.includes(part)))
 );
 const jobs = Number(values.jobs);
 if (values.help || chosen.length === 0 || !Number.isInteger(jobs) || jobs < 1) {
-  console.error(chosen.length === 0 ? `No name contains ${values.only.join(" or ")}.\n\n${USAGE}` : USAGE);
+  console.error(chosen.length === 0 ? `No planted bug has these names.\n\n${USAGE}` : USAGE);
   Deno.exit(2);
 }
 if (values.list) {
@@ -36,49 +44,68 @@ if (values.list) {
 }
 
 const started = Date.now();
-await ensureTemplate();
+const template = await ensureTemplate();
 const files = [...new Set(chosen.flatMap(({ noticedBy }) => noticedBy))].sort();
-console.log(`${chosen.length} planted bugs, ${files.length} test files. First the files as they are:`);
-const sound = await tryOut(files);
-if (sound.verdict !== "survived") {
-  console.error(
-    `They fail without a planted bug, so their failing would prove nothing:\n  ${sound.by}\n  ${sound.because}`,
-  );
-  Deno.exit(1);
-}
-console.log(`they pass (${sound.seconds.toFixed(0)} s).`);
-
-const trials = new Map<Mutant, Trial>();
-const bar = newBar("mutants");
-bar.start(chosen.length, 0);
-const waiting = [...chosen];
-await Promise.all(Array.from({ length: jobs }, async () => {
-  for (let mutant = waiting.shift(); mutant; mutant = waiting.shift()) {
-    trials.set(mutant, await tryPlanted(mutant));
-    bar.increment();
+console.log(`${chosen.length} planted bugs, ${files.length} test files. First the files without a planted bug:`);
+const trials = new Map<Mutant | TypeScriptMutant, Trial>();
+{
+  await using trees = new AsyncDisposableStack();
+  const newTree = async () => trees.use(await copyTree(template));
+  const first = await newTree();
+  const sound = await tryOut(files, first.root);
+  if (sound.verdict !== "survived") {
+    console.error(
+      `They fail without a planted bug, so their failing would prove nothing:\n  ${sound.by}\n  ${sound.because}`,
+    );
+    await trees.disposeAsync();
+    Deno.exit(1);
   }
-}));
-bar.stop();
+  console.log(`they pass (${sound.seconds.toFixed(0)} s).`);
 
-const table = newTable(["planted bug", "", "first test that fails", "s"], 3);
-for (const mutant of chosen) {
-  const { verdict, by, because, seconds } = trials.get(mutant)!; // each was tried
-  const word = { killed: "killed", survived: "SURVIVED", broken: "BROKEN" }[verdict];
-  table.push([mutant.name, word, values.why ? `${by}\n${because.slice(0, 150)}` : by, seconds.toFixed(1)]);
+  const bar = newBar("mutants");
+  bar.start(chosen.length, 0);
+  const waiting = [...chosen];
+  await Promise.all(Array.from({ length: jobs }, async (_, job) => {
+    const tree = job === 0 ? first : await newTree();
+    for (let mutant = waiting.shift(); mutant; mutant = waiting.shift()) {
+      trials.set(mutant, await tryPlanted(mutant, tree));
+      bar.increment();
+    }
+  }));
+  bar.stop();
 }
-const count = (wanted: Trial["verdict"]) => [...trials.values()].filter(({ verdict }) => verdict === wanted).length;
-console.log(`\n${table}\n`);
-const [killed, survived, broken] = [count("killed"), count("survived"), count("broken")];
-console.log(
-  `${killed} killed, ${survived} survived, ${broken} broken, in ${Math.round((Date.now() - started) / 1_000)} s`,
-);
-Deno.exit(killed === chosen.length ? 0 : 1);
 
-async function tryPlanted(mutant: Mutant): Promise<Trial> {
+for (const language of Object.keys(LANGUAGES) as Language[]) {
+  const tried = chosen.filter((mutant) => languageOf(mutant) === language);
+  if (tried.length === 0) continue;
+  const table = newTable([`planted bug in ${LANGUAGES[language]}`, "", "first test that fails", "s"], 3);
+  for (const mutant of tried) {
+    const { verdict, by, because, seconds } = trials.get(mutant)!; // each was tried
+    const word = { killed: "killed", survived: "SURVIVED", broken: "BROKEN" }[verdict];
+    table.push([mutant.name, word, values.why ? `${by}\n${because.slice(0, 150)}` : by, seconds.toFixed(1)]);
+  }
+  console.log(`\n${table}`);
+}
+for (const language of Object.keys(LANGUAGES) as Language[]) {
+  const tried = chosen.filter((mutant) => languageOf(mutant) === language);
+  const count = (wanted: Trial["verdict"]) => tried.filter((mutant) => trials.get(mutant)?.verdict === wanted).length;
+  console.log(
+    `${LANGUAGES[language]}: ${count("killed")} killed, ${count("survived")} survived, ${count("broken")} broken`,
+  );
+}
+console.log(`in ${Math.round((Date.now() - started) / 1_000)} s`);
+Deno.exit([...trials.values()].every(({ verdict }) => verdict === "killed") ? 0 : 1);
+
+function languageOf(mutant: Mutant | TypeScriptMutant): Language {
+  return "file" in mutant ? "typescript" : "sql";
+}
+
+async function tryPlanted(mutant: Mutant | TypeScriptMutant, tree: Tree): Promise<Trial> {
   try {
+    if ("file" in mutant) return await tree.withPlanted(mutant, () => tryOut(mutant.noticedBy, tree.root));
     plant(mutant, readSchemas());
+    return await tryOut(mutant.noticedBy, tree.root, mutant.name);
   } catch (error) {
     return { verdict: "broken", by: error instanceof Error ? error.message : String(error), because: "", seconds: 0 };
   }
-  return await tryOut(mutant.noticedBy, mutant.name);
 }

@@ -1,17 +1,28 @@
-// A planted bug: one statement of supabase/schemas with one piece of text replaced.
+// A planted bug: one piece of text replaced by another, in one statement of supabase/schemas or in one TypeScript file.
 
-export interface Mutant {
+/** What every planted bug has, in SQL and in TypeScript. */
+export interface PlantedBug {
   /** What is wrong with it, as a short name. */
   name: string;
   /** The promise it breaks, in a sentence. */
   breaks: string;
-  /** How the mutated statement begins, at the start of a line; for functions see `fn`. */
-  statement: string;
-  /** Exact text that stands in the statement once. Short, so that it survives what is changed around it. */
+  /** Exact text that stands in the statement or file once. Short, so that it survives what is changed around it. */
   find: string;
   replace: string;
   /** Test files below tests/ that must fail, the likeliest first. */
   noticedBy: string[];
+}
+
+/** A bug in SQL, planted into the databases that tests use. */
+export interface Mutant extends PlantedBug {
+  /** How the mutated statement begins, at the start of a line; for functions see `fn`. */
+  statement: string;
+}
+
+/** A bug in TypeScript, planted into a copy of the source tree. */
+export interface TypeScriptMutant extends PlantedBug {
+  /** The mutated file, from the root of the repository. */
+  file: string;
 }
 
 /** How the definition of a function begins. */
@@ -33,23 +44,39 @@ export function readSchemas(): string {
 export function plant(mutant: Mutant, schemas: string): string {
   const starts = positions(`\n${schemas}`, `\n${mutant.statement}`);
   if (starts.length !== 1) throw cannot(mutant, `"${mutant.statement}" begins ${starts.length} statements`);
-  const statement = statementAt(schemas, starts[0]);
-  const places = positions(statement, mutant.find);
-  if (places.length !== 1) {
-    throw cannot(mutant, `"${mutant.find}" stands ${places.length} times in ${mutant.statement}`);
-  }
-  if (mutant.replace === mutant.find) throw cannot(mutant, "it changes nothing");
-  return statement.slice(0, places[0]) + mutant.replace + statement.slice(places[0] + mutant.find.length);
+  return replaceOnce(mutant, statementAt(schemas, starts[0]), mutant.statement);
 }
 
-// A statement ends with a semicolon at the end of a line, outside of $$.
+/**
+ * The mutated text of a file.
+ * @throws when the text to replace is not there exactly once
+ */
+export function plantInFile(mutant: TypeScriptMutant, text: string): string {
+  return replaceOnce(mutant, text, mutant.file);
+}
+
+function replaceOnce(mutant: PlantedBug, text: string, where: string): string {
+  const places = positions(text, mutant.find);
+  if (places.length !== 1) throw cannot(mutant, `"${mutant.find}" stands ${places.length} times in ${where}`);
+  if (mutant.replace === mutant.find) throw cannot(mutant, "it changes nothing");
+  return text.slice(0, places[0]) + mutant.replace + text.slice(places[0] + mutant.find.length);
+}
+
+// A statement ends with a semicolon at the end of a line, outside of dollar quotes, which may hold others.
 function statementAt(schemas: string, start: number): string {
-  for (let end = start;;) {
-    end = schemas.indexOf(";\n", end) + 1;
-    if (end === 0) return schemas.slice(start);
-    const statement = schemas.slice(start, end);
-    if (positions(statement, "$$").length % 2 === 0) return statement;
+  const marks = /\$\w*\$|;\n/g;
+  marks.lastIndex = start;
+  let quote: string | undefined;
+  for (let mark = marks.exec(schemas); mark; mark = marks.exec(schemas)) {
+    const [text] = mark;
+    if (text === ";\n") {
+      if (quote === undefined) return schemas.slice(start, mark.index + 1);
+    } else if (quote === undefined) quote = text;
+    else if (quote === text) quote = undefined;
+    // "$$$job$": what does not end the quote may hide what does.
+    else marks.lastIndex = mark.index + 1;
   }
+  return schemas.slice(start);
 }
 
 function positions(text: string, part: string): number[] {
@@ -58,6 +85,6 @@ function positions(text: string, part: string): number[] {
   return found;
 }
 
-function cannot({ name }: Mutant, why: string): Error {
+function cannot({ name }: PlantedBug, why: string): Error {
   return new Error(`the mutant "${name}" cannot be planted: ${why}`);
 }

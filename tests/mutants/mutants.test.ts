@@ -1,23 +1,27 @@
 // The planted bugs of `npm run mutants` can still be planted, and none is planted in this run.
 import assert from "node:assert/strict";
-import { test, useProject } from "../project.ts";
-import { plant } from "./mutant.ts";
+import { ensureTemplate, test, useProject } from "../project.ts";
+import { plant, plantInFile } from "./mutant.ts";
 import { infect, MUTANTS } from "./mutants.ts";
+import { copyTree } from "./tree.ts";
+import { TYPESCRIPT_MUTANTS } from "./typescript/mutants.ts";
 
 const project = useProject();
-const root = new URL("../", import.meta.url);
+const tests = new URL("../", import.meta.url);
+const repository = new URL("../../", import.meta.url);
 
 Deno.test("mutants · none is planted in an ordinary run", () => {
   assert.equal(Deno.env.get("SYMPHONY_MUTANT"), undefined);
 });
 
 Deno.test("mutants · each has a name of its own, says what it breaks, and names test files that exist", () => {
-  assert.ok(MUTANTS.length >= 30);
-  assert.equal(new Set(MUTANTS.map(({ name }) => name)).size, MUTANTS.length);
-  for (const { name, breaks, noticedBy } of MUTANTS) {
+  const all = [...MUTANTS, ...TYPESCRIPT_MUTANTS];
+  assert.ok(MUTANTS.length >= 30 && TYPESCRIPT_MUTANTS.length >= 100);
+  assert.equal(new Set(all.map(({ name }) => name)).size, all.length);
+  for (const { name, breaks, noticedBy } of all) {
     assert.match(breaks, /\S.*\.$/, name);
     assert.ok(noticedBy.length > 0, name);
-    for (const file of noticedBy) assert.ok(Deno.statSync(new URL(file, root)).isFile, file);
+    for (const file of noticedBy) assert.ok(Deno.statSync(new URL(file, tests)).isFile, file);
   }
 });
 
@@ -31,6 +35,37 @@ test("mutants · each can be planted in the schemas as they stand, and Postgres 
       if (!(error instanceof RolledBack)) throw new Error(`${name}: ${error}`, { cause: error });
     });
   }
+});
+
+Deno.test("mutants · each in TypeScript can be planted in its file as it stands", () => {
+  for (const mutant of TYPESCRIPT_MUTANTS) {
+    const sound = Deno.readTextFileSync(new URL(mutant.file, repository));
+    assert.notEqual(plantInFile(mutant, sound), sound, mutant.name);
+  }
+});
+
+Deno.test("mutants · one in TypeScript stands in a copy while it is tried, and never in the working tree", async () => {
+  const [mutant] = TYPESCRIPT_MUTANTS;
+  const sound = await Deno.readTextFile(new URL(mutant.file, repository));
+  const tree = await copyTree(await ensureTemplate());
+  const read = () => Deno.readTextFile(`${tree.root}/${mutant.file}`);
+  const planted = tree.withPlanted(mutant, async () => {
+    assert.equal(await read(), plantInFile(mutant, sound));
+    assert.equal(await Deno.readTextFile(new URL(mutant.file, repository)), sound);
+    throw new Error("the trial ends");
+  });
+  await assert.rejects(planted, /the trial ends/);
+  assert.equal(await read(), sound);
+  await tree[Symbol.asyncDispose]();
+  await assert.rejects(read(), Deno.errors.NotFound);
+});
+
+Deno.test("mutants · one in TypeScript whose text is gone, or stands twice, is refused", () => {
+  const mutant = { ...TYPESCRIPT_MUTANTS[0], file: "a.ts", find: "x", replace: "y" };
+  assert.equal(plantInFile(mutant, "let x;"), "let y;");
+  assert.throws(() => plantInFile(mutant, "let z;"), /stands 0 times in a\.ts/);
+  assert.throws(() => plantInFile(mutant, "x = x;"), /stands 2 times in a\.ts/);
+  assert.throws(() => plantInFile({ ...mutant, replace: "x" }, "x"), /changes nothing/);
 });
 
 Deno.test("mutants · one whose text is gone, or stands twice, is refused", () => {

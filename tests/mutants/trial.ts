@@ -1,7 +1,6 @@
-// One run of test files on databases with a planted bug, or with none.
+// One run of test files with a planted bug, or with none.
 import { stripVTControlCharacters } from "node:util";
 
-const root = new URL("../../", import.meta.url).pathname;
 const WITHIN = 180_000; // ms, for a few files; many at once get more
 const WITHIN_A_FILE = 30_000;
 
@@ -15,8 +14,12 @@ export interface Trial {
   seconds: number;
 }
 
-/** Runs the test files below tests/ until the first failure. Without a mutant it asks whether they pass as they should. */
-export async function tryOut(files: readonly string[], mutant?: string): Promise<Trial> {
+/**
+ * Runs the test files below tests/ until the first failure.
+ * @param root the source tree, whose TypeScript may hold a planted bug
+ * @param mutant the name of the bug in SQL that the databases of the tests get
+ */
+export async function tryOut(files: readonly string[], root: string, mutant?: string): Promise<Trial> {
   const started = Date.now();
   const giveUp = AbortSignal.timeout(Math.max(WITHIN, files.length * WITHIN_A_FILE));
   const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {

@@ -89,26 +89,71 @@ test("post · a receiver that does not answer in time is given up", async () => 
   assert.match(message, /did not answer within 50 ms/);
 });
 
-test("post · a delivery that is aborted says why", async () => {
+test("post · a delivery that is aborted ends its POST at once, with the reason", async () => {
   const controller = new AbortController();
   const { promise, resolve } = Promise.withResolvers<Response>();
+  const started = performance.now();
   const error = await posted(({ signal }) => {
     signal.addEventListener("abort", () => resolve(new Response()));
     controller.abort(new Error("the lease is lost"));
     return promise;
-  }, { signal: controller.signal });
+  }, { signal: controller.signal, timeout: 30_000 });
   assert.match(String(error), /the lease is lost/);
+  const took = performance.now() - started;
+  assert.ok(took < 10_000, `${took} ms: it waited for the receiver`);
 });
 
-test("post · a receiver that is not there, or hangs up, is tried again", async () => {
+/** The error of a POST to a place where no receiver is. */
+async function unreachable(url: string): Promise<NotAccepted> {
+  const signal = new AbortController().signal;
+  const error = await post(new URL(url), { body: "", headers: {}, signal }).catch((error: unknown) => error);
+  assert.ok(error instanceof NotAccepted, String(error));
+  assert.doesNotMatch(Deno.inspect(error), /s3cret|hunter2/, "the URL may be a secret");
+  return error;
+}
+
+test("post · a receiver that cannot be reached: the connection is refused", async () => {
   const listener = Deno.listen({ port: 0, hostname: "127.0.0.1" });
   const { port } = listener.addr;
   listener.close();
-  const signal = new AbortController().signal;
-  const error = await post(new URL(`http://127.0.0.1:${port}/s3cret`), { body: "", headers: {}, signal }).catch((e) =>
-    e
+  const { message } = await unreachable(`http://me:hunter2@127.0.0.1:${port}/hook/s3cret?key=s3cret#s3cret`);
+  assert.match(message, /^127\.0\.0\.1:\d+ cannot be reached: .*Connection refused/i);
+});
+
+test("post · a receiver that cannot be reached: its name is not found", async () => {
+  const { message } = await unreachable("https://no-such-name.invalid/hook/s3cret?key=s3cret");
+  assert.match(message, /^no-such-name\.invalid cannot be reached: dns error: /);
+});
+
+test("post · a receiver that cannot be reached: its certificate is not trusted", async () => {
+  const [cert, key] = await Promise.all(
+    ["certificate.pem", "key.pem"].map((name) =>
+      Deno.readTextFile(new URL(`../fixtures/self_signed/${name}`, import.meta.url))
+    ),
   );
-  assert.ok(error instanceof NotAccepted);
-  assert.match(error.message, /cannot be reached/);
-  assert.doesNotMatch(error.message, /s3cret/);
+  await using server = Deno.serve(
+    { port: 0, hostname: "127.0.0.1", cert, key, onListen: () => {} },
+    () => assert.fail("the event was sent"),
+  );
+  const { message } = await unreachable(`https://127.0.0.1:${server.addr.port}/hook/s3cret?key=s3cret`);
+  assert.match(message, /^127\.0\.0\.1:\d+ cannot be reached: invalid peer certificate/);
+});
+
+test("post · a receiver that hangs up is not reached either, and tried again", async () => {
+  using listener = Deno.listen({ port: 0, hostname: "127.0.0.1" });
+  const hangingUp = (async () => {
+    for await (const connection of listener) connection.close();
+  })().catch(() => {});
+  const { message } = await unreachable(`http://127.0.0.1:${listener.addr.port}/hook/s3cret`);
+  assert.match(message, /cannot be reached: .*(closed|reset)/);
+  listener.close();
+  await hangingUp;
+});
+
+test("post · an answer that repeats the URL is kept without its secret parts", async () => {
+  const { message } = await refusal(
+    NotAccepted,
+    ({ url }) => new Response(`Cannot POST ${url.slice(url.indexOf("/", 7))}: no s3cret here`, { status: 404 }),
+  );
+  assert.match(message, / answered 404: Cannot POST \[redacted\]: no \[redacted\] here$/);
 });

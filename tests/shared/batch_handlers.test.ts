@@ -215,6 +215,18 @@ Deno.test("lost leases · when none is left unreported the batch's signal aborts
   assert.deepEqual([stale, completed, Object.keys(s.verdicts())], [2, 1, [done.id]]);
 });
 
+Deno.test("lost leases · a delivery that is lost while its batch still gathers is not given to the handler", async () => {
+  const wait: Middleware = async ({ envelope }, next) => {
+    if (envelope.id === "message-2") await s.clock.sleep(30_000);
+    return await next();
+  };
+  const s = scene(() => {}, { timeout: 90_000, middleware: [wait] });
+  const [lost] = s.add("Many", 1, 2);
+  s.receiver.beat = ({ id }) => id === lost.id ? { outcome: "stale" } : {};
+  const { stale, completed } = await s.run();
+  assert.deepEqual([s.batches, stale, completed], [[[2]], 1, 1]);
+});
+
 Deno.test("StaleLease · thrown out of the batch by one item fails the others, which are still ours", async () => {
   const db = {
     ...noDatabase,

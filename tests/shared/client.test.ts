@@ -137,6 +137,15 @@ Deno.test("client · options reach SQL under its own names, milliseconds as inte
   });
 });
 
+Deno.test("client · a batch is atomic in the database unless it says otherwise", async () => {
+  const { symphony, calls } = lineOf(stored);
+  const dispatches = [{ messageType: note, payload: { text: "a" } }];
+  await symphony.dispatchBatch(dispatches);
+  await symphony.dispatchBatch(dispatches, { atomic: true });
+  await symphony.dispatchBatch(dispatches, { atomic: false });
+  assert.deepEqual(calls.map(({ atomic }) => atomic), [true, true, false]);
+});
+
 Deno.test("client · an atomic batch is refused whole and names the place, any other keeps what is good", async () => {
   const { symphony, calls } = lineOf(stored);
   const dispatches = ["a", "x".repeat(300_000), "c"].map((text) => ({ messageType: note, payload: { text } }));
@@ -146,6 +155,7 @@ Deno.test("client · an atomic batch is refused whole and names the place, any o
   );
   assert.equal(calls.length, 0);
   const results = await symphony.dispatchBatch(dispatches, { atomic: false });
+  assert.deepEqual(calls.map(({ messages, atomic }) => [messages.length, atomic]), [[2, false]]);
   assert.deepEqual(results.map((result) => result instanceof SymphonyError ? result.code : result.id), [
     "id-of-a",
     "SM_PAYLOAD_TOO_LARGE",

@@ -83,6 +83,28 @@ Deno.test("completeWith · a database that stays away fails the handler, to be r
   assert.ok(verdict.outcome === "failed" && verdict.retryable && verdict.error_class === "SM_UNAVAILABLE");
 });
 
+Deno.test("completeWith · a database that goes down during the call is asked again, whatever the SQLSTATE", async () => {
+  for (const code of ["08006", "40001", "40P01", "53300", "57P01", "57P03", "58030"]) {
+    const { stats, calls, receiver } = scene(
+      [raised(code), { outcome: "completed" }],
+      (ctx) => ctx.completeWith("pay"),
+    );
+    assert.deepEqual([(await stats()).completed, calls.length, receiver.settled], [1, 2, []], code);
+  }
+});
+
+Deno.test("completeWith · a call that fails after its signal aborted is not repeated", async () => {
+  let calls = 0;
+  const db = { ...noDatabase, call: () => (calls++, Promise.reject(LOST_REPLY)) } as Database; // no function answers
+  const type = defineMessage({ type: "Work", payload: z.object({}), handle: (_, ctx) => ctx.completeWith("pay") });
+  const workshop = testWorkshop([type]);
+  const { verdict, abort } = execute(new MemoryReceiver().add("Work"), { ...workshop, db }, () => {});
+  const aborting = workshop.clock.sleep(1).then(() => abort(new Error("cancelled"))); // in the pause after the first call
+  const outcome = await workshop.clock.until(verdict);
+  await aborting;
+  assert.deepEqual([outcome?.outcome, calls], ["failed", 2]); // the abort ends the pause; the second call is the last
+});
+
 Deno.test("completeWith · what the function raises is thrown with its code and message, once, and retried by policy", async () => {
   // 42P01 and 42883 look as if the bus were not installed, 57014 as if the database were busy: here they are the function's.
   for (const code of ["XS001", "23505", "42P01", "42883", "57014", "22P02"]) {
@@ -152,6 +174,29 @@ Deno.test("completeWith · a call the handler does not wait for still decides", 
   ], (ctx) => void ctx.completeWith("pay"));
   await failed.stats();
   assert.equal(failed.receiver.settled[0].outcome, "failed");
+});
+
+Deno.test("completeWith · a call that fails while the handler goes on without it disturbs nothing but the message", async () => {
+  const unhandled: unknown[] = [];
+  const note = (event: PromiseRejectionEvent) => {
+    event.preventDefault();
+    unhandled.push(event.reason);
+  };
+  addEventListener("unhandledrejection", note);
+  try {
+    const worker = scene([raised("XS001")], async (ctx) => {
+      ctx.completeWith("pay");
+      await worker.clock.sleep(1_000);
+      await new Promise((resolve) => setTimeout(resolve)); // a rejection that nobody handles is reported by now
+      return "done";
+    });
+    await worker.stats();
+    const [verdict] = worker.receiver.settled;
+    assert.ok(verdict.outcome === "completed" && verdict.result === "done");
+    assert.deepEqual(unhandled, []);
+  } finally {
+    removeEventListener("unhandledrejection", note);
+  }
 });
 
 Deno.test("completeWith · heartbeats that cross it, and find the message gone, do not disturb the handler", async () => {

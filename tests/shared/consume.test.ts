@@ -16,6 +16,37 @@ Deno.test("consume · handles everything that is there, then lingers, then ends"
   assert.ok(receiver.requests.every(({ types, worker }) => types.join() === "Work" && worker === "test"));
 });
 
+Deno.test("consume · lingers from the end of the last handler, not from its start", async () => {
+  const { receiver, clock, consumer } = bench();
+  receiver.add("Work", { ms: 3_000 });
+  const { done } = consumer.ring(LIMITS);
+  await clock.pass(3_500);
+  receiver.add("Work");
+  assert.equal((await clock.until(done)).completed, 2);
+});
+
+Deno.test("consume · no handler starts before the message types are registered", async () => {
+  let registered = false;
+  const seen: boolean[] = [];
+  const { receiver, clock, consumer } = bench({
+    handle: () => seen.push(registered),
+    async ready() {
+      await clock.sleep(300);
+      registered = true;
+    },
+  });
+  receiver.add("Work");
+  await clock.until(consumer.ring({ ...LIMITS, linger: 0 }).done);
+  assert.deepEqual(seen, [true]);
+});
+
+Deno.test("consume · a registration that fails loses no message that was claimed beside it", async () => {
+  const { receiver, clock, consumer, started } = bench({ ready: () => Promise.reject(new Error("no")) });
+  receiver.add("Work");
+  const { completed } = await clock.until(consumer.ring({ ...LIMITS, linger: 0 }).done);
+  assert.deepEqual([started.length, receiver.settled.length, completed], [1, 1, 1]);
+});
+
 Deno.test("consume · outcomes travel with the next claim", async () => {
   const { receiver, clock, consumer } = bench();
   const calls: number[] = [];
@@ -103,6 +134,13 @@ Deno.test("consume · a run that never reached the database says so", async () =
   await assert.rejects(clock.until(consumer.ring(LIMITS).done), { code: "SM_UNAVAILABLE" });
 });
 
+Deno.test("consume · a claim that fails because the database is away does not end the run", async () => {
+  const { receiver, clock, consumer } = bench();
+  receiver.failures.push(away());
+  receiver.add("Work");
+  assert.equal((await clock.until(consumer.ring(LIMITS).done)).completed, 1);
+});
+
 Deno.test("consume · a refused claim ends the run, after what runs is settled", async () => {
   const { receiver, clock, consumer } = bench();
   receiver.add("Work", { ms: 500 });
@@ -124,6 +162,25 @@ Deno.test("consume · a second ring joins the run and keeps it awake; after its 
   const second = consumer.ring(LIMITS);
   assert.notEqual(second.id, first.id);
   await clock.until(second.done);
+});
+
+Deno.test("consume · a reply from before a ring does not end the run it joined", async () => {
+  const { receiver, clock, consumer } = bench();
+  const exchange = receiver.exchange.bind(receiver);
+  const reply = Promise.withResolvers<void>();
+  // The first claim finds nothing, and its reply is under way until the ring has come.
+  receiver.exchange = async (...call) => {
+    receiver.exchange = exchange;
+    const nothing = await exchange(...call);
+    await reply.promise;
+    return nothing;
+  };
+  const run = consumer.ring({ ...LIMITS, linger: 0 });
+  await clock.pass(1);
+  receiver.add("Work");
+  assert.equal(consumer.ring({ ...LIMITS, linger: 0 }), run);
+  reply.resolve();
+  assert.equal((await clock.until(run.done)).completed, 1);
 });
 
 Deno.test("consume · a ring in the very turn in which a run ends is not swallowed", async () => {

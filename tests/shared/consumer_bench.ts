@@ -28,10 +28,18 @@ export interface Bench {
   most: () => number;
 }
 
+export interface BenchOptions {
+  isolateStart?: number;
+  idlePolls?: number;
+  /** Runs after the `ms` of the payload; its result is the message's. */
+  handle?: (ctx: HandlerContext) => unknown;
+  db?: Database;
+  /** Registers the message types. */
+  ready?: () => Promise<unknown>;
+}
+
 /** A consumer of one type, `Work`, whose handler takes `ms` of its payload. */
-export function bench(
-  options: { isolateStart?: number; idlePolls?: number; handle?: (ctx: HandlerContext) => unknown; db?: Database } = {},
-): Bench {
+export function bench(options: BenchOptions = {}): Bench {
   let most = 0;
   const running = new Set<string>();
   const reasons = new Map<string, unknown>();
@@ -63,6 +71,7 @@ export function bench(
     worker: "test",
     isolateStart: options.isolateStart ?? 0,
     idlePolls: options.idlePolls,
+    ready: options.ready,
   });
   return { receiver, clock: workshop.clock, consumer, running, reasons, started, most: () => most };
 }

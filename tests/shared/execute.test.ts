@@ -166,6 +166,15 @@ Deno.test("execute · signals of the handler decide what comes next", async () =
   assert.ok(snoozed?.outcome === "snoozed" && snoozed.delay_ms === 250);
 });
 
+Deno.test("execute · a delay is at most ten years, and one that is negative or not a number is 0", async () => {
+  const tenYears = 10 * 365 * 86_400_000;
+  for (const [ms, expected] of [[Infinity, tenYears], [NaN, 0], [-1, 0], [0.5, 1]]) {
+    assert.equal((await failure(() => Promise.reject(new RetryAfter(ms)))).delay_ms, expected, `RetryAfter(${ms})`);
+    const snoozed = await start(() => Promise.reject(new Snooze(ms))).verdict();
+    assert.ok(snoozed?.outcome === "snoozed" && snoozed.delay_ms === expected, `Snooze(${ms})`);
+  }
+});
+
 Deno.test("execute · error texts lose NUL, secrets, half characters and what exceeds 8 KB", async () => {
   const outcome = await failure(() => {
     throw new Error(`a\0b \ud800 Bearer abc.def ${"\u00e9".repeat(1_000_000)}`);

@@ -28,14 +28,34 @@ Deno.test("log · secrets are redacted by name and by shape, however deep", () =
   assert.match(line, /postgres:\/\/me:\[redacted\]@host/);
 });
 
-Deno.test("log · bodies never appear", () => {
-  const { line } = logged({
-    body: { a: "private" },
-    payload: "private",
-    result: ["private"],
-    delivery: { body: "private" },
-  });
-  assert.doesNotMatch(line, /private/);
+Deno.test("log · secrets of the message itself are redacted, whichever scheme carries them", () => {
+  const { entry } = logged(
+    { text: "Basic cGxhaW4tMQ==" },
+    "refused Bearer plain-2, basic cGxhaW4tMw==, sb_publishable_4",
+  );
+  assert.equal(entry.text, "Basic [redacted]");
+  assert.equal(entry.message, "refused Bearer [redacted], basic [redacted], sb_publishable_[redacted]");
+});
+
+Deno.test("log · bodies, results, headers and metadata of messages never appear", () => {
+  for (const name of ["body", "payload", "result", "headers", "metadata"]) {
+    for (const fields of [{ [name]: { a: "private" } }, { [name]: "private" }, { delivery: { [name]: ["private"] } }]) {
+      const { line } = logged(fields);
+      assert.match(line, /not logged/);
+      assert.doesNotMatch(line, /private/, name);
+    }
+  }
+});
+
+Deno.test("log · fields of a log are on every line of it, and redacted like any other", () => {
+  const lines: string[] = [];
+  const log = createLog({ door: "test" }, (line) => lines.push(line)).with({ id: 1, token: "private" });
+  log.info("a");
+  log.warn("b", { id: 2 });
+  assert.deepEqual(lines.map((line) => JSON.parse(line)), [
+    { level: "info", message: "a", door: "test", id: 1, token: "[redacted]" },
+    { level: "warn", message: "b", door: "test", id: 2, token: "[redacted]" },
+  ]);
 });
 
 Deno.test("log · endless and odd values still make a line", () => {

@@ -50,6 +50,58 @@ Deno.test("schedule · the border refuses by code before anything travels", () =
   }
 });
 
+Deno.test("schedule · every field of a request has its own column", () => {
+  const [startsAt, endsAt] = ["2030-01-01T00:00:00Z", "2031-01-01T00:00:00+02:00"];
+  const request: Required<Omit<ScheduleRequest, "interval" | "startAt" | "at">> = {
+    cron: "* * * * *",
+    name: "by night",
+    timezone: "Europe/Berlin",
+    transport: "a",
+    queue: "b",
+    headers: { c: 1 },
+    enabled: false,
+    maxRuns: 2,
+    startsAt,
+    endsAt,
+    misfire: "catch_up",
+    misfireGrace: 3,
+    catchUpLimit: 4,
+    dstGap: "skip",
+    dstOverlap: "both",
+    overlap: "replace",
+    jitter: 5,
+  };
+  assert.deepEqual(JSON.parse(JSON.stringify(toScheduleArgs(request))), {
+    name: "by night",
+    schedule: { cron: "* * * * *" },
+    timezone: "Europe/Berlin",
+    options: {
+      transport_name: "a",
+      queue_name: "b",
+      headers: { c: 1 },
+      enabled: false,
+      max_runs: 2,
+      starts_at: startsAt,
+      ends_at: endsAt,
+      misfire: "catch_up",
+      misfire_grace_ms: 3,
+      catch_up_limit: 4,
+      dst_gap: "skip",
+      dst_overlap: "both",
+      overlap: "replace",
+      jitter_ms: 5,
+    },
+  });
+});
+
+Deno.test("schedule · an interval may say where it starts, and what is left out is UTC and travels no further", () => {
+  const sent = (when: ScheduleRequest) => JSON.parse(JSON.stringify(toScheduleArgs(when)));
+  const startAt = "2030-01-01T00:00:00Z";
+  const nothing = { timezone: "UTC", options: {} };
+  assert.deepEqual(sent({ interval: 60_000, startAt }), { schedule: { interval: 60_000, startAt }, ...nothing });
+  assert.deepEqual(sent({ at: startAt }), { schedule: { at: startAt }, ...nothing });
+});
+
 const expressions = [
   "* * * * *",
   "*/5 9-17 * * MON-fri",

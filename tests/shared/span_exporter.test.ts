@@ -4,6 +4,7 @@ import { createLog } from "../../shared/log.ts";
 import { Span, type SpanData } from "../../shared/span.ts";
 import { SpanExporter } from "../../shared/span_exporter.ts";
 import { newTrace } from "../../shared/trace_context.ts";
+import { keptAlive } from "./edge_runtime.ts";
 import { VirtualClock } from "./virtual_clock.ts";
 
 /** An exporter whose batches are answered by `answer`. */
@@ -59,6 +60,19 @@ Deno.test("spans · those of an isolate that ends leave at once, and so do those
   record(1);
   await clock.pass(1);
   assert.deepEqual(batches, [{ at: 0, size: 1 }, { at: 1, size: 1 }]);
+});
+
+Deno.test("spans · keep the isolate alive until the collector has them", async () => {
+  const answer = Promise.withResolvers<void>();
+  const { clock, batches, record } = exporting(() => answer.promise);
+  const [sending, ...more] = await keptAlive(() => record(2));
+  assert.equal(more.length, 0, "one promise for both spans");
+  let isSent = false;
+  sending.then(() => isSent = true);
+  await clock.pass(1_001);
+  assert.deepEqual([batches.length, isSent], [1, false]);
+  answer.resolve();
+  await sending;
 });
 
 Deno.test("spans · a collector that hangs gets one request, and what waits meanwhile is bounded", async () => {

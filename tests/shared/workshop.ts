@@ -11,6 +11,25 @@ export const noDatabase: Database = {
   as: () => noDatabase,
 };
 
+/** The arguments of a call, whatever the function. */
+export type CallArgs = Record<string, unknown>;
+
+export interface ScriptedDatabase {
+  db: Database;
+  /** Calls of functions, oldest first. */
+  calls: { name: string; args: CallArgs }[];
+}
+
+/** A database whose functions are the test's: what `reply` returns is the result, what it throws the failure. */
+export function scriptedDatabase(reply: (name: string, args: CallArgs) => unknown = () => []): ScriptedDatabase {
+  const calls: ScriptedDatabase["calls"] = [];
+  const call = async (name: string, args: CallArgs) => {
+    calls.push({ name, args });
+    return await reply(name, args);
+  };
+  return { db: { ...noDatabase, call } as Database, calls }; // one script for every function
+}
+
 export function testWorkshop(
   messageTypes: readonly MessageType[],
 ): Workshop & { clock: VirtualClock; lines: string[] } {

@@ -1,0 +1,49 @@
+// SYMPHONY_PG_BIN: the directory of PostgreSQL's programs that it names is used, and no other where that one is wrong.
+import assert from "node:assert/strict";
+import { join } from "node:path";
+
+const folder = await Deno.makeTempDir({ prefix: "symphony-binaries-" });
+Deno.test.afterAll(() => Deno.remove(folder, { recursive: true }));
+
+/** A directory whose programs are of this version of PostgreSQL. */
+async function installation(version: number): Promise<string> {
+  const bin = join(folder, String(version));
+  await Deno.mkdir(bin);
+  for (const program of ["initdb", "postgres"]) {
+    await Deno.writeTextFile(join(bin, program), `#!/bin/sh\necho "${program} (PostgreSQL) ${version}.1"\n`, {
+      mode: 0o755,
+    });
+  }
+  return bin;
+}
+
+/** What a process with this environment finds, or the error it ends with. */
+async function found(SYMPHONY_PG_BIN: string): Promise<string> {
+  const module = new URL("../../supabase/local/binaries.ts", import.meta.url);
+  const script = `
+    import { findPostgres } from "${module}";
+    try {
+      const { version, program, has } = findPostgres();
+      console.log([version, program("initdb"), has("pg_cron")].join(" "));
+    } catch (error) {
+      console.log(error.message);
+    }`;
+  const { stdout } = await new Deno.Command(Deno.execPath(), { args: ["eval", script], env: { SYMPHONY_PG_BIN } })
+    .output();
+  return new TextDecoder().decode(stdout).trim();
+}
+
+Deno.test("SYMPHONY_PG_BIN · names the PostgreSQL that runs", async () => {
+  const bin = await installation(97);
+  assert.match(await found(bin), new RegExp(`^97 ${bin}/initdb (true|false)$`));
+});
+
+Deno.test("SYMPHONY_PG_BIN · a directory without PostgreSQL, or with one that is too old, is an error that names it", async () => {
+  for (const bin of [join(folder, "nowhere"), await installation(14)]) {
+    assert.equal(
+      await found(bin),
+      `No PostgreSQL 15 or newer was found in ${bin}. ` +
+        "To get one: node supabase/local/install.mjs, or name its directory of programs in SYMPHONY_PG_BIN.",
+    );
+  }
+});

@@ -1,0 +1,226 @@
+// Planted bugs on the way in: the client, the dispatcher, the sync transport, schedules.
+import type { TypeScriptMutant } from "../mutant.ts";
+
+const dispatch = "shared/dispatch.ts";
+const client = "shared/client.ts";
+const batcher = "shared/batcher.ts";
+const sync = "shared/transports/sync.ts";
+const types = "shared/transport_types.ts";
+const schedule = "shared/schedule.ts";
+const dispatching = ["shared/dispatch.test.ts"];
+const sending = ["shared/client.test.ts"];
+const inline = ["shared/transports/sync_failures.test.ts"];
+const reading = ["shared/transport_types.test.ts"];
+const scheduling = ["shared/schedule.test.ts"];
+
+export const SENDING: readonly TypeScriptMutant[] = [
+  {
+    name: "messages are stored before their types",
+    breaks:
+      "A message is stored with the route and the retry policy of its type, also by an isolate that has just started.",
+    file: dispatch,
+    find: "attemptEach(messages, factoryOf, atomic), ready()]",
+    replace: "attemptEach(messages, factoryOf, atomic)]",
+    noticedBy: dispatching,
+  },
+  {
+    name: "default retries are forgotten",
+    breaks: "SYMPHONY_RETRY_MAX_RETRIES is that of types without code.",
+    file: dispatch,
+    find: "message.max_retries ?? defaults.maxRetries",
+    replace: "message.max_retries",
+    noticedBy: dispatching,
+  },
+  {
+    name: "defaults replace what a request says",
+    breaks: "A request's own options win over the environment's defaults.",
+    file: dispatch,
+    find: "message.queue ?? defaults.queue",
+    replace: "defaults.queue ?? message.queue",
+    noticedBy: dispatching,
+  },
+  {
+    name: "defaults replace a type's route",
+    breaks: "A type with code has its own route.",
+    file: dispatch,
+    find: "registry.find(message.type) ? message : {",
+    replace: "false ? message : {",
+    noticedBy: dispatching,
+  },
+  {
+    name: "an atomic batch is split",
+    breaks: "An atomic batch is stored whole or not at all.",
+    file: dispatch,
+    find: "atomic && distinct.size > 1",
+    replace: "atomic && distinct.size > 2",
+    noticedBy: dispatching,
+  },
+  {
+    name: "headers of the call replace those of the request",
+    breaks: "A request's own headers win.",
+    file: dispatch,
+    find: "return { ...trace, ...(isCallers && { tracestate }), ...headers };",
+    replace: "return { ...headers, ...trace, ...(isCallers && { tracestate }) };",
+    noticedBy: dispatching,
+  },
+  {
+    name: "every batch is atomic",
+    breaks: "A batch that is not atomic keeps what is good.",
+    file: client,
+    find: "sender.send(messages, atomic)",
+    replace: "sender.send(messages, true)",
+    noticedBy: sending,
+  },
+  {
+    name: "no batch is atomic",
+    breaks: "A batch is atomic unless it says otherwise.",
+    file: client,
+    find: "{ atomic = true } = {}",
+    replace: "{ atomic = false } = {}",
+    noticedBy: sending,
+  },
+  {
+    name: "neighbours of a rejected message are rejected",
+    breaks: "A call that is rejected as a whole is taken apart, so that each message has its own outcome.",
+    file: batcher,
+    find: "batch.length > 1 && !error.transient",
+    replace: "false",
+    noticedBy: sending,
+  },
+  {
+    name: "a call is repeated while the database is away",
+    breaks: "The client never sends a message twice by itself.",
+    file: batcher,
+    find: "batch.length > 1 && !error.transient",
+    replace: "batch.length > 1",
+    noticedBy: sending,
+  },
+  {
+    name: "workers race the sync transport",
+    breaks: "Workers stay away from a message that is about to be handled inside its dispatch.",
+    file: sync,
+    find: "{ ...message, delay: interval(LEAD) }",
+    replace: "{ ...message, delay: interval(0) }",
+    noticedBy: inline,
+  },
+  {
+    name: "the sync lease ends with the timeout",
+    breaks: "The lease of a message that is handled inside its dispatch outlasts the handler's timeout.",
+    file: sync,
+    find: "DEFAULT_TIMEOUT) + LEAD",
+    replace: "DEFAULT_TIMEOUT)",
+    noticedBy: inline,
+  },
+  {
+    name: "a failed sync claim fails the dispatch",
+    breaks: "A message that is stored is never reported as failed: workers take it.",
+    file: sync,
+    find: "    return sent;\n  }\n}",
+    replace: "    throw error;\n  }\n}",
+    noticedBy: inline,
+  },
+  {
+    name: "a sync settlement is sent once",
+    breaks: "A settlement whose reply is lost is repeated.",
+    file: sync,
+    find: "SETTLE_ATTEMPTS = 4",
+    replace: "SETTLE_ATTEMPTS = 1",
+    noticedBy: inline,
+  },
+  {
+    name: "already is no outcome",
+    breaks: "A settlement that was recorded by a call whose reply was lost counts as what was sent.",
+    file: sync,
+    find: 'settled?.outcome === "already" ? verdict.outcome : settled?.outcome ?? ""',
+    replace: 'settled?.outcome ?? ""',
+    noticedBy: inline,
+  },
+  {
+    name: "a transport's type is read at each dispatch",
+    breaks: "The type of a transport is read at most each ten seconds.",
+    file: types,
+    find: "age > USABLE || !known.has(name)",
+    replace: "age >= 0",
+    noticedBy: reading,
+  },
+  {
+    name: "a transport's type is never read again",
+    breaks: "A transport whose row changes is known within a minute.",
+    file: types,
+    find: "else if (age > FRESH) refresh().catch(() => {});",
+    replace: "",
+    noticedBy: reading,
+  },
+  {
+    name: "a transport's type is used for ever",
+    breaks: "A transport's type is at most a minute old.",
+    file: types,
+    find: "age > USABLE || ",
+    replace: "",
+    noticedBy: reading,
+  },
+  {
+    name: "a failing read of transports ends the isolate",
+    breaks: "A read that nobody waits for may fail.",
+    file: types,
+    find: "refresh().catch(() => {})",
+    replace: "refresh()",
+    noticedBy: reading,
+  },
+  {
+    name: "a schedule's queue is its transport",
+    breaks: "Every field of a schedule has its own column.",
+    file: schedule,
+    find: "queue_name: rest.queue",
+    replace: "queue_name: rest.transport",
+    noticedBy: scheduling,
+  },
+  {
+    name: "a schedule ends when it starts",
+    breaks: "Every field of a schedule has its own column.",
+    file: schedule,
+    find: "ends_at: rest.endsAt",
+    replace: "ends_at: rest.startsAt",
+    noticedBy: scheduling,
+  },
+  {
+    name: "a schedule's grace is its jitter",
+    breaks: "Every field of a schedule has its own column.",
+    file: schedule,
+    find: "misfire_grace_ms: rest.misfireGrace",
+    replace: "misfire_grace_ms: rest.jitter",
+    noticedBy: scheduling,
+  },
+  {
+    name: "a schedule catches up without a limit",
+    breaks: "Every field of a schedule has its own column.",
+    file: schedule,
+    find: "    catch_up_limit: rest.catchUpLimit,\n",
+    replace: "",
+    noticedBy: scheduling,
+  },
+  {
+    name: "a schedule's overlap is that of DST",
+    breaks: "Every field of a schedule has its own column.",
+    file: schedule,
+    find: "    overlap: rest.overlap",
+    replace: "    overlap: rest.dstOverlap",
+    noticedBy: scheduling,
+  },
+  {
+    name: "a schedule is enabled whatever it says",
+    breaks: "Every field of a schedule has its own column.",
+    file: schedule,
+    find: "    enabled: rest.enabled,\n",
+    replace: "",
+    noticedBy: scheduling,
+  },
+  {
+    name: "an interval starts when it likes",
+    breaks: "Every field of a schedule has its own column.",
+    file: schedule,
+    find: "{ cron, interval, startAt, at }",
+    replace: "{ cron, interval, at }",
+    noticedBy: scheduling,
+  },
+];

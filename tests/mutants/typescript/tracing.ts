@@ -1,0 +1,72 @@
+// Planted bugs of spans on their way to the collector, and of work after the reply.
+import type { TypeScriptMutant } from "../mutant.ts";
+
+const exporter = "shared/span_exporter.ts";
+const exporting = ["shared/span_exporter.test.ts"];
+
+export const TRACING: readonly TypeScriptMutant[] = [
+  {
+    name: "spans do not keep the isolate alive",
+    breaks: "An isolate lives until the collector has its spans.",
+    file: exporter,
+    find: "keepAlive(this.#drain())",
+    replace: "this.#drain()",
+    noticedBy: exporting,
+  },
+  {
+    name: "the edge runtime is not told of work after the reply",
+    breaks: "An isolate lives until its work after the reply is done.",
+    file: "shared/background.ts",
+    find: "EdgeRuntime.waitUntil(settled)",
+    replace: "void settled",
+    noticedBy: ["shared/background.test.ts"],
+  },
+  {
+    name: "failing work after the reply ends the isolate",
+    breaks: "Work after the reply may fail.",
+    file: "shared/background.ts",
+    find: "work.catch(() => {})",
+    replace: "work",
+    noticedBy: ["shared/background.test.ts"],
+  },
+  {
+    name: "each span is a request",
+    breaks: "Spans leave in batches.",
+    file: exporter,
+    find: "DELAY = 1_000",
+    replace: "DELAY = 0",
+    noticedBy: exporting,
+  },
+  {
+    name: "spans wait without a bound",
+    breaks: "A collector that hangs costs a bounded amount of memory.",
+    file: exporter,
+    find: "if (this.#waiting.length >= MOST_WAITING)",
+    replace: "if (this.#waiting.length < 0)",
+    noticedBy: exporting,
+  },
+  {
+    name: "each lost span is noted",
+    breaks: "Lost spans are noted once a minute.",
+    file: exporter,
+    find: "if (clock.now() < this.#nextNote) return;",
+    replace: "",
+    noticedBy: exporting,
+  },
+  {
+    name: "spans wait at the end of the isolate",
+    breaks: "Spans of an isolate that ends leave at once.",
+    file: exporter,
+    find: "!this.#hurried && ",
+    replace: "",
+    noticedBy: exporting,
+  },
+  {
+    name: "the end of the isolate is not noticed",
+    breaks: "Spans of an isolate that ends leave at once.",
+    file: "shared/tracer.ts",
+    find: '  addEventListener("beforeunload", () => exporter.hurry());\n',
+    replace: "",
+    noticedBy: ["shared/tracer.test.ts"],
+  },
+];

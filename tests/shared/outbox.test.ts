@@ -1,0 +1,55 @@
+// Outcomes that do not reach the database at once: which are sent again, and after which pauses.
+import assert from "node:assert/strict";
+import { SymphonyError } from "../../shared/errors.ts";
+import { bench, LIMITS } from "./consumer_bench.ts";
+
+const away = () => new SymphonyError("SM_UNAVAILABLE", "away");
+
+Deno.test("outbox · an outcome that is sent alone while the database is away is sent again", async () => {
+  const { receiver, clock, consumer } = bench();
+  const { id } = receiver.add("Work");
+  const failures = [new SymphonyError("SM_NUL", "poison"), away()];
+  receiver.before = (outcomes) => {
+    const failure = outcomes.length > 0 ? failures.shift() : undefined;
+    if (failure) throw failure;
+  };
+  const { completed } = await clock.until(consumer.ring(LIMITS).done);
+  assert.deepEqual([receiver.settled.map((outcome) => outcome.id), completed], [[id], 1]);
+});
+
+Deno.test("outbox · an outcome that the database refuses alone too is given up", async () => {
+  const { receiver, clock, consumer } = bench();
+  receiver.add("Work");
+  let sent = 0;
+  receiver.before = ({ length }) => {
+    sent += length;
+    if (length > 0) throw new SymphonyError("SM_NUL", "poison");
+  };
+  const { completed } = await clock.until(consumer.ring(LIMITS).done);
+  assert.deepEqual([sent, completed, receiver.settled], [2, 0, []]);
+});
+
+Deno.test("outbox · pauses double from 100 ms to 2 s, less at most half, and begin again after a success", async () => {
+  const { receiver, clock, consumer } = bench();
+  let failures = 0;
+  let at: number[] = [];
+  receiver.before = ({ length }) => {
+    if (length === 0) return;
+    at.push(clock.now());
+    if (failures-- > 0) throw away();
+  };
+  const { done } = consumer.ring({ ...LIMITS, linger: 30_000 });
+  const assertPauses = async (longest: number[]) => {
+    [failures, at] = [longest.length, []];
+    receiver.add("Work");
+    await clock.pass(10_000); // more than all pauses together
+    const pauses = at.slice(1).map((moment, index) => moment - at[index]);
+    assert.equal(pauses.length, longest.length);
+    pauses.forEach((pause, index) => {
+      assert.ok(pause >= longest[index] / 2 && pause <= longest[index], `pause ${index + 1}: ${pause} ms`);
+    });
+  };
+  await assertPauses([100, 200, 400, 800, 1_600, 2_000, 2_000]);
+  await assertPauses([100, 200]);
+  assert.equal((await clock.until(done)).completed, 2);
+});

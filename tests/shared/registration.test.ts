@@ -1,0 +1,52 @@
+// Registration of an isolate's message types: once if it succeeds, again if it fails.
+import assert from "node:assert/strict";
+import { z } from "zod";
+import { SymphonyError } from "../../shared/errors.ts";
+import { createLog } from "../../shared/log.ts";
+import { createRegistry, defineMessage } from "../../shared/message.ts";
+import { createRegistration } from "../../shared/registration.ts";
+import { scriptedDatabase } from "./workshop.ts";
+
+const registry = createRegistry([
+  defineMessage({ type: "Note", payload: z.object({}), handle: () => {} }),
+  defineMessage({ type: "Once", payload: z.object({}), retry: { maxRetries: 0, delay: 5 }, handle: () => {} }),
+]);
+const log = createLog({}, () => {});
+
+Deno.test("registration · one that failed is tried again, one that succeeded is not", async () => {
+  const replies = [new SymphonyError("SM_UNAVAILABLE", "away"), []];
+  const { db, calls } = scriptedDatabase(() => {
+    const reply = replies.shift();
+    if (reply instanceof Error) throw reply;
+    return reply;
+  });
+  const register = createRegistration(db, registry, log);
+  await assert.rejects(register(), { code: "SM_UNAVAILABLE" });
+  await register();
+  await register();
+  assert.deepEqual(calls.map(({ name }) => name), ["messenger_register", "messenger_register"]);
+});
+
+Deno.test("registration · callers that come together share one call", async () => {
+  const { db, calls } = scriptedDatabase();
+  const register = createRegistration(db, registry, log);
+  await Promise.all([register(), register()]);
+  assert.equal(calls.length, 1);
+});
+
+Deno.test("registration · the environment's retry policy is that of types that leave it out, field by field", async () => {
+  const { db, calls } = scriptedDatabase();
+  await createRegistration(db, registry, log, { maxRetries: 7, delay: 80, multiplier: 9, maxDelay: 10_000 })();
+  const [{ args }] = calls;
+  assert.deepEqual((args.types as { type: string; retry: unknown }[]).map(({ type, retry }) => [type, retry]), [
+    ["Note", { max_retries: 7, delay_ms: 80, multiplier: 9, max_delay_ms: 10_000, jitter: 0.2 }],
+    ["Once", { max_retries: 0, delay_ms: 5, multiplier: 9, max_delay_ms: 10_000, jitter: 0.2 }],
+  ]);
+});
+
+Deno.test("registration · without any setting a type is retried 3 times, after 1 s, doubling up to 10 minutes", async () => {
+  const { db, calls } = scriptedDatabase();
+  await createRegistration(db, registry, log, { maxRetries: undefined })();
+  const [note] = calls[0].args.types as { retry: unknown }[];
+  assert.deepEqual(note.retry, { max_retries: 3, delay_ms: 1_000, multiplier: 2, max_delay_ms: 600_000, jitter: 0.2 });
+});
