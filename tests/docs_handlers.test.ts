@@ -67,8 +67,10 @@ test("docs/handlers.md · a user acts on the own account only, whatever the payl
   const { sql, url, publishableKey } = project();
   await sql`create table accounts (id uuid primary key, name text)`;
   await sql.unsafe(`grant select, update on accounts to service_role;
-    create function public.rename_account(args jsonb) returns jsonb language sql set search_path = pg_catalog, pg_temp as $$
-      update public.accounts set name = args ->> 'name' where id = (args ->> 'account')::uuid returning to_jsonb(name) $$;
+    create function public.rename_account(args jsonb) returns jsonb
+    language sql set search_path = pg_catalog, pg_temp as $$
+      update public.accounts set name = args ->> 'name' where id = (args ->> 'account')::uuid returning to_jsonb(name)
+    $$;
     grant execute on function public.rename_account(jsonb) to service_role`);
   const [ada, bob] = [crypto.randomUUID(), crypto.randomUUID()];
   await sql`insert into accounts values (${ada}, 'ada'), (${bob}, 'bob')`;

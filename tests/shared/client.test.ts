@@ -116,6 +116,41 @@ Deno.test("client · a payload that does not fit is refused before it is sent, w
   assert.equal(calls.length, 0);
 });
 
+Deno.test("client · an option that Postgres could not read is rejected before it is sent, by name", async () => {
+  const { symphony, calls } = lineOf(stored);
+  const options: [options: Record<string, unknown>, code: string, sentence: RegExp][] = [
+    [{ headers: { a: { b: "\0" } } }, "SM_NUL", /^options\.headers\.a\.b contains the NUL/],
+    [{ idempotencyKey: "\ud800" }, "SM_JSON", /^options\.idempotencyKey contains half of a surrogate pair/],
+    [{ scheduledAt: "tomorrow" }, "SM_AVAILABLE_AT", /^options\.scheduledAt must be an ISO 8601 date/],
+    [{ delay: 1.5 }, "SM_DELAY", /^options\.delay must be a whole number/],
+    [{ delay: 1e15 }, "SM_DELAY", /^options\.delay must be at most/],
+    [{ metadata: () => {}, priority: "high" }, "SM_PRIORITY", /^options\.priority must be a number/],
+    [{ prio: 5 }, "SM_UNKNOWN_FIELD", /options\.prio/],
+    [{ metadata: { n: 1n } }, "SM_JSON", /^The dispatch cannot be written as JSON/],
+  ];
+  for (const [wrong, code, message] of options) {
+    await assert.rejects(symphony.dispatch(note, { text: "a" }, wrong as never), { code, message }); // plain JavaScript
+  }
+  await symphony.dispatch(note, { text: "a" }, {
+    scheduledAt: new Date(0) as never,
+    metadata: { at: new Date(0) } as never,
+  });
+  const [{ available_at, metadata }] = calls.flatMap(({ messages }) => messages);
+  assert.deepEqual([available_at, metadata], ["1970-01-01T00:00:00.000Z", { at: "1970-01-01T00:00:00.000Z" }]);
+  for (const act of ["pauseSchedule", "resumeSchedule", "unschedule"] as const) {
+    await assert.rejects(symphony[act]("a\0"), { code: "SM_NUL", message: /^name contains the NUL/ });
+    await assert.rejects(symphony[act](5 as never), { code: "SM_SCHEDULE", message: /^name must be a string/ });
+  }
+  await assert.rejects(symphony.preview({ interval: 60_000 }, { from: "now" }), {
+    code: "SM_SCHEDULE",
+    message: /^from must/,
+  });
+  await assert.rejects(symphony.schedule(note, { interval: 60_000, name: "a\0" }), {
+    code: "SM_NUL",
+    message: /^name/,
+  });
+});
+
 Deno.test("client · options reach SQL under its own names, milliseconds as intervals", async () => {
   const { symphony, calls } = lineOf(stored);
   await symphony.dispatch(note, { text: "a" }, {
