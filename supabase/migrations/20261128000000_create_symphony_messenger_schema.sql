@@ -133,11 +133,13 @@ declare
     'messenger.is_held_by_dead_letter',
     'messenger.release_orphans',
     'messenger.prune_ordering_keys',
+    'messenger.active_queues',
+    'messenger.walk_due_queues',
+    'messenger.due_queues',
+    'messenger.known_queues',
     'messenger.mark_setting',
     'messenger.place_mark',
     'messenger.find_due',
-    'messenger.active_queues',
-    'messenger.known_queues',
     'messenger.check_claim',
     'messenger.note_poll',
     'public.messenger_claim',
@@ -3034,6 +3036,249 @@ revoke all on function messenger.lock_order_keys(messenger.order_key[]), messeng
 grant execute on function messenger.lock_order_keys(messenger.order_key[]), messenger.line_up(uuid[], timestamptz), messenger.order_keys(uuid[]), messenger.release_heads(messenger.order_key[], timestamptz), messenger.is_held_by_dead_letter(text, text, text)
   to service_role;
 
+-- ---- 26_due_queues.sql
+-- Queues: which of them hold messages, which hold messages that are due, and what a session remembers of that.
+
+-- Every (transport, queue) with an unfinished message, by a skip scan of the hot index: one probe per queue, however long it is.
+-- From the end of the index: entries of finished messages, which stay while some transaction holds a snapshot, lie at the beginning of their
+-- queue, and a scan from there walked them all (77 ms beside 60,000, against 0.4 ms from the end).
+create or replace function messenger.active_queues(only_transport text, only_queues text[], halted boolean)
+returns table (transport_name text, queue_name text)
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+set jit = off
+as $$
+#variable_conflict use_column
+begin
+  return query
+  with recursive pair as (
+    (select m.transport_name, m.queue_name from public.messenger_messages m where m.processed_at is null
+     order by m.transport_name desc, m.queue_name desc limit 1)
+    union all
+    select n.transport_name, n.queue_name
+    from pair p
+    cross join lateral (
+      select m.transport_name, m.queue_name from public.messenger_messages m
+      where m.processed_at is null and (m.transport_name, m.queue_name) < (p.transport_name, p.queue_name)
+      order by m.transport_name desc, m.queue_name desc limit 1
+    ) n
+  )
+  select p.transport_name, p.queue_name
+  from pair p
+  join public.messenger_transports t on t.name = p.transport_name and t.type in ('supabase', 'sync')
+  left join messenger.queues q on q.transport_name = p.transport_name and q.queue_name = p.queue_name
+  where (halted or t.enabled and q.paused_at is null)
+    and (only_transport is null or p.transport_name = only_transport) and (only_queues is null or p.queue_name = any (only_queues));
+end $$;
+
+-- Walks the hot index from its end and stops only at queues with a due message. Entries of later messages are passed over
+-- inside the index, at 0.04 to 0.09 us each, whereas a probe per queue costs 4 to 11 us: 0.4 ms beside 5,000 queues of one
+-- message each, against 55 ms. The first step is a statement without a bound because each entry would be compared with it.
+-- runnable: only messages that no worker holds. Other due messages are then passed over at 0.4 us each.
+create or replace function messenger.walk_due_queues(
+  at timestamptz, only_transport text, runnable boolean, only_types text[], below_transport text, below_queue text,
+  max_queues int
+)
+returns table (transport_name text, queue_name text)
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+set jit = off
+set plan_cache_mode = force_generic_plan
+as $$
+#variable_conflict use_column
+declare
+  v_is_first boolean := below_transport is null;
+begin
+  if v_is_first then
+    select m.transport_name, m.queue_name into below_transport, below_queue from public.messenger_messages m
+    where m.processed_at is null and m.available_at <= walk_due_queues.at
+      and (not runnable or m.status = 'pending' or m.lock_expires_at < walk_due_queues.at)
+      and (only_types is null or m.message_type = any (only_types))
+      and (only_transport is null or m.transport_name = only_transport)
+    order by m.transport_name desc, m.queue_name desc limit 1;
+    if not found then
+      return;
+    end if;
+  end if;
+  return query
+  with recursive pair as (
+    select below_transport as transport_name, below_queue as queue_name, v_is_first as is_due
+    union all
+    select n.transport_name, n.queue_name, true
+    from pair p
+    cross join lateral (
+      select m.transport_name, m.queue_name from public.messenger_messages m
+      where (m.transport_name, m.queue_name) < (p.transport_name, p.queue_name)
+        and m.processed_at is null and m.available_at <= walk_due_queues.at
+        and (not runnable or m.status = 'pending' or m.lock_expires_at < walk_due_queues.at)
+        and (only_types is null or m.message_type = any (only_types))
+        and (only_transport is null or m.transport_name = only_transport)
+      order by m.transport_name desc, m.queue_name desc limit 1
+    ) n
+  )
+  select p.transport_name, p.queue_name from pair p where p.is_due limit max_queues;
+end $$;
+
+-- Up to 64 queues are probed one by one. Beyond that the session walks to those with something due, at most max_queues
+-- per call, and its next call continues where this one stopped, so that no queue waits behind others that are never
+-- empty. That there are many is remembered for 10 s, because finding it out costs 65 probes.
+-- runnable and only_types save a caller the look into queues that have nothing for it; they are hints.
+create or replace function messenger.due_queues(
+  at timestamptz, only_transport text default null, only_queues text[] default null, runnable boolean default false,
+  only_types text[] default null, halted boolean default false, max_queues int default 200
+)
+returns table (transport_name text, queue_name text)
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+set jit = off
+set plan_cache_mode = force_generic_plan
+as $$
+#variable_conflict use_column
+declare
+  v_transports text[];
+  v_queues text[];
+  v_setting text;
+  -- "until when there are known to be many|transport|queue where the last walk stopped"
+  v_walk text[];
+  v_is_whole boolean;
+begin
+  if only_queues is not null then
+    select array_agg(t.name), array_agg(q.name) into v_transports, v_queues
+    from public.messenger_transports t cross join (select distinct u.name from unnest(only_queues) u(name)) q
+    where only_transport is null or t.name = only_transport;
+  else
+    v_setting := 'messenger.many_queues_' || replace(
+      hashtextextended(concat_ws('/', only_transport, runnable, only_types::text, halted), 0)::text, '-', 'n');
+    v_walk := string_to_array(nullif(current_setting(v_setting, true), ''), '|');
+    if due_queues.at between v_walk[1]::timestamptz - interval '10 seconds' and v_walk[1]::timestamptz then
+      null;
+    else
+      v_walk := null;
+      with recursive pair as (
+        (select m.transport_name, m.queue_name from public.messenger_messages m where m.processed_at is null
+         order by m.transport_name desc, m.queue_name desc limit 1)
+        union all
+        select n.transport_name, n.queue_name
+        from pair p
+        cross join lateral (
+          select m.transport_name, m.queue_name from public.messenger_messages m
+          where m.processed_at is null and (m.transport_name, m.queue_name) < (p.transport_name, p.queue_name)
+          order by m.transport_name desc, m.queue_name desc limit 1
+        ) n
+      )
+      select array_agg(p.transport_name), array_agg(p.queue_name) into v_transports, v_queues
+      from (select * from pair limit 65) p;
+      if cardinality(v_queues) > 64 then
+        v_walk := array[(due_queues.at + interval '10 seconds')::text];
+      end if;
+    end if;
+  end if;
+
+  if v_walk is not null then
+    loop
+      v_is_whole := v_walk[2] is null;
+      select array_agg(w.transport_name), array_agg(w.queue_name) into v_transports, v_queues
+      from messenger.walk_due_queues(
+        due_queues.at, only_transport, runnable, only_types, v_walk[2], v_walk[3], max_queues) w;
+      v_walk := v_walk[1:1];
+      if cardinality(v_queues) = max_queues then
+        v_walk := v_walk || v_transports[max_queues] || v_queues[max_queues];
+      end if;
+      exit when v_is_whole or v_queues is not null;
+    end loop;
+    perform set_config(v_setting, array_to_string(v_walk, '|'), false);
+  end if;
+
+  -- One probe per priority: a range over all priorities would pass over every later message of the queue.
+  return query
+  select u.transport_name, u.queue_name
+  from unnest(v_transports, v_queues) as u(transport_name, queue_name)
+  join public.messenger_transports t on t.name = u.transport_name and t.type in ('supabase', 'sync')
+  where (only_transport is null or t.name = only_transport)
+    and (halted or t.enabled and not exists (
+      select from messenger.queues q
+      where q.transport_name = u.transport_name and q.queue_name = u.queue_name and q.paused_at is not null))
+    and (v_walk is not null or exists (
+      select from generate_series(1, 10) as level(priority)
+      cross join lateral (
+        select from public.messenger_messages m
+        where m.transport_name = u.transport_name and m.queue_name = u.queue_name and m.priority = level.priority
+          and m.processed_at is null and m.available_at <= due_queues.at
+        limit 1
+      ) head));
+end $$;
+
+-- Up to 100 due queues as names 'transport/queue' in random order, so that no queue waits behind another that is never
+-- empty; remembered by the session for 20 ms, as the look costs as much as claiming one message. A claim that its queues do
+-- not fill looks again, so nothing waits for that.
+-- Where the look was long (all messages finished, their index entries held by a snapshot) not even that: for twice as long
+-- as it took, a second at most, a queue that fills meanwhile waits for this session. Long is what the setting
+-- messenger.queues_after says, 5 ms unless set. Only twice, because a busy machine is slow too, and an idle worker must not
+-- miss a message for long on its account.
+create or replace function messenger.known_queues(
+  only_transport text, only_queues text[], only_types text[], again boolean, at timestamptz
+)
+returns text[]
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_setting text := 'messenger.queues_' || replace(
+    hashtextextended(concat_ws('/', only_transport, only_queues::text, only_types::text), 0)::text, '-', 'n');
+  -- "placed|ends|ends for a claim that looks again|queues"
+  v_text text := current_setting(v_setting, true);
+  v_known text[];
+  v_queues text[];
+  v_started timestamptz;
+  v_took interval;
+begin
+  if v_text <> '' then
+    v_known := string_to_array(v_text, '|');
+    if at between v_known[1]::timestamptz and v_known[2 + again::int]::timestamptz then
+      return v_known[4]::text[];
+    end if;
+  end if;
+  v_started := clock_timestamp();
+  v_queues := array(
+    select d.transport_name || '/' || d.queue_name
+    from messenger.due_queues(at, only_transport, only_queues, true, only_types, false, 100) d order by random());
+  v_took := clock_timestamp() - v_started;
+  if v_took < coalesce(nullif(current_setting('messenger.queues_after', true), ''), '5 milliseconds')::interval
+      + cardinality(v_queues) * interval '50 microseconds' then
+    v_took := '0';
+  end if;
+  v_took := least(interval '1 second', 2 * v_took);
+  perform set_config(
+    v_setting, concat_ws('|', at, at + greatest(v_took, interval '20 milliseconds'), at + v_took, v_queues::text), false);
+  return v_queues;
+end $$;
+
+comment on function messenger.active_queues(text, text[], boolean) is
+  'Transports and queues with unfinished messages; halted: also those that are paused or disabled.';
+comment on function messenger.walk_due_queues(timestamptz, text, boolean, text[], text, text, int) is
+  'Queues with a due message, downwards from one transport and queue (exclusive), or from the last one.';
+comment on function messenger.due_queues(timestamptz, text, text[], boolean, text[], boolean, int) is
+  'Queues that hold a due message, of one transport or these queues only if given; of more than 64 queues at most max_queues, in turns. halted: also those that are paused or disabled. runnable, only_types: may leave out queues whose due messages are held by workers or are of other types.';
+comment on function messenger.known_queues(text, text[], text[], boolean, timestamptz) is
+  'Due queues as transport/queue in random order, at most 20 ms old, or a second where finding them took long; again: not for the 20 ms.';
+revoke all on function messenger.active_queues(text, text[], boolean),
+  messenger.walk_due_queues(timestamptz, text, boolean, text[], text, text, int),
+  messenger.due_queues(timestamptz, text, text[], boolean, text[], boolean, int),
+  messenger.known_queues(text, text[], text[], boolean, timestamptz) from public, anon, authenticated;
+grant execute on function messenger.active_queues(text, text[], boolean),
+  messenger.walk_due_queues(timestamptz, text, boolean, text[], text, text, int),
+  messenger.due_queues(timestamptz, text, text[], boolean, text[], boolean, int),
+  messenger.known_queues(text, text[], text[], boolean, timestamptz) to service_role;
+
 -- ---- 26_find_due.sql
 -- Finding what is due in one queue, and the marks that keep its scans short while dead index entries cannot be vacuumed.
 
@@ -3212,78 +3457,6 @@ grant execute on function messenger.mark_setting(text, text, text[]),
 -- ---- 27_claim.sql
 -- Claiming: a worker takes due messages under a lease with a fence, and keeps the lease by heartbeats.
 
--- Every (transport, queue) with an unfinished message, by a skip scan of the hot index: one probe a queue, however long it is.
--- From the end of the index: entries of finished messages, which stay while some transaction holds a snapshot, lie at the beginning of their
--- queue, and a scan from there walked them all (77 ms beside 60,000, against 0.4 ms from the end).
-create or replace function messenger.active_queues(only_transport text, only_queues text[], halted boolean)
-returns table (transport_name text, queue_name text)
-language plpgsql stable
-set search_path = pg_catalog, pg_temp
-set enable_seqscan = off
-set enable_bitmapscan = off
-set enable_sort = off
-set jit = off
-as $$
-#variable_conflict use_column
-begin
-  return query
-  with recursive pair as (
-    (select m.transport_name, m.queue_name from public.messenger_messages m where m.processed_at is null
-     order by m.transport_name desc, m.queue_name desc limit 1)
-    union all
-    select n.transport_name, n.queue_name
-    from pair p
-    cross join lateral (
-      select m.transport_name, m.queue_name from public.messenger_messages m
-      where m.processed_at is null and (m.transport_name, m.queue_name) < (p.transport_name, p.queue_name)
-      order by m.transport_name desc, m.queue_name desc limit 1
-    ) n
-  )
-  select p.transport_name, p.queue_name
-  from pair p
-  join public.messenger_transports t on t.name = p.transport_name and t.type in ('supabase', 'sync')
-  left join messenger.queues q on q.transport_name = p.transport_name and q.queue_name = p.queue_name
-  where (halted or t.enabled and q.paused_at is null)
-    and (only_transport is null or p.transport_name = only_transport) and (only_queues is null or p.queue_name = any (only_queues));
-end $$;
-
--- What active_queues says, as names 'transport/queue' in random order, so that no queue waits behind another that is never empty; remembered by the
--- session for 20 ms, as the look costs as much as claiming one message. A claim that its queues do not fill looks again, so nothing waits for that.
--- Where the look was long (all messages finished, their index entries held by a snapshot) not even that: for twice as long as it took, a second
--- at most, a queue that fills meanwhile waits for this session. Long is what the setting messenger.queues_after says, 5 ms unless set. Only
--- twice, because a busy machine is slow too, and an idle worker must not miss a message for long on its account.
-create or replace function messenger.known_queues(only_transport text, only_queues text[], again boolean, at timestamptz)
-returns text[]
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_setting text := 'messenger.queues_' || replace(hashtextextended(concat_ws('/', only_transport, only_queues::text), 0)::text, '-', 'n');
-  -- "placed|ends|ends for a claim that looks again|queues"
-  v_text text := current_setting(v_setting, true);
-  v_known text[];
-  v_queues text[];
-  v_started timestamptz;
-  v_took interval;
-begin
-  if v_text <> '' then
-    v_known := string_to_array(v_text, '|');
-    if at between v_known[1]::timestamptz and v_known[2 + again::int]::timestamptz then
-      return v_known[4]::text[];
-    end if;
-  end if;
-  v_started := clock_timestamp();
-  v_queues := array(select a.transport_name || '/' || a.queue_name from messenger.active_queues(only_transport, only_queues, false) a order by random());
-  v_took := clock_timestamp() - v_started;
-  if v_took < coalesce(nullif(current_setting('messenger.queues_after', true), ''), '5 milliseconds')::interval
-      + cardinality(v_queues) * interval '50 microseconds' then
-    v_took := '0';
-  end if;
-  v_took := least(interval '1 second', 2 * v_took);
-  perform set_config(v_setting, concat_ws('|', at, at + greatest(v_took, interval '20 milliseconds'), at + v_took, v_queues::text), false);
-  return v_queues;
-end $$;
-
 create or replace function messenger.check_claim(worker text, lease interval)
 returns void
 language plpgsql immutable
@@ -3351,7 +3524,7 @@ begin
 
   <<looks>>
   for v_look in 1..2 loop
-    foreach v_queue in array messenger.known_queues(transport, queues, v_look = 2, v_now) loop
+    foreach v_queue in array messenger.known_queues(transport, queues, messenger_claim.types, v_look = 2, v_now) loop
       continue when v_queue = any (v_visited);
       v_visited := v_visited || v_queue;
       v_due := messenger.find_due(split_part(v_queue, '/', 1), split_part(v_queue, '/', 2), v_batch - cardinality(v_places), messenger_claim.types, v_now, v_places = '{}');
@@ -3453,8 +3626,6 @@ begin
   order by g.ord;
 end $$;
 
-comment on function messenger.active_queues(text, text[], boolean) is 'Transports and queues with unfinished messages; halted: also those that are paused or disabled.';
-comment on function messenger.known_queues(text, text[], boolean, timestamptz) is 'The active queues as transport/queue in random order, at most 20 ms old, or a second where finding them took long; again: not for the 20 ms.';
 comment on function messenger.check_claim(text, interval) is 'Refuses a worker name or lease that is out of bounds.';
 comment on function messenger.note_poll(text, text, text[], text[], timestamptz) is 'Records that this worker is awake.';
 comment on function public.messenger_claim(text, int, interval, text, text[], text[]) is
@@ -3464,11 +3635,11 @@ comment on function public.messenger_claim_one(uuid, text, interval) is
   'Takes one pending message by id, due or not, for the caller that has just dispatched it. No row when another worker has it or it is finished.';
 comment on function public.messenger_heartbeat(jsonb, interval) is
   'Extends the leases [{"id", "fence", "progress"?}] to now + lease and stores progress. extended or stale; cancel_requested tells the handler to stop.';
-revoke all on function messenger.active_queues(text, text[], boolean), messenger.known_queues(text, text[], boolean, timestamptz), messenger.check_claim(text, interval), messenger.note_poll(text, text, text[], text[], timestamptz),
+revoke all on function messenger.check_claim(text, interval), messenger.note_poll(text, text, text[], text[], timestamptz),
   messenger.claim_one(uuid, text, interval),
   public.messenger_claim(text, int, interval, text, text[], text[]), public.messenger_claim_one(uuid, text, interval),
   public.messenger_heartbeat(jsonb, interval) from public, anon, authenticated;
-grant execute on function messenger.active_queues(text, text[], boolean), messenger.known_queues(text, text[], boolean, timestamptz), messenger.check_claim(text, interval), messenger.note_poll(text, text, text[], text[], timestamptz),
+grant execute on function messenger.check_claim(text, interval), messenger.note_poll(text, text, text[], text[], timestamptz),
   messenger.claim_one(uuid, text, interval),
   public.messenger_claim(text, int, interval, text, text[], text[]), public.messenger_claim_one(uuid, text, interval),
   public.messenger_heartbeat(jsonb, interval) to service_role;
@@ -7242,7 +7413,7 @@ declare
   v_figures jsonb;
 begin
   <<queues>>
-  for v_pair in select * from messenger.active_queues(null, null, true) order by random() loop
+  for v_pair in select * from messenger.due_queues(at, halted => true) order by random() loop
     for v_priority in 1..10 loop
       select * into v_from from messenger.rescue_cursors c
       where c.transport_name = v_pair.transport_name and c.queue_name = v_pair.queue_name and c.priority = v_priority;
@@ -8176,7 +8347,7 @@ begin
   if v_settings.functions_url is null then
     return 0;
   end if;
-  for v_pair in select * from messenger.active_queues(null, null, false) loop
+  for v_pair in select * from messenger.due_queues(at) loop
     -- A type nobody has registered may have no handler: for those alone, ring once a minute, or an idle project would pay for it each second.
     for v_due in
       select due.message_type, count(*) as backlog,
@@ -9144,7 +9315,7 @@ declare
   v_seconds numeric;
 begin
   select head.id, greatest(head.available_at, messenger.runs_since(q.transport_name, q.queue_name, health_oldest_due.at)) as since into v_oldest
-  from messenger.active_queues(null, null, false) q
+  from messenger.due_queues(health_oldest_due.at) q
   cross join generate_series(1, 10) as level(priority)
   cross join lateral (
     select m.id, m.available_at from public.messenger_messages m
@@ -9175,11 +9346,11 @@ as $$
 #variable_conflict use_column
 declare
   v_sql_types text[] := array(select h.type from messenger.sql_handlers() h where h.handler is not null);
-  v_depth int := (select least(1000, greatest(5, 10000 / 10 / greatest(count(*), 1))) from messenger.active_queues(null, null, false));
+  v_depth int := (select least(1000, greatest(5, 10000 / 10 / greatest(count(*), 1))) from messenger.due_queues(due_types.at));
 begin
   return query
   select q.transport_name, q.queue_name, head.message_type, greatest(min(head.available_at), q.since)
-  from (select a.*, messenger.runs_since(a.transport_name, a.queue_name, due_types.at) as since from messenger.active_queues(null, null, false) a) q
+  from (select a.*, messenger.runs_since(a.transport_name, a.queue_name, due_types.at) as since from messenger.due_queues(due_types.at) a) q
   cross join generate_series(1, 10) as level(priority)
   cross join lateral (
     select m.message_type, m.available_at from public.messenger_messages m
@@ -11193,9 +11364,10 @@ as $function$ select $manifest$[
 ["function","messenger.draft_fields()","returns jsonb language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 22a8788a888505e06ee02091fc17cdda"],
 ["function","messenger.drop_keys(ids uuid[], at timestamp with time zone)","returns integer language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,jit=off} source b2962fb15ececac6130cbdeebce25e03"],
 ["function","messenger.due_before(message public.messenger_messages, at timestamp with time zone)","returns bigint language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source c7ba3e25734a187feac46371096a3b4f"],
+["function","messenger.due_queues(at timestamp with time zone, only_transport text, only_queues text[], runnable boolean, only_types text[], halted boolean, max_queues integer)","returns TABLE(transport_name text, queue_name text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off,plan_cache_mode=force_generic_plan} source 9b2194a2c5eead58c6b454d1805533a3"],
 ["function","messenger.due_schedules(at timestamp with time zone, batch integer)","returns SETOF public.messenger_schedules language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source da3f9f6fbaba712911af92aac6b69d72"],
 ["function","messenger.due_since(schedule public.messenger_schedules)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 2ae0179adcb1b04f55f3d8b7f60ba009"],
-["function","messenger.due_types(at timestamp with time zone, age interval)","returns TABLE(transport_name text, queue_name text, message_type text, oldest_at timestamp with time zone) language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source d2d2d1f65f125feb84d8aeffc3a9e7d7"],
+["function","messenger.due_types(at timestamp with time zone, age interval)","returns TABLE(transport_name text, queue_name text, message_type text, oldest_at timestamp with time zone) language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source bca1745538ee4cf83db6c30bcf0c9537"],
 ["function","messenger.emit(event text, ids uuid[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,jit=off} source 7671303024d9c2b0403c33affaedbbdf"],
 ["function","messenger.enabled(flag text, subject text)","returns boolean language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 83c6188621db8c956915a463f45ac4a0"],
 ["function","messenger.end_unhandled(ids uuid[], fates text[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source ec0faa6ed11dc301dfa7819094d3774c"],
@@ -11237,7 +11409,7 @@ as $function$ select $manifest$[
 ["function","messenger.health_dead_letters(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source e9c90635fc9b51f8bf0206970a8d9021"],
 ["function","messenger.health_error_rate(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source ec49231fcadaa6c9302829bb8adc086f"],
 ["function","messenger.health_no_handler(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 6e94097c53acb68319c50d2c96d1299b"],
-["function","messenger.health_oldest_due(at timestamp with time zone)","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,jit=off} source 0e0541b50b6360dc981af5776e8a5c6b"],
+["function","messenger.health_oldest_due(at timestamp with time zone)","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,jit=off} source b7ae9ec5a4927b5028bbd555eabb08f5"],
 ["function","messenger.health_pg_net(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 594052a23d394aca7f58496a82046a99"],
 ["function","messenger.health_set_aside(at timestamp with time zone)","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source de48bca34fb89e12017c89e38fac97f2"],
 ["function","messenger.health_sql_handlers(at timestamp with time zone)","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 1bd21b1512fd5fb1f7f8dab56380137a"],
@@ -11265,7 +11437,7 @@ as $function$ select $manifest$[
 ["function","messenger.job_schedule()","returns text language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source e3f8e9fabc95a69af4393e6bb913e88d"],
 ["function","messenger.keep_small(value jsonb)","returns jsonb language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source a83253c5a8f8d00064367e8b0d8b5d27"],
 ["function","messenger.key_join(object regclass)","returns text language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 542abb1eeb0136974044676793100079"],
-["function","messenger.known_queues(only_transport text, only_queues text[], again boolean, at timestamp with time zone)","returns text[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 39950c2a05dc47523c0db38067364b92"],
+["function","messenger.known_queues(only_transport text, only_queues text[], only_types text[], again boolean, at timestamp with time zone)","returns text[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source d00dd3142a15f88fd0bee6e8d3bbdeb9"],
 ["function","messenger.last_message(schedule_id uuid)","returns uuid language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 43ba41049eb344f9b94d091512863fa2"],
 ["function","messenger.last_run(schedule public.messenger_schedules, before timestamp with time zone, known timestamp with time zone, gap interval)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 0a47982ae276a701630cfdb73c01dae1"],
 ["function","messenger.last_tick_at(at timestamp with time zone)","returns timestamp with time zone language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source aed0d78f8df16cbeb9f054abbf6e34a2"],
@@ -11379,7 +11551,7 @@ as $function$ select $manifest$[
 ["function","messenger.release_orphans(at timestamp with time zone, bite integer, ends_at timestamp with time zone)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 2e0e6f6a99a2ee66f338543a87330667"],
 ["function","messenger.replace_message(id uuid, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 84deecd97a64a298cc726c23a4230bee"],
 ["function","messenger.replay_report()","returns TABLE(id uuid, started_at timestamp with time zone, per_second integer, total integer, completed integer, dead integer, lapsed integer, returned integer, remaining integer, stopped_at timestamp with time zone, stop_reason text, finished_at timestamp with time zone) language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 9364f3df894b8e857aee8f8ca2ee9b51"],
-["function","messenger.rescue(at timestamp with time zone, ends_at timestamp with time zone)","returns TABLE(rescued bigint, dead bigint, given_up bigint) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 491a37125565eb32605b1133efde8162"],
+["function","messenger.rescue(at timestamp with time zone, ends_at timestamp with time zone)","returns TABLE(rescued bigint, dead bigint, given_up bigint) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source eb6d2da18107154786911f9f3c1e4e87"],
 ["function","messenger.rescue_messages(ids uuid[], at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source c284e672e8fb4f0398176e7ca8752566"],
 ["function","messenger.retry_delay(message_type text, failures integer)","returns interval language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source faba1646d6603e2df47a02ea453969c2"],
 ["function","messenger.return_replayed(replay_id uuid, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source e0b9beb43910ab3238dca7c65163b010"],
@@ -11433,7 +11605,8 @@ as $function$ select $manifest$[
 ["function","messenger.user_dispatch(type text, payload jsonb, idempotency_key text, delay interval, headers jsonb, metadata jsonb)","returns TABLE(id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone) language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source f2d88bd1f817b61cba1705c2a6d56ef8"],
 ["function","messenger.uuids_of(row_ids text[])","returns uuid[] language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source bbce279650abb45ad294e199ec79cf65"],
 ["function","messenger.verify()","returns TABLE(kind text, object text, state text, detail text) language sql stable definer {\"search_path=pg_catalog, pg_temp\"} source 1a24f14e798c253dfef0baa717707e66"],
-["function","messenger.wake(at timestamp with time zone)","returns integer language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 81b57563ed6d1a543bc8eca3f9b163f6"],
+["function","messenger.wake(at timestamp with time zone)","returns integer language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 842edec1d0a0e8d380049f701a3d90df"],
+["function","messenger.walk_due_queues(at timestamp with time zone, only_transport text, runnable boolean, only_types text[], below_transport text, below_queue text, max_queues integer)","returns TABLE(transport_name text, queue_name text) language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off,plan_cache_mode=force_generic_plan} source bab8ddaaf728c0adaa502550e4249301"],
 ["function","messenger.wall_time_in_gap(moment timestamp with time zone, timezone text)","returns timestamp without time zone language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source df2b78cbc1a551d66565632e2d28232a"],
 ["function","messenger.watch_replay(row_ids text[], at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source a94f3709c80bb3e9325f7cdfb9b4fbc4"],
 ["function","messenger.watch_replays(at timestamp with time zone, ends_at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source b4e22df6ce25980b3ddb93fa43350ed9"],
@@ -11447,7 +11620,7 @@ as $function$ select $manifest$[
 ["function","public.messenger_audit()","returns TABLE(invariant text, violations bigint) language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source ec6bef6e6f70a37524183dad6c15a96e"],
 ["function","public.messenger_cancel(id uuid)","returns text language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source c621f7f5ab7703d05e1943e032025fbb"],
 ["function","public.messenger_check_worker_secret(secret text)","returns boolean language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source a9b7d773a7e7a6b63909edb26b714929"],
-["function","public.messenger_claim(worker text, batch integer, lease interval, transport text, queues text[], types text[])","returns TABLE(id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority integer, retry_count integer, max_retries integer, fence bigint, lock_expires_at timestamp with time zone, created_at timestamp with time zone, solo boolean) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,jit=off,plan_cache_mode=force_generic_plan} source 2a909cdc05056d7c70c9d0549dd24fd9"],
+["function","public.messenger_claim(worker text, batch integer, lease interval, transport text, queues text[], types text[])","returns TABLE(id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority integer, retry_count integer, max_retries integer, fence bigint, lock_expires_at timestamp with time zone, created_at timestamp with time zone, solo boolean) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,jit=off,plan_cache_mode=force_generic_plan} source 32b052374c83786084e255bf874cf044"],
 ["function","public.messenger_claim_one(id uuid, worker text, lease interval)","returns TABLE(id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority integer, retry_count integer, max_retries integer, fence bigint, lock_expires_at timestamp with time zone, created_at timestamp with time zone, solo boolean) language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source c38a451ac46c95792ca70988e732fb49"],
 ["function","public.messenger_complete(id uuid, fence bigint, result jsonb, strict boolean)","returns text language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 4b55f645b047a18d0435223006485fa3"],
 ["function","public.messenger_complete_with(id uuid, fence bigint, function_name text, args jsonb)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 777b0e690c3f7de86d240466d4c2d15f"],
@@ -11541,6 +11714,7 @@ as $function$ select $manifest$[
 ["grant","function messenger.disable_webhook(subscription uuid, reason text) to service_role","execute"],
 ["grant","function messenger.draft_fields() to service_role","execute"],
 ["grant","function messenger.drop_keys(ids uuid[], at timestamp with time zone) to service_role","execute"],
+["grant","function messenger.due_queues(at timestamp with time zone, only_transport text, only_queues text[], runnable boolean, only_types text[], halted boolean, max_queues integer) to service_role","execute"],
 ["grant","function messenger.due_since(schedule public.messenger_schedules) to service_role","execute"],
 ["grant","function messenger.emit(event text, ids uuid[], at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.enabled(flag text, subject text) to service_role","execute"],
@@ -11564,7 +11738,7 @@ as $function$ select $manifest$[
 ["grant","function messenger.is_held_by_dead_letter(transport text, queue text, ordering_key text) to service_role","execute"],
 ["grant","function messenger.is_too_deep(value jsonb) to service_role","execute"],
 ["grant","function messenger.keep_small(value jsonb) to service_role","execute"],
-["grant","function messenger.known_queues(only_transport text, only_queues text[], again boolean, at timestamp with time zone) to service_role","execute"],
+["grant","function messenger.known_queues(only_transport text, only_queues text[], only_types text[], again boolean, at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.last_run(schedule public.messenger_schedules, before timestamp with time zone, known timestamp with time zone, gap interval) to service_role","execute"],
 ["grant","function messenger.letter_conditions(filter jsonb) to service_role","execute"],
 ["grant","function messenger.line_up(ids uuid[], at timestamp with time zone) to service_role","execute"],
@@ -11632,6 +11806,7 @@ as $function$ select $manifest$[
 ["grant","function messenger.user_dispatch(type text, payload jsonb, idempotency_key text, delay interval, headers jsonb, metadata jsonb) to authenticated","execute"],
 ["grant","function messenger.user_dispatch(type text, payload jsonb, idempotency_key text, delay interval, headers jsonb, metadata jsonb) to service_role","execute"],
 ["grant","function messenger.verify() to service_role","execute"],
+["grant","function messenger.walk_due_queues(at timestamp with time zone, only_transport text, runnable boolean, only_types text[], below_transport text, below_queue text, max_queues integer) to service_role","execute"],
 ["grant","function messenger.wall_time_in_gap(moment timestamp with time zone, timezone text) to service_role","execute"],
 ["grant","function messenger.worker_secret_digests() to service_role","execute"],
 ["grant","function messenger.write_cursor(list text, filter jsonb, place jsonb) to service_role","execute"],
@@ -12000,11 +12175,13 @@ declare
     'messenger.is_held_by_dead_letter',
     'messenger.release_orphans',
     'messenger.prune_ordering_keys',
+    'messenger.active_queues',
+    'messenger.walk_due_queues',
+    'messenger.due_queues',
+    'messenger.known_queues',
     'messenger.mark_setting',
     'messenger.place_mark',
     'messenger.find_due',
-    'messenger.active_queues',
-    'messenger.known_queues',
     'messenger.check_claim',
     'messenger.note_poll',
     'public.messenger_claim',

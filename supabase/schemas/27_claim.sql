@@ -1,77 +1,5 @@
 -- Claiming: a worker takes due messages under a lease with a fence, and keeps the lease by heartbeats.
 
--- Every (transport, queue) with an unfinished message, by a skip scan of the hot index: one probe a queue, however long it is.
--- From the end of the index: entries of finished messages, which stay while some transaction holds a snapshot, lie at the beginning of their
--- queue, and a scan from there walked them all (77 ms beside 60,000, against 0.4 ms from the end).
-create or replace function messenger.active_queues(only_transport text, only_queues text[], halted boolean)
-returns table (transport_name text, queue_name text)
-language plpgsql stable
-set search_path = pg_catalog, pg_temp
-set enable_seqscan = off
-set enable_bitmapscan = off
-set enable_sort = off
-set jit = off
-as $$
-#variable_conflict use_column
-begin
-  return query
-  with recursive pair as (
-    (select m.transport_name, m.queue_name from public.messenger_messages m where m.processed_at is null
-     order by m.transport_name desc, m.queue_name desc limit 1)
-    union all
-    select n.transport_name, n.queue_name
-    from pair p
-    cross join lateral (
-      select m.transport_name, m.queue_name from public.messenger_messages m
-      where m.processed_at is null and (m.transport_name, m.queue_name) < (p.transport_name, p.queue_name)
-      order by m.transport_name desc, m.queue_name desc limit 1
-    ) n
-  )
-  select p.transport_name, p.queue_name
-  from pair p
-  join public.messenger_transports t on t.name = p.transport_name and t.type in ('supabase', 'sync')
-  left join messenger.queues q on q.transport_name = p.transport_name and q.queue_name = p.queue_name
-  where (halted or t.enabled and q.paused_at is null)
-    and (only_transport is null or p.transport_name = only_transport) and (only_queues is null or p.queue_name = any (only_queues));
-end $$;
-
--- What active_queues says, as names 'transport/queue' in random order, so that no queue waits behind another that is never empty; remembered by the
--- session for 20 ms, as the look costs as much as claiming one message. A claim that its queues do not fill looks again, so nothing waits for that.
--- Where the look was long (all messages finished, their index entries held by a snapshot) not even that: for twice as long as it took, a second
--- at most, a queue that fills meanwhile waits for this session. Long is what the setting messenger.queues_after says, 5 ms unless set. Only
--- twice, because a busy machine is slow too, and an idle worker must not miss a message for long on its account.
-create or replace function messenger.known_queues(only_transport text, only_queues text[], again boolean, at timestamptz)
-returns text[]
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_setting text := 'messenger.queues_' || replace(hashtextextended(concat_ws('/', only_transport, only_queues::text), 0)::text, '-', 'n');
-  -- "placed|ends|ends for a claim that looks again|queues"
-  v_text text := current_setting(v_setting, true);
-  v_known text[];
-  v_queues text[];
-  v_started timestamptz;
-  v_took interval;
-begin
-  if v_text <> '' then
-    v_known := string_to_array(v_text, '|');
-    if at between v_known[1]::timestamptz and v_known[2 + again::int]::timestamptz then
-      return v_known[4]::text[];
-    end if;
-  end if;
-  v_started := clock_timestamp();
-  v_queues := array(select a.transport_name || '/' || a.queue_name from messenger.active_queues(only_transport, only_queues, false) a order by random());
-  v_took := clock_timestamp() - v_started;
-  if v_took < coalesce(nullif(current_setting('messenger.queues_after', true), ''), '5 milliseconds')::interval
-      + cardinality(v_queues) * interval '50 microseconds' then
-    v_took := '0';
-  end if;
-  v_took := least(interval '1 second', 2 * v_took);
-  perform set_config(v_setting, concat_ws('|', at, at + greatest(v_took, interval '20 milliseconds'), at + v_took, v_queues::text), false);
-  return v_queues;
-end $$;
-
 create or replace function messenger.check_claim(worker text, lease interval)
 returns void
 language plpgsql immutable
@@ -139,7 +67,7 @@ begin
 
   <<looks>>
   for v_look in 1..2 loop
-    foreach v_queue in array messenger.known_queues(transport, queues, v_look = 2, v_now) loop
+    foreach v_queue in array messenger.known_queues(transport, queues, messenger_claim.types, v_look = 2, v_now) loop
       continue when v_queue = any (v_visited);
       v_visited := v_visited || v_queue;
       v_due := messenger.find_due(split_part(v_queue, '/', 1), split_part(v_queue, '/', 2), v_batch - cardinality(v_places), messenger_claim.types, v_now, v_places = '{}');
@@ -241,8 +169,6 @@ begin
   order by g.ord;
 end $$;
 
-comment on function messenger.active_queues(text, text[], boolean) is 'Transports and queues with unfinished messages; halted: also those that are paused or disabled.';
-comment on function messenger.known_queues(text, text[], boolean, timestamptz) is 'The active queues as transport/queue in random order, at most 20 ms old, or a second where finding them took long; again: not for the 20 ms.';
 comment on function messenger.check_claim(text, interval) is 'Refuses a worker name or lease that is out of bounds.';
 comment on function messenger.note_poll(text, text, text[], text[], timestamptz) is 'Records that this worker is awake.';
 comment on function public.messenger_claim(text, int, interval, text, text[], text[]) is
@@ -252,11 +178,11 @@ comment on function public.messenger_claim_one(uuid, text, interval) is
   'Takes one pending message by id, due or not, for the caller that has just dispatched it. No row when another worker has it or it is finished.';
 comment on function public.messenger_heartbeat(jsonb, interval) is
   'Extends the leases [{"id", "fence", "progress"?}] to now + lease and stores progress. extended or stale; cancel_requested tells the handler to stop.';
-revoke all on function messenger.active_queues(text, text[], boolean), messenger.known_queues(text, text[], boolean, timestamptz), messenger.check_claim(text, interval), messenger.note_poll(text, text, text[], text[], timestamptz),
+revoke all on function messenger.check_claim(text, interval), messenger.note_poll(text, text, text[], text[], timestamptz),
   messenger.claim_one(uuid, text, interval),
   public.messenger_claim(text, int, interval, text, text[], text[]), public.messenger_claim_one(uuid, text, interval),
   public.messenger_heartbeat(jsonb, interval) from public, anon, authenticated;
-grant execute on function messenger.active_queues(text, text[], boolean), messenger.known_queues(text, text[], boolean, timestamptz), messenger.check_claim(text, interval), messenger.note_poll(text, text, text[], text[], timestamptz),
+grant execute on function messenger.check_claim(text, interval), messenger.note_poll(text, text, text[], text[], timestamptz),
   messenger.claim_one(uuid, text, interval),
   public.messenger_claim(text, int, interval, text, text[], text[]), public.messenger_claim_one(uuid, text, interval),
   public.messenger_heartbeat(jsonb, interval) to service_role;

@@ -78,7 +78,7 @@ declare
   v_figures jsonb;
 begin
   <<queues>>
-  for v_pair in select * from messenger.active_queues(null, null, true) order by random() loop
+  for v_pair in select * from messenger.due_queues(at, halted => true) order by random() loop
     for v_priority in 1..10 loop
       select * into v_from from messenger.rescue_cursors c
       where c.transport_name = v_pair.transport_name and c.queue_name = v_pair.queue_name and c.priority = v_priority;

@@ -28,7 +28,7 @@ begin
   if v_settings.functions_url is null then
     return 0;
   end if;
-  for v_pair in select * from messenger.active_queues(null, null, false) loop
+  for v_pair in select * from messenger.due_queues(at) loop
     -- A type nobody has registered may have no handler: for those alone, ring once a minute, or an idle project would pay for it each second.
     for v_due in
       select due.message_type, count(*) as backlog,

@@ -12,7 +12,7 @@ declare
   v_seconds numeric;
 begin
   select head.id, greatest(head.available_at, messenger.runs_since(q.transport_name, q.queue_name, health_oldest_due.at)) as since into v_oldest
-  from messenger.active_queues(null, null, false) q
+  from messenger.due_queues(health_oldest_due.at) q
   cross join generate_series(1, 10) as level(priority)
   cross join lateral (
     select m.id, m.available_at from public.messenger_messages m
@@ -43,11 +43,11 @@ as $$
 #variable_conflict use_column
 declare
   v_sql_types text[] := array(select h.type from messenger.sql_handlers() h where h.handler is not null);
-  v_depth int := (select least(1000, greatest(5, 10000 / 10 / greatest(count(*), 1))) from messenger.active_queues(null, null, false));
+  v_depth int := (select least(1000, greatest(5, 10000 / 10 / greatest(count(*), 1))) from messenger.due_queues(due_types.at));
 begin
   return query
   select q.transport_name, q.queue_name, head.message_type, greatest(min(head.available_at), q.since)
-  from (select a.*, messenger.runs_since(a.transport_name, a.queue_name, due_types.at) as since from messenger.active_queues(null, null, false) a) q
+  from (select a.*, messenger.runs_since(a.transport_name, a.queue_name, due_types.at) as since from messenger.due_queues(due_types.at) a) q
   cross join generate_series(1, 10) as level(priority)
   cross join lateral (
     select m.message_type, m.available_at from public.messenger_messages m
