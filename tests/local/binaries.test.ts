@@ -21,7 +21,7 @@ async function installation(version: number): Promise<string> {
 async function found(SYMPHONY_PG_BIN: string): Promise<string> {
   const module = new URL("../../supabase/local/binaries.ts", import.meta.url);
   const script = `
-    import { findPostgres } from "${module}";
+    const { findPostgres } = await import('${module}');
     try {
       const { version, program, has } = findPostgres();
       console.log([version, program("initdb"), has("pg_cron")].join(" "));
