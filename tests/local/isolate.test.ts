@@ -76,7 +76,7 @@ test("at the end of its wall clock it is killed, and what it has not answered ge
 
 test("one that uses up its CPU is killed, and what it has not answered gets 546", async () => {
   await using isolate = start({ cpu: 300 });
-  assert.deepEqual(await call(isolate, "/burn?ms=60000"), [546, "WORKER_LIMIT"]);
+  assert.deepEqual(await call(isolate, "/burn?ms=5000"), [546, "WORKER_LIMIT"]);
   await isolate.ended;
 });
 

@@ -226,7 +226,7 @@ export const CALLING: readonly TypeScriptMutant[] = [
     breaks: "Secrets are redacted however deep they stand.",
     file: log,
     find: "return clean({ name, message, ...",
-    replace: "return ({ name, message, ...",
+    replace: "return Object({ name, message, ...",
     noticedBy: logging,
   },
 ];
