@@ -1,4 +1,4 @@
-// One edge function in an isolate of its own, whose data API is a script: for what it makes of its environment, without a database.
+// One edge function in an isolate of its own, with a script for its data API: such tests need no database.
 import { resolve } from "node:path";
 import { readConfig } from "../../supabase/local/config.ts";
 import { startIsolate } from "../../supabase/local/isolate.ts";

@@ -1,4 +1,4 @@
-// What the edge functions make of their environment: each starts in an isolate, against a data API that is a script.
+// How the edge functions use their environment: each starts in an isolate, against a data API that is a script.
 import assert from "node:assert/strict";
 import type { ClaimRequest, Outcome } from "../../shared/transports/receiver.ts";
 import { openEdgeFunction, SECRET_KEY } from "./edge_function.ts";
@@ -60,7 +60,7 @@ test("a worker registers its types, with the retry policy of its environment, be
   });
 });
 
-test("a dispatch follows the registration; a type without code gets transport, queue, priority and retries of the environment", async () => {
+test("a dispatch follows the registration, and types without code get the environment's defaults", async () => {
   await using dispatch = await openEdgeFunction("dispatch", {
     env: {
       SYMPHONY_DEFAULT_TRANSPORT: "own",
@@ -87,7 +87,7 @@ test("a dispatch follows the registration; a type without code gets transport, q
   );
 });
 
-test("worker and scheduler accept a secret key as bearer token, and the worker secret of their environment", async () => {
+test("worker and scheduler accept a secret key, and their environment's secret, as bearer token", async () => {
   const secret = "configured-worker-secret";
   for (const [name, accepted] of [["worker", 202], ["scheduler", 200]] as const) {
     await using opened = await openEdgeFunction(name, {
@@ -112,7 +112,7 @@ test("a function whose environment is wrong does not start, and its log names ea
   assert.doesNotMatch(log, /soon/);
 });
 
-test("a worker that finds nothing ends after 600 polls, and serves every call that follows", async () => {
+test("a worker that finds no message ends after 600 polls, and still serves every later call", async () => {
   let polls = 0;
   await using worker = await openEdgeFunction("worker", {
     entrypoint: "tests/functions/hasty_worker.ts",

@@ -141,7 +141,7 @@ test("post · a receiver that cannot be reached: its certificate is not trusted"
   assert.match(message, /^127\.0\.0\.1:\d+ cannot be reached: invalid peer certificate/);
 });
 
-test("post · a receiver that hangs up is not reached either, and tried again", async () => {
+test("post · a receiver that closes the connection cannot be reached either", async () => {
   using listener = Deno.listen({ port: 0, hostname: "127.0.0.1" });
   const hangingUp = (async () => {
     for await (const connection of listener) connection.close();
@@ -152,7 +152,7 @@ test("post · a receiver that hangs up is not reached either, and tried again", 
   await hangingUp;
 });
 
-test("post · an answer that repeats the URL is kept without its secret parts", async () => {
+test("post · a response that repeats the URL is stored without its secret parts", async () => {
   const { message } = await refusal(
     NotAccepted,
     ({ url }) => new Response(`Cannot POST ${url.slice(url.indexOf("/", 7))}: no s3cret here`, { status: 404 }),
