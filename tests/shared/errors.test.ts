@@ -48,7 +48,7 @@ Deno.test("fromPostgrest · what Postgres says while it reads arguments gets a c
   }
 });
 
-Deno.test("fromPostgrest · no reply, a busy gateway and a database that is down or busy are transient", () => {
+Deno.test("fromPostgrest · what passes by itself is transient: no reply, a busy gateway, a database that is down or busy", () => {
   assert.ok(fromPostgrest({ code: "", message: "TypeError: fetch failed" }, 0).transient);
   for (const status of [429, 502, 503, 504, 520, 521, 522, 523, 524, 544, 546]) {
     assert.ok(fromPostgrest({ message: "<html>" }, status).transient, `HTTP ${status}`);
@@ -58,11 +58,11 @@ Deno.test("fromPostgrest · no reply, a busy gateway and a database that is down
   }
 });
 
-Deno.test("fromPostgrest · errors that would recur are not transient", () => {
+Deno.test("fromPostgrest · what would fail again is not transient", () => {
   for (const status of [400, 401, 403, 404, 409, 500]) {
     assert.equal(fromPostgrest({ message: "<html>" }, status).transient, false, `HTTP ${status}`);
   }
-  // With a gateway's 503 too: the SQLSTATE decides, not the status.
+  // With a gateway's 503 too: an SQLSTATE says more than a status.
   for (const code of ["23514", "42501", "22P02", "XX000"]) {
     assert.equal(fromPostgrest({ code, message: "" }, 503).transient, false, code);
   }
