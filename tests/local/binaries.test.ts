@@ -38,7 +38,7 @@ Deno.test("SYMPHONY_PG_BIN · names the PostgreSQL that runs", async () => {
   assert.match(await found(bin), new RegExp(`^97 ${bin}/initdb (true|false)$`));
 });
 
-Deno.test("SYMPHONY_PG_BIN · a directory without PostgreSQL, or with one that is too old, is an error that names it", async () => {
+Deno.test("SYMPHONY_PG_BIN · an error names a directory without PostgreSQL, or with an old one", async () => {
   for (const bin of [join(folder, "nowhere"), await installation(14)]) {
     assert.equal(
       await found(bin),
