@@ -1,7 +1,7 @@
 // Texts about a webhook's URL, without the parts of it that may be secrets: user name, password, path and query.
 
 const HIDDEN = "[redacted]";
-const SHORTEST_TOKEN = 6; // characters; shorter parts of a path, such as v1 and hooks, are words that other texts contain too
+const SHORTEST_TOKEN = 6; // characters; shorter parts of a path, such as v1 and hooks, are words of other texts too
 
 /** Removes the URL's secret parts wherever they stand in the text, encoded or decoded. Its origin remains. */
 export function withoutSecrets(text: string, url: URL): string {

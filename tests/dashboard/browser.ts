@@ -128,7 +128,7 @@ export function useBrowser(project: () => Project): () => Dashboard {
   }
 }
 
-/** Holds the page's timers of a second and more until `passTime`; shorter ones are its rendering's. To be called before the page is loaded. */
+/** Holds the page's timers of a second and more until `passTime`; shorter ones render. To be called before loading. */
 export async function holdTimers(page: Page): Promise<void> {
   await page.addInitScript(() => {
     const { setTimeout, clearTimeout } = globalThis;
@@ -154,7 +154,7 @@ export async function passTime(page: Page, ms: number): Promise<void> {
   await page.evaluate((ms) => (globalThis as unknown as { passTime(ms: number): void }).passTime(ms), ms);
 }
 
-/** Resolves when every request that the page has made so far was seen by its routes and listeners, which get them in order. */
+/** Resolves when the page's routes and listeners, which get its requests in order, have seen all those made so far. */
 export async function seeRequests(page: Page): Promise<void> {
   const seen = page.waitForRequest("**/icon.svg?seen");
   await page.evaluate(() => fetch("/icon.svg?seen"));

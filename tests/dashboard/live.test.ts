@@ -1,4 +1,4 @@
-// Views that stay fresh: how often they ask, when they do not, and what they show of it. The test replies in the project's place.
+// Views that stay fresh: how often they request their data, and when they do not. The test replies for the project.
 /// <reference lib="dom" />
 import assert from "node:assert/strict";
 import type { Page } from "playwright-core";
@@ -12,12 +12,12 @@ const AWAY = { status: 503, json: { error: { code: "SM_UNAVAILABLE", message: "a
 
 /** The view of transports whose timers are held; the nth reply shows the transport `reply-n`. */
 async function openView() {
-  const project = { asked: 0, away: false };
+  const project = { requests: 0, away: false };
   const opened = await dashboard().open("#/transports", {
     async prepare(page) {
       await holdTimers(page);
       await page.route("**/monitor/**", async (route) => {
-        const transports = [{ name: `reply-${++project.asked}`, type: "supabase", config: {}, enabled: true }];
+        const transports = [{ name: `reply-${++project.requests}`, type: "supabase", config: {}, enabled: true }];
         await route.fulfill(project.away ? AWAY : { json: { transports } });
       });
     },
@@ -25,14 +25,14 @@ async function openView() {
   const { page } = opened;
   const shows = (reply: number) => page.getByText(`reply-${reply}`, { exact: true }).waitFor();
   /** How many requests the view makes while so much time passes. */
-  const askedWithin = async (ms: number) => {
+  const requestsWithin = async (ms: number) => {
     await seeRequests(page);
-    const before = project.asked;
+    const before = project.requests;
     await passTime(page, ms);
     await seeRequests(page);
-    return project.asked - before;
+    return project.requests - before;
   };
-  return { opened, page, project, shows, askedWithin };
+  return { opened, page, project, shows, requestsWithin };
 }
 
 async function setHidden(page: Page, hidden: boolean): Promise<void> {
@@ -42,51 +42,51 @@ async function setHidden(page: Page, hidden: boolean): Promise<void> {
   }, hidden);
 }
 
-test("a view asks again two seconds after each reply", async () => {
-  const { opened, shows, askedWithin } = await openView();
+test("a view requests its data again two seconds after each reply", async () => {
+  const { opened, shows, requestsWithin } = await openView();
   await using _ = opened;
   for (const reply of [1, 2, 3]) {
     await shows(reply);
-    assert.equal(await askedWithin(1_990), 0);
-    assert.equal(await askedWithin(10), 1);
+    assert.equal(await requestsWithin(1_990), 0);
+    assert.equal(await requestsWithin(10), 1);
   }
   assert.deepEqual(opened.complaints, []);
 });
 
-test("a paused page does not ask; going on, it asks at once", async () => {
-  const { opened, page, shows, askedWithin } = await openView();
+test("a paused page makes no requests; resumed, it makes one at once", async () => {
+  const { opened, page, shows, requestsWithin } = await openView();
   await using _ = opened;
   await shows(1);
   await page.getByRole("button", { name: "Live" }).click();
-  await shows(2); // what is shown while it rests is as fresh as the click
-  assert.equal(await askedWithin(60_000), 0);
+  await shows(2); // the click itself refreshes the view
+  assert.equal(await requestsWithin(60_000), 0);
   await page.getByRole("button", { name: "Paused" }).click();
   await shows(3);
-  assert.equal(await askedWithin(2_000), 1);
+  assert.equal(await requestsWithin(2_000), 1);
 });
 
-test("a page that nobody sees does not ask; seen again, it asks at once", async () => {
-  const { opened, page, shows, askedWithin } = await openView();
+test("a hidden page makes no requests; visible again, it makes one at once", async () => {
+  const { opened, page, shows, requestsWithin } = await openView();
   await using _ = opened;
   await shows(1);
   await setHidden(page, true);
-  assert.equal(await askedWithin(60_000), 0);
+  assert.equal(await requestsWithin(60_000), 0);
   await setHidden(page, false);
   await shows(2);
-  assert.equal(await askedWithin(2_000), 1);
+  assert.equal(await requestsWithin(2_000), 1);
 });
 
-test("while the project does not answer the page says so and asks each five seconds, and is live again by itself", async () => {
-  const { opened, page, project, shows, askedWithin } = await openView();
+test("while the project is unavailable the page shows it, and makes a request every five seconds", async () => {
+  const { opened, page, project, shows, requestsWithin } = await openView();
   await using _ = opened;
   await shows(1);
   project.away = true;
-  assert.equal(await askedWithin(2_000), 1);
+  assert.equal(await requestsWithin(2_000), 1);
   await page.getByRole("button", { name: "No answer" }).waitFor();
-  await shows(1); // old figures beat none
-  assert.equal(await askedWithin(4_990), 0);
+  await shows(1); // the last figures stay
+  assert.equal(await requestsWithin(4_990), 0);
   project.away = false;
-  assert.equal(await askedWithin(10), 1);
+  assert.equal(await requestsWithin(10), 1);
   await page.getByRole("button", { name: "Live" }).waitFor();
   await shows(3);
 });

@@ -64,11 +64,11 @@ test("a queue is paused and resumed in its row, a disabled transport enabled", a
 
 test("it stays fresh by itself, stops when told, and goes on", async () => {
   const { sql } = project();
-  let asked = 0;
+  let requests = 0;
   await using opened = await dashboard().open("#/", {
     async prepare(page) {
       await holdTimers(page);
-      page.on("request", (request) => void (request.url().includes("/monitor/") && asked++));
+      page.on("request", (request) => void (request.url().includes("/monitor/") && requests++));
     },
   });
   const { page } = opened;
@@ -80,11 +80,11 @@ test("it stays fresh by itself, stops when told, and goes on", async () => {
   await page.getByRole("button", { name: "Live" }).click();
   await page.getByRole("button", { name: "Paused" }).waitFor();
   await seeRequests(page);
-  asked = 0;
+  requests = 0;
   await dispatchMany(sql, 3);
   await passTime(page, 60_000);
   await seeRequests(page);
-  assert.equal(asked, 0, "requests of a page that was told to stop");
+  assert.equal(requests, 0, "requests of a paused page");
   await due.getByText("4", { exact: true }).waitFor();
   await page.getByRole("button", { name: "Paused" }).click();
   await due.getByText("7", { exact: true }).waitFor();

@@ -126,7 +126,7 @@ Deno.test("dashboard · the key goes to the project, the browser's headers do no
   );
 });
 
-/** The status and error of /monitor/status where the project replies so. */
+/** The status and error of /monitor/status where `reply` is the project's. */
 async function throughProject(reply: (request: Request) => Response | Promise<Response>) {
   await using project = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, reply);
   const own = await createServer(

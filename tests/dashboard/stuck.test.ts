@@ -23,16 +23,16 @@ const queue = (fields: Partial<Queue>): Queue => ({
   ...fields,
 });
 
-/** What is found in these queues, and the queues whose messages were asked for. */
+/** What is found in these queues, and the queues whose messages were requested. */
 async function found(...queues: Queue[]) {
-  const asked: (string | null)[] = [];
+  const requested: (string | null)[] = [];
   const { fetch } = globalThis;
   globalThis.fetch = (input) => {
     const url = new URL(String(input), "http://dashboard");
     if (url.pathname.endsWith("/explain")) {
       return Promise.resolve(Response.json({ reasons: [{ reason: "no_worker" }] }));
     }
-    asked.push(url.searchParams.get("queue"));
+    requested.push(url.searchParams.get("queue"));
     const messages = [
       { id: "later", available_at: new Date(NOW + 1_000).toISOString() },
       { id: "blocked", available_at: null },
@@ -42,7 +42,7 @@ async function found(...queues: Queue[]) {
     return Promise.resolve(Response.json({ messages }));
   };
   try {
-    return { stuck: await findStuck(queues, NOW), asked };
+    return { stuck: await findStuck(queues, NOW), requested };
   } finally {
     globalThis.fetch = fetch;
   }
@@ -50,25 +50,25 @@ async function found(...queues: Queue[]) {
 
 Deno.test("stuck · a message that is due for 15 seconds is named with its reason, and none before", async () => {
   const patient = await found(queue({ oldest_due_at: ago(14.9) }));
-  assert.deepEqual([patient.stuck, patient.asked], [undefined, []]);
-  const { stuck, asked } = await found(queue({ oldest_due_at: ago(15) }));
-  assert.deepEqual([stuck?.message.id, stuck?.reason.reason, asked], ["oldest", "no_worker", ["letters"]]);
+  assert.deepEqual([patient.stuck, patient.requested], [undefined, []]);
+  const { stuck, requested } = await found(queue({ oldest_due_at: ago(15) }));
+  assert.deepEqual([stuck?.message.id, stuck?.reason.reason, requested], ["oldest", "no_worker", ["letters"]]);
 });
 
-Deno.test("stuck · a queue that is paused, disabled or without due messages is left out: the page names these causes itself", async () => {
+Deno.test("stuck · a queue that is paused, disabled or without due messages is left out", async () => {
   const causes = [{ paused_at: ago(90) }, { transport_enabled: false }, { transport_enabled: null }, {
     oldest_due_at: null,
   }];
   for (const cause of causes) {
-    assert.deepEqual(await found(queue(cause)), { stuck: undefined, asked: [] }, JSON.stringify(cause));
+    assert.deepEqual(await found(queue(cause)), { stuck: undefined, requested: [] }, JSON.stringify(cause));
     const other = await found(queue({ ...cause, queue_name: "other", oldest_due_at: ago(300) }), queue({}));
-    assert.deepEqual(other.asked, ["oldest_due_at" in cause ? "other" : "letters"]);
+    assert.deepEqual(other.requested, ["oldest_due_at" in cause ? "other" : "letters"]);
   }
 });
 
 Deno.test("stuck · a queue that was resumed just now is not late, and the longest due comes first", async () => {
   const resumed = queue({ queue_name: "resumed", oldest_due_at: ago(300), runs_since: ago(10) });
-  assert.deepEqual((await found(resumed)).asked, []);
+  assert.deepEqual((await found(resumed)).requested, []);
   const older = queue({ queue_name: "older", oldest_due_at: ago(120) });
-  assert.deepEqual((await found(resumed, queue({}), older)).asked, ["older"]);
+  assert.deepEqual((await found(resumed, queue({}), older)).requested, ["older"]);
 });

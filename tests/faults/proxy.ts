@@ -11,8 +11,8 @@ export interface Proxy extends AsyncDisposable {
   /** Breaks every connection that is open now; returns how many. */
   cut(): number;
   /**
-   * Breaks each connection on which an answer begins, from now on, so many times.
-   * @param to which requests' answers, judged by their text; any unless given
+   * Breaks each connection on which a reply begins, from now on, so many times.
+   * @param to selects requests by their text; by default every one
    */
   cutReplies(count: number, to?: (request: string) => boolean): void;
 }
@@ -39,7 +39,7 @@ export function openProxy(target: () => string): Proxy {
       for (const side of [client, server]) closeQuietly(side);
     };
     open.add(end);
-    let request = ""; // the one that is answered next: a client of HTTP/1.1 sends one at a time
+    let request = ""; // the one whose reply comes next: a client of HTTP/1.1 sends one at a time
     const decoder = new TextDecoder();
     await Promise.allSettled([
       copy(client, server, (part) => {

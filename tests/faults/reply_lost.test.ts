@@ -15,7 +15,7 @@ const project = useProject({
   env: { SUPABASE_URL: proxy.url, SYMPHONY_WORKER_LINGER: "0", SYMPHONY_WORKER_LEASE: "3000" },
 });
 
-/** Replies of one call that are lost: more than the second one that Deno's fetch sends by itself where a reused connection breaks. */
+/** Replies of one call that are lost; Deno's fetch repeats a call once by itself where a reused connection breaks. */
 const LOST = 3;
 
 /** Cuts every answer while the work goes on. One would not do: Deno's fetch silently sends again what broke off on a reused connection. */

@@ -33,7 +33,7 @@ const root = await rootWith({
 
 type Held = PromiseWithResolvers<void> & { order: number; fence: number };
 
-/** Two calls of messenger_complete_with that a kill finds under way: one not begun in the database, one committed there. */
+/** Two calls of messenger_complete_with that a kill interrupts: one before it reaches the database, one committed. */
 interface Round {
   before?: Held;
   after?: Held;
@@ -50,13 +50,13 @@ const proxy = Deno.serve({ port: 0, hostname: "127.0.0.1", onListen: () => {}, o
   const { pathname, search } = new URL(request.url);
   const text = await request.text();
   const { method, headers } = request;
-  const answer = async () => {
+  const forward = async () => {
     const reply = await fetch(project().url + pathname + search, { method, headers, body: text || undefined });
     const body = await reply.arrayBuffer();
     const type = { "content-type": reply.headers.get("content-type") ?? "" };
     return new Response(reply.status === 204 ? null : body, { status: reply.status, headers: type });
   };
-  if (!pathname.endsWith("/messenger_complete_with")) return await answer();
+  if (!pathname.endsWith("/messenger_complete_with")) return await forward();
 
   const { fence, args: { order } } = JSON.parse(text);
   const isFirst = !seen.has(order);
@@ -66,7 +66,7 @@ const proxy = Deno.serve({ port: 0, hostname: "127.0.0.1", onListen: () => {}, o
     await (round.before = hold()).promise;
     return GONE();
   }
-  const reply = await answer();
+  const reply = await forward();
   if (isFirst && reply.ok && round && !round.after) await (round.after = hold()).promise;
   if (++calls % EVERY !== 0) return reply;
   lost++;

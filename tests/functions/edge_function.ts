@@ -1,4 +1,4 @@
-// One edge function in an isolate of its own, whose data API is a script: for what it makes of its environment, without a database.
+// One edge function in an isolate of its own, with a script for its data API: such tests need no database.
 import { resolve } from "node:path";
 import { readConfig } from "../../supabase/local/config.ts";
 import { startIsolate } from "../../supabase/local/isolate.ts";
@@ -13,7 +13,7 @@ type Args = Record<string, unknown>;
 export interface Scripted {
   /** Environment of the function, beside what it needs to start. */
   env?: Record<string, string>;
-  /** Results of the data API's functions by name, in place of the script's own. */
+  /** Results of the data API's functions by name, in place of the script's own; a response is the reply as it is. */
   api?: Record<string, (args: Args) => unknown>;
   /** A module to run in place of the function's own, from the root of the repository. */
   entrypoint?: string;
@@ -45,7 +45,8 @@ export async function openEdgeFunction(name: string, { env, api = {}, entrypoint
     if (!called) return Response.json([{ name: "supabase", type: "supabase" }]); // messenger_transports
     const args = await request.json();
     calls.push({ name: called, args });
-    return Response.json(await script[called]?.(args) ?? []);
+    const result = await script[called]?.(args);
+    return result instanceof Response ? result : Response.json(result ?? []);
   });
   const { functions } = await readConfig(REPOSITORY);
   const config = functions.find((config) => config.name === name);

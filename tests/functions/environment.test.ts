@@ -1,5 +1,6 @@
-// What the edge functions make of their environment: each starts in an isolate, against a data API that is a script.
+// How the edge functions use their environment: each starts in an isolate, against a data API that is a script.
 import assert from "node:assert/strict";
+import type { ClaimRequest, Outcome } from "../../shared/transports/receiver.ts";
 import { openEdgeFunction, SECRET_KEY } from "./edge_function.ts";
 
 /** Like Deno.test; fetch keeps its connections beyond the test. */
@@ -59,20 +60,7 @@ test("a worker registers its types, with the retry policy of its environment, be
   });
 });
 
-test("a worker that finds nothing ends after 600 polls, and serves every call that follows", async () => {
-  await using worker = await openEdgeFunction("worker", {
-    entrypoint: "tests/functions/hasty_worker.ts",
-    env: { SYMPHONY_WORKER_LINGER: "3600000", SYMPHONY_WORKER_POLL_INTERVAL: "10" },
-  });
-  const first = (await worker.post("worker?wait=1", {})).body.stats as Stats;
-  assert.deepEqual([first.polls, first.claimed], [600, 0]);
-  worker.receiver.add("ExampleQuick");
-  const second = (await worker.post("worker?wait=1", {})).body.stats as Stats;
-  assert.equal(second.completed, 1);
-  assert.ok(second.polls <= 3, `${second.polls} polls`);
-});
-
-test("a dispatch of a type without code gets transport, queue, priority and retries of the environment", async () => {
+test("a dispatch follows the registration, and types without code get the environment's defaults", async () => {
   await using dispatch = await openEdgeFunction("dispatch", {
     env: {
       SYMPHONY_DEFAULT_TRANSPORT: "own",
@@ -86,6 +74,11 @@ test("a dispatch of a type without code gets transport, queue, priority and retr
     const { status, body } = await dispatch.post("dispatch", { message: { type, payload: {} } });
     assert.equal(status, 201, JSON.stringify(body));
   }
+  assert.deepEqual(dispatch.calls.map(({ name }) => name), [
+    "messenger_register",
+    "messenger_dispatch_batch",
+    "messenger_dispatch_batch",
+  ]);
   const stored = dispatch.calls.filter(({ name }) => name === "messenger_dispatch_batch")
     .flatMap(({ args }) => args.messages as Record<string, unknown>[]);
   assert.deepEqual(
@@ -94,7 +87,7 @@ test("a dispatch of a type without code gets transport, queue, priority and retr
   );
 });
 
-test("worker and scheduler accept a secret key as bearer token, and the worker secret of their environment", async () => {
+test("worker and scheduler accept a secret key, and their environment's secret, as bearer token", async () => {
   const secret = "configured-worker-secret";
   for (const [name, accepted] of [["worker", 202], ["scheduler", 200]] as const) {
     await using opened = await openEdgeFunction(name, {
@@ -117,4 +110,24 @@ test("a function whose environment is wrong does not start, and its log names ea
   assert.match(log, /SYMPHONY_RETRY_MULTIPLIER must be a number from 1 to 100/);
   assert.match(log, /SYMPHONY_WORKER_LEASE must be a whole number from 1000 to 43200000/);
   assert.doesNotMatch(log, /soon/);
+});
+
+test("a worker that finds no message ends after 600 polls, and still serves every later call", async () => {
+  let polls = 0;
+  await using worker = await openEdgeFunction("worker", {
+    entrypoint: "tests/functions/hasty_worker.ts",
+    env: { SYMPHONY_WORKER_LINGER: "3600000", SYMPHONY_WORKER_POLL_INTERVAL: "10" },
+    api: {
+      messenger_exchange({ outcomes, ...request }) {
+        if (++polls > 700) return Response.json({ message: "a rejected claim ends the run" }, { status: 400 });
+        return worker.receiver.exchange(outcomes as Outcome[], request as unknown as ClaimRequest);
+      },
+    },
+  });
+  const first = (await worker.post("worker?wait=1", {})).body.stats as Stats;
+  assert.deepEqual([first.polls, first.claimed], [600, 0]);
+  worker.receiver.add("ExampleQuick");
+  const second = (await worker.post("worker?wait=1", {})).body.stats as Stats;
+  assert.equal(second.completed, 1);
+  assert.ok(second.polls <= 3, `${second.polls} polls`);
 });

@@ -1,7 +1,6 @@
 // The edge function worker whose pauses of up to 10 ms, the shortest poll interval, take no time.
 const { setTimeout } = globalThis;
-globalThis.setTimeout =
-  ((act: () => void, ms?: number) => setTimeout(act, ms !== undefined && ms <= 10 ? 0 : ms)) as typeof setTimeout; // Node's types want a promisified variant too
+Object.assign(globalThis, { setTimeout: (act: () => void, ms = 0) => setTimeout(act, ms <= 10 ? 0 : ms) });
 
 const { default: worker } = await import("../../functions/worker/index.ts");
 export default worker;

@@ -174,8 +174,10 @@ test("gateway · GET, and a function that is declared stable, run read only", as
   const { sql } = project();
   await sql.unsafe(`
     create table public.gw_written (n int);
-    create function public.gw_write() returns int language sql as 'insert into public.gw_written values (1) returning n';
-    create function public.gw_write_stable() returns int language plpgsql stable as 'begin return public.gw_write(); end'`);
+    create function public.gw_write() returns int language sql
+    as 'insert into public.gw_written values (1) returning n';
+    create function public.gw_write_stable() returns int language plpgsql stable
+    as 'begin return public.gw_write(); end'`);
   const code = ({ status, body }: Answer) => [status, (body as { code?: string }).code];
   assert.deepEqual(code(await ask("rpc/gw_write")), [405, "25006"]);
   assert.deepEqual(code(await rpc("gw_write_stable")), [405, "25006"]);

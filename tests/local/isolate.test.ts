@@ -1,4 +1,4 @@
-// One isolate of an edge function: when it gets no more requests, which limits end it with which status, and that it can be stopped.
+// One isolate of an edge function: when it gets no more requests, the limits that end it, and how it is stopped.
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { type Isolate, type Limits, startIsolate } from "../../supabase/local/isolate.ts";
@@ -56,7 +56,7 @@ test("a fresh one is not retired", async () => {
   assert.deepEqual([await call(isolate, "/"), isolate.retired], [[200], false]);
 });
 
-test("at half of its wall clock it retires: it finishes what it has, and then ends", async () => {
+test("at half of its wall clock it retires: it finishes its open requests, and then ends", async () => {
   await withoutWaiting(30_000, async () => {
     await using isolate = start({ wallClock: 60_000 });
     const request = call(isolate, "/wait?ms=200");
@@ -66,7 +66,7 @@ test("at half of its wall clock it retires: it finishes what it has, and then en
   });
 });
 
-test("at the end of its wall clock it is killed, and what it has not answered gets 504", async () => {
+test("at the end of its wall clock it is killed, and its open requests get 504", async () => {
   await withoutWaiting(60_000, async () => {
     await using isolate = start({ wallClock: 60_000 });
     assert.deepEqual(await call(isolate, "/hang"), [504, "IDLE_TIMEOUT"]);
@@ -74,9 +74,9 @@ test("at the end of its wall clock it is killed, and what it has not answered ge
   });
 });
 
-test("one that uses up its CPU is killed, and what it has not answered gets 546", async () => {
+test("one that uses up its CPU is killed, and its open requests get 546", async () => {
   await using isolate = start({ cpu: 300 });
-  assert.deepEqual(await call(isolate, "/burn?ms=60000"), [546, "WORKER_LIMIT"]);
+  assert.deepEqual(await call(isolate, "/burn?ms=5000"), [546, "WORKER_LIMIT"]);
   await isolate.ended;
 });
 
@@ -87,7 +87,7 @@ test("at half of its CPU it retires", async () => {
   await eventually("it is retired", () => isolate.retired, 5_000);
 });
 
-test("to stop one ends it also when it does not react: with SIGKILL after three seconds", async () => {
+test("one that does not react to a stop is killed after three seconds", async () => {
   await using isolate = start();
   await call(isolate, "/");
   isolate.kill("SIGSTOP"); // it reads no command and handles no signal any more

@@ -1,4 +1,4 @@
-// `npm run mutants`: plants one bug after the other and runs the tests that must notice it. Exit 0 only when every one is killed.
+// `npm run mutants`: plants one bug after the other and runs the tests that must notice it. Exit 0 if all are killed.
 import { parseArgs } from "node:util";
 import { ensureTemplate } from "../project.ts";
 import { newBar, newTable } from "../terminal.ts";
@@ -88,6 +88,7 @@ for (const language of Object.keys(LANGUAGES) as Language[]) {
 }
 for (const language of Object.keys(LANGUAGES) as Language[]) {
   const tried = chosen.filter((mutant) => languageOf(mutant) === language);
+  if (tried.length === 0) continue;
   const count = (wanted: Trial["verdict"]) => tried.filter((mutant) => trials.get(mutant)?.verdict === wanted).length;
   console.log(
     `${LANGUAGES[language]}: ${count("killed")} killed, ${count("survived")} survived, ${count("broken")} broken`,

@@ -9,6 +9,7 @@ import { MEASURING } from "./measuring.ts";
 import { type Mutant, plant, readSchemas } from "./mutant.ts";
 import { SETTLING } from "./settling.ts";
 import { TELLING } from "./telling.ts";
+import { TICKER_SETTINGS } from "./ticker_settings.ts";
 import { TICKING } from "./ticking.ts";
 import { WATCHING } from "./watching.ts";
 
@@ -22,6 +23,7 @@ export const MUTANTS: readonly Mutant[] = [
   ...MEASURING,
   ...TELLING,
   ...TICKING,
+  ...TICKER_SETTINGS,
   ...WATCHING,
 ];
 

@@ -1,4 +1,4 @@
-// Copies of the source tree: bugs are planted into them and never into the working tree, so that several can be tried at a time.
+// Copies of the source tree: bugs are planted into them and never into the working tree, several at a time.
 import { existsSync } from "node:fs";
 import { basename, join } from "node:path";
 import { plantInFile, type TypeScriptMutant } from "./mutant.ts";

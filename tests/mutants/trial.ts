@@ -35,8 +35,10 @@ export async function tryOut(files: readonly string[], root: string, mutant?: st
   if (giveUp.aborted) return { verdict: "killed", by: "the time limit", because: `no end in ${seconds} s`, seconds };
   if (code === 0) return { verdict: "survived", by: "", because: "", seconds };
   const because = said.match(/^error: (.*(?:\n(?!\s*at )\S.*)?)/m)?.[1].replace(/\s+/g, " ") ?? "";
-  // An error outside of any test, such as one of the driver, ends the run: the test that was running has no result.
-  const [, by] = said.match(/^(.+) \.\.\. (?:\S.*)?FAILED \(/m) ?? said.match(/^(.+) \.\.\. *$/m) ?? [];
+  // What the test printed may stand in its line: then the list of errors has its name. An error outside of any test,
+  // such as one of the driver, ends the run: the test that was running has no result.
+  const [, by] = said.match(/^(.+) \.\.\. (?:\S.*)?FAILED \(/m) ?? said.match(/^ ERRORS\s+(.+) => /m) ??
+    said.match(/^(.+) \.\.\. *$/m) ?? [];
   return by === undefined || said.includes("cannot be planted")
     ? { verdict: "broken", by: because || `exit ${code}`, because: said.slice(-2_000), seconds }
     : { verdict: "killed", by, because, seconds };

@@ -82,10 +82,12 @@ Deno.test("post · Retry-After is seconds or a date, never negative and at most 
 
 test("post · a receiver that does not answer in time is given up", async () => {
   const { promise, resolve } = Promise.withResolvers<Response>();
+  const atLast = setTimeout(() => resolve(new Response()), 5_000);
   const { message } = await refusal(NotAccepted, ({ signal }) => {
     signal.addEventListener("abort", () => resolve(new Response()));
     return promise;
   }, { timeout: 50 });
+  clearTimeout(atLast);
   assert.match(message, /did not answer within 50 ms/);
 });
 
@@ -97,10 +99,10 @@ test("post · a delivery that is aborted ends its POST at once, with the reason"
     signal.addEventListener("abort", () => resolve(new Response()));
     controller.abort(new Error("the lease is lost"));
     return promise;
-  }, { signal: controller.signal, timeout: 30_000 });
+  }, { signal: controller.signal, timeout: 10_000 });
   assert.match(String(error), /the lease is lost/);
   const took = performance.now() - started;
-  assert.ok(took < 10_000, `${took} ms: it waited for the receiver`);
+  assert.ok(took < 5_000, `${took} ms: it waited for the receiver`);
 });
 
 /** The error of a POST to a place where no receiver is. */
@@ -139,7 +141,7 @@ test("post · a receiver that cannot be reached: its certificate is not trusted"
   assert.match(message, /^127\.0\.0\.1:\d+ cannot be reached: invalid peer certificate/);
 });
 
-test("post · a receiver that hangs up is not reached either, and tried again", async () => {
+test("post · a receiver that closes the connection cannot be reached either", async () => {
   using listener = Deno.listen({ port: 0, hostname: "127.0.0.1" });
   const hangingUp = (async () => {
     for await (const connection of listener) connection.close();
@@ -150,7 +152,7 @@ test("post · a receiver that hangs up is not reached either, and tried again", 
   await hangingUp;
 });
 
-test("post · an answer that repeats the URL is kept without its secret parts", async () => {
+test("post · a response that repeats the URL is stored without its secret parts", async () => {
   const { message } = await refusal(
     NotAccepted,
     ({ url }) => new Response(`Cannot POST ${url.slice(url.indexOf("/", 7))}: no s3cret here`, { status: 404 }),

@@ -215,7 +215,7 @@ Deno.test("lost leases · when none is left unreported the batch's signal aborts
   assert.deepEqual([stale, completed, Object.keys(s.verdicts())], [2, 1, [done.id]]);
 });
 
-Deno.test("lost leases · a delivery that is lost while its batch still gathers is not given to the handler", async () => {
+Deno.test("lost leases · a delivery that is lost while its batch gathers does not reach the handler", async () => {
   const wait: Middleware = async ({ envelope }, next) => {
     if (envelope.id === "message-2") await s.clock.sleep(30_000);
     return await next();

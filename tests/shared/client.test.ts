@@ -172,7 +172,7 @@ Deno.test("client · options reach SQL under its own names, milliseconds as inte
   });
 });
 
-Deno.test("client · a batch is atomic in the database unless it says otherwise", async () => {
+Deno.test("client · a batch is atomic in the database by default", async () => {
   const { symphony, calls } = lineOf(stored);
   const dispatches = [{ messageType: note, payload: { text: "a" } }];
   await symphony.dispatchBatch(dispatches);

@@ -83,7 +83,7 @@ Deno.test("completeWith · a database that stays away fails the handler, to be r
   assert.ok(verdict.outcome === "failed" && verdict.retryable && verdict.error_class === "SM_UNAVAILABLE");
 });
 
-Deno.test("completeWith · a database that goes down during the call is asked again, whatever the SQLSTATE", async () => {
+Deno.test("completeWith · a call during which the database goes down is repeated, whatever the SQLSTATE", async () => {
   for (const code of ["08006", "40001", "40P01", "53300", "57P01", "57P03", "58030"]) {
     const { stats, calls, receiver } = scene(
       [raised(code), { outcome: "completed" }],
@@ -95,11 +95,11 @@ Deno.test("completeWith · a database that goes down during the call is asked ag
 
 Deno.test("completeWith · a call that fails after its signal aborted is not repeated", async () => {
   let calls = 0;
-  const db = { ...noDatabase, call: () => (calls++, Promise.reject(LOST_REPLY)) } as Database; // no function answers
+  const db = { ...noDatabase, call: () => (calls++, Promise.reject(LOST_REPLY)) } as Database; // every function fails
   const type = defineMessage({ type: "Work", payload: z.object({}), handle: (_, ctx) => ctx.completeWith("pay") });
   const workshop = testWorkshop([type]);
   const { verdict, abort } = execute(new MemoryReceiver().add("Work"), { ...workshop, db }, () => {});
-  const aborting = workshop.clock.sleep(1).then(() => abort(new Error("cancelled"))); // in the pause after the first call
+  const aborting = workshop.clock.sleep(1).then(() => abort(new Error("cancelled"))); // in the first pause
   const outcome = await workshop.clock.until(verdict);
   await aborting;
   assert.deepEqual([outcome?.outcome, calls], ["failed", 2]); // the abort ends the pause; the second call is the last
@@ -176,7 +176,7 @@ Deno.test("completeWith · a call the handler does not wait for still decides", 
   assert.equal(failed.receiver.settled[0].outcome, "failed");
 });
 
-Deno.test("completeWith · a call that fails while the handler goes on without it disturbs nothing but the message", async () => {
+Deno.test("completeWith · a call that fails without being awaited is no unhandled rejection", async () => {
   const unhandled: unknown[] = [];
   const note = (event: PromiseRejectionEvent) => {
     event.preventDefault();
@@ -187,7 +187,7 @@ Deno.test("completeWith · a call that fails while the handler goes on without i
     const worker = scene([raised("XS001")], async (ctx) => {
       ctx.completeWith("pay");
       await worker.clock.sleep(1_000);
-      await new Promise((resolve) => setTimeout(resolve)); // a rejection that nobody handles is reported by now
+      await new Promise((resolve) => setTimeout(resolve)); // an unhandled rejection is reported by now
       return "done";
     });
     await worker.stats();

@@ -23,7 +23,7 @@ function test(name: string, fn: () => Promise<void>): void {
 
 const keysOf = (headers: Headers) => [headers.get("apikey"), headers.get("authorization")];
 
-test("database · calls carry the secret key; as a user they carry the publishable key and the user's token", async () => {
+test("database · calls carry the secret key, those of a user the publishable key and the user's token", async () => {
   await using api = openApi();
   const db = connect({ url: api.url, ...KEYS });
   await db.call("messenger_settle", { outcomes: [] });

@@ -1,4 +1,4 @@
-// The dispatcher: when it stores, what it adds to a message, and which batches it rejects whole. The database is a script.
+// The dispatcher: when it stores, the defaults and headers it adds, the batches it rejects. The database is a script.
 import assert from "node:assert/strict";
 import { z } from "zod";
 import { createDispatcher, type DispatcherOptions } from "../../shared/dispatch.ts";
@@ -10,7 +10,7 @@ import { scriptedDatabase, testWorkshop } from "./workshop.ts";
 const note = defineMessage({ type: "Note", payload: z.object({}).loose(), handle: () => {} });
 const NO_DEFAULTS = { transport: undefined, queue: undefined, priority: undefined, maxRetries: undefined };
 
-/** A dispatcher that knows the type Note and the transports supabase, sync and pigeon, the last of a type that is not configured. */
+/** A dispatcher with code for the type Note, and three transports; the type of pigeon is not configured. */
 function dispatching({ defaults = NO_DEFAULTS, ready = () => Promise.resolve() }: Partial<DispatcherOptions> = {}) {
   const { db, calls } = scriptedDatabase((_name, { messages }) =>
     (messages as unknown[]).map((_, index) => ({ ord: index + 1, id: `id-${index + 1}`, error_code: "" }))
@@ -50,7 +50,7 @@ Deno.test("dispatch · a registration that fails stores nothing", async () => {
   assert.equal(calls.length, 0);
 });
 
-Deno.test("dispatch · the environment's defaults are those of types without code, where the request leaves them out", async () => {
+Deno.test("dispatch · types without code get the environment's defaults where the request has no option", async () => {
   const defaults = { transport: "supabase", queue: "letters", priority: 7, maxRetries: 2 };
   const { dispatcher, stored } = dispatching({ defaults });
   const given = { transport: "supabase", queue: "own", priority: 1, maxRetries: 0 };
@@ -63,7 +63,7 @@ Deno.test("dispatch · the environment's defaults are those of types without cod
   assert.deepEqual(routes, [
     ["supabase", "letters", 7, 2],
     ["supabase", "own", 1, 0],
-    [undefined, undefined, undefined, undefined], // the database knows the type's own
+    [undefined, undefined, undefined, undefined], // the type's own route is in the database
   ]);
 });
 
@@ -75,7 +75,7 @@ Deno.test("dispatch · headers of the call travel under those of the request", a
   assert.deepEqual(stored().map(({ headers }) => headers), [{ traceparent }, { traceparent: "own", a: 1 }]);
 });
 
-Deno.test("dispatch · an atomic batch over two types of transport is rejected whole, any other goes to both", async () => {
+Deno.test("dispatch · an atomic batch over two types of transport is rejected, any other goes to both", async () => {
   const messages = ["supabase", "sync"].map((transport) => request("Other", { transport }));
   const { dispatcher, calls } = dispatching();
   await assert.rejects(dispatcher.dispatchBatch(messages, true, {}), {
@@ -90,7 +90,7 @@ Deno.test("dispatch · an atomic batch over two types of transport is rejected w
   ]]);
 });
 
-Deno.test("dispatch · a transport of a type that is not configured is rejected, one without a row is left to the database", async () => {
+Deno.test("dispatch · an unconfigured type of transport is rejected, an unknown name is left to the database", async () => {
   const { dispatcher, stored } = dispatching();
   await assert.rejects(dispatcher.dispatch(request("Note", { transport: "pigeon" }), {}), {
     code: "SM_TRANSPORT",

@@ -1,4 +1,4 @@
-// The edge runtime's global, for tests of what it is asked to wait for.
+// The edge runtime's global, for tests of work that keeps an isolate alive.
 
 /** Runs `work` inside an edge runtime, and returns the promises that keep the isolate alive after it. */
 export async function keptAlive(work: () => unknown): Promise<Promise<unknown>[]> {

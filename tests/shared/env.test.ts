@@ -1,4 +1,4 @@
-// Traces in the environment: OpenTelemetry's own variables, which switch traces off where they are wrong, and not the bus.
+// Traces in the environment: OpenTelemetry's own variables. A wrong one stops traces, not the bus.
 import assert from "node:assert/strict";
 import { readEnv, type TraceSettings } from "../../shared/env.ts";
 

@@ -28,7 +28,7 @@ Deno.test("log · secrets are redacted by name and by shape, however deep", () =
   assert.match(line, /postgres:\/\/me:\[redacted\]@host/);
 });
 
-Deno.test("log · secrets of the message itself are redacted, whichever scheme carries them", () => {
+Deno.test("log · secrets in the message itself are redacted, of every scheme", () => {
   const { entry } = logged(
     { text: "Basic cGxhaW4tMQ==" },
     "refused Bearer plain-2, basic cGxhaW4tMw==, sb_publishable_4",

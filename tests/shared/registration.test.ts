@@ -27,14 +27,14 @@ Deno.test("registration · one that failed is tried again, one that succeeded is
   assert.deepEqual(calls.map(({ name }) => name), ["messenger_register", "messenger_register"]);
 });
 
-Deno.test("registration · callers that come together share one call", async () => {
+Deno.test("registration · concurrent callers share one call", async () => {
   const { db, calls } = scriptedDatabase();
   const register = createRegistration(db, registry, log);
   await Promise.all([register(), register()]);
   assert.equal(calls.length, 1);
 });
 
-Deno.test("registration · the environment's retry policy is that of types that leave it out, field by field", async () => {
+Deno.test("registration · types get the environment's retry policy, field by field, where they have none", async () => {
   const { db, calls } = scriptedDatabase();
   await createRegistration(db, registry, log, { maxRetries: 7, delay: 80, multiplier: 9, maxDelay: 10_000 })();
   const [{ args }] = calls;
@@ -44,7 +44,7 @@ Deno.test("registration · the environment's retry policy is that of types that 
   ]);
 });
 
-Deno.test("registration · without any setting a type is retried 3 times, after 1 s, doubling up to 10 minutes", async () => {
+Deno.test("registration · by default a type is retried 3 times, after 1 s, doubling up to 10 minutes", async () => {
   const { db, calls } = scriptedDatabase();
   await createRegistration(db, registry, log, { maxRetries: undefined })();
   const [note] = calls[0].args.types as { retry: unknown }[];

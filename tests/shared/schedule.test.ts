@@ -94,7 +94,7 @@ Deno.test("schedule · every field of a request has its own column", () => {
   });
 });
 
-Deno.test("schedule · an interval may say where it starts, and what is left out is UTC and travels no further", () => {
+Deno.test("schedule · an interval may have a start; the zone is UTC by default, absent fields are not sent", () => {
   const sent = (when: ScheduleRequest) => JSON.parse(JSON.stringify(toScheduleArgs(when)));
   const startAt = "2030-01-01T00:00:00Z";
   const nothing = { timezone: "UTC", options: {} };

@@ -1,4 +1,4 @@
-// The types of transports as the dispatcher knows them: how long a read serves, and who waits for the next one.
+// The types of transports: how long one read of them is used, and which calls wait for the next.
 import assert from "node:assert/strict";
 import type { Database } from "../../shared/db.ts";
 import { SymphonyError } from "../../shared/errors.ts";
@@ -20,16 +20,16 @@ function reading() {
   return { clock, state, types: createTransportTypes(db, clock) };
 }
 
-const aMoment = () => new Promise((resolve) => setTimeout(resolve)); // for a read that nobody waits for
+const aMoment = () => new Promise((resolve) => setTimeout(resolve)); // for a read beside a call
 
-Deno.test("transport types · one read serves for ten seconds, then the next is made beside the call", async () => {
+Deno.test("transport types · one read is used for ten seconds, then the next is made beside a call", async () => {
   const { clock, state, types } = reading();
   assert.deepEqual([await types.typeOf("a"), await types.typeOf("a")], ["supabase", "supabase"]);
   await clock.pass(10_000);
   assert.equal(await types.typeOf("a"), "supabase");
   assert.equal(state.reads, 1);
   await clock.pass(1);
-  assert.equal(await types.typeOf("a"), "supabase", "the old one serves meanwhile");
+  assert.equal(await types.typeOf("a"), "supabase", "the old one is used meanwhile");
   await aMoment();
   assert.deepEqual([await types.typeOf("a"), state.reads], ["sync", 2]);
 });
@@ -41,7 +41,7 @@ Deno.test("transport types · after a minute a call waits for the read", async (
   assert.equal(await types.typeOf("a"), "sync");
 });
 
-Deno.test("transport types · while the database is away the old one serves for a minute, then the call fails", async () => {
+Deno.test("transport types · while the database is away the old one is used for a minute", async () => {
   const { clock, state, types } = reading();
   await types.typeOf("a");
   state.failing = true;
@@ -52,7 +52,7 @@ Deno.test("transport types · while the database is away the old one serves for 
   await assert.rejects(types.typeOf("a"), { code: "SM_UNAVAILABLE" });
 });
 
-Deno.test("transport types · a name that is not known is looked up at each call, and calls that come together share a read", async () => {
+Deno.test("transport types · an unknown name is looked up at each call, concurrent calls share a read", async () => {
   const { state, types } = reading();
   assert.deepEqual(await Promise.all(["b", "b"].map((name) => types.typeOf(name))), [undefined, undefined]);
   assert.equal(state.reads, 1);

@@ -75,7 +75,7 @@ test("SQL handler · ready while the clock ticks; gone, the remedy leaves the ty
   );
   const { id } = await dispatch(sql, { type: "Inner" });
   assert.deepEqual(await reasons(sql, id), ["ready"]);
-  assert.match((await because(sql, id, "ready")).detail, /the next tick runs its SQL handler$/);
+  assert.match((await because(sql, id, "ready")).detail, /its SQL handler runs within a second$/);
   await setClock(sql, "2 minutes");
   assert.deepEqual(await reasons(sql, id), ["clock_stopped"]);
   await setClock(sql, "0");

@@ -39,3 +39,10 @@ export async function untilStatus(sql: Sql, id: string, status: string): Promise
     return row.status === status;
   });
 }
+
+/** Holds the advisory lock 4713 that a test's handlers wait for, until it is opened. */
+export async function closeGate(project: Project): Promise<Sql & AsyncDisposable & { open(): Promise<unknown> }> {
+  const gate = session(project);
+  await gate`select pg_advisory_lock(4713)`;
+  return Object.assign(gate, { open: () => Promise.resolve(gate`select pg_advisory_unlock(4713)`) });
+}

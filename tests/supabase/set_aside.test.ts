@@ -3,49 +3,21 @@ import assert from "node:assert/strict";
 import type { Sql } from "postgres";
 import { empty, session, test, useProject } from "../project.ts";
 import { ask, call, claim, dispatch, dispatchMany, held, messageOf, type Row, setClock, settle } from "./bus.ts";
+import { forbidding, makeForbid, setAside } from "./set_aside.ts";
 import { limitWaiting } from "./until_blocked.ts";
 
 const project = useProject({ testClock: true });
 Deno.test.beforeAll(async () => {
   const { sql } = project();
   await limitWaiting(sql);
-  await sql.unsafe(`
-    create function public.forbid() returns trigger language plpgsql as $$
-    begin
-      if to_jsonb(old) ->> tg_argv[0] = tg_argv[1] then
-        raise exception 'the project keeps this one';
-      end if;
-      return case tg_op when 'DELETE' then old else new end;
-    end $$`);
+  await makeForbid(sql);
 });
 Deno.test.beforeEach(() => empty(project().sql));
 
 const tick = (sql = project().sql) => ask(sql, "messenger_tick");
 const check = async (): Promise<Row> =>
   (await ask(project().sql, "messenger_health")).checks.find((check: Row) => check.name === "set_aside");
-const aside = async () => [
-  ...await project()
-    .sql`select step, object, row_id::jsonb as key, error, attempts from messenger.set_aside order by row_id`,
-];
-
-/** Runs the work while a trigger of the project forbids to delete, or to update, the row with this value in this column. */
-async function forbidding(
-  what: "delete" | "update",
-  table: string,
-  column: string,
-  value: string,
-  work: () => Promise<void>,
-) {
-  const { sql } = project();
-  await sql.unsafe(
-    `create trigger forbid before ${what} on ${table} for each row execute function public.forbid('${column}', '${value}')`,
-  );
-  try {
-    await work();
-  } finally {
-    await sql.unsafe(`drop trigger forbid on ${table}`);
-  }
-}
+const aside = () => setAside(project().sql);
 
 /** Ticks until nothing is left to be done, as far as the count says. */
 async function tickUntil(left: () => Promise<number>, wanted: number): Promise<void> {
@@ -164,18 +136,20 @@ test("trigger · a dead letter, a key and an occurrence that may not be deleted 
     (await sql`select ((select count(*) from messenger_failed_messages) + (select count(*) from messenger.idempotency_keys)
       + (select count(*) from messenger.occurrences))::int as left`)[0].left;
   await forbidding(
+    project().sql,
     "delete",
     "messenger_failed_messages",
     "message_id",
     dead[4],
     () =>
       forbidding(
+        project().sql,
         "delete",
         "messenger.idempotency_keys",
         "key",
         "key 9",
         () =>
-          forbidding("delete", "messenger.occurrences", "message_id", kept, async () => {
+          forbidding(project().sql, "delete", "messenger.occurrences", "message_id", kept, async () => {
             await tickUntil(left, 3);
             const steps = (await aside()).map(({ step }) => step).sort();
             assert.deepEqual(steps, ["prune_dead_letters", "prune_keys", "prune_occurrences"]);
@@ -193,7 +167,7 @@ test("trigger · a lost message that may not be updated keeps no other from bein
   const ids = await dispatchMany(sql, 200);
   await claim(sql, { batch: 200 });
   await setClock(sql, "61 seconds");
-  await forbidding("update", "messenger_messages", "id", ids[150], async () => {
+  await forbidding(project().sql, "update", "messenger_messages", "id", ids[150], async () => {
     let rescued = 0;
     for (let n = 0; n < 5; n++) rescued += (await tick()).rescued;
     assert.equal(rescued, 199);
@@ -210,53 +184,12 @@ test("trigger · a lost message that may not be updated keeps no other from bein
   );
 });
 
-test("schedule · one whose row may not be updated stores nothing, and the others run", async () => {
-  const { sql } = project();
-  for (const name of ["first", "kept", "last"]) {
-    await call(sql, "messenger_schedule", { name, type: "Report", schedule: { interval: 60_000 }, payload: { name } });
-  }
-  await setClock(sql, "90 seconds");
-  await forbidding("update", "messenger_schedules", "name", "kept", async () => {
-    assert.equal((await tick()).expanded, 2);
-    assert.deepEqual(
-      (await sql`select body ->> 'name' as name from messenger_messages order by 1`).map(({ name }) => name),
-      ["first", "last"],
-    );
-    assert.deepEqual((await aside()).map(({ step }) => step), ["schedules"]);
-  });
-  await setClock(sql, "4 minutes");
-  await tick();
-  const runs =
-    await sql`select body ->> 'name' as name, count(*)::int as runs from messenger_messages group by 1 order by 1`;
-  assert.deepEqual(runs.map(({ runs }) => runs > 0), [true, true, true]);
-  assert.equal((await sql`select from messenger_audit() where violations > 0`).length, 0);
-});
-
-test("schedule · one whose message violates a deferred constraint of the project has the error, the others run", async () => {
-  const { sql } = project();
-  for (const type of ["First", "Forbidden", "Last"]) {
-    await call(sql, "messenger_schedule", { name: type.toLowerCase(), type, schedule: { interval: 60_000 } });
-  }
-  await sql.unsafe(`
-    create function public.no_such_type() returns trigger language plpgsql as $$ begin raise exception 'no such type here'; end $$;
-    create constraint trigger no_such_type after insert on messenger_messages deferrable initially deferred
-    for each row when (new.message_type = 'Forbidden') execute function public.no_such_type()`);
-  try {
-    await setClock(sql, "90 seconds");
-    assert.equal((await tick()).expanded, 2);
-    const rows = await sql`select name, last_error from messenger_schedules order by name`;
-    assert.deepEqual(rows.map(({ last_error }) => last_error), [null, "no such type here", null]);
-  } finally {
-    await sql.unsafe("drop trigger no_such_type on messenger_messages; drop function public.no_such_type()");
-  }
-});
-
 test("ordering key · one whose first message may not be updated keeps no other key waiting", async () => {
   const { sql } = project();
   const ids = [];
   for (const key of ["a", "b", "c"]) ids.push((await dispatch(sql, { ordering_key: key })).id);
   await sql`update messenger_messages set available_at = 'infinity'`;
-  await forbidding("update", "messenger_messages", "ordering_key", "b", async () => {
+  await forbidding(project().sql, "update", "messenger_messages", "ordering_key", "b", async () => {
     for (let n = 0; n < 3; n++) await tick();
     const rows = await sql`select ordering_key, available_at = 'infinity' as waits from messenger_messages order by 1`;
     assert.deepEqual(rows.map(({ waits }) => waits), [false, true, false]);
@@ -277,39 +210,13 @@ test("replay · one that may not be updated keeps no other from being watched", 
     await settle(sql, [{ id, fence: again.fence, outcome: "completed" }]);
   }
   const [first] = await sql`select id from messenger.replays order by id`;
-  await forbidding("update", "messenger.replays", "id", first.id, async () => {
+  await forbidding(project().sql, "update", "messenger.replays", "id", first.id, async () => {
     await setClock(sql, "1 minute");
     await tick();
     const rows = await sql`select completed from messenger.replays order by id`;
     assert.deepEqual(rows.map(({ completed }) => completed), [0, 1]);
     assert.deepEqual((await aside()).map(({ step }) => step), ["replays"]);
   });
-});
-
-test("metrics · a measurement that cannot be counted is set aside, and messenger_metrics works without it", async () => {
-  const { sql } = project();
-  await dispatchMany(sql, 5);
-  await sql`insert into messenger.metrics (step_seconds, at, transport_name, message_type, dispatched) values (0, '-infinity', 'supabase', 'Huge', 9223372036854775807)`;
-  await sql`
-    insert into messenger.measurements (at, transport_name, message_type, kind)
-    select messenger.now(), 'supabase', 'Long' || string_agg(md5(random()::text), ''), 'dispatched' from generate_series(1, 2000)
-    union all select messenger.now(), 'supabase', 'Huge', 'dispatched'`;
-  for (let n = 0; n < 4; n++) await tick();
-  const rows = await aside();
-  assert.deepEqual(
-    rows.map(({ step, object }) => `${step} ${object}`),
-    Array(2).fill("roll_up messenger.measurements"),
-  );
-  assert.deepEqual(rows.map(({ error }) => error.match(/out of range|index row/)?.[0]).sort(), [
-    "index row",
-    "out of range",
-  ]);
-  const metrics = await ask(sql, "messenger_metrics");
-  assert.equal(metrics.byMessageType.Greeting.dispatched, 5);
-  await dispatchMany(sql, 2);
-  await tick();
-  const [{ left }] = await sql`select count(*)::int as left from messenger.measurements`;
-  assert.equal(left, rows.length, "only those set aside are left");
 });
 
 test("retry · a row that is gone, or that is no longer to be written, is forgotten", async () => {

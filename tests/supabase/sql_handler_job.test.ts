@@ -2,9 +2,9 @@
 import assert from "node:assert/strict";
 import { eventually } from "../eventually.ts";
 import { empty, session, test, useProject } from "../project.ts";
-import { ask, call, claim, dispatch, dispatchMany, letterOf, messageOf, type Row, setClock } from "./bus.ts";
+import { ask, call, dispatch, dispatchMany, letterOf, messageOf, type Row, setClock } from "./bus.ts";
 import { effects, makeEffects } from "./effects.ts";
-import { startHandlerJob, untilStatus } from "./handler_job.ts";
+import { closeGate, startHandlerJob, untilStatus } from "./handler_job.ts";
 import { limitWaiting, pidOf, untilBlocked } from "./until_blocked.ts";
 
 const project = useProject({ testClock: true });
@@ -49,13 +49,7 @@ Deno.test.beforeAll(async () => {
         insert into public.parents values ((args ->> 'n')::int);
       end if;
       return '{}';
-    end $$;
-    create function public.as_user(args jsonb) returns jsonb language plpgsql as $$
-    begin
-      insert into public.effects (args) values (args);
-      perform set_config('role', 'authenticated', true);
-      return jsonb_build_object('role', current_user);
-    end $$`);
+    end $$;`);
 });
 Deno.test.beforeEach(async () => {
   await empty(project().sql);
@@ -72,13 +66,6 @@ const overdue = () =>
   project().sql`update messenger.sql_runners set deadline = clock_timestamp() where message_id is not null`;
 /** The part of a tick that looks after running handlers. */
 const cancelOverdue = (sql = project().sql) => sql`select messenger.cancel_overdue_handlers()`;
-
-/** Holds the lock that wait_at_gate waits for. */
-async function closeGate() {
-  const gate = session(project());
-  await gate`select pg_advisory_lock(4713)`;
-  return Object.assign(gate, { open: () => gate`select pg_advisory_unlock(4713)` });
-}
 
 test("job · works off a backlog without pausing, each message in two transactions, one worker in all", async () => {
   const { sql } = project();
@@ -99,7 +86,7 @@ test("job · a claim is committed before its handler runs, with the lease and de
   await register("Wait", { timeout_ms: 90_000 });
   await setHandler("Wait", "wait_at_gate");
   const { id } = await dispatch(sql, { type: "Wait" });
-  await using gate = await closeGate();
+  await using gate = await closeGate(project());
   await using job = await startHandlerJob(project());
   await untilBlocked(sql, job.pid);
   const message = await messageOf(sql, id);
@@ -154,7 +141,7 @@ test("timeout · a handler that hangs is cancelled, counts as a failed delivery,
   await setHandler("Ship", "take_effect");
   const { id } = await dispatch(sql, { type: "Wait", priority: 10 });
   const ship = await dispatch(sql, { type: "Ship" });
-  await using _gate = await closeGate();
+  await using _gate = await closeGate(project());
   await using job = await startHandlerJob(project());
   await untilBlocked(sql, job.pid);
   await cancelOverdue();
@@ -175,7 +162,7 @@ test("timeout · a handler that ignores the cancel loses its backend ten seconds
   const { sql } = project();
   await setHandler("Deaf", "ignore_cancel");
   await dispatch(sql, { type: "Deaf" });
-  await using _gate = await closeGate();
+  await using _gate = await closeGate(project());
   await using job = await startHandlerJob(project());
   await untilBlocked(sql, job.pid);
   await overdue();
@@ -190,7 +177,7 @@ test("timeout · a handler that ignores the cancel loses its backend ten seconds
 
 test("timeout · a backend that has got the process id of a lost runner is not cancelled", async () => {
   const { sql } = project();
-  await using _gate = await closeGate();
+  await using _gate = await closeGate(project());
   await using innocent = session(project());
   const pid = await pidOf(innocent);
   const waiting = innocent`select pg_advisory_xact_lock(4713)`.execute();
@@ -210,7 +197,7 @@ test("timeout · a cancel that comes as the handler ends meets this handler, nev
   await setHandler("Ship", "take_effect");
   const { id } = await dispatch(sql, { type: "Wait", max_retries: 0, priority: 10 });
   const ship = await dispatch(sql, { type: "Ship" });
-  await using gate = await closeGate();
+  await using gate = await closeGate(project());
   await using ticker = session(project());
   await using job = await startHandlerJob(project());
   await untilBlocked(sql, job.pid);
@@ -281,38 +268,12 @@ test("constraints · a deferred one on messages that the completion violates fai
   }
 });
 
-test("role · a handler that acts as a user need not change back", async () => {
-  const { sql } = project();
-  await setHandler("User", "as_user");
-  const ids = await dispatchMany(sql, 2, { type: "User" });
-  await using _job = await startHandlerJob(project());
-  await untilStatus(sql, ids[1], "completed");
-  assert.deepEqual([(await messageOf(sql, ids[0])).status, (await messageOf(sql, ids[0])).result], ["completed", {
-    role: "authenticated",
-  }]);
-});
-
-test("locks · neither an open claim of a worker named sql nor any advisory lock keeps handlers from running", async () => {
-  const { sql } = project();
-  await setHandler("Ship", "take_effect");
-  await using other = session(project());
-  await other`begin`;
-  await claim(other, { worker: "sql" });
-  await other`select pg_advisory_xact_lock(hashtextextended('messenger.run_sql_handlers', 0))`;
-  const first = await dispatch(sql, { type: "Ship" });
-  await ask(sql, "messenger_tick");
-  assert.equal((await messageOf(sql, first.id)).status, "completed");
-  const second = await dispatch(sql, { type: "Ship" });
-  await using _job = await startHandlerJob(project());
-  await untilStatus(sql, second.id, "completed");
-});
-
 test("tick · runs handlers itself where no backend of the job is at work, and leaves them to it where one is", async () => {
   const { sql } = project();
   await setHandler("Wait", "wait_at_gate");
   await setHandler("Ship", "take_effect");
   await dispatch(sql, { type: "Wait", priority: 10 });
-  await using gate = await closeGate();
+  await using gate = await closeGate(project());
   {
     await using job = await startHandlerJob(project());
     await untilBlocked(sql, job.pid);
@@ -326,76 +287,4 @@ test("tick · runs handlers itself where no backend of the job is at work, and l
   const { id } = await dispatch(sql, { type: "Ship" });
   await ask(sql, "messenger_tick");
   assert.equal((await messageOf(sql, id)).status, "completed");
-});
-
-test("errors · of the job itself are recorded by name, and it goes on", async () => {
-  const { sql } = project();
-  await setHandler("Ship", "take_effect");
-  await using _job = await startHandlerJob(project(), { lock_timeout: "25ms" });
-  await using other = session(project());
-  await other`begin`;
-  await other`lock table messenger.message_types in access exclusive mode`;
-  await eventually(
-    "the job records its error",
-    async () => (await sql`select from messenger.step_errors where step = 'symphony-handlers'`).length === 1,
-  );
-  await other`rollback`;
-  const { id } = await dispatch(sql, { type: "Ship" });
-  await untilStatus(sql, id, "completed");
-});
-
-const jobs = async () =>
-  (await project().sql`select jobname from cron.job where jobname like 'symphony%' order by jobname`).map((
-    { jobname },
-  ) => jobname);
-
-test("cron · the job is there while the ticker is on and something needs it, events on their way included", async () => {
-  const { sql } = project();
-  await setHandler("Ship", "take_effect");
-  assert.deepEqual(await jobs(), [], "the ticker is off");
-  await ask(sql, "messenger_start");
-  assert.deepEqual(await jobs(), ["symphony-clock", "symphony-handlers"]);
-  await setHandler("Ship", null);
-  assert.deepEqual(await jobs(), ["symphony-clock"]);
-  const [{ id: subscription }] = await sql`select messenger.on('completed', 'public.take_effect') as id`;
-  assert.deepEqual(await jobs(), ["symphony-clock", "symphony-handlers"]);
-  const { id, fence } = (await claim(sql, { batch: 1 }))[0] ?? (await dispatch(sql), (await claim(sql))[0]);
-  await call(sql, "messenger_complete", { id, fence });
-  await sql`select messenger.off(${subscription})`;
-  assert.deepEqual(await jobs(), ["symphony-clock", "symphony-handlers"], "an event is on its way");
-  await sql`select messenger.run_sql_handlers(10)`;
-  await sql`select messenger.tick_or_note_error()`;
-  assert.deepEqual(await jobs(), ["symphony-clock"]);
-  await setHandler("Ship", "take_effect");
-  assert.deepEqual({ ...await ask(sql, "messenger_stop") }, { clock: false, unscheduled: 2 });
-  assert.deepEqual(await jobs(), []);
-});
-
-test("cron · health says when the job is missing, and its history is pruned with the ticker's", async () => {
-  const { sql } = project();
-  const check = async (): Promise<Row> =>
-    (await ask(sql, "messenger_health")).checks.find(({ name }: Row) => name === "sql_handlers");
-  assert.equal(await check(), undefined, "nothing needs it");
-  await setHandler("Ship", "take_effect");
-  await sql`update messenger.settings set clock_enabled = true`;
-  const { status, detail, remedy } = await check();
-  assert.deepEqual([status, detail, remedy], [
-    "degraded",
-    "types have SQL handlers, and pg_cron has no job symphony-handlers",
-    "select messenger_start()",
-  ]);
-  await ask(sql, "messenger_start");
-  assert.equal((await check()).status, "healthy");
-  await using admin = session(project(), "supabase_admin");
-  await admin`
-    insert into cron.job_run_details (jobid, runid, command, status, start_time, end_time)
-    select 1, 300000 + n, c.command, 'succeeded', now() - interval '2 days', now() - interval '2 days'
-    from unnest(array[messenger.clock_command(), messenger.handlers_command(), 'select messenger.tick_or_note_error()']) with ordinality as c(command, n)`;
-  await sql`select messenger.prune_clock_history()`;
-  assert.deepEqual(
-    (await sql`select runid::int from cron.job_run_details where runid > 300000`).map(({ runid }) => runid),
-    [300003],
-  );
-  await admin`delete from cron.job_run_details where runid > 300000`;
-  await ask(sql, "messenger_stop");
 });

@@ -1,7 +1,7 @@
 // The steps of a tick: an error, a lock or an open transaction costs one step, never the others.
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
-import { ask, claim, dispatch, held, messageOf, type Row, setClock, settle } from "./bus.ts";
+import { ask, claim, held, messageOf, type Row, setClock, settle } from "./bus.ts";
 import { limitWaiting } from "./until_blocked.ts";
 
 const project = useProject({ testClock: true });

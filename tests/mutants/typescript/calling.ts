@@ -1,4 +1,4 @@
-// Planted bugs of calls: who makes them, what travels with them, how failures are classified, and what the log keeps of them.
+// Planted bugs of calls: credentials, keys and time limits, the classification of failures, and the log.
 import type { TypeScriptMutant } from "../mutant.ts";
 
 const auth = "shared/auth.ts";
@@ -54,7 +54,7 @@ export const CALLING: readonly TypeScriptMutant[] = [
     noticedBy: identifying,
   },
   {
-    name: "a worker secret is accepted for ever",
+    name: "a worker secret is accepted indefinitely",
     breaks: "A secret that was removed from Vault is accepted for at most a minute.",
     file: secret,
     find: "clock.now() - readAt < FRESH && ",
@@ -86,7 +86,7 @@ export const CALLING: readonly TypeScriptMutant[] = [
     noticedBy: connecting,
   },
   {
-    name: "a call waits for its reply for ever",
+    name: "a call waits for its reply indefinitely",
     breaks: "A half-open connection ends before a lease does.",
     file: db,
     find: ", timeout: REPLY_WITHIN }",
@@ -159,7 +159,7 @@ export const CALLING: readonly TypeScriptMutant[] = [
   },
   {
     name: "a gateway's limit is final",
-    breaks: "A gateway that is busy or has lost its server answers later.",
+    breaks: "A gateway that is busy or has lost its server recovers.",
     file: errors,
     find: "new Set([429, 502,",
     replace: "new Set([502,",
@@ -167,7 +167,7 @@ export const CALLING: readonly TypeScriptMutant[] = [
   },
   {
     name: "a gateway's timeout is final",
-    breaks: "A gateway that is busy or has lost its server answers later.",
+    breaks: "A gateway that is busy or has lost its server recovers.",
     file: errors,
     find: "504, 520, 521, 522, 523, 524, 544, 546]",
     replace: "520, 521, 522, 523]",
@@ -226,7 +226,7 @@ export const CALLING: readonly TypeScriptMutant[] = [
     breaks: "Secrets are redacted however deep they stand.",
     file: log,
     find: "return clean({ name, message, ...",
-    replace: "return ({ name, message, ...",
+    replace: "return Object({ name, message, ...",
     noticedBy: logging,
   },
 ];

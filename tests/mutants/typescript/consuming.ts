@@ -1,4 +1,4 @@
-// Planted bugs of the consume loop: claims, runs that are joined and end, heartbeats, and outcomes on their way to the database.
+// Planted bugs of the consume loop: claims, rings that join a run, the end of runs, heartbeats, and the outbox.
 import type { TypeScriptMutant } from "../mutant.ts";
 
 const consume = "shared/consume.ts";
@@ -68,7 +68,7 @@ export const CONSUMING: readonly TypeScriptMutant[] = [
   },
   {
     name: "a reply from before a ring ends the run",
-    breaks: "A ring that joins a run is asked for once more, even where nobody lingers.",
+    breaks: "The queues of a ring that joins a run are polled once more, also without lingering.",
     file: consume,
     find: "if (joins === this.#joins) this",
     replace: "this",
@@ -99,7 +99,7 @@ export const CONSUMING: readonly TypeScriptMutant[] = [
     noticedBy: loop,
   },
   {
-    name: "a rejected claim is repeated for ever",
+    name: "a rejected claim is repeated",
     breaks: "A claim that the database rejects ends the run.",
     file: consume,
     find: "if (onlyClaims && !error.transient) this.#stopping = true;",
@@ -115,7 +115,7 @@ export const CONSUMING: readonly TypeScriptMutant[] = [
     noticedBy: loop,
   },
   {
-    name: "an isolate past its time serves nobody",
+    name: "an isolate past its time serves no ring",
     breaks: "An isolate that its platform does not recycle still serves a ring for a few seconds.",
     file: consume,
     find: "this.#start + LATE_RUN",
@@ -179,7 +179,7 @@ export const CONSUMING: readonly TypeScriptMutant[] = [
     noticedBy: beats,
   },
   {
-    name: "nobody is told of a lost solo message",
+    name: "a lost solo message wakes no claim",
     breaks: "When a waiting solo message is lost the next claim follows at once.",
     file: heartbeat,
     find: "      onLost();\n",

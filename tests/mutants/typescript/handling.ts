@@ -1,4 +1,4 @@
-// Planted bugs around handlers: what becomes of what they throw and return, batches, timeouts, and completion from inside.
+// Planted bugs around handlers: outcomes of errors and results, batches, timeouts, and completion from inside.
 import type { TypeScriptMutant } from "../mutant.ts";
 
 const supervise = "shared/supervise.ts";
@@ -164,7 +164,7 @@ export const HANDLING: readonly TypeScriptMutant[] = [
   },
   {
     name: "completeWith is never repeated",
-    breaks: "A lost reply of completeWith is asked for again.",
+    breaks: "A call of completeWith whose reply is lost is repeated.",
     file: completion,
     find: "const ATTEMPTS = 5",
     replace: "const ATTEMPTS = 1",

@@ -9,7 +9,7 @@ const gateway = ["local/gateway.test.ts"];
 export const LOCAL: readonly TypeScriptMutant[] = [
   {
     name: "isolates retire at the end of their wall clock",
-    breaks: "At half of its wall clock an isolate gets no new requests, as a hosted one.",
+    breaks: "At half of its wall clock an isolate gets no new requests, as on the hosted platform.",
     file: isolate,
     find: "after(limits.wallClock / 2, retire)",
     replace: "after(limits.wallClock, retire)",
@@ -17,7 +17,7 @@ export const LOCAL: readonly TypeScriptMutant[] = [
   },
   {
     name: "isolates have no wall clock",
-    breaks: "At the end of its wall clock an isolate is killed, and what it has not answered gets 504.",
+    breaks: "At the end of its wall clock an isolate is killed, and its open requests get 504.",
     file: isolate,
     find: 'after(limits.wallClock, () => terminate("wall_clock"));',
     replace: "",
@@ -25,7 +25,7 @@ export const LOCAL: readonly TypeScriptMutant[] = [
   },
   {
     name: "an isolate without CPU is an error",
-    breaks: "An isolate that uses up its CPU answers 546, as a hosted one.",
+    breaks: "The open requests of an isolate that uses up its CPU get 546, as on the hosted platform.",
     file: isolate,
     find: 'reason === "cpu" || outOfMemory',
     replace: "outOfMemory",
@@ -57,7 +57,7 @@ export const LOCAL: readonly TypeScriptMutant[] = [
   },
   {
     name: "a retired isolate lives on",
-    breaks: "An isolate that is retired ends when it has finished what it has.",
+    breaks: "A retired isolate ends when it has finished its open requests.",
     file: isolate,
     find: 'if (retired && active === 0) tell("retire");',
     replace: "",

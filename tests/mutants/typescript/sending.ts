@@ -32,7 +32,7 @@ export const SENDING: readonly TypeScriptMutant[] = [
     noticedBy: dispatching,
   },
   {
-    name: "defaults replace what a request says",
+    name: "defaults replace the options of a request",
     breaks: "A request's own options win over the environment's defaults.",
     file: dispatch,
     find: "message.queue ?? defaults.queue",
@@ -73,7 +73,7 @@ export const SENDING: readonly TypeScriptMutant[] = [
   },
   {
     name: "no batch is atomic",
-    breaks: "A batch is atomic unless it says otherwise.",
+    breaks: "A batch is atomic by default.",
     file: client,
     find: "{ atomic = true } = {}",
     replace: "{ atomic = false } = {}",
@@ -145,14 +145,14 @@ export const SENDING: readonly TypeScriptMutant[] = [
   },
   {
     name: "a transport's type is never read again",
-    breaks: "A transport whose row changes is known within a minute.",
+    breaks: "A change of a transport's type takes effect within a minute.",
     file: types,
     find: "else if (age > FRESH) refresh().catch(() => {});",
     replace: "",
     noticedBy: reading,
   },
   {
-    name: "a transport's type is used for ever",
+    name: "a transport's type is used indefinitely",
     breaks: "A transport's type is at most a minute old.",
     file: types,
     find: "age > USABLE || ",
@@ -161,7 +161,7 @@ export const SENDING: readonly TypeScriptMutant[] = [
   },
   {
     name: "a failing read of transports ends the isolate",
-    breaks: "A read that nobody waits for may fail.",
+    breaks: "A read beside a call may fail.",
     file: types,
     find: "refresh().catch(() => {})",
     replace: "refresh()",
@@ -208,7 +208,7 @@ export const SENDING: readonly TypeScriptMutant[] = [
     noticedBy: scheduling,
   },
   {
-    name: "a schedule is enabled whatever it says",
+    name: "a schedule is always enabled",
     breaks: "Every field of a schedule has its own column.",
     file: schedule,
     find: "    enabled: rest.enabled,\n",
@@ -216,7 +216,7 @@ export const SENDING: readonly TypeScriptMutant[] = [
     noticedBy: scheduling,
   },
   {
-    name: "an interval starts when it likes",
+    name: "the start of an interval is not sent",
     breaks: "Every field of a schedule has its own column.",
     file: schedule,
     find: "{ cron, interval, startAt, at }",

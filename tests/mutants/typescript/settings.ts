@@ -1,4 +1,4 @@
-// Planted bugs of the environment and of what isolates make of it: settings, registration, limits of a worker.
+// Planted bugs of the environment and its use: settings, registration, limits of a worker.
 import type { TypeScriptMutant } from "../mutant.ts";
 
 const env = "shared/env.ts";
@@ -8,7 +8,7 @@ const request = "shared/worker_request.ts";
 const worker = "functions/worker/index.ts";
 const reading = ["shared/settings.test.ts"];
 const registering = ["shared/registration.test.ts"];
-const asking = ["shared/worker_request.test.ts"];
+const limiting = ["shared/worker_request.test.ts"];
 const isolates = ["functions/environment.test.ts"];
 
 export const SETTINGS: readonly TypeScriptMutant[] = [
@@ -162,7 +162,7 @@ export const SETTINGS: readonly TypeScriptMutant[] = [
     file: request,
     find: "      timeLimit: settings.timeLimit,\n      runLimit: timeLimit,\n",
     replace: "      timeLimit: timeLimit ?? settings.timeLimit,\n      runLimit: undefined,\n",
-    noticedBy: asking,
+    noticedBy: limiting,
   },
   {
     name: "the environment's message limit is ignored",
@@ -170,7 +170,7 @@ export const SETTINGS: readonly TypeScriptMutant[] = [
     file: request,
     find: "messageLimit ?? settings.messageLimit",
     replace: "messageLimit ?? Infinity",
-    noticedBy: asking,
+    noticedBy: limiting,
   },
   {
     name: "a worker's lease is fixed",
@@ -181,7 +181,7 @@ export const SETTINGS: readonly TypeScriptMutant[] = [
     noticedBy: isolates,
   },
   {
-    name: "a worker polls for ever",
+    name: "a worker polls without a budget",
     breaks: "A worker that lingers spends 600 empty polls at most, half of the CPU of a hosted isolate.",
     file: worker,
     find: "  idlePolls: IDLE_POLLS,\n",
@@ -190,7 +190,7 @@ export const SETTINGS: readonly TypeScriptMutant[] = [
   },
   {
     name: "a worker does not register its types",
-    breaks: "An isolate that wakes registers its types.",
+    breaks: "A new isolate registers its types.",
     file: worker,
     find: "  ready: isolate.register,\n",
     replace: "",
@@ -198,14 +198,14 @@ export const SETTINGS: readonly TypeScriptMutant[] = [
   },
   {
     name: "dispatch does not register its types",
-    breaks: "An isolate that wakes registers its types.",
+    breaks: "A new isolate registers its types.",
     file: "functions/dispatch/index.ts",
     find: "  ready: isolate.register,\n",
     replace: "  ready: () => Promise.resolve(),\n",
     noticedBy: isolates,
   },
   {
-    name: "dispatch does not know the default retries",
+    name: "dispatch ignores the default retries",
     breaks: "SYMPHONY_RETRY_MAX_RETRIES is that of types without code.",
     file: "functions/dispatch/index.ts",
     find: "{ ...env.defaults, maxRetries: env.retry.maxRetries }",

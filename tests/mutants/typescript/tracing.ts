@@ -14,7 +14,7 @@ export const TRACING: readonly TypeScriptMutant[] = [
     noticedBy: exporting,
   },
   {
-    name: "the edge runtime is not told of work after the reply",
+    name: "work after the reply does not keep the isolate alive",
     breaks: "An isolate lives until its work after the reply is done.",
     file: "shared/background.ts",
     find: "EdgeRuntime.waitUntil(settled)",

@@ -1,4 +1,4 @@
-// Planted bugs of webhook deliveries: where they go, when they end, and what is recorded of them.
+// Planted bugs of webhook deliveries: targets, ends, and recorded errors.
 import type { TypeScriptMutant } from "../mutant.ts";
 
 const post = "packs/webhook/post.ts";
@@ -19,7 +19,7 @@ export const WEBHOOKS: readonly TypeScriptMutant[] = [
   },
   {
     name: "a receiver is waited for without end",
-    breaks: "A receiver that does not answer in time is given up.",
+    breaks: "A delivery to a receiver that does not reply in time ends.",
     file: post,
     find: "AbortSignal.any([signal, late])",
     replace: "signal",
@@ -35,7 +35,7 @@ export const WEBHOOKS: readonly TypeScriptMutant[] = [
   },
   {
     name: "410 is a failure like any other",
-    breaks: "A receiver that answers 410 gets nothing more.",
+    breaks: "A receiver that returns 410 gets no further events.",
     file: post,
     find: "if (answer.status === 410) throw new Gone(said);",
     replace: "",
@@ -51,14 +51,14 @@ export const WEBHOOKS: readonly TypeScriptMutant[] = [
   },
   {
     name: "Retry-After has no end",
-    breaks: "A receiver may ask for a day at most.",
+    breaks: "Retry-After puts a delivery off by a day at most.",
     file: post,
     find: "Math.min(Math.max(0, ms), LONGEST_WAIT)",
     replace: "Math.max(0, ms)",
     noticedBy: posting,
   },
   {
-    name: "nobody learns why a receiver cannot be reached",
+    name: "the reason why a receiver cannot be reached is dropped",
     breaks: "The recorded error states the reason: refused connection, unknown name, untrusted certificate.",
     file: post,
     find: "while (reason instanceof Error && reason.cause instanceof Error) reason = reason.cause;",
@@ -114,7 +114,7 @@ export const WEBHOOKS: readonly TypeScriptMutant[] = [
     noticedBy: resolving,
   },
   {
-    name: "a name that cannot be resolved is not named",
+    name: "the error of a failed DNS lookup names no host",
     breaks: "The recorded error names the host and the reason.",
     file: address,
     find: "${host} cannot be resolved: ${error instanceof Error ? error.message : error}",

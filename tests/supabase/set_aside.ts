@@ -1,0 +1,40 @@
+// Rows that a project forbids to write, and what the ticker has set aside.
+import type { Sql } from "postgres";
+import type { Row } from "./bus.ts";
+
+/** Makes the trigger function that forbids. */
+export async function makeForbid(sql: Sql): Promise<void> {
+  await sql.unsafe(`
+    create function public.forbid() returns trigger language plpgsql as $$
+    begin
+      if to_jsonb(old) ->> tg_argv[0] = tg_argv[1] then
+        raise exception 'the project keeps this one';
+      end if;
+      return case tg_op when 'DELETE' then old else new end;
+    end $$`);
+}
+
+/** Runs the work while a trigger of the project forbids to delete, or to update, the row with this value in this column. */
+export async function forbidding(
+  sql: Sql,
+  what: "delete" | "update",
+  table: string,
+  column: string,
+  value: string,
+  work: () => Promise<void>,
+): Promise<void> {
+  await sql.unsafe(
+    `create trigger forbid before ${what} on ${table} for each row execute function public.forbid('${column}', '${value}')`,
+  );
+  try {
+    await work();
+  } finally {
+    await sql.unsafe(`drop trigger forbid on ${table}`);
+  }
+}
+
+export async function setAside(sql: Sql): Promise<Row[]> {
+  return [
+    ...await sql`select step, object, row_id::jsonb as key, error, attempts from messenger.set_aside order by row_id`,
+  ];
+}

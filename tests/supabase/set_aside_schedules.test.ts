@@ -1,0 +1,82 @@
+// Schedules and measurements that a tick cannot write: they are set aside, and everything else goes on.
+import assert from "node:assert/strict";
+import { empty, test, useProject } from "../project.ts";
+import { ask, call, dispatchMany, setClock } from "./bus.ts";
+import { forbidding, makeForbid, setAside } from "./set_aside.ts";
+import { limitWaiting } from "./until_blocked.ts";
+
+const project = useProject({ testClock: true });
+Deno.test.beforeAll(async () => {
+  await limitWaiting(project().sql);
+  await makeForbid(project().sql);
+});
+Deno.test.beforeEach(() => empty(project().sql));
+
+const tick = () => ask(project().sql, "messenger_tick");
+
+test("schedule · one whose row may not be updated stores nothing, and the others run", async () => {
+  const { sql } = project();
+  for (const name of ["first", "kept", "last"]) {
+    await call(sql, "messenger_schedule", { name, type: "Report", schedule: { interval: 60_000 }, payload: { name } });
+  }
+  await setClock(sql, "90 seconds");
+  await forbidding(sql, "update", "messenger_schedules", "name", "kept", async () => {
+    assert.equal((await tick()).expanded, 2);
+    assert.deepEqual(
+      (await sql`select body ->> 'name' as name from messenger_messages order by 1`).map(({ name }) => name),
+      ["first", "last"],
+    );
+    assert.deepEqual((await setAside(sql)).map(({ step }) => step), ["schedules"]);
+  });
+  await setClock(sql, "4 minutes");
+  await tick();
+  const runs =
+    await sql`select body ->> 'name' as name, count(*)::int as runs from messenger_messages group by 1 order by 1`;
+  assert.deepEqual(runs.map(({ runs }) => runs > 0), [true, true, true]);
+  assert.equal((await sql`select from messenger_audit() where violations > 0`).length, 0);
+});
+
+test("schedule · one whose message violates a deferred constraint of the project has the error, the others run", async () => {
+  const { sql } = project();
+  for (const type of ["First", "Forbidden", "Last"]) {
+    await call(sql, "messenger_schedule", { name: type.toLowerCase(), type, schedule: { interval: 60_000 } });
+  }
+  await sql.unsafe(`
+    create function public.no_such_type() returns trigger language plpgsql as $$ begin raise exception 'no such type here'; end $$;
+    create constraint trigger no_such_type after insert on messenger_messages deferrable initially deferred
+    for each row when (new.message_type = 'Forbidden') execute function public.no_such_type()`);
+  try {
+    await setClock(sql, "90 seconds");
+    assert.equal((await tick()).expanded, 2);
+    const rows = await sql`select name, last_error from messenger_schedules order by name`;
+    assert.deepEqual(rows.map(({ last_error }) => last_error), [null, "no such type here", null]);
+  } finally {
+    await sql.unsafe("drop trigger no_such_type on messenger_messages; drop function public.no_such_type()");
+  }
+});
+
+test("metrics · a measurement that cannot be counted is set aside, and messenger_metrics works without it", async () => {
+  const { sql } = project();
+  await dispatchMany(sql, 5);
+  await sql`insert into messenger.metrics (step_seconds, at, transport_name, message_type, dispatched) values (0, '-infinity', 'supabase', 'Huge', 9223372036854775807)`;
+  await sql`
+    insert into messenger.measurements (at, transport_name, message_type, kind)
+    select messenger.now(), 'supabase', 'Long' || string_agg(md5(random()::text), ''), 'dispatched' from generate_series(1, 2000)
+    union all select messenger.now(), 'supabase', 'Huge', 'dispatched'`;
+  for (let n = 0; n < 4; n++) await tick();
+  const rows = await setAside(sql);
+  assert.deepEqual(
+    rows.map(({ step, object }) => `${step} ${object}`),
+    Array(2).fill("roll_up messenger.measurements"),
+  );
+  assert.deepEqual(rows.map(({ error }) => error.match(/out of range|index row/)?.[0]).sort(), [
+    "index row",
+    "out of range",
+  ]);
+  const metrics = await ask(sql, "messenger_metrics");
+  assert.equal(metrics.byMessageType.Greeting.dispatched, 5);
+  await dispatchMany(sql, 2);
+  await tick();
+  const [{ left }] = await sql`select count(*)::int as left from messenger.measurements`;
+  assert.equal(left, rows.length, "only those set aside are left");
+});

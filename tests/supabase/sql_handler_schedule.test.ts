@@ -1,0 +1,128 @@
+// The job symphony-handlers beside the ticker and the project: when it is there, whose locks and roles it minds, where its errors go.
+import assert from "node:assert/strict";
+import { eventually } from "../eventually.ts";
+import { empty, session, test, useProject } from "../project.ts";
+import { ask, call, claim, dispatch, dispatchMany, messageOf, type Row } from "./bus.ts";
+import { makeEffects } from "./effects.ts";
+import { startHandlerJob, untilStatus } from "./handler_job.ts";
+import { limitWaiting } from "./until_blocked.ts";
+
+const project = useProject({ testClock: true });
+
+Deno.test.beforeAll(async () => {
+  const { sql } = project();
+  await limitWaiting(sql);
+  await makeEffects(sql);
+  await sql.unsafe(`
+    create function public.as_user(args jsonb) returns jsonb language plpgsql as $$
+    begin
+      insert into public.effects (args) values (args);
+      perform set_config('role', 'authenticated', true);
+      return jsonb_build_object('role', current_user);
+    end $$`);
+});
+Deno.test.beforeEach(async () => {
+  await empty(project().sql);
+  await project().sql`truncate public.effects`;
+});
+
+const setHandler = (type: string, name: string | null) =>
+  project().sql`select messenger.set_sql_handler(${type}, ${name})`;
+
+test("role · a handler that acts as a user need not change back", async () => {
+  const { sql } = project();
+  await setHandler("User", "as_user");
+  const ids = await dispatchMany(sql, 2, { type: "User" });
+  await using _job = await startHandlerJob(project());
+  await untilStatus(sql, ids[1], "completed");
+  assert.deepEqual([(await messageOf(sql, ids[0])).status, (await messageOf(sql, ids[0])).result], ["completed", {
+    role: "authenticated",
+  }]);
+});
+
+test("locks · neither an open claim of a worker named sql nor any advisory lock keeps handlers from running", async () => {
+  const { sql } = project();
+  await setHandler("Ship", "take_effect");
+  await using other = session(project());
+  await other`begin`;
+  await claim(other, { worker: "sql" });
+  await other`select pg_advisory_xact_lock(hashtextextended('messenger.run_sql_handlers', 0))`;
+  const first = await dispatch(sql, { type: "Ship" });
+  await ask(sql, "messenger_tick");
+  assert.equal((await messageOf(sql, first.id)).status, "completed");
+  const second = await dispatch(sql, { type: "Ship" });
+  await using _job = await startHandlerJob(project());
+  await untilStatus(sql, second.id, "completed");
+});
+
+test("errors · of the job itself are recorded by name, and it goes on", async () => {
+  const { sql } = project();
+  await setHandler("Ship", "take_effect");
+  await using _job = await startHandlerJob(project(), { lock_timeout: "25ms" });
+  await using other = session(project());
+  await other`begin`;
+  await other`lock table messenger.message_types in access exclusive mode`;
+  await eventually(
+    "the job records its error",
+    async () => (await sql`select from messenger.step_errors where step = 'symphony-handlers'`).length === 1,
+  );
+  await other`rollback`;
+  const { id } = await dispatch(sql, { type: "Ship" });
+  await untilStatus(sql, id, "completed");
+});
+
+const jobs = async () =>
+  (await project().sql`select jobname from cron.job where jobname like 'symphony%' order by jobname`).map((
+    { jobname },
+  ) => jobname);
+
+test("cron · the job is there while the ticker is on and something needs it, events on their way included", async () => {
+  const { sql } = project();
+  await setHandler("Ship", "take_effect");
+  assert.deepEqual(await jobs(), [], "the ticker is off");
+  await ask(sql, "messenger_start");
+  assert.deepEqual(await jobs(), ["symphony-clock", "symphony-handlers"]);
+  await setHandler("Ship", null);
+  assert.deepEqual(await jobs(), ["symphony-clock"]);
+  const [{ id: subscription }] = await sql`select messenger.on('completed', 'public.take_effect') as id`;
+  assert.deepEqual(await jobs(), ["symphony-clock", "symphony-handlers"]);
+  const { id, fence } = (await claim(sql, { batch: 1 }))[0] ?? (await dispatch(sql), (await claim(sql))[0]);
+  await call(sql, "messenger_complete", { id, fence });
+  await sql`select messenger.off(${subscription})`;
+  assert.deepEqual(await jobs(), ["symphony-clock", "symphony-handlers"], "an event is on its way");
+  await sql`select messenger.run_sql_handlers(10)`;
+  await sql`select messenger.tick_or_note_error()`;
+  assert.deepEqual(await jobs(), ["symphony-clock"]);
+  await setHandler("Ship", "take_effect");
+  assert.deepEqual({ ...await ask(sql, "messenger_stop") }, { clock: false, unscheduled: 2 });
+  assert.deepEqual(await jobs(), []);
+});
+
+test("cron · health says when the job is missing, and its history is pruned with the ticker's", async () => {
+  const { sql } = project();
+  const check = async (): Promise<Row> =>
+    (await ask(sql, "messenger_health")).checks.find(({ name }: Row) => name === "sql_handlers");
+  assert.equal(await check(), undefined, "nothing needs it");
+  await setHandler("Ship", "take_effect");
+  await sql`update messenger.settings set clock_enabled = true`;
+  const { status, detail, remedy } = await check();
+  assert.deepEqual([status, detail, remedy], [
+    "degraded",
+    "types have SQL handlers, and pg_cron has no job symphony-handlers",
+    "select messenger_start()",
+  ]);
+  await ask(sql, "messenger_start");
+  assert.equal((await check()).status, "healthy");
+  await using admin = session(project(), "supabase_admin");
+  await admin`
+    insert into cron.job_run_details (jobid, runid, command, status, start_time, end_time)
+    select 1, 300000 + n, c.command, 'succeeded', now() - interval '2 days', now() - interval '2 days'
+    from unnest(array[messenger.clock_command(), messenger.handlers_command(), 'select messenger.tick_or_note_error()']) with ordinality as c(command, n)`;
+  await sql`select messenger.prune_clock_history()`;
+  assert.deepEqual(
+    (await sql`select runid::int from cron.job_run_details where runid > 300000`).map(({ runid }) => runid),
+    [300003],
+  );
+  await admin`delete from cron.job_run_details where runid > 300000`;
+  await ask(sql, "messenger_stop");
+});
