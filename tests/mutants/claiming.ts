@@ -11,6 +11,23 @@ const marks = ["supabase/scan_marks.test.ts", "supabase/marks.test.ts"];
 
 export const CLAIMING: Mutant[] = [
   {
+    name: "of many queues the first are looked at only",
+    breaks: "Each queue has its turn, however many there are.",
+    statement: fn("messenger.due_queues"),
+    find: "if cardinality(v_queues) > 64 then",
+    replace: "if false then",
+    noticedBy: ["supabase/many_queues.test.ts"],
+  },
+  {
+    name: "each of many queues is looked into",
+    breaks: "Bounded work: a claim looks at queues with something due, not at each.",
+    statement: fn("messenger.due_queues"),
+    find: "if cardinality(v_queues) > 64 then",
+    replace:
+      "select array_agg(a.transport_name), array_agg(a.queue_name) into v_transports, v_queues from messenger.active_queues(null, null, true) a; if false then",
+    noticedBy: ["supabase/many_queues.test.ts"],
+  },
+  {
     name: "a claim waits for another",
     breaks: "P2: one open transaction stops every worker.",
     statement: find_due,
