@@ -3,11 +3,13 @@ import assert from "node:assert/strict";
 import type { Sql } from "postgres";
 import { release, upgrades } from "../../supabase/build/release.ts";
 import { session, test, useProject } from "../project.ts";
+import { asRole } from "./as_role.ts";
 import { ask, call, claim, dispatch, held, messageOf, type Row, settle } from "./bus.ts";
 import { errorOf } from "./refusal.ts";
 import { install, installRelease, rollBack, upgradeFrom } from "./release.ts";
 
 const project = useProject({ migrate: false });
+const ada = crypto.randomUUID();
 
 Deno.test.beforeEach(async () => {
   await rollBack(project().sql);
@@ -57,12 +59,20 @@ for (const { from } of upgrades) {
     const second = await dispatch(sql, { type: "Ordered", ordering_key: "k" });
     const delayed = await dispatch(sql, { type: "Delayed", delay: "1 hour" });
     const keyed = await dispatch(sql, { type: "Keyed", idempotency_key: "keyed" });
+    const [wish] = await asRole(
+      sql,
+      "authenticated",
+      (tx) => call(tx, "messenger_user_dispatch", { type: "Wish" }),
+      ada,
+    );
     await call(sql, "messenger_schedule", { name: "s", type: "Scheduled", schedule: { interval: 3_600_000 } });
     await call(sql, "messenger_pause", { transport: "supabase", queue: "paused" });
     const paused = await dispatch(sql, { type: "Paused", queue: "paused" });
 
     await upgradeFrom(sql, from);
 
+    assert.deepEqual((await messageOf(sql, wish.id)).headers, { "x-symphony-user": ada });
+    assert.deepEqual((await messageOf(sql, keyed.id)).headers, {});
     assert.equal(await ask(sql, "messenger_complete", { id: running.id, fence: running.fence }), "completed");
     assert.equal((await dispatch(sql, { type: "Keyed", idempotency_key: "keyed" })).id, keyed.id);
     assert.equal(await ask(sql, "messenger_complete", { id: lost.id, fence: lost.fence }), "completed");

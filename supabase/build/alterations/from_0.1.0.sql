@@ -16,3 +16,11 @@ delete from messenger.message_types k where starts_with(k.type, 'symphony.') and
 
 -- Positions of scans have a table of their own, messenger.scan_positions: the scans begin again.
 alter table messenger.clock drop column if exists prune_after, drop column if exists prune_keys_after;
+
+-- Messages in flight that a user may have dispatched are marked as a user's: 0.1.0 cannot tell them from a service's dispatch in a user's transaction.
+update public.messenger_messages m set headers = m.headers || jsonb_build_object('x-symphony-user', m.created_by)
+where m.created_by is not null and m.processed_at is null;
+update public.messenger_failed_messages f set headers = f.headers || jsonb_build_object('x-symphony-user', f.created_by)
+where f.created_by is not null and f.resolved_at is null;
+update public.messenger_messages m set headers = m.headers || jsonb_build_object('x-symphony-user', m.created_by)
+where m.created_by is not null and exists (select from public.messenger_failed_messages f where f.message_id = m.id and f.resolved_at is null);
