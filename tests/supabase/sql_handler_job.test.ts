@@ -328,19 +328,24 @@ test("tick · runs handlers itself where no backend of the job is at work, and l
   assert.equal((await messageOf(sql, id)).status, "completed");
 });
 
-test("errors · of the job itself are recorded by name, and it goes on", async () => {
+test("errors · of the job itself are recorded by name, undo nothing that was handled, and it goes on", async () => {
   const { sql } = project();
-  await setHandler("Ship", "take_effect");
-  await using _job = await startHandlerJob(project(), { lock_timeout: "25ms" });
+  await setHandler("Wait", "wait_at_gate");
+  const first = await dispatch(sql, { type: "Wait" });
+  await using gate = await closeGate();
+  await using job = await startHandlerJob(project(), { lock_timeout: "25ms" });
+  await untilBlocked(sql, job.pid);
   await using other = session(project());
   await other`begin`;
-  await other`lock table messenger.message_types in access exclusive mode`;
+  await other`lock table messenger.workers in access exclusive mode`;
+  await gate.open();
+  await untilStatus(sql, first.id, "completed");
   await eventually(
     "the job records its error",
     async () => (await sql`select from messenger.step_errors where step = 'symphony-handlers'`).length === 1,
   );
   await other`rollback`;
-  const { id } = await dispatch(sql, { type: "Ship" });
+  const { id } = await dispatch(sql, { type: "Wait" });
   await untilStatus(sql, id, "completed");
 });
 
