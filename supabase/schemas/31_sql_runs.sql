@@ -196,11 +196,13 @@ begin
     end;
   end if;
   if goes_on then
-    return messenger.claim_for_runner();
+    -- A block of its own: what was handled stays when nothing can be claimed.
+    begin
+      return messenger.claim_for_runner();
+    exception when others or query_canceled then
+      perform messenger.note_step_error('symphony-handlers', sqlerrm, sqlstate, messenger.now());
+    end;
   end if;
-  return null;
-exception when others or query_canceled then
-  perform messenger.note_step_error('symphony-handlers', sqlerrm, sqlstate, messenger.now());
   return null;
 end $$;
 

@@ -4557,11 +4557,13 @@ begin
     end;
   end if;
   if goes_on then
-    return messenger.claim_for_runner();
+    -- A block of its own: what was handled stays when nothing can be claimed.
+    begin
+      return messenger.claim_for_runner();
+    exception when others or query_canceled then
+      perform messenger.note_step_error('symphony-handlers', sqlerrm, sqlstate, messenger.now());
+    end;
   end if;
-  return null;
-exception when others or query_canceled then
-  perform messenger.note_step_error('symphony-handlers', sqlerrm, sqlstate, messenger.now());
   return null;
 end $$;
 
@@ -11681,7 +11683,7 @@ as $function$ select $manifest$[
 ["function","messenger.watch_replays(at timestamp with time zone, ends_at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source b4e22df6ce25980b3ddb93fa43350ed9"],
 ["function","messenger.webhook_keys(secret_name text)","returns SETOF bytea language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 1041faacdeaccd72b430c8732cda8a6d"],
 ["function","messenger.without_set_aside(step text, object text, row_ids text[], at timestamp with time zone)","returns text[] language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 2343ca0a5510520467bee9553ff3bbe5"],
-["function","messenger.work_off(message messenger.claimed, goes_on boolean, cut_at timestamp with time zone)","returns messenger.claimed language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source e6d728ddb7d5d6e5af038932fb4bed50"],
+["function","messenger.work_off(message messenger.claimed, goes_on boolean, cut_at timestamp with time zone)","returns messenger.claimed language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 6669a54abf9d02fd81d87f84f0f50c4e"],
 ["function","messenger.worker_secret_digests()","returns text[] language plpgsql stable definer {\"search_path=pg_catalog, pg_temp\"} source 7e991e72afc599aec3b160b0d52fa899"],
 ["function","messenger.write_cursor(list text, filter jsonb, place jsonb)","returns text language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source d78990856650c9cb1898d120528bad52"],
 ["function","messenger.write_each(step text, object text, row_ids text[], at timestamp with time zone, ends_at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 2f67753f3ef57e7c4d48edb329732974"],

@@ -165,7 +165,7 @@ export const FAULTS: readonly Fault[] = [
         "statement timeout · inside a claim: nothing is claimed, and the next claim has it",
         "statement timeout · inside a settle of many, at one row: none is settled, and the same verdicts count later",
         "statement timeout · inside an exchange, after its settle: the settle is undone with it",
-        "statement timeout · inside a tick, after its rescue: the next tick does it again, counted once",
+        "statement timeout · inside a step of a tick: that step is undone and tried again, the others have run",
       ],
     },
   },

@@ -74,44 +74,40 @@ test("settings · a tick that is longer than a second is followed by the next at
 });
 
 test("settings · a statement_timeout that is over before the first tick is named by messenger_start and health", async () => {
-  const { sql } = project();
   await using admin = session(project(), "supabase_admin");
   for (
-    const [set, cause, remedy] of [
+    const [setting, cause, remedy] of [
       [
-        "alter database postgres set statement_timeout = '20ms'",
+        "database postgres set statement_timeout = '20ms'",
         "statement_timeout = 20ms of database postgres",
         "alter role postgres set",
       ],
       [
-        "alter role postgres set statement_timeout = 50",
+        "role postgres set statement_timeout = 50",
         "statement_timeout = 50 of role postgres",
         "alter role postgres set",
       ],
       [
-        "alter role postgres in database postgres set statement_timeout = '70ms'",
+        "role postgres in database postgres set statement_timeout = '70ms'",
         "statement_timeout = 70ms of role postgres",
         "alter role postgres in database postgres set",
       ],
+      ["role postgres set statement_timeout = '100ms'"],
     ]
   ) {
-    await admin.unsafe(set);
-    try {
-      const { clock_remedy } = await ask(sql, "messenger_start");
+    // Rolled back: no job is started, and the next session has its timeouts.
+    await admin`begin`;
+    await admin.unsafe(`alter ${setting}`);
+    const { clock_remedy } = await ask(admin, "messenger_start");
+    const { checks } = await ask(admin, "messenger_health");
+    const clock = checks.find(({ name }: Row) => name === "clock");
+    await admin`rollback`;
+    if (cause) {
       assert.ok(clock_remedy?.startsWith(cause) && clock_remedy.includes(remedy), clock_remedy);
-      const clock = await check("clock");
       assert.ok(clock.detail.includes(cause) && clock.remedy.startsWith(remedy), JSON.stringify(clock));
-    } finally {
-      await admin.unsafe(set.replace(/ set statement_timeout.*/, " reset statement_timeout"));
-      await ask(sql, "messenger_stop");
+    } else {
+      assert.equal(clock_remedy, undefined, "this one is outlived");
     }
-  }
-  await admin.unsafe("alter role postgres set statement_timeout = '100ms'");
-  try {
-    assert.equal((await ask(sql, "messenger_start")).clock_remedy, undefined, "this one is outlived");
-  } finally {
-    await admin.unsafe("alter role postgres reset statement_timeout");
-    await ask(sql, "messenger_stop");
   }
 });
 

@@ -26,7 +26,10 @@ export async function startHandlerJob(project: Project, settings: Record<string,
     ended,
     async [Symbol.asyncDispose]() {
       await sql`update messenger.settings set clock_enabled = false`;
+      // A test that has failed may have left a handler waiting.
+      const giveUp = setTimeout(() => void sql`select pg_terminate_backend(${pid})`.then(() => {}), 5_000);
       await ended.catch(() => {});
+      clearTimeout(giveUp);
       await own.end({ timeout: 1 });
     },
   };

@@ -4,8 +4,8 @@ import { eventually } from "../eventually.ts";
 import { empty, session, test, useProject } from "../project.ts";
 import { ask, call, claim, dispatch, dispatchMany, messageOf, type Row } from "./bus.ts";
 import { makeEffects } from "./effects.ts";
-import { startHandlerJob, untilStatus } from "./handler_job.ts";
-import { limitWaiting } from "./until_blocked.ts";
+import { closeGate, startHandlerJob, untilStatus } from "./handler_job.ts";
+import { limitWaiting, untilBlocked } from "./until_blocked.ts";
 
 const project = useProject({ testClock: true });
 
@@ -14,6 +14,12 @@ Deno.test.beforeAll(async () => {
   await limitWaiting(sql);
   await makeEffects(sql);
   await sql.unsafe(`
+    -- Waits for the test, which holds the lock, and for nothing else.
+    create function public.wait_at_gate(args jsonb) returns jsonb language plpgsql set lock_timeout = 0 as $$
+    begin
+      perform pg_advisory_xact_lock(4713);
+      return '{}';
+    end $$;
     create function public.as_user(args jsonb) returns jsonb language plpgsql as $$
     begin
       insert into public.effects (args) values (args);
@@ -55,19 +61,24 @@ test("locks · neither an open claim of a worker named sql nor any advisory lock
   await untilStatus(sql, second.id, "completed");
 });
 
-test("errors · of the job itself are recorded by name, and it goes on", async () => {
+test("errors · of the job itself are recorded by name, undo nothing that was handled, and it goes on", async () => {
   const { sql } = project();
-  await setHandler("Ship", "take_effect");
-  await using _job = await startHandlerJob(project(), { lock_timeout: "25ms" });
+  await setHandler("Wait", "wait_at_gate");
+  const first = await dispatch(sql, { type: "Wait" });
+  await using gate = await closeGate(project());
+  await using job = await startHandlerJob(project(), { lock_timeout: "25ms" });
+  await untilBlocked(sql, job.pid);
   await using other = session(project());
   await other`begin`;
-  await other`lock table messenger.message_types in access exclusive mode`;
+  await other`lock table messenger.workers in access exclusive mode`;
+  await gate.open();
+  await untilStatus(sql, first.id, "completed");
   await eventually(
     "the job records its error",
     async () => (await sql`select from messenger.step_errors where step = 'symphony-handlers'`).length === 1,
   );
   await other`rollback`;
-  const { id } = await dispatch(sql, { type: "Ship" });
+  const { id } = await dispatch(sql, { type: "Wait" });
   await untilStatus(sql, id, "completed");
 });
 
