@@ -114,7 +114,7 @@ begin
     update messenger.replays r set finished_at = watch_replay.at
     where r.id = v_id and not exists (select from messenger.replayed x where x.replay_id = v_id and x.outcome is null);
   end loop;
-  return '{}';
+  return '{}'::jsonb;
 end $$;
 
 create or replace function messenger.watch_replays(at timestamptz, ends_at timestamptz default 'infinity')

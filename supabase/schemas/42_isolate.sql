@@ -99,7 +99,7 @@ begin
     when 'roll_up' then return messenger.roll_up_rows(row_ids);
     else
       perform messenger.delete_rows(object, row_ids);
-      return '{}';
+      return '{}'::jsonb;
   end case;
 end $$;
 
@@ -125,9 +125,9 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_figures jsonb := '{}';
+  v_figures jsonb := '{}'::jsonb;
   v_written jsonb;
-  v_from int[] := '{1}';
+  v_from int[] := array[1];
   v_to int[] := array[cardinality(row_ids)];
   v_depth int := 1;
   v_first int;
@@ -138,7 +138,7 @@ declare
   v_has_set_aside boolean;
 begin
   if row_ids = '{}' then
-    return '{}';
+    return '{}'::jsonb;
   end if;
   v_has_set_aside := exists (select from messenger.set_aside s where s.step = write_each.step);
   while v_depth > 0 loop

@@ -11,16 +11,26 @@ declare
   v_figures jsonb;
   v_start text := (select p.position from messenger.scan_positions p where p.step = prune.step);
   v_after text := v_start;
-  v_found record;
+  v_row_ids text[];
+  v_next text;
 begin
   loop
-    execute format('select f.row_ids, f.next from messenger.%I($1, $2, $3) f', finder) into v_found using v_after, at, batch;
-    if v_found.row_ids <> '{}' then
+    case finder
+      when 'find_finished_messages' then
+        select f.row_ids, f.next into v_row_ids, v_next from messenger.find_finished_messages(v_after, at, batch) f;
+      when 'find_resolved_dead_letters' then
+        select f.row_ids, f.next into v_row_ids, v_next from messenger.find_resolved_dead_letters(v_after, at, batch) f;
+      when 'find_spent_keys' then
+        select f.row_ids, f.next into v_row_ids, v_next from messenger.find_spent_keys(v_after, at, batch) f;
+      when 'find_old_occurrences' then
+        select f.row_ids, f.next into v_row_ids, v_next from messenger.find_old_occurrences(v_after, at, batch) f;
+    end case;
+    if v_row_ids <> '{}' then
       v_figures := messenger.add_figures(v_figures,
-        messenger.write_each(step, object, messenger.without_set_aside(step, object, v_found.row_ids, at), at, ends_at));
+        messenger.write_each(step, object, messenger.without_set_aside(step, object, v_row_ids, at), at, ends_at));
     end if;
     exit when clock_timestamp() > ends_at;
-    v_after := v_found.next;
+    v_after := v_next;
     exit when v_after is null;
   end loop;
   if v_after is distinct from v_start then
@@ -89,8 +99,8 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_after_at timestamptz := coalesce(split_part(after, ' ', 1), '-infinity');
-  v_after_id uuid := coalesce(split_part(after, ' ', 2), '00000000-0000-0000-0000-000000000000');
+  v_after_at timestamptz := coalesce(split_part(after, ' ', 1)::timestamptz, '-infinity');
+  v_after_id uuid := coalesce(split_part(after, ' ', 2)::uuid, '00000000-0000-0000-0000-000000000000');
   v_shortest interval := (select min(coalesce((t.config ->> 'failed_retention')::interval, '30 days')) from public.messenger_transports t);
   v_chunk record;
 begin
@@ -160,8 +170,8 @@ set search_path = pg_catalog, pg_temp
 set timezone = 'UTC'
 as $$
 declare
-  v_after_at timestamptz := coalesce(split_part(after, ' ', 1), '-infinity');
-  v_after_id uuid := coalesce(split_part(after, ' ', 2), '00000000-0000-0000-0000-000000000000');
+  v_after_at timestamptz := coalesce(split_part(after, ' ', 1)::timestamptz, '-infinity');
+  v_after_id uuid := coalesce(split_part(after, ' ', 2)::uuid, '00000000-0000-0000-0000-000000000000');
   v_chunk record;
 begin
   with chunk as materialized (

@@ -54,15 +54,15 @@ as $$
 declare
   v_now timestamptz := messenger.now();
   v_started_at timestamptz := clock_timestamp();
-  v_figures jsonb := '{"expanded": 0, "failed": 0, "rescued": 0, "dead": 0, "woken": 0, "relayed": 0, "pruned": 0}';
-  v_errors jsonb := '{}';
+  v_figures jsonb := '{"expanded": 0, "failed": 0, "rescued": 0, "dead": 0, "woken": 0, "relayed": 0, "pruned": 0}'::jsonb;
+  v_errors jsonb := '{}'::jsonb;
   v_step record;
   v_step_at timestamptz;
   v_result jsonb;
   v_error text;
   v_state text;
   v_slowest_step text;
-  v_slowest interval := '0';
+  v_slowest interval := interval '0';
 begin
   for v_step in select * from messenger.steps() s where s.name <> all (without) loop
     v_step_at := clock_timestamp();

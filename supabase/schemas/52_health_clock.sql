@@ -95,7 +95,7 @@ begin
       v_newest.row_id, v_newest.object, v_newest.step, v_newest.error) end;
   v_result.remedy := 'change the trigger, constraint or value that the error names; the rows are tried again by themselves, at once after: '
     || 'update messenger.set_aside set retry_at = messenger.now()';
-  v_result.figures := jsonb_build_object('rows', v_rows.n);
+  v_result.figures := jsonb_build_object('rows', v_rows.n, 'seconds', round(extract(epoch from health_set_aside.at - v_newest.at)));
   return next v_result;
 end $$;
 
@@ -118,7 +118,9 @@ begin
   select d.status, d.return_message, d.start_time into v_run
   from (select * from cron.job_run_details x order by x.runid desc limit 1000) d where d.jobid = v_job.jobid order by d.runid desc limit 1;
   v_result.status := 'degraded';
-  v_result.figures := jsonb_build_object('runners', (select count(*) from messenger.sql_runners r where messenger.is_backend_alive(r.pid, r.backend_start)));
+  v_result.figures := jsonb_build_object(
+    'runners', (select count(*) from messenger.sql_runners r where messenger.is_backend_alive(r.pid, r.backend_start)),
+    'seconds', round(extract(epoch from health_sql_handlers.at - v_run.start_time)));
   if v_job.jobid is null then
     v_result.detail := 'types have SQL handlers, and pg_cron has no job symphony-handlers';
     v_result.remedy := 'select messenger_start()';

@@ -5275,7 +5275,7 @@ begin
     update messenger.replays r set finished_at = watch_replay.at
     where r.id = v_id and not exists (select from messenger.replayed x where x.replay_id = v_id and x.outcome is null);
   end loop;
-  return '{}';
+  return '{}'::jsonb;
 end $$;
 
 create or replace function messenger.watch_replays(at timestamptz, ends_at timestamptz default 'infinity')
@@ -7271,7 +7271,7 @@ begin
     when 'roll_up' then return messenger.roll_up_rows(row_ids);
     else
       perform messenger.delete_rows(object, row_ids);
-      return '{}';
+      return '{}'::jsonb;
   end case;
 end $$;
 
@@ -7297,9 +7297,9 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_figures jsonb := '{}';
+  v_figures jsonb := '{}'::jsonb;
   v_written jsonb;
-  v_from int[] := '{1}';
+  v_from int[] := array[1];
   v_to int[] := array[cardinality(row_ids)];
   v_depth int := 1;
   v_first int;
@@ -7310,7 +7310,7 @@ declare
   v_has_set_aside boolean;
 begin
   if row_ids = '{}' then
-    return '{}';
+    return '{}'::jsonb;
   end if;
   v_has_set_aside := exists (select from messenger.set_aside s where s.step = write_each.step);
   while v_depth > 0 loop
@@ -7903,16 +7903,26 @@ declare
   v_figures jsonb;
   v_start text := (select p.position from messenger.scan_positions p where p.step = prune.step);
   v_after text := v_start;
-  v_found record;
+  v_row_ids text[];
+  v_next text;
 begin
   loop
-    execute format('select f.row_ids, f.next from messenger.%I($1, $2, $3) f', finder) into v_found using v_after, at, batch;
-    if v_found.row_ids <> '{}' then
+    case finder
+      when 'find_finished_messages' then
+        select f.row_ids, f.next into v_row_ids, v_next from messenger.find_finished_messages(v_after, at, batch) f;
+      when 'find_resolved_dead_letters' then
+        select f.row_ids, f.next into v_row_ids, v_next from messenger.find_resolved_dead_letters(v_after, at, batch) f;
+      when 'find_spent_keys' then
+        select f.row_ids, f.next into v_row_ids, v_next from messenger.find_spent_keys(v_after, at, batch) f;
+      when 'find_old_occurrences' then
+        select f.row_ids, f.next into v_row_ids, v_next from messenger.find_old_occurrences(v_after, at, batch) f;
+    end case;
+    if v_row_ids <> '{}' then
       v_figures := messenger.add_figures(v_figures,
-        messenger.write_each(step, object, messenger.without_set_aside(step, object, v_found.row_ids, at), at, ends_at));
+        messenger.write_each(step, object, messenger.without_set_aside(step, object, v_row_ids, at), at, ends_at));
     end if;
     exit when clock_timestamp() > ends_at;
-    v_after := v_found.next;
+    v_after := v_next;
     exit when v_after is null;
   end loop;
   if v_after is distinct from v_start then
@@ -7981,8 +7991,8 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_after_at timestamptz := coalesce(split_part(after, ' ', 1), '-infinity');
-  v_after_id uuid := coalesce(split_part(after, ' ', 2), '00000000-0000-0000-0000-000000000000');
+  v_after_at timestamptz := coalesce(split_part(after, ' ', 1)::timestamptz, '-infinity');
+  v_after_id uuid := coalesce(split_part(after, ' ', 2)::uuid, '00000000-0000-0000-0000-000000000000');
   v_shortest interval := (select min(coalesce((t.config ->> 'failed_retention')::interval, '30 days')) from public.messenger_transports t);
   v_chunk record;
 begin
@@ -8052,8 +8062,8 @@ set search_path = pg_catalog, pg_temp
 set timezone = 'UTC'
 as $$
 declare
-  v_after_at timestamptz := coalesce(split_part(after, ' ', 1), '-infinity');
-  v_after_id uuid := coalesce(split_part(after, ' ', 2), '00000000-0000-0000-0000-000000000000');
+  v_after_at timestamptz := coalesce(split_part(after, ' ', 1)::timestamptz, '-infinity');
+  v_after_id uuid := coalesce(split_part(after, ' ', 2)::uuid, '00000000-0000-0000-0000-000000000000');
   v_chunk record;
 begin
   with chunk as materialized (
@@ -8291,15 +8301,15 @@ as $$
 declare
   v_now timestamptz := messenger.now();
   v_started_at timestamptz := clock_timestamp();
-  v_figures jsonb := '{"expanded": 0, "failed": 0, "rescued": 0, "dead": 0, "woken": 0, "relayed": 0, "pruned": 0}';
-  v_errors jsonb := '{}';
+  v_figures jsonb := '{"expanded": 0, "failed": 0, "rescued": 0, "dead": 0, "woken": 0, "relayed": 0, "pruned": 0}'::jsonb;
+  v_errors jsonb := '{}'::jsonb;
   v_step record;
   v_step_at timestamptz;
   v_result jsonb;
   v_error text;
   v_state text;
   v_slowest_step text;
-  v_slowest interval := '0';
+  v_slowest interval := interval '0';
 begin
   for v_step in select * from messenger.steps() s where s.name <> all (without) loop
     v_step_at := clock_timestamp();
@@ -9260,7 +9270,7 @@ begin
       v_newest.row_id, v_newest.object, v_newest.step, v_newest.error) end;
   v_result.remedy := 'change the trigger, constraint or value that the error names; the rows are tried again by themselves, at once after: '
     || 'update messenger.set_aside set retry_at = messenger.now()';
-  v_result.figures := jsonb_build_object('rows', v_rows.n);
+  v_result.figures := jsonb_build_object('rows', v_rows.n, 'seconds', round(extract(epoch from health_set_aside.at - v_newest.at)));
   return next v_result;
 end $$;
 
@@ -9283,7 +9293,9 @@ begin
   select d.status, d.return_message, d.start_time into v_run
   from (select * from cron.job_run_details x order by x.runid desc limit 1000) d where d.jobid = v_job.jobid order by d.runid desc limit 1;
   v_result.status := 'degraded';
-  v_result.figures := jsonb_build_object('runners', (select count(*) from messenger.sql_runners r where messenger.is_backend_alive(r.pid, r.backend_start)));
+  v_result.figures := jsonb_build_object(
+    'runners', (select count(*) from messenger.sql_runners r where messenger.is_backend_alive(r.pid, r.backend_start)),
+    'seconds', round(extract(epoch from health_sql_handlers.at - v_run.start_time)));
   if v_job.jobid is null then
     v_result.detail := 'types have SQL handlers, and pg_cron has no job symphony-handlers';
     v_result.remedy := 'select messenger_start()';
@@ -11456,9 +11468,9 @@ as $function$ select $manifest$[
 ["function","messenger.find_due(transport text, queue text, batch integer, types text[], at timestamp with time zone, may_be_solo boolean, OUT places tid[], OUT is_solo boolean)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off,plan_cache_mode=force_generic_plan} source d100bc5b32039af52e962fe422811e91"],
 ["function","messenger.find_finished_messages(after text, at timestamp with time zone, batch integer, OUT row_ids text[], OUT next text)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source a907dc4405a7b90da70374a6d9aa61e7"],
 ["function","messenger.find_messages(filter jsonb, before uuid, shown uuid[], wanted integer, OUT ids uuid[], OUT looked_to uuid, OUT early uuid[])","returns record language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,jit=off} source 95ded1af3bebd70f7be3c8ab014231a2"],
-["function","messenger.find_old_occurrences(after text, at timestamp with time zone, batch integer, OUT row_ids text[], OUT next text)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",TimeZone=UTC} source cc5e5f37182a0548f2cb76170046b606"],
+["function","messenger.find_old_occurrences(after text, at timestamp with time zone, batch integer, OUT row_ids text[], OUT next text)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",TimeZone=UTC} source 505574e4f980182372196887d71ba549"],
 ["function","messenger.find_owned_function(function_name text)","returns regprocedure language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 7ec337f79b74b8806921317cb4811143"],
-["function","messenger.find_resolved_dead_letters(after text, at timestamp with time zone, batch integer, OUT row_ids text[], OUT next text)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 39249c7192448df996904f96d58f9086"],
+["function","messenger.find_resolved_dead_letters(after text, at timestamp with time zone, batch integer, OUT row_ids text[], OUT next text)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source ee9c0a8886423e50800bdf74e80079fa"],
 ["function","messenger.find_spent_keys(after text, at timestamp with time zone, batch integer, OUT row_ids text[], OUT next text)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 3510ea361b0a958883d6cff9c726daea"],
 ["function","messenger.first_id(at timestamp with time zone)","returns uuid language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 674d4919bed701c6dacfcc50792841e8"],
 ["function","messenger.first_run(schedule public.messenger_schedules, at timestamp with time zone)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 236fd4306cbf3b99e31c9f9704891a54"],
@@ -11482,8 +11494,8 @@ as $function$ select $manifest$[
 ["function","messenger.health_no_handler(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 6e94097c53acb68319c50d2c96d1299b"],
 ["function","messenger.health_oldest_due(at timestamp with time zone)","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,jit=off} source b7ae9ec5a4927b5028bbd555eabb08f5"],
 ["function","messenger.health_pg_net(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 594052a23d394aca7f58496a82046a99"],
-["function","messenger.health_set_aside(at timestamp with time zone)","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source de48bca34fb89e12017c89e38fac97f2"],
-["function","messenger.health_sql_handlers(at timestamp with time zone)","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 1bd21b1512fd5fb1f7f8dab56380137a"],
+["function","messenger.health_set_aside(at timestamp with time zone)","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 355fcbddb6b449fedc81cd9fde30977a"],
+["function","messenger.health_sql_handlers(at timestamp with time zone)","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source a1cef6c46d5e62701b4c2554a0a8f2d4"],
 ["function","messenger.health_test_clock(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 5ea2d5d5a5e485b94e43edd6f4b1a7b5"],
 ["function","messenger.health_transports(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 09343350c0eea7921772354f84713dfc"],
 ["function","messenger.health_worker_secret(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 24b06145e2e1be9201b0e40cec286f84"],
@@ -11562,7 +11574,7 @@ as $function$ select $manifest$[
 ["function","messenger.plan_runs(schedule public.messenger_schedules, due_at timestamp with time zone, at timestamp with time zone)","returns messenger.run_plan language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 0925d2546db644552c914fe272647cd7"],
 ["function","messenger.post_bell()","returns boolean language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\",lock_timeout=100ms} source 15306147f7ed5a8a582c35df81c5fe93"],
 ["function","messenger.prepare_job()","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 30187178043d4328534cc72977bdb319"],
-["function","messenger.prune(step text, object text, finder text, at timestamp with time zone, batch integer, ends_at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source bac9334b9a097dd6c919f05726f038fc"],
+["function","messenger.prune(step text, object text, finder text, at timestamp with time zone, batch integer, ends_at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source dadaf2a0347c67e39d442ecfabce67ce"],
 ["function","messenger.prune_bells(bite integer)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source d1db4f64ab1054c127225953cbe1bf6f"],
 ["function","messenger.prune_clock_history()","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source a508ab640e1b45b22cb588909f245241"],
 ["function","messenger.prune_counts()","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 00cae2137cdafeece98b13d5abee182c"],
@@ -11634,7 +11646,7 @@ as $function$ select $manifest$[
 ["function","messenger.run_near_change(fields messenger.cron_fields, after timestamp without time zone, change timestamp without time zone, offset_before interval, offset_after interval, dst_gap text, dst_overlap text)","returns messenger.cron_run language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 8bb9c2d93542accb4c69e76238814632"],
 ["function","messenger.run_sql_handlers(batch integer)","returns TABLE(completed bigint, failed bigint, released bigint) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 69531a455002561f3e1cbfdb113154ad"],
 ["function","messenger.run_step(step text, at timestamp with time zone, batch integer, ends_at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source b40de1dc5a844f59bd13553b5b5769ec"],
-["function","messenger.run_steps(batch integer, without text[])","returns jsonb language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\",lock_timeout=25ms,jit=off} source dd661503ea00c1c29279594fcea7ca68"],
+["function","messenger.run_steps(batch integer, without text[])","returns jsonb language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\",lock_timeout=25ms,jit=off} source ce2588ec66b4668d740a9141948e3232"],
 ["function","messenger.running_messages(depth integer, only_transport text, only_queues text[])","returns TABLE(transport_name text, queue_name text, locked_by text) language sql stable invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source c5cfe7412dc063c4dbbe79a6dc992393"],
 ["function","messenger.runs_since(transport text, queue text, at timestamp with time zone)","returns timestamp with time zone language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 666d33ebc9c01f25238a349ff37c8c8d"],
 ["function","messenger.runs_to_fire(schedule public.messenger_schedules, runs timestamp with time zone[])","returns timestamp with time zone[] language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 056b7fad3d950a70e3880a2742c5382e"],
@@ -11679,15 +11691,15 @@ as $function$ select $manifest$[
 ["function","messenger.wake(at timestamp with time zone)","returns integer language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 842edec1d0a0e8d380049f701a3d90df"],
 ["function","messenger.walk_due_queues(at timestamp with time zone, only_transport text, runnable boolean, only_types text[], below_transport text, below_queue text, max_queues integer)","returns TABLE(transport_name text, queue_name text) language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off,plan_cache_mode=force_generic_plan} source bab8ddaaf728c0adaa502550e4249301"],
 ["function","messenger.wall_time_in_gap(moment timestamp with time zone, timezone text)","returns timestamp without time zone language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source df2b78cbc1a551d66565632e2d28232a"],
-["function","messenger.watch_replay(row_ids text[], at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source a94f3709c80bb3e9325f7cdfb9b4fbc4"],
+["function","messenger.watch_replay(row_ids text[], at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source e6f6798ebb677d8fc81ce3049fdaa1ba"],
 ["function","messenger.watch_replays(at timestamp with time zone, ends_at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source b4e22df6ce25980b3ddb93fa43350ed9"],
 ["function","messenger.webhook_keys(secret_name text)","returns SETOF bytea language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 1041faacdeaccd72b430c8732cda8a6d"],
 ["function","messenger.without_set_aside(step text, object text, row_ids text[], at timestamp with time zone)","returns text[] language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 2343ca0a5510520467bee9553ff3bbe5"],
 ["function","messenger.work_off(message messenger.claimed, goes_on boolean, cut_at timestamp with time zone)","returns messenger.claimed language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 6669a54abf9d02fd81d87f84f0f50c4e"],
 ["function","messenger.worker_secret_digests()","returns text[] language plpgsql stable definer {\"search_path=pg_catalog, pg_temp\"} source 7e991e72afc599aec3b160b0d52fa899"],
 ["function","messenger.write_cursor(list text, filter jsonb, place jsonb)","returns text language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source d78990856650c9cb1898d120528bad52"],
-["function","messenger.write_each(step text, object text, row_ids text[], at timestamp with time zone, ends_at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 2f67753f3ef57e7c4d48edb329732974"],
-["function","messenger.write_rows(step text, object text, row_ids text[], at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 7cd080bf61342c8b285d432aec364359"],
+["function","messenger.write_each(step text, object text, row_ids text[], at timestamp with time zone, ends_at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source c7446260cbd4835fe1d8b50879404130"],
+["function","messenger.write_rows(step text, object text, row_ids text[], at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source fc9309acdc63cfad52cde6c40600c3d2"],
 ["function","public.messenger_audit()","returns TABLE(invariant text, violations bigint) language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source ec6bef6e6f70a37524183dad6c15a96e"],
 ["function","public.messenger_cancel(id uuid)","returns text language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source c621f7f5ab7703d05e1943e032025fbb"],
 ["function","public.messenger_check_worker_secret(secret text)","returns boolean language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source a9b7d773a7e7a6b63909edb26b714929"],

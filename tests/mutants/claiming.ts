@@ -166,17 +166,17 @@ export const CLAIMING: Mutant[] = [
   {
     name: "a claim ignores the queues asked for",
     breaks: "A worker of one queue empties another.",
-    statement: fn("messenger.active_queues"),
-    find: "p.queue_name = any (only_queues)",
-    replace: "true",
+    statement: fn("messenger.due_queues"),
+    find: "if only_queues is not null then",
+    replace: "if false then",
     noticedBy: claims,
   },
   {
     name: "the first queue starves the others",
     breaks: "P2: behind a queue that is never empty, messages of another wait for ever.",
     statement: fn("messenger.known_queues"),
-    find: "a order by random())",
-    replace: "a order by 1)",
+    find: "d order by random())",
+    replace: "d order by 1)",
     noticedBy: claims,
   },
   {

@@ -70,8 +70,8 @@ export const LIVING: readonly Mutant[] = [
     name: "the rescue passes over paused queues",
     breaks: "I8: leases on a paused queue stay overdue.",
     statement: fn("messenger.rescue"),
-    find: "messenger.active_queues(null, null, true)",
-    replace: "messenger.active_queues(null, null, false)",
+    find: "messenger.due_queues(at, halted => true)",
+    replace: "messenger.due_queues(at)",
     noticedBy: pauses,
   },
   {
