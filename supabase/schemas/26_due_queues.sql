@@ -185,8 +185,9 @@ end $$;
 -- as it took, a second at most, a queue that fills meanwhile waits for this session. Long is what the setting
 -- messenger.queues_after says, 5 ms unless set. Only twice, because a busy machine is slow too, and an idle worker must not
 -- miss a message for long on its account.
+-- only_types comes last, with a default: a claim of 0.1.0 that waits while the upgrade commits calls it without.
 create or replace function messenger.known_queues(
-  only_transport text, only_queues text[], only_types text[], again boolean, at timestamptz
+  only_transport text, only_queues text[], again boolean, at timestamptz, only_types text[] default null
 )
 returns text[]
 language plpgsql
@@ -229,13 +230,13 @@ comment on function messenger.walk_due_queues(timestamptz, text, boolean, text[]
   'Queues with a due message, downwards from one transport and queue (exclusive), or from the last one.';
 comment on function messenger.due_queues(timestamptz, text, text[], boolean, text[], boolean, int) is
   'Queues that hold a due message, of one transport or these queues only if given; of more than 64 queues at most max_queues, in turns. halted: also those that are paused or disabled. runnable, only_types: may leave out queues whose due messages are held by workers or are of other types.';
-comment on function messenger.known_queues(text, text[], text[], boolean, timestamptz) is
+comment on function messenger.known_queues(text, text[], boolean, timestamptz, text[]) is
   'Due queues as transport/queue in random order, at most 20 ms old, or a second where finding them took long; again: not for the 20 ms.';
 revoke all on function messenger.active_queues(text, text[], boolean),
   messenger.walk_due_queues(timestamptz, text, boolean, text[], text, text, int),
   messenger.due_queues(timestamptz, text, text[], boolean, text[], boolean, int),
-  messenger.known_queues(text, text[], text[], boolean, timestamptz) from public, anon, authenticated;
+  messenger.known_queues(text, text[], boolean, timestamptz, text[]) from public, anon, authenticated;
 grant execute on function messenger.active_queues(text, text[], boolean),
   messenger.walk_due_queues(timestamptz, text, boolean, text[], text, text, int),
   messenger.due_queues(timestamptz, text, text[], boolean, text[], boolean, int),
-  messenger.known_queues(text, text[], text[], boolean, timestamptz) to service_role;
+  messenger.known_queues(text, text[], boolean, timestamptz, text[]) to service_role;

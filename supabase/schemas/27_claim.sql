@@ -67,7 +67,7 @@ begin
 
   <<looks>>
   for v_look in 1..2 loop
-    foreach v_queue in array messenger.known_queues(transport, queues, messenger_claim.types, v_look = 2, v_now) loop
+    foreach v_queue in array messenger.known_queues(transport, queues, v_look = 2, v_now, messenger_claim.types) loop
       continue when v_queue = any (v_visited);
       v_visited := v_visited || v_queue;
       v_due := messenger.find_due(split_part(v_queue, '/', 1), split_part(v_queue, '/', 2), v_batch - cardinality(v_places), messenger_claim.types, v_now, v_places = '{}');

@@ -3293,8 +3293,9 @@ end $$;
 -- as it took, a second at most, a queue that fills meanwhile waits for this session. Long is what the setting
 -- messenger.queues_after says, 5 ms unless set. Only twice, because a busy machine is slow too, and an idle worker must not
 -- miss a message for long on its account.
+-- only_types comes last, with a default: a claim of 0.1.0 that waits while the upgrade commits calls it without.
 create or replace function messenger.known_queues(
-  only_transport text, only_queues text[], only_types text[], again boolean, at timestamptz
+  only_transport text, only_queues text[], again boolean, at timestamptz, only_types text[] default null
 )
 returns text[]
 language plpgsql
@@ -3337,16 +3338,16 @@ comment on function messenger.walk_due_queues(timestamptz, text, boolean, text[]
   'Queues with a due message, downwards from one transport and queue (exclusive), or from the last one.';
 comment on function messenger.due_queues(timestamptz, text, text[], boolean, text[], boolean, int) is
   'Queues that hold a due message, of one transport or these queues only if given; of more than 64 queues at most max_queues, in turns. halted: also those that are paused or disabled. runnable, only_types: may leave out queues whose due messages are held by workers or are of other types.';
-comment on function messenger.known_queues(text, text[], text[], boolean, timestamptz) is
+comment on function messenger.known_queues(text, text[], boolean, timestamptz, text[]) is
   'Due queues as transport/queue in random order, at most 20 ms old, or a second where finding them took long; again: not for the 20 ms.';
 revoke all on function messenger.active_queues(text, text[], boolean),
   messenger.walk_due_queues(timestamptz, text, boolean, text[], text, text, int),
   messenger.due_queues(timestamptz, text, text[], boolean, text[], boolean, int),
-  messenger.known_queues(text, text[], text[], boolean, timestamptz) from public, anon, authenticated;
+  messenger.known_queues(text, text[], boolean, timestamptz, text[]) from public, anon, authenticated;
 grant execute on function messenger.active_queues(text, text[], boolean),
   messenger.walk_due_queues(timestamptz, text, boolean, text[], text, text, int),
   messenger.due_queues(timestamptz, text, text[], boolean, text[], boolean, int),
-  messenger.known_queues(text, text[], text[], boolean, timestamptz) to service_role;
+  messenger.known_queues(text, text[], boolean, timestamptz, text[]) to service_role;
 
 -- ---- 26_find_due.sql
 -- Finding what is due in one queue, and the marks that keep its scans short while dead index entries cannot be vacuumed.
@@ -3593,7 +3594,7 @@ begin
 
   <<looks>>
   for v_look in 1..2 loop
-    foreach v_queue in array messenger.known_queues(transport, queues, messenger_claim.types, v_look = 2, v_now) loop
+    foreach v_queue in array messenger.known_queues(transport, queues, v_look = 2, v_now, messenger_claim.types) loop
       continue when v_queue = any (v_visited);
       v_visited := v_visited || v_queue;
       v_due := messenger.find_due(split_part(v_queue, '/', 1), split_part(v_queue, '/', 2), v_batch - cardinality(v_places), messenger_claim.types, v_now, v_places = '{}');
@@ -11520,7 +11521,7 @@ as $function$ select $manifest$[
 ["function","messenger.job_schedule()","returns text language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source e3f8e9fabc95a69af4393e6bb913e88d"],
 ["function","messenger.keep_small(value jsonb)","returns jsonb language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source a83253c5a8f8d00064367e8b0d8b5d27"],
 ["function","messenger.key_join(object regclass)","returns text language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 542abb1eeb0136974044676793100079"],
-["function","messenger.known_queues(only_transport text, only_queues text[], only_types text[], again boolean, at timestamp with time zone)","returns text[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source d00dd3142a15f88fd0bee6e8d3bbdeb9"],
+["function","messenger.known_queues(only_transport text, only_queues text[], again boolean, at timestamp with time zone, only_types text[])","returns text[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source d00dd3142a15f88fd0bee6e8d3bbdeb9"],
 ["function","messenger.last_message(schedule_id uuid)","returns uuid language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 43ba41049eb344f9b94d091512863fa2"],
 ["function","messenger.last_run(schedule public.messenger_schedules, before timestamp with time zone, known timestamp with time zone, gap interval)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 0a47982ae276a701630cfdb73c01dae1"],
 ["function","messenger.last_tick_at(at timestamp with time zone)","returns timestamp with time zone language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source aed0d78f8df16cbeb9f054abbf6e34a2"],
@@ -11703,7 +11704,7 @@ as $function$ select $manifest$[
 ["function","public.messenger_audit()","returns TABLE(invariant text, violations bigint) language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source ec6bef6e6f70a37524183dad6c15a96e"],
 ["function","public.messenger_cancel(id uuid)","returns text language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source c621f7f5ab7703d05e1943e032025fbb"],
 ["function","public.messenger_check_worker_secret(secret text)","returns boolean language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source a9b7d773a7e7a6b63909edb26b714929"],
-["function","public.messenger_claim(worker text, batch integer, lease interval, transport text, queues text[], types text[])","returns TABLE(id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority integer, retry_count integer, max_retries integer, fence bigint, lock_expires_at timestamp with time zone, created_at timestamp with time zone, solo boolean) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,jit=off,plan_cache_mode=force_generic_plan} source 32b052374c83786084e255bf874cf044"],
+["function","public.messenger_claim(worker text, batch integer, lease interval, transport text, queues text[], types text[])","returns TABLE(id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority integer, retry_count integer, max_retries integer, fence bigint, lock_expires_at timestamp with time zone, created_at timestamp with time zone, solo boolean) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,jit=off,plan_cache_mode=force_generic_plan} source c9738d6b429035a8f5d048d41c576cb5"],
 ["function","public.messenger_claim_one(id uuid, worker text, lease interval)","returns TABLE(id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority integer, retry_count integer, max_retries integer, fence bigint, lock_expires_at timestamp with time zone, created_at timestamp with time zone, solo boolean) language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source c38a451ac46c95792ca70988e732fb49"],
 ["function","public.messenger_complete(id uuid, fence bigint, result jsonb, strict boolean)","returns text language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 4b55f645b047a18d0435223006485fa3"],
 ["function","public.messenger_complete_with(id uuid, fence bigint, function_name text, args jsonb)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 777b0e690c3f7de86d240466d4c2d15f"],
@@ -11821,7 +11822,7 @@ as $function$ select $manifest$[
 ["grant","function messenger.is_held_by_dead_letter(transport text, queue text, ordering_key text) to service_role","execute"],
 ["grant","function messenger.is_too_deep(value jsonb) to service_role","execute"],
 ["grant","function messenger.keep_small(value jsonb) to service_role","execute"],
-["grant","function messenger.known_queues(only_transport text, only_queues text[], only_types text[], again boolean, at timestamp with time zone) to service_role","execute"],
+["grant","function messenger.known_queues(only_transport text, only_queues text[], again boolean, at timestamp with time zone, only_types text[]) to service_role","execute"],
 ["grant","function messenger.last_run(schedule public.messenger_schedules, before timestamp with time zone, known timestamp with time zone, gap interval) to service_role","execute"],
 ["grant","function messenger.letter_conditions(filter jsonb) to service_role","execute"],
 ["grant","function messenger.line_up(ids uuid[], at timestamp with time zone) to service_role","execute"],
