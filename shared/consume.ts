@@ -178,10 +178,16 @@ class Loop implements Run {
     const due = this.#clock.now() >= this.#nextPoll;
     if (room > 0 && (due || !this.#outbox.isEmpty)) await this.#exchange(room);
     else if (!this.#outbox.isEmpty) await this.#flush((outcomes) => this.#options.receiver.settle(outcomes));
-    else if (room > 0) await this.#wake.wait(this.#nextPoll - this.#clock.now());
-    else if (this.#tasks.size > 0) await this.#wake.wait();
+    else if (room > 0) await this.#wait(Math.min(this.#nextPoll, this.#outbox.nextDue));
+    else if (this.#tasks.size > 0) await this.#wait(this.#outbox.nextDue);
+    // A worker that is told to stop leaves what cannot be recorded to the end of its lease.
+    else if (this.#outbox.nextDue < Infinity && !this.#stopping) await this.#wait(this.#outbox.nextDue);
     else this.#ended = true;
     return !this.#ended;
+  }
+
+  #wait(until: number): Promise<void> {
+    return this.#wake.wait(until === Infinity ? undefined : until - this.#clock.now());
   }
 
   /** How many messages to ask for now. */

@@ -24,12 +24,15 @@ export type Failure = {
   delay_ms?: number;
 };
 
-/** The verdict on an outcome: completed, retry, dead, snoozed, released, already, stale, unknown or cancelled. */
+/**
+ * What the database made of an outcome: completed, retry, dead, snoozed, released, already, stale, unknown or cancelled;
+ * `locked` or `error: <SQLSTATE> <message>` when the row could not be written and the outcome is to be sent again.
+ */
 export type Settled = { id: string; outcome: string; available_at: string | null };
 
 export type Lease = { id: string; fence: number; progress?: Json };
 
-/** The answer for one lease: `stale` or `unknown` means it is no longer ours. */
+/** The reply for one lease: `stale` or `unknown` means it is no longer ours, `locked` or `error: …` that it still is. */
 export type Beat = Returns<"messenger_heartbeat">[number];
 
 /** Which messages to ask for; nothing named means every enabled, unpaused transport and queue. */

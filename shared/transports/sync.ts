@@ -70,7 +70,9 @@ async function handle(sent: Sent, delivery: Delivery, options: InlineOptions): P
   let settled: Settled | undefined;
   const outbox = new Outbox(options.receiver, options.clock, options.log, newStats());
   outbox.add(verdict);
-  for (let attempt = 0; attempt < SETTLE_ATTEMPTS && !outbox.isEmpty; attempt++) {
+  for (let attempt = 0; attempt < SETTLE_ATTEMPTS; attempt++) {
+    if (outbox.isEmpty && outbox.nextDue === Infinity) break;
+    if (outbox.isEmpty) await options.clock.sleep(outbox.nextDue - options.clock.now());
     await outbox.flush(async (outcomes) => {
       const answer = await options.receiver.settle(outcomes);
       settled = answer[0];

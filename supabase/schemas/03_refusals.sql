@@ -47,7 +47,7 @@ as $$
     ('SM_STALE_LEASE', 409, 'the lease on this message is no longer held', 'another worker has it or it is settled: undo your work, do not settle it'),
     ('SM_RATE', 429, 'this user has too many unfinished messages and open dead letters',
      'wait until some have finished; an operator can resolve dead letters or raise max_unfinished_per_user'),
-    ('SM_UNAVAILABLE', 503, 'a part that this needs is not there', 'install it, then try again')
+    ('SM_UNAVAILABLE', 503, 'this cannot be done right now', 'try again in a second')
 $$;
 
 -- "what" is put before the sentence and names the place: "message 3". "remedy" replaces the hint where a better one is known.

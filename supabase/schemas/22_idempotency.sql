@@ -107,7 +107,7 @@ begin
     -- What has expired is as good as finished, though nobody may have noticed yet.
     if v_may_change then
       perform from public.messenger_messages m
-      where m.id = v_key.message_id and m.status = 'pending' and (m.expires_at is null or m.expires_at > take_key.at) for update;
+      where m.id = v_key.message_id and m.status = 'pending' and (m.expires_at is null or m.expires_at > take_key.at) for no key update;
       v_is_ours := found;
     end if;
     select m.status, m.available_at, m.status = 'pending' and (m.expires_at is null or m.expires_at > take_key.at),
@@ -173,7 +173,7 @@ begin
     select m.id from public.messenger_messages m
     where m.id = any (ids) and (m.processed_at is null or m.status = 'failed')
     order by m.id
-    for update
+    for no key update
   )
   update public.messenger_messages m set idempotency_key = null, updated_at = at where m.id = any (array(select h.id from held h));
   get diagnostics v_dropped = row_count;

@@ -124,13 +124,26 @@ declare
   v_stamp jsonb := case when sender is not null and scope = sender::text then jsonb_build_object('x-symphony-user', sender) end;
   v_prefix text := messenger.id_prefix(v_now);
   v_random bigint := messenger.id_random();
+  v_lock_timeout text;
 begin
   if v_messages is null or jsonb_typeof(v_messages) <> 'array' or jsonb_array_length(v_messages) = 0 then
     perform messenger.refuse('SM_BATCH');
   elsif jsonb_array_length(v_messages) > 1000 or pg_column_size(v_messages) > 8388608 then
     perform messenger.refuse('SM_BATCH_TOO_LARGE');
+  elsif v_messages @? '$[*].idempotency_key' then
+    v_lock_timeout := messenger.bound_waits();
+    if v_lock_timeout is not null then
+      begin
+        return query select * from messenger.store_messages(v_messages, v_atomic, v_scope, v_sender, v_single);
+        perform messenger.unbound_waits(v_lock_timeout);
+      exception when lock_not_available then
+        perform messenger.refuse_waits(v_lock_timeout, sqlerrm);
+      end;
+      return;
+    end if;
+  end if;
   -- 0.4 us for one message, 37 for a thousand.
-  elsif v_messages @? '$[*].ordering_key' or v_messages @? '$[*].idempotency_mode ? (@ != "ignore")' then
+  if v_messages @? '$[*].ordering_key' or v_messages @? '$[*].idempotency_mode ? (@ != "ignore")' then
     return query select * from messenger.store_in_turn(v_messages, v_atomic, v_scope, v_sender, v_single, v_now);
     return;
   end if;

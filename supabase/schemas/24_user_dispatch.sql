@@ -20,9 +20,14 @@ returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_lock_timeout text := messenger.bound_waits();
 begin
   insert into messenger.senders as s (user_id, check_at) values (lock_sender.user_id, lock_sender.at + interval '1 hour')
   on conflict on constraint senders_pkey do update set check_at = s.check_at where false;
+  perform messenger.unbound_waits(v_lock_timeout);
+exception when lock_not_available then
+  perform messenger.refuse_waits(v_lock_timeout, sqlerrm);
 end $$;
 
 create or replace function messenger.prune_senders(at timestamptz, chunk int)

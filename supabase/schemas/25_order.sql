@@ -19,12 +19,16 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_check_at timestamptz := messenger.now() + interval '1 hour';
+  v_lock_timeout text := messenger.bound_waits();
 begin
   insert into messenger.ordering_keys as o (transport_name, queue_name, ordering_key, check_at)
   select k.*, v_check_at
   from (select distinct x.transport_name, x.queue_name, x.ordering_key from unnest(keys) x) k
   order by k.transport_name, k.queue_name, k.ordering_key
   on conflict on constraint ordering_keys_pkey do update set check_at = o.check_at where false;
+  perform messenger.unbound_waits(v_lock_timeout);
+exception when lock_not_available then
+  perform messenger.refuse_waits(v_lock_timeout, sqlerrm);
 end $$;
 
 -- Lets the first unfinished message of each key go, if it waits. A message retried from the dead letters stands behind the one in flight with the
@@ -62,7 +66,7 @@ begin
         select x.id from public.messenger_messages x
         where x.id = any (v_heads) and x.available_at = 'infinity' and x.processed_at is null
         order by x.id
-        for update skip locked))
+        for no key update skip locked))
       returning m.transport_name, m.queue_name, m.message_type, m.available_at <= at as is_due
     )
     select r.transport_name, r.queue_name, r.message_type from released r where r.is_due group by r.transport_name, r.queue_name, r.message_type

@@ -108,8 +108,9 @@ declare
   v_transports text[];
   v_queues text[];
   v_setting text;
-  -- "until when there are known to be many|transport|queue where the last walk stopped"
+  -- "until when there are known to be many, in seconds|transport|queue where the last walk stopped"
   v_walk text[];
+  v_now numeric := extract(epoch from at);
   v_is_whole boolean;
 begin
   if only_queues is not null then
@@ -120,7 +121,7 @@ begin
     v_setting := 'messenger.many_queues_' || replace(
       hashtextextended(concat_ws('/', only_transport, runnable, only_types::text, halted), 0)::text, '-', 'n');
     v_walk := string_to_array(nullif(current_setting(v_setting, true), ''), '|');
-    if due_queues.at between v_walk[1]::timestamptz - interval '10 seconds' and v_walk[1]::timestamptz then
+    if v_now between v_walk[1]::numeric - 10 and v_walk[1]::numeric then
       null;
     else
       v_walk := null;
@@ -139,7 +140,7 @@ begin
       select array_agg(p.transport_name), array_agg(p.queue_name) into v_transports, v_queues
       from (select * from pair limit 65) p;
       if cardinality(v_queues) > 64 then
-        v_walk := array[(due_queues.at + interval '10 seconds')::text];
+        v_walk := array[(v_now + 10)::text];
       end if;
     end if;
   end if;
@@ -194,18 +195,19 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_setting text := 'messenger.queues_' || replace(
+  v_setting text := 'messenger.known_queues_' || replace(
     hashtextextended(concat_ws('/', only_transport, only_queues::text, only_types::text), 0)::text, '-', 'n');
-  -- "placed|ends|ends for a claim that looks again|queues"
+  -- "placed|ends|ends for a claim that looks again|queues", moments in seconds: as text they would depend on DateStyle.
   v_text text := current_setting(v_setting, true);
+  v_now numeric := extract(epoch from at);
   v_known text[];
   v_queues text[];
   v_started timestamptz;
-  v_took interval;
+  v_took numeric;
 begin
   if v_text <> '' then
     v_known := string_to_array(v_text, '|');
-    if at between v_known[1]::timestamptz and v_known[2 + again::int]::timestamptz then
+    if v_now between v_known[1]::numeric and v_known[2 + again::int]::numeric then
       return v_known[4]::text[];
     end if;
   end if;
@@ -213,14 +215,13 @@ begin
   v_queues := array(
     select d.transport_name || '/' || d.queue_name
     from messenger.due_queues(at, only_transport, only_queues, true, only_types, false, 100) d order by random());
-  v_took := clock_timestamp() - v_started;
-  if v_took < coalesce(nullif(current_setting('messenger.queues_after', true), ''), '5 milliseconds')::interval
-      + cardinality(v_queues) * interval '50 microseconds' then
-    v_took := '0';
+  v_took := extract(epoch from clock_timestamp() - v_started);
+  if v_took < extract(epoch from coalesce(nullif(current_setting('messenger.queues_after', true), ''), '5 milliseconds')::interval)
+      + cardinality(v_queues) * 0.00005 then
+    v_took := 0;
   end if;
-  v_took := least(interval '1 second', 2 * v_took);
-  perform set_config(
-    v_setting, concat_ws('|', at, at + greatest(v_took, interval '20 milliseconds'), at + v_took, v_queues::text), false);
+  v_took := least(1, 2 * v_took);
+  perform set_config(v_setting, concat_ws('|', v_now, v_now + greatest(v_took, 0.02), v_now + v_took, v_queues::text), false);
   return v_queues;
 end $$;
 

@@ -1,66 +1,12 @@
--- Verdicts: what workers say of the messages they hold. Every verdict passes here, and counts only with the current fence.
-
--- A handler's own error class must not pass for one of the reserved ones.
-create or replace function messenger.error_class_of(error_class text)
-returns text
-language plpgsql immutable parallel safe
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return case when error_class in ('Expired', 'Cancelled', 'Discarded', 'LeaseExpired') then 'Handler' || error_class else left(coalesce(nullif(error_class, ''), 'Error'), 200) end;
-end $$;
-
--- Wait before the next delivery: exponential, capped, and jittered upwards only, so never earlier than the policy asked.
-create or replace function messenger.retry_delay(message_type text, failures int)
-returns interval
-language plpgsql volatile
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return (
-    select make_interval(secs =>
-      least(policy.max_delay_ms, policy.delay_ms * power(policy.multiplier, least(failures - 1, 100))) * (1 + policy.jitter * random()) / 1000)
-    from (
-      select coalesce(max(k.retry_delay_ms), 1000)::double precision as delay_ms, coalesce(max(k.retry_multiplier), 2) as multiplier,
-        coalesce(max(k.retry_max_delay_ms), 600000)::double precision as max_delay_ms, coalesce(max(k.retry_jitter), 0.2) as jitter
-      from messenger.message_types k where k.type = retry_delay.message_type
-    ) policy
-  );
-end $$;
+-- Settling: every outcome passes here, and counts only with the current fence.
 
 do $$
 begin
-  if to_regtype('messenger.verdict') is null then
-    create type messenger.verdict as (
-      ord int, outcome text, error text, error_class text, error_trace text, retryable boolean, delay interval, duration_ms bigint
-    );
+  if to_regtype('messenger.settled') is null then
+    create type messenger.settled as (id uuid, outcome text, available_at timestamptz);
   end if;
 end $$;
-comment on type messenger.verdict is 'What a verdict other than completed says, with its position among the outcomes.';
-
--- The few verdicts that are not completions are read apart, in full: most batches have none.
-create or replace function messenger.read_verdicts(outcomes jsonb)
-returns messenger.verdict[]
-language plpgsql stable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return (
-    select array_agg(row(
-      v.ord, v.outcome,
-      case when v.outcome = 'failed' then messenger.clip(coalesce(v.error, 'no error text was given'), 8192) end,
-      case when v.outcome = 'failed' then messenger.error_class_of(v.error_class) end,
-      case when v.outcome = 'failed' then messenger.clip(v.error_trace, 8192) end,
-      coalesce(v.retryable, true),
-      -- A delay no interval holds becomes a negative one, which is refused: Postgres 15 would wrap it around, 17 would raise its own error.
-      make_interval(secs => case when abs(v.delay_ms) < 1e13 then v.delay_ms when v.delay_ms is not null then -1 end / 1000),
-      v.duration_ms::bigint)::messenger.verdict order by v.ord)
-    from rows from (jsonb_to_recordset(outcomes) as (
-      outcome text, error text, error_class text, error_trace text, retryable boolean, delay_ms double precision, duration_ms double precision)
-    ) with ordinality as v(outcome, error, error_class, error_trace, retryable, delay_ms, duration_ms, ord)
-    where v.outcome <> 'completed'
-  );
-end $$;
+comment on type messenger.settled is 'A row of messenger_settle.';
 
 -- Verdicts that count and are not completions, on rows that the caller has locked.
 create or replace function messenger.settle_rest(ids uuid[], rest messenger.verdict[], ords bigint[], fates text[], at timestamptz)
@@ -102,14 +48,19 @@ end $$;
 
 -- Rows are found by id, locked, and then written by their place (ctid), which the lock holds still: a second search by id, or a join of the
 -- list with the table, cost 4 to 18 us a message. Without the planner settings it would read the whole table: it believes a list to be long.
-create or replace function public.messenger_settle(outcomes jsonb)
-returns table (id uuid, outcome text, available_at timestamptz)
+--
+-- Nothing waits: locked rows are passed over, and lock_timeout ends what a trigger or a cascading foreign key waits for. An
+-- error undoes the attempt (the block costs 3 us), and the outcomes are recorded in parts. In a part no message is deleted,
+-- because what failed may have been that: a foreign key of the project. Pruning deletes it later.
+create or replace function messenger.settle_outcomes(outcomes jsonb, is_part boolean default false)
+returns messenger.settled[]
 language plpgsql
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set enable_bitmapscan = off
 set jit = off
 set plan_cache_mode = force_generic_plan
+set lock_timeout = '50ms'
 as $$
 #variable_conflict use_column
 declare
@@ -124,11 +75,12 @@ declare
   v_is_wild boolean;
   v_counted record;
   v_keys messenger.order_key[];
+  v_has_deleted boolean := false;
 begin
   if v_outcomes is null or jsonb_typeof(v_outcomes) <> 'array' then
     perform messenger.refuse('SM_OUTCOME', 'outcomes must be a JSON array');
   elsif jsonb_array_length(v_outcomes) = 0 then
-    return;
+    return '{}';
   elsif jsonb_array_length(v_outcomes) > 1000 then
     perform messenger.refuse('SM_BATCH_TOO_LARGE');
   end if;
@@ -151,89 +103,105 @@ begin
       from unnest(v_results) with ordinality as r(result, ord) order by r.ord);
   end if;
 
-  -- Rows are locked in the order of their ids, whatever order the verdicts come in: two settles cannot wait for each other.
-  with held as materialized (
-    select m.ctid as tid, m.id, m.fence, m.retry_count, m.retry_count >= m.max_retries as is_last,
-      m.cancel_requested_at is not null as is_cancelled, m.ordering_key is not null as is_ordered, m.created_by is not null as has_sender,
-      m.locked_at, case when m.lease_losses = 0 and m.locked_at > m.available_at then m.locked_at - m.available_at end as waited,
-      hashtextextended(m.message_type, hashtext(m.transport_name)) as sort,
-      m.transport_name = any (array(select t.name from public.messenger_transports t where (t.config ->> 'retention')::interval = '0')) as is_unkept
-    from public.messenger_messages m
-    where m.id = any (v_ids) and m.status = 'processing'
-    order by m.id
-    for update
-  ),
-  -- Of two verdicts on one delivery the first counts.
-  counted as (
-    select distinct on (v.id) v.ord, v.id, h.tid, h.retry_count, h.is_ordered, h.has_sender, h.waited, h.sort,
-      least(greatest(coalesce(v.duration, date_part('epoch', v_now - h.locked_at) * 1000), 0), 1e9)::real as duration,
-      case
-        when v.kind = 'completed' then case when h.is_unkept then 'unkept' else 'kept' end
-        -- After a request to cancel only a completion still counts as what it says.
-        when h.is_cancelled then 'cancelled'
-        when v.kind = 'failed' then case when h.has_sender and r.error_class = 'InvalidPayload' then 'invalid' when h.is_last or not r.retryable then 'dead' else 'retry' end
-        else v.kind
-      end as fate
-    from unnest(v_ids, v_fences, v_kinds, v_durations) with ordinality as v(id, fence, kind, duration, ord)
-    join held h on h.id = v.id and h.fence = v.fence
-    left join unnest(v_rest) r on r.ord = v.ord
-    order by v.id, v.ord
-  )
-  select array_agg(ord) as ords, array_agg(tid) as places, array_agg(fate) as fates, bool_or(retry_count > 0) as has_history,
-    array_agg(id) filter (where is_ordered) as ordered, bool_or(has_sender) or exists (select from messenger.subscriptions s where s.event = 'completed') as is_watched,
-    array_agg(duration) as durations, count(waited) as wait_count, sum(waited) as waited, min(sort) = max(sort) as is_uniform
-  into v_counted
-  from counted;
-
-  if v_counted.ordered is not null then
-    v_keys := messenger.order_keys(v_counted.ordered);
-  end if;
-  if v_counted.is_watched then
-    perform messenger.emit('completed', array(select v_ids[c.ord] from unnest(v_counted.ords, v_counted.fates) as c(ord, fate) where c.fate in ('kept', 'unkept')), v_now);
-  end if;
-  -- One type, all completed, is the rule: to find that out from the rows, or in a function, would cost as much again.
-  if v_counted.is_uniform and v_counted.fates <@ '{kept,unkept}'::text[] then
-    insert into messenger.measurements (at, transport_name, message_type, kind, message_count, durations, wait_count, waited)
-    select v_now, m.transport_name, m.message_type, 'completed', cardinality(v_counted.ords), v_counted.durations, v_counted.wait_count, v_counted.waited
-    from public.messenger_messages m where m.ctid = v_counted.places[1];
-  elsif v_counted.fates && '{kept,unkept}'::text[] then
-    perform messenger.measure_completions(v_counted.places, v_counted.fates, v_counted.durations, v_now);
-  end if;
-  if v_counted.fates && '{unkept}'::text[] then
-    with gone as (
-      delete from public.messenger_messages m
-      where m.ctid = any (array(select c.place from unnest(v_counted.places, v_counted.fates) as c(place, fate) where c.fate = 'unkept'))
-      returning m.id, m.transport_name
+  begin
+    if is_part then
+      perform set_config('lock_timeout', '10ms', true);
+    end if;
+    -- Rows are locked in the order of their ids, whatever order the verdicts come in: two settles cannot wait for each other.
+    with held as materialized (
+      select m.ctid as tid, m.id, m.fence, m.retry_count, m.retry_count >= m.max_retries as is_last,
+        m.cancel_requested_at is not null as is_cancelled, m.ordering_key is not null as is_ordered, m.created_by is not null as has_sender,
+        m.locked_at, case when m.lease_losses = 0 and m.locked_at > m.available_at and m.available_at > '-infinity' then m.locked_at - m.available_at end as waited,
+        hashtextextended(m.message_type, hashtext(m.transport_name)) as sort,
+        m.transport_name = any (array(select t.name from public.messenger_transports t where (t.config ->> 'retention')::interval = '0')) as is_unkept
+      from public.messenger_messages m
+      where m.id = any (v_ids) and m.status = 'processing'
+      order by m.id
+      for no key update skip locked
     ),
-    forgotten as (
-      delete from messenger.attempts a where v_counted.has_history and a.message_id = any (array(select g.id from gone g))
+    -- Of two verdicts on one delivery the first counts.
+    counted as (
+      select distinct on (v.id) v.ord, v.id, h.tid, h.retry_count, h.is_ordered, h.has_sender, h.waited, h.sort,
+        least(greatest(coalesce(v.duration, date_part('epoch', v_now - h.locked_at) * 1000), 0), 1e9)::real as duration,
+        case
+          when v.kind = 'completed' then case when h.is_unkept and not is_part then 'unkept' else 'kept' end
+          -- After a request to cancel only a completion still counts as what it says.
+          when h.is_cancelled then 'cancelled'
+          when v.kind = 'failed' then case when h.has_sender and r.error_class = 'InvalidPayload' then 'invalid' when h.is_last or not r.retryable then 'dead' else 'retry' end
+          else v.kind
+        end as fate
+      from unnest(v_ids, v_fences, v_kinds, v_durations) with ordinality as v(id, fence, kind, duration, ord)
+      join held h on h.id = v.id and h.fence = v.fence
+      left join unnest(v_rest) r on r.ord = v.ord
+      order by v.id, v.ord
     )
-    insert into messenger.pruned (transport_name, message_count, at) select g.transport_name, count(*), v_now from gone g group by g.transport_name;
-  end if;
-  if v_counted.fates && '{kept}'::text[] then
-    update public.messenger_messages m
-    set status = 'completed', processed_at = v_now, updated_at = v_now, locked_at = null, locked_by = null, lock_expires_at = null, result = v_results[c.ord]
-    from unnest(v_counted.places, v_counted.fates, v_counted.ords) as c(place, fate, ord)
-    where m.ctid = c.place and c.fate = 'kept';
-  end if;
-  if not v_counted.fates <@ '{kept,unkept}'::text[] then
-    perform messenger.settle_rest(v_ids, v_rest, v_counted.ords, v_counted.fates, v_now);
-  end if;
-  if v_keys <> '{}' then
-    perform messenger.release_heads(v_keys, v_now);
-  end if;
+    select array_agg(ord) as ords, array_agg(tid) as places, array_agg(fate) as fates, bool_or(retry_count > 0) as has_history,
+      array_agg(id) filter (where is_ordered) as ordered, bool_or(has_sender) or exists (select from messenger.subscriptions s where s.event = 'completed') as is_watched,
+      array_agg(duration) as durations, count(waited) as wait_count, sum(waited) as waited, min(sort) = max(sort) as is_uniform
+    into v_counted
+    from counted;
+
+    if v_counted.ordered is not null then
+      v_keys := messenger.order_keys(v_counted.ordered);
+    end if;
+    if v_counted.is_watched then
+      perform messenger.emit('completed', array(select v_ids[c.ord] from unnest(v_counted.ords, v_counted.fates) as c(ord, fate) where c.fate in ('kept', 'unkept')), v_now);
+    end if;
+    -- One type, all completed, is the rule: to find that out from the rows, or in a function, would cost as much again.
+    if v_counted.is_uniform and v_counted.fates <@ '{kept,unkept}'::text[] then
+      insert into messenger.measurements (at, transport_name, message_type, kind, message_count, durations, wait_count, waited)
+      select v_now, m.transport_name, m.message_type, 'completed', cardinality(v_counted.ords), v_counted.durations, v_counted.wait_count, v_counted.waited
+      from public.messenger_messages m where m.ctid = v_counted.places[1];
+    elsif v_counted.fates && '{kept,unkept}'::text[] then
+      perform messenger.measure_completions(v_counted.places, v_counted.fates, v_counted.durations, v_now);
+    end if;
+    if v_counted.fates && '{unkept}'::text[] then
+      v_has_deleted := true;
+      with gone as (
+        delete from public.messenger_messages m
+        where m.ctid = any (array(select c.place from unnest(v_counted.places, v_counted.fates) as c(place, fate) where c.fate = 'unkept'))
+        returning m.id, m.transport_name
+      ),
+      forgotten as (
+        delete from messenger.attempts a where v_counted.has_history and a.message_id = any (array(select g.id from gone g))
+      )
+      insert into messenger.pruned (transport_name, message_count, at) select g.transport_name, count(*), v_now from gone g group by g.transport_name;
+    end if;
+    if v_counted.fates && '{kept}'::text[] then
+      update public.messenger_messages m
+      set status = 'completed', processed_at = v_now, updated_at = v_now, locked_at = null, locked_by = null, lock_expires_at = null, result = v_results[c.ord]
+      from unnest(v_counted.places, v_counted.fates, v_counted.ords) as c(place, fate, ord)
+      where m.ctid = c.place and c.fate = 'kept';
+    end if;
+    if not v_counted.fates <@ '{kept,unkept}'::text[] then
+      perform messenger.settle_rest(v_ids, v_rest, v_counted.ords, v_counted.fates, v_now);
+    end if;
+    if v_keys <> '{}' then
+      perform messenger.release_heads(v_keys, v_now);
+    end if;
+    perform messenger.check_deferred(v_now);
+  exception when others then
+    if not messenger.is_row_error(sqlstate) then
+      raise;
+    elsif not is_part then
+      return messenger.settle_in_parts(v_outcomes, v_ids, v_has_deleted);
+    elsif cardinality(v_ids) > 1 then
+      return null;
+    end if;
+    return array[row(v_ids[1], messenger.outcome_of_error(sqlstate, sqlerrm), null)::messenger.settled];
+  end;
 
   if v_counted.fates <@ '{kept,unkept}'::text[] and cardinality(v_counted.fates) = cardinality(v_ids) then
-    return query select v.id, 'completed', null::timestamptz from unnest(v_ids) v(id);
-    return;
+    return array(select row(v.id, 'completed', null)::messenger.settled from unnest(v_ids) v(id));
   end if;
-  return query
-  select v.id,
+  return array(
+  select row(v.id,
     case
       when c.fate in ('kept', 'unkept') then 'completed'
       when c.fate = 'invalid' then 'dead'
       when c.fate is not null then c.fate
       when m.id is null and v.kind in ('completed', 'failed') then 'unknown'
+      when m.fence = v.fence and m.status = 'processing' then 'locked'
       -- This very verdict on this very lease was recorded before: its reply was lost. A lease that ran out has had no verdict.
       when m.fence = v.fence and v.kind = 'completed' and m.status = 'completed' then 'already'
       when m.fence = v.fence and v.kind = 'failed' and m.status = 'failed' and m.error_class not in ('Expired', 'Cancelled', 'Discarded', 'LeaseExpired') then 'already'
@@ -241,20 +209,92 @@ begin
         select from messenger.attempts a where a.message_id = v.id and a.fence = v.fence and a.error_class <> 'LeaseExpired') then 'already'
       else 'stale'
     end,
-    case when c.fate in ('retry', 'snoozed', 'released') then m.available_at end
+    case when c.fate in ('retry', 'snoozed', 'released') then m.available_at end)::messenger.settled
   from unnest(v_ids, v_fences, v_kinds) with ordinality as v(id, fence, kind, ord)
   left join unnest(v_counted.ords, v_counted.fates) as c(ord, fate) on c.ord = v.ord
   left join public.messenger_messages m on m.id = v.id
-  order by v.ord;
+  order by v.ord);
 end $$;
 
-comment on function messenger.error_class_of(text) is 'The class an error is stored under: Error when there is none, Handler<Name> where the name is reserved.';
-comment on function messenger.retry_delay(text, int) is 'Wait before the next delivery after so many failures, by the policy of the type.';
-comment on function messenger.read_verdicts(jsonb) is 'The outcomes of messenger_settle in order, texts clipped to 8 KB, results to 64 KB.';
+create or replace function messenger.outcome_of_error(sqlstate text, error text)
+returns text
+language plpgsql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return case when sqlstate = '55P03' then 'locked' else 'error: ' || sqlstate || ' ' || messenger.clip(error, 1000) end;
+end $$;
+
+-- A part that fails is halved, until the row at fault stands alone: ten failures for a thousand rows. In random order and for
+-- 400 ms, so that rows that wait for locks keep no other from being recorded for long; what is left after that counts as
+-- locked. Two outcomes of one message keep their order.
+create or replace function messenger.settle_in_parts(outcomes jsonb, ids uuid[], is_whole_first boolean)
+returns messenger.settled[]
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_end timestamptz := clock_timestamp() + interval '400 milliseconds';
+  v_salt bigint := (random() * 1e9)::bigint;
+  v_order int[] := array(
+    select n from generate_series(1, cardinality(ids)) n order by hashtextextended(ids[n]::text, v_salt), n);
+  -- A stack of parts, each from and to a place in this order.
+  v_from int[] := array[1];
+  v_to int[] := array[cardinality(ids)];
+  v_depth int := 1;
+  v_first int;
+  v_last int;
+  v_part messenger.settled[];
+  v_settled messenger.settled[];
+begin
+  while v_depth > 0 loop
+    v_first := v_from[v_depth];
+    v_last := v_to[v_depth];
+    v_depth := v_depth - 1;
+    v_part := null;
+    if clock_timestamp() >= v_end then
+      v_part := array(select row(ids[v_order[n]], 'locked', null)::messenger.settled from generate_series(v_first, v_last) n);
+    elsif is_whole_first or v_last - v_first + 1 < cardinality(ids) or v_first = v_last then
+      v_part := messenger.settle_outcomes(
+        (select jsonb_agg(outcomes -> v_order[n] - 1 order by n) from generate_series(v_first, v_last) n), true);
+    end if;
+    if v_part is null then
+      v_from[v_depth + 1] := (v_first + v_last + 1) / 2;
+      v_to[v_depth + 1] := v_last;
+      v_from[v_depth + 2] := v_first;
+      v_to[v_depth + 2] := v_from[v_depth + 1] - 1;
+      v_depth := v_depth + 2;
+    else
+      for v_place in v_first..v_last loop
+        v_settled[v_order[v_place]] := v_part[v_place - v_first + 1];
+      end loop;
+    end if;
+  end loop;
+  return v_settled;
+end $$;
+
+create or replace function public.messenger_settle(outcomes jsonb)
+returns table (id uuid, outcome text, available_at timestamptz)
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return query select * from unnest(messenger.settle_outcomes(outcomes));
+end $$;
+
 comment on function messenger.settle_rest(uuid[], messenger.verdict[], bigint[], text[], timestamptz) is
   'Records failures, snoozes, releases and the end of cancelled messages: positions among the outcomes with what is to become of them.';
+comment on function messenger.settle_outcomes(jsonb, boolean) is
+  'What messenger_settle does. A part: deletes no message, and returns null when it fails and has more than one outcome.';
+comment on function messenger.outcome_of_error(text, text) is 'The outcome of a row that could not be written: locked, or error: <SQLSTATE> <message>.';
+comment on function messenger.settle_in_parts(jsonb, uuid[], boolean) is
+  'Records the outcomes of a call that failed, in parts, for half a second at most.';
 comment on function public.messenger_settle(jsonb) is
-  'Records up to 1000 verdicts: [{"id", "fence", "outcome": completed|failed|snoozed|released, "result"?, "error"?, "error_class"?, "error_trace"?, "retryable"?, "delay_ms"?, "duration_ms"?}]. Answers in the same order: completed, retry, dead (for good: with a dead letter, but none for a user''s message of class InvalidPayload), snoozed, released, cancelled (it was requested before this verdict); already (this verdict was recorded before), stale (the lease is not current, nothing changed), unknown (no such message).';
-revoke all on function messenger.error_class_of(text), messenger.retry_delay(text, int), messenger.read_verdicts(jsonb), messenger.settle_rest(uuid[], messenger.verdict[], bigint[], text[], timestamptz), public.messenger_settle(jsonb)
+  'Records up to 1000 outcomes: [{"id", "fence", "outcome": completed|failed|snoozed|released, "result"?, "error"?, "error_class"?, "error_trace"?, "retryable"?, "delay_ms"?, "duration_ms"?}]. Returns in the same order: completed, retry, dead (for good: with a dead letter, but none for a user''s message of class InvalidPayload), snoozed, released, cancelled (it was requested before this outcome); already (this outcome was recorded before), stale (the lease is not current, nothing changed), unknown (no such message), locked (another transaction has locked the row, nothing changed: send it again), error: <SQLSTATE> <message> (a trigger or constraint of the project refused the row, nothing changed). Waits for no lock longer than half a second.';
+revoke all on function messenger.settle_rest(uuid[], messenger.verdict[], bigint[], text[], timestamptz),
+  messenger.settle_outcomes(jsonb, boolean), messenger.outcome_of_error(text, text),
+  messenger.settle_in_parts(jsonb, uuid[], boolean), public.messenger_settle(jsonb)
   from public, anon, authenticated;
-grant execute on function messenger.error_class_of(text), messenger.retry_delay(text, int), messenger.read_verdicts(jsonb), messenger.settle_rest(uuid[], messenger.verdict[], bigint[], text[], timestamptz), public.messenger_settle(jsonb) to service_role;
+grant execute on function messenger.settle_rest(uuid[], messenger.verdict[], bigint[], text[], timestamptz),
+  messenger.settle_outcomes(jsonb, boolean), messenger.outcome_of_error(text, text),
+  messenger.settle_in_parts(jsonb, uuid[], boolean), public.messenger_settle(jsonb) to service_role;

@@ -11,6 +11,10 @@ begin
   from public.messenger_settle(jsonb_build_array(jsonb_build_object('id', id, 'fence', fence, 'outcome', 'completed', 'result', result))) s;
   if strict and v_outcome in ('stale', 'unknown') then
     perform messenger.refuse('SM_STALE_LEASE', 'message ' || id);
+  elsif strict and v_outcome = 'locked' then
+    perform messenger.refuse('SM_UNAVAILABLE', format('message %s is locked by another transaction', id));
+  elsif strict and starts_with(v_outcome, 'error: ') then
+    perform messenger.refuse('SM_CONFLICT', format('message %s cannot be completed: %s', id, v_outcome));
   end if;
   return v_outcome;
 end $$;
@@ -46,11 +50,11 @@ as $$
 $$;
 
 comment on function public.messenger_complete(uuid, bigint, jsonb, boolean) is
-  'Completes a message: completed, already, stale or unknown. strict raises SM_STALE_LEASE instead of the last two, so a transaction that holds the business writes rolls back.';
+  'Completes a message: completed, already, stale, unknown, locked or error: ... as messenger_settle. strict raises SM_STALE_LEASE for stale and unknown, SM_UNAVAILABLE for locked and SM_CONFLICT for an error, so a transaction that holds the business writes rolls back.';
 comment on function public.messenger_fail(uuid, bigint, text, text, text, boolean, interval) is
-  'Records a failed delivery: retry (with the moment), dead, already, stale or unknown. retry_after overrides the wait of the type''s policy.';
-comment on function public.messenger_snooze(uuid, bigint, interval) is 'Puts a message off without using up a retry: snoozed or stale.';
-comment on function public.messenger_release(uuid, bigint) is 'Hands a message back unstarted, to its old place: released or stale.';
+  'Records a failed delivery: retry (with the moment), dead, already, stale, unknown, locked or error: ... as messenger_settle. retry_after overrides the wait of the type''s policy.';
+comment on function public.messenger_snooze(uuid, bigint, interval) is 'Puts a message off without using up a retry: snoozed, stale or locked.';
+comment on function public.messenger_release(uuid, bigint) is 'Hands a message back unstarted, to its old place: released, stale or locked.';
 revoke all on function public.messenger_complete(uuid, bigint, jsonb, boolean), public.messenger_fail(uuid, bigint, text, text, text, boolean, interval),
   public.messenger_snooze(uuid, bigint, interval), public.messenger_release(uuid, bigint) from public, anon, authenticated;
 grant execute on function public.messenger_complete(uuid, bigint, jsonb, boolean), public.messenger_fail(uuid, bigint, text, text, text, boolean, interval),

@@ -41,7 +41,8 @@ begin
   return v_function;
 end $$;
 
--- The row is locked before the function runs: a second delivery waits here, and then finds the message completed, or its lease lost.
+-- The row is locked before the function runs, so a second delivery never runs it at the same time: it finds the message
+-- completed, its lease lost, or the row still locked.
 create or replace function public.messenger_complete_with(id uuid, fence bigint, function_name text, args jsonb default '{}')
 returns jsonb
 language plpgsql
@@ -54,8 +55,8 @@ declare
   v_result jsonb;
   v_outcome text;
 begin
-  perform from public.messenger_messages m where m.id = v_id and m.fence = v_fence and m.status = 'processing' for update;
-  if not found then
+  perform messenger.lock_message(v_id);
+  if not exists (select from public.messenger_messages m where m.id = v_id and m.fence = v_fence and m.status = 'processing') then
     if exists (select from public.messenger_messages m where m.id = v_id and m.fence = v_fence and m.status = 'completed') then
       return jsonb_build_object('outcome', 'already');
     end if;
@@ -71,6 +72,6 @@ end $$;
 comment on function messenger.business_function(text) is
   'The function schema.name(jsonb) returns jsonb of this name (without a schema: public). SM_NOT_FOUND where there is none, SM_FIELD_FORBIDDEN for those of the system, the platform and extensions.';
 comment on function public.messenger_complete_with(uuid, bigint, text, jsonb) is
-  'Runs schema.name(jsonb) returns jsonb and completes the message in this transaction: {"outcome": "completed", "result"}, the result stored as the message''s; {"outcome": "already"} when this fence completed it before, without running anything. SM_STALE_LEASE when the lease is not current. Runs as the caller, with search_path pg_catalog, pg_temp; what the function raises reaches the caller, undoes everything and leaves the lease.';
+  'Runs schema.name(jsonb) returns jsonb and completes the message in this transaction: {"outcome": "completed", "result"}, the result stored as the message''s; {"outcome": "already"} when this fence completed it before, without running anything. SM_STALE_LEASE when the lease is not current, SM_UNAVAILABLE when another transaction keeps the row locked for longer than 250 ms. Runs as the caller, with search_path pg_catalog, pg_temp; what the function raises reaches the caller, undoes everything and leaves the lease.';
 revoke all on function messenger.business_function(text), public.messenger_complete_with(uuid, bigint, text, jsonb) from public, anon, authenticated, service_role;
 grant execute on function messenger.business_function(text), public.messenger_complete_with(uuid, bigint, text, jsonb) to service_role;

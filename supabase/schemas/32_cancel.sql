@@ -9,7 +9,8 @@ declare
   v_now timestamptz := messenger.now();
   v_status text;
 begin
-  select m.status into v_status from public.messenger_messages m where m.id = v_id for update;
+  perform messenger.lock_message(v_id);
+  select m.status into v_status from public.messenger_messages m where m.id = v_id;
   case v_status
     when 'pending' then
       perform messenger.give_up(array[v_id], 'Cancelled', v_now);
@@ -25,6 +26,6 @@ begin
 end $$;
 
 comment on function public.messenger_cancel(uuid) is
-  'Cancels a message: cancelled (it was waiting and will never be handed out), requested (a worker has it and hears with its next heartbeat; a completion still counts, any other verdict or the end of the lease makes it Cancelled), finished, unknown. A cancelled message has no dead letter.';
+  'Cancels a message: cancelled (it was waiting and will never be handed out), requested (a worker has it and hears with its next heartbeat; a completion still counts, any other verdict or the end of the lease makes it Cancelled), finished, unknown. A cancelled message has no dead letter. SM_UNAVAILABLE when another transaction keeps the row locked for longer than 250 ms.';
 revoke all on function public.messenger_cancel(uuid) from public, anon, authenticated;
 grant execute on function public.messenger_cancel(uuid) to service_role;

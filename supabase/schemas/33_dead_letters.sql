@@ -25,7 +25,7 @@ begin
   elsif jsonb_typeof(filter) <> 'object' then
     perform messenger.refuse('SM_FILTER', 'the filter must be a JSON object');
   elsif v_ids is not null then
-    return array(select f.id from public.messenger_failed_messages f where f.id = any (v_ids) and f.resolved_at is null order by f.id for update);
+    return array(select f.id from public.messenger_failed_messages f where f.id = any (v_ids) and f.resolved_at is null order by f.id for no key update);
   end if;
 
   select k into v_odd from jsonb_object_keys(filter) k where k not in ('transport', 'queue', 'type', 'error_class', 'from', 'to') order by k limit 1;
@@ -51,7 +51,7 @@ begin
       and (v_to is null or f.failed_at < v_to)
     order by f.id
     limit v_max
-    for update);
+    for no key update);
 end $$;
 
 -- Locks the messages of these letters and makes their idempotency keys hold again. Answers the letters that must stay: their message is not failed
@@ -69,7 +69,7 @@ declare
 begin
   perform from public.messenger_messages m
   where m.id = any (array(select f.message_id from public.messenger_failed_messages f where f.id = any (v_letters)))
-  order by m.id for update;
+  order by m.id for no key update;
   -- A message of the bus itself that somebody deleted cannot be made again from its dead letter, which service_role may write.
   select coalesce(array_agg(f.id) filter (where m.status <> 'failed' or m.id is null and starts_with(f.message_type, 'symphony.')), '{}'), coalesce(bool_or(m.id is null and f.idempotency_key is not null), false)
   into v_alive, v_any_gone

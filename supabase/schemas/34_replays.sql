@@ -51,7 +51,7 @@ begin
       and exists (select from public.messenger_failed_messages f where f.id = x.letter_id and f.resolution = 'retried')
       and not exists (select from public.messenger_failed_messages f where f.message_id = m.id and f.resolved_at is null)
     order by m.id
-    for update of m skip locked);
+    for no key update of m skip locked);
   with letter as (
     update public.messenger_failed_messages f set resolved_at = null, resolution = null
     from messenger.replayed x

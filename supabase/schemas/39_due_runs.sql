@@ -130,7 +130,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_waiting uuid[] := array(
-    select m.id from public.messenger_messages m where m.id = replace_message.id and m.status = 'pending' for update skip locked);
+    select m.id from public.messenger_messages m where m.id = replace_message.id and m.status = 'pending' for no key update skip locked);
 begin
   if v_waiting <> '{}' then
     perform messenger.give_up(v_waiting, 'Cancelled', at);
@@ -152,7 +152,7 @@ begin
   where s.enabled and s.next_run_at <= due_schedules.at
     and not messenger.is_set_aside('schedules', 'public.messenger_schedules', jsonb_build_object('id', s.id)::text, due_schedules.at)
   order by s.next_run_at limit batch
-  for update skip locked;
+  for no key update skip locked;
 end $$;
 
 -- Stores what one schedule has due by itself: after a chunk was undone, so that the one at fault suffers alone. Constraints that the project has deferred

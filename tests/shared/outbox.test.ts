@@ -53,3 +53,53 @@ Deno.test("outbox · pauses double from 100 ms to 2 s, less at most half, and be
   await assertPauses([100, 200]);
   assert.equal((await clock.until(done)).completed, 2);
 });
+
+Deno.test("outbox · an outcome whose row is locked is sent again, and keeps no other message waiting", async () => {
+  const { receiver, clock, consumer } = bench();
+  const { id } = receiver.add("Work");
+  const at: number[] = [];
+  receiver.answer = (outcome) => {
+    if (outcome.id !== id) return undefined;
+    at.push(clock.now());
+    return at.length <= 4 ? "locked" : undefined;
+  };
+  const { done } = consumer.ring({ ...LIMITS, linger: 30_000 });
+  await clock.pass(150);
+  const other = receiver.add("Work");
+  await clock.pass(100);
+  assert.deepEqual(receiver.settled.map((outcome) => outcome.id), [other.id], "handled and recorded meanwhile");
+  const { completed } = await clock.until(done);
+  assert.deepEqual([receiver.settled.map((outcome) => outcome.id), completed], [[other.id, id], 2]);
+  const pauses = at.slice(1).map((moment, index) => moment - at[index]);
+  [100, 200, 400, 800].forEach((least, index) =>
+    assert.ok(pauses[index] >= least, `pause ${index + 1}: ${pauses[index]}`)
+  );
+});
+
+Deno.test("outbox · a run does not end while a row is locked, and gives up when the lease has run out", async () => {
+  const { receiver, clock, consumer } = bench();
+  receiver.add("Work");
+  let sent = 0;
+  receiver.answer = () => {
+    sent++;
+    return "error: P0001 not today";
+  };
+  const started = clock.now();
+  const { completed } = await clock.until(consumer.ring(LIMITS).done);
+  const took = clock.now() - started;
+  assert.ok(took >= 60_000 && took < 65_000, `${took} ms`);
+  assert.ok(sent > 20 && sent < 50, `${sent}`);
+  assert.deepEqual([completed, receiver.settled], [0, []]);
+});
+
+Deno.test("outbox · a worker that is stopped does not wait for a locked row", async () => {
+  const { receiver, clock, consumer } = bench();
+  receiver.add("Work");
+  receiver.answer = () => "locked";
+  const { done } = consumer.ring(LIMITS);
+  await clock.pass(500);
+  const started = clock.now();
+  consumer.stop();
+  await clock.until(done);
+  assert.ok(clock.now() - started < 100);
+});

@@ -3,7 +3,8 @@ import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
 import { ask, call, claim, dispatch, held, messageOf, setClock, settle } from "./bus.ts";
-import { limitWaiting, pidOf, untilBlocked } from "./until_blocked.ts";
+import { refused } from "./refusal.ts";
+import { limitWaiting, patient, untilPolling } from "./until_blocked.ts";
 
 const project = useProject({ testClock: true });
 Deno.test.beforeAll(() => limitWaiting(project().sql));
@@ -157,13 +158,34 @@ test("race · a cancel that waits for a claim finds the message running", async 
   const { id } = await dispatch(sql);
   await using worker = session(project());
   await using operator = session(project());
-  const pid = await pidOf(operator);
+  const pid = await patient(operator);
   await worker`begin`;
   assert.equal((await claim(worker)).length, 1);
   const cancelling = ask(operator, "messenger_cancel", { id });
-  await untilBlocked(sql, pid);
+  await untilPolling(sql, pid);
   await worker`commit`;
   assert.equal(await cancelling, "requested");
+});
+
+test("race · a cancel gives up after a quarter of a second, and nothing is changed", async () => {
+  const { sql } = project();
+  const { id } = await dispatch(sql);
+  await using other = session(project());
+  await other`begin`;
+  await other`select from messenger_messages where id = ${id} for update`;
+  await refused(ask(sql, "messenger_cancel", { id }), "SM_UNAVAILABLE", 503);
+  await other`rollback`;
+  assert.equal(await cancel(id), "cancelled");
+});
+
+test("race · a cancel waits for no foreign key of the project", async () => {
+  const { sql } = project();
+  const { id } = await dispatch(sql);
+  await using other = session(project());
+  await other`begin`;
+  await other`select from messenger_messages where id = ${id} for key share`;
+  assert.equal(await cancel(id), "cancelled");
+  await other`rollback`;
 });
 
 test("race · a claim passes over a message that is being cancelled", async () => {

@@ -4,7 +4,7 @@ import { empty, session, test, useProject } from "../project.ts";
 import { ask, claim, dispatch, held, messageOf, setClock } from "./bus.ts";
 import { assertUntouched, completeWith, effects, makeEffects } from "./effects.ts";
 import { errorOf, refused } from "./refusal.ts";
-import { limitWaiting, pidOf, untilBlocked } from "./until_blocked.ts";
+import { limitWaiting, patient, untilPolling } from "./until_blocked.ts";
 
 const project = useProject({ testClock: true });
 Deno.test.beforeAll(async () => {
@@ -91,11 +91,11 @@ test("race · the repetition waits for the first call's open transaction, then a
   await using first = session(project());
   await using again = session(project());
   const delivery = await held(project().sql);
-  const pid = await pidOf(again);
+  const pid = await patient(again);
   await first`begin`;
   await completeWith(first, delivery, "take_effect", { call: 1 });
   const repeated = completeWith(again, delivery, "take_effect", { call: 2 });
-  await untilBlocked(project().sql, pid);
+  await untilPolling(project().sql, pid);
   await first`commit`;
   assert.deepEqual(await repeated, { outcome: "already" });
   assert.deepEqual(await effects(project().sql), [{ call: 1 }]);
@@ -105,11 +105,11 @@ test("race · should the first call's transaction roll back, the repetition has 
   await using first = session(project());
   await using again = session(project());
   const delivery = await held(project().sql);
-  const pid = await pidOf(again);
+  const pid = await patient(again);
   await first`begin`;
   await completeWith(first, delivery, "take_effect", { call: 1 });
   const repeated = completeWith(again, delivery, "take_effect", { call: 2 });
-  await untilBlocked(project().sql, pid);
+  await untilPolling(project().sql, pid);
   await first`rollback`;
   assert.equal((await repeated).outcome, "completed");
   assert.deepEqual(await effects(project().sql), [{ call: 2 }]);
@@ -135,12 +135,12 @@ test("race · a worker that waits while its lease is taken over is stale, and it
   await using taker = session(project());
   const delivery = await held(sql);
   await setClock(sql, "61 seconds");
-  const pid = await pidOf(late);
+  const pid = await patient(late);
   await taker`begin`;
   const [taken] = await claim(taker, { worker: "bob" });
   const waiting = completeWith(late, delivery, "take_effect", { by: "ada" });
   waiting.catch(() => {});
-  await untilBlocked(sql, pid);
+  await untilPolling(sql, pid);
   assert.equal((await completeWith(taker, taken, "take_effect", { by: "bob" })).outcome, "completed");
   await taker`commit`;
   await refused(waiting, "SM_STALE_LEASE", 409);

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
 import { ask, type Asker, call, claim, dispatch, held, messageOf, type Row, setClock, settle } from "./bus.ts";
-import { limitWaiting, pidOf, untilBlocked } from "./until_blocked.ts";
+import { limitWaiting, patient, untilPolling } from "./until_blocked.ts";
 
 const project = useProject({ testClock: true });
 
@@ -71,19 +71,16 @@ test("two verdicts on one delivery in a call · the first one is told", async ()
 });
 
 for (const [first, second] of [["completed", "completed"], ["completed", "failed"], ["failed", "completed"]]) {
-  test(`two sessions · ${first} holds the row, ${second} waits: one event`, async () => {
+  test(`two sessions · ${first} holds the row, ${second} is sent again: one event`, async () => {
     const { sql } = project();
     const message = await held(sql, { max_retries: 0 });
     await using one = session(project());
     await using two = session(project());
-    const pid = await pidOf(two);
-    let waiting: Promise<Row[]> | undefined;
     await one.begin(async (tx) => {
       await settle(tx, verdict(message, first));
-      waiting = settle(two, verdict(message, second));
-      await untilBlocked(sql, pid);
+      assert.equal((await settle(two, verdict(message, second)))[0].outcome, "locked");
     });
-    const [{ outcome }] = await waiting!;
+    const [{ outcome }] = await settle(two, verdict(message, second));
     assert.match(outcome, /^(already|stale)$/);
     assert.deepEqual(await told(), first === "completed" ? ["completed"] : ["dead", "failed"]);
   });
@@ -94,12 +91,12 @@ test("two sessions · a cancel waits for the completion, and is told of no failu
   const message = await held(sql);
   await using one = session(project());
   await using two = session(project());
-  const pid = await pidOf(two);
+  const pid = await patient(two);
   let waiting: Promise<Row> | undefined;
   await one.begin(async (tx) => {
     await settle(tx, verdict(message, "completed"));
     waiting = ask(two, "messenger_cancel", { id: message.id });
-    await untilBlocked(sql, pid);
+    await untilPolling(sql, pid);
   });
   assert.deepEqual([await waiting, await told()], ["finished", ["completed"]]);
 });

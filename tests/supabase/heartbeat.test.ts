@@ -4,10 +4,8 @@ import { empty, session, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
 import { call, claim, dispatch, dispatchMany, held, messageOf, secondsUntil, setClock, settle } from "./bus.ts";
 import { refused } from "./refusal.ts";
-import { limitWaiting, pidOf, untilBlocked } from "./until_blocked.ts";
 
 const project = useProject({ testClock: true });
-Deno.test.beforeAll(() => limitWaiting(project().sql));
 Deno.test.beforeEach(() => empty(project().sql));
 
 const beat = (leases: unknown[], args: Record<string, unknown> = {}, sql = project().sql) =>
@@ -110,36 +108,47 @@ test("heartbeat · bad arguments are refused", async () => {
   assert.deepEqual(await beat([]), []);
 });
 
-test("race · a heartbeat that waits for a take-over is stale when it commits", async () => {
+test("race · a heartbeat during a take-over is locked, and stale once that has committed", async () => {
   await using taker = session(project());
-  await using beater = session(project());
   const { sql } = project();
   const { id, fence } = await held(sql);
   await setClock(sql, "61 seconds");
-  const pid = await pidOf(beater);
   await taker`begin`;
   await claim(taker, { worker: "bob" });
-  const waiting = beat([{ id, fence }], {}, beater);
-  await untilBlocked(sql, pid);
+  assert.equal((await beat([{ id, fence }]))[0].outcome, "locked");
   await taker`commit`;
-  assert.equal((await waiting)[0].outcome, "stale");
+  assert.equal((await beat([{ id, fence }]))[0].outcome, "stale");
 });
 
-test("race · a heartbeat waits for the lowest id it shares, whatever the order of its leases", async () => {
+test("race · a heartbeat extends what it can, and tells of a cancel request on a row that is locked", async () => {
   await using holder = session(project());
-  await using beater = session(project());
   const { sql } = project();
   const [a, b] = await dispatchMany(sql, 2);
   const leases = (await claim(sql)).map(({ id, fence }) => ({ id, fence }));
-  const pid = await pidOf(beater);
+  await sql`select messenger_cancel(${a})`;
+  const before = await messageOf(sql, a);
+  await setClock(sql, "30 seconds");
   await holder`begin`;
   await holder`select from messenger_messages where id = ${a} for update`;
-  const waiting = beat(leases.toReversed(), {}, beater);
-  await untilBlocked(sql, pid);
-  // Had the heartbeat locked b first, this would find nothing.
-  assert.equal((await sql`select from messenger_messages where id = ${b} for update skip locked`).length, 1);
+  assert.deepEqual(
+    (await beat(leases.toReversed())).map(({ id, outcome, cancel_requested }) => [id, outcome, cancel_requested]),
+    [
+      [b, "extended", false],
+      [a, "locked", true],
+    ],
+  );
   await holder`rollback`;
-  assert.deepEqual((await waiting).map(({ outcome }) => outcome), ["extended", "extended"]);
+  assert.deepEqual(await messageOf(sql, a), before);
+  assert.deepEqual((await beat(leases)).map(({ outcome }) => outcome), ["extended", "extended"]);
+});
+
+test("race · a heartbeat waits for no foreign key of the project", async () => {
+  await using holder = session(project());
+  const { id, fence } = await held(project().sql);
+  await holder`begin`;
+  await holder`select from messenger_messages where id = ${id} for key share`;
+  assert.equal((await beat([{ id, fence }]))[0].outcome, "extended");
+  await holder`rollback`;
 });
 
 test("race · heartbeats and settles in opposite orders do not deadlock", async () => {

@@ -1,0 +1,30 @@
+-- Locking one message for a call that cannot pass over it, without waiting for a transaction that stays open.
+
+-- Asked for every 10 ms instead of waited for: under lock_timeout a row can be waited for twice, for a place among those that
+-- wait and then for the lock itself. For 250 ms, or what the setting messenger.lock_wait says.
+create or replace function messenger.lock_message(message_id uuid)
+returns boolean
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_end timestamptz := clock_timestamp()
+    + coalesce(nullif(current_setting('messenger.lock_wait', true), ''), '250 milliseconds')::interval;
+begin
+  loop
+    perform from public.messenger_messages m where m.id = message_id for no key update skip locked;
+    if found then
+      return true;
+    elsif not exists (select from public.messenger_messages m where m.id = message_id) then
+      return false;
+    elsif clock_timestamp() > v_end then
+      perform messenger.refuse('SM_UNAVAILABLE', format('message %s is locked by another transaction', message_id));
+    end if;
+    perform pg_sleep(0.01);
+  end loop;
+end $$;
+
+comment on function messenger.lock_message(uuid) is
+  'Locks the row of a message until the transaction ends. False when there is none; SM_UNAVAILABLE when another transaction keeps it for longer than 250 ms.';
+revoke all on function messenger.lock_message(uuid) from public, anon, authenticated;
+grant execute on function messenger.lock_message(uuid) to service_role;

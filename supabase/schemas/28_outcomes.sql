@@ -1,0 +1,69 @@
+-- Reading outcomes: what workers report about the messages they hold.
+
+-- A handler's own error class must not pass for one of the reserved ones.
+create or replace function messenger.error_class_of(error_class text)
+returns text
+language plpgsql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return case when error_class in ('Expired', 'Cancelled', 'Discarded', 'LeaseExpired') then 'Handler' || error_class else left(coalesce(nullif(error_class, ''), 'Error'), 200) end;
+end $$;
+
+-- Wait before the next delivery: exponential, capped, and jittered upwards only, so never earlier than the policy asked.
+create or replace function messenger.retry_delay(message_type text, failures int)
+returns interval
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (
+    select make_interval(secs =>
+      least(policy.max_delay_ms, policy.delay_ms * power(policy.multiplier, least(failures - 1, 100))) * (1 + policy.jitter * random()) / 1000)
+    from (
+      select coalesce(max(k.retry_delay_ms), 1000)::double precision as delay_ms, coalesce(max(k.retry_multiplier), 2) as multiplier,
+        coalesce(max(k.retry_max_delay_ms), 600000)::double precision as max_delay_ms, coalesce(max(k.retry_jitter), 0.2) as jitter
+      from messenger.message_types k where k.type = retry_delay.message_type
+    ) policy
+  );
+end $$;
+
+do $$
+begin
+  if to_regtype('messenger.verdict') is null then
+    create type messenger.verdict as (
+      ord int, outcome text, error text, error_class text, error_trace text, retryable boolean, delay interval, duration_ms bigint
+    );
+  end if;
+end $$;
+comment on type messenger.verdict is 'What a verdict other than completed says, with its position among the outcomes.';
+
+-- The few verdicts that are not completions are read apart, in full: most batches have none.
+create or replace function messenger.read_verdicts(outcomes jsonb)
+returns messenger.verdict[]
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (
+    select array_agg(row(
+      v.ord, v.outcome,
+      case when v.outcome = 'failed' then messenger.clip(coalesce(v.error, 'no error text was given'), 8192) end,
+      case when v.outcome = 'failed' then messenger.error_class_of(v.error_class) end,
+      case when v.outcome = 'failed' then messenger.clip(v.error_trace, 8192) end,
+      coalesce(v.retryable, true),
+      -- A delay no interval holds becomes a negative one, which is refused: Postgres 15 would wrap it around, 17 would raise its own error.
+      make_interval(secs => case when abs(v.delay_ms) < 1e13 then v.delay_ms when v.delay_ms is not null then -1 end / 1000),
+      v.duration_ms::bigint)::messenger.verdict order by v.ord)
+    from rows from (jsonb_to_recordset(outcomes) as (
+      outcome text, error text, error_class text, error_trace text, retryable boolean, delay_ms double precision, duration_ms double precision)
+    ) with ordinality as v(outcome, error, error_class, error_trace, retryable, delay_ms, duration_ms, ord)
+    where v.outcome <> 'completed'
+  );
+end $$;
+
+comment on function messenger.error_class_of(text) is 'The class an error is stored under: Error when there is none, Handler<Name> where the name is reserved.';
+comment on function messenger.retry_delay(text, int) is 'Wait before the next delivery after so many failures, by the policy of the type.';
+comment on function messenger.read_verdicts(jsonb) is 'The outcomes of messenger_settle in order, texts clipped to 8 KB, results to 64 KB.';
+revoke all on function messenger.error_class_of(text), messenger.retry_delay(text, int), messenger.read_verdicts(jsonb) from public, anon, authenticated;
+grant execute on function messenger.error_class_of(text), messenger.retry_delay(text, int), messenger.read_verdicts(jsonb) to service_role;
