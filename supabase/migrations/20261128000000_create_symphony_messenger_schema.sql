@@ -3910,30 +3910,38 @@ declare
   v_id uuid;
   v_message messenger.claimed;
   v_claimed messenger.claimed[] := '{}';
+  v_has_failed boolean;
 begin
+  <<queues>>
   foreach v_queue in array messenger.known_queues(transport, queues, true, at, types) loop
-    v_due := messenger.find_due(split_part(v_queue, '/', 1), split_part(v_queue, '/', 2), batch - cardinality(v_claimed), types, at, v_claimed = '{}', true);
-    foreach v_place in array coalesce(v_due.places, '{}') loop
-      begin
-        update public.messenger_messages m
-        set status = 'processing', fence = m.fence + 1, locked_at = at, locked_by = worker, lock_expires_at = at + lease, updated_at = at,
-            retry_count = m.retry_count + (m.status = 'processing')::int, lease_losses = m.lease_losses + (m.status = 'processing')::int
-        where m.ctid = v_place
-        returning m.id, m.message_type, m.queue_name, m.body, m.headers, m.metadata, m.priority, m.retry_count, m.max_retries, m.fence, m.lock_expires_at, m.created_at,
-          m.lease_losses > 0
-        into v_message;
-        perform messenger.check_deferred(at);
-        v_claimed := v_claimed || v_message;
-      exception when others then
-        if not messenger.is_row_error(sqlstate) then
-          raise;
-        end if;
-        select m.id into v_id from public.messenger_messages m where m.ctid = v_place;
-        perform messenger.set_message_aside(v_id, sqlerrm, sqlstate, at);
-      end;
+    loop
+      v_due := messenger.find_due(
+        split_part(v_queue, '/', 1), split_part(v_queue, '/', 2), batch - cardinality(v_claimed), types, at, v_claimed = '{}', true);
+      v_has_failed := false;
+      foreach v_place in array coalesce(v_due.places, '{}') loop
+        begin
+          update public.messenger_messages m
+          set status = 'processing', fence = m.fence + 1, locked_at = at, locked_by = worker, lock_expires_at = at + lease, updated_at = at,
+              retry_count = m.retry_count + (m.status = 'processing')::int, lease_losses = m.lease_losses + (m.status = 'processing')::int
+          where m.ctid = v_place
+          returning m.id, m.message_type, m.queue_name, m.body, m.headers, m.metadata, m.priority, m.retry_count, m.max_retries, m.fence, m.lock_expires_at,
+            m.created_at, m.lease_losses > 0
+          into v_message;
+          perform messenger.check_deferred(at);
+          v_claimed := v_claimed || v_message;
+        exception when others then
+          if not messenger.is_row_error(sqlstate) then
+            raise;
+          end if;
+          v_has_failed := true;
+          select m.id into v_id from public.messenger_messages m where m.ctid = v_place;
+          perform messenger.set_message_aside(v_id, sqlerrm, sqlstate, at);
+        end;
+      end loop;
+      exit queues when v_due.is_solo and v_claimed <> '{}' or cardinality(v_claimed) = batch or clock_timestamp() > v_end;
+      exit when not v_has_failed;
     end loop;
-    exit when v_due.is_solo or cardinality(v_claimed) = batch or clock_timestamp() > v_end;
-  end loop;
+  end loop queues;
   return v_claimed;
 end $$;
 
@@ -11951,7 +11959,7 @@ as $function$ select $manifest$[
 ["function","messenger.check_queue(transport text, queue text)","returns void language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source badc406c7ca5fcdfb044140073696831"],
 ["function","messenger.check_subscription(event text, message_type text)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 3dfa70b52019448d9ea2303ee35b9544"],
 ["function","messenger.check_timezone(timezone text)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 0cbe8b4c68fe9f39dda4dd7246b640b6"],
-["function","messenger.claim_carefully(worker text, batch integer, lease interval, transport text, queues text[], types text[], at timestamp with time zone)","returns messenger.claimed[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,jit=off,plan_cache_mode=force_generic_plan} source b2c05f25e4108b40f0af8b40442b48cb"],
+["function","messenger.claim_carefully(worker text, batch integer, lease interval, transport text, queues text[], types text[], at timestamp with time zone)","returns messenger.claimed[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,jit=off,plan_cache_mode=force_generic_plan} source 66ab74212e6b75ae8cd8f43849b62a64"],
 ["function","messenger.claim_for_runner()","returns messenger.claimed language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source b8f0fe40d6f2d84c12ee61c60524126c"],
 ["function","messenger.claim_messages(worker text, batch integer, lease interval, transport text, queues text[], types text[])","returns messenger.claimed[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,jit=off,plan_cache_mode=force_generic_plan} source 42e9b4c55cf49e00b15538340a9ce7af"],
 ["function","messenger.claim_one(message_id uuid, worker text, lease interval)","returns TABLE(id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority integer, retry_count integer, max_retries integer, fence bigint, lock_expires_at timestamp with time zone, created_at timestamp with time zone, solo boolean) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source a0f1ce90064b9e4af83bb4a8a15631e9"],

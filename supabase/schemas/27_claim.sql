@@ -152,30 +152,38 @@ declare
   v_id uuid;
   v_message messenger.claimed;
   v_claimed messenger.claimed[] := '{}';
+  v_has_failed boolean;
 begin
+  <<queues>>
   foreach v_queue in array messenger.known_queues(transport, queues, true, at, types) loop
-    v_due := messenger.find_due(split_part(v_queue, '/', 1), split_part(v_queue, '/', 2), batch - cardinality(v_claimed), types, at, v_claimed = '{}', true);
-    foreach v_place in array coalesce(v_due.places, '{}') loop
-      begin
-        update public.messenger_messages m
-        set status = 'processing', fence = m.fence + 1, locked_at = at, locked_by = worker, lock_expires_at = at + lease, updated_at = at,
-            retry_count = m.retry_count + (m.status = 'processing')::int, lease_losses = m.lease_losses + (m.status = 'processing')::int
-        where m.ctid = v_place
-        returning m.id, m.message_type, m.queue_name, m.body, m.headers, m.metadata, m.priority, m.retry_count, m.max_retries, m.fence, m.lock_expires_at, m.created_at,
-          m.lease_losses > 0
-        into v_message;
-        perform messenger.check_deferred(at);
-        v_claimed := v_claimed || v_message;
-      exception when others then
-        if not messenger.is_row_error(sqlstate) then
-          raise;
-        end if;
-        select m.id into v_id from public.messenger_messages m where m.ctid = v_place;
-        perform messenger.set_message_aside(v_id, sqlerrm, sqlstate, at);
-      end;
+    loop
+      v_due := messenger.find_due(
+        split_part(v_queue, '/', 1), split_part(v_queue, '/', 2), batch - cardinality(v_claimed), types, at, v_claimed = '{}', true);
+      v_has_failed := false;
+      foreach v_place in array coalesce(v_due.places, '{}') loop
+        begin
+          update public.messenger_messages m
+          set status = 'processing', fence = m.fence + 1, locked_at = at, locked_by = worker, lock_expires_at = at + lease, updated_at = at,
+              retry_count = m.retry_count + (m.status = 'processing')::int, lease_losses = m.lease_losses + (m.status = 'processing')::int
+          where m.ctid = v_place
+          returning m.id, m.message_type, m.queue_name, m.body, m.headers, m.metadata, m.priority, m.retry_count, m.max_retries, m.fence, m.lock_expires_at,
+            m.created_at, m.lease_losses > 0
+          into v_message;
+          perform messenger.check_deferred(at);
+          v_claimed := v_claimed || v_message;
+        exception when others then
+          if not messenger.is_row_error(sqlstate) then
+            raise;
+          end if;
+          v_has_failed := true;
+          select m.id into v_id from public.messenger_messages m where m.ctid = v_place;
+          perform messenger.set_message_aside(v_id, sqlerrm, sqlstate, at);
+        end;
+      end loop;
+      exit queues when v_due.is_solo and v_claimed <> '{}' or cardinality(v_claimed) = batch or clock_timestamp() > v_end;
+      exit when not v_has_failed;
     end loop;
-    exit when v_due.is_solo or cardinality(v_claimed) = batch or clock_timestamp() > v_end;
-  end loop;
+  end loop queues;
   return v_claimed;
 end $$;
 

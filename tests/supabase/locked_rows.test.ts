@@ -1,0 +1,163 @@
+// Rows that other transactions have locked: no call of a worker waits for one, and what is left out is sent again.
+import assert from "node:assert/strict";
+import type { Sql } from "postgres";
+import { empty, session, test, useProject } from "../project.ts";
+import { ask, call, claim, dispatch, dispatchMany, held, messageOf, settle } from "./bus.ts";
+import { effects, makeEffects } from "./effects.ts";
+import { refused } from "./refusal.ts";
+
+const project = useProject({ testClock: true });
+Deno.test.beforeAll(() => makeEffects(project().sql));
+Deno.test.beforeEach(() => empty(project().sql));
+
+/** Runs the work while an idle transaction holds a lock on the row of a message. */
+async function whileLocked(id: string, strength: "update" | "key share", work: (sql: Sql) => Promise<void>) {
+  await using other = session(project());
+  await other`begin`;
+  await other.unsafe(`select from messenger_messages where id = '${id}' for ${strength}`);
+  await work(project().sql);
+  await other`rollback`;
+}
+
+const completions = (rows: { id: string; fence: string }[]) =>
+  rows.map(({ id, fence }) => ({ id, fence, outcome: "completed" }));
+
+/** How the messages of these outcomes came out, in their order. */
+const outcomesOf = (rows: { outcome: string }[]) => rows.map(({ outcome }) => outcome);
+
+test("foreign keys · a row that one has locked is claimed, kept alive, failed, claimed again and completed", async () => {
+  const { id } = await dispatch(project().sql, { max_retries: 3 });
+  await whileLocked(id, "key share", async (sql) => {
+    const [{ fence }] = await claim(sql);
+    assert.deepEqual(outcomesOf(await call(sql, "messenger_heartbeat", { leases: [{ id, fence }] })), ["extended"]);
+    assert.deepEqual(outcomesOf(await settle(sql, [{ id, fence, outcome: "failed", error: "e", delay_ms: 0 }])), [
+      "retry",
+    ]);
+    assert.deepEqual(outcomesOf(await settle(sql, completions(await claim(sql)))), ["completed"]);
+  });
+});
+
+test("foreign keys · the tick rescues and expires rows that one has locked", async () => {
+  const { sql } = project();
+  const { id: lost } = await held(sql);
+  const { id: expired } = await dispatch(sql, { expires_at: new Date(Date.now() + 60_000) });
+  await sql`select messenger.set_clock('2 minutes')`;
+  await whileLocked(lost, "key share", () =>
+    whileLocked(expired, "key share", async () => {
+      const { rescued, failed } = await ask(sql, "messenger_tick");
+      assert.deepEqual([rescued, failed], [1, 1]);
+    }));
+});
+
+test("retention 0 · a message whose row a foreign key has locked is completed, kept, and pruned later", async () => {
+  const { sql } = project();
+  await sql`update messenger_transports set config = '{"retention": "0 s"}' where name = 'supabase'`;
+  const [a, b] = await dispatchMany(sql, 2);
+  const rows = await claim(sql);
+  await whileLocked(a, "key share", async () => {
+    assert.deepEqual(outcomesOf(await settle(sql, completions(rows))), ["completed", "completed"]);
+    assert.equal((await messageOf(sql, a)).status, "completed");
+  });
+  await sql`select messenger.set_clock('1 minute')`;
+  await call(sql, "messenger_tick");
+  assert.deepEqual([await messageOf(sql, a), await messageOf(sql, b)], [undefined, undefined]);
+  const [{ pruned }] = await sql`select sum(message_count)::int as pruned from messenger.pruned`;
+  assert.equal(pruned, 2, "each is counted once");
+});
+
+test("settle · of a batch the rows that nobody holds are recorded, failures and the last of a key among them", async () => {
+  const { sql } = project();
+  const first = await dispatch(sql, { ordering_key: "k" });
+  const next = await dispatch(sql, { ordering_key: "k" });
+  const ids = await dispatchMany(sql, 3);
+  const rows = await claim(sql);
+  await whileLocked(ids[1], "update", async () => {
+    const outcomes = rows.map(({ id, fence }) => ({
+      id,
+      fence,
+      outcome: id === ids[2] ? "failed" : "completed",
+      error: "e",
+    }));
+    const byId = new Map((await settle(sql, outcomes)).map(({ id, outcome }) => [id, outcome]));
+    assert.deepEqual([first.id, ...ids].map((id) => byId.get(id)), ["completed", "completed", "locked", "retry"]);
+    assert.deepEqual((await claim(sql)).map(({ id }) => id), [next.id], "the next of the key is let go");
+  });
+  const left = rows.filter(({ id }) => id === ids[1]);
+  assert.deepEqual(outcomesOf(await settle(sql, completions(left))), ["completed"]);
+  const [{ broken }] = await sql`select sum(violations)::int as broken from messenger_audit()`;
+  assert.equal(broken, 0);
+});
+
+test("exchange · what is locked is in the reply, and the next messages come all the same", async () => {
+  const { sql } = project();
+  const ids = await dispatchMany(sql, 3);
+  const rows = await claim(sql, { batch: 2 });
+  await whileLocked(ids[0], "update", async () => {
+    const outcomes = completions(rows);
+    const [{ messenger_exchange: reply }] = await call(sql, "messenger_exchange", { outcomes, worker: "ada" });
+    assert.deepEqual(outcomesOf(reply.settled), ["locked", "completed"]);
+    assert.deepEqual(reply.claimed.map(({ id }: { id: string }) => id), [ids[2]]);
+  });
+});
+
+test("single calls · fail, snooze and release report a locked row, and nothing has changed", async () => {
+  const { sql } = project();
+  const { id, fence } = await held(sql);
+  const before = await messageOf(sql, id);
+  await whileLocked(id, "update", async () => {
+    assert.equal(await ask(sql, "messenger_complete", { id, fence }), "locked");
+    assert.equal((await call(sql, "messenger_fail", { id, fence, error: "e" }))[0].outcome, "locked");
+    assert.equal(await ask(sql, "messenger_snooze", { id, fence, delay: "1 s" }), "locked");
+    assert.equal(await ask(sql, "messenger_release", { id, fence }), "locked");
+  });
+  assert.deepEqual(await messageOf(sql, id), before);
+});
+
+test("strict completion · on a locked row raises, so that the handler's own writes are undone with it", async () => {
+  const { sql } = project();
+  const { id, fence } = await held(sql);
+  await whileLocked(id, "update", async () => {
+    await refused(
+      sql.begin(async (tx) => {
+        await tx`insert into public.effects (args) values ('{"n": 1}')`;
+        await call(tx, "messenger_complete", { id, fence, strict: true });
+      }),
+      "SM_UNAVAILABLE",
+      503,
+    );
+    await refused(
+      call(sql, "messenger_complete_with", { id, fence, function_name: "take_effect" }),
+      "SM_UNAVAILABLE",
+      503,
+    );
+  });
+  assert.deepEqual(await effects(sql), []);
+  assert.equal((await call(sql, "messenger_complete_with", { id, fence, function_name: "take_effect" })).length, 1);
+});
+
+test("claim · a second session of the same worker name, in an open transaction, keeps nobody waiting", async () => {
+  const { sql } = project();
+  const ids = await dispatchMany(sql, 2);
+  await using other = session(project());
+  await other`begin`;
+  await claim(other, { batch: 1 });
+  await sql`set lock_timeout = '1 s'`;
+  assert.deepEqual((await claim(sql)).map(({ id }) => id), [ids[1]]);
+  await sql`reset lock_timeout`;
+  await other`rollback`;
+});
+
+test("claim · the first poll of a worker name that another session is storing waits for nobody", async () => {
+  const { sql } = project();
+  await dispatchMany(sql, 2);
+  await using other = session(project());
+  await claim(sql);
+  await sql`truncate messenger.workers`;
+  await other`begin`;
+  await other`insert into messenger.workers values ('fresh', null, null, null, now(), now())`;
+  await sql`select messenger.set_clock('2 minutes')`;
+  await sql`set lock_timeout = '1 s'`;
+  assert.equal((await claim(sql, { worker: "fresh", batch: 1 })).length, 1);
+  await sql`reset lock_timeout`;
+  await other`rollback`;
+});
