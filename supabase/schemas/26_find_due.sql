@@ -55,9 +55,9 @@ declare
   v_end int;
 begin
   if v_text <> '' then
-    v_mark := v_text;
+    v_mark := v_text::jsonb;
     if at between (v_mark ->> 'placed')::timestamptz and (v_mark ->> 'ends')::timestamptz then
-      v_ends_at := v_mark ->> 'ends';
+      v_ends_at := (v_mark ->> 'ends')::timestamptz;
       v_from_times := array(select t::timestamptz from jsonb_array_elements_text(v_mark -> 'times') with ordinality x(t, n) order by n);
       v_from_ids := array(select i::uuid from jsonb_array_elements_text(v_mark -> 'ids') with ordinality x(i, n) order by n);
     end if;

@@ -21,7 +21,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_now numeric := extract(epoch from at);
-  v_until numeric := nullif(current_setting('messenger.not_deferred_until', true), '');
+  v_until numeric := nullif(current_setting('messenger.not_deferred_until', true), '')::numeric;
   v_names text;
 begin
   if v_now between v_until - 1 and v_until then
@@ -64,7 +64,7 @@ language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_until numeric := nullif(current_setting('messenger.leaves_out_until', true), '');
+  v_until numeric := nullif(current_setting('messenger.leaves_out_until', true), '')::numeric;
 begin
   if extract(epoch from at) between v_until - 60 and v_until then
     return array(

@@ -151,7 +151,7 @@ declare
   v_place tid;
   v_id uuid;
   v_message messenger.claimed;
-  v_claimed messenger.claimed[] := '{}';
+  v_claimed messenger.claimed[] := '{}'::messenger.claimed[];
   v_has_failed boolean;
 begin
   <<queues>>

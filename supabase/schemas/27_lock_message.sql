@@ -13,15 +13,15 @@ declare
 begin
   loop
     perform from public.messenger_messages m where m.id = message_id for no key update skip locked;
-    if found then
-      return true;
-    elsif not exists (select from public.messenger_messages m where m.id = message_id) then
+    exit when found;
+    if not exists (select from public.messenger_messages m where m.id = message_id) then
       return false;
     elsif clock_timestamp() > v_end then
       perform messenger.refuse('SM_UNAVAILABLE', format('message %s is locked by another transaction', message_id));
     end if;
     perform pg_sleep(0.01);
   end loop;
+  return true;
 end $$;
 
 comment on function messenger.lock_message(uuid) is

@@ -76,11 +76,12 @@ declare
   v_counted record;
   v_keys messenger.order_key[];
   v_has_deleted boolean := false;
+  v_settled messenger.settled[];
 begin
   if v_outcomes is null or jsonb_typeof(v_outcomes) <> 'array' then
     perform messenger.refuse('SM_OUTCOME', 'outcomes must be a JSON array');
   elsif jsonb_array_length(v_outcomes) = 0 then
-    return '{}';
+    return '{}'::messenger.settled[];
   elsif jsonb_array_length(v_outcomes) > 1000 then
     perform messenger.refuse('SM_BATCH_TOO_LARGE');
   end if;
@@ -194,7 +195,7 @@ begin
   if v_counted.fates <@ '{kept,unkept}'::text[] and cardinality(v_counted.fates) = cardinality(v_ids) then
     return array(select row(v.id, 'completed', null)::messenger.settled from unnest(v_ids) v(id));
   end if;
-  return array(
+  v_settled := array(
   select row(v.id,
     case
       when c.fate in ('kept', 'unkept') then 'completed'
@@ -214,63 +215,8 @@ begin
   left join unnest(v_counted.ords, v_counted.fates) as c(ord, fate) on c.ord = v.ord
   left join public.messenger_messages m on m.id = v.id
   order by v.ord);
-end $$;
-
-create or replace function messenger.outcome_of_error(sqlstate text, error text)
-returns text
-language plpgsql immutable parallel safe
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return case when sqlstate = '55P03' then 'locked' else 'error: ' || sqlstate || ' ' || messenger.clip(error, 1000) end;
-end $$;
-
--- A part that fails is halved, until the row at fault stands alone: ten failures for a thousand rows. In random order and for
--- 400 ms, so that rows that wait for locks keep no other from being recorded for long; what is left after that counts as
--- locked. Two outcomes of one message keep their order.
-create or replace function messenger.settle_in_parts(outcomes jsonb, ids uuid[], is_whole_first boolean)
-returns messenger.settled[]
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_end timestamptz := clock_timestamp() + interval '400 milliseconds';
-  v_salt bigint := (random() * 1e9)::bigint;
-  v_order int[] := array(
-    select n from generate_series(1, cardinality(ids)) n order by hashtextextended(ids[n]::text, v_salt), n);
-  -- A stack of parts, each from and to a place in this order.
-  v_from int[] := array[1];
-  v_to int[] := array[cardinality(ids)];
-  v_depth int := 1;
-  v_first int;
-  v_last int;
-  v_part messenger.settled[];
-  v_settled messenger.settled[];
-begin
-  while v_depth > 0 loop
-    v_first := v_from[v_depth];
-    v_last := v_to[v_depth];
-    v_depth := v_depth - 1;
-    v_part := null;
-    if clock_timestamp() >= v_end then
-      v_part := array(select row(ids[v_order[n]], 'locked', null)::messenger.settled from generate_series(v_first, v_last) n);
-    elsif is_whole_first or v_last - v_first + 1 < cardinality(ids) or v_first = v_last then
-      v_part := messenger.settle_outcomes(
-        (select jsonb_agg(outcomes -> v_order[n] - 1 order by n) from generate_series(v_first, v_last) n), true);
-    end if;
-    if v_part is null then
-      v_from[v_depth + 1] := (v_first + v_last + 1) / 2;
-      v_to[v_depth + 1] := v_last;
-      v_from[v_depth + 2] := v_first;
-      v_to[v_depth + 2] := v_from[v_depth + 1] - 1;
-      v_depth := v_depth + 2;
-    else
-      for v_place in v_first..v_last loop
-        v_settled[v_order[v_place]] := v_part[v_place - v_first + 1];
-      end loop;
-    end if;
-  end loop;
-  return v_settled;
+  return case when is_part or 'locked' <> all (array(select s.outcome from unnest(v_settled) s)) then v_settled
+    else messenger.settle_locked(v_outcomes, v_settled) end;
 end $$;
 
 create or replace function public.messenger_settle(outcomes jsonb)
@@ -286,15 +232,10 @@ comment on function messenger.settle_rest(uuid[], messenger.verdict[], bigint[],
   'Records failures, snoozes, releases and the end of cancelled messages: positions among the outcomes with what is to become of them.';
 comment on function messenger.settle_outcomes(jsonb, boolean) is
   'What messenger_settle does. A part: deletes no message, and returns null when it fails and has more than one outcome.';
-comment on function messenger.outcome_of_error(text, text) is 'The outcome of a row that could not be written: locked, or error: <SQLSTATE> <message>.';
-comment on function messenger.settle_in_parts(jsonb, uuid[], boolean) is
-  'Records the outcomes of a call that failed, in parts, for half a second at most.';
 comment on function public.messenger_settle(jsonb) is
   'Records up to 1000 outcomes: [{"id", "fence", "outcome": completed|failed|snoozed|released, "result"?, "error"?, "error_class"?, "error_trace"?, "retryable"?, "delay_ms"?, "duration_ms"?}]. Returns in the same order: completed, retry, dead (for good: with a dead letter, but none for a user''s message of class InvalidPayload), snoozed, released, cancelled (it was requested before this outcome); already (this outcome was recorded before), stale (the lease is not current, nothing changed), unknown (no such message), locked (another transaction has locked the row, nothing changed: send it again), error: <SQLSTATE> <message> (a trigger or constraint of the project refused the row, nothing changed). Waits for no lock longer than half a second.';
 revoke all on function messenger.settle_rest(uuid[], messenger.verdict[], bigint[], text[], timestamptz),
-  messenger.settle_outcomes(jsonb, boolean), messenger.outcome_of_error(text, text),
-  messenger.settle_in_parts(jsonb, uuid[], boolean), public.messenger_settle(jsonb)
+  messenger.settle_outcomes(jsonb, boolean), public.messenger_settle(jsonb)
   from public, anon, authenticated;
 grant execute on function messenger.settle_rest(uuid[], messenger.verdict[], bigint[], text[], timestamptz),
-  messenger.settle_outcomes(jsonb, boolean), messenger.outcome_of_error(text, text),
-  messenger.settle_in_parts(jsonb, uuid[], boolean), public.messenger_settle(jsonb) to service_role;
+  messenger.settle_outcomes(jsonb, boolean), public.messenger_settle(jsonb) to service_role;

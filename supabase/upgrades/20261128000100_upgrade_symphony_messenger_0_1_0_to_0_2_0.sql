@@ -166,9 +166,10 @@ declare
     'messenger.read_verdicts',
     'messenger.settle_rest',
     'messenger.settle_outcomes',
+    'public.messenger_settle',
+    'messenger.settle_locked',
     'messenger.outcome_of_error',
     'messenger.settle_in_parts',
-    'public.messenger_settle',
     'messenger.announce',
     'messenger.store_events',
     'messenger.emit',
@@ -3514,9 +3515,9 @@ declare
   v_end int;
 begin
   if v_text <> '' then
-    v_mark := v_text;
+    v_mark := v_text::jsonb;
     if at between (v_mark ->> 'placed')::timestamptz and (v_mark ->> 'ends')::timestamptz then
-      v_ends_at := v_mark ->> 'ends';
+      v_ends_at := (v_mark ->> 'ends')::timestamptz;
       v_from_times := array(select t::timestamptz from jsonb_array_elements_text(v_mark -> 'times') with ordinality x(t, n) order by n);
       v_from_ids := array(select i::uuid from jsonb_array_elements_text(v_mark -> 'ids') with ordinality x(i, n) order by n);
     end if;
@@ -3736,7 +3737,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_now numeric := extract(epoch from at);
-  v_until numeric := nullif(current_setting('messenger.not_deferred_until', true), '');
+  v_until numeric := nullif(current_setting('messenger.not_deferred_until', true), '')::numeric;
   v_names text;
 begin
   if v_now between v_until - 1 and v_until then
@@ -3779,7 +3780,7 @@ language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_until numeric := nullif(current_setting('messenger.leaves_out_until', true), '');
+  v_until numeric := nullif(current_setting('messenger.leaves_out_until', true), '')::numeric;
 begin
   if extract(epoch from at) between v_until - 60 and v_until then
     return array(
@@ -3980,7 +3981,7 @@ declare
   v_place tid;
   v_id uuid;
   v_message messenger.claimed;
-  v_claimed messenger.claimed[] := '{}';
+  v_claimed messenger.claimed[] := '{}'::messenger.claimed[];
   v_has_failed boolean;
 begin
   <<queues>>
@@ -4197,15 +4198,15 @@ declare
 begin
   loop
     perform from public.messenger_messages m where m.id = message_id for no key update skip locked;
-    if found then
-      return true;
-    elsif not exists (select from public.messenger_messages m where m.id = message_id) then
+    exit when found;
+    if not exists (select from public.messenger_messages m where m.id = message_id) then
       return false;
     elsif clock_timestamp() > v_end then
       perform messenger.refuse('SM_UNAVAILABLE', format('message %s is locked by another transaction', message_id));
     end if;
     perform pg_sleep(0.01);
   end loop;
+  return true;
 end $$;
 
 comment on function messenger.lock_message(uuid) is
@@ -4363,11 +4364,12 @@ declare
   v_counted record;
   v_keys messenger.order_key[];
   v_has_deleted boolean := false;
+  v_settled messenger.settled[];
 begin
   if v_outcomes is null or jsonb_typeof(v_outcomes) <> 'array' then
     perform messenger.refuse('SM_OUTCOME', 'outcomes must be a JSON array');
   elsif jsonb_array_length(v_outcomes) = 0 then
-    return '{}';
+    return '{}'::messenger.settled[];
   elsif jsonb_array_length(v_outcomes) > 1000 then
     perform messenger.refuse('SM_BATCH_TOO_LARGE');
   end if;
@@ -4481,7 +4483,7 @@ begin
   if v_counted.fates <@ '{kept,unkept}'::text[] and cardinality(v_counted.fates) = cardinality(v_ids) then
     return array(select row(v.id, 'completed', null)::messenger.settled from unnest(v_ids) v(id));
   end if;
-  return array(
+  v_settled := array(
   select row(v.id,
     case
       when c.fate in ('kept', 'unkept') then 'completed'
@@ -4501,6 +4503,57 @@ begin
   left join unnest(v_counted.ords, v_counted.fates) as c(ord, fate) on c.ord = v.ord
   left join public.messenger_messages m on m.id = v.id
   order by v.ord);
+  return case when is_part or 'locked' <> all (array(select s.outcome from unnest(v_settled) s)) then v_settled
+    else messenger.settle_locked(v_outcomes, v_settled) end;
+end $$;
+
+create or replace function public.messenger_settle(outcomes jsonb)
+returns table (id uuid, outcome text, available_at timestamptz)
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return query select * from unnest(messenger.settle_outcomes(outcomes));
+end $$;
+
+comment on function messenger.settle_rest(uuid[], messenger.verdict[], bigint[], text[], timestamptz) is
+  'Records failures, snoozes, releases and the end of cancelled messages: positions among the outcomes with what is to become of them.';
+comment on function messenger.settle_outcomes(jsonb, boolean) is
+  'What messenger_settle does. A part: deletes no message, and returns null when it fails and has more than one outcome.';
+comment on function public.messenger_settle(jsonb) is
+  'Records up to 1000 outcomes: [{"id", "fence", "outcome": completed|failed|snoozed|released, "result"?, "error"?, "error_class"?, "error_trace"?, "retryable"?, "delay_ms"?, "duration_ms"?}]. Returns in the same order: completed, retry, dead (for good: with a dead letter, but none for a user''s message of class InvalidPayload), snoozed, released, cancelled (it was requested before this outcome); already (this outcome was recorded before), stale (the lease is not current, nothing changed), unknown (no such message), locked (another transaction has locked the row, nothing changed: send it again), error: <SQLSTATE> <message> (a trigger or constraint of the project refused the row, nothing changed). Waits for no lock longer than half a second.';
+revoke all on function messenger.settle_rest(uuid[], messenger.verdict[], bigint[], text[], timestamptz),
+  messenger.settle_outcomes(jsonb, boolean), public.messenger_settle(jsonb)
+  from public, anon, authenticated;
+grant execute on function messenger.settle_rest(uuid[], messenger.verdict[], bigint[], text[], timestamptz),
+  messenger.settle_outcomes(jsonb, boolean), public.messenger_settle(jsonb) to service_role;
+
+-- ---- 28_settle_again.sql
+-- Settling what could not be recorded at once: rows that were locked, and calls in which one row could not be written.
+
+-- A claim of another worker whose scan began before this row was claimed locks it for the few milliseconds until it commits.
+-- So what was locked is tried again, three times within 50 ms, before the worker has to send it again.
+create or replace function messenger.settle_locked(outcomes jsonb, settled messenger.settled[])
+returns messenger.settled[]
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_settled messenger.settled[] := settled;
+  v_locked int[];
+  v_again messenger.settled[];
+  v_pause int;
+begin
+  foreach v_pause in array array[2, 8, 32] loop
+    v_locked := array(select n from generate_subscripts(v_settled, 1) n where (v_settled[n]).outcome = 'locked' order by n);
+    exit when v_locked = '{}';
+    perform pg_sleep(v_pause / 1000.0);
+    v_again := messenger.settle_outcomes((select jsonb_agg(outcomes -> n - 1 order by n) from unnest(v_locked) n), true);
+    for v_place in 1..coalesce(cardinality(v_again), 0) loop
+      v_settled[v_locked[v_place]] := v_again[v_place];
+    end loop;
+  end loop;
+  return v_settled;
 end $$;
 
 create or replace function messenger.outcome_of_error(sqlstate text, error text)
@@ -4560,31 +4613,14 @@ begin
   return v_settled;
 end $$;
 
-create or replace function public.messenger_settle(outcomes jsonb)
-returns table (id uuid, outcome text, available_at timestamptz)
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return query select * from unnest(messenger.settle_outcomes(outcomes));
-end $$;
-
-comment on function messenger.settle_rest(uuid[], messenger.verdict[], bigint[], text[], timestamptz) is
-  'Records failures, snoozes, releases and the end of cancelled messages: positions among the outcomes with what is to become of them.';
-comment on function messenger.settle_outcomes(jsonb, boolean) is
-  'What messenger_settle does. A part: deletes no message, and returns null when it fails and has more than one outcome.';
+comment on function messenger.settle_locked(jsonb, messenger.settled[]) is 'Tries again what was locked, for a moment.';
 comment on function messenger.outcome_of_error(text, text) is 'The outcome of a row that could not be written: locked, or error: <SQLSTATE> <message>.';
 comment on function messenger.settle_in_parts(jsonb, uuid[], boolean) is
   'Records the outcomes of a call that failed, in parts, for half a second at most.';
-comment on function public.messenger_settle(jsonb) is
-  'Records up to 1000 outcomes: [{"id", "fence", "outcome": completed|failed|snoozed|released, "result"?, "error"?, "error_class"?, "error_trace"?, "retryable"?, "delay_ms"?, "duration_ms"?}]. Returns in the same order: completed, retry, dead (for good: with a dead letter, but none for a user''s message of class InvalidPayload), snoozed, released, cancelled (it was requested before this outcome); already (this outcome was recorded before), stale (the lease is not current, nothing changed), unknown (no such message), locked (another transaction has locked the row, nothing changed: send it again), error: <SQLSTATE> <message> (a trigger or constraint of the project refused the row, nothing changed). Waits for no lock longer than half a second.';
-revoke all on function messenger.settle_rest(uuid[], messenger.verdict[], bigint[], text[], timestamptz),
-  messenger.settle_outcomes(jsonb, boolean), messenger.outcome_of_error(text, text),
-  messenger.settle_in_parts(jsonb, uuid[], boolean), public.messenger_settle(jsonb)
-  from public, anon, authenticated;
-grant execute on function messenger.settle_rest(uuid[], messenger.verdict[], bigint[], text[], timestamptz),
-  messenger.settle_outcomes(jsonb, boolean), messenger.outcome_of_error(text, text),
-  messenger.settle_in_parts(jsonb, uuid[], boolean), public.messenger_settle(jsonb) to service_role;
+revoke all on function messenger.settle_locked(jsonb, messenger.settled[]), messenger.outcome_of_error(text, text),
+  messenger.settle_in_parts(jsonb, uuid[], boolean) from public, anon, authenticated;
+grant execute on function messenger.settle_locked(jsonb, messenger.settled[]), messenger.outcome_of_error(text, text),
+  messenger.settle_in_parts(jsonb, uuid[], boolean) to service_role;
 
 -- ---- 29_events.sql
 -- Events: what has become of messages, told in the transaction that decides it. An event for a subscriber is a message itself.
@@ -12024,13 +12060,13 @@ as $function$ select $manifest$[
 ["function","messenger.caller_id()","returns uuid language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 5923fbc449193c8f5da1f3ad88e4e33f"],
 ["function","messenger.cancel_overdue_handlers()","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source fb82c633d99942a5cac538cb337c28ae"],
 ["function","messenger.check_claim(worker text, lease interval)","returns void language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source bd7025da1d3ac7c785fe879d42ebc18d"],
-["function","messenger.check_deferred(at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source d3b1bfb1de15e7c5e1ec7a3a0dcaa809"],
+["function","messenger.check_deferred(at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source fec5fb8b2b948a388907d03d218adb25"],
 ["function","messenger.check_filter(filter jsonb, texts text[], times text[], booleans text[], ids text[])","returns void language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 71016eeff2d7ab1c9a9eba9dc6f9172a"],
 ["function","messenger.check_page(max integer)","returns integer language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 0c64db267bc0b58f6e41fe50e780f0d2"],
 ["function","messenger.check_queue(transport text, queue text)","returns void language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source badc406c7ca5fcdfb044140073696831"],
 ["function","messenger.check_subscription(event text, message_type text)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 3dfa70b52019448d9ea2303ee35b9544"],
 ["function","messenger.check_timezone(timezone text)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 0cbe8b4c68fe9f39dda4dd7246b640b6"],
-["function","messenger.claim_carefully(worker text, batch integer, lease interval, transport text, queues text[], types text[], at timestamp with time zone)","returns messenger.claimed[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,jit=off,plan_cache_mode=force_generic_plan} source 66ab74212e6b75ae8cd8f43849b62a64"],
+["function","messenger.claim_carefully(worker text, batch integer, lease interval, transport text, queues text[], types text[], at timestamp with time zone)","returns messenger.claimed[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,jit=off,plan_cache_mode=force_generic_plan} source a4f538aeef99f1c1d47cd1fbc2c5f20f"],
 ["function","messenger.claim_for_runner()","returns messenger.claimed language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source b8f0fe40d6f2d84c12ee61c60524126c"],
 ["function","messenger.claim_messages(worker text, batch integer, lease interval, transport text, queues text[], types text[])","returns messenger.claimed[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,jit=off,plan_cache_mode=force_generic_plan} source 42e9b4c55cf49e00b15538340a9ce7af"],
 ["function","messenger.claim_one(message_id uuid, worker text, lease interval)","returns TABLE(id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority integer, retry_count integer, max_retries integer, fence bigint, lock_expires_at timestamp with time zone, created_at timestamp with time zone, solo boolean) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source a0f1ce90064b9e4af83bb4a8a15631e9"],
@@ -12069,7 +12105,7 @@ as $function$ select $manifest$[
 ["function","messenger.expected_manifest()","returns jsonb language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source generated"],
 ["function","messenger.explain(id uuid)","returns TABLE(reason text, detail text, remedy text) language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 4f0b9b8dc3f58e64367e4324dfedbad6"],
 ["function","messenger.find_change(timezone text, low timestamp without time zone, high timestamp without time zone)","returns timestamp without time zone language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 10c51930dca066f653bbe6ec0ecbd191"],
-["function","messenger.find_due(transport text, queue text, batch integer, types text[], at timestamp with time zone, may_be_solo boolean, careful boolean, OUT places tid[], OUT is_solo boolean)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off,plan_cache_mode=force_generic_plan} source 8e460841c50b4c9444c2013940732d13"],
+["function","messenger.find_due(transport text, queue text, batch integer, types text[], at timestamp with time zone, may_be_solo boolean, careful boolean, OUT places tid[], OUT is_solo boolean)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off,plan_cache_mode=force_generic_plan} source a1c08ded63dd31c35283a9d52f9f3641"],
 ["function","messenger.find_finished_messages(after text, at timestamp with time zone, batch integer, OUT row_ids text[], OUT next text)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source a907dc4405a7b90da70374a6d9aa61e7"],
 ["function","messenger.find_messages(filter jsonb, before uuid, shown uuid[], wanted integer, OUT ids uuid[], OUT looked_to uuid, OUT early uuid[])","returns record language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,jit=off} source 95ded1af3bebd70f7be3c8ab014231a2"],
 ["function","messenger.find_old_occurrences(after text, at timestamp with time zone, batch integer, OUT row_ids text[], OUT next text)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",TimeZone=UTC} source 505574e4f980182372196887d71ba549"],
@@ -12134,7 +12170,7 @@ as $function$ select $manifest$[
 ["function","messenger.letter_conditions(filter jsonb)","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 5811d2e123b2330f34ee756c95a732e7"],
 ["function","messenger.line_up(ids uuid[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source f32cd158cc78ef56e7e2df3b859dce9a"],
 ["function","messenger.lock_letters(ids uuid[], filter jsonb, max integer)","returns uuid[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 8c6453a423725a356a8f0eabfe2823fd"],
-["function","messenger.lock_message(message_id uuid)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source b5b3bd76590963dbb89a778d8bc8bc25"],
+["function","messenger.lock_message(message_id uuid)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 0c336243e2d7f55d2fedcdad7e544271"],
 ["function","messenger.lock_order_keys(keys messenger.order_key[])","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 09b790ae8e058dcdec99682f57a1fbb8"],
 ["function","messenger.lock_sender(user_id uuid, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 22a7718d4406a0a518973590382ed024"],
 ["function","messenger.longest_look()","returns integer language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 29bcb01f7baff17c888c5ba927eeab46"],
@@ -12149,7 +12185,7 @@ as $function$ select $manifest$[
 ["function","messenger.measured_errors(from_time timestamp with time zone, to_time timestamp with time zone, by_hour boolean)","returns TABLE(error_class text, message_type text, error text, error_count bigint, last_at timestamp with time zone) language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,jit=off} source b31632bcb2a624ac0998bae59e81b360"],
 ["function","messenger.measurements_set_aside()","returns bigint[] language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source ef4e779311b8482edae1115481aeb58e"],
 ["function","messenger.message_conditions(filter jsonb)","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 313aa89e0cf931fba350d56fbc721de5"],
-["function","messenger.messages_set_aside(at timestamp with time zone)","returns uuid[] language plpgsql stable definer {\"search_path=pg_catalog, pg_temp\"} source 2aaa669e09f88c7d29247443153666bf"],
+["function","messenger.messages_set_aside(at timestamp with time zone)","returns uuid[] language plpgsql stable definer {\"search_path=pg_catalog, pg_temp\"} source 30b106047fd9a88d893f3fae52cb868e"],
 ["function","messenger.milliseconds(setting text)","returns numeric language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source e5c1e78366726051c3934c26d64355c2"],
 ["function","messenger.moment(moment timestamp with time zone, at timestamp with time zone)","returns text language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source c9a25defc9b10ea40cd4b2f165f584f9"],
 ["function","messenger.move_rescue_cursor(transport text, queue text, priority integer, available_at timestamp with time zone, id uuid)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 235a785e3f3553fb3a4c709574fcbb61"],
@@ -12267,7 +12303,8 @@ as $function$ select $manifest$[
 ["function","messenger.set_row_aside(step text, object text, row_id text, error text, sqlstate text, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 5ceea9c23b1ebbdfd7a768ecb52ba5fc"],
 ["function","messenger.set_sql_handler(type text, function_name text)","returns regprocedure language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 5520f6aa20eb6cbb09fdbcea73707500"],
 ["function","messenger.settle_in_parts(outcomes jsonb, ids uuid[], is_whole_first boolean)","returns messenger.settled[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 5d6c4f8b9d1481da86251e1755c03c84"],
-["function","messenger.settle_outcomes(outcomes jsonb, is_part boolean)","returns messenger.settled[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,jit=off,plan_cache_mode=force_generic_plan,lock_timeout=50ms} source ef2175da31f062d5a53a6a414d2aa2c9"],
+["function","messenger.settle_locked(outcomes jsonb, settled messenger.settled[])","returns messenger.settled[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source aba7a4b700e0dcf80761a32e2a3606f5"],
+["function","messenger.settle_outcomes(outcomes jsonb, is_part boolean)","returns messenger.settled[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,jit=off,plan_cache_mode=force_generic_plan,lock_timeout=50ms} source 4a01ba4f142eac6647e6ec8703584f84"],
 ["function","messenger.settle_rest(ids uuid[], rest messenger.verdict[], ords bigint[], fates text[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_hashjoin=off,enable_mergejoin=off,jit=off} source 59142ad07fd15333604db9ad32c64d4a"],
 ["function","messenger.sign_webhook(subscription uuid, id uuid, body text)","returns TABLE(url text, signed_at bigint, signature text) language plpgsql stable definer {\"search_path=pg_catalog, pg_temp\"} source 1b506c1e7e885935ad7fe2d26de00b5b"],
 ["function","messenger.sql_handlers()","returns TABLE(type text, handler regprocedure) language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 363dc1ae4a4679b198b1300b36cd7c57"],
@@ -12501,6 +12538,7 @@ as $function$ select $manifest$[
 ["grant","function messenger.schedule_headers(name text, due_at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.set_message_aside(message_id uuid, error text, sqlstate text, at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.settle_in_parts(outcomes jsonb, ids uuid[], is_whole_first boolean) to service_role","execute"],
+["grant","function messenger.settle_locked(outcomes jsonb, settled messenger.settled[]) to service_role","execute"],
 ["grant","function messenger.settle_outcomes(outcomes jsonb, is_part boolean) to service_role","execute"],
 ["grant","function messenger.settle_rest(ids uuid[], rest messenger.verdict[], ords bigint[], fates text[], at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.sign_webhook(subscription uuid, id uuid, body text) to service_role","execute"],
@@ -12922,9 +12960,10 @@ declare
     'messenger.read_verdicts',
     'messenger.settle_rest',
     'messenger.settle_outcomes',
+    'public.messenger_settle',
+    'messenger.settle_locked',
     'messenger.outcome_of_error',
     'messenger.settle_in_parts',
-    'public.messenger_settle',
     'messenger.announce',
     'messenger.store_events',
     'messenger.emit',

@@ -27,8 +27,8 @@ export const KEEPING: Mutant[] = [
     name: "the clock waits for a worker",
     breaks: "P12: one locked row stops the clock.",
     statement: rescue,
-    find: "for update skip locked",
-    replace: "for update",
+    find: "for no key update skip locked",
+    replace: "for no key update",
     noticedBy: ticks,
   },
   {

@@ -13,7 +13,7 @@ export const LIVING: readonly Mutant[] = [
   {
     name: "a request to cancel is forgotten by settle",
     breaks: "P11: a failure after the request is retried.",
-    statement: fn("public.messenger_settle"),
+    statement: fn("messenger.settle_outcomes"),
     find: "when h.is_cancelled then 'cancelled'",
     replace: "when false then 'cancelled'",
     noticedBy: cancels,
@@ -21,7 +21,7 @@ export const LIVING: readonly Mutant[] = [
   {
     name: "a completion after a request to cancel does not count",
     breaks: "P11: its completion still counts.",
-    statement: fn("public.messenger_settle"),
+    statement: fn("messenger.settle_outcomes"),
     find: "when v.kind = 'completed' then case",
     replace: "when v.kind = 'completed' and not h.is_cancelled then case",
     noticedBy: cancels,
@@ -46,8 +46,8 @@ export const LIVING: readonly Mutant[] = [
     name: "cancelling looks without a lock",
     breaks: "P3: a message that a worker is just taking is cancelled under its hands.",
     statement: fn("public.messenger_cancel"),
-    find: "where m.id = v_id for update;",
-    replace: "where m.id = v_id;",
+    find: "perform messenger.lock_message(v_id);",
+    replace: "",
     noticedBy: cancels,
   },
   {
@@ -77,7 +77,7 @@ export const LIVING: readonly Mutant[] = [
   {
     name: "finishing lets nobody go",
     breaks: "P7: the next message of the key waits for the clock.",
-    statement: fn("public.messenger_settle"),
+    statement: fn("messenger.settle_outcomes"),
     find: "perform messenger.release_heads(v_keys, v_now);",
     replace: "null;",
     noticedBy: orders,
@@ -214,8 +214,8 @@ export const LIVING: readonly Mutant[] = [
     name: "the business function runs before the lease is looked at",
     breaks: "P4: a stale worker's effect stays until the completion refuses it.",
     statement: fn("public.messenger_complete_with"),
-    find: "m.fence = v_fence and m.status = 'processing' for update;",
-    replace: "m.status = 'processing' for update;",
+    find: "m.fence = v_fence and m.status = 'processing') then",
+    replace: "m.status = 'processing') then",
     noticedBy: effects,
   },
 ];

@@ -97,7 +97,7 @@ export const MEASURING: Mutant[] = [
   {
     name: "a batch of several types counts as one",
     breaks: "Each type has its own figures.",
-    statement: fn("public.messenger_settle"),
+    statement: fn("messenger.settle_outcomes"),
     find: "min(sort) = max(sort) as is_uniform",
     replace: "true as is_uniform",
     noticedBy: counts,

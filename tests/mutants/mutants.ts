@@ -5,6 +5,7 @@ import { CLAIMING } from "./claiming.ts";
 import { DISPATCHING } from "./dispatching.ts";
 import { KEEPING } from "./keeping.ts";
 import { LIVING } from "./living.ts";
+import { LOCKING } from "./locking.ts";
 import { MEASURING } from "./measuring.ts";
 import { type Mutant, plant, readSchemas } from "./mutant.ts";
 import { SETTLING } from "./settling.ts";
@@ -20,6 +21,7 @@ export const MUTANTS: readonly Mutant[] = [
   ...SETTLING,
   ...KEEPING,
   ...LIVING,
+  ...LOCKING,
   ...MEASURING,
   ...TELLING,
   ...TICKING,

@@ -1,7 +1,7 @@
 // Planted bugs of verdicts and dead letters.
 import { fn, type Mutant } from "./mutant.ts";
 
-const settle = fn("public.messenger_settle");
+const settle = fn("messenger.settle_outcomes");
 const answers = ["supabase/settle_answers.test.ts"];
 const ends = ["supabase/settle.test.ts"];
 const limits = ["supabase/settle_limits.test.ts"];
@@ -35,17 +35,9 @@ export const SETTLING: Mutant[] = [
     name: "settle locks nothing",
     breaks: "P3: between looking and writing, another transaction moves the row, and the verdict is lost.",
     statement: settle,
-    find: "order by m.id\n    for update",
+    find: "order by m.id\n      for no key update skip locked",
     replace: "order by m.id",
     noticedBy: ["supabase/claim_races.test.ts", ...limits],
-  },
-  {
-    name: "settle locks in the order of its verdicts",
-    breaks: "F15: two settles of the same messages wait for each other.",
-    statement: settle,
-    find: "order by m.id\n    for update",
-    replace: "order by array_position(v_ids, m.id)\n    for update",
-    noticedBy: limits,
   },
   {
     name: "the last of two verdicts counts",

@@ -3,7 +3,7 @@ import { fn, type Mutant } from "./mutant.ts";
 
 const emit = fn("messenger.emit");
 const storeEvents = fn("messenger.store_events");
-const settle = fn("public.messenger_settle");
+const settle = fn("messenger.settle_outcomes");
 const events = ["supabase/events.test.ts"];
 const races = ["supabase/event_races.test.ts"];
 const realtime = ["supabase/event_realtime.test.ts"];

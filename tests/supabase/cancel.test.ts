@@ -173,7 +173,9 @@ test("race · a cancel gives up after a quarter of a second, and nothing is chan
   await using other = session(project());
   await other`begin`;
   await other`select from messenger_messages where id = ${id} for update`;
+  await sql`set statement_timeout = '2 s'`;
   await refused(ask(sql, "messenger_cancel", { id }), "SM_UNAVAILABLE", 503);
+  await sql`reset statement_timeout`;
   await other`rollback`;
   assert.equal(await cancel(id), "cancelled");
 });

@@ -1,0 +1,92 @@
+-- Settling what could not be recorded at once: rows that were locked, and calls in which one row could not be written.
+
+-- A claim of another worker whose scan began before this row was claimed locks it for the few milliseconds until it commits.
+-- So what was locked is tried again, three times within 50 ms, before the worker has to send it again.
+create or replace function messenger.settle_locked(outcomes jsonb, settled messenger.settled[])
+returns messenger.settled[]
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_settled messenger.settled[] := settled;
+  v_locked int[];
+  v_again messenger.settled[];
+  v_pause int;
+begin
+  foreach v_pause in array array[2, 8, 32] loop
+    v_locked := array(select n from generate_subscripts(v_settled, 1) n where (v_settled[n]).outcome = 'locked' order by n);
+    exit when v_locked = '{}';
+    perform pg_sleep(v_pause / 1000.0);
+    v_again := messenger.settle_outcomes((select jsonb_agg(outcomes -> n - 1 order by n) from unnest(v_locked) n), true);
+    for v_place in 1..coalesce(cardinality(v_again), 0) loop
+      v_settled[v_locked[v_place]] := v_again[v_place];
+    end loop;
+  end loop;
+  return v_settled;
+end $$;
+
+create or replace function messenger.outcome_of_error(sqlstate text, error text)
+returns text
+language plpgsql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return case when sqlstate = '55P03' then 'locked' else 'error: ' || sqlstate || ' ' || messenger.clip(error, 1000) end;
+end $$;
+
+-- A part that fails is halved, until the row at fault stands alone: ten failures for a thousand rows. In random order and for
+-- 400 ms, so that rows that wait for locks keep no other from being recorded for long; what is left after that counts as
+-- locked. Two outcomes of one message keep their order.
+create or replace function messenger.settle_in_parts(outcomes jsonb, ids uuid[], is_whole_first boolean)
+returns messenger.settled[]
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_end timestamptz := clock_timestamp() + interval '400 milliseconds';
+  v_salt bigint := (random() * 1e9)::bigint;
+  v_order int[] := array(
+    select n from generate_series(1, cardinality(ids)) n order by hashtextextended(ids[n]::text, v_salt), n);
+  -- A stack of parts, each from and to a place in this order.
+  v_from int[] := array[1];
+  v_to int[] := array[cardinality(ids)];
+  v_depth int := 1;
+  v_first int;
+  v_last int;
+  v_part messenger.settled[];
+  v_settled messenger.settled[];
+begin
+  while v_depth > 0 loop
+    v_first := v_from[v_depth];
+    v_last := v_to[v_depth];
+    v_depth := v_depth - 1;
+    v_part := null;
+    if clock_timestamp() >= v_end then
+      v_part := array(select row(ids[v_order[n]], 'locked', null)::messenger.settled from generate_series(v_first, v_last) n);
+    elsif is_whole_first or v_last - v_first + 1 < cardinality(ids) or v_first = v_last then
+      v_part := messenger.settle_outcomes(
+        (select jsonb_agg(outcomes -> v_order[n] - 1 order by n) from generate_series(v_first, v_last) n), true);
+    end if;
+    if v_part is null then
+      v_from[v_depth + 1] := (v_first + v_last + 1) / 2;
+      v_to[v_depth + 1] := v_last;
+      v_from[v_depth + 2] := v_first;
+      v_to[v_depth + 2] := v_from[v_depth + 1] - 1;
+      v_depth := v_depth + 2;
+    else
+      for v_place in v_first..v_last loop
+        v_settled[v_order[v_place]] := v_part[v_place - v_first + 1];
+      end loop;
+    end if;
+  end loop;
+  return v_settled;
+end $$;
+
+comment on function messenger.settle_locked(jsonb, messenger.settled[]) is 'Tries again what was locked, for a moment.';
+comment on function messenger.outcome_of_error(text, text) is 'The outcome of a row that could not be written: locked, or error: <SQLSTATE> <message>.';
+comment on function messenger.settle_in_parts(jsonb, uuid[], boolean) is
+  'Records the outcomes of a call that failed, in parts, for half a second at most.';
+revoke all on function messenger.settle_locked(jsonb, messenger.settled[]), messenger.outcome_of_error(text, text),
+  messenger.settle_in_parts(jsonb, uuid[], boolean) from public, anon, authenticated;
+grant execute on function messenger.settle_locked(jsonb, messenger.settled[]), messenger.outcome_of_error(text, text),
+  messenger.settle_in_parts(jsonb, uuid[], boolean) to service_role;

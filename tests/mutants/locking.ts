@@ -1,0 +1,191 @@
+// Planted bugs of what others have locked or forbidden: rows of messages, keys, and what lies before a message that can run.
+import { fn, type Mutant } from "./mutant.ts";
+
+const settle = fn("messenger.settle_outcomes");
+const heartbeat = fn("public.messenger_heartbeat");
+const find_due = fn("messenger.find_due");
+const locked = ["supabase/locked_rows.test.ts"];
+const unwritable = ["supabase/unwritable_rows.test.ts"];
+const keys = ["supabase/key_waits.test.ts"];
+
+export const LOCKING: Mutant[] = [
+  {
+    name: "settle waits for the rows of a foreign key",
+    breaks:
+      "An insert that refers to a message, in a transaction that stays open, keeps its outcome from being recorded.",
+    statement: settle,
+    find: "for no key update skip locked",
+    replace: "for update skip locked",
+    noticedBy: locked,
+  },
+  {
+    name: "a locked row is stale",
+    breaks:
+      "P2: a worker is told that it has lost a message which it still holds, and does not send its outcome again.",
+    statement: settle,
+    find: "then 'locked'",
+    replace: "then 'stale'",
+    noticedBy: locked,
+  },
+  {
+    name: "a foreign key's lock keeps a message from completion",
+    breaks: "With retention 0 a message that cannot be deleted at once is not completed, and runs again.",
+    statement: settle,
+    find: "h.is_unkept and not is_part",
+    replace: "h.is_unkept",
+    noticedBy: locked,
+  },
+  {
+    name: "one row that cannot be written undoes all",
+    breaks: "P2: a trigger of the project that refuses one message undoes the outcomes of its whole batch.",
+    statement: settle,
+    find: "if not messenger.is_row_error(sqlstate) then",
+    replace: "if true then",
+    noticedBy: unwritable,
+  },
+  {
+    name: "a part that failed is not halved",
+    breaks: "P2: with one row that cannot be written, the others of its half are not recorded.",
+    statement: settle,
+    find: "elsif cardinality(v_ids) > 1 then",
+    replace: "elsif false then",
+    noticedBy: unwritable,
+  },
+  {
+    name: "results change places in parts",
+    breaks: "After a row that could not be written, a message gets the outcome of another.",
+    statement: fn("messenger.settle_in_parts"),
+    find: "v_settled[v_order[v_place]] :=",
+    replace: "v_settled[v_place] :=",
+    noticedBy: unwritable,
+  },
+  {
+    name: "deferred constraints fail at the commit",
+    breaks: "P2: a deferred constraint that one message violates undoes the outcomes of its whole batch.",
+    statement: settle,
+    find: "perform messenger.check_deferred(v_now);",
+    replace: "",
+    noticedBy: unwritable,
+  },
+  {
+    name: "the caller's constraints are checked early",
+    breaks: "A settle in the caller's own transaction fails on what the caller has yet to write.",
+    statement: fn("messenger.check_deferred"),
+    find: "execute format('set constraints %s immediate', v_names);",
+    replace: "set constraints all immediate;",
+    noticedBy: unwritable,
+  },
+  {
+    name: "a strict completion accepts a locked row",
+    breaks: "P4: the effect of a message that was not completed is committed, and made again with the next delivery.",
+    statement: fn("public.messenger_complete"),
+    find: "strict and v_outcome = 'locked'",
+    replace: "false",
+    noticedBy: locked,
+  },
+  {
+    name: "heartbeats wait for locked rows",
+    breaks: "One row that another transaction holds lets the other leases of a worker run out.",
+    statement: heartbeat,
+    find: "for no key update skip locked",
+    replace: "for no key update",
+    noticedBy: ["supabase/heartbeat.test.ts"],
+  },
+  {
+    name: "a lease on a locked row is lost",
+    breaks: "A handler is stopped because somebody has locked the row of its message.",
+    statement: heartbeat,
+    find: "when l.id is not null then 'locked'",
+    replace: "when false then 'locked'",
+    noticedBy: ["supabase/heartbeat.test.ts"],
+  },
+  {
+    name: "one lease that cannot be written loses the others",
+    breaks: "A trigger of the project that refuses one message lets the leases of its whole batch run out.",
+    statement: heartbeat,
+    find: "if not messenger.is_row_error(sqlstate) then",
+    replace: "if true then",
+    noticedBy: unwritable,
+  },
+  {
+    name: "a poll waits for the same worker name",
+    breaks: "P12: an open claim under one name stops all workers of that name.",
+    statement: fn("messenger.note_poll"),
+    find: "for no key update skip locked",
+    replace: "for no key update",
+    noticedBy: locked,
+  },
+  {
+    name: "the first poll of a name waits",
+    breaks: "P12: an open transaction that stores a worker's row stops workers of that name.",
+    statement: fn("messenger.add_worker"),
+    find: "set lock_timeout = '10ms'",
+    replace: "",
+    noticedBy: locked,
+  },
+  {
+    name: "a message that cannot be claimed stops its queue",
+    breaks: "P2: a trigger of the project that refuses one message keeps all behind it from being handed out.",
+    statement: fn("messenger.claim_carefully"),
+    find: "perform messenger.set_message_aside(v_id, sqlerrm, sqlstate, at);",
+    replace: "raise;",
+    noticedBy: unwritable,
+  },
+  {
+    name: "a message set aside is met by every claim",
+    breaks:
+      "P2: a message that cannot be claimed takes a place in each batch, and with batches of one no other is handed out.",
+    statement: find_due,
+    find: "v_left_out := messenger.messages_set_aside(at);",
+    replace: "null;",
+    noticedBy: unwritable,
+  },
+  {
+    name: "a claim finishes everything on its way",
+    breaks: "A claim beside any number of expired messages takes any time.",
+    statement: find_due,
+    find: "messenger.end_unhandled_singly(v_ids[1:100], v_fates[1:100], at)",
+    replace: "messenger.end_unhandled(v_ids, v_fates, at)",
+    noticedBy: ["supabase/undeliverable.test.ts"],
+  },
+  {
+    name: "a claim stops at what it may not finish",
+    breaks: "P2: behind more than a hundred expired messages nothing is handed out.",
+    statement: find_due,
+    find: "v_skips_ended := true;",
+    replace: "return;",
+    noticedBy: ["supabase/undeliverable.test.ts"],
+  },
+  {
+    name: "calls through the API wait for keys",
+    breaks: "P12: ten calls that want a key of an open transaction use up the connections of the API.",
+    statement: fn("messenger.bound_waits"),
+    find: "v_before = '120ms' or not messenger.is_api_call()",
+    replace: "true",
+    noticedBy: keys,
+  },
+  {
+    name: "direct SQL waits no longer than the API",
+    breaks: "P5: a transaction that wants the key of another fails instead of waiting for its end.",
+    statement: fn("messenger.is_api_call"),
+    find: "return coalesce(current_setting('request.jwt.claims', true), '') <> ''",
+    replace: "return true",
+    noticedBy: keys,
+  },
+  {
+    name: "the lock timeout of the API stays",
+    breaks: "A project's own statements after a dispatch in the same call fail after an eighth of a second.",
+    statement: fn("messenger.unbound_waits"),
+    find: "perform set_config('lock_timeout', unbound_waits.lock_timeout, true);",
+    replace: "null;",
+    noticedBy: keys,
+  },
+  {
+    name: "cancelling waits as long as a row is locked",
+    breaks: "P12: an idle transaction on one message keeps the calls that cancel it waiting.",
+    statement: fn("messenger.lock_message"),
+    find: "clock_timestamp() > v_end",
+    replace: "clock_timestamp() > v_end + interval '3 seconds'",
+    noticedBy: ["supabase/cancel.test.ts"],
+  },
+];
