@@ -1,7 +1,8 @@
 -- Settling what could not be recorded at once: rows that were locked, and calls in which one row could not be written.
 
 -- A claim of another worker whose scan began before this row was claimed locks it for the few milliseconds until it commits.
--- So what was locked is tried again, three times within 50 ms, before the worker has to send it again.
+-- So what was locked is tried again, three times within 50 ms, before the worker has to send it again. The setting
+-- messenger.settle_wait says how long the last wait is, 32 ms unless set.
 create or replace function messenger.settle_locked(outcomes jsonb, settled messenger.settled[])
 returns messenger.settled[]
 language plpgsql
@@ -11,12 +12,13 @@ declare
   v_settled messenger.settled[] := settled;
   v_locked int[];
   v_again messenger.settled[];
-  v_pause int;
+  v_wait double precision := extract(epoch from coalesce(nullif(current_setting('messenger.settle_wait', true), ''), '32 milliseconds')::interval);
+  v_share double precision;
 begin
-  foreach v_pause in array array[2, 8, 32] loop
+  foreach v_share in array array[0.06, 0.25, 1] loop
     v_locked := array(select n from generate_subscripts(v_settled, 1) n where (v_settled[n]).outcome = 'locked' order by n);
     exit when v_locked = '{}';
-    perform pg_sleep(v_pause / 1000.0);
+    perform pg_sleep(v_share * v_wait);
     v_again := messenger.settle_outcomes((select jsonb_agg(outcomes -> n - 1 order by n) from unnest(v_locked) n), true);
     for v_place in 1..coalesce(cardinality(v_again), 0) loop
       v_settled[v_locked[v_place]] := v_again[v_place];

@@ -4532,7 +4532,8 @@ grant execute on function messenger.settle_rest(uuid[], messenger.verdict[], big
 -- Settling what could not be recorded at once: rows that were locked, and calls in which one row could not be written.
 
 -- A claim of another worker whose scan began before this row was claimed locks it for the few milliseconds until it commits.
--- So what was locked is tried again, three times within 50 ms, before the worker has to send it again.
+-- So what was locked is tried again, three times within 50 ms, before the worker has to send it again. The setting
+-- messenger.settle_wait says how long the last wait is, 32 ms unless set.
 create or replace function messenger.settle_locked(outcomes jsonb, settled messenger.settled[])
 returns messenger.settled[]
 language plpgsql
@@ -4542,12 +4543,13 @@ declare
   v_settled messenger.settled[] := settled;
   v_locked int[];
   v_again messenger.settled[];
-  v_pause int;
+  v_wait double precision := extract(epoch from coalesce(nullif(current_setting('messenger.settle_wait', true), ''), '32 milliseconds')::interval);
+  v_share double precision;
 begin
-  foreach v_pause in array array[2, 8, 32] loop
+  foreach v_share in array array[0.06, 0.25, 1] loop
     v_locked := array(select n from generate_subscripts(v_settled, 1) n where (v_settled[n]).outcome = 'locked' order by n);
     exit when v_locked = '{}';
-    perform pg_sleep(v_pause / 1000.0);
+    perform pg_sleep(v_share * v_wait);
     v_again := messenger.settle_outcomes((select jsonb_agg(outcomes -> n - 1 order by n) from unnest(v_locked) n), true);
     for v_place in 1..coalesce(cardinality(v_again), 0) loop
       v_settled[v_locked[v_place]] := v_again[v_place];
@@ -12303,7 +12305,7 @@ as $function$ select $manifest$[
 ["function","messenger.set_row_aside(step text, object text, row_id text, error text, sqlstate text, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 5ceea9c23b1ebbdfd7a768ecb52ba5fc"],
 ["function","messenger.set_sql_handler(type text, function_name text)","returns regprocedure language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 5520f6aa20eb6cbb09fdbcea73707500"],
 ["function","messenger.settle_in_parts(outcomes jsonb, ids uuid[], is_whole_first boolean)","returns messenger.settled[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 5d6c4f8b9d1481da86251e1755c03c84"],
-["function","messenger.settle_locked(outcomes jsonb, settled messenger.settled[])","returns messenger.settled[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source aba7a4b700e0dcf80761a32e2a3606f5"],
+["function","messenger.settle_locked(outcomes jsonb, settled messenger.settled[])","returns messenger.settled[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source ed81f94bcea776fc84d64a871f7b2d34"],
 ["function","messenger.settle_outcomes(outcomes jsonb, is_part boolean)","returns messenger.settled[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,jit=off,plan_cache_mode=force_generic_plan,lock_timeout=50ms} source 4a01ba4f142eac6647e6ec8703584f84"],
 ["function","messenger.settle_rest(ids uuid[], rest messenger.verdict[], ords bigint[], fates text[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_hashjoin=off,enable_mergejoin=off,jit=off} source 59142ad07fd15333604db9ad32c64d4a"],
 ["function","messenger.sign_webhook(subscription uuid, id uuid, body text)","returns TABLE(url text, signed_at bigint, signature text) language plpgsql stable definer {\"search_path=pg_catalog, pg_temp\"} source 1b506c1e7e885935ad7fe2d26de00b5b"],

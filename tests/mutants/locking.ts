@@ -188,4 +188,12 @@ export const LOCKING: Mutant[] = [
     replace: "clock_timestamp() > v_end + interval '3 seconds'",
     noticedBy: ["supabase/cancel.test.ts"],
   },
+  {
+    name: "a claim of another worker sends outcomes back",
+    breaks: "Workers of one queue send their outcomes again and again, because the scans of their claims meet.",
+    statement: fn("messenger.settle_locked"),
+    find: "foreach v_share in array array[0.06, 0.25, 1] loop",
+    replace: "foreach v_share in array array[]::double precision[] loop",
+    noticedBy: locked,
+  },
 ];

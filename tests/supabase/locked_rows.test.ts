@@ -5,6 +5,7 @@ import { empty, session, test, useProject } from "../project.ts";
 import { ask, call, claim, dispatch, dispatchMany, held, messageOf, settle } from "./bus.ts";
 import { effects, makeEffects } from "./effects.ts";
 import { refused } from "./refusal.ts";
+import { pidOf, untilPolling } from "./until_blocked.ts";
 
 const project = useProject({ testClock: true });
 Deno.test.beforeAll(() => makeEffects(project().sql));
@@ -86,6 +87,21 @@ test("settle · of a batch the rows that nobody holds are recorded, failures and
   assert.deepEqual(outcomesOf(await settle(sql, completions(left))), ["completed"]);
   const [{ broken }] = await sql`select sum(violations)::int as broken from messenger_audit()`;
   assert.equal(broken, 0);
+});
+
+test("settle · tries a row again that a claim of another worker has locked for a moment", async () => {
+  const { sql } = project();
+  const { id, fence } = await held(sql);
+  await using other = session(project());
+  await using worker = session(project());
+  await worker`set messenger.settle_wait = '5 s'`;
+  const pid = await pidOf(worker);
+  await other`begin`;
+  await other`select from messenger_messages where id = ${id} for update`;
+  const settling = settle(worker, [{ id, fence, outcome: "completed" }]);
+  await untilPolling(sql, pid);
+  await other`rollback`;
+  assert.deepEqual(outcomesOf(await settling), ["completed"]);
 });
 
 test("exchange · what is locked is in the reply, and the next messages come all the same", async () => {

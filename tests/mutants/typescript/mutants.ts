@@ -5,6 +5,7 @@ import { CONSUMING } from "./consuming.ts";
 import { DASHBOARD } from "./dashboard.ts";
 import { HANDLING } from "./handling.ts";
 import { LOCAL } from "./local.ts";
+import { RECORDING } from "./recording.ts";
 import { SENDING } from "./sending.ts";
 import { SETTINGS } from "./settings.ts";
 import { TRACING } from "./tracing.ts";
@@ -13,6 +14,7 @@ import { WEBHOOKS } from "./webhooks.ts";
 export const TYPESCRIPT_MUTANTS: readonly TypeScriptMutant[] = [
   ...SENDING,
   ...CONSUMING,
+  ...RECORDING,
   ...HANDLING,
   ...CALLING,
   ...SETTINGS,
