@@ -144,7 +144,7 @@ export const LOCKING: Mutant[] = [
     name: "a claim finishes everything on its way",
     breaks: "A claim beside any number of expired messages takes any time.",
     statement: find_due,
-    find: "messenger.end_unhandled_singly(v_ids[1:100], v_fates[1:100], at)",
+    find: "messenger.end_unhandled(v_ids[1:100], v_fates[1:100], at)",
     replace: "messenger.end_unhandled(v_ids, v_fates, at)",
     noticedBy: ["supabase/undeliverable.test.ts"],
   },

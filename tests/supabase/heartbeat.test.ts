@@ -142,6 +142,18 @@ test("race · a heartbeat extends what it can, and tells of a cancel request on 
   assert.deepEqual((await beat(leases)).map(({ outcome }) => outcome), ["extended", "extended"]);
 });
 
+test("race · forty leases on locked rows keep no other from being extended", async () => {
+  await using holder = session(project());
+  const { sql } = project();
+  const ids = await dispatchMany(sql, 41);
+  const leases = (await claim(sql, { batch: 41 })).map(({ id, fence }) => ({ id, fence }));
+  await holder`begin`;
+  await holder`select from messenger_messages where id <> ${ids[40]} for update`;
+  const beats = await beat(leases);
+  assert.deepEqual(beats.map(({ outcome }) => outcome), [...Array.from({ length: 40 }, () => "locked"), "extended"]);
+  await holder`rollback`;
+});
+
 test("race · a heartbeat waits for no foreign key of the project", async () => {
   await using holder = session(project());
   const { id, fence } = await held(project().sql);

@@ -43,6 +43,7 @@ for (const fields of KEYS) {
     await dispatch(other, fields);
     const waiting = dispatch(waiter, fields);
     await untilBlocked(sql, pid);
+    await sql`select pg_sleep(0.4)`; // longer than the API would wait
     await other`commit`;
     assert.equal((await waiting).duplicate, "idempotency_key" in fields);
   });

@@ -153,27 +153,26 @@ test("strict completion · on a locked row raises, so that the handler's own wri
 
 test("claim · a second session of the same worker name, in an open transaction, keeps nobody waiting", async () => {
   const { sql } = project();
-  const ids = await dispatchMany(sql, 2);
+  const ids = await dispatchMany(sql, 3);
   await using other = session(project());
+  assert.equal((await claim(sql, { batch: 1 })).length, 1, "the name is known");
+  await sql`select messenger.set_clock('1 second')`;
   await other`begin`;
   await claim(other, { batch: 1 });
-  await sql`set lock_timeout = '1 s'`;
-  assert.deepEqual((await claim(sql)).map(({ id }) => id), [ids[1]]);
-  await sql`reset lock_timeout`;
+  await sql`set statement_timeout = '2 s'`;
+  assert.deepEqual((await claim(sql)).map(({ id }) => id), [ids[2]]);
+  await sql`reset statement_timeout`;
   await other`rollback`;
 });
 
 test("claim · the first poll of a worker name that another session is storing waits for nobody", async () => {
   const { sql } = project();
-  await dispatchMany(sql, 2);
+  const ids = await dispatchMany(sql, 2);
   await using other = session(project());
-  await claim(sql);
-  await sql`truncate messenger.workers`;
   await other`begin`;
-  await other`insert into messenger.workers values ('fresh', null, null, null, now(), now())`;
-  await sql`select messenger.set_clock('2 minutes')`;
-  await sql`set lock_timeout = '1 s'`;
-  assert.equal((await claim(sql, { worker: "fresh", batch: 1 })).length, 1);
-  await sql`reset lock_timeout`;
+  await claim(other, { worker: "fresh", batch: 1 });
+  await sql`set statement_timeout = '2 s'`;
+  assert.deepEqual((await claim(sql, { worker: "fresh" })).map(({ id }) => id), [ids[1]]);
+  await sql`reset statement_timeout`;
   await other`rollback`;
 });
