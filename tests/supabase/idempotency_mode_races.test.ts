@@ -202,25 +202,24 @@ test("debounce · a replace waits for the call that passes the key on, and chang
   assert.deepEqual([(await waiting).id, (await messageOf(sql, next.id)).body], [next.id, { n: 2 }]);
 });
 
-test("debounce · a dispatch that takes keys off running messages and their settle do not wait crosswise", async () => {
+test("debounce · a dispatch that takes keys off running messages keeps no settle of theirs waiting", async () => {
   const { sql } = project();
   await using gate = session(project());
-  await using worker = session(project());
   await using sender = session(project());
   // The ids rise from b to a, the keys the other way.
   const ids = [];
   for (const key of ["b", "a"]) ids.push((await dispatch(sql, { idempotency_key: key })).id);
   const held = await claim(sql);
-  const pids = [await pidOf(worker), await pidOf(sender)];
+  const outcomes = held.map(({ id, fence }) => ({ id, fence, outcome: "failed", error: "no" }));
+  const pid = await pidOf(sender);
   await gate`begin`;
   await gate`select from messenger_messages where id = ${ids[0]} for update`;
-  const settled = settle(worker, held.map(({ id, fence }) => ({ id, fence, outcome: "failed", error: "no" })));
-  await untilBlocked(sql, pids[0]);
   const sent = call(sender, "messenger_dispatch_batch", {
     messages: ["a", "b"].map((key) => ({ type: "Greeting", idempotency_key: key, idempotency_mode: "debounce" })),
   });
-  await untilBlocked(sql, pids[1]);
+  await untilBlocked(sql, pid);
+  assert.deepEqual((await settle(sql, outcomes)).map(({ outcome }) => outcome), ["locked", "retry"]);
   await gate`commit`;
-  assert.deepEqual((await settled).map(({ outcome }) => outcome), ["retry", "retry"]);
   assert.deepEqual((await sent).map(({ duplicate }) => duplicate), [false, false]);
+  assert.deepEqual((await settle(sql, outcomes)).map(({ outcome }) => outcome), ["retry", "already"]);
 });
