@@ -135,8 +135,16 @@ export const CLAIMING: Mutant[] = [
     name: "a message comes before its moment",
     breaks: "P7: nothing is handed out before available_at.",
     statement: find_due,
-    find: "m.processed_at is null and m.available_at <= at",
-    replace: "m.processed_at is null and m.available_at <= at + interval '2 seconds'",
+    find: "(coalesce(v_to_times[level.priority], at),",
+    replace: "(coalesce(v_to_times[level.priority], at) + interval '1 hour',",
+    noticedBy: claims,
+  },
+  {
+    name: "a careful scan takes messages before their moment",
+    breaks: "P7: nothing is handed out before available_at.",
+    statement: find_due,
+    find: "when p = v_stop_priority then v_stop_at else at end",
+    replace: "when p = v_stop_priority then v_stop_at else at + interval '1 hour' end",
     noticedBy: claims,
   },
   {

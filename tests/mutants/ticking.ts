@@ -148,6 +148,14 @@ export const TICKING: Mutant[] = [
   {
     name: "a handler runs before its claim is committed",
     breaks: "P6: a handler that ends its backend is counted.",
+    statement: fn("messenger.work_off"),
+    find: "return messenger.claim_for_runner();",
+    replace: "return messenger.work_off(messenger.claim_for_runner(), false, cut_at);",
+    noticedBy: handlers,
+  },
+  {
+    name: "the job for SQL handlers pauses in an open transaction",
+    breaks: "What a handler did is committed as soon as it is done, and no lock is held in a pause.",
     statement: fn("messenger.handlers_command"),
     find: "    v_message := messenger.work_off(v_message, v_goes_on, v_strikes_at);\n    commit;",
     replace: "    v_message := messenger.work_off(v_message, v_goes_on, v_strikes_at);",

@@ -1,6 +1,6 @@
 // messenger_claim: who gets what, in which order, under what lease.
 import assert from "node:assert/strict";
-import { empty, test, useProject } from "../project.ts";
+import { empty, session, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
 import { call, claim, dispatch, dispatchMany, messageOf, secondsUntil, setClock } from "./bus.ts";
 import { errorOf, refused } from "./refusal.ts";
@@ -124,6 +124,25 @@ test("claim · a delayed message is not visible until its moment", async () => {
   assert.deepEqual(await claim(sql), []);
   await setClock(sql, "601 seconds");
   assert.deepEqual(ids(await claim(sql)), [id]);
+});
+
+test("claim · due messages do not bring along those of their queue whose moment is still to come", async () => {
+  await using sql = session(project());
+  const limits = [["5 milliseconds", "the first scan"], [
+    "-1 hour",
+    "the careful scan, which follows one that is ended",
+  ]];
+  for (const [limit, scan] of limits) {
+    await empty(sql);
+    await sql`select set_config('messenger.scan_limit', ${limit}, false)`;
+    const due = [];
+    for (const priority of [9, 3]) {
+      due.push((await dispatch(sql, { priority })).id);
+      await dispatch(sql, { priority, delay: "10 minutes" });
+    }
+    await dispatch(sql, { priority: 6, delay: "10 minutes" });
+    assert.deepEqual(ids(await claim(sql)), due, scan);
+  }
 });
 
 test("claim · a message that waits for its predecessor (infinity) is never handed out", async () => {

@@ -1,6 +1,7 @@
 // Marks make scans short and lose nothing: what becomes visible behind one is found when it ends, and it ends soon.
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
+import { rememberQueues } from "./known_queues.ts";
 
 const project = useProject({ testClock: true });
 Deno.test.beforeEach(() => empty(project().sql));
@@ -137,12 +138,9 @@ test("marks · a session that looked long for queues remembers them, for a secon
 
 test("queues · a claim that the remembered queues do not fill looks for new ones", async () => {
   await using sql = session(project());
-  // Far more than 20 ms, so that the queues are surely remembered: the fields are "placed|ends|ends for another look|queues".
   await dispatched();
   await claimed(sql);
-  await sql`
-    select set_config(name, replace(value, split_part(value, '|', 2), extract(epoch from messenger.now() + interval '1 day')::text), false)
-    from (select 'messenger.known_queues_' || replace(hashtextextended('', 0)::text, '-', 'n') as name) n, current_setting(name) as value`;
+  await rememberQueues(sql);
   const [{ id }] = await project().sql`select id from messenger_dispatch('Other', queue => 'new')`;
   assert.deepEqual(await claimed(sql), [id]);
 });

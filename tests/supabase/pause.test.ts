@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
 import { ask, call, claim, dispatch, held, messageOf, setClock, settle } from "./bus.ts";
+import { rememberQueues } from "./known_queues.ts";
 import { refused } from "./refusal.ts";
 
 const project = useProject({ testClock: true });
@@ -29,6 +30,7 @@ test("pause · holds at once for a session that has just claimed from the queue"
   await dispatch(sql);
   await dispatch(sql);
   assert.equal((await claim(sql, { batch: 1 })).length, 1);
+  await rememberQueues(sql);
   await pause("default");
   assert.deepEqual(await claim(sql, { batch: 1 }), []);
   await resume("default");
@@ -40,7 +42,8 @@ test("pause · a disabled transport holds at once too", async () => {
   await dispatch(sql);
   await dispatch(sql);
   assert.equal((await claim(sql, { batch: 1 })).length, 1);
-  await sql`update messenger_transports set enabled = false where name = 'supabase'`;
+  await rememberQueues(sql);
+  await project().sql`update messenger_transports set enabled = false where name = 'supabase'`;
   assert.deepEqual(await claim(sql, { batch: 1 }), []);
 });
 

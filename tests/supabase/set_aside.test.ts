@@ -184,6 +184,24 @@ test("trigger · a lost message that may not be updated keeps no other from bein
   );
 });
 
+test("trigger · one that is deferred and forbids to update a lost message costs this one alone, within one tick", async () => {
+  const { sql } = project();
+  const ids = await dispatchMany(sql, 5);
+  await claim(sql);
+  await setClock(sql, "61 seconds");
+  await sql.unsafe(`
+    create constraint trigger forbid after update on messenger_messages deferrable initially deferred
+    for each row execute function public.forbid('id', '${ids[3]}')`);
+  try {
+    const { rescued, errors } = await tick();
+    assert.deepEqual([rescued, errors], [4, undefined]);
+    assert.deepEqual((await aside()).map(({ step, key }) => [step, key.id]), [["rescue", ids[3]]]);
+    assert.equal((await messageOf(sql, ids[3])).status, "processing");
+  } finally {
+    await sql`drop trigger forbid on messenger_messages`;
+  }
+});
+
 test("ordering key · one whose first message may not be updated keeps no other key waiting", async () => {
   const { sql } = project();
   const ids = [];

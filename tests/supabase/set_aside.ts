@@ -38,3 +38,23 @@ export async function setAside(sql: Sql): Promise<Row[]> {
     ...await sql`select step, object, row_id::jsonb as key, error, attempts from messenger.set_aside order by row_id`,
   ];
 }
+
+/** Runs the work while these steps of a tick fail. */
+export async function withBrokenSteps(sql: Sql, steps: readonly string[], work: () => Promise<void>): Promise<void> {
+  await sql.unsafe(`
+    alter function messenger.run_step(text, timestamptz, int, timestamptz) rename to sound_step;
+    create function messenger.run_step(step text, at timestamptz, batch int, ends_at timestamptz) returns jsonb language plpgsql as $$
+    begin
+      if step = any ('{${steps}}') then
+        raise exception 'broken on purpose';
+      end if;
+      return messenger.sound_step(step, at, batch, ends_at);
+    end $$`);
+  try {
+    await work();
+  } finally {
+    await sql.unsafe(`
+      drop function messenger.run_step(text, timestamptz, int, timestamptz);
+      alter function messenger.sound_step(text, timestamptz, int, timestamptz) rename to run_step`);
+  }
+}

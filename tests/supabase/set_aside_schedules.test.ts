@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { empty, test, useProject } from "../project.ts";
 import { ask, call, dispatchMany, setClock } from "./bus.ts";
-import { forbidding, makeForbid, setAside } from "./set_aside.ts";
+import { forbidding, makeForbid, setAside, withBrokenSteps } from "./set_aside.ts";
 import { limitWaiting } from "./until_blocked.ts";
 
 const project = useProject({ testClock: true });
@@ -46,10 +46,21 @@ test("schedule · one whose message violates a deferred constraint of the projec
     create constraint trigger no_such_type after insert on messenger_messages deferrable initially deferred
     for each row when (new.message_type = 'Forbidden') execute function public.no_such_type()`);
   try {
-    await setClock(sql, "90 seconds");
-    assert.equal((await tick()).expanded, 2);
-    const rows = await sql`select name, last_error from messenger_schedules order by name`;
-    assert.deepEqual(rows.map(({ last_error }) => last_error), [null, "no such type here", null]);
+    // What succeeds leaves the constraints immediate for what follows in the tick. Where the steps before it fail, nothing has succeeded
+    // when the first schedule has its turn.
+    for (const broken of [[], ["replays", "rescue", "unblock"]]) {
+      await setClock(sql, broken.length === 0 ? "90 seconds" : "10 minutes");
+      await sql`
+        update messenger_schedules set last_error = null,
+          next_run_at = messenger.now() - case message_type when 'Forbidden' then interval '2 seconds' else '1 second' end`;
+      await withBrokenSteps(sql, broken, async () => {
+        const { expanded, errors } = await tick();
+        assert.deepEqual([expanded, Object.keys(errors ?? {}).toSorted()], [2, broken]);
+      });
+      const rows = await sql`select name, last_error from messenger_schedules order by name`;
+      assert.deepEqual(rows.map(({ last_error }) => last_error), [null, "no such type here", null]);
+      assert.deepEqual(await setAside(sql), [], "the error is in the schedule's own row");
+    }
   } finally {
     await sql.unsafe("drop trigger no_such_type on messenger_messages; drop function public.no_such_type()");
   }

@@ -35,6 +35,28 @@ Deno.test.beforeEach(async () => {
 const setHandler = (type: string, name: string | null) =>
   project().sql`select messenger.set_sql_handler(${type}, ${name})`;
 
+test("job · what a handler did is committed before the job pauses", async () => {
+  const { sql } = project();
+  await setHandler("Ship", "take_effect");
+  const { id } = await dispatch(sql, { type: "Ship" });
+  // The pause itself waits for the test.
+  await sql.unsafe(`
+    create schema paused;
+    create function paused.pg_sleep(seconds double precision) returns void language plpgsql set lock_timeout = 0 as $$
+    begin
+      perform pg_advisory_lock_shared(4713), pg_advisory_unlock_shared(4713);
+    end $$`);
+  try {
+    await using gate = await closeGate(project());
+    await using job = await startHandlerJob(project(), { search_path: "paused, pg_catalog, public" });
+    await untilBlocked(sql, job.pid);
+    assert.equal((await messageOf(sql, id)).status, "completed");
+    await gate.open();
+  } finally {
+    await sql`drop schema paused cascade`;
+  }
+});
+
 test("role · a handler that acts as a user need not change back", async () => {
   const { sql } = project();
   await setHandler("User", "as_user");

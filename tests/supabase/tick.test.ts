@@ -201,5 +201,8 @@ test("ticks · one that finds the heartbeat's row taken does not wait for it", a
   await other`begin`;
   await other`select from messenger.clock for update`;
   assert.deepEqual(await tick(), IDLE);
+  const { sql } = project();
+  assert.equal((await sql`select from messenger.ticks`).length, 1, "it is counted all the same");
+  assert.deepEqual([...await sql`select step, error from messenger.step_errors`], []);
   await other`rollback`;
 });

@@ -109,6 +109,40 @@ test("steps · a constraint that the project has deferred fails the step that vi
   }, true);
 });
 
+test("steps · a deferred constraint that no later step happens to check fails the step that violates it too", async () => {
+  const { sql } = project();
+  // A runner whose backend is gone: the step "overdue_handlers" forgets it, before any step that checks constraints itself.
+  await sql`
+    insert into messenger.sql_runners (pid, backend_start, message_id, message_type, deadline)
+    values (1, now(), gen_random_uuid(), 'Ship', now() - interval '1 hour')`;
+  await claim(sql, { worker: "old" });
+  await setClock(sql, "2 hours");
+  await withForbidden("messenger.sql_runners", async () => {
+    assert.deepEqual((await tick()).errors, { overdue_handlers: "the project keeps these" });
+    assert.equal((await sql`select from messenger.workers where worker = 'old'`).length, 0, "later steps have run");
+  }, true);
+});
+
+test("locks · an error whose row another transaction holds is still the ticker's last error", async () => {
+  const { sql } = project();
+  await claim(sql, { worker: "old" });
+  await setClock(sql, "2 hours");
+  await withForbidden("messenger.workers", async () => {
+    await tick();
+    await sql`update messenger.clock set last_error = 'an older one', last_error_at = null`;
+    await using other = session(project());
+    await other`begin`;
+    await other`select from messenger.step_errors where step = 'prune_workers' for update`;
+    await tick();
+    await other`rollback`;
+    const { clock } = await ask(sql, "messenger_status");
+    assert.deepEqual([clock.last_error, clock.last_error_at], [
+      "prune_workers: the project keeps these",
+      clock.last_tick_at,
+    ]);
+  });
+});
+
 test("locks · a table that the project is changing costs the steps that need it", async () => {
   const { sql } = project();
   for (
