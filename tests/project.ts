@@ -4,6 +4,7 @@ import { fetchEmbedded } from "../supabase/local/embedded_postgres.mjs";
 import { findInstallation } from "../supabase/local/installations.mjs";
 import { type Project, type ProjectOptions, startProject } from "../supabase/local/project.ts";
 import { cloneProject, makeTemplate } from "../supabase/local/template.ts";
+import { isHostile, readProfileDates, sessionProfile } from "./session_profile.ts";
 
 const root = new URL("../", import.meta.url);
 const testFolder = new URL(".symphony/test/", root).pathname;
@@ -33,11 +34,12 @@ export function useProject({ testClock = false, ...options }: TestProjectOptions
   let directory: string;
   Deno.test.beforeAll(async () => {
     directory = `${testFolder}runs/${crypto.randomUUID().slice(0, 8)}`;
-    const settings: ProjectOptions = { functions: false, durable: false, ...options, directory };
+    const settings: ProjectOptions = { functions: false, durable: false, ...sessionProfile, ...options, directory };
     // The template holds the older default privileges; the newer ones are fixed when a directory is first made.
     project = settings.defaultPrivileges === "revoked"
       ? await startProject(settings)
       : await cloneProject(await ensureTemplate(), settings);
+    readProfileDates(project.sql);
     if (!hasCron) await installCronStandIn(project);
     if (testClock) await installTestClock(project);
     if (mutant !== undefined) await (await import("./mutants/mutants.ts")).infect(project.sql, mutant);
@@ -86,6 +88,7 @@ export async function empty(sql: Sql): Promise<void> {
 /** A session of its own, for races: what it leaves open nobody else sees. */
 export function session(project: Project, role: "postgres" | "supabase_admin" = "postgres"): Sql & AsyncDisposable {
   const sql = postgres(project.databaseUrl(role), { max: 1, onnotice: () => {}, idle_timeout: 0 });
+  readProfileDates(sql);
   return Object.assign(sql, { [Symbol.asyncDispose]: () => sql.end({ timeout: 1 }) });
 }
 
@@ -111,7 +114,7 @@ export async function ensureTemplate(): Promise<string> {
   const exists = () => Deno.stat(directory).then(() => true, () => false);
   if (await exists()) return directory;
   const draft = `${testFolder}draft-${crypto.randomUUID().slice(0, 8)}`;
-  await makeTemplate(draft, { durable: false });
+  await makeTemplate(draft, { durable: false, ...sessionProfile });
   await Deno.rename(draft, directory).catch(async (error: unknown) => {
     await Deno.remove(draft, { recursive: true });
     if (!await exists()) throw error;
@@ -120,7 +123,7 @@ export async function ensureTemplate(): Promise<string> {
 }
 
 async function fingerprint(): Promise<string> {
-  const sources = [`${installation?.bin}`];
+  const sources = [`${installation?.bin}`, JSON.stringify(sessionProfile)];
   for (const folder of ["supabase/migrations/", "supabase/local/", "supabase/local/sql/"]) {
     for await (const entry of Deno.readDir(new URL(folder, root))) {
       if (entry.isFile) sources.push(await Deno.readTextFile(new URL(folder + entry.name, root)));

@@ -2,6 +2,8 @@
 -- Creates what is missing and replaces functions and views; running it again changes nothing.
 -- With psql: psql --single-transaction --set ON_ERROR_STOP=1 --file <this file>
 set client_min_messages = warning;
+set quote_all_identifiers = off;
+set standard_conforming_strings = on;
 
 -- ---- Preflight: nothing is changed where a name of ours belongs to somebody else, or where another release is installed.
 do $$
@@ -1855,33 +1857,37 @@ comment on column messenger.set_aside.at is 'When that was.';
 comment on column messenger.set_aside.attempts is 'How often it has failed.';
 create index if not exists set_aside_retry_at_idx on messenger.set_aside (retry_at);
 
+-- Typed, because a moment as text depends on the session that wrote it: Postgres prints IST for India and reads it as Israel's time.
 create table if not exists messenger.scan_positions (
   step text not null,
-  position text not null,
+  at timestamptz,
+  id uuid,
   constraint scan_positions_pkey primary key (step)
 );
 comment on table messenger.scan_positions is 'Where the scan of a step stopped, so that the next tick goes on from there and rows that must stay do not hide others.';
 
 -- Another tick may hold the row in a transaction that stays open: then this one looks from the same place again.
-create or replace function messenger.move_scan(step text, reached text)
+create or replace function messenger.move_scan(step text, at timestamptz, id uuid)
 returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_variable
 begin
-  if reached is null then
+  if num_nonnulls(at, id) = 0 then
     delete from messenger.scan_positions p
     where p.step in (select x.step from messenger.scan_positions x where x.step = move_scan.step for update skip locked);
   elsif exists (select from messenger.scan_positions p where p.step = move_scan.step) then
-    update messenger.scan_positions p set position = move_scan.reached
+    update messenger.scan_positions p set at = move_scan.at, id = move_scan.id
     where p.step in (select x.step from messenger.scan_positions x where x.step = move_scan.step for update skip locked);
   else
-    insert into messenger.scan_positions values (step, reached) on conflict on constraint scan_positions_pkey do nothing;
+    insert into messenger.scan_positions values (step, at, id) on conflict on constraint scan_positions_pkey do nothing;
   end if;
 end $$;
 
-comment on function messenger.move_scan(text, text) is 'Keeps where the scan of this step stopped; null: it has come to the end.';
+comment on column messenger.scan_positions.at is 'Moment of the last row looked at, where the scan goes by time.';
+comment on column messenger.scan_positions.id is 'Id of the last row looked at, where the scan goes by id, or by time and id.';
+comment on function messenger.move_scan(text, timestamptz, uuid) is 'Keeps where the scan of this step stopped; nulls: it has come to the end.';
 
 alter table messenger.ticks enable row level security;
 alter table messenger.step_errors enable row level security;
@@ -1897,7 +1903,7 @@ drop policy if exists service_only on messenger.scan_positions;
 create policy service_only on messenger.scan_positions for all to anon, authenticated using (false) with check (false);
 revoke all on messenger.ticks, messenger.step_errors, messenger.set_aside, messenger.scan_positions from public, anon, authenticated, service_role;
 grant select on messenger.ticks, messenger.step_errors, messenger.set_aside to service_role;
-revoke all on function messenger.move_scan(text, text) from public, anon, authenticated, service_role;
+revoke all on function messenger.move_scan(text, timestamptz, uuid) from public, anon, authenticated, service_role;
 
 -- ---- 20_register.sql
 -- Types announced by code: routes, retry policies and the users' allow-list become rows the other functions decide by.
@@ -4257,10 +4263,12 @@ begin
   where k.sql_handler is not null;
 end $$;
 
+-- What is stored is a name, as one function must have one name in whatever session it is stored.
 create or replace function messenger.set_sql_handler(type text, function_name text)
 returns regprocedure
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set quote_all_identifiers = off
 as $$
 declare
   v_type text := type;
@@ -4610,10 +4618,12 @@ begin
   end if;
 end $$;
 
+-- What is stored is a name, as one function must have one name in whatever session it is stored.
 create or replace function messenger.on(event text, function_name text, message_type text default null)
 returns uuid
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set quote_all_identifiers = off
 as $$
 declare
   v_function regprocedure;
@@ -4737,7 +4747,7 @@ begin
   perform messenger.check_subscription(event, message_type);
   perform messenger.ensure_own_types();
   -- Which addresses may be called is for the worker to say, at each delivery: a name's address may change.
-  if coalesce(url !~ '^(https://[][A-Za-z0-9.:_-]+|http://(localhost|127\.0\.0\.1|\[::1\]|host\.docker\.internal)(:\d{1,5})?)([/?#][!-\[\]-~]*)?$' or length(url) > 2000, true) then
+  if coalesce(url !~ '^(https://[][A-Za-z0-9.:_-]+|http://(localhost|127\.0\.0\.1|\[::1\]|host\.docker\.internal)(:[0-9]{1,5})?)([/?#][!-\[\]-~]*)?$' or length(url) > 2000, true) then
     raise exception using errcode = 'PT403', detail = 'SM_FIELD_FORBIDDEN', message = 'url: webhooks go to an https:// URL of at most 2000 ASCII characters, without user name and password',
       hint = 'for development, http://localhost and http://host.docker.internal are taken too, and called where SYMPHONY_WEBHOOK_ALLOW_PRIVATE is true';
   elsif coalesce(not starts_with(secret_name, 'symphony_webhook_'), true) then
@@ -5424,7 +5434,7 @@ begin
     return repeat('1', v_width);
   end if;
   foreach v_item in array string_to_array(value, ',') loop
-    v_parts := regexp_match(v_item, '^(?:([*?])|(\d{1,9}|[A-Z]{3})(?:-(\d{1,9}|[A-Z]{3}))?)(?:/(\d{1,9}))?$');
+    v_parts := regexp_match(v_item, '^(?:([*?])|([0-9]{1,9}|[A-Z]{3})(?:-([0-9]{1,9}|[A-Z]{3}))?)(?:/([0-9]{1,9}))?$');
     if v_parts is null then
       perform messenger.refuse('SM_CRON', format('%s "%s"', field, left(v_item, 40)));
     end if;
@@ -5432,8 +5442,8 @@ begin
       v_from := lowest;
       v_to := highest;
     else
-      v_from := case when v_parts[2] ~ '^\d' then v_parts[2]::int else array_position(names, v_parts[2]) + lowest - 1 end;
-      v_to := case when v_parts[3] ~ '^\d' then v_parts[3]::int when v_parts[3] is not null then array_position(names, v_parts[3]) + lowest - 1
+      v_from := case when v_parts[2] ~ '^[0-9]' then v_parts[2]::int else array_position(names, v_parts[2]) + lowest - 1 end;
+      v_to := case when v_parts[3] ~ '^[0-9]' then v_parts[3]::int when v_parts[3] is not null then array_position(names, v_parts[3]) + lowest - 1
         when v_parts[4] is not null then highest else v_from end;
     end if;
     v_step := least(coalesce(v_parts[4]::int, 1), 100);
@@ -5514,19 +5524,19 @@ begin
   v_fields.nth := 0;
   v_fields.last_weekdays := '0000000';
   if strpos(v_weekday, '#') > 0 then
-    if v_weekday !~ '^([*?]|\d|[A-Z]{3})#[1-5]$' then
+    if v_weekday !~ '^([*?]|[0-9]|[A-Z]{3})#[1-5]$' then
       perform messenger.refuse('SM_CRON', format('weekday "%s"', left(v_weekday, 40)));
     end if;
     v_fields.nth := right(v_weekday, 1)::int;
     v_weekday := left(v_weekday, -2);
   elsif strpos(v_weekday, 'L') > 0 then
     foreach v_item in array string_to_array(v_weekday, ',') loop
-      continue when v_item !~ '^(\d|[A-Z]{3})L$';
+      continue when v_item !~ '^([0-9]|[A-Z]{3})L$';
       v_last := strpos(messenger.read_cron_field('weekday', left(v_item, -1), 0, 7, '{SUN,MON,TUE,WED,THU,FRI,SAT}'), '1');
       v_fields.last_weekdays := overlay(v_fields.last_weekdays placing '1' from v_last for 1);
     end loop;
     v_weekday := array_to_string(array(
-      select i.item from unnest(string_to_array(v_weekday, ',')) with ordinality as i(item, ord) where i.item !~ '^(\d|[A-Z]{3})L$' order by i.ord), ',');
+      select i.item from unnest(string_to_array(v_weekday, ',')) with ordinality as i(item, ord) where i.item !~ '^([0-9]|[A-Z]{3})L$' order by i.ord), ',');
   end if;
   v_fields.weekdays := case when v_weekday = '' and v_parts[6] <> '' then '0000000'
     else messenger.read_cron_field('weekday', v_weekday, 0, 7, '{SUN,MON,TUE,WED,THU,FRI,SAT}') end;
@@ -6178,7 +6188,7 @@ language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return case when value #>> '{}' ~* '^\d{4}-\d\d-\d\d[t ]\d\d:.*(z|[+-]\d\d(:?\d\d)?)$' then messenger.read_time(value) end;
+  return case when value #>> '{}' ~* '^[0-9]{4}-[0-9][0-9]-[0-9][0-9][t ][0-9][0-9]:.*(z|[+-][0-9][0-9](:?[0-9][0-9])?)$' then messenger.read_time(value) end;
 end $$;
 
 create or replace function messenger.read_options(options jsonb)
@@ -7833,21 +7843,25 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_figures jsonb;
-  v_start text := (select p.position from messenger.scan_positions p where p.step = prune.step);
-  v_after text := v_start;
+  v_start messenger.scan_positions := (select p from messenger.scan_positions p where p.step = prune.step);
+  v_after messenger.scan_positions := v_start;
+  v_next messenger.scan_positions;
   v_row_ids text[];
-  v_next text;
 begin
   loop
     case finder
       when 'find_finished_messages' then
-        select f.row_ids, f.next into v_row_ids, v_next from messenger.find_finished_messages(v_after, at, batch) f;
+        select f.row_ids, f.next_at, f.next_id into v_row_ids, v_next.at, v_next.id
+        from messenger.find_finished_messages(v_after.at, v_after.id, at, batch) f;
       when 'find_resolved_dead_letters' then
-        select f.row_ids, f.next into v_row_ids, v_next from messenger.find_resolved_dead_letters(v_after, at, batch) f;
+        select f.row_ids, f.next_at, f.next_id into v_row_ids, v_next.at, v_next.id
+        from messenger.find_resolved_dead_letters(v_after.at, v_after.id, at, batch) f;
       when 'find_spent_keys' then
-        select f.row_ids, f.next into v_row_ids, v_next from messenger.find_spent_keys(v_after, at, batch) f;
+        select f.row_ids, f.next_at, f.next_id into v_row_ids, v_next.at, v_next.id
+        from messenger.find_spent_keys(v_after.at, v_after.id, at, batch) f;
       when 'find_old_occurrences' then
-        select f.row_ids, f.next into v_row_ids, v_next from messenger.find_old_occurrences(v_after, at, batch) f;
+        select f.row_ids, f.next_at, f.next_id into v_row_ids, v_next.at, v_next.id
+        from messenger.find_old_occurrences(v_after.at, v_after.id, at, batch) f;
     end case;
     if v_row_ids <> '{}' then
       v_figures := messenger.add_figures(v_figures,
@@ -7855,21 +7869,23 @@ begin
     end if;
     exit when clock_timestamp() > ends_at;
     v_after := v_next;
-    exit when v_after is null;
+    exit when num_nonnulls(v_after.at, v_after.id) = 0;
   end loop;
-  if v_after is distinct from v_start then
-    perform messenger.move_scan(step, v_after);
+  if (v_after.at, v_after.id) is distinct from (v_start.at, v_start.id) then
+    perform messenger.move_scan(step, v_after.at, v_after.id);
   end if;
   return v_figures;
 end $$;
 
 -- Walks the primary key, which is ordered by time; turns back at the first row too young for any retention.
-create or replace function messenger.find_finished_messages(after text, at timestamptz, batch int, out row_ids text[], out next text)
+create or replace function messenger.find_finished_messages(
+  after_at timestamptz, after_id uuid, at timestamptz, batch int, out row_ids text[], out next_at timestamptz, out next_id uuid
+)
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_after uuid := coalesce(after::uuid, '00000000-0000-0000-0000-000000000000');
+  v_after uuid := coalesce(after_id, '00000000-0000-0000-0000-000000000000');
   v_shortest interval := (select min(coalesce((t.config ->> 'retention')::interval, '7 days')) from public.messenger_transports t);
   v_chunk record;
 begin
@@ -7892,7 +7908,7 @@ begin
   into v_chunk
   from chunk c;
   row_ids := messenger.row_ids(v_chunk.ids);
-  next := case when v_chunk.seen = batch and v_chunk.created_at <= at - v_shortest then v_chunk.id end;
+  next_id := case when v_chunk.seen = batch and v_chunk.created_at <= at - v_shortest then v_chunk.id end;
 end $$;
 
 create or replace function messenger.delete_messages(ids uuid[], at timestamptz)
@@ -7918,13 +7934,15 @@ begin
   return jsonb_build_object('pruned', v_pruned);
 end $$;
 
-create or replace function messenger.find_resolved_dead_letters(after text, at timestamptz, batch int, out row_ids text[], out next text)
+create or replace function messenger.find_resolved_dead_letters(
+  after_at timestamptz, after_id uuid, at timestamptz, batch int, out row_ids text[], out next_at timestamptz, out next_id uuid
+)
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_after_at timestamptz := coalesce(split_part(after, ' ', 1)::timestamptz, '-infinity');
-  v_after_id uuid := coalesce(split_part(after, ' ', 2)::uuid, '00000000-0000-0000-0000-000000000000');
+  v_after_at timestamptz := coalesce(after_at, '-infinity');
+  v_after_id uuid := coalesce(after_id, '00000000-0000-0000-0000-000000000000');
   v_shortest interval := (select min(coalesce((t.config ->> 'failed_retention')::interval, '30 days')) from public.messenger_transports t);
   v_chunk record;
 begin
@@ -7944,17 +7962,22 @@ begin
     order by f.id
     for update skip locked
   )
-  select count(*) as seen, (select to_char(c.resolved_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') || ' ' || c.id
-    from chunk c order by c.resolved_at desc, c.id desc limit 1) as last, array(select h.id from held h) as ids
+  select count(*) as seen, max(c.resolved_at) as last_at, (select c.id from chunk c order by c.resolved_at desc, c.id desc limit 1) as last_id,
+    array(select h.id from held h) as ids
   into v_chunk
   from chunk c;
   row_ids := messenger.row_ids(v_chunk.ids);
-  next := case when v_chunk.seen = batch then v_chunk.last end;
+  if v_chunk.seen = batch then
+    next_at := v_chunk.last_at;
+    next_id := v_chunk.last_id;
+  end if;
 end $$;
 
 -- Expired keys of unfinished messages and open dead letters stay, however many there are. A message is looked for by its id alone: "where
 -- processed_at is null" tempts the planner to read the whole backlog for each key (4 s for 5,000 beside 10,000 pending, now 30 ms).
-create or replace function messenger.find_spent_keys(after text, at timestamptz, batch int, out row_ids text[], out next text)
+create or replace function messenger.find_spent_keys(
+  after_at timestamptz, after_id uuid, at timestamptz, batch int, out row_ids text[], out next_at timestamptz, out next_id uuid
+)
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -7970,11 +7993,11 @@ begin
       and not exists (select from public.messenger_failed_messages f where f.message_id = x.message_id and f.resolved_at is null) as is_spent
     from (
       select e.ctid as place, e.message_id, e.expires_at from messenger.idempotency_keys e
-      where e.expires_at < find_spent_keys.at and e.expires_at > coalesce(after::timestamptz, '-infinity')
+      where e.expires_at < find_spent_keys.at and e.expires_at > coalesce(after_at, '-infinity')
       order by e.expires_at fetch first (batch) rows with ties
     ) x
   ) k;
-  next := case when v_seen.keys >= batch then to_char(v_seen.last at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') end;
+  next_at := case when v_seen.keys >= batch then v_seen.last end;
   row_ids := '{}';
   if v_seen.places is not null then
     -- Asked again once the keys are held: a dispatch may have taken one over since.
@@ -7988,14 +8011,16 @@ begin
 end $$;
 
 -- Kept while its message is unfinished, which overlap asks for, and while its schedule has not gone past it.
-create or replace function messenger.find_old_occurrences(after text, at timestamptz, batch int, out row_ids text[], out next text)
+create or replace function messenger.find_old_occurrences(
+  after_at timestamptz, after_id uuid, at timestamptz, batch int, out row_ids text[], out next_at timestamptz, out next_id uuid
+)
 language plpgsql
 set search_path = pg_catalog, pg_temp
 set timezone = 'UTC'
 as $$
 declare
-  v_after_at timestamptz := coalesce(split_part(after, ' ', 1)::timestamptz, '-infinity');
-  v_after_id uuid := coalesce(split_part(after, ' ', 2)::uuid, '00000000-0000-0000-0000-000000000000');
+  v_after_at timestamptz := coalesce(after_at, '-infinity');
+  v_after_id uuid := coalesce(after_id, '00000000-0000-0000-0000-000000000000');
   v_chunk record;
 begin
   with chunk as materialized (
@@ -8011,28 +8036,30 @@ begin
     where o.ctid = any (array(select c.place from chunk c where c.is_done))
     for update skip locked
   )
-  select count(*) as seen, (select to_char(c.due_at, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') || ' ' || c.schedule_id
-    from chunk c order by c.due_at desc, c.schedule_id desc limit 1) as last,
+  select count(*) as seen, max(c.due_at) as last_at, (select c.schedule_id from chunk c order by c.due_at desc, c.schedule_id desc limit 1) as last_id,
     array(select jsonb_build_object('schedule_id', h.schedule_id, 'due_at', h.due_at)::text from held h) as row_ids
   into v_chunk
   from chunk c;
   row_ids := v_chunk.row_ids;
-  next := case when v_chunk.seen = batch then v_chunk.last end;
+  if v_chunk.seen = batch then
+    next_at := v_chunk.last_at;
+    next_id := v_chunk.last_id;
+  end if;
 end $$;
 
 comment on function messenger.prune(text, text, text, timestamptz, int, timestamptz) is
   'Writes what the finder finds in a table, in chunks of batch, until it has come to the end or ends_at has passed. Returns figures.';
-comment on function messenger.find_finished_messages(text, timestamptz, int) is
+comment on function messenger.find_finished_messages(timestamptz, uuid, timestamptz, int) is
   'Locks finished messages past their transport''s retention among the next batch of rows, by id.';
 comment on function messenger.delete_messages(uuid[], timestamptz) is 'Deletes messages with their attempts, and counts them.';
-comment on function messenger.find_resolved_dead_letters(text, timestamptz, int) is
+comment on function messenger.find_resolved_dead_letters(timestamptz, uuid, timestamptz, int) is
   'Locks resolved dead letters past their transport''s retention among the next batch of rows, by resolved_at and id.';
-comment on function messenger.find_spent_keys(text, timestamptz, int) is 'Locks the spent ones among the next batch of expired idempotency keys.';
-comment on function messenger.find_old_occurrences(text, timestamptz, int) is
+comment on function messenger.find_spent_keys(timestamptz, uuid, timestamptz, int) is 'Locks the spent ones among the next batch of expired idempotency keys.';
+comment on function messenger.find_old_occurrences(timestamptz, uuid, timestamptz, int) is
   'Locks occurrences older than 7 days that nobody needs any more among the next batch of rows.';
-revoke all on function messenger.prune(text, text, text, timestamptz, int, timestamptz), messenger.find_finished_messages(text, timestamptz, int),
-  messenger.delete_messages(uuid[], timestamptz), messenger.find_resolved_dead_letters(text, timestamptz, int),
-  messenger.find_spent_keys(text, timestamptz, int), messenger.find_old_occurrences(text, timestamptz, int)
+revoke all on function messenger.prune(text, text, text, timestamptz, int, timestamptz), messenger.find_finished_messages(timestamptz, uuid, timestamptz, int),
+  messenger.delete_messages(uuid[], timestamptz), messenger.find_resolved_dead_letters(timestamptz, uuid, timestamptz, int),
+  messenger.find_spent_keys(timestamptz, uuid, timestamptz, int), messenger.find_old_occurrences(timestamptz, uuid, timestamptz, int)
   from public, anon, authenticated, service_role;
 
 -- ---- 43_prune_side_tables.sql
@@ -10086,7 +10113,7 @@ begin
     v_fault := case
       when v_answer.status_code in (401, 403) then 'secret'
       when v_answer.status_code = 404 then 'missing'
-      when v_answer.status_code is null and v_answer.error !~* 'time' then 'address'
+      when v_answer.status_code is null and v_answer.error collate "C" !~* 'time' then 'address'
       else 'worker'
     end;
     return query select 61, 'worker_unreachable',
@@ -10917,7 +10944,7 @@ as $$
      ) x)
     + (select count(*) from (
        select from message m left join messenger.occurrences o on o.message_id = m.id
-       where m.schedule is not null and m.scheduled_for > to_char(messenger.now() - interval '6 days', 'YYYY-MM-DD')
+       where m.schedule is not null and m.scheduled_for > to_char((messenger.now() - interval '6 days') at time zone 'UTC', 'YYYY-MM-DD')
        group by m.schedule, m.scheduled_for
        having count(*) > 1 and count(*) > count(o.message_id)
      ) x)
@@ -10929,11 +10956,17 @@ revoke all on function public.messenger_audit() from public, anon, authenticated
 grant execute on function public.messenger_audit() to service_role;
 
 -- ---- 60_manifest.sql
--- The catalog as data: everything this release made, one row an object, in words that do not depend on who owns it or which Postgres it is.
+-- The catalog as data: everything this release made, one row an object, in words that do not depend on who owns it, which Postgres it is, what the
+-- session has set, or whether it was restored from a dump. Expressions are printed without needless parentheses: a restored "between" has lost some.
 create or replace function messenger.manifest()
 returns table (kind text, object text, definition text)
 language sql stable
 set search_path = pg_catalog, pg_temp
+set quote_all_identifiers = off
+set datestyle = 'ISO, MDY'
+set intervalstyle = postgres
+set timezone = 'UTC'
+set extra_float_digits = 1
 as $$
   with relation as (
     select c.oid, s.nspname || '.' || c.relname as name, c.relkind, c.relpersistence, c.relrowsecurity, c.reloptions, c.relacl, c.relowner, c.reltype
@@ -10973,30 +11006,32 @@ as $$
   from relation r where r.relkind = 'c'
   union all
   select 'column', r.name || '.' || t.attname,
-    concat_ws(' ', format_type(t.atttypid, t.atttypmod), case when t.attnotnull then 'not null' end, 'default ' || pg_get_expr(d.adbin, d.adrelid))
+    concat_ws(' ', format_type(t.atttypid, t.atttypmod), case when t.attnotnull then 'not null' end, 'default ' || pg_get_expr(d.adbin, d.adrelid, true))
   from relation r join pg_catalog.pg_attribute t on t.attrelid = r.oid and t.attnum > 0 and not t.attisdropped
   left join pg_catalog.pg_attrdef d on d.adrelid = r.oid and d.adnum = t.attnum
   where r.relkind = 'r'
   union all
   -- Postgres 18 lists "not null" as a constraint; the column says it already.
-  select 'constraint', r.name || '.' || k.conname, pg_get_constraintdef(k.oid) from relation r join pg_catalog.pg_constraint k on k.conrelid = r.oid where k.contype <> 'n'
+  select 'constraint', r.name || '.' || k.conname, pg_get_constraintdef(k.oid, true) from relation r join pg_catalog.pg_constraint k on k.conrelid = r.oid where k.contype <> 'n'
   union all
   select 'index', r.name, pg_get_indexdef(r.oid) from relation r where r.relkind = 'i'
   union all
-  select 'trigger', r.name || '.' || g.tgname, pg_get_triggerdef(g.oid) from relation r join pg_catalog.pg_trigger g on g.tgrelid = r.oid where not g.tgisinternal
+  select 'trigger', r.name || '.' || g.tgname, pg_get_triggerdef(g.oid, true) from relation r join pg_catalog.pg_trigger g on g.tgrelid = r.oid where not g.tgisinternal
   union all
   select 'policy', r.name || '.' || p.polname,
     concat_ws(' ', p.polcmd::text, (select string_agg(q.rolname, ',' order by q.rolname) from pg_catalog.pg_roles q where q.oid = any (p.polroles)),
-      'using ' || pg_get_expr(p.polqual, p.polrelid), 'check ' || pg_get_expr(p.polwithcheck, p.polrelid))
+      'using ' || pg_get_expr(p.polqual, p.polrelid, true), 'check ' || pg_get_expr(p.polwithcheck, p.polrelid, true))
   from relation r join pg_catalog.pg_policy p on p.polrelid = r.oid
   union all
   select 'function', f.name, concat_ws(' ', 'returns', pg_get_function_result(f.oid), 'language', l.lanname, case f.provolatile when 'i' then 'immutable' when 's' then 'stable' else 'volatile' end,
-    case when f.prosecdef then 'definer' else 'invoker' end, f.proconfig::text,
+    case when f.prosecdef then 'definer' else 'invoker' end, 
+      -- As it was created under quote_all_identifiers, the path has quotes.
+      (select array_agg(replace(c.setting, '"', '') order by c.n) from unnest(f.proconfig) with ordinality as c(setting, n))::text,
     -- Line ends may differ after a detour through another machine's editor; the expected list cannot hold its own digest.
     'source', case when f.proname = 'expected_manifest' then 'generated' else md5(replace(f.prosrc, E'\r', '')) end)
   from routine f join pg_catalog.pg_language l on l.oid = f.prolang
   union all
-  select 'grant', g.of || ' ' || g.name || ' to ' || coalesce(q.rolname, 'public'), string_agg(distinct lower(g.privilege_type), ',' order by lower(g.privilege_type))
+  select 'grant', g.of || ' ' || g.name || ' to ' || coalesce(q.rolname, 'public'), string_agg(distinct lower(g.privilege_type collate "C"), ',' order by lower(g.privilege_type collate "C"))
   from granted g left join pg_catalog.pg_roles q on q.oid = g.grantee
   where coalesce(q.rolname, 'public') in ('public', 'anon', 'authenticated', 'service_role')
   group by g.of, g.name, q.rolname
@@ -11125,7 +11160,8 @@ as $function$ select $manifest$[
 ["column","messenger.rescue_cursors.priority","integer not null"],
 ["column","messenger.rescue_cursors.queue_name","text not null"],
 ["column","messenger.rescue_cursors.transport_name","text not null"],
-["column","messenger.scan_positions.position","text not null"],
+["column","messenger.scan_positions.at","timestamp with time zone"],
+["column","messenger.scan_positions.id","uuid"],
 ["column","messenger.scan_positions.step","text not null"],
 ["column","messenger.schedule_backoffs.due_at","timestamp with time zone not null"],
 ["column","messenger.schedule_backoffs.schedule_id","uuid not null"],
@@ -11164,7 +11200,7 @@ as $function$ select $manifest$[
 ["column","messenger.subscriptions.event","text not null"],
 ["column","messenger.subscriptions.function_name","text"],
 ["column","messenger.subscriptions.id","uuid not null default messenger.new_id()"],
-["column","messenger.subscriptions.kind","text not null default \nCASE\n    WHEN (url IS NULL) THEN 'function'::text\n    ELSE 'webhook'::text\nEND"],
+["column","messenger.subscriptions.kind","text not null default \nCASE\n    WHEN url IS NULL THEN 'function'::text\n    ELSE 'webhook'::text\nEND"],
 ["column","messenger.subscriptions.message_type","text"],
 ["column","messenger.subscriptions.secret_name","text"],
 ["column","messenger.subscriptions.url","text"],
@@ -11271,76 +11307,76 @@ as $function$ select $manifest$[
 ["constraint","messenger.bells.bells_pkey","PRIMARY KEY (request_id)"],
 ["constraint","messenger.clock.clock_pkey","PRIMARY KEY (singleton)"],
 ["constraint","messenger.clock.clock_singleton_check","CHECK (singleton)"],
-["constraint","messenger.flags.flags_name_check","CHECK ((name ~ '^[A-Za-z][A-Za-z0-9_.:-]{0,127}$'::text))"],
-["constraint","messenger.flags.flags_percent_check","CHECK (((percent >= 0) AND (percent <= 100)))"],
+["constraint","messenger.flags.flags_name_check","CHECK (name ~ '^[A-Za-z][A-Za-z0-9_.:-]{0,127}$'::text)"],
+["constraint","messenger.flags.flags_percent_check","CHECK (percent >= 0 AND percent <= 100)"],
 ["constraint","messenger.flags.flags_pkey","PRIMARY KEY (name)"],
-["constraint","messenger.flags.flags_updated_by_check","CHECK ((length(updated_by) <= 200))"],
+["constraint","messenger.flags.flags_updated_by_check","CHECK (length(updated_by) <= 200)"],
 ["constraint","messenger.idempotency_keys.idempotency_keys_pkey","PRIMARY KEY (scope, key)"],
 ["constraint","messenger.locks.locks_pkey","PRIMARY KEY (name)"],
 ["constraint","messenger.measurements.measurements_pkey","PRIMARY KEY (id)"],
-["constraint","messenger.message_types.message_types_aliases_check","CHECK ((array_to_string(aliases, ' '::text) !~ '(^| )symphony\\.'::text))"],
-["constraint","messenger.message_types.message_types_dispatchable_check","CHECK ((dispatchable_by = ANY (ARRAY['service'::text, 'user'::text])))"],
+["constraint","messenger.message_types.message_types_aliases_check","CHECK (array_to_string(aliases, ' '::text) !~ '(^| )symphony\\.'::text)"],
+["constraint","messenger.message_types.message_types_dispatchable_check","CHECK (dispatchable_by = ANY (ARRAY['service'::text, 'user'::text]))"],
 ["constraint","messenger.message_types.message_types_pkey","PRIMARY KEY (type)"],
-["constraint","messenger.message_types.message_types_retry_check","CHECK ((((max_retries >= 0) AND (max_retries <= 100)) AND ((retry_delay_ms >= 0) AND (retry_delay_ms <= '86400000000'::bigint)) AND ((retry_multiplier >= (1)::double precision) AND (retry_multiplier <= (100)::double precision)) AND ((retry_max_delay_ms >= 0) AND (retry_max_delay_ms <= '86400000000'::bigint)) AND ((retry_jitter >= (0)::double precision) AND (retry_jitter <= (1)::double precision))))"],
-["constraint","messenger.message_types.message_types_route_check","CHECK (((queue_name ~ '^[a-z0-9][a-z0-9_-]{0,62}$'::text) AND ((priority >= 1) AND (priority <= 10))))"],
-["constraint","messenger.message_types.message_types_sql_handler_check","CHECK ((sql_handler ~ '^([a-z_][a-z0-9_]*|\"([^\"]|\"\")+\")\\.([a-z_][a-z0-9_]*|\"([^\"]|\"\")+\")$'::text))"],
-["constraint","messenger.message_types.message_types_timeout_check","CHECK ((timeout_ms > 0))"],
-["constraint","messenger.message_types.message_types_type_check","CHECK ((type ~ '^[A-Za-z][A-Za-z0-9_.:-]{0,127}$'::text))"],
+["constraint","messenger.message_types.message_types_retry_check","CHECK (max_retries >= 0 AND max_retries <= 100 AND retry_delay_ms >= 0 AND retry_delay_ms <= '86400000000'::bigint AND retry_multiplier >= 1::double precision AND retry_multiplier <= 100::double precision AND retry_max_delay_ms >= 0 AND retry_max_delay_ms <= '86400000000'::bigint AND retry_jitter >= 0::double precision AND retry_jitter <= 1::double precision)"],
+["constraint","messenger.message_types.message_types_route_check","CHECK (queue_name ~ '^[a-z0-9][a-z0-9_-]{0,62}$'::text AND priority >= 1 AND priority <= 10)"],
+["constraint","messenger.message_types.message_types_sql_handler_check","CHECK (sql_handler ~ '^([a-z_][a-z0-9_]*|\"([^\"]|\"\")+\")\\.([a-z_][a-z0-9_]*|\"([^\"]|\"\")+\")$'::text)"],
+["constraint","messenger.message_types.message_types_timeout_check","CHECK (timeout_ms > 0)"],
+["constraint","messenger.message_types.message_types_type_check","CHECK (type ~ '^[A-Za-z][A-Za-z0-9_.:-]{0,127}$'::text)"],
 ["constraint","messenger.metric_errors.metric_errors_pkey","PRIMARY KEY (step_seconds, at, message_type, error_class)"],
-["constraint","messenger.metric_errors.metric_errors_step_check","CHECK ((step_seconds = ANY (ARRAY[60, 3600])))"],
+["constraint","messenger.metric_errors.metric_errors_step_check","CHECK (step_seconds = ANY (ARRAY[60, 3600]))"],
 ["constraint","messenger.metrics.metrics_pkey","PRIMARY KEY (step_seconds, at, transport_name, message_type)"],
-["constraint","messenger.metrics.metrics_step_check","CHECK ((step_seconds = ANY (ARRAY[0, 60, 3600])))"],
+["constraint","messenger.metrics.metrics_step_check","CHECK (step_seconds = ANY (ARRAY[0, 60, 3600]))"],
 ["constraint","messenger.occurrences.occurrences_pkey","PRIMARY KEY (schedule_id, due_at)"],
 ["constraint","messenger.ordering_keys.ordering_keys_pkey","PRIMARY KEY (transport_name, queue_name, ordering_key)"],
 ["constraint","messenger.pruned.pruned_pkey","PRIMARY KEY (id)"],
 ["constraint","messenger.queues.queues_pkey","PRIMARY KEY (transport_name, queue_name)"],
-["constraint","messenger.replayed.replayed_outcome_check","CHECK ((outcome = ANY (ARRAY['completed'::text, 'dead'::text, 'lapsed'::text, 'returned'::text])))"],
+["constraint","messenger.replayed.replayed_outcome_check","CHECK (outcome = ANY (ARRAY['completed'::text, 'dead'::text, 'lapsed'::text, 'returned'::text]))"],
 ["constraint","messenger.replayed.replayed_pkey","PRIMARY KEY (replay_id, message_id)"],
 ["constraint","messenger.replays.replays_pkey","PRIMARY KEY (id)"],
-["constraint","messenger.replays.replays_stop_check","CHECK (((stopped_at IS NULL) = (stop_reason IS NULL)))"],
+["constraint","messenger.replays.replays_stop_check","CHECK ((stopped_at IS NULL) = (stop_reason IS NULL))"],
 ["constraint","messenger.rescue_cursors.rescue_cursors_pkey","PRIMARY KEY (transport_name, queue_name, priority)"],
 ["constraint","messenger.scan_positions.scan_positions_pkey","PRIMARY KEY (step)"],
 ["constraint","messenger.schedule_backoffs.schedule_backoffs_pkey","PRIMARY KEY (schedule_id)"],
 ["constraint","messenger.senders.senders_pkey","PRIMARY KEY (user_id)"],
 ["constraint","messenger.set_aside.set_aside_pkey","PRIMARY KEY (step, object, row_id)"],
-["constraint","messenger.settings.settings_functions_url_check","CHECK ((functions_url ~ '^https?://[^\\s]+[^/\\s]$'::text))"],
-["constraint","messenger.settings.settings_numbers_check","CHECK ((((max_workers >= 1) AND (max_workers <= 100)) AND ((messages_per_worker >= 1) AND (messages_per_worker <= 100000)) AND ((poll_interval >= '00:00:00.001'::interval) AND (poll_interval <= '00:01:00'::interval)) AND (max_unfinished_per_user >= 0)))"],
+["constraint","messenger.settings.settings_functions_url_check","CHECK (functions_url ~ '^https?://[^\\s]+[^/\\s]$'::text)"],
+["constraint","messenger.settings.settings_numbers_check","CHECK (max_workers >= 1 AND max_workers <= 100 AND messages_per_worker >= 1 AND messages_per_worker <= 100000 AND poll_interval >= '00:00:00.001'::interval AND poll_interval <= '00:01:00'::interval AND max_unfinished_per_user >= 0)"],
 ["constraint","messenger.settings.settings_pkey","PRIMARY KEY (singleton)"],
 ["constraint","messenger.settings.settings_singleton_check","CHECK (singleton)"],
-["constraint","messenger.sql_runners.sql_runners_message_check","CHECK ((num_nonnulls(message_id, message_type, deadline) = ANY (ARRAY[0, 3])))"],
+["constraint","messenger.sql_runners.sql_runners_message_check","CHECK (num_nonnulls(message_id, message_type, deadline) = ANY (ARRAY[0, 3]))"],
 ["constraint","messenger.sql_runners.sql_runners_pkey","PRIMARY KEY (pid)"],
 ["constraint","messenger.step_errors.step_errors_pkey","PRIMARY KEY (step)"],
-["constraint","messenger.subscriptions.subscriptions_disabled_check","CHECK (((NOT enabled) OR (disabled_reason IS NULL)))"],
-["constraint","messenger.subscriptions.subscriptions_event_check","CHECK ((event = ANY (ARRAY['completed'::text, 'failed'::text, 'dead'::text, 'retried'::text])))"],
+["constraint","messenger.subscriptions.subscriptions_disabled_check","CHECK (NOT enabled OR disabled_reason IS NULL)"],
+["constraint","messenger.subscriptions.subscriptions_event_check","CHECK (event = ANY (ARRAY['completed'::text, 'failed'::text, 'dead'::text, 'retried'::text]))"],
 ["constraint","messenger.subscriptions.subscriptions_key","UNIQUE NULLS NOT DISTINCT (event, message_type, function_name, url)"],
-["constraint","messenger.subscriptions.subscriptions_message_type_check","CHECK (((message_type ~ '^[A-Za-z][A-Za-z0-9_.:-]{0,127}$'::text) AND (NOT starts_with(message_type, 'symphony.'::text))))"],
+["constraint","messenger.subscriptions.subscriptions_message_type_check","CHECK (message_type ~ '^[A-Za-z][A-Za-z0-9_.:-]{0,127}$'::text AND NOT starts_with(message_type, 'symphony.'::text))"],
 ["constraint","messenger.subscriptions.subscriptions_pkey","PRIMARY KEY (id)"],
 ["constraint","messenger.subscriptions.subscriptions_secret_name_check","CHECK (starts_with(secret_name, 'symphony_webhook_'::text))"],
-["constraint","messenger.subscriptions.subscriptions_target_check","CHECK (((num_nonnulls(function_name, url) = 1) AND ((url IS NULL) = (secret_name IS NULL))))"],
+["constraint","messenger.subscriptions.subscriptions_target_check","CHECK (num_nonnulls(function_name, url) = 1 AND (url IS NULL) = (secret_name IS NULL))"],
 ["constraint","messenger.ticks.ticks_pkey","PRIMARY KEY (id)"],
 ["constraint","messenger.wakeup_locks.wakeup_locks_pkey","PRIMARY KEY (transport_name, queue_name)"],
 ["constraint","messenger.workers.workers_pkey","PRIMARY KEY (worker)"],
 ["constraint","public.messenger_failed_messages.messenger_failed_messages_pkey","PRIMARY KEY (id)"],
-["constraint","public.messenger_failed_messages.messenger_failed_messages_resolution_check","CHECK ((((resolved_at IS NULL) = (resolution IS NULL)) AND (resolution = ANY (ARRAY['retried'::text, 'discarded'::text]))))"],
-["constraint","public.messenger_messages.messenger_messages_body_check","CHECK ((jsonb_typeof(body) = 'object'::text))"],
-["constraint","public.messenger_messages.messenger_messages_deliveries_check","CHECK ((((max_retries >= 0) AND (max_retries <= 100)) AND ((retry_count >= 0) AND (retry_count <= (max_retries + 1))) AND (fence >= retry_count) AND (lease_losses >= 0)))"],
-["constraint","public.messenger_messages.messenger_messages_lease_check","CHECK ((num_nonnulls(locked_at, locked_by, lock_expires_at) =\nCASE status\n    WHEN 'processing'::text THEN 3\n    ELSE 0\nEND))"],
+["constraint","public.messenger_failed_messages.messenger_failed_messages_resolution_check","CHECK ((resolved_at IS NULL) = (resolution IS NULL) AND (resolution = ANY (ARRAY['retried'::text, 'discarded'::text])))"],
+["constraint","public.messenger_messages.messenger_messages_body_check","CHECK (jsonb_typeof(body) = 'object'::text)"],
+["constraint","public.messenger_messages.messenger_messages_deliveries_check","CHECK (max_retries >= 0 AND max_retries <= 100 AND retry_count >= 0 AND retry_count <= (max_retries + 1) AND fence >= retry_count AND lease_losses >= 0)"],
+["constraint","public.messenger_messages.messenger_messages_lease_check","CHECK (num_nonnulls(locked_at, locked_by, lock_expires_at) =\nCASE status\n    WHEN 'processing'::text THEN 3\n    ELSE 0\nEND)"],
 ["constraint","public.messenger_messages.messenger_messages_pkey","PRIMARY KEY (id)"],
-["constraint","public.messenger_messages.messenger_messages_priority_check","CHECK (((priority >= 1) AND (priority <= 10)))"],
-["constraint","public.messenger_messages.messenger_messages_processed_check","CHECK (((processed_at IS NULL) = (status = ANY (ARRAY['pending'::text, 'processing'::text]))))"],
-["constraint","public.messenger_messages.messenger_messages_status_check","CHECK ((status = ANY (ARRAY['pending'::text, 'processing'::text, 'completed'::text, 'failed'::text])))"],
-["constraint","public.messenger_schedules.messenger_schedules_body_check","CHECK (((jsonb_typeof(body) = 'object'::text) AND (jsonb_typeof(headers) = 'object'::text)))"],
-["constraint","public.messenger_schedules.messenger_schedules_config_check","CHECK ((jsonb_typeof(schedule_config) = 'object'::text))"],
+["constraint","public.messenger_messages.messenger_messages_priority_check","CHECK (priority >= 1 AND priority <= 10)"],
+["constraint","public.messenger_messages.messenger_messages_processed_check","CHECK ((processed_at IS NULL) = (status = ANY (ARRAY['pending'::text, 'processing'::text])))"],
+["constraint","public.messenger_messages.messenger_messages_status_check","CHECK (status = ANY (ARRAY['pending'::text, 'processing'::text, 'completed'::text, 'failed'::text]))"],
+["constraint","public.messenger_schedules.messenger_schedules_body_check","CHECK (jsonb_typeof(body) = 'object'::text AND jsonb_typeof(headers) = 'object'::text)"],
+["constraint","public.messenger_schedules.messenger_schedules_config_check","CHECK (jsonb_typeof(schedule_config) = 'object'::text)"],
 ["constraint","public.messenger_schedules.messenger_schedules_name_key","UNIQUE (name)"],
-["constraint","public.messenger_schedules.messenger_schedules_numbers_check","CHECK (((run_count >= 0) AND (max_runs > 0) AND (misfire_grace_ms >= 0) AND (catch_up_limit >= 1) AND (jitter_ms >= 0)))"],
+["constraint","public.messenger_schedules.messenger_schedules_numbers_check","CHECK (run_count >= 0 AND max_runs > 0 AND misfire_grace_ms >= 0 AND catch_up_limit >= 1 AND jitter_ms >= 0)"],
 ["constraint","public.messenger_schedules.messenger_schedules_pkey","PRIMARY KEY (id)"],
-["constraint","public.messenger_schedules.messenger_schedules_policies_check","CHECK (((misfire = ANY (ARRAY['fire_once'::text, 'skip'::text, 'catch_up'::text])) AND (dst_gap = ANY (ARRAY['run_after'::text, 'skip'::text])) AND (dst_overlap = ANY (ARRAY['first'::text, 'second'::text, 'both'::text])) AND (overlap = ANY (ARRAY['allow'::text, 'skip'::text, 'replace'::text]))))"],
-["constraint","public.messenger_schedules.messenger_schedules_type_check","CHECK ((schedule_type = ANY (ARRAY['once'::text, 'cron'::text, 'interval'::text])))"],
-["constraint","public.messenger_transports.messenger_transports_config_check","CHECK (((jsonb_typeof(config) = 'object'::text) AND COALESCE(((((config ->> 'retention'::text))::interval >= '00:00:00'::interval) AND (((config ->> 'retention'::text))::interval <= '100 years'::interval)), true) AND COALESCE(((((config ->> 'failed_retention'::text))::interval >= '00:00:00'::interval) AND (((config ->> 'failed_retention'::text))::interval <= '100 years'::interval)), true) AND COALESCE(((((config ->> 'idempotency_window'::text))::interval >= '00:00:00'::interval) AND (((config ->> 'idempotency_window'::text))::interval <= '1 year'::interval)), true) AND COALESCE(((config ->> 'ordering_dead_letter'::text) = ANY (ARRAY['block'::text, 'continue'::text])), true)))"],
-["constraint","public.messenger_transports.messenger_transports_name_check","CHECK ((name ~ '^[a-z0-9][a-z0-9_-]{0,62}$'::text))"],
+["constraint","public.messenger_schedules.messenger_schedules_policies_check","CHECK ((misfire = ANY (ARRAY['fire_once'::text, 'skip'::text, 'catch_up'::text])) AND (dst_gap = ANY (ARRAY['run_after'::text, 'skip'::text])) AND (dst_overlap = ANY (ARRAY['first'::text, 'second'::text, 'both'::text])) AND (overlap = ANY (ARRAY['allow'::text, 'skip'::text, 'replace'::text])))"],
+["constraint","public.messenger_schedules.messenger_schedules_type_check","CHECK (schedule_type = ANY (ARRAY['once'::text, 'cron'::text, 'interval'::text]))"],
+["constraint","public.messenger_transports.messenger_transports_config_check","CHECK (jsonb_typeof(config) = 'object'::text AND COALESCE(((config ->> 'retention'::text)::interval) >= '00:00:00'::interval AND ((config ->> 'retention'::text)::interval) <= '100 years'::interval, true) AND COALESCE(((config ->> 'failed_retention'::text)::interval) >= '00:00:00'::interval AND ((config ->> 'failed_retention'::text)::interval) <= '100 years'::interval, true) AND COALESCE(((config ->> 'idempotency_window'::text)::interval) >= '00:00:00'::interval AND ((config ->> 'idempotency_window'::text)::interval) <= '1 year'::interval, true) AND COALESCE((config ->> 'ordering_dead_letter'::text) = ANY (ARRAY['block'::text, 'continue'::text]), true))"],
+["constraint","public.messenger_transports.messenger_transports_name_check","CHECK (name ~ '^[a-z0-9][a-z0-9_-]{0,62}$'::text)"],
 ["constraint","public.messenger_transports.messenger_transports_name_key","UNIQUE (name)"],
 ["constraint","public.messenger_transports.messenger_transports_pkey","PRIMARY KEY (id)"],
-["constraint","public.messenger_transports.messenger_transports_type_check","CHECK ((type = ANY (ARRAY['sync'::text, 'supabase'::text, 'redis'::text, 'rabbitmq'::text, 'sqs'::text])))"],
+["constraint","public.messenger_transports.messenger_transports_type_check","CHECK (type = ANY (ARRAY['sync'::text, 'supabase'::text, 'redis'::text, 'rabbitmq'::text, 'sqs'::text]))"],
 ["function","messenger.active_queues(only_transport text, only_queues text[], halted boolean)","returns TABLE(transport_name text, queue_name text) language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source f2e5278cddd75dae58349f134a80409e"],
 ["function","messenger.add_counts(a bigint[], b bigint[])","returns bigint[] language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 384b3fecd7ad334338083a5994e1f0ef"],
 ["function","messenger.add_figures(a jsonb, b jsonb)","returns jsonb language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 73a10296ec416d63a60a100122875837"],
@@ -11398,12 +11434,12 @@ as $function$ select $manifest$[
 ["function","messenger.explain(id uuid)","returns TABLE(reason text, detail text, remedy text) language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 4f0b9b8dc3f58e64367e4324dfedbad6"],
 ["function","messenger.find_change(timezone text, low timestamp without time zone, high timestamp without time zone)","returns timestamp without time zone language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 10c51930dca066f653bbe6ec0ecbd191"],
 ["function","messenger.find_due(transport text, queue text, batch integer, types text[], at timestamp with time zone, may_be_solo boolean, OUT places tid[], OUT is_solo boolean)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off,plan_cache_mode=force_generic_plan} source d100bc5b32039af52e962fe422811e91"],
-["function","messenger.find_finished_messages(after text, at timestamp with time zone, batch integer, OUT row_ids text[], OUT next text)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source a907dc4405a7b90da70374a6d9aa61e7"],
+["function","messenger.find_finished_messages(after_at timestamp with time zone, after_id uuid, at timestamp with time zone, batch integer, OUT row_ids text[], OUT next_at timestamp with time zone, OUT next_id uuid)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 89dda5f53cd8a93faa88761d7d3fce38"],
 ["function","messenger.find_messages(filter jsonb, before uuid, shown uuid[], wanted integer, OUT ids uuid[], OUT looked_to uuid, OUT early uuid[])","returns record language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,jit=off} source 95ded1af3bebd70f7be3c8ab014231a2"],
-["function","messenger.find_old_occurrences(after text, at timestamp with time zone, batch integer, OUT row_ids text[], OUT next text)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",TimeZone=UTC} source 505574e4f980182372196887d71ba549"],
+["function","messenger.find_old_occurrences(after_at timestamp with time zone, after_id uuid, at timestamp with time zone, batch integer, OUT row_ids text[], OUT next_at timestamp with time zone, OUT next_id uuid)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",TimeZone=UTC} source 87f6b1c3682aa3f97da8425d4ad3a666"],
 ["function","messenger.find_owned_function(function_name text)","returns regprocedure language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 7ec337f79b74b8806921317cb4811143"],
-["function","messenger.find_resolved_dead_letters(after text, at timestamp with time zone, batch integer, OUT row_ids text[], OUT next text)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source ee9c0a8886423e50800bdf74e80079fa"],
-["function","messenger.find_spent_keys(after text, at timestamp with time zone, batch integer, OUT row_ids text[], OUT next text)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 3510ea361b0a958883d6cff9c726daea"],
+["function","messenger.find_resolved_dead_letters(after_at timestamp with time zone, after_id uuid, at timestamp with time zone, batch integer, OUT row_ids text[], OUT next_at timestamp with time zone, OUT next_id uuid)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source a8285896ca9b7d494306d6ef5b8b2e75"],
+["function","messenger.find_spent_keys(after_at timestamp with time zone, after_id uuid, at timestamp with time zone, batch integer, OUT row_ids text[], OUT next_at timestamp with time zone, OUT next_id uuid)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source a595e4dfad27991da7f991628dd8f587"],
 ["function","messenger.first_id(at timestamp with time zone)","returns uuid language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 674d4919bed701c6dacfcc50792841e8"],
 ["function","messenger.first_run(schedule public.messenger_schedules, at timestamp with time zone)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 236fd4306cbf3b99e31c9f9704891a54"],
 ["function","messenger.fold(at timestamp with time zone, ends_at timestamp with time zone)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,jit=off} source 8b1268a8d46968e01224343c7b453bf8"],
@@ -11465,7 +11501,7 @@ as $function$ select $manifest$[
 ["function","messenger.longest_look()","returns integer language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 29bcb01f7baff17c888c5ba927eeab46"],
 ["function","messenger.make_due(id uuid)","returns text language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source cfdb3a3d503c7a6b6ea1aa8b642a9160"],
 ["function","messenger.make_wakeup_locks(transports text[], queues text[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source c2b56ce70862eefa6279fb2640a890c8"],
-["function","messenger.manifest()","returns TABLE(kind text, object text, definition text) language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source f8da1fbade6a3af4934a04ad2b220b77"],
+["function","messenger.manifest()","returns TABLE(kind text, object text, definition text) language sql stable invoker {\"search_path=pg_catalog, pg_temp\",quote_all_identifiers=off,\"DateStyle=ISO, MDY\",IntervalStyle=postgres,TimeZone=UTC,extra_float_digits=1} source 0987b0a3516d1cf80ac273037b35a8b2"],
 ["function","messenger.mark_setting(transport text, queue text, types text[])","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 4001299bf65c7540a3b94ade0b09a391"],
 ["function","messenger.may_end(ends_at timestamp with time zone)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 280495f5794aac00ecc4a5f6f840fb08"],
 ["function","messenger.measure_completions(places tid[], fates text[], durations real[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_hashjoin=off,enable_mergejoin=off,jit=off} source 4c3502b6f3cf1fd2dd317c3c5ad67ead"],
@@ -11477,7 +11513,7 @@ as $function$ select $manifest$[
 ["function","messenger.milliseconds(setting text)","returns numeric language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source e5c1e78366726051c3934c26d64355c2"],
 ["function","messenger.moment(moment timestamp with time zone, at timestamp with time zone)","returns text language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source c9a25defc9b10ea40cd4b2f165f584f9"],
 ["function","messenger.move_rescue_cursor(transport text, queue text, priority integer, available_at timestamp with time zone, id uuid)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 235a785e3f3553fb3a4c709574fcbb61"],
-["function","messenger.move_scan(step text, reached text)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source f9f6c7aeff32ae9b3bac9ddcdaa54706"],
+["function","messenger.move_scan(step text, at timestamp with time zone, id uuid)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 2562a812d82c2d411cadf82433ac14ab"],
 ["function","messenger.needs_bell(message public.messenger_messages, at timestamp with time zone)","returns boolean language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 135dd687442e377bc54e42ece66e2b46"],
 ["function","messenger.needs_handlers_job()","returns boolean language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off} source fe361f6864a33334a2d1aca6882ba863"],
 ["function","messenger.needs_no_transaction(command text)","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 710470929364dbbcc979bdf407fa1ae4"],
@@ -11494,19 +11530,19 @@ as $function$ select $manifest$[
 ["function","messenger.note_tick(at timestamp with time zone, started_at timestamp with time zone, slowest_step text, slowest interval)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source d32d846e516816173644e0c16915aa20"],
 ["function","messenger.now()","returns timestamp with time zone language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 2f1659b6f5238444936619ebae0dc4b4"],
 ["function","messenger.off(id uuid)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source cca216a0ebc34101c23ee8dbfd778ccf"],
-["function","messenger.on(event text, function_name text, message_type text)","returns uuid language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 3aabc64187a8b32d12dfacf6dd156ca2"],
-["function","messenger.on_webhook(event text, url text, secret_name text, message_type text)","returns uuid language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 570099793e25847928a80ec1f8e46ed1"],
+["function","messenger.on(event text, function_name text, message_type text)","returns uuid language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",quote_all_identifiers=off} source 3aabc64187a8b32d12dfacf6dd156ca2"],
+["function","messenger.on_webhook(event text, url text, secret_name text, message_type text)","returns uuid language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 096dd9508f50ca8dcb0edd08d7010b09"],
 ["function","messenger.order_keys(ids uuid[])","returns messenger.order_key[] language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source a78e4758a57423495df247653e192c27"],
 ["function","messenger.outlive_statement_timeout(strikes_at timestamp with time zone)","returns timestamp with time zone language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source d3c0dd5679c618bce43e746f54289027"],
 ["function","messenger.own_functions(prefix text, arguments text, result regtype)","returns TABLE(name text, function regproc) language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 785ffbfbd2e2d3483f4ff61301b6d106"],
 ["function","messenger.owned_function(name text)","returns regprocedure language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 5ebe66d5978c949040351455d71233cb"],
-["function","messenger.parse_cron(expression text)","returns messenger.cron_fields language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 71620524bb515a06f103c92832b0b442"],
+["function","messenger.parse_cron(expression text)","returns messenger.cron_fields language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 06e07deab074921889758038ca24b305"],
 ["function","messenger.percentile(durations bigint[], share double precision)","returns numeric language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 49bb8ec0cc3312b862d8b52f9f183c2d"],
 ["function","messenger.place_mark(setting text, ends_at timestamp with time zone, from_times timestamp with time zone[], from_ids uuid[], batch integer, places tid[], took interval, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source a177f431cccea81fc14d3c888242500d"],
 ["function","messenger.plan_runs(schedule public.messenger_schedules, due_at timestamp with time zone, at timestamp with time zone)","returns messenger.run_plan language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 0925d2546db644552c914fe272647cd7"],
 ["function","messenger.post_bell()","returns boolean language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\",lock_timeout=100ms} source 15306147f7ed5a8a582c35df81c5fe93"],
 ["function","messenger.prepare_job()","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 30187178043d4328534cc72977bdb319"],
-["function","messenger.prune(step text, object text, finder text, at timestamp with time zone, batch integer, ends_at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source dadaf2a0347c67e39d442ecfabce67ce"],
+["function","messenger.prune(step text, object text, finder text, at timestamp with time zone, batch integer, ends_at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 88414fe0ee2409fb5573aa9e5f16e943"],
 ["function","messenger.prune_bells(bite integer)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source d1db4f64ab1054c127225953cbe1bf6f"],
 ["function","messenger.prune_clock_history()","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source a508ab640e1b45b22cb588909f245241"],
 ["function","messenger.prune_counts()","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 00cae2137cdafeece98b13d5abee182c"],
@@ -11518,11 +11554,11 @@ as $function$ select $manifest$[
 ["function","messenger.prune_workers(at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 4296d3672f2e7034d396e770aaf80ee8"],
 ["function","messenger.queue_figures()","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 9e91a13bb71ec76f1991e9528c9d8985"],
 ["function","messenger.queue_figures_of(transport text, queue text)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,jit=off} source 2e56d08909b6383fa13a3fc4c9d6f902"],
-["function","messenger.read_cron_field(field text, value text, lowest integer, highest integer, names text[])","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 1ccf58a618965efb6ddf79db0f5fa9bd"],
+["function","messenger.read_cron_field(field text, value text, lowest integer, highest integer, names text[])","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source c823cd670a7cdaf443dfe04f63294b1f"],
 ["function","messenger.read_cursor(list text, filter jsonb, cursor text)","returns jsonb language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source fde41e7fabbb4c42d7d539f4dfa3d5e8"],
 ["function","messenger.read_drafts(messages jsonb, at timestamp with time zone)","returns SETOF messenger.draft language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 8a314bb77a04b9331ee9b9a29b542c06"],
 ["function","messenger.read_interval(value jsonb, longest interval)","returns interval language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 0638e4afa428f360987359334530aef2"],
-["function","messenger.read_moment(value jsonb)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 3f39509d7c41689a8a33c5825f85d994"],
+["function","messenger.read_moment(value jsonb)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 2c76eab2a8d34cf11ed2fce444df912a"],
 ["function","messenger.read_options(options jsonb)","returns public.messenger_schedules language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 3c100a6f0bbe90a9fdbc3361aa7ce810"],
 ["function","messenger.read_schedule(schedule jsonb, timezone text, options jsonb, at timestamp with time zone)","returns public.messenger_schedules language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 91116752cf9f5d81f09c14dddb0ae527"],
 ["function","messenger.read_schedule_message(name text, type text, payload jsonb, schedule public.messenger_schedules, at timestamp with time zone)","returns public.messenger_schedules language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 2706ff3e8ca64f967ed4fe1aac8293fa"],
@@ -11558,7 +11594,7 @@ as $function$ select $manifest$[
 ["function","messenger.reason_transport_missing(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source ca2a4a9bf46f1f18e3161956d8ee8700"],
 ["function","messenger.reason_transport_type(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 8fc985ca9cd5ebba11695cb5afc74e9e"],
 ["function","messenger.reason_waiting_turn(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 9cdf45aed507ab5c0ac35501fbf07ed5"],
-["function","messenger.reason_worker_unreachable(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 1de91cac90d947d07067a1f2e0c68a4b"],
+["function","messenger.reason_worker_unreachable(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 3b5ff2c5230e2086a13474bc3458ff4c"],
 ["function","messenger.refusals()","returns TABLE(code text, status integer, message text, hint text) language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 1322507ec605853a6a39b7dd530dc6a9"],
 ["function","messenger.refuse(code text, what text, remedy text)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 834af324477e9c77bdcc062b2dfb15c6"],
 ["function","messenger.release()","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 15598d36338a12b5c30cdac6f1411514"],
@@ -11586,7 +11622,7 @@ as $function$ select $manifest$[
 ["function","messenger.schedule_of_cron(schedule text)","returns jsonb language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source d03b9567c97a2870c11f8d3b54b82fbd"],
 ["function","messenger.scheduled_message(schedule public.messenger_schedules, due_at timestamp with time zone)","returns jsonb language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source b2126e65c89b6d91f8be56072cb2ec1f"],
 ["function","messenger.set_row_aside(step text, object text, row_id text, error text, sqlstate text, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 5ceea9c23b1ebbdfd7a768ecb52ba5fc"],
-["function","messenger.set_sql_handler(type text, function_name text)","returns regprocedure language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 5520f6aa20eb6cbb09fdbcea73707500"],
+["function","messenger.set_sql_handler(type text, function_name text)","returns regprocedure language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",quote_all_identifiers=off} source 5520f6aa20eb6cbb09fdbcea73707500"],
 ["function","messenger.settle_rest(ids uuid[], rest messenger.verdict[], ords bigint[], fates text[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_hashjoin=off,enable_mergejoin=off,jit=off} source 59142ad07fd15333604db9ad32c64d4a"],
 ["function","messenger.sign_webhook(subscription uuid, id uuid, body text)","returns TABLE(url text, signed_at bigint, signature text) language plpgsql stable definer {\"search_path=pg_catalog, pg_temp\"} source 1b506c1e7e885935ad7fe2d26de00b5b"],
 ["function","messenger.sql_handlers()","returns TABLE(type text, handler regprocedure) language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 363dc1ae4a4679b198b1300b36cd7c57"],
@@ -11632,7 +11668,7 @@ as $function$ select $manifest$[
 ["function","messenger.write_cursor(list text, filter jsonb, place jsonb)","returns text language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source d78990856650c9cb1898d120528bad52"],
 ["function","messenger.write_each(step text, object text, row_ids text[], at timestamp with time zone, ends_at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source c7446260cbd4835fe1d8b50879404130"],
 ["function","messenger.write_rows(step text, object text, row_ids text[], at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source fc9309acdc63cfad52cde6c40600c3d2"],
-["function","public.messenger_audit()","returns TABLE(invariant text, violations bigint) language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source ec6bef6e6f70a37524183dad6c15a96e"],
+["function","public.messenger_audit()","returns TABLE(invariant text, violations bigint) language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 58e41db49cc09830e2a0f75fe806e2ea"],
 ["function","public.messenger_cancel(id uuid)","returns text language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source c621f7f5ab7703d05e1943e032025fbb"],
 ["function","public.messenger_check_worker_secret(secret text)","returns boolean language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source a9b7d773a7e7a6b63909edb26b714929"],
 ["function","public.messenger_claim(worker text, batch integer, lease interval, transport text, queues text[], types text[])","returns TABLE(id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority integer, retry_count integer, max_retries integer, fence bigint, lock_expires_at timestamp with time zone, created_at timestamp with time zone, solo boolean) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,jit=off,plan_cache_mode=force_generic_plan} source c9738d6b429035a8f5d048d41c576cb5"],
@@ -11988,7 +12024,7 @@ as $function$ select $manifest$[
 ["policy","messenger.wakeup_locks.service_only","* anon,authenticated using false check false"],
 ["policy","messenger.workers.service_only","* anon,authenticated using false check false"],
 ["policy","public.messenger_failed_messages.service_only","* anon,authenticated using false check false"],
-["policy","public.messenger_messages.sender_reads_own","r authenticated using (created_by = ( SELECT auth.uid() AS uid))"],
+["policy","public.messenger_messages.sender_reads_own","r authenticated using created_by = (( SELECT auth.uid() AS uid))"],
 ["policy","public.messenger_schedules.service_only","* anon,authenticated using false check false"],
 ["policy","public.messenger_transports.service_only","* anon,authenticated using false check false"],
 ["schema","messenger","Symphony Messenger 0.2.0: internal objects. The contract is public.messenger_*."],
@@ -12026,10 +12062,10 @@ as $function$ select $manifest$[
 ["table","public.messenger_schedules","rls"],
 ["table","public.messenger_transports","rls"],
 ["trigger","public.messenger_messages.messenger_messages_own_types_insert","CREATE TRIGGER messenger_messages_own_types_insert BEFORE INSERT ON public.messenger_messages FOR EACH ROW WHEN (starts_with(new.message_type, 'symphony.'::text)) EXECUTE FUNCTION messenger.guard_own_types()"],
-["trigger","public.messenger_messages.messenger_messages_own_types_update","CREATE TRIGGER messenger_messages_own_types_update BEFORE UPDATE OF message_type, body, headers ON public.messenger_messages FOR EACH ROW WHEN ((starts_with(new.message_type, 'symphony.'::text) AND (((new.message_type IS DISTINCT FROM old.message_type) OR (new.body IS DISTINCT FROM old.body)) OR (new.headers IS DISTINCT FROM old.headers)))) EXECUTE FUNCTION messenger.guard_own_types()"],
-["trigger","public.messenger_messages.messenger_messages_updated_at","CREATE TRIGGER messenger_messages_updated_at BEFORE UPDATE ON public.messenger_messages FOR EACH ROW WHEN ((NOT (new.updated_at IS DISTINCT FROM old.updated_at))) EXECUTE FUNCTION public.update_messenger_messages_updated_at()"],
-["trigger","public.messenger_schedules.messenger_schedules_updated_at","CREATE TRIGGER messenger_schedules_updated_at BEFORE UPDATE ON public.messenger_schedules FOR EACH ROW WHEN ((NOT (new.updated_at IS DISTINCT FROM old.updated_at))) EXECUTE FUNCTION public.update_messenger_schedules_updated_at()"],
-["trigger","public.messenger_transports.messenger_transports_updated_at","CREATE TRIGGER messenger_transports_updated_at BEFORE UPDATE ON public.messenger_transports FOR EACH ROW WHEN ((NOT (new.updated_at IS DISTINCT FROM old.updated_at))) EXECUTE FUNCTION public.update_messenger_transports_updated_at()"],
+["trigger","public.messenger_messages.messenger_messages_own_types_update","CREATE TRIGGER messenger_messages_own_types_update BEFORE UPDATE OF message_type, body, headers ON public.messenger_messages FOR EACH ROW WHEN (starts_with(new.message_type, 'symphony.'::text) AND (new.message_type IS DISTINCT FROM old.message_type OR new.body IS DISTINCT FROM old.body OR new.headers IS DISTINCT FROM old.headers)) EXECUTE FUNCTION messenger.guard_own_types()"],
+["trigger","public.messenger_messages.messenger_messages_updated_at","CREATE TRIGGER messenger_messages_updated_at BEFORE UPDATE ON public.messenger_messages FOR EACH ROW WHEN (NOT new.updated_at IS DISTINCT FROM old.updated_at) EXECUTE FUNCTION public.update_messenger_messages_updated_at()"],
+["trigger","public.messenger_schedules.messenger_schedules_updated_at","CREATE TRIGGER messenger_schedules_updated_at BEFORE UPDATE ON public.messenger_schedules FOR EACH ROW WHEN (NOT new.updated_at IS DISTINCT FROM old.updated_at) EXECUTE FUNCTION public.update_messenger_schedules_updated_at()"],
+["trigger","public.messenger_transports.messenger_transports_updated_at","CREATE TRIGGER messenger_transports_updated_at BEFORE UPDATE ON public.messenger_transports FOR EACH ROW WHEN (NOT new.updated_at IS DISTINCT FROM old.updated_at) EXECUTE FUNCTION public.update_messenger_transports_updated_at()"],
 ["type","messenger.check_result","status text, detail text, remedy text, figures jsonb"],
 ["type","messenger.claimed","id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority integer, retry_count integer, max_retries integer, fence bigint, lock_expires_at timestamp with time zone, created_at timestamp with time zone, solo boolean"],
 ["type","messenger.cron_fields","seconds text, minutes text, hours text, days text, months text, weekdays text, last_weekdays text, nth integer, last_day boolean, first_second integer, first_minute integer, first_hour integer, elapsed boolean"],
@@ -12506,3 +12542,5 @@ end $$;
 notify pgrst, 'reload schema';
 
 reset client_min_messages;
+reset quote_all_identifiers;
+reset standard_conforming_strings;

@@ -46,33 +46,37 @@ comment on column messenger.set_aside.at is 'When that was.';
 comment on column messenger.set_aside.attempts is 'How often it has failed.';
 create index if not exists set_aside_retry_at_idx on messenger.set_aside (retry_at);
 
+-- Typed, because a moment as text depends on the session that wrote it: Postgres prints IST for India and reads it as Israel's time.
 create table if not exists messenger.scan_positions (
   step text not null,
-  position text not null,
+  at timestamptz,
+  id uuid,
   constraint scan_positions_pkey primary key (step)
 );
 comment on table messenger.scan_positions is 'Where the scan of a step stopped, so that the next tick goes on from there and rows that must stay do not hide others.';
 
 -- Another tick may hold the row in a transaction that stays open: then this one looks from the same place again.
-create or replace function messenger.move_scan(step text, reached text)
+create or replace function messenger.move_scan(step text, at timestamptz, id uuid)
 returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_variable
 begin
-  if reached is null then
+  if num_nonnulls(at, id) = 0 then
     delete from messenger.scan_positions p
     where p.step in (select x.step from messenger.scan_positions x where x.step = move_scan.step for update skip locked);
   elsif exists (select from messenger.scan_positions p where p.step = move_scan.step) then
-    update messenger.scan_positions p set position = move_scan.reached
+    update messenger.scan_positions p set at = move_scan.at, id = move_scan.id
     where p.step in (select x.step from messenger.scan_positions x where x.step = move_scan.step for update skip locked);
   else
-    insert into messenger.scan_positions values (step, reached) on conflict on constraint scan_positions_pkey do nothing;
+    insert into messenger.scan_positions values (step, at, id) on conflict on constraint scan_positions_pkey do nothing;
   end if;
 end $$;
 
-comment on function messenger.move_scan(text, text) is 'Keeps where the scan of this step stopped; null: it has come to the end.';
+comment on column messenger.scan_positions.at is 'Moment of the last row looked at, where the scan goes by time.';
+comment on column messenger.scan_positions.id is 'Id of the last row looked at, where the scan goes by id, or by time and id.';
+comment on function messenger.move_scan(text, timestamptz, uuid) is 'Keeps where the scan of this step stopped; nulls: it has come to the end.';
 
 alter table messenger.ticks enable row level security;
 alter table messenger.step_errors enable row level security;
@@ -88,4 +92,4 @@ drop policy if exists service_only on messenger.scan_positions;
 create policy service_only on messenger.scan_positions for all to anon, authenticated using (false) with check (false);
 revoke all on messenger.ticks, messenger.step_errors, messenger.set_aside, messenger.scan_positions from public, anon, authenticated, service_role;
 grant select on messenger.ticks, messenger.step_errors, messenger.set_aside to service_role;
-revoke all on function messenger.move_scan(text, text) from public, anon, authenticated, service_role;
+revoke all on function messenger.move_scan(text, timestamptz, uuid) from public, anon, authenticated, service_role;

@@ -57,7 +57,7 @@ begin
   perform messenger.check_subscription(event, message_type);
   perform messenger.ensure_own_types();
   -- Which addresses may be called is for the worker to say, at each delivery: a name's address may change.
-  if coalesce(url !~ '^(https://[][A-Za-z0-9.:_-]+|http://(localhost|127\.0\.0\.1|\[::1\]|host\.docker\.internal)(:\d{1,5})?)([/?#][!-\[\]-~]*)?$' or length(url) > 2000, true) then
+  if coalesce(url !~ '^(https://[][A-Za-z0-9.:_-]+|http://(localhost|127\.0\.0\.1|\[::1\]|host\.docker\.internal)(:[0-9]{1,5})?)([/?#][!-\[\]-~]*)?$' or length(url) > 2000, true) then
     raise exception using errcode = 'PT403', detail = 'SM_FIELD_FORBIDDEN', message = 'url: webhooks go to an https:// URL of at most 2000 ASCII characters, without user name and password',
       hint = 'for development, http://localhost and http://host.docker.internal are taken too, and called where SYMPHONY_WEBHOOK_ALLOW_PRIVATE is true';
   elsif coalesce(not starts_with(secret_name, 'symphony_webhook_'), true) then

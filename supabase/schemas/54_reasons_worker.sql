@@ -115,7 +115,7 @@ begin
     v_fault := case
       when v_answer.status_code in (401, 403) then 'secret'
       when v_answer.status_code = 404 then 'missing'
-      when v_answer.status_code is null and v_answer.error !~* 'time' then 'address'
+      when v_answer.status_code is null and v_answer.error collate "C" !~* 'time' then 'address'
       else 'worker'
     end;
     return query select 61, 'worker_unreachable',
