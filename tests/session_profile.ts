@@ -22,8 +22,15 @@ const HOSTILE: Pick<ProjectOptions, "settings" | "icuLocale"> = {
 
 export const isHostile = Deno.env.get("SYMPHONY_TEST_PROFILE") === "hostile";
 
-/** What the projects of this run are started with. */
-export const sessionProfile: Pick<ProjectOptions, "settings" | "icuLocale"> = isHostile ? HOSTILE : {};
+/** What a race's sessions set for themselves: its functions are rewritten as text, its interleavings are those of read committed. */
+export const RACE_SETTINGS = { default_transaction_isolation: "read committed", quote_all_identifiers: "off" };
+
+/** What a project of this run is started with; an isolation that its tests need wins. */
+export function sessionProfile(isolation?: string): Pick<ProjectOptions, "settings" | "icuLocale"> {
+  if (!isHostile) return {};
+  const chosen = isolation ? { default_transaction_isolation: isolation } : {};
+  return { ...HOSTILE, settings: { ...HOSTILE.settings, ...chosen } };
+}
 
 /** Lets the driver read the profile's moments: it expects ISO. */
 export function readProfileDates(sql: Sql): void {

@@ -99,15 +99,19 @@ declare
     'messenger.try_lock',
     'messenger.caller_id',
     'public.update_messenger_transports_updated_at',
+    'messenger.ensure_transports',
+    'messenger.give_way_to_restored_transport',
     'public.update_messenger_messages_updated_at',
     'messenger.guard_own_types',
     'public.update_messenger_schedules_updated_at',
+    'messenger.ensure_singletons',
     'messenger.enabled',
     'public.messenger_set_flag',
     'messenger.measure_completions',
     'messenger.measure_failures',
     'messenger.move_scan',
     'messenger.ensure_own_types',
+    'messenger.give_way_to_restored_type',
     'public.messenger_register',
     'messenger.draft_fields',
     'messenger.read_drafts',
@@ -253,11 +257,14 @@ declare
     'messenger.scheduled_message',
     'messenger.expand_these',
     'messenger.expand_schedules',
+    'messenger.read_secret',
     'messenger.worker_secret_digests',
     'public.messenger_worker_secret_digests',
     'public.messenger_check_worker_secret',
     'messenger.ensure_worker_secret',
+    'messenger.send_wakeup',
     'messenger.post_bell',
+    'messenger.wakeup_fault',
     'messenger.ring',
     'messenger.awake_workers',
     'messenger.make_wakeup_locks',
@@ -591,7 +598,7 @@ as $$
     ('SM_BODY', 400, 'a message must be a JSON object', 'send {"type": ..., "payload": {...}}'),
     ('SM_TYPE', 400, 'the message type is missing or malformed', 'use a letter, then up to 127 letters, digits, dots, colons, underscores or hyphens'),
     ('SM_QUEUE', 400, 'the queue name is malformed', 'use up to 63 lower-case letters, digits, underscores or hyphens, the first a letter or digit'),
-    ('SM_TRANSPORT', 400, 'the transport does not exist, is disabled, or is of a type that is not configured', 'see select name, type, enabled from messenger_transports'),
+    ('SM_TRANSPORT', 400, 'the transport does not exist, is disabled, or is of a type that is not configured', 'see select name, type, enabled from messenger_transports; where supabase or sync is missing, select messenger_start() makes it again'),
     ('SM_PRIORITY', 400, 'the priority must be a whole number from 1 to 10', '10 goes first; 5 is the default'),
     ('SM_MAX_RETRIES', 400, 'max_retries must be a whole number from 0 to 100', '3 is the default: four deliveries at most'),
     ('SM_AVAILABLE_AT', 400, 'available_at must be a moment before the year 10000', 'use ISO 8601 with a zone, for example 2030-01-31T09:00:00Z'),
@@ -973,15 +980,49 @@ before update on public.messenger_transports
 for each row when (new.updated_at is not distinct from old.updated_at)
 execute function public.update_messenger_transports_updated_at();
 
-insert into public.messenger_transports (name, type) values ('supabase', 'supabase'), ('sync', 'sync')
-on conflict (name) do nothing;
+create or replace function messenger.ensure_transports()
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  insert into public.messenger_transports (name, type)
+  select d.name, d.name from unnest(array['supabase', 'sync']) as d(name)
+  where not exists (select from public.messenger_transports t where t.name = d.name)
+  on conflict on constraint messenger_transports_name_key do nothing;
+end $$;
+comment on function messenger.ensure_transports() is 'Makes the transports supabase and sync where they are missing.';
+
+-- A data-only restore brings rows that the migration has made already. Those of the migration, which nobody has changed, give way to them: a restored
+-- row brings an older created_at, where an ordinary insert takes the default.
+create or replace function messenger.give_way_to_restored_transport()
+returns trigger
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  delete from public.messenger_transports t
+  where t.name = new.name and t.id <> new.id and new.created_at < messenger.now() - interval '1 second'
+    and t.type = t.name and t.enabled and t.config = '{}';
+  return new;
+end $$;
+comment on function messenger.give_way_to_restored_transport() is 'Deletes a transport of the migration''s when its restored row is inserted.';
+
+create or replace trigger messenger_transports_restored
+before insert on public.messenger_transports
+for each row when (new.name in ('supabase', 'sync'))
+execute function messenger.give_way_to_restored_transport();
+-- Dumps of the Supabase CLI are restored with session_replication_role = replica.
+alter table public.messenger_transports enable always trigger messenger_transports_restored;
+
+do $$ begin perform messenger.ensure_transports(); end $$;
 
 alter table public.messenger_transports enable row level security;
 drop policy if exists service_only on public.messenger_transports;
 create policy service_only on public.messenger_transports for all to anon, authenticated using (false) with check (false);
 revoke all on public.messenger_transports from public, anon, authenticated, service_role;
 grant select, insert, update, delete on public.messenger_transports to service_role;
-revoke all on function public.update_messenger_transports_updated_at() from public, anon, authenticated, service_role;
+revoke all on function messenger.ensure_transports(), messenger.give_way_to_restored_transport(), public.update_messenger_transports_updated_at() from public, anon, authenticated, service_role;
 
 -- ---- 11_messages.sql
 -- The queue: every message from dispatch until pruning. The row is the truth.
@@ -1438,7 +1479,7 @@ create table if not exists messenger.settings (
     and poll_interval between '1 ms' and '1 minute' and max_unfinished_per_user >= 0
   )
 );
-comment on table messenger.settings is 'One row, changed by messenger_start.';
+comment on table messenger.settings is 'One row, made and changed by messenger_start; without it the defaults of the columns are in force.';
 comment on column messenger.settings.functions_url is 'Base of the edge functions, without a slash at the end; null: no bells.';
 comment on column messenger.settings.clock_changed_at is 'When the clock was last started or stopped.';
 comment on column messenger.settings.messages_per_worker is 'Backlog that earns one more worker, up to max_workers.';
@@ -1481,8 +1522,21 @@ create table if not exists messenger.pruned (
 );
 comment on table messenger.pruned is 'How many finished messages were deleted; the sum is what counts.';
 
-insert into messenger.settings default values on conflict do nothing;
-insert into messenger.clock default values on conflict do nothing;
+-- Not by the migration: a data-only restore brings these rows along. Where the ticker is scheduled it has been started, whatever became of its row.
+create or replace function messenger.ensure_singletons()
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if not exists (select from messenger.settings) then
+    insert into messenger.settings (clock_enabled) values (messenger.is_ticker_scheduled()) on conflict on constraint settings_pkey do nothing;
+  end if;
+  if not exists (select from messenger.clock) then
+    insert into messenger.clock default values on conflict on constraint clock_pkey do nothing;
+  end if;
+end $$;
+comment on function messenger.ensure_singletons() is 'Makes the rows of messenger.settings and messenger.clock where they are missing.';
 
 alter table messenger.settings enable row level security;
 alter table messenger.clock enable row level security;
@@ -1497,6 +1551,7 @@ create policy service_only on messenger.rescue_cursors for all to anon, authenti
 drop policy if exists service_only on messenger.pruned;
 create policy service_only on messenger.pruned for all to anon, authenticated using (false) with check (false);
 revoke all on messenger.settings, messenger.clock, messenger.rescue_cursors, messenger.pruned from public, anon, authenticated, service_role;
+revoke all on function messenger.ensure_singletons() from public, anon, authenticated, service_role;
 grant select on messenger.settings, messenger.clock to service_role;
 grant select, insert on messenger.pruned to service_role;
 
@@ -1919,6 +1974,26 @@ begin
   values ('symphony.event', 'events', 5, 5000, 3, 3600000), ('symphony.webhook', 'webhooks', 8, 5000, 3, 3600000)
   on conflict on constraint message_types_pkey do nothing;
 end $$;
+
+-- As messenger.give_way_to_restored_transport. The project cannot change these rows, and messenger.on sets the handler again.
+create or replace function messenger.give_way_to_restored_type()
+returns trigger
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if new.registered_at < messenger.now() - interval '1 second' then
+    delete from messenger.message_types k where k.type = new.type and k.sql_handler is null;
+  end if;
+  return new;
+end $$;
+
+create or replace trigger message_types_restored
+before insert on messenger.message_types
+for each row when (starts_with(new.type, 'symphony.'))
+execute function messenger.give_way_to_restored_type();
+alter table messenger.message_types enable always trigger message_types_restored;
+
 do $$ begin perform messenger.ensure_own_types(); end $$;
 
 create or replace function public.messenger_register(types jsonb)
@@ -1981,8 +2056,9 @@ end $$;
 
 comment on function public.messenger_register(jsonb) is
   'Upserts message types: [{"type", "transport"?, "queue"?, "priority"?, "dispatchable_by"?: "service"|"user", "retry"?: {max_retries, delay_ms, multiplier, max_delay_ms, jitter}, "timeout_ms"?, "aliases"?}]. Types of the bus itself (symphony.*) are ignored. Returns how many were given.';
+comment on function messenger.give_way_to_restored_type() is 'Deletes a row of the migration''s when its restored one is inserted.';
 comment on function messenger.ensure_own_types() is 'Makes the rows of the bus''s own types where they are missing.';
-revoke all on function messenger.ensure_own_types() from public, anon, authenticated, service_role;
+revoke all on function messenger.ensure_own_types(), messenger.give_way_to_restored_type() from public, anon, authenticated, service_role;
 revoke all on function public.messenger_register(jsonb) from public, anon, authenticated;
 grant execute on function public.messenger_register(jsonb) to service_role;
 
@@ -2700,7 +2776,7 @@ begin
     ) as given(field, value)
   ), true, v_user::text, v_user, true) s;
   -- Asked afterwards, so that a repeated dispatch is told its message and not its limit; the refusal takes a new one back.
-  select s.max_unfinished_per_user into v_limit from messenger.settings s;
+  v_limit := coalesce((select s.max_unfinished_per_user from messenger.settings s), 1000);
   if not duplicate and v_limit < (
     select count(*) from (
       (select from public.messenger_messages m where m.created_by = v_user and m.processed_at is null limit v_limit + 1)
@@ -4722,7 +4798,7 @@ begin
     for v_secret in
       select s.decrypted_secret from vault.decrypted_secrets s where s.name in (secret_name, secret_name || '_next') order by s.name
     loop
-      if v_secret !~ '^whsec_([A-Za-z0-9+/]{4})+([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$' or length(v_secret) not between 38 and 94 then
+      if coalesce(v_secret, '') !~ '^whsec_([A-Za-z0-9+/]{4})+([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$' or length(v_secret) not between 38 and 94 then
         raise exception using errcode = 'PT403', detail = 'SM_FIELD_FORBIDDEN',
           message = 'secret_name: what Vault holds under ' || quote_ident(secret_name) || ' is no webhook secret',
           hint = 'store whsec_ and 24 to 64 random bytes in base64: ''whsec_'' || encode(extensions.gen_random_bytes(32), ''base64'')';
@@ -6932,21 +7008,39 @@ revoke all on function messenger.scheduled_message(public.messenger_schedules, t
 -- ---- 40_worker_secret.sql
 -- The secret that doors of the clock ask for. It lives in Vault and opens nothing else, because any SQL role may read pg_net's queue.
 
--- Definer, so that service_role needs no rights on Vault.
+-- A secret is there and cannot be read where Vault's key is another than the one it was encrypted with, as in a database restored into another project:
+-- then Vault raises, or decrypts to null.
+create or replace function messenger.read_secret(name text, out is_there boolean, out secret text, out fault text)
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  is_there := false;
+  if to_regclass('vault.decrypted_secrets') is null then
+    return;
+  end if;
+  is_there := exists (select from vault.secrets s where s.name = read_secret.name);
+  if is_there then
+    select nullif(s.decrypted_secret, '') into secret from vault.decrypted_secrets s where s.name = read_secret.name;
+    fault := case when secret is null then 'it decrypts to nothing' end;
+  end if;
+exception when others then
+  fault := sqlerrm;
+end $$;
+
+-- Definer, so that service_role needs no rights on Vault. Read one by one: a secret that cannot be decrypted must not hide the other.
 create or replace function messenger.worker_secret_digests()
 returns text[]
 language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  if to_regclass('vault.decrypted_secrets') is null then
-    return array[]::text[];
-  end if;
   return array(
-    select encode(sha256(convert_to(s.decrypted_secret, 'UTF8')), 'hex')
-    from vault.decrypted_secrets s
-    where s.name in ('symphony_worker_secret', 'symphony_worker_secret_next') and s.decrypted_secret <> ''
-    order by s.name
+    select encode(sha256(convert_to(r.secret, 'UTF8')), 'hex')
+    from unnest(array['symphony_worker_secret', 'symphony_worker_secret_next']) with ordinality as s(name, n)
+    cross join lateral messenger.read_secret(s.name) r
+    where r.secret is not null
+    order by s.n
   );
 end $$;
 
@@ -6966,21 +7060,33 @@ as $$
     encode(sha256(convert_to(messenger_check_worker_secret.secret, 'UTF8')), 'hex') = any (messenger.worker_secret_digests()), false)
 $$;
 
--- Made here and never shown: 244 random bits from the server's strong source.
-create or replace function messenger.ensure_worker_secret()
-returns boolean
+-- Made here and never shown: 244 random bits from the server's strong source. One that cannot be read is of no use to anybody and is replaced, but only
+-- by one that can be read.
+create or replace function messenger.ensure_worker_secret(out is_readable boolean, out fault text)
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_name constant text := 'symphony_worker_secret';
+  v_secret record := messenger.read_secret(v_name);
 begin
-  if to_regclass('vault.secrets') is null then
-    return false;
+  is_readable := v_secret.secret is not null;
+  if is_readable or to_regclass('vault.secrets') is null then
+    fault := case when not is_readable then 'there is no Vault: create extension supabase_vault' end;
+    return;
   end if;
-  if not exists (select from vault.decrypted_secrets s where s.name = 'symphony_worker_secret') then
-    perform vault.create_secret(replace(gen_random_uuid()::text || gen_random_uuid()::text, '-', ''), 'symphony_worker_secret',
-      'Symphony Messenger: the clock shows it to the worker and scheduler doors');
-  end if;
-  return true;
+  begin
+    delete from vault.secrets s where s.name = v_name;
+    perform vault.create_secret(replace(gen_random_uuid()::text || gen_random_uuid()::text, '-', ''), v_name,
+      'Symphony Messenger: the ticker shows it to the edge functions worker and scheduler');
+    v_secret := messenger.read_secret(v_name);
+    is_readable := v_secret.secret is not null;
+    if not is_readable then
+      raise exception '%', v_secret.fault;
+    end if;
+  exception when others then
+    fault := 'Vault cannot keep the worker secret: ' || sqlerrm;
+  end;
 end $$;
 
 comment on function messenger.worker_secret_digests() is 'See public.messenger_worker_secret_digests.';
@@ -6988,8 +7094,11 @@ comment on function public.messenger_worker_secret_digests() is
   'SHA-256 in lower-case hex of the worker secrets in Vault, symphony_worker_secret and, during a rotation, symphony_worker_secret_next: edge functions compare with them.';
 comment on function public.messenger_check_worker_secret(text) is
   'True for the secret in Vault under symphony_worker_secret, or symphony_worker_secret_next during a rotation; otherwise false.';
-comment on function messenger.ensure_worker_secret() is 'Creates the worker secret where there is none. False where there is no Vault.';
-revoke all on function messenger.worker_secret_digests(), public.messenger_worker_secret_digests(), public.messenger_check_worker_secret(text),
+comment on function messenger.read_secret(text) is
+  'A secret of Vault by name: whether it is there, its value, or why it cannot be read (fault).';
+comment on function messenger.ensure_worker_secret() is
+  'Creates the worker secret where there is none that can be read. Returns whether one can be read now, else why not.';
+revoke all on function messenger.read_secret(text), messenger.worker_secret_digests(), public.messenger_worker_secret_digests(), public.messenger_check_worker_secret(text),
   messenger.ensure_worker_secret() from public, anon, authenticated, service_role;
 grant execute on function messenger.worker_secret_digests(), public.messenger_worker_secret_digests(),
   public.messenger_check_worker_secret(text) to service_role;
@@ -6999,33 +7108,67 @@ grant execute on function messenger.worker_secret_digests(), public.messenger_wo
 
 -- Posts the call that wakes one worker. Definer: the Vault secret and pg_net are nobody else's business. pg_net's queue can be locked by any role of the
 -- project, for as long as it likes: then the wake-up is given up, not waited for.
-create or replace function messenger.post_bell()
+create or replace function messenger.send_wakeup()
 returns boolean
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 set lock_timeout = '100ms'
 as $$
 declare
-  v_url text;
-  v_secret text;
+  v_url text := (select s.functions_url from messenger.settings s);
+  v_secret record;
 begin
-  select s.functions_url into v_url from messenger.settings s;
   if v_url is null or to_regclass('net.http_request_queue') is null then
     return false;
   end if;
-  select s.decrypted_secret into v_secret from vault.decrypted_secrets s where s.name = 'symphony_worker_secret';
-  if v_secret is null then
+  v_secret := messenger.read_secret('symphony_worker_secret');
+  if v_secret.secret is null then
     return false;
   end if;
   insert into messenger.bells (request_id) values (net.http_post(
     url := v_url || '/worker', body := '{}'::jsonb,
-    headers := jsonb_build_object('content-type', 'application/json', 'authorization', 'Bearer ' || v_secret),
+    headers := jsonb_build_object('content-type', 'application/json', 'authorization', 'Bearer ' || v_secret.secret),
     timeout_milliseconds := 5000));
   return true;
--- A bell that cannot be rung must not cost the caller the message.
+end $$;
+
+-- For dispatches: a wake-up that cannot be sent must not cost the caller the message. Health tries pg_net by itself (messenger.wakeup_fault).
+create or replace function messenger.post_bell()
+returns boolean
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return messenger.send_wakeup();
 exception when others then
-  raise log 'symphony: the bell could not be rung: %', sqlerrm;
+  raise log 'symphony: the wake-up could not be sent: %', sqlerrm;
   return false;
+end $$;
+
+-- Tries what send_wakeup does and takes it back before it can leave. Some other transaction's lock is no fault of pg_net.
+create or replace function messenger.wakeup_fault()
+returns text
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '100ms'
+as $$
+declare
+  v_id bigint;
+  v_is_queued boolean;
+begin
+  if to_regclass('net.http_request_queue') is null or current_setting('transaction_read_only') = 'on' then
+    return null;
+  end if;
+  begin
+    v_id := net.http_post(url := 'http://127.0.0.1:9/', body := '{}'::jsonb, timeout_milliseconds := 1000);
+    v_is_queued := exists (select from net.http_request_queue q where q.id = v_id);
+    raise exception using errcode = 'SM000';
+  exception
+    when sqlstate 'SM000' then
+      return case when not v_is_queued then 'its queue drops what is put into it' end;
+    when others then
+      return case when not messenger.is_lock_error(sqlstate) then sqlerrm end;
+  end;
 end $$;
 
 -- Rings unless a worker of this type is awake on this queue or another transaction is ringing for it: an ordinary dispatch updates no shared row and never waits.
@@ -7067,9 +7210,9 @@ as $$
 begin
   return (
     select count(*)::int
-    from messenger.workers w, messenger.settings s
+    from messenger.workers w left join messenger.settings s on true
     -- A poll in the future was made before the clock was set back: by whom, nobody knows any more.
-    where w.polled_at > messenger.now() - greatest(2 * s.poll_interval, grace) and w.polled_at <= messenger.now()
+    where w.polled_at > messenger.now() - greatest(2 * coalesce(s.poll_interval, '50 ms'), grace) and w.polled_at <= messenger.now()
       and (w.transport_name is null or w.transport_name = transport)
       and (w.queues is null or queue = any (w.queues))
       and (w.types is null or type = any (w.types))
@@ -7105,10 +7248,13 @@ end $$;
 comment on function messenger.make_wakeup_locks(text[], text[], timestamptz) is 'Makes the rows by which dispatches to these queues share a wake-up.';
 comment on function messenger.prune_wakeup_locks(timestamptz, int) is 'Deletes rows that are a day old. Returns how many.';
 revoke all on function messenger.make_wakeup_locks(text[], text[], timestamptz), messenger.prune_wakeup_locks(timestamptz, int) from public, anon, authenticated, service_role;
-comment on function messenger.post_bell() is 'Queues one POST to the worker door with pg_net; it leaves at commit. False where no URL, pg_net or secret is set.';
+comment on function messenger.send_wakeup() is
+  'Queues one POST to the worker edge function with pg_net; it leaves at commit. False without a URL, pg_net or a secret that can be read.';
+comment on function messenger.post_bell() is 'messenger.send_wakeup, and false where that raises.';
+comment on function messenger.wakeup_fault() is 'Why pg_net cannot be called; null where it can, or where there is none.';
 comment on function messenger.ring(text, text, text) is 'Wakes a worker for a message type of a queue if none is awake, by pg_net and NOTIFY messenger.';
 comment on function messenger.awake_workers(text, text, text, interval) is 'Workers that asked for this type from this queue within two poll intervals, or within the grace when that is longer.';
-revoke all on function messenger.post_bell(), messenger.ring(text, text, text), messenger.awake_workers(text, text, text, interval) from public, anon, authenticated, service_role;
+revoke all on function messenger.send_wakeup(), messenger.wakeup_fault(), messenger.post_bell(), messenger.ring(text, text, text), messenger.awake_workers(text, text, text, interval) from public, anon, authenticated, service_role;
 grant execute on function messenger.ring(text, text, text) to service_role;
 
 -- ---- 42_isolate.sql
@@ -8155,7 +8301,7 @@ returns table (name text, budget interval)
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$
-  values ('rescue', interval '300 ms'), ('unblock', '50 ms'), ('replays', '50 ms'), ('schedules', '300 ms'), ('overdue_handlers', '20 ms'),
+  values ('own_rows', interval '20 ms'), ('rescue', '300 ms'), ('unblock', '50 ms'), ('replays', '50 ms'), ('schedules', '300 ms'), ('overdue_handlers', '20 ms'),
     ('handlers_job', '20 ms'), ('wake', '50 ms'), ('roll_up', '150 ms'), ('prune_messages', '100 ms'), ('prune_dead_letters', '100 ms'),
     ('prune_keys', '100 ms'), ('prune_occurrences', '100 ms'), ('prune_replays', '20 ms'), ('prune_workers', '20 ms'), ('prune_counts', '20 ms'),
     ('prune_metrics', '20 ms'), ('prune_wakeups', '20 ms'), ('prune_ordering_keys', '40 ms'),
@@ -8169,6 +8315,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   case step
+    when 'own_rows' then perform messenger.ensure_singletons();
     when 'rescue' then
       return (select jsonb_build_object('rescued', r.rescued, 'dead', r.dead, 'failed', r.given_up) from messenger.rescue(at, ends_at) r);
     when 'unblock' then perform messenger.release_orphans(at, 1000, ends_at);
@@ -8241,9 +8388,6 @@ begin
     select x.id from messenger.ticks x where x.at not between note_tick.at - interval '5 minutes' and note_tick.at + interval '5 minutes' for update skip locked);
   update messenger.clock c set last_tick_at = note_tick.at, ticks = c.ticks + 1
   where c.singleton in (select x.singleton from messenger.clock x for update skip locked);
-  if not found and not exists (select from messenger.clock) then
-    insert into messenger.clock (last_tick_at, ticks) values (note_tick.at, 1) on conflict on constraint clock_pkey do nothing;
-  end if;
 end $$;
 
 -- After 900 ms each step that is left does one chunk: with a backlog everywhere there are still 55 ticks per minute, and no step is left out.
@@ -8432,7 +8576,7 @@ begin
     v_wanted := found::int;
   end if;
   while v_rung < v_wanted loop
-    exit when not messenger.post_bell();
+    exit when not messenger.send_wakeup();
     v_rung := v_rung + 1;
   end loop;
   return v_rung;
@@ -8595,7 +8739,7 @@ begin
     return;
   end if;
   select j.jobid, j.schedule, j.command into v_job from cron.job j where j.jobname = 'symphony-handlers';
-  v_is_wanted := (select s.clock_enabled from messenger.settings s) and messenger.needs_handlers_job();
+  v_is_wanted := coalesce((select s.clock_enabled from messenger.settings s), false) and messenger.needs_handlers_job();
   if v_is_wanted and (v_job.command, v_job.schedule) is distinct from (messenger.handlers_command(), messenger.job_schedule()) then
     perform cron.schedule('symphony-handlers', messenger.job_schedule(), messenger.handlers_command());
   elsif v_job.jobid is not null and not v_is_wanted and messenger.may_end('-infinity') then
@@ -8660,7 +8804,7 @@ declare
   v_odd text;
   v_settings messenger.settings;
   v_has_clock boolean := to_regclass('cron.job') is not null;
-  v_has_secret boolean;
+  v_secret record;
   v_missing text;
   v_clock_remedy text;
 begin
@@ -8673,9 +8817,8 @@ begin
     perform messenger.refuse('SM_UNKNOWN_FIELD', 'options.' || v_odd);
   end if;
 
-  v_has_secret := messenger.ensure_worker_secret();
-  insert into messenger.settings default values on conflict do nothing;
-  insert into messenger.clock default values on conflict do nothing;
+  v_secret := messenger.ensure_worker_secret();
+  perform messenger.ensure_singletons(), messenger.ensure_transports(), messenger.ensure_own_types();
   update messenger.settings s
   set functions_url = coalesce(v_url, s.functions_url),
       clock_enabled = true,
@@ -8696,10 +8839,11 @@ begin
   v_missing := case
     when v_settings.functions_url is null then 'no functions URL: select messenger_start(''https://<project>.supabase.co/functions/v1'')'
     when to_regclass('net.http_request_queue') is null then 'no pg_net: create extension pg_net'
-    when not v_has_secret then 'no Vault: create extension supabase_vault'
+    when not v_secret.is_readable then v_secret.fault
+    else 'pg_net cannot be called: ' || messenger.wakeup_fault()
   end;
   return jsonb_build_object(
-    'clock', v_has_clock, 'bells', v_missing is null, 'functions_url', v_settings.functions_url, 'worker_secret', v_has_secret)
+    'clock', v_has_clock, 'bells', v_missing is null, 'functions_url', v_settings.functions_url, 'worker_secret', v_secret.is_readable)
     || case when v_missing is null then '{}' else jsonb_build_object('bells_remedy', v_missing) end
     || case when v_clock_remedy is null then '{}' else jsonb_build_object('clock_remedy', v_clock_remedy) end;
 end $$;
@@ -8712,6 +8856,7 @@ as $$
 declare
   v_unscheduled bigint := 0;
 begin
+  perform messenger.ensure_singletons();
   update messenger.settings s set clock_enabled = false, clock_changed_at = case when s.clock_enabled then messenger.now() else s.clock_changed_at end;
   if to_regclass('cron.job') is not null then
     perform cron.unschedule(j.jobid) from cron.job j where j.jobname in ('symphony-clock', 'symphony-handlers');
@@ -8737,7 +8882,7 @@ comment on function messenger.ticker_setting_fault() is 'The setting that stops 
 comment on function messenger.start(text, jsonb) is 'See public.messenger_start.';
 comment on function messenger.stop() is 'See public.messenger_stop.';
 comment on function public.messenger_start(text, jsonb) is
-  'Turns the clock on: pg_cron job symphony-clock (and symphony-handlers while a type has an SQL handler), worker secret in Vault, base URL of the edge functions (null keeps the stored one; none stored: a clock without bells). Options: max_workers, messages_per_worker, poll_interval, max_unfinished_per_user.';
+  'Turns the clock on and makes rows of the bus that are missing: pg_cron job symphony-clock (and symphony-handlers while a type has an SQL handler), worker secret in Vault, base URL of the edge functions (null keeps the stored one; none stored: a clock without bells). Options: max_workers, messages_per_worker, poll_interval, max_unfinished_per_user.';
 comment on function public.messenger_stop() is 'Turns the clock off; a running minute ends within a second. Messages stay, and workers that are called still handle them.';
 revoke all on function messenger.milliseconds(text), messenger.ticker_setting_fault(), messenger.start(text, jsonb), messenger.stop(), public.messenger_start(text, jsonb), public.messenger_stop()
   from public, anon, authenticated, service_role;
@@ -8879,10 +9024,7 @@ language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  if to_regclass('vault.decrypted_secrets') is null then
-    return false;
-  end if;
-  return exists (select from vault.decrypted_secrets s where s.name = 'symphony_worker_secret');
+  return (select r.secret is not null from messenger.read_secret('symphony_worker_secret') r);
 end $$;
 
 create or replace function messenger.call_worker()
@@ -8900,7 +9042,7 @@ language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_enabled boolean := (select s.clock_enabled from messenger.settings s);
+  v_enabled boolean := coalesce((select s.clock_enabled from messenger.settings s), false);
   v_error text := (select c.last_error from messenger.clock c where c.last_error_at > greatest(c.last_tick_at, messenger.now() - interval '10 seconds'));
   v_job record;
   v_run record;
@@ -8982,7 +9124,7 @@ comment on function messenger.last_tick_at(timestamptz) is 'When the last tick w
 comment on function messenger.is_ticker_scheduled() is 'Whether pg_cron has the job symphony-clock, active.';
 comment on function messenger.is_clock_stopped(timestamptz) is 'Whether the clock was stopped, or has not ticked for 70 seconds.';
 comment on function messenger.bell_answers(interval) is 'Our bells of so long ago, newest first, with pg_net''s answer: status code or error; is_queued: not sent yet.';
-comment on function messenger.has_worker_secret() is 'True when the worker secret is in Vault.';
+comment on function messenger.has_worker_secret() is 'True when the worker secret is in Vault and can be read.';
 comment on function messenger.call_worker() is 'The command that runs a worker and shows what it answers; null without a functions URL.';
 comment on function messenger.clock_fault() is 'Why the clock does not tick, supposing that it does not, and what mends it.';
 revoke all on function messenger.bell_answers(interval), messenger.has_worker_secret(), messenger.call_worker(), messenger.last_tick_at(timestamptz), messenger.is_ticker_scheduled(),
@@ -9048,8 +9190,8 @@ as $$
       select coalesce(jsonb_agg(jsonb_build_object('worker', w.worker, 'started_at', w.started_at, 'polled_at', w.polled_at) order by w.polled_at desc), '[]')
       from messenger.workers w where w.polled_at > messenger.now() - interval '1 minute'
     ),
-    'clock', (select jsonb_build_object('enabled', s.clock_enabled, 'last_tick_at', c.last_tick_at, 'ticks', c.ticks, 'last_error', c.last_error, 'last_error_at', c.last_error_at)
-              from messenger.clock c, messenger.settings s),
+    'clock', (select jsonb_build_object('enabled', coalesce(s.clock_enabled, false), 'last_tick_at', c.last_tick_at, 'ticks', c.ticks, 'last_error', c.last_error, 'last_error_at', c.last_error_at)
+              from (select) one left join messenger.settings s on true left join messenger.clock c on true),
     'replays', (
       select coalesce(jsonb_agg(to_jsonb(r)), '[]') from messenger.replay_report() r where coalesce(r.finished_at, messenger.now()) > messenger.now() - interval '1 day'
     ),
@@ -10078,13 +10220,13 @@ as $$
 begin
   if not messenger.needs_bell(message, at) then
     return;
-  elsif (select s.functions_url is null from messenger.settings s) then
+  elsif not exists (select from messenger.settings s where s.functions_url is not null) then
     return query select 60, 'no_bells', 'no worker asks, and none can be woken: there is no functions URL',
       'select messenger_start(''https://<project>.supabase.co/functions/v1'')';
   elsif to_regclass('net.http_request_queue') is null then
     return query select 60, 'no_bells', 'no worker asks, and none can be woken: there is no pg_net', 'create extension pg_net';
   elsif not messenger.has_worker_secret() then
-    return query select 60, 'no_bells', 'no worker asks, and none can be woken: the worker secret is not in Vault', 'select messenger_start()';
+    return query select 60, 'no_bells', 'no worker asks, and none can be woken: the worker secret is not in Vault, or cannot be decrypted', 'select messenger_start()';
   end if;
 end $$;
 
@@ -10204,7 +10346,7 @@ begin
   where m.step_seconds = 0;
   return jsonb_build_object('counters', coalesce(v_counters, '[]'), 'queues', public.messenger_list_queues() -> 'queues',
     'dead_letters', (select c.n from messenger.count_rows('select from public.messenger_failed_messages f where f.resolved_at is null') c),
-    'workers_awake', (select count(*) from messenger.workers w, messenger.settings s
+    'workers_awake', (select count(*) from messenger.workers w left join messenger.settings s on true
       where w.polled_at > messenger.now() - greatest(2 * s.poll_interval, '1 second') and w.polled_at <= messenger.now()),
     'clock_lag_seconds', (select extract(epoch from messenger.now() - c.last_tick_at) from messenger.clock c));
 end $$;
@@ -10802,7 +10944,7 @@ as $$
     jsonb_build_object('transport_name', q.transport_name, 'queue_name', q.queue_name, 'paused_at', p.paused_at, 'transport_enabled', t.enabled,
       'runs_since', messenger.runs_since(q.transport_name, q.queue_name, messenger.now()),
       'awake_workers', (
-        select count(*) from messenger.workers w, messenger.settings s
+        select count(*) from messenger.workers w left join messenger.settings s on true
         where w.polled_at > messenger.now() - greatest(2 * s.poll_interval, '1 second') and w.polled_at <= messenger.now()
           and (w.transport_name is null or w.transport_name = q.transport_name) and (w.queues is null or q.queue_name = any (w.queues))))
     || messenger.queue_figures_of(q.transport_name, q.queue_name) order by q.transport_name, q.queue_name), '[]'))
@@ -10824,7 +10966,7 @@ as $$
   select jsonb_build_object('workers', coalesce(jsonb_agg(
     to_jsonb(w) || jsonb_build_object('awake', w.polled_at > messenger.now() - greatest(2 * s.poll_interval, '1 second'), 'processing', coalesce(r.n, 0))
     order by w.polled_at desc, w.worker), '[]'))
-  from messenger.settings s, messenger.workers w
+  from messenger.workers w left join messenger.settings s on true
   left join (select m.locked_by, count(*) as n from messenger.running_messages(1000) m group by m.locked_by) r on r.locked_by = w.worker
   where w.polled_at > messenger.now() - interval '1 hour'
 $$;
@@ -11016,7 +11158,7 @@ as $$
   union all
   select 'index', r.name, pg_get_indexdef(r.oid) from relation r where r.relkind = 'i'
   union all
-  select 'trigger', r.name || '.' || g.tgname, pg_get_triggerdef(g.oid, true) from relation r join pg_catalog.pg_trigger g on g.tgrelid = r.oid where not g.tgisinternal
+  select 'trigger', r.name || '.' || g.tgname, concat_ws(' ', pg_get_triggerdef(g.oid, true), case g.tgenabled when 'A' then 'always' when 'D' then 'disabled' when 'R' then 'replica' end) from relation r join pg_catalog.pg_trigger g on g.tgrelid = r.oid where not g.tgisinternal
   union all
   select 'policy', r.name || '.' || p.polname,
     concat_ws(' ', p.polcmd::text, (select string_agg(q.rolname, ',' order by q.rolname) from pg_catalog.pg_roles q where q.oid = any (p.polroles)),
@@ -11383,7 +11525,7 @@ as $function$ select $manifest$[
 ["function","messenger.add_metric_errors(measurements messenger.measurements[])","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source e088616f1ea73f3e254b4e13c8cd7211"],
 ["function","messenger.add_metrics(measurements messenger.measurements[])","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source 61c216bcd2b0626d272217ede77c0301"],
 ["function","messenger.announce(ids uuid[], events text[])","returns void language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\",lock_timeout=100ms} source 3e9094d1f8dcccdc72fd4f0844b497b2"],
-["function","messenger.awake_workers(transport text, queue text, type text, grace interval)","returns integer language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source e0e290e69b69053a95f630d48bdc251c"],
+["function","messenger.awake_workers(transport text, queue text, type text, grace interval)","returns integer language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 430d66e63bad6b3e959dc98c24ae41fb"],
 ["function","messenger.bell_answers(since interval)","returns TABLE(request_id bigint, rung_at timestamp with time zone, answered_at timestamp with time zone, status_code integer, error text, has_failed boolean, is_queued boolean) language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source 7fc38632b251d42bf204dd9d2384687b"],
 ["function","messenger.bucket_limit(bucket integer)","returns double precision language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source c6a96a481296c4887c9347ccd7840a69"],
 ["function","messenger.bury(ids uuid[], at timestamp with time zone)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 93e3ff921303782f3f7ce570d1e379ac"],
@@ -11401,7 +11543,7 @@ as $function$ select $manifest$[
 ["function","messenger.claim_one(message_id uuid, worker text, lease interval)","returns TABLE(id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority integer, retry_count integer, max_retries integer, fence bigint, lock_expires_at timestamp with time zone, created_at timestamp with time zone, solo boolean) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source c9e348098d0d48896d86a89809573020"],
 ["function","messenger.clip(value text, bytes integer)","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source e05ff2230f3b946bd7ef4a6b52c97de8"],
 ["function","messenger.clock_command()","returns text language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 34afe42a0cae6d22b762ce4056ceac16"],
-["function","messenger.clock_fault(OUT cause text, OUT remedy text)","returns record language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 3acc00012bfe25470452d367fc4b563a"],
+["function","messenger.clock_fault(OUT cause text, OUT remedy text)","returns record language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source d9cbc65730210bb987c77d328195a8f7"],
 ["function","messenger.count_rows(query text, args jsonb, bound integer)","returns TABLE(n bigint, estimated boolean) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=on,enable_bitmapscan=on,enable_sort=on,jit=off} source 22e8d8a9b205254fe11be0350e258b5e"],
 ["function","messenger.cron_next(expression text, timezone text, after timestamp with time zone, dst_gap text, dst_overlap text)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 52b2401b3cb5cf5ea1fdadddecdf0591"],
 ["function","messenger.defer_constraints()","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 980e8f333087af706fb3c7451a7ac811"],
@@ -11423,7 +11565,9 @@ as $function$ select $manifest$[
 ["function","messenger.enabled(flag text, subject text)","returns boolean language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 83c6188621db8c956915a463f45ac4a0"],
 ["function","messenger.end_unhandled(ids uuid[], fates text[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source ec0faa6ed11dc301dfa7819094d3774c"],
 ["function","messenger.ensure_own_types()","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 5bf8aebe86d97aca34d5b59533f18d91"],
-["function","messenger.ensure_worker_secret()","returns boolean language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 82a1d997e9fad01d00bd37ad054eded9"],
+["function","messenger.ensure_singletons()","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 3b5fa91fe153cb5dcedda8001f8178ff"],
+["function","messenger.ensure_transports()","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 2a158c78c8ebed3ac1a629fa60e68cba"],
+["function","messenger.ensure_worker_secret(OUT is_readable boolean, OUT fault text)","returns record language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source ac538a16b457889889f1de36b69e62d5"],
 ["function","messenger.error_class_of(error_class text)","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 59becb26e2bee06d48147e432214b1f7"],
 ["function","messenger.error_rate(at timestamp with time zone)","returns TABLE(ended bigint, failed bigint) language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 67cd3346a7149beac1c6666b6ca4d0d9"],
 ["function","messenger.estimate_rows(query text, args jsonb)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 9c8cbf90cfbfcbc341d00ed776eab362"],
@@ -11447,12 +11591,14 @@ as $function$ select $manifest$[
 ["function","messenger.fold_ranges(tail_from tid, tail_to tid, sweep_from tid, sweep_to tid, aside bigint[])","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,jit=off} source b3fbc2ad73f1b2143c458662586ee261"],
 ["function","messenger.forget_set_aside(at timestamp with time zone, batch integer)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 6c07e99ba181115020f7e047cb8c64ed"],
 ["function","messenger.give_up(ids uuid[], error_class text, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source b655aa01711dd8338e15e9d328c3741e"],
+["function","messenger.give_way_to_restored_transport()","returns trigger language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 6a9c3f19ae6b074ea93fe5235c7217ce"],
+["function","messenger.give_way_to_restored_type()","returns trigger language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 94195e683ec3b5f424c1dfcd3250abe9"],
 ["function","messenger.guard_own_types()","returns trigger language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 76ec8e62826685aa0809e7bae17cd935"],
 ["function","messenger.handle_message(message messenger.claimed, cut_at timestamp with time zone)","returns text language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",lock_timeout=2s} source 0ce34fee7021ef4f875da39826678292"],
 ["function","messenger.handler_timeout(type text)","returns interval language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source b4911e9e62516ad5e83da8d17c47f212"],
 ["function","messenger.handlers_command()","returns text language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source c3ea38b2bd5d7acb16510a955fd80200"],
 ["function","messenger.has_wild_number(value jsonb)","returns boolean language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 025b91e7e73db60178defae3be0d0b4a"],
-["function","messenger.has_worker_secret()","returns boolean language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source b361a84e868beb39f101a49e16a55ebf"],
+["function","messenger.has_worker_secret()","returns boolean language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source aec70ad27a977408c5874e975dd45c65"],
 ["function","messenger.health()","returns jsonb language sql volatile definer {\"search_path=pg_catalog, pg_temp\"} source cc322aff322bcda72e5d3058ff682570"],
 ["function","messenger.health_checks()","returns TABLE(name text, status text, detail text, remedy text, figures jsonb) language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source f0be4cac082c0f2c744bba45a661a86a"],
 ["function","messenger.health_clock(at timestamp with time zone)","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source bfeb41a743829aacf7007e423896a32e"],
@@ -11501,7 +11647,7 @@ as $function$ select $manifest$[
 ["function","messenger.longest_look()","returns integer language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 29bcb01f7baff17c888c5ba927eeab46"],
 ["function","messenger.make_due(id uuid)","returns text language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source cfdb3a3d503c7a6b6ea1aa8b642a9160"],
 ["function","messenger.make_wakeup_locks(transports text[], queues text[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source c2b56ce70862eefa6279fb2640a890c8"],
-["function","messenger.manifest()","returns TABLE(kind text, object text, definition text) language sql stable invoker {\"search_path=pg_catalog, pg_temp\",quote_all_identifiers=off,\"DateStyle=ISO, MDY\",IntervalStyle=postgres,TimeZone=UTC,extra_float_digits=1} source 0987b0a3516d1cf80ac273037b35a8b2"],
+["function","messenger.manifest()","returns TABLE(kind text, object text, definition text) language sql stable invoker {\"search_path=pg_catalog, pg_temp\",quote_all_identifiers=off,\"DateStyle=ISO, MDY\",IntervalStyle=postgres,TimeZone=UTC,extra_float_digits=1} source 1f18244a551762178aa05eb06caa8cf2"],
 ["function","messenger.mark_setting(transport text, queue text, types text[])","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 4001299bf65c7540a3b94ade0b09a391"],
 ["function","messenger.may_end(ends_at timestamp with time zone)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 280495f5794aac00ecc4a5f6f840fb08"],
 ["function","messenger.measure_completions(places tid[], fates text[], durations real[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_hashjoin=off,enable_mergejoin=off,jit=off} source 4c3502b6f3cf1fd2dd317c3c5ad67ead"],
@@ -11527,7 +11673,7 @@ as $function$ select $manifest$[
 ["function","messenger.note_run(message messenger.claimed, timeout interval)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 3e72c495a6c05ab00a86269092158872"],
 ["function","messenger.note_runner()","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 599cc5eda33205fabdfd316932fdc2ea"],
 ["function","messenger.note_step_error(step text, error text, sqlstate text, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 7b9e931192169fa317bbbdbd79bf57f0"],
-["function","messenger.note_tick(at timestamp with time zone, started_at timestamp with time zone, slowest_step text, slowest interval)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source d32d846e516816173644e0c16915aa20"],
+["function","messenger.note_tick(at timestamp with time zone, started_at timestamp with time zone, slowest_step text, slowest interval)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source a72d2e42d803eae57c4172cc0d1194f5"],
 ["function","messenger.now()","returns timestamp with time zone language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 2f1659b6f5238444936619ebae0dc4b4"],
 ["function","messenger.off(id uuid)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source cca216a0ebc34101c23ee8dbfd778ccf"],
 ["function","messenger.on(event text, function_name text, message_type text)","returns uuid language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",quote_all_identifiers=off} source 3aabc64187a8b32d12dfacf6dd156ca2"],
@@ -11540,7 +11686,7 @@ as $function$ select $manifest$[
 ["function","messenger.percentile(durations bigint[], share double precision)","returns numeric language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 49bb8ec0cc3312b862d8b52f9f183c2d"],
 ["function","messenger.place_mark(setting text, ends_at timestamp with time zone, from_times timestamp with time zone[], from_ids uuid[], batch integer, places tid[], took interval, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source a177f431cccea81fc14d3c888242500d"],
 ["function","messenger.plan_runs(schedule public.messenger_schedules, due_at timestamp with time zone, at timestamp with time zone)","returns messenger.run_plan language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 0925d2546db644552c914fe272647cd7"],
-["function","messenger.post_bell()","returns boolean language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\",lock_timeout=100ms} source 15306147f7ed5a8a582c35df81c5fe93"],
+["function","messenger.post_bell()","returns boolean language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 1b3535f345b08013273eb4bad83b1598"],
 ["function","messenger.prepare_job()","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 30187178043d4328534cc72977bdb319"],
 ["function","messenger.prune(step text, object text, finder text, at timestamp with time zone, batch integer, ends_at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 88414fe0ee2409fb5573aa9e5f16e943"],
 ["function","messenger.prune_bells(bite integer)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source d1db4f64ab1054c127225953cbe1bf6f"],
@@ -11562,6 +11708,7 @@ as $function$ select $manifest$[
 ["function","messenger.read_options(options jsonb)","returns public.messenger_schedules language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 3c100a6f0bbe90a9fdbc3361aa7ce810"],
 ["function","messenger.read_schedule(schedule jsonb, timezone text, options jsonb, at timestamp with time zone)","returns public.messenger_schedules language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 91116752cf9f5d81f09c14dddb0ae527"],
 ["function","messenger.read_schedule_message(name text, type text, payload jsonb, schedule public.messenger_schedules, at timestamp with time zone)","returns public.messenger_schedules language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 2706ff3e8ca64f967ed4fe1aac8293fa"],
+["function","messenger.read_secret(name text, OUT is_there boolean, OUT secret text, OUT fault text)","returns record language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 6172255857eaaefa4f136fd9664cb4b1"],
 ["function","messenger.read_time(value jsonb)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 711f57603e55bc39e3e9e7b39c829891"],
 ["function","messenger.read_token(sql text)","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 9d6154478f6d6fa0e775d0785e6b6685"],
 ["function","messenger.read_verdicts(outcomes jsonb)","returns messenger.verdict[] language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 0f135d55bee5034e4d29040c6b22bc89"],
@@ -11580,7 +11727,7 @@ as $function$ select $manifest$[
 ["function","messenger.reason_invalid_payload(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 25812f6eef39b547d0cfa5b8501e3f80"],
 ["function","messenger.reason_lease_lost(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source abb5f4ec9aece21368f260382a1037c4"],
 ["function","messenger.reason_locked(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source a59a45d2b27d43509b44e2b1facb8598"],
-["function","messenger.reason_no_bells(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source fad0df943fc5b0ee77d8ff756ecc661a"],
+["function","messenger.reason_no_bells(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source f5385f1a08c707290cd83330d877667c"],
 ["function","messenger.reason_no_handler(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 2fd4ede41310f96e0f285734147c24dc"],
 ["function","messenger.reason_no_worker(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 5fe185b537f06d5b43c8678c0e1ed53e"],
 ["function","messenger.reason_ordering_dead_letter(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source aee8fbca3ac24baaff60994d1debadc2"],
@@ -11595,7 +11742,7 @@ as $function$ select $manifest$[
 ["function","messenger.reason_transport_type(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 8fc985ca9cd5ebba11695cb5afc74e9e"],
 ["function","messenger.reason_waiting_turn(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 9cdf45aed507ab5c0ac35501fbf07ed5"],
 ["function","messenger.reason_worker_unreachable(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 3b5ff2c5230e2086a13474bc3458ff4c"],
-["function","messenger.refusals()","returns TABLE(code text, status integer, message text, hint text) language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 1322507ec605853a6a39b7dd530dc6a9"],
+["function","messenger.refusals()","returns TABLE(code text, status integer, message text, hint text) language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 58194a47b4916a0face58009580d712b"],
 ["function","messenger.refuse(code text, what text, remedy text)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 834af324477e9c77bdcc062b2dfb15c6"],
 ["function","messenger.release()","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 15598d36338a12b5c30cdac6f1411514"],
 ["function","messenger.release_heads(keys messenger.order_key[], at timestamp with time zone)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 53b500d9b48bbf96fbeeacff95b58cbd"],
@@ -11613,7 +11760,7 @@ as $function$ select $manifest$[
 ["function","messenger.row_ids(ids uuid[])","returns text[] language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source bd8c1977bc012f0aa90a0c99cb024314"],
 ["function","messenger.run_near_change(fields messenger.cron_fields, after timestamp without time zone, change timestamp without time zone, offset_before interval, offset_after interval, dst_gap text, dst_overlap text)","returns messenger.cron_run language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 8bb9c2d93542accb4c69e76238814632"],
 ["function","messenger.run_sql_handlers(batch integer)","returns TABLE(completed bigint, failed bigint, released bigint) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 69531a455002561f3e1cbfdb113154ad"],
-["function","messenger.run_step(step text, at timestamp with time zone, batch integer, ends_at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source b40de1dc5a844f59bd13553b5b5769ec"],
+["function","messenger.run_step(step text, at timestamp with time zone, batch integer, ends_at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 93f36c8b57102ec91b6583685121c681"],
 ["function","messenger.run_steps(batch integer, without text[])","returns jsonb language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\",lock_timeout=25ms,jit=off} source ce2588ec66b4668d740a9141948e3232"],
 ["function","messenger.running_messages(depth integer, only_transport text, only_queues text[])","returns TABLE(transport_name text, queue_name text, locked_by text) language sql stable invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source c5cfe7412dc063c4dbbe79a6dc992393"],
 ["function","messenger.runs_since(transport text, queue text, at timestamp with time zone)","returns timestamp with time zone language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 666d33ebc9c01f25238a349ff37c8c8d"],
@@ -11621,6 +11768,7 @@ as $function$ select $manifest$[
 ["function","messenger.schedule_headers(name text, due_at timestamp with time zone)","returns jsonb language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 5ca474df4ff41c3bcadddac9fcd158c7"],
 ["function","messenger.schedule_of_cron(schedule text)","returns jsonb language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source d03b9567c97a2870c11f8d3b54b82fbd"],
 ["function","messenger.scheduled_message(schedule public.messenger_schedules, due_at timestamp with time zone)","returns jsonb language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source b2126e65c89b6d91f8be56072cb2ec1f"],
+["function","messenger.send_wakeup()","returns boolean language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\",lock_timeout=100ms} source 0c1450cd7893e4a17ef18a9f8e1fe201"],
 ["function","messenger.set_row_aside(step text, object text, row_id text, error text, sqlstate text, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 5ceea9c23b1ebbdfd7a768ecb52ba5fc"],
 ["function","messenger.set_sql_handler(type text, function_name text)","returns regprocedure language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",quote_all_identifiers=off} source 5520f6aa20eb6cbb09fdbcea73707500"],
 ["function","messenger.settle_rest(ids uuid[], rest messenger.verdict[], ords bigint[], fates text[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_hashjoin=off,enable_mergejoin=off,jit=off} source 59142ad07fd15333604db9ad32c64d4a"],
@@ -11629,10 +11777,10 @@ as $function$ select $manifest$[
 ["function","messenger.sql_queues(types text[])","returns text[] language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 05764d911121759b60673dae101f9b15"],
 ["function","messenger.sql_types()","returns text[] language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 4c7997bd05421a233d702c651a486e08"],
 ["function","messenger.sql_worker()","returns text language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 34de4d4ad50609b56338c335f0fb6f22"],
-["function","messenger.start(functions_url text, options jsonb)","returns jsonb language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 3299a9db5006acb0b9da9f9cda050e4a"],
-["function","messenger.status()","returns jsonb language sql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 28fc53cdd0344a951c806b655692bccc"],
-["function","messenger.steps()","returns TABLE(name text, budget interval) language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 4e9939524a33e948228dbe46e95c893b"],
-["function","messenger.stop()","returns jsonb language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 62fd5d88975845f22dafc3c133dcb24c"],
+["function","messenger.start(functions_url text, options jsonb)","returns jsonb language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 3498a241317d6d8975d38411d44000d8"],
+["function","messenger.status()","returns jsonb language sql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 3a3a66d76bc151863f90314b687a3069"],
+["function","messenger.steps()","returns TABLE(name text, budget interval) language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source cad593b231546acef5984fb0f58f0c91"],
+["function","messenger.stop()","returns jsonb language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 2491774c8d1d5f7cd382f7d11b59ac95"],
 ["function","messenger.store_alone(messages jsonb[], schedules uuid[], runs timestamp with time zone[])","returns TABLE(ord integer, error text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 5b3b4b479b4fda359acf98c516e9d787"],
 ["function","messenger.store_draft(draft messenger.draft, new_id uuid, sender uuid, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 40e90430b1e02482bf127900fa6fe8c3"],
 ["function","messenger.store_events(event text, events text[], ids uuid[], at timestamp with time zone)","returns boolean language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\",TimeZone=UTC,enable_seqscan=off,enable_hashjoin=off,enable_mergejoin=off,jit=off} source 5d6ec9d50a109f51d52e537b4d15fabe"],
@@ -11641,7 +11789,7 @@ as $function$ select $manifest$[
 ["function","messenger.store_occurrences(messages jsonb[], schedules uuid[], runs timestamp with time zone[])","returns TABLE(ord integer, error text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source df9de64006a145a33e6694c95543243e"],
 ["function","messenger.store_runs(messages jsonb[], schedules uuid[], runs timestamp with time zone[], replaced uuid[], at timestamp with time zone)","returns messenger.run_fate[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source f9576dce049bdf6684bcb3888b4f0e04"],
 ["function","messenger.summarize(measurements messenger.measurements[])","returns SETOF messenger.metrics language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source 7a258dc21c6157c31433b21d3b8da0c8"],
-["function","messenger.sync_handlers_job()","returns void language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 2c499534ef63f32aad972400f0fe68c2"],
+["function","messenger.sync_handlers_job()","returns void language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source ef0b5ac6c1eb579f96b04b862ba4a796"],
 ["function","messenger.take_key(scope text, draft messenger.draft, new_id uuid, sender uuid, store boolean, at timestamp with time zone)","returns TABLE(taken boolean, is_stored boolean, passed_on uuid, message_id uuid, status text, transport text, queue text, available_at timestamp with time zone, error_code text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 1e5291b592748bf00ba31b41bd36e35f"],
 ["function","messenger.take_keys_back(letters uuid[], at timestamp with time zone)","returns uuid[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source c18638ac04a5f2c28b9ce1a499e3b08a"],
 ["function","messenger.take_turns(ords integer[], ids uuid[], transports text[], queues text[], keys text[], moments timestamp with time zone[], are_stored boolean[])","returns TABLE(ord integer, seq bigint, available_at timestamp with time zone) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off,plan_cache_mode=force_generic_plan} source 6dbffab8e5570c5b6860a43b2c0417c4"],
@@ -11653,18 +11801,19 @@ as $function$ select $manifest$[
 ["function","messenger.unblock_each(keys messenger.order_key[], at timestamp with time zone, ends_at timestamp with time zone)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source e3baf42413a55156ef14e3625ac13db2"],
 ["function","messenger.unblock_keys(row_ids text[], at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source bccf05f4916f1033506a27bf098dc2cf"],
 ["function","messenger.unknown_message(id uuid)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source fbafe56a0775e17755d1aa6b8224bf9b"],
-["function","messenger.user_dispatch(type text, payload jsonb, idempotency_key text, delay interval, headers jsonb, metadata jsonb)","returns TABLE(id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone) language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source f2d88bd1f817b61cba1705c2a6d56ef8"],
+["function","messenger.user_dispatch(type text, payload jsonb, idempotency_key text, delay interval, headers jsonb, metadata jsonb)","returns TABLE(id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone) language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 485fd68ff66d41e6118d2b3fefe7e726"],
 ["function","messenger.uuids_of(row_ids text[])","returns uuid[] language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source bbce279650abb45ad294e199ec79cf65"],
 ["function","messenger.verify()","returns TABLE(kind text, object text, state text, detail text) language sql stable definer {\"search_path=pg_catalog, pg_temp\"} source 1a24f14e798c253dfef0baa717707e66"],
-["function","messenger.wake(at timestamp with time zone)","returns integer language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 842edec1d0a0e8d380049f701a3d90df"],
+["function","messenger.wake(at timestamp with time zone)","returns integer language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 188cbf11064ff8e35b7c5c0a9e8d614e"],
+["function","messenger.wakeup_fault()","returns text language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",lock_timeout=100ms} source 0d6f18dc538a6ceffde2d14d8650ae4e"],
 ["function","messenger.walk_due_queues(at timestamp with time zone, only_transport text, runnable boolean, only_types text[], below_transport text, below_queue text, max_queues integer)","returns TABLE(transport_name text, queue_name text) language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off,plan_cache_mode=force_generic_plan} source bab8ddaaf728c0adaa502550e4249301"],
 ["function","messenger.wall_time_in_gap(moment timestamp with time zone, timezone text)","returns timestamp without time zone language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source df2b78cbc1a551d66565632e2d28232a"],
 ["function","messenger.watch_replay(row_ids text[], at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source e6f6798ebb677d8fc81ce3049fdaa1ba"],
 ["function","messenger.watch_replays(at timestamp with time zone, ends_at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source b4e22df6ce25980b3ddb93fa43350ed9"],
-["function","messenger.webhook_keys(secret_name text)","returns SETOF bytea language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 1041faacdeaccd72b430c8732cda8a6d"],
+["function","messenger.webhook_keys(secret_name text)","returns SETOF bytea language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 7c18294e47929858732793abc66b9f17"],
 ["function","messenger.without_set_aside(step text, object text, row_ids text[], at timestamp with time zone)","returns text[] language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 2343ca0a5510520467bee9553ff3bbe5"],
 ["function","messenger.work_off(message messenger.claimed, goes_on boolean, cut_at timestamp with time zone)","returns messenger.claimed language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 6669a54abf9d02fd81d87f84f0f50c4e"],
-["function","messenger.worker_secret_digests()","returns text[] language plpgsql stable definer {\"search_path=pg_catalog, pg_temp\"} source 7e991e72afc599aec3b160b0d52fa899"],
+["function","messenger.worker_secret_digests()","returns text[] language plpgsql stable definer {\"search_path=pg_catalog, pg_temp\"} source 4e21711b74df5bb3d1c74e032f609446"],
 ["function","messenger.write_cursor(list text, filter jsonb, place jsonb)","returns text language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source d78990856650c9cb1898d120528bad52"],
 ["function","messenger.write_each(step text, object text, row_ids text[], at timestamp with time zone, ends_at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source c7446260cbd4835fe1d8b50879404130"],
 ["function","messenger.write_rows(step text, object text, row_ids text[], at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source fc9309acdc63cfad52cde6c40600c3d2"],
@@ -11675,7 +11824,7 @@ as $function$ select $manifest$[
 ["function","public.messenger_claim_one(id uuid, worker text, lease interval)","returns TABLE(id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority integer, retry_count integer, max_retries integer, fence bigint, lock_expires_at timestamp with time zone, created_at timestamp with time zone, solo boolean) language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source c38a451ac46c95792ca70988e732fb49"],
 ["function","public.messenger_complete(id uuid, fence bigint, result jsonb, strict boolean)","returns text language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 4b55f645b047a18d0435223006485fa3"],
 ["function","public.messenger_complete_with(id uuid, fence bigint, function_name text, args jsonb)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 777b0e690c3f7de86d240466d4c2d15f"],
-["function","public.messenger_counters()","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source 20614c3429cc6f45f3e6665890ff9748"],
+["function","public.messenger_counters()","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source bb363ae164c168af01ac7e1ea0df1428"],
 ["function","public.messenger_disable_webhook(subscription uuid, reason text)","returns boolean language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source de799c93fc703dc7ceaee7b22d570ad6"],
 ["function","public.messenger_discard_failed(ids uuid[], filter jsonb, max integer)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source b857a60cb2381fb27c36cdeb63f1b6cd"],
 ["function","public.messenger_dispatch(type text, payload jsonb, queue text, priority integer, available_at timestamp with time zone, delay interval, idempotency_key text, idempotency_mode text, idempotency_window interval, ordering_key text, transport text, max_retries integer, expires_at timestamp with time zone, headers jsonb, metadata jsonb)","returns SETOF messenger.dispatched language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 914c1952fb29ac85046c0e1107a5563b"],
@@ -11690,10 +11839,10 @@ as $function$ select $manifest$[
 ["function","public.messenger_import_cron(jobid bigint)","returns jsonb language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 4b46768c7cec1f52fa54aa6f5a76852f"],
 ["function","public.messenger_list_failed(filter jsonb, cursor text, skip integer, max integer)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_sort=off,jit=off} source 2a0031b52a5353395df7e20332bcff01"],
 ["function","public.messenger_list_messages(filter jsonb, cursor text, max integer)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 5d3a1bf00a6b9228bf110552507e2f2f"],
-["function","public.messenger_list_queues()","returns jsonb language sql volatile invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source 5605e0b083ffbcfb521407a120ce3d92"],
+["function","public.messenger_list_queues()","returns jsonb language sql volatile invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source 18ff9497f48e2b9a3f73cc49312ed50c"],
 ["function","public.messenger_list_schedules(filter jsonb, cursor text, max integer)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source 94667071d42682e323d39de8d2ae0aa2"],
 ["function","public.messenger_list_transports()","returns jsonb language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 05f0454eeda134cecc41d96748319ba1"],
-["function","public.messenger_list_workers()","returns jsonb language sql volatile invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source ed08e36d43305384a65341054f6f726b"],
+["function","public.messenger_list_workers()","returns jsonb language sql volatile invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source 5676f3b6d95ba0c6772d7f087f6bae37"],
 ["function","public.messenger_metrics(minutes integer, from_time timestamp with time zone, to_time timestamp with time zone)","returns jsonb language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",TimeZone=UTC,jit=off} source 68bedab8939e50371a1e7601e8fcfde9"],
 ["function","public.messenger_pause(transport text, queue text)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source ce28f5e97d110106bf02440dd8765910"],
 ["function","public.messenger_pause_schedule(name text)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 74a8ae885f86c4c436afd8a854f5a01a"],
@@ -12061,10 +12210,12 @@ as $function$ select $manifest$[
 ["table","public.messenger_messages","rls {fillfactor=50,autovacuum_vacuum_scale_factor=0.01,autovacuum_vacuum_threshold=1000,autovacuum_analyze_scale_factor=0.05,autovacuum_vacuum_cost_delay=1}"],
 ["table","public.messenger_schedules","rls"],
 ["table","public.messenger_transports","rls"],
+["trigger","messenger.message_types.message_types_restored","CREATE TRIGGER message_types_restored BEFORE INSERT ON messenger.message_types FOR EACH ROW WHEN (starts_with(new.type, 'symphony.'::text)) EXECUTE FUNCTION messenger.give_way_to_restored_type() always"],
 ["trigger","public.messenger_messages.messenger_messages_own_types_insert","CREATE TRIGGER messenger_messages_own_types_insert BEFORE INSERT ON public.messenger_messages FOR EACH ROW WHEN (starts_with(new.message_type, 'symphony.'::text)) EXECUTE FUNCTION messenger.guard_own_types()"],
 ["trigger","public.messenger_messages.messenger_messages_own_types_update","CREATE TRIGGER messenger_messages_own_types_update BEFORE UPDATE OF message_type, body, headers ON public.messenger_messages FOR EACH ROW WHEN (starts_with(new.message_type, 'symphony.'::text) AND (new.message_type IS DISTINCT FROM old.message_type OR new.body IS DISTINCT FROM old.body OR new.headers IS DISTINCT FROM old.headers)) EXECUTE FUNCTION messenger.guard_own_types()"],
 ["trigger","public.messenger_messages.messenger_messages_updated_at","CREATE TRIGGER messenger_messages_updated_at BEFORE UPDATE ON public.messenger_messages FOR EACH ROW WHEN (NOT new.updated_at IS DISTINCT FROM old.updated_at) EXECUTE FUNCTION public.update_messenger_messages_updated_at()"],
 ["trigger","public.messenger_schedules.messenger_schedules_updated_at","CREATE TRIGGER messenger_schedules_updated_at BEFORE UPDATE ON public.messenger_schedules FOR EACH ROW WHEN (NOT new.updated_at IS DISTINCT FROM old.updated_at) EXECUTE FUNCTION public.update_messenger_schedules_updated_at()"],
+["trigger","public.messenger_transports.messenger_transports_restored","CREATE TRIGGER messenger_transports_restored BEFORE INSERT ON public.messenger_transports FOR EACH ROW WHEN (new.name = ANY (ARRAY['supabase'::text, 'sync'::text])) EXECUTE FUNCTION messenger.give_way_to_restored_transport() always"],
 ["trigger","public.messenger_transports.messenger_transports_updated_at","CREATE TRIGGER messenger_transports_updated_at BEFORE UPDATE ON public.messenger_transports FOR EACH ROW WHEN (NOT new.updated_at IS DISTINCT FROM old.updated_at) EXECUTE FUNCTION public.update_messenger_transports_updated_at()"],
 ["type","messenger.check_result","status text, detail text, remedy text, figures jsonb"],
 ["type","messenger.claimed","id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority integer, retry_count integer, max_retries integer, fence bigint, lock_expires_at timestamp with time zone, created_at timestamp with time zone, solo boolean"],
@@ -12190,15 +12341,19 @@ declare
     'messenger.try_lock',
     'messenger.caller_id',
     'public.update_messenger_transports_updated_at',
+    'messenger.ensure_transports',
+    'messenger.give_way_to_restored_transport',
     'public.update_messenger_messages_updated_at',
     'messenger.guard_own_types',
     'public.update_messenger_schedules_updated_at',
+    'messenger.ensure_singletons',
     'messenger.enabled',
     'public.messenger_set_flag',
     'messenger.measure_completions',
     'messenger.measure_failures',
     'messenger.move_scan',
     'messenger.ensure_own_types',
+    'messenger.give_way_to_restored_type',
     'public.messenger_register',
     'messenger.draft_fields',
     'messenger.read_drafts',
@@ -12344,11 +12499,14 @@ declare
     'messenger.scheduled_message',
     'messenger.expand_these',
     'messenger.expand_schedules',
+    'messenger.read_secret',
     'messenger.worker_secret_digests',
     'public.messenger_worker_secret_digests',
     'public.messenger_check_worker_secret',
     'messenger.ensure_worker_secret',
+    'messenger.send_wakeup',
     'messenger.post_bell',
+    'messenger.wakeup_fault',
     'messenger.ring',
     'messenger.awake_workers',
     'messenger.make_wakeup_locks',

@@ -8,7 +8,7 @@ as $$
     ('SM_BODY', 400, 'a message must be a JSON object', 'send {"type": ..., "payload": {...}}'),
     ('SM_TYPE', 400, 'the message type is missing or malformed', 'use a letter, then up to 127 letters, digits, dots, colons, underscores or hyphens'),
     ('SM_QUEUE', 400, 'the queue name is malformed', 'use up to 63 lower-case letters, digits, underscores or hyphens, the first a letter or digit'),
-    ('SM_TRANSPORT', 400, 'the transport does not exist, is disabled, or is of a type that is not configured', 'see select name, type, enabled from messenger_transports'),
+    ('SM_TRANSPORT', 400, 'the transport does not exist, is disabled, or is of a type that is not configured', 'see select name, type, enabled from messenger_transports; where supabase or sync is missing, select messenger_start() makes it again'),
     ('SM_PRIORITY', 400, 'the priority must be a whole number from 1 to 10', '10 goes first; 5 is the default'),
     ('SM_MAX_RETRIES', 400, 'max_retries must be a whole number from 0 to 100', '3 is the default: four deliveries at most'),
     ('SM_AVAILABLE_AT', 400, 'available_at must be a moment before the year 10000', 'use ISO 8601 with a zone, for example 2030-01-31T09:00:00Z'),

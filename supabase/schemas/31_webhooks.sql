@@ -32,7 +32,7 @@ begin
     for v_secret in
       select s.decrypted_secret from vault.decrypted_secrets s where s.name in (secret_name, secret_name || '_next') order by s.name
     loop
-      if v_secret !~ '^whsec_([A-Za-z0-9+/]{4})+([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$' or length(v_secret) not between 38 and 94 then
+      if coalesce(v_secret, '') !~ '^whsec_([A-Za-z0-9+/]{4})+([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$' or length(v_secret) not between 38 and 94 then
         raise exception using errcode = 'PT403', detail = 'SM_FIELD_FORBIDDEN',
           message = 'secret_name: what Vault holds under ' || quote_ident(secret_name) || ' is no webhook secret',
           hint = 'store whsec_ and 24 to 64 random bytes in base64: ''whsec_'' || encode(extensions.gen_random_bytes(32), ''base64'')';

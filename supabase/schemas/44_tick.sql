@@ -35,9 +35,6 @@ begin
     select x.id from messenger.ticks x where x.at not between note_tick.at - interval '5 minutes' and note_tick.at + interval '5 minutes' for update skip locked);
   update messenger.clock c set last_tick_at = note_tick.at, ticks = c.ticks + 1
   where c.singleton in (select x.singleton from messenger.clock x for update skip locked);
-  if not found and not exists (select from messenger.clock) then
-    insert into messenger.clock (last_tick_at, ticks) values (note_tick.at, 1) on conflict on constraint clock_pkey do nothing;
-  end if;
 end $$;
 
 -- After 900 ms each step that is left does one chunk: with a backlog everywhere there are still 55 ticks per minute, and no step is left out.

@@ -84,7 +84,7 @@ as $$
     jsonb_build_object('transport_name', q.transport_name, 'queue_name', q.queue_name, 'paused_at', p.paused_at, 'transport_enabled', t.enabled,
       'runs_since', messenger.runs_since(q.transport_name, q.queue_name, messenger.now()),
       'awake_workers', (
-        select count(*) from messenger.workers w, messenger.settings s
+        select count(*) from messenger.workers w left join messenger.settings s on true
         where w.polled_at > messenger.now() - greatest(2 * s.poll_interval, '1 second') and w.polled_at <= messenger.now()
           and (w.transport_name is null or w.transport_name = q.transport_name) and (w.queues is null or q.queue_name = any (w.queues))))
     || messenger.queue_figures_of(q.transport_name, q.queue_name) order by q.transport_name, q.queue_name), '[]'))
@@ -106,7 +106,7 @@ as $$
   select jsonb_build_object('workers', coalesce(jsonb_agg(
     to_jsonb(w) || jsonb_build_object('awake', w.polled_at > messenger.now() - greatest(2 * s.poll_interval, '1 second'), 'processing', coalesce(r.n, 0))
     order by w.polled_at desc, w.worker), '[]'))
-  from messenger.settings s, messenger.workers w
+  from messenger.workers w left join messenger.settings s on true
   left join (select m.locked_by, count(*) as n from messenger.running_messages(1000) m group by m.locked_by) r on r.locked_by = w.worker
   where w.polled_at > messenger.now() - interval '1 hour'
 $$;

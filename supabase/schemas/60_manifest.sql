@@ -58,7 +58,7 @@ as $$
   union all
   select 'index', r.name, pg_get_indexdef(r.oid) from relation r where r.relkind = 'i'
   union all
-  select 'trigger', r.name || '.' || g.tgname, pg_get_triggerdef(g.oid, true) from relation r join pg_catalog.pg_trigger g on g.tgrelid = r.oid where not g.tgisinternal
+  select 'trigger', r.name || '.' || g.tgname, concat_ws(' ', pg_get_triggerdef(g.oid, true), case g.tgenabled when 'A' then 'always' when 'D' then 'disabled' when 'R' then 'replica' end) from relation r join pg_catalog.pg_trigger g on g.tgrelid = r.oid where not g.tgisinternal
   union all
   select 'policy', r.name || '.' || p.polname,
     concat_ws(' ', p.polcmd::text, (select string_agg(q.rolname, ',' order by q.rolname) from pg_catalog.pg_roles q where q.oid = any (p.polroles)),

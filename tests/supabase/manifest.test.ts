@@ -9,7 +9,8 @@ const read = (path: string) => Deno.readTextFile(new URL(path, folder));
 const project = useProject();
 const newer = useProject({ defaultPrivileges: "revoked" });
 
-const CATALOG = "select kind, object, definition from messenger.manifest() order by kind, object";
+const CATALOG =
+  'select kind, object, definition from messenger.manifest() order by kind collate "C", object collate "C"';
 
 async function expected(): Promise<unknown[]> {
   const rows: [string, string, string | null][] = JSON.parse(await read("manifest.json"));
