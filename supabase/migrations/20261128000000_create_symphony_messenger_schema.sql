@@ -70,6 +70,7 @@ declare
     'public.messenger_failed_messages_failed_at_idx',
     'public.messenger_failed_messages_resolved_at_idx',
     'public.messenger_schedules_due_idx',
+    'public.messenger_schedules_fired_idx',
     'messenger.occurrences_due_at_idx',
     'messenger.idempotency_keys_expires_at_idx',
     'messenger.set_aside_retry_at_idx',
@@ -303,6 +304,7 @@ declare
     'messenger.find_resolved_dead_letters',
     'messenger.find_spent_keys',
     'messenger.find_old_occurrences',
+    'messenger.find_fired_schedules',
     'messenger.prune_workers',
     'messenger.prune_counts',
     'messenger.prune_bells',
@@ -353,8 +355,6 @@ declare
     'messenger.health_clock_errors',
     'messenger.health_set_aside',
     'messenger.health_sql_handlers',
-    'messenger.health_pg_net',
-    'messenger.health_worker_secret',
     'messenger.health_test_clock',
     'messenger.health_oldest_due',
     'messenger.due_types',
@@ -362,6 +362,16 @@ declare
     'messenger.health_workers',
     'messenger.health_transports',
     'messenger.health_dead_letters',
+    'messenger.health_own_rows',
+    'messenger.health_rights',
+    'messenger.health_registration',
+    'messenger.health_schedules',
+    'messenger.growth_limits',
+    'messenger.health_growth',
+    'messenger.wakeup_figures',
+    'messenger.health_pg_net',
+    'messenger.health_worker_secret',
+    'messenger.health_webhook_secrets',
     'messenger.moment',
     'messenger.is_waiting',
     'messenger.is_handed_out',
@@ -1298,6 +1308,9 @@ comment on column public.messenger_schedules.jitter_ms is 'A message becomes ava
 comment on column public.messenger_schedules.timezone is 'IANA name; cron fields match its wall clock.';
 
 create index if not exists messenger_schedules_due_idx on public.messenger_schedules (next_run_at) where enabled;
+-- For pruning: schedules that have fired for good.
+create index if not exists messenger_schedules_fired_idx
+on public.messenger_schedules (last_run_at, id) where schedule_type = 'once' and not enabled;
 
 -- No foreign keys: rows outlive their schedule until pruned, and a schedule can be removed without visiting them.
 create table if not exists messenger.occurrences (
@@ -1522,19 +1535,15 @@ create table if not exists messenger.pruned (
 );
 comment on table messenger.pruned is 'How many finished messages were deleted; the sum is what counts.';
 
--- Not by the migration: a data-only restore brings these rows along. Where the ticker is scheduled it has been started, whatever became of its row.
+-- Not by the migration: a data-only restore brings these rows along.
 create or replace function messenger.ensure_singletons()
 returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  if not exists (select from messenger.settings) then
-    insert into messenger.settings (clock_enabled) values (messenger.is_ticker_scheduled()) on conflict on constraint settings_pkey do nothing;
-  end if;
-  if not exists (select from messenger.clock) then
-    insert into messenger.clock default values on conflict on constraint clock_pkey do nothing;
-  end if;
+  insert into messenger.settings default values on conflict on constraint settings_pkey do nothing;
+  insert into messenger.clock default values on conflict on constraint clock_pkey do nothing;
 end $$;
 comment on function messenger.ensure_singletons() is 'Makes the rows of messenger.settings and messenger.clock where they are missing.';
 
@@ -1885,12 +1894,14 @@ create table if not exists messenger.step_errors (
   sqlstate text not null,
   at timestamptz not null,
   failures bigint not null default 1,
+  repeats int not null default 1,
   constraint step_errors_pkey primary key (step)
 );
 comment on table messenger.step_errors is 'The newest error of each step of a tick. A step that fails is undone alone; the others of the tick go on.';
 comment on column messenger.step_errors.step is 'Name of the step, as messenger.steps lists it.';
 comment on column messenger.step_errors.at is 'When the step failed last.';
 comment on column messenger.step_errors.failures is 'How often it has failed.';
+comment on column messenger.step_errors.repeats is 'How often it has failed without five minutes between two failures.';
 
 create table if not exists messenger.set_aside (
   step text not null,
@@ -7979,7 +7990,7 @@ grant execute on function messenger.fold_range(), messenger.measurements_set_asi
 
 -- ---- 43_prune.sql
 -- Pruning in chunks, for as long as its step has time: finished messages past their retention, resolved dead letters, spent idempotency keys,
--- old occurrences.
+-- old occurrences, schedules that have fired for good.
 
 -- One chunk after the other, from where the scan stopped. A chunk is left behind only once it was written as a whole.
 create or replace function messenger.prune(step text, object text, finder text, at timestamptz, batch int, ends_at timestamptz)
@@ -8008,6 +8019,9 @@ begin
       when 'find_old_occurrences' then
         select f.row_ids, f.next_at, f.next_id into v_row_ids, v_next.at, v_next.id
         from messenger.find_old_occurrences(v_after.at, v_after.id, at, batch) f;
+      when 'find_fired_schedules' then
+        select f.row_ids, f.next_at, f.next_id into v_row_ids, v_next.at, v_next.id
+        from messenger.find_fired_schedules(v_after.at, v_after.id, at, batch) f;
     end case;
     if v_row_ids <> '{}' then
       v_figures := messenger.add_figures(v_figures,
@@ -8193,6 +8207,43 @@ begin
   end if;
 end $$;
 
+-- One that is paused has a next run and stays.
+create or replace function messenger.find_fired_schedules(
+  after_at timestamptz, after_id uuid, at timestamptz, batch int, out row_ids text[], out next_at timestamptz, out next_id uuid
+)
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_chunk record;
+begin
+  with chunk as materialized (
+    select s.id, s.last_run_at, s.last_run_at < find_fired_schedules.at - coalesce((t.config ->> 'retention')::interval, '7 days') as is_done
+    from public.messenger_schedules s
+    left join public.messenger_transports t on t.name = s.transport_name
+    where s.schedule_type = 'once' and not s.enabled and s.next_run_at is null
+      and (s.last_run_at, s.id) > (coalesce(after_at, '-infinity'), coalesce(after_id, '00000000-0000-0000-0000-000000000000'))
+    order by s.last_run_at, s.id limit batch
+  ),
+  held as (
+    select s.id from public.messenger_schedules s
+    where s.id = any (array(select c.id from chunk c where c.is_done)) and not s.enabled and s.next_run_at is null
+    order by s.id
+    for update skip locked
+  )
+  select count(*) as seen, max(c.last_run_at) as last_at, (select c.id from chunk c order by c.last_run_at desc, c.id desc limit 1) as last_id,
+    array(select h.id from held h) as ids
+  into v_chunk
+  from chunk c;
+  row_ids := messenger.row_ids(v_chunk.ids);
+  if v_chunk.seen = batch then
+    next_at := v_chunk.last_at;
+    next_id := v_chunk.last_id;
+  end if;
+end $$;
+
+comment on function messenger.find_fired_schedules(timestamptz, uuid, timestamptz, int) is
+  'Locks schedules of kind once that fired longer ago than their transport''s retention among the next batch of rows, by last_run_at and id.';
 comment on function messenger.prune(text, text, text, timestamptz, int, timestamptz) is
   'Writes what the finder finds in a table, in chunks of batch, until it has come to the end or ends_at has passed. Returns figures.';
 comment on function messenger.find_finished_messages(timestamptz, uuid, timestamptz, int) is
@@ -8205,7 +8256,8 @@ comment on function messenger.find_old_occurrences(timestamptz, uuid, timestampt
   'Locks occurrences older than 7 days that nobody needs any more among the next batch of rows.';
 revoke all on function messenger.prune(text, text, text, timestamptz, int, timestamptz), messenger.find_finished_messages(timestamptz, uuid, timestamptz, int),
   messenger.delete_messages(uuid[], timestamptz), messenger.find_resolved_dead_letters(timestamptz, uuid, timestamptz, int),
-  messenger.find_spent_keys(timestamptz, uuid, timestamptz, int), messenger.find_old_occurrences(timestamptz, uuid, timestamptz, int)
+  messenger.find_spent_keys(timestamptz, uuid, timestamptz, int), messenger.find_old_occurrences(timestamptz, uuid, timestamptz, int),
+  messenger.find_fired_schedules(timestamptz, uuid, timestamptz, int)
   from public, anon, authenticated, service_role;
 
 -- ---- 43_prune_side_tables.sql
@@ -8301,9 +8353,9 @@ returns table (name text, budget interval)
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$
-  values ('own_rows', interval '20 ms'), ('rescue', '300 ms'), ('unblock', '50 ms'), ('replays', '50 ms'), ('schedules', '300 ms'), ('overdue_handlers', '20 ms'),
+  values ('rescue', interval '300 ms'), ('unblock', '50 ms'), ('replays', '50 ms'), ('schedules', '300 ms'), ('overdue_handlers', '20 ms'),
     ('handlers_job', '20 ms'), ('wake', '50 ms'), ('roll_up', '150 ms'), ('prune_messages', '100 ms'), ('prune_dead_letters', '100 ms'),
-    ('prune_keys', '100 ms'), ('prune_occurrences', '100 ms'), ('prune_replays', '20 ms'), ('prune_workers', '20 ms'), ('prune_counts', '20 ms'),
+    ('prune_keys', '100 ms'), ('prune_occurrences', '100 ms'), ('prune_schedules', '50 ms'), ('prune_replays', '20 ms'), ('prune_workers', '20 ms'), ('prune_counts', '20 ms'),
     ('prune_metrics', '20 ms'), ('prune_wakeups', '20 ms'), ('prune_ordering_keys', '40 ms'),
     ('prune_locks', '20 ms'), ('prune_job_history', '20 ms'), ('set_aside', '20 ms'), ('sql_handlers', '500 ms')
 $$;
@@ -8315,7 +8367,6 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   case step
-    when 'own_rows' then perform messenger.ensure_singletons();
     when 'rescue' then
       return (select jsonb_build_object('rescued', r.rescued, 'dead', r.dead, 'failed', r.given_up) from messenger.rescue(at, ends_at) r);
     when 'unblock' then perform messenger.release_orphans(at, 1000, ends_at);
@@ -8331,6 +8382,8 @@ begin
       return messenger.prune(step, 'public.messenger_failed_messages', 'find_resolved_dead_letters', at, 10 * batch, ends_at);
     when 'prune_keys' then return messenger.prune(step, 'messenger.idempotency_keys', 'find_spent_keys', at, 10 * batch, ends_at);
     when 'prune_occurrences' then return messenger.prune(step, 'messenger.occurrences', 'find_old_occurrences', at, 10 * batch, ends_at);
+    when 'prune_schedules' then
+      return messenger.prune(step, 'public.messenger_schedules', 'find_fired_schedules', at, 10 * batch, ends_at);
     when 'prune_replays' then perform messenger.prune_replays(at, batch);
     when 'prune_workers' then perform messenger.prune_workers(at);
     when 'prune_counts' then perform messenger.prune_counts();
@@ -8362,7 +8415,8 @@ as $$
 #variable_conflict use_variable
 begin
   if exists (select from messenger.step_errors e where e.step = note_step_error.step) then
-    update messenger.step_errors e set error = left(note_step_error.error, 1000), sqlstate = note_step_error.sqlstate, at = note_step_error.at, failures = e.failures + 1
+    update messenger.step_errors e set error = left(note_step_error.error, 1000), sqlstate = note_step_error.sqlstate, at = note_step_error.at, failures = e.failures + 1,
+      repeats = case when e.at > note_step_error.at - interval '5 minutes' then e.repeats + 1 else 1 end
     where e.step in (select x.step from messenger.step_errors x where x.step = note_step_error.step for update skip locked);
   else
     insert into messenger.step_errors (step, error, sqlstate, at) values (step, left(error, 1000), sqlstate, at)
@@ -8388,6 +8442,9 @@ begin
     select x.id from messenger.ticks x where x.at not between note_tick.at - interval '5 minutes' and note_tick.at + interval '5 minutes' for update skip locked);
   update messenger.clock c set last_tick_at = note_tick.at, ticks = c.ticks + 1
   where c.singleton in (select x.singleton from messenger.clock x for update skip locked);
+  if not found and not exists (select from messenger.clock) then
+    insert into messenger.clock (last_tick_at, ticks) values (note_tick.at, 1) on conflict on constraint clock_pkey do nothing;
+  end if;
 end $$;
 
 -- After 900 ms each step that is left does one chunk: with a backlog everywhere there are still 55 ticks per minute, and no step is left out.
@@ -8947,6 +9004,8 @@ create or replace function messenger.own_functions(prefix text, arguments text, 
 returns table (name text, function regproc)
 language sql stable
 set search_path = pg_catalog, pg_temp
+-- Names of types are compared as text.
+set quote_all_identifiers = off
 as $$
   select substr(p.proname, length(prefix) + 2), p.oid::regproc
   from pg_catalog.pg_proc p
@@ -9230,6 +9289,7 @@ create or replace function messenger.health_checks()
 returns table (name text, status text, detail text, remedy text, figures jsonb)
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
+set quote_all_identifiers = off
 as $$
 #variable_conflict use_column
 declare
@@ -9252,8 +9312,8 @@ language sql security definer
 set search_path = pg_catalog, pg_temp
 as $$
   select jsonb_build_object(
-    'status', case when bool_or(c.status = 'unhealthy') then 'unhealthy' when bool_or(c.status = 'degraded') then 'degraded' else 'healthy' end,
-    'checks', jsonb_agg(jsonb_strip_nulls(to_jsonb(c)) order by c.name),
+    'status', case when bool_or(c.status = 'unhealthy') or count(*) = 0 then 'unhealthy' when bool_or(c.status = 'degraded') then 'degraded' else 'healthy' end,
+    'checks', coalesce(jsonb_agg(jsonb_strip_nulls(to_jsonb(c)) order by c.name), '[]'),
     'timestamp', messenger.now(),
     'metrics', messenger.queue_figures()
   )
@@ -9274,7 +9334,7 @@ revoke all on function messenger.health_checks(), messenger.health(), public.mes
 grant execute on function messenger.health(), public.messenger_health() to service_role;
 
 -- ---- 52_health_clock.sql
--- Health of what makes the bus move: the ticker with its steps, the wake-ups, the secret they carry.
+-- Health of the ticker with its steps and jobs.
 
 -- Ticks of the last three full minutes, of those in which the ticker was on from beginning to end and ticks were counted.
 create or replace function messenger.ticks_per_minute(at timestamptz, out minutes int, out per_minute numeric)
@@ -9333,6 +9393,7 @@ begin
   return next v_result;
 end $$;
 
+-- A lock that was in the way once or twice is what a busy machine does: the next tick makes up for it.
 create or replace function messenger.health_clock_errors(at timestamptz)
 returns setof messenger.check_result
 language plpgsql
@@ -9344,7 +9405,11 @@ declare
 begin
   select max(e.at), string_agg(format('%s: %s (%s times)', e.step, e.error, e.failures), '; ' order by e.at desc)
   into v_last, v_result.detail
-  from (select * from messenger.step_errors x where x.at > health_clock_errors.at - interval '5 minutes' order by x.at desc limit 5) e;
+  from (
+    select * from messenger.step_errors x
+    where x.at > health_clock_errors.at - interval '5 minutes' and (x.repeats >= 3 or not messenger.is_lock_error(x.sqlstate))
+    order by x.at desc limit 5
+  ) e;
   v_result.status := case when v_last is null then 'healthy' else 'degraded' end;
   v_result.detail := coalesce(v_result.detail, 'none in 5 minutes');
   v_result.remedy := 'correct what the error names; the step is tried again each second, and the other steps go on: select * from messenger.step_errors';
@@ -9413,54 +9478,6 @@ begin
   return next v_result;
 end $$;
 
--- Five minutes of our own bells; of other requests of the project pg_net says nothing to us.
-create or replace function messenger.health_pg_net(at timestamptz)
-returns setof messenger.check_result
-language sql
-set search_path = pg_catalog, pg_temp
-as $$
-  select
-    case when c.fault is null then 'healthy' when c.fault = 'failing' and c.failed_share > 0.5 and not c.is_mended then 'unhealthy' else 'degraded' end,
-    case c.fault
-      when 'no URL' then 'no functions URL'
-      when 'no pg_net' then 'no pg_net'
-      when 'stuck' then c.stuck || ' bells have not been sent for 30 s'
-      when 'failing' then format('%s of %s bells of the last 5 minutes failed%s: %s', c.failed, c.answered, case when c.is_mended then ', the newest did not; the last failure' else ', the last with' end,
-        left(c.last_failure, 300))
-      else c.functions_url
-    end,
-    case c.fault
-      when 'no URL' then 'select messenger_start(''https://<project>.supabase.co/functions/v1'')'
-      when 'no pg_net' then 'create extension pg_net'
-      when 'stuck' then 'select net.worker_restart()'
-      when 'failing' then '401: the worker has another secret than Vault; 404: deploy the worker, or correct the functions URL; else see the worker''s log'
-    end,
-    jsonb_build_object('bells', c.rung, 'answered', c.answered, 'failed', c.failed, 'failed_share', c.failed_share)
-  from (
-    select s.functions_url, b.*,
-      case when s.functions_url is null then 'no URL' when to_regclass('net.http_request_queue') is null then 'no pg_net' when b.stuck > 0 then 'stuck'
-        when b.failed_share > 0.2 then 'failing' end as fault
-    from messenger.settings s, (
-      select count(*) as rung, count(x.answered_at) as answered, count(*) filter (where x.has_failed) as failed,
-        round(count(*) filter (where x.has_failed)::numeric / nullif(count(x.answered_at), 0), 3) as failed_share,
-        count(*) filter (where x.is_queued and x.rung_at < pg_catalog.now() - interval '30 seconds') as stuck,
-        not (array_agg(x.has_failed order by x.request_id desc) filter (where x.answered_at is not null))[1] as is_mended,
-        (array_agg(coalesce(x.error, 'HTTP ' || x.status_code) order by x.request_id desc) filter (where x.has_failed))[1] as last_failure
-      from messenger.bell_answers('5 minutes') x
-    ) b
-  ) c
-$$;
-
-create or replace function messenger.health_worker_secret(at timestamptz)
-returns setof messenger.check_result
-language sql
-set search_path = pg_catalog, pg_temp
-as $$
-  select case when v.is_there then 'healthy' else 'unhealthy' end, case when v.is_there then 'in Vault' else 'not in Vault' end,
-    'select messenger_start()', jsonb_build_object('secrets', v.is_there::int)
-  from messenger.has_worker_secret() v(is_there)
-$$;
-
 create or replace function messenger.health_test_clock(at timestamptz)
 returns setof messenger.check_result
 language sql
@@ -9473,16 +9490,13 @@ $$;
 comment on function messenger.ticks_per_minute(timestamptz) is 'Ticks per minute in the last full minutes, at most three; null before there was one.';
 comment on function messenger.health_clock(timestamptz) is
   'Seconds since the last tick: degraded from 70, unhealthy from 100, or when it was stopped; degraded while it starts, and below 55 ticks per minute of pg_cron''s job.';
-comment on function messenger.health_clock_errors(timestamptz) is 'A step of a tick that failed within 5 minutes: degraded.';
+comment on function messenger.health_clock_errors(timestamptz) is 'A step of a tick that failed within 5 minutes: degraded; with a lock in its way only the third time.';
 comment on function messenger.health_set_aside(timestamptz) is 'Any row that a step could not write: degraded.';
 comment on function messenger.health_sql_handlers(timestamptz) is 'The job symphony-handlers is missing, inactive or fails while it is needed: degraded. No row where it is not needed.';
-comment on function messenger.health_pg_net(timestamptz) is
-  'Our bells of 5 minutes: degraded without a URL or pg_net, when one waits unsent for 30 s, or more than 20 percent failed; unhealthy above 50 percent while the newest failed too.';
-comment on function messenger.health_worker_secret(timestamptz) is 'Unhealthy without the worker secret in Vault.';
 comment on function messenger.health_test_clock(timestamptz) is 'Degraded where the time of the bus can be moved.';
 revoke all on function messenger.ticks_per_minute(timestamptz), messenger.health_clock(timestamptz), messenger.health_clock_errors(timestamptz),
-  messenger.health_set_aside(timestamptz), messenger.health_sql_handlers(timestamptz), messenger.health_pg_net(timestamptz),
-  messenger.health_worker_secret(timestamptz), messenger.health_test_clock(timestamptz) from public, anon, authenticated, service_role;
+  messenger.health_set_aside(timestamptz), messenger.health_sql_handlers(timestamptz),
+  messenger.health_test_clock(timestamptz) from public, anon, authenticated, service_role;
 
 -- ---- 52_health_messages.sql
 -- Health of the messages: whether what is due is taken, by whom, and how it ends.
@@ -9618,6 +9632,250 @@ comment on function messenger.health_dead_letters(timestamptz) is 'Any open dead
 revoke all on function messenger.due_types(timestamptz, interval), messenger.health_oldest_due(timestamptz), messenger.health_no_handler(timestamptz),
   messenger.health_workers(timestamptz), messenger.health_transports(timestamptz), messenger.health_dead_letters(timestamptz) from public, anon, authenticated, service_role;
 
+-- ---- 52_health_tables.sql
+-- Health of what the bus keeps: rows and rights it needs, types, schedules, tables that grow.
+
+-- A restore without data, or a TRUNCATE, takes rows that the bus cannot do without. The tick makes messenger.clock again.
+create or replace function messenger.health_own_rows(at timestamptz)
+returns setof messenger.check_result
+language sql
+set search_path = pg_catalog, pg_temp
+as $$
+  select case when count(*) = 0 then 'healthy' else 'unhealthy' end, coalesce('missing: ' || string_agg(m.what, ', ' order by m.what), 'all are there'),
+    'select messenger_start(); -- makes them again; a functions URL that is lost must be given', jsonb_build_object('missing', count(*))
+  from (
+    select 'transport ' || d.name as what from unnest(array['supabase', 'sync']) as d(name)
+    where not exists (select from public.messenger_transports t where t.name = d.name)
+    union all
+    select 'message type ' || d.type from unnest(array['symphony.event', 'symphony.webhook']) as d(type)
+    where not exists (select from messenger.message_types k where k.type = d.type)
+    union all
+    select 'messenger.settings' where not exists (select from messenger.settings) and messenger.is_ticker_scheduled()
+  ) m
+$$;
+
+-- Default privileges of the project give anon and authenticated all on the tables that a dump makes; only the migration takes it away.
+create or replace function messenger.health_rights(at timestamptz)
+returns setof messenger.check_result
+language sql
+set search_path = pg_catalog, pg_temp
+as $$
+  select case when count(*) = 0 then 'healthy' else 'unhealthy' end,
+    coalesce('PUBLIC, anon or authenticated have rights that this release does not give, on ' || left(string_agg(x.name, ', ' order by x.name), 500),
+      'PUBLIC, anon and authenticated have those of this release'),
+    'run the migration of this release again: it takes away what was granted besides', jsonb_build_object('relations', count(*))
+  from (
+    select distinct c.relname as name
+    from pg_catalog.pg_class c, aclexplode(c.relacl) a
+    where (c.relnamespace = 'messenger'::regnamespace or c.relnamespace = 'public'::regnamespace and starts_with(c.relname, 'messenger_'))
+      and c.relkind in ('r', 'v', 'S')
+      and (a.grantee = 0 or a.grantee in (select r.oid from pg_catalog.pg_roles r where r.rolname in ('anon', 'authenticated')))
+  ) x
+$$;
+
+-- A worker names the types it takes; their routes, retries and the users' allow-list are in force only once they are registered.
+create or replace function messenger.health_registration(at timestamptz)
+returns setof messenger.check_result
+language sql
+set search_path = pg_catalog, pg_temp
+as $$
+  select case when count(*) = 0 then 'healthy' else 'degraded' end,
+    coalesce('workers take types that are not registered, so that their routes, retries and permissions are not in force: '
+      || left(string_agg(u.type, ', ' order by u.type), 1000), 'every type that a worker of the last minute takes is registered'),
+    'see the worker''s log for the definition that was rejected; a worker registers its types when it starts', jsonb_build_object('types', count(*))
+  from (
+    select distinct t.type
+    from messenger.workers w cross join lateral unnest(w.types) as t(type)
+    where w.polled_at > health_registration.at - interval '1 minute' and w.polled_at <= health_registration.at
+      and not exists (select from messenger.message_types k where t.type = any (k.type || k.aliases))
+  ) u
+$$;
+
+create or replace function messenger.health_schedules(at timestamptz)
+returns setof messenger.check_result
+language sql
+set search_path = pg_catalog, pg_temp
+as $$
+  select case when f.n = 0 then 'healthy' else 'degraded' end,
+    case when f.n = 0 then 'none fails' else format('%s fail and are tried again every 5 minutes, the latest %s: %s', f.n, f.names[1], left(f.errors[1], 300)) end,
+    'select name, last_error, next_run_at from messenger_schedules where enabled and last_error is not null', jsonb_build_object('failing', f.n)
+  from (
+    select count(*) as n, array_agg(s.name order by s.updated_at desc, s.name) as names, array_agg(s.last_error order by s.updated_at desc, s.name) as errors
+    from public.messenger_schedules s where s.enabled and s.last_error is not null
+  ) f
+$$;
+
+-- Tables that only an operator or a worker can make smaller.
+create or replace function messenger.growth_limits()
+returns table (name text, rows_query text, most bigint, remedy text)
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+  values
+    ('open dead letters', 'select from public.messenger_failed_messages f where f.resolved_at is null', 10000::bigint,
+      'select * from messenger_failed_summary; then retry them with messenger_retry_failed, or discard them with messenger_discard_failed'),
+    ('unfinished messages', 'select from public.messenger_messages m where m.processed_at is null', 100000,
+      'select * from messenger_queue_depth; raise max_workers, or find out what produces more than is handled'),
+    ('schedules that run once', 'select from public.messenger_schedules s where s.schedule_type = ''once''', 10000,
+      'dispatch with a delay instead of a schedule; those that have fired go after their transport''s retention'),
+    ('wake-ups', 'select from messenger.bells b', 50000,
+      'select * from messenger.step_errors where step = ''prune_wakeups''; see why workers are woken so often')
+$$;
+
+create or replace function messenger.health_growth(at timestamptz)
+returns setof messenger.check_result
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_limit record;
+  v_count record;
+  v_result messenger.check_result := row('healthy', null, null, '{}'::jsonb);
+begin
+  for v_limit in select * from messenger.growth_limits() loop
+    select * into v_count from messenger.count_rows(v_limit.rows_query);
+    v_result.figures := v_result.figures || jsonb_build_object(translate(v_limit.name, ' -', '__'), v_count.n);
+    if v_count.n > v_limit.most then
+      v_result.status := 'degraded';
+      v_result.detail := concat_ws('; ', v_result.detail, format('%s%s %s, more than %s',
+        case when v_count.estimated then 'about ' else '' end, v_count.n, v_limit.name, v_limit.most));
+      v_result.remedy := concat_ws('; ', v_result.remedy, v_limit.remedy);
+    end if;
+  end loop;
+  v_result.detail := coalesce(v_result.detail, 'no table holds more rows than is usual');
+  return next v_result;
+end $$;
+
+comment on function messenger.health_own_rows(timestamptz) is 'A transport, a type or settings of the bus that are missing: unhealthy.';
+comment on function messenger.health_rights(timestamptz) is 'A right of anon, authenticated or PUBLIC on a whole table of the bus: unhealthy.';
+comment on function messenger.health_registration(timestamptz) is 'A type that a worker of the last minute takes and that is not registered: degraded.';
+comment on function messenger.health_schedules(timestamptz) is 'A schedule that fails: degraded.';
+comment on function messenger.growth_limits() is 'Tables that nothing but use keeps small: how many rows are more than usual, and what to do then.';
+comment on function messenger.health_growth(timestamptz) is 'A table with more rows than messenger.growth_limits says: degraded.';
+revoke all on function messenger.health_own_rows(timestamptz), messenger.health_rights(timestamptz), messenger.health_registration(timestamptz),
+  messenger.health_schedules(timestamptz), messenger.growth_limits(), messenger.health_growth(timestamptz) from public, anon, authenticated, service_role;
+
+-- ---- 52_health_wakeups.sql
+-- Health of the wake-ups: the address they go to, pg_net that sends them, the secrets they carry.
+
+-- Our own wake-ups: of other requests of the project pg_net says nothing to us. Those of five minutes are counted; the newest reply counts however old
+-- it is, or an address that leads nowhere would look sound while nothing is due. A wake-up that is neither queued nor answered after a minute was
+-- dropped: pg_net removes it from the queue when it sends, and stores a reply or an error within seconds.
+create or replace function messenger.wakeup_figures()
+returns table (sent bigint, answered bigint, failed bigint, failed_share numeric, stuck bigint, dropped bigint, has_newest_failed boolean,
+  newest_at timestamptz, last_failure text, is_unreachable boolean)
+language sql
+set search_path = pg_catalog, pg_temp
+as $$
+  with wakeup as materialized (
+    select x.*, x.rung_at > pg_catalog.now() - interval '5 minutes' as is_recent from messenger.bell_answers('2 hours') x
+  ),
+  newest as (select w.* from wakeup w where w.answered_at is not null order by w.request_id desc limit 1),
+  failure as (
+    select coalesce(w.error, 'HTTP ' || w.status_code) as text, w.status_code is null and w.error collate "C" !~* 'time' as is_unreachable
+    from wakeup w where w.has_failed order by w.request_id desc limit 1
+  )
+  select count(*) filter (where w.is_recent), count(w.answered_at) filter (where w.is_recent),
+    count(*) filter (where w.has_failed and w.is_recent),
+    round(count(*) filter (where w.has_failed and w.is_recent)::numeric / nullif(count(w.answered_at) filter (where w.is_recent), 0), 3),
+    count(*) filter (where w.is_queued and w.rung_at < pg_catalog.now() - interval '30 seconds'),
+    -- Where pg_net keeps replies for less than five minutes, nothing can be concluded from a missing one.
+    count(*) filter (where w.is_recent and w.answered_at is null and not w.is_queued and w.rung_at < pg_catalog.now() - interval '1 minute'
+      and coalesce(current_setting('pg_net.ttl', true), '6 hours')::interval >= interval '5 minutes'),
+    coalesce((select n.has_failed from newest n), false), (select n.answered_at from newest n), (select left(f.text, 300) from failure f),
+    coalesce((select f.is_unreachable from failure f), false)
+  from wakeup w
+$$;
+
+create or replace function messenger.health_pg_net(at timestamptz)
+returns setof messenger.check_result
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_url text := (select s.functions_url from messenger.settings s);
+  v_start constant text := 'select messenger_start(''https://<project>.supabase.co/functions/v1'')';
+  v_fault text := messenger.wakeup_fault();
+  v_wakeups record;
+  v_result messenger.check_result;
+begin
+  select * into v_wakeups from messenger.wakeup_figures();
+  v_result.figures := jsonb_build_object('bells', v_wakeups.sent, 'answered', v_wakeups.answered, 'failed', v_wakeups.failed,
+    'failed_share', v_wakeups.failed_share, 'dropped', v_wakeups.dropped);
+  v_result.status := 'degraded';
+  if v_url is null then
+    v_result.detail := 'no functions URL';
+    v_result.remedy := v_start;
+  elsif to_regclass('net.http_request_queue') is null then
+    v_result.detail := 'no pg_net';
+    v_result.remedy := 'create extension pg_net';
+  elsif v_fault is not null then
+    v_result.detail := 'pg_net cannot be called, so that no worker is woken: ' || left(v_fault, 300);
+    v_result.remedy := 'correct what the error names: a right of the owner of the bus on schema net, a trigger on net.http_request_queue, or pg_net itself';
+  elsif v_wakeups.stuck > 0 then
+    v_result.detail := v_wakeups.stuck || ' bells have not been sent for 30 s';
+    v_result.remedy := 'select net.worker_restart()';
+  elsif v_wakeups.failed_share > 0.2 then
+    v_result.detail := format('%s of %s bells of the last 5 minutes failed%s: %s', v_wakeups.failed, v_wakeups.answered,
+      case when v_wakeups.has_newest_failed then ', the last with' else ', the newest did not; the last failure' end, v_wakeups.last_failure);
+    v_result.status := case when v_wakeups.has_newest_failed and v_wakeups.failed_share > 0.5 then 'unhealthy' else 'degraded' end;
+  elsif v_wakeups.answered = 0 and v_wakeups.has_newest_failed then
+    v_result.detail := format('the last wake-up, answered at %s, failed: %s', messenger.moment(v_wakeups.newest_at, pg_catalog.now()),
+      v_wakeups.last_failure);
+    v_result.status := 'unhealthy';
+  elsif v_wakeups.dropped > 0.2 * v_wakeups.sent then
+    v_result.detail := format('%s of %s wake-ups of the last 5 minutes were neither sent nor answered: something removes them from pg_net''s queue',
+      v_wakeups.dropped, v_wakeups.sent);
+    v_result.remedy := 'look for triggers on net.http_request_queue, and for jobs that empty the tables of schema net; then select net.worker_restart()';
+  else
+    v_result.status := 'healthy';
+    v_result.detail := v_url;
+  end if;
+  v_result.remedy := coalesce(v_result.remedy, case when v_wakeups.is_unreachable then format('the functions URL %s leads nowhere: %s', v_url, v_start)
+    else '401: the worker has another secret than Vault; 404: deploy the worker, or correct the functions URL; else see the worker''s log' end);
+  return next v_result;
+end $$;
+
+create or replace function messenger.health_worker_secret(at timestamptz)
+returns setof messenger.check_result
+language sql
+set search_path = pg_catalog, pg_temp
+as $$
+  select
+    case when w.secret is null then 'unhealthy' when n.fault is not null then 'degraded' else 'healthy' end,
+    case when w.fault is not null then 'in Vault, but it cannot be decrypted: ' || left(w.fault, 300)
+      when w.secret is null then 'not in Vault'
+      when n.fault is not null then 'symphony_worker_secret_next is in Vault, but it cannot be decrypted: ' || left(n.fault, 300)
+      else 'in Vault' end,
+    case when w.secret is null then 'select messenger_start()'
+      else 'delete from vault.secrets where name = ''symphony_worker_secret_next''; then begin the rotation again' end,
+    jsonb_build_object('secrets', (w.secret is not null)::int + (n.secret is not null)::int)
+  from messenger.read_secret('symphony_worker_secret') w, messenger.read_secret('symphony_worker_secret_next') n
+$$;
+
+create or replace function messenger.health_webhook_secrets(at timestamptz)
+returns setof messenger.check_result
+language sql
+set search_path = pg_catalog, pg_temp
+as $$
+  select case when count(u.name) = 0 then 'healthy' else 'degraded' end,
+    coalesce('webhooks are not sent, as Vault has no secret that can be decrypted under ' || string_agg(distinct u.name, ', '), 'all can be decrypted'),
+    'delete what Vault has under that name, and store it again with vault.create_secret: the receiver has the value',
+    jsonb_build_object('unreadable', count(distinct u.name))
+  from messenger.subscriptions s
+  left join lateral (select s.secret_name as name from messenger.read_secret(s.secret_name) r where r.secret is null) u on true
+  where s.kind = 'webhook' and s.enabled
+  having count(*) > 0
+$$;
+
+comment on function messenger.wakeup_figures() is 'Our wake-ups of five minutes, and how the newest one of two hours ended.';
+comment on function messenger.health_pg_net(timestamptz) is
+  'Our wake-ups of 5 minutes: degraded without a URL or pg_net, where pg_net cannot be called or drops them, when one waits unsent for 30 s, or more than 20 percent failed; unhealthy above 50 percent while the newest failed too, or when the newest of 2 hours failed.';
+comment on function messenger.health_worker_secret(timestamptz) is 'Unhealthy without a worker secret in Vault that can be decrypted.';
+comment on function messenger.health_webhook_secrets(timestamptz) is 'A webhook whose secret is missing or cannot be decrypted: degraded. No row without webhooks.';
+revoke all on function messenger.wakeup_figures(), messenger.health_pg_net(timestamptz), messenger.health_worker_secret(timestamptz),
+  messenger.health_webhook_secrets(timestamptz) from public, anon, authenticated, service_role;
+
 -- ---- 53_explain.sql
 -- Explain: why a message is not running. One function a cause, found by its name:
 -- messenger.reason_<name>(message public.messenger_messages, at timestamptz) returns setof messenger.reason.
@@ -9680,6 +9938,7 @@ create or replace function messenger.explain(id uuid)
 returns table (reason text, detail text, remedy text)
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
+set quote_all_identifiers = off
 as $$
 #variable_conflict use_column
 declare
@@ -11334,6 +11593,7 @@ as $function$ select $manifest$[
 ["column","messenger.step_errors.at","timestamp with time zone not null"],
 ["column","messenger.step_errors.error","text not null"],
 ["column","messenger.step_errors.failures","bigint not null default 1"],
+["column","messenger.step_errors.repeats","integer not null default 1"],
 ["column","messenger.step_errors.sqlstate","text not null"],
 ["column","messenger.step_errors.step","text not null"],
 ["column","messenger.subscriptions.created_at","timestamp with time zone not null default messenger.now()"],
@@ -11565,7 +11825,7 @@ as $function$ select $manifest$[
 ["function","messenger.enabled(flag text, subject text)","returns boolean language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 83c6188621db8c956915a463f45ac4a0"],
 ["function","messenger.end_unhandled(ids uuid[], fates text[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source ec0faa6ed11dc301dfa7819094d3774c"],
 ["function","messenger.ensure_own_types()","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 5bf8aebe86d97aca34d5b59533f18d91"],
-["function","messenger.ensure_singletons()","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 3b5fa91fe153cb5dcedda8001f8178ff"],
+["function","messenger.ensure_singletons()","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 97d0d58d7f91d2ba6c0686f6975516fd"],
 ["function","messenger.ensure_transports()","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 2a158c78c8ebed3ac1a629fa60e68cba"],
 ["function","messenger.ensure_worker_secret(OUT is_readable boolean, OUT fault text)","returns record language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source ac538a16b457889889f1de36b69e62d5"],
 ["function","messenger.error_class_of(error_class text)","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 59becb26e2bee06d48147e432214b1f7"],
@@ -11575,10 +11835,11 @@ as $function$ select $manifest$[
 ["function","messenger.expand_schedules(at timestamp with time zone, batch integer, ends_at timestamp with time zone)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 3bf766a0f8c18e4a4ea3b6ccc1189631"],
 ["function","messenger.expand_these(ids uuid[], at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 48883b4a4e0750662f7b786a41c8bec6"],
 ["function","messenger.expected_manifest()","returns jsonb language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source generated"],
-["function","messenger.explain(id uuid)","returns TABLE(reason text, detail text, remedy text) language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 4f0b9b8dc3f58e64367e4324dfedbad6"],
+["function","messenger.explain(id uuid)","returns TABLE(reason text, detail text, remedy text) language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\",quote_all_identifiers=off} source 4f0b9b8dc3f58e64367e4324dfedbad6"],
 ["function","messenger.find_change(timezone text, low timestamp without time zone, high timestamp without time zone)","returns timestamp without time zone language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 10c51930dca066f653bbe6ec0ecbd191"],
 ["function","messenger.find_due(transport text, queue text, batch integer, types text[], at timestamp with time zone, may_be_solo boolean, OUT places tid[], OUT is_solo boolean)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off,plan_cache_mode=force_generic_plan} source d100bc5b32039af52e962fe422811e91"],
 ["function","messenger.find_finished_messages(after_at timestamp with time zone, after_id uuid, at timestamp with time zone, batch integer, OUT row_ids text[], OUT next_at timestamp with time zone, OUT next_id uuid)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 89dda5f53cd8a93faa88761d7d3fce38"],
+["function","messenger.find_fired_schedules(after_at timestamp with time zone, after_id uuid, at timestamp with time zone, batch integer, OUT row_ids text[], OUT next_at timestamp with time zone, OUT next_id uuid)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 8623b7371600e8b34eef0aba8bac98bb"],
 ["function","messenger.find_messages(filter jsonb, before uuid, shown uuid[], wanted integer, OUT ids uuid[], OUT looked_to uuid, OUT early uuid[])","returns record language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,jit=off} source 95ded1af3bebd70f7be3c8ab014231a2"],
 ["function","messenger.find_old_occurrences(after_at timestamp with time zone, after_id uuid, at timestamp with time zone, batch integer, OUT row_ids text[], OUT next_at timestamp with time zone, OUT next_id uuid)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",TimeZone=UTC} source 87f6b1c3682aa3f97da8425d4ad3a666"],
 ["function","messenger.find_owned_function(function_name text)","returns regprocedure language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 7ec337f79b74b8806921317cb4811143"],
@@ -11593,26 +11854,33 @@ as $function$ select $manifest$[
 ["function","messenger.give_up(ids uuid[], error_class text, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source b655aa01711dd8338e15e9d328c3741e"],
 ["function","messenger.give_way_to_restored_transport()","returns trigger language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 6a9c3f19ae6b074ea93fe5235c7217ce"],
 ["function","messenger.give_way_to_restored_type()","returns trigger language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 94195e683ec3b5f424c1dfcd3250abe9"],
+["function","messenger.growth_limits()","returns TABLE(name text, rows_query text, most bigint, remedy text) language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source c228d3a6dd11b806a7c44dfbcf5e93aa"],
 ["function","messenger.guard_own_types()","returns trigger language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 76ec8e62826685aa0809e7bae17cd935"],
 ["function","messenger.handle_message(message messenger.claimed, cut_at timestamp with time zone)","returns text language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",lock_timeout=2s} source 0ce34fee7021ef4f875da39826678292"],
 ["function","messenger.handler_timeout(type text)","returns interval language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source b4911e9e62516ad5e83da8d17c47f212"],
 ["function","messenger.handlers_command()","returns text language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source c3ea38b2bd5d7acb16510a955fd80200"],
 ["function","messenger.has_wild_number(value jsonb)","returns boolean language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 025b91e7e73db60178defae3be0d0b4a"],
 ["function","messenger.has_worker_secret()","returns boolean language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source aec70ad27a977408c5874e975dd45c65"],
-["function","messenger.health()","returns jsonb language sql volatile definer {\"search_path=pg_catalog, pg_temp\"} source cc322aff322bcda72e5d3058ff682570"],
-["function","messenger.health_checks()","returns TABLE(name text, status text, detail text, remedy text, figures jsonb) language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source f0be4cac082c0f2c744bba45a661a86a"],
+["function","messenger.health()","returns jsonb language sql volatile definer {\"search_path=pg_catalog, pg_temp\"} source d3902caba2a4a97256aea6603e6cd80f"],
+["function","messenger.health_checks()","returns TABLE(name text, status text, detail text, remedy text, figures jsonb) language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\",quote_all_identifiers=off} source f0be4cac082c0f2c744bba45a661a86a"],
 ["function","messenger.health_clock(at timestamp with time zone)","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source bfeb41a743829aacf7007e423896a32e"],
-["function","messenger.health_clock_errors(at timestamp with time zone)","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source ee3de0b5e47970549776c3caeeb14053"],
+["function","messenger.health_clock_errors(at timestamp with time zone)","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 9693644961fa9a19d573b680e763d063"],
 ["function","messenger.health_dead_letters(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source e9c90635fc9b51f8bf0206970a8d9021"],
 ["function","messenger.health_error_rate(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source ec49231fcadaa6c9302829bb8adc086f"],
+["function","messenger.health_growth(at timestamp with time zone)","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source a332308072b29dc4d6bd3817a14bfffe"],
 ["function","messenger.health_no_handler(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 6e94097c53acb68319c50d2c96d1299b"],
 ["function","messenger.health_oldest_due(at timestamp with time zone)","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,jit=off} source b7ae9ec5a4927b5028bbd555eabb08f5"],
-["function","messenger.health_pg_net(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 594052a23d394aca7f58496a82046a99"],
+["function","messenger.health_own_rows(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 13391fddd287d4ea91eb717520a9ecc8"],
+["function","messenger.health_pg_net(at timestamp with time zone)","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 6c5bdb991ba0269481bc408fb4b6c311"],
+["function","messenger.health_registration(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source f2c57bde0b45f3d553f172be1a8764ed"],
+["function","messenger.health_rights(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 87c44db95d53014e17a0f525cc33575e"],
+["function","messenger.health_schedules(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 4c347755d944954c5df89db2d706e333"],
 ["function","messenger.health_set_aside(at timestamp with time zone)","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 355fcbddb6b449fedc81cd9fde30977a"],
 ["function","messenger.health_sql_handlers(at timestamp with time zone)","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source a1cef6c46d5e62701b4c2554a0a8f2d4"],
 ["function","messenger.health_test_clock(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 5ea2d5d5a5e485b94e43edd6f4b1a7b5"],
 ["function","messenger.health_transports(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 09343350c0eea7921772354f84713dfc"],
-["function","messenger.health_worker_secret(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 24b06145e2e1be9201b0e40cec286f84"],
+["function","messenger.health_webhook_secrets(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 44645e6e8f8a1a91f41a0ce83a358896"],
+["function","messenger.health_worker_secret(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source c0e2b619f47425549ade4d59b584387d"],
 ["function","messenger.health_workers(at timestamp with time zone)","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 5563e6689efbc3df031c959a62a5a511"],
 ["function","messenger.hmac_sha256(data bytea, key bytea)","returns bytea language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 2da597217159927f52ec2410739d3948"],
 ["function","messenger.id_prefix(at timestamp with time zone)","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 65dbab6e73ef14e98187a08ea441052a"],
@@ -11672,15 +11940,15 @@ as $function$ select $manifest$[
 ["function","messenger.note_poll(worker text, transport text, queues text[], types text[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 883e19373721b28e29ccc9a928291ea0"],
 ["function","messenger.note_run(message messenger.claimed, timeout interval)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 3e72c495a6c05ab00a86269092158872"],
 ["function","messenger.note_runner()","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 599cc5eda33205fabdfd316932fdc2ea"],
-["function","messenger.note_step_error(step text, error text, sqlstate text, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 7b9e931192169fa317bbbdbd79bf57f0"],
-["function","messenger.note_tick(at timestamp with time zone, started_at timestamp with time zone, slowest_step text, slowest interval)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source a72d2e42d803eae57c4172cc0d1194f5"],
+["function","messenger.note_step_error(step text, error text, sqlstate text, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 4cf72e9cc326d39ff4edfdfd7f5d9253"],
+["function","messenger.note_tick(at timestamp with time zone, started_at timestamp with time zone, slowest_step text, slowest interval)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source d32d846e516816173644e0c16915aa20"],
 ["function","messenger.now()","returns timestamp with time zone language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 2f1659b6f5238444936619ebae0dc4b4"],
 ["function","messenger.off(id uuid)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source cca216a0ebc34101c23ee8dbfd778ccf"],
 ["function","messenger.on(event text, function_name text, message_type text)","returns uuid language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",quote_all_identifiers=off} source 3aabc64187a8b32d12dfacf6dd156ca2"],
 ["function","messenger.on_webhook(event text, url text, secret_name text, message_type text)","returns uuid language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 096dd9508f50ca8dcb0edd08d7010b09"],
 ["function","messenger.order_keys(ids uuid[])","returns messenger.order_key[] language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source a78e4758a57423495df247653e192c27"],
 ["function","messenger.outlive_statement_timeout(strikes_at timestamp with time zone)","returns timestamp with time zone language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source d3c0dd5679c618bce43e746f54289027"],
-["function","messenger.own_functions(prefix text, arguments text, result regtype)","returns TABLE(name text, function regproc) language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 785ffbfbd2e2d3483f4ff61301b6d106"],
+["function","messenger.own_functions(prefix text, arguments text, result regtype)","returns TABLE(name text, function regproc) language sql stable invoker {\"search_path=pg_catalog, pg_temp\",quote_all_identifiers=off} source 785ffbfbd2e2d3483f4ff61301b6d106"],
 ["function","messenger.owned_function(name text)","returns regprocedure language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 5ebe66d5978c949040351455d71233cb"],
 ["function","messenger.parse_cron(expression text)","returns messenger.cron_fields language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 06e07deab074921889758038ca24b305"],
 ["function","messenger.percentile(durations bigint[], share double precision)","returns numeric language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 49bb8ec0cc3312b862d8b52f9f183c2d"],
@@ -11688,7 +11956,7 @@ as $function$ select $manifest$[
 ["function","messenger.plan_runs(schedule public.messenger_schedules, due_at timestamp with time zone, at timestamp with time zone)","returns messenger.run_plan language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 0925d2546db644552c914fe272647cd7"],
 ["function","messenger.post_bell()","returns boolean language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 1b3535f345b08013273eb4bad83b1598"],
 ["function","messenger.prepare_job()","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 30187178043d4328534cc72977bdb319"],
-["function","messenger.prune(step text, object text, finder text, at timestamp with time zone, batch integer, ends_at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 88414fe0ee2409fb5573aa9e5f16e943"],
+["function","messenger.prune(step text, object text, finder text, at timestamp with time zone, batch integer, ends_at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source b3f9f72abd964444f6944febe98f2ccc"],
 ["function","messenger.prune_bells(bite integer)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source d1db4f64ab1054c127225953cbe1bf6f"],
 ["function","messenger.prune_clock_history()","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source a508ab640e1b45b22cb588909f245241"],
 ["function","messenger.prune_counts()","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 00cae2137cdafeece98b13d5abee182c"],
@@ -11760,7 +12028,7 @@ as $function$ select $manifest$[
 ["function","messenger.row_ids(ids uuid[])","returns text[] language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source bd8c1977bc012f0aa90a0c99cb024314"],
 ["function","messenger.run_near_change(fields messenger.cron_fields, after timestamp without time zone, change timestamp without time zone, offset_before interval, offset_after interval, dst_gap text, dst_overlap text)","returns messenger.cron_run language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 8bb9c2d93542accb4c69e76238814632"],
 ["function","messenger.run_sql_handlers(batch integer)","returns TABLE(completed bigint, failed bigint, released bigint) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 69531a455002561f3e1cbfdb113154ad"],
-["function","messenger.run_step(step text, at timestamp with time zone, batch integer, ends_at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 93f36c8b57102ec91b6583685121c681"],
+["function","messenger.run_step(step text, at timestamp with time zone, batch integer, ends_at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 3473a30fd87389d8184e8fd3c8274c53"],
 ["function","messenger.run_steps(batch integer, without text[])","returns jsonb language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\",lock_timeout=25ms,jit=off} source ce2588ec66b4668d740a9141948e3232"],
 ["function","messenger.running_messages(depth integer, only_transport text, only_queues text[])","returns TABLE(transport_name text, queue_name text, locked_by text) language sql stable invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source c5cfe7412dc063c4dbbe79a6dc992393"],
 ["function","messenger.runs_since(transport text, queue text, at timestamp with time zone)","returns timestamp with time zone language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 666d33ebc9c01f25238a349ff37c8c8d"],
@@ -11779,7 +12047,7 @@ as $function$ select $manifest$[
 ["function","messenger.sql_worker()","returns text language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 34de4d4ad50609b56338c335f0fb6f22"],
 ["function","messenger.start(functions_url text, options jsonb)","returns jsonb language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 3498a241317d6d8975d38411d44000d8"],
 ["function","messenger.status()","returns jsonb language sql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 3a3a66d76bc151863f90314b687a3069"],
-["function","messenger.steps()","returns TABLE(name text, budget interval) language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source cad593b231546acef5984fb0f58f0c91"],
+["function","messenger.steps()","returns TABLE(name text, budget interval) language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 75b962bca5ab2eedbc580fffc6f8b37e"],
 ["function","messenger.stop()","returns jsonb language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 2491774c8d1d5f7cd382f7d11b59ac95"],
 ["function","messenger.store_alone(messages jsonb[], schedules uuid[], runs timestamp with time zone[])","returns TABLE(ord integer, error text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 5b3b4b479b4fda359acf98c516e9d787"],
 ["function","messenger.store_draft(draft messenger.draft, new_id uuid, sender uuid, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 40e90430b1e02482bf127900fa6fe8c3"],
@@ -11803,9 +12071,10 @@ as $function$ select $manifest$[
 ["function","messenger.unknown_message(id uuid)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source fbafe56a0775e17755d1aa6b8224bf9b"],
 ["function","messenger.user_dispatch(type text, payload jsonb, idempotency_key text, delay interval, headers jsonb, metadata jsonb)","returns TABLE(id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone) language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 485fd68ff66d41e6118d2b3fefe7e726"],
 ["function","messenger.uuids_of(row_ids text[])","returns uuid[] language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source bbce279650abb45ad294e199ec79cf65"],
-["function","messenger.verify()","returns TABLE(kind text, object text, state text, detail text) language sql stable definer {\"search_path=pg_catalog, pg_temp\"} source 1a24f14e798c253dfef0baa717707e66"],
+["function","messenger.verify()","returns TABLE(kind text, object text, state text, detail text) language sql stable definer {\"search_path=pg_catalog, pg_temp\"} source 124aab9c8a28633b884123e83fc9b4eb"],
 ["function","messenger.wake(at timestamp with time zone)","returns integer language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 188cbf11064ff8e35b7c5c0a9e8d614e"],
 ["function","messenger.wakeup_fault()","returns text language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",lock_timeout=100ms} source 0d6f18dc538a6ceffde2d14d8650ae4e"],
+["function","messenger.wakeup_figures()","returns TABLE(sent bigint, answered bigint, failed bigint, failed_share numeric, stuck bigint, dropped bigint, has_newest_failed boolean, newest_at timestamp with time zone, last_failure text, is_unreachable boolean) language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source a7817a7be0aaf08aa54971faf4ff5d5c"],
 ["function","messenger.walk_due_queues(at timestamp with time zone, only_transport text, runnable boolean, only_types text[], below_transport text, below_queue text, max_queues integer)","returns TABLE(transport_name text, queue_name text) language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off,plan_cache_mode=force_generic_plan} source bab8ddaaf728c0adaa502550e4249301"],
 ["function","messenger.wall_time_in_gap(moment timestamp with time zone, timezone text)","returns timestamp without time zone language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source df2b78cbc1a551d66565632e2d28232a"],
 ["function","messenger.watch_replay(row_ids text[], at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source e6f6798ebb677d8fc81ce3049fdaa1ba"],
@@ -12140,6 +12409,7 @@ as $function$ select $manifest$[
 ["index","public.messenger_messages_sender_unfinished_idx","CREATE INDEX messenger_messages_sender_unfinished_idx ON public.messenger_messages USING btree (created_by) WHERE ((created_by IS NOT NULL) AND (processed_at IS NULL))"],
 ["index","public.messenger_messages_waiting_idx","CREATE INDEX messenger_messages_waiting_idx ON public.messenger_messages USING btree (transport_name, queue_name, ordering_key) WHERE ((ordering_key IS NOT NULL) AND (processed_at IS NULL) AND (available_at = 'infinity'::timestamp with time zone))"],
 ["index","public.messenger_schedules_due_idx","CREATE INDEX messenger_schedules_due_idx ON public.messenger_schedules USING btree (next_run_at) WHERE enabled"],
+["index","public.messenger_schedules_fired_idx","CREATE INDEX messenger_schedules_fired_idx ON public.messenger_schedules USING btree (last_run_at, id) WHERE ((schedule_type = 'once'::text) AND (NOT enabled))"],
 ["index","public.messenger_schedules_name_key","CREATE UNIQUE INDEX messenger_schedules_name_key ON public.messenger_schedules USING btree (name)"],
 ["index","public.messenger_schedules_pkey","CREATE UNIQUE INDEX messenger_schedules_pkey ON public.messenger_schedules USING btree (id)"],
 ["index","public.messenger_transports_name_key","CREATE UNIQUE INDEX messenger_transports_name_key ON public.messenger_transports USING btree (name)"],
@@ -12258,7 +12528,7 @@ as $$
   ),
   operation as (
     select 'operation' as kind, c.name as object, case c.status when 'healthy' then 'ok' else c.status end as state, concat_ws('; ', c.detail, c.remedy) as detail
-    from messenger.health_checks() c where c.name in ('clock', 'clock_errors', 'pg_net', 'worker_secret', 'test_clock')
+    from messenger.health_checks() c where c.name in ('clock', 'clock_errors', 'own_rows', 'rights', 'pg_net', 'worker_secret', 'test_clock')
   )
   select d.kind, d.object, d.state, d.detail from difference d
   union all
@@ -12275,7 +12545,7 @@ as $$ select * from messenger.verify() $$;
 
 comment on function messenger.verify() is 'See public.messenger_verify.';
 comment on function public.messenger_verify() is
-  'Compares this database with the release (state missing, unexpected, different; one ok row when nothing differs) and checks operation: clock, bells, Vault secret, no test clock.';
+  'Compares this database with the release (state missing, unexpected, different; one ok row when nothing differs) and checks operation: clock, rows of the bus, rights, wake-ups, Vault secret, no test clock.';
 revoke all on function messenger.verify(), public.messenger_verify() from public, anon, authenticated, service_role;
 grant execute on function messenger.verify(), public.messenger_verify() to service_role;
 
@@ -12545,6 +12815,7 @@ declare
     'messenger.find_resolved_dead_letters',
     'messenger.find_spent_keys',
     'messenger.find_old_occurrences',
+    'messenger.find_fired_schedules',
     'messenger.prune_workers',
     'messenger.prune_counts',
     'messenger.prune_bells',
@@ -12595,8 +12866,6 @@ declare
     'messenger.health_clock_errors',
     'messenger.health_set_aside',
     'messenger.health_sql_handlers',
-    'messenger.health_pg_net',
-    'messenger.health_worker_secret',
     'messenger.health_test_clock',
     'messenger.health_oldest_due',
     'messenger.due_types',
@@ -12604,6 +12873,16 @@ declare
     'messenger.health_workers',
     'messenger.health_transports',
     'messenger.health_dead_letters',
+    'messenger.health_own_rows',
+    'messenger.health_rights',
+    'messenger.health_registration',
+    'messenger.health_schedules',
+    'messenger.growth_limits',
+    'messenger.health_growth',
+    'messenger.wakeup_figures',
+    'messenger.health_pg_net',
+    'messenger.health_worker_secret',
+    'messenger.health_webhook_secrets',
     'messenger.moment',
     'messenger.is_waiting',
     'messenger.is_handed_out',

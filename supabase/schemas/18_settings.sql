@@ -59,19 +59,15 @@ create table if not exists messenger.pruned (
 );
 comment on table messenger.pruned is 'How many finished messages were deleted; the sum is what counts.';
 
--- Not by the migration: a data-only restore brings these rows along. Where the ticker is scheduled it has been started, whatever became of its row.
+-- Not by the migration: a data-only restore brings these rows along.
 create or replace function messenger.ensure_singletons()
 returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  if not exists (select from messenger.settings) then
-    insert into messenger.settings (clock_enabled) values (messenger.is_ticker_scheduled()) on conflict on constraint settings_pkey do nothing;
-  end if;
-  if not exists (select from messenger.clock) then
-    insert into messenger.clock default values on conflict on constraint clock_pkey do nothing;
-  end if;
+  insert into messenger.settings default values on conflict on constraint settings_pkey do nothing;
+  insert into messenger.clock default values on conflict on constraint clock_pkey do nothing;
 end $$;
 comment on function messenger.ensure_singletons() is 'Makes the rows of messenger.settings and messenger.clock where they are missing.';
 

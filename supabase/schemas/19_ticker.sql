@@ -19,12 +19,14 @@ create table if not exists messenger.step_errors (
   sqlstate text not null,
   at timestamptz not null,
   failures bigint not null default 1,
+  repeats int not null default 1,
   constraint step_errors_pkey primary key (step)
 );
 comment on table messenger.step_errors is 'The newest error of each step of a tick. A step that fails is undone alone; the others of the tick go on.';
 comment on column messenger.step_errors.step is 'Name of the step, as messenger.steps lists it.';
 comment on column messenger.step_errors.at is 'When the step failed last.';
 comment on column messenger.step_errors.failures is 'How often it has failed.';
+comment on column messenger.step_errors.repeats is 'How often it has failed without five minutes between two failures.';
 
 create table if not exists messenger.set_aside (
   step text not null,

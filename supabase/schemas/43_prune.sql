@@ -1,5 +1,5 @@
 -- Pruning in chunks, for as long as its step has time: finished messages past their retention, resolved dead letters, spent idempotency keys,
--- old occurrences.
+-- old occurrences, schedules that have fired for good.
 
 -- One chunk after the other, from where the scan stopped. A chunk is left behind only once it was written as a whole.
 create or replace function messenger.prune(step text, object text, finder text, at timestamptz, batch int, ends_at timestamptz)
@@ -28,6 +28,9 @@ begin
       when 'find_old_occurrences' then
         select f.row_ids, f.next_at, f.next_id into v_row_ids, v_next.at, v_next.id
         from messenger.find_old_occurrences(v_after.at, v_after.id, at, batch) f;
+      when 'find_fired_schedules' then
+        select f.row_ids, f.next_at, f.next_id into v_row_ids, v_next.at, v_next.id
+        from messenger.find_fired_schedules(v_after.at, v_after.id, at, batch) f;
     end case;
     if v_row_ids <> '{}' then
       v_figures := messenger.add_figures(v_figures,
@@ -213,6 +216,43 @@ begin
   end if;
 end $$;
 
+-- One that is paused has a next run and stays.
+create or replace function messenger.find_fired_schedules(
+  after_at timestamptz, after_id uuid, at timestamptz, batch int, out row_ids text[], out next_at timestamptz, out next_id uuid
+)
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_chunk record;
+begin
+  with chunk as materialized (
+    select s.id, s.last_run_at, s.last_run_at < find_fired_schedules.at - coalesce((t.config ->> 'retention')::interval, '7 days') as is_done
+    from public.messenger_schedules s
+    left join public.messenger_transports t on t.name = s.transport_name
+    where s.schedule_type = 'once' and not s.enabled and s.next_run_at is null
+      and (s.last_run_at, s.id) > (coalesce(after_at, '-infinity'), coalesce(after_id, '00000000-0000-0000-0000-000000000000'))
+    order by s.last_run_at, s.id limit batch
+  ),
+  held as (
+    select s.id from public.messenger_schedules s
+    where s.id = any (array(select c.id from chunk c where c.is_done)) and not s.enabled and s.next_run_at is null
+    order by s.id
+    for update skip locked
+  )
+  select count(*) as seen, max(c.last_run_at) as last_at, (select c.id from chunk c order by c.last_run_at desc, c.id desc limit 1) as last_id,
+    array(select h.id from held h) as ids
+  into v_chunk
+  from chunk c;
+  row_ids := messenger.row_ids(v_chunk.ids);
+  if v_chunk.seen = batch then
+    next_at := v_chunk.last_at;
+    next_id := v_chunk.last_id;
+  end if;
+end $$;
+
+comment on function messenger.find_fired_schedules(timestamptz, uuid, timestamptz, int) is
+  'Locks schedules of kind once that fired longer ago than their transport''s retention among the next batch of rows, by last_run_at and id.';
 comment on function messenger.prune(text, text, text, timestamptz, int, timestamptz) is
   'Writes what the finder finds in a table, in chunks of batch, until it has come to the end or ends_at has passed. Returns figures.';
 comment on function messenger.find_finished_messages(timestamptz, uuid, timestamptz, int) is
@@ -225,5 +265,6 @@ comment on function messenger.find_old_occurrences(timestamptz, uuid, timestampt
   'Locks occurrences older than 7 days that nobody needs any more among the next batch of rows.';
 revoke all on function messenger.prune(text, text, text, timestamptz, int, timestamptz), messenger.find_finished_messages(timestamptz, uuid, timestamptz, int),
   messenger.delete_messages(uuid[], timestamptz), messenger.find_resolved_dead_letters(timestamptz, uuid, timestamptz, int),
-  messenger.find_spent_keys(timestamptz, uuid, timestamptz, int), messenger.find_old_occurrences(timestamptz, uuid, timestamptz, int)
+  messenger.find_spent_keys(timestamptz, uuid, timestamptz, int), messenger.find_old_occurrences(timestamptz, uuid, timestamptz, int),
+  messenger.find_fired_schedules(timestamptz, uuid, timestamptz, int)
   from public, anon, authenticated, service_role;

@@ -9,7 +9,8 @@ as $$
 #variable_conflict use_variable
 begin
   if exists (select from messenger.step_errors e where e.step = note_step_error.step) then
-    update messenger.step_errors e set error = left(note_step_error.error, 1000), sqlstate = note_step_error.sqlstate, at = note_step_error.at, failures = e.failures + 1
+    update messenger.step_errors e set error = left(note_step_error.error, 1000), sqlstate = note_step_error.sqlstate, at = note_step_error.at, failures = e.failures + 1,
+      repeats = case when e.at > note_step_error.at - interval '5 minutes' then e.repeats + 1 else 1 end
     where e.step in (select x.step from messenger.step_errors x where x.step = note_step_error.step for update skip locked);
   else
     insert into messenger.step_errors (step, error, sqlstate, at) values (step, left(error, 1000), sqlstate, at)
@@ -35,6 +36,9 @@ begin
     select x.id from messenger.ticks x where x.at not between note_tick.at - interval '5 minutes' and note_tick.at + interval '5 minutes' for update skip locked);
   update messenger.clock c set last_tick_at = note_tick.at, ticks = c.ticks + 1
   where c.singleton in (select x.singleton from messenger.clock x for update skip locked);
+  if not found and not exists (select from messenger.clock) then
+    insert into messenger.clock (last_tick_at, ticks) values (note_tick.at, 1) on conflict on constraint clock_pkey do nothing;
+  end if;
 end $$;
 
 -- After 900 ms each step that is left does one chunk: with a backlog everywhere there are still 55 ticks per minute, and no step is left out.

@@ -13,6 +13,7 @@ create or replace function messenger.health_checks()
 returns table (name text, status text, detail text, remedy text, figures jsonb)
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
+set quote_all_identifiers = off
 as $$
 #variable_conflict use_column
 declare
@@ -35,8 +36,8 @@ language sql security definer
 set search_path = pg_catalog, pg_temp
 as $$
   select jsonb_build_object(
-    'status', case when bool_or(c.status = 'unhealthy') then 'unhealthy' when bool_or(c.status = 'degraded') then 'degraded' else 'healthy' end,
-    'checks', jsonb_agg(jsonb_strip_nulls(to_jsonb(c)) order by c.name),
+    'status', case when bool_or(c.status = 'unhealthy') or count(*) = 0 then 'unhealthy' when bool_or(c.status = 'degraded') then 'degraded' else 'healthy' end,
+    'checks', coalesce(jsonb_agg(jsonb_strip_nulls(to_jsonb(c)) order by c.name), '[]'),
     'timestamp', messenger.now(),
     'metrics', messenger.queue_figures()
   )
