@@ -3,7 +3,7 @@ import type { Sql } from "postgres";
 import type { ProjectOptions } from "../supabase/local/project.ts";
 
 /** What a project's databases, roles or connection strings may set; SYMPHONY_TEST_PROFILE=hostile runs tests under it. */
-const HOSTILE: Pick<ProjectOptions, "settings" | "icuLocale"> = {
+const HOSTILE = {
   settings: {
     DateStyle: "SQL, DMY",
     IntervalStyle: "sql_standard",
@@ -28,8 +28,9 @@ export const RACE_SETTINGS = { default_transaction_isolation: "read committed", 
 /** What a project of this run is started with; an isolation that its tests need wins. */
 export function sessionProfile(isolation?: string): Pick<ProjectOptions, "settings" | "icuLocale"> {
   if (!isHostile) return {};
-  const chosen = isolation ? { default_transaction_isolation: isolation } : {};
-  return { ...HOSTILE, settings: { ...HOSTILE.settings, ...chosen } };
+  const settings = { ...HOSTILE.settings };
+  if (isolation) settings.default_transaction_isolation = isolation;
+  return { ...HOSTILE, settings };
 }
 
 /** Lets the driver read the profile's moments: it expects ISO. */

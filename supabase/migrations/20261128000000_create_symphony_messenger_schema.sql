@@ -86,6 +86,8 @@ declare
     'messenger.new_id',
     'messenger.refusals',
     'messenger.refuse',
+    'messenger.require_writable',
+    'messenger.require_primary',
     'messenger.exceeds',
     'messenger.has_wild_number',
     'messenger.is_too_deep',
@@ -667,11 +669,44 @@ begin
     hint = coalesce(remedy, v_refusal.hint);
 end $$;
 
+-- Postgres itself says only that it "cannot execute INSERT in a read-only transaction". In recovery each transaction is read only.
+create or replace function messenger.require_writable()
+returns void
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if pg_is_in_recovery() then
+    raise exception using errcode = 'PT503', detail = 'SM_UNAVAILABLE', message = 'this database is a read replica, and Symphony Messenger works in the primary alone',
+      hint = 'connect to the primary database; a replica can only be queried for messages, dead letters and schedules';
+  elsif current_setting('transaction_read_only') = 'on' then
+    raise exception using errcode = 'PT503', detail = 'SM_UNAVAILABLE', message = 'this transaction is read only',
+      hint = 'begin it read write; where default_transaction_read_only is set for the session, the role or the database, reset it';
+  end if;
+end $$;
+
+-- For functions that only read: workers, ticks and wake-ups are in unlogged tables, which a replica does not have.
+create or replace function messenger.require_primary()
+returns boolean
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if pg_is_in_recovery() then
+    perform messenger.require_writable();
+  end if;
+  return true;
+end $$;
+
 comment on function messenger.refusals() is 'The refusals of the bus: code, HTTP status, sentence, remedy.';
 comment on function messenger.refuse(text, text, text) is
   'Raises the error with this code as SQLSTATE PT<status>, detail = code, hint = remedy or the one of messenger.refusals(). Never returns.';
-revoke all on function messenger.refusals(), messenger.refuse(text, text, text) from public, anon, authenticated;
-grant execute on function messenger.refusals(), messenger.refuse(text, text, text) to service_role;
+comment on function messenger.require_writable() is 'Raises SM_UNAVAILABLE on a read replica and in a read-only transaction.';
+comment on function messenger.require_primary() is 'Raises SM_UNAVAILABLE on a read replica; else true.';
+revoke all on function messenger.refusals(), messenger.refuse(text, text, text), messenger.require_writable(), messenger.require_primary()
+  from public, anon, authenticated;
+grant execute on function messenger.refusals(), messenger.refuse(text, text, text), messenger.require_writable(), messenger.require_primary()
+  to service_role;
 
 -- ---- 04_limits.sql
 -- What may stand in a row: sizes, depths and numbers of JSON, length of texts.
@@ -1630,6 +1665,7 @@ as $$
 declare
   v_row jsonb;
 begin
+  perform messenger.require_writable();
   if name is null or name !~ '^[A-Za-z][A-Za-z0-9_.:-]{0,127}$' then
     perform messenger.refuse('SM_FILTER', 'a flag''s name begins with a letter and has up to 128 letters, digits, dots, colons, underscores or hyphens');
   elsif percent is null or percent not between 0 and 100 then
@@ -2016,6 +2052,7 @@ declare
   v_types jsonb := types;
   v_bad jsonb;
 begin
+  perform messenger.require_writable();
   if v_types is null or jsonb_typeof(v_types) <> 'array' then
     perform messenger.refuse('SM_TYPE', 'types must be a JSON array');
   end if;
@@ -2520,6 +2557,9 @@ declare
   v_prefix text := messenger.id_prefix(v_now);
   v_random bigint := messenger.id_random();
 begin
+  if current_setting('transaction_read_only') = 'on' then
+    perform messenger.require_writable();
+  end if;
   if v_messages is null or jsonb_typeof(v_messages) <> 'array' or jsonb_array_length(v_messages) = 0 then
     perform messenger.refuse('SM_BATCH');
   elsif jsonb_array_length(v_messages) > 1000 or pg_column_size(v_messages) > 8388608 then
@@ -2759,6 +2799,7 @@ declare
   v_forbidden text;
   v_limit int;
 begin
+  perform messenger.require_writable();
   if v_user is null then
     if coalesce(current_setting('request.jwt.claims', true), '') ~ '"sub"\s*:\s*"[^"]' then
       perform messenger.refuse('SM_UNAUTHENTICATED', 'the subject of the token is not a UUID',
@@ -3608,6 +3649,9 @@ declare
   v_due record;
   v_places tid[] := '{}'::tid[];
 begin
+  if current_setting('transaction_read_only') = 'on' then
+    perform messenger.require_writable();
+  end if;
   perform messenger.check_claim(worker, v_lease);
   if v_batch not between 1 and 1000 then
     perform messenger.refuse('SM_BATCH');
@@ -3659,6 +3703,9 @@ declare
   v_worker text := worker;
   v_lease interval := coalesce(lease, '60 s');
 begin
+  if current_setting('transaction_read_only') = 'on' then
+    perform messenger.require_writable();
+  end if;
   perform messenger.check_claim(worker, v_lease);
   return query
   update public.messenger_messages m
@@ -3688,6 +3735,9 @@ declare
   v_lease interval := coalesce(lease, '60 s');
   v_now timestamptz := messenger.now();
 begin
+  if current_setting('transaction_read_only') = 'on' then
+    perform messenger.require_writable();
+  end if;
   if v_leases is null or jsonb_typeof(v_leases) <> 'array' then
     perform messenger.refuse('SM_LEASE', 'leases must be a JSON array of {"id", "fence", "progress"?}');
   elsif jsonb_array_length(v_leases) > 1000 then
@@ -3866,6 +3916,9 @@ declare
   v_counted record;
   v_keys messenger.order_key[];
 begin
+  if current_setting('transaction_read_only') = 'on' then
+    perform messenger.require_writable();
+  end if;
   if v_outcomes is null or jsonb_typeof(v_outcomes) <> 'array' then
     perform messenger.refuse('SM_OUTCOME', 'outcomes must be a JSON array');
   elsif jsonb_array_length(v_outcomes) = 0 then
@@ -4282,6 +4335,9 @@ declare
   v_result jsonb;
   v_outcome text;
 begin
+  if current_setting('transaction_read_only') = 'on' then
+    perform messenger.require_writable();
+  end if;
   perform from public.messenger_messages m where m.id = v_id and m.fence = v_fence and m.status = 'processing' for update;
   if not found then
     if exists (select from public.messenger_messages m where m.id = v_id and m.fence = v_fence and m.status = 'completed') then
@@ -4885,6 +4941,7 @@ language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+  perform messenger.require_writable();
   update messenger.subscriptions s set enabled = false, disabled_reason = messenger.clip(coalesce(reason, 'no reason was given'), 1000)
   where s.id = subscription and s.kind = 'webhook' and s.enabled;
   return found;
@@ -4923,6 +4980,9 @@ declare
   v_now timestamptz := messenger.now();
   v_status text;
 begin
+  if current_setting('transaction_read_only') = 'on' then
+    perform messenger.require_writable();
+  end if;
   select m.status into v_status from public.messenger_messages m where m.id = v_id for update;
   case v_status
     when 'pending' then
@@ -5120,6 +5180,7 @@ declare
   v_open uuid[];
   v_kept uuid[];
 begin
+  perform messenger.require_writable();
   if payload is not null then
     if cardinality(v_ids) is distinct from 1 then
       perform messenger.refuse('SM_FILTER', 'a payload goes with exactly one id');
@@ -5165,6 +5226,7 @@ declare
   v_now timestamptz := messenger.now();
   v_open uuid[];
 begin
+  perform messenger.require_writable();
   v_open := messenger.lock_letters(ids, filter, max);
   update public.messenger_failed_messages f set resolved_at = v_now, resolution = 'discarded' where f.id = any (v_open);
   update public.messenger_messages m set error_class = 'Discarded', updated_at = v_now
@@ -5389,6 +5451,7 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+  perform messenger.require_writable();
   perform messenger.check_queue(transport, queue);
   insert into messenger.queues as q (transport_name, queue_name, paused_at) values (messenger_pause.transport, messenger_pause.queue, messenger.now())
   on conflict on constraint queues_pkey do update set paused_at = excluded.paused_at where q.paused_at is null;
@@ -5401,6 +5464,7 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+  perform messenger.require_writable();
   perform messenger.check_queue(transport, queue);
   update messenger.queues q set paused_at = null, resumed_at = messenger.now()
   where q.transport_name = messenger_resume.transport and q.queue_name = messenger_resume.queue and q.paused_at is not null;
@@ -5449,6 +5513,7 @@ declare
   v_odd text;
   v_row jsonb;
 begin
+  perform messenger.require_writable();
   if name is null or name !~ '^[a-z0-9][a-z0-9_-]{0,62}$' then
     perform messenger.refuse('SM_TRANSPORT', 'a name has up to 63 lower-case letters, digits, underscores or hyphens');
   end if;
@@ -6474,6 +6539,7 @@ declare
   v_old public.messenger_schedules;
   v_is_same boolean;
 begin
+  perform messenger.require_writable();
   v_new := messenger.read_schedule_message(messenger_schedule.name, messenger_schedule.type, messenger_schedule.payload, v_new, v_now);
   v_new.run_count := 0;
   v_new.updated_at := v_now;
@@ -6537,6 +6603,7 @@ as $$
 declare
   v_id uuid;
 begin
+  perform messenger.require_writable();
   delete from public.messenger_schedules s where s.name = messenger_unschedule.name returning s.id into v_id;
   delete from messenger.schedule_backoffs b where b.schedule_id = v_id;
   return v_id is not null;
@@ -6550,6 +6617,7 @@ as $$
 declare
   v_schedule public.messenger_schedules;
 begin
+  perform messenger.require_writable();
   select s.* into v_schedule from public.messenger_schedules s where s.name = messenger_pause_schedule.name for update;
   if not found then
     perform messenger.refuse('SM_NOT_FOUND', format('schedule "%s"', left(name, 128)));
@@ -6569,6 +6637,7 @@ declare
   v_schedule public.messenger_schedules;
   v_next timestamptz;
 begin
+  perform messenger.require_writable();
   select s.* into v_schedule from public.messenger_schedules s where s.name = messenger_resume_schedule.name for update;
   if not found then
     perform messenger.refuse('SM_NOT_FOUND', format('schedule "%s"', left(name, 128)));
@@ -8503,6 +8572,7 @@ as $$
 declare
   v_batch int := coalesce(batch, 100);
 begin
+  perform messenger.require_writable();
   if v_batch not between 1 and 10000 then
     perform messenger.refuse('SM_BATCH');
   end if;
@@ -8865,6 +8935,7 @@ declare
   v_missing text;
   v_clock_remedy text;
 begin
+  perform messenger.require_writable();
   if jsonb_typeof(v_options) <> 'object' then
     perform messenger.refuse('SM_UNKNOWN_FIELD', 'options must be a JSON object');
   end if;
@@ -8913,6 +8984,7 @@ as $$
 declare
   v_unscheduled bigint := 0;
 begin
+  perform messenger.require_writable();
   perform messenger.ensure_singletons();
   update messenger.settings s set clock_enabled = false, clock_changed_at = case when s.clock_enabled then messenger.now() else s.clock_changed_at end;
   if to_regclass('cron.job') is not null then
@@ -9264,7 +9336,7 @@ create or replace function public.messenger_status()
 returns jsonb
 language sql
 set search_path = pg_catalog, pg_temp
-as $$ select messenger.status() $$;
+as $$ select messenger.status() where messenger.require_primary() $$;
 
 comment on function messenger.queue_figures() is 'Messages by state: {"depth" (unfinished), "pending", "processing", "completed", "failed", "estimated"}; exact where none of them is above 10,000.';
 comment on function messenger.status() is 'See public.messenger_status.';
@@ -9324,7 +9396,7 @@ create or replace function public.messenger_health()
 returns jsonb
 language sql
 set search_path = pg_catalog, pg_temp
-as $$ select messenger.health() $$;
+as $$ select messenger.health() where messenger.require_primary() $$;
 
 comment on function messenger.health_checks() is 'One row a check: name, status, detail, remedy, figures.';
 comment on function messenger.health() is 'See public.messenger_health.';
@@ -9969,7 +10041,7 @@ create or replace function public.messenger_explain(id uuid)
 returns table (reason text, detail text, remedy text)
 language sql
 set search_path = pg_catalog, pg_temp
-as $$ select * from messenger.explain(id) $$;
+as $$ select e.* from messenger.require_primary(), messenger.explain(id) e $$;
 
 comment on function messenger.explain(uuid) is 'See public.messenger_explain.';
 comment on function public.messenger_explain(uuid) is
@@ -10592,6 +10664,7 @@ as $$
 declare
   v_counters jsonb;
 begin
+  perform messenger.require_primary();
   -- As of the last tick: with what is not folded yet they could fall, which scrapers take for a restart.
   select jsonb_agg(jsonb_build_object('transport', m.transport_name, 'type', m.message_type, 'dispatched', m.dispatched, 'completed', m.completed,
     'retried', m.retried, 'dead', m.dead, 'duration_ms_sum', round(m.duration_ms::numeric, 3),
@@ -10786,6 +10859,7 @@ declare
   v_step int;
   v_answer jsonb;
 begin
+  perform messenger.require_primary();
   if coalesce(minutes, 60) not between 1 and 525600 then
     raise exception using errcode = 'PT400', detail = 'SM_FILTER', message = 'minutes must be a whole number from 1 to 525600 (365 days)', hint = 'figures are kept for 90 days';
   end if;
@@ -11195,40 +11269,50 @@ end $$;
 -- Functions look dear to the planner, which would then compile the plan, for half a second.
 create or replace function public.messenger_list_queues()
 returns jsonb
-language sql
+language plpgsql
 set search_path = pg_catalog, pg_temp
 set jit = off
 as $$
-  select jsonb_build_object('queues', coalesce(jsonb_agg(
-    jsonb_build_object('transport_name', q.transport_name, 'queue_name', q.queue_name, 'paused_at', p.paused_at, 'transport_enabled', t.enabled,
-      'runs_since', messenger.runs_since(q.transport_name, q.queue_name, messenger.now()),
-      'awake_workers', (
-        select count(*) from messenger.workers w left join messenger.settings s on true
-        where w.polled_at > messenger.now() - greatest(2 * s.poll_interval, '1 second') and w.polled_at <= messenger.now()
-          and (w.transport_name is null or w.transport_name = q.transport_name) and (w.queues is null or q.queue_name = any (w.queues))))
-    || messenger.queue_figures_of(q.transport_name, q.queue_name) order by q.transport_name, q.queue_name), '[]'))
-  from (
-    select a.transport_name, a.queue_name from messenger.active_queues(null, null, true) a
-    union
-    select p.transport_name, p.queue_name from messenger.queues p where p.paused_at is not null
-  ) q
-  left join messenger.queues p on p.transport_name = q.transport_name and p.queue_name = q.queue_name
-  left join public.messenger_transports t on t.name = q.transport_name
-$$;
+begin
+  -- First, because a replica cannot even plan a query of an unlogged table.
+  perform messenger.require_primary();
+  return (
+    select jsonb_build_object('queues', coalesce(jsonb_agg(
+      jsonb_build_object('transport_name', q.transport_name, 'queue_name', q.queue_name, 'paused_at', p.paused_at, 'transport_enabled', t.enabled,
+        'runs_since', messenger.runs_since(q.transport_name, q.queue_name, messenger.now()),
+        'awake_workers', (
+          select count(*) from messenger.workers w left join messenger.settings s on true
+          where w.polled_at > messenger.now() - greatest(2 * s.poll_interval, '1 second') and w.polled_at <= messenger.now()
+            and (w.transport_name is null or w.transport_name = q.transport_name) and (w.queues is null or q.queue_name = any (w.queues))))
+      || messenger.queue_figures_of(q.transport_name, q.queue_name) order by q.transport_name, q.queue_name), '[]'))
+    from (
+      select a.transport_name, a.queue_name from messenger.active_queues(null, null, true) a
+      union
+      select p.transport_name, p.queue_name from messenger.queues p where p.paused_at is not null
+    ) q
+    left join messenger.queues p on p.transport_name = q.transport_name and p.queue_name = q.queue_name
+    left join public.messenger_transports t on t.name = q.transport_name
+  );
+end $$;
 
 create or replace function public.messenger_list_workers()
 returns jsonb
-language sql
+language plpgsql
 set search_path = pg_catalog, pg_temp
 set jit = off
 as $$
-  select jsonb_build_object('workers', coalesce(jsonb_agg(
-    to_jsonb(w) || jsonb_build_object('awake', w.polled_at > messenger.now() - greatest(2 * s.poll_interval, '1 second'), 'processing', coalesce(r.n, 0))
-    order by w.polled_at desc, w.worker), '[]'))
-  from messenger.workers w left join messenger.settings s on true
-  left join (select m.locked_by, count(*) as n from messenger.running_messages(1000) m group by m.locked_by) r on r.locked_by = w.worker
-  where w.polled_at > messenger.now() - interval '1 hour'
-$$;
+begin
+  -- First, because a replica cannot even plan a query of an unlogged table.
+  perform messenger.require_primary();
+  return (
+    select jsonb_build_object('workers', coalesce(jsonb_agg(
+      to_jsonb(w) || jsonb_build_object('awake', w.polled_at > messenger.now() - greatest(2 * s.poll_interval, '1 second'), 'processing', coalesce(r.n, 0))
+      order by w.polled_at desc, w.worker), '[]'))
+    from messenger.workers w left join messenger.settings s on true
+    left join (select m.locked_by, count(*) as n from messenger.running_messages(1000) m group by m.locked_by) r on r.locked_by = w.worker
+    where w.polled_at > messenger.now() - interval '1 hour'
+  );
+end $$;
 
 comment on function messenger.running_messages(int, text, text[]) is 'Messages that are being processed, among the first so many of each queue and priority.';
 comment on function messenger.queue_figures_of(text, text) is
@@ -11800,7 +11884,7 @@ as $function$ select $manifest$[
 ["function","messenger.check_subscription(event text, message_type text)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 3dfa70b52019448d9ea2303ee35b9544"],
 ["function","messenger.check_timezone(timezone text)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 0cbe8b4c68fe9f39dda4dd7246b640b6"],
 ["function","messenger.claim_for_runner()","returns messenger.claimed language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source b8f0fe40d6f2d84c12ee61c60524126c"],
-["function","messenger.claim_one(message_id uuid, worker text, lease interval)","returns TABLE(id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority integer, retry_count integer, max_retries integer, fence bigint, lock_expires_at timestamp with time zone, created_at timestamp with time zone, solo boolean) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source c9e348098d0d48896d86a89809573020"],
+["function","messenger.claim_one(message_id uuid, worker text, lease interval)","returns TABLE(id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority integer, retry_count integer, max_retries integer, fence bigint, lock_expires_at timestamp with time zone, created_at timestamp with time zone, solo boolean) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 37c02fdf1c0ddf88476bfaad41210397"],
 ["function","messenger.clip(value text, bytes integer)","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source e05ff2230f3b946bd7ef4a6b52c97de8"],
 ["function","messenger.clock_command()","returns text language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 34afe42a0cae6d22b762ce4056ceac16"],
 ["function","messenger.clock_fault(OUT cause text, OUT remedy text)","returns record language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source d9cbc65730210bb987c77d328195a8f7"],
@@ -11811,7 +11895,7 @@ as $function$ select $manifest$[
 ["function","messenger.delete_rows(object text, row_ids text[])","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_hashjoin=off,enable_mergejoin=off} source 9e3d52bd3a4158d6efaeeb53f1f1bf95"],
 ["function","messenger.deliver_event(event jsonb)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source e2e5c2343aec66059fab6af3fe5ded79"],
 ["function","messenger.describe_figures(of messenger.figures)","returns jsonb language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 063cf59639c33c15bdb72fd307892a96"],
-["function","messenger.disable_webhook(subscription uuid, reason text)","returns boolean language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source d3271648c974cb14366bda81fdfd3f5b"],
+["function","messenger.disable_webhook(subscription uuid, reason text)","returns boolean language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 62405d8015c8c03169fbf5a899a2fd4c"],
 ["function","messenger.dispatch_again(id uuid)","returns text language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 7d1062465e2d88ef79f0c60a9bf73f96"],
 ["function","messenger.dollar_tag(held text)","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source c8b2cd21a05a551a5a1e25d35d69c853"],
 ["function","messenger.draft_fields()","returns jsonb language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 22a8788a888505e06ee02091fc17cdda"],
@@ -12017,6 +12101,8 @@ as $function$ select $manifest$[
 ["function","messenger.release_orphans(at timestamp with time zone, bite integer, ends_at timestamp with time zone)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 2e0e6f6a99a2ee66f338543a87330667"],
 ["function","messenger.replace_message(id uuid, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 84deecd97a64a298cc726c23a4230bee"],
 ["function","messenger.replay_report()","returns TABLE(id uuid, started_at timestamp with time zone, per_second integer, total integer, completed integer, dead integer, lapsed integer, returned integer, remaining integer, stopped_at timestamp with time zone, stop_reason text, finished_at timestamp with time zone) language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 9364f3df894b8e857aee8f8ca2ee9b51"],
+["function","messenger.require_primary()","returns boolean language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 8ced5e51426a43d3c37adda3540dd64c"],
+["function","messenger.require_writable()","returns void language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source fbb18104aefe2dd78cc074b2d139793d"],
 ["function","messenger.rescue(at timestamp with time zone, ends_at timestamp with time zone)","returns TABLE(rescued bigint, dead bigint, given_up bigint) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source eb6d2da18107154786911f9f3c1e4e87"],
 ["function","messenger.rescue_messages(ids uuid[], at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source c284e672e8fb4f0398176e7ca8752566"],
 ["function","messenger.retry_delay(message_type text, failures integer)","returns interval language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source faba1646d6603e2df47a02ea453969c2"],
@@ -12045,15 +12131,15 @@ as $function$ select $manifest$[
 ["function","messenger.sql_queues(types text[])","returns text[] language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 05764d911121759b60673dae101f9b15"],
 ["function","messenger.sql_types()","returns text[] language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 4c7997bd05421a233d702c651a486e08"],
 ["function","messenger.sql_worker()","returns text language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 34de4d4ad50609b56338c335f0fb6f22"],
-["function","messenger.start(functions_url text, options jsonb)","returns jsonb language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 3498a241317d6d8975d38411d44000d8"],
+["function","messenger.start(functions_url text, options jsonb)","returns jsonb language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 9730aca396caea11c71e870541c37bda"],
 ["function","messenger.status()","returns jsonb language sql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 3a3a66d76bc151863f90314b687a3069"],
 ["function","messenger.steps()","returns TABLE(name text, budget interval) language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 75b962bca5ab2eedbc580fffc6f8b37e"],
-["function","messenger.stop()","returns jsonb language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 2491774c8d1d5f7cd382f7d11b59ac95"],
+["function","messenger.stop()","returns jsonb language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source ff483b963e1d0fbb65d1d6504d6862b7"],
 ["function","messenger.store_alone(messages jsonb[], schedules uuid[], runs timestamp with time zone[])","returns TABLE(ord integer, error text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 5b3b4b479b4fda359acf98c516e9d787"],
 ["function","messenger.store_draft(draft messenger.draft, new_id uuid, sender uuid, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 40e90430b1e02482bf127900fa6fe8c3"],
 ["function","messenger.store_events(event text, events text[], ids uuid[], at timestamp with time zone)","returns boolean language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\",TimeZone=UTC,enable_seqscan=off,enable_hashjoin=off,enable_mergejoin=off,jit=off} source 5d6ec9d50a109f51d52e537b4d15fabe"],
 ["function","messenger.store_in_turn(messages jsonb, atomic boolean, scope text, sender uuid, single boolean, at timestamp with time zone)","returns TABLE(ord integer, id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone, error_code text, error text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 4999ae7a1ef3151f8b5ed2a5f3b7858c"],
-["function","messenger.store_messages(messages jsonb, atomic boolean, scope text, sender uuid, single boolean)","returns TABLE(ord integer, id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone, error_code text, error text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 27c687a16b50d9c04967017773e3c069"],
+["function","messenger.store_messages(messages jsonb, atomic boolean, scope text, sender uuid, single boolean)","returns TABLE(ord integer, id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone, error_code text, error text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 3423f64d3c90b5f04edf1d08619cb55b"],
 ["function","messenger.store_occurrences(messages jsonb[], schedules uuid[], runs timestamp with time zone[])","returns TABLE(ord integer, error text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source df9de64006a145a33e6694c95543243e"],
 ["function","messenger.store_runs(messages jsonb[], schedules uuid[], runs timestamp with time zone[], replaced uuid[], at timestamp with time zone)","returns messenger.run_fate[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source f9576dce049bdf6684bcb3888b4f0e04"],
 ["function","messenger.summarize(measurements messenger.measurements[])","returns SETOF messenger.metrics language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source 7a258dc21c6157c31433b21d3b8da0c8"],
@@ -12061,7 +12147,7 @@ as $function$ select $manifest$[
 ["function","messenger.take_key(scope text, draft messenger.draft, new_id uuid, sender uuid, store boolean, at timestamp with time zone)","returns TABLE(taken boolean, is_stored boolean, passed_on uuid, message_id uuid, status text, transport text, queue text, available_at timestamp with time zone, error_code text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 1e5291b592748bf00ba31b41bd36e35f"],
 ["function","messenger.take_keys_back(letters uuid[], at timestamp with time zone)","returns uuid[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source c18638ac04a5f2c28b9ce1a499e3b08a"],
 ["function","messenger.take_turns(ords integer[], ids uuid[], transports text[], queues text[], keys text[], moments timestamp with time zone[], are_stored boolean[])","returns TABLE(ord integer, seq bigint, available_at timestamp with time zone) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off,plan_cache_mode=force_generic_plan} source 6dbffab8e5570c5b6860a43b2c0417c4"],
-["function","messenger.tick(batch integer)","returns jsonb language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 72151f481f5a80736a02589458e6296c"],
+["function","messenger.tick(batch integer)","returns jsonb language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 3ce008fac6bc1d4f30dde2b989f393c3"],
 ["function","messenger.tick_or_note_error()","returns boolean language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\",lock_timeout=25ms} source 84fffbfa7c50d2b5601f0af2da1a13a0"],
 ["function","messenger.ticker_setting_fault(OUT cause text, OUT remedy text)","returns record language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 291798e1a72bf848bf4820274754fea8"],
 ["function","messenger.ticks_per_minute(at timestamp with time zone, OUT minutes integer, OUT per_minute numeric)","returns record language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source e1831da06ba28a537bc050a15a496c65"],
@@ -12069,7 +12155,7 @@ as $function$ select $manifest$[
 ["function","messenger.unblock_each(keys messenger.order_key[], at timestamp with time zone, ends_at timestamp with time zone)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source e3baf42413a55156ef14e3625ac13db2"],
 ["function","messenger.unblock_keys(row_ids text[], at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source bccf05f4916f1033506a27bf098dc2cf"],
 ["function","messenger.unknown_message(id uuid)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source fbafe56a0775e17755d1aa6b8224bf9b"],
-["function","messenger.user_dispatch(type text, payload jsonb, idempotency_key text, delay interval, headers jsonb, metadata jsonb)","returns TABLE(id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone) language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 485fd68ff66d41e6118d2b3fefe7e726"],
+["function","messenger.user_dispatch(type text, payload jsonb, idempotency_key text, delay interval, headers jsonb, metadata jsonb)","returns TABLE(id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone) language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 910d2d9888064e989884134422a08330"],
 ["function","messenger.uuids_of(row_ids text[])","returns uuid[] language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source bbce279650abb45ad294e199ec79cf65"],
 ["function","messenger.verify()","returns TABLE(kind text, object text, state text, detail text) language sql stable definer {\"search_path=pg_catalog, pg_temp\"} source 124aab9c8a28633b884123e83fc9b4eb"],
 ["function","messenger.wake(at timestamp with time zone)","returns integer language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 188cbf11064ff8e35b7c5c0a9e8d614e"],
@@ -12087,53 +12173,53 @@ as $function$ select $manifest$[
 ["function","messenger.write_each(step text, object text, row_ids text[], at timestamp with time zone, ends_at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source c7446260cbd4835fe1d8b50879404130"],
 ["function","messenger.write_rows(step text, object text, row_ids text[], at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source fc9309acdc63cfad52cde6c40600c3d2"],
 ["function","public.messenger_audit()","returns TABLE(invariant text, violations bigint) language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 58e41db49cc09830e2a0f75fe806e2ea"],
-["function","public.messenger_cancel(id uuid)","returns text language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source c621f7f5ab7703d05e1943e032025fbb"],
+["function","public.messenger_cancel(id uuid)","returns text language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 0df806e78fd873cb8f2d8e6b4b90b75f"],
 ["function","public.messenger_check_worker_secret(secret text)","returns boolean language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source a9b7d773a7e7a6b63909edb26b714929"],
-["function","public.messenger_claim(worker text, batch integer, lease interval, transport text, queues text[], types text[])","returns TABLE(id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority integer, retry_count integer, max_retries integer, fence bigint, lock_expires_at timestamp with time zone, created_at timestamp with time zone, solo boolean) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,jit=off,plan_cache_mode=force_generic_plan} source c9738d6b429035a8f5d048d41c576cb5"],
+["function","public.messenger_claim(worker text, batch integer, lease interval, transport text, queues text[], types text[])","returns TABLE(id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority integer, retry_count integer, max_retries integer, fence bigint, lock_expires_at timestamp with time zone, created_at timestamp with time zone, solo boolean) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,jit=off,plan_cache_mode=force_generic_plan} source 343d650565b353e636077fb5588452ab"],
 ["function","public.messenger_claim_one(id uuid, worker text, lease interval)","returns TABLE(id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority integer, retry_count integer, max_retries integer, fence bigint, lock_expires_at timestamp with time zone, created_at timestamp with time zone, solo boolean) language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source c38a451ac46c95792ca70988e732fb49"],
 ["function","public.messenger_complete(id uuid, fence bigint, result jsonb, strict boolean)","returns text language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 4b55f645b047a18d0435223006485fa3"],
-["function","public.messenger_complete_with(id uuid, fence bigint, function_name text, args jsonb)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 777b0e690c3f7de86d240466d4c2d15f"],
-["function","public.messenger_counters()","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source bb363ae164c168af01ac7e1ea0df1428"],
+["function","public.messenger_complete_with(id uuid, fence bigint, function_name text, args jsonb)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source d7e848ff890fe37e35d865c12e68a6fe"],
+["function","public.messenger_counters()","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source 63e0b67aca54b6aacd4e6b76f2157396"],
 ["function","public.messenger_disable_webhook(subscription uuid, reason text)","returns boolean language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source de799c93fc703dc7ceaee7b22d570ad6"],
-["function","public.messenger_discard_failed(ids uuid[], filter jsonb, max integer)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source b857a60cb2381fb27c36cdeb63f1b6cd"],
+["function","public.messenger_discard_failed(ids uuid[], filter jsonb, max integer)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 6de8c16874631235e9fdd37dc0eec75f"],
 ["function","public.messenger_dispatch(type text, payload jsonb, queue text, priority integer, available_at timestamp with time zone, delay interval, idempotency_key text, idempotency_mode text, idempotency_window interval, ordering_key text, transport text, max_retries integer, expires_at timestamp with time zone, headers jsonb, metadata jsonb)","returns SETOF messenger.dispatched language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 914c1952fb29ac85046c0e1107a5563b"],
 ["function","public.messenger_dispatch_batch(messages jsonb, atomic boolean)","returns TABLE(ord integer, id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone, error_code text, error text) language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 5ae64ac3bfb30507ca570ca0e1b50e02"],
 ["function","public.messenger_exchange(outcomes jsonb, worker text, batch integer, lease interval, transport text, queues text[], types text[])","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 13bc1a22f7bdef106ddfffe319182ce6"],
-["function","public.messenger_explain(id uuid)","returns TABLE(reason text, detail text, remedy text) language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source b973f25cf8b6cb6736346bc6a0af0891"],
+["function","public.messenger_explain(id uuid)","returns TABLE(reason text, detail text, remedy text) language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 428189d3ea4cd0ec2f46ce9d80942593"],
 ["function","public.messenger_fail(id uuid, fence bigint, error text, error_class text, error_trace text, retryable boolean, retry_after interval)","returns TABLE(outcome text, available_at timestamp with time zone) language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 532abddf67ee131ddd63e6a1fc54c23d"],
 ["function","public.messenger_get_failed(id uuid)","returns jsonb language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source a65c7ccbf77bbb8bba0c2d53bbeaedc0"],
 ["function","public.messenger_get_message(id uuid)","returns jsonb language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 3f6e6250e24b6467d52053693d064d1f"],
-["function","public.messenger_health()","returns jsonb language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 441d3a727953e44bb3bab7e77f509c76"],
-["function","public.messenger_heartbeat(leases jsonb, lease interval)","returns TABLE(id uuid, outcome text, cancel_requested boolean) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 8f5774efdb9f8fc777b91438c6ad1c5f"],
+["function","public.messenger_health()","returns jsonb language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 7d701ccefcfdfcd6fd2b6c45a5cf34d8"],
+["function","public.messenger_heartbeat(leases jsonb, lease interval)","returns TABLE(id uuid, outcome text, cancel_requested boolean) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source c1bf78f4ebaabae588b9b40b6a2c223b"],
 ["function","public.messenger_import_cron(jobid bigint)","returns jsonb language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 4b46768c7cec1f52fa54aa6f5a76852f"],
 ["function","public.messenger_list_failed(filter jsonb, cursor text, skip integer, max integer)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_sort=off,jit=off} source 2a0031b52a5353395df7e20332bcff01"],
 ["function","public.messenger_list_messages(filter jsonb, cursor text, max integer)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 5d3a1bf00a6b9228bf110552507e2f2f"],
-["function","public.messenger_list_queues()","returns jsonb language sql volatile invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source 18ff9497f48e2b9a3f73cc49312ed50c"],
+["function","public.messenger_list_queues()","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source b47686d04db91e45dccd39d709defb02"],
 ["function","public.messenger_list_schedules(filter jsonb, cursor text, max integer)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source 94667071d42682e323d39de8d2ae0aa2"],
 ["function","public.messenger_list_transports()","returns jsonb language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 05f0454eeda134cecc41d96748319ba1"],
-["function","public.messenger_list_workers()","returns jsonb language sql volatile invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source 5676f3b6d95ba0c6772d7f087f6bae37"],
-["function","public.messenger_metrics(minutes integer, from_time timestamp with time zone, to_time timestamp with time zone)","returns jsonb language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",TimeZone=UTC,jit=off} source 68bedab8939e50371a1e7601e8fcfde9"],
-["function","public.messenger_pause(transport text, queue text)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source ce28f5e97d110106bf02440dd8765910"],
-["function","public.messenger_pause_schedule(name text)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 74a8ae885f86c4c436afd8a854f5a01a"],
-["function","public.messenger_put_transport(name text, type text, config jsonb, enabled boolean)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source b22531d7a5c975de67bcfd3c7d225825"],
-["function","public.messenger_register(types jsonb)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source af7e035def70ebe3aa79190a33713a91"],
+["function","public.messenger_list_workers()","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source ea7fed79974837eb8b2cbb21c9f33c66"],
+["function","public.messenger_metrics(minutes integer, from_time timestamp with time zone, to_time timestamp with time zone)","returns jsonb language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",TimeZone=UTC,jit=off} source 276f5ad7643be357e48de5c67e46c5c3"],
+["function","public.messenger_pause(transport text, queue text)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source a5c07442c14ff18a067cda8cb646233b"],
+["function","public.messenger_pause_schedule(name text)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 98c81af26959c12c12beb7eb4f19a5a9"],
+["function","public.messenger_put_transport(name text, type text, config jsonb, enabled boolean)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 87cc47cb128baab50dad0244888d29a1"],
+["function","public.messenger_register(types jsonb)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source ba737a07f68cdd5382f0d3e215f36613"],
 ["function","public.messenger_release(id uuid, fence bigint)","returns text language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 4e7bc6a7dadfa50467b1586d37f66082"],
-["function","public.messenger_resume(transport text, queue text)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source d239b185b08e428156f9684f770a9546"],
-["function","public.messenger_resume_schedule(name text)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source b04ced14a82b40734ef346cc6aceeb5d"],
-["function","public.messenger_retry_failed(ids uuid[], filter jsonb, payload jsonb, per_second integer, max integer)","returns TABLE(id uuid, message_id uuid, outcome text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source cb54f5ea5a6dfd399388f852082497b3"],
-["function","public.messenger_schedule(name text, type text, schedule jsonb, payload jsonb, timezone text, options jsonb)","returns public.messenger_schedules language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 9d9d5e03af1ae093fcddb76c150e9052"],
+["function","public.messenger_resume(transport text, queue text)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source e77e86a76d1ccf1a89dc38cefe46d799"],
+["function","public.messenger_resume_schedule(name text)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 7e9e33aa9c68df835e93d28309a89b07"],
+["function","public.messenger_retry_failed(ids uuid[], filter jsonb, payload jsonb, per_second integer, max integer)","returns TABLE(id uuid, message_id uuid, outcome text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 4f65613037945d160c2cf0260f1a1070"],
+["function","public.messenger_schedule(name text, type text, schedule jsonb, payload jsonb, timezone text, options jsonb)","returns public.messenger_schedules language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 8b934f034be81feb093acab0b64a8a24"],
 ["function","public.messenger_schedule_preview(schedule jsonb, timezone text, from_time timestamp with time zone, count integer, options jsonb)","returns TABLE(run_at timestamp with time zone, local_time timestamp without time zone, note text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source daa7f51e3bb6dba0fbcad6d15640e1e7"],
-["function","public.messenger_set_flag(name text, percent integer, updated_by text)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source b3f839347161ce4bcaeb319f08c73079"],
-["function","public.messenger_settle(outcomes jsonb)","returns TABLE(id uuid, outcome text, available_at timestamp with time zone) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,jit=off,plan_cache_mode=force_generic_plan} source ac6460646e0aaef6d97bfe4408783164"],
+["function","public.messenger_set_flag(name text, percent integer, updated_by text)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source dc4519d1820fc9fc9f656c28bcd6cfd6"],
+["function","public.messenger_settle(outcomes jsonb)","returns TABLE(id uuid, outcome text, available_at timestamp with time zone) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,jit=off,plan_cache_mode=force_generic_plan} source 02a8b9516742eb41499c69935eeb92b9"],
 ["function","public.messenger_sign_webhook(subscription uuid, id uuid, body text)","returns TABLE(url text, signed_at bigint, signature text) language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 83e91886d3198e1c53a2182eeb7fd60e"],
 ["function","public.messenger_snooze(id uuid, fence bigint, delay interval)","returns text language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source c330162b1d752f5cb706912072c7e570"],
 ["function","public.messenger_start(functions_url text, options jsonb)","returns jsonb language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 2ada4c698a25c5a06bcc0dedaac2b859"],
-["function","public.messenger_status()","returns jsonb language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source c123f5cc9b38af9b1c0b6cabf9493816"],
+["function","public.messenger_status()","returns jsonb language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 869edbe9f2b085720bc41df4dfa0c8f6"],
 ["function","public.messenger_stop()","returns jsonb language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source a23d9bcf133944d4b185d3e0dafe4d55"],
 ["function","public.messenger_tick(batch integer)","returns jsonb language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 44fa8f37b76564af9732322a424e3c94"],
-["function","public.messenger_unschedule(name text)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source bbecda113a9fea480fada8ab79db4437"],
+["function","public.messenger_unschedule(name text)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 8bcfe91d4a7dbe6778a102f14b3a830a"],
 ["function","public.messenger_user_dispatch(type text, payload jsonb, idempotency_key text, delay interval, headers jsonb, metadata jsonb)","returns TABLE(id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone) language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source ff1a11cf24c874bd79ad5a6bd3cf03dc"],
-["function","public.messenger_verify()","returns TABLE(kind text, object text, state text, detail text) language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source cafb141894269a9ff113c282068e973c"],
+["function","public.messenger_verify()","returns TABLE(kind text, object text, state text, detail text) language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 505aa2269d2d54057c2283c884c11ef0"],
 ["function","public.messenger_worker_secret_digests()","returns text[] language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 80b25ae10c3550571919125f44cd85d4"],
 ["function","public.update_messenger_messages_updated_at()","returns trigger language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 688979e5a72847acff081ddf5ed99f08"],
 ["function","public.update_messenger_schedules_updated_at()","returns trigger language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 688979e5a72847acff081ddf5ed99f08"],
@@ -12250,6 +12336,8 @@ as $function$ select $manifest$[
 ["grant","function messenger.release() to service_role","execute"],
 ["grant","function messenger.release_heads(keys messenger.order_key[], at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.replay_report() to service_role","execute"],
+["grant","function messenger.require_primary() to service_role","execute"],
+["grant","function messenger.require_writable() to service_role","execute"],
 ["grant","function messenger.retry_delay(message_type text, failures integer) to service_role","execute"],
 ["grant","function messenger.revise(message_id uuid, draft messenger.draft, at timestamp with time zone, OUT available_at timestamp with time zone, OUT error_code text) to service_role","execute"],
 ["grant","function messenger.revive(letters uuid[], payload jsonb, per_second integer, at timestamp with time zone) to service_role","execute"],
@@ -12541,7 +12629,7 @@ create or replace function public.messenger_verify()
 returns table (kind text, object text, state text, detail text)
 language sql
 set search_path = pg_catalog, pg_temp
-as $$ select * from messenger.verify() $$;
+as $$ select v.* from messenger.require_primary(), messenger.verify() v $$;
 
 comment on function messenger.verify() is 'See public.messenger_verify.';
 comment on function public.messenger_verify() is
@@ -12597,6 +12685,8 @@ declare
     'messenger.new_id',
     'messenger.refusals',
     'messenger.refuse',
+    'messenger.require_writable',
+    'messenger.require_primary',
     'messenger.exceeds',
     'messenger.has_wild_number',
     'messenger.is_too_deep',

@@ -42,6 +42,7 @@ declare
   v_types jsonb := types;
   v_bad jsonb;
 begin
+  perform messenger.require_writable();
   if v_types is null or jsonb_typeof(v_types) <> 'array' then
     perform messenger.refuse('SM_TYPE', 'types must be a JSON array');
   end if;

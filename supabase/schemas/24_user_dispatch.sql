@@ -54,6 +54,7 @@ declare
   v_forbidden text;
   v_limit int;
 begin
+  perform messenger.require_writable();
   if v_user is null then
     if coalesce(current_setting('request.jwt.claims', true), '') ~ '"sub"\s*:\s*"[^"]' then
       perform messenger.refuse('SM_UNAUTHENTICATED', 'the subject of the token is not a UUID',

@@ -57,6 +57,9 @@ declare
   v_due record;
   v_places tid[] := '{}'::tid[];
 begin
+  if current_setting('transaction_read_only') = 'on' then
+    perform messenger.require_writable();
+  end if;
   perform messenger.check_claim(worker, v_lease);
   if v_batch not between 1 and 1000 then
     perform messenger.refuse('SM_BATCH');
@@ -108,6 +111,9 @@ declare
   v_worker text := worker;
   v_lease interval := coalesce(lease, '60 s');
 begin
+  if current_setting('transaction_read_only') = 'on' then
+    perform messenger.require_writable();
+  end if;
   perform messenger.check_claim(worker, v_lease);
   return query
   update public.messenger_messages m
@@ -137,6 +143,9 @@ declare
   v_lease interval := coalesce(lease, '60 s');
   v_now timestamptz := messenger.now();
 begin
+  if current_setting('transaction_read_only') = 'on' then
+    perform messenger.require_writable();
+  end if;
   if v_leases is null or jsonb_typeof(v_leases) <> 'array' then
     perform messenger.refuse('SM_LEASE', 'leases must be a JSON array of {"id", "fence", "progress"?}');
   elsif jsonb_array_length(v_leases) > 1000 then

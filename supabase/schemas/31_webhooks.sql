@@ -108,6 +108,7 @@ language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+  perform messenger.require_writable();
   update messenger.subscriptions s set enabled = false, disabled_reason = messenger.clip(coalesce(reason, 'no reason was given'), 1000)
   where s.id = subscription and s.kind = 'webhook' and s.enabled;
   return found;

@@ -97,6 +97,7 @@ as $$
 declare
   v_batch int := coalesce(batch, 100);
 begin
+  perform messenger.require_writable();
   if v_batch not between 1 and 10000 then
     perform messenger.refuse('SM_BATCH');
   end if;

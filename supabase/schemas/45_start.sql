@@ -45,6 +45,7 @@ declare
   v_missing text;
   v_clock_remedy text;
 begin
+  perform messenger.require_writable();
   if jsonb_typeof(v_options) <> 'object' then
     perform messenger.refuse('SM_UNKNOWN_FIELD', 'options must be a JSON object');
   end if;
@@ -93,6 +94,7 @@ as $$
 declare
   v_unscheduled bigint := 0;
 begin
+  perform messenger.require_writable();
   perform messenger.ensure_singletons();
   update messenger.settings s set clock_enabled = false, clock_changed_at = case when s.clock_enabled then messenger.now() else s.clock_changed_at end;
   if to_regclass('cron.job') is not null then

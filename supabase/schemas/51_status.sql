@@ -71,7 +71,7 @@ create or replace function public.messenger_status()
 returns jsonb
 language sql
 set search_path = pg_catalog, pg_temp
-as $$ select messenger.status() $$;
+as $$ select messenger.status() where messenger.require_primary() $$;
 
 comment on function messenger.queue_figures() is 'Messages by state: {"depth" (unfinished), "pending", "processing", "completed", "failed", "estimated"}; exact where none of them is above 10,000.';
 comment on function messenger.status() is 'See public.messenger_status.';

@@ -48,7 +48,7 @@ create or replace function public.messenger_health()
 returns jsonb
 language sql
 set search_path = pg_catalog, pg_temp
-as $$ select messenger.health() $$;
+as $$ select messenger.health() where messenger.require_primary() $$;
 
 comment on function messenger.health_checks() is 'One row a check: name, status, detail, remedy, figures.';
 comment on function messenger.health() is 'See public.messenger_health.';

@@ -29,7 +29,7 @@ create or replace function public.messenger_verify()
 returns table (kind text, object text, state text, detail text)
 language sql
 set search_path = pg_catalog, pg_temp
-as $$ select * from messenger.verify() $$;
+as $$ select v.* from messenger.require_primary(), messenger.verify() v $$;
 
 comment on function messenger.verify() is 'See public.messenger_verify.';
 comment on function public.messenger_verify() is
