@@ -458,6 +458,13 @@ begin
         message = 'this database has a schema "messenger" that is not made by Symphony Messenger; nothing was changed',
         hint = 'rename that schema (alter schema messenger rename to ...), or install into another database';
     end if;
+    -- As after a restore by another role: what it owns cannot be replaced, nor its catalog be read.
+    if not pg_has_role((select n.nspowner from pg_catalog.pg_namespace n where n.oid = v_schema), 'usage') then
+      raise exception using errcode = 'insufficient_privilege',
+        message = format('Symphony Messenger in this database belongs to role %s, and this session is role %s; nothing was changed',
+          (select n.nspowner::regrole from pg_catalog.pg_namespace n where n.oid = v_schema), current_user),
+        hint = 'run this file as that role';
+    end if;
     v_installed := coalesce(substring(v_marker from '^Symphony Messenger (\d+\.\d+\.\d+)'), '0.1.0');
     if to_regprocedure('messenger.release()') is not null then
       execute 'select messenger.release()' into v_installed;
@@ -1345,7 +1352,7 @@ comment on column public.messenger_schedules.timezone is 'IANA name; cron fields
 create index if not exists messenger_schedules_due_idx on public.messenger_schedules (next_run_at) where enabled;
 -- For pruning: schedules that have fired for good.
 create index if not exists messenger_schedules_fired_idx
-on public.messenger_schedules (last_run_at, id) where schedule_type = 'once' and not enabled;
+on public.messenger_schedules (updated_at, id) where schedule_type = 'once' and not enabled;
 
 -- No foreign keys: rows outlive their schedule until pruned, and a schedule can be removed without visiting them.
 create table if not exists messenger.occurrences (
@@ -8276,7 +8283,7 @@ begin
   end if;
 end $$;
 
--- One that is paused has a next run and stays.
+-- One that is paused has a next run and stays. Counted from updated_at, when it fired: last_run_at is the moment that was due, which may lie far back.
 create or replace function messenger.find_fired_schedules(
   after_at timestamptz, after_id uuid, at timestamptz, batch int, out row_ids text[], out next_at timestamptz, out next_id uuid
 )
@@ -8287,12 +8294,12 @@ declare
   v_chunk record;
 begin
   with chunk as materialized (
-    select s.id, s.last_run_at, s.last_run_at < find_fired_schedules.at - coalesce((t.config ->> 'retention')::interval, '7 days') as is_done
+    select s.id, s.updated_at, s.updated_at < find_fired_schedules.at - coalesce((t.config ->> 'retention')::interval, '7 days') as is_done
     from public.messenger_schedules s
     left join public.messenger_transports t on t.name = s.transport_name
     where s.schedule_type = 'once' and not s.enabled and s.next_run_at is null
-      and (s.last_run_at, s.id) > (coalesce(after_at, '-infinity'), coalesce(after_id, '00000000-0000-0000-0000-000000000000'))
-    order by s.last_run_at, s.id limit batch
+      and (s.updated_at, s.id) > (coalesce(after_at, '-infinity'), coalesce(after_id, '00000000-0000-0000-0000-000000000000'))
+    order by s.updated_at, s.id limit batch
   ),
   held as (
     select s.id from public.messenger_schedules s
@@ -8300,7 +8307,7 @@ begin
     order by s.id
     for update skip locked
   )
-  select count(*) as seen, max(c.last_run_at) as last_at, (select c.id from chunk c order by c.last_run_at desc, c.id desc limit 1) as last_id,
+  select count(*) as seen, max(c.updated_at) as last_at, (select c.id from chunk c order by c.updated_at desc, c.id desc limit 1) as last_id,
     array(select h.id from held h) as ids
   into v_chunk
   from chunk c;
@@ -8312,7 +8319,7 @@ begin
 end $$;
 
 comment on function messenger.find_fired_schedules(timestamptz, uuid, timestamptz, int) is
-  'Locks schedules of kind once that fired longer ago than their transport''s retention among the next batch of rows, by last_run_at and id.';
+  'Locks schedules of kind once that have been over for longer than their transport''s retention among the next batch of rows, by updated_at and id.';
 comment on function messenger.prune(text, text, text, timestamptz, int, timestamptz) is
   'Writes what the finder finds in a table, in chunks of batch, until it has come to the end or ends_at has passed. Returns figures.';
 comment on function messenger.find_finished_messages(timestamptz, uuid, timestamptz, int) is
@@ -9356,7 +9363,7 @@ end $$;
 comment on type messenger.check_result is
   'What a check found: status (healthy, degraded, unhealthy), detail, remedy (what mends it when it is not healthy), figures (the numbers behind it, a JSON object).';
 
--- What keeps one check from looking must not hide the others.
+-- What keeps one check from looking must not hide the others, and without any check nothing is known to be sound.
 create or replace function messenger.health_checks()
 returns table (name text, status text, detail text, remedy text, figures jsonb)
 language plpgsql security definer
@@ -9376,6 +9383,10 @@ begin
       return query select v_check.name, 'unhealthy', 'the check itself failed: ' || sqlerrm, 'select * from messenger_verify() where state <> ''ok''', '{}'::jsonb;
     end;
   end loop;
+  if not found then
+    return query select 'checks', 'unhealthy', 'there is no check of health that belongs to the owner of messenger.settings',
+      'give all objects of the bus to one role, or run the migration again as their owner', '{}'::jsonb;
+  end if;
 end $$;
 
 create or replace function messenger.health()
@@ -9384,8 +9395,8 @@ language sql security definer
 set search_path = pg_catalog, pg_temp
 as $$
   select jsonb_build_object(
-    'status', case when bool_or(c.status = 'unhealthy') or count(*) = 0 then 'unhealthy' when bool_or(c.status = 'degraded') then 'degraded' else 'healthy' end,
-    'checks', coalesce(jsonb_agg(jsonb_strip_nulls(to_jsonb(c)) order by c.name), '[]'),
+    'status', case when bool_or(c.status = 'unhealthy') then 'unhealthy' when bool_or(c.status = 'degraded') then 'degraded' else 'healthy' end,
+    'checks', jsonb_agg(jsonb_strip_nulls(to_jsonb(c)) order by c.name),
     'timestamp', messenger.now(),
     'metrics', messenger.queue_figures()
   )
@@ -11923,7 +11934,7 @@ as $function$ select $manifest$[
 ["function","messenger.find_change(timezone text, low timestamp without time zone, high timestamp without time zone)","returns timestamp without time zone language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 10c51930dca066f653bbe6ec0ecbd191"],
 ["function","messenger.find_due(transport text, queue text, batch integer, types text[], at timestamp with time zone, may_be_solo boolean, OUT places tid[], OUT is_solo boolean)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off,plan_cache_mode=force_generic_plan} source d100bc5b32039af52e962fe422811e91"],
 ["function","messenger.find_finished_messages(after_at timestamp with time zone, after_id uuid, at timestamp with time zone, batch integer, OUT row_ids text[], OUT next_at timestamp with time zone, OUT next_id uuid)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 89dda5f53cd8a93faa88761d7d3fce38"],
-["function","messenger.find_fired_schedules(after_at timestamp with time zone, after_id uuid, at timestamp with time zone, batch integer, OUT row_ids text[], OUT next_at timestamp with time zone, OUT next_id uuid)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 8623b7371600e8b34eef0aba8bac98bb"],
+["function","messenger.find_fired_schedules(after_at timestamp with time zone, after_id uuid, at timestamp with time zone, batch integer, OUT row_ids text[], OUT next_at timestamp with time zone, OUT next_id uuid)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 4f3b811882fc36c792080217c9540a86"],
 ["function","messenger.find_messages(filter jsonb, before uuid, shown uuid[], wanted integer, OUT ids uuid[], OUT looked_to uuid, OUT early uuid[])","returns record language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,jit=off} source 95ded1af3bebd70f7be3c8ab014231a2"],
 ["function","messenger.find_old_occurrences(after_at timestamp with time zone, after_id uuid, at timestamp with time zone, batch integer, OUT row_ids text[], OUT next_at timestamp with time zone, OUT next_id uuid)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",TimeZone=UTC} source 87f6b1c3682aa3f97da8425d4ad3a666"],
 ["function","messenger.find_owned_function(function_name text)","returns regprocedure language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 7ec337f79b74b8806921317cb4811143"],
@@ -11945,8 +11956,8 @@ as $function$ select $manifest$[
 ["function","messenger.handlers_command()","returns text language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source c3ea38b2bd5d7acb16510a955fd80200"],
 ["function","messenger.has_wild_number(value jsonb)","returns boolean language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 025b91e7e73db60178defae3be0d0b4a"],
 ["function","messenger.has_worker_secret()","returns boolean language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source aec70ad27a977408c5874e975dd45c65"],
-["function","messenger.health()","returns jsonb language sql volatile definer {\"search_path=pg_catalog, pg_temp\"} source d3902caba2a4a97256aea6603e6cd80f"],
-["function","messenger.health_checks()","returns TABLE(name text, status text, detail text, remedy text, figures jsonb) language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\",quote_all_identifiers=off} source f0be4cac082c0f2c744bba45a661a86a"],
+["function","messenger.health()","returns jsonb language sql volatile definer {\"search_path=pg_catalog, pg_temp\"} source cc322aff322bcda72e5d3058ff682570"],
+["function","messenger.health_checks()","returns TABLE(name text, status text, detail text, remedy text, figures jsonb) language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\",quote_all_identifiers=off} source 8dcf90076ff4d42e99bac55f55823519"],
 ["function","messenger.health_clock(at timestamp with time zone)","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source bfeb41a743829aacf7007e423896a32e"],
 ["function","messenger.health_clock_errors(at timestamp with time zone)","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 9693644961fa9a19d573b680e763d063"],
 ["function","messenger.health_dead_letters(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source e9c90635fc9b51f8bf0206970a8d9021"],
@@ -12157,7 +12168,7 @@ as $function$ select $manifest$[
 ["function","messenger.unknown_message(id uuid)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source fbafe56a0775e17755d1aa6b8224bf9b"],
 ["function","messenger.user_dispatch(type text, payload jsonb, idempotency_key text, delay interval, headers jsonb, metadata jsonb)","returns TABLE(id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone) language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 910d2d9888064e989884134422a08330"],
 ["function","messenger.uuids_of(row_ids text[])","returns uuid[] language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source bbce279650abb45ad294e199ec79cf65"],
-["function","messenger.verify()","returns TABLE(kind text, object text, state text, detail text) language sql stable definer {\"search_path=pg_catalog, pg_temp\"} source 124aab9c8a28633b884123e83fc9b4eb"],
+["function","messenger.verify()","returns TABLE(kind text, object text, state text, detail text) language sql stable definer {\"search_path=pg_catalog, pg_temp\"} source 67b3c13f91ef17d9edfda3f1256e0bf1"],
 ["function","messenger.wake(at timestamp with time zone)","returns integer language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 188cbf11064ff8e35b7c5c0a9e8d614e"],
 ["function","messenger.wakeup_fault()","returns text language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",lock_timeout=100ms} source 0d6f18dc538a6ceffde2d14d8650ae4e"],
 ["function","messenger.wakeup_figures()","returns TABLE(sent bigint, answered bigint, failed bigint, failed_share numeric, stuck bigint, dropped bigint, has_newest_failed boolean, newest_at timestamp with time zone, last_failure text, is_unreachable boolean) language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source a7817a7be0aaf08aa54971faf4ff5d5c"],
@@ -12497,7 +12508,7 @@ as $function$ select $manifest$[
 ["index","public.messenger_messages_sender_unfinished_idx","CREATE INDEX messenger_messages_sender_unfinished_idx ON public.messenger_messages USING btree (created_by) WHERE ((created_by IS NOT NULL) AND (processed_at IS NULL))"],
 ["index","public.messenger_messages_waiting_idx","CREATE INDEX messenger_messages_waiting_idx ON public.messenger_messages USING btree (transport_name, queue_name, ordering_key) WHERE ((ordering_key IS NOT NULL) AND (processed_at IS NULL) AND (available_at = 'infinity'::timestamp with time zone))"],
 ["index","public.messenger_schedules_due_idx","CREATE INDEX messenger_schedules_due_idx ON public.messenger_schedules USING btree (next_run_at) WHERE enabled"],
-["index","public.messenger_schedules_fired_idx","CREATE INDEX messenger_schedules_fired_idx ON public.messenger_schedules USING btree (last_run_at, id) WHERE ((schedule_type = 'once'::text) AND (NOT enabled))"],
+["index","public.messenger_schedules_fired_idx","CREATE INDEX messenger_schedules_fired_idx ON public.messenger_schedules USING btree (updated_at, id) WHERE ((schedule_type = 'once'::text) AND (NOT enabled))"],
 ["index","public.messenger_schedules_name_key","CREATE UNIQUE INDEX messenger_schedules_name_key ON public.messenger_schedules USING btree (name)"],
 ["index","public.messenger_schedules_pkey","CREATE UNIQUE INDEX messenger_schedules_pkey ON public.messenger_schedules USING btree (id)"],
 ["index","public.messenger_transports_name_key","CREATE UNIQUE INDEX messenger_transports_name_key ON public.messenger_transports USING btree (name)"],
@@ -12616,7 +12627,7 @@ as $$
   ),
   operation as (
     select 'operation' as kind, c.name as object, case c.status when 'healthy' then 'ok' else c.status end as state, concat_ws('; ', c.detail, c.remedy) as detail
-    from messenger.health_checks() c where c.name in ('clock', 'clock_errors', 'own_rows', 'rights', 'pg_net', 'worker_secret', 'test_clock')
+    from messenger.health_checks() c where c.name in ('checks', 'clock', 'clock_errors', 'own_rows', 'rights', 'pg_net', 'worker_secret', 'test_clock')
   )
   select d.kind, d.object, d.state, d.detail from difference d
   union all

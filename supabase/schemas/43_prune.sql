@@ -216,7 +216,7 @@ begin
   end if;
 end $$;
 
--- One that is paused has a next run and stays.
+-- One that is paused has a next run and stays. Counted from updated_at, when it fired: last_run_at is the moment that was due, which may lie far back.
 create or replace function messenger.find_fired_schedules(
   after_at timestamptz, after_id uuid, at timestamptz, batch int, out row_ids text[], out next_at timestamptz, out next_id uuid
 )
@@ -227,12 +227,12 @@ declare
   v_chunk record;
 begin
   with chunk as materialized (
-    select s.id, s.last_run_at, s.last_run_at < find_fired_schedules.at - coalesce((t.config ->> 'retention')::interval, '7 days') as is_done
+    select s.id, s.updated_at, s.updated_at < find_fired_schedules.at - coalesce((t.config ->> 'retention')::interval, '7 days') as is_done
     from public.messenger_schedules s
     left join public.messenger_transports t on t.name = s.transport_name
     where s.schedule_type = 'once' and not s.enabled and s.next_run_at is null
-      and (s.last_run_at, s.id) > (coalesce(after_at, '-infinity'), coalesce(after_id, '00000000-0000-0000-0000-000000000000'))
-    order by s.last_run_at, s.id limit batch
+      and (s.updated_at, s.id) > (coalesce(after_at, '-infinity'), coalesce(after_id, '00000000-0000-0000-0000-000000000000'))
+    order by s.updated_at, s.id limit batch
   ),
   held as (
     select s.id from public.messenger_schedules s
@@ -240,7 +240,7 @@ begin
     order by s.id
     for update skip locked
   )
-  select count(*) as seen, max(c.last_run_at) as last_at, (select c.id from chunk c order by c.last_run_at desc, c.id desc limit 1) as last_id,
+  select count(*) as seen, max(c.updated_at) as last_at, (select c.id from chunk c order by c.updated_at desc, c.id desc limit 1) as last_id,
     array(select h.id from held h) as ids
   into v_chunk
   from chunk c;
@@ -252,7 +252,7 @@ begin
 end $$;
 
 comment on function messenger.find_fired_schedules(timestamptz, uuid, timestamptz, int) is
-  'Locks schedules of kind once that fired longer ago than their transport''s retention among the next batch of rows, by last_run_at and id.';
+  'Locks schedules of kind once that have been over for longer than their transport''s retention among the next batch of rows, by updated_at and id.';
 comment on function messenger.prune(text, text, text, timestamptz, int, timestamptz) is
   'Writes what the finder finds in a table, in chunks of batch, until it has come to the end or ends_at has passed. Returns figures.';
 comment on function messenger.find_finished_messages(timestamptz, uuid, timestamptz, int) is
