@@ -7,6 +7,7 @@ import { KEEPING } from "./keeping.ts";
 import { LIVING } from "./living.ts";
 import { MEASURING } from "./measuring.ts";
 import { type Mutant, plant, readSchemas } from "./mutant.ts";
+import { RESTORING } from "./restoring.ts";
 import { SETTLING } from "./settling.ts";
 import { TELLING } from "./telling.ts";
 import { TICKER_SETTINGS } from "./ticker_settings.ts";
@@ -25,6 +26,7 @@ export const MUTANTS: readonly Mutant[] = [
   ...TICKING,
   ...TICKER_SETTINGS,
   ...WATCHING,
+  ...RESTORING,
 ];
 
 /** Makes a migrated database wrong in the way the name says. */

@@ -1,6 +1,7 @@
 // What is missing, unreadable or swallowed is named with its remedy: absence is not health.
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
+import { asRole } from "./as_role.ts";
 import { ask, call, claim, dispatch, type Row, setClock, tickByHand } from "./bus.ts";
 
 const project = useProject({ testClock: true });
@@ -55,13 +56,51 @@ test("rows · whichever of our tables is emptied, the bus works or messenger_sta
   await call(sql, "messenger_stop");
 });
 
+test("rows · a restored transport or type takes the place of the migration's, once, and no other insert does", async () => {
+  const { sql } = project();
+  const id = crypto.randomUUID();
+  await sql`
+    insert into messenger_transports (id, name, type, config, created_at) values (${id}, 'sync', 'sync', '{"retention": "1 day"}', '2020-01-01')`;
+  assert.equal((await sql`select id from messenger_transports where name = 'sync'`)[0].id, id);
+  const again = sql`insert into messenger_transports (name, type, created_at) values ('sync', 'sync', '2020-01-01')`;
+  await assert.rejects(again, { code: "23505" });
+  await assert.rejects(sql`insert into messenger_transports (name, type) values ('supabase', 'redis')`, {
+    code: "23505",
+  });
+  await sql`insert into messenger.message_types (type, max_retries, registered_at) values ('symphony.event', 7, '2020-01-01')`;
+  const [{ retries }] =
+    await sql`select max_retries as retries from messenger.message_types where type = 'symphony.event'`;
+  assert.equal(retries, 7);
+});
+
+test("rights · of anybody on a table of the bus, as a restore gives them, are named", async () => {
+  assert.equal((await check("rights")).status, "healthy");
+  for (const grantee of ["public", "anon", "authenticated"]) {
+    await whileChanged(
+      `grant select on messenger_failed_messages to ${grantee}`,
+      `revoke select on messenger_failed_messages from ${grantee}`,
+      async () => {
+        const { status, detail } = await check("rights");
+        assert.deepEqual([status, /on messenger_failed_messages$/.test(detail)], ["unhealthy", true], grantee);
+      },
+    );
+  }
+});
+
 test("rows · settings that are lost while the ticker is scheduled are named, and a user's quota stays in force", async () => {
   const { sql } = project();
+  const user = crypto.randomUUID();
+  await call(sql, "messenger_register", { types: [{ type: "Wish", dispatchable_by: "user" }] });
+  await sql`
+    insert into messenger_messages (message_type, body, created_by, available_at)
+    select 'Wish', '{}', ${user}, messenger.now() from generate_series(1, 1000)`;
   await call(sql, "messenger_start");
   await sql`delete from messenger.settings`;
   assert.match((await check("own_rows")).detail, /^missing: messenger\.settings$/);
   assert.equal((await check("pg_net")).detail, "no functions URL");
   assert.equal((await ask(sql, "messenger_status")).clock.enabled, false);
+  const wish = asRole(sql, "authenticated", (tx) => call(tx, "messenger_user_dispatch", { type: "Wish" }), user);
+  await assert.rejects(wish, { detail: "SM_RATE" });
   await call(sql, "messenger_start", { functions_url: URL });
   assert.deepEqual([(await check("own_rows")).status, (await check("pg_net")).status], ["healthy", "healthy"]);
   await call(sql, "messenger_stop");
