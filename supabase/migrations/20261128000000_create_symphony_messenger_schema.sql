@@ -461,7 +461,8 @@ begin
     -- As after a restore by another role: what it owns cannot be replaced, nor its catalog be read.
     if not pg_has_role((select n.nspowner from pg_catalog.pg_namespace n where n.oid = v_schema), 'usage') then
       raise exception using errcode = 'insufficient_privilege',
-        message = format('Symphony Messenger in this database belongs to role %s, and this session is role %s; nothing was changed',
+        message = format(
+          'Symphony Messenger in this database belongs to role %s, and this session is role %s; nothing was changed',
           (select n.nspowner::regrole from pg_catalog.pg_namespace n where n.oid = v_schema), current_user),
         hint = 'run this file as that role';
     end if;
@@ -676,7 +677,8 @@ begin
     hint = coalesce(remedy, v_refusal.hint);
 end $$;
 
--- Postgres itself says only that it "cannot execute INSERT in a read-only transaction". In recovery each transaction is read only.
+-- Postgres itself says only that it "cannot execute INSERT in a read-only transaction". In recovery each transaction is
+-- read only.
 create or replace function messenger.require_writable()
 returns void
 language plpgsql stable
@@ -684,11 +686,12 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   if pg_is_in_recovery() then
-    raise exception using errcode = 'PT503', detail = 'SM_UNAVAILABLE', message = 'this database is a read replica, and Symphony Messenger works in the primary alone',
+    raise exception using errcode = 'PT503', detail = 'SM_UNAVAILABLE',
+      message = 'this database is a read replica, and Symphony Messenger works in the primary alone',
       hint = 'connect to the primary database; a replica can only be queried for messages, dead letters and schedules';
   elsif current_setting('transaction_read_only') = 'on' then
     raise exception using errcode = 'PT503', detail = 'SM_UNAVAILABLE', message = 'this transaction is read only',
-      hint = 'begin it read write; where default_transaction_read_only is set for the session, the role or the database, reset it';
+      hint = 'begin it read write; where default_transaction_read_only is set for the session, role or database, reset it';
   end if;
 end $$;
 
@@ -708,11 +711,14 @@ end $$;
 comment on function messenger.refusals() is 'The refusals of the bus: code, HTTP status, sentence, remedy.';
 comment on function messenger.refuse(text, text, text) is
   'Raises the error with this code as SQLSTATE PT<status>, detail = code, hint = remedy or the one of messenger.refusals(). Never returns.';
-comment on function messenger.require_writable() is 'Raises SM_UNAVAILABLE on a read replica and in a read-only transaction.';
+comment on function messenger.require_writable() is
+  'Raises SM_UNAVAILABLE on a read replica and in a read-only transaction.';
 comment on function messenger.require_primary() is 'Raises SM_UNAVAILABLE on a read replica; else true.';
-revoke all on function messenger.refusals(), messenger.refuse(text, text, text), messenger.require_writable(), messenger.require_primary()
+revoke all on function messenger.refusals(), messenger.refuse(text, text, text), messenger.require_writable(),
+  messenger.require_primary()
   from public, anon, authenticated;
-grant execute on function messenger.refusals(), messenger.refuse(text, text, text), messenger.require_writable(), messenger.require_primary()
+grant execute on function messenger.refusals(), messenger.refuse(text, text, text), messenger.require_writable(),
+  messenger.require_primary()
   to service_role;
 
 -- ---- 04_limits.sql
@@ -1045,8 +1051,8 @@ begin
 end $$;
 comment on function messenger.ensure_transports() is 'Makes the transports supabase and sync where they are missing.';
 
--- A data-only restore brings rows that the migration has made already. Those of the migration, which nobody has changed, give way to them: a restored
--- row brings an older created_at, where an ordinary insert takes the default.
+-- A data-only restore brings rows that the migration has made already. Those of the migration, which nobody has
+-- changed, give way to them: a restored row brings an older created_at, where an ordinary insert takes the default.
 create or replace function messenger.give_way_to_restored_transport()
 returns trigger
 language plpgsql
@@ -1058,7 +1064,8 @@ begin
     and t.type = t.name and t.enabled and t.config = '{}';
   return new;
 end $$;
-comment on function messenger.give_way_to_restored_transport() is 'Deletes a transport of the migration''s when its restored row is inserted.';
+comment on function messenger.give_way_to_restored_transport() is
+  'Deletes a transport of the migration''s when its restored row is inserted.';
 
 create or replace trigger messenger_transports_restored
 before insert on public.messenger_transports
@@ -1074,7 +1081,8 @@ drop policy if exists service_only on public.messenger_transports;
 create policy service_only on public.messenger_transports for all to anon, authenticated using (false) with check (false);
 revoke all on public.messenger_transports from public, anon, authenticated, service_role;
 grant select, insert, update, delete on public.messenger_transports to service_role;
-revoke all on function messenger.ensure_transports(), messenger.give_way_to_restored_transport(), public.update_messenger_transports_updated_at() from public, anon, authenticated, service_role;
+revoke all on function messenger.ensure_transports(), messenger.give_way_to_restored_transport(),
+  public.update_messenger_transports_updated_at() from public, anon, authenticated, service_role;
 
 -- ---- 11_messages.sql
 -- The queue: every message from dispatch until pruning. The row is the truth.
@@ -1534,7 +1542,8 @@ create table if not exists messenger.settings (
     and poll_interval between '1 ms' and '1 minute' and max_unfinished_per_user >= 0
   )
 );
-comment on table messenger.settings is 'One row, made and changed by messenger_start; without it the defaults of the columns are in force.';
+comment on table messenger.settings is
+  'One row, made and changed by messenger_start; without it the defaults of the columns are in force.';
 comment on column messenger.settings.functions_url is 'Base of the edge functions, without a slash at the end; null: no bells.';
 comment on column messenger.settings.clock_changed_at is 'When the clock was last started or stopped.';
 comment on column messenger.settings.messages_per_worker is 'Backlog that earns one more worker, up to max_workers.';
@@ -1587,7 +1596,8 @@ begin
   insert into messenger.settings default values on conflict on constraint settings_pkey do nothing;
   insert into messenger.clock default values on conflict on constraint clock_pkey do nothing;
 end $$;
-comment on function messenger.ensure_singletons() is 'Makes the rows of messenger.settings and messenger.clock where they are missing.';
+comment on function messenger.ensure_singletons() is
+  'Makes the rows of messenger.settings and messenger.clock where they are missing.';
 
 alter table messenger.settings enable row level security;
 alter table messenger.clock enable row level security;
@@ -1966,7 +1976,8 @@ comment on column messenger.set_aside.at is 'When that was.';
 comment on column messenger.set_aside.attempts is 'How often it has failed.';
 create index if not exists set_aside_retry_at_idx on messenger.set_aside (retry_at);
 
--- Typed, because a moment as text depends on the session that wrote it: Postgres prints IST for India and reads it as Israel's time.
+-- Typed, because a moment as text depends on the session that wrote it: Postgres prints IST for India and reads it as
+-- Israel's time.
 create table if not exists messenger.scan_positions (
   step text not null,
   at timestamptz,
@@ -1995,8 +2006,10 @@ begin
 end $$;
 
 comment on column messenger.scan_positions.at is 'Moment of the last row looked at, where the scan goes by time.';
-comment on column messenger.scan_positions.id is 'Id of the last row looked at, where the scan goes by id, or by time and id.';
-comment on function messenger.move_scan(text, timestamptz, uuid) is 'Keeps where the scan of this step stopped; nulls: it has come to the end.';
+comment on column messenger.scan_positions.id is
+  'Id of the last row looked at, where the scan goes by id, or by time and id.';
+comment on function messenger.move_scan(text, timestamptz, uuid) is
+  'Keeps where the scan of this step stopped; nulls: it has come to the end.';
 
 alter table messenger.ticks enable row level security;
 alter table messenger.step_errors enable row level security;
@@ -2029,7 +2042,8 @@ begin
   on conflict on constraint message_types_pkey do nothing;
 end $$;
 
--- As messenger.give_way_to_restored_transport. The project cannot change these rows, and messenger.on sets the handler again.
+-- As messenger.give_way_to_restored_transport. The project cannot change these rows, and messenger.on sets the handler
+-- again.
 create or replace function messenger.give_way_to_restored_type()
 returns trigger
 language plpgsql
@@ -2111,9 +2125,11 @@ end $$;
 
 comment on function public.messenger_register(jsonb) is
   'Upserts message types: [{"type", "transport"?, "queue"?, "priority"?, "dispatchable_by"?: "service"|"user", "retry"?: {max_retries, delay_ms, multiplier, max_delay_ms, jitter}, "timeout_ms"?, "aliases"?}]. Types of the bus itself (symphony.*) are ignored. Returns how many were given.';
-comment on function messenger.give_way_to_restored_type() is 'Deletes a row of the migration''s when its restored one is inserted.';
+comment on function messenger.give_way_to_restored_type() is
+  'Deletes a row of the migration''s when its restored one is inserted.';
 comment on function messenger.ensure_own_types() is 'Makes the rows of the bus''s own types where they are missing.';
-revoke all on function messenger.ensure_own_types(), messenger.give_way_to_restored_type() from public, anon, authenticated, service_role;
+revoke all on function messenger.ensure_own_types(), messenger.give_way_to_restored_type() from public, anon,
+  authenticated, service_role;
 revoke all on function public.messenger_register(jsonb) from public, anon, authenticated;
 grant execute on function public.messenger_register(jsonb) to service_role;
 
@@ -7095,8 +7111,8 @@ revoke all on function messenger.scheduled_message(public.messenger_schedules, t
 -- ---- 40_worker_secret.sql
 -- The secret that doors of the clock ask for. It lives in Vault and opens nothing else, because any SQL role may read pg_net's queue.
 
--- A secret is there and cannot be read where Vault's key is another than the one it was encrypted with, as in a database restored into another project:
--- then Vault raises, or decrypts to null.
+-- A secret is there and cannot be read where Vault's key is another than the one it was encrypted with, as in a
+-- database restored into another project: then Vault raises, or decrypts to null.
 create or replace function messenger.read_secret(name text, out is_there boolean, out secret text, out fault text)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
@@ -7115,7 +7131,8 @@ exception when others then
   fault := sqlerrm;
 end $$;
 
--- Definer, so that service_role needs no rights on Vault. Read one by one: a secret that cannot be decrypted must not hide the other.
+-- Definer, so that service_role needs no rights on Vault. Read one by one: a secret that cannot be decrypted must not
+-- hide the other.
 create or replace function messenger.worker_secret_digests()
 returns text[]
 language plpgsql stable security definer
@@ -7147,8 +7164,8 @@ as $$
     encode(sha256(convert_to(messenger_check_worker_secret.secret, 'UTF8')), 'hex') = any (messenger.worker_secret_digests()), false)
 $$;
 
--- Made here and never shown: 244 random bits from the server's strong source. One that cannot be read is of no use to anybody and is replaced, but only
--- by one that can be read.
+-- Made here and never shown: 244 random bits from the server's strong source. One that cannot be read is of no use to
+-- anybody and is replaced, but only by one that can be read.
 create or replace function messenger.ensure_worker_secret(out is_readable boolean, out fault text)
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
@@ -7185,7 +7202,8 @@ comment on function messenger.read_secret(text) is
   'A secret of Vault by name: whether it is there, its value, or why it cannot be read (fault).';
 comment on function messenger.ensure_worker_secret() is
   'Creates the worker secret where there is none that can be read. Returns whether one can be read now, else why not.';
-revoke all on function messenger.read_secret(text), messenger.worker_secret_digests(), public.messenger_worker_secret_digests(), public.messenger_check_worker_secret(text),
+revoke all on function messenger.read_secret(text), messenger.worker_secret_digests(),
+  public.messenger_worker_secret_digests(), public.messenger_check_worker_secret(text),
   messenger.ensure_worker_secret() from public, anon, authenticated, service_role;
 grant execute on function messenger.worker_secret_digests(), public.messenger_worker_secret_digests(),
   public.messenger_check_worker_secret(text) to service_role;
@@ -7219,7 +7237,8 @@ begin
   return true;
 end $$;
 
--- For dispatches: a wake-up that cannot be sent must not cost the caller the message. Health tries pg_net by itself (messenger.wakeup_fault).
+-- For dispatches: a wake-up that cannot be sent must not cost the caller the message. Health tries pg_net by itself
+-- (messenger.wakeup_fault).
 create or replace function messenger.post_bell()
 returns boolean
 language plpgsql security definer
@@ -7232,7 +7251,8 @@ exception when others then
   return false;
 end $$;
 
--- Tries what send_wakeup does and takes it back before it can leave. Some other transaction's lock is no fault of pg_net.
+-- Tries what send_wakeup does and takes it back before it can leave. Some other transaction's lock is no fault of
+-- pg_net.
 create or replace function messenger.wakeup_fault()
 returns text
 language plpgsql
@@ -7338,10 +7358,12 @@ revoke all on function messenger.make_wakeup_locks(text[], text[], timestamptz),
 comment on function messenger.send_wakeup() is
   'Queues one POST to the worker edge function with pg_net; it leaves at commit. False without a URL, pg_net or a secret that can be read.';
 comment on function messenger.post_bell() is 'messenger.send_wakeup, and false where that raises.';
-comment on function messenger.wakeup_fault() is 'Why pg_net cannot be called; null where it can, or where there is none.';
+comment on function messenger.wakeup_fault() is
+  'Why pg_net cannot be called; null where it can, or where there is none.';
 comment on function messenger.ring(text, text, text) is 'Wakes a worker for a message type of a queue if none is awake, by pg_net and NOTIFY messenger.';
 comment on function messenger.awake_workers(text, text, text, interval) is 'Workers that asked for this type from this queue within two poll intervals, or within the grace when that is longer.';
-revoke all on function messenger.send_wakeup(), messenger.wakeup_fault(), messenger.post_bell(), messenger.ring(text, text, text), messenger.awake_workers(text, text, text, interval) from public, anon, authenticated, service_role;
+revoke all on function messenger.send_wakeup(), messenger.wakeup_fault(), messenger.post_bell(), messenger.ring(text,
+  text, text), messenger.awake_workers(text, text, text, interval) from public, anon, authenticated, service_role;
 grant execute on function messenger.ring(text, text, text) to service_role;
 
 -- ---- 42_isolate.sql
@@ -8115,7 +8137,8 @@ end $$;
 
 -- Walks the primary key, which is ordered by time; turns back at the first row too young for any retention.
 create or replace function messenger.find_finished_messages(
-  after_at timestamptz, after_id uuid, at timestamptz, batch int, out row_ids text[], out next_at timestamptz, out next_id uuid
+  after_at timestamptz, after_id uuid, at timestamptz, batch int,
+  out row_ids text[], out next_at timestamptz, out next_id uuid
 )
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -8171,7 +8194,8 @@ begin
 end $$;
 
 create or replace function messenger.find_resolved_dead_letters(
-  after_at timestamptz, after_id uuid, at timestamptz, batch int, out row_ids text[], out next_at timestamptz, out next_id uuid
+  after_at timestamptz, after_id uuid, at timestamptz, batch int,
+  out row_ids text[], out next_at timestamptz, out next_id uuid
 )
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -8198,7 +8222,8 @@ begin
     order by f.id
     for update skip locked
   )
-  select count(*) as seen, max(c.resolved_at) as last_at, (select c.id from chunk c order by c.resolved_at desc, c.id desc limit 1) as last_id,
+  select count(*) as seen, max(c.resolved_at) as last_at,
+    (select c.id from chunk c order by c.resolved_at desc, c.id desc limit 1) as last_id,
     array(select h.id from held h) as ids
   into v_chunk
   from chunk c;
@@ -8212,7 +8237,8 @@ end $$;
 -- Expired keys of unfinished messages and open dead letters stay, however many there are. A message is looked for by its id alone: "where
 -- processed_at is null" tempts the planner to read the whole backlog for each key (4 s for 5,000 beside 10,000 pending, now 30 ms).
 create or replace function messenger.find_spent_keys(
-  after_at timestamptz, after_id uuid, at timestamptz, batch int, out row_ids text[], out next_at timestamptz, out next_id uuid
+  after_at timestamptz, after_id uuid, at timestamptz, batch int,
+  out row_ids text[], out next_at timestamptz, out next_id uuid
 )
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -8248,7 +8274,8 @@ end $$;
 
 -- Kept while its message is unfinished, which overlap asks for, and while its schedule has not gone past it.
 create or replace function messenger.find_old_occurrences(
-  after_at timestamptz, after_id uuid, at timestamptz, batch int, out row_ids text[], out next_at timestamptz, out next_id uuid
+  after_at timestamptz, after_id uuid, at timestamptz, batch int,
+  out row_ids text[], out next_at timestamptz, out next_id uuid
 )
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -8272,7 +8299,8 @@ begin
     where o.ctid = any (array(select c.place from chunk c where c.is_done))
     for update skip locked
   )
-  select count(*) as seen, max(c.due_at) as last_at, (select c.schedule_id from chunk c order by c.due_at desc, c.schedule_id desc limit 1) as last_id,
+  select count(*) as seen, max(c.due_at) as last_at,
+    (select c.schedule_id from chunk c order by c.due_at desc, c.schedule_id desc limit 1) as last_id,
     array(select jsonb_build_object('schedule_id', h.schedule_id, 'due_at', h.due_at)::text from held h) as row_ids
   into v_chunk
   from chunk c;
@@ -8283,9 +8311,11 @@ begin
   end if;
 end $$;
 
--- One that is paused has a next run and stays. Counted from updated_at, when it fired: last_run_at is the moment that was due, which may lie far back.
+-- One that is paused has a next run and stays. Counted from updated_at, when it fired: last_run_at is the moment that
+-- was due, which may lie far back.
 create or replace function messenger.find_fired_schedules(
-  after_at timestamptz, after_id uuid, at timestamptz, batch int, out row_ids text[], out next_at timestamptz, out next_id uuid
+  after_at timestamptz, after_id uuid, at timestamptz, batch int,
+  out row_ids text[], out next_at timestamptz, out next_id uuid
 )
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -8294,11 +8324,13 @@ declare
   v_chunk record;
 begin
   with chunk as materialized (
-    select s.id, s.updated_at, s.updated_at < find_fired_schedules.at - coalesce((t.config ->> 'retention')::interval, '7 days') as is_done
+    select s.id, s.updated_at,
+      s.updated_at < find_fired_schedules.at - coalesce((t.config ->> 'retention')::interval, '7 days') as is_done
     from public.messenger_schedules s
     left join public.messenger_transports t on t.name = s.transport_name
     where s.schedule_type = 'once' and not s.enabled and s.next_run_at is null
-      and (s.updated_at, s.id) > (coalesce(after_at, '-infinity'), coalesce(after_id, '00000000-0000-0000-0000-000000000000'))
+      and (s.updated_at, s.id)
+        > (coalesce(after_at, '-infinity'), coalesce(after_id, '00000000-0000-0000-0000-000000000000'))
     order by s.updated_at, s.id limit batch
   ),
   held as (
@@ -8307,7 +8339,8 @@ begin
     order by s.id
     for update skip locked
   )
-  select count(*) as seen, max(c.updated_at) as last_at, (select c.id from chunk c order by c.updated_at desc, c.id desc limit 1) as last_id,
+  select count(*) as seen, max(c.updated_at) as last_at,
+    (select c.id from chunk c order by c.updated_at desc, c.id desc limit 1) as last_id,
     array(select h.id from held h) as ids
   into v_chunk
   from chunk c;
@@ -8319,7 +8352,8 @@ begin
 end $$;
 
 comment on function messenger.find_fired_schedules(timestamptz, uuid, timestamptz, int) is
-  'Locks schedules of kind once that have been over for longer than their transport''s retention among the next batch of rows, by updated_at and id.';
+  'Locks schedules of kind once that have been over for longer than their transport''s retention among the next batch of '
+  'rows, by updated_at and id.';
 comment on function messenger.prune(text, text, text, timestamptz, int, timestamptz) is
   'Writes what the finder finds in a table, in chunks of batch, until it has come to the end or ends_at has passed. Returns figures.';
 comment on function messenger.find_finished_messages(timestamptz, uuid, timestamptz, int) is
@@ -8327,10 +8361,12 @@ comment on function messenger.find_finished_messages(timestamptz, uuid, timestam
 comment on function messenger.delete_messages(uuid[], timestamptz) is 'Deletes messages with their attempts, and counts them.';
 comment on function messenger.find_resolved_dead_letters(timestamptz, uuid, timestamptz, int) is
   'Locks resolved dead letters past their transport''s retention among the next batch of rows, by resolved_at and id.';
-comment on function messenger.find_spent_keys(timestamptz, uuid, timestamptz, int) is 'Locks the spent ones among the next batch of expired idempotency keys.';
+comment on function messenger.find_spent_keys(timestamptz, uuid, timestamptz, int) is
+  'Locks the spent ones among the next batch of expired idempotency keys.';
 comment on function messenger.find_old_occurrences(timestamptz, uuid, timestamptz, int) is
   'Locks occurrences older than 7 days that nobody needs any more among the next batch of rows.';
-revoke all on function messenger.prune(text, text, text, timestamptz, int, timestamptz), messenger.find_finished_messages(timestamptz, uuid, timestamptz, int),
+revoke all on function messenger.prune(text, text, text, timestamptz, int, timestamptz),
+  messenger.find_finished_messages(timestamptz, uuid, timestamptz, int),
   messenger.delete_messages(uuid[], timestamptz), messenger.find_resolved_dead_letters(timestamptz, uuid, timestamptz, int),
   messenger.find_spent_keys(timestamptz, uuid, timestamptz, int), messenger.find_old_occurrences(timestamptz, uuid, timestamptz, int),
   messenger.find_fired_schedules(timestamptz, uuid, timestamptz, int)
@@ -8431,7 +8467,8 @@ set search_path = pg_catalog, pg_temp
 as $$
   values ('rescue', interval '300 ms'), ('unblock', '50 ms'), ('replays', '50 ms'), ('schedules', '300 ms'), ('overdue_handlers', '20 ms'),
     ('handlers_job', '20 ms'), ('wake', '50 ms'), ('roll_up', '150 ms'), ('prune_messages', '100 ms'), ('prune_dead_letters', '100 ms'),
-    ('prune_keys', '100 ms'), ('prune_occurrences', '100 ms'), ('prune_schedules', '50 ms'), ('prune_replays', '20 ms'), ('prune_workers', '20 ms'), ('prune_counts', '20 ms'),
+    ('prune_keys', '100 ms'), ('prune_occurrences', '100 ms'), ('prune_schedules', '50 ms'),
+    ('prune_replays', '20 ms'), ('prune_workers', '20 ms'), ('prune_counts', '20 ms'),
     ('prune_metrics', '20 ms'), ('prune_wakeups', '20 ms'), ('prune_ordering_keys', '40 ms'),
     ('prune_locks', '20 ms'), ('prune_job_history', '20 ms'), ('set_aside', '20 ms'), ('sql_handlers', '500 ms')
 $$;
@@ -8491,7 +8528,8 @@ as $$
 #variable_conflict use_variable
 begin
   if exists (select from messenger.step_errors e where e.step = note_step_error.step) then
-    update messenger.step_errors e set error = left(note_step_error.error, 1000), sqlstate = note_step_error.sqlstate, at = note_step_error.at, failures = e.failures + 1,
+    update messenger.step_errors e set error = left(note_step_error.error, 1000), sqlstate = note_step_error.sqlstate,
+      at = note_step_error.at, failures = e.failures + 1,
       repeats = case when e.at > note_step_error.at - interval '5 minutes' then e.repeats + 1 else 1 end
     where e.step in (select x.step from messenger.step_errors x where x.step = note_step_error.step for update skip locked);
   else
@@ -9384,7 +9422,8 @@ begin
     end;
   end loop;
   if not found then
-    return query select 'checks', 'unhealthy', 'there is no check of health that belongs to the owner of messenger.settings',
+    return query select 'checks', 'unhealthy',
+      'there is no check of health that belongs to the owner of messenger.settings',
       'give all objects of the bus to one role, or run the migration again as their owner', '{}'::jsonb;
   end if;
 end $$;
@@ -9490,7 +9529,8 @@ begin
   into v_last, v_result.detail
   from (
     select * from messenger.step_errors x
-    where x.at > health_clock_errors.at - interval '5 minutes' and (x.repeats >= 3 or not messenger.is_lock_error(x.sqlstate))
+    where x.at > health_clock_errors.at - interval '5 minutes'
+      and (x.repeats >= 3 or not messenger.is_lock_error(x.sqlstate))
     order by x.at desc limit 5
   ) e;
   v_result.status := case when v_last is null then 'healthy' else 'degraded' end;
@@ -9573,7 +9613,8 @@ $$;
 comment on function messenger.ticks_per_minute(timestamptz) is 'Ticks per minute in the last full minutes, at most three; null before there was one.';
 comment on function messenger.health_clock(timestamptz) is
   'Seconds since the last tick: degraded from 70, unhealthy from 100, or when it was stopped; degraded while it starts, and below 55 ticks per minute of pg_cron''s job.';
-comment on function messenger.health_clock_errors(timestamptz) is 'A step of a tick that failed within 5 minutes: degraded; with a lock in its way only the third time.';
+comment on function messenger.health_clock_errors(timestamptz) is
+  'A step of a tick that failed within 5 minutes: degraded; with a lock in its way only the third time.';
 comment on function messenger.health_set_aside(timestamptz) is 'Any row that a step could not write: degraded.';
 comment on function messenger.health_sql_handlers(timestamptz) is 'The job symphony-handlers is missing, inactive or fails while it is needed: degraded. No row where it is not needed.';
 comment on function messenger.health_test_clock(timestamptz) is 'Degraded where the time of the bus can be moved.';
@@ -9718,14 +9759,17 @@ revoke all on function messenger.due_types(timestamptz, interval), messenger.hea
 -- ---- 52_health_tables.sql
 -- Health of what the bus keeps: rows and rights it needs, types, schedules, tables that grow.
 
--- A restore without data, or a TRUNCATE, takes rows that the bus cannot do without. The tick makes messenger.clock again.
+-- A restore without data, or a TRUNCATE, takes rows that the bus cannot do without. The tick makes messenger.clock
+-- again.
 create or replace function messenger.health_own_rows(at timestamptz)
 returns setof messenger.check_result
 language sql
 set search_path = pg_catalog, pg_temp
 as $$
-  select case when count(*) = 0 then 'healthy' else 'unhealthy' end, coalesce('missing: ' || string_agg(m.what, ', ' order by m.what), 'all are there'),
-    'select messenger_start(); -- makes them again; a functions URL that is lost must be given', jsonb_build_object('missing', count(*))
+  select case when count(*) = 0 then 'healthy' else 'unhealthy' end,
+    coalesce('missing: ' || string_agg(m.what, ', ' order by m.what), 'all are there'),
+    'select messenger_start(); -- makes them again; a functions URL that is lost must be given',
+    jsonb_build_object('missing', count(*))
   from (
     select 'transport ' || d.name as what from unnest(array['supabase', 'sync']) as d(name)
     where not exists (select from public.messenger_transports t where t.name = d.name)
@@ -9737,35 +9781,43 @@ as $$
   ) m
 $$;
 
--- Default privileges of the project give anon and authenticated all on the tables that a dump makes; only the migration takes it away.
+-- Default privileges of the project give anon and authenticated all on the tables that a dump makes; only the migration
+-- takes it away.
 create or replace function messenger.health_rights(at timestamptz)
 returns setof messenger.check_result
 language sql
 set search_path = pg_catalog, pg_temp
 as $$
   select case when count(*) = 0 then 'healthy' else 'unhealthy' end,
-    coalesce('PUBLIC, anon or authenticated have rights that this release does not give, on ' || left(string_agg(x.name, ', ' order by x.name), 500),
+    coalesce('PUBLIC, anon or authenticated have rights that this release does not give, on '
+      || left(string_agg(x.name, ', ' order by x.name), 500),
       'PUBLIC, anon and authenticated have those of this release'),
-    'run the migration of this release again: it takes away what was granted besides', jsonb_build_object('relations', count(*))
+    'run the migration of this release again: it takes away what was granted besides',
+    jsonb_build_object('relations', count(*))
   from (
     select distinct c.relname as name
     from pg_catalog.pg_class c, aclexplode(c.relacl) a
-    where (c.relnamespace = 'messenger'::regnamespace or c.relnamespace = 'public'::regnamespace and starts_with(c.relname, 'messenger_'))
+    where (c.relnamespace = 'messenger'::regnamespace
+        or c.relnamespace = 'public'::regnamespace and starts_with(c.relname, 'messenger_'))
       and c.relkind in ('r', 'v', 'S')
-      and (a.grantee = 0 or a.grantee in (select r.oid from pg_catalog.pg_roles r where r.rolname in ('anon', 'authenticated')))
+      and (a.grantee = 0 or a.grantee in (
+        select r.oid from pg_catalog.pg_roles r where r.rolname in ('anon', 'authenticated')))
   ) x
 $$;
 
--- A worker names the types it takes; their routes, retries and the users' allow-list are in force only once they are registered.
+-- A worker names the types it takes; their routes, retries and the users' allow-list are in force only once they are
+-- registered.
 create or replace function messenger.health_registration(at timestamptz)
 returns setof messenger.check_result
 language sql
 set search_path = pg_catalog, pg_temp
 as $$
   select case when count(*) = 0 then 'healthy' else 'degraded' end,
-    coalesce('workers take types that are not registered, so that their routes, retries and permissions are not in force: '
-      || left(string_agg(u.type, ', ' order by u.type), 1000), 'every type that a worker of the last minute takes is registered'),
-    'see the worker''s log for the definition that was rejected; a worker registers its types when it starts', jsonb_build_object('types', count(*))
+    coalesce('workers take types that are not registered, so their routes, retries and permissions are not in force: '
+      || left(string_agg(u.type, ', ' order by u.type), 1000),
+      'every type that a worker of the last minute takes is registered'),
+    'see the worker''s log for the definition that was rejected; a worker registers its types when it starts',
+    jsonb_build_object('types', count(*))
   from (
     select distinct t.type
     from messenger.workers w cross join lateral unnest(w.types) as t(type)
@@ -9780,10 +9832,14 @@ language sql
 set search_path = pg_catalog, pg_temp
 as $$
   select case when f.n = 0 then 'healthy' else 'degraded' end,
-    case when f.n = 0 then 'none fails' else format('%s fail and are tried again every 5 minutes, the latest %s: %s', f.n, f.names[1], left(f.errors[1], 300)) end,
-    'select name, last_error, next_run_at from messenger_schedules where enabled and last_error is not null', jsonb_build_object('failing', f.n)
+    case when f.n = 0 then 'none fails'
+      else format('%s fail and are tried again every 5 minutes, the latest %s: %s', f.n, f.names[1],
+        left(f.errors[1], 300)) end,
+    'select name, last_error, next_run_at from messenger_schedules where enabled and last_error is not null',
+    jsonb_build_object('failing', f.n)
   from (
-    select count(*) as n, array_agg(s.name order by s.updated_at desc, s.name) as names, array_agg(s.last_error order by s.updated_at desc, s.name) as errors
+    select count(*) as n, array_agg(s.name order by s.updated_at desc, s.name) as names,
+      array_agg(s.last_error order by s.updated_at desc, s.name) as errors
     from public.messenger_schedules s where s.enabled and s.last_error is not null
   ) f
 $$;
@@ -9796,7 +9852,8 @@ set search_path = pg_catalog, pg_temp
 as $$
   values
     ('open dead letters', 'select from public.messenger_failed_messages f where f.resolved_at is null', 10000::bigint,
-      'select * from messenger_failed_summary; then retry them with messenger_retry_failed, or discard them with messenger_discard_failed'),
+      'select * from messenger_failed_summary; then retry them with messenger_retry_failed, '
+      'or discard them with messenger_discard_failed'),
     ('unfinished messages', 'select from public.messenger_messages m where m.processed_at is null', 100000,
       'select * from messenger_queue_depth; raise max_workers, or find out what produces more than is handled'),
     ('schedules that run once', 'select from public.messenger_schedules s where s.schedule_type = ''once''', 10000,
@@ -9829,43 +9886,55 @@ begin
   return next v_result;
 end $$;
 
-comment on function messenger.health_own_rows(timestamptz) is 'A transport, a type or settings of the bus that are missing: unhealthy.';
-comment on function messenger.health_rights(timestamptz) is 'A right of anon, authenticated or PUBLIC on a whole table of the bus: unhealthy.';
-comment on function messenger.health_registration(timestamptz) is 'A type that a worker of the last minute takes and that is not registered: degraded.';
+comment on function messenger.health_own_rows(timestamptz) is
+  'A transport, a type or settings of the bus that are missing: unhealthy.';
+comment on function messenger.health_rights(timestamptz) is
+  'A right of anon, authenticated or PUBLIC on a whole table of the bus: unhealthy.';
+comment on function messenger.health_registration(timestamptz) is
+  'A type that a worker of the last minute takes and that is not registered: degraded.';
 comment on function messenger.health_schedules(timestamptz) is 'A schedule that fails: degraded.';
-comment on function messenger.growth_limits() is 'Tables that nothing but use keeps small: how many rows are more than usual, and what to do then.';
-comment on function messenger.health_growth(timestamptz) is 'A table with more rows than messenger.growth_limits says: degraded.';
-revoke all on function messenger.health_own_rows(timestamptz), messenger.health_rights(timestamptz), messenger.health_registration(timestamptz),
-  messenger.health_schedules(timestamptz), messenger.growth_limits(), messenger.health_growth(timestamptz) from public, anon, authenticated, service_role;
+comment on function messenger.growth_limits() is
+  'Tables that nothing but use keeps small: how many rows are more than usual, and what to do then.';
+comment on function messenger.health_growth(timestamptz) is
+  'A table with more rows than messenger.growth_limits says: degraded.';
+revoke all on function messenger.health_own_rows(timestamptz), messenger.health_rights(timestamptz),
+  messenger.health_registration(timestamptz), messenger.health_schedules(timestamptz), messenger.growth_limits(),
+  messenger.health_growth(timestamptz) from public, anon, authenticated, service_role;
 
 -- ---- 52_health_wakeups.sql
 -- Health of the wake-ups: the address they go to, pg_net that sends them, the secrets they carry.
 
--- Our own wake-ups: of other requests of the project pg_net says nothing to us. Those of five minutes are counted; the newest reply counts however old
--- it is, or an address that leads nowhere would look sound while nothing is due. A wake-up that is neither queued nor answered after a minute was
--- dropped: pg_net removes it from the queue when it sends, and stores a reply or an error within seconds.
+-- Our own wake-ups: pg_net does not tell whose the other requests are. Those of five minutes are counted; the newest
+-- reply counts however old it is, or an address that leads nowhere would look sound while nothing is due. A wake-up
+-- that is neither queued nor answered after a minute was dropped: pg_net removes it from the queue when it sends, and
+-- stores a reply or an error within seconds.
 create or replace function messenger.wakeup_figures()
-returns table (sent bigint, answered bigint, failed bigint, failed_share numeric, stuck bigint, dropped bigint, has_newest_failed boolean,
-  newest_at timestamptz, last_failure text, is_unreachable boolean)
+returns table (sent bigint, answered bigint, failed bigint, failed_share numeric, stuck bigint, dropped bigint,
+  has_newest_failed boolean, newest_at timestamptz, last_failure text, is_unreachable boolean)
 language sql
 set search_path = pg_catalog, pg_temp
 as $$
   with wakeup as materialized (
-    select x.*, x.rung_at > pg_catalog.now() - interval '5 minutes' as is_recent from messenger.bell_answers('2 hours') x
+    select x.*, x.rung_at > pg_catalog.now() - interval '5 minutes' as is_recent
+    from messenger.bell_answers('2 hours') x
   ),
   newest as (select w.* from wakeup w where w.answered_at is not null order by w.request_id desc limit 1),
   failure as (
-    select coalesce(w.error, 'HTTP ' || w.status_code) as text, w.status_code is null and w.error collate "C" !~* 'time' as is_unreachable
+    select coalesce(w.error, 'HTTP ' || w.status_code) as text,
+      w.status_code is null and w.error collate "C" !~* 'time' as is_unreachable
     from wakeup w where w.has_failed order by w.request_id desc limit 1
   )
   select count(*) filter (where w.is_recent), count(w.answered_at) filter (where w.is_recent),
     count(*) filter (where w.has_failed and w.is_recent),
-    round(count(*) filter (where w.has_failed and w.is_recent)::numeric / nullif(count(w.answered_at) filter (where w.is_recent), 0), 3),
+    round(count(*) filter (where w.has_failed and w.is_recent)::numeric
+      / nullif(count(w.answered_at) filter (where w.is_recent), 0), 3),
     count(*) filter (where w.is_queued and w.rung_at < pg_catalog.now() - interval '30 seconds'),
     -- Where pg_net keeps replies for less than five minutes, nothing can be concluded from a missing one.
-    count(*) filter (where w.is_recent and w.answered_at is null and not w.is_queued and w.rung_at < pg_catalog.now() - interval '1 minute'
+    count(*) filter (where w.is_recent and w.answered_at is null and not w.is_queued
+      and w.rung_at < pg_catalog.now() - interval '1 minute'
       and coalesce(current_setting('pg_net.ttl', true), '6 hours')::interval >= interval '5 minutes'),
-    coalesce((select n.has_failed from newest n), false), (select n.answered_at from newest n), (select left(f.text, 300) from failure f),
+    coalesce((select n.has_failed from newest n), false), (select n.answered_at from newest n),
+    (select left(f.text, 300) from failure f),
     coalesce((select f.is_unreachable from failure f), false)
   from wakeup w
 $$;
@@ -9883,7 +9952,8 @@ declare
   v_result messenger.check_result;
 begin
   select * into v_wakeups from messenger.wakeup_figures();
-  v_result.figures := jsonb_build_object('bells', v_wakeups.sent, 'answered', v_wakeups.answered, 'failed', v_wakeups.failed,
+  v_result.figures := jsonb_build_object('bells', v_wakeups.sent, 'answered', v_wakeups.answered,
+    'failed', v_wakeups.failed,
     'failed_share', v_wakeups.failed_share, 'dropped', v_wakeups.dropped);
   v_result.status := 'degraded';
   if v_url is null then
@@ -9894,28 +9964,34 @@ begin
     v_result.remedy := 'create extension pg_net';
   elsif v_fault is not null then
     v_result.detail := 'pg_net cannot be called, so that no worker is woken: ' || left(v_fault, 300);
-    v_result.remedy := 'correct what the error names: a right of the owner of the bus on schema net, a trigger on net.http_request_queue, or pg_net itself';
+    v_result.remedy := 'correct what the error names: a right of the owner of the bus on schema net, '
+      'a trigger on net.http_request_queue, or pg_net itself';
   elsif v_wakeups.stuck > 0 then
     v_result.detail := v_wakeups.stuck || ' bells have not been sent for 30 s';
     v_result.remedy := 'select net.worker_restart()';
   elsif v_wakeups.failed_share > 0.2 then
     v_result.detail := format('%s of %s bells of the last 5 minutes failed%s: %s', v_wakeups.failed, v_wakeups.answered,
-      case when v_wakeups.has_newest_failed then ', the last with' else ', the newest did not; the last failure' end, v_wakeups.last_failure);
-    v_result.status := case when v_wakeups.has_newest_failed and v_wakeups.failed_share > 0.5 then 'unhealthy' else 'degraded' end;
-  elsif v_wakeups.answered = 0 and v_wakeups.has_newest_failed then
-    v_result.detail := format('the last wake-up, answered at %s, failed: %s', messenger.moment(v_wakeups.newest_at, pg_catalog.now()),
+      case when v_wakeups.has_newest_failed then ', the last with' else ', the newest did not; the last failure' end,
       v_wakeups.last_failure);
+    v_result.status := case when v_wakeups.has_newest_failed and v_wakeups.failed_share > 0.5 then 'unhealthy'
+      else 'degraded' end;
+  elsif v_wakeups.answered = 0 and v_wakeups.has_newest_failed then
+    v_result.detail := format('the last wake-up, answered at %s, failed: %s',
+      messenger.moment(v_wakeups.newest_at, pg_catalog.now()), v_wakeups.last_failure);
     v_result.status := 'unhealthy';
   elsif v_wakeups.dropped > 0.2 * v_wakeups.sent then
-    v_result.detail := format('%s of %s wake-ups of the last 5 minutes were neither sent nor answered: something removes them from pg_net''s queue',
-      v_wakeups.dropped, v_wakeups.sent);
-    v_result.remedy := 'look for triggers on net.http_request_queue, and for jobs that empty the tables of schema net; then select net.worker_restart()';
+    v_result.detail := format('%s of %s wake-ups of the last 5 minutes were neither sent nor answered: '
+      'something removes them from pg_net''s queue', v_wakeups.dropped, v_wakeups.sent);
+    v_result.remedy := 'look for triggers on net.http_request_queue, and for jobs that empty the tables of schema net; '
+      'then select net.worker_restart()';
   else
     v_result.status := 'healthy';
     v_result.detail := v_url;
   end if;
-  v_result.remedy := coalesce(v_result.remedy, case when v_wakeups.is_unreachable then format('the functions URL %s leads nowhere: %s', v_url, v_start)
-    else '401: the worker has another secret than Vault; 404: deploy the worker, or correct the functions URL; else see the worker''s log' end);
+  v_result.remedy := coalesce(v_result.remedy, case
+    when v_wakeups.is_unreachable then format('the functions URL %s leads nowhere: %s', v_url, v_start)
+    else '401: the worker has another secret than Vault; 404: deploy the worker, or correct the functions URL; '
+      'else see the worker''s log' end);
   return next v_result;
 end $$;
 
@@ -9928,7 +10004,8 @@ as $$
     case when w.secret is null then 'unhealthy' when n.fault is not null then 'degraded' else 'healthy' end,
     case when w.fault is not null then 'in Vault, but it cannot be decrypted: ' || left(w.fault, 300)
       when w.secret is null then 'not in Vault'
-      when n.fault is not null then 'symphony_worker_secret_next is in Vault, but it cannot be decrypted: ' || left(n.fault, 300)
+      when n.fault is not null
+        then 'symphony_worker_secret_next is in Vault, but it cannot be decrypted: ' || left(n.fault, 300)
       else 'in Vault' end,
     case when w.secret is null then 'select messenger_start()'
       else 'delete from vault.secrets where name = ''symphony_worker_secret_next''; then begin the rotation again' end,
@@ -9942,22 +10019,30 @@ language sql
 set search_path = pg_catalog, pg_temp
 as $$
   select case when count(u.name) = 0 then 'healthy' else 'degraded' end,
-    coalesce('webhooks are not sent, as Vault has no secret that can be decrypted under ' || string_agg(distinct u.name, ', '), 'all can be decrypted'),
+    coalesce('webhooks are not sent, as Vault has no secret that can be decrypted under '
+      || string_agg(distinct u.name, ', '), 'all can be decrypted'),
     'delete what Vault has under that name, and store it again with vault.create_secret: the receiver has the value',
     jsonb_build_object('unreadable', count(distinct u.name))
   from messenger.subscriptions s
-  left join lateral (select s.secret_name as name from messenger.read_secret(s.secret_name) r where r.secret is null) u on true
+  left join lateral (
+    select s.secret_name as name from messenger.read_secret(s.secret_name) r where r.secret is null
+  ) u on true
   where s.kind = 'webhook' and s.enabled
   having count(*) > 0
 $$;
 
-comment on function messenger.wakeup_figures() is 'Our wake-ups of five minutes, and how the newest one of two hours ended.';
+comment on function messenger.wakeup_figures() is
+  'Our wake-ups of five minutes, and how the newest one of two hours ended.';
 comment on function messenger.health_pg_net(timestamptz) is
-  'Our wake-ups of 5 minutes: degraded without a URL or pg_net, where pg_net cannot be called or drops them, when one waits unsent for 30 s, or more than 20 percent failed; unhealthy above 50 percent while the newest failed too, or when the newest of 2 hours failed.';
-comment on function messenger.health_worker_secret(timestamptz) is 'Unhealthy without a worker secret in Vault that can be decrypted.';
-comment on function messenger.health_webhook_secrets(timestamptz) is 'A webhook whose secret is missing or cannot be decrypted: degraded. No row without webhooks.';
-revoke all on function messenger.wakeup_figures(), messenger.health_pg_net(timestamptz), messenger.health_worker_secret(timestamptz),
-  messenger.health_webhook_secrets(timestamptz) from public, anon, authenticated, service_role;
+  'Our wake-ups of 5 minutes: degraded without a URL or pg_net, where pg_net cannot be called or drops them, when one '
+  'waits unsent for 30 s, or more than 20 percent failed; unhealthy above 50 percent while the newest failed too, or when '
+  'the newest of 2 hours failed.';
+comment on function messenger.health_worker_secret(timestamptz) is
+  'Unhealthy without a worker secret in Vault that can be decrypted.';
+comment on function messenger.health_webhook_secrets(timestamptz) is
+  'A webhook whose secret is missing or cannot be decrypted: degraded. No row without webhooks.';
+revoke all on function messenger.wakeup_figures(), messenger.health_pg_net(timestamptz),
+  messenger.health_worker_secret(timestamptz), messenger.health_webhook_secrets(timestamptz) from public, anon, authenticated, service_role;
 
 -- ---- 53_explain.sql
 -- Explain: why a message is not running. One function a cause, found by its name:
@@ -11452,8 +11537,9 @@ revoke all on function public.messenger_audit() from public, anon, authenticated
 grant execute on function public.messenger_audit() to service_role;
 
 -- ---- 60_manifest.sql
--- The catalog as data: everything this release made, one row an object, in words that do not depend on who owns it, which Postgres it is, what the
--- session has set, or whether it was restored from a dump. Expressions are printed without needless parentheses: a restored "between" has lost some.
+-- The catalog as data: everything this release made, one row an object, in words that do not depend on who owns it,
+-- which Postgres it is, what the session has set, or whether it was restored from a dump. Expressions are printed
+-- without needless parentheses: a restored "between" has lost some.
 create or replace function messenger.manifest()
 returns table (kind text, object text, definition text)
 language sql stable
@@ -11512,7 +11598,10 @@ as $$
   union all
   select 'index', r.name, pg_get_indexdef(r.oid) from relation r where r.relkind = 'i'
   union all
-  select 'trigger', r.name || '.' || g.tgname, concat_ws(' ', pg_get_triggerdef(g.oid, true), case g.tgenabled when 'A' then 'always' when 'D' then 'disabled' when 'R' then 'replica' end) from relation r join pg_catalog.pg_trigger g on g.tgrelid = r.oid where not g.tgisinternal
+  select 'trigger', r.name || '.' || g.tgname,
+    concat_ws(' ', pg_get_triggerdef(g.oid, true),
+      case g.tgenabled when 'A' then 'always' when 'D' then 'disabled' when 'R' then 'replica' end)
+  from relation r join pg_catalog.pg_trigger g on g.tgrelid = r.oid where not g.tgisinternal
   union all
   select 'policy', r.name || '.' || p.polname,
     concat_ws(' ', p.polcmd::text, (select string_agg(q.rolname, ',' order by q.rolname) from pg_catalog.pg_roles q where q.oid = any (p.polroles)),
@@ -11527,7 +11616,8 @@ as $$
     'source', case when f.proname = 'expected_manifest' then 'generated' else md5(replace(f.prosrc, E'\r', '')) end)
   from routine f join pg_catalog.pg_language l on l.oid = f.prolang
   union all
-  select 'grant', g.of || ' ' || g.name || ' to ' || coalesce(q.rolname, 'public'), string_agg(distinct lower(g.privilege_type collate "C"), ',' order by lower(g.privilege_type collate "C"))
+  select 'grant', g.of || ' ' || g.name || ' to ' || coalesce(q.rolname, 'public'),
+    string_agg(distinct lower(g.privilege_type collate "C"), ',' order by lower(g.privilege_type collate "C"))
   from granted g left join pg_catalog.pg_roles q on q.oid = g.grantee
   where coalesce(q.rolname, 'public') in ('public', 'anon', 'authenticated', 'service_role')
   group by g.of, g.name, q.rolname
@@ -11934,11 +12024,11 @@ as $function$ select $manifest$[
 ["function","messenger.find_change(timezone text, low timestamp without time zone, high timestamp without time zone)","returns timestamp without time zone language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 10c51930dca066f653bbe6ec0ecbd191"],
 ["function","messenger.find_due(transport text, queue text, batch integer, types text[], at timestamp with time zone, may_be_solo boolean, OUT places tid[], OUT is_solo boolean)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off,plan_cache_mode=force_generic_plan} source d100bc5b32039af52e962fe422811e91"],
 ["function","messenger.find_finished_messages(after_at timestamp with time zone, after_id uuid, at timestamp with time zone, batch integer, OUT row_ids text[], OUT next_at timestamp with time zone, OUT next_id uuid)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 89dda5f53cd8a93faa88761d7d3fce38"],
-["function","messenger.find_fired_schedules(after_at timestamp with time zone, after_id uuid, at timestamp with time zone, batch integer, OUT row_ids text[], OUT next_at timestamp with time zone, OUT next_id uuid)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 4f3b811882fc36c792080217c9540a86"],
+["function","messenger.find_fired_schedules(after_at timestamp with time zone, after_id uuid, at timestamp with time zone, batch integer, OUT row_ids text[], OUT next_at timestamp with time zone, OUT next_id uuid)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 735add9a1c5286889264b4950d7ba2b1"],
 ["function","messenger.find_messages(filter jsonb, before uuid, shown uuid[], wanted integer, OUT ids uuid[], OUT looked_to uuid, OUT early uuid[])","returns record language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,jit=off} source 95ded1af3bebd70f7be3c8ab014231a2"],
-["function","messenger.find_old_occurrences(after_at timestamp with time zone, after_id uuid, at timestamp with time zone, batch integer, OUT row_ids text[], OUT next_at timestamp with time zone, OUT next_id uuid)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",TimeZone=UTC} source 87f6b1c3682aa3f97da8425d4ad3a666"],
+["function","messenger.find_old_occurrences(after_at timestamp with time zone, after_id uuid, at timestamp with time zone, batch integer, OUT row_ids text[], OUT next_at timestamp with time zone, OUT next_id uuid)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",TimeZone=UTC} source b931479c1b8731708c3cdb4578e653f2"],
 ["function","messenger.find_owned_function(function_name text)","returns regprocedure language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 7ec337f79b74b8806921317cb4811143"],
-["function","messenger.find_resolved_dead_letters(after_at timestamp with time zone, after_id uuid, at timestamp with time zone, batch integer, OUT row_ids text[], OUT next_at timestamp with time zone, OUT next_id uuid)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source a8285896ca9b7d494306d6ef5b8b2e75"],
+["function","messenger.find_resolved_dead_letters(after_at timestamp with time zone, after_id uuid, at timestamp with time zone, batch integer, OUT row_ids text[], OUT next_at timestamp with time zone, OUT next_id uuid)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 43e540c23454bbc013f51cb177025d8b"],
 ["function","messenger.find_spent_keys(after_at timestamp with time zone, after_id uuid, at timestamp with time zone, batch integer, OUT row_ids text[], OUT next_at timestamp with time zone, OUT next_id uuid)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source a595e4dfad27991da7f991628dd8f587"],
 ["function","messenger.first_id(at timestamp with time zone)","returns uuid language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 674d4919bed701c6dacfcc50792841e8"],
 ["function","messenger.first_run(schedule public.messenger_schedules, at timestamp with time zone)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 236fd4306cbf3b99e31c9f9704891a54"],
@@ -11949,7 +12039,7 @@ as $function$ select $manifest$[
 ["function","messenger.give_up(ids uuid[], error_class text, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source b655aa01711dd8338e15e9d328c3741e"],
 ["function","messenger.give_way_to_restored_transport()","returns trigger language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 6a9c3f19ae6b074ea93fe5235c7217ce"],
 ["function","messenger.give_way_to_restored_type()","returns trigger language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 94195e683ec3b5f424c1dfcd3250abe9"],
-["function","messenger.growth_limits()","returns TABLE(name text, rows_query text, most bigint, remedy text) language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source c228d3a6dd11b806a7c44dfbcf5e93aa"],
+["function","messenger.growth_limits()","returns TABLE(name text, rows_query text, most bigint, remedy text) language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 7ea05d838b3b2ea81d350dab38f1c0c6"],
 ["function","messenger.guard_own_types()","returns trigger language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 76ec8e62826685aa0809e7bae17cd935"],
 ["function","messenger.handle_message(message messenger.claimed, cut_at timestamp with time zone)","returns text language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",lock_timeout=2s} source 0ce34fee7021ef4f875da39826678292"],
 ["function","messenger.handler_timeout(type text)","returns interval language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source b4911e9e62516ad5e83da8d17c47f212"],
@@ -11957,25 +12047,25 @@ as $function$ select $manifest$[
 ["function","messenger.has_wild_number(value jsonb)","returns boolean language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 025b91e7e73db60178defae3be0d0b4a"],
 ["function","messenger.has_worker_secret()","returns boolean language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source aec70ad27a977408c5874e975dd45c65"],
 ["function","messenger.health()","returns jsonb language sql volatile definer {\"search_path=pg_catalog, pg_temp\"} source cc322aff322bcda72e5d3058ff682570"],
-["function","messenger.health_checks()","returns TABLE(name text, status text, detail text, remedy text, figures jsonb) language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\",quote_all_identifiers=off} source 8dcf90076ff4d42e99bac55f55823519"],
+["function","messenger.health_checks()","returns TABLE(name text, status text, detail text, remedy text, figures jsonb) language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\",quote_all_identifiers=off} source 4ae764ec7681890753c8088e5066988e"],
 ["function","messenger.health_clock(at timestamp with time zone)","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source bfeb41a743829aacf7007e423896a32e"],
-["function","messenger.health_clock_errors(at timestamp with time zone)","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 9693644961fa9a19d573b680e763d063"],
+["function","messenger.health_clock_errors(at timestamp with time zone)","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 226885041a73d3d3a50b03826c20a1fb"],
 ["function","messenger.health_dead_letters(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source e9c90635fc9b51f8bf0206970a8d9021"],
 ["function","messenger.health_error_rate(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source ec49231fcadaa6c9302829bb8adc086f"],
 ["function","messenger.health_growth(at timestamp with time zone)","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source a332308072b29dc4d6bd3817a14bfffe"],
 ["function","messenger.health_no_handler(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 6e94097c53acb68319c50d2c96d1299b"],
 ["function","messenger.health_oldest_due(at timestamp with time zone)","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,jit=off} source b7ae9ec5a4927b5028bbd555eabb08f5"],
-["function","messenger.health_own_rows(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 13391fddd287d4ea91eb717520a9ecc8"],
-["function","messenger.health_pg_net(at timestamp with time zone)","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 6c5bdb991ba0269481bc408fb4b6c311"],
-["function","messenger.health_registration(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source f2c57bde0b45f3d553f172be1a8764ed"],
-["function","messenger.health_rights(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 87c44db95d53014e17a0f525cc33575e"],
-["function","messenger.health_schedules(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 4c347755d944954c5df89db2d706e333"],
+["function","messenger.health_own_rows(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source bf8e805d81354b10491ff169c1694b13"],
+["function","messenger.health_pg_net(at timestamp with time zone)","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source f5e1ab30cd7aa1780b8dc17653d5c82e"],
+["function","messenger.health_registration(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source f9b6521f324be134fb20b0610bbfe1cf"],
+["function","messenger.health_rights(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source f8c39b121c3c2a6f7e9a3f19191dc28f"],
+["function","messenger.health_schedules(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 0995495eda5a20795cdfbecbe37621c3"],
 ["function","messenger.health_set_aside(at timestamp with time zone)","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 355fcbddb6b449fedc81cd9fde30977a"],
 ["function","messenger.health_sql_handlers(at timestamp with time zone)","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source a1cef6c46d5e62701b4c2554a0a8f2d4"],
 ["function","messenger.health_test_clock(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 5ea2d5d5a5e485b94e43edd6f4b1a7b5"],
 ["function","messenger.health_transports(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 09343350c0eea7921772354f84713dfc"],
-["function","messenger.health_webhook_secrets(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 44645e6e8f8a1a91f41a0ce83a358896"],
-["function","messenger.health_worker_secret(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source c0e2b619f47425549ade4d59b584387d"],
+["function","messenger.health_webhook_secrets(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 7154b8afefe1d42d5d10f4bd28242f60"],
+["function","messenger.health_worker_secret(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 3913cec4808c9aaeff2ae8cc1dd884aa"],
 ["function","messenger.health_workers(at timestamp with time zone)","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 5563e6689efbc3df031c959a62a5a511"],
 ["function","messenger.hmac_sha256(data bytea, key bytea)","returns bytea language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 2da597217159927f52ec2410739d3948"],
 ["function","messenger.id_prefix(at timestamp with time zone)","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 65dbab6e73ef14e98187a08ea441052a"],
@@ -12010,7 +12100,7 @@ as $function$ select $manifest$[
 ["function","messenger.longest_look()","returns integer language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 29bcb01f7baff17c888c5ba927eeab46"],
 ["function","messenger.make_due(id uuid)","returns text language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source cfdb3a3d503c7a6b6ea1aa8b642a9160"],
 ["function","messenger.make_wakeup_locks(transports text[], queues text[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source c2b56ce70862eefa6279fb2640a890c8"],
-["function","messenger.manifest()","returns TABLE(kind text, object text, definition text) language sql stable invoker {\"search_path=pg_catalog, pg_temp\",quote_all_identifiers=off,\"DateStyle=ISO, MDY\",IntervalStyle=postgres,TimeZone=UTC,extra_float_digits=1} source 1f18244a551762178aa05eb06caa8cf2"],
+["function","messenger.manifest()","returns TABLE(kind text, object text, definition text) language sql stable invoker {\"search_path=pg_catalog, pg_temp\",quote_all_identifiers=off,\"DateStyle=ISO, MDY\",IntervalStyle=postgres,TimeZone=UTC,extra_float_digits=1} source c952f2a585096bb67f324c31cceeb203"],
 ["function","messenger.mark_setting(transport text, queue text, types text[])","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 4001299bf65c7540a3b94ade0b09a391"],
 ["function","messenger.may_end(ends_at timestamp with time zone)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 280495f5794aac00ecc4a5f6f840fb08"],
 ["function","messenger.measure_completions(places tid[], fates text[], durations real[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_hashjoin=off,enable_mergejoin=off,jit=off} source 4c3502b6f3cf1fd2dd317c3c5ad67ead"],
@@ -12035,7 +12125,7 @@ as $function$ select $manifest$[
 ["function","messenger.note_poll(worker text, transport text, queues text[], types text[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 883e19373721b28e29ccc9a928291ea0"],
 ["function","messenger.note_run(message messenger.claimed, timeout interval)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 3e72c495a6c05ab00a86269092158872"],
 ["function","messenger.note_runner()","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 599cc5eda33205fabdfd316932fdc2ea"],
-["function","messenger.note_step_error(step text, error text, sqlstate text, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 4cf72e9cc326d39ff4edfdfd7f5d9253"],
+["function","messenger.note_step_error(step text, error text, sqlstate text, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source f27d77c96e9765b13cefba9103ebe8b1"],
 ["function","messenger.note_tick(at timestamp with time zone, started_at timestamp with time zone, slowest_step text, slowest interval)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source d32d846e516816173644e0c16915aa20"],
 ["function","messenger.now()","returns timestamp with time zone language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 2f1659b6f5238444936619ebae0dc4b4"],
 ["function","messenger.off(id uuid)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source cca216a0ebc34101c23ee8dbfd778ccf"],
@@ -12113,7 +12203,7 @@ as $function$ select $manifest$[
 ["function","messenger.replace_message(id uuid, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 84deecd97a64a298cc726c23a4230bee"],
 ["function","messenger.replay_report()","returns TABLE(id uuid, started_at timestamp with time zone, per_second integer, total integer, completed integer, dead integer, lapsed integer, returned integer, remaining integer, stopped_at timestamp with time zone, stop_reason text, finished_at timestamp with time zone) language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 9364f3df894b8e857aee8f8ca2ee9b51"],
 ["function","messenger.require_primary()","returns boolean language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 8ced5e51426a43d3c37adda3540dd64c"],
-["function","messenger.require_writable()","returns void language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source fbb18104aefe2dd78cc074b2d139793d"],
+["function","messenger.require_writable()","returns void language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 1cd2ca1c25c93b71a91c9a3dd7752ffd"],
 ["function","messenger.rescue(at timestamp with time zone, ends_at timestamp with time zone)","returns TABLE(rescued bigint, dead bigint, given_up bigint) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source eb6d2da18107154786911f9f3c1e4e87"],
 ["function","messenger.rescue_messages(ids uuid[], at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source c284e672e8fb4f0398176e7ca8752566"],
 ["function","messenger.retry_delay(message_type text, failures integer)","returns interval language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source faba1646d6603e2df47a02ea453969c2"],
@@ -12144,7 +12234,7 @@ as $function$ select $manifest$[
 ["function","messenger.sql_worker()","returns text language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 34de4d4ad50609b56338c335f0fb6f22"],
 ["function","messenger.start(functions_url text, options jsonb)","returns jsonb language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 9730aca396caea11c71e870541c37bda"],
 ["function","messenger.status()","returns jsonb language sql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 3a3a66d76bc151863f90314b687a3069"],
-["function","messenger.steps()","returns TABLE(name text, budget interval) language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 75b962bca5ab2eedbc580fffc6f8b37e"],
+["function","messenger.steps()","returns TABLE(name text, budget interval) language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 2e9ee19a65b47d4777f6cd9196446bcb"],
 ["function","messenger.stop()","returns jsonb language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source ff483b963e1d0fbb65d1d6504d6862b7"],
 ["function","messenger.store_alone(messages jsonb[], schedules uuid[], runs timestamp with time zone[])","returns TABLE(ord integer, error text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 5b3b4b479b4fda359acf98c516e9d787"],
 ["function","messenger.store_draft(draft messenger.draft, new_id uuid, sender uuid, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 40e90430b1e02482bf127900fa6fe8c3"],
@@ -12168,10 +12258,10 @@ as $function$ select $manifest$[
 ["function","messenger.unknown_message(id uuid)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source fbafe56a0775e17755d1aa6b8224bf9b"],
 ["function","messenger.user_dispatch(type text, payload jsonb, idempotency_key text, delay interval, headers jsonb, metadata jsonb)","returns TABLE(id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone) language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 910d2d9888064e989884134422a08330"],
 ["function","messenger.uuids_of(row_ids text[])","returns uuid[] language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source bbce279650abb45ad294e199ec79cf65"],
-["function","messenger.verify()","returns TABLE(kind text, object text, state text, detail text) language sql stable definer {\"search_path=pg_catalog, pg_temp\"} source 67b3c13f91ef17d9edfda3f1256e0bf1"],
+["function","messenger.verify()","returns TABLE(kind text, object text, state text, detail text) language sql stable definer {\"search_path=pg_catalog, pg_temp\"} source 520b062d9b296adf29253fcea126c0e2"],
 ["function","messenger.wake(at timestamp with time zone)","returns integer language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 188cbf11064ff8e35b7c5c0a9e8d614e"],
 ["function","messenger.wakeup_fault()","returns text language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",lock_timeout=100ms} source 0d6f18dc538a6ceffde2d14d8650ae4e"],
-["function","messenger.wakeup_figures()","returns TABLE(sent bigint, answered bigint, failed bigint, failed_share numeric, stuck bigint, dropped bigint, has_newest_failed boolean, newest_at timestamp with time zone, last_failure text, is_unreachable boolean) language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source a7817a7be0aaf08aa54971faf4ff5d5c"],
+["function","messenger.wakeup_figures()","returns TABLE(sent bigint, answered bigint, failed bigint, failed_share numeric, stuck bigint, dropped bigint, has_newest_failed boolean, newest_at timestamp with time zone, last_failure text, is_unreachable boolean) language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source d100b94bb673617e8ac96081b21f3379"],
 ["function","messenger.walk_due_queues(at timestamp with time zone, only_transport text, runnable boolean, only_types text[], below_transport text, below_queue text, max_queues integer)","returns TABLE(transport_name text, queue_name text) language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off,plan_cache_mode=force_generic_plan} source bab8ddaaf728c0adaa502550e4249301"],
 ["function","messenger.wall_time_in_gap(moment timestamp with time zone, timezone text)","returns timestamp without time zone language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source df2b78cbc1a551d66565632e2d28232a"],
 ["function","messenger.watch_replay(row_ids text[], at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source e6f6798ebb677d8fc81ce3049fdaa1ba"],
@@ -12627,7 +12717,8 @@ as $$
   ),
   operation as (
     select 'operation' as kind, c.name as object, case c.status when 'healthy' then 'ok' else c.status end as state, concat_ws('; ', c.detail, c.remedy) as detail
-    from messenger.health_checks() c where c.name in ('checks', 'clock', 'clock_errors', 'own_rows', 'rights', 'pg_net', 'worker_secret', 'test_clock')
+    from messenger.health_checks() c
+    where c.name in ('checks', 'clock', 'clock_errors', 'own_rows', 'rights', 'pg_net', 'worker_secret', 'test_clock')
   )
   select d.kind, d.object, d.state, d.detail from difference d
   union all

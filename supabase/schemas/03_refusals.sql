@@ -67,7 +67,8 @@ begin
     hint = coalesce(remedy, v_refusal.hint);
 end $$;
 
--- Postgres itself says only that it "cannot execute INSERT in a read-only transaction". In recovery each transaction is read only.
+-- Postgres itself says only that it "cannot execute INSERT in a read-only transaction". In recovery each transaction is
+-- read only.
 create or replace function messenger.require_writable()
 returns void
 language plpgsql stable
@@ -75,11 +76,12 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   if pg_is_in_recovery() then
-    raise exception using errcode = 'PT503', detail = 'SM_UNAVAILABLE', message = 'this database is a read replica, and Symphony Messenger works in the primary alone',
+    raise exception using errcode = 'PT503', detail = 'SM_UNAVAILABLE',
+      message = 'this database is a read replica, and Symphony Messenger works in the primary alone',
       hint = 'connect to the primary database; a replica can only be queried for messages, dead letters and schedules';
   elsif current_setting('transaction_read_only') = 'on' then
     raise exception using errcode = 'PT503', detail = 'SM_UNAVAILABLE', message = 'this transaction is read only',
-      hint = 'begin it read write; where default_transaction_read_only is set for the session, the role or the database, reset it';
+      hint = 'begin it read write; where default_transaction_read_only is set for the session, role or database, reset it';
   end if;
 end $$;
 
@@ -99,9 +101,12 @@ end $$;
 comment on function messenger.refusals() is 'The refusals of the bus: code, HTTP status, sentence, remedy.';
 comment on function messenger.refuse(text, text, text) is
   'Raises the error with this code as SQLSTATE PT<status>, detail = code, hint = remedy or the one of messenger.refusals(). Never returns.';
-comment on function messenger.require_writable() is 'Raises SM_UNAVAILABLE on a read replica and in a read-only transaction.';
+comment on function messenger.require_writable() is
+  'Raises SM_UNAVAILABLE on a read replica and in a read-only transaction.';
 comment on function messenger.require_primary() is 'Raises SM_UNAVAILABLE on a read replica; else true.';
-revoke all on function messenger.refusals(), messenger.refuse(text, text, text), messenger.require_writable(), messenger.require_primary()
+revoke all on function messenger.refusals(), messenger.refuse(text, text, text), messenger.require_writable(),
+  messenger.require_primary()
   from public, anon, authenticated;
-grant execute on function messenger.refusals(), messenger.refuse(text, text, text), messenger.require_writable(), messenger.require_primary()
+grant execute on function messenger.refusals(), messenger.refuse(text, text, text), messenger.require_writable(),
+  messenger.require_primary()
   to service_role;

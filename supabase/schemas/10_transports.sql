@@ -53,8 +53,8 @@ begin
 end $$;
 comment on function messenger.ensure_transports() is 'Makes the transports supabase and sync where they are missing.';
 
--- A data-only restore brings rows that the migration has made already. Those of the migration, which nobody has changed, give way to them: a restored
--- row brings an older created_at, where an ordinary insert takes the default.
+-- A data-only restore brings rows that the migration has made already. Those of the migration, which nobody has
+-- changed, give way to them: a restored row brings an older created_at, where an ordinary insert takes the default.
 create or replace function messenger.give_way_to_restored_transport()
 returns trigger
 language plpgsql
@@ -66,7 +66,8 @@ begin
     and t.type = t.name and t.enabled and t.config = '{}';
   return new;
 end $$;
-comment on function messenger.give_way_to_restored_transport() is 'Deletes a transport of the migration''s when its restored row is inserted.';
+comment on function messenger.give_way_to_restored_transport() is
+  'Deletes a transport of the migration''s when its restored row is inserted.';
 
 create or replace trigger messenger_transports_restored
 before insert on public.messenger_transports
@@ -82,4 +83,5 @@ drop policy if exists service_only on public.messenger_transports;
 create policy service_only on public.messenger_transports for all to anon, authenticated using (false) with check (false);
 revoke all on public.messenger_transports from public, anon, authenticated, service_role;
 grant select, insert, update, delete on public.messenger_transports to service_role;
-revoke all on function messenger.ensure_transports(), messenger.give_way_to_restored_transport(), public.update_messenger_transports_updated_at() from public, anon, authenticated, service_role;
+revoke all on function messenger.ensure_transports(), messenger.give_way_to_restored_transport(),
+  public.update_messenger_transports_updated_at() from public, anon, authenticated, service_role;

@@ -16,7 +16,8 @@ create table if not exists messenger.settings (
     and poll_interval between '1 ms' and '1 minute' and max_unfinished_per_user >= 0
   )
 );
-comment on table messenger.settings is 'One row, made and changed by messenger_start; without it the defaults of the columns are in force.';
+comment on table messenger.settings is
+  'One row, made and changed by messenger_start; without it the defaults of the columns are in force.';
 comment on column messenger.settings.functions_url is 'Base of the edge functions, without a slash at the end; null: no bells.';
 comment on column messenger.settings.clock_changed_at is 'When the clock was last started or stopped.';
 comment on column messenger.settings.messages_per_worker is 'Backlog that earns one more worker, up to max_workers.';
@@ -69,7 +70,8 @@ begin
   insert into messenger.settings default values on conflict on constraint settings_pkey do nothing;
   insert into messenger.clock default values on conflict on constraint clock_pkey do nothing;
 end $$;
-comment on function messenger.ensure_singletons() is 'Makes the rows of messenger.settings and messenger.clock where they are missing.';
+comment on function messenger.ensure_singletons() is
+  'Makes the rows of messenger.settings and messenger.clock where they are missing.';
 
 alter table messenger.settings enable row level security;
 alter table messenger.clock enable row level security;

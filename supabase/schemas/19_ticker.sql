@@ -48,7 +48,8 @@ comment on column messenger.set_aside.at is 'When that was.';
 comment on column messenger.set_aside.attempts is 'How often it has failed.';
 create index if not exists set_aside_retry_at_idx on messenger.set_aside (retry_at);
 
--- Typed, because a moment as text depends on the session that wrote it: Postgres prints IST for India and reads it as Israel's time.
+-- Typed, because a moment as text depends on the session that wrote it: Postgres prints IST for India and reads it as
+-- Israel's time.
 create table if not exists messenger.scan_positions (
   step text not null,
   at timestamptz,
@@ -77,8 +78,10 @@ begin
 end $$;
 
 comment on column messenger.scan_positions.at is 'Moment of the last row looked at, where the scan goes by time.';
-comment on column messenger.scan_positions.id is 'Id of the last row looked at, where the scan goes by id, or by time and id.';
-comment on function messenger.move_scan(text, timestamptz, uuid) is 'Keeps where the scan of this step stopped; nulls: it has come to the end.';
+comment on column messenger.scan_positions.id is
+  'Id of the last row looked at, where the scan goes by id, or by time and id.';
+comment on function messenger.move_scan(text, timestamptz, uuid) is
+  'Keeps where the scan of this step stopped; nulls: it has come to the end.';
 
 alter table messenger.ticks enable row level security;
 alter table messenger.step_errors enable row level security;

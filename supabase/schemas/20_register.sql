@@ -12,7 +12,8 @@ begin
   on conflict on constraint message_types_pkey do nothing;
 end $$;
 
--- As messenger.give_way_to_restored_transport. The project cannot change these rows, and messenger.on sets the handler again.
+-- As messenger.give_way_to_restored_transport. The project cannot change these rows, and messenger.on sets the handler
+-- again.
 create or replace function messenger.give_way_to_restored_type()
 returns trigger
 language plpgsql
@@ -94,8 +95,10 @@ end $$;
 
 comment on function public.messenger_register(jsonb) is
   'Upserts message types: [{"type", "transport"?, "queue"?, "priority"?, "dispatchable_by"?: "service"|"user", "retry"?: {max_retries, delay_ms, multiplier, max_delay_ms, jitter}, "timeout_ms"?, "aliases"?}]. Types of the bus itself (symphony.*) are ignored. Returns how many were given.';
-comment on function messenger.give_way_to_restored_type() is 'Deletes a row of the migration''s when its restored one is inserted.';
+comment on function messenger.give_way_to_restored_type() is
+  'Deletes a row of the migration''s when its restored one is inserted.';
 comment on function messenger.ensure_own_types() is 'Makes the rows of the bus''s own types where they are missing.';
-revoke all on function messenger.ensure_own_types(), messenger.give_way_to_restored_type() from public, anon, authenticated, service_role;
+revoke all on function messenger.ensure_own_types(), messenger.give_way_to_restored_type() from public, anon,
+  authenticated, service_role;
 revoke all on function public.messenger_register(jsonb) from public, anon, authenticated;
 grant execute on function public.messenger_register(jsonb) to service_role;

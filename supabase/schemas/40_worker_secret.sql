@@ -1,7 +1,7 @@
 -- The secret that doors of the clock ask for. It lives in Vault and opens nothing else, because any SQL role may read pg_net's queue.
 
--- A secret is there and cannot be read where Vault's key is another than the one it was encrypted with, as in a database restored into another project:
--- then Vault raises, or decrypts to null.
+-- A secret is there and cannot be read where Vault's key is another than the one it was encrypted with, as in a
+-- database restored into another project: then Vault raises, or decrypts to null.
 create or replace function messenger.read_secret(name text, out is_there boolean, out secret text, out fault text)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
@@ -20,7 +20,8 @@ exception when others then
   fault := sqlerrm;
 end $$;
 
--- Definer, so that service_role needs no rights on Vault. Read one by one: a secret that cannot be decrypted must not hide the other.
+-- Definer, so that service_role needs no rights on Vault. Read one by one: a secret that cannot be decrypted must not
+-- hide the other.
 create or replace function messenger.worker_secret_digests()
 returns text[]
 language plpgsql stable security definer
@@ -52,8 +53,8 @@ as $$
     encode(sha256(convert_to(messenger_check_worker_secret.secret, 'UTF8')), 'hex') = any (messenger.worker_secret_digests()), false)
 $$;
 
--- Made here and never shown: 244 random bits from the server's strong source. One that cannot be read is of no use to anybody and is replaced, but only
--- by one that can be read.
+-- Made here and never shown: 244 random bits from the server's strong source. One that cannot be read is of no use to
+-- anybody and is replaced, but only by one that can be read.
 create or replace function messenger.ensure_worker_secret(out is_readable boolean, out fault text)
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
@@ -90,7 +91,8 @@ comment on function messenger.read_secret(text) is
   'A secret of Vault by name: whether it is there, its value, or why it cannot be read (fault).';
 comment on function messenger.ensure_worker_secret() is
   'Creates the worker secret where there is none that can be read. Returns whether one can be read now, else why not.';
-revoke all on function messenger.read_secret(text), messenger.worker_secret_digests(), public.messenger_worker_secret_digests(), public.messenger_check_worker_secret(text),
+revoke all on function messenger.read_secret(text), messenger.worker_secret_digests(),
+  public.messenger_worker_secret_digests(), public.messenger_check_worker_secret(text),
   messenger.ensure_worker_secret() from public, anon, authenticated, service_role;
 grant execute on function messenger.worker_secret_digests(), public.messenger_worker_secret_digests(),
   public.messenger_check_worker_secret(text) to service_role;

@@ -26,7 +26,8 @@ begin
   return true;
 end $$;
 
--- For dispatches: a wake-up that cannot be sent must not cost the caller the message. Health tries pg_net by itself (messenger.wakeup_fault).
+-- For dispatches: a wake-up that cannot be sent must not cost the caller the message. Health tries pg_net by itself
+-- (messenger.wakeup_fault).
 create or replace function messenger.post_bell()
 returns boolean
 language plpgsql security definer
@@ -39,7 +40,8 @@ exception when others then
   return false;
 end $$;
 
--- Tries what send_wakeup does and takes it back before it can leave. Some other transaction's lock is no fault of pg_net.
+-- Tries what send_wakeup does and takes it back before it can leave. Some other transaction's lock is no fault of
+-- pg_net.
 create or replace function messenger.wakeup_fault()
 returns text
 language plpgsql
@@ -145,8 +147,10 @@ revoke all on function messenger.make_wakeup_locks(text[], text[], timestamptz),
 comment on function messenger.send_wakeup() is
   'Queues one POST to the worker edge function with pg_net; it leaves at commit. False without a URL, pg_net or a secret that can be read.';
 comment on function messenger.post_bell() is 'messenger.send_wakeup, and false where that raises.';
-comment on function messenger.wakeup_fault() is 'Why pg_net cannot be called; null where it can, or where there is none.';
+comment on function messenger.wakeup_fault() is
+  'Why pg_net cannot be called; null where it can, or where there is none.';
 comment on function messenger.ring(text, text, text) is 'Wakes a worker for a message type of a queue if none is awake, by pg_net and NOTIFY messenger.';
 comment on function messenger.awake_workers(text, text, text, interval) is 'Workers that asked for this type from this queue within two poll intervals, or within the grace when that is longer.';
-revoke all on function messenger.send_wakeup(), messenger.wakeup_fault(), messenger.post_bell(), messenger.ring(text, text, text), messenger.awake_workers(text, text, text, interval) from public, anon, authenticated, service_role;
+revoke all on function messenger.send_wakeup(), messenger.wakeup_fault(), messenger.post_bell(), messenger.ring(text,
+  text, text), messenger.awake_workers(text, text, text, interval) from public, anon, authenticated, service_role;
 grant execute on function messenger.ring(text, text, text) to service_role;

@@ -29,7 +29,8 @@ begin
     end;
   end loop;
   if not found then
-    return query select 'checks', 'unhealthy', 'there is no check of health that belongs to the owner of messenger.settings',
+    return query select 'checks', 'unhealthy',
+      'there is no check of health that belongs to the owner of messenger.settings',
       'give all objects of the bus to one role, or run the migration again as their owner', '{}'::jsonb;
   end if;
 end $$;

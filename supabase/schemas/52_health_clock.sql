@@ -71,7 +71,8 @@ begin
   into v_last, v_result.detail
   from (
     select * from messenger.step_errors x
-    where x.at > health_clock_errors.at - interval '5 minutes' and (x.repeats >= 3 or not messenger.is_lock_error(x.sqlstate))
+    where x.at > health_clock_errors.at - interval '5 minutes'
+      and (x.repeats >= 3 or not messenger.is_lock_error(x.sqlstate))
     order by x.at desc limit 5
   ) e;
   v_result.status := case when v_last is null then 'healthy' else 'degraded' end;
@@ -154,7 +155,8 @@ $$;
 comment on function messenger.ticks_per_minute(timestamptz) is 'Ticks per minute in the last full minutes, at most three; null before there was one.';
 comment on function messenger.health_clock(timestamptz) is
   'Seconds since the last tick: degraded from 70, unhealthy from 100, or when it was stopped; degraded while it starts, and below 55 ticks per minute of pg_cron''s job.';
-comment on function messenger.health_clock_errors(timestamptz) is 'A step of a tick that failed within 5 minutes: degraded; with a lock in its way only the third time.';
+comment on function messenger.health_clock_errors(timestamptz) is
+  'A step of a tick that failed within 5 minutes: degraded; with a lock in its way only the third time.';
 comment on function messenger.health_set_aside(timestamptz) is 'Any row that a step could not write: degraded.';
 comment on function messenger.health_sql_handlers(timestamptz) is 'The job symphony-handlers is missing, inactive or fails while it is needed: degraded. No row where it is not needed.';
 comment on function messenger.health_test_clock(timestamptz) is 'Degraded where the time of the bus can be moved.';

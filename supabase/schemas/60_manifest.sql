@@ -1,5 +1,6 @@
--- The catalog as data: everything this release made, one row an object, in words that do not depend on who owns it, which Postgres it is, what the
--- session has set, or whether it was restored from a dump. Expressions are printed without needless parentheses: a restored "between" has lost some.
+-- The catalog as data: everything this release made, one row an object, in words that do not depend on who owns it,
+-- which Postgres it is, what the session has set, or whether it was restored from a dump. Expressions are printed
+-- without needless parentheses: a restored "between" has lost some.
 create or replace function messenger.manifest()
 returns table (kind text, object text, definition text)
 language sql stable
@@ -58,7 +59,10 @@ as $$
   union all
   select 'index', r.name, pg_get_indexdef(r.oid) from relation r where r.relkind = 'i'
   union all
-  select 'trigger', r.name || '.' || g.tgname, concat_ws(' ', pg_get_triggerdef(g.oid, true), case g.tgenabled when 'A' then 'always' when 'D' then 'disabled' when 'R' then 'replica' end) from relation r join pg_catalog.pg_trigger g on g.tgrelid = r.oid where not g.tgisinternal
+  select 'trigger', r.name || '.' || g.tgname,
+    concat_ws(' ', pg_get_triggerdef(g.oid, true),
+      case g.tgenabled when 'A' then 'always' when 'D' then 'disabled' when 'R' then 'replica' end)
+  from relation r join pg_catalog.pg_trigger g on g.tgrelid = r.oid where not g.tgisinternal
   union all
   select 'policy', r.name || '.' || p.polname,
     concat_ws(' ', p.polcmd::text, (select string_agg(q.rolname, ',' order by q.rolname) from pg_catalog.pg_roles q where q.oid = any (p.polroles)),
@@ -73,7 +77,8 @@ as $$
     'source', case when f.proname = 'expected_manifest' then 'generated' else md5(replace(f.prosrc, E'\r', '')) end)
   from routine f join pg_catalog.pg_language l on l.oid = f.prolang
   union all
-  select 'grant', g.of || ' ' || g.name || ' to ' || coalesce(q.rolname, 'public'), string_agg(distinct lower(g.privilege_type collate "C"), ',' order by lower(g.privilege_type collate "C"))
+  select 'grant', g.of || ' ' || g.name || ' to ' || coalesce(q.rolname, 'public'),
+    string_agg(distinct lower(g.privilege_type collate "C"), ',' order by lower(g.privilege_type collate "C"))
   from granted g left join pg_catalog.pg_roles q on q.oid = g.grantee
   where coalesce(q.rolname, 'public') in ('public', 'anon', 'authenticated', 'service_role')
   group by g.of, g.name, q.rolname

@@ -23,7 +23,8 @@ begin
     -- As after a restore by another role: what it owns cannot be replaced, nor its catalog be read.
     if not pg_has_role((select n.nspowner from pg_catalog.pg_namespace n where n.oid = v_schema), 'usage') then
       raise exception using errcode = 'insufficient_privilege',
-        message = format('Symphony Messenger in this database belongs to role %s, and this session is role %s; nothing was changed',
+        message = format(
+          'Symphony Messenger in this database belongs to role %s, and this session is role %s; nothing was changed',
           (select n.nspowner::regrole from pg_catalog.pg_namespace n where n.oid = v_schema), current_user),
         hint = 'run this file as that role';
     end if;
