@@ -15,8 +15,10 @@ export interface PostgrestFailure {
  */
 export type Credential = "caller" | "user" | "deployment";
 
-// The transaction was rolled back or never began: a lost race or lock, a timeout, no resources, read-only for now.
-const UNDONE = /^(40001|40P01|55P03|57014|53...|25006)$/;
+// The transaction was rolled back or never began: a lost race or lock, a timeout, no resources.
+const UNDONE = /^(40001|40P01|55P03|57014|53...)$/;
+// Raised by triggers and functions of the project: the bus's own functions look before they write.
+const READ_ONLY = "25006";
 // Connection, server or PostgREST's pool failed: the call may have been carried out, and only its reply was lost.
 const BROKEN_OFF = /^(08(000|001|003|004|006|007)|40003|57P0[123]|58(000|030)|PGRST00\d)$/;
 const MISSING = /^(PGRST20[25]|42883|42P01|3F000)$/;
@@ -48,6 +50,10 @@ export function fromPostgrest(failure: PostgrestFailure, status: number, credent
     return because("SM_UNAVAILABLE", "The database lacks a function or table of Symphony Messenger.", remedy);
   }
   if (status === 0) return because("SM_UNAVAILABLE", "The database did not reply.", NO_REPLY_HINT);
+  if (code === READ_ONLY) {
+    const remedy = "Nothing was changed. Try again after the seconds in Retry-After, at the primary database.";
+    return because("SM_UNAVAILABLE", "The database is read only.", remedy);
+  }
   if (UNDONE.test(code)) {
     const remedy = "Nothing was changed. Try again after the seconds in Retry-After.";
     return because("SM_UNAVAILABLE", "The database could not finish the call and undid it.", remedy);

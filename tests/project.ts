@@ -4,6 +4,7 @@ import { fetchEmbedded } from "../supabase/local/embedded_postgres.mjs";
 import { findInstallation } from "../supabase/local/installations.mjs";
 import { type Project, type ProjectOptions, startProject } from "../supabase/local/project.ts";
 import { cloneProject, makeTemplate } from "../supabase/local/template.ts";
+import { isHostile, RACE_SETTINGS, readProfileDates, sessionProfile } from "./session_profile.ts";
 
 const root = new URL("../", import.meta.url);
 const testFolder = new URL(".symphony/test/", root).pathname;
@@ -22,23 +23,28 @@ export const hasCron = installation?.has("pg_cron") ?? false;
 export interface TestProjectOptions extends Partial<ProjectOptions> {
   /** Installs messenger.set_clock, so that a test can move the bus's time. */
   testClock?: boolean;
+  /** What the file's tests need whatever the profile says (tests/session_profile.ts): most races are decided under it. */
+  isolation?: "read committed";
 }
 
 /**
  * Starts a project before the file's tests and stops it after them. Without options: the database and its API, no doors, no fsync.
  * @returns the project, to be asked for inside tests
  */
-export function useProject({ testClock = false, ...options }: TestProjectOptions = {}): () => Project {
+export function useProject({ testClock = false, isolation, ...options }: TestProjectOptions = {}): () => Project {
   let project: Project | undefined;
   let directory: string;
   Deno.test.beforeAll(async () => {
     directory = `${testFolder}runs/${crypto.randomUUID().slice(0, 8)}`;
-    const settings: ProjectOptions = { functions: false, durable: false, ...options, directory };
+    const profile = sessionProfile(isolation);
+    const settings: ProjectOptions = { functions: false, durable: false, ...profile, ...options, directory };
     // The template holds the older default privileges; the newer ones are fixed when a directory is first made.
     project = settings.defaultPrivileges === "revoked"
       ? await startProject(settings)
       : await cloneProject(await ensureTemplate(), settings);
+    readProfileDates(project.sql);
     if (!hasCron) await installCronStandIn(project);
+    if (settings.migrate ?? true) await project.sql`select messenger.ensure_singletons()`;
     if (testClock) await installTestClock(project);
     if (mutant !== undefined) await (await import("./mutants/mutants.ts")).infect(project.sql, mutant);
   });
@@ -74,7 +80,7 @@ export async function empty(sql: Sql): Promise<void> {
       messenger.bells, messenger.queues, messenger.occurrences, messenger.schedule_backoffs, messenger.flags, messenger.subscriptions,
       messenger.measurements, messenger.metrics, messenger.metric_errors, messenger.ticks, messenger.step_errors, messenger.set_aside,
       messenger.scan_positions, messenger.sql_runners, messenger.ordering_keys, messenger.wakeup_locks, messenger.senders;
-    select messenger.ensure_own_types();
+    select messenger.ensure_own_types(), messenger.ensure_singletons();
     delete from public.messenger_transports where name not in ('supabase', 'sync');
     update public.messenger_transports set config = '{}', enabled = true where config <> '{}' or not enabled;
     update messenger.settings set functions_url = null, clock_enabled = false, clock_changed_at = null, max_unfinished_per_user = default, max_workers = default,
@@ -85,7 +91,9 @@ export async function empty(sql: Sql): Promise<void> {
 
 /** A session of its own, for races: what it leaves open nobody else sees. */
 export function session(project: Project, role: "postgres" | "supabase_admin" = "postgres"): Sql & AsyncDisposable {
-  const sql = postgres(project.databaseUrl(role), { max: 1, onnotice: () => {}, idle_timeout: 0 });
+  const connection = isHostile ? RACE_SETTINGS : {};
+  const sql = postgres(project.databaseUrl(role), { max: 1, onnotice: () => {}, idle_timeout: 0, connection });
+  readProfileDates(sql);
   return Object.assign(sql, { [Symbol.asyncDispose]: () => sql.end({ timeout: 1 }) });
 }
 
@@ -111,7 +119,7 @@ export async function ensureTemplate(): Promise<string> {
   const exists = () => Deno.stat(directory).then(() => true, () => false);
   if (await exists()) return directory;
   const draft = `${testFolder}draft-${crypto.randomUUID().slice(0, 8)}`;
-  await makeTemplate(draft, { durable: false });
+  await makeTemplate(draft, { durable: false, ...sessionProfile() });
   await Deno.rename(draft, directory).catch(async (error: unknown) => {
     await Deno.remove(draft, { recursive: true });
     if (!await exists()) throw error;
@@ -120,7 +128,7 @@ export async function ensureTemplate(): Promise<string> {
 }
 
 async function fingerprint(): Promise<string> {
-  const sources = [`${installation?.bin}`];
+  const sources = [`${installation?.bin}`, JSON.stringify(sessionProfile())];
   for (const folder of ["supabase/migrations/", "supabase/local/", "supabase/local/sql/"]) {
     for await (const entry of Deno.readDir(new URL(folder, root))) {
       if (entry.isFile) sources.push(await Deno.readTextFile(new URL(folder + entry.name, root)));

@@ -7,12 +7,17 @@ import { fill, literal } from "./template.ts";
 /** The function that compares a database with the expected catalog stands before this file, which uses it. */
 const manifestReader = "61_verify.sql";
 
+/** What the files need of their session: some settings of it are stored in what a statement creates. */
+const settings = { client_min_messages: "warning", quote_all_identifiers: "off", standard_conforming_strings: "on" };
+export const sessionSettings = Object.entries(settings).map(([name, value]) => `set ${name} = ${value};`).join("\n");
+export const sessionResets = Object.keys(settings).map((name) => `reset ${name};`).join("\n");
+
 export function migrationOf(sources: Schema[], manifest: Manifest): string {
   const files = upgrades.map((upgrade) => `supabase/${upgradePath(upgrade)}`);
   return `-- Symphony Messenger ${release.version}. Generated from supabase/schemas by \`deno task build\`: change it there.
 -- Creates what is missing and replaces functions and views; running it again changes nothing.
 -- With psql: psql --single-transaction --set ON_ERROR_STOP=1 --file <this file>
-set client_min_messages = warning;
+${sessionSettings}
 
 ${
     preflightOf(sources, {
@@ -23,7 +28,7 @@ ${
   }
 
 ${bodyOf(sources, manifest)}
-reset client_min_messages;
+${sessionResets}
 `;
 }
 

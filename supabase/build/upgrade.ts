@@ -1,6 +1,6 @@
 // The delta from an earlier release: what its objects need before the new definitions, the new definitions, what is left over after.
 import type { Manifest, ManifestRow } from "./manifest.ts";
-import { bodyOf, preflightOf } from "./migration.ts";
+import { bodyOf, preflightOf, sessionResets, sessionSettings } from "./migration.ts";
 import { migrationPath, release, type Upgrade } from "./release.ts";
 import type { Schema } from "./schemas.ts";
 import { fill, literal } from "./template.ts";
@@ -27,7 +27,7 @@ export function upgradeOf(
 -- or supabase/build/alterations. Messages in flight, running workers and the ticker stay; nothing is lost. A tick that waits
 -- while this file commits may fail once.
 -- With psql: psql --single-transaction --set ON_ERROR_STOP=1 --file <this file>
-set client_min_messages = warning;
+${sessionSettings}
 
 ${preflightOf(sources, { INSTALLABLE: upgrade.from, PURPOSE, REMEDY })}
 
@@ -44,7 +44,7 @@ ${bodyOf(sources, manifest)}
 ${after.join("\n")}
 
 ${fill("reschedule.sql", {})}
-reset client_min_messages;
+${sessionResets}
 `;
 }
 

@@ -15,6 +15,10 @@ export interface ClusterOptions {
   durable: boolean;
   /** Directory of PostgreSQL's programs; by default the best installation there is. */
   postgres?: string;
+  /** Settings of the server by name, for all its sessions. */
+  settings?: Record<string, string>;
+  /** ICU locale of the databases, for example "tr". Default: the C locale. Fixed when the cluster is made. */
+  icuLocale?: string;
 }
 
 export interface Cluster {
@@ -49,7 +53,7 @@ export async function openCluster(options: ClusterOptions): Promise<Cluster> {
       postgres.program("postgres"),
       "-D",
       data,
-      ...settings(port, options.durable, postgres),
+      ...settings(port, options, postgres),
     ];
     const log = join(options.directory, "postgres.log");
     // The shell only opens the log; exec leaves its process id to Postgres.
@@ -103,7 +107,7 @@ export async function openCluster(options: ClusterOptions): Promise<Cluster> {
   };
 }
 
-function settings(port: number, durable: boolean, postgres: Postgres): string[] {
+function settings(port: number, { durable, settings }: ClusterOptions, postgres: Postgres): string[] {
   const preloaded = ["pg_cron", "pg_stat_statements"].filter((library) => postgres.has(library));
   const values: Record<string, string | number> = {
     port,
@@ -117,6 +121,7 @@ function settings(port: number, durable: boolean, postgres: Postgres): string[] 
     log_timezone: "UTC",
     log_line_prefix: "%m [%p] %q%u ",
     ...(durable ? {} : { fsync: "off", synchronous_commit: "off", full_page_writes: "off" }),
+    ...settings,
   };
   return Object.entries(values).flatMap(([name, value]) => ["-c", `${name}=${value}`]);
 }
@@ -135,6 +140,7 @@ async function initialise(data: string, options: ClusterOptions, postgres: Postg
       postgres.program("initdb"),
       ...["-D", making, "-U", "supabase_admin", "--pwfile", passwordFile, "--auth", "scram-sha-256"],
       ...["--encoding", "UTF8", "--locale", "C.UTF-8", ...(options.durable ? [] : ["--no-sync"])],
+      ...(options.icuLocale ? ["--locale-provider", "icu", "--icu-locale", options.icuLocale] : []),
     ];
     const { success, stderr } = await new Deno.Command(program, { args, stdout: "null", stderr: "piped" }).output();
     const hint = owner ? " (accounts other than root must be able to reach this directory)" : "";

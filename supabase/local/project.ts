@@ -41,6 +41,10 @@ export interface ProjectOptions {
   env?: Record<string, string>;
   /** Directory of PostgreSQL's programs. Default: the machine's newest with pg_cron, else one without. */
   postgres?: string;
+  /** Settings of the Postgres server by name, for all its sessions. */
+  settings?: Record<string, string>;
+  /** ICU locale of the database, for example "tr". Fixed when first started. Default: the C locale. */
+  icuLocale?: string;
   /** Call `messenger_start` and let the clock tick at once: pg_cron's, or this process's where there is no pg_cron. Default false. */
   clock?: boolean;
   /** Start every function's isolate with the project, not with its first request. Default false. */
@@ -91,6 +95,8 @@ export async function startProject(options: ProjectOptions): Promise<Project> {
     password: keys.databasePassword,
     durable: options.durable ?? true,
     postgres: options.postgres,
+    settings: options.settings,
+    icuLocale: options.icuLocale,
   });
   starting.defer(() => cluster.stop());
   await cluster.start();

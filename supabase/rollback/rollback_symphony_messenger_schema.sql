@@ -4,6 +4,7 @@
 do $rollback$
 declare
   v_path constant text := current_setting('search_path');
+  v_quoting constant text := current_setting('quote_all_identifiers');
   v_schema constant oid := to_regnamespace('messenger');
   v_timeout constant text := current_setting('lock_timeout');
   v_end constant timestamptz := clock_timestamp() + case v_timeout when '0' then '10 s' else v_timeout end::interval;
@@ -15,14 +16,14 @@ declare
   v_drops text[];
   v_drop text;
 begin
-  perform set_config('search_path', 'pg_catalog, pg_temp', true);
+  perform set_config('search_path', 'pg_catalog, pg_temp', true), set_config('quote_all_identifiers', 'off', true);
   if v_schema is null then
     raise notice 'Symphony Messenger is not installed in this database: there is nothing to remove';
-    perform set_config('search_path', v_path, true);
+    perform set_config('search_path', v_path, true), set_config('quote_all_identifiers', v_quoting, true);
     return;
   elsif coalesce(obj_description(v_schema, 'pg_namespace') not like 'Symphony Messenger%', to_regprocedure('messenger.expected_manifest()') is null) then
     raise notice 'schema "messenger" of this database is not made by Symphony Messenger: it was left as it is';
-    perform set_config('search_path', v_path, true);
+    perform set_config('search_path', v_path, true), set_config('quote_all_identifiers', v_quoting, true);
     return;
   elsif to_regprocedure('messenger.expected_manifest()') is null then
     raise exception using errcode = 'object_not_in_prerequisite_state',
@@ -125,6 +126,6 @@ begin
     comment on schema messenger is null;
     raise notice 'schema "messenger" stays, because it holds objects of the project: %', v_list;
   end if;
-  perform set_config('search_path', v_path, true);
+  perform set_config('search_path', v_path, true), set_config('quote_all_identifiers', v_quoting, true);
   notify pgrst, 'reload schema';
 end $rollback$;

@@ -8,7 +8,7 @@ as $$
     ('SM_BODY', 400, 'a message must be a JSON object', 'send {"type": ..., "payload": {...}}'),
     ('SM_TYPE', 400, 'the message type is missing or malformed', 'use a letter, then up to 127 letters, digits, dots, colons, underscores or hyphens'),
     ('SM_QUEUE', 400, 'the queue name is malformed', 'use up to 63 lower-case letters, digits, underscores or hyphens, the first a letter or digit'),
-    ('SM_TRANSPORT', 400, 'the transport does not exist, is disabled, or is of a type that is not configured', 'see select name, type, enabled from messenger_transports'),
+    ('SM_TRANSPORT', 400, 'the transport does not exist, is disabled, or is of a type that is not configured', 'see select name, type, enabled from messenger_transports; where supabase or sync is missing, select messenger_start() makes it again'),
     ('SM_PRIORITY', 400, 'the priority must be a whole number from 1 to 10', '10 goes first; 5 is the default'),
     ('SM_MAX_RETRIES', 400, 'max_retries must be a whole number from 0 to 100', '3 is the default: four deliveries at most'),
     ('SM_AVAILABLE_AT', 400, 'available_at must be a moment before the year 10000', 'use ISO 8601 with a zone, for example 2030-01-31T09:00:00Z'),
@@ -67,8 +67,46 @@ begin
     hint = coalesce(remedy, v_refusal.hint);
 end $$;
 
+-- Postgres itself says only that it "cannot execute INSERT in a read-only transaction". In recovery each transaction is
+-- read only.
+create or replace function messenger.require_writable()
+returns void
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if pg_is_in_recovery() then
+    raise exception using errcode = 'PT503', detail = 'SM_UNAVAILABLE',
+      message = 'this database is a read replica, and Symphony Messenger works in the primary alone',
+      hint = 'connect to the primary database; a replica can only be queried for messages, dead letters and schedules';
+  elsif current_setting('transaction_read_only') = 'on' then
+    raise exception using errcode = 'PT503', detail = 'SM_UNAVAILABLE', message = 'this transaction is read only',
+      hint = 'begin it read write; where default_transaction_read_only is set for the session, role or database, reset it';
+  end if;
+end $$;
+
+-- For functions that only read: workers, ticks and wake-ups are in unlogged tables, which a replica does not have.
+create or replace function messenger.require_primary()
+returns boolean
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if pg_is_in_recovery() then
+    perform messenger.require_writable();
+  end if;
+  return true;
+end $$;
+
 comment on function messenger.refusals() is 'The refusals of the bus: code, HTTP status, sentence, remedy.';
 comment on function messenger.refuse(text, text, text) is
   'Raises the error with this code as SQLSTATE PT<status>, detail = code, hint = remedy or the one of messenger.refusals(). Never returns.';
-revoke all on function messenger.refusals(), messenger.refuse(text, text, text) from public, anon, authenticated;
-grant execute on function messenger.refusals(), messenger.refuse(text, text, text) to service_role;
+comment on function messenger.require_writable() is
+  'Raises SM_UNAVAILABLE on a read replica and in a read-only transaction.';
+comment on function messenger.require_primary() is 'Raises SM_UNAVAILABLE on a read replica; else true.';
+revoke all on function messenger.refusals(), messenger.refuse(text, text, text), messenger.require_writable(),
+  messenger.require_primary()
+  from public, anon, authenticated;
+grant execute on function messenger.refusals(), messenger.refuse(text, text, text), messenger.require_writable(),
+  messenger.require_primary()
+  to service_role;

@@ -40,12 +40,48 @@ before update on public.messenger_transports
 for each row when (new.updated_at is not distinct from old.updated_at)
 execute function public.update_messenger_transports_updated_at();
 
-insert into public.messenger_transports (name, type) values ('supabase', 'supabase'), ('sync', 'sync')
-on conflict (name) do nothing;
+create or replace function messenger.ensure_transports()
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  insert into public.messenger_transports (name, type)
+  select d.name, d.name from unnest(array['supabase', 'sync']) as d(name)
+  where not exists (select from public.messenger_transports t where t.name = d.name)
+  on conflict on constraint messenger_transports_name_key do nothing;
+end $$;
+comment on function messenger.ensure_transports() is 'Makes the transports supabase and sync where they are missing.';
+
+-- A data-only restore brings rows that the migration has made already. Those of the migration, which nobody has
+-- changed, give way to them: a restored row brings an older created_at, where an ordinary insert takes the default.
+create or replace function messenger.give_way_to_restored_transport()
+returns trigger
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  delete from public.messenger_transports t
+  where t.name = new.name and t.id <> new.id and new.created_at < messenger.now() - interval '1 second'
+    and t.type = t.name and t.enabled and t.config = '{}';
+  return new;
+end $$;
+comment on function messenger.give_way_to_restored_transport() is
+  'Deletes a transport of the migration''s when its restored row is inserted.';
+
+create or replace trigger messenger_transports_restored
+before insert on public.messenger_transports
+for each row when (new.name in ('supabase', 'sync'))
+execute function messenger.give_way_to_restored_transport();
+-- Dumps of the Supabase CLI are restored with session_replication_role = replica.
+alter table public.messenger_transports enable always trigger messenger_transports_restored;
+
+do $$ begin perform messenger.ensure_transports(); end $$;
 
 alter table public.messenger_transports enable row level security;
 drop policy if exists service_only on public.messenger_transports;
 create policy service_only on public.messenger_transports for all to anon, authenticated using (false) with check (false);
 revoke all on public.messenger_transports from public, anon, authenticated, service_role;
 grant select, insert, update, delete on public.messenger_transports to service_role;
-revoke all on function public.update_messenger_transports_updated_at() from public, anon, authenticated, service_role;
+revoke all on function messenger.ensure_transports(), messenger.give_way_to_restored_transport(),
+  public.update_messenger_transports_updated_at() from public, anon, authenticated, service_role;

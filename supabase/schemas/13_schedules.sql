@@ -50,6 +50,9 @@ comment on column public.messenger_schedules.jitter_ms is 'A message becomes ava
 comment on column public.messenger_schedules.timezone is 'IANA name; cron fields match its wall clock.';
 
 create index if not exists messenger_schedules_due_idx on public.messenger_schedules (next_run_at) where enabled;
+-- For pruning: schedules that have fired for good.
+create index if not exists messenger_schedules_fired_idx
+on public.messenger_schedules (updated_at, id) where schedule_type = 'once' and not enabled;
 
 -- No foreign keys: rows outlive their schedule until pruned, and a schedule can be removed without visiting them.
 create table if not exists messenger.occurrences (

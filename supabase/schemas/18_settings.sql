@@ -16,7 +16,8 @@ create table if not exists messenger.settings (
     and poll_interval between '1 ms' and '1 minute' and max_unfinished_per_user >= 0
   )
 );
-comment on table messenger.settings is 'One row, changed by messenger_start.';
+comment on table messenger.settings is
+  'One row, made and changed by messenger_start; without it the defaults of the columns are in force.';
 comment on column messenger.settings.functions_url is 'Base of the edge functions, without a slash at the end; null: no bells.';
 comment on column messenger.settings.clock_changed_at is 'When the clock was last started or stopped.';
 comment on column messenger.settings.messages_per_worker is 'Backlog that earns one more worker, up to max_workers.';
@@ -59,8 +60,18 @@ create table if not exists messenger.pruned (
 );
 comment on table messenger.pruned is 'How many finished messages were deleted; the sum is what counts.';
 
-insert into messenger.settings default values on conflict do nothing;
-insert into messenger.clock default values on conflict do nothing;
+-- Not by the migration: a data-only restore brings these rows along.
+create or replace function messenger.ensure_singletons()
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  insert into messenger.settings default values on conflict on constraint settings_pkey do nothing;
+  insert into messenger.clock default values on conflict on constraint clock_pkey do nothing;
+end $$;
+comment on function messenger.ensure_singletons() is
+  'Makes the rows of messenger.settings and messenger.clock where they are missing.';
 
 alter table messenger.settings enable row level security;
 alter table messenger.clock enable row level security;
@@ -75,5 +86,6 @@ create policy service_only on messenger.rescue_cursors for all to anon, authenti
 drop policy if exists service_only on messenger.pruned;
 create policy service_only on messenger.pruned for all to anon, authenticated using (false) with check (false);
 revoke all on messenger.settings, messenger.clock, messenger.rescue_cursors, messenger.pruned from public, anon, authenticated, service_role;
+revoke all on function messenger.ensure_singletons() from public, anon, authenticated, service_role;
 grant select on messenger.settings, messenger.clock to service_role;
 grant select, insert on messenger.pruned to service_role;

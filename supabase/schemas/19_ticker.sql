@@ -19,12 +19,14 @@ create table if not exists messenger.step_errors (
   sqlstate text not null,
   at timestamptz not null,
   failures bigint not null default 1,
+  repeats int not null default 1,
   constraint step_errors_pkey primary key (step)
 );
 comment on table messenger.step_errors is 'The newest error of each step of a tick. A step that fails is undone alone; the others of the tick go on.';
 comment on column messenger.step_errors.step is 'Name of the step, as messenger.steps lists it.';
 comment on column messenger.step_errors.at is 'When the step failed last.';
 comment on column messenger.step_errors.failures is 'How often it has failed.';
+comment on column messenger.step_errors.repeats is 'How often it has failed without five minutes between two failures.';
 
 create table if not exists messenger.set_aside (
   step text not null,
@@ -46,33 +48,40 @@ comment on column messenger.set_aside.at is 'When that was.';
 comment on column messenger.set_aside.attempts is 'How often it has failed.';
 create index if not exists set_aside_retry_at_idx on messenger.set_aside (retry_at);
 
+-- Typed, because a moment as text depends on the session that wrote it: Postgres prints IST for India and reads it as
+-- Israel's time.
 create table if not exists messenger.scan_positions (
   step text not null,
-  position text not null,
+  at timestamptz,
+  id uuid,
   constraint scan_positions_pkey primary key (step)
 );
 comment on table messenger.scan_positions is 'Where the scan of a step stopped, so that the next tick goes on from there and rows that must stay do not hide others.';
 
 -- Another tick may hold the row in a transaction that stays open: then this one looks from the same place again.
-create or replace function messenger.move_scan(step text, reached text)
+create or replace function messenger.move_scan(step text, at timestamptz, id uuid)
 returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_variable
 begin
-  if reached is null then
+  if num_nonnulls(at, id) = 0 then
     delete from messenger.scan_positions p
     where p.step in (select x.step from messenger.scan_positions x where x.step = move_scan.step for update skip locked);
   elsif exists (select from messenger.scan_positions p where p.step = move_scan.step) then
-    update messenger.scan_positions p set position = move_scan.reached
+    update messenger.scan_positions p set at = move_scan.at, id = move_scan.id
     where p.step in (select x.step from messenger.scan_positions x where x.step = move_scan.step for update skip locked);
   else
-    insert into messenger.scan_positions values (step, reached) on conflict on constraint scan_positions_pkey do nothing;
+    insert into messenger.scan_positions values (step, at, id) on conflict on constraint scan_positions_pkey do nothing;
   end if;
 end $$;
 
-comment on function messenger.move_scan(text, text) is 'Keeps where the scan of this step stopped; null: it has come to the end.';
+comment on column messenger.scan_positions.at is 'Moment of the last row looked at, where the scan goes by time.';
+comment on column messenger.scan_positions.id is
+  'Id of the last row looked at, where the scan goes by id, or by time and id.';
+comment on function messenger.move_scan(text, timestamptz, uuid) is
+  'Keeps where the scan of this step stopped; nulls: it has come to the end.';
 
 alter table messenger.ticks enable row level security;
 alter table messenger.step_errors enable row level security;
@@ -88,4 +97,4 @@ drop policy if exists service_only on messenger.scan_positions;
 create policy service_only on messenger.scan_positions for all to anon, authenticated using (false) with check (false);
 revoke all on messenger.ticks, messenger.step_errors, messenger.set_aside, messenger.scan_positions from public, anon, authenticated, service_role;
 grant select on messenger.ticks, messenger.step_errors, messenger.set_aside to service_role;
-revoke all on function messenger.move_scan(text, text) from public, anon, authenticated, service_role;
+revoke all on function messenger.move_scan(text, timestamptz, uuid) from public, anon, authenticated, service_role;

@@ -126,6 +126,9 @@ declare
   v_random bigint := messenger.id_random();
   v_lock_timeout text;
 begin
+  if current_setting('transaction_read_only') = 'on' then
+    perform messenger.require_writable();
+  end if;
   if v_messages is null or jsonb_typeof(v_messages) <> 'array' or jsonb_array_length(v_messages) = 0 then
     perform messenger.refuse('SM_BATCH');
   elsif jsonb_array_length(v_messages) > 1000 or pg_column_size(v_messages) > 8388608 then

@@ -59,6 +59,7 @@ declare
   v_forbidden text;
   v_limit int;
 begin
+  perform messenger.require_writable();
   if v_user is null then
     if coalesce(current_setting('request.jwt.claims', true), '') ~ '"sub"\s*:\s*"[^"]' then
       perform messenger.refuse('SM_UNAUTHENTICATED', 'the subject of the token is not a UUID',
@@ -87,7 +88,7 @@ begin
     ) as given(field, value)
   ), true, v_user::text, v_user, true) s;
   -- Asked afterwards, so that a repeated dispatch is told its message and not its limit; the refusal takes a new one back.
-  select s.max_unfinished_per_user into v_limit from messenger.settings s;
+  v_limit := coalesce((select s.max_unfinished_per_user from messenger.settings s), 1000);
   if not duplicate and v_limit < (
     select count(*) from (
       (select from public.messenger_messages m where m.created_by = v_user and m.processed_at is null limit v_limit + 1)

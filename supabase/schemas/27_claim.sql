@@ -88,6 +88,9 @@ declare
   v_places tid[] := '{}'::tid[];
   v_claimed messenger.claimed[];
 begin
+  if current_setting('transaction_read_only') = 'on' then
+    perform messenger.require_writable();
+  end if;
   perform messenger.check_claim(worker, v_lease);
   if v_batch not between 1 and 1000 then
     perform messenger.refuse('SM_BATCH');
@@ -216,6 +219,9 @@ declare
   v_worker text := worker;
   v_lease interval := coalesce(lease, '60 s');
 begin
+  if current_setting('transaction_read_only') = 'on' then
+    perform messenger.require_writable();
+  end if;
   perform messenger.check_claim(worker, v_lease);
   return query
   update public.messenger_messages m

@@ -19,6 +19,9 @@ declare
   v_outcomes text[];
   v_cancels boolean[];
 begin
+  if current_setting('transaction_read_only') = 'on' then
+    perform messenger.require_writable();
+  end if;
   if v_leases is null or jsonb_typeof(v_leases) <> 'array' then
     perform messenger.refuse('SM_LEASE', 'leases must be a JSON array of {"id", "fence", "progress"?}');
   elsif jsonb_array_length(v_leases) > 1000 then

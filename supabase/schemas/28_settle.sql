@@ -78,6 +78,9 @@ declare
   v_has_deleted boolean := false;
   v_settled messenger.settled[];
 begin
+  if current_setting('transaction_read_only') = 'on' then
+    perform messenger.require_writable();
+  end if;
   if v_outcomes is null or jsonb_typeof(v_outcomes) <> 'array' then
     perform messenger.refuse('SM_OUTCOME', 'outcomes must be a JSON array');
   elsif jsonb_array_length(v_outcomes) = 0 then

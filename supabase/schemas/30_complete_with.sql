@@ -55,6 +55,9 @@ declare
   v_result jsonb;
   v_outcome text;
 begin
+  if current_setting('transaction_read_only') = 'on' then
+    perform messenger.require_writable();
+  end if;
   perform messenger.lock_message(v_id);
   if not exists (select from public.messenger_messages m where m.id = v_id and m.fence = v_fence and m.status = 'processing') then
     if exists (select from public.messenger_messages m where m.id = v_id and m.fence = v_fence and m.status = 'completed') then

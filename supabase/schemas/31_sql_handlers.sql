@@ -44,10 +44,12 @@ begin
   where k.sql_handler is not null;
 end $$;
 
+-- What is stored is a name, as one function must have one name in whatever session it is stored.
 create or replace function messenger.set_sql_handler(type text, function_name text)
 returns regprocedure
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set quote_all_identifiers = off
 as $$
 declare
   v_type text := type;

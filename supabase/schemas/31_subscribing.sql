@@ -17,10 +17,12 @@ begin
   end if;
 end $$;
 
+-- What is stored is a name, as one function must have one name in whatever session it is stored.
 create or replace function messenger.on(event text, function_name text, message_type text default null)
 returns uuid
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set quote_all_identifiers = off
 as $$
 declare
   v_function regprocedure;

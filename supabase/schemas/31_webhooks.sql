@@ -32,7 +32,7 @@ begin
     for v_secret in
       select s.decrypted_secret from vault.decrypted_secrets s where s.name in (secret_name, secret_name || '_next') order by s.name
     loop
-      if v_secret !~ '^whsec_([A-Za-z0-9+/]{4})+([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$' or length(v_secret) not between 38 and 94 then
+      if coalesce(v_secret, '') !~ '^whsec_([A-Za-z0-9+/]{4})+([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$' or length(v_secret) not between 38 and 94 then
         raise exception using errcode = 'PT403', detail = 'SM_FIELD_FORBIDDEN',
           message = 'secret_name: what Vault holds under ' || quote_ident(secret_name) || ' is no webhook secret',
           hint = 'store whsec_ and 24 to 64 random bytes in base64: ''whsec_'' || encode(extensions.gen_random_bytes(32), ''base64'')';
@@ -57,7 +57,7 @@ begin
   perform messenger.check_subscription(event, message_type);
   perform messenger.ensure_own_types();
   -- Which addresses may be called is for the worker to say, at each delivery: a name's address may change.
-  if coalesce(url !~ '^(https://[][A-Za-z0-9.:_-]+|http://(localhost|127\.0\.0\.1|\[::1\]|host\.docker\.internal)(:\d{1,5})?)([/?#][!-\[\]-~]*)?$' or length(url) > 2000, true) then
+  if coalesce(url !~ '^(https://[][A-Za-z0-9.:_-]+|http://(localhost|127\.0\.0\.1|\[::1\]|host\.docker\.internal)(:[0-9]{1,5})?)([/?#][!-\[\]-~]*)?$' or length(url) > 2000, true) then
     raise exception using errcode = 'PT403', detail = 'SM_FIELD_FORBIDDEN', message = 'url: webhooks go to an https:// URL of at most 2000 ASCII characters, without user name and password',
       hint = 'for development, http://localhost and http://host.docker.internal are taken too, and called where SYMPHONY_WEBHOOK_ALLOW_PRIVATE is true';
   elsif coalesce(not starts_with(secret_name, 'symphony_webhook_'), true) then
@@ -108,6 +108,7 @@ language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+  perform messenger.require_writable();
   update messenger.subscriptions s set enabled = false, disabled_reason = messenger.clip(coalesce(reason, 'no reason was given'), 1000)
   where s.id = subscription and s.kind = 'webhook' and s.enabled;
   return found;

@@ -9,6 +9,9 @@ declare
   v_now timestamptz := messenger.now();
   v_status text;
 begin
+  if current_setting('transaction_read_only') = 'on' then
+    perform messenger.require_writable();
+  end if;
   perform messenger.lock_message(v_id);
   select m.status into v_status from public.messenger_messages m where m.id = v_id;
   case v_status

@@ -174,6 +174,7 @@ declare
   v_open uuid[];
   v_kept uuid[];
 begin
+  perform messenger.require_writable();
   if payload is not null then
     if cardinality(v_ids) is distinct from 1 then
       perform messenger.refuse('SM_FILTER', 'a payload goes with exactly one id');
@@ -219,6 +220,7 @@ declare
   v_now timestamptz := messenger.now();
   v_open uuid[];
 begin
+  perform messenger.require_writable();
   v_open := messenger.lock_letters(ids, filter, max);
   update public.messenger_failed_messages f set resolved_at = v_now, resolution = 'discarded' where f.id = any (v_open);
   update public.messenger_messages m set error_class = 'Discarded', updated_at = v_now

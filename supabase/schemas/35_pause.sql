@@ -18,6 +18,7 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+  perform messenger.require_writable();
   perform messenger.check_queue(transport, queue);
   insert into messenger.queues as q (transport_name, queue_name, paused_at) values (messenger_pause.transport, messenger_pause.queue, messenger.now())
   on conflict on constraint queues_pkey do update set paused_at = excluded.paused_at where q.paused_at is null;
@@ -30,6 +31,7 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+  perform messenger.require_writable();
   perform messenger.check_queue(transport, queue);
   update messenger.queues q set paused_at = null, resumed_at = messenger.now()
   where q.transport_name = messenger_resume.transport and q.queue_name = messenger_resume.queue and q.paused_at is not null;

@@ -18,6 +18,7 @@ declare
   v_odd text;
   v_row jsonb;
 begin
+  perform messenger.require_writable();
   if name is null or name !~ '^[a-z0-9][a-z0-9_-]{0,62}$' then
     perform messenger.refuse('SM_TRANSPORT', 'a name has up to 63 lower-case letters, digits, underscores or hyphens');
   end if;

@@ -32,7 +32,7 @@ begin
     return repeat('1', v_width);
   end if;
   foreach v_item in array string_to_array(value, ',') loop
-    v_parts := regexp_match(v_item, '^(?:([*?])|(\d{1,9}|[A-Z]{3})(?:-(\d{1,9}|[A-Z]{3}))?)(?:/(\d{1,9}))?$');
+    v_parts := regexp_match(v_item, '^(?:([*?])|([0-9]{1,9}|[A-Z]{3})(?:-([0-9]{1,9}|[A-Z]{3}))?)(?:/([0-9]{1,9}))?$');
     if v_parts is null then
       perform messenger.refuse('SM_CRON', format('%s "%s"', field, left(v_item, 40)));
     end if;
@@ -40,8 +40,8 @@ begin
       v_from := lowest;
       v_to := highest;
     else
-      v_from := case when v_parts[2] ~ '^\d' then v_parts[2]::int else array_position(names, v_parts[2]) + lowest - 1 end;
-      v_to := case when v_parts[3] ~ '^\d' then v_parts[3]::int when v_parts[3] is not null then array_position(names, v_parts[3]) + lowest - 1
+      v_from := case when v_parts[2] ~ '^[0-9]' then v_parts[2]::int else array_position(names, v_parts[2]) + lowest - 1 end;
+      v_to := case when v_parts[3] ~ '^[0-9]' then v_parts[3]::int when v_parts[3] is not null then array_position(names, v_parts[3]) + lowest - 1
         when v_parts[4] is not null then highest else v_from end;
     end if;
     v_step := least(coalesce(v_parts[4]::int, 1), 100);
@@ -122,19 +122,19 @@ begin
   v_fields.nth := 0;
   v_fields.last_weekdays := '0000000';
   if strpos(v_weekday, '#') > 0 then
-    if v_weekday !~ '^([*?]|\d|[A-Z]{3})#[1-5]$' then
+    if v_weekday !~ '^([*?]|[0-9]|[A-Z]{3})#[1-5]$' then
       perform messenger.refuse('SM_CRON', format('weekday "%s"', left(v_weekday, 40)));
     end if;
     v_fields.nth := right(v_weekday, 1)::int;
     v_weekday := left(v_weekday, -2);
   elsif strpos(v_weekday, 'L') > 0 then
     foreach v_item in array string_to_array(v_weekday, ',') loop
-      continue when v_item !~ '^(\d|[A-Z]{3})L$';
+      continue when v_item !~ '^([0-9]|[A-Z]{3})L$';
       v_last := strpos(messenger.read_cron_field('weekday', left(v_item, -1), 0, 7, '{SUN,MON,TUE,WED,THU,FRI,SAT}'), '1');
       v_fields.last_weekdays := overlay(v_fields.last_weekdays placing '1' from v_last for 1);
     end loop;
     v_weekday := array_to_string(array(
-      select i.item from unnest(string_to_array(v_weekday, ',')) with ordinality as i(item, ord) where i.item !~ '^(\d|[A-Z]{3})L$' order by i.ord), ',');
+      select i.item from unnest(string_to_array(v_weekday, ',')) with ordinality as i(item, ord) where i.item !~ '^([0-9]|[A-Z]{3})L$' order by i.ord), ',');
   end if;
   v_fields.weekdays := case when v_weekday = '' and v_parts[6] <> '' then '0000000'
     else messenger.read_cron_field('weekday', v_weekday, 0, 7, '{SUN,MON,TUE,WED,THU,FRI,SAT}') end;

@@ -40,7 +40,7 @@ language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return case when value #>> '{}' ~* '^\d{4}-\d\d-\d\d[t ]\d\d:.*(z|[+-]\d\d(:?\d\d)?)$' then messenger.read_time(value) end;
+  return case when value #>> '{}' ~* '^[0-9]{4}-[0-9][0-9]-[0-9][0-9][t ][0-9][0-9]:.*(z|[+-][0-9][0-9](:?[0-9][0-9])?)$' then messenger.read_time(value) end;
 end $$;
 
 create or replace function messenger.read_options(options jsonb)

@@ -57,6 +57,7 @@ declare
   v_old public.messenger_schedules;
   v_is_same boolean;
 begin
+  perform messenger.require_writable();
   v_new := messenger.read_schedule_message(messenger_schedule.name, messenger_schedule.type, messenger_schedule.payload, v_new, v_now);
   v_new.run_count := 0;
   v_new.updated_at := v_now;
@@ -120,6 +121,7 @@ as $$
 declare
   v_id uuid;
 begin
+  perform messenger.require_writable();
   delete from public.messenger_schedules s where s.name = messenger_unschedule.name returning s.id into v_id;
   delete from messenger.schedule_backoffs b where b.schedule_id = v_id;
   return v_id is not null;
@@ -133,6 +135,7 @@ as $$
 declare
   v_schedule public.messenger_schedules;
 begin
+  perform messenger.require_writable();
   select s.* into v_schedule from public.messenger_schedules s where s.name = messenger_pause_schedule.name for update;
   if not found then
     perform messenger.refuse('SM_NOT_FOUND', format('schedule "%s"', left(name, 128)));
@@ -152,6 +155,7 @@ declare
   v_schedule public.messenger_schedules;
   v_next timestamptz;
 begin
+  perform messenger.require_writable();
   select s.* into v_schedule from public.messenger_schedules s where s.name = messenger_resume_schedule.name for update;
   if not found then
     perform messenger.refuse('SM_NOT_FOUND', format('schedule "%s"', left(name, 128)));

@@ -1,20 +1,39 @@
 -- The secret that doors of the clock ask for. It lives in Vault and opens nothing else, because any SQL role may read pg_net's queue.
 
--- Definer, so that service_role needs no rights on Vault.
+-- A secret is there and cannot be read where Vault's key is another than the one it was encrypted with, as in a
+-- database restored into another project: then Vault raises, or decrypts to null.
+create or replace function messenger.read_secret(name text, out is_there boolean, out secret text, out fault text)
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  is_there := false;
+  if to_regclass('vault.decrypted_secrets') is null then
+    return;
+  end if;
+  is_there := exists (select from vault.secrets s where s.name = read_secret.name);
+  if is_there then
+    select nullif(s.decrypted_secret, '') into secret from vault.decrypted_secrets s where s.name = read_secret.name;
+    fault := case when secret is null then 'it decrypts to nothing' end;
+  end if;
+exception when others then
+  fault := sqlerrm;
+end $$;
+
+-- Definer, so that service_role needs no rights on Vault. Read one by one: a secret that cannot be decrypted must not
+-- hide the other.
 create or replace function messenger.worker_secret_digests()
 returns text[]
 language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  if to_regclass('vault.decrypted_secrets') is null then
-    return array[]::text[];
-  end if;
   return array(
-    select encode(sha256(convert_to(s.decrypted_secret, 'UTF8')), 'hex')
-    from vault.decrypted_secrets s
-    where s.name in ('symphony_worker_secret', 'symphony_worker_secret_next') and s.decrypted_secret <> ''
-    order by s.name
+    select encode(sha256(convert_to(r.secret, 'UTF8')), 'hex')
+    from unnest(array['symphony_worker_secret', 'symphony_worker_secret_next']) with ordinality as s(name, n)
+    cross join lateral messenger.read_secret(s.name) r
+    where r.secret is not null
+    order by s.n
   );
 end $$;
 
@@ -34,21 +53,33 @@ as $$
     encode(sha256(convert_to(messenger_check_worker_secret.secret, 'UTF8')), 'hex') = any (messenger.worker_secret_digests()), false)
 $$;
 
--- Made here and never shown: 244 random bits from the server's strong source.
-create or replace function messenger.ensure_worker_secret()
-returns boolean
+-- Made here and never shown: 244 random bits from the server's strong source. One that cannot be read is of no use to
+-- anybody and is replaced, but only by one that can be read.
+create or replace function messenger.ensure_worker_secret(out is_readable boolean, out fault text)
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_name constant text := 'symphony_worker_secret';
+  v_secret record := messenger.read_secret(v_name);
 begin
-  if to_regclass('vault.secrets') is null then
-    return false;
+  is_readable := v_secret.secret is not null;
+  if is_readable or to_regclass('vault.secrets') is null then
+    fault := case when not is_readable then 'there is no Vault: create extension supabase_vault' end;
+    return;
   end if;
-  if not exists (select from vault.decrypted_secrets s where s.name = 'symphony_worker_secret') then
-    perform vault.create_secret(replace(gen_random_uuid()::text || gen_random_uuid()::text, '-', ''), 'symphony_worker_secret',
-      'Symphony Messenger: the clock shows it to the worker and scheduler doors');
-  end if;
-  return true;
+  begin
+    delete from vault.secrets s where s.name = v_name;
+    perform vault.create_secret(replace(gen_random_uuid()::text || gen_random_uuid()::text, '-', ''), v_name,
+      'Symphony Messenger: the ticker shows it to the edge functions worker and scheduler');
+    v_secret := messenger.read_secret(v_name);
+    is_readable := v_secret.secret is not null;
+    if not is_readable then
+      raise exception '%', v_secret.fault;
+    end if;
+  exception when others then
+    fault := 'Vault cannot keep the worker secret: ' || sqlerrm;
+  end;
 end $$;
 
 comment on function messenger.worker_secret_digests() is 'See public.messenger_worker_secret_digests.';
@@ -56,8 +87,12 @@ comment on function public.messenger_worker_secret_digests() is
   'SHA-256 in lower-case hex of the worker secrets in Vault, symphony_worker_secret and, during a rotation, symphony_worker_secret_next: edge functions compare with them.';
 comment on function public.messenger_check_worker_secret(text) is
   'True for the secret in Vault under symphony_worker_secret, or symphony_worker_secret_next during a rotation; otherwise false.';
-comment on function messenger.ensure_worker_secret() is 'Creates the worker secret where there is none. False where there is no Vault.';
-revoke all on function messenger.worker_secret_digests(), public.messenger_worker_secret_digests(), public.messenger_check_worker_secret(text),
+comment on function messenger.read_secret(text) is
+  'A secret of Vault by name: whether it is there, its value, or why it cannot be read (fault).';
+comment on function messenger.ensure_worker_secret() is
+  'Creates the worker secret where there is none that can be read. Returns whether one can be read now, else why not.';
+revoke all on function messenger.read_secret(text), messenger.worker_secret_digests(),
+  public.messenger_worker_secret_digests(), public.messenger_check_worker_secret(text),
   messenger.ensure_worker_secret() from public, anon, authenticated, service_role;
 grant execute on function messenger.worker_secret_digests(), public.messenger_worker_secret_digests(),
   public.messenger_check_worker_secret(text) to service_role;

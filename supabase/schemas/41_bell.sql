@@ -2,33 +2,69 @@
 
 -- Posts the call that wakes one worker. Definer: the Vault secret and pg_net are nobody else's business. pg_net's queue can be locked by any role of the
 -- project, for as long as it likes: then the wake-up is given up, not waited for.
-create or replace function messenger.post_bell()
+create or replace function messenger.send_wakeup()
 returns boolean
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 set lock_timeout = '100ms'
 as $$
 declare
-  v_url text;
-  v_secret text;
+  v_url text := (select s.functions_url from messenger.settings s);
+  v_secret record;
 begin
-  select s.functions_url into v_url from messenger.settings s;
   if v_url is null or to_regclass('net.http_request_queue') is null then
     return false;
   end if;
-  select s.decrypted_secret into v_secret from vault.decrypted_secrets s where s.name = 'symphony_worker_secret';
-  if v_secret is null then
+  v_secret := messenger.read_secret('symphony_worker_secret');
+  if v_secret.secret is null then
     return false;
   end if;
   insert into messenger.bells (request_id) values (net.http_post(
     url := v_url || '/worker', body := '{}'::jsonb,
-    headers := jsonb_build_object('content-type', 'application/json', 'authorization', 'Bearer ' || v_secret),
+    headers := jsonb_build_object('content-type', 'application/json', 'authorization', 'Bearer ' || v_secret.secret),
     timeout_milliseconds := 5000));
   return true;
--- A bell that cannot be rung must not cost the caller the message.
+end $$;
+
+-- For dispatches: a wake-up that cannot be sent must not cost the caller the message. Health tries pg_net by itself
+-- (messenger.wakeup_fault).
+create or replace function messenger.post_bell()
+returns boolean
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return messenger.send_wakeup();
 exception when others then
-  raise log 'symphony: the bell could not be rung: %', sqlerrm;
+  raise log 'symphony: the wake-up could not be sent: %', sqlerrm;
   return false;
+end $$;
+
+-- Tries what send_wakeup does and takes it back before it can leave. Some other transaction's lock is no fault of
+-- pg_net.
+create or replace function messenger.wakeup_fault()
+returns text
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '100ms'
+as $$
+declare
+  v_id bigint;
+  v_is_queued boolean;
+begin
+  if to_regclass('net.http_request_queue') is null or current_setting('transaction_read_only') = 'on' then
+    return null;
+  end if;
+  begin
+    v_id := net.http_post(url := 'http://127.0.0.1:9/', body := '{}'::jsonb, timeout_milliseconds := 1000);
+    v_is_queued := exists (select from net.http_request_queue q where q.id = v_id);
+    raise exception using errcode = 'SM000';
+  exception
+    when sqlstate 'SM000' then
+      return case when not v_is_queued then 'its queue drops what is put into it' end;
+    when others then
+      return case when not messenger.is_lock_error(sqlstate) then sqlerrm end;
+  end;
 end $$;
 
 -- Rings unless a worker of this type is awake on this queue or another transaction is ringing for it: an ordinary dispatch updates no shared row and never waits.
@@ -70,9 +106,9 @@ as $$
 begin
   return (
     select count(*)::int
-    from messenger.workers w, messenger.settings s
+    from messenger.workers w left join messenger.settings s on true
     -- A poll in the future was made before the clock was set back: by whom, nobody knows any more.
-    where w.polled_at > messenger.now() - greatest(2 * s.poll_interval, grace) and w.polled_at <= messenger.now()
+    where w.polled_at > messenger.now() - greatest(2 * coalesce(s.poll_interval, '50 ms'), grace) and w.polled_at <= messenger.now()
       and (w.transport_name is null or w.transport_name = transport)
       and (w.queues is null or queue = any (w.queues))
       and (w.types is null or type = any (w.types))
@@ -108,8 +144,13 @@ end $$;
 comment on function messenger.make_wakeup_locks(text[], text[], timestamptz) is 'Makes the rows by which dispatches to these queues share a wake-up.';
 comment on function messenger.prune_wakeup_locks(timestamptz, int) is 'Deletes rows that are a day old. Returns how many.';
 revoke all on function messenger.make_wakeup_locks(text[], text[], timestamptz), messenger.prune_wakeup_locks(timestamptz, int) from public, anon, authenticated, service_role;
-comment on function messenger.post_bell() is 'Queues one POST to the worker door with pg_net; it leaves at commit. False where no URL, pg_net or secret is set.';
+comment on function messenger.send_wakeup() is
+  'Queues one POST to the worker edge function with pg_net; it leaves at commit. False without a URL, pg_net or a secret that can be read.';
+comment on function messenger.post_bell() is 'messenger.send_wakeup, and false where that raises.';
+comment on function messenger.wakeup_fault() is
+  'Why pg_net cannot be called; null where it can, or where there is none.';
 comment on function messenger.ring(text, text, text) is 'Wakes a worker for a message type of a queue if none is awake, by pg_net and NOTIFY messenger.';
 comment on function messenger.awake_workers(text, text, text, interval) is 'Workers that asked for this type from this queue within two poll intervals, or within the grace when that is longer.';
-revoke all on function messenger.post_bell(), messenger.ring(text, text, text), messenger.awake_workers(text, text, text, interval) from public, anon, authenticated, service_role;
+revoke all on function messenger.send_wakeup(), messenger.wakeup_fault(), messenger.post_bell(), messenger.ring(text,
+  text, text), messenger.awake_workers(text, text, text, interval) from public, anon, authenticated, service_role;
 grant execute on function messenger.ring(text, text, text) to service_role;

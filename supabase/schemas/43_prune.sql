@@ -1,5 +1,5 @@
 -- Pruning in chunks, for as long as its step has time: finished messages past their retention, resolved dead letters, spent idempotency keys,
--- old occurrences.
+-- old occurrences, schedules that have fired for good.
 
 -- One chunk after the other, from where the scan stopped. A chunk is left behind only once it was written as a whole.
 create or replace function messenger.prune(step text, object text, finder text, at timestamptz, batch int, ends_at timestamptz)
@@ -9,21 +9,28 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_figures jsonb;
-  v_start text := (select p.position from messenger.scan_positions p where p.step = prune.step);
-  v_after text := v_start;
+  v_start messenger.scan_positions := (select p from messenger.scan_positions p where p.step = prune.step);
+  v_after messenger.scan_positions := v_start;
+  v_next messenger.scan_positions;
   v_row_ids text[];
-  v_next text;
 begin
   loop
     case finder
       when 'find_finished_messages' then
-        select f.row_ids, f.next into v_row_ids, v_next from messenger.find_finished_messages(v_after, at, batch) f;
+        select f.row_ids, f.next_at, f.next_id into v_row_ids, v_next.at, v_next.id
+        from messenger.find_finished_messages(v_after.at, v_after.id, at, batch) f;
       when 'find_resolved_dead_letters' then
-        select f.row_ids, f.next into v_row_ids, v_next from messenger.find_resolved_dead_letters(v_after, at, batch) f;
+        select f.row_ids, f.next_at, f.next_id into v_row_ids, v_next.at, v_next.id
+        from messenger.find_resolved_dead_letters(v_after.at, v_after.id, at, batch) f;
       when 'find_spent_keys' then
-        select f.row_ids, f.next into v_row_ids, v_next from messenger.find_spent_keys(v_after, at, batch) f;
+        select f.row_ids, f.next_at, f.next_id into v_row_ids, v_next.at, v_next.id
+        from messenger.find_spent_keys(v_after.at, v_after.id, at, batch) f;
       when 'find_old_occurrences' then
-        select f.row_ids, f.next into v_row_ids, v_next from messenger.find_old_occurrences(v_after, at, batch) f;
+        select f.row_ids, f.next_at, f.next_id into v_row_ids, v_next.at, v_next.id
+        from messenger.find_old_occurrences(v_after.at, v_after.id, at, batch) f;
+      when 'find_fired_schedules' then
+        select f.row_ids, f.next_at, f.next_id into v_row_ids, v_next.at, v_next.id
+        from messenger.find_fired_schedules(v_after.at, v_after.id, at, batch) f;
     end case;
     if v_row_ids <> '{}' then
       v_figures := messenger.add_figures(v_figures,
@@ -31,21 +38,24 @@ begin
     end if;
     exit when clock_timestamp() > ends_at;
     v_after := v_next;
-    exit when v_after is null;
+    exit when num_nonnulls(v_after.at, v_after.id) = 0;
   end loop;
-  if v_after is distinct from v_start then
-    perform messenger.move_scan(step, v_after);
+  if (v_after.at, v_after.id) is distinct from (v_start.at, v_start.id) then
+    perform messenger.move_scan(step, v_after.at, v_after.id);
   end if;
   return v_figures;
 end $$;
 
 -- Walks the primary key, which is ordered by time; turns back at the first row too young for any retention.
-create or replace function messenger.find_finished_messages(after text, at timestamptz, batch int, out row_ids text[], out next text)
+create or replace function messenger.find_finished_messages(
+  after_at timestamptz, after_id uuid, at timestamptz, batch int,
+  out row_ids text[], out next_at timestamptz, out next_id uuid
+)
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_after uuid := coalesce(after::uuid, '00000000-0000-0000-0000-000000000000');
+  v_after uuid := coalesce(after_id, '00000000-0000-0000-0000-000000000000');
   v_shortest interval := (select min(coalesce((t.config ->> 'retention')::interval, '7 days')) from public.messenger_transports t);
   v_chunk record;
 begin
@@ -68,7 +78,7 @@ begin
   into v_chunk
   from chunk c;
   row_ids := messenger.row_ids(v_chunk.ids);
-  next := case when v_chunk.seen = batch and v_chunk.created_at <= at - v_shortest then v_chunk.id end;
+  next_id := case when v_chunk.seen = batch and v_chunk.created_at <= at - v_shortest then v_chunk.id end;
 end $$;
 
 create or replace function messenger.delete_messages(ids uuid[], at timestamptz)
@@ -94,13 +104,16 @@ begin
   return jsonb_build_object('pruned', v_pruned);
 end $$;
 
-create or replace function messenger.find_resolved_dead_letters(after text, at timestamptz, batch int, out row_ids text[], out next text)
+create or replace function messenger.find_resolved_dead_letters(
+  after_at timestamptz, after_id uuid, at timestamptz, batch int,
+  out row_ids text[], out next_at timestamptz, out next_id uuid
+)
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_after_at timestamptz := coalesce(split_part(after, ' ', 1)::timestamptz, '-infinity');
-  v_after_id uuid := coalesce(split_part(after, ' ', 2)::uuid, '00000000-0000-0000-0000-000000000000');
+  v_after_at timestamptz := coalesce(after_at, '-infinity');
+  v_after_id uuid := coalesce(after_id, '00000000-0000-0000-0000-000000000000');
   v_shortest interval := (select min(coalesce((t.config ->> 'failed_retention')::interval, '30 days')) from public.messenger_transports t);
   v_chunk record;
 begin
@@ -120,17 +133,24 @@ begin
     order by f.id
     for update skip locked
   )
-  select count(*) as seen, (select to_char(c.resolved_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') || ' ' || c.id
-    from chunk c order by c.resolved_at desc, c.id desc limit 1) as last, array(select h.id from held h) as ids
+  select count(*) as seen, max(c.resolved_at) as last_at,
+    (select c.id from chunk c order by c.resolved_at desc, c.id desc limit 1) as last_id,
+    array(select h.id from held h) as ids
   into v_chunk
   from chunk c;
   row_ids := messenger.row_ids(v_chunk.ids);
-  next := case when v_chunk.seen = batch then v_chunk.last end;
+  if v_chunk.seen = batch then
+    next_at := v_chunk.last_at;
+    next_id := v_chunk.last_id;
+  end if;
 end $$;
 
 -- Expired keys of unfinished messages and open dead letters stay, however many there are. A message is looked for by its id alone: "where
 -- processed_at is null" tempts the planner to read the whole backlog for each key (4 s for 5,000 beside 10,000 pending, now 30 ms).
-create or replace function messenger.find_spent_keys(after text, at timestamptz, batch int, out row_ids text[], out next text)
+create or replace function messenger.find_spent_keys(
+  after_at timestamptz, after_id uuid, at timestamptz, batch int,
+  out row_ids text[], out next_at timestamptz, out next_id uuid
+)
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -146,11 +166,11 @@ begin
       and not exists (select from public.messenger_failed_messages f where f.message_id = x.message_id and f.resolved_at is null) as is_spent
     from (
       select e.ctid as place, e.message_id, e.expires_at from messenger.idempotency_keys e
-      where e.expires_at < find_spent_keys.at and e.expires_at > coalesce(after::timestamptz, '-infinity')
+      where e.expires_at < find_spent_keys.at and e.expires_at > coalesce(after_at, '-infinity')
       order by e.expires_at fetch first (batch) rows with ties
     ) x
   ) k;
-  next := case when v_seen.keys >= batch then to_char(v_seen.last at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') end;
+  next_at := case when v_seen.keys >= batch then v_seen.last end;
   row_ids := '{}';
   if v_seen.places is not null then
     -- Asked again once the keys are held: a dispatch may have taken one over since.
@@ -164,14 +184,17 @@ begin
 end $$;
 
 -- Kept while its message is unfinished, which overlap asks for, and while its schedule has not gone past it.
-create or replace function messenger.find_old_occurrences(after text, at timestamptz, batch int, out row_ids text[], out next text)
+create or replace function messenger.find_old_occurrences(
+  after_at timestamptz, after_id uuid, at timestamptz, batch int,
+  out row_ids text[], out next_at timestamptz, out next_id uuid
+)
 language plpgsql
 set search_path = pg_catalog, pg_temp
 set timezone = 'UTC'
 as $$
 declare
-  v_after_at timestamptz := coalesce(split_part(after, ' ', 1)::timestamptz, '-infinity');
-  v_after_id uuid := coalesce(split_part(after, ' ', 2)::uuid, '00000000-0000-0000-0000-000000000000');
+  v_after_at timestamptz := coalesce(after_at, '-infinity');
+  v_after_id uuid := coalesce(after_id, '00000000-0000-0000-0000-000000000000');
   v_chunk record;
 begin
   with chunk as materialized (
@@ -187,26 +210,75 @@ begin
     where o.ctid = any (array(select c.place from chunk c where c.is_done))
     for update skip locked
   )
-  select count(*) as seen, (select to_char(c.due_at, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') || ' ' || c.schedule_id
-    from chunk c order by c.due_at desc, c.schedule_id desc limit 1) as last,
+  select count(*) as seen, max(c.due_at) as last_at,
+    (select c.schedule_id from chunk c order by c.due_at desc, c.schedule_id desc limit 1) as last_id,
     array(select jsonb_build_object('schedule_id', h.schedule_id, 'due_at', h.due_at)::text from held h) as row_ids
   into v_chunk
   from chunk c;
   row_ids := v_chunk.row_ids;
-  next := case when v_chunk.seen = batch then v_chunk.last end;
+  if v_chunk.seen = batch then
+    next_at := v_chunk.last_at;
+    next_id := v_chunk.last_id;
+  end if;
 end $$;
 
+-- One that is paused has a next run and stays. Counted from updated_at, when it fired: last_run_at is the moment that
+-- was due, which may lie far back.
+create or replace function messenger.find_fired_schedules(
+  after_at timestamptz, after_id uuid, at timestamptz, batch int,
+  out row_ids text[], out next_at timestamptz, out next_id uuid
+)
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_chunk record;
+begin
+  with chunk as materialized (
+    select s.id, s.updated_at,
+      s.updated_at < find_fired_schedules.at - coalesce((t.config ->> 'retention')::interval, '7 days') as is_done
+    from public.messenger_schedules s
+    left join public.messenger_transports t on t.name = s.transport_name
+    where s.schedule_type = 'once' and not s.enabled and s.next_run_at is null
+      and (s.updated_at, s.id)
+        > (coalesce(after_at, '-infinity'), coalesce(after_id, '00000000-0000-0000-0000-000000000000'))
+    order by s.updated_at, s.id limit batch
+  ),
+  held as (
+    select s.id from public.messenger_schedules s
+    where s.id = any (array(select c.id from chunk c where c.is_done)) and not s.enabled and s.next_run_at is null
+    order by s.id
+    for update skip locked
+  )
+  select count(*) as seen, max(c.updated_at) as last_at,
+    (select c.id from chunk c order by c.updated_at desc, c.id desc limit 1) as last_id,
+    array(select h.id from held h) as ids
+  into v_chunk
+  from chunk c;
+  row_ids := messenger.row_ids(v_chunk.ids);
+  if v_chunk.seen = batch then
+    next_at := v_chunk.last_at;
+    next_id := v_chunk.last_id;
+  end if;
+end $$;
+
+comment on function messenger.find_fired_schedules(timestamptz, uuid, timestamptz, int) is
+  'Locks schedules of kind once that have been over for longer than their transport''s retention among the next batch of '
+  'rows, by updated_at and id.';
 comment on function messenger.prune(text, text, text, timestamptz, int, timestamptz) is
   'Writes what the finder finds in a table, in chunks of batch, until it has come to the end or ends_at has passed. Returns figures.';
-comment on function messenger.find_finished_messages(text, timestamptz, int) is
+comment on function messenger.find_finished_messages(timestamptz, uuid, timestamptz, int) is
   'Locks finished messages past their transport''s retention among the next batch of rows, by id.';
 comment on function messenger.delete_messages(uuid[], timestamptz) is 'Deletes messages with their attempts, and counts them.';
-comment on function messenger.find_resolved_dead_letters(text, timestamptz, int) is
+comment on function messenger.find_resolved_dead_letters(timestamptz, uuid, timestamptz, int) is
   'Locks resolved dead letters past their transport''s retention among the next batch of rows, by resolved_at and id.';
-comment on function messenger.find_spent_keys(text, timestamptz, int) is 'Locks the spent ones among the next batch of expired idempotency keys.';
-comment on function messenger.find_old_occurrences(text, timestamptz, int) is
+comment on function messenger.find_spent_keys(timestamptz, uuid, timestamptz, int) is
+  'Locks the spent ones among the next batch of expired idempotency keys.';
+comment on function messenger.find_old_occurrences(timestamptz, uuid, timestamptz, int) is
   'Locks occurrences older than 7 days that nobody needs any more among the next batch of rows.';
-revoke all on function messenger.prune(text, text, text, timestamptz, int, timestamptz), messenger.find_finished_messages(text, timestamptz, int),
-  messenger.delete_messages(uuid[], timestamptz), messenger.find_resolved_dead_letters(text, timestamptz, int),
-  messenger.find_spent_keys(text, timestamptz, int), messenger.find_old_occurrences(text, timestamptz, int)
+revoke all on function messenger.prune(text, text, text, timestamptz, int, timestamptz),
+  messenger.find_finished_messages(timestamptz, uuid, timestamptz, int),
+  messenger.delete_messages(uuid[], timestamptz), messenger.find_resolved_dead_letters(timestamptz, uuid, timestamptz, int),
+  messenger.find_spent_keys(timestamptz, uuid, timestamptz, int), messenger.find_old_occurrences(timestamptz, uuid, timestamptz, int),
+  messenger.find_fired_schedules(timestamptz, uuid, timestamptz, int)
   from public, anon, authenticated, service_role;

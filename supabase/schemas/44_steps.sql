@@ -9,7 +9,8 @@ set search_path = pg_catalog, pg_temp
 as $$
   values ('rescue', interval '300 ms'), ('unblock', '50 ms'), ('replays', '50 ms'), ('schedules', '300 ms'), ('overdue_handlers', '20 ms'),
     ('handlers_job', '20 ms'), ('wake', '50 ms'), ('roll_up', '150 ms'), ('prune_messages', '100 ms'), ('prune_dead_letters', '100 ms'),
-    ('prune_keys', '100 ms'), ('prune_occurrences', '100 ms'), ('prune_replays', '20 ms'), ('prune_workers', '20 ms'), ('prune_counts', '20 ms'),
+    ('prune_keys', '100 ms'), ('prune_occurrences', '100 ms'), ('prune_schedules', '50 ms'),
+    ('prune_replays', '20 ms'), ('prune_workers', '20 ms'), ('prune_counts', '20 ms'),
     ('prune_metrics', '20 ms'), ('prune_wakeups', '20 ms'), ('prune_ordering_keys', '40 ms'),
     ('prune_locks', '20 ms'), ('prune_job_history', '20 ms'), ('set_aside', '20 ms'), ('sql_handlers', '500 ms')
 $$;
@@ -36,6 +37,8 @@ begin
       return messenger.prune(step, 'public.messenger_failed_messages', 'find_resolved_dead_letters', at, 10 * batch, ends_at);
     when 'prune_keys' then return messenger.prune(step, 'messenger.idempotency_keys', 'find_spent_keys', at, 10 * batch, ends_at);
     when 'prune_occurrences' then return messenger.prune(step, 'messenger.occurrences', 'find_old_occurrences', at, 10 * batch, ends_at);
+    when 'prune_schedules' then
+      return messenger.prune(step, 'public.messenger_schedules', 'find_fired_schedules', at, 10 * batch, ends_at);
     when 'prune_replays' then perform messenger.prune_replays(at, batch);
     when 'prune_workers' then perform messenger.prune_workers(at);
     when 'prune_counts' then perform messenger.prune_counts();

@@ -9,7 +9,9 @@ as $$
 #variable_conflict use_variable
 begin
   if exists (select from messenger.step_errors e where e.step = note_step_error.step) then
-    update messenger.step_errors e set error = left(note_step_error.error, 1000), sqlstate = note_step_error.sqlstate, at = note_step_error.at, failures = e.failures + 1
+    update messenger.step_errors e set error = left(note_step_error.error, 1000), sqlstate = note_step_error.sqlstate,
+      at = note_step_error.at, failures = e.failures + 1,
+      repeats = case when e.at > note_step_error.at - interval '5 minutes' then e.repeats + 1 else 1 end
     where e.step in (select x.step from messenger.step_errors x where x.step = note_step_error.step for update skip locked);
   else
     insert into messenger.step_errors (step, error, sqlstate, at) values (step, left(error, 1000), sqlstate, at)
@@ -96,6 +98,7 @@ as $$
 declare
   v_batch int := coalesce(batch, 100);
 begin
+  perform messenger.require_writable();
   if v_batch not between 1 and 10000 then
     perform messenger.refuse('SM_BATCH');
   end if;

@@ -73,7 +73,7 @@ begin
     v_wanted := found::int;
   end if;
   while v_rung < v_wanted loop
-    exit when not messenger.post_bell();
+    exit when not messenger.send_wakeup();
     v_rung := v_rung + 1;
   end loop;
   return v_rung;

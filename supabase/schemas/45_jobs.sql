@@ -151,7 +151,7 @@ begin
     return;
   end if;
   select j.jobid, j.schedule, j.command into v_job from cron.job j where j.jobname = 'symphony-handlers';
-  v_is_wanted := (select s.clock_enabled from messenger.settings s) and messenger.needs_handlers_job();
+  v_is_wanted := coalesce((select s.clock_enabled from messenger.settings s), false) and messenger.needs_handlers_job();
   if v_is_wanted and (v_job.command, v_job.schedule) is distinct from (messenger.handlers_command(), messenger.job_schedule()) then
     perform cron.schedule('symphony-handlers', messenger.job_schedule(), messenger.handlers_command());
   elsif v_job.jobid is not null and not v_is_wanted and messenger.may_end('-infinity') then

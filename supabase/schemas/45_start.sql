@@ -41,10 +41,11 @@ declare
   v_odd text;
   v_settings messenger.settings;
   v_has_clock boolean := to_regclass('cron.job') is not null;
-  v_has_secret boolean;
+  v_secret record;
   v_missing text;
   v_clock_remedy text;
 begin
+  perform messenger.require_writable();
   if jsonb_typeof(v_options) <> 'object' then
     perform messenger.refuse('SM_UNKNOWN_FIELD', 'options must be a JSON object');
   end if;
@@ -54,9 +55,8 @@ begin
     perform messenger.refuse('SM_UNKNOWN_FIELD', 'options.' || v_odd);
   end if;
 
-  v_has_secret := messenger.ensure_worker_secret();
-  insert into messenger.settings default values on conflict do nothing;
-  insert into messenger.clock default values on conflict do nothing;
+  v_secret := messenger.ensure_worker_secret();
+  perform messenger.ensure_singletons(), messenger.ensure_transports(), messenger.ensure_own_types();
   update messenger.settings s
   set functions_url = coalesce(v_url, s.functions_url),
       clock_enabled = true,
@@ -77,10 +77,11 @@ begin
   v_missing := case
     when v_settings.functions_url is null then 'no functions URL: select messenger_start(''https://<project>.supabase.co/functions/v1'')'
     when to_regclass('net.http_request_queue') is null then 'no pg_net: create extension pg_net'
-    when not v_has_secret then 'no Vault: create extension supabase_vault'
+    when not v_secret.is_readable then v_secret.fault
+    else 'pg_net cannot be called: ' || messenger.wakeup_fault()
   end;
   return jsonb_build_object(
-    'clock', v_has_clock, 'bells', v_missing is null, 'functions_url', v_settings.functions_url, 'worker_secret', v_has_secret)
+    'clock', v_has_clock, 'bells', v_missing is null, 'functions_url', v_settings.functions_url, 'worker_secret', v_secret.is_readable)
     || case when v_missing is null then '{}' else jsonb_build_object('bells_remedy', v_missing) end
     || case when v_clock_remedy is null then '{}' else jsonb_build_object('clock_remedy', v_clock_remedy) end;
 end $$;
@@ -93,6 +94,8 @@ as $$
 declare
   v_unscheduled bigint := 0;
 begin
+  perform messenger.require_writable();
+  perform messenger.ensure_singletons();
   update messenger.settings s set clock_enabled = false, clock_changed_at = case when s.clock_enabled then messenger.now() else s.clock_changed_at end;
   if to_regclass('cron.job') is not null then
     perform cron.unschedule(j.jobid) from cron.job j where j.jobname in ('symphony-clock', 'symphony-handlers');
@@ -118,7 +121,7 @@ comment on function messenger.ticker_setting_fault() is 'The setting that stops 
 comment on function messenger.start(text, jsonb) is 'See public.messenger_start.';
 comment on function messenger.stop() is 'See public.messenger_stop.';
 comment on function public.messenger_start(text, jsonb) is
-  'Turns the clock on: pg_cron job symphony-clock (and symphony-handlers while a type has an SQL handler), worker secret in Vault, base URL of the edge functions (null keeps the stored one; none stored: a clock without bells). Options: max_workers, messages_per_worker, poll_interval, max_unfinished_per_user.';
+  'Turns the clock on and makes rows of the bus that are missing: pg_cron job symphony-clock (and symphony-handlers while a type has an SQL handler), worker secret in Vault, base URL of the edge functions (null keeps the stored one; none stored: a clock without bells). Options: max_workers, messages_per_worker, poll_interval, max_unfinished_per_user.';
 comment on function public.messenger_stop() is 'Turns the clock off; a running minute ends within a second. Messages stay, and workers that are called still handle them.';
 revoke all on function messenger.milliseconds(text), messenger.ticker_setting_fault(), messenger.start(text, jsonb), messenger.stop(), public.messenger_start(text, jsonb), public.messenger_stop()
   from public, anon, authenticated, service_role;

@@ -5,6 +5,8 @@ create or replace function messenger.own_functions(prefix text, arguments text, 
 returns table (name text, function regproc)
 language sql stable
 set search_path = pg_catalog, pg_temp
+-- Names of types are compared as text.
+set quote_all_identifiers = off
 as $$
   select substr(p.proname, length(prefix) + 2), p.oid::regproc
   from pg_catalog.pg_proc p

@@ -30,10 +30,7 @@ language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  if to_regclass('vault.decrypted_secrets') is null then
-    return false;
-  end if;
-  return exists (select from vault.decrypted_secrets s where s.name = 'symphony_worker_secret');
+  return (select r.secret is not null from messenger.read_secret('symphony_worker_secret') r);
 end $$;
 
 create or replace function messenger.call_worker()
@@ -51,7 +48,7 @@ language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_enabled boolean := (select s.clock_enabled from messenger.settings s);
+  v_enabled boolean := coalesce((select s.clock_enabled from messenger.settings s), false);
   v_error text := (select c.last_error from messenger.clock c where c.last_error_at > greatest(c.last_tick_at, messenger.now() - interval '10 seconds'));
   v_job record;
   v_run record;
@@ -133,7 +130,7 @@ comment on function messenger.last_tick_at(timestamptz) is 'When the last tick w
 comment on function messenger.is_ticker_scheduled() is 'Whether pg_cron has the job symphony-clock, active.';
 comment on function messenger.is_clock_stopped(timestamptz) is 'Whether the clock was stopped, or has not ticked for 70 seconds.';
 comment on function messenger.bell_answers(interval) is 'Our bells of so long ago, newest first, with pg_net''s answer: status code or error; is_queued: not sent yet.';
-comment on function messenger.has_worker_secret() is 'True when the worker secret is in Vault.';
+comment on function messenger.has_worker_secret() is 'True when the worker secret is in Vault and can be read.';
 comment on function messenger.call_worker() is 'The command that runs a worker and shows what it answers; null without a functions URL.';
 comment on function messenger.clock_fault() is 'Why the clock does not tick, supposing that it does not, and what mends it.';
 revoke all on function messenger.bell_answers(interval), messenger.has_worker_secret(), messenger.call_worker(), messenger.last_tick_at(timestamptz), messenger.is_ticker_scheduled(),

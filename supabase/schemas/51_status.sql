@@ -56,8 +56,8 @@ as $$
       select coalesce(jsonb_agg(jsonb_build_object('worker', w.worker, 'started_at', w.started_at, 'polled_at', w.polled_at) order by w.polled_at desc), '[]')
       from messenger.workers w where w.polled_at > messenger.now() - interval '1 minute'
     ),
-    'clock', (select jsonb_build_object('enabled', s.clock_enabled, 'last_tick_at', c.last_tick_at, 'ticks', c.ticks, 'last_error', c.last_error, 'last_error_at', c.last_error_at)
-              from messenger.clock c, messenger.settings s),
+    'clock', (select jsonb_build_object('enabled', coalesce(s.clock_enabled, false), 'last_tick_at', c.last_tick_at, 'ticks', c.ticks, 'last_error', c.last_error, 'last_error_at', c.last_error_at)
+              from (select) one left join messenger.settings s on true left join messenger.clock c on true),
     'replays', (
       select coalesce(jsonb_agg(to_jsonb(r)), '[]') from messenger.replay_report() r where coalesce(r.finished_at, messenger.now()) > messenger.now() - interval '1 day'
     ),
@@ -71,7 +71,7 @@ create or replace function public.messenger_status()
 returns jsonb
 language sql
 set search_path = pg_catalog, pg_temp
-as $$ select messenger.status() $$;
+as $$ select messenger.status() where messenger.require_primary() $$;
 
 comment on function messenger.queue_figures() is 'Messages by state: {"depth" (unfinished), "pending", "processing", "completed", "failed", "estimated"}; exact where none of them is above 10,000.';
 comment on function messenger.status() is 'See public.messenger_status.';

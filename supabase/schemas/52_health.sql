@@ -8,11 +8,12 @@ end $$;
 comment on type messenger.check_result is
   'What a check found: status (healthy, degraded, unhealthy), detail, remedy (what mends it when it is not healthy), figures (the numbers behind it, a JSON object).';
 
--- What keeps one check from looking must not hide the others.
+-- What keeps one check from looking must not hide the others, and without any check nothing is known to be sound.
 create or replace function messenger.health_checks()
 returns table (name text, status text, detail text, remedy text, figures jsonb)
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
+set quote_all_identifiers = off
 as $$
 #variable_conflict use_column
 declare
@@ -27,6 +28,11 @@ begin
       return query select v_check.name, 'unhealthy', 'the check itself failed: ' || sqlerrm, 'select * from messenger_verify() where state <> ''ok''', '{}'::jsonb;
     end;
   end loop;
+  if not found then
+    return query select 'checks', 'unhealthy',
+      'there is no check of health that belongs to the owner of messenger.settings',
+      'give all objects of the bus to one role, or run the migration again as their owner', '{}'::jsonb;
+  end if;
 end $$;
 
 create or replace function messenger.health()
@@ -47,7 +53,7 @@ create or replace function public.messenger_health()
 returns jsonb
 language sql
 set search_path = pg_catalog, pg_temp
-as $$ select messenger.health() $$;
+as $$ select messenger.health() where messenger.require_primary() $$;
 
 comment on function messenger.health_checks() is 'One row a check: name, status, detail, remedy, figures.';
 comment on function messenger.health() is 'See public.messenger_health.';

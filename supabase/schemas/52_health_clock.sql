@@ -1,4 +1,4 @@
--- Health of what makes the bus move: the ticker with its steps, the wake-ups, the secret they carry.
+-- Health of the ticker with its steps and jobs.
 
 -- Ticks of the last three full minutes, of those in which the ticker was on from beginning to end and ticks were counted.
 create or replace function messenger.ticks_per_minute(at timestamptz, out minutes int, out per_minute numeric)
@@ -57,6 +57,7 @@ begin
   return next v_result;
 end $$;
 
+-- A lock that was in the way once or twice is what a busy machine does: the next tick makes up for it.
 create or replace function messenger.health_clock_errors(at timestamptz)
 returns setof messenger.check_result
 language plpgsql
@@ -68,7 +69,12 @@ declare
 begin
   select max(e.at), string_agg(format('%s: %s (%s times)', e.step, e.error, e.failures), '; ' order by e.at desc)
   into v_last, v_result.detail
-  from (select * from messenger.step_errors x where x.at > health_clock_errors.at - interval '5 minutes' order by x.at desc limit 5) e;
+  from (
+    select * from messenger.step_errors x
+    where x.at > health_clock_errors.at - interval '5 minutes'
+      and (x.repeats >= 3 or not messenger.is_lock_error(x.sqlstate))
+    order by x.at desc limit 5
+  ) e;
   v_result.status := case when v_last is null then 'healthy' else 'degraded' end;
   v_result.detail := coalesce(v_result.detail, 'none in 5 minutes');
   v_result.remedy := 'correct what the error names; the step is tried again each second, and the other steps go on: select * from messenger.step_errors';
@@ -137,54 +143,6 @@ begin
   return next v_result;
 end $$;
 
--- Five minutes of our own bells; of other requests of the project pg_net says nothing to us.
-create or replace function messenger.health_pg_net(at timestamptz)
-returns setof messenger.check_result
-language sql
-set search_path = pg_catalog, pg_temp
-as $$
-  select
-    case when c.fault is null then 'healthy' when c.fault = 'failing' and c.failed_share > 0.5 and not c.is_mended then 'unhealthy' else 'degraded' end,
-    case c.fault
-      when 'no URL' then 'no functions URL'
-      when 'no pg_net' then 'no pg_net'
-      when 'stuck' then c.stuck || ' bells have not been sent for 30 s'
-      when 'failing' then format('%s of %s bells of the last 5 minutes failed%s: %s', c.failed, c.answered, case when c.is_mended then ', the newest did not; the last failure' else ', the last with' end,
-        left(c.last_failure, 300))
-      else c.functions_url
-    end,
-    case c.fault
-      when 'no URL' then 'select messenger_start(''https://<project>.supabase.co/functions/v1'')'
-      when 'no pg_net' then 'create extension pg_net'
-      when 'stuck' then 'select net.worker_restart()'
-      when 'failing' then '401: the worker has another secret than Vault; 404: deploy the worker, or correct the functions URL; else see the worker''s log'
-    end,
-    jsonb_build_object('bells', c.rung, 'answered', c.answered, 'failed', c.failed, 'failed_share', c.failed_share)
-  from (
-    select s.functions_url, b.*,
-      case when s.functions_url is null then 'no URL' when to_regclass('net.http_request_queue') is null then 'no pg_net' when b.stuck > 0 then 'stuck'
-        when b.failed_share > 0.2 then 'failing' end as fault
-    from messenger.settings s, (
-      select count(*) as rung, count(x.answered_at) as answered, count(*) filter (where x.has_failed) as failed,
-        round(count(*) filter (where x.has_failed)::numeric / nullif(count(x.answered_at), 0), 3) as failed_share,
-        count(*) filter (where x.is_queued and x.rung_at < pg_catalog.now() - interval '30 seconds') as stuck,
-        not (array_agg(x.has_failed order by x.request_id desc) filter (where x.answered_at is not null))[1] as is_mended,
-        (array_agg(coalesce(x.error, 'HTTP ' || x.status_code) order by x.request_id desc) filter (where x.has_failed))[1] as last_failure
-      from messenger.bell_answers('5 minutes') x
-    ) b
-  ) c
-$$;
-
-create or replace function messenger.health_worker_secret(at timestamptz)
-returns setof messenger.check_result
-language sql
-set search_path = pg_catalog, pg_temp
-as $$
-  select case when v.is_there then 'healthy' else 'unhealthy' end, case when v.is_there then 'in Vault' else 'not in Vault' end,
-    'select messenger_start()', jsonb_build_object('secrets', v.is_there::int)
-  from messenger.has_worker_secret() v(is_there)
-$$;
-
 create or replace function messenger.health_test_clock(at timestamptz)
 returns setof messenger.check_result
 language sql
@@ -197,13 +155,11 @@ $$;
 comment on function messenger.ticks_per_minute(timestamptz) is 'Ticks per minute in the last full minutes, at most three; null before there was one.';
 comment on function messenger.health_clock(timestamptz) is
   'Seconds since the last tick: degraded from 70, unhealthy from 100, or when it was stopped; degraded while it starts, and below 55 ticks per minute of pg_cron''s job.';
-comment on function messenger.health_clock_errors(timestamptz) is 'A step of a tick that failed within 5 minutes: degraded.';
+comment on function messenger.health_clock_errors(timestamptz) is
+  'A step of a tick that failed within 5 minutes: degraded; with a lock in its way only the third time.';
 comment on function messenger.health_set_aside(timestamptz) is 'Any row that a step could not write: degraded.';
 comment on function messenger.health_sql_handlers(timestamptz) is 'The job symphony-handlers is missing, inactive or fails while it is needed: degraded. No row where it is not needed.';
-comment on function messenger.health_pg_net(timestamptz) is
-  'Our bells of 5 minutes: degraded without a URL or pg_net, when one waits unsent for 30 s, or more than 20 percent failed; unhealthy above 50 percent while the newest failed too.';
-comment on function messenger.health_worker_secret(timestamptz) is 'Unhealthy without the worker secret in Vault.';
 comment on function messenger.health_test_clock(timestamptz) is 'Degraded where the time of the bus can be moved.';
 revoke all on function messenger.ticks_per_minute(timestamptz), messenger.health_clock(timestamptz), messenger.health_clock_errors(timestamptz),
-  messenger.health_set_aside(timestamptz), messenger.health_sql_handlers(timestamptz), messenger.health_pg_net(timestamptz),
-  messenger.health_worker_secret(timestamptz), messenger.health_test_clock(timestamptz) from public, anon, authenticated, service_role;
+  messenger.health_set_aside(timestamptz), messenger.health_sql_handlers(timestamptz),
+  messenger.health_test_clock(timestamptz) from public, anon, authenticated, service_role;

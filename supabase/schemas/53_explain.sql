@@ -59,6 +59,7 @@ create or replace function messenger.explain(id uuid)
 returns table (reason text, detail text, remedy text)
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
+set quote_all_identifiers = off
 as $$
 #variable_conflict use_column
 declare
@@ -89,7 +90,7 @@ create or replace function public.messenger_explain(id uuid)
 returns table (reason text, detail text, remedy text)
 language sql
 set search_path = pg_catalog, pg_temp
-as $$ select * from messenger.explain(id) $$;
+as $$ select e.* from messenger.require_primary(), messenger.explain(id) e $$;
 
 comment on function messenger.explain(uuid) is 'See public.messenger_explain.';
 comment on function public.messenger_explain(uuid) is

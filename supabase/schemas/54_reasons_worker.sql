@@ -80,13 +80,13 @@ as $$
 begin
   if not messenger.needs_bell(message, at) then
     return;
-  elsif (select s.functions_url is null from messenger.settings s) then
+  elsif not exists (select from messenger.settings s where s.functions_url is not null) then
     return query select 60, 'no_bells', 'no worker asks, and none can be woken: there is no functions URL',
       'select messenger_start(''https://<project>.supabase.co/functions/v1'')';
   elsif to_regclass('net.http_request_queue') is null then
     return query select 60, 'no_bells', 'no worker asks, and none can be woken: there is no pg_net', 'create extension pg_net';
   elsif not messenger.has_worker_secret() then
-    return query select 60, 'no_bells', 'no worker asks, and none can be woken: the worker secret is not in Vault', 'select messenger_start()';
+    return query select 60, 'no_bells', 'no worker asks, and none can be woken: the worker secret is not in Vault, or cannot be decrypted', 'select messenger_start()';
   end if;
 end $$;
 
@@ -115,7 +115,7 @@ begin
     v_fault := case
       when v_answer.status_code in (401, 403) then 'secret'
       when v_answer.status_code = 404 then 'missing'
-      when v_answer.status_code is null and v_answer.error !~* 'time' then 'address'
+      when v_answer.status_code is null and v_answer.error collate "C" !~* 'time' then 'address'
       else 'worker'
     end;
     return query select 61, 'worker_unreachable',

@@ -8,6 +8,7 @@ as $$
 declare
   v_counters jsonb;
 begin
+  perform messenger.require_primary();
   -- As of the last tick: with what is not folded yet they could fall, which scrapers take for a restart.
   select jsonb_agg(jsonb_build_object('transport', m.transport_name, 'type', m.message_type, 'dispatched', m.dispatched, 'completed', m.completed,
     'retried', m.retried, 'dead', m.dead, 'duration_ms_sum', round(m.duration_ms::numeric, 3),
@@ -21,7 +22,7 @@ begin
   where m.step_seconds = 0;
   return jsonb_build_object('counters', coalesce(v_counters, '[]'), 'queues', public.messenger_list_queues() -> 'queues',
     'dead_letters', (select c.n from messenger.count_rows('select from public.messenger_failed_messages f where f.resolved_at is null') c),
-    'workers_awake', (select count(*) from messenger.workers w, messenger.settings s
+    'workers_awake', (select count(*) from messenger.workers w left join messenger.settings s on true
       where w.polled_at > messenger.now() - greatest(2 * s.poll_interval, '1 second') and w.polled_at <= messenger.now()),
     'clock_lag_seconds', (select extract(epoch from messenger.now() - c.last_tick_at) from messenger.clock c));
 end $$;

@@ -138,6 +138,7 @@ declare
   v_step int;
   v_answer jsonb;
 begin
+  perform messenger.require_primary();
   if coalesce(minutes, 60) not between 1 and 525600 then
     raise exception using errcode = 'PT400', detail = 'SM_FILTER', message = 'minutes must be a whole number from 1 to 525600 (365 days)', hint = 'figures are kept for 90 days';
   end if;

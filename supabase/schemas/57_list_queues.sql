@@ -76,40 +76,50 @@ end $$;
 -- Functions look dear to the planner, which would then compile the plan, for half a second.
 create or replace function public.messenger_list_queues()
 returns jsonb
-language sql
+language plpgsql
 set search_path = pg_catalog, pg_temp
 set jit = off
 as $$
-  select jsonb_build_object('queues', coalesce(jsonb_agg(
-    jsonb_build_object('transport_name', q.transport_name, 'queue_name', q.queue_name, 'paused_at', p.paused_at, 'transport_enabled', t.enabled,
-      'runs_since', messenger.runs_since(q.transport_name, q.queue_name, messenger.now()),
-      'awake_workers', (
-        select count(*) from messenger.workers w, messenger.settings s
-        where w.polled_at > messenger.now() - greatest(2 * s.poll_interval, '1 second') and w.polled_at <= messenger.now()
-          and (w.transport_name is null or w.transport_name = q.transport_name) and (w.queues is null or q.queue_name = any (w.queues))))
-    || messenger.queue_figures_of(q.transport_name, q.queue_name) order by q.transport_name, q.queue_name), '[]'))
-  from (
-    select a.transport_name, a.queue_name from messenger.active_queues(null, null, true) a
-    union
-    select p.transport_name, p.queue_name from messenger.queues p where p.paused_at is not null
-  ) q
-  left join messenger.queues p on p.transport_name = q.transport_name and p.queue_name = q.queue_name
-  left join public.messenger_transports t on t.name = q.transport_name
-$$;
+begin
+  -- First, because a replica cannot even plan a query of an unlogged table.
+  perform messenger.require_primary();
+  return (
+    select jsonb_build_object('queues', coalesce(jsonb_agg(
+      jsonb_build_object('transport_name', q.transport_name, 'queue_name', q.queue_name, 'paused_at', p.paused_at, 'transport_enabled', t.enabled,
+        'runs_since', messenger.runs_since(q.transport_name, q.queue_name, messenger.now()),
+        'awake_workers', (
+          select count(*) from messenger.workers w left join messenger.settings s on true
+          where w.polled_at > messenger.now() - greatest(2 * s.poll_interval, '1 second') and w.polled_at <= messenger.now()
+            and (w.transport_name is null or w.transport_name = q.transport_name) and (w.queues is null or q.queue_name = any (w.queues))))
+      || messenger.queue_figures_of(q.transport_name, q.queue_name) order by q.transport_name, q.queue_name), '[]'))
+    from (
+      select a.transport_name, a.queue_name from messenger.active_queues(null, null, true) a
+      union
+      select p.transport_name, p.queue_name from messenger.queues p where p.paused_at is not null
+    ) q
+    left join messenger.queues p on p.transport_name = q.transport_name and p.queue_name = q.queue_name
+    left join public.messenger_transports t on t.name = q.transport_name
+  );
+end $$;
 
 create or replace function public.messenger_list_workers()
 returns jsonb
-language sql
+language plpgsql
 set search_path = pg_catalog, pg_temp
 set jit = off
 as $$
-  select jsonb_build_object('workers', coalesce(jsonb_agg(
-    to_jsonb(w) || jsonb_build_object('awake', w.polled_at > messenger.now() - greatest(2 * s.poll_interval, '1 second'), 'processing', coalesce(r.n, 0))
-    order by w.polled_at desc, w.worker), '[]'))
-  from messenger.settings s, messenger.workers w
-  left join (select m.locked_by, count(*) as n from messenger.running_messages(1000) m group by m.locked_by) r on r.locked_by = w.worker
-  where w.polled_at > messenger.now() - interval '1 hour'
-$$;
+begin
+  -- First, because a replica cannot even plan a query of an unlogged table.
+  perform messenger.require_primary();
+  return (
+    select jsonb_build_object('workers', coalesce(jsonb_agg(
+      to_jsonb(w) || jsonb_build_object('awake', w.polled_at > messenger.now() - greatest(2 * s.poll_interval, '1 second'), 'processing', coalesce(r.n, 0))
+      order by w.polled_at desc, w.worker), '[]'))
+    from messenger.workers w left join messenger.settings s on true
+    left join (select m.locked_by, count(*) as n from messenger.running_messages(1000) m group by m.locked_by) r on r.locked_by = w.worker
+    where w.polled_at > messenger.now() - interval '1 hour'
+  );
+end $$;
 
 comment on function messenger.running_messages(int, text, text[]) is 'Messages that are being processed, among the first so many of each queue and priority.';
 comment on function messenger.queue_figures_of(text, text) is

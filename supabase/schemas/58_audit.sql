@@ -62,7 +62,7 @@ as $$
      ) x)
     + (select count(*) from (
        select from message m left join messenger.occurrences o on o.message_id = m.id
-       where m.schedule is not null and m.scheduled_for > to_char(messenger.now() - interval '6 days', 'YYYY-MM-DD')
+       where m.schedule is not null and m.scheduled_for > to_char((messenger.now() - interval '6 days') at time zone 'UTC', 'YYYY-MM-DD')
        group by m.schedule, m.scheduled_for
        having count(*) > 1 and count(*) > count(o.message_id)
      ) x)

@@ -1,8 +1,15 @@
--- The catalog as data: everything this release made, one row an object, in words that do not depend on who owns it or which Postgres it is.
+-- The catalog as data: everything this release made, one row an object, in words that do not depend on who owns it,
+-- which Postgres it is, what the session has set, or whether it was restored from a dump. Expressions are printed
+-- without needless parentheses: a restored "between" has lost some.
 create or replace function messenger.manifest()
 returns table (kind text, object text, definition text)
 language sql stable
 set search_path = pg_catalog, pg_temp
+set quote_all_identifiers = off
+set datestyle = 'ISO, MDY'
+set intervalstyle = postgres
+set timezone = 'UTC'
+set extra_float_digits = 1
 as $$
   with relation as (
     select c.oid, s.nspname || '.' || c.relname as name, c.relkind, c.relpersistence, c.relrowsecurity, c.reloptions, c.relacl, c.relowner, c.reltype
@@ -42,30 +49,36 @@ as $$
   from relation r where r.relkind = 'c'
   union all
   select 'column', r.name || '.' || t.attname,
-    concat_ws(' ', format_type(t.atttypid, t.atttypmod), case when t.attnotnull then 'not null' end, 'default ' || pg_get_expr(d.adbin, d.adrelid))
+    concat_ws(' ', format_type(t.atttypid, t.atttypmod), case when t.attnotnull then 'not null' end, 'default ' || pg_get_expr(d.adbin, d.adrelid, true))
   from relation r join pg_catalog.pg_attribute t on t.attrelid = r.oid and t.attnum > 0 and not t.attisdropped
   left join pg_catalog.pg_attrdef d on d.adrelid = r.oid and d.adnum = t.attnum
   where r.relkind = 'r'
   union all
   -- Postgres 18 lists "not null" as a constraint; the column says it already.
-  select 'constraint', r.name || '.' || k.conname, pg_get_constraintdef(k.oid) from relation r join pg_catalog.pg_constraint k on k.conrelid = r.oid where k.contype <> 'n'
+  select 'constraint', r.name || '.' || k.conname, pg_get_constraintdef(k.oid, true) from relation r join pg_catalog.pg_constraint k on k.conrelid = r.oid where k.contype <> 'n'
   union all
   select 'index', r.name, pg_get_indexdef(r.oid) from relation r where r.relkind = 'i'
   union all
-  select 'trigger', r.name || '.' || g.tgname, pg_get_triggerdef(g.oid) from relation r join pg_catalog.pg_trigger g on g.tgrelid = r.oid where not g.tgisinternal
+  select 'trigger', r.name || '.' || g.tgname,
+    concat_ws(' ', pg_get_triggerdef(g.oid, true),
+      case g.tgenabled when 'A' then 'always' when 'D' then 'disabled' when 'R' then 'replica' end)
+  from relation r join pg_catalog.pg_trigger g on g.tgrelid = r.oid where not g.tgisinternal
   union all
   select 'policy', r.name || '.' || p.polname,
     concat_ws(' ', p.polcmd::text, (select string_agg(q.rolname, ',' order by q.rolname) from pg_catalog.pg_roles q where q.oid = any (p.polroles)),
-      'using ' || pg_get_expr(p.polqual, p.polrelid), 'check ' || pg_get_expr(p.polwithcheck, p.polrelid))
+      'using ' || pg_get_expr(p.polqual, p.polrelid, true), 'check ' || pg_get_expr(p.polwithcheck, p.polrelid, true))
   from relation r join pg_catalog.pg_policy p on p.polrelid = r.oid
   union all
   select 'function', f.name, concat_ws(' ', 'returns', pg_get_function_result(f.oid), 'language', l.lanname, case f.provolatile when 'i' then 'immutable' when 's' then 'stable' else 'volatile' end,
-    case when f.prosecdef then 'definer' else 'invoker' end, f.proconfig::text,
+    case when f.prosecdef then 'definer' else 'invoker' end, 
+      -- As it was created under quote_all_identifiers, the path has quotes.
+      (select array_agg(replace(c.setting, '"', '') order by c.n) from unnest(f.proconfig) with ordinality as c(setting, n))::text,
     -- Line ends may differ after a detour through another machine's editor; the expected list cannot hold its own digest.
     'source', case when f.proname = 'expected_manifest' then 'generated' else md5(replace(f.prosrc, E'\r', '')) end)
   from routine f join pg_catalog.pg_language l on l.oid = f.prolang
   union all
-  select 'grant', g.of || ' ' || g.name || ' to ' || coalesce(q.rolname, 'public'), string_agg(distinct lower(g.privilege_type), ',' order by lower(g.privilege_type))
+  select 'grant', g.of || ' ' || g.name || ' to ' || coalesce(q.rolname, 'public'),
+    string_agg(distinct lower(g.privilege_type collate "C"), ',' order by lower(g.privilege_type collate "C"))
   from granted g left join pg_catalog.pg_roles q on q.oid = g.grantee
   where coalesce(q.rolname, 'public') in ('public', 'anon', 'authenticated', 'service_role')
   group by g.of, g.name, q.rolname

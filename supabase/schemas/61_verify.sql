@@ -16,7 +16,8 @@ as $$
   ),
   operation as (
     select 'operation' as kind, c.name as object, case c.status when 'healthy' then 'ok' else c.status end as state, concat_ws('; ', c.detail, c.remedy) as detail
-    from messenger.health_checks() c where c.name in ('clock', 'clock_errors', 'pg_net', 'worker_secret', 'test_clock')
+    from messenger.health_checks() c
+    where c.name in ('checks', 'clock', 'clock_errors', 'own_rows', 'rights', 'pg_net', 'worker_secret', 'test_clock')
   )
   select d.kind, d.object, d.state, d.detail from difference d
   union all
@@ -29,10 +30,10 @@ create or replace function public.messenger_verify()
 returns table (kind text, object text, state text, detail text)
 language sql
 set search_path = pg_catalog, pg_temp
-as $$ select * from messenger.verify() $$;
+as $$ select v.* from messenger.require_primary(), messenger.verify() v $$;
 
 comment on function messenger.verify() is 'See public.messenger_verify.';
 comment on function public.messenger_verify() is
-  'Compares this database with the release (state missing, unexpected, different; one ok row when nothing differs) and checks operation: clock, bells, Vault secret, no test clock.';
+  'Compares this database with the release (state missing, unexpected, different; one ok row when nothing differs) and checks operation: clock, rows of the bus, rights, wake-ups, Vault secret, no test clock.';
 revoke all on function messenger.verify(), public.messenger_verify() from public, anon, authenticated, service_role;
 grant execute on function messenger.verify(), public.messenger_verify() to service_role;

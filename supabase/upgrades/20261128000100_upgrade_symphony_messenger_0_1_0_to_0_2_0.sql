@@ -3,6 +3,8 @@
 -- while this file commits may fail once.
 -- With psql: psql --single-transaction --set ON_ERROR_STOP=1 --file <this file>
 set client_min_messages = warning;
+set quote_all_identifiers = off;
+set standard_conforming_strings = on;
 
 -- ---- Preflight: nothing is changed where a name of ours belongs to somebody else, or where another release is installed.
 do $$
@@ -69,6 +71,7 @@ declare
     'public.messenger_failed_messages_failed_at_idx',
     'public.messenger_failed_messages_resolved_at_idx',
     'public.messenger_schedules_due_idx',
+    'public.messenger_schedules_fired_idx',
     'messenger.occurrences_due_at_idx',
     'messenger.idempotency_keys_expires_at_idx',
     'messenger.set_aside_retry_at_idx',
@@ -84,6 +87,8 @@ declare
     'messenger.new_id',
     'messenger.refusals',
     'messenger.refuse',
+    'messenger.require_writable',
+    'messenger.require_primary',
     'messenger.exceeds',
     'messenger.has_wild_number',
     'messenger.is_too_deep',
@@ -102,15 +107,19 @@ declare
     'messenger.unbound_waits',
     'messenger.refuse_waits',
     'public.update_messenger_transports_updated_at',
+    'messenger.ensure_transports',
+    'messenger.give_way_to_restored_transport',
     'public.update_messenger_messages_updated_at',
     'messenger.guard_own_types',
     'public.update_messenger_schedules_updated_at',
+    'messenger.ensure_singletons',
     'messenger.enabled',
     'public.messenger_set_flag',
     'messenger.measure_completions',
     'messenger.measure_failures',
     'messenger.move_scan',
     'messenger.ensure_own_types',
+    'messenger.give_way_to_restored_type',
     'public.messenger_register',
     'messenger.draft_fields',
     'messenger.read_drafts',
@@ -270,11 +279,14 @@ declare
     'messenger.scheduled_message',
     'messenger.expand_these',
     'messenger.expand_schedules',
+    'messenger.read_secret',
     'messenger.worker_secret_digests',
     'public.messenger_worker_secret_digests',
     'public.messenger_check_worker_secret',
     'messenger.ensure_worker_secret',
+    'messenger.send_wakeup',
     'messenger.post_bell',
+    'messenger.wakeup_fault',
     'messenger.ring',
     'messenger.awake_workers',
     'messenger.make_wakeup_locks',
@@ -313,6 +325,7 @@ declare
     'messenger.find_resolved_dead_letters',
     'messenger.find_spent_keys',
     'messenger.find_old_occurrences',
+    'messenger.find_fired_schedules',
     'messenger.prune_workers',
     'messenger.prune_counts',
     'messenger.prune_bells',
@@ -363,8 +376,6 @@ declare
     'messenger.health_clock_errors',
     'messenger.health_set_aside',
     'messenger.health_sql_handlers',
-    'messenger.health_pg_net',
-    'messenger.health_worker_secret',
     'messenger.health_test_clock',
     'messenger.health_oldest_due',
     'messenger.due_types',
@@ -372,6 +383,16 @@ declare
     'messenger.health_workers',
     'messenger.health_transports',
     'messenger.health_dead_letters',
+    'messenger.health_own_rows',
+    'messenger.health_rights',
+    'messenger.health_registration',
+    'messenger.health_schedules',
+    'messenger.growth_limits',
+    'messenger.health_growth',
+    'messenger.wakeup_figures',
+    'messenger.health_pg_net',
+    'messenger.health_worker_secret',
+    'messenger.health_webhook_secrets',
     'messenger.moment',
     'messenger.is_waiting',
     'messenger.is_handed_out',
@@ -455,6 +476,14 @@ begin
       raise exception using errcode = 'duplicate_schema',
         message = 'this database has a schema "messenger" that is not made by Symphony Messenger; nothing was changed',
         hint = 'rename that schema (alter schema messenger rename to ...), or install into another database';
+    end if;
+    -- As after a restore by another role: what it owns cannot be replaced, nor its catalog be read.
+    if not pg_has_role((select n.nspowner from pg_catalog.pg_namespace n where n.oid = v_schema), 'usage') then
+      raise exception using errcode = 'insufficient_privilege',
+        message = format(
+          'Symphony Messenger in this database belongs to role %s, and this session is role %s; nothing was changed',
+          (select n.nspowner::regrole from pg_catalog.pg_namespace n where n.oid = v_schema), current_user),
+        hint = 'run this file as that role';
     end if;
     v_installed := coalesce(substring(v_marker from '^Symphony Messenger (\d+\.\d+\.\d+)'), '0.1.0');
     if to_regprocedure('messenger.release()') is not null then
@@ -557,6 +586,7 @@ where m.created_by is not null and exists (select from public.messenger_failed_m
 
 -- ---- Functions and types whose signature changes are made again below.
 drop function if exists messenger.check_worker_secret(secret text);
+drop function if exists messenger.ensure_worker_secret();
 drop function if exists messenger.expand_schedules(at timestamp with time zone, batch integer);
 drop function if exists messenger.find_due(transport text, queue text, batch integer, types text[], at timestamp with time zone, may_be_solo boolean, OUT places tid[], OUT is_solo boolean);
 drop function if exists messenger.fold();
@@ -678,7 +708,7 @@ as $$
     ('SM_BODY', 400, 'a message must be a JSON object', 'send {"type": ..., "payload": {...}}'),
     ('SM_TYPE', 400, 'the message type is missing or malformed', 'use a letter, then up to 127 letters, digits, dots, colons, underscores or hyphens'),
     ('SM_QUEUE', 400, 'the queue name is malformed', 'use up to 63 lower-case letters, digits, underscores or hyphens, the first a letter or digit'),
-    ('SM_TRANSPORT', 400, 'the transport does not exist, is disabled, or is of a type that is not configured', 'see select name, type, enabled from messenger_transports'),
+    ('SM_TRANSPORT', 400, 'the transport does not exist, is disabled, or is of a type that is not configured', 'see select name, type, enabled from messenger_transports; where supabase or sync is missing, select messenger_start() makes it again'),
     ('SM_PRIORITY', 400, 'the priority must be a whole number from 1 to 10', '10 goes first; 5 is the default'),
     ('SM_MAX_RETRIES', 400, 'max_retries must be a whole number from 0 to 100', '3 is the default: four deliveries at most'),
     ('SM_AVAILABLE_AT', 400, 'available_at must be a moment before the year 10000', 'use ISO 8601 with a zone, for example 2030-01-31T09:00:00Z'),
@@ -737,11 +767,49 @@ begin
     hint = coalesce(remedy, v_refusal.hint);
 end $$;
 
+-- Postgres itself says only that it "cannot execute INSERT in a read-only transaction". In recovery each transaction is
+-- read only.
+create or replace function messenger.require_writable()
+returns void
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if pg_is_in_recovery() then
+    raise exception using errcode = 'PT503', detail = 'SM_UNAVAILABLE',
+      message = 'this database is a read replica, and Symphony Messenger works in the primary alone',
+      hint = 'connect to the primary database; a replica can only be queried for messages, dead letters and schedules';
+  elsif current_setting('transaction_read_only') = 'on' then
+    raise exception using errcode = 'PT503', detail = 'SM_UNAVAILABLE', message = 'this transaction is read only',
+      hint = 'begin it read write; where default_transaction_read_only is set for the session, role or database, reset it';
+  end if;
+end $$;
+
+-- For functions that only read: workers, ticks and wake-ups are in unlogged tables, which a replica does not have.
+create or replace function messenger.require_primary()
+returns boolean
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if pg_is_in_recovery() then
+    perform messenger.require_writable();
+  end if;
+  return true;
+end $$;
+
 comment on function messenger.refusals() is 'The refusals of the bus: code, HTTP status, sentence, remedy.';
 comment on function messenger.refuse(text, text, text) is
   'Raises the error with this code as SQLSTATE PT<status>, detail = code, hint = remedy or the one of messenger.refusals(). Never returns.';
-revoke all on function messenger.refusals(), messenger.refuse(text, text, text) from public, anon, authenticated;
-grant execute on function messenger.refusals(), messenger.refuse(text, text, text) to service_role;
+comment on function messenger.require_writable() is
+  'Raises SM_UNAVAILABLE on a read replica and in a read-only transaction.';
+comment on function messenger.require_primary() is 'Raises SM_UNAVAILABLE on a read replica; else true.';
+revoke all on function messenger.refusals(), messenger.refuse(text, text, text), messenger.require_writable(),
+  messenger.require_primary()
+  from public, anon, authenticated;
+grant execute on function messenger.refusals(), messenger.refuse(text, text, text), messenger.require_writable(),
+  messenger.require_primary()
+  to service_role;
 
 -- ---- 04_limits.sql
 -- What may stand in a row: sizes, depths and numbers of JSON, length of texts.
@@ -1125,15 +1193,51 @@ before update on public.messenger_transports
 for each row when (new.updated_at is not distinct from old.updated_at)
 execute function public.update_messenger_transports_updated_at();
 
-insert into public.messenger_transports (name, type) values ('supabase', 'supabase'), ('sync', 'sync')
-on conflict (name) do nothing;
+create or replace function messenger.ensure_transports()
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  insert into public.messenger_transports (name, type)
+  select d.name, d.name from unnest(array['supabase', 'sync']) as d(name)
+  where not exists (select from public.messenger_transports t where t.name = d.name)
+  on conflict on constraint messenger_transports_name_key do nothing;
+end $$;
+comment on function messenger.ensure_transports() is 'Makes the transports supabase and sync where they are missing.';
+
+-- A data-only restore brings rows that the migration has made already. Those of the migration, which nobody has
+-- changed, give way to them: a restored row brings an older created_at, where an ordinary insert takes the default.
+create or replace function messenger.give_way_to_restored_transport()
+returns trigger
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  delete from public.messenger_transports t
+  where t.name = new.name and t.id <> new.id and new.created_at < messenger.now() - interval '1 second'
+    and t.type = t.name and t.enabled and t.config = '{}';
+  return new;
+end $$;
+comment on function messenger.give_way_to_restored_transport() is
+  'Deletes a transport of the migration''s when its restored row is inserted.';
+
+create or replace trigger messenger_transports_restored
+before insert on public.messenger_transports
+for each row when (new.name in ('supabase', 'sync'))
+execute function messenger.give_way_to_restored_transport();
+-- Dumps of the Supabase CLI are restored with session_replication_role = replica.
+alter table public.messenger_transports enable always trigger messenger_transports_restored;
+
+do $$ begin perform messenger.ensure_transports(); end $$;
 
 alter table public.messenger_transports enable row level security;
 drop policy if exists service_only on public.messenger_transports;
 create policy service_only on public.messenger_transports for all to anon, authenticated using (false) with check (false);
 revoke all on public.messenger_transports from public, anon, authenticated, service_role;
 grant select, insert, update, delete on public.messenger_transports to service_role;
-revoke all on function public.update_messenger_transports_updated_at() from public, anon, authenticated, service_role;
+revoke all on function messenger.ensure_transports(), messenger.give_way_to_restored_transport(),
+  public.update_messenger_transports_updated_at() from public, anon, authenticated, service_role;
 
 -- ---- 11_messages.sql
 -- The queue: every message from dispatch until pruning. The row is the truth.
@@ -1409,6 +1513,9 @@ comment on column public.messenger_schedules.jitter_ms is 'A message becomes ava
 comment on column public.messenger_schedules.timezone is 'IANA name; cron fields match its wall clock.';
 
 create index if not exists messenger_schedules_due_idx on public.messenger_schedules (next_run_at) where enabled;
+-- For pruning: schedules that have fired for good.
+create index if not exists messenger_schedules_fired_idx
+on public.messenger_schedules (updated_at, id) where schedule_type = 'once' and not enabled;
 
 -- No foreign keys: rows outlive their schedule until pruned, and a schedule can be removed without visiting them.
 create table if not exists messenger.occurrences (
@@ -1590,7 +1697,8 @@ create table if not exists messenger.settings (
     and poll_interval between '1 ms' and '1 minute' and max_unfinished_per_user >= 0
   )
 );
-comment on table messenger.settings is 'One row, changed by messenger_start.';
+comment on table messenger.settings is
+  'One row, made and changed by messenger_start; without it the defaults of the columns are in force.';
 comment on column messenger.settings.functions_url is 'Base of the edge functions, without a slash at the end; null: no bells.';
 comment on column messenger.settings.clock_changed_at is 'When the clock was last started or stopped.';
 comment on column messenger.settings.messages_per_worker is 'Backlog that earns one more worker, up to max_workers.';
@@ -1633,8 +1741,18 @@ create table if not exists messenger.pruned (
 );
 comment on table messenger.pruned is 'How many finished messages were deleted; the sum is what counts.';
 
-insert into messenger.settings default values on conflict do nothing;
-insert into messenger.clock default values on conflict do nothing;
+-- Not by the migration: a data-only restore brings these rows along.
+create or replace function messenger.ensure_singletons()
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  insert into messenger.settings default values on conflict on constraint settings_pkey do nothing;
+  insert into messenger.clock default values on conflict on constraint clock_pkey do nothing;
+end $$;
+comment on function messenger.ensure_singletons() is
+  'Makes the rows of messenger.settings and messenger.clock where they are missing.';
 
 alter table messenger.settings enable row level security;
 alter table messenger.clock enable row level security;
@@ -1649,6 +1767,7 @@ create policy service_only on messenger.rescue_cursors for all to anon, authenti
 drop policy if exists service_only on messenger.pruned;
 create policy service_only on messenger.pruned for all to anon, authenticated using (false) with check (false);
 revoke all on messenger.settings, messenger.clock, messenger.rescue_cursors, messenger.pruned from public, anon, authenticated, service_role;
+revoke all on function messenger.ensure_singletons() from public, anon, authenticated, service_role;
 grant select on messenger.settings, messenger.clock to service_role;
 grant select, insert on messenger.pruned to service_role;
 
@@ -1718,6 +1837,7 @@ as $$
 declare
   v_row jsonb;
 begin
+  perform messenger.require_writable();
   if name is null or name !~ '^[A-Za-z][A-Za-z0-9_.:-]{0,127}$' then
     perform messenger.refuse('SM_FILTER', 'a flag''s name begins with a letter and has up to 128 letters, digits, dots, colons, underscores or hyphens');
   elsif percent is null or percent not between 0 and 100 then
@@ -1982,12 +2102,14 @@ create table if not exists messenger.step_errors (
   sqlstate text not null,
   at timestamptz not null,
   failures bigint not null default 1,
+  repeats int not null default 1,
   constraint step_errors_pkey primary key (step)
 );
 comment on table messenger.step_errors is 'The newest error of each step of a tick. A step that fails is undone alone; the others of the tick go on.';
 comment on column messenger.step_errors.step is 'Name of the step, as messenger.steps lists it.';
 comment on column messenger.step_errors.at is 'When the step failed last.';
 comment on column messenger.step_errors.failures is 'How often it has failed.';
+comment on column messenger.step_errors.repeats is 'How often it has failed without five minutes between two failures.';
 
 create table if not exists messenger.set_aside (
   step text not null,
@@ -2009,33 +2131,40 @@ comment on column messenger.set_aside.at is 'When that was.';
 comment on column messenger.set_aside.attempts is 'How often it has failed.';
 create index if not exists set_aside_retry_at_idx on messenger.set_aside (retry_at);
 
+-- Typed, because a moment as text depends on the session that wrote it: Postgres prints IST for India and reads it as
+-- Israel's time.
 create table if not exists messenger.scan_positions (
   step text not null,
-  position text not null,
+  at timestamptz,
+  id uuid,
   constraint scan_positions_pkey primary key (step)
 );
 comment on table messenger.scan_positions is 'Where the scan of a step stopped, so that the next tick goes on from there and rows that must stay do not hide others.';
 
 -- Another tick may hold the row in a transaction that stays open: then this one looks from the same place again.
-create or replace function messenger.move_scan(step text, reached text)
+create or replace function messenger.move_scan(step text, at timestamptz, id uuid)
 returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_variable
 begin
-  if reached is null then
+  if num_nonnulls(at, id) = 0 then
     delete from messenger.scan_positions p
     where p.step in (select x.step from messenger.scan_positions x where x.step = move_scan.step for update skip locked);
   elsif exists (select from messenger.scan_positions p where p.step = move_scan.step) then
-    update messenger.scan_positions p set position = move_scan.reached
+    update messenger.scan_positions p set at = move_scan.at, id = move_scan.id
     where p.step in (select x.step from messenger.scan_positions x where x.step = move_scan.step for update skip locked);
   else
-    insert into messenger.scan_positions values (step, reached) on conflict on constraint scan_positions_pkey do nothing;
+    insert into messenger.scan_positions values (step, at, id) on conflict on constraint scan_positions_pkey do nothing;
   end if;
 end $$;
 
-comment on function messenger.move_scan(text, text) is 'Keeps where the scan of this step stopped; null: it has come to the end.';
+comment on column messenger.scan_positions.at is 'Moment of the last row looked at, where the scan goes by time.';
+comment on column messenger.scan_positions.id is
+  'Id of the last row looked at, where the scan goes by id, or by time and id.';
+comment on function messenger.move_scan(text, timestamptz, uuid) is
+  'Keeps where the scan of this step stopped; nulls: it has come to the end.';
 
 alter table messenger.ticks enable row level security;
 alter table messenger.step_errors enable row level security;
@@ -2051,7 +2180,7 @@ drop policy if exists service_only on messenger.scan_positions;
 create policy service_only on messenger.scan_positions for all to anon, authenticated using (false) with check (false);
 revoke all on messenger.ticks, messenger.step_errors, messenger.set_aside, messenger.scan_positions from public, anon, authenticated, service_role;
 grant select on messenger.ticks, messenger.step_errors, messenger.set_aside to service_role;
-revoke all on function messenger.move_scan(text, text) from public, anon, authenticated, service_role;
+revoke all on function messenger.move_scan(text, timestamptz, uuid) from public, anon, authenticated, service_role;
 
 -- ---- 20_register.sql
 -- Types announced by code: routes, retry policies and the users' allow-list become rows the other functions decide by.
@@ -2067,6 +2196,27 @@ begin
   values ('symphony.event', 'events', 5, 5000, 3, 3600000), ('symphony.webhook', 'webhooks', 8, 5000, 3, 3600000)
   on conflict on constraint message_types_pkey do nothing;
 end $$;
+
+-- As messenger.give_way_to_restored_transport. The project cannot change these rows, and messenger.on sets the handler
+-- again.
+create or replace function messenger.give_way_to_restored_type()
+returns trigger
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if new.registered_at < messenger.now() - interval '1 second' then
+    delete from messenger.message_types k where k.type = new.type and k.sql_handler is null;
+  end if;
+  return new;
+end $$;
+
+create or replace trigger message_types_restored
+before insert on messenger.message_types
+for each row when (starts_with(new.type, 'symphony.'))
+execute function messenger.give_way_to_restored_type();
+alter table messenger.message_types enable always trigger message_types_restored;
+
 do $$ begin perform messenger.ensure_own_types(); end $$;
 
 create or replace function public.messenger_register(types jsonb)
@@ -2078,6 +2228,7 @@ declare
   v_types jsonb := types;
   v_bad jsonb;
 begin
+  perform messenger.require_writable();
   if v_types is null or jsonb_typeof(v_types) <> 'array' then
     perform messenger.refuse('SM_TYPE', 'types must be a JSON array');
   end if;
@@ -2129,8 +2280,11 @@ end $$;
 
 comment on function public.messenger_register(jsonb) is
   'Upserts message types: [{"type", "transport"?, "queue"?, "priority"?, "dispatchable_by"?: "service"|"user", "retry"?: {max_retries, delay_ms, multiplier, max_delay_ms, jitter}, "timeout_ms"?, "aliases"?}]. Types of the bus itself (symphony.*) are ignored. Returns how many were given.';
+comment on function messenger.give_way_to_restored_type() is
+  'Deletes a row of the migration''s when its restored one is inserted.';
 comment on function messenger.ensure_own_types() is 'Makes the rows of the bus''s own types where they are missing.';
-revoke all on function messenger.ensure_own_types() from public, anon, authenticated, service_role;
+revoke all on function messenger.ensure_own_types(), messenger.give_way_to_restored_type() from public, anon,
+  authenticated, service_role;
 revoke all on function public.messenger_register(jsonb) from public, anon, authenticated;
 grant execute on function public.messenger_register(jsonb) to service_role;
 
@@ -2582,6 +2736,9 @@ declare
   v_random bigint := messenger.id_random();
   v_lock_timeout text;
 begin
+  if current_setting('transaction_read_only') = 'on' then
+    perform messenger.require_writable();
+  end if;
   if v_messages is null or jsonb_typeof(v_messages) <> 'array' or jsonb_array_length(v_messages) = 0 then
     perform messenger.refuse('SM_BATCH');
   elsif jsonb_array_length(v_messages) > 1000 or pg_column_size(v_messages) > 8388608 then
@@ -2838,6 +2995,7 @@ declare
   v_forbidden text;
   v_limit int;
 begin
+  perform messenger.require_writable();
   if v_user is null then
     if coalesce(current_setting('request.jwt.claims', true), '') ~ '"sub"\s*:\s*"[^"]' then
       perform messenger.refuse('SM_UNAUTHENTICATED', 'the subject of the token is not a UUID',
@@ -2866,7 +3024,7 @@ begin
     ) as given(field, value)
   ), true, v_user::text, v_user, true) s;
   -- Asked afterwards, so that a repeated dispatch is told its message and not its limit; the refusal takes a new one back.
-  select s.max_unfinished_per_user into v_limit from messenger.settings s;
+  v_limit := coalesce((select s.max_unfinished_per_user from messenger.settings s), 1000);
   if not duplicate and v_limit < (
     select count(*) from (
       (select from public.messenger_messages m where m.created_by = v_user and m.processed_at is null limit v_limit + 1)
@@ -3918,6 +4076,9 @@ declare
   v_places tid[] := '{}'::tid[];
   v_claimed messenger.claimed[];
 begin
+  if current_setting('transaction_read_only') = 'on' then
+    perform messenger.require_writable();
+  end if;
   perform messenger.check_claim(worker, v_lease);
   if v_batch not between 1 and 1000 then
     perform messenger.refuse('SM_BATCH');
@@ -4046,6 +4207,9 @@ declare
   v_worker text := worker;
   v_lease interval := coalesce(lease, '60 s');
 begin
+  if current_setting('transaction_read_only') = 'on' then
+    perform messenger.require_writable();
+  end if;
   perform messenger.check_claim(worker, v_lease);
   return query
   update public.messenger_messages m
@@ -4113,6 +4277,9 @@ declare
   v_outcomes text[];
   v_cancels boolean[];
 begin
+  if current_setting('transaction_read_only') = 'on' then
+    perform messenger.require_writable();
+  end if;
   if v_leases is null or jsonb_typeof(v_leases) <> 'array' then
     perform messenger.refuse('SM_LEASE', 'leases must be a JSON array of {"id", "fence", "progress"?}');
   elsif jsonb_array_length(v_leases) > 1000 then
@@ -4366,6 +4533,9 @@ declare
   v_has_deleted boolean := false;
   v_settled messenger.settled[];
 begin
+  if current_setting('transaction_read_only') = 'on' then
+    perform messenger.require_writable();
+  end if;
   if v_outcomes is null or jsonb_typeof(v_outcomes) <> 'array' then
     perform messenger.refuse('SM_OUTCOME', 'outcomes must be a JSON array');
   elsif jsonb_array_length(v_outcomes) = 0 then
@@ -4892,6 +5062,9 @@ declare
   v_result jsonb;
   v_outcome text;
 begin
+  if current_setting('transaction_read_only') = 'on' then
+    perform messenger.require_writable();
+  end if;
   perform messenger.lock_message(v_id);
   if not exists (select from public.messenger_messages m where m.id = v_id and m.fence = v_fence and m.status = 'processing') then
     if exists (select from public.messenger_messages m where m.id = v_id and m.fence = v_fence and m.status = 'completed') then
@@ -4960,10 +5133,12 @@ begin
   where k.sql_handler is not null;
 end $$;
 
+-- What is stored is a name, as one function must have one name in whatever session it is stored.
 create or replace function messenger.set_sql_handler(type text, function_name text)
 returns regprocedure
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set quote_all_identifiers = off
 as $$
 declare
   v_type text := type;
@@ -5313,10 +5488,12 @@ begin
   end if;
 end $$;
 
+-- What is stored is a name, as one function must have one name in whatever session it is stored.
 create or replace function messenger.on(event text, function_name text, message_type text default null)
 returns uuid
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set quote_all_identifiers = off
 as $$
 declare
   v_function regprocedure;
@@ -5415,7 +5592,7 @@ begin
     for v_secret in
       select s.decrypted_secret from vault.decrypted_secrets s where s.name in (secret_name, secret_name || '_next') order by s.name
     loop
-      if v_secret !~ '^whsec_([A-Za-z0-9+/]{4})+([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$' or length(v_secret) not between 38 and 94 then
+      if coalesce(v_secret, '') !~ '^whsec_([A-Za-z0-9+/]{4})+([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$' or length(v_secret) not between 38 and 94 then
         raise exception using errcode = 'PT403', detail = 'SM_FIELD_FORBIDDEN',
           message = 'secret_name: what Vault holds under ' || quote_ident(secret_name) || ' is no webhook secret',
           hint = 'store whsec_ and 24 to 64 random bytes in base64: ''whsec_'' || encode(extensions.gen_random_bytes(32), ''base64'')';
@@ -5440,7 +5617,7 @@ begin
   perform messenger.check_subscription(event, message_type);
   perform messenger.ensure_own_types();
   -- Which addresses may be called is for the worker to say, at each delivery: a name's address may change.
-  if coalesce(url !~ '^(https://[][A-Za-z0-9.:_-]+|http://(localhost|127\.0\.0\.1|\[::1\]|host\.docker\.internal)(:\d{1,5})?)([/?#][!-\[\]-~]*)?$' or length(url) > 2000, true) then
+  if coalesce(url !~ '^(https://[][A-Za-z0-9.:_-]+|http://(localhost|127\.0\.0\.1|\[::1\]|host\.docker\.internal)(:[0-9]{1,5})?)([/?#][!-\[\]-~]*)?$' or length(url) > 2000, true) then
     raise exception using errcode = 'PT403', detail = 'SM_FIELD_FORBIDDEN', message = 'url: webhooks go to an https:// URL of at most 2000 ASCII characters, without user name and password',
       hint = 'for development, http://localhost and http://host.docker.internal are taken too, and called where SYMPHONY_WEBHOOK_ALLOW_PRIVATE is true';
   elsif coalesce(not starts_with(secret_name, 'symphony_webhook_'), true) then
@@ -5491,6 +5668,7 @@ language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+  perform messenger.require_writable();
   update messenger.subscriptions s set enabled = false, disabled_reason = messenger.clip(coalesce(reason, 'no reason was given'), 1000)
   where s.id = subscription and s.kind = 'webhook' and s.enabled;
   return found;
@@ -5529,6 +5707,9 @@ declare
   v_now timestamptz := messenger.now();
   v_status text;
 begin
+  if current_setting('transaction_read_only') = 'on' then
+    perform messenger.require_writable();
+  end if;
   perform messenger.lock_message(v_id);
   select m.status into v_status from public.messenger_messages m where m.id = v_id;
   case v_status
@@ -5727,6 +5908,7 @@ declare
   v_open uuid[];
   v_kept uuid[];
 begin
+  perform messenger.require_writable();
   if payload is not null then
     if cardinality(v_ids) is distinct from 1 then
       perform messenger.refuse('SM_FILTER', 'a payload goes with exactly one id');
@@ -5772,6 +5954,7 @@ declare
   v_now timestamptz := messenger.now();
   v_open uuid[];
 begin
+  perform messenger.require_writable();
   v_open := messenger.lock_letters(ids, filter, max);
   update public.messenger_failed_messages f set resolved_at = v_now, resolution = 'discarded' where f.id = any (v_open);
   update public.messenger_messages m set error_class = 'Discarded', updated_at = v_now
@@ -5996,6 +6179,7 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+  perform messenger.require_writable();
   perform messenger.check_queue(transport, queue);
   insert into messenger.queues as q (transport_name, queue_name, paused_at) values (messenger_pause.transport, messenger_pause.queue, messenger.now())
   on conflict on constraint queues_pkey do update set paused_at = excluded.paused_at where q.paused_at is null;
@@ -6008,6 +6192,7 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+  perform messenger.require_writable();
   perform messenger.check_queue(transport, queue);
   update messenger.queues q set paused_at = null, resumed_at = messenger.now()
   where q.transport_name = messenger_resume.transport and q.queue_name = messenger_resume.queue and q.paused_at is not null;
@@ -6056,6 +6241,7 @@ declare
   v_odd text;
   v_row jsonb;
 begin
+  perform messenger.require_writable();
   if name is null or name !~ '^[a-z0-9][a-z0-9_-]{0,62}$' then
     perform messenger.refuse('SM_TRANSPORT', 'a name has up to 63 lower-case letters, digits, underscores or hyphens');
   end if;
@@ -6128,7 +6314,7 @@ begin
     return repeat('1', v_width);
   end if;
   foreach v_item in array string_to_array(value, ',') loop
-    v_parts := regexp_match(v_item, '^(?:([*?])|(\d{1,9}|[A-Z]{3})(?:-(\d{1,9}|[A-Z]{3}))?)(?:/(\d{1,9}))?$');
+    v_parts := regexp_match(v_item, '^(?:([*?])|([0-9]{1,9}|[A-Z]{3})(?:-([0-9]{1,9}|[A-Z]{3}))?)(?:/([0-9]{1,9}))?$');
     if v_parts is null then
       perform messenger.refuse('SM_CRON', format('%s "%s"', field, left(v_item, 40)));
     end if;
@@ -6136,8 +6322,8 @@ begin
       v_from := lowest;
       v_to := highest;
     else
-      v_from := case when v_parts[2] ~ '^\d' then v_parts[2]::int else array_position(names, v_parts[2]) + lowest - 1 end;
-      v_to := case when v_parts[3] ~ '^\d' then v_parts[3]::int when v_parts[3] is not null then array_position(names, v_parts[3]) + lowest - 1
+      v_from := case when v_parts[2] ~ '^[0-9]' then v_parts[2]::int else array_position(names, v_parts[2]) + lowest - 1 end;
+      v_to := case when v_parts[3] ~ '^[0-9]' then v_parts[3]::int when v_parts[3] is not null then array_position(names, v_parts[3]) + lowest - 1
         when v_parts[4] is not null then highest else v_from end;
     end if;
     v_step := least(coalesce(v_parts[4]::int, 1), 100);
@@ -6218,19 +6404,19 @@ begin
   v_fields.nth := 0;
   v_fields.last_weekdays := '0000000';
   if strpos(v_weekday, '#') > 0 then
-    if v_weekday !~ '^([*?]|\d|[A-Z]{3})#[1-5]$' then
+    if v_weekday !~ '^([*?]|[0-9]|[A-Z]{3})#[1-5]$' then
       perform messenger.refuse('SM_CRON', format('weekday "%s"', left(v_weekday, 40)));
     end if;
     v_fields.nth := right(v_weekday, 1)::int;
     v_weekday := left(v_weekday, -2);
   elsif strpos(v_weekday, 'L') > 0 then
     foreach v_item in array string_to_array(v_weekday, ',') loop
-      continue when v_item !~ '^(\d|[A-Z]{3})L$';
+      continue when v_item !~ '^([0-9]|[A-Z]{3})L$';
       v_last := strpos(messenger.read_cron_field('weekday', left(v_item, -1), 0, 7, '{SUN,MON,TUE,WED,THU,FRI,SAT}'), '1');
       v_fields.last_weekdays := overlay(v_fields.last_weekdays placing '1' from v_last for 1);
     end loop;
     v_weekday := array_to_string(array(
-      select i.item from unnest(string_to_array(v_weekday, ',')) with ordinality as i(item, ord) where i.item !~ '^(\d|[A-Z]{3})L$' order by i.ord), ',');
+      select i.item from unnest(string_to_array(v_weekday, ',')) with ordinality as i(item, ord) where i.item !~ '^([0-9]|[A-Z]{3})L$' order by i.ord), ',');
   end if;
   v_fields.weekdays := case when v_weekday = '' and v_parts[6] <> '' then '0000000'
     else messenger.read_cron_field('weekday', v_weekday, 0, 7, '{SUN,MON,TUE,WED,THU,FRI,SAT}') end;
@@ -6882,7 +7068,7 @@ language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return case when value #>> '{}' ~* '^\d{4}-\d\d-\d\d[t ]\d\d:.*(z|[+-]\d\d(:?\d\d)?)$' then messenger.read_time(value) end;
+  return case when value #>> '{}' ~* '^[0-9]{4}-[0-9][0-9]-[0-9][0-9][t ][0-9][0-9]:.*(z|[+-][0-9][0-9](:?[0-9][0-9])?)$' then messenger.read_time(value) end;
 end $$;
 
 create or replace function messenger.read_options(options jsonb)
@@ -7081,6 +7267,7 @@ declare
   v_old public.messenger_schedules;
   v_is_same boolean;
 begin
+  perform messenger.require_writable();
   v_new := messenger.read_schedule_message(messenger_schedule.name, messenger_schedule.type, messenger_schedule.payload, v_new, v_now);
   v_new.run_count := 0;
   v_new.updated_at := v_now;
@@ -7144,6 +7331,7 @@ as $$
 declare
   v_id uuid;
 begin
+  perform messenger.require_writable();
   delete from public.messenger_schedules s where s.name = messenger_unschedule.name returning s.id into v_id;
   delete from messenger.schedule_backoffs b where b.schedule_id = v_id;
   return v_id is not null;
@@ -7157,6 +7345,7 @@ as $$
 declare
   v_schedule public.messenger_schedules;
 begin
+  perform messenger.require_writable();
   select s.* into v_schedule from public.messenger_schedules s where s.name = messenger_pause_schedule.name for update;
   if not found then
     perform messenger.refuse('SM_NOT_FOUND', format('schedule "%s"', left(name, 128)));
@@ -7176,6 +7365,7 @@ declare
   v_schedule public.messenger_schedules;
   v_next timestamptz;
 begin
+  perform messenger.require_writable();
   select s.* into v_schedule from public.messenger_schedules s where s.name = messenger_resume_schedule.name for update;
   if not found then
     perform messenger.refuse('SM_NOT_FOUND', format('schedule "%s"', left(name, 128)));
@@ -7626,21 +7816,40 @@ revoke all on function messenger.scheduled_message(public.messenger_schedules, t
 -- ---- 40_worker_secret.sql
 -- The secret that doors of the clock ask for. It lives in Vault and opens nothing else, because any SQL role may read pg_net's queue.
 
--- Definer, so that service_role needs no rights on Vault.
+-- A secret is there and cannot be read where Vault's key is another than the one it was encrypted with, as in a
+-- database restored into another project: then Vault raises, or decrypts to null.
+create or replace function messenger.read_secret(name text, out is_there boolean, out secret text, out fault text)
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  is_there := false;
+  if to_regclass('vault.decrypted_secrets') is null then
+    return;
+  end if;
+  is_there := exists (select from vault.secrets s where s.name = read_secret.name);
+  if is_there then
+    select nullif(s.decrypted_secret, '') into secret from vault.decrypted_secrets s where s.name = read_secret.name;
+    fault := case when secret is null then 'it decrypts to nothing' end;
+  end if;
+exception when others then
+  fault := sqlerrm;
+end $$;
+
+-- Definer, so that service_role needs no rights on Vault. Read one by one: a secret that cannot be decrypted must not
+-- hide the other.
 create or replace function messenger.worker_secret_digests()
 returns text[]
 language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  if to_regclass('vault.decrypted_secrets') is null then
-    return array[]::text[];
-  end if;
   return array(
-    select encode(sha256(convert_to(s.decrypted_secret, 'UTF8')), 'hex')
-    from vault.decrypted_secrets s
-    where s.name in ('symphony_worker_secret', 'symphony_worker_secret_next') and s.decrypted_secret <> ''
-    order by s.name
+    select encode(sha256(convert_to(r.secret, 'UTF8')), 'hex')
+    from unnest(array['symphony_worker_secret', 'symphony_worker_secret_next']) with ordinality as s(name, n)
+    cross join lateral messenger.read_secret(s.name) r
+    where r.secret is not null
+    order by s.n
   );
 end $$;
 
@@ -7660,21 +7869,33 @@ as $$
     encode(sha256(convert_to(messenger_check_worker_secret.secret, 'UTF8')), 'hex') = any (messenger.worker_secret_digests()), false)
 $$;
 
--- Made here and never shown: 244 random bits from the server's strong source.
-create or replace function messenger.ensure_worker_secret()
-returns boolean
+-- Made here and never shown: 244 random bits from the server's strong source. One that cannot be read is of no use to
+-- anybody and is replaced, but only by one that can be read.
+create or replace function messenger.ensure_worker_secret(out is_readable boolean, out fault text)
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_name constant text := 'symphony_worker_secret';
+  v_secret record := messenger.read_secret(v_name);
 begin
-  if to_regclass('vault.secrets') is null then
-    return false;
+  is_readable := v_secret.secret is not null;
+  if is_readable or to_regclass('vault.secrets') is null then
+    fault := case when not is_readable then 'there is no Vault: create extension supabase_vault' end;
+    return;
   end if;
-  if not exists (select from vault.decrypted_secrets s where s.name = 'symphony_worker_secret') then
-    perform vault.create_secret(replace(gen_random_uuid()::text || gen_random_uuid()::text, '-', ''), 'symphony_worker_secret',
-      'Symphony Messenger: the clock shows it to the worker and scheduler doors');
-  end if;
-  return true;
+  begin
+    delete from vault.secrets s where s.name = v_name;
+    perform vault.create_secret(replace(gen_random_uuid()::text || gen_random_uuid()::text, '-', ''), v_name,
+      'Symphony Messenger: the ticker shows it to the edge functions worker and scheduler');
+    v_secret := messenger.read_secret(v_name);
+    is_readable := v_secret.secret is not null;
+    if not is_readable then
+      raise exception '%', v_secret.fault;
+    end if;
+  exception when others then
+    fault := 'Vault cannot keep the worker secret: ' || sqlerrm;
+  end;
 end $$;
 
 comment on function messenger.worker_secret_digests() is 'See public.messenger_worker_secret_digests.';
@@ -7682,8 +7903,12 @@ comment on function public.messenger_worker_secret_digests() is
   'SHA-256 in lower-case hex of the worker secrets in Vault, symphony_worker_secret and, during a rotation, symphony_worker_secret_next: edge functions compare with them.';
 comment on function public.messenger_check_worker_secret(text) is
   'True for the secret in Vault under symphony_worker_secret, or symphony_worker_secret_next during a rotation; otherwise false.';
-comment on function messenger.ensure_worker_secret() is 'Creates the worker secret where there is none. False where there is no Vault.';
-revoke all on function messenger.worker_secret_digests(), public.messenger_worker_secret_digests(), public.messenger_check_worker_secret(text),
+comment on function messenger.read_secret(text) is
+  'A secret of Vault by name: whether it is there, its value, or why it cannot be read (fault).';
+comment on function messenger.ensure_worker_secret() is
+  'Creates the worker secret where there is none that can be read. Returns whether one can be read now, else why not.';
+revoke all on function messenger.read_secret(text), messenger.worker_secret_digests(),
+  public.messenger_worker_secret_digests(), public.messenger_check_worker_secret(text),
   messenger.ensure_worker_secret() from public, anon, authenticated, service_role;
 grant execute on function messenger.worker_secret_digests(), public.messenger_worker_secret_digests(),
   public.messenger_check_worker_secret(text) to service_role;
@@ -7693,33 +7918,69 @@ grant execute on function messenger.worker_secret_digests(), public.messenger_wo
 
 -- Posts the call that wakes one worker. Definer: the Vault secret and pg_net are nobody else's business. pg_net's queue can be locked by any role of the
 -- project, for as long as it likes: then the wake-up is given up, not waited for.
-create or replace function messenger.post_bell()
+create or replace function messenger.send_wakeup()
 returns boolean
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 set lock_timeout = '100ms'
 as $$
 declare
-  v_url text;
-  v_secret text;
+  v_url text := (select s.functions_url from messenger.settings s);
+  v_secret record;
 begin
-  select s.functions_url into v_url from messenger.settings s;
   if v_url is null or to_regclass('net.http_request_queue') is null then
     return false;
   end if;
-  select s.decrypted_secret into v_secret from vault.decrypted_secrets s where s.name = 'symphony_worker_secret';
-  if v_secret is null then
+  v_secret := messenger.read_secret('symphony_worker_secret');
+  if v_secret.secret is null then
     return false;
   end if;
   insert into messenger.bells (request_id) values (net.http_post(
     url := v_url || '/worker', body := '{}'::jsonb,
-    headers := jsonb_build_object('content-type', 'application/json', 'authorization', 'Bearer ' || v_secret),
+    headers := jsonb_build_object('content-type', 'application/json', 'authorization', 'Bearer ' || v_secret.secret),
     timeout_milliseconds := 5000));
   return true;
--- A bell that cannot be rung must not cost the caller the message.
+end $$;
+
+-- For dispatches: a wake-up that cannot be sent must not cost the caller the message. Health tries pg_net by itself
+-- (messenger.wakeup_fault).
+create or replace function messenger.post_bell()
+returns boolean
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return messenger.send_wakeup();
 exception when others then
-  raise log 'symphony: the bell could not be rung: %', sqlerrm;
+  raise log 'symphony: the wake-up could not be sent: %', sqlerrm;
   return false;
+end $$;
+
+-- Tries what send_wakeup does and takes it back before it can leave. Some other transaction's lock is no fault of
+-- pg_net.
+create or replace function messenger.wakeup_fault()
+returns text
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '100ms'
+as $$
+declare
+  v_id bigint;
+  v_is_queued boolean;
+begin
+  if to_regclass('net.http_request_queue') is null or current_setting('transaction_read_only') = 'on' then
+    return null;
+  end if;
+  begin
+    v_id := net.http_post(url := 'http://127.0.0.1:9/', body := '{}'::jsonb, timeout_milliseconds := 1000);
+    v_is_queued := exists (select from net.http_request_queue q where q.id = v_id);
+    raise exception using errcode = 'SM000';
+  exception
+    when sqlstate 'SM000' then
+      return case when not v_is_queued then 'its queue drops what is put into it' end;
+    when others then
+      return case when not messenger.is_lock_error(sqlstate) then sqlerrm end;
+  end;
 end $$;
 
 -- Rings unless a worker of this type is awake on this queue or another transaction is ringing for it: an ordinary dispatch updates no shared row and never waits.
@@ -7761,9 +8022,9 @@ as $$
 begin
   return (
     select count(*)::int
-    from messenger.workers w, messenger.settings s
+    from messenger.workers w left join messenger.settings s on true
     -- A poll in the future was made before the clock was set back: by whom, nobody knows any more.
-    where w.polled_at > messenger.now() - greatest(2 * s.poll_interval, grace) and w.polled_at <= messenger.now()
+    where w.polled_at > messenger.now() - greatest(2 * coalesce(s.poll_interval, '50 ms'), grace) and w.polled_at <= messenger.now()
       and (w.transport_name is null or w.transport_name = transport)
       and (w.queues is null or queue = any (w.queues))
       and (w.types is null or type = any (w.types))
@@ -7799,10 +8060,15 @@ end $$;
 comment on function messenger.make_wakeup_locks(text[], text[], timestamptz) is 'Makes the rows by which dispatches to these queues share a wake-up.';
 comment on function messenger.prune_wakeup_locks(timestamptz, int) is 'Deletes rows that are a day old. Returns how many.';
 revoke all on function messenger.make_wakeup_locks(text[], text[], timestamptz), messenger.prune_wakeup_locks(timestamptz, int) from public, anon, authenticated, service_role;
-comment on function messenger.post_bell() is 'Queues one POST to the worker door with pg_net; it leaves at commit. False where no URL, pg_net or secret is set.';
+comment on function messenger.send_wakeup() is
+  'Queues one POST to the worker edge function with pg_net; it leaves at commit. False without a URL, pg_net or a secret that can be read.';
+comment on function messenger.post_bell() is 'messenger.send_wakeup, and false where that raises.';
+comment on function messenger.wakeup_fault() is
+  'Why pg_net cannot be called; null where it can, or where there is none.';
 comment on function messenger.ring(text, text, text) is 'Wakes a worker for a message type of a queue if none is awake, by pg_net and NOTIFY messenger.';
 comment on function messenger.awake_workers(text, text, text, interval) is 'Workers that asked for this type from this queue within two poll intervals, or within the grace when that is longer.';
-revoke all on function messenger.post_bell(), messenger.ring(text, text, text), messenger.awake_workers(text, text, text, interval) from public, anon, authenticated, service_role;
+revoke all on function messenger.send_wakeup(), messenger.wakeup_fault(), messenger.post_bell(), messenger.ring(text,
+  text, text), messenger.awake_workers(text, text, text, interval) from public, anon, authenticated, service_role;
 grant execute on function messenger.ring(text, text, text) to service_role;
 
 -- ---- 42_isolate.sql
@@ -8527,7 +8793,7 @@ grant execute on function messenger.fold_range(), messenger.measurements_set_asi
 
 -- ---- 43_prune.sql
 -- Pruning in chunks, for as long as its step has time: finished messages past their retention, resolved dead letters, spent idempotency keys,
--- old occurrences.
+-- old occurrences, schedules that have fired for good.
 
 -- One chunk after the other, from where the scan stopped. A chunk is left behind only once it was written as a whole.
 create or replace function messenger.prune(step text, object text, finder text, at timestamptz, batch int, ends_at timestamptz)
@@ -8537,21 +8803,28 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_figures jsonb;
-  v_start text := (select p.position from messenger.scan_positions p where p.step = prune.step);
-  v_after text := v_start;
+  v_start messenger.scan_positions := (select p from messenger.scan_positions p where p.step = prune.step);
+  v_after messenger.scan_positions := v_start;
+  v_next messenger.scan_positions;
   v_row_ids text[];
-  v_next text;
 begin
   loop
     case finder
       when 'find_finished_messages' then
-        select f.row_ids, f.next into v_row_ids, v_next from messenger.find_finished_messages(v_after, at, batch) f;
+        select f.row_ids, f.next_at, f.next_id into v_row_ids, v_next.at, v_next.id
+        from messenger.find_finished_messages(v_after.at, v_after.id, at, batch) f;
       when 'find_resolved_dead_letters' then
-        select f.row_ids, f.next into v_row_ids, v_next from messenger.find_resolved_dead_letters(v_after, at, batch) f;
+        select f.row_ids, f.next_at, f.next_id into v_row_ids, v_next.at, v_next.id
+        from messenger.find_resolved_dead_letters(v_after.at, v_after.id, at, batch) f;
       when 'find_spent_keys' then
-        select f.row_ids, f.next into v_row_ids, v_next from messenger.find_spent_keys(v_after, at, batch) f;
+        select f.row_ids, f.next_at, f.next_id into v_row_ids, v_next.at, v_next.id
+        from messenger.find_spent_keys(v_after.at, v_after.id, at, batch) f;
       when 'find_old_occurrences' then
-        select f.row_ids, f.next into v_row_ids, v_next from messenger.find_old_occurrences(v_after, at, batch) f;
+        select f.row_ids, f.next_at, f.next_id into v_row_ids, v_next.at, v_next.id
+        from messenger.find_old_occurrences(v_after.at, v_after.id, at, batch) f;
+      when 'find_fired_schedules' then
+        select f.row_ids, f.next_at, f.next_id into v_row_ids, v_next.at, v_next.id
+        from messenger.find_fired_schedules(v_after.at, v_after.id, at, batch) f;
     end case;
     if v_row_ids <> '{}' then
       v_figures := messenger.add_figures(v_figures,
@@ -8559,21 +8832,24 @@ begin
     end if;
     exit when clock_timestamp() > ends_at;
     v_after := v_next;
-    exit when v_after is null;
+    exit when num_nonnulls(v_after.at, v_after.id) = 0;
   end loop;
-  if v_after is distinct from v_start then
-    perform messenger.move_scan(step, v_after);
+  if (v_after.at, v_after.id) is distinct from (v_start.at, v_start.id) then
+    perform messenger.move_scan(step, v_after.at, v_after.id);
   end if;
   return v_figures;
 end $$;
 
 -- Walks the primary key, which is ordered by time; turns back at the first row too young for any retention.
-create or replace function messenger.find_finished_messages(after text, at timestamptz, batch int, out row_ids text[], out next text)
+create or replace function messenger.find_finished_messages(
+  after_at timestamptz, after_id uuid, at timestamptz, batch int,
+  out row_ids text[], out next_at timestamptz, out next_id uuid
+)
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_after uuid := coalesce(after::uuid, '00000000-0000-0000-0000-000000000000');
+  v_after uuid := coalesce(after_id, '00000000-0000-0000-0000-000000000000');
   v_shortest interval := (select min(coalesce((t.config ->> 'retention')::interval, '7 days')) from public.messenger_transports t);
   v_chunk record;
 begin
@@ -8596,7 +8872,7 @@ begin
   into v_chunk
   from chunk c;
   row_ids := messenger.row_ids(v_chunk.ids);
-  next := case when v_chunk.seen = batch and v_chunk.created_at <= at - v_shortest then v_chunk.id end;
+  next_id := case when v_chunk.seen = batch and v_chunk.created_at <= at - v_shortest then v_chunk.id end;
 end $$;
 
 create or replace function messenger.delete_messages(ids uuid[], at timestamptz)
@@ -8622,13 +8898,16 @@ begin
   return jsonb_build_object('pruned', v_pruned);
 end $$;
 
-create or replace function messenger.find_resolved_dead_letters(after text, at timestamptz, batch int, out row_ids text[], out next text)
+create or replace function messenger.find_resolved_dead_letters(
+  after_at timestamptz, after_id uuid, at timestamptz, batch int,
+  out row_ids text[], out next_at timestamptz, out next_id uuid
+)
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_after_at timestamptz := coalesce(split_part(after, ' ', 1)::timestamptz, '-infinity');
-  v_after_id uuid := coalesce(split_part(after, ' ', 2)::uuid, '00000000-0000-0000-0000-000000000000');
+  v_after_at timestamptz := coalesce(after_at, '-infinity');
+  v_after_id uuid := coalesce(after_id, '00000000-0000-0000-0000-000000000000');
   v_shortest interval := (select min(coalesce((t.config ->> 'failed_retention')::interval, '30 days')) from public.messenger_transports t);
   v_chunk record;
 begin
@@ -8648,17 +8927,24 @@ begin
     order by f.id
     for update skip locked
   )
-  select count(*) as seen, (select to_char(c.resolved_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') || ' ' || c.id
-    from chunk c order by c.resolved_at desc, c.id desc limit 1) as last, array(select h.id from held h) as ids
+  select count(*) as seen, max(c.resolved_at) as last_at,
+    (select c.id from chunk c order by c.resolved_at desc, c.id desc limit 1) as last_id,
+    array(select h.id from held h) as ids
   into v_chunk
   from chunk c;
   row_ids := messenger.row_ids(v_chunk.ids);
-  next := case when v_chunk.seen = batch then v_chunk.last end;
+  if v_chunk.seen = batch then
+    next_at := v_chunk.last_at;
+    next_id := v_chunk.last_id;
+  end if;
 end $$;
 
 -- Expired keys of unfinished messages and open dead letters stay, however many there are. A message is looked for by its id alone: "where
 -- processed_at is null" tempts the planner to read the whole backlog for each key (4 s for 5,000 beside 10,000 pending, now 30 ms).
-create or replace function messenger.find_spent_keys(after text, at timestamptz, batch int, out row_ids text[], out next text)
+create or replace function messenger.find_spent_keys(
+  after_at timestamptz, after_id uuid, at timestamptz, batch int,
+  out row_ids text[], out next_at timestamptz, out next_id uuid
+)
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -8674,11 +8960,11 @@ begin
       and not exists (select from public.messenger_failed_messages f where f.message_id = x.message_id and f.resolved_at is null) as is_spent
     from (
       select e.ctid as place, e.message_id, e.expires_at from messenger.idempotency_keys e
-      where e.expires_at < find_spent_keys.at and e.expires_at > coalesce(after::timestamptz, '-infinity')
+      where e.expires_at < find_spent_keys.at and e.expires_at > coalesce(after_at, '-infinity')
       order by e.expires_at fetch first (batch) rows with ties
     ) x
   ) k;
-  next := case when v_seen.keys >= batch then to_char(v_seen.last at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') end;
+  next_at := case when v_seen.keys >= batch then v_seen.last end;
   row_ids := '{}';
   if v_seen.places is not null then
     -- Asked again once the keys are held: a dispatch may have taken one over since.
@@ -8692,14 +8978,17 @@ begin
 end $$;
 
 -- Kept while its message is unfinished, which overlap asks for, and while its schedule has not gone past it.
-create or replace function messenger.find_old_occurrences(after text, at timestamptz, batch int, out row_ids text[], out next text)
+create or replace function messenger.find_old_occurrences(
+  after_at timestamptz, after_id uuid, at timestamptz, batch int,
+  out row_ids text[], out next_at timestamptz, out next_id uuid
+)
 language plpgsql
 set search_path = pg_catalog, pg_temp
 set timezone = 'UTC'
 as $$
 declare
-  v_after_at timestamptz := coalesce(split_part(after, ' ', 1)::timestamptz, '-infinity');
-  v_after_id uuid := coalesce(split_part(after, ' ', 2)::uuid, '00000000-0000-0000-0000-000000000000');
+  v_after_at timestamptz := coalesce(after_at, '-infinity');
+  v_after_id uuid := coalesce(after_id, '00000000-0000-0000-0000-000000000000');
   v_chunk record;
 begin
   with chunk as materialized (
@@ -8715,28 +9004,77 @@ begin
     where o.ctid = any (array(select c.place from chunk c where c.is_done))
     for update skip locked
   )
-  select count(*) as seen, (select to_char(c.due_at, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') || ' ' || c.schedule_id
-    from chunk c order by c.due_at desc, c.schedule_id desc limit 1) as last,
+  select count(*) as seen, max(c.due_at) as last_at,
+    (select c.schedule_id from chunk c order by c.due_at desc, c.schedule_id desc limit 1) as last_id,
     array(select jsonb_build_object('schedule_id', h.schedule_id, 'due_at', h.due_at)::text from held h) as row_ids
   into v_chunk
   from chunk c;
   row_ids := v_chunk.row_ids;
-  next := case when v_chunk.seen = batch then v_chunk.last end;
+  if v_chunk.seen = batch then
+    next_at := v_chunk.last_at;
+    next_id := v_chunk.last_id;
+  end if;
 end $$;
 
+-- One that is paused has a next run and stays. Counted from updated_at, when it fired: last_run_at is the moment that
+-- was due, which may lie far back.
+create or replace function messenger.find_fired_schedules(
+  after_at timestamptz, after_id uuid, at timestamptz, batch int,
+  out row_ids text[], out next_at timestamptz, out next_id uuid
+)
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_chunk record;
+begin
+  with chunk as materialized (
+    select s.id, s.updated_at,
+      s.updated_at < find_fired_schedules.at - coalesce((t.config ->> 'retention')::interval, '7 days') as is_done
+    from public.messenger_schedules s
+    left join public.messenger_transports t on t.name = s.transport_name
+    where s.schedule_type = 'once' and not s.enabled and s.next_run_at is null
+      and (s.updated_at, s.id)
+        > (coalesce(after_at, '-infinity'), coalesce(after_id, '00000000-0000-0000-0000-000000000000'))
+    order by s.updated_at, s.id limit batch
+  ),
+  held as (
+    select s.id from public.messenger_schedules s
+    where s.id = any (array(select c.id from chunk c where c.is_done)) and not s.enabled and s.next_run_at is null
+    order by s.id
+    for update skip locked
+  )
+  select count(*) as seen, max(c.updated_at) as last_at,
+    (select c.id from chunk c order by c.updated_at desc, c.id desc limit 1) as last_id,
+    array(select h.id from held h) as ids
+  into v_chunk
+  from chunk c;
+  row_ids := messenger.row_ids(v_chunk.ids);
+  if v_chunk.seen = batch then
+    next_at := v_chunk.last_at;
+    next_id := v_chunk.last_id;
+  end if;
+end $$;
+
+comment on function messenger.find_fired_schedules(timestamptz, uuid, timestamptz, int) is
+  'Locks schedules of kind once that have been over for longer than their transport''s retention among the next batch of '
+  'rows, by updated_at and id.';
 comment on function messenger.prune(text, text, text, timestamptz, int, timestamptz) is
   'Writes what the finder finds in a table, in chunks of batch, until it has come to the end or ends_at has passed. Returns figures.';
-comment on function messenger.find_finished_messages(text, timestamptz, int) is
+comment on function messenger.find_finished_messages(timestamptz, uuid, timestamptz, int) is
   'Locks finished messages past their transport''s retention among the next batch of rows, by id.';
 comment on function messenger.delete_messages(uuid[], timestamptz) is 'Deletes messages with their attempts, and counts them.';
-comment on function messenger.find_resolved_dead_letters(text, timestamptz, int) is
+comment on function messenger.find_resolved_dead_letters(timestamptz, uuid, timestamptz, int) is
   'Locks resolved dead letters past their transport''s retention among the next batch of rows, by resolved_at and id.';
-comment on function messenger.find_spent_keys(text, timestamptz, int) is 'Locks the spent ones among the next batch of expired idempotency keys.';
-comment on function messenger.find_old_occurrences(text, timestamptz, int) is
+comment on function messenger.find_spent_keys(timestamptz, uuid, timestamptz, int) is
+  'Locks the spent ones among the next batch of expired idempotency keys.';
+comment on function messenger.find_old_occurrences(timestamptz, uuid, timestamptz, int) is
   'Locks occurrences older than 7 days that nobody needs any more among the next batch of rows.';
-revoke all on function messenger.prune(text, text, text, timestamptz, int, timestamptz), messenger.find_finished_messages(text, timestamptz, int),
-  messenger.delete_messages(uuid[], timestamptz), messenger.find_resolved_dead_letters(text, timestamptz, int),
-  messenger.find_spent_keys(text, timestamptz, int), messenger.find_old_occurrences(text, timestamptz, int)
+revoke all on function messenger.prune(text, text, text, timestamptz, int, timestamptz),
+  messenger.find_finished_messages(timestamptz, uuid, timestamptz, int),
+  messenger.delete_messages(uuid[], timestamptz), messenger.find_resolved_dead_letters(timestamptz, uuid, timestamptz, int),
+  messenger.find_spent_keys(timestamptz, uuid, timestamptz, int), messenger.find_old_occurrences(timestamptz, uuid, timestamptz, int),
+  messenger.find_fired_schedules(timestamptz, uuid, timestamptz, int)
   from public, anon, authenticated, service_role;
 
 -- ---- 43_prune_side_tables.sql
@@ -8834,7 +9172,8 @@ set search_path = pg_catalog, pg_temp
 as $$
   values ('rescue', interval '300 ms'), ('unblock', '50 ms'), ('replays', '50 ms'), ('schedules', '300 ms'), ('overdue_handlers', '20 ms'),
     ('handlers_job', '20 ms'), ('wake', '50 ms'), ('roll_up', '150 ms'), ('prune_messages', '100 ms'), ('prune_dead_letters', '100 ms'),
-    ('prune_keys', '100 ms'), ('prune_occurrences', '100 ms'), ('prune_replays', '20 ms'), ('prune_workers', '20 ms'), ('prune_counts', '20 ms'),
+    ('prune_keys', '100 ms'), ('prune_occurrences', '100 ms'), ('prune_schedules', '50 ms'),
+    ('prune_replays', '20 ms'), ('prune_workers', '20 ms'), ('prune_counts', '20 ms'),
     ('prune_metrics', '20 ms'), ('prune_wakeups', '20 ms'), ('prune_ordering_keys', '40 ms'),
     ('prune_locks', '20 ms'), ('prune_job_history', '20 ms'), ('set_aside', '20 ms'), ('sql_handlers', '500 ms')
 $$;
@@ -8861,6 +9200,8 @@ begin
       return messenger.prune(step, 'public.messenger_failed_messages', 'find_resolved_dead_letters', at, 10 * batch, ends_at);
     when 'prune_keys' then return messenger.prune(step, 'messenger.idempotency_keys', 'find_spent_keys', at, 10 * batch, ends_at);
     when 'prune_occurrences' then return messenger.prune(step, 'messenger.occurrences', 'find_old_occurrences', at, 10 * batch, ends_at);
+    when 'prune_schedules' then
+      return messenger.prune(step, 'public.messenger_schedules', 'find_fired_schedules', at, 10 * batch, ends_at);
     when 'prune_replays' then perform messenger.prune_replays(at, batch);
     when 'prune_workers' then perform messenger.prune_workers(at);
     when 'prune_counts' then perform messenger.prune_counts();
@@ -8892,7 +9233,9 @@ as $$
 #variable_conflict use_variable
 begin
   if exists (select from messenger.step_errors e where e.step = note_step_error.step) then
-    update messenger.step_errors e set error = left(note_step_error.error, 1000), sqlstate = note_step_error.sqlstate, at = note_step_error.at, failures = e.failures + 1
+    update messenger.step_errors e set error = left(note_step_error.error, 1000), sqlstate = note_step_error.sqlstate,
+      at = note_step_error.at, failures = e.failures + 1,
+      repeats = case when e.at > note_step_error.at - interval '5 minutes' then e.repeats + 1 else 1 end
     where e.step in (select x.step from messenger.step_errors x where x.step = note_step_error.step for update skip locked);
   else
     insert into messenger.step_errors (step, error, sqlstate, at) values (step, left(error, 1000), sqlstate, at)
@@ -8979,6 +9322,7 @@ as $$
 declare
   v_batch int := coalesce(batch, 100);
 begin
+  perform messenger.require_writable();
   if v_batch not between 1 and 10000 then
     perform messenger.refuse('SM_BATCH');
   end if;
@@ -9109,7 +9453,7 @@ begin
     v_wanted := found::int;
   end if;
   while v_rung < v_wanted loop
-    exit when not messenger.post_bell();
+    exit when not messenger.send_wakeup();
     v_rung := v_rung + 1;
   end loop;
   return v_rung;
@@ -9272,7 +9616,7 @@ begin
     return;
   end if;
   select j.jobid, j.schedule, j.command into v_job from cron.job j where j.jobname = 'symphony-handlers';
-  v_is_wanted := (select s.clock_enabled from messenger.settings s) and messenger.needs_handlers_job();
+  v_is_wanted := coalesce((select s.clock_enabled from messenger.settings s), false) and messenger.needs_handlers_job();
   if v_is_wanted and (v_job.command, v_job.schedule) is distinct from (messenger.handlers_command(), messenger.job_schedule()) then
     perform cron.schedule('symphony-handlers', messenger.job_schedule(), messenger.handlers_command());
   elsif v_job.jobid is not null and not v_is_wanted and messenger.may_end('-infinity') then
@@ -9337,10 +9681,11 @@ declare
   v_odd text;
   v_settings messenger.settings;
   v_has_clock boolean := to_regclass('cron.job') is not null;
-  v_has_secret boolean;
+  v_secret record;
   v_missing text;
   v_clock_remedy text;
 begin
+  perform messenger.require_writable();
   if jsonb_typeof(v_options) <> 'object' then
     perform messenger.refuse('SM_UNKNOWN_FIELD', 'options must be a JSON object');
   end if;
@@ -9350,9 +9695,8 @@ begin
     perform messenger.refuse('SM_UNKNOWN_FIELD', 'options.' || v_odd);
   end if;
 
-  v_has_secret := messenger.ensure_worker_secret();
-  insert into messenger.settings default values on conflict do nothing;
-  insert into messenger.clock default values on conflict do nothing;
+  v_secret := messenger.ensure_worker_secret();
+  perform messenger.ensure_singletons(), messenger.ensure_transports(), messenger.ensure_own_types();
   update messenger.settings s
   set functions_url = coalesce(v_url, s.functions_url),
       clock_enabled = true,
@@ -9373,10 +9717,11 @@ begin
   v_missing := case
     when v_settings.functions_url is null then 'no functions URL: select messenger_start(''https://<project>.supabase.co/functions/v1'')'
     when to_regclass('net.http_request_queue') is null then 'no pg_net: create extension pg_net'
-    when not v_has_secret then 'no Vault: create extension supabase_vault'
+    when not v_secret.is_readable then v_secret.fault
+    else 'pg_net cannot be called: ' || messenger.wakeup_fault()
   end;
   return jsonb_build_object(
-    'clock', v_has_clock, 'bells', v_missing is null, 'functions_url', v_settings.functions_url, 'worker_secret', v_has_secret)
+    'clock', v_has_clock, 'bells', v_missing is null, 'functions_url', v_settings.functions_url, 'worker_secret', v_secret.is_readable)
     || case when v_missing is null then '{}' else jsonb_build_object('bells_remedy', v_missing) end
     || case when v_clock_remedy is null then '{}' else jsonb_build_object('clock_remedy', v_clock_remedy) end;
 end $$;
@@ -9389,6 +9734,8 @@ as $$
 declare
   v_unscheduled bigint := 0;
 begin
+  perform messenger.require_writable();
+  perform messenger.ensure_singletons();
   update messenger.settings s set clock_enabled = false, clock_changed_at = case when s.clock_enabled then messenger.now() else s.clock_changed_at end;
   if to_regclass('cron.job') is not null then
     perform cron.unschedule(j.jobid) from cron.job j where j.jobname in ('symphony-clock', 'symphony-handlers');
@@ -9414,7 +9761,7 @@ comment on function messenger.ticker_setting_fault() is 'The setting that stops 
 comment on function messenger.start(text, jsonb) is 'See public.messenger_start.';
 comment on function messenger.stop() is 'See public.messenger_stop.';
 comment on function public.messenger_start(text, jsonb) is
-  'Turns the clock on: pg_cron job symphony-clock (and symphony-handlers while a type has an SQL handler), worker secret in Vault, base URL of the edge functions (null keeps the stored one; none stored: a clock without bells). Options: max_workers, messages_per_worker, poll_interval, max_unfinished_per_user.';
+  'Turns the clock on and makes rows of the bus that are missing: pg_cron job symphony-clock (and symphony-handlers while a type has an SQL handler), worker secret in Vault, base URL of the edge functions (null keeps the stored one; none stored: a clock without bells). Options: max_workers, messages_per_worker, poll_interval, max_unfinished_per_user.';
 comment on function public.messenger_stop() is 'Turns the clock off; a running minute ends within a second. Messages stay, and workers that are called still handle them.';
 revoke all on function messenger.milliseconds(text), messenger.ticker_setting_fault(), messenger.start(text, jsonb), messenger.stop(), public.messenger_start(text, jsonb), public.messenger_stop()
   from public, anon, authenticated, service_role;
@@ -9479,6 +9826,8 @@ create or replace function messenger.own_functions(prefix text, arguments text, 
 returns table (name text, function regproc)
 language sql stable
 set search_path = pg_catalog, pg_temp
+-- Names of types are compared as text.
+set quote_all_identifiers = off
 as $$
   select substr(p.proname, length(prefix) + 2), p.oid::regproc
   from pg_catalog.pg_proc p
@@ -9556,10 +9905,7 @@ language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  if to_regclass('vault.decrypted_secrets') is null then
-    return false;
-  end if;
-  return exists (select from vault.decrypted_secrets s where s.name = 'symphony_worker_secret');
+  return (select r.secret is not null from messenger.read_secret('symphony_worker_secret') r);
 end $$;
 
 create or replace function messenger.call_worker()
@@ -9577,7 +9923,7 @@ language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_enabled boolean := (select s.clock_enabled from messenger.settings s);
+  v_enabled boolean := coalesce((select s.clock_enabled from messenger.settings s), false);
   v_error text := (select c.last_error from messenger.clock c where c.last_error_at > greatest(c.last_tick_at, messenger.now() - interval '10 seconds'));
   v_job record;
   v_run record;
@@ -9659,7 +10005,7 @@ comment on function messenger.last_tick_at(timestamptz) is 'When the last tick w
 comment on function messenger.is_ticker_scheduled() is 'Whether pg_cron has the job symphony-clock, active.';
 comment on function messenger.is_clock_stopped(timestamptz) is 'Whether the clock was stopped, or has not ticked for 70 seconds.';
 comment on function messenger.bell_answers(interval) is 'Our bells of so long ago, newest first, with pg_net''s answer: status code or error; is_queued: not sent yet.';
-comment on function messenger.has_worker_secret() is 'True when the worker secret is in Vault.';
+comment on function messenger.has_worker_secret() is 'True when the worker secret is in Vault and can be read.';
 comment on function messenger.call_worker() is 'The command that runs a worker and shows what it answers; null without a functions URL.';
 comment on function messenger.clock_fault() is 'Why the clock does not tick, supposing that it does not, and what mends it.';
 revoke all on function messenger.bell_answers(interval), messenger.has_worker_secret(), messenger.call_worker(), messenger.last_tick_at(timestamptz), messenger.is_ticker_scheduled(),
@@ -9725,8 +10071,8 @@ as $$
       select coalesce(jsonb_agg(jsonb_build_object('worker', w.worker, 'started_at', w.started_at, 'polled_at', w.polled_at) order by w.polled_at desc), '[]')
       from messenger.workers w where w.polled_at > messenger.now() - interval '1 minute'
     ),
-    'clock', (select jsonb_build_object('enabled', s.clock_enabled, 'last_tick_at', c.last_tick_at, 'ticks', c.ticks, 'last_error', c.last_error, 'last_error_at', c.last_error_at)
-              from messenger.clock c, messenger.settings s),
+    'clock', (select jsonb_build_object('enabled', coalesce(s.clock_enabled, false), 'last_tick_at', c.last_tick_at, 'ticks', c.ticks, 'last_error', c.last_error, 'last_error_at', c.last_error_at)
+              from (select) one left join messenger.settings s on true left join messenger.clock c on true),
     'replays', (
       select coalesce(jsonb_agg(to_jsonb(r)), '[]') from messenger.replay_report() r where coalesce(r.finished_at, messenger.now()) > messenger.now() - interval '1 day'
     ),
@@ -9740,7 +10086,7 @@ create or replace function public.messenger_status()
 returns jsonb
 language sql
 set search_path = pg_catalog, pg_temp
-as $$ select messenger.status() $$;
+as $$ select messenger.status() where messenger.require_primary() $$;
 
 comment on function messenger.queue_figures() is 'Messages by state: {"depth" (unfinished), "pending", "processing", "completed", "failed", "estimated"}; exact where none of them is above 10,000.';
 comment on function messenger.status() is 'See public.messenger_status.';
@@ -9760,11 +10106,12 @@ end $$;
 comment on type messenger.check_result is
   'What a check found: status (healthy, degraded, unhealthy), detail, remedy (what mends it when it is not healthy), figures (the numbers behind it, a JSON object).';
 
--- What keeps one check from looking must not hide the others.
+-- What keeps one check from looking must not hide the others, and without any check nothing is known to be sound.
 create or replace function messenger.health_checks()
 returns table (name text, status text, detail text, remedy text, figures jsonb)
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
+set quote_all_identifiers = off
 as $$
 #variable_conflict use_column
 declare
@@ -9779,6 +10126,11 @@ begin
       return query select v_check.name, 'unhealthy', 'the check itself failed: ' || sqlerrm, 'select * from messenger_verify() where state <> ''ok''', '{}'::jsonb;
     end;
   end loop;
+  if not found then
+    return query select 'checks', 'unhealthy',
+      'there is no check of health that belongs to the owner of messenger.settings',
+      'give all objects of the bus to one role, or run the migration again as their owner', '{}'::jsonb;
+  end if;
 end $$;
 
 create or replace function messenger.health()
@@ -9799,7 +10151,7 @@ create or replace function public.messenger_health()
 returns jsonb
 language sql
 set search_path = pg_catalog, pg_temp
-as $$ select messenger.health() $$;
+as $$ select messenger.health() where messenger.require_primary() $$;
 
 comment on function messenger.health_checks() is 'One row a check: name, status, detail, remedy, figures.';
 comment on function messenger.health() is 'See public.messenger_health.';
@@ -9809,7 +10161,7 @@ revoke all on function messenger.health_checks(), messenger.health(), public.mes
 grant execute on function messenger.health(), public.messenger_health() to service_role;
 
 -- ---- 52_health_clock.sql
--- Health of what makes the bus move: the ticker with its steps, the wake-ups, the secret they carry.
+-- Health of the ticker with its steps and jobs.
 
 -- Ticks of the last three full minutes, of those in which the ticker was on from beginning to end and ticks were counted.
 create or replace function messenger.ticks_per_minute(at timestamptz, out minutes int, out per_minute numeric)
@@ -9868,6 +10220,7 @@ begin
   return next v_result;
 end $$;
 
+-- A lock that was in the way once or twice is what a busy machine does: the next tick makes up for it.
 create or replace function messenger.health_clock_errors(at timestamptz)
 returns setof messenger.check_result
 language plpgsql
@@ -9879,7 +10232,12 @@ declare
 begin
   select max(e.at), string_agg(format('%s: %s (%s times)', e.step, e.error, e.failures), '; ' order by e.at desc)
   into v_last, v_result.detail
-  from (select * from messenger.step_errors x where x.at > health_clock_errors.at - interval '5 minutes' order by x.at desc limit 5) e;
+  from (
+    select * from messenger.step_errors x
+    where x.at > health_clock_errors.at - interval '5 minutes'
+      and (x.repeats >= 3 or not messenger.is_lock_error(x.sqlstate))
+    order by x.at desc limit 5
+  ) e;
   v_result.status := case when v_last is null then 'healthy' else 'degraded' end;
   v_result.detail := coalesce(v_result.detail, 'none in 5 minutes');
   v_result.remedy := 'correct what the error names; the step is tried again each second, and the other steps go on: select * from messenger.step_errors';
@@ -9948,54 +10306,6 @@ begin
   return next v_result;
 end $$;
 
--- Five minutes of our own bells; of other requests of the project pg_net says nothing to us.
-create or replace function messenger.health_pg_net(at timestamptz)
-returns setof messenger.check_result
-language sql
-set search_path = pg_catalog, pg_temp
-as $$
-  select
-    case when c.fault is null then 'healthy' when c.fault = 'failing' and c.failed_share > 0.5 and not c.is_mended then 'unhealthy' else 'degraded' end,
-    case c.fault
-      when 'no URL' then 'no functions URL'
-      when 'no pg_net' then 'no pg_net'
-      when 'stuck' then c.stuck || ' bells have not been sent for 30 s'
-      when 'failing' then format('%s of %s bells of the last 5 minutes failed%s: %s', c.failed, c.answered, case when c.is_mended then ', the newest did not; the last failure' else ', the last with' end,
-        left(c.last_failure, 300))
-      else c.functions_url
-    end,
-    case c.fault
-      when 'no URL' then 'select messenger_start(''https://<project>.supabase.co/functions/v1'')'
-      when 'no pg_net' then 'create extension pg_net'
-      when 'stuck' then 'select net.worker_restart()'
-      when 'failing' then '401: the worker has another secret than Vault; 404: deploy the worker, or correct the functions URL; else see the worker''s log'
-    end,
-    jsonb_build_object('bells', c.rung, 'answered', c.answered, 'failed', c.failed, 'failed_share', c.failed_share)
-  from (
-    select s.functions_url, b.*,
-      case when s.functions_url is null then 'no URL' when to_regclass('net.http_request_queue') is null then 'no pg_net' when b.stuck > 0 then 'stuck'
-        when b.failed_share > 0.2 then 'failing' end as fault
-    from messenger.settings s, (
-      select count(*) as rung, count(x.answered_at) as answered, count(*) filter (where x.has_failed) as failed,
-        round(count(*) filter (where x.has_failed)::numeric / nullif(count(x.answered_at), 0), 3) as failed_share,
-        count(*) filter (where x.is_queued and x.rung_at < pg_catalog.now() - interval '30 seconds') as stuck,
-        not (array_agg(x.has_failed order by x.request_id desc) filter (where x.answered_at is not null))[1] as is_mended,
-        (array_agg(coalesce(x.error, 'HTTP ' || x.status_code) order by x.request_id desc) filter (where x.has_failed))[1] as last_failure
-      from messenger.bell_answers('5 minutes') x
-    ) b
-  ) c
-$$;
-
-create or replace function messenger.health_worker_secret(at timestamptz)
-returns setof messenger.check_result
-language sql
-set search_path = pg_catalog, pg_temp
-as $$
-  select case when v.is_there then 'healthy' else 'unhealthy' end, case when v.is_there then 'in Vault' else 'not in Vault' end,
-    'select messenger_start()', jsonb_build_object('secrets', v.is_there::int)
-  from messenger.has_worker_secret() v(is_there)
-$$;
-
 create or replace function messenger.health_test_clock(at timestamptz)
 returns setof messenger.check_result
 language sql
@@ -10008,16 +10318,14 @@ $$;
 comment on function messenger.ticks_per_minute(timestamptz) is 'Ticks per minute in the last full minutes, at most three; null before there was one.';
 comment on function messenger.health_clock(timestamptz) is
   'Seconds since the last tick: degraded from 70, unhealthy from 100, or when it was stopped; degraded while it starts, and below 55 ticks per minute of pg_cron''s job.';
-comment on function messenger.health_clock_errors(timestamptz) is 'A step of a tick that failed within 5 minutes: degraded.';
+comment on function messenger.health_clock_errors(timestamptz) is
+  'A step of a tick that failed within 5 minutes: degraded; with a lock in its way only the third time.';
 comment on function messenger.health_set_aside(timestamptz) is 'Any row that a step could not write: degraded.';
 comment on function messenger.health_sql_handlers(timestamptz) is 'The job symphony-handlers is missing, inactive or fails while it is needed: degraded. No row where it is not needed.';
-comment on function messenger.health_pg_net(timestamptz) is
-  'Our bells of 5 minutes: degraded without a URL or pg_net, when one waits unsent for 30 s, or more than 20 percent failed; unhealthy above 50 percent while the newest failed too.';
-comment on function messenger.health_worker_secret(timestamptz) is 'Unhealthy without the worker secret in Vault.';
 comment on function messenger.health_test_clock(timestamptz) is 'Degraded where the time of the bus can be moved.';
 revoke all on function messenger.ticks_per_minute(timestamptz), messenger.health_clock(timestamptz), messenger.health_clock_errors(timestamptz),
-  messenger.health_set_aside(timestamptz), messenger.health_sql_handlers(timestamptz), messenger.health_pg_net(timestamptz),
-  messenger.health_worker_secret(timestamptz), messenger.health_test_clock(timestamptz) from public, anon, authenticated, service_role;
+  messenger.health_set_aside(timestamptz), messenger.health_sql_handlers(timestamptz),
+  messenger.health_test_clock(timestamptz) from public, anon, authenticated, service_role;
 
 -- ---- 52_health_messages.sql
 -- Health of the messages: whether what is due is taken, by whom, and how it ends.
@@ -10153,6 +10461,294 @@ comment on function messenger.health_dead_letters(timestamptz) is 'Any open dead
 revoke all on function messenger.due_types(timestamptz, interval), messenger.health_oldest_due(timestamptz), messenger.health_no_handler(timestamptz),
   messenger.health_workers(timestamptz), messenger.health_transports(timestamptz), messenger.health_dead_letters(timestamptz) from public, anon, authenticated, service_role;
 
+-- ---- 52_health_tables.sql
+-- Health of what the bus keeps: rows and rights it needs, types, schedules, tables that grow.
+
+-- A restore without data, or a TRUNCATE, takes rows that the bus cannot do without. The tick makes messenger.clock
+-- again.
+create or replace function messenger.health_own_rows(at timestamptz)
+returns setof messenger.check_result
+language sql
+set search_path = pg_catalog, pg_temp
+as $$
+  select case when count(*) = 0 then 'healthy' else 'unhealthy' end,
+    coalesce('missing: ' || string_agg(m.what, ', ' order by m.what), 'all are there'),
+    'select messenger_start(); -- makes them again; a functions URL that is lost must be given',
+    jsonb_build_object('missing', count(*))
+  from (
+    select 'transport ' || d.name as what from unnest(array['supabase', 'sync']) as d(name)
+    where not exists (select from public.messenger_transports t where t.name = d.name)
+    union all
+    select 'message type ' || d.type from unnest(array['symphony.event', 'symphony.webhook']) as d(type)
+    where not exists (select from messenger.message_types k where k.type = d.type)
+    union all
+    select 'messenger.settings' where not exists (select from messenger.settings) and messenger.is_ticker_scheduled()
+  ) m
+$$;
+
+-- Default privileges of the project give anon and authenticated all on the tables that a dump makes; only the migration
+-- takes it away.
+create or replace function messenger.health_rights(at timestamptz)
+returns setof messenger.check_result
+language sql
+set search_path = pg_catalog, pg_temp
+as $$
+  select case when count(*) = 0 then 'healthy' else 'unhealthy' end,
+    coalesce('PUBLIC, anon or authenticated have rights that this release does not give, on '
+      || left(string_agg(x.name, ', ' order by x.name), 500),
+      'PUBLIC, anon and authenticated have those of this release'),
+    'run the migration of this release again: it takes away what was granted besides',
+    jsonb_build_object('relations', count(*))
+  from (
+    select distinct c.relname as name
+    from pg_catalog.pg_class c, aclexplode(c.relacl) a
+    where (c.relnamespace = 'messenger'::regnamespace
+        or c.relnamespace = 'public'::regnamespace and starts_with(c.relname, 'messenger_'))
+      and c.relkind in ('r', 'v', 'S')
+      and (a.grantee = 0 or a.grantee in (
+        select r.oid from pg_catalog.pg_roles r where r.rolname in ('anon', 'authenticated')))
+  ) x
+$$;
+
+-- A worker names the types it takes; their routes, retries and the users' allow-list are in force only once they are
+-- registered.
+create or replace function messenger.health_registration(at timestamptz)
+returns setof messenger.check_result
+language sql
+set search_path = pg_catalog, pg_temp
+as $$
+  select case when count(*) = 0 then 'healthy' else 'degraded' end,
+    coalesce('workers take types that are not registered, so their routes, retries and permissions are not in force: '
+      || left(string_agg(u.type, ', ' order by u.type), 1000),
+      'every type that a worker of the last minute takes is registered'),
+    'see the worker''s log for the definition that was rejected; a worker registers its types when it starts',
+    jsonb_build_object('types', count(*))
+  from (
+    select distinct t.type
+    from messenger.workers w cross join lateral unnest(w.types) as t(type)
+    where w.polled_at > health_registration.at - interval '1 minute' and w.polled_at <= health_registration.at
+      and not exists (select from messenger.message_types k where t.type = any (k.type || k.aliases))
+  ) u
+$$;
+
+create or replace function messenger.health_schedules(at timestamptz)
+returns setof messenger.check_result
+language sql
+set search_path = pg_catalog, pg_temp
+as $$
+  select case when f.n = 0 then 'healthy' else 'degraded' end,
+    case when f.n = 0 then 'none fails'
+      else format('%s fail and are tried again every 5 minutes, the latest %s: %s', f.n, f.names[1],
+        left(f.errors[1], 300)) end,
+    'select name, last_error, next_run_at from messenger_schedules where enabled and last_error is not null',
+    jsonb_build_object('failing', f.n)
+  from (
+    select count(*) as n, array_agg(s.name order by s.updated_at desc, s.name) as names,
+      array_agg(s.last_error order by s.updated_at desc, s.name) as errors
+    from public.messenger_schedules s where s.enabled and s.last_error is not null
+  ) f
+$$;
+
+-- Tables that only an operator or a worker can make smaller.
+create or replace function messenger.growth_limits()
+returns table (name text, rows_query text, most bigint, remedy text)
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+  values
+    ('open dead letters', 'select from public.messenger_failed_messages f where f.resolved_at is null', 10000::bigint,
+      'select * from messenger_failed_summary; then retry them with messenger_retry_failed, '
+      'or discard them with messenger_discard_failed'),
+    ('unfinished messages', 'select from public.messenger_messages m where m.processed_at is null', 100000,
+      'select * from messenger_queue_depth; raise max_workers, or find out what produces more than is handled'),
+    ('schedules that run once', 'select from public.messenger_schedules s where s.schedule_type = ''once''', 10000,
+      'dispatch with a delay instead of a schedule; those that have fired go after their transport''s retention'),
+    ('wake-ups', 'select from messenger.bells b', 50000,
+      'select * from messenger.step_errors where step = ''prune_wakeups''; see why workers are woken so often')
+$$;
+
+create or replace function messenger.health_growth(at timestamptz)
+returns setof messenger.check_result
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_limit record;
+  v_count record;
+  v_result messenger.check_result := row('healthy', null, null, '{}'::jsonb);
+begin
+  for v_limit in select * from messenger.growth_limits() loop
+    select * into v_count from messenger.count_rows(v_limit.rows_query);
+    v_result.figures := v_result.figures || jsonb_build_object(translate(v_limit.name, ' -', '__'), v_count.n);
+    if v_count.n > v_limit.most then
+      v_result.status := 'degraded';
+      v_result.detail := concat_ws('; ', v_result.detail, format('%s%s %s, more than %s',
+        case when v_count.estimated then 'about ' else '' end, v_count.n, v_limit.name, v_limit.most));
+      v_result.remedy := concat_ws('; ', v_result.remedy, v_limit.remedy);
+    end if;
+  end loop;
+  v_result.detail := coalesce(v_result.detail, 'no table holds more rows than is usual');
+  return next v_result;
+end $$;
+
+comment on function messenger.health_own_rows(timestamptz) is
+  'A transport, a type or settings of the bus that are missing: unhealthy.';
+comment on function messenger.health_rights(timestamptz) is
+  'A right of anon, authenticated or PUBLIC on a whole table of the bus: unhealthy.';
+comment on function messenger.health_registration(timestamptz) is
+  'A type that a worker of the last minute takes and that is not registered: degraded.';
+comment on function messenger.health_schedules(timestamptz) is 'A schedule that fails: degraded.';
+comment on function messenger.growth_limits() is
+  'Tables that nothing but use keeps small: how many rows are more than usual, and what to do then.';
+comment on function messenger.health_growth(timestamptz) is
+  'A table with more rows than messenger.growth_limits says: degraded.';
+revoke all on function messenger.health_own_rows(timestamptz), messenger.health_rights(timestamptz),
+  messenger.health_registration(timestamptz), messenger.health_schedules(timestamptz), messenger.growth_limits(),
+  messenger.health_growth(timestamptz) from public, anon, authenticated, service_role;
+
+-- ---- 52_health_wakeups.sql
+-- Health of the wake-ups: the address they go to, pg_net that sends them, the secrets they carry.
+
+-- Our own wake-ups: pg_net does not tell whose the other requests are. Those of five minutes are counted; the newest
+-- reply counts however old it is, or an address that leads nowhere would look sound while nothing is due. A wake-up
+-- that is neither queued nor answered after a minute was dropped: pg_net removes it from the queue when it sends, and
+-- stores a reply or an error within seconds.
+create or replace function messenger.wakeup_figures()
+returns table (sent bigint, answered bigint, failed bigint, failed_share numeric, stuck bigint, dropped bigint,
+  has_newest_failed boolean, newest_at timestamptz, last_failure text, is_unreachable boolean)
+language sql
+set search_path = pg_catalog, pg_temp
+as $$
+  with wakeup as materialized (
+    select x.*, x.rung_at > pg_catalog.now() - interval '5 minutes' as is_recent
+    from messenger.bell_answers('2 hours') x
+  ),
+  newest as (select w.* from wakeup w where w.answered_at is not null order by w.request_id desc limit 1),
+  failure as (
+    select coalesce(w.error, 'HTTP ' || w.status_code) as text,
+      w.status_code is null and w.error collate "C" !~* 'time' as is_unreachable
+    from wakeup w where w.has_failed order by w.request_id desc limit 1
+  )
+  select count(*) filter (where w.is_recent), count(w.answered_at) filter (where w.is_recent),
+    count(*) filter (where w.has_failed and w.is_recent),
+    round(count(*) filter (where w.has_failed and w.is_recent)::numeric
+      / nullif(count(w.answered_at) filter (where w.is_recent), 0), 3),
+    count(*) filter (where w.is_queued and w.rung_at < pg_catalog.now() - interval '30 seconds'),
+    -- Where pg_net keeps replies for less than five minutes, nothing can be concluded from a missing one.
+    count(*) filter (where w.is_recent and w.answered_at is null and not w.is_queued
+      and w.rung_at < pg_catalog.now() - interval '1 minute'
+      and coalesce(current_setting('pg_net.ttl', true), '6 hours')::interval >= interval '5 minutes'),
+    coalesce((select n.has_failed from newest n), false), (select n.answered_at from newest n),
+    (select left(f.text, 300) from failure f),
+    coalesce((select f.is_unreachable from failure f), false)
+  from wakeup w
+$$;
+
+create or replace function messenger.health_pg_net(at timestamptz)
+returns setof messenger.check_result
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_url text := (select s.functions_url from messenger.settings s);
+  v_start constant text := 'select messenger_start(''https://<project>.supabase.co/functions/v1'')';
+  v_fault text := messenger.wakeup_fault();
+  v_wakeups record;
+  v_result messenger.check_result;
+begin
+  select * into v_wakeups from messenger.wakeup_figures();
+  v_result.figures := jsonb_build_object('bells', v_wakeups.sent, 'answered', v_wakeups.answered,
+    'failed', v_wakeups.failed,
+    'failed_share', v_wakeups.failed_share, 'dropped', v_wakeups.dropped);
+  v_result.status := 'degraded';
+  if v_url is null then
+    v_result.detail := 'no functions URL';
+    v_result.remedy := v_start;
+  elsif to_regclass('net.http_request_queue') is null then
+    v_result.detail := 'no pg_net';
+    v_result.remedy := 'create extension pg_net';
+  elsif v_fault is not null then
+    v_result.detail := 'pg_net cannot be called, so that no worker is woken: ' || left(v_fault, 300);
+    v_result.remedy := 'correct what the error names: a right of the owner of the bus on schema net, '
+      'a trigger on net.http_request_queue, or pg_net itself';
+  elsif v_wakeups.stuck > 0 then
+    v_result.detail := v_wakeups.stuck || ' bells have not been sent for 30 s';
+    v_result.remedy := 'select net.worker_restart()';
+  elsif v_wakeups.failed_share > 0.2 then
+    v_result.detail := format('%s of %s bells of the last 5 minutes failed%s: %s', v_wakeups.failed, v_wakeups.answered,
+      case when v_wakeups.has_newest_failed then ', the last with' else ', the newest did not; the last failure' end,
+      v_wakeups.last_failure);
+    v_result.status := case when v_wakeups.has_newest_failed and v_wakeups.failed_share > 0.5 then 'unhealthy'
+      else 'degraded' end;
+  elsif v_wakeups.answered = 0 and v_wakeups.has_newest_failed then
+    v_result.detail := format('the last wake-up, answered at %s, failed: %s',
+      messenger.moment(v_wakeups.newest_at, pg_catalog.now()), v_wakeups.last_failure);
+    v_result.status := 'unhealthy';
+  elsif v_wakeups.dropped > 0.2 * v_wakeups.sent then
+    v_result.detail := format('%s of %s wake-ups of the last 5 minutes were neither sent nor answered: '
+      'something removes them from pg_net''s queue', v_wakeups.dropped, v_wakeups.sent);
+    v_result.remedy := 'look for triggers on net.http_request_queue, and for jobs that empty the tables of schema net; '
+      'then select net.worker_restart()';
+  else
+    v_result.status := 'healthy';
+    v_result.detail := v_url;
+  end if;
+  v_result.remedy := coalesce(v_result.remedy, case
+    when v_wakeups.is_unreachable then format('the functions URL %s leads nowhere: %s', v_url, v_start)
+    else '401: the worker has another secret than Vault; 404: deploy the worker, or correct the functions URL; '
+      'else see the worker''s log' end);
+  return next v_result;
+end $$;
+
+create or replace function messenger.health_worker_secret(at timestamptz)
+returns setof messenger.check_result
+language sql
+set search_path = pg_catalog, pg_temp
+as $$
+  select
+    case when w.secret is null then 'unhealthy' when n.fault is not null then 'degraded' else 'healthy' end,
+    case when w.fault is not null then 'in Vault, but it cannot be decrypted: ' || left(w.fault, 300)
+      when w.secret is null then 'not in Vault'
+      when n.fault is not null
+        then 'symphony_worker_secret_next is in Vault, but it cannot be decrypted: ' || left(n.fault, 300)
+      else 'in Vault' end,
+    case when w.secret is null then 'select messenger_start()'
+      else 'delete from vault.secrets where name = ''symphony_worker_secret_next''; then begin the rotation again' end,
+    jsonb_build_object('secrets', (w.secret is not null)::int + (n.secret is not null)::int)
+  from messenger.read_secret('symphony_worker_secret') w, messenger.read_secret('symphony_worker_secret_next') n
+$$;
+
+create or replace function messenger.health_webhook_secrets(at timestamptz)
+returns setof messenger.check_result
+language sql
+set search_path = pg_catalog, pg_temp
+as $$
+  select case when count(u.name) = 0 then 'healthy' else 'degraded' end,
+    coalesce('webhooks are not sent, as Vault has no secret that can be decrypted under '
+      || string_agg(distinct u.name, ', '), 'all can be decrypted'),
+    'delete what Vault has under that name, and store it again with vault.create_secret: the receiver has the value',
+    jsonb_build_object('unreadable', count(distinct u.name))
+  from messenger.subscriptions s
+  left join lateral (
+    select s.secret_name as name from messenger.read_secret(s.secret_name) r where r.secret is null
+  ) u on true
+  where s.kind = 'webhook' and s.enabled
+  having count(*) > 0
+$$;
+
+comment on function messenger.wakeup_figures() is
+  'Our wake-ups of five minutes, and how the newest one of two hours ended.';
+comment on function messenger.health_pg_net(timestamptz) is
+  'Our wake-ups of 5 minutes: degraded without a URL or pg_net, where pg_net cannot be called or drops them, when one '
+  'waits unsent for 30 s, or more than 20 percent failed; unhealthy above 50 percent while the newest failed too, or when '
+  'the newest of 2 hours failed.';
+comment on function messenger.health_worker_secret(timestamptz) is
+  'Unhealthy without a worker secret in Vault that can be decrypted.';
+comment on function messenger.health_webhook_secrets(timestamptz) is
+  'A webhook whose secret is missing or cannot be decrypted: degraded. No row without webhooks.';
+revoke all on function messenger.wakeup_figures(), messenger.health_pg_net(timestamptz),
+  messenger.health_worker_secret(timestamptz), messenger.health_webhook_secrets(timestamptz) from public, anon, authenticated, service_role;
+
 -- ---- 53_explain.sql
 -- Explain: why a message is not running. One function a cause, found by its name:
 -- messenger.reason_<name>(message public.messenger_messages, at timestamptz) returns setof messenger.reason.
@@ -10215,6 +10811,7 @@ create or replace function messenger.explain(id uuid)
 returns table (reason text, detail text, remedy text)
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
+set quote_all_identifiers = off
 as $$
 #variable_conflict use_column
 declare
@@ -10245,7 +10842,7 @@ create or replace function public.messenger_explain(id uuid)
 returns table (reason text, detail text, remedy text)
 language sql
 set search_path = pg_catalog, pg_temp
-as $$ select * from messenger.explain(id) $$;
+as $$ select e.* from messenger.require_primary(), messenger.explain(id) e $$;
 
 comment on function messenger.explain(uuid) is 'See public.messenger_explain.';
 comment on function public.messenger_explain(uuid) is
@@ -10755,13 +11352,13 @@ as $$
 begin
   if not messenger.needs_bell(message, at) then
     return;
-  elsif (select s.functions_url is null from messenger.settings s) then
+  elsif not exists (select from messenger.settings s where s.functions_url is not null) then
     return query select 60, 'no_bells', 'no worker asks, and none can be woken: there is no functions URL',
       'select messenger_start(''https://<project>.supabase.co/functions/v1'')';
   elsif to_regclass('net.http_request_queue') is null then
     return query select 60, 'no_bells', 'no worker asks, and none can be woken: there is no pg_net', 'create extension pg_net';
   elsif not messenger.has_worker_secret() then
-    return query select 60, 'no_bells', 'no worker asks, and none can be woken: the worker secret is not in Vault', 'select messenger_start()';
+    return query select 60, 'no_bells', 'no worker asks, and none can be woken: the worker secret is not in Vault, or cannot be decrypted', 'select messenger_start()';
   end if;
 end $$;
 
@@ -10790,7 +11387,7 @@ begin
     v_fault := case
       when v_answer.status_code in (401, 403) then 'secret'
       when v_answer.status_code = 404 then 'missing'
-      when v_answer.status_code is null and v_answer.error !~* 'time' then 'address'
+      when v_answer.status_code is null and v_answer.error collate "C" !~* 'time' then 'address'
       else 'worker'
     end;
     return query select 61, 'worker_unreachable',
@@ -10868,6 +11465,7 @@ as $$
 declare
   v_counters jsonb;
 begin
+  perform messenger.require_primary();
   -- As of the last tick: with what is not folded yet they could fall, which scrapers take for a restart.
   select jsonb_agg(jsonb_build_object('transport', m.transport_name, 'type', m.message_type, 'dispatched', m.dispatched, 'completed', m.completed,
     'retried', m.retried, 'dead', m.dead, 'duration_ms_sum', round(m.duration_ms::numeric, 3),
@@ -10881,7 +11479,7 @@ begin
   where m.step_seconds = 0;
   return jsonb_build_object('counters', coalesce(v_counters, '[]'), 'queues', public.messenger_list_queues() -> 'queues',
     'dead_letters', (select c.n from messenger.count_rows('select from public.messenger_failed_messages f where f.resolved_at is null') c),
-    'workers_awake', (select count(*) from messenger.workers w, messenger.settings s
+    'workers_awake', (select count(*) from messenger.workers w left join messenger.settings s on true
       where w.polled_at > messenger.now() - greatest(2 * s.poll_interval, '1 second') and w.polled_at <= messenger.now()),
     'clock_lag_seconds', (select extract(epoch from messenger.now() - c.last_tick_at) from messenger.clock c));
 end $$;
@@ -11062,6 +11660,7 @@ declare
   v_step int;
   v_answer jsonb;
 begin
+  perform messenger.require_primary();
   if coalesce(minutes, 60) not between 1 and 525600 then
     raise exception using errcode = 'PT400', detail = 'SM_FILTER', message = 'minutes must be a whole number from 1 to 525600 (365 days)', hint = 'figures are kept for 90 days';
   end if;
@@ -11471,40 +12070,50 @@ end $$;
 -- Functions look dear to the planner, which would then compile the plan, for half a second.
 create or replace function public.messenger_list_queues()
 returns jsonb
-language sql
+language plpgsql
 set search_path = pg_catalog, pg_temp
 set jit = off
 as $$
-  select jsonb_build_object('queues', coalesce(jsonb_agg(
-    jsonb_build_object('transport_name', q.transport_name, 'queue_name', q.queue_name, 'paused_at', p.paused_at, 'transport_enabled', t.enabled,
-      'runs_since', messenger.runs_since(q.transport_name, q.queue_name, messenger.now()),
-      'awake_workers', (
-        select count(*) from messenger.workers w, messenger.settings s
-        where w.polled_at > messenger.now() - greatest(2 * s.poll_interval, '1 second') and w.polled_at <= messenger.now()
-          and (w.transport_name is null or w.transport_name = q.transport_name) and (w.queues is null or q.queue_name = any (w.queues))))
-    || messenger.queue_figures_of(q.transport_name, q.queue_name) order by q.transport_name, q.queue_name), '[]'))
-  from (
-    select a.transport_name, a.queue_name from messenger.active_queues(null, null, true) a
-    union
-    select p.transport_name, p.queue_name from messenger.queues p where p.paused_at is not null
-  ) q
-  left join messenger.queues p on p.transport_name = q.transport_name and p.queue_name = q.queue_name
-  left join public.messenger_transports t on t.name = q.transport_name
-$$;
+begin
+  -- First, because a replica cannot even plan a query of an unlogged table.
+  perform messenger.require_primary();
+  return (
+    select jsonb_build_object('queues', coalesce(jsonb_agg(
+      jsonb_build_object('transport_name', q.transport_name, 'queue_name', q.queue_name, 'paused_at', p.paused_at, 'transport_enabled', t.enabled,
+        'runs_since', messenger.runs_since(q.transport_name, q.queue_name, messenger.now()),
+        'awake_workers', (
+          select count(*) from messenger.workers w left join messenger.settings s on true
+          where w.polled_at > messenger.now() - greatest(2 * s.poll_interval, '1 second') and w.polled_at <= messenger.now()
+            and (w.transport_name is null or w.transport_name = q.transport_name) and (w.queues is null or q.queue_name = any (w.queues))))
+      || messenger.queue_figures_of(q.transport_name, q.queue_name) order by q.transport_name, q.queue_name), '[]'))
+    from (
+      select a.transport_name, a.queue_name from messenger.active_queues(null, null, true) a
+      union
+      select p.transport_name, p.queue_name from messenger.queues p where p.paused_at is not null
+    ) q
+    left join messenger.queues p on p.transport_name = q.transport_name and p.queue_name = q.queue_name
+    left join public.messenger_transports t on t.name = q.transport_name
+  );
+end $$;
 
 create or replace function public.messenger_list_workers()
 returns jsonb
-language sql
+language plpgsql
 set search_path = pg_catalog, pg_temp
 set jit = off
 as $$
-  select jsonb_build_object('workers', coalesce(jsonb_agg(
-    to_jsonb(w) || jsonb_build_object('awake', w.polled_at > messenger.now() - greatest(2 * s.poll_interval, '1 second'), 'processing', coalesce(r.n, 0))
-    order by w.polled_at desc, w.worker), '[]'))
-  from messenger.settings s, messenger.workers w
-  left join (select m.locked_by, count(*) as n from messenger.running_messages(1000) m group by m.locked_by) r on r.locked_by = w.worker
-  where w.polled_at > messenger.now() - interval '1 hour'
-$$;
+begin
+  -- First, because a replica cannot even plan a query of an unlogged table.
+  perform messenger.require_primary();
+  return (
+    select jsonb_build_object('workers', coalesce(jsonb_agg(
+      to_jsonb(w) || jsonb_build_object('awake', w.polled_at > messenger.now() - greatest(2 * s.poll_interval, '1 second'), 'processing', coalesce(r.n, 0))
+      order by w.polled_at desc, w.worker), '[]'))
+    from messenger.workers w left join messenger.settings s on true
+    left join (select m.locked_by, count(*) as n from messenger.running_messages(1000) m group by m.locked_by) r on r.locked_by = w.worker
+    where w.polled_at > messenger.now() - interval '1 hour'
+  );
+end $$;
 
 comment on function messenger.running_messages(int, text, text[]) is 'Messages that are being processed, among the first so many of each queue and priority.';
 comment on function messenger.queue_figures_of(text, text) is
@@ -11621,7 +12230,7 @@ as $$
      ) x)
     + (select count(*) from (
        select from message m left join messenger.occurrences o on o.message_id = m.id
-       where m.schedule is not null and m.scheduled_for > to_char(messenger.now() - interval '6 days', 'YYYY-MM-DD')
+       where m.schedule is not null and m.scheduled_for > to_char((messenger.now() - interval '6 days') at time zone 'UTC', 'YYYY-MM-DD')
        group by m.schedule, m.scheduled_for
        having count(*) > 1 and count(*) > count(o.message_id)
      ) x)
@@ -11633,11 +12242,18 @@ revoke all on function public.messenger_audit() from public, anon, authenticated
 grant execute on function public.messenger_audit() to service_role;
 
 -- ---- 60_manifest.sql
--- The catalog as data: everything this release made, one row an object, in words that do not depend on who owns it or which Postgres it is.
+-- The catalog as data: everything this release made, one row an object, in words that do not depend on who owns it,
+-- which Postgres it is, what the session has set, or whether it was restored from a dump. Expressions are printed
+-- without needless parentheses: a restored "between" has lost some.
 create or replace function messenger.manifest()
 returns table (kind text, object text, definition text)
 language sql stable
 set search_path = pg_catalog, pg_temp
+set quote_all_identifiers = off
+set datestyle = 'ISO, MDY'
+set intervalstyle = postgres
+set timezone = 'UTC'
+set extra_float_digits = 1
 as $$
   with relation as (
     select c.oid, s.nspname || '.' || c.relname as name, c.relkind, c.relpersistence, c.relrowsecurity, c.reloptions, c.relacl, c.relowner, c.reltype
@@ -11677,30 +12293,36 @@ as $$
   from relation r where r.relkind = 'c'
   union all
   select 'column', r.name || '.' || t.attname,
-    concat_ws(' ', format_type(t.atttypid, t.atttypmod), case when t.attnotnull then 'not null' end, 'default ' || pg_get_expr(d.adbin, d.adrelid))
+    concat_ws(' ', format_type(t.atttypid, t.atttypmod), case when t.attnotnull then 'not null' end, 'default ' || pg_get_expr(d.adbin, d.adrelid, true))
   from relation r join pg_catalog.pg_attribute t on t.attrelid = r.oid and t.attnum > 0 and not t.attisdropped
   left join pg_catalog.pg_attrdef d on d.adrelid = r.oid and d.adnum = t.attnum
   where r.relkind = 'r'
   union all
   -- Postgres 18 lists "not null" as a constraint; the column says it already.
-  select 'constraint', r.name || '.' || k.conname, pg_get_constraintdef(k.oid) from relation r join pg_catalog.pg_constraint k on k.conrelid = r.oid where k.contype <> 'n'
+  select 'constraint', r.name || '.' || k.conname, pg_get_constraintdef(k.oid, true) from relation r join pg_catalog.pg_constraint k on k.conrelid = r.oid where k.contype <> 'n'
   union all
   select 'index', r.name, pg_get_indexdef(r.oid) from relation r where r.relkind = 'i'
   union all
-  select 'trigger', r.name || '.' || g.tgname, pg_get_triggerdef(g.oid) from relation r join pg_catalog.pg_trigger g on g.tgrelid = r.oid where not g.tgisinternal
+  select 'trigger', r.name || '.' || g.tgname,
+    concat_ws(' ', pg_get_triggerdef(g.oid, true),
+      case g.tgenabled when 'A' then 'always' when 'D' then 'disabled' when 'R' then 'replica' end)
+  from relation r join pg_catalog.pg_trigger g on g.tgrelid = r.oid where not g.tgisinternal
   union all
   select 'policy', r.name || '.' || p.polname,
     concat_ws(' ', p.polcmd::text, (select string_agg(q.rolname, ',' order by q.rolname) from pg_catalog.pg_roles q where q.oid = any (p.polroles)),
-      'using ' || pg_get_expr(p.polqual, p.polrelid), 'check ' || pg_get_expr(p.polwithcheck, p.polrelid))
+      'using ' || pg_get_expr(p.polqual, p.polrelid, true), 'check ' || pg_get_expr(p.polwithcheck, p.polrelid, true))
   from relation r join pg_catalog.pg_policy p on p.polrelid = r.oid
   union all
   select 'function', f.name, concat_ws(' ', 'returns', pg_get_function_result(f.oid), 'language', l.lanname, case f.provolatile when 'i' then 'immutable' when 's' then 'stable' else 'volatile' end,
-    case when f.prosecdef then 'definer' else 'invoker' end, f.proconfig::text,
+    case when f.prosecdef then 'definer' else 'invoker' end, 
+      -- As it was created under quote_all_identifiers, the path has quotes.
+      (select array_agg(replace(c.setting, '"', '') order by c.n) from unnest(f.proconfig) with ordinality as c(setting, n))::text,
     -- Line ends may differ after a detour through another machine's editor; the expected list cannot hold its own digest.
     'source', case when f.proname = 'expected_manifest' then 'generated' else md5(replace(f.prosrc, E'\r', '')) end)
   from routine f join pg_catalog.pg_language l on l.oid = f.prolang
   union all
-  select 'grant', g.of || ' ' || g.name || ' to ' || coalesce(q.rolname, 'public'), string_agg(distinct lower(g.privilege_type), ',' order by lower(g.privilege_type))
+  select 'grant', g.of || ' ' || g.name || ' to ' || coalesce(q.rolname, 'public'),
+    string_agg(distinct lower(g.privilege_type collate "C"), ',' order by lower(g.privilege_type collate "C"))
   from granted g left join pg_catalog.pg_roles q on q.oid = g.grantee
   where coalesce(q.rolname, 'public') in ('public', 'anon', 'authenticated', 'service_role')
   group by g.of, g.name, q.rolname
@@ -11829,7 +12451,8 @@ as $function$ select $manifest$[
 ["column","messenger.rescue_cursors.priority","integer not null"],
 ["column","messenger.rescue_cursors.queue_name","text not null"],
 ["column","messenger.rescue_cursors.transport_name","text not null"],
-["column","messenger.scan_positions.position","text not null"],
+["column","messenger.scan_positions.at","timestamp with time zone"],
+["column","messenger.scan_positions.id","uuid"],
 ["column","messenger.scan_positions.step","text not null"],
 ["column","messenger.schedule_backoffs.due_at","timestamp with time zone not null"],
 ["column","messenger.schedule_backoffs.schedule_id","uuid not null"],
@@ -11860,6 +12483,7 @@ as $function$ select $manifest$[
 ["column","messenger.step_errors.at","timestamp with time zone not null"],
 ["column","messenger.step_errors.error","text not null"],
 ["column","messenger.step_errors.failures","bigint not null default 1"],
+["column","messenger.step_errors.repeats","integer not null default 1"],
 ["column","messenger.step_errors.sqlstate","text not null"],
 ["column","messenger.step_errors.step","text not null"],
 ["column","messenger.subscriptions.created_at","timestamp with time zone not null default messenger.now()"],
@@ -11868,7 +12492,7 @@ as $function$ select $manifest$[
 ["column","messenger.subscriptions.event","text not null"],
 ["column","messenger.subscriptions.function_name","text"],
 ["column","messenger.subscriptions.id","uuid not null default messenger.new_id()"],
-["column","messenger.subscriptions.kind","text not null default \nCASE\n    WHEN (url IS NULL) THEN 'function'::text\n    ELSE 'webhook'::text\nEND"],
+["column","messenger.subscriptions.kind","text not null default \nCASE\n    WHEN url IS NULL THEN 'function'::text\n    ELSE 'webhook'::text\nEND"],
 ["column","messenger.subscriptions.message_type","text"],
 ["column","messenger.subscriptions.secret_name","text"],
 ["column","messenger.subscriptions.url","text"],
@@ -11975,76 +12599,76 @@ as $function$ select $manifest$[
 ["constraint","messenger.bells.bells_pkey","PRIMARY KEY (request_id)"],
 ["constraint","messenger.clock.clock_pkey","PRIMARY KEY (singleton)"],
 ["constraint","messenger.clock.clock_singleton_check","CHECK (singleton)"],
-["constraint","messenger.flags.flags_name_check","CHECK ((name ~ '^[A-Za-z][A-Za-z0-9_.:-]{0,127}$'::text))"],
-["constraint","messenger.flags.flags_percent_check","CHECK (((percent >= 0) AND (percent <= 100)))"],
+["constraint","messenger.flags.flags_name_check","CHECK (name ~ '^[A-Za-z][A-Za-z0-9_.:-]{0,127}$'::text)"],
+["constraint","messenger.flags.flags_percent_check","CHECK (percent >= 0 AND percent <= 100)"],
 ["constraint","messenger.flags.flags_pkey","PRIMARY KEY (name)"],
-["constraint","messenger.flags.flags_updated_by_check","CHECK ((length(updated_by) <= 200))"],
+["constraint","messenger.flags.flags_updated_by_check","CHECK (length(updated_by) <= 200)"],
 ["constraint","messenger.idempotency_keys.idempotency_keys_pkey","PRIMARY KEY (scope, key)"],
 ["constraint","messenger.locks.locks_pkey","PRIMARY KEY (name)"],
 ["constraint","messenger.measurements.measurements_pkey","PRIMARY KEY (id)"],
-["constraint","messenger.message_types.message_types_aliases_check","CHECK ((array_to_string(aliases, ' '::text) !~ '(^| )symphony\\.'::text))"],
-["constraint","messenger.message_types.message_types_dispatchable_check","CHECK ((dispatchable_by = ANY (ARRAY['service'::text, 'user'::text])))"],
+["constraint","messenger.message_types.message_types_aliases_check","CHECK (array_to_string(aliases, ' '::text) !~ '(^| )symphony\\.'::text)"],
+["constraint","messenger.message_types.message_types_dispatchable_check","CHECK (dispatchable_by = ANY (ARRAY['service'::text, 'user'::text]))"],
 ["constraint","messenger.message_types.message_types_pkey","PRIMARY KEY (type)"],
-["constraint","messenger.message_types.message_types_retry_check","CHECK ((((max_retries >= 0) AND (max_retries <= 100)) AND ((retry_delay_ms >= 0) AND (retry_delay_ms <= '86400000000'::bigint)) AND ((retry_multiplier >= (1)::double precision) AND (retry_multiplier <= (100)::double precision)) AND ((retry_max_delay_ms >= 0) AND (retry_max_delay_ms <= '86400000000'::bigint)) AND ((retry_jitter >= (0)::double precision) AND (retry_jitter <= (1)::double precision))))"],
-["constraint","messenger.message_types.message_types_route_check","CHECK (((queue_name ~ '^[a-z0-9][a-z0-9_-]{0,62}$'::text) AND ((priority >= 1) AND (priority <= 10))))"],
-["constraint","messenger.message_types.message_types_sql_handler_check","CHECK ((sql_handler ~ '^([a-z_][a-z0-9_]*|\"([^\"]|\"\")+\")\\.([a-z_][a-z0-9_]*|\"([^\"]|\"\")+\")$'::text))"],
-["constraint","messenger.message_types.message_types_timeout_check","CHECK ((timeout_ms > 0))"],
-["constraint","messenger.message_types.message_types_type_check","CHECK ((type ~ '^[A-Za-z][A-Za-z0-9_.:-]{0,127}$'::text))"],
+["constraint","messenger.message_types.message_types_retry_check","CHECK (max_retries >= 0 AND max_retries <= 100 AND retry_delay_ms >= 0 AND retry_delay_ms <= '86400000000'::bigint AND retry_multiplier >= 1::double precision AND retry_multiplier <= 100::double precision AND retry_max_delay_ms >= 0 AND retry_max_delay_ms <= '86400000000'::bigint AND retry_jitter >= 0::double precision AND retry_jitter <= 1::double precision)"],
+["constraint","messenger.message_types.message_types_route_check","CHECK (queue_name ~ '^[a-z0-9][a-z0-9_-]{0,62}$'::text AND priority >= 1 AND priority <= 10)"],
+["constraint","messenger.message_types.message_types_sql_handler_check","CHECK (sql_handler ~ '^([a-z_][a-z0-9_]*|\"([^\"]|\"\")+\")\\.([a-z_][a-z0-9_]*|\"([^\"]|\"\")+\")$'::text)"],
+["constraint","messenger.message_types.message_types_timeout_check","CHECK (timeout_ms > 0)"],
+["constraint","messenger.message_types.message_types_type_check","CHECK (type ~ '^[A-Za-z][A-Za-z0-9_.:-]{0,127}$'::text)"],
 ["constraint","messenger.metric_errors.metric_errors_pkey","PRIMARY KEY (step_seconds, at, message_type, error_class)"],
-["constraint","messenger.metric_errors.metric_errors_step_check","CHECK ((step_seconds = ANY (ARRAY[60, 3600])))"],
+["constraint","messenger.metric_errors.metric_errors_step_check","CHECK (step_seconds = ANY (ARRAY[60, 3600]))"],
 ["constraint","messenger.metrics.metrics_pkey","PRIMARY KEY (step_seconds, at, transport_name, message_type)"],
-["constraint","messenger.metrics.metrics_step_check","CHECK ((step_seconds = ANY (ARRAY[0, 60, 3600])))"],
+["constraint","messenger.metrics.metrics_step_check","CHECK (step_seconds = ANY (ARRAY[0, 60, 3600]))"],
 ["constraint","messenger.occurrences.occurrences_pkey","PRIMARY KEY (schedule_id, due_at)"],
 ["constraint","messenger.ordering_keys.ordering_keys_pkey","PRIMARY KEY (transport_name, queue_name, ordering_key)"],
 ["constraint","messenger.pruned.pruned_pkey","PRIMARY KEY (id)"],
 ["constraint","messenger.queues.queues_pkey","PRIMARY KEY (transport_name, queue_name)"],
-["constraint","messenger.replayed.replayed_outcome_check","CHECK ((outcome = ANY (ARRAY['completed'::text, 'dead'::text, 'lapsed'::text, 'returned'::text])))"],
+["constraint","messenger.replayed.replayed_outcome_check","CHECK (outcome = ANY (ARRAY['completed'::text, 'dead'::text, 'lapsed'::text, 'returned'::text]))"],
 ["constraint","messenger.replayed.replayed_pkey","PRIMARY KEY (replay_id, message_id)"],
 ["constraint","messenger.replays.replays_pkey","PRIMARY KEY (id)"],
-["constraint","messenger.replays.replays_stop_check","CHECK (((stopped_at IS NULL) = (stop_reason IS NULL)))"],
+["constraint","messenger.replays.replays_stop_check","CHECK ((stopped_at IS NULL) = (stop_reason IS NULL))"],
 ["constraint","messenger.rescue_cursors.rescue_cursors_pkey","PRIMARY KEY (transport_name, queue_name, priority)"],
 ["constraint","messenger.scan_positions.scan_positions_pkey","PRIMARY KEY (step)"],
 ["constraint","messenger.schedule_backoffs.schedule_backoffs_pkey","PRIMARY KEY (schedule_id)"],
 ["constraint","messenger.senders.senders_pkey","PRIMARY KEY (user_id)"],
 ["constraint","messenger.set_aside.set_aside_pkey","PRIMARY KEY (step, object, row_id)"],
-["constraint","messenger.settings.settings_functions_url_check","CHECK ((functions_url ~ '^https?://[^\\s]+[^/\\s]$'::text))"],
-["constraint","messenger.settings.settings_numbers_check","CHECK ((((max_workers >= 1) AND (max_workers <= 100)) AND ((messages_per_worker >= 1) AND (messages_per_worker <= 100000)) AND ((poll_interval >= '00:00:00.001'::interval) AND (poll_interval <= '00:01:00'::interval)) AND (max_unfinished_per_user >= 0)))"],
+["constraint","messenger.settings.settings_functions_url_check","CHECK (functions_url ~ '^https?://[^\\s]+[^/\\s]$'::text)"],
+["constraint","messenger.settings.settings_numbers_check","CHECK (max_workers >= 1 AND max_workers <= 100 AND messages_per_worker >= 1 AND messages_per_worker <= 100000 AND poll_interval >= '00:00:00.001'::interval AND poll_interval <= '00:01:00'::interval AND max_unfinished_per_user >= 0)"],
 ["constraint","messenger.settings.settings_pkey","PRIMARY KEY (singleton)"],
 ["constraint","messenger.settings.settings_singleton_check","CHECK (singleton)"],
-["constraint","messenger.sql_runners.sql_runners_message_check","CHECK ((num_nonnulls(message_id, message_type, deadline) = ANY (ARRAY[0, 3])))"],
+["constraint","messenger.sql_runners.sql_runners_message_check","CHECK (num_nonnulls(message_id, message_type, deadline) = ANY (ARRAY[0, 3]))"],
 ["constraint","messenger.sql_runners.sql_runners_pkey","PRIMARY KEY (pid)"],
 ["constraint","messenger.step_errors.step_errors_pkey","PRIMARY KEY (step)"],
-["constraint","messenger.subscriptions.subscriptions_disabled_check","CHECK (((NOT enabled) OR (disabled_reason IS NULL)))"],
-["constraint","messenger.subscriptions.subscriptions_event_check","CHECK ((event = ANY (ARRAY['completed'::text, 'failed'::text, 'dead'::text, 'retried'::text])))"],
+["constraint","messenger.subscriptions.subscriptions_disabled_check","CHECK (NOT enabled OR disabled_reason IS NULL)"],
+["constraint","messenger.subscriptions.subscriptions_event_check","CHECK (event = ANY (ARRAY['completed'::text, 'failed'::text, 'dead'::text, 'retried'::text]))"],
 ["constraint","messenger.subscriptions.subscriptions_key","UNIQUE NULLS NOT DISTINCT (event, message_type, function_name, url)"],
-["constraint","messenger.subscriptions.subscriptions_message_type_check","CHECK (((message_type ~ '^[A-Za-z][A-Za-z0-9_.:-]{0,127}$'::text) AND (NOT starts_with(message_type, 'symphony.'::text))))"],
+["constraint","messenger.subscriptions.subscriptions_message_type_check","CHECK (message_type ~ '^[A-Za-z][A-Za-z0-9_.:-]{0,127}$'::text AND NOT starts_with(message_type, 'symphony.'::text))"],
 ["constraint","messenger.subscriptions.subscriptions_pkey","PRIMARY KEY (id)"],
 ["constraint","messenger.subscriptions.subscriptions_secret_name_check","CHECK (starts_with(secret_name, 'symphony_webhook_'::text))"],
-["constraint","messenger.subscriptions.subscriptions_target_check","CHECK (((num_nonnulls(function_name, url) = 1) AND ((url IS NULL) = (secret_name IS NULL))))"],
+["constraint","messenger.subscriptions.subscriptions_target_check","CHECK (num_nonnulls(function_name, url) = 1 AND (url IS NULL) = (secret_name IS NULL))"],
 ["constraint","messenger.ticks.ticks_pkey","PRIMARY KEY (id)"],
 ["constraint","messenger.wakeup_locks.wakeup_locks_pkey","PRIMARY KEY (transport_name, queue_name)"],
 ["constraint","messenger.workers.workers_pkey","PRIMARY KEY (worker)"],
 ["constraint","public.messenger_failed_messages.messenger_failed_messages_pkey","PRIMARY KEY (id)"],
-["constraint","public.messenger_failed_messages.messenger_failed_messages_resolution_check","CHECK ((((resolved_at IS NULL) = (resolution IS NULL)) AND (resolution = ANY (ARRAY['retried'::text, 'discarded'::text]))))"],
-["constraint","public.messenger_messages.messenger_messages_body_check","CHECK ((jsonb_typeof(body) = 'object'::text))"],
-["constraint","public.messenger_messages.messenger_messages_deliveries_check","CHECK ((((max_retries >= 0) AND (max_retries <= 100)) AND ((retry_count >= 0) AND (retry_count <= (max_retries + 1))) AND (fence >= retry_count) AND (lease_losses >= 0)))"],
-["constraint","public.messenger_messages.messenger_messages_lease_check","CHECK ((num_nonnulls(locked_at, locked_by, lock_expires_at) =\nCASE status\n    WHEN 'processing'::text THEN 3\n    ELSE 0\nEND))"],
+["constraint","public.messenger_failed_messages.messenger_failed_messages_resolution_check","CHECK ((resolved_at IS NULL) = (resolution IS NULL) AND (resolution = ANY (ARRAY['retried'::text, 'discarded'::text])))"],
+["constraint","public.messenger_messages.messenger_messages_body_check","CHECK (jsonb_typeof(body) = 'object'::text)"],
+["constraint","public.messenger_messages.messenger_messages_deliveries_check","CHECK (max_retries >= 0 AND max_retries <= 100 AND retry_count >= 0 AND retry_count <= (max_retries + 1) AND fence >= retry_count AND lease_losses >= 0)"],
+["constraint","public.messenger_messages.messenger_messages_lease_check","CHECK (num_nonnulls(locked_at, locked_by, lock_expires_at) =\nCASE status\n    WHEN 'processing'::text THEN 3\n    ELSE 0\nEND)"],
 ["constraint","public.messenger_messages.messenger_messages_pkey","PRIMARY KEY (id)"],
-["constraint","public.messenger_messages.messenger_messages_priority_check","CHECK (((priority >= 1) AND (priority <= 10)))"],
-["constraint","public.messenger_messages.messenger_messages_processed_check","CHECK (((processed_at IS NULL) = (status = ANY (ARRAY['pending'::text, 'processing'::text]))))"],
-["constraint","public.messenger_messages.messenger_messages_status_check","CHECK ((status = ANY (ARRAY['pending'::text, 'processing'::text, 'completed'::text, 'failed'::text])))"],
-["constraint","public.messenger_schedules.messenger_schedules_body_check","CHECK (((jsonb_typeof(body) = 'object'::text) AND (jsonb_typeof(headers) = 'object'::text)))"],
-["constraint","public.messenger_schedules.messenger_schedules_config_check","CHECK ((jsonb_typeof(schedule_config) = 'object'::text))"],
+["constraint","public.messenger_messages.messenger_messages_priority_check","CHECK (priority >= 1 AND priority <= 10)"],
+["constraint","public.messenger_messages.messenger_messages_processed_check","CHECK ((processed_at IS NULL) = (status = ANY (ARRAY['pending'::text, 'processing'::text])))"],
+["constraint","public.messenger_messages.messenger_messages_status_check","CHECK (status = ANY (ARRAY['pending'::text, 'processing'::text, 'completed'::text, 'failed'::text]))"],
+["constraint","public.messenger_schedules.messenger_schedules_body_check","CHECK (jsonb_typeof(body) = 'object'::text AND jsonb_typeof(headers) = 'object'::text)"],
+["constraint","public.messenger_schedules.messenger_schedules_config_check","CHECK (jsonb_typeof(schedule_config) = 'object'::text)"],
 ["constraint","public.messenger_schedules.messenger_schedules_name_key","UNIQUE (name)"],
-["constraint","public.messenger_schedules.messenger_schedules_numbers_check","CHECK (((run_count >= 0) AND (max_runs > 0) AND (misfire_grace_ms >= 0) AND (catch_up_limit >= 1) AND (jitter_ms >= 0)))"],
+["constraint","public.messenger_schedules.messenger_schedules_numbers_check","CHECK (run_count >= 0 AND max_runs > 0 AND misfire_grace_ms >= 0 AND catch_up_limit >= 1 AND jitter_ms >= 0)"],
 ["constraint","public.messenger_schedules.messenger_schedules_pkey","PRIMARY KEY (id)"],
-["constraint","public.messenger_schedules.messenger_schedules_policies_check","CHECK (((misfire = ANY (ARRAY['fire_once'::text, 'skip'::text, 'catch_up'::text])) AND (dst_gap = ANY (ARRAY['run_after'::text, 'skip'::text])) AND (dst_overlap = ANY (ARRAY['first'::text, 'second'::text, 'both'::text])) AND (overlap = ANY (ARRAY['allow'::text, 'skip'::text, 'replace'::text]))))"],
-["constraint","public.messenger_schedules.messenger_schedules_type_check","CHECK ((schedule_type = ANY (ARRAY['once'::text, 'cron'::text, 'interval'::text])))"],
-["constraint","public.messenger_transports.messenger_transports_config_check","CHECK (((jsonb_typeof(config) = 'object'::text) AND COALESCE(((((config ->> 'retention'::text))::interval >= '00:00:00'::interval) AND (((config ->> 'retention'::text))::interval <= '100 years'::interval)), true) AND COALESCE(((((config ->> 'failed_retention'::text))::interval >= '00:00:00'::interval) AND (((config ->> 'failed_retention'::text))::interval <= '100 years'::interval)), true) AND COALESCE(((((config ->> 'idempotency_window'::text))::interval >= '00:00:00'::interval) AND (((config ->> 'idempotency_window'::text))::interval <= '1 year'::interval)), true) AND COALESCE(((config ->> 'ordering_dead_letter'::text) = ANY (ARRAY['block'::text, 'continue'::text])), true)))"],
-["constraint","public.messenger_transports.messenger_transports_name_check","CHECK ((name ~ '^[a-z0-9][a-z0-9_-]{0,62}$'::text))"],
+["constraint","public.messenger_schedules.messenger_schedules_policies_check","CHECK ((misfire = ANY (ARRAY['fire_once'::text, 'skip'::text, 'catch_up'::text])) AND (dst_gap = ANY (ARRAY['run_after'::text, 'skip'::text])) AND (dst_overlap = ANY (ARRAY['first'::text, 'second'::text, 'both'::text])) AND (overlap = ANY (ARRAY['allow'::text, 'skip'::text, 'replace'::text])))"],
+["constraint","public.messenger_schedules.messenger_schedules_type_check","CHECK (schedule_type = ANY (ARRAY['once'::text, 'cron'::text, 'interval'::text]))"],
+["constraint","public.messenger_transports.messenger_transports_config_check","CHECK (jsonb_typeof(config) = 'object'::text AND COALESCE(((config ->> 'retention'::text)::interval) >= '00:00:00'::interval AND ((config ->> 'retention'::text)::interval) <= '100 years'::interval, true) AND COALESCE(((config ->> 'failed_retention'::text)::interval) >= '00:00:00'::interval AND ((config ->> 'failed_retention'::text)::interval) <= '100 years'::interval, true) AND COALESCE(((config ->> 'idempotency_window'::text)::interval) >= '00:00:00'::interval AND ((config ->> 'idempotency_window'::text)::interval) <= '1 year'::interval, true) AND COALESCE((config ->> 'ordering_dead_letter'::text) = ANY (ARRAY['block'::text, 'continue'::text]), true))"],
+["constraint","public.messenger_transports.messenger_transports_name_check","CHECK (name ~ '^[a-z0-9][a-z0-9_-]{0,62}$'::text)"],
 ["constraint","public.messenger_transports.messenger_transports_name_key","UNIQUE (name)"],
 ["constraint","public.messenger_transports.messenger_transports_pkey","PRIMARY KEY (id)"],
-["constraint","public.messenger_transports.messenger_transports_type_check","CHECK ((type = ANY (ARRAY['sync'::text, 'supabase'::text, 'redis'::text, 'rabbitmq'::text, 'sqs'::text])))"],
+["constraint","public.messenger_transports.messenger_transports_type_check","CHECK (type = ANY (ARRAY['sync'::text, 'supabase'::text, 'redis'::text, 'rabbitmq'::text, 'sqs'::text]))"],
 ["function","messenger.active_queues(only_transport text, only_queues text[], halted boolean)","returns TABLE(transport_name text, queue_name text) language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source f2e5278cddd75dae58349f134a80409e"],
 ["function","messenger.add_counts(a bigint[], b bigint[])","returns bigint[] language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 384b3fecd7ad334338083a5994e1f0ef"],
 ["function","messenger.add_figures(a jsonb, b jsonb)","returns jsonb language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 73a10296ec416d63a60a100122875837"],
@@ -12052,7 +12676,7 @@ as $function$ select $manifest$[
 ["function","messenger.add_metrics(measurements messenger.measurements[])","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source 61c216bcd2b0626d272217ede77c0301"],
 ["function","messenger.add_worker(worker text, transport text, queues text[], types text[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",lock_timeout=10ms} source 792836f0f76e3a4ef5b197d84de261ae"],
 ["function","messenger.announce(ids uuid[], events text[])","returns void language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\",lock_timeout=100ms} source 3e9094d1f8dcccdc72fd4f0844b497b2"],
-["function","messenger.awake_workers(transport text, queue text, type text, grace interval)","returns integer language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source e0e290e69b69053a95f630d48bdc251c"],
+["function","messenger.awake_workers(transport text, queue text, type text, grace interval)","returns integer language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 430d66e63bad6b3e959dc98c24ae41fb"],
 ["function","messenger.bell_answers(since interval)","returns TABLE(request_id bigint, rung_at timestamp with time zone, answered_at timestamp with time zone, status_code integer, error text, has_failed boolean, is_queued boolean) language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source 7fc38632b251d42bf204dd9d2384687b"],
 ["function","messenger.bound_waits()","returns text language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 0ef5374c499d186830425c52c6435af6"],
 ["function","messenger.bucket_limit(bucket integer)","returns double precision language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source c6a96a481296c4887c9347ccd7840a69"],
@@ -12070,11 +12694,11 @@ as $function$ select $manifest$[
 ["function","messenger.check_timezone(timezone text)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 0cbe8b4c68fe9f39dda4dd7246b640b6"],
 ["function","messenger.claim_carefully(worker text, batch integer, lease interval, transport text, queues text[], types text[], at timestamp with time zone)","returns messenger.claimed[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,jit=off,plan_cache_mode=force_generic_plan} source a4f538aeef99f1c1d47cd1fbc2c5f20f"],
 ["function","messenger.claim_for_runner()","returns messenger.claimed language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source b8f0fe40d6f2d84c12ee61c60524126c"],
-["function","messenger.claim_messages(worker text, batch integer, lease interval, transport text, queues text[], types text[])","returns messenger.claimed[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,jit=off,plan_cache_mode=force_generic_plan} source 42e9b4c55cf49e00b15538340a9ce7af"],
-["function","messenger.claim_one(message_id uuid, worker text, lease interval)","returns TABLE(id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority integer, retry_count integer, max_retries integer, fence bigint, lock_expires_at timestamp with time zone, created_at timestamp with time zone, solo boolean) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source a0f1ce90064b9e4af83bb4a8a15631e9"],
+["function","messenger.claim_messages(worker text, batch integer, lease interval, transport text, queues text[], types text[])","returns messenger.claimed[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,jit=off,plan_cache_mode=force_generic_plan} source 286aa89bc21b8929dd41950763c60571"],
+["function","messenger.claim_one(message_id uuid, worker text, lease interval)","returns TABLE(id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority integer, retry_count integer, max_retries integer, fence bigint, lock_expires_at timestamp with time zone, created_at timestamp with time zone, solo boolean) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 204efd919993b6360981be4af336ef6b"],
 ["function","messenger.clip(value text, bytes integer)","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source e05ff2230f3b946bd7ef4a6b52c97de8"],
 ["function","messenger.clock_command()","returns text language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 34afe42a0cae6d22b762ce4056ceac16"],
-["function","messenger.clock_fault(OUT cause text, OUT remedy text)","returns record language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 3acc00012bfe25470452d367fc4b563a"],
+["function","messenger.clock_fault(OUT cause text, OUT remedy text)","returns record language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source d9cbc65730210bb987c77d328195a8f7"],
 ["function","messenger.count_rows(query text, args jsonb, bound integer)","returns TABLE(n bigint, estimated boolean) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=on,enable_bitmapscan=on,enable_sort=on,jit=off} source 22e8d8a9b205254fe11be0350e258b5e"],
 ["function","messenger.cron_next(expression text, timezone text, after timestamp with time zone, dst_gap text, dst_overlap text)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 52b2401b3cb5cf5ea1fdadddecdf0591"],
 ["function","messenger.defer_constraints()","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 980e8f333087af706fb3c7451a7ac811"],
@@ -12082,7 +12706,7 @@ as $function$ select $manifest$[
 ["function","messenger.delete_rows(object text, row_ids text[])","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_hashjoin=off,enable_mergejoin=off} source 9e3d52bd3a4158d6efaeeb53f1f1bf95"],
 ["function","messenger.deliver_event(event jsonb)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source e2e5c2343aec66059fab6af3fe5ded79"],
 ["function","messenger.describe_figures(of messenger.figures)","returns jsonb language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 063cf59639c33c15bdb72fd307892a96"],
-["function","messenger.disable_webhook(subscription uuid, reason text)","returns boolean language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source d3271648c974cb14366bda81fdfd3f5b"],
+["function","messenger.disable_webhook(subscription uuid, reason text)","returns boolean language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 62405d8015c8c03169fbf5a899a2fd4c"],
 ["function","messenger.dispatch_again(id uuid)","returns text language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 7d1062465e2d88ef79f0c60a9bf73f96"],
 ["function","messenger.dollar_tag(held text)","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source c8b2cd21a05a551a5a1e25d35d69c853"],
 ["function","messenger.draft_fields()","returns jsonb language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 22a8788a888505e06ee02091fc17cdda"],
@@ -12097,7 +12721,9 @@ as $function$ select $manifest$[
 ["function","messenger.end_unhandled(ids uuid[], fates text[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source ec0faa6ed11dc301dfa7819094d3774c"],
 ["function","messenger.end_unhandled_singly(ids uuid[], fates text[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source cdf61b16abbd9705bc08ee6107653167"],
 ["function","messenger.ensure_own_types()","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 5bf8aebe86d97aca34d5b59533f18d91"],
-["function","messenger.ensure_worker_secret()","returns boolean language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 82a1d997e9fad01d00bd37ad054eded9"],
+["function","messenger.ensure_singletons()","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 97d0d58d7f91d2ba6c0686f6975516fd"],
+["function","messenger.ensure_transports()","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 2a158c78c8ebed3ac1a629fa60e68cba"],
+["function","messenger.ensure_worker_secret(OUT is_readable boolean, OUT fault text)","returns record language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source ac538a16b457889889f1de36b69e62d5"],
 ["function","messenger.error_class_of(error_class text)","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 59becb26e2bee06d48147e432214b1f7"],
 ["function","messenger.error_rate(at timestamp with time zone)","returns TABLE(ended bigint, failed bigint) language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 67cd3346a7149beac1c6666b6ca4d0d9"],
 ["function","messenger.estimate_rows(query text, args jsonb)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 9c8cbf90cfbfcbc341d00ed776eab362"],
@@ -12105,15 +12731,16 @@ as $function$ select $manifest$[
 ["function","messenger.expand_schedules(at timestamp with time zone, batch integer, ends_at timestamp with time zone)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 3bf766a0f8c18e4a4ea3b6ccc1189631"],
 ["function","messenger.expand_these(ids uuid[], at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 48883b4a4e0750662f7b786a41c8bec6"],
 ["function","messenger.expected_manifest()","returns jsonb language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source generated"],
-["function","messenger.explain(id uuid)","returns TABLE(reason text, detail text, remedy text) language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 4f0b9b8dc3f58e64367e4324dfedbad6"],
+["function","messenger.explain(id uuid)","returns TABLE(reason text, detail text, remedy text) language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\",quote_all_identifiers=off} source 4f0b9b8dc3f58e64367e4324dfedbad6"],
 ["function","messenger.find_change(timezone text, low timestamp without time zone, high timestamp without time zone)","returns timestamp without time zone language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 10c51930dca066f653bbe6ec0ecbd191"],
 ["function","messenger.find_due(transport text, queue text, batch integer, types text[], at timestamp with time zone, may_be_solo boolean, careful boolean, OUT places tid[], OUT is_solo boolean)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off,plan_cache_mode=force_generic_plan} source a1c08ded63dd31c35283a9d52f9f3641"],
-["function","messenger.find_finished_messages(after text, at timestamp with time zone, batch integer, OUT row_ids text[], OUT next text)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source a907dc4405a7b90da70374a6d9aa61e7"],
+["function","messenger.find_finished_messages(after_at timestamp with time zone, after_id uuid, at timestamp with time zone, batch integer, OUT row_ids text[], OUT next_at timestamp with time zone, OUT next_id uuid)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 89dda5f53cd8a93faa88761d7d3fce38"],
+["function","messenger.find_fired_schedules(after_at timestamp with time zone, after_id uuid, at timestamp with time zone, batch integer, OUT row_ids text[], OUT next_at timestamp with time zone, OUT next_id uuid)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 735add9a1c5286889264b4950d7ba2b1"],
 ["function","messenger.find_messages(filter jsonb, before uuid, shown uuid[], wanted integer, OUT ids uuid[], OUT looked_to uuid, OUT early uuid[])","returns record language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,jit=off} source 95ded1af3bebd70f7be3c8ab014231a2"],
-["function","messenger.find_old_occurrences(after text, at timestamp with time zone, batch integer, OUT row_ids text[], OUT next text)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",TimeZone=UTC} source 505574e4f980182372196887d71ba549"],
+["function","messenger.find_old_occurrences(after_at timestamp with time zone, after_id uuid, at timestamp with time zone, batch integer, OUT row_ids text[], OUT next_at timestamp with time zone, OUT next_id uuid)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",TimeZone=UTC} source b931479c1b8731708c3cdb4578e653f2"],
 ["function","messenger.find_owned_function(function_name text)","returns regprocedure language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 7ec337f79b74b8806921317cb4811143"],
-["function","messenger.find_resolved_dead_letters(after text, at timestamp with time zone, batch integer, OUT row_ids text[], OUT next text)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source ee9c0a8886423e50800bdf74e80079fa"],
-["function","messenger.find_spent_keys(after text, at timestamp with time zone, batch integer, OUT row_ids text[], OUT next text)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 3510ea361b0a958883d6cff9c726daea"],
+["function","messenger.find_resolved_dead_letters(after_at timestamp with time zone, after_id uuid, at timestamp with time zone, batch integer, OUT row_ids text[], OUT next_at timestamp with time zone, OUT next_id uuid)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 43e540c23454bbc013f51cb177025d8b"],
+["function","messenger.find_spent_keys(after_at timestamp with time zone, after_id uuid, at timestamp with time zone, batch integer, OUT row_ids text[], OUT next_at timestamp with time zone, OUT next_id uuid)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source a595e4dfad27991da7f991628dd8f587"],
 ["function","messenger.first_id(at timestamp with time zone)","returns uuid language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 674d4919bed701c6dacfcc50792841e8"],
 ["function","messenger.first_run(schedule public.messenger_schedules, at timestamp with time zone)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 236fd4306cbf3b99e31c9f9704891a54"],
 ["function","messenger.fold(at timestamp with time zone, ends_at timestamp with time zone)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,jit=off} source 8b1268a8d46968e01224343c7b453bf8"],
@@ -12121,26 +12748,35 @@ as $function$ select $manifest$[
 ["function","messenger.fold_ranges(tail_from tid, tail_to tid, sweep_from tid, sweep_to tid, aside bigint[])","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,jit=off} source b3fbc2ad73f1b2143c458662586ee261"],
 ["function","messenger.forget_set_aside(at timestamp with time zone, batch integer)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 6c07e99ba181115020f7e047cb8c64ed"],
 ["function","messenger.give_up(ids uuid[], error_class text, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source b655aa01711dd8338e15e9d328c3741e"],
+["function","messenger.give_way_to_restored_transport()","returns trigger language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 6a9c3f19ae6b074ea93fe5235c7217ce"],
+["function","messenger.give_way_to_restored_type()","returns trigger language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 94195e683ec3b5f424c1dfcd3250abe9"],
+["function","messenger.growth_limits()","returns TABLE(name text, rows_query text, most bigint, remedy text) language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 7ea05d838b3b2ea81d350dab38f1c0c6"],
 ["function","messenger.guard_own_types()","returns trigger language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 76ec8e62826685aa0809e7bae17cd935"],
 ["function","messenger.handle_message(message messenger.claimed, cut_at timestamp with time zone)","returns text language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",lock_timeout=2s} source 0ce34fee7021ef4f875da39826678292"],
 ["function","messenger.handler_timeout(type text)","returns interval language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source b4911e9e62516ad5e83da8d17c47f212"],
 ["function","messenger.handlers_command()","returns text language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source c3ea38b2bd5d7acb16510a955fd80200"],
 ["function","messenger.has_wild_number(value jsonb)","returns boolean language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 025b91e7e73db60178defae3be0d0b4a"],
-["function","messenger.has_worker_secret()","returns boolean language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source b361a84e868beb39f101a49e16a55ebf"],
+["function","messenger.has_worker_secret()","returns boolean language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source aec70ad27a977408c5874e975dd45c65"],
 ["function","messenger.health()","returns jsonb language sql volatile definer {\"search_path=pg_catalog, pg_temp\"} source cc322aff322bcda72e5d3058ff682570"],
-["function","messenger.health_checks()","returns TABLE(name text, status text, detail text, remedy text, figures jsonb) language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source f0be4cac082c0f2c744bba45a661a86a"],
+["function","messenger.health_checks()","returns TABLE(name text, status text, detail text, remedy text, figures jsonb) language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\",quote_all_identifiers=off} source 4ae764ec7681890753c8088e5066988e"],
 ["function","messenger.health_clock(at timestamp with time zone)","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source bfeb41a743829aacf7007e423896a32e"],
-["function","messenger.health_clock_errors(at timestamp with time zone)","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source ee3de0b5e47970549776c3caeeb14053"],
+["function","messenger.health_clock_errors(at timestamp with time zone)","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 226885041a73d3d3a50b03826c20a1fb"],
 ["function","messenger.health_dead_letters(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source e9c90635fc9b51f8bf0206970a8d9021"],
 ["function","messenger.health_error_rate(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source ec49231fcadaa6c9302829bb8adc086f"],
+["function","messenger.health_growth(at timestamp with time zone)","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source a332308072b29dc4d6bd3817a14bfffe"],
 ["function","messenger.health_no_handler(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 6e94097c53acb68319c50d2c96d1299b"],
 ["function","messenger.health_oldest_due(at timestamp with time zone)","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,jit=off} source b7ae9ec5a4927b5028bbd555eabb08f5"],
-["function","messenger.health_pg_net(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 594052a23d394aca7f58496a82046a99"],
+["function","messenger.health_own_rows(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source bf8e805d81354b10491ff169c1694b13"],
+["function","messenger.health_pg_net(at timestamp with time zone)","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source f5e1ab30cd7aa1780b8dc17653d5c82e"],
+["function","messenger.health_registration(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source f9b6521f324be134fb20b0610bbfe1cf"],
+["function","messenger.health_rights(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source f8c39b121c3c2a6f7e9a3f19191dc28f"],
+["function","messenger.health_schedules(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 0995495eda5a20795cdfbecbe37621c3"],
 ["function","messenger.health_set_aside(at timestamp with time zone)","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 355fcbddb6b449fedc81cd9fde30977a"],
 ["function","messenger.health_sql_handlers(at timestamp with time zone)","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source a1cef6c46d5e62701b4c2554a0a8f2d4"],
 ["function","messenger.health_test_clock(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 5ea2d5d5a5e485b94e43edd6f4b1a7b5"],
 ["function","messenger.health_transports(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 09343350c0eea7921772354f84713dfc"],
-["function","messenger.health_worker_secret(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 24b06145e2e1be9201b0e40cec286f84"],
+["function","messenger.health_webhook_secrets(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 7154b8afefe1d42d5d10f4bd28242f60"],
+["function","messenger.health_worker_secret(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 3913cec4808c9aaeff2ae8cc1dd884aa"],
 ["function","messenger.health_workers(at timestamp with time zone)","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 5563e6689efbc3df031c959a62a5a511"],
 ["function","messenger.hmac_sha256(data bytea, key bytea)","returns bytea language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 2da597217159927f52ec2410739d3948"],
 ["function","messenger.id_prefix(at timestamp with time zone)","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 65dbab6e73ef14e98187a08ea441052a"],
@@ -12178,7 +12814,7 @@ as $function$ select $manifest$[
 ["function","messenger.longest_look()","returns integer language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 29bcb01f7baff17c888c5ba927eeab46"],
 ["function","messenger.make_due(id uuid)","returns text language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source cfdb3a3d503c7a6b6ea1aa8b642a9160"],
 ["function","messenger.make_wakeup_locks(transports text[], queues text[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source c2b56ce70862eefa6279fb2640a890c8"],
-["function","messenger.manifest()","returns TABLE(kind text, object text, definition text) language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source f8da1fbade6a3af4934a04ad2b220b77"],
+["function","messenger.manifest()","returns TABLE(kind text, object text, definition text) language sql stable invoker {\"search_path=pg_catalog, pg_temp\",quote_all_identifiers=off,\"DateStyle=ISO, MDY\",IntervalStyle=postgres,TimeZone=UTC,extra_float_digits=1} source c952f2a585096bb67f324c31cceeb203"],
 ["function","messenger.mark_setting(transport text, queue text, types text[])","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 7f7f04135ccacaf044cb259ec210e253"],
 ["function","messenger.may_end(ends_at timestamp with time zone)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 280495f5794aac00ecc4a5f6f840fb08"],
 ["function","messenger.measure_completions(places tid[], fates text[], durations real[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_hashjoin=off,enable_mergejoin=off,jit=off} source 4c3502b6f3cf1fd2dd317c3c5ad67ead"],
@@ -12191,7 +12827,7 @@ as $function$ select $manifest$[
 ["function","messenger.milliseconds(setting text)","returns numeric language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source e5c1e78366726051c3934c26d64355c2"],
 ["function","messenger.moment(moment timestamp with time zone, at timestamp with time zone)","returns text language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source c9a25defc9b10ea40cd4b2f165f584f9"],
 ["function","messenger.move_rescue_cursor(transport text, queue text, priority integer, available_at timestamp with time zone, id uuid)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 235a785e3f3553fb3a4c709574fcbb61"],
-["function","messenger.move_scan(step text, reached text)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source f9f6c7aeff32ae9b3bac9ddcdaa54706"],
+["function","messenger.move_scan(step text, at timestamp with time zone, id uuid)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 2562a812d82c2d411cadf82433ac14ab"],
 ["function","messenger.needs_bell(message public.messenger_messages, at timestamp with time zone)","returns boolean language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 135dd687442e377bc54e42ece66e2b46"],
 ["function","messenger.needs_handlers_job()","returns boolean language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off} source fe361f6864a33334a2d1aca6882ba863"],
 ["function","messenger.needs_no_transaction(command text)","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 710470929364dbbcc979bdf407fa1ae4"],
@@ -12204,24 +12840,24 @@ as $function$ select $manifest$[
 ["function","messenger.note_poll(worker text, transport text, queues text[], types text[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 5de608493237dd33b4c90ba137f5027a"],
 ["function","messenger.note_run(message messenger.claimed, timeout interval)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 3e72c495a6c05ab00a86269092158872"],
 ["function","messenger.note_runner()","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 599cc5eda33205fabdfd316932fdc2ea"],
-["function","messenger.note_step_error(step text, error text, sqlstate text, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 7b9e931192169fa317bbbdbd79bf57f0"],
+["function","messenger.note_step_error(step text, error text, sqlstate text, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source f27d77c96e9765b13cefba9103ebe8b1"],
 ["function","messenger.note_tick(at timestamp with time zone, started_at timestamp with time zone, slowest_step text, slowest interval)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source d32d846e516816173644e0c16915aa20"],
 ["function","messenger.now()","returns timestamp with time zone language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 2f1659b6f5238444936619ebae0dc4b4"],
 ["function","messenger.off(id uuid)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source cca216a0ebc34101c23ee8dbfd778ccf"],
-["function","messenger.on(event text, function_name text, message_type text)","returns uuid language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 3aabc64187a8b32d12dfacf6dd156ca2"],
-["function","messenger.on_webhook(event text, url text, secret_name text, message_type text)","returns uuid language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 570099793e25847928a80ec1f8e46ed1"],
+["function","messenger.on(event text, function_name text, message_type text)","returns uuid language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",quote_all_identifiers=off} source 3aabc64187a8b32d12dfacf6dd156ca2"],
+["function","messenger.on_webhook(event text, url text, secret_name text, message_type text)","returns uuid language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 096dd9508f50ca8dcb0edd08d7010b09"],
 ["function","messenger.order_keys(ids uuid[])","returns messenger.order_key[] language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source a78e4758a57423495df247653e192c27"],
 ["function","messenger.outcome_of_error(sqlstate text, error text)","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 9241afa44509201620b6324f9afc1929"],
 ["function","messenger.outlive_statement_timeout(strikes_at timestamp with time zone)","returns timestamp with time zone language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source d3c0dd5679c618bce43e746f54289027"],
-["function","messenger.own_functions(prefix text, arguments text, result regtype)","returns TABLE(name text, function regproc) language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 785ffbfbd2e2d3483f4ff61301b6d106"],
+["function","messenger.own_functions(prefix text, arguments text, result regtype)","returns TABLE(name text, function regproc) language sql stable invoker {\"search_path=pg_catalog, pg_temp\",quote_all_identifiers=off} source 785ffbfbd2e2d3483f4ff61301b6d106"],
 ["function","messenger.owned_function(name text)","returns regprocedure language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 5ebe66d5978c949040351455d71233cb"],
-["function","messenger.parse_cron(expression text)","returns messenger.cron_fields language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 71620524bb515a06f103c92832b0b442"],
+["function","messenger.parse_cron(expression text)","returns messenger.cron_fields language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 06e07deab074921889758038ca24b305"],
 ["function","messenger.percentile(durations bigint[], share double precision)","returns numeric language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 49bb8ec0cc3312b862d8b52f9f183c2d"],
 ["function","messenger.place_mark(setting text, ends_at timestamp with time zone, from_times timestamp with time zone[], from_ids uuid[], batch integer, places tid[], took interval, at timestamp with time zone, lowest integer)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 34b2a44b94c0c7de610a79400bc3b676"],
 ["function","messenger.plan_runs(schedule public.messenger_schedules, due_at timestamp with time zone, at timestamp with time zone)","returns messenger.run_plan language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 0925d2546db644552c914fe272647cd7"],
-["function","messenger.post_bell()","returns boolean language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\",lock_timeout=100ms} source 15306147f7ed5a8a582c35df81c5fe93"],
+["function","messenger.post_bell()","returns boolean language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 1b3535f345b08013273eb4bad83b1598"],
 ["function","messenger.prepare_job()","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 30187178043d4328534cc72977bdb319"],
-["function","messenger.prune(step text, object text, finder text, at timestamp with time zone, batch integer, ends_at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source dadaf2a0347c67e39d442ecfabce67ce"],
+["function","messenger.prune(step text, object text, finder text, at timestamp with time zone, batch integer, ends_at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source b3f9f72abd964444f6944febe98f2ccc"],
 ["function","messenger.prune_bells(bite integer)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source d1db4f64ab1054c127225953cbe1bf6f"],
 ["function","messenger.prune_clock_history()","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source a508ab640e1b45b22cb588909f245241"],
 ["function","messenger.prune_counts()","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 00cae2137cdafeece98b13d5abee182c"],
@@ -12233,14 +12869,15 @@ as $function$ select $manifest$[
 ["function","messenger.prune_workers(at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 4296d3672f2e7034d396e770aaf80ee8"],
 ["function","messenger.queue_figures()","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 9e91a13bb71ec76f1991e9528c9d8985"],
 ["function","messenger.queue_figures_of(transport text, queue text)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,jit=off} source 2e56d08909b6383fa13a3fc4c9d6f902"],
-["function","messenger.read_cron_field(field text, value text, lowest integer, highest integer, names text[])","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 1ccf58a618965efb6ddf79db0f5fa9bd"],
+["function","messenger.read_cron_field(field text, value text, lowest integer, highest integer, names text[])","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source c823cd670a7cdaf443dfe04f63294b1f"],
 ["function","messenger.read_cursor(list text, filter jsonb, cursor text)","returns jsonb language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source fde41e7fabbb4c42d7d539f4dfa3d5e8"],
 ["function","messenger.read_drafts(messages jsonb, at timestamp with time zone)","returns SETOF messenger.draft language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 8a314bb77a04b9331ee9b9a29b542c06"],
 ["function","messenger.read_interval(value jsonb, longest interval)","returns interval language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 0638e4afa428f360987359334530aef2"],
-["function","messenger.read_moment(value jsonb)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 3f39509d7c41689a8a33c5825f85d994"],
+["function","messenger.read_moment(value jsonb)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 2c76eab2a8d34cf11ed2fce444df912a"],
 ["function","messenger.read_options(options jsonb)","returns public.messenger_schedules language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 3c100a6f0bbe90a9fdbc3361aa7ce810"],
 ["function","messenger.read_schedule(schedule jsonb, timezone text, options jsonb, at timestamp with time zone)","returns public.messenger_schedules language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 91116752cf9f5d81f09c14dddb0ae527"],
 ["function","messenger.read_schedule_message(name text, type text, payload jsonb, schedule public.messenger_schedules, at timestamp with time zone)","returns public.messenger_schedules language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 2706ff3e8ca64f967ed4fe1aac8293fa"],
+["function","messenger.read_secret(name text, OUT is_there boolean, OUT secret text, OUT fault text)","returns record language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 6172255857eaaefa4f136fd9664cb4b1"],
 ["function","messenger.read_time(value jsonb)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 711f57603e55bc39e3e9e7b39c829891"],
 ["function","messenger.read_token(sql text)","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 9d6154478f6d6fa0e775d0785e6b6685"],
 ["function","messenger.read_verdicts(outcomes jsonb)","returns messenger.verdict[] language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 0f135d55bee5034e4d29040c6b22bc89"],
@@ -12259,7 +12896,7 @@ as $function$ select $manifest$[
 ["function","messenger.reason_invalid_payload(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 25812f6eef39b547d0cfa5b8501e3f80"],
 ["function","messenger.reason_lease_lost(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source abb5f4ec9aece21368f260382a1037c4"],
 ["function","messenger.reason_locked(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source a59a45d2b27d43509b44e2b1facb8598"],
-["function","messenger.reason_no_bells(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source fad0df943fc5b0ee77d8ff756ecc661a"],
+["function","messenger.reason_no_bells(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source f5385f1a08c707290cd83330d877667c"],
 ["function","messenger.reason_no_handler(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 2fd4ede41310f96e0f285734147c24dc"],
 ["function","messenger.reason_no_worker(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 5fe185b537f06d5b43c8678c0e1ed53e"],
 ["function","messenger.reason_ordering_dead_letter(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source aee8fbca3ac24baaff60994d1debadc2"],
@@ -12273,8 +12910,8 @@ as $function$ select $manifest$[
 ["function","messenger.reason_transport_missing(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source ca2a4a9bf46f1f18e3161956d8ee8700"],
 ["function","messenger.reason_transport_type(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 8fc985ca9cd5ebba11695cb5afc74e9e"],
 ["function","messenger.reason_waiting_turn(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 9cdf45aed507ab5c0ac35501fbf07ed5"],
-["function","messenger.reason_worker_unreachable(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 1de91cac90d947d07067a1f2e0c68a4b"],
-["function","messenger.refusals()","returns TABLE(code text, status integer, message text, hint text) language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 19b2c5484eaea05cf611ecf88a2ac7c4"],
+["function","messenger.reason_worker_unreachable(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 3b5ff2c5230e2086a13474bc3458ff4c"],
+["function","messenger.refusals()","returns TABLE(code text, status integer, message text, hint text) language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 66ffa7bdeac3b56826596711d31a6364"],
 ["function","messenger.refuse(code text, what text, remedy text)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 834af324477e9c77bdcc062b2dfb15c6"],
 ["function","messenger.refuse_waits(lock_timeout text, error text)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 84ce70bbd73d179aa8d58dcb6425f0e4"],
 ["function","messenger.release()","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 15598d36338a12b5c30cdac6f1411514"],
@@ -12282,6 +12919,8 @@ as $function$ select $manifest$[
 ["function","messenger.release_orphans(at timestamp with time zone, bite integer, ends_at timestamp with time zone)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 2e0e6f6a99a2ee66f338543a87330667"],
 ["function","messenger.replace_message(id uuid, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source f7e0da87e910d1a97ec35702fb51b7bd"],
 ["function","messenger.replay_report()","returns TABLE(id uuid, started_at timestamp with time zone, per_second integer, total integer, completed integer, dead integer, lapsed integer, returned integer, remaining integer, stopped_at timestamp with time zone, stop_reason text, finished_at timestamp with time zone) language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 9364f3df894b8e857aee8f8ca2ee9b51"],
+["function","messenger.require_primary()","returns boolean language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 8ced5e51426a43d3c37adda3540dd64c"],
+["function","messenger.require_writable()","returns void language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 1cd2ca1c25c93b71a91c9a3dd7752ffd"],
 ["function","messenger.rescue(at timestamp with time zone, ends_at timestamp with time zone)","returns TABLE(rescued bigint, dead bigint, given_up bigint) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source db4bbb1c834694a61fa600c6451689da"],
 ["function","messenger.rescue_messages(ids uuid[], at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source c284e672e8fb4f0398176e7ca8752566"],
 ["function","messenger.retry_delay(message_type text, failures integer)","returns interval language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source faba1646d6603e2df47a02ea453969c2"],
@@ -12293,7 +12932,7 @@ as $function$ select $manifest$[
 ["function","messenger.row_ids(ids uuid[])","returns text[] language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source bd8c1977bc012f0aa90a0c99cb024314"],
 ["function","messenger.run_near_change(fields messenger.cron_fields, after timestamp without time zone, change timestamp without time zone, offset_before interval, offset_after interval, dst_gap text, dst_overlap text)","returns messenger.cron_run language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 8bb9c2d93542accb4c69e76238814632"],
 ["function","messenger.run_sql_handlers(batch integer)","returns TABLE(completed bigint, failed bigint, released bigint) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 69531a455002561f3e1cbfdb113154ad"],
-["function","messenger.run_step(step text, at timestamp with time zone, batch integer, ends_at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source b40de1dc5a844f59bd13553b5b5769ec"],
+["function","messenger.run_step(step text, at timestamp with time zone, batch integer, ends_at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 3473a30fd87389d8184e8fd3c8274c53"],
 ["function","messenger.run_steps(batch integer, without text[])","returns jsonb language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\",lock_timeout=25ms,jit=off} source ce2588ec66b4668d740a9141948e3232"],
 ["function","messenger.running_messages(depth integer, only_transport text, only_queues text[])","returns TABLE(transport_name text, queue_name text, locked_by text) language sql stable invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source c5cfe7412dc063c4dbbe79a6dc992393"],
 ["function","messenger.runs_since(transport text, queue text, at timestamp with time zone)","returns timestamp with time zone language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 666d33ebc9c01f25238a349ff37c8c8d"],
@@ -12301,36 +12940,37 @@ as $function$ select $manifest$[
 ["function","messenger.schedule_headers(name text, due_at timestamp with time zone)","returns jsonb language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 5ca474df4ff41c3bcadddac9fcd158c7"],
 ["function","messenger.schedule_of_cron(schedule text)","returns jsonb language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source d03b9567c97a2870c11f8d3b54b82fbd"],
 ["function","messenger.scheduled_message(schedule public.messenger_schedules, due_at timestamp with time zone)","returns jsonb language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source b2126e65c89b6d91f8be56072cb2ec1f"],
+["function","messenger.send_wakeup()","returns boolean language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\",lock_timeout=100ms} source 0c1450cd7893e4a17ef18a9f8e1fe201"],
 ["function","messenger.set_message_aside(message_id uuid, error text, sqlstate text, at timestamp with time zone)","returns void language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source ae93984f97175e6c8feffc22431c133e"],
 ["function","messenger.set_row_aside(step text, object text, row_id text, error text, sqlstate text, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 5ceea9c23b1ebbdfd7a768ecb52ba5fc"],
-["function","messenger.set_sql_handler(type text, function_name text)","returns regprocedure language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 5520f6aa20eb6cbb09fdbcea73707500"],
+["function","messenger.set_sql_handler(type text, function_name text)","returns regprocedure language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",quote_all_identifiers=off} source 5520f6aa20eb6cbb09fdbcea73707500"],
 ["function","messenger.settle_in_parts(outcomes jsonb, ids uuid[], is_whole_first boolean)","returns messenger.settled[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 5d6c4f8b9d1481da86251e1755c03c84"],
 ["function","messenger.settle_locked(outcomes jsonb, settled messenger.settled[])","returns messenger.settled[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source ed81f94bcea776fc84d64a871f7b2d34"],
-["function","messenger.settle_outcomes(outcomes jsonb, is_part boolean)","returns messenger.settled[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,jit=off,plan_cache_mode=force_generic_plan,lock_timeout=50ms} source 4a01ba4f142eac6647e6ec8703584f84"],
+["function","messenger.settle_outcomes(outcomes jsonb, is_part boolean)","returns messenger.settled[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,jit=off,plan_cache_mode=force_generic_plan,lock_timeout=50ms} source 6a01de31448cc0ab9c7b5dde4f14e18b"],
 ["function","messenger.settle_rest(ids uuid[], rest messenger.verdict[], ords bigint[], fates text[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_hashjoin=off,enable_mergejoin=off,jit=off} source 59142ad07fd15333604db9ad32c64d4a"],
 ["function","messenger.sign_webhook(subscription uuid, id uuid, body text)","returns TABLE(url text, signed_at bigint, signature text) language plpgsql stable definer {\"search_path=pg_catalog, pg_temp\"} source 1b506c1e7e885935ad7fe2d26de00b5b"],
 ["function","messenger.sql_handlers()","returns TABLE(type text, handler regprocedure) language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 363dc1ae4a4679b198b1300b36cd7c57"],
 ["function","messenger.sql_queues(types text[])","returns text[] language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 05764d911121759b60673dae101f9b15"],
 ["function","messenger.sql_types()","returns text[] language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 4c7997bd05421a233d702c651a486e08"],
 ["function","messenger.sql_worker()","returns text language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 34de4d4ad50609b56338c335f0fb6f22"],
-["function","messenger.start(functions_url text, options jsonb)","returns jsonb language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 3299a9db5006acb0b9da9f9cda050e4a"],
-["function","messenger.status()","returns jsonb language sql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 28fc53cdd0344a951c806b655692bccc"],
-["function","messenger.steps()","returns TABLE(name text, budget interval) language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 4e9939524a33e948228dbe46e95c893b"],
-["function","messenger.stop()","returns jsonb language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 62fd5d88975845f22dafc3c133dcb24c"],
+["function","messenger.start(functions_url text, options jsonb)","returns jsonb language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 9730aca396caea11c71e870541c37bda"],
+["function","messenger.status()","returns jsonb language sql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 3a3a66d76bc151863f90314b687a3069"],
+["function","messenger.steps()","returns TABLE(name text, budget interval) language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 2e9ee19a65b47d4777f6cd9196446bcb"],
+["function","messenger.stop()","returns jsonb language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source ff483b963e1d0fbb65d1d6504d6862b7"],
 ["function","messenger.stop_scan()","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 0b8c28cb014ecffe4f1192c6bc1a0e8c"],
 ["function","messenger.store_alone(messages jsonb[], schedules uuid[], runs timestamp with time zone[])","returns TABLE(ord integer, error text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 5b3b4b479b4fda359acf98c516e9d787"],
 ["function","messenger.store_draft(draft messenger.draft, new_id uuid, sender uuid, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 40e90430b1e02482bf127900fa6fe8c3"],
 ["function","messenger.store_events(event text, events text[], ids uuid[], at timestamp with time zone)","returns boolean language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\",TimeZone=UTC,enable_seqscan=off,enable_hashjoin=off,enable_mergejoin=off,jit=off} source 5d6ec9d50a109f51d52e537b4d15fabe"],
 ["function","messenger.store_in_turn(messages jsonb, atomic boolean, scope text, sender uuid, single boolean, at timestamp with time zone)","returns TABLE(ord integer, id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone, error_code text, error text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 4999ae7a1ef3151f8b5ed2a5f3b7858c"],
-["function","messenger.store_messages(messages jsonb, atomic boolean, scope text, sender uuid, single boolean)","returns TABLE(ord integer, id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone, error_code text, error text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source be3798c2e639e154d461a76b0c60d48c"],
+["function","messenger.store_messages(messages jsonb, atomic boolean, scope text, sender uuid, single boolean)","returns TABLE(ord integer, id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone, error_code text, error text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 99225e56c0f4cbf7c8642605087765b7"],
 ["function","messenger.store_occurrences(messages jsonb[], schedules uuid[], runs timestamp with time zone[])","returns TABLE(ord integer, error text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source df9de64006a145a33e6694c95543243e"],
 ["function","messenger.store_runs(messages jsonb[], schedules uuid[], runs timestamp with time zone[], replaced uuid[], at timestamp with time zone)","returns messenger.run_fate[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source f9576dce049bdf6684bcb3888b4f0e04"],
 ["function","messenger.summarize(measurements messenger.measurements[])","returns SETOF messenger.metrics language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source 7a258dc21c6157c31433b21d3b8da0c8"],
-["function","messenger.sync_handlers_job()","returns void language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 2c499534ef63f32aad972400f0fe68c2"],
+["function","messenger.sync_handlers_job()","returns void language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source ef0b5ac6c1eb579f96b04b862ba4a796"],
 ["function","messenger.take_key(scope text, draft messenger.draft, new_id uuid, sender uuid, store boolean, at timestamp with time zone)","returns TABLE(taken boolean, is_stored boolean, passed_on uuid, message_id uuid, status text, transport text, queue text, available_at timestamp with time zone, error_code text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source dd5fdf395d72d61f15065c4561079afe"],
 ["function","messenger.take_keys_back(letters uuid[], at timestamp with time zone)","returns uuid[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 64eb2dea96d9f9451f27859c36fc38dd"],
 ["function","messenger.take_turns(ords integer[], ids uuid[], transports text[], queues text[], keys text[], moments timestamp with time zone[], are_stored boolean[])","returns TABLE(ord integer, seq bigint, available_at timestamp with time zone) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off,plan_cache_mode=force_generic_plan} source 6dbffab8e5570c5b6860a43b2c0417c4"],
-["function","messenger.tick(batch integer)","returns jsonb language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 72151f481f5a80736a02589458e6296c"],
+["function","messenger.tick(batch integer)","returns jsonb language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 3ce008fac6bc1d4f30dde2b989f393c3"],
 ["function","messenger.tick_or_note_error()","returns boolean language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\",lock_timeout=25ms} source 84fffbfa7c50d2b5601f0af2da1a13a0"],
 ["function","messenger.ticker_setting_fault(OUT cause text, OUT remedy text)","returns record language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 291798e1a72bf848bf4820274754fea8"],
 ["function","messenger.ticks_per_minute(at timestamp with time zone, OUT minutes integer, OUT per_minute numeric)","returns record language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source e1831da06ba28a537bc050a15a496c65"],
@@ -12339,69 +12979,71 @@ as $function$ select $manifest$[
 ["function","messenger.unblock_keys(row_ids text[], at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source bccf05f4916f1033506a27bf098dc2cf"],
 ["function","messenger.unbound_waits(lock_timeout text)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source c539728048558e349efc17a038cd1345"],
 ["function","messenger.unknown_message(id uuid)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source fbafe56a0775e17755d1aa6b8224bf9b"],
-["function","messenger.user_dispatch(type text, payload jsonb, idempotency_key text, delay interval, headers jsonb, metadata jsonb)","returns TABLE(id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone) language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source f2d88bd1f817b61cba1705c2a6d56ef8"],
+["function","messenger.user_dispatch(type text, payload jsonb, idempotency_key text, delay interval, headers jsonb, metadata jsonb)","returns TABLE(id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone) language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 910d2d9888064e989884134422a08330"],
 ["function","messenger.uuids_of(row_ids text[])","returns uuid[] language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source bbce279650abb45ad294e199ec79cf65"],
-["function","messenger.verify()","returns TABLE(kind text, object text, state text, detail text) language sql stable definer {\"search_path=pg_catalog, pg_temp\"} source 1a24f14e798c253dfef0baa717707e66"],
-["function","messenger.wake(at timestamp with time zone)","returns integer language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 842edec1d0a0e8d380049f701a3d90df"],
+["function","messenger.verify()","returns TABLE(kind text, object text, state text, detail text) language sql stable definer {\"search_path=pg_catalog, pg_temp\"} source 520b062d9b296adf29253fcea126c0e2"],
+["function","messenger.wake(at timestamp with time zone)","returns integer language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 188cbf11064ff8e35b7c5c0a9e8d614e"],
+["function","messenger.wakeup_fault()","returns text language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",lock_timeout=100ms} source 0d6f18dc538a6ceffde2d14d8650ae4e"],
+["function","messenger.wakeup_figures()","returns TABLE(sent bigint, answered bigint, failed bigint, failed_share numeric, stuck bigint, dropped bigint, has_newest_failed boolean, newest_at timestamp with time zone, last_failure text, is_unreachable boolean) language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source d100b94bb673617e8ac96081b21f3379"],
 ["function","messenger.walk_due_queues(at timestamp with time zone, only_transport text, runnable boolean, only_types text[], below_transport text, below_queue text, max_queues integer)","returns TABLE(transport_name text, queue_name text) language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off,plan_cache_mode=force_generic_plan} source bab8ddaaf728c0adaa502550e4249301"],
 ["function","messenger.wall_time_in_gap(moment timestamp with time zone, timezone text)","returns timestamp without time zone language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source df2b78cbc1a551d66565632e2d28232a"],
 ["function","messenger.watch_replay(row_ids text[], at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source e6f6798ebb677d8fc81ce3049fdaa1ba"],
 ["function","messenger.watch_replays(at timestamp with time zone, ends_at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source b4e22df6ce25980b3ddb93fa43350ed9"],
-["function","messenger.webhook_keys(secret_name text)","returns SETOF bytea language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 1041faacdeaccd72b430c8732cda8a6d"],
+["function","messenger.webhook_keys(secret_name text)","returns SETOF bytea language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 7c18294e47929858732793abc66b9f17"],
 ["function","messenger.without_set_aside(step text, object text, row_ids text[], at timestamp with time zone)","returns text[] language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 2343ca0a5510520467bee9553ff3bbe5"],
 ["function","messenger.work_off(message messenger.claimed, goes_on boolean, cut_at timestamp with time zone)","returns messenger.claimed language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 6669a54abf9d02fd81d87f84f0f50c4e"],
-["function","messenger.worker_secret_digests()","returns text[] language plpgsql stable definer {\"search_path=pg_catalog, pg_temp\"} source 7e991e72afc599aec3b160b0d52fa899"],
+["function","messenger.worker_secret_digests()","returns text[] language plpgsql stable definer {\"search_path=pg_catalog, pg_temp\"} source 4e21711b74df5bb3d1c74e032f609446"],
 ["function","messenger.write_cursor(list text, filter jsonb, place jsonb)","returns text language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source d78990856650c9cb1898d120528bad52"],
 ["function","messenger.write_each(step text, object text, row_ids text[], at timestamp with time zone, ends_at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source c7446260cbd4835fe1d8b50879404130"],
 ["function","messenger.write_rows(step text, object text, row_ids text[], at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source fc9309acdc63cfad52cde6c40600c3d2"],
-["function","public.messenger_audit()","returns TABLE(invariant text, violations bigint) language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source ec6bef6e6f70a37524183dad6c15a96e"],
-["function","public.messenger_cancel(id uuid)","returns text language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source f6bb7145346c6d141d98141025f017b2"],
+["function","public.messenger_audit()","returns TABLE(invariant text, violations bigint) language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 58e41db49cc09830e2a0f75fe806e2ea"],
+["function","public.messenger_cancel(id uuid)","returns text language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 335a920a4512b1300f405bd88d3512cd"],
 ["function","public.messenger_check_worker_secret(secret text)","returns boolean language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source a9b7d773a7e7a6b63909edb26b714929"],
 ["function","public.messenger_claim(worker text, batch integer, lease interval, transport text, queues text[], types text[])","returns TABLE(id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority integer, retry_count integer, max_retries integer, fence bigint, lock_expires_at timestamp with time zone, created_at timestamp with time zone, solo boolean) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 63ab462bbcb08390d5a2177426ba9843"],
 ["function","public.messenger_claim_one(id uuid, worker text, lease interval)","returns TABLE(id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority integer, retry_count integer, max_retries integer, fence bigint, lock_expires_at timestamp with time zone, created_at timestamp with time zone, solo boolean) language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source c38a451ac46c95792ca70988e732fb49"],
 ["function","public.messenger_complete(id uuid, fence bigint, result jsonb, strict boolean)","returns text language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 4dec1ddcf6083696bb25e2898fdfce73"],
-["function","public.messenger_complete_with(id uuid, fence bigint, function_name text, args jsonb)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source afa647c02ccfcfe66791527febf685bc"],
-["function","public.messenger_counters()","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source 20614c3429cc6f45f3e6665890ff9748"],
+["function","public.messenger_complete_with(id uuid, fence bigint, function_name text, args jsonb)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source f77b1243d0ec8d8afd35b406991b30af"],
+["function","public.messenger_counters()","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source 63e0b67aca54b6aacd4e6b76f2157396"],
 ["function","public.messenger_disable_webhook(subscription uuid, reason text)","returns boolean language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source de799c93fc703dc7ceaee7b22d570ad6"],
-["function","public.messenger_discard_failed(ids uuid[], filter jsonb, max integer)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source b857a60cb2381fb27c36cdeb63f1b6cd"],
+["function","public.messenger_discard_failed(ids uuid[], filter jsonb, max integer)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 6de8c16874631235e9fdd37dc0eec75f"],
 ["function","public.messenger_dispatch(type text, payload jsonb, queue text, priority integer, available_at timestamp with time zone, delay interval, idempotency_key text, idempotency_mode text, idempotency_window interval, ordering_key text, transport text, max_retries integer, expires_at timestamp with time zone, headers jsonb, metadata jsonb)","returns SETOF messenger.dispatched language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 914c1952fb29ac85046c0e1107a5563b"],
 ["function","public.messenger_dispatch_batch(messages jsonb, atomic boolean)","returns TABLE(ord integer, id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone, error_code text, error text) language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 5ae64ac3bfb30507ca570ca0e1b50e02"],
 ["function","public.messenger_exchange(outcomes jsonb, worker text, batch integer, lease interval, transport text, queues text[], types text[])","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 1dd9695f259858ef40422b2a30c279c6"],
-["function","public.messenger_explain(id uuid)","returns TABLE(reason text, detail text, remedy text) language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source b973f25cf8b6cb6736346bc6a0af0891"],
+["function","public.messenger_explain(id uuid)","returns TABLE(reason text, detail text, remedy text) language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 428189d3ea4cd0ec2f46ce9d80942593"],
 ["function","public.messenger_fail(id uuid, fence bigint, error text, error_class text, error_trace text, retryable boolean, retry_after interval)","returns TABLE(outcome text, available_at timestamp with time zone) language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 532abddf67ee131ddd63e6a1fc54c23d"],
 ["function","public.messenger_get_failed(id uuid)","returns jsonb language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source a65c7ccbf77bbb8bba0c2d53bbeaedc0"],
 ["function","public.messenger_get_message(id uuid)","returns jsonb language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 3f6e6250e24b6467d52053693d064d1f"],
-["function","public.messenger_health()","returns jsonb language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 441d3a727953e44bb3bab7e77f509c76"],
-["function","public.messenger_heartbeat(leases jsonb, lease interval)","returns TABLE(id uuid, outcome text, cancel_requested boolean) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",lock_timeout=50ms} source 7d4539740d4d8fa7c035375b96428d4e"],
+["function","public.messenger_health()","returns jsonb language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 7d701ccefcfdfcd6fd2b6c45a5cf34d8"],
+["function","public.messenger_heartbeat(leases jsonb, lease interval)","returns TABLE(id uuid, outcome text, cancel_requested boolean) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",lock_timeout=50ms} source 28724a187095cf901feb20fab99ba44f"],
 ["function","public.messenger_import_cron(jobid bigint)","returns jsonb language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 4b46768c7cec1f52fa54aa6f5a76852f"],
 ["function","public.messenger_list_failed(filter jsonb, cursor text, skip integer, max integer)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_sort=off,jit=off} source 2a0031b52a5353395df7e20332bcff01"],
 ["function","public.messenger_list_messages(filter jsonb, cursor text, max integer)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 5d3a1bf00a6b9228bf110552507e2f2f"],
-["function","public.messenger_list_queues()","returns jsonb language sql volatile invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source 5605e0b083ffbcfb521407a120ce3d92"],
+["function","public.messenger_list_queues()","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source b47686d04db91e45dccd39d709defb02"],
 ["function","public.messenger_list_schedules(filter jsonb, cursor text, max integer)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source 94667071d42682e323d39de8d2ae0aa2"],
 ["function","public.messenger_list_transports()","returns jsonb language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 05f0454eeda134cecc41d96748319ba1"],
-["function","public.messenger_list_workers()","returns jsonb language sql volatile invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source ed08e36d43305384a65341054f6f726b"],
-["function","public.messenger_metrics(minutes integer, from_time timestamp with time zone, to_time timestamp with time zone)","returns jsonb language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",TimeZone=UTC,jit=off} source 68bedab8939e50371a1e7601e8fcfde9"],
-["function","public.messenger_pause(transport text, queue text)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source ce28f5e97d110106bf02440dd8765910"],
-["function","public.messenger_pause_schedule(name text)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 74a8ae885f86c4c436afd8a854f5a01a"],
-["function","public.messenger_put_transport(name text, type text, config jsonb, enabled boolean)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source b22531d7a5c975de67bcfd3c7d225825"],
-["function","public.messenger_register(types jsonb)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source af7e035def70ebe3aa79190a33713a91"],
+["function","public.messenger_list_workers()","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source ea7fed79974837eb8b2cbb21c9f33c66"],
+["function","public.messenger_metrics(minutes integer, from_time timestamp with time zone, to_time timestamp with time zone)","returns jsonb language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",TimeZone=UTC,jit=off} source 276f5ad7643be357e48de5c67e46c5c3"],
+["function","public.messenger_pause(transport text, queue text)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source a5c07442c14ff18a067cda8cb646233b"],
+["function","public.messenger_pause_schedule(name text)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 98c81af26959c12c12beb7eb4f19a5a9"],
+["function","public.messenger_put_transport(name text, type text, config jsonb, enabled boolean)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 87cc47cb128baab50dad0244888d29a1"],
+["function","public.messenger_register(types jsonb)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source ba737a07f68cdd5382f0d3e215f36613"],
 ["function","public.messenger_release(id uuid, fence bigint)","returns text language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 4e7bc6a7dadfa50467b1586d37f66082"],
-["function","public.messenger_resume(transport text, queue text)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source d239b185b08e428156f9684f770a9546"],
-["function","public.messenger_resume_schedule(name text)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source b04ced14a82b40734ef346cc6aceeb5d"],
-["function","public.messenger_retry_failed(ids uuid[], filter jsonb, payload jsonb, per_second integer, max integer)","returns TABLE(id uuid, message_id uuid, outcome text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source cb54f5ea5a6dfd399388f852082497b3"],
-["function","public.messenger_schedule(name text, type text, schedule jsonb, payload jsonb, timezone text, options jsonb)","returns public.messenger_schedules language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 9d9d5e03af1ae093fcddb76c150e9052"],
+["function","public.messenger_resume(transport text, queue text)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source e77e86a76d1ccf1a89dc38cefe46d799"],
+["function","public.messenger_resume_schedule(name text)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 7e9e33aa9c68df835e93d28309a89b07"],
+["function","public.messenger_retry_failed(ids uuid[], filter jsonb, payload jsonb, per_second integer, max integer)","returns TABLE(id uuid, message_id uuid, outcome text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 4f65613037945d160c2cf0260f1a1070"],
+["function","public.messenger_schedule(name text, type text, schedule jsonb, payload jsonb, timezone text, options jsonb)","returns public.messenger_schedules language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 8b934f034be81feb093acab0b64a8a24"],
 ["function","public.messenger_schedule_preview(schedule jsonb, timezone text, from_time timestamp with time zone, count integer, options jsonb)","returns TABLE(run_at timestamp with time zone, local_time timestamp without time zone, note text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source daa7f51e3bb6dba0fbcad6d15640e1e7"],
-["function","public.messenger_set_flag(name text, percent integer, updated_by text)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source b3f839347161ce4bcaeb319f08c73079"],
+["function","public.messenger_set_flag(name text, percent integer, updated_by text)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source dc4519d1820fc9fc9f656c28bcd6cfd6"],
 ["function","public.messenger_settle(outcomes jsonb)","returns TABLE(id uuid, outcome text, available_at timestamp with time zone) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 768803cd7119fff63e4f205f6a325724"],
 ["function","public.messenger_sign_webhook(subscription uuid, id uuid, body text)","returns TABLE(url text, signed_at bigint, signature text) language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 83e91886d3198e1c53a2182eeb7fd60e"],
 ["function","public.messenger_snooze(id uuid, fence bigint, delay interval)","returns text language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source c330162b1d752f5cb706912072c7e570"],
 ["function","public.messenger_start(functions_url text, options jsonb)","returns jsonb language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 2ada4c698a25c5a06bcc0dedaac2b859"],
-["function","public.messenger_status()","returns jsonb language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source c123f5cc9b38af9b1c0b6cabf9493816"],
+["function","public.messenger_status()","returns jsonb language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 869edbe9f2b085720bc41df4dfa0c8f6"],
 ["function","public.messenger_stop()","returns jsonb language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source a23d9bcf133944d4b185d3e0dafe4d55"],
 ["function","public.messenger_tick(batch integer)","returns jsonb language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 44fa8f37b76564af9732322a424e3c94"],
-["function","public.messenger_unschedule(name text)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source bbecda113a9fea480fada8ab79db4437"],
+["function","public.messenger_unschedule(name text)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 8bcfe91d4a7dbe6778a102f14b3a830a"],
 ["function","public.messenger_user_dispatch(type text, payload jsonb, idempotency_key text, delay interval, headers jsonb, metadata jsonb)","returns TABLE(id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone) language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source ff1a11cf24c874bd79ad5a6bd3cf03dc"],
-["function","public.messenger_verify()","returns TABLE(kind text, object text, state text, detail text) language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source cafb141894269a9ff113c282068e973c"],
+["function","public.messenger_verify()","returns TABLE(kind text, object text, state text, detail text) language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 505aa2269d2d54057c2283c884c11ef0"],
 ["function","public.messenger_worker_secret_digests()","returns text[] language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 80b25ae10c3550571919125f44cd85d4"],
 ["function","public.update_messenger_messages_updated_at()","returns trigger language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 688979e5a72847acff081ddf5ed99f08"],
 ["function","public.update_messenger_schedules_updated_at()","returns trigger language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 688979e5a72847acff081ddf5ed99f08"],
@@ -12530,6 +13172,8 @@ as $function$ select $manifest$[
 ["grant","function messenger.release() to service_role","execute"],
 ["grant","function messenger.release_heads(keys messenger.order_key[], at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.replay_report() to service_role","execute"],
+["grant","function messenger.require_primary() to service_role","execute"],
+["grant","function messenger.require_writable() to service_role","execute"],
 ["grant","function messenger.retry_delay(message_type text, failures integer) to service_role","execute"],
 ["grant","function messenger.revise(message_id uuid, draft messenger.draft, at timestamp with time zone, OUT available_at timestamp with time zone, OUT error_code text) to service_role","execute"],
 ["grant","function messenger.revive(letters uuid[], payload jsonb, per_second integer, at timestamp with time zone) to service_role","execute"],
@@ -12695,6 +13339,7 @@ as $function$ select $manifest$[
 ["index","public.messenger_messages_sender_unfinished_idx","CREATE INDEX messenger_messages_sender_unfinished_idx ON public.messenger_messages USING btree (created_by) WHERE ((created_by IS NOT NULL) AND (processed_at IS NULL))"],
 ["index","public.messenger_messages_waiting_idx","CREATE INDEX messenger_messages_waiting_idx ON public.messenger_messages USING btree (transport_name, queue_name, ordering_key) WHERE ((ordering_key IS NOT NULL) AND (processed_at IS NULL) AND (available_at = 'infinity'::timestamp with time zone))"],
 ["index","public.messenger_schedules_due_idx","CREATE INDEX messenger_schedules_due_idx ON public.messenger_schedules USING btree (next_run_at) WHERE enabled"],
+["index","public.messenger_schedules_fired_idx","CREATE INDEX messenger_schedules_fired_idx ON public.messenger_schedules USING btree (updated_at, id) WHERE ((schedule_type = 'once'::text) AND (NOT enabled))"],
 ["index","public.messenger_schedules_name_key","CREATE UNIQUE INDEX messenger_schedules_name_key ON public.messenger_schedules USING btree (name)"],
 ["index","public.messenger_schedules_pkey","CREATE UNIQUE INDEX messenger_schedules_pkey ON public.messenger_schedules USING btree (id)"],
 ["index","public.messenger_transports_name_key","CREATE UNIQUE INDEX messenger_transports_name_key ON public.messenger_transports USING btree (name)"],
@@ -12728,7 +13373,7 @@ as $function$ select $manifest$[
 ["policy","messenger.wakeup_locks.service_only","* anon,authenticated using false check false"],
 ["policy","messenger.workers.service_only","* anon,authenticated using false check false"],
 ["policy","public.messenger_failed_messages.service_only","* anon,authenticated using false check false"],
-["policy","public.messenger_messages.sender_reads_own","r authenticated using (created_by = ( SELECT auth.uid() AS uid))"],
+["policy","public.messenger_messages.sender_reads_own","r authenticated using created_by = (( SELECT auth.uid() AS uid))"],
 ["policy","public.messenger_schedules.service_only","* anon,authenticated using false check false"],
 ["policy","public.messenger_transports.service_only","* anon,authenticated using false check false"],
 ["schema","messenger","Symphony Messenger 0.2.0: internal objects. The contract is public.messenger_*."],
@@ -12765,11 +13410,13 @@ as $function$ select $manifest$[
 ["table","public.messenger_messages","rls {fillfactor=50,autovacuum_vacuum_scale_factor=0.01,autovacuum_vacuum_threshold=1000,autovacuum_analyze_scale_factor=0.05,autovacuum_vacuum_cost_delay=1}"],
 ["table","public.messenger_schedules","rls"],
 ["table","public.messenger_transports","rls"],
+["trigger","messenger.message_types.message_types_restored","CREATE TRIGGER message_types_restored BEFORE INSERT ON messenger.message_types FOR EACH ROW WHEN (starts_with(new.type, 'symphony.'::text)) EXECUTE FUNCTION messenger.give_way_to_restored_type() always"],
 ["trigger","public.messenger_messages.messenger_messages_own_types_insert","CREATE TRIGGER messenger_messages_own_types_insert BEFORE INSERT ON public.messenger_messages FOR EACH ROW WHEN (starts_with(new.message_type, 'symphony.'::text)) EXECUTE FUNCTION messenger.guard_own_types()"],
-["trigger","public.messenger_messages.messenger_messages_own_types_update","CREATE TRIGGER messenger_messages_own_types_update BEFORE UPDATE OF message_type, body, headers ON public.messenger_messages FOR EACH ROW WHEN ((starts_with(new.message_type, 'symphony.'::text) AND (((new.message_type IS DISTINCT FROM old.message_type) OR (new.body IS DISTINCT FROM old.body)) OR (new.headers IS DISTINCT FROM old.headers)))) EXECUTE FUNCTION messenger.guard_own_types()"],
-["trigger","public.messenger_messages.messenger_messages_updated_at","CREATE TRIGGER messenger_messages_updated_at BEFORE UPDATE ON public.messenger_messages FOR EACH ROW WHEN ((NOT (new.updated_at IS DISTINCT FROM old.updated_at))) EXECUTE FUNCTION public.update_messenger_messages_updated_at()"],
-["trigger","public.messenger_schedules.messenger_schedules_updated_at","CREATE TRIGGER messenger_schedules_updated_at BEFORE UPDATE ON public.messenger_schedules FOR EACH ROW WHEN ((NOT (new.updated_at IS DISTINCT FROM old.updated_at))) EXECUTE FUNCTION public.update_messenger_schedules_updated_at()"],
-["trigger","public.messenger_transports.messenger_transports_updated_at","CREATE TRIGGER messenger_transports_updated_at BEFORE UPDATE ON public.messenger_transports FOR EACH ROW WHEN ((NOT (new.updated_at IS DISTINCT FROM old.updated_at))) EXECUTE FUNCTION public.update_messenger_transports_updated_at()"],
+["trigger","public.messenger_messages.messenger_messages_own_types_update","CREATE TRIGGER messenger_messages_own_types_update BEFORE UPDATE OF message_type, body, headers ON public.messenger_messages FOR EACH ROW WHEN (starts_with(new.message_type, 'symphony.'::text) AND (new.message_type IS DISTINCT FROM old.message_type OR new.body IS DISTINCT FROM old.body OR new.headers IS DISTINCT FROM old.headers)) EXECUTE FUNCTION messenger.guard_own_types()"],
+["trigger","public.messenger_messages.messenger_messages_updated_at","CREATE TRIGGER messenger_messages_updated_at BEFORE UPDATE ON public.messenger_messages FOR EACH ROW WHEN (NOT new.updated_at IS DISTINCT FROM old.updated_at) EXECUTE FUNCTION public.update_messenger_messages_updated_at()"],
+["trigger","public.messenger_schedules.messenger_schedules_updated_at","CREATE TRIGGER messenger_schedules_updated_at BEFORE UPDATE ON public.messenger_schedules FOR EACH ROW WHEN (NOT new.updated_at IS DISTINCT FROM old.updated_at) EXECUTE FUNCTION public.update_messenger_schedules_updated_at()"],
+["trigger","public.messenger_transports.messenger_transports_restored","CREATE TRIGGER messenger_transports_restored BEFORE INSERT ON public.messenger_transports FOR EACH ROW WHEN (new.name = ANY (ARRAY['supabase'::text, 'sync'::text])) EXECUTE FUNCTION messenger.give_way_to_restored_transport() always"],
+["trigger","public.messenger_transports.messenger_transports_updated_at","CREATE TRIGGER messenger_transports_updated_at BEFORE UPDATE ON public.messenger_transports FOR EACH ROW WHEN (NOT new.updated_at IS DISTINCT FROM old.updated_at) EXECUTE FUNCTION public.update_messenger_transports_updated_at()"],
 ["type","messenger.check_result","status text, detail text, remedy text, figures jsonb"],
 ["type","messenger.claimed","id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority integer, retry_count integer, max_retries integer, fence bigint, lock_expires_at timestamp with time zone, created_at timestamp with time zone, solo boolean"],
 ["type","messenger.cron_fields","seconds text, minutes text, hours text, days text, months text, weekdays text, last_weekdays text, nth integer, last_day boolean, first_second integer, first_minute integer, first_hour integer, elapsed boolean"],
@@ -12811,7 +13458,8 @@ as $$
   ),
   operation as (
     select 'operation' as kind, c.name as object, case c.status when 'healthy' then 'ok' else c.status end as state, concat_ws('; ', c.detail, c.remedy) as detail
-    from messenger.health_checks() c where c.name in ('clock', 'clock_errors', 'pg_net', 'worker_secret', 'test_clock')
+    from messenger.health_checks() c
+    where c.name in ('checks', 'clock', 'clock_errors', 'own_rows', 'rights', 'pg_net', 'worker_secret', 'test_clock')
   )
   select d.kind, d.object, d.state, d.detail from difference d
   union all
@@ -12824,11 +13472,11 @@ create or replace function public.messenger_verify()
 returns table (kind text, object text, state text, detail text)
 language sql
 set search_path = pg_catalog, pg_temp
-as $$ select * from messenger.verify() $$;
+as $$ select v.* from messenger.require_primary(), messenger.verify() v $$;
 
 comment on function messenger.verify() is 'See public.messenger_verify.';
 comment on function public.messenger_verify() is
-  'Compares this database with the release (state missing, unexpected, different; one ok row when nothing differs) and checks operation: clock, bells, Vault secret, no test clock.';
+  'Compares this database with the release (state missing, unexpected, different; one ok row when nothing differs) and checks operation: clock, rows of the bus, rights, wake-ups, Vault secret, no test clock.';
 revoke all on function messenger.verify(), public.messenger_verify() from public, anon, authenticated, service_role;
 grant execute on function messenger.verify(), public.messenger_verify() to service_role;
 
@@ -12880,6 +13528,8 @@ declare
     'messenger.new_id',
     'messenger.refusals',
     'messenger.refuse',
+    'messenger.require_writable',
+    'messenger.require_primary',
     'messenger.exceeds',
     'messenger.has_wild_number',
     'messenger.is_too_deep',
@@ -12898,15 +13548,19 @@ declare
     'messenger.unbound_waits',
     'messenger.refuse_waits',
     'public.update_messenger_transports_updated_at',
+    'messenger.ensure_transports',
+    'messenger.give_way_to_restored_transport',
     'public.update_messenger_messages_updated_at',
     'messenger.guard_own_types',
     'public.update_messenger_schedules_updated_at',
+    'messenger.ensure_singletons',
     'messenger.enabled',
     'public.messenger_set_flag',
     'messenger.measure_completions',
     'messenger.measure_failures',
     'messenger.move_scan',
     'messenger.ensure_own_types',
+    'messenger.give_way_to_restored_type',
     'public.messenger_register',
     'messenger.draft_fields',
     'messenger.read_drafts',
@@ -13066,11 +13720,14 @@ declare
     'messenger.scheduled_message',
     'messenger.expand_these',
     'messenger.expand_schedules',
+    'messenger.read_secret',
     'messenger.worker_secret_digests',
     'public.messenger_worker_secret_digests',
     'public.messenger_check_worker_secret',
     'messenger.ensure_worker_secret',
+    'messenger.send_wakeup',
     'messenger.post_bell',
+    'messenger.wakeup_fault',
     'messenger.ring',
     'messenger.awake_workers',
     'messenger.make_wakeup_locks',
@@ -13109,6 +13766,7 @@ declare
     'messenger.find_resolved_dead_letters',
     'messenger.find_spent_keys',
     'messenger.find_old_occurrences',
+    'messenger.find_fired_schedules',
     'messenger.prune_workers',
     'messenger.prune_counts',
     'messenger.prune_bells',
@@ -13159,8 +13817,6 @@ declare
     'messenger.health_clock_errors',
     'messenger.health_set_aside',
     'messenger.health_sql_handlers',
-    'messenger.health_pg_net',
-    'messenger.health_worker_secret',
     'messenger.health_test_clock',
     'messenger.health_oldest_due',
     'messenger.due_types',
@@ -13168,6 +13824,16 @@ declare
     'messenger.health_workers',
     'messenger.health_transports',
     'messenger.health_dead_letters',
+    'messenger.health_own_rows',
+    'messenger.health_rights',
+    'messenger.health_registration',
+    'messenger.health_schedules',
+    'messenger.growth_limits',
+    'messenger.health_growth',
+    'messenger.wakeup_figures',
+    'messenger.health_pg_net',
+    'messenger.health_worker_secret',
+    'messenger.health_webhook_secrets',
     'messenger.moment',
     'messenger.is_waiting',
     'messenger.is_handed_out',
@@ -13277,3 +13943,5 @@ begin
   end if;
 end $$;
 reset client_min_messages;
+reset quote_all_identifiers;
+reset standard_conforming_strings;

@@ -132,7 +132,7 @@ export const KEEPING: Mutant[] = [
     breaks: "P11: after one walk nothing is pruned any more.",
     statement: finished,
     find: "then v_chunk.id end;",
-    replace: "then v_chunk.id else coalesce(v_chunk.id::text, after) end;",
+    replace: "then v_chunk.id else coalesce(v_chunk.id, after_id) end;",
     noticedBy: prunes,
   },
   {

@@ -8,6 +8,7 @@ import { LIVING } from "./living.ts";
 import { LOCKING } from "./locking.ts";
 import { MEASURING } from "./measuring.ts";
 import { type Mutant, plant, readSchemas } from "./mutant.ts";
+import { RESTORING } from "./restoring.ts";
 import { SETTLING } from "./settling.ts";
 import { TELLING } from "./telling.ts";
 import { TICKER_SETTINGS } from "./ticker_settings.ts";
@@ -27,6 +28,7 @@ export const MUTANTS: readonly Mutant[] = [
   ...TICKING,
   ...TICKER_SETTINGS,
   ...WATCHING,
+  ...RESTORING,
 ];
 
 /** Makes a migrated database wrong in the way the name says. */

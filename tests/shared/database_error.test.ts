@@ -48,6 +48,7 @@ Deno.test("database errors · what was rolled back can be sent again, and the hi
     assert.deepEqual([error.code, error.status, error.transient], ["SM_UNAVAILABLE", 503, true], code);
     assert.match(error.hint, /Nothing was changed\. Try again after the seconds in Retry-After/);
   }
+  assert.match(failed("25006", 500).hint, /at the primary database/);
 });
 
 Deno.test("database errors · where the reply may have been lost, only a key makes it safe to send again", () => {

@@ -77,7 +77,6 @@ export async function setClock(sql: Asker, skew: string): Promise<void> {
 
 /** Seconds from the bus's now until a moment. */
 export async function secondsUntil(sql: Asker, moment: Date): Promise<number> {
-  const [{ seconds }] =
-    await sql`select extract(epoch from ${moment}::timestamptz - messenger.now())::float as seconds`;
-  return seconds;
+  const [{ seconds }] = await sql`select extract(epoch from ${moment}::timestamptz - messenger.now()) as seconds`;
+  return Number(seconds);
 }

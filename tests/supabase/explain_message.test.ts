@@ -5,7 +5,7 @@ import { call, claim, dispatch, held, letterOf, messageOf, setClock, settle, tic
 import { dead, discard, manyDead } from "./dead.ts";
 import { because, explain, isTaken, mend, reasons } from "./explain.ts";
 
-const project = useProject({ testClock: true });
+const project = useProject({ testClock: true, isolation: "read committed" });
 Deno.test.beforeEach(async () => {
   const { sql } = project();
   await empty(sql);

@@ -131,7 +131,7 @@ test("without pg_cron, pg_net or Vault · the reason names what is missing and h
   const bells = await without("net", id, "no_bells");
   assert.match(bells.detail, /there is no pg_net$/);
   assert.equal(bells.remedy, "create extension pg_net");
-  assert.match((await without("vault", id, "no_bells")).detail, /secret is not in Vault$/);
+  assert.match((await without("vault", id, "no_bells")).detail, /secret is not in Vault, or cannot be decrypted$/);
 });
 
 testWithCron("clock stopped · its last run failed, hangs, or was long ago; and each tick fails", async () => {
@@ -181,7 +181,7 @@ test("no bells · no functions URL, no secret; the remedies bring them", async (
   assert.match((await because(sql, id, "no_bells")).detail, /there is no functions URL$/);
   await sql.unsafe((await because(sql, id, "no_bells")).remedy);
   await sql`delete from vault.secrets where name = 'symphony_worker_secret'`;
-  assert.match((await because(sql, id, "no_bells")).detail, /secret is not in Vault$/);
+  assert.match((await because(sql, id, "no_bells")).detail, /secret is not in Vault, or cannot be decrypted$/);
   await mend(sql, id, "no_bells");
   await call(sql, "messenger_tick");
   assert.equal((await sql`select from net.http_request_queue`).length, 1, "a bell is rung for it");

@@ -131,9 +131,14 @@ test("health · each check has figures; what has no value is left out", async ()
     clock_errors: {},
     dead_letters: { open: 0 },
     error_rate: { ended: 0, failed: 0 },
+    growth: { open_dead_letters: 0, unfinished_messages: 0, schedules_that_run_once: 0, wake_ups: 0 },
     no_handler: { types: 0 },
     oldest_due: {},
-    pg_net: { bells: 0, answered: 0, failed: 0 },
+    own_rows: { missing: 0 },
+    pg_net: { bells: 0, answered: 0, failed: 0, dropped: 0 },
+    registration: { types: 0 },
+    rights: { relations: 0 },
+    schedules: { failing: 0 },
     set_aside: { rows: 0 },
     test_clock: {},
     transports: { disabled: 0 },
@@ -195,7 +200,7 @@ test("health · bells that fail: a fifth is degraded, a half unhealthy; other re
   assert.deepEqual(seen, [...Array(5).fill("healthy"), ...Array(3).fill("degraded"), "unhealthy"]);
   const { detail, figures } = await check("pg_net");
   assert.equal(detail, "5 of 9 bells of the last 5 minutes failed, the last with: HTTP 500");
-  assert.deepEqual(figures, { bells: 9, answered: 9, failed: 5, failed_share: 0.556 });
+  assert.deepEqual(figures, { bells: 9, answered: 9, failed: 5, failed_share: 0.556, dropped: 0 });
   const [{ id }] =
     await sql`insert into messenger.bells (request_id) values (nextval('net.http_request_queue_id_seq')) returning request_id as id`;
   await sql`insert into net._http_response (id, status_code, created) values (${id}, 202, now())`;

@@ -6,7 +6,7 @@ import { ask, call, claim, dispatch, dispatchMany, type Row, setClock, settle } 
 import { forgeCursor, INJECTIONS, walk } from "./pages.ts";
 import { refused } from "./refusal.ts";
 
-const project = useProject({ testClock: true });
+const project = useProject({ testClock: true, isolation: "read committed" });
 Deno.test.beforeEach(() => empty(project().sql));
 
 type Filter = Record<string, unknown>;

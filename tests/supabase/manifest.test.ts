@@ -9,7 +9,8 @@ const read = (path: string) => Deno.readTextFile(new URL(path, folder));
 const project = useProject();
 const newer = useProject({ defaultPrivileges: "revoked" });
 
-const CATALOG = "select kind, object, definition from messenger.manifest() order by kind, object";
+const CATALOG =
+  'select kind, object, definition from messenger.manifest() order by kind collate "C", object collate "C"';
 
 async function expected(): Promise<unknown[]> {
   const rows: [string, string, string | null][] = JSON.parse(await read("manifest.json"));
@@ -63,12 +64,21 @@ test("verify · operation is ok once the clock ticks and the bells have a URL", 
   assert.deepEqual(await states(), {
     clock: "unhealthy",
     clock_errors: "ok",
+    own_rows: "ok",
     pg_net: "degraded",
+    rights: "ok",
     worker_secret: "unhealthy",
   });
   await sql`select messenger_start('http://127.0.0.1:1/functions/v1')`;
   await sql`select messenger_tick()`;
-  assert.deepEqual(await states(), { clock: "ok", clock_errors: "ok", pg_net: "ok", worker_secret: "ok" });
+  assert.deepEqual(await states(), {
+    clock: "ok",
+    clock_errors: "ok",
+    own_rows: "ok",
+    pg_net: "ok",
+    rights: "ok",
+    worker_secret: "ok",
+  });
   await sql`select messenger_stop()`;
 });
 

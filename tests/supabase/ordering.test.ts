@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { ask, call, claim, dispatch, dispatchMany, messageOf, setClock, settle } from "./bus.ts";
 
-const project = useProject({ testClock: true });
+const project = useProject({ testClock: true, isolation: "read committed" });
 Deno.test.beforeEach(() => empty(project().sql));
 Deno.test.afterEach(async () => {
   const [{ broken }] = await project().sql`select sum(violations)::int as broken from messenger_audit()`;

@@ -7,7 +7,7 @@ import { type Asker, call, claim, dispatch, messageOf, settle } from "./bus.ts";
 import { errorOf } from "./refusal.ts";
 import { limitWaiting, pidOf, untilBlocked } from "./until_blocked.ts";
 
-const project = useProject({ testClock: true });
+const project = useProject({ testClock: true, isolation: "read committed" });
 Deno.test.beforeAll(() => limitWaiting(project().sql));
 Deno.test.beforeEach(() => empty(project().sql));
 Deno.test.afterEach(async () => {

@@ -4,7 +4,7 @@ import { empty, session, test, useProject } from "../project.ts";
 import { call, claim, dispatch, messageOf } from "./bus.ts";
 import { limitWaiting, pidOf, untilBlocked } from "./until_blocked.ts";
 
-const project = useProject({ testClock: true });
+const project = useProject({ testClock: true, isolation: "read committed" });
 Deno.test.beforeAll(() => limitWaiting(project().sql));
 Deno.test.beforeEach(() => empty(project().sql));
 

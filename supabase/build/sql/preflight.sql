@@ -20,6 +20,14 @@ begin
         message = 'this database has a schema "messenger" that is not made by Symphony Messenger; nothing was changed',
         hint = 'rename that schema (alter schema messenger rename to ...), or install into another database';
     end if;
+    -- As after a restore by another role: what it owns cannot be replaced, nor its catalog be read.
+    if not pg_has_role((select n.nspowner from pg_catalog.pg_namespace n where n.oid = v_schema), 'usage') then
+      raise exception using errcode = 'insufficient_privilege',
+        message = format(
+          'Symphony Messenger in this database belongs to role %s, and this session is role %s; nothing was changed',
+          (select n.nspowner::regrole from pg_catalog.pg_namespace n where n.oid = v_schema), current_user),
+        hint = 'run this file as that role';
+    end if;
     v_installed := coalesce(substring(v_marker from '^Symphony Messenger (\d+\.\d+\.\d+)'), '0.1.0');
     if to_regprocedure('messenger.release()') is not null then
       execute 'select messenger.release()' into v_installed;

@@ -1,0 +1,143 @@
+-- Health of what the bus keeps: rows and rights it needs, types, schedules, tables that grow.
+
+-- A restore without data, or a TRUNCATE, takes rows that the bus cannot do without. The tick makes messenger.clock
+-- again.
+create or replace function messenger.health_own_rows(at timestamptz)
+returns setof messenger.check_result
+language sql
+set search_path = pg_catalog, pg_temp
+as $$
+  select case when count(*) = 0 then 'healthy' else 'unhealthy' end,
+    coalesce('missing: ' || string_agg(m.what, ', ' order by m.what), 'all are there'),
+    'select messenger_start(); -- makes them again; a functions URL that is lost must be given',
+    jsonb_build_object('missing', count(*))
+  from (
+    select 'transport ' || d.name as what from unnest(array['supabase', 'sync']) as d(name)
+    where not exists (select from public.messenger_transports t where t.name = d.name)
+    union all
+    select 'message type ' || d.type from unnest(array['symphony.event', 'symphony.webhook']) as d(type)
+    where not exists (select from messenger.message_types k where k.type = d.type)
+    union all
+    select 'messenger.settings' where not exists (select from messenger.settings) and messenger.is_ticker_scheduled()
+  ) m
+$$;
+
+-- Default privileges of the project give anon and authenticated all on the tables that a dump makes; only the migration
+-- takes it away.
+create or replace function messenger.health_rights(at timestamptz)
+returns setof messenger.check_result
+language sql
+set search_path = pg_catalog, pg_temp
+as $$
+  select case when count(*) = 0 then 'healthy' else 'unhealthy' end,
+    coalesce('PUBLIC, anon or authenticated have rights that this release does not give, on '
+      || left(string_agg(x.name, ', ' order by x.name), 500),
+      'PUBLIC, anon and authenticated have those of this release'),
+    'run the migration of this release again: it takes away what was granted besides',
+    jsonb_build_object('relations', count(*))
+  from (
+    select distinct c.relname as name
+    from pg_catalog.pg_class c, aclexplode(c.relacl) a
+    where (c.relnamespace = 'messenger'::regnamespace
+        or c.relnamespace = 'public'::regnamespace and starts_with(c.relname, 'messenger_'))
+      and c.relkind in ('r', 'v', 'S')
+      and (a.grantee = 0 or a.grantee in (
+        select r.oid from pg_catalog.pg_roles r where r.rolname in ('anon', 'authenticated')))
+  ) x
+$$;
+
+-- A worker names the types it takes; their routes, retries and the users' allow-list are in force only once they are
+-- registered.
+create or replace function messenger.health_registration(at timestamptz)
+returns setof messenger.check_result
+language sql
+set search_path = pg_catalog, pg_temp
+as $$
+  select case when count(*) = 0 then 'healthy' else 'degraded' end,
+    coalesce('workers take types that are not registered, so their routes, retries and permissions are not in force: '
+      || left(string_agg(u.type, ', ' order by u.type), 1000),
+      'every type that a worker of the last minute takes is registered'),
+    'see the worker''s log for the definition that was rejected; a worker registers its types when it starts',
+    jsonb_build_object('types', count(*))
+  from (
+    select distinct t.type
+    from messenger.workers w cross join lateral unnest(w.types) as t(type)
+    where w.polled_at > health_registration.at - interval '1 minute' and w.polled_at <= health_registration.at
+      and not exists (select from messenger.message_types k where t.type = any (k.type || k.aliases))
+  ) u
+$$;
+
+create or replace function messenger.health_schedules(at timestamptz)
+returns setof messenger.check_result
+language sql
+set search_path = pg_catalog, pg_temp
+as $$
+  select case when f.n = 0 then 'healthy' else 'degraded' end,
+    case when f.n = 0 then 'none fails'
+      else format('%s fail and are tried again every 5 minutes, the latest %s: %s', f.n, f.names[1],
+        left(f.errors[1], 300)) end,
+    'select name, last_error, next_run_at from messenger_schedules where enabled and last_error is not null',
+    jsonb_build_object('failing', f.n)
+  from (
+    select count(*) as n, array_agg(s.name order by s.updated_at desc, s.name) as names,
+      array_agg(s.last_error order by s.updated_at desc, s.name) as errors
+    from public.messenger_schedules s where s.enabled and s.last_error is not null
+  ) f
+$$;
+
+-- Tables that only an operator or a worker can make smaller.
+create or replace function messenger.growth_limits()
+returns table (name text, rows_query text, most bigint, remedy text)
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+  values
+    ('open dead letters', 'select from public.messenger_failed_messages f where f.resolved_at is null', 10000::bigint,
+      'select * from messenger_failed_summary; then retry them with messenger_retry_failed, '
+      'or discard them with messenger_discard_failed'),
+    ('unfinished messages', 'select from public.messenger_messages m where m.processed_at is null', 100000,
+      'select * from messenger_queue_depth; raise max_workers, or find out what produces more than is handled'),
+    ('schedules that run once', 'select from public.messenger_schedules s where s.schedule_type = ''once''', 10000,
+      'dispatch with a delay instead of a schedule; those that have fired go after their transport''s retention'),
+    ('wake-ups', 'select from messenger.bells b', 50000,
+      'select * from messenger.step_errors where step = ''prune_wakeups''; see why workers are woken so often')
+$$;
+
+create or replace function messenger.health_growth(at timestamptz)
+returns setof messenger.check_result
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_limit record;
+  v_count record;
+  v_result messenger.check_result := row('healthy', null, null, '{}'::jsonb);
+begin
+  for v_limit in select * from messenger.growth_limits() loop
+    select * into v_count from messenger.count_rows(v_limit.rows_query);
+    v_result.figures := v_result.figures || jsonb_build_object(translate(v_limit.name, ' -', '__'), v_count.n);
+    if v_count.n > v_limit.most then
+      v_result.status := 'degraded';
+      v_result.detail := concat_ws('; ', v_result.detail, format('%s%s %s, more than %s',
+        case when v_count.estimated then 'about ' else '' end, v_count.n, v_limit.name, v_limit.most));
+      v_result.remedy := concat_ws('; ', v_result.remedy, v_limit.remedy);
+    end if;
+  end loop;
+  v_result.detail := coalesce(v_result.detail, 'no table holds more rows than is usual');
+  return next v_result;
+end $$;
+
+comment on function messenger.health_own_rows(timestamptz) is
+  'A transport, a type or settings of the bus that are missing: unhealthy.';
+comment on function messenger.health_rights(timestamptz) is
+  'A right of anon, authenticated or PUBLIC on a whole table of the bus: unhealthy.';
+comment on function messenger.health_registration(timestamptz) is
+  'A type that a worker of the last minute takes and that is not registered: degraded.';
+comment on function messenger.health_schedules(timestamptz) is 'A schedule that fails: degraded.';
+comment on function messenger.growth_limits() is
+  'Tables that nothing but use keeps small: how many rows are more than usual, and what to do then.';
+comment on function messenger.health_growth(timestamptz) is
+  'A table with more rows than messenger.growth_limits says: degraded.';
+revoke all on function messenger.health_own_rows(timestamptz), messenger.health_rights(timestamptz),
+  messenger.health_registration(timestamptz), messenger.health_schedules(timestamptz), messenger.growth_limits(),
+  messenger.health_growth(timestamptz) from public, anon, authenticated, service_role;

@@ -1,0 +1,27 @@
+// The core of the SQL suite passes under settings of the session that change how Postgres prints, reads, quotes and isolates; the whole by
+// SYMPHONY_TEST_PROFILE=hostile npm test -- tests/supabase.
+import assert from "node:assert/strict";
+import { hasCron, test } from "../project.ts";
+import { isHostile } from "../session_profile.ts";
+
+const root = new URL("../../", import.meta.url);
+const CORE = ["manifest", "dispatch", "claim", "prune", "explain_queue", "schedules"].map((name) =>
+  `tests/supabase/${name}.test.ts`
+);
+
+if (!isHostile && hasCron) {
+  test("session profile · the core of the SQL suite passes where every setting is another", async (t) => {
+    const started = Date.now();
+    const { code, stdout } = await new Deno.Command(Deno.execPath(), {
+      args: ["test", "-A", "--parallel", "--quiet", "--no-check", ...CORE],
+      cwd: root,
+      env: { SYMPHONY_TEST_PROFILE: "hostile", DENO_JOBS: "2", NO_COLOR: "1" },
+    }).output();
+    const output = new TextDecoder().decode(stdout);
+    const [line, passed] = /^.*?(\d+) passed.*$/m.exec(output) ?? [output, "0"];
+    assert.equal(code, 0, output.split("\n").filter((line) => !/ \.\.\. ok \(/.test(line)).join("\n").slice(-8_000));
+    assert.ok(Number(passed) >= 70, line);
+    const seconds = Math.round((Date.now() - started) / 1_000);
+    await t.step(`${passed} passed in ${seconds} s`, () => {});
+  });
+}
