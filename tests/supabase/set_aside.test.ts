@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import type { Sql } from "postgres";
 import { empty, session, test, useProject } from "../project.ts";
 import { ask, call, claim, dispatch, dispatchMany, held, messageOf, type Row, setClock, settle } from "./bus.ts";
-import { forbidding, makeForbid, setAside } from "./set_aside.ts";
+import { forbidding, makeForbid, setAside, unhurrySteps } from "./set_aside.ts";
 import { limitWaiting } from "./until_blocked.ts";
 
 const project = useProject({ testClock: true });
@@ -11,6 +11,7 @@ Deno.test.beforeAll(async () => {
   const { sql } = project();
   await limitWaiting(sql);
   await makeForbid(sql);
+  await unhurrySteps(sql);
 });
 Deno.test.beforeEach(() => empty(project().sql));
 

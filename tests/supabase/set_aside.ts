@@ -39,6 +39,16 @@ export async function setAside(sql: Sql): Promise<Row[]> {
   ];
 }
 
+/** Lets each step of a tick take the time it needs, so that a slow machine leaves nothing to the next tick. */
+export async function unhurrySteps(sql: Sql): Promise<void> {
+  await sql.unsafe(`
+    alter function messenger.run_step(text, timestamptz, int, timestamptz) rename to hurried_step;
+    create function messenger.run_step(step text, at timestamptz, batch int, ends_at timestamptz) returns jsonb language plpgsql as $$
+    begin
+      return messenger.hurried_step(step, at, batch, 'infinity');
+    end $$`);
+}
+
 /** Runs the work while these steps of a tick fail. */
 export async function withBrokenSteps(sql: Sql, steps: readonly string[], work: () => Promise<void>): Promise<void> {
   await sql.unsafe(`

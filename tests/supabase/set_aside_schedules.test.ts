@@ -2,13 +2,15 @@
 import assert from "node:assert/strict";
 import { empty, test, useProject } from "../project.ts";
 import { ask, call, dispatchMany, setClock } from "./bus.ts";
-import { forbidding, makeForbid, setAside, withBrokenSteps } from "./set_aside.ts";
+import { forbidding, makeForbid, setAside, unhurrySteps, withBrokenSteps } from "./set_aside.ts";
 import { limitWaiting } from "./until_blocked.ts";
 
 const project = useProject({ testClock: true });
 Deno.test.beforeAll(async () => {
-  await limitWaiting(project().sql);
-  await makeForbid(project().sql);
+  const { sql } = project();
+  await limitWaiting(sql);
+  await makeForbid(sql);
+  await unhurrySteps(sql);
 });
 Deno.test.beforeEach(() => empty(project().sql));
 
