@@ -37,7 +37,7 @@ begin
 end $$;
 
 -- A part that fails is halved, until the row at fault stands alone: ten failures for a thousand rows. In random order and for
--- 400 ms, so that rows that wait for locks keep no other from being recorded for long; what is left after that counts as
+-- 400 ms (or what the setting messenger.settle_budget says), so that rows that wait for locks keep no other from being recorded for long; what is left after that counts as
 -- locked. Two outcomes of one message keep their order.
 create or replace function messenger.settle_in_parts(outcomes jsonb, ids uuid[], is_whole_first boolean)
 returns messenger.settled[]
@@ -45,7 +45,8 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_end timestamptz := clock_timestamp() + interval '400 milliseconds';
+  v_end timestamptz := clock_timestamp()
+    + coalesce(nullif(current_setting('messenger.settle_budget', true), ''), '400 milliseconds')::interval;
   v_salt bigint := (random() * 1e9)::bigint;
   v_order int[] := array(
     select n from generate_series(1, cardinality(ids)) n order by hashtextextended(ids[n]::text, v_salt), n);

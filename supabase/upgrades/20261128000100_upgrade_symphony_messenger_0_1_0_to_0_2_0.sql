@@ -4738,7 +4738,7 @@ begin
 end $$;
 
 -- A part that fails is halved, until the row at fault stands alone: ten failures for a thousand rows. In random order and for
--- 400 ms, so that rows that wait for locks keep no other from being recorded for long; what is left after that counts as
+-- 400 ms (or what the setting messenger.settle_budget says), so that rows that wait for locks keep no other from being recorded for long; what is left after that counts as
 -- locked. Two outcomes of one message keep their order.
 create or replace function messenger.settle_in_parts(outcomes jsonb, ids uuid[], is_whole_first boolean)
 returns messenger.settled[]
@@ -4746,7 +4746,8 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_end timestamptz := clock_timestamp() + interval '400 milliseconds';
+  v_end timestamptz := clock_timestamp()
+    + coalesce(nullif(current_setting('messenger.settle_budget', true), ''), '400 milliseconds')::interval;
   v_salt bigint := (random() * 1e9)::bigint;
   v_order int[] := array(
     select n from generate_series(1, cardinality(ids)) n order by hashtextextended(ids[n]::text, v_salt), n);
@@ -12944,7 +12945,7 @@ as $function$ select $manifest$[
 ["function","messenger.set_message_aside(message_id uuid, error text, sqlstate text, at timestamp with time zone)","returns void language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source ae93984f97175e6c8feffc22431c133e"],
 ["function","messenger.set_row_aside(step text, object text, row_id text, error text, sqlstate text, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 5ceea9c23b1ebbdfd7a768ecb52ba5fc"],
 ["function","messenger.set_sql_handler(type text, function_name text)","returns regprocedure language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",quote_all_identifiers=off} source 5520f6aa20eb6cbb09fdbcea73707500"],
-["function","messenger.settle_in_parts(outcomes jsonb, ids uuid[], is_whole_first boolean)","returns messenger.settled[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 5d6c4f8b9d1481da86251e1755c03c84"],
+["function","messenger.settle_in_parts(outcomes jsonb, ids uuid[], is_whole_first boolean)","returns messenger.settled[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 104ea28f859bc3efe1740759abdbee2e"],
 ["function","messenger.settle_locked(outcomes jsonb, settled messenger.settled[])","returns messenger.settled[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source ed81f94bcea776fc84d64a871f7b2d34"],
 ["function","messenger.settle_outcomes(outcomes jsonb, is_part boolean)","returns messenger.settled[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,jit=off,plan_cache_mode=force_generic_plan,lock_timeout=50ms} source 6a01de31448cc0ab9c7b5dde4f14e18b"],
 ["function","messenger.settle_rest(ids uuid[], rest messenger.verdict[], ords bigint[], fates text[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_hashjoin=off,enable_mergejoin=off,jit=off} source 59142ad07fd15333604db9ad32c64d4a"],
