@@ -37,8 +37,8 @@ begin
 end $$;
 
 -- A part that fails is halved, until the row at fault stands alone: ten failures for a thousand rows. In random order and for
--- 400 ms (or what the setting messenger.settle_budget says), so that rows that wait for locks keep no other from being recorded for long; what is left after that counts as
--- locked. Two outcomes of one message keep their order.
+-- 400 ms (or what the setting messenger.settle_budget says), so that rows that wait for locks keep no other from being
+-- recorded for long; what is left after that counts as locked. Two outcomes of one message keep their order.
 create or replace function messenger.settle_in_parts(outcomes jsonb, ids uuid[], is_whole_first boolean)
 returns messenger.settled[]
 language plpgsql
