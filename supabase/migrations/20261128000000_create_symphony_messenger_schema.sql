@@ -2834,11 +2834,16 @@ declare
   v_cancelled uuid[] := array(select x.id from unnest(ids, fates) as x(id, fate) where x.fate = 'cancelled');
   v_exhausted uuid[] := array(select x.id from unnest(ids, fates) as x(id, fate) where x.fate = 'exhausted');
 begin
-  perform messenger.note_lost_leases(v_expired || v_cancelled, null, at);
-  perform messenger.note_lost_leases(v_exhausted, 'dead', at);
-  perform messenger.give_up(v_expired, 'Expired', at);
-  perform messenger.give_up(v_cancelled, 'Cancelled', at);
-  perform messenger.bury(v_exhausted, at);
+  if v_expired || v_cancelled <> '{}' then
+    perform messenger.note_lost_leases(v_expired || v_cancelled, null, at);
+    perform messenger.give_up(v_expired, 'Expired', at);
+    perform messenger.give_up(v_cancelled, 'Cancelled', at);
+  end if;
+  -- Without need not even a look: the project may be changing the table of dead letters, and its lock would be in the way of every lost lease.
+  if v_exhausted <> '{}' then
+    perform messenger.note_lost_leases(v_exhausted, 'dead', at);
+    perform messenger.bury(v_exhausted, at);
+  end if;
 end $$;
 
 comment on function messenger.note_lost_leases(uuid[], text, timestamptz) is
@@ -7452,7 +7457,7 @@ begin
         where m.id = any (array(select l.id from look l where l.is_lost or l.is_expired))
           and (m.status = 'processing' and m.lock_expires_at < rescue.at or m.status = 'pending' and m.expires_at <= rescue.at)
         order by m.id
-        for update skip locked
+        for no key update skip locked
       )
       select (select count(*) from look), (select l.available_at from look l order by l.available_at desc, l.id desc limit 1),
         (select l.id from look l order by l.available_at desc, l.id desc limit 1), array_agg(t.id)
@@ -11621,7 +11626,7 @@ as $function$ select $manifest$[
 ["function","messenger.due_types(at timestamp with time zone, age interval)","returns TABLE(transport_name text, queue_name text, message_type text, oldest_at timestamp with time zone) language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source bca1745538ee4cf83db6c30bcf0c9537"],
 ["function","messenger.emit(event text, ids uuid[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,jit=off} source 7671303024d9c2b0403c33affaedbbdf"],
 ["function","messenger.enabled(flag text, subject text)","returns boolean language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 83c6188621db8c956915a463f45ac4a0"],
-["function","messenger.end_unhandled(ids uuid[], fates text[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source ec0faa6ed11dc301dfa7819094d3774c"],
+["function","messenger.end_unhandled(ids uuid[], fates text[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 34cc8d4cc204cc7c115bcb6a8239e4b1"],
 ["function","messenger.ensure_own_types()","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 5bf8aebe86d97aca34d5b59533f18d91"],
 ["function","messenger.ensure_worker_secret()","returns boolean language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 82a1d997e9fad01d00bd37ad054eded9"],
 ["function","messenger.error_class_of(error_class text)","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 59becb26e2bee06d48147e432214b1f7"],
@@ -11805,7 +11810,7 @@ as $function$ select $manifest$[
 ["function","messenger.release_orphans(at timestamp with time zone, bite integer, ends_at timestamp with time zone)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 2e0e6f6a99a2ee66f338543a87330667"],
 ["function","messenger.replace_message(id uuid, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 84deecd97a64a298cc726c23a4230bee"],
 ["function","messenger.replay_report()","returns TABLE(id uuid, started_at timestamp with time zone, per_second integer, total integer, completed integer, dead integer, lapsed integer, returned integer, remaining integer, stopped_at timestamp with time zone, stop_reason text, finished_at timestamp with time zone) language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 9364f3df894b8e857aee8f8ca2ee9b51"],
-["function","messenger.rescue(at timestamp with time zone, ends_at timestamp with time zone)","returns TABLE(rescued bigint, dead bigint, given_up bigint) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source eb6d2da18107154786911f9f3c1e4e87"],
+["function","messenger.rescue(at timestamp with time zone, ends_at timestamp with time zone)","returns TABLE(rescued bigint, dead bigint, given_up bigint) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source db4bbb1c834694a61fa600c6451689da"],
 ["function","messenger.rescue_messages(ids uuid[], at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source c284e672e8fb4f0398176e7ca8752566"],
 ["function","messenger.retry_delay(message_type text, failures integer)","returns interval language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source faba1646d6603e2df47a02ea453969c2"],
 ["function","messenger.return_replayed(replay_id uuid, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source e0b9beb43910ab3238dca7c65163b010"],

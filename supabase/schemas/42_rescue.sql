@@ -98,7 +98,7 @@ begin
         where m.id = any (array(select l.id from look l where l.is_lost or l.is_expired))
           and (m.status = 'processing' and m.lock_expires_at < rescue.at or m.status = 'pending' and m.expires_at <= rescue.at)
         order by m.id
-        for update skip locked
+        for no key update skip locked
       )
       select (select count(*) from look), (select l.available_at from look l order by l.available_at desc, l.id desc limit 1),
         (select l.id from look l order by l.available_at desc, l.id desc limit 1), array_agg(t.id)
