@@ -8310,8 +8310,8 @@ language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$
   values ('rescue', interval '300 ms'), ('unblock', '50 ms'), ('replays', '50 ms'), ('schedules', '300 ms'), ('overdue_handlers', '20 ms'),
-    ('handlers_job', '20 ms'), ('wake', '50 ms'), ('roll_up', '150 ms'), ('roll_up_steps', '50 ms'), ('prune_messages', '100 ms'), ('prune_dead_letters', '100 ms'),
-    ('prune_keys', '100 ms'), ('prune_occurrences', '100 ms'), ('prune_replays', '20 ms'), ('prune_workers', '20 ms'), ('prune_counts', '20 ms'),
+    ('handlers_job', '20 ms'), ('wake', '50 ms'), ('roll_up', '150 ms'), ('roll_up_steps', '50 ms'), ('prune_messages', '150 ms'), ('prune_dead_letters', '150 ms'),
+    ('prune_keys', '150 ms'), ('prune_occurrences', '150 ms'), ('prune_replays', '20 ms'), ('prune_workers', '20 ms'), ('prune_counts', '20 ms'),
     ('prune_metrics', '20 ms'), ('prune_wakeups', '20 ms'), ('prune_ordering_keys', '40 ms'),
     ('prune_locks', '20 ms'), ('prune_job_history', '20 ms'), ('set_aside', '20 ms'), ('sql_handlers', '500 ms')
 $$;
@@ -11842,7 +11842,7 @@ as $function$ select $manifest$[
 ["function","messenger.sql_worker()","returns text language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 34de4d4ad50609b56338c335f0fb6f22"],
 ["function","messenger.start(functions_url text, options jsonb)","returns jsonb language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 3299a9db5006acb0b9da9f9cda050e4a"],
 ["function","messenger.status()","returns jsonb language sql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 28fc53cdd0344a951c806b655692bccc"],
-["function","messenger.steps()","returns TABLE(name text, budget interval) language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 62203a1d2bc5fc8398a99920082877ef"],
+["function","messenger.steps()","returns TABLE(name text, budget interval) language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 6fc436dd246b24ca04480575667ca2e3"],
 ["function","messenger.steps_of(minute timestamp with time zone, five_minutes_end timestamp with time zone, days_end timestamp with time zone)","returns TABLE(step_seconds integer, at timestamp with time zone) language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 8b526ecdab3657287350a234820b0716"],
 ["function","messenger.stop()","returns jsonb language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 62fd5d88975845f22dafc3c133dcb24c"],
 ["function","messenger.store_alone(messages jsonb[], schedules uuid[], runs timestamp with time zone[])","returns TABLE(ord integer, error text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 5b3b4b479b4fda359acf98c516e9d787"],

@@ -8,8 +8,8 @@ language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$
   values ('rescue', interval '300 ms'), ('unblock', '50 ms'), ('replays', '50 ms'), ('schedules', '300 ms'), ('overdue_handlers', '20 ms'),
-    ('handlers_job', '20 ms'), ('wake', '50 ms'), ('roll_up', '150 ms'), ('roll_up_steps', '50 ms'), ('prune_messages', '100 ms'), ('prune_dead_letters', '100 ms'),
-    ('prune_keys', '100 ms'), ('prune_occurrences', '100 ms'), ('prune_replays', '20 ms'), ('prune_workers', '20 ms'), ('prune_counts', '20 ms'),
+    ('handlers_job', '20 ms'), ('wake', '50 ms'), ('roll_up', '150 ms'), ('roll_up_steps', '50 ms'), ('prune_messages', '150 ms'), ('prune_dead_letters', '150 ms'),
+    ('prune_keys', '150 ms'), ('prune_occurrences', '150 ms'), ('prune_replays', '20 ms'), ('prune_workers', '20 ms'), ('prune_counts', '20 ms'),
     ('prune_metrics', '20 ms'), ('prune_wakeups', '20 ms'), ('prune_ordering_keys', '40 ms'),
     ('prune_locks', '20 ms'), ('prune_job_history', '20 ms'), ('set_aside', '20 ms'), ('sql_handlers', '500 ms')
 $$;

@@ -37,30 +37,29 @@ const left = async () => {
   return Object.values(row).reduce((sum, count) => sum + count, 0);
 };
 
-/** Milliseconds that the ticks took until all was pruned, and those of the longest tick. */
-async function pruneAll(): Promise<{ all: number; longest: number }> {
+/** How many ticks it took until all was pruned, and milliseconds of the longest. */
+async function pruneAll(): Promise<{ ticks: number; longest: number }> {
   const { sql } = project();
+  await sql`truncate messenger.ticks`;
   await fill();
-  let all = 0;
-  let longest = 0;
   for (let before = await left(); before > 0;) {
     assert.equal((await ask(sql, "messenger_tick")).errors, undefined);
-    const [{ duration_ms }] = await sql`select duration_ms from messenger.ticks order by id desc limit 1`;
-    all += duration_ms;
-    longest = Math.max(longest, duration_ms);
     const now = await left();
     assert(now < before, "each tick prunes some");
     before = now;
   }
-  return { all, longest };
+  const [row] = await sql<{ ticks: number; longest: number }[]>`
+    select count(*)::int as ticks, max(duration_ms) as longest from messenger.ticks`;
+  return row;
 }
 
 test("pruning · keeps up with 2,000 of each kind per second, in ticks that leave time for the next second", async () => {
-  let best = { all: Infinity, longest: Infinity };
-  for (let n = 0; n < 3 && (best.all > EACH / PER_SECOND * 1_000 || best.longest > 1_000); n++) {
-    const { all, longest } = await pruneAll();
-    best = { all: Math.min(best.all, all), longest: Math.min(best.longest, longest) };
+  const wanted = EACH / PER_SECOND;
+  let best = { ticks: Infinity, longest: Infinity };
+  for (let n = 0; n < 3 && (best.ticks > wanted || best.longest > 1_000); n++) {
+    const { ticks, longest } = await pruneAll();
+    best = { ticks: Math.min(best.ticks, ticks), longest: Math.min(best.longest, longest) };
   }
-  assert(best.all <= EACH / PER_SECOND * 1_000, `${EACH} of each kind took ${best.all} ms of ticks`);
+  assert(best.ticks <= wanted, `${EACH} of each kind took ${best.ticks} ticks, one per second`);
   assert(best.longest <= 1_000, `the longest tick took ${best.longest} ms`);
 });
