@@ -9747,7 +9747,7 @@ language plpgsql stable rows 5
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_origin constant timestamptz := '2000-01-01 00:00+00';
+  v_origin constant timestamptz := timestamptz '2000-01-01 00:00+00';
   v_left tstzmultirange := tstzmultirange(tstzrange(from_time, to_time));
   v_length interval;
   v_until timestamptz;
@@ -10511,7 +10511,7 @@ declare
   v_hits bigint;
   v_next int := 1;
   v_wanted double precision := shares[1] * v_total;
-  v_percentiles numeric[] := '{}';
+  v_percentiles numeric[] := array[]::numeric[];
 begin
   foreach v_hits in array durations loop
     v_bucket := v_bucket + 1;
@@ -11745,7 +11745,7 @@ as $function$ select $manifest$[
 ["function","messenger.pack_histogram(durations bigint[])","returns numeric language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 3fb43e1bc7616fd977a79fbe240ac1a2"],
 ["function","messenger.pack_old_metrics(chunk integer)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off} source 8b9ee88ecc00a657d536c20a70ac21c9"],
 ["function","messenger.parse_cron(expression text)","returns messenger.cron_fields language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 71620524bb515a06f103c92832b0b442"],
-["function","messenger.percentiles(durations bigint[], shares double precision[])","returns numeric[] language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source fef8665a1f9cf4be3274589c73a2f5e8"],
+["function","messenger.percentiles(durations bigint[], shares double precision[])","returns numeric[] language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source b2e413d25e04664b80666c3ee6c8781e"],
 ["function","messenger.place_mark(setting text, ends_at timestamp with time zone, from_times timestamp with time zone[], from_ids uuid[], batch integer, places tid[], took interval, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source a177f431cccea81fc14d3c888242500d"],
 ["function","messenger.plan_runs(schedule public.messenger_schedules, due_at timestamp with time zone, at timestamp with time zone)","returns messenger.run_plan language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 0925d2546db644552c914fe272647cd7"],
 ["function","messenger.post_bell()","returns boolean language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\",lock_timeout=100ms} source 15306147f7ed5a8a582c35df81c5fe93"],
@@ -11875,7 +11875,7 @@ as $function$ select $manifest$[
 ["function","messenger.watch_replay(row_ids text[], at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source e6f6798ebb677d8fc81ce3049fdaa1ba"],
 ["function","messenger.watch_replays(at timestamp with time zone, ends_at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source b4e22df6ce25980b3ddb93fa43350ed9"],
 ["function","messenger.webhook_keys(secret_name text)","returns SETOF bytea language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 1041faacdeaccd72b430c8732cda8a6d"],
-["function","messenger.window_parts(from_time timestamp with time zone, to_time timestamp with time zone, longest integer)","returns TABLE(step_seconds integer, begins_at timestamp with time zone, ends_at timestamp with time zone) language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source a1d4aa9b3a12b4906cd35c9587adf107"],
+["function","messenger.window_parts(from_time timestamp with time zone, to_time timestamp with time zone, longest integer)","returns TABLE(step_seconds integer, begins_at timestamp with time zone, ends_at timestamp with time zone) language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 69404b6849ecc386dc39f362177ac964"],
 ["function","messenger.without_set_aside(step text, object text, row_ids text[], at timestamp with time zone)","returns text[] language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 2343ca0a5510520467bee9553ff3bbe5"],
 ["function","messenger.work_off(message messenger.claimed, goes_on boolean, cut_at timestamp with time zone)","returns messenger.claimed language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 6669a54abf9d02fd81d87f84f0f50c4e"],
 ["function","messenger.worker_secret_digests()","returns text[] language plpgsql stable definer {\"search_path=pg_catalog, pg_temp\"} source 7e991e72afc599aec3b160b0d52fa899"],

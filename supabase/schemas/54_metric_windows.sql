@@ -7,7 +7,7 @@ language plpgsql stable rows 5
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_origin constant timestamptz := '2000-01-01 00:00+00';
+  v_origin constant timestamptz := timestamptz '2000-01-01 00:00+00';
   v_left tstzmultirange := tstzmultirange(tstzrange(from_time, to_time));
   v_length interval;
   v_until timestamptz;

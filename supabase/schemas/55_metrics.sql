@@ -13,7 +13,7 @@ declare
   v_hits bigint;
   v_next int := 1;
   v_wanted double precision := shares[1] * v_total;
-  v_percentiles numeric[] := '{}';
+  v_percentiles numeric[] := array[]::numeric[];
 begin
   foreach v_hits in array durations loop
     v_bucket := v_bucket + 1;
