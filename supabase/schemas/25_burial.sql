@@ -90,11 +90,16 @@ declare
   v_cancelled uuid[] := array(select x.id from unnest(ids, fates) as x(id, fate) where x.fate = 'cancelled');
   v_exhausted uuid[] := array(select x.id from unnest(ids, fates) as x(id, fate) where x.fate = 'exhausted');
 begin
-  perform messenger.note_lost_leases(v_expired || v_cancelled, null, at);
-  perform messenger.note_lost_leases(v_exhausted, 'dead', at);
-  perform messenger.give_up(v_expired, 'Expired', at);
-  perform messenger.give_up(v_cancelled, 'Cancelled', at);
-  perform messenger.bury(v_exhausted, at);
+  if v_expired || v_cancelled <> '{}' then
+    perform messenger.note_lost_leases(v_expired || v_cancelled, null, at);
+    perform messenger.give_up(v_expired, 'Expired', at);
+    perform messenger.give_up(v_cancelled, 'Cancelled', at);
+  end if;
+  -- Without need not even a look: the project may be changing the table of dead letters, and its lock would be in the way of every lost lease.
+  if v_exhausted <> '{}' then
+    perform messenger.note_lost_leases(v_exhausted, 'dead', at);
+    perform messenger.bury(v_exhausted, at);
+  end if;
 end $$;
 
 comment on function messenger.note_lost_leases(uuid[], text, timestamptz) is

@@ -131,30 +131,13 @@ begin
   return v_folded;
 end $$;
 
-create or replace function messenger.prune_metrics(at timestamptz, bite int)
-returns void
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  delete from messenger.metrics m
-  where m.ctid = any (array(
-    select x.ctid from (values (60, interval '2 days'), (3600, interval '90 days')) k(step, age)
-    join messenger.metrics x on x.step_seconds = k.step and x.at < prune_metrics.at - k.age limit bite for update of x skip locked));
-  delete from messenger.metric_errors m
-  where m.ctid = any (array(
-    select x.ctid from (values (60, interval '2 days'), (3600, interval '90 days')) k(step, age)
-    join messenger.metric_errors x on x.step_seconds = k.step and x.at < prune_metrics.at - k.age limit bite for update of x skip locked));
-end $$;
-
 comment on function messenger.fold_range() is 'Where to look for what is not folded: from block tail on, and in turns from block sweep on; blocks of the table, and how many are read at once.';
 comment on function messenger.measurements_set_aside() is 'Ids of the measurements that could not be counted.';
 comment on function messenger.roll_up_rows(text[]) is 'Adds the measurements with these ids to the metrics.';
 comment on function messenger.fold_ranges(tid, tid, tid, tid, bigint[]) is 'Adds the measurements of two ranges of blocks to the metrics, but for those set aside. Returns how many.';
 comment on function messenger.fold(timestamptz, timestamptz) is
   'Adds what was measured since the last fold to the metrics; a measurement that cannot be counted is set aside. Returns how many rows it took.';
-comment on function messenger.prune_metrics(timestamptz, int) is 'Deletes minutes older than two days and hours older than 90, in bites; the figures of all time stay.';
 revoke all on function messenger.fold_range(), messenger.measurements_set_aside(), messenger.roll_up_rows(text[]),
-  messenger.fold_ranges(tid, tid, tid, tid, bigint[]), messenger.fold(timestamptz, timestamptz), messenger.prune_metrics(timestamptz, int)
+  messenger.fold_ranges(tid, tid, tid, tid, bigint[]), messenger.fold(timestamptz, timestamptz)
   from public, anon, authenticated, service_role;
 grant execute on function messenger.fold_range(), messenger.measurements_set_aside() to service_role;

@@ -5,10 +5,16 @@ language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_variable
+declare
+  v_from timestamptz := date_bin('1 minute', at - interval '5 minutes', '2000-01-01 00:00+00');
 begin
   return query
   select coalesce(sum(m.completed + m.retried + m.dead), 0)::bigint, coalesce(sum(m.retried + m.dead), 0)::bigint
-  from messenger.measured(date_bin('1 minute', at - interval '5 minutes', '2000-01-01 00:00+00'), date_bin('1 minute', at, '2000-01-01 00:00+00') + interval '1 minute', false) m;
+  from (
+    select * from messenger.metrics r where r.step_seconds = 60 and r.at >= v_from and r.at < v_from + interval '6 minutes'
+    union all
+    select * from messenger.not_rolled_up(v_from, v_from + interval '6 minutes')
+  ) m;
 end $$;
 
 create or replace function messenger.health_error_rate(at timestamptz)

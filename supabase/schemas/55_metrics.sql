@@ -1,99 +1,36 @@
 -- Metrics of a window of time: totals, shares, durations, by type, by transport, the commonest errors, and a curve.
 
--- What was measured in whole minutes from from_time until before to_time, in one statement and so of one moment: folded, and not folded yet. Full hours
--- inside a long window are read as hours: two days of 20 types are 3,000 rows, not 58,000.
--- Where the clock stands still, what is not folded gathers: then the first 20,000 rows of it.
-create or replace function messenger.measured(from_time timestamptz, to_time timestamptz, by_hour boolean)
-returns setof messenger.metrics
-language plpgsql stable
-set search_path = pg_catalog, pg_temp
-set enable_seqscan = off
-set jit = off
-as $$
-declare
-  v_tail tid := (select format('(%s,0)', r.tail)::tid from messenger.fold_range() r);
-  v_aside bigint[] := messenger.measurements_set_aside();
-  v_hours_from timestamptz := to_time;
-  v_hours_to timestamptz := to_time;
-begin
-  if by_hour then
-    v_hours_to := date_bin('1 hour', to_time, '2000-01-01 00:00+00');
-    v_hours_from := least(v_hours_to, date_bin('1 hour', from_time + interval '59 minutes', '2000-01-01 00:00+00'));
-  end if;
-  return query
-  select * from messenger.metrics m where m.step_seconds = 60 and m.at >= from_time and m.at < v_hours_from
-  union all
-  select * from messenger.metrics m where m.step_seconds = 3600 and m.at >= v_hours_from and m.at < v_hours_to
-  union all
-  select * from messenger.metrics m where m.step_seconds = 60 and m.at >= v_hours_to and m.at < to_time
-  union all
-  select * from messenger.summarize(array(select x from messenger.measurements x where x.ctid >= v_tail and x.id <> all (v_aside) limit 20000)) s
-  where s.at >= from_time and s.at < to_time;
-end $$;
-
--- The same of errors.
-create or replace function messenger.measured_errors(from_time timestamptz, to_time timestamptz, by_hour boolean)
-returns table (error_class text, message_type text, error text, error_count bigint, last_at timestamptz)
-language plpgsql stable
-set search_path = pg_catalog, pg_temp
-set enable_seqscan = off
-set jit = off
-as $$
-#variable_conflict use_column
-declare
-  v_tail tid := (select format('(%s,0)', r.tail)::tid from messenger.fold_range() r);
-  v_aside bigint[] := messenger.measurements_set_aside();
-  v_hours_from timestamptz := to_time;
-  v_hours_to timestamptz := to_time;
-begin
-  if by_hour then
-    v_hours_to := date_bin('1 hour', to_time, '2000-01-01 00:00+00');
-    v_hours_from := least(v_hours_to, date_bin('1 hour', from_time + interval '59 minutes', '2000-01-01 00:00+00'));
-  end if;
-  return query
-  select e.error_class, e.message_type, (array_agg(e.error order by e.last_at desc))[1], sum(e.error_count)::bigint, max(e.last_at)
-  from (
-    select m.error_class, m.message_type, m.error, m.error_count, m.last_at from messenger.metric_errors m
-    where m.step_seconds = 60 and m.at >= from_time and m.at < v_hours_from
-    union all
-    select m.error_class, m.message_type, m.error, m.error_count, m.last_at from messenger.metric_errors m
-    where m.step_seconds = 3600 and m.at >= v_hours_from and m.at < v_hours_to
-    union all
-    select m.error_class, m.message_type, m.error, m.error_count, m.last_at from messenger.metric_errors m
-    where m.step_seconds = 60 and m.at >= v_hours_to and m.at < to_time
-    union all
-    select x.error_class, x.message_type, x.error, x.message_count, x.at
-    from (select * from messenger.measurements y where y.ctid >= v_tail and y.id <> all (v_aside) limit 20000) x
-    where x.error_class is not null and x.at >= from_time and x.at < to_time
-  ) e
-  group by e.error_class, e.message_type
-  order by 4 desc, 5 desc
-  limit 10;
-end $$;
-
 -- Within a bucket durations are taken to be spread evenly.
-create or replace function messenger.percentile(durations bigint[], share double precision)
-returns numeric
+create or replace function messenger.percentiles(durations bigint[], shares double precision[])
+returns numeric[]
 language plpgsql immutable parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_wanted double precision := share * (select sum(d) from unnest(durations) d);
+  v_total double precision := (select sum(d) from unnest(durations) d);
   v_seen double precision := 0;
+  v_bucket int := -1;
   v_hits bigint;
+  v_next int := 1;
+  v_wanted double precision := shares[1] * v_total;
+  v_percentiles numeric[] := array[]::numeric[];
 begin
-  for v_bucket in 0..cardinality(durations) - 1 loop
-    v_hits := durations[v_bucket + 1];
-    if v_hits > 0 and v_seen + v_hits >= v_wanted then
-      return round((case v_bucket
+  foreach v_hits in array durations loop
+    v_bucket := v_bucket + 1;
+    continue when v_hits = 0;
+    while v_seen + v_hits >= v_wanted loop
+      v_percentiles[v_next] := round((case v_bucket
         when 0 then (v_wanted - v_seen) / v_hits
         when 103 then messenger.bucket_limit(102)
-        else messenger.bucket_limit(v_bucket - 1) + (messenger.bucket_limit(v_bucket) - messenger.bucket_limit(v_bucket - 1)) * (v_wanted - v_seen) / v_hits
+        else messenger.bucket_limit(v_bucket - 1)
+          + (messenger.bucket_limit(v_bucket) - messenger.bucket_limit(v_bucket - 1)) * (v_wanted - v_seen) / v_hits
       end)::numeric, 3);
-    end if;
+      v_next := v_next + 1;
+      v_wanted := shares[v_next] * v_total;
+    end loop;
     v_seen := v_seen + v_hits;
   end loop;
-  return null;
+  return v_percentiles;
 end $$;
 
 do $$
@@ -113,11 +50,12 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_timed bigint := (select sum(d) from unnest(of.durations) d);
+  v_percentiles numeric[] := messenger.percentiles(of.durations, '{0.5, 0.95, 0.99}');
 begin
   return jsonb_build_object(
     'processed', of.completed + of.dead, 'succeeded', of.completed, 'failed', of.dead, 'retried', of.retried, 'dispatched', of.dispatched,
-    'averageProcessingTime', round((of.duration_ms / nullif(v_timed, 0))::numeric, 3), 'p50ProcessingTime', messenger.percentile(of.durations, 0.5),
-    'p95ProcessingTime', messenger.percentile(of.durations, 0.95), 'p99ProcessingTime', messenger.percentile(of.durations, 0.99));
+    'averageProcessingTime', round((of.duration_ms / nullif(v_timed, 0))::numeric, 3), 'p50ProcessingTime', v_percentiles[1],
+    'p95ProcessingTime', v_percentiles[2], 'p99ProcessingTime', v_percentiles[3]);
 end $$;
 
 create or replace function public.messenger_metrics(minutes int default 60, from_time timestamptz default null, to_time timestamptz default null)
@@ -125,6 +63,10 @@ returns jsonb
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 set timezone = 'UTC'
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set work_mem = '64MB'
 set jit = off
 as $$
 declare
@@ -133,68 +75,91 @@ declare
   v_now timestamptz := messenger.now();
   v_from timestamptz;
   v_to timestamptz := coalesce(to_time, v_now);
-  v_is_old boolean;
+  v_kept constant text := 'minutes are kept for 2 days, hours for 90 days, days for 400 days';
+  v_least_step int := 60;
+  v_hours_from timestamptz;
   v_seconds double precision;
   v_step int;
   v_answer jsonb;
 begin
   perform messenger.require_primary();
   if coalesce(minutes, 60) not between 1 and 525600 then
-    raise exception using errcode = 'PT400', detail = 'SM_FILTER', message = 'minutes must be a whole number from 1 to 525600 (365 days)', hint = 'figures are kept for 90 days';
+    raise exception using errcode = 'PT400', detail = 'SM_FILTER', message = 'minutes must be a whole number from 1 to 525600 (365 days)', hint = v_kept;
   end if;
   v_from := coalesce(from_time, v_to - coalesce(minutes, 60) * v_minute);
   if not isfinite(v_from) or not isfinite(v_to) or v_from >= v_to or v_to - v_from > interval '366 days' then
-    raise exception using errcode = 'PT400', detail = 'SM_FILTER', message = 'from_time must be before to_time, by at most 366 days', hint = 'figures are kept for 90 days';
+    raise exception using errcode = 'PT400', detail = 'SM_FILTER', message = 'from_time must be before to_time, by at most 366 days', hint = v_kept;
   end if;
   v_from := date_bin(v_minute, v_from, v_origin);
   v_to := date_bin(v_minute, v_to - interval '1 microsecond', v_origin) + v_minute;
-  -- Minutes that may be pruned by now are there as hours.
-  v_is_old := v_from < v_now - interval '47 hours';
-  if v_is_old then
-    v_from := date_bin(interval '1 hour', v_from, v_origin);
+  -- Minutes that may be pruned by now are there as hours, and hours as days.
+  if v_from < v_now - interval '47 hours' then
+    v_least_step := 3600;
+    v_hours_from := date_bin('1 day', v_now - interval '89 days', v_origin);
+    if v_from < v_hours_from and v_from < messenger.rolled_up_until(86400) then
+      v_least_step := 86400;
+    end if;
+    v_from := date_bin(v_least_step * interval '1 second', v_from, v_origin);
   end if;
   if v_to < v_now - interval '47 hours' then
-    v_to := date_bin(interval '1 hour', v_to + interval '59 minutes', v_origin);
+    v_step := case when v_to < v_hours_from then v_least_step else 3600 end;
+    v_to := date_bin(v_step * interval '1 second', v_to - interval '1 microsecond', v_origin) + v_step * interval '1 second';
   end if;
   v_seconds := date_part('epoch', v_to - v_from);
-  -- Beyond a day by hours, so that no more than a day of minutes is read. The first step may begin before the window: 179 whole ones.
+  -- Beyond a day by hours, and beyond 15 days by days, so that some 70,000 rows are read for 200 types. The first step may begin before the window:
+  -- 179 whole ones.
   v_step := (
-    select min(s) from unnest(array[60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 259200]) s
-    where s * 179 >= v_seconds and (s >= 3600 or v_seconds <= 86400 + 60 and not v_is_old));
+    select min(s) from unnest(array[60, 300, 600, 3600, 7200, 86400, 172800, 259200]) s
+    where s * 179 >= v_seconds and s >= v_least_step and (s >= 3600 or v_seconds <= 86400 + 60));
 
-  with measured as materialized (
-    select date_bin(v_step * interval '1 second', m.at, v_origin) as point, m.* from messenger.measured(v_from, v_to, v_step >= 3600) m
+  -- Grouping sets are hashed only where work_mem is enough for the groups as estimated, far more than there are; sorting took twice as long.
+  -- Histograms are most of the work: each row is added twice, to its type and to its point of the curve, and the rest is sums of sums.
+  with cell as materialized (
+    select m.transport_name, m.message_type, m.point, sum(m.dispatched) as dispatched, sum(m.completed) as completed, sum(m.retried) as retried,
+      sum(m.dead) as dead, sum(m.duration_ms) as duration_ms, sum(m.wait_count) as wait_count, sum(m.waited_ms) as waited_ms,
+      sum(m.histogram) as histogram
+    from (
+      select r.transport_name, r.message_type, r.dispatched, r.completed, r.retried, r.dead, r.duration_ms, r.wait_count, r.waited_ms,
+        date_bin(v_step * interval '1 second', r.at, v_origin) as point, coalesce(r.histogram, messenger.pack_histogram(r.durations)) as histogram
+      from (
+        select x.* from messenger.window_parts(v_from, v_to, v_step) w
+        join messenger.metrics x on x.step_seconds = w.step_seconds and x.at >= w.begins_at and x.at < w.ends_at
+        union all
+        select * from messenger.not_rolled_up(v_from, v_to)
+      ) r
+      offset 0 -- or each expression would be evaluated once per grouping set
+    ) m
+    group by grouping sets ((m.transport_name, m.message_type), (m.point))
   ),
   total as materialized (
-    select m.message_type, m.transport_name, m.point, grouping(m.message_type, m.transport_name, m.point) as kind,
-      coalesce(sum(m.dispatched), 0)::bigint as dispatched, coalesce(sum(m.completed), 0)::bigint as completed, coalesce(sum(m.retried), 0)::bigint as retried,
-      coalesce(sum(m.dead), 0)::bigint as dead, coalesce(sum(m.duration_ms), 0) as duration_ms, coalesce(sum(m.wait_count), 0)::bigint as wait_count,
-      coalesce(sum(m.waited_ms), 0) as waited_ms
-    from measured m
-    group by grouping sets ((), (m.message_type), (m.transport_name), (m.point))
-  ),
-  histogram as (
-    select h.message_type, h.transport_name, h.point, h.kind, array_agg(h.hits order by h.bucket) as durations
-    from (
-      select m.message_type, m.transport_name, m.point, d.bucket, grouping(m.message_type, m.transport_name, m.point) as kind, sum(d.hits)::bigint as hits
-      from measured m cross join lateral unnest(m.durations) with ordinality as d(hits, bucket)
-      group by d.bucket, grouping sets ((), (m.message_type), (m.transport_name), (m.point))
-    ) h
-    group by h.message_type, h.transport_name, h.point, h.kind
+    select case grouping(c.message_type, c.transport_name) when 3 then 'all' when 1 then 'type' else 'transport' end as kind,
+      c.message_type, c.transport_name, null as point, sum(c.dispatched) as dispatched, sum(c.completed) as completed, sum(c.retried) as retried,
+      sum(c.dead) as dead, sum(c.duration_ms) as duration_ms, sum(c.wait_count) as wait_count, sum(c.waited_ms) as waited_ms,
+      sum(c.histogram) as histogram
+    from cell c
+    where c.point is null
+    group by grouping sets ((), (c.message_type), (c.transport_name))
+    union all
+    select 'point', c.message_type, c.transport_name, c.point, c.dispatched, c.completed, c.retried, c.dead, c.duration_ms, c.wait_count, c.waited_ms, c.histogram
+    from cell c
+    where c.point is not null
   ),
   described as materialized (
-    select t.message_type, t.transport_name, t.point, t.kind, t.retried, t.dead, t.dispatched, t.completed, t.wait_count, t.waited_ms,
-      messenger.describe_figures(row(t.dispatched, t.completed, t.retried, t.dead, t.duration_ms, coalesce(h.durations, '{}'), t.wait_count, t.waited_ms)::messenger.figures) as figures
+    select t.kind, t.message_type, t.transport_name, t.point, f.*, messenger.describe_figures(s.figures) as figures
     from total t
-    left join histogram h on h.kind = t.kind and h.message_type is not distinct from t.message_type and h.transport_name is not distinct from t.transport_name
-      and h.point is not distinct from t.point
+    cross join lateral (
+      select row(coalesce(t.dispatched, 0), coalesce(t.completed, 0), coalesce(t.retried, 0), coalesce(t.dead, 0), coalesce(t.duration_ms, 0),
+        messenger.unpack_histogram(t.histogram), coalesce(t.wait_count, 0), coalesce(t.waited_ms, 0))::messenger.figures as figures
+      offset 0
+    ) s
+    cross join lateral (select (s.figures).*) f
   ),
   curve as (
     select jsonb_agg(jsonb_build_object('at', p.at, 'dispatched', coalesce(d.dispatched, 0), 'completed', coalesce(d.completed, 0),
       'failed', coalesce(d.retried + d.dead, 0), 'retried', coalesce(d.retried, 0), 'dead', coalesce(d.dead, 0), 'p50', d.figures -> 'p50ProcessingTime',
       'p95', d.figures -> 'p95ProcessingTime', 'averageWait', round((d.waited_ms / nullif(d.wait_count, 0))::numeric, 3)) order by p.at) as points
     from generate_series(date_bin(v_step * interval '1 second', v_from, v_origin), v_to - interval '1 microsecond', v_step * interval '1 second') as p(at)
-    left join described d on d.kind = 6 and d.point = p.at
+    left join described d on d.kind = 'point' and d.point = p.at
   )
   select jsonb_build_object(
     'from', v_from, 'to', v_to,
@@ -204,29 +169,26 @@ begin
     'p95ProcessingTime', d.figures -> 'p95ProcessingTime', 'p99ProcessingTime', d.figures -> 'p99ProcessingTime',
     'averageWait', round((d.waited_ms / nullif(d.wait_count, 0))::numeric, 3),
     'successRate', round(d.completed / nullif(d.completed + d.dead, 0)::numeric, 4), 'failureRate', round(d.dead / nullif(d.completed + d.dead, 0)::numeric, 4),
-    'byMessageType', (select coalesce(jsonb_object_agg(x.message_type, x.figures), '{}') from described x where x.kind = 3),
-    'byTransport', (select coalesce(jsonb_object_agg(x.transport_name, x.figures), '{}') from described x where x.kind = 5),
+    'byMessageType', (select coalesce(jsonb_object_agg(x.message_type, x.figures), '{}') from described x where x.kind = 'type'),
+    'byTransport', (select coalesce(jsonb_object_agg(x.transport_name, x.figures), '{}') from described x where x.kind = 'transport'),
     'errors', (
       select coalesce(jsonb_agg(jsonb_build_object('errorClass', e.error_class, 'messageType', e.message_type, 'error', e.error, 'count', e.error_count, 'lastAt', e.last_at)
         order by e.error_count desc, e.last_at desc), '[]')
-      from messenger.measured_errors(v_from, v_to, v_step >= 3600) e
+      from messenger.measured_errors(v_from, v_to) e
     ),
     'stepSeconds', v_step, 'series', c.points)
   into v_answer
   from described d cross join curve c
-  where d.kind = 7;
+  where d.kind = 'all';
   return v_answer;
 end $$;
 
-comment on function messenger.measured(timestamptz, timestamptz, boolean) is 'Metrics of a window of whole minutes, as rows of minutes and, by_hour, of the full hours inside it.';
-comment on function messenger.measured_errors(timestamptz, timestamptz, boolean) is 'The ten commonest errors of a window of whole minutes.';
-comment on function messenger.percentile(bigint[], double precision) is 'Duration in ms below which this share (0 to 1) of a histogram lies, at most 19 percent or 1 ms off; null for an empty one.';
+comment on function messenger.percentiles(bigint[], double precision[]) is
+  'Durations in ms below which these shares (0 to 1, ascending) of a histogram lie, each at most 19 percent or 1 ms off; empty for an empty one.';
 comment on function messenger.describe_figures(messenger.figures) is 'The figures of one type or transport as messenger_metrics gives them.';
 comment on function public.messenger_metrics(int, timestamptz, timestamptz) is
-  'Figures of the last so many minutes, or of from_time until to_time, widened to whole minutes: totals, rates (0 to 1), durations and waits in ms (percentiles at most 19 percent or 1 ms off), byMessageType, byTransport, the ten commonest errors, series (at most 180 points of stepSeconds). processed = completed + dead; expired and cancelled messages count as neither. Minutes are kept for two days, hours for 90: an older window is widened to full hours. SM_FILTER for a window that is none.';
-revoke all on function messenger.measured(timestamptz, timestamptz, boolean), messenger.measured_errors(timestamptz, timestamptz, boolean),
-  messenger.percentile(bigint[], double precision), messenger.describe_figures(messenger.figures), public.messenger_metrics(int, timestamptz, timestamptz)
+  'Figures of the last so many minutes, or of from_time until to_time, widened to whole minutes: totals, rates (0 to 1), durations and waits in ms (percentiles at most 19 percent or 1 ms off), byMessageType, byTransport, the ten commonest errors, series (at most 180 points of stepSeconds). processed = completed + dead; expired and cancelled messages count as neither. Minutes are kept for 2 days, hours for 90, days (UTC) for 400: an older window is widened to full hours or days. SM_FILTER for an invalid window.';
+revoke all on function messenger.percentiles(bigint[], double precision[]), messenger.describe_figures(messenger.figures), public.messenger_metrics(int, timestamptz, timestamptz)
   from public, anon, authenticated, service_role;
-grant execute on function messenger.measured(timestamptz, timestamptz, boolean), messenger.measured_errors(timestamptz, timestamptz, boolean),
-  messenger.percentile(bigint[], double precision), messenger.describe_figures(messenger.figures), public.messenger_metrics(int, timestamptz, timestamptz)
+grant execute on function messenger.percentiles(bigint[], double precision[]), messenger.describe_figures(messenger.figures), public.messenger_metrics(int, timestamptz, timestamptz)
   to service_role;

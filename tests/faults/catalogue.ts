@@ -222,4 +222,33 @@ export const FAULTS: readonly Fault[] = [
       ],
     },
   },
+  {
+    id: "F21",
+    what: "the project's own objects and locks",
+    tests: {
+      "faults/foreign_locks.test.ts": [
+        "row locks · of an idle transaction, in any mode: all other messages are claimed, completed, rescued and pruned",
+        "row locks · a strict completion, a cancel and an exchange wait for nobody either",
+        "claims · an open one, of the same worker or of another, keeps nobody from claiming the rest",
+        "foreign key · an insert that refers to a message keeps nobody from completing it; with retention 0 pruning deletes it later",
+        "trigger · one that forbids to change a message costs its outcome alone, and it is settled once the trigger is gone",
+        "ddl · while a table of the bus is being changed, the ticker keeps its pace, and what does not need it goes on",
+        "serializable · the default of a database: four workers complete everything once, and the ticker keeps its pace",
+      ],
+      "supabase/set_aside.test.ts": [
+        "foreign key · a message that a table of the project refers to stays, the thousand around it are pruned",
+        "foreign key · one that is deferred, and one whose row is just being inserted, harm nobody else",
+        "trigger · a dead letter, a key and an occurrence that may not be deleted stay alone",
+        "trigger · a lost message that may not be updated keeps no other from being rescued",
+      ],
+      "supabase/tick_steps.test.ts": [
+        "steps · a constraint that the project has deferred fails the step that violates it, not the commit",
+        "locks · the ticker goes on while its own tables are locked",
+        "ticks · one that stays open in a transaction stops no other, and health counts the others",
+      ],
+      "supabase/clock_settings.test.ts": [
+        "settings · the ticker outlives every timeout of its session, and is read committed and writable",
+      ],
+    },
+  },
 ];

@@ -66,15 +66,15 @@ test("statement timeout · inside a step of a tick: that step is undone and trie
   const { sql } = project();
   const { id } = await held(sql);
   await setClock(sql, "2 hours");
+  await using hurried = session(project());
+  await hurried`begin`; // a tick that leaves nothing but the plans of its statements
+  await hurried`delete from messenger.workers where false`;
+  await call(hurried, "messenger_tick", { batch: 1 });
+  await hurried`rollback`;
   await sql.unsafe(`
     create function public.take_long() returns trigger language plpgsql as $$ begin perform pg_sleep(10); return old; end $$;
     create trigger take_long before delete on messenger.workers for each row execute function public.take_long()`);
   try {
-    await using hurried = session(project());
-    await hurried`begin`; // a tick that leaves nothing but the plans of its statements
-    await hurried`delete from messenger.workers where false`;
-    await call(hurried, "messenger_tick", { batch: 1 });
-    await hurried`rollback`;
     await hurried`set statement_timeout = '1 s'`;
     const [{ messenger_tick: figures }] = await call(hurried, "messenger_tick");
     assert.deepEqual([figures.rescued, Object.keys(figures.errors)], [1, ["prune_workers"]]);

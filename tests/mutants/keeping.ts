@@ -183,4 +183,28 @@ export const KEEPING: Mutant[] = [
     replace: "",
     noticedBy: ["supabase/worker_secret.test.ts"],
   },
+  {
+    name: "pruning takes one chunk per tick",
+    breaks: "Pruning keeps up with 2,000 of each kind per second.",
+    statement: fn("messenger.prune"),
+    find: "exit when clock_timestamp() > ends_at;",
+    replace: "exit;",
+    noticedBy: ["supabase/prune_rate.test.ts"],
+  },
+  {
+    name: "a lost lease needs the table of dead letters",
+    breaks: "While the project changes one table, what does not need it goes on.",
+    statement: fn("messenger.end_unhandled"),
+    find: "if v_exhausted <> '{}' then",
+    replace: "if true then",
+    noticedBy: ["faults/foreign_locks.test.ts"],
+  },
+  {
+    name: "a foreign key's lock keeps a lost lease",
+    breaks: "A message that a row of the project refers to is rescued like any other.",
+    statement: fn("messenger.rescue"),
+    find: "for no key update skip locked",
+    replace: "for update skip locked",
+    noticedBy: ["faults/foreign_locks.test.ts"],
+  },
 ];

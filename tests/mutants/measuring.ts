@@ -4,6 +4,7 @@ import { fn, type Mutant } from "./mutant.ts";
 const fold = fn("messenger.fold");
 const counts = ["supabase/metrics_life.test.ts"];
 const folds = ["supabase/metrics_fold.test.ts"];
+const rollUps = ["supabase/metrics_roll_up.test.ts"];
 
 export const MEASURING: Mutant[] = [
   {
@@ -33,8 +34,8 @@ export const MEASURING: Mutant[] = [
   {
     name: "fold forgets the hours",
     breaks: "A long window has all that its minutes have.",
-    statement: fn("messenger.add_metrics"),
-    find: "(3600, date_bin('1 hour', x.at, '2000-01-01 00:00+00')), ",
+    statement: fn("messenger.steps_of"),
+    find: ", (3600, date_bin('1 hour', minute, '2000-01-01 00:00+00'))",
     replace: "",
     noticedBy: [...folds, "supabase/metrics_windows.test.ts"],
   },
@@ -73,7 +74,7 @@ export const MEASURING: Mutant[] = [
   {
     name: "metrics without what is not folded",
     breaks: "A completion is in the figures at once.",
-    statement: fn("messenger.measured"),
+    statement: fn("messenger.not_rolled_up_rows"),
     find: "limit 20000",
     replace: "limit 0",
     noticedBy: counts,
@@ -81,10 +82,58 @@ export const MEASURING: Mutant[] = [
   {
     name: "hours counted beside their minutes",
     breaks: "A message in a long window counts once.",
-    statement: fn("messenger.measured"),
-    find: "m.step_seconds = 60 and m.at >= from_time and m.at < v_hours_from",
-    replace: "m.step_seconds = 60 and m.at >= from_time and m.at < to_time",
+    statement: fn("messenger.window_parts"),
+    find: "v_left := v_left - tstzmultirange(tstzrange(begins_at, ends_at));",
+    replace: "null;",
     noticedBy: ["supabase/metrics_windows.test.ts"],
+  },
+  {
+    name: "a window reads what is not rolled up yet as if it were",
+    breaks: "Figures do not wait for the roll-up of their day.",
+    statement: fn("messenger.window_parts"),
+    find: "coalesce(messenger.rolled_up_until(step_seconds), '-infinity')",
+    replace: "'infinity'",
+    noticedBy: ["supabase/metrics_windows.test.ts", ...rollUps],
+  },
+  {
+    name: "long windows are read from hours",
+    breaks: "A year is read from days, or it takes seconds.",
+    statement: fn("messenger.window_parts"),
+    find: "array[86400, 3600, 300, 60]",
+    replace: "array[3600, 300, 60]",
+    noticedBy: rollUps,
+  },
+  {
+    name: "late measurements miss the day that is rolled up",
+    breaks: "What commits late counts in every step to which it belongs.",
+    statement: fn("messenger.steps_of"),
+    find: "where minute < days_end",
+    replace: "where false",
+    noticedBy: rollUps,
+  },
+  {
+    name: "a day is rolled up before it is over",
+    breaks: "A step is rolled up once all of its finer rows are there.",
+    statement: fn("messenger.roll_up_steps"),
+    find: "v_from + v_length > roll_up_steps.at",
+    replace: "v_from > roll_up_steps.at",
+    noticedBy: rollUps,
+  },
+  {
+    name: "pruning takes hours whose day is not rolled up",
+    breaks: "Figures of an hour end only once its day has them.",
+    statement: fn("messenger.prune_metrics"),
+    find: "least(at - interval '90 days', coalesce(messenger.rolled_up_until(86400), '-infinity'))",
+    replace: "at - interval '90 days'",
+    noticedBy: rollUps,
+  },
+  {
+    name: "the roll-up counts a sum beyond its column",
+    breaks: "One row that cannot be added up does not stop the roll-up.",
+    statement: fn("messenger.roll_up_step"),
+    find: "least(sum(m.dispatched), v_most)",
+    replace: "sum(m.dispatched)",
+    noticedBy: rollUps,
   },
   {
     name: "the failed count as completed beside others",

@@ -198,26 +198,33 @@ async function blocksReadBy(folder: ReturnType<typeof session>): Promise<number>
   return await read() - before;
 }
 
-test("pruning · minutes go after two days, hours after 90, in bites; all time's figures stay", async () => {
+test("pruning · minutes go after two days, hours after 90, days after 400, in chunks; all time's figures stay", async () => {
   const { sql } = project();
   await complete(3);
   const { id, fence } = await held(sql);
   await settle(sql, [{ id, fence, outcome: "failed", error: "e" }]);
   await tick();
-  const steps = async () =>
-    (await sql`select distinct step_seconds as step from messenger.metrics order by 1`).map(({ step }) => step);
+  const steps = async (table: string) =>
+    (await sql`select distinct step_seconds as step from messenger.${sql(table)} order by 1`).map(({ step }) => step);
+  const succeeded = async (minutes: number) => {
+    const { totalSucceeded, errors } = await metrics({ minutes });
+    return [totalSucceeded, errors[0].count];
+  };
   await setClock(sql, "47 hours");
   await tick();
-  assert.deepEqual(await steps(), [0, 60, 3600]);
+  assert.deepEqual(await steps("metrics"), [0, 60, 300, 3600, 86400]);
   await setClock(sql, "50 hours");
   await tick();
-  assert.deepEqual(await steps(), [0, 3600]);
-  assert.equal((await metrics({ minutes: 3 * 1440 })).totalSucceeded, 3);
-  assert.equal((await metrics({ minutes: 3 * 1440 })).errors[0].count, 1);
-  await setClock(sql, "91 days");
+  assert.deepEqual(await steps("metrics"), [0, 3600, 86400]);
+  assert.deepEqual(await succeeded(3 * 1440), [3, 1]);
+  await setClock(sql, "92 days");
   await tick();
-  assert.deepEqual(await steps(), [0]);
-  assert.equal((await sql`select from messenger.metric_errors`).length, 0);
+  assert.deepEqual(await steps("metrics"), [0, 86400]);
+  assert.deepEqual(await steps("metric_errors"), [86400]);
+  assert.deepEqual(await succeeded(100 * 1440), [3, 1]);
+  await setClock(sql, "402 days");
+  await tick();
+  assert.deepEqual([await steps("metrics"), await steps("metric_errors")], [[0], []]);
   assert.deepEqual((await figures(0)).map(({ completed }) => completed), [3]);
 });
 

@@ -91,6 +91,30 @@ for (const { from } of upgrades) {
     assert.deepEqual([await violations(sql), await differences(sql)], [[], []]);
   });
 
+  test(`upgrade from ${from} · metrics of three months are carried over, and days are rolled up from their hours`, async () => {
+    const { sql } = project();
+    await installRelease(sql, from);
+    await sql`
+      insert into messenger.metrics (step_seconds, at, transport_name, message_type, completed, durations)
+      select 3600, date_trunc('hour', now()) - n * interval '1 hour', 'supabase', 'Old', n % 7, array[n % 7] from generate_series(1, 2100) n`;
+    const [{ from_time, to_time }] = await sql<{ from_time: Date; to_time: Date }[]>`
+      select date_trunc('day', now()) - interval '80 days' as from_time, date_trunc('hour', now()) as to_time`;
+    const read = async () => {
+      const { totalSucceeded, p95ProcessingTime } = await ask(sql, "messenger_metrics", { from_time, to_time });
+      return [totalSucceeded, p95ProcessingTime];
+    };
+    const before = await read();
+    assert(before[0] > 0);
+    await upgradeFrom(sql, from);
+    assert.deepEqual(await read(), before);
+    for (let n = 0; n < 60; n++) await ask(sql, "messenger_tick");
+    const days = (step: number) =>
+      sql`select distinct date_bin('1 day', at, '2000-01-01 00:00+00') as day from messenger.metrics
+        where step_seconds = ${step} and at < date_trunc('day', now()) order by 1`;
+    assert.deepEqual(await days(86400), await days(3600));
+    assert.deepEqual(await read(), before);
+  });
+
   test(`upgrade from ${from} · under traffic, with a running ticker and old workers: lost 0, handled twice 0, audit 0`, async () => {
     const { sql } = project();
     await installRelease(sql, from);

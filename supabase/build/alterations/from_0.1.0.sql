@@ -24,3 +24,10 @@ update public.messenger_failed_messages f set headers = f.headers || jsonb_build
 where f.created_by is not null and f.resolved_at is null;
 update public.messenger_messages m set headers = m.headers || jsonb_build_object('x-symphony-user', m.created_by)
 where m.created_by is not null and exists (select from public.messenger_failed_messages f where f.message_id = m.id and f.resolved_at is null);
+
+-- Figures of five minutes and of days. Rows that are there keep their durations; the ticker adds them up from now on, hours of 90 days included.
+alter table messenger.metrics add column if not exists histogram numeric;
+alter table messenger.metrics drop constraint if exists metrics_step_check;
+alter table messenger.metrics add constraint metrics_step_check check (step_seconds in (0, 60, 300, 3600, 86400));
+alter table messenger.metric_errors drop constraint if exists metric_errors_step_check;
+alter table messenger.metric_errors add constraint metric_errors_step_check check (step_seconds in (60, 300, 3600, 86400));

@@ -2,13 +2,16 @@
 import { connect } from "../../../supabase/local/connection.ts";
 import { eventually } from "../../eventually.ts";
 import { pause } from "../../pause.ts";
-import { type Ground, type Holder, inFlight, insist } from "./ground.ts";
+import { FOREIGN_BLOWS } from "./foreign_blows.ts";
+import { type Ground, type Holder, HOLDING, inFlight, insist } from "./ground.ts";
 
 export interface Blow {
   fault: string;
   what: string;
   /** Whose messages must be in flight for it to count. */
   hits: Holder;
+  /** It stops Postgres or the ticker, whose pace does not count meanwhile. */
+  stopsTicker?: true;
   strike(ground: Ground): Promise<unknown>;
 }
 
@@ -43,10 +46,12 @@ export const BLOWS: readonly Blow[] = [
       await project.functions.kill("worker", "SIGCONT");
     },
   },
+  ...FOREIGN_BLOWS,
   {
     fault: "F3",
     what: "kill -9 of a backend: Postgres restarts itself",
     hits: "anybody",
+    stopsTicker: true,
     async strike({ project }) {
       const [{ pid }] = await project.sql<{ pid: number }[]>`
         select pid from pg_stat_activity where application_name ~ '^sql-' or usename = 'authenticator' order by state, random() limit 1`;
@@ -93,6 +98,7 @@ export const BLOWS: readonly Blow[] = [
     fault: "F4",
     what: "immediate stop of Postgres, and start",
     hits: "anybody",
+    stopsTicker: true,
     strike: ({ project }) => project.restartDatabase("immediate"),
   },
   {
@@ -115,12 +121,14 @@ export const BLOWS: readonly Blow[] = [
     fault: "F18",
     what: "every connection of Postgres taken, the workers' terminated",
     hits: "anybody",
+    stopsTicker: true,
     strike: exhaust,
   },
   {
     fault: "F10",
     what: "the clock stopped for a while",
     hits: "anybody",
+    stopsTicker: true,
     async strike(ground) {
       await insist(ground, "select messenger_stop()");
       await pause(3_000);
@@ -131,6 +139,7 @@ export const BLOWS: readonly Blow[] = [
     fault: "F4",
     what: "kill -9 of the postmaster, and start",
     hits: "anybody",
+    stopsTicker: true,
     async strike({ project }) {
       Deno.kill(project.databasePid!, "SIGKILL"); // it runs: a query was answered just now
       await eventually("it is gone", () => project.databasePid === undefined);
@@ -165,7 +174,3 @@ export async function holdSnapshots(databaseUrl: string, signal: AbortSignal): P
     await pause(500, signal);
   }
 }
-
-const HOLDING = "held_by_the_soak";
-export const LET_GO =
-  `select pg_terminate_backend(pid) from pg_stat_activity where query ~ '${HOLDING}' and pid <> pg_backend_pid()`;

@@ -49,6 +49,11 @@ export class MovingClock {
   }
 }
 
+/** In the text of a statement that holds its snapshot, and with it a lock on the table of messages, for a minute. */
+export const HOLDING = "held_by_the_soak";
+export const LET_GO =
+  `select pg_terminate_backend(pid) from pg_stat_activity where query ~ '${HOLDING}' and pid <> pg_backend_pid()`;
+
 /** Runs a statement as soon as Postgres answers again. */
 export async function insist({ project }: Pick<Ground, "project">, statement: string): Promise<void> {
   await eventually(statement, async () => {

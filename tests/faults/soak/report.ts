@@ -6,9 +6,13 @@ import { MUST_BE_ZERO } from "./verdict.ts";
 
 /** Fewer lost bells than this, and the run says nothing about them. */
 const BELLS = 5;
+/** Ticks per minute, throughout. */
+const PACE = 55;
+/** Seconds of ticks without which the run says nothing about their pace. */
+const PACED = 20;
 
 /** Prints the faults and the figures; returns what is wrong, in sentences. */
-export function printSoak({ figures, landed, bells, unanswered, seconds }: SoakResult): string[] {
+export function printSoak({ figures, landed, pace, bells, unanswered, seconds }: SoakResult): string[] {
   const wrong: string[] = [];
   const faults = newTable(["fault", "", "struck", "in flight"], 2);
   for (const blow of BLOWS) {
@@ -26,6 +30,11 @@ export function printSoak({ figures, landed, bells, unanswered, seconds }: SoakR
     table.push([name, value, zero ? 0 : ""]);
     if (zero && value !== 0) wrong.push(`${name} is ${value}`);
   }
+  table.push(["ticks_per_minute", pace.ticksPerMinute, `>= ${PACE}`]);
+  table.push(["longest_tick_ms", pace.longestTick, ""]);
+  table.push(["ticker_watched_seconds", pace.seconds, ""]);
+  if (pace.seconds < PACED) wrong.push(`void: the ticker was watched for ${pace.seconds} s only`);
+  else if (pace.ticksPerMinute < PACE) wrong.push(`the ticker made ${pace.ticksPerMinute} ticks in a minute`);
   if (figures.messages !== figures.acknowledged) wrong.push("messages and acknowledged differ");
   console.log(`\n${faults}\n\n${table}\n\nin ${seconds.toFixed(0)} s\n`);
   return wrong;

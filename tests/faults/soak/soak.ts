@@ -4,11 +4,12 @@ import { eventually } from "../../eventually.ts";
 import { pause } from "../../pause.ts";
 import { newBar } from "../../terminal.ts";
 import { openProxy } from "../proxy.ts";
-import { type Blow, BLOWS, holdSnapshots, LET_GO, strike } from "./blows.ts";
+import { type Blow, BLOWS, holdSnapshots, strike } from "./blows.ts";
 import { EFFECTS_QUEUE } from "./consumer.ts";
 import { hire } from "./crew.ts";
-import { type Ground, insist, MovingClock } from "./ground.ts";
+import { type Ground, insist, LET_GO, MovingClock } from "./ground.ts";
 import { produce, type Producing } from "./producers.ts";
+import { type Pace, TickWatch } from "./ticks.ts";
 import { countRows, countViolations, type SoakFigures } from "./verdict.ts";
 
 const LEASE = 5_000; // ms
@@ -24,6 +25,7 @@ export interface Landed {
 export interface SoakResult {
   figures: SoakFigures;
   landed: Landed[];
+  pace: Pace;
   bells: { sent: number; dropped: number };
   unanswered: number;
   seconds: number;
@@ -67,6 +69,8 @@ export async function soak(
     finished = count;
     bar.update(count);
   });
+  const ticks = new TickWatch();
+  const counting = watchTicks(ground, ticks, ending.signal);
   const producing = produce({
     messages,
     url: front.url,
@@ -95,7 +99,9 @@ export async function soak(
       () => moved,
       producing,
     );
+    if (blow.stopsTicker) ticks.stop();
     landed.push({ blow, held: await strike(ground, blow) });
+    if (blow.stopsTicker) ticks.resume();
     // Not when the clock has just moved: leases are then overdue by an hour at once, and I8 asks for two minutes.
     if (n % 4 === 0 && blow.fault !== "F11") {
       violations += (await eventually("an audit", () => countViolations(project.sql))).found;
@@ -134,12 +140,13 @@ export async function soak(
       drain_seconds: (drained - healed) / 1_000,
     },
     landed,
+    pace: ticks.pace(),
     bells: { sent: project.bells.sent, dropped: project.bells.dropped },
     unanswered: producing.unanswered,
     seconds: (Date.now() - started) / 1_000,
   };
   ending.abort();
-  await Promise.all([watching, holding]);
+  await Promise.all([watching, counting, holding]);
   return result;
 }
 
@@ -158,6 +165,11 @@ async function watch({ project }: Ground, signal: AbortSignal, tell: (finished: 
       select count(*)::int as finished from messenger_messages where processed_at is not null`
       .then(([{ finished }]) => tell(finished), () => {});
   }
+}
+
+/** A look of its own: the count of messages may wait for a table that is locked. */
+async function watchTicks({ project }: Ground, ticks: TickWatch, signal: AbortSignal): Promise<void> {
+  for (; !signal.aborted; await pause(300, signal)) await ticks.look(project.sql).catch(() => {});
 }
 
 async function until(what: string, reached: () => boolean, moved: () => number, { done }: Producing): Promise<void> {
