@@ -178,7 +178,7 @@ export const RESTORING: Mutant[] = [
   {
     name: "a claim on a replica gets Postgres' own error",
     breaks: "Each function that needs the primary says so.",
-    statement: fn("public.messenger_claim"),
+    statement: fn("messenger.claim_messages"),
     find: "if current_setting('transaction_read_only') = 'on' then",
     replace: "if false then",
     noticedBy: replica,
