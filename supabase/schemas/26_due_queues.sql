@@ -139,7 +139,7 @@ begin
       select array_agg(p.transport_name), array_agg(p.queue_name) into v_transports, v_queues
       from (select * from pair limit 65) p;
       if cardinality(v_queues) > 64 then
-        v_walk := array[(due_queues.at + interval '10 seconds')::text];
+        v_walk := array[messenger.moment_text(due_queues.at + interval '10 seconds')];
       end if;
     end if;
   end if;
@@ -220,7 +220,8 @@ begin
   end if;
   v_took := least(interval '1 second', 2 * v_took);
   perform set_config(
-    v_setting, concat_ws('|', at, at + greatest(v_took, interval '20 milliseconds'), at + v_took, v_queues::text), false);
+    v_setting, concat_ws('|', messenger.moment_text(at), messenger.moment_text(at + greatest(v_took, interval '20 milliseconds')),
+      messenger.moment_text(at + v_took), v_queues::text), false);
   return v_queues;
 end $$;
 

@@ -52,7 +52,10 @@ begin
     end if;
   end loop;
   perform set_config(setting,
-    concat_ws('|', at, coalesce(ends_at, at + least(interval '5 seconds', greatest(interval '1 second', 20 * took))), v_times::text, v_ids::text), false);
+    concat_ws('|', messenger.moment_text(at),
+      messenger.moment_text(coalesce(ends_at, at + least(interval '5 seconds', greatest(interval '1 second', 20 * took)))),
+      array(select messenger.moment_text(t.moment) from unnest(v_times) with ordinality as t(moment, n) order by t.n)::text,
+      v_ids::text), false);
 end $$;
 
 -- Finds what to take from one queue in order of priority (10 first), availability, id: one index range a priority, so messages not yet due are never

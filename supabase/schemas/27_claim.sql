@@ -30,7 +30,7 @@ begin
   insert into messenger.workers as w values (note_poll.worker, note_poll.transport, note_poll.queues, note_poll.types, note_poll.at, note_poll.at)
   on conflict on constraint workers_pkey do update
   set polled_at = excluded.polled_at, transport_name = excluded.transport_name, queues = excluded.queues, types = excluded.types;
-  perform set_config('messenger.polled', at || '|' || md5(v_poll), false);
+  perform set_config('messenger.polled', messenger.moment_text(at) || '|' || md5(v_poll), false);
 end $$;
 
 create or replace function public.messenger_claim(

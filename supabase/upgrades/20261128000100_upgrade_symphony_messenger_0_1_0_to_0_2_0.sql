@@ -96,6 +96,7 @@ declare
     'messenger.keep_small',
     'messenger.read_time',
     'messenger.read_interval',
+    'messenger.moment_text',
     'messenger.check_filter',
     'messenger.check_page',
     'messenger.write_cursor',
@@ -894,6 +895,18 @@ exception when data_exception then
   return null;
 end $$;
 
+-- For moments that a session keeps in a setting of its own. As Postgres prints them they cannot be read once DateStyle has
+-- changed, which a pooler's next client may do, and abbreviations of zones are ambiguous.
+create or replace function messenger.moment_text(moment timestamptz)
+returns text
+language plpgsql stable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return to_jsonb(moment) #>> '{}';
+end $$;
+
+comment on function messenger.moment_text(timestamptz) is 'A moment as ISO 8601 with its offset, whatever DateStyle is.';
 comment on function messenger.exceeds(jsonb, int) is 'True when the JSON text of the value is longer than so many bytes.';
 comment on function messenger.has_wild_number(jsonb) is 'True when the value holds a number no double can hold (too large, or too close to zero).';
 comment on function messenger.is_too_deep(jsonb) is 'True when objects and arrays nest deeper than 64.';
@@ -902,9 +915,9 @@ comment on function messenger.keep_small(jsonb) is 'The value, or a marker {"sym
 comment on function messenger.read_time(jsonb) is 'A JSON string as a moment before the year 10000, or null.';
 comment on function messenger.read_interval(jsonb, interval) is 'A JSON string, or number of seconds, as an interval from zero to the longest, or null.';
 
-revoke all on function messenger.exceeds(jsonb, int), messenger.has_wild_number(jsonb), messenger.is_too_deep(jsonb), messenger.clip(text, int),
+revoke all on function messenger.moment_text(timestamptz), messenger.exceeds(jsonb, int), messenger.has_wild_number(jsonb), messenger.is_too_deep(jsonb), messenger.clip(text, int),
   messenger.keep_small(jsonb), messenger.read_time(jsonb), messenger.read_interval(jsonb, interval) from public, anon, authenticated;
-grant execute on function messenger.exceeds(jsonb, int), messenger.has_wild_number(jsonb), messenger.is_too_deep(jsonb), messenger.clip(text, int),
+grant execute on function messenger.moment_text(timestamptz), messenger.exceeds(jsonb, int), messenger.has_wild_number(jsonb), messenger.is_too_deep(jsonb), messenger.clip(text, int),
   messenger.keep_small(jsonb), messenger.read_time(jsonb), messenger.read_interval(jsonb, interval) to service_role;
 
 -- ---- 05_filters.sql
@@ -3405,7 +3418,7 @@ begin
       select array_agg(p.transport_name), array_agg(p.queue_name) into v_transports, v_queues
       from (select * from pair limit 65) p;
       if cardinality(v_queues) > 64 then
-        v_walk := array[(due_queues.at + interval '10 seconds')::text];
+        v_walk := array[messenger.moment_text(due_queues.at + interval '10 seconds')];
       end if;
     end if;
   end if;
@@ -3486,7 +3499,8 @@ begin
   end if;
   v_took := least(interval '1 second', 2 * v_took);
   perform set_config(
-    v_setting, concat_ws('|', at, at + greatest(v_took, interval '20 milliseconds'), at + v_took, v_queues::text), false);
+    v_setting, concat_ws('|', messenger.moment_text(at), messenger.moment_text(at + greatest(v_took, interval '20 milliseconds')),
+      messenger.moment_text(at + v_took), v_queues::text), false);
   return v_queues;
 end $$;
 
@@ -3562,7 +3576,10 @@ begin
     end if;
   end loop;
   perform set_config(setting,
-    concat_ws('|', at, coalesce(ends_at, at + least(interval '5 seconds', greatest(interval '1 second', 20 * took))), v_times::text, v_ids::text), false);
+    concat_ws('|', messenger.moment_text(at),
+      messenger.moment_text(coalesce(ends_at, at + least(interval '5 seconds', greatest(interval '1 second', 20 * took)))),
+      array(select messenger.moment_text(t.moment) from unnest(v_times) with ordinality as t(moment, n) order by t.n)::text,
+      v_ids::text), false);
 end $$;
 
 -- Finds what to take from one queue in order of priority (10 first), availability, id: one index range a priority, so messages not yet due are never
@@ -3715,7 +3732,7 @@ begin
   insert into messenger.workers as w values (note_poll.worker, note_poll.transport, note_poll.queues, note_poll.types, note_poll.at, note_poll.at)
   on conflict on constraint workers_pkey do update
   set polled_at = excluded.polled_at, transport_name = excluded.transport_name, queues = excluded.queues, types = excluded.types;
-  perform set_config('messenger.polled', at || '|' || md5(v_poll), false);
+  perform set_config('messenger.polled', messenger.moment_text(at) || '|' || md5(v_poll), false);
 end $$;
 
 create or replace function public.messenger_claim(
@@ -12072,7 +12089,7 @@ as $function$ select $manifest$[
 ["function","messenger.draft_fields()","returns jsonb language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 22a8788a888505e06ee02091fc17cdda"],
 ["function","messenger.drop_keys(ids uuid[], at timestamp with time zone)","returns integer language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,jit=off} source b2962fb15ececac6130cbdeebce25e03"],
 ["function","messenger.due_before(message public.messenger_messages, at timestamp with time zone)","returns bigint language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source c7ba3e25734a187feac46371096a3b4f"],
-["function","messenger.due_queues(at timestamp with time zone, only_transport text, only_queues text[], runnable boolean, only_types text[], halted boolean, max_queues integer)","returns TABLE(transport_name text, queue_name text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off,plan_cache_mode=force_generic_plan} source 9b2194a2c5eead58c6b454d1805533a3"],
+["function","messenger.due_queues(at timestamp with time zone, only_transport text, only_queues text[], runnable boolean, only_types text[], halted boolean, max_queues integer)","returns TABLE(transport_name text, queue_name text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off,plan_cache_mode=force_generic_plan} source 3f701ca50054ca008712863c396ee184"],
 ["function","messenger.due_schedules(at timestamp with time zone, batch integer)","returns SETOF public.messenger_schedules language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source da3f9f6fbaba712911af92aac6b69d72"],
 ["function","messenger.due_since(schedule public.messenger_schedules)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 2ae0179adcb1b04f55f3d8b7f60ba009"],
 ["function","messenger.due_types(at timestamp with time zone, age interval)","returns TABLE(transport_name text, queue_name text, message_type text, oldest_at timestamp with time zone) language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source bca1745538ee4cf83db6c30bcf0c9537"],
@@ -12157,7 +12174,7 @@ as $function$ select $manifest$[
 ["function","messenger.job_schedule()","returns text language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source e3f8e9fabc95a69af4393e6bb913e88d"],
 ["function","messenger.keep_small(value jsonb)","returns jsonb language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source a83253c5a8f8d00064367e8b0d8b5d27"],
 ["function","messenger.key_join(object regclass)","returns text language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 542abb1eeb0136974044676793100079"],
-["function","messenger.known_queues(only_transport text, only_queues text[], again boolean, at timestamp with time zone, only_types text[])","returns text[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source d00dd3142a15f88fd0bee6e8d3bbdeb9"],
+["function","messenger.known_queues(only_transport text, only_queues text[], again boolean, at timestamp with time zone, only_types text[])","returns text[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 119408d3a8194ccad8382685069de057"],
 ["function","messenger.last_message(schedule_id uuid)","returns uuid language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 43ba41049eb344f9b94d091512863fa2"],
 ["function","messenger.last_run(schedule public.messenger_schedules, before timestamp with time zone, known timestamp with time zone, gap interval)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 0a47982ae276a701630cfdb73c01dae1"],
 ["function","messenger.last_tick_at(at timestamp with time zone)","returns timestamp with time zone language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source aed0d78f8df16cbeb9f054abbf6e34a2"],
@@ -12181,6 +12198,7 @@ as $function$ select $manifest$[
 ["function","messenger.message_conditions(filter jsonb)","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 313aa89e0cf931fba350d56fbc721de5"],
 ["function","messenger.milliseconds(setting text)","returns numeric language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source e5c1e78366726051c3934c26d64355c2"],
 ["function","messenger.moment(moment timestamp with time zone, at timestamp with time zone)","returns text language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source c9a25defc9b10ea40cd4b2f165f584f9"],
+["function","messenger.moment_text(moment timestamp with time zone)","returns text language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source cfa265384f0618bd55a85bca5e0f06b0"],
 ["function","messenger.move_rescue_cursor(transport text, queue text, priority integer, available_at timestamp with time zone, id uuid)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 235a785e3f3553fb3a4c709574fcbb61"],
 ["function","messenger.move_scan(step text, at timestamp with time zone, id uuid)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 2562a812d82c2d411cadf82433ac14ab"],
 ["function","messenger.needs_bell(message public.messenger_messages, at timestamp with time zone)","returns boolean language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 135dd687442e377bc54e42ece66e2b46"],
@@ -12192,7 +12210,7 @@ as $function$ select $manifest$[
 ["function","messenger.next_run(schedule public.messenger_schedules, after timestamp with time zone)","returns messenger.cron_run language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source a15f07c8693eb32526059ee6309ee8b3"],
 ["function","messenger.next_wall_time(fields messenger.cron_fields, after timestamp without time zone)","returns timestamp without time zone language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 0510b8521294fc8a8c73b4d8fccc07f9"],
 ["function","messenger.note_lost_leases(ids uuid[], kind text, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 5836d17db84d6c943eb48c9bb4c7dae5"],
-["function","messenger.note_poll(worker text, transport text, queues text[], types text[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 883e19373721b28e29ccc9a928291ea0"],
+["function","messenger.note_poll(worker text, transport text, queues text[], types text[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source e8739d147137e6699e9a4506199a9d73"],
 ["function","messenger.note_run(message messenger.claimed, timeout interval)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 3e72c495a6c05ab00a86269092158872"],
 ["function","messenger.note_runner()","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 599cc5eda33205fabdfd316932fdc2ea"],
 ["function","messenger.note_step_error(step text, error text, sqlstate text, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source f27d77c96e9765b13cefba9103ebe8b1"],
@@ -12207,7 +12225,7 @@ as $function$ select $manifest$[
 ["function","messenger.owned_function(name text)","returns regprocedure language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 5ebe66d5978c949040351455d71233cb"],
 ["function","messenger.parse_cron(expression text)","returns messenger.cron_fields language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 06e07deab074921889758038ca24b305"],
 ["function","messenger.percentile(durations bigint[], share double precision)","returns numeric language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 49bb8ec0cc3312b862d8b52f9f183c2d"],
-["function","messenger.place_mark(setting text, ends_at timestamp with time zone, from_times timestamp with time zone[], from_ids uuid[], batch integer, places tid[], took interval, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source a177f431cccea81fc14d3c888242500d"],
+["function","messenger.place_mark(setting text, ends_at timestamp with time zone, from_times timestamp with time zone[], from_ids uuid[], batch integer, places tid[], took interval, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 9867e6b3759ecc4a426733a374115ce2"],
 ["function","messenger.plan_runs(schedule public.messenger_schedules, due_at timestamp with time zone, at timestamp with time zone)","returns messenger.run_plan language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 0925d2546db644552c914fe272647cd7"],
 ["function","messenger.post_bell()","returns boolean language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 1b3535f345b08013273eb4bad83b1598"],
 ["function","messenger.prepare_job()","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 30187178043d4328534cc72977bdb319"],
@@ -12478,6 +12496,7 @@ as $function$ select $manifest$[
 ["grant","function messenger.measured_errors(from_time timestamp with time zone, to_time timestamp with time zone, by_hour boolean) to service_role","execute"],
 ["grant","function messenger.measurements_set_aside() to service_role","execute"],
 ["grant","function messenger.message_conditions(filter jsonb) to service_role","execute"],
+["grant","function messenger.moment_text(moment timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.new_id() to service_role","execute"],
 ["grant","function messenger.next_cron_day(fields messenger.cron_fields, from_day date) to service_role","execute"],
 ["grant","function messenger.next_cron_run(fields messenger.cron_fields, timezone text, after timestamp with time zone, dst_gap text, dst_overlap text) to service_role","execute"],
@@ -12866,6 +12885,7 @@ declare
     'messenger.keep_small',
     'messenger.read_time',
     'messenger.read_interval',
+    'messenger.moment_text',
     'messenger.check_filter',
     'messenger.check_page',
     'messenger.write_cursor',

@@ -48,6 +48,14 @@ export const RESTORING: Mutant[] = [
     noticedBy: sessions,
   },
   {
+    name: "a session remembers moments in its DateStyle",
+    breaks: "What a session remembers can be read after DateStyle has changed.",
+    statement: fn("messenger.moment_text"),
+    find: "to_jsonb(moment) #>> '{}'",
+    replace: "moment::text",
+    noticedBy: sessions,
+  },
+  {
     name: "a secret that decrypts to nothing counts as readable",
     breaks: "A secret that cannot be decrypted is found.",
     statement: fn("messenger.read_secret"),
