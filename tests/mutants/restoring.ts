@@ -32,14 +32,6 @@ export const RESTORING: Mutant[] = [
     noticedBy: sessions,
   },
   {
-    name: "no check is found where all names are quoted",
-    breaks: "Health and explain find their functions in every session.",
-    statement: fn("messenger.own_functions"),
-    find: unquoted,
-    replace: "",
-    noticedBy: sessions,
-  },
-  {
     name: "a function is subscribed twice under two spellings",
     breaks: "A function has one name, whatever session stores it.",
     statement: fn("messenger.on"),
