@@ -96,6 +96,7 @@ declare
     'messenger.keep_small',
     'messenger.read_time',
     'messenger.read_interval',
+    'messenger.moment_text',
     'messenger.check_filter',
     'messenger.check_page',
     'messenger.write_cursor',
@@ -852,6 +853,18 @@ exception when data_exception then
   return null;
 end $$;
 
+-- For moments that a session keeps in a setting of its own. As Postgres prints them they cannot be read once DateStyle has
+-- changed, which a pooler's next client may do, and abbreviations of zones are ambiguous.
+create or replace function messenger.moment_text(moment timestamptz)
+returns text
+language plpgsql stable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return to_jsonb(moment) #>> '{}';
+end $$;
+
+comment on function messenger.moment_text(timestamptz) is 'A moment as ISO 8601 with its offset, whatever DateStyle is.';
 comment on function messenger.exceeds(jsonb, int) is 'True when the JSON text of the value is longer than so many bytes.';
 comment on function messenger.has_wild_number(jsonb) is 'True when the value holds a number no double can hold (too large, or too close to zero).';
 comment on function messenger.is_too_deep(jsonb) is 'True when objects and arrays nest deeper than 64.';
@@ -860,9 +873,9 @@ comment on function messenger.keep_small(jsonb) is 'The value, or a marker {"sym
 comment on function messenger.read_time(jsonb) is 'A JSON string as a moment before the year 10000, or null.';
 comment on function messenger.read_interval(jsonb, interval) is 'A JSON string, or number of seconds, as an interval from zero to the longest, or null.';
 
-revoke all on function messenger.exceeds(jsonb, int), messenger.has_wild_number(jsonb), messenger.is_too_deep(jsonb), messenger.clip(text, int),
+revoke all on function messenger.moment_text(timestamptz), messenger.exceeds(jsonb, int), messenger.has_wild_number(jsonb), messenger.is_too_deep(jsonb), messenger.clip(text, int),
   messenger.keep_small(jsonb), messenger.read_time(jsonb), messenger.read_interval(jsonb, interval) from public, anon, authenticated;
-grant execute on function messenger.exceeds(jsonb, int), messenger.has_wild_number(jsonb), messenger.is_too_deep(jsonb), messenger.clip(text, int),
+grant execute on function messenger.moment_text(timestamptz), messenger.exceeds(jsonb, int), messenger.has_wild_number(jsonb), messenger.is_too_deep(jsonb), messenger.clip(text, int),
   messenger.keep_small(jsonb), messenger.read_time(jsonb), messenger.read_interval(jsonb, interval) to service_role;
 
 -- ---- 05_filters.sql
@@ -11671,7 +11684,7 @@ begin
   select jsonb_agg(jsonb_build_object('transport', m.transport_name, 'type', m.message_type, 'dispatched', m.dispatched, 'completed', m.completed,
     'retried', m.retried, 'dead', m.dead, 'duration_ms_sum', round(m.duration_ms::numeric, 3),
     'duration_ms_buckets', (
-      select jsonb_agg(jsonb_build_object('le', messenger.bucket_limit(l.bucket), 'count', (select coalesce(sum(d), 0) from unnest(m.durations[1:l.bucket + 1]) d)) order by l.bucket)
+      select jsonb_agg(jsonb_build_object('le', messenger.bucket_limit(l.bucket)::numeric, 'count', (select coalesce(sum(d), 0) from unnest(m.durations[1:l.bucket + 1]) d)) order by l.bucket)
       from generate_series(0, 100, 4) as l(bucket)),
     'deliveries', (select coalesce(sum(d), 0) from unnest(m.durations) d)
   ) order by m.transport_name, m.message_type)
@@ -12995,6 +13008,7 @@ as $function$ select $manifest$[
 ["function","messenger.messages_set_aside(at timestamp with time zone)","returns uuid[] language plpgsql stable definer {\"search_path=pg_catalog, pg_temp\"} source 30b106047fd9a88d893f3fae52cb868e"],
 ["function","messenger.milliseconds(setting text)","returns numeric language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source e5c1e78366726051c3934c26d64355c2"],
 ["function","messenger.moment(moment timestamp with time zone, at timestamp with time zone)","returns text language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source c9a25defc9b10ea40cd4b2f165f584f9"],
+["function","messenger.moment_text(moment timestamp with time zone)","returns text language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source cfa265384f0618bd55a85bca5e0f06b0"],
 ["function","messenger.move_rescue_cursor(transport text, queue text, priority integer, available_at timestamp with time zone, id uuid)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 235a785e3f3553fb3a4c709574fcbb61"],
 ["function","messenger.move_scan(step text, at timestamp with time zone, id uuid)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 2562a812d82c2d411cadf82433ac14ab"],
 ["function","messenger.needs_bell(message public.messenger_messages, at timestamp with time zone)","returns boolean language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 135dd687442e377bc54e42ece66e2b46"],
@@ -13182,7 +13196,7 @@ as $function$ select $manifest$[
 ["function","public.messenger_claim_one(id uuid, worker text, lease interval)","returns TABLE(id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority integer, retry_count integer, max_retries integer, fence bigint, lock_expires_at timestamp with time zone, created_at timestamp with time zone, solo boolean) language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source c38a451ac46c95792ca70988e732fb49"],
 ["function","public.messenger_complete(id uuid, fence bigint, result jsonb, strict boolean)","returns text language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 4dec1ddcf6083696bb25e2898fdfce73"],
 ["function","public.messenger_complete_with(id uuid, fence bigint, function_name text, args jsonb)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source f77b1243d0ec8d8afd35b406991b30af"],
-["function","public.messenger_counters()","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source 63e0b67aca54b6aacd4e6b76f2157396"],
+["function","public.messenger_counters()","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source afef09c436b68b485e3fb2ddf7fd0710"],
 ["function","public.messenger_disable_webhook(subscription uuid, reason text)","returns boolean language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source de799c93fc703dc7ceaee7b22d570ad6"],
 ["function","public.messenger_discard_failed(ids uuid[], filter jsonb, max integer)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 6de8c16874631235e9fdd37dc0eec75f"],
 ["function","public.messenger_dispatch(type text, payload jsonb, queue text, priority integer, available_at timestamp with time zone, delay interval, idempotency_key text, idempotency_mode text, idempotency_window interval, ordering_key text, transport text, max_retries integer, expires_at timestamp with time zone, headers jsonb, metadata jsonb)","returns SETOF messenger.dispatched language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 914c1952fb29ac85046c0e1107a5563b"],
@@ -13319,6 +13333,7 @@ as $function$ select $manifest$[
 ["grant","function messenger.measurements_set_aside() to service_role","execute"],
 ["grant","function messenger.message_conditions(filter jsonb) to service_role","execute"],
 ["grant","function messenger.messages_set_aside(at timestamp with time zone) to service_role","execute"],
+["grant","function messenger.moment_text(moment timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.new_id() to service_role","execute"],
 ["grant","function messenger.next_cron_day(fields messenger.cron_fields, from_day date) to service_role","execute"],
 ["grant","function messenger.next_cron_run(fields messenger.cron_fields, timezone text, after timestamp with time zone, dst_gap text, dst_overlap text) to service_role","execute"],
@@ -13722,6 +13737,7 @@ declare
     'messenger.keep_small',
     'messenger.read_time',
     'messenger.read_interval',
+    'messenger.moment_text',
     'messenger.check_filter',
     'messenger.check_page',
     'messenger.write_cursor',

@@ -100,6 +100,18 @@ exception when data_exception then
   return null;
 end $$;
 
+-- For moments that a session keeps in a setting of its own. As Postgres prints them they cannot be read once DateStyle has
+-- changed, which a pooler's next client may do, and abbreviations of zones are ambiguous.
+create or replace function messenger.moment_text(moment timestamptz)
+returns text
+language plpgsql stable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return to_jsonb(moment) #>> '{}';
+end $$;
+
+comment on function messenger.moment_text(timestamptz) is 'A moment as ISO 8601 with its offset, whatever DateStyle is.';
 comment on function messenger.exceeds(jsonb, int) is 'True when the JSON text of the value is longer than so many bytes.';
 comment on function messenger.has_wild_number(jsonb) is 'True when the value holds a number no double can hold (too large, or too close to zero).';
 comment on function messenger.is_too_deep(jsonb) is 'True when objects and arrays nest deeper than 64.';
@@ -108,7 +120,7 @@ comment on function messenger.keep_small(jsonb) is 'The value, or a marker {"sym
 comment on function messenger.read_time(jsonb) is 'A JSON string as a moment before the year 10000, or null.';
 comment on function messenger.read_interval(jsonb, interval) is 'A JSON string, or number of seconds, as an interval from zero to the longest, or null.';
 
-revoke all on function messenger.exceeds(jsonb, int), messenger.has_wild_number(jsonb), messenger.is_too_deep(jsonb), messenger.clip(text, int),
+revoke all on function messenger.moment_text(timestamptz), messenger.exceeds(jsonb, int), messenger.has_wild_number(jsonb), messenger.is_too_deep(jsonb), messenger.clip(text, int),
   messenger.keep_small(jsonb), messenger.read_time(jsonb), messenger.read_interval(jsonb, interval) from public, anon, authenticated;
-grant execute on function messenger.exceeds(jsonb, int), messenger.has_wild_number(jsonb), messenger.is_too_deep(jsonb), messenger.clip(text, int),
+grant execute on function messenger.moment_text(timestamptz), messenger.exceeds(jsonb, int), messenger.has_wild_number(jsonb), messenger.is_too_deep(jsonb), messenger.clip(text, int),
   messenger.keep_small(jsonb), messenger.read_time(jsonb), messenger.read_interval(jsonb, interval) to service_role;

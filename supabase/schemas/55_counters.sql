@@ -13,7 +13,7 @@ begin
   select jsonb_agg(jsonb_build_object('transport', m.transport_name, 'type', m.message_type, 'dispatched', m.dispatched, 'completed', m.completed,
     'retried', m.retried, 'dead', m.dead, 'duration_ms_sum', round(m.duration_ms::numeric, 3),
     'duration_ms_buckets', (
-      select jsonb_agg(jsonb_build_object('le', messenger.bucket_limit(l.bucket), 'count', (select coalesce(sum(d), 0) from unnest(m.durations[1:l.bucket + 1]) d)) order by l.bucket)
+      select jsonb_agg(jsonb_build_object('le', messenger.bucket_limit(l.bucket)::numeric, 'count', (select coalesce(sum(d), 0) from unnest(m.durations[1:l.bucket + 1]) d)) order by l.bucket)
       from generate_series(0, 100, 4) as l(bucket)),
     'deliveries', (select coalesce(sum(d), 0) from unnest(m.durations) d)
   ) order by m.transport_name, m.message_type)

@@ -32,19 +32,19 @@ export const RESTORING: Mutant[] = [
     noticedBy: sessions,
   },
   {
-    name: "no check is found where all names are quoted",
-    breaks: "Health and explain find their functions in every session.",
-    statement: fn("messenger.own_functions"),
-    find: unquoted,
-    replace: "",
-    noticedBy: sessions,
-  },
-  {
     name: "a function is subscribed twice under two spellings",
     breaks: "A function has one name, whatever session stores it.",
     statement: fn("messenger.on"),
     find: unquoted,
     replace: "",
+    noticedBy: sessions,
+  },
+  {
+    name: "a session remembers moments in its DateStyle",
+    breaks: "What a session remembers can be read after DateStyle has changed.",
+    statement: fn("messenger.moment_text"),
+    find: "to_jsonb(moment) #>> '{}'",
+    replace: "moment::text",
     noticedBy: sessions,
   },
   {

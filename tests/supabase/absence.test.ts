@@ -164,7 +164,8 @@ test("wake-ups · pg_net that raises or drops what it is given is named by healt
   });
   assert.equal(await reply(), undefined);
   await call(sql, "messenger_stop");
-  assert.equal((await sql`select from net.http_request_queue`).length, 0, "trying it sends nothing");
+  const tried = await sql`select from net.http_request_queue where url = 'http://127.0.0.1:9/'`;
+  assert.equal(tried.length, 0, "trying it sends nothing");
 });
 
 test("wake-ups · those that vanish between pg_net's queue and its replies are counted", async () => {

@@ -91,6 +91,24 @@ test("sessions · a scan goes on where it stopped, whatever DateStyle and zone t
   }
 });
 
+test("sessions · what a session remembers of its claims is read after DateStyle and zone have changed", async () => {
+  const { sql } = project();
+  await dispatchMany(sql, 6);
+  // The first scan that is remembered is the first.
+  await using own = await sessionWith({ "messenger.mark_after": "0", "messenger.queues_after": "0" });
+  const taken = [];
+  for (
+    const [datestyle, timezone] of [["SQL, DMY", "Asia/Kolkata"], ["ISO, MDY", "UTC"], ["German", "America/New_York"]]
+  ) {
+    await own`select set_config('datestyle', ${datestyle}, false), set_config('timezone', ${timezone}, false)`;
+    taken.push((await call(own, "messenger_claim", { worker: "ada", batch: 2 })).length);
+    const notes = await own`
+      select current_setting('messenger.polled') ~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+[+-][0-9:]+[|]' as is_iso`;
+    assert.equal(notes[0].is_iso, true);
+  }
+  assert.deepEqual(taken, [2, 2, 2]);
+});
+
 test("sessions · a function that is subscribed under quote_all_identifiers is subscribed once", async () => {
   const { sql } = project();
   await sql.unsafe(

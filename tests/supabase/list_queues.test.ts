@@ -4,7 +4,7 @@ import { empty, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
 import { ask, call, claim, dispatch, dispatchMany, type Row, setClock, settle } from "./bus.ts";
 
-const project = useProject({ testClock: true });
+const project = useProject({ testClock: true, isolation: "read committed" });
 Deno.test.beforeEach(async () => {
   await empty(project().sql);
   // Awake is who asked within twice this; the machine may be slow.

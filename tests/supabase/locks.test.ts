@@ -6,7 +6,7 @@ import { ask, call, claim, dispatch, settle } from "./bus.ts";
 import { errorOf } from "./refusal.ts";
 import { limitWaiting, pidOf, untilBlocked } from "./until_blocked.ts";
 
-const project = useProject({ testClock: true });
+const project = useProject({ testClock: true, isolation: "read committed" });
 
 Deno.test.beforeAll(() => limitWaiting(project().sql));
 Deno.test.beforeEach(async () => {

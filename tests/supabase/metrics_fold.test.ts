@@ -33,7 +33,7 @@ test("fold · the tick takes what was measured and adds it to its minute, its ho
   const sum = (rows: Row[]) => rows.reduce((total, { completed }) => total + completed, 0);
   assert.deepEqual([sum(minutes), sum(hours), sum(ever)], [5, 5, 5]);
   const [{ durations, duration_ms, wait_count }] =
-    await sql`select durations, duration_ms, wait_count from messenger.metrics where step_seconds = 0`;
+    await sql`select durations, duration_ms::int, wait_count from messenger.metrics where step_seconds = 0`;
   assert.deepEqual([durations.map(Number).reduce((a: number, b: number) => a + b), duration_ms, wait_count], [
     5,
     35,
