@@ -80,7 +80,7 @@ export const ERRORS = {
   },
   SM_BATCH_TOO_LARGE: { status: 413, remedy: "Split the batch: at most 8 MB and 1000 messages per call." },
   SM_CONTENT_TYPE: { status: 415, remedy: "Send the header Content-Type: application/json." },
-  SM_NUMBER_RANGE: { status: 422, remedy: "Send numbers within the range of a double, larger ones as strings." },
+  SM_NUMBER_RANGE: { status: 422, remedy: "Send numbers that a double holds exactly, all others as strings." },
   SM_NUL: { status: 422, remedy: "Remove the NUL character \\u0000; Postgres cannot store it." },
   SM_PAYLOAD: { status: 422, remedy: "Make the payload fit the schema of its message type." },
   SM_RATE: {

@@ -71,7 +71,9 @@ export function supervise(
       const result = await within(messageType.timeout ?? DEFAULT_TIMEOUT, clock, controller, async () => {
         const parsed = await z.safeParseAsync(messageType.payload, delivery.body);
         isInvalid = !parsed.success;
-        if (!parsed.success) throw new InvalidPayload(refusalOf(messageType.type, parsed.error).message);
+        if (!parsed.success) {
+          throw new InvalidPayload(refusalOf(messageType.type, parsed.error, delivery.body).message);
+        }
         const result = await run(messageType, parsed.data, ctx);
         await completion.idle();
         return completion.answer ? null : storable(result);
