@@ -8,7 +8,7 @@ export type JsonObject = { [key: string]: Json | undefined };
 
 const MAX_DEPTH = 64;
 const UTF_8 = new Set(["utf-8", "utf8", "us-ascii"]);
-const ONLY_JSON = "Use objects, arrays, strings, numbers, booleans and null, without cycles.";
+const ONLY_JSON = "Use objects, arrays, strings, numbers, booleans and null, without cycles; write bigints as strings.";
 const encoder = new TextEncoder();
 
 export interface BodyLimit {

@@ -110,6 +110,7 @@ declare
     'public.messenger_register',
     'messenger.draft_fields',
     'messenger.read_drafts',
+    'messenger.fingerprint',
     'messenger.store_draft',
     'messenger.revise',
     'messenger.take_key',
@@ -537,6 +538,25 @@ where f.created_by is not null and f.resolved_at is null;
 update public.messenger_messages m set headers = m.headers || jsonb_build_object('x-symphony-user', m.created_by)
 where m.created_by is not null and exists (select from public.messenger_failed_messages f where f.message_id = m.id and f.resolved_at is null);
 
+-- Durations of transports need a unit now. Postgres has taken a bare number for seconds, so that is what it stays.
+update public.messenger_transports t
+set config = t.config || (
+  select jsonb_object_agg(c.key, (c.value #>> '{}') || ' seconds') from jsonb_each(t.config) c
+  where c.key in ('retention', 'failed_retention', 'idempotency_window')
+    and c.value #>> '{}' ~ '(^|[^0-9:.-])[+-]?[0-9.]*[1-9][0-9.]*(e[+-]?[0-9]+)?\s*$')
+where concat_ws('|', t.config ->> 'retention', t.config ->> 'failed_retention', t.config ->> 'idempotency_window')
+  ~ '(^|[^0-9:.-])[+-]?[0-9.]*[1-9][0-9.]*(e[+-]?[0-9]+)?\s*([|]|$)';
+alter table public.messenger_transports drop constraint if exists messenger_transports_config_check;
+alter table public.messenger_transports add constraint messenger_transports_config_check check (
+  jsonb_typeof(config) = 'object'
+  and concat_ws('|', config ->> 'retention', config ->> 'failed_retention', config ->> 'idempotency_window')
+    !~ '(^|[^0-9:.-])[+-]?[0-9.]*[1-9][0-9.]*(e[+-]?[0-9]+)?\s*(ago\s*)?([|]|$)'
+  and coalesce((config ->> 'retention')::interval between '0' and '100 years', true)
+  and coalesce((config ->> 'failed_retention')::interval between '0' and '100 years', true)
+  and coalesce((config ->> 'idempotency_window')::interval between '0' and '1 year', true)
+  and coalesce(config ->> 'ordering_dead_letter' in ('block', 'continue'), true)
+);
+
 -- ---- Functions and types whose signature changes are made again below.
 drop function if exists messenger.check_worker_secret(secret text);
 drop function if exists messenger.expand_schedules(at timestamp with time zone, batch integer);
@@ -661,10 +681,10 @@ as $$
     ('SM_TRANSPORT', 400, 'the transport does not exist, is disabled, or is of a type that is not configured', 'see select name, type, enabled from messenger_transports'),
     ('SM_PRIORITY', 400, 'the priority must be a whole number from 1 to 10', '10 goes first; 5 is the default'),
     ('SM_MAX_RETRIES', 400, 'max_retries must be a whole number from 0 to 100', '3 is the default: four deliveries at most'),
-    ('SM_AVAILABLE_AT', 400, 'available_at must be a moment before the year 10000', 'use ISO 8601 with a zone, for example 2030-01-31T09:00:00Z'),
-    ('SM_DELAY', 400, 'the delay must be an interval from zero to 100 years, and not be combined with available_at', 'for example ''5 seconds'''),
-    ('SM_EXPIRES_AT', 400, 'expires_at must lie in the future and after the message becomes available', 'use ISO 8601 with a zone, or leave it out'),
-    ('SM_IDEMPOTENCY_KEY', 400, 'the idempotency key must be 1 to 255 bytes without control characters, its window an interval from zero to a year; a window or a mode needs a key', 'use a short stable name of the thing to be done once, for example order-1234-receipt'),
+    ('SM_AVAILABLE_AT', 400, 'available_at must be a moment with a zone, before the year 10000', 'use ISO 8601 with a zone, for example 2030-01-31T09:00:00Z'),
+    ('SM_DELAY', 400, 'the delay must be an interval with a unit, from zero to 100 years, and not be combined with available_at', 'for example ''5 seconds''; a number without a unit is none'),
+    ('SM_EXPIRES_AT', 400, 'expires_at must be a moment with a zone, in the future and after the message becomes available', 'use ISO 8601 with a zone, or leave it out'),
+    ('SM_IDEMPOTENCY_KEY', 400, 'the idempotency key must be 1 to 255 bytes without control characters, its window an interval with a unit, from zero to a year; a window or a mode needs a key', 'use a short stable name of the thing to be done once, for example order-1234-receipt'),
     ('SM_IDEMPOTENCY_MODE', 400, 'this idempotency mode does not exist', 'use ignore, replace, reschedule, throttle or debounce'),
     ('SM_IDEMPOTENCY_MISMATCH', 409, 'this idempotency key was used for a message of another type, queue or payload', 'use a new key for a different message'),
     ('SM_ORDERING_KEY', 400, 'the ordering key must be 1 to 255 bytes without control characters', 'name the thing whose messages must keep their order, for example customer-1234'),
@@ -791,35 +811,43 @@ begin
 end $$;
 
 -- JSON strings to moments and intervals: null where Postgres would raise, so that one bad element of a batch can be named.
+
+-- ISO 8601 with a zone: without one, and in any other form, a moment depends on what the session has set. The forms are
+-- those that Postgres prints, years before Christ included.
 create or replace function messenger.read_time(value jsonb)
 returns timestamptz
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+  v_text text := value #>> '{}';
   v_time timestamptz;
 begin
-  if jsonb_typeof(value) <> 'string' then
+  if jsonb_typeof(value) <> 'string' or v_text !~
+    '^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]+)?)? ?([Zz]|[+-][0-9]{2}(:?[0-9]{2}){0,2})( BC)?$' then
     return null;
   end if;
-  v_time := (value #>> '{}')::timestamptz;
+  v_time := v_text::timestamptz;
   return case when isfinite(v_time) and v_time < '10000-01-01 00:00:00+00' then v_time end;
 exception when data_exception then
   return null;
 end $$;
 
+-- Postgres takes a number without a unit for seconds, at the end of '1 day 7' too, where its author may mean days or
+-- milliseconds. Zero is the same in every unit. constraint messenger_transports_config_check has the same pattern.
 create or replace function messenger.read_interval(value jsonb, longest interval)
 returns interval
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+  v_text text := value #>> '{}';
   v_interval interval;
 begin
-  v_interval := case jsonb_typeof(value)
-    when 'string' then (value #>> '{}')::interval
-    when 'number' then make_interval(secs => value::double precision)
-  end;
+  if jsonb_typeof(value) <> 'string' or v_text ~ '(^|[^0-9:.-])[+-]?[0-9.]*[1-9][0-9.]*(e[+-]?[0-9]+)?\s*(ago\s*)?$' then
+    return null;
+  end if;
+  v_interval := v_text::interval;
   -- '1 month -40 days' is negative from some dates only: compare where it is used, on the calendar of today.
   return case when v_interval <= longest and pg_catalog.now() + v_interval >= pg_catalog.now() then v_interval end;
 exception when data_exception then
@@ -831,8 +859,8 @@ comment on function messenger.has_wild_number(jsonb) is 'True when the value hol
 comment on function messenger.is_too_deep(jsonb) is 'True when objects and arrays nest deeper than 64.';
 comment on function messenger.clip(text, int) is 'The text, cut to at most so many bytes at a character boundary.';
 comment on function messenger.keep_small(jsonb) is 'The value, or a marker {"symphony_dropped": reason} when it cannot be kept (64 KB).';
-comment on function messenger.read_time(jsonb) is 'A JSON string as a moment before the year 10000, or null.';
-comment on function messenger.read_interval(jsonb, interval) is 'A JSON string, or number of seconds, as an interval from zero to the longest, or null.';
+comment on function messenger.read_time(jsonb) is 'A JSON string in ISO 8601 with a zone as a moment before the year 10000, or null.';
+comment on function messenger.read_interval(jsonb, interval) is 'A JSON string with a unit as an interval from zero to the longest, or null.';
 
 revoke all on function messenger.exceeds(jsonb, int), messenger.has_wild_number(jsonb), messenger.is_too_deep(jsonb), messenger.clip(text, int),
   messenger.keep_small(jsonb), messenger.read_time(jsonb), messenger.read_interval(jsonb, interval) from public, anon, authenticated;
@@ -1011,8 +1039,11 @@ create table if not exists public.messenger_transports (
   constraint messenger_transports_name_key unique (name),
   constraint messenger_transports_name_check check (name ~ '^[a-z0-9][a-z0-9_-]{0,62}$'),
   constraint messenger_transports_type_check check (type in ('sync', 'supabase', 'redis', 'rabbitmq', 'sqs')),
+  -- The pattern is a number without a unit, as in messenger.read_interval.
   constraint messenger_transports_config_check check (
     jsonb_typeof(config) = 'object'
+    and concat_ws('|', config ->> 'retention', config ->> 'failed_retention', config ->> 'idempotency_window')
+      !~ '(^|[^0-9:.-])[+-]?[0-9.]*[1-9][0-9.]*(e[+-]?[0-9]+)?\s*(ago\s*)?([|]|$)'
     and coalesce((config ->> 'retention')::interval between '0' and '100 years', true)
     and coalesce((config ->> 'failed_retention')::interval between '0' and '100 years', true)
     and coalesce((config ->> 'idempotency_window')::interval between '0' and '1 year', true)
@@ -1022,7 +1053,7 @@ create table if not exists public.messenger_transports (
 
 comment on table public.messenger_transports is 'Transports by name. sync: handled where it is dispatched; supabase: this database is the queue.';
 comment on column public.messenger_transports.config is
-  'Intervals as text: retention (finished messages, 7 days; 0 deletes on completion), failed_retention (resolved dead letters, 30 days), idempotency_window (24 hours); at most 100 years, the window 1 year. ordering_dead_letter: block or continue (the default), whether an open dead letter holds up its ordering key. No secrets.';
+  'Intervals as text with a unit: retention (finished messages, 7 days; 0 deletes on completion), failed_retention (resolved dead letters, 30 days), idempotency_window (24 hours); at most 100 years, the window 1 year. ordering_dead_letter: block or continue (the default), whether an open dead letter holds up its ordering key. No secrets.';
 
 create or replace function public.update_messenger_transports_updated_at()
 returns trigger
@@ -2174,6 +2205,31 @@ comment on function messenger.read_drafts(jsonb, timestamptz) is
 revoke all on function messenger.draft_fields(), messenger.read_drafts(jsonb, timestamptz) from public, anon, authenticated;
 grant execute on function messenger.draft_fields(), messenger.read_drafts(jsonb, timestamptz) to service_role;
 
+-- ---- 21_fingerprint.sql
+-- Equality of payloads for idempotency keys: what is equal as jsonb has one fingerprint.
+
+-- jsonb keeps the order of keys and drops whitespace, but prints a number with the zeros it was sent with: 1 and 1.0 are
+-- equal and print differently. Few payloads have such a number, so most pay for one look only. A string is matched whole,
+-- which passes over the numbers in it. jsonb_hash_extended would be shorter, but it gives lists whose elements 32 places
+-- apart are exchanged the same hash.
+create or replace function messenger.fingerprint(body jsonb)
+returns bytea
+language plpgsql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_text text := body::text;
+begin
+  if v_text ~ '[.][0-9]*0[],}]' then
+    v_text := regexp_replace(v_text, '("(?:[^"\\]|\\.)*")|[.]0+(?=[],}])|([.][0-9]*[1-9])0+(?=[],}])', '\1\2', 'g');
+  end if;
+  return sha256(convert_to(v_text, 'UTF8'));
+end $$;
+
+comment on function messenger.fingerprint(jsonb) is 'SHA-256 of a JSON object, equal for objects that are equal as jsonb.';
+revoke all on function messenger.fingerprint(jsonb) from public, anon, authenticated;
+grant execute on function messenger.fingerprint(jsonb) to service_role;
+
 -- ---- 22_idempotency.sql
 -- Idempotency: one message for a key, and what a later dispatch on that key may still change of it.
 
@@ -2255,7 +2311,7 @@ language plpgsql rows 1
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_fingerprint bytea := sha256(convert_to(draft.body::text, 'UTF8'));
+  v_fingerprint bytea := messenger.fingerprint(draft.body);
   v_may_change boolean := draft.idempotency_mode in ('replace', 'reschedule', 'debounce');
   v_locked boolean := v_may_change;
   v_key messenger.idempotency_keys;
@@ -2298,7 +2354,8 @@ begin
     -- Not ">": an earlier element of this very batch may have taken it with a window of zero.
     if v_holds or v_key.expires_at >= take_key.at then
       if (v_key.message_type, v_key.queue_name) <> (draft.message_type, draft.queue_name)
-        or draft.idempotency_mode in ('ignore', 'reschedule') and v_key.fingerprint <> v_fingerprint then
+        or draft.idempotency_mode in ('ignore', 'reschedule') and v_key.fingerprint <> v_fingerprint
+          and v_key.fingerprint <> sha256(convert_to(draft.body::text, 'UTF8')) then -- keys of 0.1.0 hold this one
         error_code := 'SM_IDEMPOTENCY_MISMATCH';
       elsif v_is_ours then
         select r.available_at, r.error_code into available_at, error_code from messenger.revise(v_key.message_id, draft, take_key.at) r;
@@ -5438,6 +5495,17 @@ begin
     if found then
       perform messenger.refuse('SM_UNKNOWN_FIELD', 'config.' || left(v_odd, 100));
     end if;
+  end if;
+  select c.key into v_odd from jsonb_each(config) c
+  where c.key in ('retention', 'failed_retention', 'idempotency_window') and c.value not in ('0', 'null')
+    and messenger.read_interval(c.value, case c.key when 'idempotency_window' then interval '1 year' else '100 years' end) is null
+  order by c.key limit 1;
+  if found then
+    perform messenger.refuse('SM_TRANSPORT',
+      format('config.%s must be an interval with a unit, from zero to %s', v_odd, case v_odd when 'idempotency_window' then '1 year' else '100 years' end),
+      'for example "7 days"; a number without a unit is none');
+  elsif config ->> 'ordering_dead_letter' not in ('block', 'continue') then
+    perform messenger.refuse('SM_TRANSPORT', 'config.ordering_dead_letter must be block or continue', 'continue is the default');
   end if;
   begin
     insert into public.messenger_transports as t (name, type, config, enabled)
@@ -11405,7 +11473,7 @@ as $function$ select $manifest$[
 ["constraint","public.messenger_schedules.messenger_schedules_pkey","PRIMARY KEY (id)"],
 ["constraint","public.messenger_schedules.messenger_schedules_policies_check","CHECK (((misfire = ANY (ARRAY['fire_once'::text, 'skip'::text, 'catch_up'::text])) AND (dst_gap = ANY (ARRAY['run_after'::text, 'skip'::text])) AND (dst_overlap = ANY (ARRAY['first'::text, 'second'::text, 'both'::text])) AND (overlap = ANY (ARRAY['allow'::text, 'skip'::text, 'replace'::text]))))"],
 ["constraint","public.messenger_schedules.messenger_schedules_type_check","CHECK ((schedule_type = ANY (ARRAY['once'::text, 'cron'::text, 'interval'::text])))"],
-["constraint","public.messenger_transports.messenger_transports_config_check","CHECK (((jsonb_typeof(config) = 'object'::text) AND COALESCE(((((config ->> 'retention'::text))::interval >= '00:00:00'::interval) AND (((config ->> 'retention'::text))::interval <= '100 years'::interval)), true) AND COALESCE(((((config ->> 'failed_retention'::text))::interval >= '00:00:00'::interval) AND (((config ->> 'failed_retention'::text))::interval <= '100 years'::interval)), true) AND COALESCE(((((config ->> 'idempotency_window'::text))::interval >= '00:00:00'::interval) AND (((config ->> 'idempotency_window'::text))::interval <= '1 year'::interval)), true) AND COALESCE(((config ->> 'ordering_dead_letter'::text) = ANY (ARRAY['block'::text, 'continue'::text])), true)))"],
+["constraint","public.messenger_transports.messenger_transports_config_check","CHECK (((jsonb_typeof(config) = 'object'::text) AND (concat_ws('|'::text, (config ->> 'retention'::text), (config ->> 'failed_retention'::text), (config ->> 'idempotency_window'::text)) !~ '(^|[^0-9:.-])[+-]?[0-9.]*[1-9][0-9.]*(e[+-]?[0-9]+)?\\s*(ago\\s*)?([|]|$)'::text) AND COALESCE(((((config ->> 'retention'::text))::interval >= '00:00:00'::interval) AND (((config ->> 'retention'::text))::interval <= '100 years'::interval)), true) AND COALESCE(((((config ->> 'failed_retention'::text))::interval >= '00:00:00'::interval) AND (((config ->> 'failed_retention'::text))::interval <= '100 years'::interval)), true) AND COALESCE(((((config ->> 'idempotency_window'::text))::interval >= '00:00:00'::interval) AND (((config ->> 'idempotency_window'::text))::interval <= '1 year'::interval)), true) AND COALESCE(((config ->> 'ordering_dead_letter'::text) = ANY (ARRAY['block'::text, 'continue'::text])), true)))"],
 ["constraint","public.messenger_transports.messenger_transports_name_check","CHECK ((name ~ '^[a-z0-9][a-z0-9_-]{0,62}$'::text))"],
 ["constraint","public.messenger_transports.messenger_transports_name_key","UNIQUE (name)"],
 ["constraint","public.messenger_transports.messenger_transports_pkey","PRIMARY KEY (id)"],
@@ -11473,6 +11541,7 @@ as $function$ select $manifest$[
 ["function","messenger.find_owned_function(function_name text)","returns regprocedure language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 7ec337f79b74b8806921317cb4811143"],
 ["function","messenger.find_resolved_dead_letters(after text, at timestamp with time zone, batch integer, OUT row_ids text[], OUT next text)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source ee9c0a8886423e50800bdf74e80079fa"],
 ["function","messenger.find_spent_keys(after text, at timestamp with time zone, batch integer, OUT row_ids text[], OUT next text)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 3510ea361b0a958883d6cff9c726daea"],
+["function","messenger.fingerprint(body jsonb)","returns bytea language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 2c6d2d8ab4a979c1a766c02c4cae66b0"],
 ["function","messenger.first_id(at timestamp with time zone)","returns uuid language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 674d4919bed701c6dacfcc50792841e8"],
 ["function","messenger.first_run(schedule public.messenger_schedules, at timestamp with time zone)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 236fd4306cbf3b99e31c9f9704891a54"],
 ["function","messenger.fold(at timestamp with time zone, ends_at timestamp with time zone)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,jit=off} source 8b1268a8d46968e01224343c7b453bf8"],
@@ -11590,12 +11659,12 @@ as $function$ select $manifest$[
 ["function","messenger.read_cron_field(field text, value text, lowest integer, highest integer, names text[])","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 1ccf58a618965efb6ddf79db0f5fa9bd"],
 ["function","messenger.read_cursor(list text, filter jsonb, cursor text)","returns jsonb language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source fde41e7fabbb4c42d7d539f4dfa3d5e8"],
 ["function","messenger.read_drafts(messages jsonb, at timestamp with time zone)","returns SETOF messenger.draft language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 8a314bb77a04b9331ee9b9a29b542c06"],
-["function","messenger.read_interval(value jsonb, longest interval)","returns interval language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 0638e4afa428f360987359334530aef2"],
+["function","messenger.read_interval(value jsonb, longest interval)","returns interval language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source d0e12033835a70087fabb0af5be865fe"],
 ["function","messenger.read_moment(value jsonb)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 3f39509d7c41689a8a33c5825f85d994"],
 ["function","messenger.read_options(options jsonb)","returns public.messenger_schedules language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 3c100a6f0bbe90a9fdbc3361aa7ce810"],
 ["function","messenger.read_schedule(schedule jsonb, timezone text, options jsonb, at timestamp with time zone)","returns public.messenger_schedules language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 91116752cf9f5d81f09c14dddb0ae527"],
 ["function","messenger.read_schedule_message(name text, type text, payload jsonb, schedule public.messenger_schedules, at timestamp with time zone)","returns public.messenger_schedules language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 2706ff3e8ca64f967ed4fe1aac8293fa"],
-["function","messenger.read_time(value jsonb)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 711f57603e55bc39e3e9e7b39c829891"],
+["function","messenger.read_time(value jsonb)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source a2d9ecb76eb112ef94793020ffa06857"],
 ["function","messenger.read_token(sql text)","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 9d6154478f6d6fa0e775d0785e6b6685"],
 ["function","messenger.read_verdicts(outcomes jsonb)","returns messenger.verdict[] language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 0f135d55bee5034e4d29040c6b22bc89"],
 ["function","messenger.read_whole(value jsonb, lowest bigint, highest bigint)","returns bigint language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 166d260d80dddb04f665eeade6696181"],
@@ -11628,7 +11697,7 @@ as $function$ select $manifest$[
 ["function","messenger.reason_transport_type(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 8fc985ca9cd5ebba11695cb5afc74e9e"],
 ["function","messenger.reason_waiting_turn(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 9cdf45aed507ab5c0ac35501fbf07ed5"],
 ["function","messenger.reason_worker_unreachable(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 1de91cac90d947d07067a1f2e0c68a4b"],
-["function","messenger.refusals()","returns TABLE(code text, status integer, message text, hint text) language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 1322507ec605853a6a39b7dd530dc6a9"],
+["function","messenger.refusals()","returns TABLE(code text, status integer, message text, hint text) language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 4f422f1e8b2b1b163a8631cf596118ac"],
 ["function","messenger.refuse(code text, what text, remedy text)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 834af324477e9c77bdcc062b2dfb15c6"],
 ["function","messenger.release()","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 15598d36338a12b5c30cdac6f1411514"],
 ["function","messenger.release_heads(keys messenger.order_key[], at timestamp with time zone)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 53b500d9b48bbf96fbeeacff95b58cbd"],
@@ -11675,7 +11744,7 @@ as $function$ select $manifest$[
 ["function","messenger.store_runs(messages jsonb[], schedules uuid[], runs timestamp with time zone[], replaced uuid[], at timestamp with time zone)","returns messenger.run_fate[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source f9576dce049bdf6684bcb3888b4f0e04"],
 ["function","messenger.summarize(measurements messenger.measurements[])","returns SETOF messenger.metrics language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source 7a258dc21c6157c31433b21d3b8da0c8"],
 ["function","messenger.sync_handlers_job()","returns void language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 2c499534ef63f32aad972400f0fe68c2"],
-["function","messenger.take_key(scope text, draft messenger.draft, new_id uuid, sender uuid, store boolean, at timestamp with time zone)","returns TABLE(taken boolean, is_stored boolean, passed_on uuid, message_id uuid, status text, transport text, queue text, available_at timestamp with time zone, error_code text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 1e5291b592748bf00ba31b41bd36e35f"],
+["function","messenger.take_key(scope text, draft messenger.draft, new_id uuid, sender uuid, store boolean, at timestamp with time zone)","returns TABLE(taken boolean, is_stored boolean, passed_on uuid, message_id uuid, status text, transport text, queue text, available_at timestamp with time zone, error_code text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source d5c8324392a41f3970da355744dca21e"],
 ["function","messenger.take_keys_back(letters uuid[], at timestamp with time zone)","returns uuid[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source c18638ac04a5f2c28b9ce1a499e3b08a"],
 ["function","messenger.take_turns(ords integer[], ids uuid[], transports text[], queues text[], keys text[], moments timestamp with time zone[], are_stored boolean[])","returns TABLE(ord integer, seq bigint, available_at timestamp with time zone) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off,plan_cache_mode=force_generic_plan} source 6dbffab8e5570c5b6860a43b2c0417c4"],
 ["function","messenger.tick(batch integer)","returns jsonb language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 72151f481f5a80736a02589458e6296c"],
@@ -11730,7 +11799,7 @@ as $function$ select $manifest$[
 ["function","public.messenger_metrics(minutes integer, from_time timestamp with time zone, to_time timestamp with time zone)","returns jsonb language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",TimeZone=UTC,jit=off} source 68bedab8939e50371a1e7601e8fcfde9"],
 ["function","public.messenger_pause(transport text, queue text)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source ce28f5e97d110106bf02440dd8765910"],
 ["function","public.messenger_pause_schedule(name text)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 74a8ae885f86c4c436afd8a854f5a01a"],
-["function","public.messenger_put_transport(name text, type text, config jsonb, enabled boolean)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source b22531d7a5c975de67bcfd3c7d225825"],
+["function","public.messenger_put_transport(name text, type text, config jsonb, enabled boolean)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 27f5763f11d0e76fc24d15f545679dc4"],
 ["function","public.messenger_register(types jsonb)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source af7e035def70ebe3aa79190a33713a91"],
 ["function","public.messenger_release(id uuid, fence bigint)","returns text language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 4e7bc6a7dadfa50467b1586d37f66082"],
 ["function","public.messenger_resume(transport text, queue text)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source d239b185b08e428156f9684f770a9546"],
@@ -11810,6 +11879,7 @@ as $function$ select $manifest$[
 ["grant","function messenger.find_change(timezone text, low timestamp without time zone, high timestamp without time zone) to service_role","execute"],
 ["grant","function messenger.find_due(transport text, queue text, batch integer, types text[], at timestamp with time zone, may_be_solo boolean, OUT places tid[], OUT is_solo boolean) to service_role","execute"],
 ["grant","function messenger.find_messages(filter jsonb, before uuid, shown uuid[], wanted integer, OUT ids uuid[], OUT looked_to uuid, OUT early uuid[]) to service_role","execute"],
+["grant","function messenger.fingerprint(body jsonb) to service_role","execute"],
 ["grant","function messenger.first_id(at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.first_run(schedule public.messenger_schedules, at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.fold_range(OUT tail bigint, OUT sweep bigint, OUT blocks bigint, OUT bite bigint) to service_role","execute"],
@@ -12235,6 +12305,7 @@ declare
     'public.messenger_register',
     'messenger.draft_fields',
     'messenger.read_drafts',
+    'messenger.fingerprint',
     'messenger.store_draft',
     'messenger.revise',
     'messenger.take_key',

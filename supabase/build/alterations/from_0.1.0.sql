@@ -24,3 +24,22 @@ update public.messenger_failed_messages f set headers = f.headers || jsonb_build
 where f.created_by is not null and f.resolved_at is null;
 update public.messenger_messages m set headers = m.headers || jsonb_build_object('x-symphony-user', m.created_by)
 where m.created_by is not null and exists (select from public.messenger_failed_messages f where f.message_id = m.id and f.resolved_at is null);
+
+-- Durations of transports need a unit now. Postgres has taken a bare number for seconds, so that is what it stays.
+update public.messenger_transports t
+set config = t.config || (
+  select jsonb_object_agg(c.key, (c.value #>> '{}') || ' seconds') from jsonb_each(t.config) c
+  where c.key in ('retention', 'failed_retention', 'idempotency_window')
+    and c.value #>> '{}' ~ '(^|[^0-9:.-])[+-]?[0-9.]*[1-9][0-9.]*(e[+-]?[0-9]+)?\s*$')
+where concat_ws('|', t.config ->> 'retention', t.config ->> 'failed_retention', t.config ->> 'idempotency_window')
+  ~ '(^|[^0-9:.-])[+-]?[0-9.]*[1-9][0-9.]*(e[+-]?[0-9]+)?\s*([|]|$)';
+alter table public.messenger_transports drop constraint if exists messenger_transports_config_check;
+alter table public.messenger_transports add constraint messenger_transports_config_check check (
+  jsonb_typeof(config) = 'object'
+  and concat_ws('|', config ->> 'retention', config ->> 'failed_retention', config ->> 'idempotency_window')
+    !~ '(^|[^0-9:.-])[+-]?[0-9.]*[1-9][0-9.]*(e[+-]?[0-9]+)?\s*(ago\s*)?([|]|$)'
+  and coalesce((config ->> 'retention')::interval between '0' and '100 years', true)
+  and coalesce((config ->> 'failed_retention')::interval between '0' and '100 years', true)
+  and coalesce((config ->> 'idempotency_window')::interval between '0' and '1 year', true)
+  and coalesce(config ->> 'ordering_dead_letter' in ('block', 'continue'), true)
+);
