@@ -40,7 +40,7 @@ export const ERRORS = {
   SM_PAYLOAD_NOT_OBJECT: { status: 400, remedy: "A payload is a JSON object." },
   SM_HEADERS_NOT_OBJECT: { status: 400, remedy: "Headers are a JSON object." },
   SM_METADATA_NOT_OBJECT: { status: 400, remedy: "Metadata is a JSON object." },
-  SM_WORKER: { status: 400, remedy: "A worker's name is 1 to 200 characters." },
+  SM_WORKER: { status: 400, remedy: "A worker's name is 1 to 200 characters without control characters." },
   SM_BATCH: { status: 400, remedy: "A batch holds 1 to 1000 elements." },
   SM_LEASE: { status: 400, remedy: "A lease lasts longer than zero and at most 12 hours." },
   SM_OUTCOME: {

@@ -29,7 +29,7 @@ as $$
     ('SM_UNKNOWN_FIELD', 400, 'an unknown field', 'remove it, or check its spelling'),
     ('SM_FILTER', 400, 'what is asked for is malformed', 'a filter is a JSON object with values of the types its function''s comment names, {} means all; moments are ISO 8601 with a zone; a cursor goes with the list and filter it came from'),
     ('SM_BATCH', 400, 'the batch must have at least one element and at most 1000', 'pass a JSON array, or a number from 1 to 1000'),
-    ('SM_WORKER', 400, 'the worker name must have 1 to 200 characters', 'name the process, for example edge-1'),
+    ('SM_WORKER', 400, 'the worker name must have 1 to 200 characters, none of them a control character', 'name the process, for example edge-1'),
     ('SM_LEASE', 400, 'the lease must be longer than zero and at most 12 hours', 'for example ''60 seconds'''),
     ('SM_OUTCOME', 400, 'an outcome must be an object with id, fence and outcome: completed, failed, snoozed or released', 'see the comment on messenger_settle'),
     ('SM_CRON', 400, 'the cron expression is not understood', 'use 5 fields (minute hour day month weekday) or 6 (second first), for example 0 9 * * mon-fri, or one of @hourly @daily @midnight @weekly @monthly @yearly @annually'),

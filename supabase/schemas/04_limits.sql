@@ -108,6 +108,19 @@ exception when data_exception then
   return null;
 end $$;
 
+-- A worker's duration: a value out of bounds is no reason to lose what it reports beside it, nor is one that is no number.
+create or replace function messenger.read_milliseconds(value jsonb, longest numeric)
+returns double precision
+language plpgsql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return case
+    when jsonb_typeof(value) = 'number' then least(greatest(value::numeric, 0), longest)
+    when value #>> '{}' ~ '^-?[0-9]{1,30}([.][0-9]{1,30})?$' then least(greatest((value #>> '{}')::numeric, 0), longest)
+  end;
+end $$;
+
 comment on function messenger.exceeds(jsonb, int) is 'True when the JSON text of the value is longer than so many bytes.';
 comment on function messenger.has_wild_number(jsonb) is 'True when the value holds a number no double can hold (too large, or too close to zero).';
 comment on function messenger.is_too_deep(jsonb) is 'True when objects and arrays nest deeper than 64.';
@@ -115,8 +128,12 @@ comment on function messenger.clip(text, int) is 'The text, cut to at most so ma
 comment on function messenger.keep_small(jsonb) is 'The value, or a marker {"symphony_dropped": reason} when it cannot be kept (64 KB).';
 comment on function messenger.read_time(jsonb) is 'A JSON string in ISO 8601 with a zone as a moment before the year 10000, or null.';
 comment on function messenger.read_interval(jsonb, interval) is 'A JSON string with a unit as an interval from zero to the longest, or null.';
+comment on function messenger.read_milliseconds(jsonb, numeric) is
+  'A JSON number, or a string of one, clamped between zero and the longest; null for anything else.';
 
 revoke all on function messenger.exceeds(jsonb, int), messenger.has_wild_number(jsonb), messenger.is_too_deep(jsonb), messenger.clip(text, int),
-  messenger.keep_small(jsonb), messenger.read_time(jsonb), messenger.read_interval(jsonb, interval) from public, anon, authenticated;
+  messenger.keep_small(jsonb), messenger.read_time(jsonb), messenger.read_interval(jsonb, interval),
+  messenger.read_milliseconds(jsonb, numeric) from public, anon, authenticated;
 grant execute on function messenger.exceeds(jsonb, int), messenger.has_wild_number(jsonb), messenger.is_too_deep(jsonb), messenger.clip(text, int),
-  messenger.keep_small(jsonb), messenger.read_time(jsonb), messenger.read_interval(jsonb, interval) to service_role;
+  messenger.keep_small(jsonb), messenger.read_time(jsonb), messenger.read_interval(jsonb, interval),
+  messenger.read_milliseconds(jsonb, numeric) to service_role;

@@ -1,13 +1,18 @@
 -- Claiming: a worker takes due messages under a lease with a fence, and keeps the lease by heartbeats.
 
-create or replace function messenger.check_claim(worker text, lease interval)
+-- An array prints without quotes what is a queue's name, but for the word null.
+create or replace function messenger.check_claim(worker text, lease interval, queues text[] default null)
 returns void
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  if worker is null or length(worker) not between 1 and 200 then
+  if worker is null or length(worker) not between 1 and 200 or worker ~ '[\x01-\x1f\x7f]' then
     perform messenger.refuse('SM_WORKER');
+  elsif queues::text !~ '^\{(([a-z0-9][a-z0-9_-]{0,62}|"null")(,([a-z0-9][a-z0-9_-]{0,62}|"null"))*)?\}$' then
+    perform messenger.refuse('SM_QUEUE', (
+      select format('queues: "%s"', left(q.name, 100)) from unnest(queues) q(name)
+      where q.name !~ '^[a-z0-9][a-z0-9_-]{0,62}$' or q.name is null limit 1));
   elsif lease <= '0' or lease > '12 hours' then
     perform messenger.refuse('SM_LEASE');
   end if;
@@ -57,7 +62,7 @@ declare
   v_due record;
   v_places tid[] := '{}'::tid[];
 begin
-  perform messenger.check_claim(worker, v_lease);
+  perform messenger.check_claim(worker, v_lease, queues);
   if v_batch not between 1 and 1000 then
     perform messenger.refuse('SM_BATCH');
   elsif transport is not null and not exists (select from public.messenger_transports t where t.name = messenger_claim.transport) then
@@ -169,7 +174,7 @@ begin
   order by g.ord;
 end $$;
 
-comment on function messenger.check_claim(text, interval) is 'Refuses a worker name or lease that is out of bounds.';
+comment on function messenger.check_claim(text, interval, text[]) is 'Rejects the name of a worker or a queue that is malformed, and a lease that is out of bounds.';
 comment on function messenger.note_poll(text, text, text[], text[], timestamptz) is 'Records that this worker is awake.';
 comment on function public.messenger_claim(text, int, interval, text, text[], text[]) is
   'Takes up to batch (1-1000) due messages for a worker under a lease (up to 12 hours). Null transport, queues or types mean all. fence must accompany every verdict. solo: the only row of its claim, to be run with nothing else in flight.';
@@ -178,11 +183,11 @@ comment on function public.messenger_claim_one(uuid, text, interval) is
   'Takes one pending message by id, due or not, for the caller that has just dispatched it. No row when another worker has it or it is finished.';
 comment on function public.messenger_heartbeat(jsonb, interval) is
   'Extends the leases [{"id", "fence", "progress"?}] to now + lease and stores progress. extended or stale; cancel_requested tells the handler to stop.';
-revoke all on function messenger.check_claim(text, interval), messenger.note_poll(text, text, text[], text[], timestamptz),
+revoke all on function messenger.check_claim(text, interval, text[]), messenger.note_poll(text, text, text[], text[], timestamptz),
   messenger.claim_one(uuid, text, interval),
   public.messenger_claim(text, int, interval, text, text[], text[]), public.messenger_claim_one(uuid, text, interval),
   public.messenger_heartbeat(jsonb, interval) from public, anon, authenticated;
-grant execute on function messenger.check_claim(text, interval), messenger.note_poll(text, text, text[], text[], timestamptz),
+grant execute on function messenger.check_claim(text, interval, text[]), messenger.note_poll(text, text, text[], text[], timestamptz),
   messenger.claim_one(uuid, text, interval),
   public.messenger_claim(text, int, interval, text, text[], text[]), public.messenger_claim_one(uuid, text, interval),
   public.messenger_heartbeat(jsonb, interval) to service_role;

@@ -52,11 +52,10 @@ begin
       case when v.outcome = 'failed' then messenger.error_class_of(v.error_class) end,
       case when v.outcome = 'failed' then messenger.clip(v.error_trace, 8192) end,
       coalesce(v.retryable, true),
-      -- A delay no interval holds becomes a negative one, which is refused: Postgres 15 would wrap it around, 17 would raise its own error.
-      make_interval(secs => case when abs(v.delay_ms) < 1e13 then v.delay_ms when v.delay_ms is not null then -1 end / 1000),
-      v.duration_ms::bigint)::messenger.verdict order by v.ord)
+      make_interval(secs => messenger.read_milliseconds(v.delay_ms, 3155760000000) / 1000), -- 100 years
+      messenger.read_milliseconds(v.duration_ms, 1e15)::bigint)::messenger.verdict order by v.ord)
     from rows from (jsonb_to_recordset(outcomes) as (
-      outcome text, error text, error_class text, error_trace text, retryable boolean, delay_ms double precision, duration_ms double precision)
+      outcome text, error text, error_class text, error_trace text, retryable boolean, delay_ms jsonb, duration_ms jsonb)
     ) with ordinality as v(outcome, error, error_class, error_trace, retryable, delay_ms, duration_ms, ord)
     where v.outcome <> 'completed'
   );
@@ -132,7 +131,7 @@ begin
   elsif jsonb_array_length(v_outcomes) > 1000 then
     perform messenger.refuse('SM_BATCH_TOO_LARGE');
   end if;
-  select array_agg((e ->> 'id')::uuid), array_agg((e ->> 'fence')::bigint), array_agg(e ->> 'outcome'), array_agg(nullif(e -> 'result', 'null')), array_agg((e ->> 'duration_ms')::double precision)
+  select array_agg((e ->> 'id')::uuid), array_agg((e ->> 'fence')::bigint), array_agg(e ->> 'outcome'), array_agg(nullif(e -> 'result', 'null')), array_agg(messenger.read_milliseconds(e -> 'duration_ms', 1e9))
   into v_ids, v_fences, v_kinds, v_results, v_durations
   from jsonb_array_elements(v_outcomes) e;
   if not v_kinds <@ '{completed,failed,snoozed,released}'::text[] then
@@ -140,9 +139,6 @@ begin
   end if;
   if 'completed' <> any (v_kinds) then
     v_rest := messenger.read_verdicts(v_outcomes);
-    if exists (select from unnest(v_rest) r where r.delay not between interval '0' and interval '100 years') then
-      perform messenger.refuse('SM_DELAY', 'delay_ms');
-    end if;
   end if;
   if array_remove(v_results, null) <> '{}' then
     v_is_wild := messenger.has_wild_number(v_outcomes);
@@ -254,7 +250,7 @@ comment on function messenger.read_verdicts(jsonb) is 'The outcomes of messenger
 comment on function messenger.settle_rest(uuid[], messenger.verdict[], bigint[], text[], timestamptz) is
   'Records failures, snoozes, releases and the end of cancelled messages: positions among the outcomes with what is to become of them.';
 comment on function public.messenger_settle(jsonb) is
-  'Records up to 1000 verdicts: [{"id", "fence", "outcome": completed|failed|snoozed|released, "result"?, "error"?, "error_class"?, "error_trace"?, "retryable"?, "delay_ms"?, "duration_ms"?}]. Answers in the same order: completed, retry, dead (for good: with a dead letter, but none for a user''s message of class InvalidPayload), snoozed, released, cancelled (it was requested before this verdict); already (this verdict was recorded before), stale (the lease is not current, nothing changed), unknown (no such message).';
+  'Records up to 1000 verdicts: [{"id", "fence", "outcome": completed|failed|snoozed|released, "result"?, "error"?, "error_class"?, "error_trace"?, "retryable"?, "delay_ms"?, "duration_ms"?}]. A duration below zero counts as zero, one beyond 100 years as 100 years. Answers in the same order: completed, retry, dead (for good: with a dead letter, but none for a user''s message of class InvalidPayload), snoozed, released, cancelled (it was requested before this verdict); already (this verdict was recorded before), stale (the lease is not current, nothing changed), unknown (no such message).';
 revoke all on function messenger.error_class_of(text), messenger.retry_delay(text, int), messenger.read_verdicts(jsonb), messenger.settle_rest(uuid[], messenger.verdict[], bigint[], text[], timestamptz), public.messenger_settle(jsonb)
   from public, anon, authenticated;
 grant execute on function messenger.error_class_of(text), messenger.retry_delay(text, int), messenger.read_verdicts(jsonb), messenger.settle_rest(uuid[], messenger.verdict[], bigint[], text[], timestamptz), public.messenger_settle(jsonb) to service_role;

@@ -91,6 +91,7 @@ declare
     'messenger.keep_small',
     'messenger.read_time',
     'messenger.read_interval',
+    'messenger.read_milliseconds',
     'messenger.check_filter',
     'messenger.check_page',
     'messenger.write_cursor',
@@ -558,6 +559,7 @@ alter table public.messenger_transports add constraint messenger_transports_conf
 );
 
 -- ---- Functions and types whose signature changes are made again below.
+drop function if exists messenger.check_claim(worker text, lease interval);
 drop function if exists messenger.check_worker_secret(secret text);
 drop function if exists messenger.expand_schedules(at timestamp with time zone, batch integer);
 drop function if exists messenger.fold();
@@ -699,7 +701,7 @@ as $$
     ('SM_UNKNOWN_FIELD', 400, 'an unknown field', 'remove it, or check its spelling'),
     ('SM_FILTER', 400, 'what is asked for is malformed', 'a filter is a JSON object with values of the types its function''s comment names, {} means all; moments are ISO 8601 with a zone; a cursor goes with the list and filter it came from'),
     ('SM_BATCH', 400, 'the batch must have at least one element and at most 1000', 'pass a JSON array, or a number from 1 to 1000'),
-    ('SM_WORKER', 400, 'the worker name must have 1 to 200 characters', 'name the process, for example edge-1'),
+    ('SM_WORKER', 400, 'the worker name must have 1 to 200 characters, none of them a control character', 'name the process, for example edge-1'),
     ('SM_LEASE', 400, 'the lease must be longer than zero and at most 12 hours', 'for example ''60 seconds'''),
     ('SM_OUTCOME', 400, 'an outcome must be an object with id, fence and outcome: completed, failed, snoozed or released', 'see the comment on messenger_settle'),
     ('SM_CRON', 400, 'the cron expression is not understood', 'use 5 fields (minute hour day month weekday) or 6 (second first), for example 0 9 * * mon-fri, or one of @hourly @daily @midnight @weekly @monthly @yearly @annually'),
@@ -854,6 +856,19 @@ exception when data_exception then
   return null;
 end $$;
 
+-- A worker's duration: a value out of bounds is no reason to lose what it reports beside it, nor is one that is no number.
+create or replace function messenger.read_milliseconds(value jsonb, longest numeric)
+returns double precision
+language plpgsql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return case
+    when jsonb_typeof(value) = 'number' then least(greatest(value::numeric, 0), longest)
+    when value #>> '{}' ~ '^-?[0-9]{1,30}([.][0-9]{1,30})?$' then least(greatest((value #>> '{}')::numeric, 0), longest)
+  end;
+end $$;
+
 comment on function messenger.exceeds(jsonb, int) is 'True when the JSON text of the value is longer than so many bytes.';
 comment on function messenger.has_wild_number(jsonb) is 'True when the value holds a number no double can hold (too large, or too close to zero).';
 comment on function messenger.is_too_deep(jsonb) is 'True when objects and arrays nest deeper than 64.';
@@ -861,11 +876,15 @@ comment on function messenger.clip(text, int) is 'The text, cut to at most so ma
 comment on function messenger.keep_small(jsonb) is 'The value, or a marker {"symphony_dropped": reason} when it cannot be kept (64 KB).';
 comment on function messenger.read_time(jsonb) is 'A JSON string in ISO 8601 with a zone as a moment before the year 10000, or null.';
 comment on function messenger.read_interval(jsonb, interval) is 'A JSON string with a unit as an interval from zero to the longest, or null.';
+comment on function messenger.read_milliseconds(jsonb, numeric) is
+  'A JSON number, or a string of one, clamped between zero and the longest; null for anything else.';
 
 revoke all on function messenger.exceeds(jsonb, int), messenger.has_wild_number(jsonb), messenger.is_too_deep(jsonb), messenger.clip(text, int),
-  messenger.keep_small(jsonb), messenger.read_time(jsonb), messenger.read_interval(jsonb, interval) from public, anon, authenticated;
+  messenger.keep_small(jsonb), messenger.read_time(jsonb), messenger.read_interval(jsonb, interval),
+  messenger.read_milliseconds(jsonb, numeric) from public, anon, authenticated;
 grant execute on function messenger.exceeds(jsonb, int), messenger.has_wild_number(jsonb), messenger.is_too_deep(jsonb), messenger.clip(text, int),
-  messenger.keep_small(jsonb), messenger.read_time(jsonb), messenger.read_interval(jsonb, interval) to service_role;
+  messenger.keep_small(jsonb), messenger.read_time(jsonb), messenger.read_interval(jsonb, interval),
+  messenger.read_milliseconds(jsonb, numeric) to service_role;
 
 -- ---- 05_filters.sql
 -- What lists are asked with: filters, exact in type, and cursors that say where a page ended.
@@ -3584,14 +3603,19 @@ grant execute on function messenger.mark_setting(text, text, text[]),
 -- ---- 27_claim.sql
 -- Claiming: a worker takes due messages under a lease with a fence, and keeps the lease by heartbeats.
 
-create or replace function messenger.check_claim(worker text, lease interval)
+-- An array prints without quotes what is a queue's name, but for the word null.
+create or replace function messenger.check_claim(worker text, lease interval, queues text[] default null)
 returns void
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  if worker is null or length(worker) not between 1 and 200 then
+  if worker is null or length(worker) not between 1 and 200 or worker ~ '[\x01-\x1f\x7f]' then
     perform messenger.refuse('SM_WORKER');
+  elsif queues::text !~ '^\{(([a-z0-9][a-z0-9_-]{0,62}|"null")(,([a-z0-9][a-z0-9_-]{0,62}|"null"))*)?\}$' then
+    perform messenger.refuse('SM_QUEUE', (
+      select format('queues: "%s"', left(q.name, 100)) from unnest(queues) q(name)
+      where q.name !~ '^[a-z0-9][a-z0-9_-]{0,62}$' or q.name is null limit 1));
   elsif lease <= '0' or lease > '12 hours' then
     perform messenger.refuse('SM_LEASE');
   end if;
@@ -3641,7 +3665,7 @@ declare
   v_due record;
   v_places tid[] := '{}'::tid[];
 begin
-  perform messenger.check_claim(worker, v_lease);
+  perform messenger.check_claim(worker, v_lease, queues);
   if v_batch not between 1 and 1000 then
     perform messenger.refuse('SM_BATCH');
   elsif transport is not null and not exists (select from public.messenger_transports t where t.name = messenger_claim.transport) then
@@ -3753,7 +3777,7 @@ begin
   order by g.ord;
 end $$;
 
-comment on function messenger.check_claim(text, interval) is 'Refuses a worker name or lease that is out of bounds.';
+comment on function messenger.check_claim(text, interval, text[]) is 'Rejects the name of a worker or a queue that is malformed, and a lease that is out of bounds.';
 comment on function messenger.note_poll(text, text, text[], text[], timestamptz) is 'Records that this worker is awake.';
 comment on function public.messenger_claim(text, int, interval, text, text[], text[]) is
   'Takes up to batch (1-1000) due messages for a worker under a lease (up to 12 hours). Null transport, queues or types mean all. fence must accompany every verdict. solo: the only row of its claim, to be run with nothing else in flight.';
@@ -3762,11 +3786,11 @@ comment on function public.messenger_claim_one(uuid, text, interval) is
   'Takes one pending message by id, due or not, for the caller that has just dispatched it. No row when another worker has it or it is finished.';
 comment on function public.messenger_heartbeat(jsonb, interval) is
   'Extends the leases [{"id", "fence", "progress"?}] to now + lease and stores progress. extended or stale; cancel_requested tells the handler to stop.';
-revoke all on function messenger.check_claim(text, interval), messenger.note_poll(text, text, text[], text[], timestamptz),
+revoke all on function messenger.check_claim(text, interval, text[]), messenger.note_poll(text, text, text[], text[], timestamptz),
   messenger.claim_one(uuid, text, interval),
   public.messenger_claim(text, int, interval, text, text[], text[]), public.messenger_claim_one(uuid, text, interval),
   public.messenger_heartbeat(jsonb, interval) from public, anon, authenticated;
-grant execute on function messenger.check_claim(text, interval), messenger.note_poll(text, text, text[], text[], timestamptz),
+grant execute on function messenger.check_claim(text, interval, text[]), messenger.note_poll(text, text, text[], text[], timestamptz),
   messenger.claim_one(uuid, text, interval),
   public.messenger_claim(text, int, interval, text, text[], text[]), public.messenger_claim_one(uuid, text, interval),
   public.messenger_heartbeat(jsonb, interval) to service_role;
@@ -3826,11 +3850,10 @@ begin
       case when v.outcome = 'failed' then messenger.error_class_of(v.error_class) end,
       case when v.outcome = 'failed' then messenger.clip(v.error_trace, 8192) end,
       coalesce(v.retryable, true),
-      -- A delay no interval holds becomes a negative one, which is refused: Postgres 15 would wrap it around, 17 would raise its own error.
-      make_interval(secs => case when abs(v.delay_ms) < 1e13 then v.delay_ms when v.delay_ms is not null then -1 end / 1000),
-      v.duration_ms::bigint)::messenger.verdict order by v.ord)
+      make_interval(secs => messenger.read_milliseconds(v.delay_ms, 3155760000000) / 1000), -- 100 years
+      messenger.read_milliseconds(v.duration_ms, 1e15)::bigint)::messenger.verdict order by v.ord)
     from rows from (jsonb_to_recordset(outcomes) as (
-      outcome text, error text, error_class text, error_trace text, retryable boolean, delay_ms double precision, duration_ms double precision)
+      outcome text, error text, error_class text, error_trace text, retryable boolean, delay_ms jsonb, duration_ms jsonb)
     ) with ordinality as v(outcome, error, error_class, error_trace, retryable, delay_ms, duration_ms, ord)
     where v.outcome <> 'completed'
   );
@@ -3906,7 +3929,7 @@ begin
   elsif jsonb_array_length(v_outcomes) > 1000 then
     perform messenger.refuse('SM_BATCH_TOO_LARGE');
   end if;
-  select array_agg((e ->> 'id')::uuid), array_agg((e ->> 'fence')::bigint), array_agg(e ->> 'outcome'), array_agg(nullif(e -> 'result', 'null')), array_agg((e ->> 'duration_ms')::double precision)
+  select array_agg((e ->> 'id')::uuid), array_agg((e ->> 'fence')::bigint), array_agg(e ->> 'outcome'), array_agg(nullif(e -> 'result', 'null')), array_agg(messenger.read_milliseconds(e -> 'duration_ms', 1e9))
   into v_ids, v_fences, v_kinds, v_results, v_durations
   from jsonb_array_elements(v_outcomes) e;
   if not v_kinds <@ '{completed,failed,snoozed,released}'::text[] then
@@ -3914,9 +3937,6 @@ begin
   end if;
   if 'completed' <> any (v_kinds) then
     v_rest := messenger.read_verdicts(v_outcomes);
-    if exists (select from unnest(v_rest) r where r.delay not between interval '0' and interval '100 years') then
-      perform messenger.refuse('SM_DELAY', 'delay_ms');
-    end if;
   end if;
   if array_remove(v_results, null) <> '{}' then
     v_is_wild := messenger.has_wild_number(v_outcomes);
@@ -4028,7 +4048,7 @@ comment on function messenger.read_verdicts(jsonb) is 'The outcomes of messenger
 comment on function messenger.settle_rest(uuid[], messenger.verdict[], bigint[], text[], timestamptz) is
   'Records failures, snoozes, releases and the end of cancelled messages: positions among the outcomes with what is to become of them.';
 comment on function public.messenger_settle(jsonb) is
-  'Records up to 1000 verdicts: [{"id", "fence", "outcome": completed|failed|snoozed|released, "result"?, "error"?, "error_class"?, "error_trace"?, "retryable"?, "delay_ms"?, "duration_ms"?}]. Answers in the same order: completed, retry, dead (for good: with a dead letter, but none for a user''s message of class InvalidPayload), snoozed, released, cancelled (it was requested before this verdict); already (this verdict was recorded before), stale (the lease is not current, nothing changed), unknown (no such message).';
+  'Records up to 1000 verdicts: [{"id", "fence", "outcome": completed|failed|snoozed|released, "result"?, "error"?, "error_class"?, "error_trace"?, "retryable"?, "delay_ms"?, "duration_ms"?}]. A duration below zero counts as zero, one beyond 100 years as 100 years. Answers in the same order: completed, retry, dead (for good: with a dead letter, but none for a user''s message of class InvalidPayload), snoozed, released, cancelled (it was requested before this verdict); already (this verdict was recorded before), stale (the lease is not current, nothing changed), unknown (no such message).';
 revoke all on function messenger.error_class_of(text), messenger.retry_delay(text, int), messenger.read_verdicts(jsonb), messenger.settle_rest(uuid[], messenger.verdict[], bigint[], text[], timestamptz), public.messenger_settle(jsonb)
   from public, anon, authenticated;
 grant execute on function messenger.error_class_of(text), messenger.retry_delay(text, int), messenger.read_verdicts(jsonb), messenger.settle_rest(uuid[], messenger.verdict[], bigint[], text[], timestamptz), public.messenger_settle(jsonb) to service_role;
@@ -11492,7 +11512,7 @@ as $function$ select $manifest$[
 ["function","messenger.call_worker()","returns text language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 5fbfa69dabb19a1794752fac1712b5bb"],
 ["function","messenger.caller_id()","returns uuid language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 5923fbc449193c8f5da1f3ad88e4e33f"],
 ["function","messenger.cancel_overdue_handlers()","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source fb82c633d99942a5cac538cb337c28ae"],
-["function","messenger.check_claim(worker text, lease interval)","returns void language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source bd7025da1d3ac7c785fe879d42ebc18d"],
+["function","messenger.check_claim(worker text, lease interval, queues text[])","returns void language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 9b7bf51b5ef0dabcd8138234a22d71e6"],
 ["function","messenger.check_filter(filter jsonb, texts text[], times text[], booleans text[], ids text[])","returns void language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 71016eeff2d7ab1c9a9eba9dc6f9172a"],
 ["function","messenger.check_page(max integer)","returns integer language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 0c64db267bc0b58f6e41fe50e780f0d2"],
 ["function","messenger.check_queue(transport text, queue text)","returns void language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source badc406c7ca5fcdfb044140073696831"],
@@ -11660,13 +11680,14 @@ as $function$ select $manifest$[
 ["function","messenger.read_cursor(list text, filter jsonb, cursor text)","returns jsonb language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source fde41e7fabbb4c42d7d539f4dfa3d5e8"],
 ["function","messenger.read_drafts(messages jsonb, at timestamp with time zone)","returns SETOF messenger.draft language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 8a314bb77a04b9331ee9b9a29b542c06"],
 ["function","messenger.read_interval(value jsonb, longest interval)","returns interval language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source d0e12033835a70087fabb0af5be865fe"],
+["function","messenger.read_milliseconds(value jsonb, longest numeric)","returns double precision language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 07b3fbd73cfd5d3176e28b80d047b0e0"],
 ["function","messenger.read_moment(value jsonb)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 3f39509d7c41689a8a33c5825f85d994"],
 ["function","messenger.read_options(options jsonb)","returns public.messenger_schedules language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 3c100a6f0bbe90a9fdbc3361aa7ce810"],
 ["function","messenger.read_schedule(schedule jsonb, timezone text, options jsonb, at timestamp with time zone)","returns public.messenger_schedules language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 91116752cf9f5d81f09c14dddb0ae527"],
 ["function","messenger.read_schedule_message(name text, type text, payload jsonb, schedule public.messenger_schedules, at timestamp with time zone)","returns public.messenger_schedules language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 2706ff3e8ca64f967ed4fe1aac8293fa"],
 ["function","messenger.read_time(value jsonb)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source a2d9ecb76eb112ef94793020ffa06857"],
 ["function","messenger.read_token(sql text)","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 9d6154478f6d6fa0e775d0785e6b6685"],
-["function","messenger.read_verdicts(outcomes jsonb)","returns messenger.verdict[] language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 0f135d55bee5034e4d29040c6b22bc89"],
+["function","messenger.read_verdicts(outcomes jsonb)","returns messenger.verdict[] language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 3662f00bc2dc4c78a86cab9fd28f8393"],
 ["function","messenger.read_whole(value jsonb, lowest bigint, highest bigint)","returns bigint language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 166d260d80dddb04f665eeade6696181"],
 ["function","messenger.reason_alone(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 14c205b55985738de7d6a79fd7d738e8"],
 ["function","messenger.reason_backing_off(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source e23ac2c8ea3db0e8df80368df7b019f3"],
@@ -11697,7 +11718,7 @@ as $function$ select $manifest$[
 ["function","messenger.reason_transport_type(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 8fc985ca9cd5ebba11695cb5afc74e9e"],
 ["function","messenger.reason_waiting_turn(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 9cdf45aed507ab5c0ac35501fbf07ed5"],
 ["function","messenger.reason_worker_unreachable(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 1de91cac90d947d07067a1f2e0c68a4b"],
-["function","messenger.refusals()","returns TABLE(code text, status integer, message text, hint text) language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 4f422f1e8b2b1b163a8631cf596118ac"],
+["function","messenger.refusals()","returns TABLE(code text, status integer, message text, hint text) language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source ae96cb2a6f73e84d0a184fe786a22765"],
 ["function","messenger.refuse(code text, what text, remedy text)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 834af324477e9c77bdcc062b2dfb15c6"],
 ["function","messenger.release()","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 15598d36338a12b5c30cdac6f1411514"],
 ["function","messenger.release_heads(keys messenger.order_key[], at timestamp with time zone)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 53b500d9b48bbf96fbeeacff95b58cbd"],
@@ -11773,7 +11794,7 @@ as $function$ select $manifest$[
 ["function","public.messenger_audit()","returns TABLE(invariant text, violations bigint) language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source ec6bef6e6f70a37524183dad6c15a96e"],
 ["function","public.messenger_cancel(id uuid)","returns text language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source c621f7f5ab7703d05e1943e032025fbb"],
 ["function","public.messenger_check_worker_secret(secret text)","returns boolean language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source a9b7d773a7e7a6b63909edb26b714929"],
-["function","public.messenger_claim(worker text, batch integer, lease interval, transport text, queues text[], types text[])","returns TABLE(id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority integer, retry_count integer, max_retries integer, fence bigint, lock_expires_at timestamp with time zone, created_at timestamp with time zone, solo boolean) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,jit=off,plan_cache_mode=force_generic_plan} source c9738d6b429035a8f5d048d41c576cb5"],
+["function","public.messenger_claim(worker text, batch integer, lease interval, transport text, queues text[], types text[])","returns TABLE(id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority integer, retry_count integer, max_retries integer, fence bigint, lock_expires_at timestamp with time zone, created_at timestamp with time zone, solo boolean) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,jit=off,plan_cache_mode=force_generic_plan} source eb7750e35bc7558f64d30d9dd61b913d"],
 ["function","public.messenger_claim_one(id uuid, worker text, lease interval)","returns TABLE(id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority integer, retry_count integer, max_retries integer, fence bigint, lock_expires_at timestamp with time zone, created_at timestamp with time zone, solo boolean) language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source c38a451ac46c95792ca70988e732fb49"],
 ["function","public.messenger_complete(id uuid, fence bigint, result jsonb, strict boolean)","returns text language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 4b55f645b047a18d0435223006485fa3"],
 ["function","public.messenger_complete_with(id uuid, fence bigint, function_name text, args jsonb)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 777b0e690c3f7de86d240466d4c2d15f"],
@@ -11808,7 +11829,7 @@ as $function$ select $manifest$[
 ["function","public.messenger_schedule(name text, type text, schedule jsonb, payload jsonb, timezone text, options jsonb)","returns public.messenger_schedules language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 9d9d5e03af1ae093fcddb76c150e9052"],
 ["function","public.messenger_schedule_preview(schedule jsonb, timezone text, from_time timestamp with time zone, count integer, options jsonb)","returns TABLE(run_at timestamp with time zone, local_time timestamp without time zone, note text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source daa7f51e3bb6dba0fbcad6d15640e1e7"],
 ["function","public.messenger_set_flag(name text, percent integer, updated_by text)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source b3f839347161ce4bcaeb319f08c73079"],
-["function","public.messenger_settle(outcomes jsonb)","returns TABLE(id uuid, outcome text, available_at timestamp with time zone) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,jit=off,plan_cache_mode=force_generic_plan} source ac6460646e0aaef6d97bfe4408783164"],
+["function","public.messenger_settle(outcomes jsonb)","returns TABLE(id uuid, outcome text, available_at timestamp with time zone) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,jit=off,plan_cache_mode=force_generic_plan} source 63187e2bebbfe144aad28ecab074ed65"],
 ["function","public.messenger_sign_webhook(subscription uuid, id uuid, body text)","returns TABLE(url text, signed_at bigint, signature text) language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 83e91886d3198e1c53a2182eeb7fd60e"],
 ["function","public.messenger_snooze(id uuid, fence bigint, delay interval)","returns text language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source c330162b1d752f5cb706912072c7e570"],
 ["function","public.messenger_start(functions_url text, options jsonb)","returns jsonb language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 2ada4c698a25c5a06bcc0dedaac2b859"],
@@ -11854,7 +11875,7 @@ as $function$ select $manifest$[
 ["grant","function messenger.bury(ids uuid[], at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.business_function(function_name text) to service_role","execute"],
 ["grant","function messenger.caller_id() to service_role","execute"],
-["grant","function messenger.check_claim(worker text, lease interval) to service_role","execute"],
+["grant","function messenger.check_claim(worker text, lease interval, queues text[]) to service_role","execute"],
 ["grant","function messenger.check_filter(filter jsonb, texts text[], times text[], booleans text[], ids text[]) to service_role","execute"],
 ["grant","function messenger.check_page(max integer) to service_role","execute"],
 ["grant","function messenger.check_queue(transport text, queue text) to service_role","execute"],
@@ -11923,6 +11944,7 @@ as $function$ select $manifest$[
 ["grant","function messenger.read_cursor(list text, filter jsonb, cursor text) to service_role","execute"],
 ["grant","function messenger.read_drafts(messages jsonb, at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.read_interval(value jsonb, longest interval) to service_role","execute"],
+["grant","function messenger.read_milliseconds(value jsonb, longest numeric) to service_role","execute"],
 ["grant","function messenger.read_moment(value jsonb) to service_role","execute"],
 ["grant","function messenger.read_options(options jsonb) to service_role","execute"],
 ["grant","function messenger.read_schedule(schedule jsonb, timezone text, options jsonb, at timestamp with time zone) to service_role","execute"],
@@ -12286,6 +12308,7 @@ declare
     'messenger.keep_small',
     'messenger.read_time',
     'messenger.read_interval',
+    'messenger.read_milliseconds',
     'messenger.check_filter',
     'messenger.check_page',
     'messenger.write_cursor',
