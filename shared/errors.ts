@@ -58,6 +58,7 @@ export const ERRORS = {
     status: 400,
     remedy: "Send one of cron, interval and at, and options with the documented names and ranges.",
   },
+  SM_SETTING: { status: 400, remedy: "Use a value of the documented type and range." },
   SM_UNAUTHENTICATED: {
     status: 401,
     remedy: "Send a user's access token, a secret key or the worker secret, whichever this edge function accepts.",

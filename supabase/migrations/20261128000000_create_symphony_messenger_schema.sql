@@ -106,6 +106,10 @@ declare
     'messenger.measure_completions',
     'messenger.measure_failures',
     'messenger.move_scan',
+    'messenger.is_setting',
+    'messenger.refuse_setting',
+    'messenger.check_types',
+    'messenger.check_start',
     'messenger.ensure_own_types',
     'public.messenger_register',
     'messenger.draft_fields',
@@ -620,6 +624,7 @@ as $$
     ('SM_INTERVAL', 400, 'the interval must be a whole number of milliseconds from 1000 (a second) to 31622400000 (366 days)', 'for example {"interval": 60000} for a minute'),
     ('SM_TIMEZONE', 400, 'the time zone is not an IANA name', 'use a name such as Europe/Berlin or UTC, see select name from pg_timezone_names; abbreviations such as EST never change with the seasons'),
     ('SM_SCHEDULE', 400, 'the schedule is malformed', 'pass {"cron": ...}, {"interval": ms, "startAt"?} or {"at": ...}, and options named as the columns of messenger_schedules'),
+    ('SM_SETTING', 400, 'the setting is malformed or out of bounds', 'use a value of the documented type and range'),
     ('SM_UNAUTHENTICATED', 401, 'nobody is signed in', 'send a user''s access token'),
     ('SM_TYPE_FORBIDDEN', 403, 'the caller may not dispatch or register this message type',
      'users: dispatch it from a server, or define it with dispatchableBy: "user"; types that begin with symphony. belong to the bus: choose another name'),
@@ -1929,6 +1934,115 @@ revoke all on messenger.ticks, messenger.step_errors, messenger.set_aside, messe
 grant select on messenger.ticks, messenger.step_errors, messenger.set_aside to service_role;
 revoke all on function messenger.move_scan(text, text) from public, anon, authenticated, service_role;
 
+-- ---- 20_check_settings.sql
+-- Settings given as JSON, those of message types and of messenger_start: each must have its JSON type and lie within its bounds.
+
+create or replace function messenger.is_setting(value jsonb, kind text, lowest numeric, highest numeric)
+returns boolean
+language plpgsql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return case kind
+    when 'name' then jsonb_typeof(value) = 'string' and value #>> '{}' ~ '^[a-z0-9][a-z0-9_-]{0,62}$'
+    when 'type' then jsonb_typeof(value) = 'string' and value #>> '{}' ~ '^[A-Za-z][A-Za-z0-9_.:-]{0,127}$'
+    when 'sender' then value in ('"service"', '"user"')
+    when 'object' then jsonb_typeof(value) = 'object'
+    when 'array' then jsonb_typeof(value) = 'array'
+    -- Compared as jsonb first: 1e131071 is a number that takes 131 KB to print.
+    else coalesce(jsonb_typeof(value) = 'number' and value between to_jsonb(lowest) and to_jsonb(highest)
+      and (kind = 'number' or value::numeric % 1 = 0), false)
+  end;
+end $$;
+
+create or replace function messenger.refuse_setting(code text, field text, value jsonb, wanted text)
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_shown text := case when messenger.has_wild_number(value) then 'a number outside the range of a double' else left(value::text, 60) end;
+begin
+  perform messenger.refuse(code, format('%s must be %s, not %s', field, wanted, v_shown), format('set %s to %s, or leave it out', field, wanted));
+end $$;
+
+create or replace function messenger.check_types(types jsonb)
+returns void
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_fault record;
+begin
+  select e.value ->> 'type' as type, f.code, array_to_string(f.path, '.') as field, e.value #> f.path as value, f.wanted into v_fault
+  from jsonb_array_elements(types) with ordinality as e(value, ord)
+  cross join (values
+    (1, array['transport'], 'SM_TRANSPORT', 'name', null, null, '1 to 63 lower-case letters, digits, underscores or hyphens'),
+    (2, array['queue'], 'SM_QUEUE', 'name', null, null, '1 to 63 lower-case letters, digits, underscores or hyphens'),
+    (3, array['priority'], 'SM_PRIORITY', 'whole', 1, 10, 'a whole number from 1 to 10'),
+    (4, array['dispatchable_by'], 'SM_SETTING', 'sender', null, null, '"service" or "user"'),
+    (5, array['retry'], 'SM_SETTING', 'object', null, null, 'an object'),
+    (6, array['retry', 'max_retries'], 'SM_MAX_RETRIES', 'whole', 0, 100, 'a whole number from 0 to 100'),
+    (7, array['retry', 'delay_ms'], 'SM_SETTING', 'whole', 0, 86400000000, 'a whole number of milliseconds from 0 to 86400000000 (1000 days)'),
+    (8, array['retry', 'multiplier'], 'SM_SETTING', 'number', 1, 100, 'a number from 1 to 100'),
+    (9, array['retry', 'max_delay_ms'], 'SM_SETTING', 'whole', 0, 86400000000, 'a whole number of milliseconds from 0 to 86400000000 (1000 days)'),
+    (10, array['retry', 'jitter'], 'SM_SETTING', 'number', 0, 1, 'a number from 0 to 1'),
+    (11, array['timeout_ms'], 'SM_SETTING', 'whole', 1, 86400000000, 'a whole number of milliseconds from 1 to 86400000000 (1000 days)'),
+    (12, array['aliases'], 'SM_TYPE', 'array', null, null, 'an array of message types')
+  ) as f(ord, path, code, kind, lowest, highest, wanted)
+  where e.value #> f.path <> 'null' and not messenger.is_setting(e.value #> f.path, f.kind, f.lowest, f.highest)
+  order by e.ord, f.ord limit 1;
+  if found then
+    perform messenger.refuse_setting(v_fault.code, v_fault.type || ': ' || v_fault.field, v_fault.value, v_fault.wanted);
+  end if;
+  select e.value ->> 'type' as type, a.value into v_fault
+  from jsonb_array_elements(types) with ordinality as e(value, ord)
+  cross join lateral jsonb_array_elements(case jsonb_typeof(e.value -> 'aliases') when 'array' then e.value -> 'aliases' else '[]' end) as a(value)
+  where not messenger.is_setting(a.value, 'type', null, null)
+  order by e.ord limit 1;
+  if found then
+    perform messenger.refuse_setting('SM_TYPE', v_fault.type || ': aliases', v_fault.value, 'an array of message types');
+  end if;
+end $$;
+
+create or replace function messenger.check_start(functions_url text, options jsonb)
+returns void
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_fault record;
+begin
+  if functions_url !~ '^https?://[^\s]+[^/\s]$' then
+    perform messenger.refuse('SM_SETTING', format('functions_url must be the http or https URL of the edge functions, not "%s"', left(functions_url, 100)),
+      'for example https://<project>.supabase.co/functions/v1');
+  end if;
+  select f.field, options -> f.field as value, f.wanted into v_fault
+  from (values
+    ('max_workers', 1, 100, 'a whole number from 1 to 100'),
+    ('messages_per_worker', 1, 100000, 'a whole number from 1 to 100000'),
+    ('max_unfinished_per_user', 0, 2147483647, 'a whole number from 0 to 2147483647')
+  ) as f(field, lowest, highest, wanted)
+  where options -> f.field <> 'null' and not messenger.is_setting(options -> f.field, 'whole', f.lowest, f.highest)
+  order by f.field limit 1;
+  if found then
+    perform messenger.refuse_setting('SM_SETTING', 'options.' || v_fault.field, v_fault.value, v_fault.wanted);
+  elsif options -> 'poll_interval' <> 'null' and coalesce(messenger.read_interval(options -> 'poll_interval', '1 minute') < '1 ms', true) then
+    perform messenger.refuse_setting('SM_SETTING', 'options.poll_interval', options -> 'poll_interval',
+      'an interval with a unit from "1 ms" to "1 minute"');
+  end if;
+end $$;
+
+comment on function messenger.is_setting(jsonb, text, numeric, numeric) is
+  'Whether a JSON value is of this kind: name (of a queue or transport), type, sender, object, array, or a whole number or number between two.';
+comment on function messenger.refuse_setting(text, text, jsonb, text) is 'Raises the error with this code for a field: what it must be and what it is.';
+comment on function messenger.check_types(jsonb) is 'Rejects the first definition of a message type with a field that is malformed or out of bounds, by type and field.';
+comment on function messenger.check_start(text, jsonb) is 'Rejects a URL or an option of messenger_start that is malformed or out of bounds: SM_SETTING.';
+revoke all on function messenger.is_setting(jsonb, text, numeric, numeric), messenger.refuse_setting(text, text, jsonb, text),
+  messenger.check_types(jsonb), messenger.check_start(text, jsonb) from public, anon, authenticated;
+grant execute on function messenger.is_setting(jsonb, text, numeric, numeric), messenger.refuse_setting(text, text, jsonb, text),
+  messenger.check_types(jsonb), messenger.check_start(text, jsonb) to service_role;
+
 -- ---- 20_register.sql
 -- Types announced by code: routes, retry policies and the users' allow-list become rows the other functions decide by.
 
@@ -1973,6 +2087,7 @@ begin
   if found then
     perform messenger.refuse('SM_TYPE_FORBIDDEN', 'aliases of ' || left(v_bad #>> '{}', 128));
   end if;
+  perform messenger.check_types(v_types);
 
   -- A route may name a transport before an operator has made it: it is the database queue until somebody says otherwise.
   insert into public.messenger_transports (name, type)
@@ -1984,11 +2099,13 @@ begin
   insert into messenger.message_types as known
     (type, transport_name, queue_name, priority, dispatchable_by, max_retries, retry_delay_ms, retry_multiplier, retry_max_delay_ms, retry_jitter, timeout_ms, aliases)
   select distinct on (e.type)
-    e.type, e.transport, e.queue, e.priority, coalesce(e.dispatchable_by, 'service'),
+    e.type, e.transport, e.queue, e.priority::int, coalesce(e.dispatchable_by, 'service'),
     coalesce(r.max_retries, 3), coalesce(r.delay_ms, 1000), coalesce(r.multiplier, 2), coalesce(r.max_delay_ms, 600000), coalesce(r.jitter, 0.2),
-    e.timeout_ms, coalesce(e.aliases, '{}')
-  from jsonb_to_recordset(v_types) as e(type text, transport text, queue text, priority int, dispatchable_by text, retry jsonb, timeout_ms bigint, aliases text[])
-  cross join lateral jsonb_to_record(coalesce(e.retry, '{}')) as r(max_retries int, delay_ms bigint, multiplier double precision, max_delay_ms bigint, jitter double precision)
+    e.timeout_ms::bigint, coalesce(e.aliases, '{}')
+  -- Numeric, because 5.0 is a whole number that no int would read.
+  from jsonb_to_recordset(v_types) as e(type text, transport text, queue text, priority numeric, dispatchable_by text, retry jsonb, timeout_ms numeric, aliases text[])
+  cross join lateral jsonb_to_record(coalesce(nullif(e.retry, 'null'), '{}'))
+    as r(max_retries numeric, delay_ms numeric, multiplier double precision, max_delay_ms numeric, jitter double precision)
   order by e.type
   on conflict (type) do update set
     transport_name = excluded.transport_name, queue_name = excluded.queue_name, priority = excluded.priority, dispatchable_by = excluded.dispatchable_by,
@@ -8713,6 +8830,7 @@ begin
   if found then
     perform messenger.refuse('SM_UNKNOWN_FIELD', 'options.' || v_odd);
   end if;
+  perform messenger.check_start(v_url, v_options);
 
   v_has_secret := messenger.ensure_worker_secret();
   insert into messenger.settings default values on conflict do nothing;
@@ -8721,10 +8839,10 @@ begin
   set functions_url = coalesce(v_url, s.functions_url),
       clock_enabled = true,
       clock_changed_at = messenger.now(),
-      max_workers = coalesce((v_options ->> 'max_workers')::int, s.max_workers),
-      messages_per_worker = coalesce((v_options ->> 'messages_per_worker')::int, s.messages_per_worker),
+      max_workers = coalesce((v_options ->> 'max_workers')::numeric, s.max_workers),
+      messages_per_worker = coalesce((v_options ->> 'messages_per_worker')::numeric, s.messages_per_worker),
       poll_interval = coalesce((v_options ->> 'poll_interval')::interval, s.poll_interval),
-      max_unfinished_per_user = coalesce((v_options ->> 'max_unfinished_per_user')::int, s.max_unfinished_per_user)
+      max_unfinished_per_user = coalesce((v_options ->> 'max_unfinished_per_user')::numeric, s.max_unfinished_per_user)
   returning * into v_settings;
   if v_has_clock then
     perform cron.schedule('symphony-clock', messenger.job_schedule(), messenger.clock_command());
@@ -11427,8 +11545,10 @@ as $function$ select $manifest$[
 ["function","messenger.check_filter(filter jsonb, texts text[], times text[], booleans text[], ids text[])","returns void language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 71016eeff2d7ab1c9a9eba9dc6f9172a"],
 ["function","messenger.check_page(max integer)","returns integer language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 0c64db267bc0b58f6e41fe50e780f0d2"],
 ["function","messenger.check_queue(transport text, queue text)","returns void language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source badc406c7ca5fcdfb044140073696831"],
+["function","messenger.check_start(functions_url text, options jsonb)","returns void language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 67cba74e7c0a73fad4a41faa7f9f2f21"],
 ["function","messenger.check_subscription(event text, message_type text)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 3dfa70b52019448d9ea2303ee35b9544"],
 ["function","messenger.check_timezone(timezone text)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 0cbe8b4c68fe9f39dda4dd7246b640b6"],
+["function","messenger.check_types(types jsonb)","returns void language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 011cb7c218733c0e2a70e531cfcaa79e"],
 ["function","messenger.claim_for_runner()","returns messenger.claimed language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source b8f0fe40d6f2d84c12ee61c60524126c"],
 ["function","messenger.claim_one(message_id uuid, worker text, lease interval)","returns TABLE(id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority integer, retry_count integer, max_retries integer, fence bigint, lock_expires_at timestamp with time zone, created_at timestamp with time zone, solo boolean) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source c9e348098d0d48896d86a89809573020"],
 ["function","messenger.clip(value text, bytes integer)","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source e05ff2230f3b946bd7ef4a6b52c97de8"],
@@ -11512,6 +11632,7 @@ as $function$ select $manifest$[
 ["function","messenger.is_held_by_dead_letter(transport text, queue text, ordering_key text)","returns boolean language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source fe6e288c5e9965cdae3bac5136344389"],
 ["function","messenger.is_lock_error(sqlstate text)","returns boolean language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source c76624d4d90a1381e128fe09e5b53d2e"],
 ["function","messenger.is_set_aside(step text, object text, row_id text, at timestamp with time zone)","returns boolean language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source bcb96f1398619740a98f0f8fd5196b14"],
+["function","messenger.is_setting(value jsonb, kind text, lowest numeric, highest numeric)","returns boolean language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source bb1eef7130c87fc062e3662d548895b9"],
 ["function","messenger.is_ticker_enabled()","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 464703eb0a50e36595c6f783670ef8e8"],
 ["function","messenger.is_ticker_scheduled()","returns boolean language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source efad4bcdc4246b04ac3782b080654ffc"],
 ["function","messenger.is_too_deep(value jsonb)","returns boolean language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 056b28040e13bfde245d3c3f0bf4417b"],
@@ -11629,8 +11750,9 @@ as $function$ select $manifest$[
 ["function","messenger.reason_transport_type(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 8fc985ca9cd5ebba11695cb5afc74e9e"],
 ["function","messenger.reason_waiting_turn(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 9cdf45aed507ab5c0ac35501fbf07ed5"],
 ["function","messenger.reason_worker_unreachable(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 1de91cac90d947d07067a1f2e0c68a4b"],
-["function","messenger.refusals()","returns TABLE(code text, status integer, message text, hint text) language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source ae96cb2a6f73e84d0a184fe786a22765"],
+["function","messenger.refusals()","returns TABLE(code text, status integer, message text, hint text) language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 65395646f335ce01d1d37f990a9ed49f"],
 ["function","messenger.refuse(code text, what text, remedy text)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 834af324477e9c77bdcc062b2dfb15c6"],
+["function","messenger.refuse_setting(code text, field text, value jsonb, wanted text)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 8d2edd6ad10e663c3b1e3c353cb677a6"],
 ["function","messenger.release()","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 15598d36338a12b5c30cdac6f1411514"],
 ["function","messenger.release_heads(keys messenger.order_key[], at timestamp with time zone)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 53b500d9b48bbf96fbeeacff95b58cbd"],
 ["function","messenger.release_orphans(at timestamp with time zone, bite integer, ends_at timestamp with time zone)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 2e0e6f6a99a2ee66f338543a87330667"],
@@ -11663,7 +11785,7 @@ as $function$ select $manifest$[
 ["function","messenger.sql_queues(types text[])","returns text[] language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 05764d911121759b60673dae101f9b15"],
 ["function","messenger.sql_types()","returns text[] language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 4c7997bd05421a233d702c651a486e08"],
 ["function","messenger.sql_worker()","returns text language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 34de4d4ad50609b56338c335f0fb6f22"],
-["function","messenger.start(functions_url text, options jsonb)","returns jsonb language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 3299a9db5006acb0b9da9f9cda050e4a"],
+["function","messenger.start(functions_url text, options jsonb)","returns jsonb language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source d35fd7676c7d3123b24b346648d7995f"],
 ["function","messenger.status()","returns jsonb language sql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 28fc53cdd0344a951c806b655692bccc"],
 ["function","messenger.steps()","returns TABLE(name text, budget interval) language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 4e9939524a33e948228dbe46e95c893b"],
 ["function","messenger.stop()","returns jsonb language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 62fd5d88975845f22dafc3c133dcb24c"],
@@ -11732,7 +11854,7 @@ as $function$ select $manifest$[
 ["function","public.messenger_pause(transport text, queue text)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source ce28f5e97d110106bf02440dd8765910"],
 ["function","public.messenger_pause_schedule(name text)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 74a8ae885f86c4c436afd8a854f5a01a"],
 ["function","public.messenger_put_transport(name text, type text, config jsonb, enabled boolean)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 27f5763f11d0e76fc24d15f545679dc4"],
-["function","public.messenger_register(types jsonb)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source af7e035def70ebe3aa79190a33713a91"],
+["function","public.messenger_register(types jsonb)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source d2f381d75f6f009e79e13205454c67e4"],
 ["function","public.messenger_release(id uuid, fence bigint)","returns text language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 4e7bc6a7dadfa50467b1586d37f66082"],
 ["function","public.messenger_resume(transport text, queue text)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source d239b185b08e428156f9684f770a9546"],
 ["function","public.messenger_resume_schedule(name text)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source b04ced14a82b40734ef346cc6aceeb5d"],
@@ -11790,7 +11912,9 @@ as $function$ select $manifest$[
 ["grant","function messenger.check_filter(filter jsonb, texts text[], times text[], booleans text[], ids text[]) to service_role","execute"],
 ["grant","function messenger.check_page(max integer) to service_role","execute"],
 ["grant","function messenger.check_queue(transport text, queue text) to service_role","execute"],
+["grant","function messenger.check_start(functions_url text, options jsonb) to service_role","execute"],
 ["grant","function messenger.check_timezone(timezone text) to service_role","execute"],
+["grant","function messenger.check_types(types jsonb) to service_role","execute"],
 ["grant","function messenger.claim_one(message_id uuid, worker text, lease interval) to service_role","execute"],
 ["grant","function messenger.clip(value text, bytes integer) to service_role","execute"],
 ["grant","function messenger.count_rows(query text, args jsonb, bound integer) to service_role","execute"],
@@ -11822,6 +11946,7 @@ as $function$ select $manifest$[
 ["grant","function messenger.id_random() to service_role","execute"],
 ["grant","function messenger.import_cron(jobid bigint) to service_role","execute"],
 ["grant","function messenger.is_held_by_dead_letter(transport text, queue text, ordering_key text) to service_role","execute"],
+["grant","function messenger.is_setting(value jsonb, kind text, lowest numeric, highest numeric) to service_role","execute"],
 ["grant","function messenger.is_too_deep(value jsonb) to service_role","execute"],
 ["grant","function messenger.keep_small(value jsonb) to service_role","execute"],
 ["grant","function messenger.known_queues(only_transport text, only_queues text[], again boolean, at timestamp with time zone, only_types text[]) to service_role","execute"],
@@ -11865,6 +11990,7 @@ as $function$ select $manifest$[
 ["grant","function messenger.read_whole(value jsonb, lowest bigint, highest bigint) to service_role","execute"],
 ["grant","function messenger.refusals() to service_role","execute"],
 ["grant","function messenger.refuse(code text, what text, remedy text) to service_role","execute"],
+["grant","function messenger.refuse_setting(code text, field text, value jsonb, wanted text) to service_role","execute"],
 ["grant","function messenger.release() to service_role","execute"],
 ["grant","function messenger.release_heads(keys messenger.order_key[], at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.replay_report() to service_role","execute"],
@@ -12235,6 +12361,10 @@ declare
     'messenger.measure_completions',
     'messenger.measure_failures',
     'messenger.move_scan',
+    'messenger.is_setting',
+    'messenger.refuse_setting',
+    'messenger.check_types',
+    'messenger.check_start',
     'messenger.ensure_own_types',
     'public.messenger_register',
     'messenger.draft_fields',

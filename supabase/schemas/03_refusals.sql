@@ -37,6 +37,7 @@ as $$
     ('SM_INTERVAL', 400, 'the interval must be a whole number of milliseconds from 1000 (a second) to 31622400000 (366 days)', 'for example {"interval": 60000} for a minute'),
     ('SM_TIMEZONE', 400, 'the time zone is not an IANA name', 'use a name such as Europe/Berlin or UTC, see select name from pg_timezone_names; abbreviations such as EST never change with the seasons'),
     ('SM_SCHEDULE', 400, 'the schedule is malformed', 'pass {"cron": ...}, {"interval": ms, "startAt"?} or {"at": ...}, and options named as the columns of messenger_schedules'),
+    ('SM_SETTING', 400, 'the setting is malformed or out of bounds', 'use a value of the documented type and range'),
     ('SM_UNAUTHENTICATED', 401, 'nobody is signed in', 'send a user''s access token'),
     ('SM_TYPE_FORBIDDEN', 403, 'the caller may not dispatch or register this message type',
      'users: dispatch it from a server, or define it with dispatchableBy: "user"; types that begin with symphony. belong to the bus: choose another name'),
