@@ -68,7 +68,8 @@ export function toJson(value: unknown, depth = MAX_DEPTH, root = "value"): Json 
   try {
     text = JSON.stringify(value);
   } catch (error) {
-    const reason = error instanceof Error ? error.message.slice(0, 200) : error;
+    // What a toJSON method throws may be a symbol, or an error whose message is none.
+    const reason = String(error instanceof Error ? error.message : error).slice(0, 200);
     throw new SymphonyError("SM_JSON", `The ${root} cannot be written as JSON: ${reason}`, { hint: ONLY_JSON });
   }
   if (text === undefined) {
