@@ -71,6 +71,12 @@ begin
     is distinct from
         (excluded.transport_name, excluded.queue_name, excluded.priority, excluded.dispatchable_by, excluded.max_retries, excluded.retry_delay_ms, excluded.retry_multiplier,
          excluded.retry_max_delay_ms, excluded.retry_jitter, excluded.timeout_ms, excluded.aliases);
+  -- The ticker does the rest, and all of it where a trigger of the project rejects a row: types are registered all the same.
+  begin
+    perform messenger.route_messages(array(select e ->> 'type' from jsonb_array_elements(v_types) e), 1000, messenger.now());
+  exception when others then
+    raise log 'symphony: messages dispatched before their type could not be routed: %', sqlerrm;
+  end;
   return jsonb_array_length(types);
 end $$;
 

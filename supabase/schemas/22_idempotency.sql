@@ -58,7 +58,8 @@ begin
       headers = case when v_rewrites then draft.headers else m.headers end,
       metadata = case when v_rewrites then draft.metadata else m.metadata end,
       priority = case when v_rewrites then draft.priority else m.priority end,
-      max_retries = case when v_rewrites then greatest(draft.max_retries, m.retry_count) else m.max_retries end
+      max_retries = case when v_rewrites then greatest(draft.max_retries, m.retry_count) else m.max_retries end,
+      unrouted = case when v_rewrites and draft.max_retries <> m.max_retries then null else m.unrouted end
   where m.id = message_id;
   if v_moves and available_at <= at then
     perform messenger.ring(m.transport_name, m.queue_name, m.message_type) from public.messenger_messages m where m.id = message_id;

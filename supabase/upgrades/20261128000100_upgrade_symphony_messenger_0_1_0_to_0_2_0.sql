@@ -61,6 +61,7 @@ declare
     'public.messenger_messages_claim_idx',
     'public.messenger_messages_ordering_idx',
     'public.messenger_messages_waiting_idx',
+    'public.messenger_messages_unrouted_idx',
     'public.messenger_messages_sender_idx',
     'public.messenger_messages_sender_unfinished_idx',
     'public.messenger_failed_messages_open_idx',
@@ -140,6 +141,9 @@ declare
     'messenger.is_held_by_dead_letter',
     'messenger.release_orphans',
     'messenger.prune_ordering_keys',
+    'messenger.open_fields',
+    'messenger.route_messages',
+    'messenger.route_due',
     'messenger.active_queues',
     'messenger.walk_due_queues',
     'messenger.due_queues',
@@ -561,6 +565,8 @@ alter table public.messenger_transports add constraint messenger_transports_conf
   and coalesce((config ->> 'idempotency_window')::interval between '0' and '1 year', true)
   and coalesce(config ->> 'ordering_dead_letter' in ('block', 'continue'), true)
 );
+
+alter table public.messenger_messages add column if not exists unrouted text[];
 
 -- ---- Functions and types whose signature changes are made again below.
 drop function if exists messenger.check_claim(worker text, lease interval);
@@ -1139,6 +1145,7 @@ create table if not exists public.messenger_messages (
   result jsonb,
   progress jsonb,
   created_by uuid,
+  unrouted text[],
   constraint messenger_messages_pkey primary key (id),
   constraint messenger_messages_body_check check (jsonb_typeof(body) = 'object'),
   constraint messenger_messages_priority_check check (priority between 1 and 10),
@@ -1172,6 +1179,7 @@ comment on column public.messenger_messages.idempotency_key is 'The key it was d
 comment on column public.messenger_messages.ordering_key is 'Of the messages of one transport, queue and key one is in flight, in the order of ordering_seq.';
 comment on column public.messenger_messages.result is 'What the handler returned, at most 64 KB, else a marker.';
 comment on column public.messenger_messages.created_by is 'The signed-in user of the transaction that dispatched it (messenger.caller_id()); null for services and for subjects that are not UUIDs.';
+comment on column public.messenger_messages.unrouted is 'Which of queue, priority and max_retries the dispatch left open, while its type was not registered; null otherwise and once the type''s are applied.';
 
 -- Numbers are drawn under the lock of the ordering key, so within a key they rise as its transactions commit; gaps mean nothing.
 create sequence if not exists messenger.ordering_seq;
@@ -1211,6 +1219,9 @@ on public.messenger_messages (transport_name, queue_name, ordering_key, ordering
 create index if not exists messenger_messages_waiting_idx
 on public.messenger_messages (transport_name, queue_name, ordering_key)
 where ordering_key is not null and processed_at is null and available_at = 'infinity';
+-- Partial on unrouted: messages of registered types are not in it.
+create index if not exists messenger_messages_unrouted_idx
+on public.messenger_messages (message_type) where unrouted is not null and processed_at is null;
 -- Partial on created_by: messages of services are in neither.
 create index if not exists messenger_messages_sender_idx
 on public.messenger_messages (created_by, id) where created_by is not null;
@@ -2206,6 +2217,12 @@ begin
     is distinct from
         (excluded.transport_name, excluded.queue_name, excluded.priority, excluded.dispatchable_by, excluded.max_retries, excluded.retry_delay_ms, excluded.retry_multiplier,
          excluded.retry_max_delay_ms, excluded.retry_jitter, excluded.timeout_ms, excluded.aliases);
+  -- The ticker does the rest, and all of it where a trigger of the project rejects a row: types are registered all the same.
+  begin
+    perform messenger.route_messages(array(select e ->> 'type' from jsonb_array_elements(v_types) e), 1000, messenger.now());
+  exception when others then
+    raise log 'symphony: messages dispatched before their type could not be routed: %', sqlerrm;
+  end;
   return jsonb_array_length(types);
 end $$;
 
@@ -2427,7 +2444,8 @@ begin
       headers = case when v_rewrites then draft.headers else m.headers end,
       metadata = case when v_rewrites then draft.metadata else m.metadata end,
       priority = case when v_rewrites then draft.priority else m.priority end,
-      max_retries = case when v_rewrites then greatest(draft.max_retries, m.retry_count) else m.max_retries end
+      max_retries = case when v_rewrites then greatest(draft.max_retries, m.retry_count) else m.max_retries end,
+      unrouted = case when v_rewrites and draft.max_retries <> m.max_retries then null else m.unrouted end
   where m.id = message_id;
   if v_moves and available_at <= at then
     perform messenger.ring(m.transport_name, m.queue_name, m.message_type) from public.messenger_messages m where m.id = message_id;
@@ -2588,7 +2606,8 @@ begin
     select d.*, (v_prefix || lpad(to_hex(v_random + d.ord), 16, '0'))::uuid as new_id,
       case when v_atomic and d.error_code is not null then
         messenger.refuse(d.error_code, concat_ws(': ', case when not v_single then 'message ' || d.ord end, quote_ident(d.unknown_field)))
-      end as refused
+      end as refused,
+      case when not exists (select from messenger.message_types k where k.type = d.message_type) then messenger.open_fields(v_messages -> d.ord - 1) end as unrouted
     from messenger.read_drafts(v_messages, v_now) d
   ),
   -- In the order of the keys, whatever order they came in: two batches cannot wait for each other.
@@ -2627,10 +2646,10 @@ begin
   stored as (
     insert into public.messenger_messages as m
       (id, transport_name, queue_name, message_type, body, headers, metadata, priority, scheduled_at, available_at, expires_at,
-       created_at, updated_at, max_retries, idempotency_key, ordering_key, ordering_seq, created_by)
+       created_at, updated_at, max_retries, idempotency_key, ordering_key, ordering_seq, created_by, unrouted)
     select d.new_id, d.transport_name, d.queue_name, d.message_type, d.body, coalesce(d.headers || v_stamp, d.headers), d.metadata,
        d.priority, d.scheduled_at, coalesce(t.available_at, d.available_at),
-       d.expires_at, v_now, v_now, d.max_retries, d.idempotency_key, d.ordering_key, t.seq, v_sender
+       d.expires_at, v_now, v_now, d.max_retries, d.idempotency_key, d.ordering_key, t.seq, v_sender, d.unrouted
     from draft d left join keyed k on k.ord = d.ord left join turn t on t.ord = d.ord
     where d.error_code is null and coalesce(k.taken and not k.is_stored, true)
     returning m.id, m.transport_name, m.queue_name, m.message_type, m.available_at
@@ -2704,7 +2723,8 @@ begin
     select d.*, (v_prefix || lpad(to_hex(v_random + d.ord), 16, '0'))::uuid as new_id,
       case when v_atomic and d.error_code is not null then
         messenger.refuse(d.error_code, concat_ws(': ', case when not v_single then 'message ' || d.ord end, quote_ident(d.unknown_field)))
-      end as refused
+      end as refused,
+      case when not exists (select from messenger.message_types k where k.type = d.message_type) then messenger.open_fields(v_messages -> d.ord - 1) end as unrouted
     from messenger.read_drafts(v_messages, v_now) d
   ),
   -- In the order of the keys, whatever order they came in: two batches cannot wait for each other.
@@ -2720,10 +2740,10 @@ begin
   stored as (
     insert into public.messenger_messages as m
       (id, transport_name, queue_name, message_type, body, headers, metadata, priority, scheduled_at, available_at, expires_at,
-       created_at, updated_at, max_retries, idempotency_key, created_by)
+       created_at, updated_at, max_retries, idempotency_key, created_by, unrouted)
     select d.new_id, d.transport_name, d.queue_name, d.message_type, d.body, coalesce(d.headers || v_stamp, d.headers), d.metadata,
        d.priority, d.scheduled_at, d.available_at, d.expires_at,
-       v_now, v_now, d.max_retries, d.idempotency_key, v_sender
+       v_now, v_now, d.max_retries, d.idempotency_key, v_sender, d.unrouted
     from draft d left join keyed k on k.ord = d.ord
     where d.error_code is null and coalesce(k.taken, true)
     returning m.id, m.transport_name, m.queue_name, m.message_type, m.available_at
@@ -3297,6 +3317,108 @@ revoke all on function messenger.lock_order_keys(messenger.order_key[]), messeng
   from public, anon, authenticated, service_role;
 grant execute on function messenger.lock_order_keys(messenger.order_key[]), messenger.line_up(uuid[], timestamptz), messenger.order_keys(uuid[]), messenger.release_heads(messenger.order_key[], timestamptz), messenger.is_held_by_dead_letter(text, text, text)
   to service_role;
+
+-- ---- 25_routing.sql
+-- Routes for messages that came before their type: dispatched while the type was not registered, they get its route and retries once it is.
+
+create or replace function messenger.open_fields(element jsonb)
+returns text[]
+language plpgsql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return nullif(array(
+    select f.field from unnest('{queue,priority,max_retries}'::text[]) as f(field) where not coalesce(element ? f.field, false)), '{}');
+end $$;
+
+-- Messages with an idempotency key or an ordering key stay in their queue, which is part of the key; they get the retries alone.
+-- Retries already used stay used. Running messages follow once they are pending again; what others have locked is left to
+-- the next tick.
+create or replace function messenger.route_messages(types text[], chunk int, at timestamptz)
+returns bigint
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set jit = off
+as $$
+declare
+  v_routed bigint;
+begin
+  with chosen as materialized (
+    select m.ctid as row_id from public.messenger_messages m
+    where m.unrouted is not null and m.processed_at is null and m.message_type = any (types) and m.status = 'pending'
+    limit chunk
+    for no key update skip locked
+  ),
+  routed as (
+    update public.messenger_messages m
+    set queue_name = case when 'queue' = any (m.unrouted) and num_nonnulls(m.idempotency_key, m.ordering_key) = 0
+          then coalesce(k.queue_name, m.queue_name) else m.queue_name end,
+        priority = case when 'priority' = any (m.unrouted) and num_nonnulls(m.idempotency_key, m.ordering_key) = 0
+          then coalesce(k.priority, m.priority) else m.priority end,
+        max_retries = case when 'max_retries' = any (m.unrouted) then greatest(k.max_retries, m.retry_count) else m.max_retries end,
+        unrouted = null, updated_at = route_messages.at
+    from messenger.message_types k
+    where k.type = m.message_type and m.ctid = any (array(select c.row_id from chosen c))
+    returning m.transport_name, m.queue_name, m.message_type, m.available_at
+  ),
+  woken as (
+    select count(messenger.ring(d.transport_name, d.queue_name, d.message_type)) as wakeups
+    from (select distinct r.transport_name, r.queue_name, r.message_type from routed r where r.available_at <= route_messages.at) d
+  )
+  select count(*) into v_routed from routed cross join woken;
+  return v_routed;
+end $$;
+
+-- Of the types with such messages, found by one probe of the index per type, those that are registered by now. A dispatch that
+-- commits after the registration it did not see is found here, too.
+create or replace function messenger.route_due(at timestamptz, chunk int, ends_at timestamptz)
+returns bigint
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+set jit = off
+as $$
+declare
+  v_types text[];
+  v_routed bigint;
+  v_total bigint := 0;
+begin
+  with recursive waiting as (
+    (select m.message_type from public.messenger_messages m
+     where m.unrouted is not null and m.processed_at is null order by m.message_type limit 1)
+    union all
+    select n.message_type
+    from waiting w
+    cross join lateral (
+      select m.message_type from public.messenger_messages m
+      where m.unrouted is not null and m.processed_at is null and m.message_type > w.message_type
+      order by m.message_type limit 1
+    ) n
+  )
+  select array_agg(w.message_type) into v_types from (select * from waiting limit 1000) w
+  where exists (select from messenger.message_types k where k.type = w.message_type);
+  while v_types is not null loop
+    v_routed := messenger.route_messages(v_types, chunk, at);
+    v_total := v_total + v_routed;
+    exit when v_routed < chunk or clock_timestamp() > ends_at;
+  end loop;
+  return v_total;
+end $$;
+
+comment on function messenger.open_fields(jsonb) is 'Which of queue, priority and max_retries the element of a dispatch leaves to its type; null: none.';
+comment on function messenger.route_messages(text[], int, timestamptz) is
+  'Gives pending messages of these registered types, dispatched before they were, what their dispatch left open. Returns how many.';
+comment on function messenger.route_due(timestamptz, int, timestamptz) is 'messenger.route_messages for all types registered by now, until about ends_at.';
+revoke all on function messenger.open_fields(jsonb), messenger.route_messages(text[], int, timestamptz),
+  messenger.route_due(timestamptz, int, timestamptz) from public, anon, authenticated;
+grant execute on function messenger.open_fields(jsonb), messenger.route_messages(text[], int, timestamptz),
+  messenger.route_due(timestamptz, int, timestamptz) to service_role;
 
 -- ---- 26_due_queues.sql
 -- Queues: which of them hold messages, which hold messages that are due, and what a session remembers of that.
@@ -8402,7 +8524,7 @@ returns table (name text, budget interval)
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$
-  values ('rescue', interval '300 ms'), ('unblock', '50 ms'), ('replays', '50 ms'), ('schedules', '300 ms'), ('overdue_handlers', '20 ms'),
+  values ('rescue', interval '300 ms'), ('unblock', '50 ms'), ('route', '50 ms'), ('replays', '50 ms'), ('schedules', '300 ms'), ('overdue_handlers', '20 ms'),
     ('handlers_job', '20 ms'), ('wake', '50 ms'), ('roll_up', '150 ms'), ('prune_messages', '100 ms'), ('prune_dead_letters', '100 ms'),
     ('prune_keys', '100 ms'), ('prune_occurrences', '100 ms'), ('prune_replays', '20 ms'), ('prune_workers', '20 ms'), ('prune_counts', '20 ms'),
     ('prune_metrics', '20 ms'), ('prune_wakeups', '20 ms'), ('prune_ordering_keys', '40 ms'),
@@ -8419,6 +8541,7 @@ begin
     when 'rescue' then
       return (select jsonb_build_object('rescued', r.rescued, 'dead', r.dead, 'failed', r.given_up) from messenger.rescue(at, ends_at) r);
     when 'unblock' then perform messenger.release_orphans(at, 1000, ends_at);
+    when 'route' then perform messenger.route_due(at, 200, ends_at);
     when 'replays' then perform messenger.watch_replays(at, ends_at);
     when 'schedules' then return jsonb_build_object('expanded', messenger.expand_schedules(at, greatest(batch, 1000), ends_at));
     when 'overdue_handlers' then perform messenger.cancel_overdue_handlers();
@@ -11507,6 +11630,7 @@ as $function$ select $manifest$[
 ["column","public.messenger_messages.scheduled_at","timestamp with time zone"],
 ["column","public.messenger_messages.status","text not null default 'pending'::text"],
 ["column","public.messenger_messages.transport_name","text not null default 'supabase'::text"],
+["column","public.messenger_messages.unrouted","text[]"],
 ["column","public.messenger_messages.updated_at","timestamp with time zone not null default messenger.now()"],
 ["column","public.messenger_schedules.body","jsonb not null default '{}'::jsonb"],
 ["column","public.messenger_schedules.catch_up_limit","integer not null default 100"],
@@ -11775,6 +11899,7 @@ as $function$ select $manifest$[
 ["function","messenger.off(id uuid)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source cca216a0ebc34101c23ee8dbfd778ccf"],
 ["function","messenger.on(event text, function_name text, message_type text)","returns uuid language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 3aabc64187a8b32d12dfacf6dd156ca2"],
 ["function","messenger.on_webhook(event text, url text, secret_name text, message_type text)","returns uuid language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 570099793e25847928a80ec1f8e46ed1"],
+["function","messenger.open_fields(element jsonb)","returns text[] language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 05281bf8012c44687ade9b8a01d84c65"],
 ["function","messenger.order_keys(ids uuid[])","returns messenger.order_key[] language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source a78e4758a57423495df247653e192c27"],
 ["function","messenger.outlive_statement_timeout(strikes_at timestamp with time zone)","returns timestamp with time zone language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source d3c0dd5679c618bce43e746f54289027"],
 ["function","messenger.own_functions(prefix text, arguments text, result regtype)","returns TABLE(name text, function regproc) language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 785ffbfbd2e2d3483f4ff61301b6d106"],
@@ -11851,14 +11976,16 @@ as $function$ select $manifest$[
 ["function","messenger.rescue_messages(ids uuid[], at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source c284e672e8fb4f0398176e7ca8752566"],
 ["function","messenger.retry_delay(message_type text, failures integer)","returns interval language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source faba1646d6603e2df47a02ea453969c2"],
 ["function","messenger.return_replayed(replay_id uuid, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source e0b9beb43910ab3238dca7c65163b010"],
-["function","messenger.revise(message_id uuid, draft messenger.draft, at timestamp with time zone, OUT available_at timestamp with time zone, OUT error_code text)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 1ca0e096c6a30d1166523484a9b728a2"],
+["function","messenger.revise(message_id uuid, draft messenger.draft, at timestamp with time zone, OUT available_at timestamp with time zone, OUT error_code text)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 38262fb900557a4339fb3dc32faea40b"],
 ["function","messenger.revive(letters uuid[], payload jsonb, per_second integer, at timestamp with time zone)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 23e9f2bb677ad12e18c91d70fa8ae8a0"],
 ["function","messenger.ring(transport text, queue text, type text)","returns boolean language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 936619f318431f90fae9acce6a481547"],
 ["function","messenger.roll_up_rows(row_ids text[])","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source 325ffb97c9e943f3f06b60d6d082f27d"],
+["function","messenger.route_due(at timestamp with time zone, chunk integer, ends_at timestamp with time zone)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source b22d95bb650e206a68324695661c7c52"],
+["function","messenger.route_messages(types text[], chunk integer, at timestamp with time zone)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_hashjoin=off,enable_mergejoin=off,jit=off} source 485265a1e6637336e14ee95af081a47d"],
 ["function","messenger.row_ids(ids uuid[])","returns text[] language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source bd8c1977bc012f0aa90a0c99cb024314"],
 ["function","messenger.run_near_change(fields messenger.cron_fields, after timestamp without time zone, change timestamp without time zone, offset_before interval, offset_after interval, dst_gap text, dst_overlap text)","returns messenger.cron_run language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 8bb9c2d93542accb4c69e76238814632"],
 ["function","messenger.run_sql_handlers(batch integer)","returns TABLE(completed bigint, failed bigint, released bigint) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 69531a455002561f3e1cbfdb113154ad"],
-["function","messenger.run_step(step text, at timestamp with time zone, batch integer, ends_at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source b40de1dc5a844f59bd13553b5b5769ec"],
+["function","messenger.run_step(step text, at timestamp with time zone, batch integer, ends_at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 19019c2d0df5b0c1d880466f63992c56"],
 ["function","messenger.run_steps(batch integer, without text[])","returns jsonb language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\",lock_timeout=25ms,jit=off} source ce2588ec66b4668d740a9141948e3232"],
 ["function","messenger.running_messages(depth integer, only_transport text, only_queues text[])","returns TABLE(transport_name text, queue_name text, locked_by text) language sql stable invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source c5cfe7412dc063c4dbbe79a6dc992393"],
 ["function","messenger.runs_since(transport text, queue text, at timestamp with time zone)","returns timestamp with time zone language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 666d33ebc9c01f25238a349ff37c8c8d"],
@@ -11876,13 +12003,13 @@ as $function$ select $manifest$[
 ["function","messenger.sql_worker()","returns text language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 34de4d4ad50609b56338c335f0fb6f22"],
 ["function","messenger.start(functions_url text, options jsonb)","returns jsonb language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source d35fd7676c7d3123b24b346648d7995f"],
 ["function","messenger.status()","returns jsonb language sql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 28fc53cdd0344a951c806b655692bccc"],
-["function","messenger.steps()","returns TABLE(name text, budget interval) language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 4e9939524a33e948228dbe46e95c893b"],
+["function","messenger.steps()","returns TABLE(name text, budget interval) language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 7dfb40b13d046430e097f0bd5acdd562"],
 ["function","messenger.stop()","returns jsonb language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 62fd5d88975845f22dafc3c133dcb24c"],
 ["function","messenger.store_alone(messages jsonb[], schedules uuid[], runs timestamp with time zone[])","returns TABLE(ord integer, error text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 5b3b4b479b4fda359acf98c516e9d787"],
 ["function","messenger.store_draft(draft messenger.draft, new_id uuid, sender uuid, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 40e90430b1e02482bf127900fa6fe8c3"],
 ["function","messenger.store_events(event text, events text[], ids uuid[], at timestamp with time zone)","returns boolean language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\",TimeZone=UTC,enable_seqscan=off,enable_hashjoin=off,enable_mergejoin=off,jit=off} source 5d6ec9d50a109f51d52e537b4d15fabe"],
-["function","messenger.store_in_turn(messages jsonb, atomic boolean, scope text, sender uuid, single boolean, at timestamp with time zone)","returns TABLE(ord integer, id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone, error_code text, error text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 4999ae7a1ef3151f8b5ed2a5f3b7858c"],
-["function","messenger.store_messages(messages jsonb, atomic boolean, scope text, sender uuid, single boolean)","returns TABLE(ord integer, id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone, error_code text, error text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 27c687a16b50d9c04967017773e3c069"],
+["function","messenger.store_in_turn(messages jsonb, atomic boolean, scope text, sender uuid, single boolean, at timestamp with time zone)","returns TABLE(ord integer, id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone, error_code text, error text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source c33dd0fc08032e0e22e8f700a15edb94"],
+["function","messenger.store_messages(messages jsonb, atomic boolean, scope text, sender uuid, single boolean)","returns TABLE(ord integer, id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone, error_code text, error text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 309fd785c6eb89a0c8317d2f89e266b8"],
 ["function","messenger.store_occurrences(messages jsonb[], schedules uuid[], runs timestamp with time zone[])","returns TABLE(ord integer, error text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source df9de64006a145a33e6694c95543243e"],
 ["function","messenger.store_runs(messages jsonb[], schedules uuid[], runs timestamp with time zone[], replaced uuid[], at timestamp with time zone)","returns messenger.run_fate[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source f9576dce049bdf6684bcb3888b4f0e04"],
 ["function","messenger.summarize(measurements messenger.measurements[])","returns SETOF messenger.metrics language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source 7a258dc21c6157c31433b21d3b8da0c8"],
@@ -11943,7 +12070,7 @@ as $function$ select $manifest$[
 ["function","public.messenger_pause(transport text, queue text)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source ce28f5e97d110106bf02440dd8765910"],
 ["function","public.messenger_pause_schedule(name text)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 74a8ae885f86c4c436afd8a854f5a01a"],
 ["function","public.messenger_put_transport(name text, type text, config jsonb, enabled boolean)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 27f5763f11d0e76fc24d15f545679dc4"],
-["function","public.messenger_register(types jsonb)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source d2f381d75f6f009e79e13205454c67e4"],
+["function","public.messenger_register(types jsonb)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source bda44e9cf0c1393356b16374e6514f0a"],
 ["function","public.messenger_release(id uuid, fence bigint)","returns text language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 4e7bc6a7dadfa50467b1586d37f66082"],
 ["function","public.messenger_resume(transport text, queue text)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source d239b185b08e428156f9684f770a9546"],
 ["function","public.messenger_resume_schedule(name text)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source b04ced14a82b40734ef346cc6aceeb5d"],
@@ -12060,6 +12187,7 @@ as $function$ select $manifest$[
 ["grant","function messenger.note_lost_leases(ids uuid[], kind text, at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.note_poll(worker text, transport text, queues text[], types text[], at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.now() to service_role","execute"],
+["grant","function messenger.open_fields(element jsonb) to service_role","execute"],
 ["grant","function messenger.order_keys(ids uuid[]) to service_role","execute"],
 ["grant","function messenger.parse_cron(expression text) to service_role","execute"],
 ["grant","function messenger.percentile(durations bigint[], share double precision) to service_role","execute"],
@@ -12087,6 +12215,8 @@ as $function$ select $manifest$[
 ["grant","function messenger.revise(message_id uuid, draft messenger.draft, at timestamp with time zone, OUT available_at timestamp with time zone, OUT error_code text) to service_role","execute"],
 ["grant","function messenger.revive(letters uuid[], payload jsonb, per_second integer, at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.ring(transport text, queue text, type text) to service_role","execute"],
+["grant","function messenger.route_due(at timestamp with time zone, chunk integer, ends_at timestamp with time zone) to service_role","execute"],
+["grant","function messenger.route_messages(types text[], chunk integer, at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.run_near_change(fields messenger.cron_fields, after timestamp without time zone, change timestamp without time zone, offset_before interval, offset_after interval, dst_gap text, dst_overlap text) to service_role","execute"],
 ["grant","function messenger.running_messages(depth integer, only_transport text, only_queues text[]) to service_role","execute"],
 ["grant","function messenger.runs_since(transport text, queue text, at timestamp with time zone) to service_role","execute"],
@@ -12240,6 +12370,7 @@ as $function$ select $manifest$[
 ["index","public.messenger_messages_pkey","CREATE UNIQUE INDEX messenger_messages_pkey ON public.messenger_messages USING btree (id)"],
 ["index","public.messenger_messages_sender_idx","CREATE INDEX messenger_messages_sender_idx ON public.messenger_messages USING btree (created_by, id) WHERE (created_by IS NOT NULL)"],
 ["index","public.messenger_messages_sender_unfinished_idx","CREATE INDEX messenger_messages_sender_unfinished_idx ON public.messenger_messages USING btree (created_by) WHERE ((created_by IS NOT NULL) AND (processed_at IS NULL))"],
+["index","public.messenger_messages_unrouted_idx","CREATE INDEX messenger_messages_unrouted_idx ON public.messenger_messages USING btree (message_type) WHERE ((unrouted IS NOT NULL) AND (processed_at IS NULL))"],
 ["index","public.messenger_messages_waiting_idx","CREATE INDEX messenger_messages_waiting_idx ON public.messenger_messages USING btree (transport_name, queue_name, ordering_key) WHERE ((ordering_key IS NOT NULL) AND (processed_at IS NULL) AND (available_at = 'infinity'::timestamp with time zone))"],
 ["index","public.messenger_schedules_due_idx","CREATE INDEX messenger_schedules_due_idx ON public.messenger_schedules USING btree (next_run_at) WHERE enabled"],
 ["index","public.messenger_schedules_name_key","CREATE UNIQUE INDEX messenger_schedules_name_key ON public.messenger_schedules USING btree (name)"],
@@ -12483,6 +12614,9 @@ declare
     'messenger.is_held_by_dead_letter',
     'messenger.release_orphans',
     'messenger.prune_ordering_keys',
+    'messenger.open_fields',
+    'messenger.route_messages',
+    'messenger.route_due',
     'messenger.active_queues',
     'messenger.walk_due_queues',
     'messenger.due_queues',

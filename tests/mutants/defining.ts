@@ -6,6 +6,8 @@ const settle = fn("public.messenger_settle");
 const claims = ["supabase/claim.test.ts"];
 const limits = ["supabase/settle_limits.test.ts"];
 const registers = ["supabase/register.test.ts"];
+const route = fn("messenger.route_messages");
+const routes = ["supabase/routing.test.ts"];
 const starts = ["supabase/start.test.ts"];
 
 export const DEFINING: readonly Mutant[] = [
@@ -80,5 +82,54 @@ export const DEFINING: readonly Mutant[] = [
     find: "perform messenger.check_start(v_url, v_options);",
     replace: "",
     noticedBy: starts,
+  },
+  {
+    name: "messages before their type keep the default route",
+    breaks: "A message dispatched before its type was registered gets the type's route.",
+    statement: fn("public.messenger_register"),
+    find: "perform messenger.route_messages(array(select",
+    replace: "perform array(select",
+    noticedBy: routes,
+  },
+  {
+    name: "the type's route wins over the dispatch",
+    breaks: "What a dispatch has said stays.",
+    statement: fn("messenger.open_fields"),
+    find: "where not coalesce(element ? f.field, false)",
+    replace: "",
+    noticedBy: routes,
+  },
+  {
+    name: "a message with a key changes its queue",
+    breaks: "The queue is part of idempotency and ordering keys.",
+    statement: route,
+    find:
+      "set queue_name = case when 'queue' = any (m.unrouted) and num_nonnulls(m.idempotency_key, m.ordering_key) = 0",
+    replace: "set queue_name = case when 'queue' = any (m.unrouted)",
+    noticedBy: routes,
+  },
+  {
+    name: "routing forgets used retries",
+    breaks: "A message never has more retries used than it may have.",
+    statement: route,
+    find: "greatest(k.max_retries, m.retry_count)",
+    replace: "k.max_retries",
+    noticedBy: routes,
+  },
+  {
+    name: "routing waits for locked messages",
+    breaks: "A registration waits for no lock that a user can hold.",
+    statement: route,
+    find: "for no key update skip locked",
+    replace: "",
+    noticedBy: routes,
+  },
+  {
+    name: "the ticker routes nothing",
+    breaks: "A dispatch that did not see the registration is routed by the ticker.",
+    statement: fn("messenger.run_step"),
+    find: "when 'route' then perform messenger.route_due(at, 200, ends_at);",
+    replace: "when 'route' then perform true;",
+    noticedBy: routes,
   },
 ];

@@ -43,3 +43,5 @@ alter table public.messenger_transports add constraint messenger_transports_conf
   and coalesce((config ->> 'idempotency_window')::interval between '0' and '1 year', true)
   and coalesce(config ->> 'ordering_dead_letter' in ('block', 'continue'), true)
 );
+
+alter table public.messenger_messages add column if not exists unrouted text[];
