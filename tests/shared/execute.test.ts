@@ -192,55 +192,12 @@ Deno.test("execute · thrown values that are no errors still fail the delivery",
   assert.equal((await failure(() => Promise.reject(undefined))).error, "undefined");
 });
 
-const cycle: Record<string, unknown> = {};
-cycle.self = cycle;
-const deep = (levels: number): unknown => levels === 0 ? 1 : { a: deep(levels - 1) };
-const throwing = (thrown: unknown) => ({
-  toJSON() {
-    throw thrown;
-  },
-});
-const UNSTORABLE: [what: string, result: unknown, reason: RegExp][] = [
-  ["a bigint", { n: 1n }, /BigInt/],
-  ["a function", () => 1, /is a function/],
-  ["a symbol", Symbol("s"), /is a symbol/],
-  ["a NUL character", { a: ["x\0y"] }, /^a\.0 contains the NUL character/],
-  ["a NUL character in a key", { "a\0": 1 }, /NUL/],
-  ["half of a surrogate pair", "\ud800", /half of a surrogate pair/],
-  ["a cycle", cycle, /circular/],
-  ["65 levels", deep(65), /deeper than 64/],
-  ["100,000 levels", Array.from({ length: 100_000 }).reduce((inner) => [inner], 1), /./],
-  ["toJSON that throws an error", throwing(new Error("no \0 JSON \ud800")), /no \u2400 JSON \ufffd/],
-  ["toJSON that throws a text", { a: throwing("sorry") }, /sorry/],
-  ["toJSON that throws a symbol", throwing(Symbol("odd")), /odd/],
-  [
-    "toJSON that throws an error without a message",
-    throwing(Object.assign(new Error(), { message: Symbol("m") })),
-    /m/,
-  ],
-  ["toJSON that throws what has no text", throwing(Object.create(null)), /./],
-  ["more than 64 KB", "x".repeat(65_535), /^larger than 64 KB$/],
-  ["more than 64 KB of UTF-8", "\u00e9".repeat(32_768), /^larger than 64 KB$/],
-];
-for (const [what, result, reason] of UNSTORABLE) {
-  Deno.test(`execute · a finished handler whose result cannot be stored (${what}) is completed with a marker`, async () => {
-    const { verdict, workshop } = start(() => result);
-    const outcome = await verdict();
-    assert.ok(outcome?.outcome === "completed", JSON.stringify(outcome));
-    const { symphony_dropped } = outcome.result as Record<string, string>;
-    assert.match(symphony_dropped, reason);
-    assert.doesNotMatch(symphony_dropped, /\0/);
-    assert.ok(symphony_dropped.isWellFormed() && symphony_dropped.length <= 500);
-    assert.ok(workshop.lines.some((line) => line.includes("result dropped")), workshop.lines.join(""));
-  });
-}
-
-Deno.test("execute · a result of 64 KB, of 64 levels, and one that says itself what its JSON is are stored", async () => {
-  for (const result of ["x".repeat(65_534), deep(64), { toJSON: () => "as told" }, new Date(0), undefined]) {
-    const outcome = await start(() => result).verdict();
-    assert.ok(outcome?.outcome === "completed");
-    assert.deepEqual(outcome.result, result === undefined ? null : JSON.parse(JSON.stringify(result)));
-  }
+Deno.test("execute · a finished handler whose result cannot be stored is completed with a marker, and logged", async () => {
+  const { verdict, workshop } = start(() => ({ n: 1n }));
+  const outcome = await verdict();
+  assert.ok(outcome?.outcome === "completed", JSON.stringify(outcome));
+  assert.match(String((outcome.result as Record<string, unknown>).symphony_dropped), /BigInt/);
+  assert.ok(workshop.lines.some((line) => line.includes("result dropped")), workshop.lines.join(""));
 });
 
 Deno.test("execute · a result that middleware has made unstorable is a marker, too", async () => {

@@ -33,7 +33,7 @@ export const HANDLING: readonly TypeScriptMutant[] = [
     file: result,
     find: "return storable(String(",
     replace: "return String(String(",
-    noticedBy: execute,
+    noticedBy: ["shared/result.test.ts"],
   },
   {
     name: "handlers have no timeout",
