@@ -106,6 +106,7 @@ export type Database = {
           "scheduled_at": string | null;
           "status": string;
           "transport_name": string;
+          "unrouted": (string)[] | null;
           "updated_at": string;
         };
         ComputedFields: never;
@@ -140,6 +141,7 @@ export type Database = {
           "scheduled_at"?: string | null;
           "status"?: string;
           "transport_name"?: string;
+          "unrouted"?: (string)[] | null;
           "updated_at"?: string;
         };
         Update: {
@@ -173,6 +175,7 @@ export type Database = {
           "scheduled_at"?: string | null;
           "status"?: string;
           "transport_name"?: string;
+          "unrouted"?: (string)[] | null;
           "updated_at"?: string;
         };
         Relationships: [];

@@ -2,6 +2,7 @@
 import { createClient } from "@supabase/supabase-js";
 import { type Credential, fromPostgrest, type PostgrestFailure } from "./database_error.ts";
 import type { Database as Schema } from "./database.types.ts";
+import { quoteInexactNumbers } from "./exact_numbers.ts";
 
 const REPLY_WITHIN = 20_000; // ms; a half-open connection must end before a lease does
 
@@ -17,6 +18,7 @@ export interface Database {
   /**
    * Calls a SQL function once; a failure is a SymphonyError and is never retried here. Untrusted arguments must be
    * checked before: one that Postgres cannot read is SM_INTERNAL, since a project's code may raise the same SQLSTATE.
+   * Numbers in a project's own JSON (payloads, results) that a double cannot hold arrive as strings.
    */
   call<F extends FunctionName>(name: F, args: Args<F>): Promise<Returns<F>>;
   /** Reads rows whose columns equal `where`, as far as row level security lets this caller see them. */
@@ -74,6 +76,7 @@ function open(
   const client = createClient(url, key, {
     accessToken: () => Promise.resolve(token),
     db: { schema: "public", timeout: REPLY_WITHIN },
+    global: { fetch: fetchExact },
   });
   return {
     as,
@@ -91,6 +94,14 @@ function open(
     },
   };
 }
+
+/** supabase-js parses replies by JSON.parse, which would round a bigint that SQL has dispatched without a word. */
+const fetchExact: typeof fetch = async (input, init) => {
+  const response = await fetch(input, init);
+  if (!response.ok) return response;
+  const text = await response.text();
+  return new Response(text === "" ? null : quoteInexactNumbers(text), response);
+};
 
 interface Reply {
   data: unknown;

@@ -40,7 +40,7 @@ export const ERRORS = {
   SM_PAYLOAD_NOT_OBJECT: { status: 400, remedy: "A payload is a JSON object." },
   SM_HEADERS_NOT_OBJECT: { status: 400, remedy: "Headers are a JSON object." },
   SM_METADATA_NOT_OBJECT: { status: 400, remedy: "Metadata is a JSON object." },
-  SM_WORKER: { status: 400, remedy: "A worker's name is 1 to 200 characters." },
+  SM_WORKER: { status: 400, remedy: "A worker's name is 1 to 200 characters without control characters." },
   SM_BATCH: { status: 400, remedy: "A batch holds 1 to 1000 elements." },
   SM_LEASE: { status: 400, remedy: "A lease lasts longer than zero and at most 12 hours." },
   SM_OUTCOME: {
@@ -58,6 +58,7 @@ export const ERRORS = {
     status: 400,
     remedy: "Send one of cron, interval and at, and options with the documented names and ranges.",
   },
+  SM_SETTING: { status: 400, remedy: "Use a value of the documented type and range." },
   SM_UNAUTHENTICATED: {
     status: 401,
     remedy: "Send a user's access token, a secret key or the worker secret, whichever this edge function accepts.",
@@ -80,7 +81,7 @@ export const ERRORS = {
   },
   SM_BATCH_TOO_LARGE: { status: 413, remedy: "Split the batch: at most 8 MB and 1000 messages per call." },
   SM_CONTENT_TYPE: { status: 415, remedy: "Send the header Content-Type: application/json." },
-  SM_NUMBER_RANGE: { status: 422, remedy: "Send numbers within the range of a double, larger ones as strings." },
+  SM_NUMBER_RANGE: { status: 422, remedy: "Send numbers that a double holds exactly, all others as strings." },
   SM_NUL: { status: 422, remedy: "Remove the NUL character \\u0000; Postgres cannot store it." },
   SM_PAYLOAD: { status: 422, remedy: "Make the payload fit the schema of its message type." },
   SM_RATE: {

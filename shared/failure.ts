@@ -78,7 +78,7 @@ function textOf(thrown: unknown): string {
 }
 
 /** Without secrets, NUL (shown as its symbol) and halves of surrogate pairs, at most 8 KB of UTF-8. */
-function storable(text: string): string {
+export function storable(text: string): string {
   const clean = redact(text.slice(0, LONGEST)).replaceAll("\0", "\u2400").toWellFormed();
   const bytes = new TextEncoder().encode(clean);
   if (bytes.length <= LONGEST) return clean;

@@ -4,6 +4,11 @@ import { z } from "zod";
 const FARTHEST = 16 * 60; // minutes; Postgres reads no zone as far from UTC as this
 const LONGEST = 40; // characters; enough for more digits of a second than Postgres keeps
 
+/** The name of a queue or a transport, as SQL takes it. */
+export const name = z.string().regex(/^[a-z0-9][a-z0-9_-]{0,62}$/, {
+  error: "expected 1 to 63 lower-case letters, digits, _ or -, the first a letter or digit",
+});
+
 /** ISO 8601 with a zone. */
 export const moment = z.iso.datetime({
   offset: true,

@@ -23,7 +23,10 @@ export function openIsolate(
   const worker = `edge-${env.region.slice(0, 40)}-${crypto.randomUUID().slice(0, 8)}`;
   const log = createLog({ door, worker });
   const db = connect(connectionOf(env));
-  const registry = createRegistry(messageTypes);
+  // One bad definition must not keep the others, or the dispatch of anything else, from working.
+  const registry = createRegistry(messageTypes, ({ type, field, message }) => {
+    log.error("message type rejected", { type, field, reason: message });
+  });
   const resource = { "service.instance.id": worker, "faas.name": door, "cloud.region": env.region };
   const tracer = openTracer(env.traces, resource, log, systemClock);
   return {

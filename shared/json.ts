@@ -1,13 +1,14 @@
 // Untrusted JSON: read within limits, and rejected where Postgres could not store it.
 import { decodedBody } from "./content_coding.ts";
 import { type ErrorCode, SymphonyError } from "./errors.ts";
+import { findInexactNumbers } from "./exact_numbers.ts";
 
 export type Json = string | number | boolean | null | Json[] | JsonObject;
 export type JsonObject = { [key: string]: Json | undefined };
 
 const MAX_DEPTH = 64;
 const UTF_8 = new Set(["utf-8", "utf8", "us-ascii"]);
-const ONLY_JSON = "Use objects, arrays, strings, numbers, booleans and null, without cycles.";
+const ONLY_JSON = "Use objects, arrays, strings, numbers, booleans and null, without cycles; write bigints as strings.";
 const encoder = new TextEncoder();
 
 export interface BodyLimit {
@@ -52,6 +53,7 @@ export function parseJson(text: string, depth = MAX_DEPTH, root = "value"): Json
     const reason = error instanceof Error ? error.message.slice(0, 200) : error;
     throw new SymphonyError("SM_JSON", `The ${root} is not valid JSON: ${reason}`);
   }
+  rejectInexactNumbers(text, root);
   rejectUnstorable(value, [], root);
   return value;
 }
@@ -66,7 +68,8 @@ export function toJson(value: unknown, depth = MAX_DEPTH, root = "value"): Json 
   try {
     text = JSON.stringify(value);
   } catch (error) {
-    const reason = error instanceof Error ? error.message.slice(0, 200) : error;
+    // What a toJSON method throws may be a symbol, or an error whose message is none.
+    const reason = String(error instanceof Error ? error.message : error).slice(0, 200);
     throw new SymphonyError("SM_JSON", `The ${root} cannot be written as JSON: ${reason}`, { hint: ONLY_JSON });
   }
   if (text === undefined) {
@@ -139,13 +142,28 @@ function rejectDepth(text: string, deepest: number): void {
   }
 }
 
+/** A 64-bit id would be stored as another id. The text must be valid JSON. */
+function rejectInexactNumbers(text: string, root: string): void {
+  for (const { token, path } of findInexactNumbers(text)) {
+    const changed = Number.isFinite(Number(token)) ? `change it to ${Number(token)}` : "have no number for it";
+    throw new SymphonyError(
+      "SM_NUMBER_RANGE",
+      `${nameOf(path, root)} is ${
+        shortened(token)
+      }, but a double cannot hold that number: JavaScript would ${changed}.`,
+      { hint: `Send it as a string: "${shortened(token)}".` },
+    );
+  }
+}
+
+function shortened(token: string): string {
+  return token.length > 60 ? `${token.slice(0, 40)}...` : token;
+}
+
 /** Recursive, because the depth is limited by now; `path` leads to the value and is left as it was found. */
 function rejectUnstorable(value: Json, path: (string | number)[], root: string): void {
   if (typeof value === "string") { if (!isStorable(value)) throw unstorable(value, nameOf(path, root)); }
-  else if (typeof value === "number") {
-    if (Number.isFinite(value)) return;
-    throw new SymphonyError("SM_NUMBER_RANGE", `${nameOf(path, root)} is a number outside the range of a double.`);
-  } else if (Array.isArray(value)) {
+  else if (Array.isArray(value)) {
     for (let index = 0; index < value.length; index++) {
       path.push(index);
       rejectUnstorable(value[index], path, root);
@@ -179,7 +197,7 @@ function unstorable(text: string, name: string): SymphonyError {
   });
 }
 
-function nameOf(path: (string | number)[], root: string): string {
+function nameOf(path: readonly (string | number)[], root: string): string {
   return path.join(".").slice(0, 200) || `The ${root}`;
 }
 

@@ -2,6 +2,7 @@
 import type { z } from "zod";
 import type { Completed } from "./completion.ts";
 import type { Database } from "./db.ts";
+import { checkDefinitions, type DefinitionFault } from "./definitions.ts";
 import type { JsonObject } from "./json.ts";
 import type { Log } from "./log.ts";
 import { sha256 } from "./sha256.ts";
@@ -164,18 +165,22 @@ export function defineMessage<const T extends string, S extends PayloadSchema>(
   return definition;
 }
 
-/** @throws Error when two types claim one name, or a type has not one of handle and handleBatch */
-export function createRegistry(messageTypes: readonly MessageType[]): Registry {
+/**
+ * @param onFault told of every fault; the definitions at fault are left out, and all others work as they do without them
+ * @throws Error naming type and field of every fault, where nobody is told of them
+ */
+export function createRegistry(
+  messageTypes: readonly MessageType[],
+  onFault?: (fault: DefinitionFault) => void,
+): Registry {
+  const { sound, faults } = checkDefinitions(messageTypes);
+  if (faults.length > 0 && !onFault) throw new Error(faults.map(({ message }) => message).join("\n"));
+  for (const fault of faults) onFault?.(fault);
   const byName = new Map<string, MessageType>();
-  for (const messageType of messageTypes) {
-    const handlers = [messageType.handle, messageType.handleBatch].filter((handler) => handler !== undefined);
-    if (handlers.length !== 1) throw new Error(`${messageType.type} needs one of handle and handleBatch.`);
-    for (const name of [messageType.type, ...messageType.aliases ?? []]) {
-      if (byName.has(name)) throw new Error(`Two message types are named ${name}.`);
-      byName.set(name, messageType);
-    }
+  for (const messageType of sound) {
+    for (const name of [messageType.type, ...messageType.aliases ?? []]) byName.set(name, messageType);
   }
-  const sorted = [...messageTypes].sort((a, b) => a.type < b.type ? -1 : 1);
+  const sorted = [...sound].sort((a, b) => a.type < b.type ? -1 : 1);
   const registration = (defaults: RetryDefaults = {}) => sorted.map((type) => register(type, defaults));
   return {
     types: [...byName.keys()].sort(),

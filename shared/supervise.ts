@@ -3,13 +3,14 @@ import { z } from "zod";
 import type { Clock } from "./clock.ts";
 import { Completion } from "./completion.ts";
 import type { Database } from "./db.ts";
-import { StaleLease, Unrecoverable } from "./errors.ts";
+import { StaleLease } from "./errors.ts";
 import { happeningOf, InvalidPayload, unreserved } from "./failure.ts";
 import { type Json, type JsonObject, toJson } from "./json.ts";
 import type { Log } from "./log.ts";
 import { DEFAULT_TIMEOUT, type HandlerContext, type MessageType, type Registry, senderOf } from "./message.ts";
 import { chain, logging, type Middleware, timing, type Verdict } from "./middleware.ts";
 import { refusalOf } from "./payload.ts";
+import { storableResult } from "./result.ts";
 import type { Tracer } from "./span.ts";
 import { traceDelivery } from "./tracing.ts";
 import type { Delivery } from "./transports/receiver.ts";
@@ -34,10 +35,6 @@ export interface Execution {
 
 class Timeout extends Error {
   override readonly name = "Timeout";
-}
-
-class UnstorableResult extends Unrecoverable {
-  override readonly name = "UnstorableResult";
 }
 
 /** Runs a type's handler on one parsed payload; its result is the message's. */
@@ -71,10 +68,12 @@ export function supervise(
       const result = await within(messageType.timeout ?? DEFAULT_TIMEOUT, clock, controller, async () => {
         const parsed = await z.safeParseAsync(messageType.payload, delivery.body);
         isInvalid = !parsed.success;
-        if (!parsed.success) throw new InvalidPayload(refusalOf(messageType.type, parsed.error).message);
+        if (!parsed.success) {
+          throw new InvalidPayload(refusalOf(messageType.type, parsed.error, delivery.body).message);
+        }
         const result = await run(messageType, parsed.data, ctx);
         await completion.idle();
-        return completion.answer ? null : storable(result);
+        return completion.answer ? null : storableResult(result, ctx.log);
       });
       return recorded() ?? { id, fence, outcome: "completed", result };
     } catch (error) {
@@ -94,6 +93,9 @@ export function supervise(
     .then((outcome) => {
       // Whatever middleware made of it: the class of invalid payloads is for those only, and never with a retry.
       const isOurs = isInvalid && outcome?.outcome === "failed" && !outcome.retryable;
+      if (workshop.middleware?.length && outcome?.outcome === "completed") {
+        outcome = { ...outcome, result: storableResult(outcome.result, ctx.log) };
+      }
       return recorded() ?? (isOurs ? outcome : unreserved(outcome));
     });
   const verdict = Promise.race([ended, lost.promise]);
@@ -106,15 +108,6 @@ export function supervise(
       if (!isOwnDoing) abort(reason);
     },
   };
-}
-
-function storable(result: unknown): Json {
-  try {
-    return toJson(result);
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new UnstorableResult(`The handler finished, but its result cannot be stored: ${reason}`);
-  }
 }
 
 /** A handler that ignores its signal keeps running, but nobody waits for it. */

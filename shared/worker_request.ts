@@ -3,12 +3,13 @@ import { z } from "zod";
 import type { Limits } from "./consume.ts";
 import type { Env } from "./env.ts";
 import type { ErrorCode } from "./errors.ts";
+import { name } from "./fields.ts";
 import { parse } from "./parse.ts";
 import type { Selection } from "./transports/receiver.ts";
 
 const workerRequest = z.strictObject({
-  transport: z.string().min(1).optional(),
-  queues: z.array(z.string().min(1)).min(1).max(100).optional(),
+  transport: name.optional(),
+  queues: z.array(name).min(1).max(100).optional(),
   batchSize: z.int().min(1).max(1_000).optional(),
   maxConcurrency: z.int().min(1).max(1_000).optional(),
   timeLimit: z.int().min(1).optional(),

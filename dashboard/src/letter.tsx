@@ -1,6 +1,6 @@
 // One dead letter: every attempt, and a second chance with the same payload or a mended one.
 import { useState } from "preact/hooks";
-import { act, type FullLetter, look } from "./api.ts";
+import { act, type FullLetter, look, withPayload } from "./api.ts";
 import { Dialog } from "./dialog.tsx";
 import { pretty, problemOf } from "./format.ts";
 import { useLive } from "./live.ts";
@@ -12,7 +12,7 @@ export function OneLetter({ id }: { id: string }) {
   const path = `failed/${encodeURIComponent(id)}`;
   const live = useLive(`letter ${id}`, () => look<FullLetter>(path));
   const [asking, ask] = useState<"edit" | "discard">();
-  const retry = async (body?: unknown) => {
+  const retry = async (body?: string) => {
     const { messageId } = await act<{ messageId: string }>("POST", `${path}/retry`, body);
     toast("It waits in its queue again");
     go(["messages", messageId]);
@@ -81,7 +81,7 @@ export function OneLetter({ id }: { id: string }) {
 }
 
 function Edit(
-  { letter, retry, close }: { letter: FullLetter; retry: (body: unknown) => Promise<void>; close: () => void },
+  { letter, retry, close }: { letter: FullLetter; retry: (body: string) => Promise<void>; close: () => void },
 ) {
   const [text, setText] = useState(() => pretty(letter.body));
   const problem = problemOf(text);
@@ -102,7 +102,7 @@ function Edit(
         <Do
           label="Retry with this"
           kind="primary"
-          act={() => retry({ payload: JSON.parse(text) })}
+          act={() => retry(withPayload(text))}
           disabled={problem !== undefined}
         />
         <button type="button" onClick={close}>Leave it</button>

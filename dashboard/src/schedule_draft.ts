@@ -1,5 +1,5 @@
 // A schedule while it is written: what its form holds, and what the doors are asked with.
-import type { Schedule } from "./api.ts";
+import { type Schedule, withPayload } from "./api.ts";
 import { pretty } from "./format.ts";
 
 export interface Draft {
@@ -56,13 +56,12 @@ export function previewOf(draft: Draft, stored?: Schedule): Record<string, strin
   );
 }
 
-/** What saves it. A saved schedule is replaced whole: what the form does not show is sent as it was. */
-export function requestOf(draft: Draft, stored?: Schedule): Record<string, unknown> {
+/** What saves it, as JSON. A saved schedule is replaced whole: what the form does not show is sent as it was. */
+export function requestOf(draft: Draft, stored?: Schedule): string {
   const { type, timezone, queue, misfire, overlap, dstGap, dstOverlap, payload } = draft;
-  return {
+  return withPayload(payload, {
     ...whenOf(draft, stored),
     type,
-    payload: JSON.parse(payload),
     timezone,
     misfire,
     overlap,
@@ -78,7 +77,7 @@ export function requestOf(draft: Draft, stored?: Schedule): Record<string, unkno
     misfireGrace: stored?.misfire_grace_ms,
     catchUpLimit: stored?.catch_up_limit,
     jitter: stored?.jitter_ms,
-  };
+  });
 }
 
 function whenOf({ kind, cron, seconds, at }: Draft, stored?: Schedule): Record<string, string | number | undefined> {

@@ -23,6 +23,9 @@ const dispatcher = createDispatcher({
   ready: isolate.register,
 });
 
+// When the isolate starts, not with its first dispatch: SQL dispatches the code's types, too. A dispatch tries again and reports a failure.
+isolate.register().catch(() => {});
+
 const door = createDoor("dispatch", { log, cors: true });
 
 door.post("/", async (c) => {

@@ -12,6 +12,7 @@ const DATABASE_PORT = 24322;
 const CODE = ["functions", "shared", "packs", "deno.json"];
 const DAY = 24 * 3_600; // s
 const SETTLED = 200; // ms: an editor writes a file in several steps, a checkout writes many
+const REGISTERING = "dispatch"; // registers the code's message types when its isolate starts
 const RUNNING = join(DIRECTORY, "running.json");
 
 const OUTDATED = `This project was made by another state of the migration, which is regenerated until 1.0.
@@ -35,9 +36,11 @@ try {
   await tellNeighbours(project);
   console.log(describe(project, await project.signUser({ sub: crypto.randomUUID() }, { expiresIn: DAY })));
   if (!await isOfThisRelease(project)) console.log(OUTDATED);
-  watchCode(() => project.functions.replace()).catch((error: Error) =>
-    console.log(`Changes of the code are seen at the next start only: ${error.message}`)
-  );
+  project.functions.warm(REGISTERING);
+  watchCode(() => {
+    project.functions.replace();
+    project.functions.warm(REGISTERING);
+  }).catch((error: Error) => console.log(`Changes of the code are seen at the next start only: ${error.message}`));
   await asked.promise;
   console.log("Stopping …");
   rmSync(RUNNING, { force: true });
@@ -56,7 +59,9 @@ async function watchCode(onChange: () => void): Promise<void> {
     if (kind === "access") continue;
     clearTimeout(timer);
     timer = setTimeout(() => {
-      console.log("The code has changed: the functions start anew with their next call.");
+      console.log(
+        "The code has changed: its message types are registered, and the next call of a function gets the new code.",
+      );
       onChange();
     }, SETTLED);
   }

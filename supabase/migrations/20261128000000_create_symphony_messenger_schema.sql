@@ -62,6 +62,7 @@ declare
     'public.messenger_messages_claim_idx',
     'public.messenger_messages_ordering_idx',
     'public.messenger_messages_waiting_idx',
+    'public.messenger_messages_unrouted_idx',
     'public.messenger_messages_sender_idx',
     'public.messenger_messages_sender_unfinished_idx',
     'public.messenger_failed_messages_open_idx',
@@ -96,7 +97,7 @@ declare
     'messenger.keep_small',
     'messenger.read_time',
     'messenger.read_interval',
-    'messenger.moment_text',
+    'messenger.read_milliseconds',
     'messenger.check_filter',
     'messenger.check_page',
     'messenger.write_cursor',
@@ -119,11 +120,16 @@ declare
     'messenger.measure_completions',
     'messenger.measure_failures',
     'messenger.move_scan',
+    'messenger.is_setting',
+    'messenger.refuse_setting',
+    'messenger.check_types',
+    'messenger.check_start',
     'messenger.ensure_own_types',
     'messenger.give_way_to_restored_type',
     'public.messenger_register',
     'messenger.draft_fields',
     'messenger.read_drafts',
+    'messenger.fingerprint',
     'messenger.store_draft',
     'messenger.revise',
     'messenger.take_key',
@@ -148,6 +154,9 @@ declare
     'messenger.is_held_by_dead_letter',
     'messenger.release_orphans',
     'messenger.prune_ordering_keys',
+    'messenger.open_fields',
+    'messenger.route_messages',
+    'messenger.route_due',
     'messenger.active_queues',
     'messenger.walk_due_queues',
     'messenger.due_queues',
@@ -650,10 +659,10 @@ as $$
     ('SM_TRANSPORT', 400, 'the transport does not exist, is disabled, or is of a type that is not configured', 'see select name, type, enabled from messenger_transports; where supabase or sync is missing, select messenger_start() makes it again'),
     ('SM_PRIORITY', 400, 'the priority must be a whole number from 1 to 10', '10 goes first; 5 is the default'),
     ('SM_MAX_RETRIES', 400, 'max_retries must be a whole number from 0 to 100', '3 is the default: four deliveries at most'),
-    ('SM_AVAILABLE_AT', 400, 'available_at must be a moment before the year 10000', 'use ISO 8601 with a zone, for example 2030-01-31T09:00:00Z'),
-    ('SM_DELAY', 400, 'the delay must be an interval from zero to 100 years, and not be combined with available_at', 'for example ''5 seconds'''),
-    ('SM_EXPIRES_AT', 400, 'expires_at must lie in the future and after the message becomes available', 'use ISO 8601 with a zone, or leave it out'),
-    ('SM_IDEMPOTENCY_KEY', 400, 'the idempotency key must be 1 to 255 bytes without control characters, its window an interval from zero to a year; a window or a mode needs a key', 'use a short stable name of the thing to be done once, for example order-1234-receipt'),
+    ('SM_AVAILABLE_AT', 400, 'available_at must be a moment with a zone, before the year 10000', 'use ISO 8601 with a zone, for example 2030-01-31T09:00:00Z'),
+    ('SM_DELAY', 400, 'the delay must be an interval with a unit, from zero to 100 years, and not be combined with available_at', 'for example ''5 seconds''; a number without a unit is none'),
+    ('SM_EXPIRES_AT', 400, 'expires_at must be a moment with a zone, in the future and after the message becomes available', 'use ISO 8601 with a zone, or leave it out'),
+    ('SM_IDEMPOTENCY_KEY', 400, 'the idempotency key must be 1 to 255 bytes without control characters, its window an interval with a unit, from zero to a year; a window or a mode needs a key', 'use a short stable name of the thing to be done once, for example order-1234-receipt'),
     ('SM_IDEMPOTENCY_MODE', 400, 'this idempotency mode does not exist', 'use ignore, replace, reschedule, throttle or debounce'),
     ('SM_IDEMPOTENCY_MISMATCH', 409, 'this idempotency key was used for a message of another type, queue or payload', 'use a new key for a different message'),
     ('SM_ORDERING_KEY', 400, 'the ordering key must be 1 to 255 bytes without control characters', 'name the thing whose messages must keep their order, for example customer-1234'),
@@ -668,7 +677,7 @@ as $$
     ('SM_UNKNOWN_FIELD', 400, 'an unknown field', 'remove it, or check its spelling'),
     ('SM_FILTER', 400, 'what is asked for is malformed', 'a filter is a JSON object with values of the types its function''s comment names, {} means all; moments are ISO 8601 with a zone; a cursor goes with the list and filter it came from'),
     ('SM_BATCH', 400, 'the batch must have at least one element and at most 1000', 'pass a JSON array, or a number from 1 to 1000'),
-    ('SM_WORKER', 400, 'the worker name must have 1 to 200 characters', 'name the process, for example edge-1'),
+    ('SM_WORKER', 400, 'the worker name must have 1 to 200 characters, none of them a control character', 'name the process, for example edge-1'),
     ('SM_LEASE', 400, 'the lease must be longer than zero and at most 12 hours', 'for example ''60 seconds'''),
     ('SM_OUTCOME', 400, 'an outcome must be an object with id, fence and outcome: completed, failed, snoozed or released', 'see the comment on messenger_settle'),
     ('SM_CRON', 400, 'the cron expression is not understood', 'use 5 fields (minute hour day month weekday) or 6 (second first), for example 0 9 * * mon-fri, or one of @hourly @daily @midnight @weekly @monthly @yearly @annually'),
@@ -676,6 +685,7 @@ as $$
     ('SM_INTERVAL', 400, 'the interval must be a whole number of milliseconds from 1000 (a second) to 31622400000 (366 days)', 'for example {"interval": 60000} for a minute'),
     ('SM_TIMEZONE', 400, 'the time zone is not an IANA name', 'use a name such as Europe/Berlin or UTC, see select name from pg_timezone_names; abbreviations such as EST never change with the seasons'),
     ('SM_SCHEDULE', 400, 'the schedule is malformed', 'pass {"cron": ...}, {"interval": ms, "startAt"?} or {"at": ...}, and options named as the columns of messenger_schedules'),
+    ('SM_SETTING', 400, 'the setting is malformed or out of bounds', 'use a value of the documented type and range'),
     ('SM_UNAUTHENTICATED', 401, 'nobody is signed in', 'send a user''s access token'),
     ('SM_TYPE_FORBIDDEN', 403, 'the caller may not dispatch or register this message type',
      'users: dispatch it from a server, or define it with dispatchableBy: "user"; types that begin with symphony. belong to the bus: choose another name'),
@@ -818,65 +828,78 @@ begin
 end $$;
 
 -- JSON strings to moments and intervals: null where Postgres would raise, so that one bad element of a batch can be named.
+
+-- ISO 8601 with a zone: without one, and in any other form, a moment depends on what the session has set. The forms are
+-- those that Postgres prints, years before Christ included.
 create or replace function messenger.read_time(value jsonb)
 returns timestamptz
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+  v_text text := value #>> '{}';
   v_time timestamptz;
 begin
-  if jsonb_typeof(value) <> 'string' then
+  if jsonb_typeof(value) <> 'string' or v_text !~
+    '^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]+)?)? ?([Zz]|[+-][0-9]{2}(:?[0-9]{2}){0,2})( BC)?$' then
     return null;
   end if;
-  v_time := (value #>> '{}')::timestamptz;
+  v_time := v_text::timestamptz;
   return case when isfinite(v_time) and v_time < '10000-01-01 00:00:00+00' then v_time end;
 exception when data_exception then
   return null;
 end $$;
 
+-- Postgres takes a number without a unit for seconds, at the end of '1 day 7' too, where its author may mean days or
+-- milliseconds. Zero is the same in every unit. constraint messenger_transports_config_check has the same pattern.
 create or replace function messenger.read_interval(value jsonb, longest interval)
 returns interval
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+  v_text text := value #>> '{}';
   v_interval interval;
 begin
-  v_interval := case jsonb_typeof(value)
-    when 'string' then (value #>> '{}')::interval
-    when 'number' then make_interval(secs => value::double precision)
-  end;
+  if jsonb_typeof(value) <> 'string' or v_text ~ '(^|[^0-9:.-])[+-]?[0-9.]*[1-9][0-9.]*(e[+-]?[0-9]+)?\s*(ago\s*)?$' then
+    return null;
+  end if;
+  v_interval := v_text::interval;
   -- '1 month -40 days' is negative from some dates only: compare where it is used, on the calendar of today.
   return case when v_interval <= longest and pg_catalog.now() + v_interval >= pg_catalog.now() then v_interval end;
 exception when data_exception then
   return null;
 end $$;
 
--- For moments that a session keeps in a setting of its own. As Postgres prints them they cannot be read once DateStyle has
--- changed, which a pooler's next client may do, and abbreviations of zones are ambiguous.
-create or replace function messenger.moment_text(moment timestamptz)
-returns text
-language plpgsql stable parallel safe
+-- A worker's duration: a value out of bounds is no reason to lose what it reports beside it, nor is one that is no number.
+create or replace function messenger.read_milliseconds(value jsonb, longest numeric)
+returns double precision
+language plpgsql immutable parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return to_jsonb(moment) #>> '{}';
+  return case
+    when jsonb_typeof(value) = 'number' then least(greatest(value::numeric, 0), longest)
+    when value #>> '{}' ~ '^-?[0-9]{1,30}([.][0-9]{1,30})?$' then least(greatest((value #>> '{}')::numeric, 0), longest)
+  end;
 end $$;
 
-comment on function messenger.moment_text(timestamptz) is 'A moment as ISO 8601 with its offset, whatever DateStyle is.';
 comment on function messenger.exceeds(jsonb, int) is 'True when the JSON text of the value is longer than so many bytes.';
 comment on function messenger.has_wild_number(jsonb) is 'True when the value holds a number no double can hold (too large, or too close to zero).';
 comment on function messenger.is_too_deep(jsonb) is 'True when objects and arrays nest deeper than 64.';
 comment on function messenger.clip(text, int) is 'The text, cut to at most so many bytes at a character boundary.';
 comment on function messenger.keep_small(jsonb) is 'The value, or a marker {"symphony_dropped": reason} when it cannot be kept (64 KB).';
-comment on function messenger.read_time(jsonb) is 'A JSON string as a moment before the year 10000, or null.';
-comment on function messenger.read_interval(jsonb, interval) is 'A JSON string, or number of seconds, as an interval from zero to the longest, or null.';
+comment on function messenger.read_time(jsonb) is 'A JSON string in ISO 8601 with a zone as a moment before the year 10000, or null.';
+comment on function messenger.read_interval(jsonb, interval) is 'A JSON string with a unit as an interval from zero to the longest, or null.';
+comment on function messenger.read_milliseconds(jsonb, numeric) is
+  'A JSON number, or a string of one, clamped between zero and the longest; null for anything else.';
 
-revoke all on function messenger.moment_text(timestamptz), messenger.exceeds(jsonb, int), messenger.has_wild_number(jsonb), messenger.is_too_deep(jsonb), messenger.clip(text, int),
-  messenger.keep_small(jsonb), messenger.read_time(jsonb), messenger.read_interval(jsonb, interval) from public, anon, authenticated;
-grant execute on function messenger.moment_text(timestamptz), messenger.exceeds(jsonb, int), messenger.has_wild_number(jsonb), messenger.is_too_deep(jsonb), messenger.clip(text, int),
-  messenger.keep_small(jsonb), messenger.read_time(jsonb), messenger.read_interval(jsonb, interval) to service_role;
+revoke all on function messenger.exceeds(jsonb, int), messenger.has_wild_number(jsonb), messenger.is_too_deep(jsonb), messenger.clip(text, int),
+  messenger.keep_small(jsonb), messenger.read_time(jsonb), messenger.read_interval(jsonb, interval),
+  messenger.read_milliseconds(jsonb, numeric) from public, anon, authenticated;
+grant execute on function messenger.exceeds(jsonb, int), messenger.has_wild_number(jsonb), messenger.is_too_deep(jsonb), messenger.clip(text, int),
+  messenger.keep_small(jsonb), messenger.read_time(jsonb), messenger.read_interval(jsonb, interval),
+  messenger.read_milliseconds(jsonb, numeric) to service_role;
 
 -- ---- 05_filters.sql
 -- What lists are asked with: filters, exact in type, and cursors that say where a page ended.
@@ -1115,8 +1138,11 @@ create table if not exists public.messenger_transports (
   constraint messenger_transports_name_key unique (name),
   constraint messenger_transports_name_check check (name ~ '^[a-z0-9][a-z0-9_-]{0,62}$'),
   constraint messenger_transports_type_check check (type in ('sync', 'supabase', 'redis', 'rabbitmq', 'sqs')),
+  -- The pattern is a number without a unit, as in messenger.read_interval.
   constraint messenger_transports_config_check check (
     jsonb_typeof(config) = 'object'
+    and concat_ws('|', config ->> 'retention', config ->> 'failed_retention', config ->> 'idempotency_window')
+      !~ '(^|[^0-9:.-])[+-]?[0-9.]*[1-9][0-9.]*(e[+-]?[0-9]+)?\s*(ago\s*)?([|]|$)'
     and coalesce((config ->> 'retention')::interval between '0' and '100 years', true)
     and coalesce((config ->> 'failed_retention')::interval between '0' and '100 years', true)
     and coalesce((config ->> 'idempotency_window')::interval between '0' and '1 year', true)
@@ -1126,7 +1152,7 @@ create table if not exists public.messenger_transports (
 
 comment on table public.messenger_transports is 'Transports by name. sync: handled where it is dispatched; supabase: this database is the queue.';
 comment on column public.messenger_transports.config is
-  'Intervals as text: retention (finished messages, 7 days; 0 deletes on completion), failed_retention (resolved dead letters, 30 days), idempotency_window (24 hours); at most 100 years, the window 1 year. ordering_dead_letter: block or continue (the default), whether an open dead letter holds up its ordering key. No secrets.';
+  'Intervals as text with a unit: retention (finished messages, 7 days; 0 deletes on completion), failed_retention (resolved dead letters, 30 days), idempotency_window (24 hours); at most 100 years, the window 1 year. ordering_dead_letter: block or continue (the default), whether an open dead letter holds up its ordering key. No secrets.';
 
 create or replace function public.update_messenger_transports_updated_at()
 returns trigger
@@ -1224,6 +1250,7 @@ create table if not exists public.messenger_messages (
   result jsonb,
   progress jsonb,
   created_by uuid,
+  unrouted text[],
   constraint messenger_messages_pkey primary key (id),
   constraint messenger_messages_body_check check (jsonb_typeof(body) = 'object'),
   constraint messenger_messages_priority_check check (priority between 1 and 10),
@@ -1257,6 +1284,7 @@ comment on column public.messenger_messages.idempotency_key is 'The key it was d
 comment on column public.messenger_messages.ordering_key is 'Of the messages of one transport, queue and key one is in flight, in the order of ordering_seq.';
 comment on column public.messenger_messages.result is 'What the handler returned, at most 64 KB, else a marker.';
 comment on column public.messenger_messages.created_by is 'The signed-in user of the transaction that dispatched it (messenger.caller_id()); null for services and for subjects that are not UUIDs.';
+comment on column public.messenger_messages.unrouted is 'Which of queue, priority and max_retries the dispatch left open, while its type was not registered; null otherwise and once the type''s are applied.';
 
 -- Numbers are drawn under the lock of the ordering key, so within a key they rise as its transactions commit; gaps mean nothing.
 create sequence if not exists messenger.ordering_seq;
@@ -1296,6 +1324,9 @@ on public.messenger_messages (transport_name, queue_name, ordering_key, ordering
 create index if not exists messenger_messages_waiting_idx
 on public.messenger_messages (transport_name, queue_name, ordering_key)
 where ordering_key is not null and processed_at is null and available_at = 'infinity';
+-- Partial on unrouted: messages of registered types are not in it.
+create index if not exists messenger_messages_unrouted_idx
+on public.messenger_messages (message_type) where unrouted is not null and processed_at is null;
 -- Partial on created_by: messages of services are in neither.
 create index if not exists messenger_messages_sender_idx
 on public.messenger_messages (created_by, id) where created_by is not null;
@@ -2139,6 +2170,115 @@ revoke all on messenger.ticks, messenger.step_errors, messenger.set_aside, messe
 grant select on messenger.ticks, messenger.step_errors, messenger.set_aside to service_role;
 revoke all on function messenger.move_scan(text, timestamptz, uuid) from public, anon, authenticated, service_role;
 
+-- ---- 20_check_settings.sql
+-- Settings given as JSON, those of message types and of messenger_start: each must have its JSON type and lie within its bounds.
+
+create or replace function messenger.is_setting(value jsonb, kind text, lowest numeric, highest numeric)
+returns boolean
+language plpgsql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return case kind
+    when 'name' then jsonb_typeof(value) = 'string' and value #>> '{}' ~ '^[a-z0-9][a-z0-9_-]{0,62}$'
+    when 'type' then jsonb_typeof(value) = 'string' and value #>> '{}' ~ '^[A-Za-z][A-Za-z0-9_.:-]{0,127}$'
+    when 'sender' then value in ('"service"', '"user"')
+    when 'object' then jsonb_typeof(value) = 'object'
+    when 'array' then jsonb_typeof(value) = 'array'
+    -- Compared as jsonb first: 1e131071 is a number that takes 131 KB to print.
+    else coalesce(jsonb_typeof(value) = 'number' and value between to_jsonb(lowest) and to_jsonb(highest)
+      and (kind = 'number' or value::numeric % 1 = 0), false)
+  end;
+end $$;
+
+create or replace function messenger.refuse_setting(code text, field text, value jsonb, wanted text)
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_shown text := case when messenger.has_wild_number(value) then 'a number outside the range of a double' else left(value::text, 60) end;
+begin
+  perform messenger.refuse(code, format('%s must be %s, not %s', field, wanted, v_shown), format('set %s to %s, or leave it out', field, wanted));
+end $$;
+
+create or replace function messenger.check_types(types jsonb)
+returns void
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_fault record;
+begin
+  select e.value ->> 'type' as type, f.code, array_to_string(f.path, '.') as field, e.value #> f.path as value, f.wanted into v_fault
+  from jsonb_array_elements(types) with ordinality as e(value, ord)
+  cross join (values
+    (1, array['transport'], 'SM_TRANSPORT', 'name', null, null, '1 to 63 lower-case letters, digits, underscores or hyphens'),
+    (2, array['queue'], 'SM_QUEUE', 'name', null, null, '1 to 63 lower-case letters, digits, underscores or hyphens'),
+    (3, array['priority'], 'SM_PRIORITY', 'whole', 1, 10, 'a whole number from 1 to 10'),
+    (4, array['dispatchable_by'], 'SM_SETTING', 'sender', null, null, '"service" or "user"'),
+    (5, array['retry'], 'SM_SETTING', 'object', null, null, 'an object'),
+    (6, array['retry', 'max_retries'], 'SM_MAX_RETRIES', 'whole', 0, 100, 'a whole number from 0 to 100'),
+    (7, array['retry', 'delay_ms'], 'SM_SETTING', 'whole', 0, 86400000000, 'a whole number of milliseconds from 0 to 86400000000 (1000 days)'),
+    (8, array['retry', 'multiplier'], 'SM_SETTING', 'number', 1, 100, 'a number from 1 to 100'),
+    (9, array['retry', 'max_delay_ms'], 'SM_SETTING', 'whole', 0, 86400000000, 'a whole number of milliseconds from 0 to 86400000000 (1000 days)'),
+    (10, array['retry', 'jitter'], 'SM_SETTING', 'number', 0, 1, 'a number from 0 to 1'),
+    (11, array['timeout_ms'], 'SM_SETTING', 'whole', 1, 86400000000, 'a whole number of milliseconds from 1 to 86400000000 (1000 days)'),
+    (12, array['aliases'], 'SM_TYPE', 'array', null, null, 'an array of message types')
+  ) as f(ord, path, code, kind, lowest, highest, wanted)
+  where e.value #> f.path <> 'null' and not messenger.is_setting(e.value #> f.path, f.kind, f.lowest, f.highest)
+  order by e.ord, f.ord limit 1;
+  if found then
+    perform messenger.refuse_setting(v_fault.code, v_fault.type || ': ' || v_fault.field, v_fault.value, v_fault.wanted);
+  end if;
+  select e.value ->> 'type' as type, a.value into v_fault
+  from jsonb_array_elements(types) with ordinality as e(value, ord)
+  cross join lateral jsonb_array_elements(case jsonb_typeof(e.value -> 'aliases') when 'array' then e.value -> 'aliases' else '[]' end) as a(value)
+  where not messenger.is_setting(a.value, 'type', null, null)
+  order by e.ord limit 1;
+  if found then
+    perform messenger.refuse_setting('SM_TYPE', v_fault.type || ': aliases', v_fault.value, 'an array of message types');
+  end if;
+end $$;
+
+create or replace function messenger.check_start(functions_url text, options jsonb)
+returns void
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_fault record;
+begin
+  if functions_url !~ '^https?://[^\s]+[^/\s]$' then
+    perform messenger.refuse('SM_SETTING', format('functions_url must be the http or https URL of the edge functions, not "%s"', left(functions_url, 100)),
+      'for example https://<project>.supabase.co/functions/v1');
+  end if;
+  select f.field, options -> f.field as value, f.wanted into v_fault
+  from (values
+    ('max_workers', 1, 100, 'a whole number from 1 to 100'),
+    ('messages_per_worker', 1, 100000, 'a whole number from 1 to 100000'),
+    ('max_unfinished_per_user', 0, 2147483647, 'a whole number from 0 to 2147483647')
+  ) as f(field, lowest, highest, wanted)
+  where options -> f.field <> 'null' and not messenger.is_setting(options -> f.field, 'whole', f.lowest, f.highest)
+  order by f.field limit 1;
+  if found then
+    perform messenger.refuse_setting('SM_SETTING', 'options.' || v_fault.field, v_fault.value, v_fault.wanted);
+  elsif options -> 'poll_interval' <> 'null' and coalesce(messenger.read_interval(options -> 'poll_interval', '1 minute') < '1 ms', true) then
+    perform messenger.refuse_setting('SM_SETTING', 'options.poll_interval', options -> 'poll_interval',
+      'an interval with a unit from "1 ms" to "1 minute"');
+  end if;
+end $$;
+
+comment on function messenger.is_setting(jsonb, text, numeric, numeric) is
+  'Whether a JSON value is of this kind: name (of a queue or transport), type, sender, object, array, or a whole number or number between two.';
+comment on function messenger.refuse_setting(text, text, jsonb, text) is 'Raises the error with this code for a field: what it must be and what it is.';
+comment on function messenger.check_types(jsonb) is 'Rejects the first definition of a message type with a field that is malformed or out of bounds, by type and field.';
+comment on function messenger.check_start(text, jsonb) is 'Rejects a URL or an option of messenger_start that is malformed or out of bounds: SM_SETTING.';
+revoke all on function messenger.is_setting(jsonb, text, numeric, numeric), messenger.refuse_setting(text, text, jsonb, text),
+  messenger.check_types(jsonb), messenger.check_start(text, jsonb) from public, anon, authenticated;
+grant execute on function messenger.is_setting(jsonb, text, numeric, numeric), messenger.refuse_setting(text, text, jsonb, text),
+  messenger.check_types(jsonb), messenger.check_start(text, jsonb) to service_role;
+
 -- ---- 20_register.sql
 -- Types announced by code: routes, retry policies and the users' allow-list become rows the other functions decide by.
 
@@ -2205,6 +2345,7 @@ begin
   if found then
     perform messenger.refuse('SM_TYPE_FORBIDDEN', 'aliases of ' || left(v_bad #>> '{}', 128));
   end if;
+  perform messenger.check_types(v_types);
 
   -- A route may name a transport before an operator has made it: it is the database queue until somebody says otherwise.
   insert into public.messenger_transports (name, type)
@@ -2216,11 +2357,13 @@ begin
   insert into messenger.message_types as known
     (type, transport_name, queue_name, priority, dispatchable_by, max_retries, retry_delay_ms, retry_multiplier, retry_max_delay_ms, retry_jitter, timeout_ms, aliases)
   select distinct on (e.type)
-    e.type, e.transport, e.queue, e.priority, coalesce(e.dispatchable_by, 'service'),
+    e.type, e.transport, e.queue, e.priority::int, coalesce(e.dispatchable_by, 'service'),
     coalesce(r.max_retries, 3), coalesce(r.delay_ms, 1000), coalesce(r.multiplier, 2), coalesce(r.max_delay_ms, 600000), coalesce(r.jitter, 0.2),
-    e.timeout_ms, coalesce(e.aliases, '{}')
-  from jsonb_to_recordset(v_types) as e(type text, transport text, queue text, priority int, dispatchable_by text, retry jsonb, timeout_ms bigint, aliases text[])
-  cross join lateral jsonb_to_record(coalesce(e.retry, '{}')) as r(max_retries int, delay_ms bigint, multiplier double precision, max_delay_ms bigint, jitter double precision)
+    e.timeout_ms::bigint, coalesce(e.aliases, '{}')
+  -- Numeric, because 5.0 is a whole number that no int would read.
+  from jsonb_to_recordset(v_types) as e(type text, transport text, queue text, priority numeric, dispatchable_by text, retry jsonb, timeout_ms numeric, aliases text[])
+  cross join lateral jsonb_to_record(coalesce(nullif(e.retry, 'null'), '{}'))
+    as r(max_retries numeric, delay_ms numeric, multiplier double precision, max_delay_ms numeric, jitter double precision)
   order by e.type
   on conflict (type) do update set
     transport_name = excluded.transport_name, queue_name = excluded.queue_name, priority = excluded.priority, dispatchable_by = excluded.dispatchable_by,
@@ -2232,6 +2375,12 @@ begin
     is distinct from
         (excluded.transport_name, excluded.queue_name, excluded.priority, excluded.dispatchable_by, excluded.max_retries, excluded.retry_delay_ms, excluded.retry_multiplier,
          excluded.retry_max_delay_ms, excluded.retry_jitter, excluded.timeout_ms, excluded.aliases);
+  -- The ticker does the rest, and all of it where a trigger of the project rejects a row: types are registered all the same.
+  begin
+    perform messenger.route_messages(array(select e ->> 'type' from jsonb_array_elements(v_types) e), 1000, messenger.now());
+  exception when others then
+    raise log 'symphony: messages dispatched before their type could not be routed: %', sqlerrm;
+  end;
   return jsonb_array_length(types);
 end $$;
 
@@ -2370,6 +2519,31 @@ comment on function messenger.read_drafts(jsonb, timestamptz) is
 revoke all on function messenger.draft_fields(), messenger.read_drafts(jsonb, timestamptz) from public, anon, authenticated;
 grant execute on function messenger.draft_fields(), messenger.read_drafts(jsonb, timestamptz) to service_role;
 
+-- ---- 21_fingerprint.sql
+-- Equality of payloads for idempotency keys: what is equal as jsonb has one fingerprint.
+
+-- jsonb keeps the order of keys and drops whitespace, but prints a number with the zeros it was sent with: 1 and 1.0 are
+-- equal and print differently. Few payloads have such a number, so most pay for one look only. A string is matched whole,
+-- which passes over the numbers in it. jsonb_hash_extended would be shorter, but it gives lists whose elements 32 places
+-- apart are exchanged the same hash.
+create or replace function messenger.fingerprint(body jsonb)
+returns bytea
+language plpgsql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_text text := body::text;
+begin
+  if v_text ~ '[.][0-9]*0[],}]' then
+    v_text := regexp_replace(v_text, '("(?:[^"\\]|\\.)*")|[.]0+(?=[],}])|([.][0-9]*[1-9])0+(?=[],}])', '\1\2', 'g');
+  end if;
+  return sha256(convert_to(v_text, 'UTF8'));
+end $$;
+
+comment on function messenger.fingerprint(jsonb) is 'SHA-256 of a JSON object, equal for objects that are equal as jsonb.';
+revoke all on function messenger.fingerprint(jsonb) from public, anon, authenticated;
+grant execute on function messenger.fingerprint(jsonb) to service_role;
+
 -- ---- 22_idempotency.sql
 -- Idempotency: one message for a key, and what a later dispatch on that key may still change of it.
 
@@ -2431,7 +2605,8 @@ begin
       headers = case when v_rewrites then draft.headers else m.headers end,
       metadata = case when v_rewrites then draft.metadata else m.metadata end,
       priority = case when v_rewrites then draft.priority else m.priority end,
-      max_retries = case when v_rewrites then greatest(draft.max_retries, m.retry_count) else m.max_retries end
+      max_retries = case when v_rewrites then greatest(draft.max_retries, m.retry_count) else m.max_retries end,
+      unrouted = case when v_rewrites and draft.max_retries <> m.max_retries then null else m.unrouted end
   where m.id = message_id;
   if v_moves and available_at <= at then
     perform messenger.ring(m.transport_name, m.queue_name, m.message_type) from public.messenger_messages m where m.id = message_id;
@@ -2451,7 +2626,7 @@ language plpgsql rows 1
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_fingerprint bytea := sha256(convert_to(draft.body::text, 'UTF8'));
+  v_fingerprint bytea := messenger.fingerprint(draft.body);
   v_may_change boolean := draft.idempotency_mode in ('replace', 'reschedule', 'debounce');
   v_locked boolean := v_may_change;
   v_key messenger.idempotency_keys;
@@ -2494,7 +2669,8 @@ begin
     -- Not ">": an earlier element of this very batch may have taken it with a window of zero.
     if v_holds or v_key.expires_at >= take_key.at then
       if (v_key.message_type, v_key.queue_name) <> (draft.message_type, draft.queue_name)
-        or draft.idempotency_mode in ('ignore', 'reschedule') and v_key.fingerprint <> v_fingerprint then
+        or draft.idempotency_mode in ('ignore', 'reschedule') and v_key.fingerprint <> v_fingerprint
+          and v_key.fingerprint <> sha256(convert_to(draft.body::text, 'UTF8')) then -- keys of 0.1.0 hold this one
         error_code := 'SM_IDEMPOTENCY_MISMATCH';
       elsif v_is_ours then
         select r.available_at, r.error_code into available_at, error_code from messenger.revise(v_key.message_id, draft, take_key.at) r;
@@ -2591,7 +2767,8 @@ begin
     select d.*, (v_prefix || lpad(to_hex(v_random + d.ord), 16, '0'))::uuid as new_id,
       case when v_atomic and d.error_code is not null then
         messenger.refuse(d.error_code, concat_ws(': ', case when not v_single then 'message ' || d.ord end, quote_ident(d.unknown_field)))
-      end as refused
+      end as refused,
+      case when not exists (select from messenger.message_types k where k.type = d.message_type) then messenger.open_fields(v_messages -> d.ord - 1) end as unrouted
     from messenger.read_drafts(v_messages, v_now) d
   ),
   -- In the order of the keys, whatever order they came in: two batches cannot wait for each other.
@@ -2630,10 +2807,10 @@ begin
   stored as (
     insert into public.messenger_messages as m
       (id, transport_name, queue_name, message_type, body, headers, metadata, priority, scheduled_at, available_at, expires_at,
-       created_at, updated_at, max_retries, idempotency_key, ordering_key, ordering_seq, created_by)
+       created_at, updated_at, max_retries, idempotency_key, ordering_key, ordering_seq, created_by, unrouted)
     select d.new_id, d.transport_name, d.queue_name, d.message_type, d.body, coalesce(d.headers || v_stamp, d.headers), d.metadata,
        d.priority, d.scheduled_at, coalesce(t.available_at, d.available_at),
-       d.expires_at, v_now, v_now, d.max_retries, d.idempotency_key, d.ordering_key, t.seq, v_sender
+       d.expires_at, v_now, v_now, d.max_retries, d.idempotency_key, d.ordering_key, t.seq, v_sender, d.unrouted
     from draft d left join keyed k on k.ord = d.ord left join turn t on t.ord = d.ord
     where d.error_code is null and coalesce(k.taken and not k.is_stored, true)
     returning m.id, m.transport_name, m.queue_name, m.message_type, m.available_at
@@ -2723,7 +2900,8 @@ begin
     select d.*, (v_prefix || lpad(to_hex(v_random + d.ord), 16, '0'))::uuid as new_id,
       case when v_atomic and d.error_code is not null then
         messenger.refuse(d.error_code, concat_ws(': ', case when not v_single then 'message ' || d.ord end, quote_ident(d.unknown_field)))
-      end as refused
+      end as refused,
+      case when not exists (select from messenger.message_types k where k.type = d.message_type) then messenger.open_fields(v_messages -> d.ord - 1) end as unrouted
     from messenger.read_drafts(v_messages, v_now) d
   ),
   -- In the order of the keys, whatever order they came in: two batches cannot wait for each other.
@@ -2739,10 +2917,10 @@ begin
   stored as (
     insert into public.messenger_messages as m
       (id, transport_name, queue_name, message_type, body, headers, metadata, priority, scheduled_at, available_at, expires_at,
-       created_at, updated_at, max_retries, idempotency_key, created_by)
+       created_at, updated_at, max_retries, idempotency_key, created_by, unrouted)
     select d.new_id, d.transport_name, d.queue_name, d.message_type, d.body, coalesce(d.headers || v_stamp, d.headers), d.metadata,
        d.priority, d.scheduled_at, d.available_at, d.expires_at,
-       v_now, v_now, d.max_retries, d.idempotency_key, v_sender
+       v_now, v_now, d.max_retries, d.idempotency_key, v_sender, d.unrouted
     from draft d left join keyed k on k.ord = d.ord
     where d.error_code is null and coalesce(k.taken, true)
     returning m.id, m.transport_name, m.queue_name, m.message_type, m.available_at
@@ -3331,6 +3509,108 @@ revoke all on function messenger.lock_order_keys(messenger.order_key[]), messeng
   from public, anon, authenticated, service_role;
 grant execute on function messenger.lock_order_keys(messenger.order_key[]), messenger.line_up(uuid[], timestamptz), messenger.order_keys(uuid[]), messenger.release_heads(messenger.order_key[], timestamptz), messenger.is_held_by_dead_letter(text, text, text)
   to service_role;
+
+-- ---- 25_routing.sql
+-- Routes for messages that came before their type: dispatched while the type was not registered, they get its route and retries once it is.
+
+create or replace function messenger.open_fields(element jsonb)
+returns text[]
+language plpgsql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return nullif(array(
+    select f.field from unnest('{queue,priority,max_retries}'::text[]) as f(field) where not coalesce(element ? f.field, false)), '{}');
+end $$;
+
+-- Messages with an idempotency key or an ordering key stay in their queue, which is part of the key; they get the retries alone.
+-- Retries already used stay used. Running messages follow once they are pending again; what others have locked is left to
+-- the next tick.
+create or replace function messenger.route_messages(types text[], chunk int, at timestamptz)
+returns bigint
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set jit = off
+as $$
+declare
+  v_routed bigint;
+begin
+  with chosen as materialized (
+    select m.ctid as row_id from public.messenger_messages m
+    where m.unrouted is not null and m.processed_at is null and m.message_type = any (types) and m.status = 'pending'
+    limit chunk
+    for no key update skip locked
+  ),
+  routed as (
+    update public.messenger_messages m
+    set queue_name = case when 'queue' = any (m.unrouted) and num_nonnulls(m.idempotency_key, m.ordering_key) = 0
+          then coalesce(k.queue_name, m.queue_name) else m.queue_name end,
+        priority = case when 'priority' = any (m.unrouted) and num_nonnulls(m.idempotency_key, m.ordering_key) = 0
+          then coalesce(k.priority, m.priority) else m.priority end,
+        max_retries = case when 'max_retries' = any (m.unrouted) then greatest(k.max_retries, m.retry_count) else m.max_retries end,
+        unrouted = null, updated_at = route_messages.at
+    from messenger.message_types k
+    where k.type = m.message_type and m.ctid = any (array(select c.row_id from chosen c))
+    returning m.transport_name, m.queue_name, m.message_type, m.available_at
+  ),
+  woken as (
+    select count(messenger.ring(d.transport_name, d.queue_name, d.message_type)) as wakeups
+    from (select distinct r.transport_name, r.queue_name, r.message_type from routed r where r.available_at <= route_messages.at) d
+  )
+  select count(*) into v_routed from routed cross join woken;
+  return v_routed;
+end $$;
+
+-- Of the types with such messages, found by one probe of the index per type, those that are registered by now. A dispatch that
+-- commits after the registration it did not see is found here, too.
+create or replace function messenger.route_due(at timestamptz, chunk int, ends_at timestamptz)
+returns bigint
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+set jit = off
+as $$
+declare
+  v_types text[];
+  v_routed bigint;
+  v_total bigint := 0;
+begin
+  with recursive waiting as (
+    (select m.message_type from public.messenger_messages m
+     where m.unrouted is not null and m.processed_at is null order by m.message_type limit 1)
+    union all
+    select n.message_type
+    from waiting w
+    cross join lateral (
+      select m.message_type from public.messenger_messages m
+      where m.unrouted is not null and m.processed_at is null and m.message_type > w.message_type
+      order by m.message_type limit 1
+    ) n
+  )
+  select array_agg(w.message_type) into v_types from (select * from waiting limit 1000) w
+  where exists (select from messenger.message_types k where k.type = w.message_type);
+  while v_types is not null loop
+    v_routed := messenger.route_messages(v_types, chunk, at);
+    v_total := v_total + v_routed;
+    exit when v_routed < chunk or clock_timestamp() > ends_at;
+  end loop;
+  return v_total;
+end $$;
+
+comment on function messenger.open_fields(jsonb) is 'Which of queue, priority and max_retries the element of a dispatch leaves to its type; null: none.';
+comment on function messenger.route_messages(text[], int, timestamptz) is
+  'Gives pending messages of these registered types, dispatched before they were, what their dispatch left open. Returns how many.';
+comment on function messenger.route_due(timestamptz, int, timestamptz) is 'messenger.route_messages for all types registered by now, until about ends_at.';
+revoke all on function messenger.open_fields(jsonb), messenger.route_messages(text[], int, timestamptz),
+  messenger.route_due(timestamptz, int, timestamptz) from public, anon, authenticated;
+grant execute on function messenger.open_fields(jsonb), messenger.route_messages(text[], int, timestamptz),
+  messenger.route_due(timestamptz, int, timestamptz) to service_role;
 
 -- ---- 26_due_queues.sql
 -- Queues: which of them hold messages, which hold messages that are due, and what a session remembers of that.
@@ -3961,14 +4241,19 @@ begin
 end $$;
 comment on type messenger.claimed is 'A row of messenger_claim.';
 
-create or replace function messenger.check_claim(worker text, lease interval)
+-- An array prints without quotes what is a queue's name, but for the word null.
+create or replace function messenger.check_claim(worker text, lease interval, queues text[] default null)
 returns void
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  if worker is null or length(worker) not between 1 and 200 then
+  if worker is null or length(worker) not between 1 and 200 or worker ~ '[\x01-\x1f\x7f]' then
     perform messenger.refuse('SM_WORKER');
+  elsif queues::text !~ '^\{(([a-z0-9][a-z0-9_-]{0,62}|"null")(,([a-z0-9][a-z0-9_-]{0,62}|"null"))*)?\}$' then
+    perform messenger.refuse('SM_QUEUE', (
+      select format('queues: "%s"', left(q.name, 100)) from unnest(queues) q(name)
+      where q.name !~ '^[a-z0-9][a-z0-9_-]{0,62}$' or q.name is null limit 1));
   elsif lease <= '0' or lease > '12 hours' then
     perform messenger.refuse('SM_LEASE');
   end if;
@@ -4041,7 +4326,7 @@ begin
   if current_setting('transaction_read_only') = 'on' then
     perform messenger.require_writable();
   end if;
-  perform messenger.check_claim(worker, v_lease);
+  perform messenger.check_claim(worker, v_lease, queues);
   if v_batch not between 1 and 1000 then
     perform messenger.refuse('SM_BATCH');
   elsif transport is not null then
@@ -4193,7 +4478,8 @@ language sql
 set search_path = pg_catalog, pg_temp
 as $$ select * from messenger.claim_one(id, worker, lease) $$;
 
-comment on function messenger.check_claim(text, interval) is 'Refuses a worker name or lease that is out of bounds.';
+comment on function messenger.check_claim(text, interval, text[]) is
+  'Rejects the name of a worker or a queue that is malformed, and a lease that is out of bounds.';
 comment on function messenger.note_poll(text, text, text[], text[], timestamptz) is 'Records that this worker is active.';
 comment on function messenger.add_worker(text, text, text[], text[], timestamptz) is 'Stores the first poll of a worker, unless another session is doing so.';
 comment on function messenger.claim_messages(text, int, interval, text, text[], text[]) is 'What messenger_claim does, as an array.';
@@ -4204,13 +4490,13 @@ comment on function public.messenger_claim(text, int, interval, text, text[], te
 comment on function messenger.claim_one(uuid, text, interval) is 'See public.messenger_claim_one.';
 comment on function public.messenger_claim_one(uuid, text, interval) is
   'Takes one pending message by id, due or not, for the caller that has just dispatched it. No row when another worker has it, its row is locked or it is finished.';
-revoke all on function messenger.check_claim(text, interval), messenger.note_poll(text, text, text[], text[], timestamptz),
+revoke all on function messenger.check_claim(text, interval, text[]), messenger.note_poll(text, text, text[], text[], timestamptz),
   messenger.add_worker(text, text, text[], text[], timestamptz),
   messenger.claim_messages(text, int, interval, text, text[], text[]),
   messenger.claim_carefully(text, int, interval, text, text[], text[], timestamptz), messenger.claim_one(uuid, text, interval),
   public.messenger_claim(text, int, interval, text, text[], text[]), public.messenger_claim_one(uuid, text, interval)
   from public, anon, authenticated;
-grant execute on function messenger.check_claim(text, interval), messenger.note_poll(text, text, text[], text[], timestamptz),
+grant execute on function messenger.check_claim(text, interval, text[]), messenger.note_poll(text, text, text[], text[], timestamptz),
   messenger.add_worker(text, text, text[], text[], timestamptz),
   messenger.claim_messages(text, int, interval, text, text[], text[]),
   messenger.claim_carefully(text, int, interval, text, text[], text[], timestamptz), messenger.claim_one(uuid, text, interval),
@@ -4398,11 +4684,10 @@ begin
       case when v.outcome = 'failed' then messenger.error_class_of(v.error_class) end,
       case when v.outcome = 'failed' then messenger.clip(v.error_trace, 8192) end,
       coalesce(v.retryable, true),
-      -- A delay no interval holds becomes a negative one, which is refused: Postgres 15 would wrap it around, 17 would raise its own error.
-      make_interval(secs => case when abs(v.delay_ms) < 1e13 then v.delay_ms when v.delay_ms is not null then -1 end / 1000),
-      v.duration_ms::bigint)::messenger.verdict order by v.ord)
+      make_interval(secs => messenger.read_milliseconds(v.delay_ms, 3155760000000) / 1000), -- 100 years
+      messenger.read_milliseconds(v.duration_ms, 1e15)::bigint)::messenger.verdict order by v.ord)
     from rows from (jsonb_to_recordset(outcomes) as (
-      outcome text, error text, error_class text, error_trace text, retryable boolean, delay_ms double precision, duration_ms double precision)
+      outcome text, error text, error_class text, error_trace text, retryable boolean, delay_ms jsonb, duration_ms jsonb)
     ) with ordinality as v(outcome, error, error_class, error_trace, retryable, delay_ms, duration_ms, ord)
     where v.outcome <> 'completed'
   );
@@ -4505,7 +4790,9 @@ begin
   elsif jsonb_array_length(v_outcomes) > 1000 then
     perform messenger.refuse('SM_BATCH_TOO_LARGE');
   end if;
-  select array_agg((e ->> 'id')::uuid), array_agg((e ->> 'fence')::bigint), array_agg(e ->> 'outcome'), array_agg(nullif(e -> 'result', 'null')), array_agg((e ->> 'duration_ms')::double precision)
+  select array_agg((e ->> 'id')::uuid), array_agg((e ->> 'fence')::bigint), array_agg(e ->> 'outcome'), array_agg(nullif(e -> 'result', 'null')), array_agg(case jsonb_typeof(e -> 'duration_ms')
+      when 'number' then least(greatest((e -> 'duration_ms')::numeric, 0), 1e9)::double precision
+      when 'string' then messenger.read_milliseconds(e -> 'duration_ms', 1e9) end)
   into v_ids, v_fences, v_kinds, v_results, v_durations
   from jsonb_array_elements(v_outcomes) e;
   if not v_kinds <@ '{completed,failed,snoozed,released}'::text[] then
@@ -4513,9 +4800,6 @@ begin
   end if;
   if 'completed' <> any (v_kinds) then
     v_rest := messenger.read_verdicts(v_outcomes);
-    if exists (select from unnest(v_rest) r where r.delay not between interval '0' and interval '100 years') then
-      perform messenger.refuse('SM_DELAY', 'delay_ms');
-    end if;
   end if;
   if array_remove(v_results, null) <> '{}' then
     v_is_wild := messenger.has_wild_number(v_outcomes);
@@ -4653,7 +4937,7 @@ comment on function messenger.settle_rest(uuid[], messenger.verdict[], bigint[],
 comment on function messenger.settle_outcomes(jsonb, boolean) is
   'What messenger_settle does. A part: deletes no message, and returns null when it fails and has more than one outcome.';
 comment on function public.messenger_settle(jsonb) is
-  'Records up to 1000 outcomes: [{"id", "fence", "outcome": completed|failed|snoozed|released, "result"?, "error"?, "error_class"?, "error_trace"?, "retryable"?, "delay_ms"?, "duration_ms"?}]. Returns in the same order: completed, retry, dead (for good: with a dead letter, but none for a user''s message of class InvalidPayload), snoozed, released, cancelled (it was requested before this outcome); already (this outcome was recorded before), stale (the lease is not current, nothing changed), unknown (no such message), locked (another transaction has locked the row, nothing changed: send it again), error: <SQLSTATE> <message> (a trigger or constraint of the project refused the row, nothing changed). Waits for no lock longer than half a second.';
+  'Records up to 1000 outcomes: [{"id", "fence", "outcome": completed|failed|snoozed|released, "result"?, "error"?, "error_class"?, "error_trace"?, "retryable"?, "delay_ms"?, "duration_ms"?}]. A duration below zero counts as zero, one beyond 100 years as 100 years. Returns in the same order: completed, retry, dead (for good: with a dead letter, but none for a user''s message of class InvalidPayload), snoozed, released, cancelled (it was requested before this outcome); already (this outcome was recorded before), stale (the lease is not current, nothing changed), unknown (no such message), locked (another transaction has locked the row, nothing changed: send it again), error: <SQLSTATE> <message> (a trigger or constraint of the project refused the row, nothing changed). Waits for no lock longer than half a second.';
 revoke all on function messenger.settle_rest(uuid[], messenger.verdict[], bigint[], text[], timestamptz),
   messenger.settle_outcomes(jsonb, boolean), public.messenger_settle(jsonb)
   from public, anon, authenticated;
@@ -6222,6 +6506,17 @@ begin
     if found then
       perform messenger.refuse('SM_UNKNOWN_FIELD', 'config.' || left(v_odd, 100));
     end if;
+  end if;
+  select c.key into v_odd from jsonb_each(config) c
+  where c.key in ('retention', 'failed_retention', 'idempotency_window') and c.value not in ('0', 'null')
+    and messenger.read_interval(c.value, case c.key when 'idempotency_window' then interval '1 year' else '100 years' end) is null
+  order by c.key limit 1;
+  if found then
+    perform messenger.refuse('SM_TRANSPORT',
+      format('config.%s must be an interval with a unit, from zero to %s', v_odd, case v_odd when 'idempotency_window' then '1 year' else '100 years' end),
+      'for example "7 days"; a number without a unit is none');
+  elsif config ->> 'ordering_dead_letter' not in ('block', 'continue') then
+    perform messenger.refuse('SM_TRANSPORT', 'config.ordering_dead_letter must be block or continue', 'continue is the default');
   end if;
   begin
     insert into public.messenger_transports as t (name, type, config, enabled)
@@ -9293,7 +9588,8 @@ returns table (name text, budget interval)
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$
-  values ('rescue', interval '300 ms'), ('unblock', '50 ms'), ('replays', '50 ms'), ('schedules', '300 ms'), ('overdue_handlers', '20 ms'),
+  values ('rescue', interval '300 ms'), ('unblock', '50 ms'), ('route', '50 ms'), ('replays', '50 ms'), ('schedules', '300 ms'),
+    ('overdue_handlers', '20 ms'),
     ('handlers_job', '20 ms'), ('wake', '50 ms'), ('roll_up', '150 ms'), ('roll_up_steps', '50 ms'),
     ('prune_messages', '150 ms'), ('prune_dead_letters', '150 ms'), ('prune_keys', '150 ms'), ('prune_occurrences', '150 ms'),
     ('prune_schedules', '50 ms'), ('prune_replays', '20 ms'), ('prune_workers', '20 ms'), ('prune_counts', '20 ms'),
@@ -9311,6 +9607,7 @@ begin
     when 'rescue' then
       return (select jsonb_build_object('rescued', r.rescued, 'dead', r.dead, 'failed', r.given_up) from messenger.rescue(at, ends_at) r);
     when 'unblock' then perform messenger.release_orphans(at, 1000, ends_at);
+    when 'route' then perform messenger.route_due(at, 200, ends_at);
     when 'replays' then perform messenger.watch_replays(at, ends_at);
     when 'schedules' then return jsonb_build_object('expanded', messenger.expand_schedules(at, greatest(batch, 1000), ends_at));
     when 'overdue_handlers' then perform messenger.cancel_overdue_handlers();
@@ -9818,6 +10115,7 @@ begin
   if found then
     perform messenger.refuse('SM_UNKNOWN_FIELD', 'options.' || v_odd);
   end if;
+  perform messenger.check_start(v_url, v_options);
 
   v_secret := messenger.ensure_worker_secret();
   perform messenger.ensure_singletons(), messenger.ensure_transports(), messenger.ensure_own_types();
@@ -9825,10 +10123,10 @@ begin
   set functions_url = coalesce(v_url, s.functions_url),
       clock_enabled = true,
       clock_changed_at = messenger.now(),
-      max_workers = coalesce((v_options ->> 'max_workers')::int, s.max_workers),
-      messages_per_worker = coalesce((v_options ->> 'messages_per_worker')::int, s.messages_per_worker),
+      max_workers = coalesce((v_options ->> 'max_workers')::numeric, s.max_workers),
+      messages_per_worker = coalesce((v_options ->> 'messages_per_worker')::numeric, s.messages_per_worker),
       poll_interval = coalesce((v_options ->> 'poll_interval')::interval, s.poll_interval),
-      max_unfinished_per_user = coalesce((v_options ->> 'max_unfinished_per_user')::int, s.max_unfinished_per_user)
+      max_unfinished_per_user = coalesce((v_options ->> 'max_unfinished_per_user')::numeric, s.max_unfinished_per_user)
   returning * into v_settings;
   if v_has_clock then
     perform cron.schedule('symphony-clock', messenger.job_schedule(), messenger.clock_command());
@@ -12743,6 +13041,7 @@ as $function$ select $manifest$[
 ["column","public.messenger_messages.scheduled_at","timestamp with time zone"],
 ["column","public.messenger_messages.status","text not null default 'pending'::text"],
 ["column","public.messenger_messages.transport_name","text not null default 'supabase'::text"],
+["column","public.messenger_messages.unrouted","text[]"],
 ["column","public.messenger_messages.updated_at","timestamp with time zone not null default messenger.now()"],
 ["column","public.messenger_schedules.body","jsonb not null default '{}'::jsonb"],
 ["column","public.messenger_schedules.catch_up_limit","integer not null default 100"],
@@ -12847,7 +13146,7 @@ as $function$ select $manifest$[
 ["constraint","public.messenger_schedules.messenger_schedules_pkey","PRIMARY KEY (id)"],
 ["constraint","public.messenger_schedules.messenger_schedules_policies_check","CHECK ((misfire = ANY (ARRAY['fire_once'::text, 'skip'::text, 'catch_up'::text])) AND (dst_gap = ANY (ARRAY['run_after'::text, 'skip'::text])) AND (dst_overlap = ANY (ARRAY['first'::text, 'second'::text, 'both'::text])) AND (overlap = ANY (ARRAY['allow'::text, 'skip'::text, 'replace'::text])))"],
 ["constraint","public.messenger_schedules.messenger_schedules_type_check","CHECK (schedule_type = ANY (ARRAY['once'::text, 'cron'::text, 'interval'::text]))"],
-["constraint","public.messenger_transports.messenger_transports_config_check","CHECK (jsonb_typeof(config) = 'object'::text AND COALESCE(((config ->> 'retention'::text)::interval) >= '00:00:00'::interval AND ((config ->> 'retention'::text)::interval) <= '100 years'::interval, true) AND COALESCE(((config ->> 'failed_retention'::text)::interval) >= '00:00:00'::interval AND ((config ->> 'failed_retention'::text)::interval) <= '100 years'::interval, true) AND COALESCE(((config ->> 'idempotency_window'::text)::interval) >= '00:00:00'::interval AND ((config ->> 'idempotency_window'::text)::interval) <= '1 year'::interval, true) AND COALESCE((config ->> 'ordering_dead_letter'::text) = ANY (ARRAY['block'::text, 'continue'::text]), true))"],
+["constraint","public.messenger_transports.messenger_transports_config_check","CHECK (jsonb_typeof(config) = 'object'::text AND concat_ws('|'::text, config ->> 'retention'::text, config ->> 'failed_retention'::text, config ->> 'idempotency_window'::text) !~ '(^|[^0-9:.-])[+-]?[0-9.]*[1-9][0-9.]*(e[+-]?[0-9]+)?\\s*(ago\\s*)?([|]|$)'::text AND COALESCE(((config ->> 'retention'::text)::interval) >= '00:00:00'::interval AND ((config ->> 'retention'::text)::interval) <= '100 years'::interval, true) AND COALESCE(((config ->> 'failed_retention'::text)::interval) >= '00:00:00'::interval AND ((config ->> 'failed_retention'::text)::interval) <= '100 years'::interval, true) AND COALESCE(((config ->> 'idempotency_window'::text)::interval) >= '00:00:00'::interval AND ((config ->> 'idempotency_window'::text)::interval) <= '1 year'::interval, true) AND COALESCE((config ->> 'ordering_dead_letter'::text) = ANY (ARRAY['block'::text, 'continue'::text]), true))"],
 ["constraint","public.messenger_transports.messenger_transports_name_check","CHECK (name ~ '^[a-z0-9][a-z0-9_-]{0,62}$'::text)"],
 ["constraint","public.messenger_transports.messenger_transports_name_key","UNIQUE (name)"],
 ["constraint","public.messenger_transports.messenger_transports_pkey","PRIMARY KEY (id)"],
@@ -12868,16 +13167,18 @@ as $function$ select $manifest$[
 ["function","messenger.call_worker()","returns text language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 5fbfa69dabb19a1794752fac1712b5bb"],
 ["function","messenger.caller_id()","returns uuid language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 5923fbc449193c8f5da1f3ad88e4e33f"],
 ["function","messenger.cancel_overdue_handlers()","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source fb82c633d99942a5cac538cb337c28ae"],
-["function","messenger.check_claim(worker text, lease interval)","returns void language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source bd7025da1d3ac7c785fe879d42ebc18d"],
+["function","messenger.check_claim(worker text, lease interval, queues text[])","returns void language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 9b7bf51b5ef0dabcd8138234a22d71e6"],
 ["function","messenger.check_deferred(at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source fec5fb8b2b948a388907d03d218adb25"],
 ["function","messenger.check_filter(filter jsonb, texts text[], times text[], booleans text[], ids text[])","returns void language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 71016eeff2d7ab1c9a9eba9dc6f9172a"],
 ["function","messenger.check_page(max integer)","returns integer language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 0c64db267bc0b58f6e41fe50e780f0d2"],
 ["function","messenger.check_queue(transport text, queue text)","returns void language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source badc406c7ca5fcdfb044140073696831"],
+["function","messenger.check_start(functions_url text, options jsonb)","returns void language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 67cba74e7c0a73fad4a41faa7f9f2f21"],
 ["function","messenger.check_subscription(event text, message_type text)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 3dfa70b52019448d9ea2303ee35b9544"],
 ["function","messenger.check_timezone(timezone text)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 0cbe8b4c68fe9f39dda4dd7246b640b6"],
+["function","messenger.check_types(types jsonb)","returns void language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 011cb7c218733c0e2a70e531cfcaa79e"],
 ["function","messenger.claim_carefully(worker text, batch integer, lease interval, transport text, queues text[], types text[], at timestamp with time zone)","returns messenger.claimed[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,jit=off,plan_cache_mode=force_generic_plan} source a4f538aeef99f1c1d47cd1fbc2c5f20f"],
 ["function","messenger.claim_for_runner()","returns messenger.claimed language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source b8f0fe40d6f2d84c12ee61c60524126c"],
-["function","messenger.claim_messages(worker text, batch integer, lease interval, transport text, queues text[], types text[])","returns messenger.claimed[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,jit=off,plan_cache_mode=force_generic_plan} source 286aa89bc21b8929dd41950763c60571"],
+["function","messenger.claim_messages(worker text, batch integer, lease interval, transport text, queues text[], types text[])","returns messenger.claimed[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,jit=off,plan_cache_mode=force_generic_plan} source f26471e0ff8eee8d8190f315448d569d"],
 ["function","messenger.claim_one(message_id uuid, worker text, lease interval)","returns TABLE(id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority integer, retry_count integer, max_retries integer, fence bigint, lock_expires_at timestamp with time zone, created_at timestamp with time zone, solo boolean) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 204efd919993b6360981be4af336ef6b"],
 ["function","messenger.clip(value text, bytes integer)","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source e05ff2230f3b946bd7ef4a6b52c97de8"],
 ["function","messenger.clock_command()","returns text language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 34afe42a0cae6d22b762ce4056ceac16"],
@@ -12924,6 +13225,7 @@ as $function$ select $manifest$[
 ["function","messenger.find_owned_function(function_name text)","returns regprocedure language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 7ec337f79b74b8806921317cb4811143"],
 ["function","messenger.find_resolved_dead_letters(after_at timestamp with time zone, after_id uuid, at timestamp with time zone, batch integer, OUT row_ids text[], OUT next_at timestamp with time zone, OUT next_id uuid)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 43e540c23454bbc013f51cb177025d8b"],
 ["function","messenger.find_spent_keys(after_at timestamp with time zone, after_id uuid, at timestamp with time zone, batch integer, OUT row_ids text[], OUT next_at timestamp with time zone, OUT next_id uuid)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source a595e4dfad27991da7f991628dd8f587"],
+["function","messenger.fingerprint(body jsonb)","returns bytea language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 2c6d2d8ab4a979c1a766c02c4cae66b0"],
 ["function","messenger.first_id(at timestamp with time zone)","returns uuid language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 674d4919bed701c6dacfcc50792841e8"],
 ["function","messenger.first_run(schedule public.messenger_schedules, at timestamp with time zone)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 236fd4306cbf3b99e31c9f9704891a54"],
 ["function","messenger.fold(at timestamp with time zone, ends_at timestamp with time zone)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,jit=off} source 8b1268a8d46968e01224343c7b453bf8"],
@@ -12974,6 +13276,7 @@ as $function$ select $manifest$[
 ["function","messenger.is_lock_error(sqlstate text)","returns boolean language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source c76624d4d90a1381e128fe09e5b53d2e"],
 ["function","messenger.is_row_error(sqlstate text)","returns boolean language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 81f79332b70d1aa8edfa97b77cad3c19"],
 ["function","messenger.is_set_aside(step text, object text, row_id text, at timestamp with time zone)","returns boolean language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source bcb96f1398619740a98f0f8fd5196b14"],
+["function","messenger.is_setting(value jsonb, kind text, lowest numeric, highest numeric)","returns boolean language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source bb1eef7130c87fc062e3662d548895b9"],
 ["function","messenger.is_ticker_enabled()","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 464703eb0a50e36595c6f783670ef8e8"],
 ["function","messenger.is_ticker_scheduled()","returns boolean language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source efad4bcdc4246b04ac3782b080654ffc"],
 ["function","messenger.is_too_deep(value jsonb)","returns boolean language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 056b28040e13bfde245d3c3f0bf4417b"],
@@ -13008,7 +13311,6 @@ as $function$ select $manifest$[
 ["function","messenger.messages_set_aside(at timestamp with time zone)","returns uuid[] language plpgsql stable definer {\"search_path=pg_catalog, pg_temp\"} source 30b106047fd9a88d893f3fae52cb868e"],
 ["function","messenger.milliseconds(setting text)","returns numeric language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source e5c1e78366726051c3934c26d64355c2"],
 ["function","messenger.moment(moment timestamp with time zone, at timestamp with time zone)","returns text language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source c9a25defc9b10ea40cd4b2f165f584f9"],
-["function","messenger.moment_text(moment timestamp with time zone)","returns text language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source cfa265384f0618bd55a85bca5e0f06b0"],
 ["function","messenger.move_rescue_cursor(transport text, queue text, priority integer, available_at timestamp with time zone, id uuid)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 235a785e3f3553fb3a4c709574fcbb61"],
 ["function","messenger.move_scan(step text, at timestamp with time zone, id uuid)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 2562a812d82c2d411cadf82433ac14ab"],
 ["function","messenger.needs_bell(message public.messenger_messages, at timestamp with time zone)","returns boolean language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 135dd687442e377bc54e42ece66e2b46"],
@@ -13031,6 +13333,7 @@ as $function$ select $manifest$[
 ["function","messenger.off(id uuid)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source cca216a0ebc34101c23ee8dbfd778ccf"],
 ["function","messenger.on(event text, function_name text, message_type text)","returns uuid language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",quote_all_identifiers=off} source 3aabc64187a8b32d12dfacf6dd156ca2"],
 ["function","messenger.on_webhook(event text, url text, secret_name text, message_type text)","returns uuid language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 096dd9508f50ca8dcb0edd08d7010b09"],
+["function","messenger.open_fields(element jsonb)","returns text[] language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 05281bf8012c44687ade9b8a01d84c65"],
 ["function","messenger.order_keys(ids uuid[])","returns messenger.order_key[] language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source a78e4758a57423495df247653e192c27"],
 ["function","messenger.outcome_of_error(sqlstate text, error text)","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 9241afa44509201620b6324f9afc1929"],
 ["function","messenger.outlive_statement_timeout(strikes_at timestamp with time zone)","returns timestamp with time zone language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source d3c0dd5679c618bce43e746f54289027"],
@@ -13059,15 +13362,16 @@ as $function$ select $manifest$[
 ["function","messenger.read_cron_field(field text, value text, lowest integer, highest integer, names text[])","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source c823cd670a7cdaf443dfe04f63294b1f"],
 ["function","messenger.read_cursor(list text, filter jsonb, cursor text)","returns jsonb language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source fde41e7fabbb4c42d7d539f4dfa3d5e8"],
 ["function","messenger.read_drafts(messages jsonb, at timestamp with time zone)","returns SETOF messenger.draft language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 8a314bb77a04b9331ee9b9a29b542c06"],
-["function","messenger.read_interval(value jsonb, longest interval)","returns interval language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 0638e4afa428f360987359334530aef2"],
+["function","messenger.read_interval(value jsonb, longest interval)","returns interval language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source d0e12033835a70087fabb0af5be865fe"],
+["function","messenger.read_milliseconds(value jsonb, longest numeric)","returns double precision language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 07b3fbd73cfd5d3176e28b80d047b0e0"],
 ["function","messenger.read_moment(value jsonb)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 2c76eab2a8d34cf11ed2fce444df912a"],
 ["function","messenger.read_options(options jsonb)","returns public.messenger_schedules language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 3c100a6f0bbe90a9fdbc3361aa7ce810"],
 ["function","messenger.read_schedule(schedule jsonb, timezone text, options jsonb, at timestamp with time zone)","returns public.messenger_schedules language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 91116752cf9f5d81f09c14dddb0ae527"],
 ["function","messenger.read_schedule_message(name text, type text, payload jsonb, schedule public.messenger_schedules, at timestamp with time zone)","returns public.messenger_schedules language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 2706ff3e8ca64f967ed4fe1aac8293fa"],
 ["function","messenger.read_secret(name text, OUT is_there boolean, OUT secret text, OUT fault text)","returns record language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 6172255857eaaefa4f136fd9664cb4b1"],
-["function","messenger.read_time(value jsonb)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 711f57603e55bc39e3e9e7b39c829891"],
+["function","messenger.read_time(value jsonb)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source a2d9ecb76eb112ef94793020ffa06857"],
 ["function","messenger.read_token(sql text)","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 9d6154478f6d6fa0e775d0785e6b6685"],
-["function","messenger.read_verdicts(outcomes jsonb)","returns messenger.verdict[] language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 0f135d55bee5034e4d29040c6b22bc89"],
+["function","messenger.read_verdicts(outcomes jsonb)","returns messenger.verdict[] language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 3662f00bc2dc4c78a86cab9fd28f8393"],
 ["function","messenger.read_whole(value jsonb, lowest bigint, highest bigint)","returns bigint language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 166d260d80dddb04f665eeade6696181"],
 ["function","messenger.reason_alone(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 14c205b55985738de7d6a79fd7d738e8"],
 ["function","messenger.reason_backing_off(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source e23ac2c8ea3db0e8df80368df7b019f3"],
@@ -13098,8 +13402,9 @@ as $function$ select $manifest$[
 ["function","messenger.reason_transport_type(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 8fc985ca9cd5ebba11695cb5afc74e9e"],
 ["function","messenger.reason_waiting_turn(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 9cdf45aed507ab5c0ac35501fbf07ed5"],
 ["function","messenger.reason_worker_unreachable(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 3b5ff2c5230e2086a13474bc3458ff4c"],
-["function","messenger.refusals()","returns TABLE(code text, status integer, message text, hint text) language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 66ffa7bdeac3b56826596711d31a6364"],
+["function","messenger.refusals()","returns TABLE(code text, status integer, message text, hint text) language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 6b627b3f265f39314891a3a47c3d0939"],
 ["function","messenger.refuse(code text, what text, remedy text)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 834af324477e9c77bdcc062b2dfb15c6"],
+["function","messenger.refuse_setting(code text, field text, value jsonb, wanted text)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 8d2edd6ad10e663c3b1e3c353cb677a6"],
 ["function","messenger.refuse_waits(lock_timeout text, error text)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 84ce70bbd73d179aa8d58dcb6425f0e4"],
 ["function","messenger.release()","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 15598d36338a12b5c30cdac6f1411514"],
 ["function","messenger.release_heads(keys messenger.order_key[], at timestamp with time zone)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source deb0c388d5da81308f85e39e350e3a29"],
@@ -13112,17 +13417,19 @@ as $function$ select $manifest$[
 ["function","messenger.rescue_messages(ids uuid[], at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source c284e672e8fb4f0398176e7ca8752566"],
 ["function","messenger.retry_delay(message_type text, failures integer)","returns interval language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source faba1646d6603e2df47a02ea453969c2"],
 ["function","messenger.return_replayed(replay_id uuid, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source f24a90d6ca88cb765b34dd556aa64eaa"],
-["function","messenger.revise(message_id uuid, draft messenger.draft, at timestamp with time zone, OUT available_at timestamp with time zone, OUT error_code text)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 1ca0e096c6a30d1166523484a9b728a2"],
+["function","messenger.revise(message_id uuid, draft messenger.draft, at timestamp with time zone, OUT available_at timestamp with time zone, OUT error_code text)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 38262fb900557a4339fb3dc32faea40b"],
 ["function","messenger.revive(letters uuid[], payload jsonb, per_second integer, at timestamp with time zone)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 23e9f2bb677ad12e18c91d70fa8ae8a0"],
 ["function","messenger.ring(transport text, queue text, type text)","returns boolean language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 936619f318431f90fae9acce6a481547"],
 ["function","messenger.roll_up_rows(row_ids text[])","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source 325ffb97c9e943f3f06b60d6d082f27d"],
 ["function","messenger.roll_up_step(step_seconds integer, finer integer, begins_at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,jit=off} source 3674e544109baefb0274c5a756503ac4"],
 ["function","messenger.roll_up_steps(at timestamp with time zone, ends_at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off} source 483503b11dafbfc43ae247638096bc8b"],
 ["function","messenger.rolled_up_until(step_seconds integer)","returns timestamp with time zone language sql stable invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off} source 345fb27df9b3f4392af4ccfb0fc72bc0"],
+["function","messenger.route_due(at timestamp with time zone, chunk integer, ends_at timestamp with time zone)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source b22d95bb650e206a68324695661c7c52"],
+["function","messenger.route_messages(types text[], chunk integer, at timestamp with time zone)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_hashjoin=off,enable_mergejoin=off,jit=off} source 485265a1e6637336e14ee95af081a47d"],
 ["function","messenger.row_ids(ids uuid[])","returns text[] language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source bd8c1977bc012f0aa90a0c99cb024314"],
 ["function","messenger.run_near_change(fields messenger.cron_fields, after timestamp without time zone, change timestamp without time zone, offset_before interval, offset_after interval, dst_gap text, dst_overlap text)","returns messenger.cron_run language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 8bb9c2d93542accb4c69e76238814632"],
 ["function","messenger.run_sql_handlers(batch integer)","returns TABLE(completed bigint, failed bigint, released bigint) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 69531a455002561f3e1cbfdb113154ad"],
-["function","messenger.run_step(step text, at timestamp with time zone, batch integer, ends_at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 5e24de59551e477ce5ad59deb546592e"],
+["function","messenger.run_step(step text, at timestamp with time zone, batch integer, ends_at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 866e0346622f558cd0eba71011b1027b"],
 ["function","messenger.run_steps(batch integer, without text[])","returns jsonb language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\",lock_timeout=25ms,jit=off} source ce2588ec66b4668d740a9141948e3232"],
 ["function","messenger.running_messages(depth integer, only_transport text, only_queues text[])","returns TABLE(transport_name text, queue_name text, locked_by text) language sql stable invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source c5cfe7412dc063c4dbbe79a6dc992393"],
 ["function","messenger.runs_since(transport text, queue text, at timestamp with time zone)","returns timestamp with time zone language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 666d33ebc9c01f25238a349ff37c8c8d"],
@@ -13136,29 +13443,29 @@ as $function$ select $manifest$[
 ["function","messenger.set_sql_handler(type text, function_name text)","returns regprocedure language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",quote_all_identifiers=off} source 5520f6aa20eb6cbb09fdbcea73707500"],
 ["function","messenger.settle_in_parts(outcomes jsonb, ids uuid[], is_whole_first boolean)","returns messenger.settled[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 104ea28f859bc3efe1740759abdbee2e"],
 ["function","messenger.settle_locked(outcomes jsonb, settled messenger.settled[])","returns messenger.settled[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source ed81f94bcea776fc84d64a871f7b2d34"],
-["function","messenger.settle_outcomes(outcomes jsonb, is_part boolean)","returns messenger.settled[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,jit=off,plan_cache_mode=force_generic_plan,lock_timeout=50ms} source 6a01de31448cc0ab9c7b5dde4f14e18b"],
+["function","messenger.settle_outcomes(outcomes jsonb, is_part boolean)","returns messenger.settled[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,jit=off,plan_cache_mode=force_generic_plan,lock_timeout=50ms} source 7ec4059c4e2a6b0714b729243dd1a1a3"],
 ["function","messenger.settle_rest(ids uuid[], rest messenger.verdict[], ords bigint[], fates text[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_hashjoin=off,enable_mergejoin=off,jit=off} source 59142ad07fd15333604db9ad32c64d4a"],
 ["function","messenger.sign_webhook(subscription uuid, id uuid, body text)","returns TABLE(url text, signed_at bigint, signature text) language plpgsql stable definer {\"search_path=pg_catalog, pg_temp\"} source 1b506c1e7e885935ad7fe2d26de00b5b"],
 ["function","messenger.sql_handlers()","returns TABLE(type text, handler regprocedure) language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 363dc1ae4a4679b198b1300b36cd7c57"],
 ["function","messenger.sql_queues(types text[])","returns text[] language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 05764d911121759b60673dae101f9b15"],
 ["function","messenger.sql_types()","returns text[] language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 4c7997bd05421a233d702c651a486e08"],
 ["function","messenger.sql_worker()","returns text language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 34de4d4ad50609b56338c335f0fb6f22"],
-["function","messenger.start(functions_url text, options jsonb)","returns jsonb language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 9730aca396caea11c71e870541c37bda"],
+["function","messenger.start(functions_url text, options jsonb)","returns jsonb language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 919fb2619dea7047bf3565a8ceb42083"],
 ["function","messenger.status()","returns jsonb language sql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 3a3a66d76bc151863f90314b687a3069"],
-["function","messenger.steps()","returns TABLE(name text, budget interval) language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source f46ad333e278ee35bc8c8e193c12ace4"],
+["function","messenger.steps()","returns TABLE(name text, budget interval) language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source cbf2bcefa2d277d07cea60714aaffdb0"],
 ["function","messenger.steps_of(minute timestamp with time zone, five_minutes_end timestamp with time zone, days_end timestamp with time zone)","returns TABLE(step_seconds integer, at timestamp with time zone) language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 8b526ecdab3657287350a234820b0716"],
 ["function","messenger.stop()","returns jsonb language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source ff483b963e1d0fbb65d1d6504d6862b7"],
 ["function","messenger.stop_scan()","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 0b8c28cb014ecffe4f1192c6bc1a0e8c"],
 ["function","messenger.store_alone(messages jsonb[], schedules uuid[], runs timestamp with time zone[])","returns TABLE(ord integer, error text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 5b3b4b479b4fda359acf98c516e9d787"],
 ["function","messenger.store_draft(draft messenger.draft, new_id uuid, sender uuid, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 40e90430b1e02482bf127900fa6fe8c3"],
 ["function","messenger.store_events(event text, events text[], ids uuid[], at timestamp with time zone)","returns boolean language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\",TimeZone=UTC,enable_seqscan=off,enable_hashjoin=off,enable_mergejoin=off,jit=off} source 5d6ec9d50a109f51d52e537b4d15fabe"],
-["function","messenger.store_in_turn(messages jsonb, atomic boolean, scope text, sender uuid, single boolean, at timestamp with time zone)","returns TABLE(ord integer, id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone, error_code text, error text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 4999ae7a1ef3151f8b5ed2a5f3b7858c"],
-["function","messenger.store_messages(messages jsonb, atomic boolean, scope text, sender uuid, single boolean)","returns TABLE(ord integer, id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone, error_code text, error text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 99225e56c0f4cbf7c8642605087765b7"],
+["function","messenger.store_in_turn(messages jsonb, atomic boolean, scope text, sender uuid, single boolean, at timestamp with time zone)","returns TABLE(ord integer, id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone, error_code text, error text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source c33dd0fc08032e0e22e8f700a15edb94"],
+["function","messenger.store_messages(messages jsonb, atomic boolean, scope text, sender uuid, single boolean)","returns TABLE(ord integer, id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone, error_code text, error text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source b482f7329b577c49c46cb3ab76b4803d"],
 ["function","messenger.store_occurrences(messages jsonb[], schedules uuid[], runs timestamp with time zone[])","returns TABLE(ord integer, error text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source df9de64006a145a33e6694c95543243e"],
 ["function","messenger.store_runs(messages jsonb[], schedules uuid[], runs timestamp with time zone[], replaced uuid[], at timestamp with time zone)","returns messenger.run_fate[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source f9576dce049bdf6684bcb3888b4f0e04"],
 ["function","messenger.summarize(measurements messenger.measurements[])","returns SETOF messenger.metrics language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source 615e54ea88a479fd076733f9d0d42361"],
 ["function","messenger.sync_handlers_job()","returns void language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source ef0b5ac6c1eb579f96b04b862ba4a796"],
-["function","messenger.take_key(scope text, draft messenger.draft, new_id uuid, sender uuid, store boolean, at timestamp with time zone)","returns TABLE(taken boolean, is_stored boolean, passed_on uuid, message_id uuid, status text, transport text, queue text, available_at timestamp with time zone, error_code text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source dd5fdf395d72d61f15065c4561079afe"],
+["function","messenger.take_key(scope text, draft messenger.draft, new_id uuid, sender uuid, store boolean, at timestamp with time zone)","returns TABLE(taken boolean, is_stored boolean, passed_on uuid, message_id uuid, status text, transport text, queue text, available_at timestamp with time zone, error_code text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source bd3acefa8318fe2e6e876cd74bbae6b4"],
 ["function","messenger.take_keys_back(letters uuid[], at timestamp with time zone)","returns uuid[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 64eb2dea96d9f9451f27859c36fc38dd"],
 ["function","messenger.take_turns(ords integer[], ids uuid[], transports text[], queues text[], keys text[], moments timestamp with time zone[], are_stored boolean[])","returns TABLE(ord integer, seq bigint, available_at timestamp with time zone) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off,plan_cache_mode=force_generic_plan} source 6dbffab8e5570c5b6860a43b2c0417c4"],
 ["function","messenger.tick(batch integer)","returns jsonb language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 3ce008fac6bc1d4f30dde2b989f393c3"],
@@ -13218,8 +13525,8 @@ as $function$ select $manifest$[
 ["function","public.messenger_metrics(minutes integer, from_time timestamp with time zone, to_time timestamp with time zone)","returns jsonb language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",TimeZone=UTC,enable_seqscan=off,enable_hashjoin=off,enable_mergejoin=off,work_mem=64MB,jit=off} source 8ad022d903a7be42e30a6a76496ee716"],
 ["function","public.messenger_pause(transport text, queue text)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source a5c07442c14ff18a067cda8cb646233b"],
 ["function","public.messenger_pause_schedule(name text)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 98c81af26959c12c12beb7eb4f19a5a9"],
-["function","public.messenger_put_transport(name text, type text, config jsonb, enabled boolean)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 87cc47cb128baab50dad0244888d29a1"],
-["function","public.messenger_register(types jsonb)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source ba737a07f68cdd5382f0d3e215f36613"],
+["function","public.messenger_put_transport(name text, type text, config jsonb, enabled boolean)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source fdea9b19979195b194831e533a3845e9"],
+["function","public.messenger_register(types jsonb)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source f6a0da0d4adcf7d3ce67c72c5210e54d"],
 ["function","public.messenger_release(id uuid, fence bigint)","returns text language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 4e7bc6a7dadfa50467b1586d37f66082"],
 ["function","public.messenger_resume(transport text, queue text)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source e77e86a76d1ccf1a89dc38cefe46d799"],
 ["function","public.messenger_resume_schedule(name text)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 7e9e33aa9c68df835e93d28309a89b07"],
@@ -13275,12 +13582,14 @@ as $function$ select $manifest$[
 ["grant","function messenger.bury(ids uuid[], at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.business_function(function_name text) to service_role","execute"],
 ["grant","function messenger.caller_id() to service_role","execute"],
-["grant","function messenger.check_claim(worker text, lease interval) to service_role","execute"],
+["grant","function messenger.check_claim(worker text, lease interval, queues text[]) to service_role","execute"],
 ["grant","function messenger.check_deferred(at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.check_filter(filter jsonb, texts text[], times text[], booleans text[], ids text[]) to service_role","execute"],
 ["grant","function messenger.check_page(max integer) to service_role","execute"],
 ["grant","function messenger.check_queue(transport text, queue text) to service_role","execute"],
+["grant","function messenger.check_start(functions_url text, options jsonb) to service_role","execute"],
 ["grant","function messenger.check_timezone(timezone text) to service_role","execute"],
+["grant","function messenger.check_types(types jsonb) to service_role","execute"],
 ["grant","function messenger.claim_carefully(worker text, batch integer, lease interval, transport text, queues text[], types text[], at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.claim_messages(worker text, batch integer, lease interval, transport text, queues text[], types text[]) to service_role","execute"],
 ["grant","function messenger.claim_one(message_id uuid, worker text, lease interval) to service_role","execute"],
@@ -13304,6 +13613,7 @@ as $function$ select $manifest$[
 ["grant","function messenger.find_change(timezone text, low timestamp without time zone, high timestamp without time zone) to service_role","execute"],
 ["grant","function messenger.find_due(transport text, queue text, batch integer, types text[], at timestamp with time zone, may_be_solo boolean, careful boolean, OUT places tid[], OUT is_solo boolean) to service_role","execute"],
 ["grant","function messenger.find_messages(filter jsonb, before uuid, shown uuid[], wanted integer, OUT ids uuid[], OUT looked_to uuid, OUT early uuid[]) to service_role","execute"],
+["grant","function messenger.fingerprint(body jsonb) to service_role","execute"],
 ["grant","function messenger.first_id(at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.first_run(schedule public.messenger_schedules, at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.fold_range(OUT tail bigint, OUT sweep bigint, OUT blocks bigint, OUT bite bigint) to service_role","execute"],
@@ -13316,6 +13626,7 @@ as $function$ select $manifest$[
 ["grant","function messenger.is_api_call() to service_role","execute"],
 ["grant","function messenger.is_held_by_dead_letter(transport text, queue text, ordering_key text) to service_role","execute"],
 ["grant","function messenger.is_row_error(sqlstate text) to service_role","execute"],
+["grant","function messenger.is_setting(value jsonb, kind text, lowest numeric, highest numeric) to service_role","execute"],
 ["grant","function messenger.is_too_deep(value jsonb) to service_role","execute"],
 ["grant","function messenger.keep_small(value jsonb) to service_role","execute"],
 ["grant","function messenger.known_queues(only_transport text, only_queues text[], again boolean, at timestamp with time zone, only_types text[]) to service_role","execute"],
@@ -13333,7 +13644,6 @@ as $function$ select $manifest$[
 ["grant","function messenger.measurements_set_aside() to service_role","execute"],
 ["grant","function messenger.message_conditions(filter jsonb) to service_role","execute"],
 ["grant","function messenger.messages_set_aside(at timestamp with time zone) to service_role","execute"],
-["grant","function messenger.moment_text(moment timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.new_id() to service_role","execute"],
 ["grant","function messenger.next_cron_day(fields messenger.cron_fields, from_day date) to service_role","execute"],
 ["grant","function messenger.next_cron_run(fields messenger.cron_fields, timezone text, after timestamp with time zone, dst_gap text, dst_overlap text) to service_role","execute"],
@@ -13344,6 +13654,7 @@ as $function$ select $manifest$[
 ["grant","function messenger.note_lost_leases(ids uuid[], kind text, at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.note_poll(worker text, transport text, queues text[], types text[], at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.now() to service_role","execute"],
+["grant","function messenger.open_fields(element jsonb) to service_role","execute"],
 ["grant","function messenger.order_keys(ids uuid[]) to service_role","execute"],
 ["grant","function messenger.outcome_of_error(sqlstate text, error text) to service_role","execute"],
 ["grant","function messenger.pack_histogram(durations bigint[]) to service_role","execute"],
@@ -13355,6 +13666,7 @@ as $function$ select $manifest$[
 ["grant","function messenger.read_cursor(list text, filter jsonb, cursor text) to service_role","execute"],
 ["grant","function messenger.read_drafts(messages jsonb, at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.read_interval(value jsonb, longest interval) to service_role","execute"],
+["grant","function messenger.read_milliseconds(value jsonb, longest numeric) to service_role","execute"],
 ["grant","function messenger.read_moment(value jsonb) to service_role","execute"],
 ["grant","function messenger.read_options(options jsonb) to service_role","execute"],
 ["grant","function messenger.read_schedule(schedule jsonb, timezone text, options jsonb, at timestamp with time zone) to service_role","execute"],
@@ -13364,6 +13676,7 @@ as $function$ select $manifest$[
 ["grant","function messenger.read_whole(value jsonb, lowest bigint, highest bigint) to service_role","execute"],
 ["grant","function messenger.refusals() to service_role","execute"],
 ["grant","function messenger.refuse(code text, what text, remedy text) to service_role","execute"],
+["grant","function messenger.refuse_setting(code text, field text, value jsonb, wanted text) to service_role","execute"],
 ["grant","function messenger.refuse_waits(lock_timeout text, error text) to service_role","execute"],
 ["grant","function messenger.release() to service_role","execute"],
 ["grant","function messenger.release_heads(keys messenger.order_key[], at timestamp with time zone) to service_role","execute"],
@@ -13375,6 +13688,8 @@ as $function$ select $manifest$[
 ["grant","function messenger.revive(letters uuid[], payload jsonb, per_second integer, at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.ring(transport text, queue text, type text) to service_role","execute"],
 ["grant","function messenger.rolled_up_until(step_seconds integer) to service_role","execute"],
+["grant","function messenger.route_due(at timestamp with time zone, chunk integer, ends_at timestamp with time zone) to service_role","execute"],
+["grant","function messenger.route_messages(types text[], chunk integer, at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.run_near_change(fields messenger.cron_fields, after timestamp without time zone, change timestamp without time zone, offset_before interval, offset_after interval, dst_gap text, dst_overlap text) to service_role","execute"],
 ["grant","function messenger.running_messages(depth integer, only_transport text, only_queues text[]) to service_role","execute"],
 ["grant","function messenger.runs_since(transport text, queue text, at timestamp with time zone) to service_role","execute"],
@@ -13537,6 +13852,7 @@ as $function$ select $manifest$[
 ["index","public.messenger_messages_pkey","CREATE UNIQUE INDEX messenger_messages_pkey ON public.messenger_messages USING btree (id)"],
 ["index","public.messenger_messages_sender_idx","CREATE INDEX messenger_messages_sender_idx ON public.messenger_messages USING btree (created_by, id) WHERE (created_by IS NOT NULL)"],
 ["index","public.messenger_messages_sender_unfinished_idx","CREATE INDEX messenger_messages_sender_unfinished_idx ON public.messenger_messages USING btree (created_by) WHERE ((created_by IS NOT NULL) AND (processed_at IS NULL))"],
+["index","public.messenger_messages_unrouted_idx","CREATE INDEX messenger_messages_unrouted_idx ON public.messenger_messages USING btree (message_type) WHERE ((unrouted IS NOT NULL) AND (processed_at IS NULL))"],
 ["index","public.messenger_messages_waiting_idx","CREATE INDEX messenger_messages_waiting_idx ON public.messenger_messages USING btree (transport_name, queue_name, ordering_key) WHERE ((ordering_key IS NOT NULL) AND (processed_at IS NULL) AND (available_at = 'infinity'::timestamp with time zone))"],
 ["index","public.messenger_schedules_due_idx","CREATE INDEX messenger_schedules_due_idx ON public.messenger_schedules USING btree (next_run_at) WHERE enabled"],
 ["index","public.messenger_schedules_fired_idx","CREATE INDEX messenger_schedules_fired_idx ON public.messenger_schedules USING btree (updated_at, id) WHERE ((schedule_type = 'once'::text) AND (NOT enabled))"],
@@ -13737,7 +14053,7 @@ declare
     'messenger.keep_small',
     'messenger.read_time',
     'messenger.read_interval',
-    'messenger.moment_text',
+    'messenger.read_milliseconds',
     'messenger.check_filter',
     'messenger.check_page',
     'messenger.write_cursor',
@@ -13760,11 +14076,16 @@ declare
     'messenger.measure_completions',
     'messenger.measure_failures',
     'messenger.move_scan',
+    'messenger.is_setting',
+    'messenger.refuse_setting',
+    'messenger.check_types',
+    'messenger.check_start',
     'messenger.ensure_own_types',
     'messenger.give_way_to_restored_type',
     'public.messenger_register',
     'messenger.draft_fields',
     'messenger.read_drafts',
+    'messenger.fingerprint',
     'messenger.store_draft',
     'messenger.revise',
     'messenger.take_key',
@@ -13789,6 +14110,9 @@ declare
     'messenger.is_held_by_dead_letter',
     'messenger.release_orphans',
     'messenger.prune_ordering_keys',
+    'messenger.open_fields',
+    'messenger.route_messages',
+    'messenger.route_due',
     'messenger.active_queues',
     'messenger.walk_due_queues',
     'messenger.due_queues',

@@ -65,62 +65,75 @@ begin
 end $$;
 
 -- JSON strings to moments and intervals: null where Postgres would raise, so that one bad element of a batch can be named.
+
+-- ISO 8601 with a zone: without one, and in any other form, a moment depends on what the session has set. The forms are
+-- those that Postgres prints, years before Christ included.
 create or replace function messenger.read_time(value jsonb)
 returns timestamptz
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+  v_text text := value #>> '{}';
   v_time timestamptz;
 begin
-  if jsonb_typeof(value) <> 'string' then
+  if jsonb_typeof(value) <> 'string' or v_text !~
+    '^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]+)?)? ?([Zz]|[+-][0-9]{2}(:?[0-9]{2}){0,2})( BC)?$' then
     return null;
   end if;
-  v_time := (value #>> '{}')::timestamptz;
+  v_time := v_text::timestamptz;
   return case when isfinite(v_time) and v_time < '10000-01-01 00:00:00+00' then v_time end;
 exception when data_exception then
   return null;
 end $$;
 
+-- Postgres takes a number without a unit for seconds, at the end of '1 day 7' too, where its author may mean days or
+-- milliseconds. Zero is the same in every unit. constraint messenger_transports_config_check has the same pattern.
 create or replace function messenger.read_interval(value jsonb, longest interval)
 returns interval
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+  v_text text := value #>> '{}';
   v_interval interval;
 begin
-  v_interval := case jsonb_typeof(value)
-    when 'string' then (value #>> '{}')::interval
-    when 'number' then make_interval(secs => value::double precision)
-  end;
+  if jsonb_typeof(value) <> 'string' or v_text ~ '(^|[^0-9:.-])[+-]?[0-9.]*[1-9][0-9.]*(e[+-]?[0-9]+)?\s*(ago\s*)?$' then
+    return null;
+  end if;
+  v_interval := v_text::interval;
   -- '1 month -40 days' is negative from some dates only: compare where it is used, on the calendar of today.
   return case when v_interval <= longest and pg_catalog.now() + v_interval >= pg_catalog.now() then v_interval end;
 exception when data_exception then
   return null;
 end $$;
 
--- For moments that a session keeps in a setting of its own. As Postgres prints them they cannot be read once DateStyle has
--- changed, which a pooler's next client may do, and abbreviations of zones are ambiguous.
-create or replace function messenger.moment_text(moment timestamptz)
-returns text
-language plpgsql stable parallel safe
+-- A worker's duration: a value out of bounds is no reason to lose what it reports beside it, nor is one that is no number.
+create or replace function messenger.read_milliseconds(value jsonb, longest numeric)
+returns double precision
+language plpgsql immutable parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return to_jsonb(moment) #>> '{}';
+  return case
+    when jsonb_typeof(value) = 'number' then least(greatest(value::numeric, 0), longest)
+    when value #>> '{}' ~ '^-?[0-9]{1,30}([.][0-9]{1,30})?$' then least(greatest((value #>> '{}')::numeric, 0), longest)
+  end;
 end $$;
 
-comment on function messenger.moment_text(timestamptz) is 'A moment as ISO 8601 with its offset, whatever DateStyle is.';
 comment on function messenger.exceeds(jsonb, int) is 'True when the JSON text of the value is longer than so many bytes.';
 comment on function messenger.has_wild_number(jsonb) is 'True when the value holds a number no double can hold (too large, or too close to zero).';
 comment on function messenger.is_too_deep(jsonb) is 'True when objects and arrays nest deeper than 64.';
 comment on function messenger.clip(text, int) is 'The text, cut to at most so many bytes at a character boundary.';
 comment on function messenger.keep_small(jsonb) is 'The value, or a marker {"symphony_dropped": reason} when it cannot be kept (64 KB).';
-comment on function messenger.read_time(jsonb) is 'A JSON string as a moment before the year 10000, or null.';
-comment on function messenger.read_interval(jsonb, interval) is 'A JSON string, or number of seconds, as an interval from zero to the longest, or null.';
+comment on function messenger.read_time(jsonb) is 'A JSON string in ISO 8601 with a zone as a moment before the year 10000, or null.';
+comment on function messenger.read_interval(jsonb, interval) is 'A JSON string with a unit as an interval from zero to the longest, or null.';
+comment on function messenger.read_milliseconds(jsonb, numeric) is
+  'A JSON number, or a string of one, clamped between zero and the longest; null for anything else.';
 
-revoke all on function messenger.moment_text(timestamptz), messenger.exceeds(jsonb, int), messenger.has_wild_number(jsonb), messenger.is_too_deep(jsonb), messenger.clip(text, int),
-  messenger.keep_small(jsonb), messenger.read_time(jsonb), messenger.read_interval(jsonb, interval) from public, anon, authenticated;
-grant execute on function messenger.moment_text(timestamptz), messenger.exceeds(jsonb, int), messenger.has_wild_number(jsonb), messenger.is_too_deep(jsonb), messenger.clip(text, int),
-  messenger.keep_small(jsonb), messenger.read_time(jsonb), messenger.read_interval(jsonb, interval) to service_role;
+revoke all on function messenger.exceeds(jsonb, int), messenger.has_wild_number(jsonb), messenger.is_too_deep(jsonb), messenger.clip(text, int),
+  messenger.keep_small(jsonb), messenger.read_time(jsonb), messenger.read_interval(jsonb, interval),
+  messenger.read_milliseconds(jsonb, numeric) from public, anon, authenticated;
+grant execute on function messenger.exceeds(jsonb, int), messenger.has_wild_number(jsonb), messenger.is_too_deep(jsonb), messenger.clip(text, int),
+  messenger.keep_small(jsonb), messenger.read_time(jsonb), messenger.read_interval(jsonb, interval),
+  messenger.read_milliseconds(jsonb, numeric) to service_role;

@@ -11,8 +11,11 @@ create table if not exists public.messenger_transports (
   constraint messenger_transports_name_key unique (name),
   constraint messenger_transports_name_check check (name ~ '^[a-z0-9][a-z0-9_-]{0,62}$'),
   constraint messenger_transports_type_check check (type in ('sync', 'supabase', 'redis', 'rabbitmq', 'sqs')),
+  -- The pattern is a number without a unit, as in messenger.read_interval.
   constraint messenger_transports_config_check check (
     jsonb_typeof(config) = 'object'
+    and concat_ws('|', config ->> 'retention', config ->> 'failed_retention', config ->> 'idempotency_window')
+      !~ '(^|[^0-9:.-])[+-]?[0-9.]*[1-9][0-9.]*(e[+-]?[0-9]+)?\s*(ago\s*)?([|]|$)'
     and coalesce((config ->> 'retention')::interval between '0' and '100 years', true)
     and coalesce((config ->> 'failed_retention')::interval between '0' and '100 years', true)
     and coalesce((config ->> 'idempotency_window')::interval between '0' and '1 year', true)
@@ -22,7 +25,7 @@ create table if not exists public.messenger_transports (
 
 comment on table public.messenger_transports is 'Transports by name. sync: handled where it is dispatched; supabase: this database is the queue.';
 comment on column public.messenger_transports.config is
-  'Intervals as text: retention (finished messages, 7 days; 0 deletes on completion), failed_retention (resolved dead letters, 30 days), idempotency_window (24 hours); at most 100 years, the window 1 year. ordering_dead_letter: block or continue (the default), whether an open dead letter holds up its ordering key. No secrets.';
+  'Intervals as text with a unit: retention (finished messages, 7 days; 0 deletes on completion), failed_retention (resolved dead letters, 30 days), idempotency_window (24 hours); at most 100 years, the window 1 year. ordering_dead_letter: block or continue (the default), whether an open dead letter holds up its ordering key. No secrets.';
 
 create or replace function public.update_messenger_transports_updated_at()
 returns trigger

@@ -31,6 +31,7 @@ create table if not exists public.messenger_messages (
   result jsonb,
   progress jsonb,
   created_by uuid,
+  unrouted text[],
   constraint messenger_messages_pkey primary key (id),
   constraint messenger_messages_body_check check (jsonb_typeof(body) = 'object'),
   constraint messenger_messages_priority_check check (priority between 1 and 10),
@@ -64,6 +65,7 @@ comment on column public.messenger_messages.idempotency_key is 'The key it was d
 comment on column public.messenger_messages.ordering_key is 'Of the messages of one transport, queue and key one is in flight, in the order of ordering_seq.';
 comment on column public.messenger_messages.result is 'What the handler returned, at most 64 KB, else a marker.';
 comment on column public.messenger_messages.created_by is 'The signed-in user of the transaction that dispatched it (messenger.caller_id()); null for services and for subjects that are not UUIDs.';
+comment on column public.messenger_messages.unrouted is 'Which of queue, priority and max_retries the dispatch left open, while its type was not registered; null otherwise and once the type''s are applied.';
 
 -- Numbers are drawn under the lock of the ordering key, so within a key they rise as its transactions commit; gaps mean nothing.
 create sequence if not exists messenger.ordering_seq;
@@ -103,6 +105,9 @@ on public.messenger_messages (transport_name, queue_name, ordering_key, ordering
 create index if not exists messenger_messages_waiting_idx
 on public.messenger_messages (transport_name, queue_name, ordering_key)
 where ordering_key is not null and processed_at is null and available_at = 'infinity';
+-- Partial on unrouted: messages of registered types are not in it.
+create index if not exists messenger_messages_unrouted_idx
+on public.messenger_messages (message_type) where unrouted is not null and processed_at is null;
 -- Partial on created_by: messages of services are in neither.
 create index if not exists messenger_messages_sender_idx
 on public.messenger_messages (created_by, id) where created_by is not null;

@@ -63,6 +63,7 @@ begin
   if found then
     perform messenger.refuse('SM_TYPE_FORBIDDEN', 'aliases of ' || left(v_bad #>> '{}', 128));
   end if;
+  perform messenger.check_types(v_types);
 
   -- A route may name a transport before an operator has made it: it is the database queue until somebody says otherwise.
   insert into public.messenger_transports (name, type)
@@ -74,11 +75,13 @@ begin
   insert into messenger.message_types as known
     (type, transport_name, queue_name, priority, dispatchable_by, max_retries, retry_delay_ms, retry_multiplier, retry_max_delay_ms, retry_jitter, timeout_ms, aliases)
   select distinct on (e.type)
-    e.type, e.transport, e.queue, e.priority, coalesce(e.dispatchable_by, 'service'),
+    e.type, e.transport, e.queue, e.priority::int, coalesce(e.dispatchable_by, 'service'),
     coalesce(r.max_retries, 3), coalesce(r.delay_ms, 1000), coalesce(r.multiplier, 2), coalesce(r.max_delay_ms, 600000), coalesce(r.jitter, 0.2),
-    e.timeout_ms, coalesce(e.aliases, '{}')
-  from jsonb_to_recordset(v_types) as e(type text, transport text, queue text, priority int, dispatchable_by text, retry jsonb, timeout_ms bigint, aliases text[])
-  cross join lateral jsonb_to_record(coalesce(e.retry, '{}')) as r(max_retries int, delay_ms bigint, multiplier double precision, max_delay_ms bigint, jitter double precision)
+    e.timeout_ms::bigint, coalesce(e.aliases, '{}')
+  -- Numeric, because 5.0 is a whole number that no int would read.
+  from jsonb_to_recordset(v_types) as e(type text, transport text, queue text, priority numeric, dispatchable_by text, retry jsonb, timeout_ms numeric, aliases text[])
+  cross join lateral jsonb_to_record(coalesce(nullif(e.retry, 'null'), '{}'))
+    as r(max_retries numeric, delay_ms numeric, multiplier double precision, max_delay_ms numeric, jitter double precision)
   order by e.type
   on conflict (type) do update set
     transport_name = excluded.transport_name, queue_name = excluded.queue_name, priority = excluded.priority, dispatchable_by = excluded.dispatchable_by,
@@ -90,6 +93,12 @@ begin
     is distinct from
         (excluded.transport_name, excluded.queue_name, excluded.priority, excluded.dispatchable_by, excluded.max_retries, excluded.retry_delay_ms, excluded.retry_multiplier,
          excluded.retry_max_delay_ms, excluded.retry_jitter, excluded.timeout_ms, excluded.aliases);
+  -- The ticker does the rest, and all of it where a trigger of the project rejects a row: types are registered all the same.
+  begin
+    perform messenger.route_messages(array(select e ->> 'type' from jsonb_array_elements(v_types) e), 1000, messenger.now());
+  exception when others then
+    raise log 'symphony: messages dispatched before their type could not be routed: %', sqlerrm;
+  end;
   return jsonb_array_length(types);
 end $$;
 

@@ -58,7 +58,8 @@ begin
       headers = case when v_rewrites then draft.headers else m.headers end,
       metadata = case when v_rewrites then draft.metadata else m.metadata end,
       priority = case when v_rewrites then draft.priority else m.priority end,
-      max_retries = case when v_rewrites then greatest(draft.max_retries, m.retry_count) else m.max_retries end
+      max_retries = case when v_rewrites then greatest(draft.max_retries, m.retry_count) else m.max_retries end,
+      unrouted = case when v_rewrites and draft.max_retries <> m.max_retries then null else m.unrouted end
   where m.id = message_id;
   if v_moves and available_at <= at then
     perform messenger.ring(m.transport_name, m.queue_name, m.message_type) from public.messenger_messages m where m.id = message_id;
@@ -78,7 +79,7 @@ language plpgsql rows 1
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_fingerprint bytea := sha256(convert_to(draft.body::text, 'UTF8'));
+  v_fingerprint bytea := messenger.fingerprint(draft.body);
   v_may_change boolean := draft.idempotency_mode in ('replace', 'reschedule', 'debounce');
   v_locked boolean := v_may_change;
   v_key messenger.idempotency_keys;
@@ -121,7 +122,8 @@ begin
     -- Not ">": an earlier element of this very batch may have taken it with a window of zero.
     if v_holds or v_key.expires_at >= take_key.at then
       if (v_key.message_type, v_key.queue_name) <> (draft.message_type, draft.queue_name)
-        or draft.idempotency_mode in ('ignore', 'reschedule') and v_key.fingerprint <> v_fingerprint then
+        or draft.idempotency_mode in ('ignore', 'reschedule') and v_key.fingerprint <> v_fingerprint
+          and v_key.fingerprint <> sha256(convert_to(draft.body::text, 'UTF8')) then -- keys of 0.1.0 hold this one
         error_code := 'SM_IDEMPOTENCY_MISMATCH';
       elsif v_is_ours then
         select r.available_at, r.error_code into available_at, error_code from messenger.revise(v_key.message_id, draft, take_key.at) r;

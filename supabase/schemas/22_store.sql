@@ -24,7 +24,8 @@ begin
     select d.*, (v_prefix || lpad(to_hex(v_random + d.ord), 16, '0'))::uuid as new_id,
       case when v_atomic and d.error_code is not null then
         messenger.refuse(d.error_code, concat_ws(': ', case when not v_single then 'message ' || d.ord end, quote_ident(d.unknown_field)))
-      end as refused
+      end as refused,
+      case when not exists (select from messenger.message_types k where k.type = d.message_type) then messenger.open_fields(v_messages -> d.ord - 1) end as unrouted
     from messenger.read_drafts(v_messages, v_now) d
   ),
   -- In the order of the keys, whatever order they came in: two batches cannot wait for each other.
@@ -63,10 +64,10 @@ begin
   stored as (
     insert into public.messenger_messages as m
       (id, transport_name, queue_name, message_type, body, headers, metadata, priority, scheduled_at, available_at, expires_at,
-       created_at, updated_at, max_retries, idempotency_key, ordering_key, ordering_seq, created_by)
+       created_at, updated_at, max_retries, idempotency_key, ordering_key, ordering_seq, created_by, unrouted)
     select d.new_id, d.transport_name, d.queue_name, d.message_type, d.body, coalesce(d.headers || v_stamp, d.headers), d.metadata,
        d.priority, d.scheduled_at, coalesce(t.available_at, d.available_at),
-       d.expires_at, v_now, v_now, d.max_retries, d.idempotency_key, d.ordering_key, t.seq, v_sender
+       d.expires_at, v_now, v_now, d.max_retries, d.idempotency_key, d.ordering_key, t.seq, v_sender, d.unrouted
     from draft d left join keyed k on k.ord = d.ord left join turn t on t.ord = d.ord
     where d.error_code is null and coalesce(k.taken and not k.is_stored, true)
     returning m.id, m.transport_name, m.queue_name, m.message_type, m.available_at
@@ -156,7 +157,8 @@ begin
     select d.*, (v_prefix || lpad(to_hex(v_random + d.ord), 16, '0'))::uuid as new_id,
       case when v_atomic and d.error_code is not null then
         messenger.refuse(d.error_code, concat_ws(': ', case when not v_single then 'message ' || d.ord end, quote_ident(d.unknown_field)))
-      end as refused
+      end as refused,
+      case when not exists (select from messenger.message_types k where k.type = d.message_type) then messenger.open_fields(v_messages -> d.ord - 1) end as unrouted
     from messenger.read_drafts(v_messages, v_now) d
   ),
   -- In the order of the keys, whatever order they came in: two batches cannot wait for each other.
@@ -172,10 +174,10 @@ begin
   stored as (
     insert into public.messenger_messages as m
       (id, transport_name, queue_name, message_type, body, headers, metadata, priority, scheduled_at, available_at, expires_at,
-       created_at, updated_at, max_retries, idempotency_key, created_by)
+       created_at, updated_at, max_retries, idempotency_key, created_by, unrouted)
     select d.new_id, d.transport_name, d.queue_name, d.message_type, d.body, coalesce(d.headers || v_stamp, d.headers), d.metadata,
        d.priority, d.scheduled_at, d.available_at, d.expires_at,
-       v_now, v_now, d.max_retries, d.idempotency_key, v_sender
+       v_now, v_now, d.max_retries, d.idempotency_key, v_sender, d.unrouted
     from draft d left join keyed k on k.ord = d.ord
     where d.error_code is null and coalesce(k.taken, true)
     returning m.id, m.transport_name, m.queue_name, m.message_type, m.available_at

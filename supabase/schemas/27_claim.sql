@@ -11,14 +11,19 @@ begin
 end $$;
 comment on type messenger.claimed is 'A row of messenger_claim.';
 
-create or replace function messenger.check_claim(worker text, lease interval)
+-- An array prints without quotes what is a queue's name, but for the word null.
+create or replace function messenger.check_claim(worker text, lease interval, queues text[] default null)
 returns void
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  if worker is null or length(worker) not between 1 and 200 then
+  if worker is null or length(worker) not between 1 and 200 or worker ~ '[\x01-\x1f\x7f]' then
     perform messenger.refuse('SM_WORKER');
+  elsif queues::text !~ '^\{(([a-z0-9][a-z0-9_-]{0,62}|"null")(,([a-z0-9][a-z0-9_-]{0,62}|"null"))*)?\}$' then
+    perform messenger.refuse('SM_QUEUE', (
+      select format('queues: "%s"', left(q.name, 100)) from unnest(queues) q(name)
+      where q.name !~ '^[a-z0-9][a-z0-9_-]{0,62}$' or q.name is null limit 1));
   elsif lease <= '0' or lease > '12 hours' then
     perform messenger.refuse('SM_LEASE');
   end if;
@@ -91,7 +96,7 @@ begin
   if current_setting('transaction_read_only') = 'on' then
     perform messenger.require_writable();
   end if;
-  perform messenger.check_claim(worker, v_lease);
+  perform messenger.check_claim(worker, v_lease, queues);
   if v_batch not between 1 and 1000 then
     perform messenger.refuse('SM_BATCH');
   elsif transport is not null then
@@ -243,7 +248,8 @@ language sql
 set search_path = pg_catalog, pg_temp
 as $$ select * from messenger.claim_one(id, worker, lease) $$;
 
-comment on function messenger.check_claim(text, interval) is 'Refuses a worker name or lease that is out of bounds.';
+comment on function messenger.check_claim(text, interval, text[]) is
+  'Rejects the name of a worker or a queue that is malformed, and a lease that is out of bounds.';
 comment on function messenger.note_poll(text, text, text[], text[], timestamptz) is 'Records that this worker is active.';
 comment on function messenger.add_worker(text, text, text[], text[], timestamptz) is 'Stores the first poll of a worker, unless another session is doing so.';
 comment on function messenger.claim_messages(text, int, interval, text, text[], text[]) is 'What messenger_claim does, as an array.';
@@ -254,13 +260,13 @@ comment on function public.messenger_claim(text, int, interval, text, text[], te
 comment on function messenger.claim_one(uuid, text, interval) is 'See public.messenger_claim_one.';
 comment on function public.messenger_claim_one(uuid, text, interval) is
   'Takes one pending message by id, due or not, for the caller that has just dispatched it. No row when another worker has it, its row is locked or it is finished.';
-revoke all on function messenger.check_claim(text, interval), messenger.note_poll(text, text, text[], text[], timestamptz),
+revoke all on function messenger.check_claim(text, interval, text[]), messenger.note_poll(text, text, text[], text[], timestamptz),
   messenger.add_worker(text, text, text[], text[], timestamptz),
   messenger.claim_messages(text, int, interval, text, text[], text[]),
   messenger.claim_carefully(text, int, interval, text, text[], text[], timestamptz), messenger.claim_one(uuid, text, interval),
   public.messenger_claim(text, int, interval, text, text[], text[]), public.messenger_claim_one(uuid, text, interval)
   from public, anon, authenticated;
-grant execute on function messenger.check_claim(text, interval), messenger.note_poll(text, text, text[], text[], timestamptz),
+grant execute on function messenger.check_claim(text, interval, text[]), messenger.note_poll(text, text, text[], text[], timestamptz),
   messenger.add_worker(text, text, text[], text[], timestamptz),
   messenger.claim_messages(text, int, interval, text, text[], text[]),
   messenger.claim_carefully(text, int, interval, text, text[], text[], timestamptz), messenger.claim_one(uuid, text, interval),

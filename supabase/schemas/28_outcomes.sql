@@ -52,11 +52,10 @@ begin
       case when v.outcome = 'failed' then messenger.error_class_of(v.error_class) end,
       case when v.outcome = 'failed' then messenger.clip(v.error_trace, 8192) end,
       coalesce(v.retryable, true),
-      -- A delay no interval holds becomes a negative one, which is refused: Postgres 15 would wrap it around, 17 would raise its own error.
-      make_interval(secs => case when abs(v.delay_ms) < 1e13 then v.delay_ms when v.delay_ms is not null then -1 end / 1000),
-      v.duration_ms::bigint)::messenger.verdict order by v.ord)
+      make_interval(secs => messenger.read_milliseconds(v.delay_ms, 3155760000000) / 1000), -- 100 years
+      messenger.read_milliseconds(v.duration_ms, 1e15)::bigint)::messenger.verdict order by v.ord)
     from rows from (jsonb_to_recordset(outcomes) as (
-      outcome text, error text, error_class text, error_trace text, retryable boolean, delay_ms double precision, duration_ms double precision)
+      outcome text, error text, error_class text, error_trace text, retryable boolean, delay_ms jsonb, duration_ms jsonb)
     ) with ordinality as v(outcome, error, error_class, error_trace, retryable, delay_ms, duration_ms, ord)
     where v.outcome <> 'completed'
   );

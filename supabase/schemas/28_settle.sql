@@ -88,7 +88,9 @@ begin
   elsif jsonb_array_length(v_outcomes) > 1000 then
     perform messenger.refuse('SM_BATCH_TOO_LARGE');
   end if;
-  select array_agg((e ->> 'id')::uuid), array_agg((e ->> 'fence')::bigint), array_agg(e ->> 'outcome'), array_agg(nullif(e -> 'result', 'null')), array_agg((e ->> 'duration_ms')::double precision)
+  select array_agg((e ->> 'id')::uuid), array_agg((e ->> 'fence')::bigint), array_agg(e ->> 'outcome'), array_agg(nullif(e -> 'result', 'null')), array_agg(case jsonb_typeof(e -> 'duration_ms')
+      when 'number' then least(greatest((e -> 'duration_ms')::numeric, 0), 1e9)::double precision
+      when 'string' then messenger.read_milliseconds(e -> 'duration_ms', 1e9) end)
   into v_ids, v_fences, v_kinds, v_results, v_durations
   from jsonb_array_elements(v_outcomes) e;
   if not v_kinds <@ '{completed,failed,snoozed,released}'::text[] then
@@ -96,9 +98,6 @@ begin
   end if;
   if 'completed' <> any (v_kinds) then
     v_rest := messenger.read_verdicts(v_outcomes);
-    if exists (select from unnest(v_rest) r where r.delay not between interval '0' and interval '100 years') then
-      perform messenger.refuse('SM_DELAY', 'delay_ms');
-    end if;
   end if;
   if array_remove(v_results, null) <> '{}' then
     v_is_wild := messenger.has_wild_number(v_outcomes);
@@ -236,7 +235,7 @@ comment on function messenger.settle_rest(uuid[], messenger.verdict[], bigint[],
 comment on function messenger.settle_outcomes(jsonb, boolean) is
   'What messenger_settle does. A part: deletes no message, and returns null when it fails and has more than one outcome.';
 comment on function public.messenger_settle(jsonb) is
-  'Records up to 1000 outcomes: [{"id", "fence", "outcome": completed|failed|snoozed|released, "result"?, "error"?, "error_class"?, "error_trace"?, "retryable"?, "delay_ms"?, "duration_ms"?}]. Returns in the same order: completed, retry, dead (for good: with a dead letter, but none for a user''s message of class InvalidPayload), snoozed, released, cancelled (it was requested before this outcome); already (this outcome was recorded before), stale (the lease is not current, nothing changed), unknown (no such message), locked (another transaction has locked the row, nothing changed: send it again), error: <SQLSTATE> <message> (a trigger or constraint of the project refused the row, nothing changed). Waits for no lock longer than half a second.';
+  'Records up to 1000 outcomes: [{"id", "fence", "outcome": completed|failed|snoozed|released, "result"?, "error"?, "error_class"?, "error_trace"?, "retryable"?, "delay_ms"?, "duration_ms"?}]. A duration below zero counts as zero, one beyond 100 years as 100 years. Returns in the same order: completed, retry, dead (for good: with a dead letter, but none for a user''s message of class InvalidPayload), snoozed, released, cancelled (it was requested before this outcome); already (this outcome was recorded before), stale (the lease is not current, nothing changed), unknown (no such message), locked (another transaction has locked the row, nothing changed: send it again), error: <SQLSTATE> <message> (a trigger or constraint of the project refused the row, nothing changed). Waits for no lock longer than half a second.';
 revoke all on function messenger.settle_rest(uuid[], messenger.verdict[], bigint[], text[], timestamptz),
   messenger.settle_outcomes(jsonb, boolean), public.messenger_settle(jsonb)
   from public, anon, authenticated;

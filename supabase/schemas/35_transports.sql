@@ -37,6 +37,17 @@ begin
       perform messenger.refuse('SM_UNKNOWN_FIELD', 'config.' || left(v_odd, 100));
     end if;
   end if;
+  select c.key into v_odd from jsonb_each(config) c
+  where c.key in ('retention', 'failed_retention', 'idempotency_window') and c.value not in ('0', 'null')
+    and messenger.read_interval(c.value, case c.key when 'idempotency_window' then interval '1 year' else '100 years' end) is null
+  order by c.key limit 1;
+  if found then
+    perform messenger.refuse('SM_TRANSPORT',
+      format('config.%s must be an interval with a unit, from zero to %s', v_odd, case v_odd when 'idempotency_window' then '1 year' else '100 years' end),
+      'for example "7 days"; a number without a unit is none');
+  elsif config ->> 'ordering_dead_letter' not in ('block', 'continue') then
+    perform messenger.refuse('SM_TRANSPORT', 'config.ordering_dead_letter must be block or continue', 'continue is the default');
+  end if;
   begin
     insert into public.messenger_transports as t (name, type, config, enabled)
     values (messenger_put_transport.name, coalesce(messenger_put_transport.type, v_known, 'supabase'), coalesce(messenger_put_transport.config, '{}'), coalesce(messenger_put_transport.enabled, true))

@@ -7,7 +7,8 @@ returns table (name text, budget interval)
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$
-  values ('rescue', interval '300 ms'), ('unblock', '50 ms'), ('replays', '50 ms'), ('schedules', '300 ms'), ('overdue_handlers', '20 ms'),
+  values ('rescue', interval '300 ms'), ('unblock', '50 ms'), ('route', '50 ms'), ('replays', '50 ms'), ('schedules', '300 ms'),
+    ('overdue_handlers', '20 ms'),
     ('handlers_job', '20 ms'), ('wake', '50 ms'), ('roll_up', '150 ms'), ('roll_up_steps', '50 ms'),
     ('prune_messages', '150 ms'), ('prune_dead_letters', '150 ms'), ('prune_keys', '150 ms'), ('prune_occurrences', '150 ms'),
     ('prune_schedules', '50 ms'), ('prune_replays', '20 ms'), ('prune_workers', '20 ms'), ('prune_counts', '20 ms'),
@@ -25,6 +26,7 @@ begin
     when 'rescue' then
       return (select jsonb_build_object('rescued', r.rescued, 'dead', r.dead, 'failed', r.given_up) from messenger.rescue(at, ends_at) r);
     when 'unblock' then perform messenger.release_orphans(at, 1000, ends_at);
+    when 'route' then perform messenger.route_due(at, 200, ends_at);
     when 'replays' then perform messenger.watch_replays(at, ends_at);
     when 'schedules' then return jsonb_build_object('expanded', messenger.expand_schedules(at, greatest(batch, 1000), ends_at));
     when 'overdue_handlers' then perform messenger.cancel_overdue_handlers();

@@ -54,6 +54,7 @@ begin
   if found then
     perform messenger.refuse('SM_UNKNOWN_FIELD', 'options.' || v_odd);
   end if;
+  perform messenger.check_start(v_url, v_options);
 
   v_secret := messenger.ensure_worker_secret();
   perform messenger.ensure_singletons(), messenger.ensure_transports(), messenger.ensure_own_types();
@@ -61,10 +62,10 @@ begin
   set functions_url = coalesce(v_url, s.functions_url),
       clock_enabled = true,
       clock_changed_at = messenger.now(),
-      max_workers = coalesce((v_options ->> 'max_workers')::int, s.max_workers),
-      messages_per_worker = coalesce((v_options ->> 'messages_per_worker')::int, s.messages_per_worker),
+      max_workers = coalesce((v_options ->> 'max_workers')::numeric, s.max_workers),
+      messages_per_worker = coalesce((v_options ->> 'messages_per_worker')::numeric, s.messages_per_worker),
       poll_interval = coalesce((v_options ->> 'poll_interval')::interval, s.poll_interval),
-      max_unfinished_per_user = coalesce((v_options ->> 'max_unfinished_per_user')::int, s.max_unfinished_per_user)
+      max_unfinished_per_user = coalesce((v_options ->> 'max_unfinished_per_user')::numeric, s.max_unfinished_per_user)
   returning * into v_settings;
   if v_has_clock then
     perform cron.schedule('symphony-clock', messenger.job_schedule(), messenger.clock_command());

@@ -63,6 +63,21 @@ test("the payload is edited, what is no JSON object is refused while it is typed
   assert.deepEqual((await messageOf(project().sql, letter.message_id)).body, { to: "Grace" });
 });
 
+test("a number in an edited payload that JavaScript would round is refused, with what to do", async () => {
+  const letter = await deadLetter("no such user");
+  await using opened = await dashboard().open(`#/failed/${letter.id}`);
+  const { page } = opened;
+  await page.getByRole("button", { name: "Edit and retry" }).click();
+  await page.getByRole("textbox", { name: "Payload" }).fill('{"user": 1145678901234567891}');
+  await page.getByRole("button", { name: "Retry with this" }).click();
+  await page.getByText("payload.user is 1145678901234567891, but a double cannot hold that number").waitFor();
+  await page.getByText('Send it as a string: "1145678901234567891"').waitFor();
+  await page.getByRole("textbox", { name: "Payload" }).fill('{"user": "1145678901234567891"}');
+  await page.getByRole("button", { name: "Retry with this" }).click();
+  await page.getByText("It waits in its queue again").waitFor();
+  assert.deepEqual((await messageOf(project().sql, letter.message_id)).body, { user: "1145678901234567891" });
+});
+
 test("one is discarded after a question, and Escape means no", async () => {
   const letter = await deadLetter("gone");
   await using opened = await dashboard().open(`#/failed/${letter.id}`);

@@ -59,10 +59,29 @@ refuses("NUL in the type", 422, "SM_NUL", text('{"message":{"type":"A\\u0000","p
 refuses("NUL in an idempotency key", 422, "SM_NUL", option("idempotencyKey", '"a\\u0000"'));
 refuses("a lone surrogate", 400, "SM_JSON", payload('{"a":"\\ud800"}'));
 refuses("a lone surrogate in a key", 400, "SM_JSON", payload('{"\\udc00":1}'));
-for (const number of ["1e400", "-1e400", "1e131071"]) {
+const INEXACT = ["1e400", "-1e400", "1e131071", "1e-400", "1145678901234567891", "-9007199254740993"]
+  .concat("9007199254740993.0", "9.007199254740993e15", "0.1234567890123456789", "12345678901234567890.5");
+for (const number of INEXACT) {
   refuses(`the number ${number}`, 422, "SM_NUMBER_RANGE", payload(`{"a":${number}}`));
   refuses(`the number ${number} as an option`, 422, "SM_NUMBER_RANGE", option("priority", number));
 }
+refuses(
+  "a 64-bit id as a number, by its path",
+  422,
+  "SM_NUMBER_RANGE",
+  payload('{"a":{"id":[1145678901234567891]}}'),
+  /^message\.payload\.a\.id\.0 is 1145678901234567891, /,
+);
+refuses("a 64-bit id in the metadata", 422, "SM_NUMBER_RANGE", option("metadata", '{"id":1145678901234567891}'));
+refuses("a 64-bit id in the headers", 422, "SM_NUMBER_RANGE", option("headers", '{"id":1145678901234567891}'));
+refuses(
+  "a 64-bit id in a batch",
+  422,
+  "SM_NUMBER_RANGE",
+  text(`{"messages":[{"message":{"type":"${TYPE}","payload":{"id":1145678901234567891}}}]}`),
+  /^messages\.0\.message\.payload\.id is /,
+  "dispatch/batch",
+);
 refuses("a payload that does not fit its type's schema", 422, "SM_PAYLOAD", {
   json: { message: { type: "ExampleSlow", payload: { ms: -1 } } },
 }, /ms/);

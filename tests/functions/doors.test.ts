@@ -277,3 +277,21 @@ test("doors · a refusal says nothing of the inside", async () => {
     assert.doesNotMatch(JSON.stringify(body), /\.ts|\bat \w+ \(|stack|PT\d{3}|sb_secret|wrong-w/);
   }
 });
+
+test("doors · an empty body, however it is sent, is never a 500", async () => {
+  const id = crypto.randomUUID();
+  const paths = ["dispatch", "dispatch/batch", "worker", "scheduler", "admin/failed/retry", "admin/failed/discard"]
+    .concat(`admin/failed/${id}/retry`, `admin/messages/${id}/cancel`, "admin/queues/supabase/default/resume")
+    .concat("admin/schedules/nightly/pause", "admin/schedules/nightly/resume");
+  const empty = () => new Blob([]).stream();
+  for (const path of paths) {
+    for (const raw of [undefined, "", " ", "{}", "null", "[]", empty]) {
+      for (const coding of [undefined, "identity", "gzip"]) {
+        const headers = { "content-type": "application/json", ...(coding && { "content-encoding": coding }) };
+        const call: Call = { method: "POST", raw: typeof raw === "function" ? raw() : raw, headers };
+        const { status, body } = await target().call(path, call);
+        assert.ok(status < 500, `${path} ${String(raw)} ${coding}: ${status} ${JSON.stringify(body)}`);
+      }
+    }
+  }
+});

@@ -106,6 +106,16 @@ async function resultOf({ url, secretKey }: Started, id: string): Promise<unknow
   return (await response.json()).result;
 }
 
+/** Where a message goes that is dispatched through the data API, past the edge functions. */
+async function queueInSql({ url, secretKey }: Started): Promise<string> {
+  const response = await fetch(`${url}/rest/v1/rpc/messenger_dispatch`, {
+    method: "POST",
+    headers: { apikey: secretKey, "content-type": "application/json" },
+    body: JSON.stringify({ type: "ExampleQuick" }),
+  });
+  return (await response.json())[0].queue;
+}
+
 async function untilNoneIsLeft(): Promise<void> {
   await eventually("no process is left", async () => (await processes()).length === 0, 10_000)
     .catch(async () => assert.fail((await processes()).join("\n")));
@@ -156,6 +166,16 @@ test("npm start · says which ports are in use and takes others, refuses a secon
     const next = await dispatch(first);
     await eventually("it is handled", async () => await stateOf(first, next) === "completed");
     assert.equal((await resultOf(first, next) as { changed?: boolean }).changed, true);
+  });
+
+  await t.step("a type whose route is changed is registered on save: SQL dispatches it by the new route", async () => {
+    const path = `${checkout}/packs/example/example_quick.ts`;
+    const text = await Deno.readTextFile(path);
+    await Deno.writeTextFile(
+      path,
+      text.replace('type: "ExampleQuick",', 'type: "ExampleQuick",\n  route: { queue: "saved" },'),
+    );
+    await eventually("a dispatch from SQL has the new queue", async () => await queueInSql(first) === "saved");
   });
 
   await t.step("a second start on the same directory says who has it, and goes", async () => {

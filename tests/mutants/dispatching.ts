@@ -11,6 +11,62 @@ const bells = ["supabase/bell.test.ts"];
 
 export const DISPATCHING: Mutant[] = [
   {
+    name: "1 and 1.0 are two payloads",
+    breaks: "P5: payloads that are equal as jsonb are equal for idempotency.",
+    statement: fn("messenger.fingerprint"),
+    find: "'\\1\\2', 'g')",
+    replace: "'\\&', 'g')",
+    noticedBy: keys,
+  },
+  {
+    name: "numbers in texts lose their zeros",
+    breaks: "P5: payloads that differ in a text are two, also where the text looks like a number.",
+    statement: fn("messenger.fingerprint"),
+    find: '("(?:[^"\\\\]|\\\\.)*")|',
+    replace: "(x^)|",
+    noticedBy: keys,
+  },
+  {
+    name: "a key of 0.1.0 is another payload's",
+    breaks: "P5: a dispatch repeated across the upgrade finds its message.",
+    statement: take_key,
+    find: "v_key.fingerprint <> sha256(convert_to(draft.body::text, 'UTF8'))",
+    replace: "true",
+    noticedBy: keys,
+  },
+  {
+    name: "a number without a unit is seconds",
+    breaks: "A duration in JSON without a unit is refused: its author may mean days or milliseconds.",
+    statement: fn("messenger.read_interval"),
+    find: "or v_text ~ '(^|[^0-9:.-])[+-]?[0-9.]*[1-9][0-9.]*(e[+-]?[0-9]+)?\\s*(ago\\s*)?$'",
+    replace: "",
+    noticedBy: ["supabase/dispatch_refusals.test.ts"],
+  },
+  {
+    name: "only a bare number lacks a unit",
+    breaks: "The 7 of '1 day 7' has no unit either.",
+    statement: fn("messenger.read_interval"),
+    find: "(^|[^0-9:.-])",
+    replace: "^",
+    noticedBy: ["supabase/dispatch_refusals.test.ts"],
+  },
+  {
+    name: "a moment without a zone is taken",
+    breaks: "A moment means the same in every session.",
+    statement: fn("messenger.read_time"),
+    find: "([Zz]|[+-][0-9]{2}(:?[0-9]{2}){0,2})(",
+    replace: "([Zz]|[+-][0-9]{2}(:?[0-9]{2}){0,2})?(",
+    noticedBy: ["supabase/dispatch_refusals.test.ts"],
+  },
+  {
+    name: "a transport's durations need no unit",
+    breaks: "A retention of 7 is refused: it would delete after 7 seconds.",
+    statement: fn("public.messenger_put_transport"),
+    find: "and c.value not in ('0', 'null')",
+    replace: "and c.value not in ('0', 'null') and c.value #>> '{}' !~ '^[0-9]+$'",
+    noticedBy: ["supabase/transports.test.ts"],
+  },
+  {
     name: "a key whose message cannot be seen is free",
     breaks:
       "P5: a check of what is visible, and not the unique key, decides; a dispatch that waited is stored as well.",

@@ -2,6 +2,7 @@
 import type { Sql } from "postgres";
 import { ACCESS } from "./access.ts";
 import { CLAIMING } from "./claiming.ts";
+import { DEFINING } from "./defining.ts";
 import { DISPATCHING } from "./dispatching.ts";
 import { KEEPING } from "./keeping.ts";
 import { LIVING } from "./living.ts";
@@ -17,6 +18,7 @@ import { WATCHING } from "./watching.ts";
 
 export const MUTANTS: readonly Mutant[] = [
   ...ACCESS,
+  ...DEFINING,
   ...DISPATCHING,
   ...CLAIMING,
   ...SETTLING,

@@ -42,9 +42,9 @@ export const RESTORING: Mutant[] = [
   {
     name: "a session remembers moments in its DateStyle",
     breaks: "What a session remembers can be read after DateStyle has changed.",
-    statement: fn("messenger.moment_text"),
-    find: "to_jsonb(moment) #>> '{}'",
-    replace: "moment::text",
+    statement: fn("messenger.place_mark"),
+    find: "'placed', at,",
+    replace: "'placed', at::text,",
     noticedBy: sessions,
   },
   {

@@ -81,3 +81,22 @@ test("database · what fails is not sent again", async () => {
   await assert.rejects(db.read("messenger_messages", ["id"]), { code: "SM_UNAVAILABLE" });
   assert.equal(api.requests.length, 2);
 });
+
+test("database · a number that a double cannot hold arrives as a text where it is a project's own, unrounded", async () => {
+  const row = '[{"id":"1","body":{"user":1145678901234567891,"n":5},"result":0.12345678901234567890,"retry_count":0}]';
+  await using api = openApi(() => new Response(row, { headers: { "content-type": "application/json" } }));
+  const db = connect({ url: api.url, ...KEYS });
+  const expected = {
+    id: "1",
+    body: { user: "1145678901234567891", n: 5 },
+    result: "0.12345678901234567890",
+    retry_count: 0,
+  };
+  assert.deepEqual(await db.read("messenger_messages", ["id", "body", "result", "retry_count"]), [expected]);
+  assert.deepEqual(await db.call("messenger_claim", { worker: "w" }), [expected]);
+});
+
+test("database · a reply without a body is null", async () => {
+  await using api = openApi(() => new Response(null, { status: 204 }));
+  assert.equal(await connect({ url: api.url, ...KEYS }).call("messenger_pause", { transport: "t", queue: "q" }), null);
+});

@@ -192,12 +192,21 @@ Deno.test("execute · thrown values that are no errors still fail the delivery",
   assert.equal((await failure(() => Promise.reject(undefined))).error, "undefined");
 });
 
-Deno.test("execute · a result that cannot be stored is a dead letter that says why", async () => {
-  for (const result of [{ n: 1n }, () => 1, "a\0b"]) {
-    const outcome = await failure(() => result);
-    assert.deepEqual([outcome.retryable, outcome.error_class], [false, "UnstorableResult"]);
-    assert.match(outcome.error, /result/);
-  }
+Deno.test("execute · a finished handler whose result cannot be stored is completed with a marker, and logged", async () => {
+  const { verdict, workshop } = start(() => ({ n: 1n }));
+  const outcome = await verdict();
+  assert.ok(outcome?.outcome === "completed", JSON.stringify(outcome));
+  assert.match(String((outcome.result as Record<string, unknown>).symphony_dropped), /BigInt/);
+  assert.ok(workshop.lines.some((line) => line.includes("result dropped")), workshop.lines.join(""));
+});
+
+Deno.test("execute · a result that middleware has made unstorable is a marker, too", async () => {
+  const middleware = [
+    async (_ctx: unknown, next: () => Promise<Outcome | null>) => ({ ...await next(), result: { n: 1n } }) as never,
+  ];
+  const outcome = await start(() => 1, undefined, { middleware }).verdict();
+  assert.ok(outcome?.outcome === "completed");
+  assert.match(String((outcome.result as Record<string, unknown>).symphony_dropped), /BigInt/);
 });
 
 Deno.test("execute · a handler past its timeout fails, even if it ignores its signal", async () => {

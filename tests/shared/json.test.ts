@@ -52,6 +52,9 @@ Deno.test("readJson · every kind of bad body is refused with its own code", asy
     ["lone surrogate in a key", post('{"\\udc00":1}'), "SM_JSON", 400],
     ["huge number", post('{"a":1e400}'), "SM_NUMBER_RANGE", 422],
     ["hugely negative number", post('{"a":[-1e131071]}'), "SM_NUMBER_RANGE", 422],
+    ["number too close to zero", post('{"a":1e-400}'), "SM_NUMBER_RANGE", 422],
+    ["64-bit id", post('{"a":1145678901234567891}'), "SM_NUMBER_RANGE", 422],
+    ["long fraction", post('{"a":0.1234567890123456789}'), "SM_NUMBER_RANGE", 422],
     ["too long", post(JSON.stringify({ a: "x".repeat(1_000) })), "SM_PAYLOAD_TOO_LARGE", 413],
   ];
   for (const [name, request, code, status] of cases) {
@@ -72,7 +75,17 @@ Deno.test("readJson · an error names the field, and its hint is that field's an
     ['{"\\u0000":1}', /^A key of the body contains the NUL/, /NUL/],
     ['{"a":[1,{"b":"\\ud800"}]}', /^a\.1\.b contains half of a surrogate pair/, /between the two halves/],
     ['{"a":{"__proto__":1}}', /^a has a key named __proto__/, /^Rename the key/],
-    ['{"a":[0,1e999]}', /^a\.1 is a number outside the range of a double/, /as strings/],
+    [
+      '{"a":[0,1e999]}',
+      /^a\.1 is 1e999, but a double cannot hold that number: JavaScript would have no number for it\.$/,
+      /^Send it as a string: "1e999"\.$/,
+    ],
+    [
+      '{"a":{"10":1,"9":1145678901234567891}}',
+      /^a\.9 is 1145678901234567891, but a double cannot hold .* would change it to 1145678901234568000\.$/,
+      /^Send it as a string: "1145678901234567891"\.$/,
+    ],
+    [`{"a":1${"0".repeat(400)}}`, /^a is 1000000000000000000000000000000000000000\.\.\., but/, /as a string/],
     ['{"a":1,}', /^The body is not valid JSON: .*position 7/, /^Send valid JSON/],
     [new Uint8Array([0x7b, 0xff, 0x7d]), /not valid UTF-8/, /UTF-8/],
     ["[1]", /^The body is an array; it must be a JSON object/, /JSON object/],
@@ -128,6 +141,12 @@ Deno.test("parseJson · 64 levels are allowed, 65 are not, and brackets in strin
   await refused(() => parseJson("[".repeat(4_000_000)), "SM_DEPTH", 400);
   const text = JSON.stringify({ a: '"' + "[".repeat(100) + "\\" });
   assert.deepEqual(parseJson(text), JSON.parse(text));
+});
+
+Deno.test("parseJson · numbers that JavaScript writes as it read them arrive unchanged", () => {
+  const numbers =
+    "[0.1,-0.30000000000000004,9007199254740992,1e21,1.7976931348623157e308,5e-324,1.50,100000000000000000000]";
+  assert.deepEqual(parseJson(numbers), JSON.parse(numbers));
 });
 
 Deno.test("parseJson · of two equal keys the last one counts", () => {

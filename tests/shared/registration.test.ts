@@ -50,3 +50,56 @@ Deno.test("registration · by default a type is retried 3 times, after 1 s, doub
   const [note] = calls[0].args.types as { retry: unknown }[];
   assert.deepEqual(note.retry, { max_retries: 3, delay_ms: 1_000, multiplier: 2, max_delay_ms: 600_000, jitter: 0.2 });
 });
+
+Deno.test("registration · a type that the database rejects is logged by name, and the others are registered one by one", async () => {
+  const lines: string[] = [];
+  const registered: string[] = [];
+  const { db } = scriptedDatabase((_name, { types }) => {
+    const names = (types as { type: string }[]).map(({ type }) => type);
+    if (names.includes("Note")) throw new SymphonyError("SM_QUEUE", "Note: queue must be a name");
+    registered.push(...names);
+    return names.length;
+  });
+  const register = createRegistration(db, registry, createLog({}, (line) => lines.push(line)));
+  await register();
+  await register();
+  assert.deepEqual(registered, ["Once"]);
+  const [rejected, ...others] = lines.filter((line) => line.includes("message type rejected"));
+  assert.match(rejected, /"type":"Note".*SM_QUEUE.*Note: queue must be a name/);
+  assert.equal(others.length, 0);
+});
+
+Deno.test("registration · where the only type there is has been rejected, everything else goes on", async () => {
+  const only = createRegistry([defineMessage({ type: "Note", payload: z.object({}), handle: () => {} })]);
+  const { db } = scriptedDatabase(() => {
+    throw new SymphonyError("SM_PRIORITY", "Note: priority must be from 1 to 10");
+  });
+  await createRegistration(db, only, log)();
+});
+
+Deno.test("registration · what is in the way of all types is no fault of one: it fails, and is tried again", async () => {
+  const replies = Array.from({ length: 3 }, () => new SymphonyError("SM_INTERNAL", "a trigger of the project"));
+  const { db } = scriptedDatabase(() => {
+    const error = replies.pop();
+    if (error) throw error;
+  });
+  const register = createRegistration(db, registry, log);
+  await assert.rejects(register(), { code: "SM_INTERNAL" });
+  await register();
+});
+
+Deno.test("registration · a database that goes away between two types is tried again", async () => {
+  const replies: (Error | undefined)[] = [
+    new SymphonyError("SM_QUEUE", "Note: queue"),
+    undefined,
+    new SymphonyError("SM_UNAVAILABLE", "away"),
+  ];
+  const { db, calls } = scriptedDatabase(() => {
+    const error = replies.shift();
+    if (error) throw error;
+  });
+  const register = createRegistration(db, registry, log);
+  await assert.rejects(register(), { code: "SM_UNAVAILABLE" });
+  await register();
+  assert.equal(calls.length, 4);
+});

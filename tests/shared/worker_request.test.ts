@@ -43,3 +43,13 @@ Deno.test("worker request · its own limits win, and its time limit counts from 
   });
   assert.deepEqual(selection, { queues: ["a", "b"] });
 });
+
+Deno.test("worker request · names that no dispatch takes are refused at once, not after the reply", () => {
+  for (const queues of [["Default"], ["a", ""], ["a b"], ["q".repeat(64)], ["a\n"]]) {
+    assert.throws(() => parseWorkerRequest({ queues }, settingsOf({})), {
+      code: "SM_QUEUE",
+      message: /^queues\.\d must be 1 to 63/,
+    });
+  }
+  assert.throws(() => parseWorkerRequest({ transport: "A b" }, settingsOf({})), { code: "SM_TRANSPORT" });
+});

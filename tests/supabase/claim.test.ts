@@ -190,6 +190,24 @@ test("claim · one call fills its batch from several queues", async () => {
   assert.equal(new Set(ids(await claim(sql, { batch: 10 }))).size, 8);
 });
 
+test("claim · whatever dispatch takes as the name of a queue is taken, the word null too, and none at all", async () => {
+  const { sql } = project();
+  for (const queue of ["null", "a", "0-_", "q".repeat(63)]) {
+    const { id } = await dispatch(sql, { queue });
+    assert.deepEqual(ids(await claim(sql, { queues: [queue, "other"] })), [id]);
+  }
+  await dispatch(sql);
+  assert.deepEqual(await sql`select * from messenger_claim('w', queues => '{}')`.then((rows) => rows.length), 0);
+});
+
+test("claim · the name of a queue that is refused is shown", async () => {
+  const { sql } = project();
+  assert.match(
+    await refused(sql`select * from messenger_claim('w', queues => '{a,Default}')`, "SM_QUEUE"),
+    /queues: "Default"/,
+  );
+});
+
 test("claim · bad arguments are refused and no lease is given", async () => {
   const { sql } = project();
   await dispatch(sql);
@@ -197,6 +215,18 @@ test("claim · bad arguments are refused and no lease is given", async () => {
     ["''", "SM_WORKER"],
     ["null", "SM_WORKER"],
     ["repeat('w', 201)", "SM_WORKER"],
+    ["E'w\\n'", "SM_WORKER"],
+    ["E'\\tw'", "SM_WORKER"],
+    ["E'w\\x7f'", "SM_WORKER"],
+    ["'w', queues => '{a,Default}'", "SM_QUEUE"],
+    ["'w', queues => array['a', '']", "SM_QUEUE"],
+    ["'w', queues => array['a', null]", "SM_QUEUE"],
+    ["'w', queues => array['a b']", "SM_QUEUE"],
+    ["'w', queues => array['a,b']", "SM_QUEUE"],
+    ["'w', queues => array['a\"}']", "SM_QUEUE"],
+    ["'w', queues => array[repeat('q', 64)]", "SM_QUEUE"],
+    ["'w', queues => array[E'a\\n']", "SM_QUEUE"],
+    ["'w', queues => '{{a,b},{c,d}}'", "SM_QUEUE"],
     ["'w', batch => 0", "SM_BATCH"],
     ["'w', batch => -1", "SM_BATCH"],
     ["'w', batch => 1001", "SM_BATCH"],

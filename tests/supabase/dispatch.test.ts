@@ -173,7 +173,10 @@ test("dispatch · strings that look like trouble are stored as they are", async 
 test("batch · answers in order, with the values of each", async () => {
   const { sql } = project();
   const answers = await call(sql, "messenger_dispatch_batch", {
-    messages: [{ type: "A", queue: "x" }, { type: "B", payload: { n: 2 }, delay: "1 hour" }, { type: "C", delay: 60 }],
+    messages: [{ type: "A", queue: "x" }, { type: "B", payload: { n: 2 }, delay: "1 hour" }, {
+      type: "C",
+      delay: "60 s",
+    }],
   });
   assert.deepEqual(answers.map(({ ord, queue, duplicate }) => [ord, queue, duplicate]), [[1, "x", false], [
     2,
@@ -243,4 +246,37 @@ test("rows · updated_at moves with any hand-made update, by the trigger", async
   await setClock(sql, "1 hour");
   await sql`update messenger_messages set metadata = '{"seen": true}' where id = ${id}`;
   assert((await messageOf(sql, id)).updated_at.getTime() > before.updated_at.getTime() + 3_500_000);
+});
+
+test("batch · moments in every form of ISO 8601 that Postgres prints are taken, and mean the same in every session", async () => {
+  const moments = [
+    "2100-01-31T09:00:00Z",
+    "2100-01-31 09:00:00+00",
+    "2100-01-31T10:00+01:00",
+    "2100-01-31T04:30:00.000-0430",
+  ];
+  for (const [zone, style] of [["UTC", "ISO, MDY"], ["Asia/Kolkata", "German, DMY"]]) {
+    await using own = session(project());
+    await own.unsafe(`set timezone = '${zone}'; set datestyle = '${style}'`);
+    const messages = moments.map((available_at) => ({ type: "T", available_at }));
+    const rows = await own`select extract(epoch from b.available_at)::float8 as at from messenger_dispatch_batch(${
+      own.json(messages)
+    }) b`;
+    assert.deepEqual(rows.map(({ at }) => at), moments.map(() => Date.parse(moments[0]) / 1_000), zone);
+  }
+});
+
+test("batch · durations with a unit are taken in every style that Postgres prints, and zero as text needs none", async () => {
+  for (const style of ["postgres", "postgres_verbose", "sql_standard", "iso_8601"]) {
+    await using own = session(project());
+    await own.unsafe(`set intervalstyle = ${style}`);
+    for (const duration of ["7 days", "5 seconds", "1 year 2 months 3 days 04:05:06", "0"]) {
+      const [{ text }] = await own`select ${duration}::text::interval::text as text`;
+      const [{ id }] = await call(own, "messenger_dispatch_batch", { messages: [{ type: "T", delay: text }] });
+      const [{ id: single }] = await call(own, "messenger_dispatch", { type: "T", delay: text });
+      const rows = await own`select from messenger_messages
+        where id in (${id}, ${single}) and available_at = created_at + ${duration}::text::interval`;
+      assert.equal(rows.length, 2, `${style}: ${text}`);
+    }
+  }
 });

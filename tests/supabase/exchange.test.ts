@@ -60,6 +60,8 @@ test("exchange · a bad claim undoes the settle: one commit", async () => {
   const outcomes = [{ id, fence, outcome: "completed" }];
   await refused(exchange(outcomes, { batch: 0 }), "SM_BATCH");
   await refused(exchange(outcomes, { worker: "" }), "SM_WORKER");
+  await refused(exchange(outcomes, { worker: "a\u0007" }), "SM_WORKER");
+  await refused(exchange(outcomes, { queues: ["A b"] }), "SM_QUEUE");
   await refused(exchange(outcomes, { transport: "pigeon" }), "SM_TRANSPORT");
   assert.equal((await messageOf(sql, id)).status, "processing");
   await refused(exchange([{ id, fence, outcome: "nonsense" }]), "SM_OUTCOME");
@@ -131,5 +133,6 @@ test("claim one · a message that lost a lease is marked solo, and bad arguments
   const [row] = await asRole(sql, "service_role", (tx) => call(tx, "messenger_claim_one", { id, worker: "w" }));
   assert.deepEqual([row.solo, row.fence, row.retry_count], [true, "2", 1]);
   await refused(claimOne(id, { worker: "" }), "SM_WORKER");
+  await refused(claimOne(id, { worker: "a\nb" }), "SM_WORKER");
   await refused(claimOne(id, { lease: "13 h" }), "SM_LEASE");
 });

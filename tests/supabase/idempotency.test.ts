@@ -50,6 +50,56 @@ test("key · the order of a payload's fields and its blanks make no other payloa
   assert.equal(answer.duplicate, true);
 });
 
+test("key · payloads that are equal as jsonb are one payload, however their numbers are written", async () => {
+  const { sql } = project();
+  const same: [first: string, second: string][] = [
+    ['{"n": 1}', '{"n": 1.0}'],
+    ['{"n": 2.50, "s": "a"}', '{"s":"a","n":2.5}'],
+    ['{"n": [0.0, -3.00, {"m": 100}]}', '{"n": [-0, -3, {"m": 1e2}]}'],
+    ['{"s": "v1.0", "t": "\\" 2.0, ", "n": 1.0}', '{"s": "v1.0", "t": "\\" 2.0, ", "n": 1}'],
+    ['{"n": 12345678901234567890.0}', '{"n": 12345678901234567890}'],
+  ];
+  for (const [index, payloads] of same.entries()) {
+    const answers = [];
+    for (const payload of payloads) {
+      answers.push(
+        ...await sql`select * from messenger_dispatch('T', ${payload}::text::jsonb, idempotency_key => ${`same${index}`})`,
+      );
+    }
+    assert.deepEqual(answers.map(({ duplicate }) => duplicate), [false, true], payloads.join(" "));
+  }
+});
+
+test("key · payloads that differ in a number or in a text that looks like one are two", async () => {
+  const { sql } = project();
+  const pairs: [first: string, second: string][] = [
+    ['{"n": 1}', '{"n": 10}'],
+    ['{"n": 0.10}', '{"n": 0.01}'],
+    ['{"s": "1.0"}', '{"s": "1"}'],
+    ['{"s": "a, 1.0]", "n": 1.0}', '{"s": "a, 1]", "n": 1.0}'],
+    ['{"s": "\\\\", "t": "1.0]"}', '{"s": "\\\\", "t": "1]"}'],
+    [
+      `[${Array.from({ length: 40 }, (_, n) => n)}]`,
+      `[32,${Array.from({ length: 31 }, (_, n) => n + 1)},0,33,34,35,36,37,38,39]`,
+    ],
+  ];
+  for (const [index, [first, second]] of pairs.entries()) {
+    const key = `other${index}`;
+    const send = (list: string) =>
+      sql`select * from messenger_dispatch('T', jsonb_build_object('list', ${list}::text::jsonb), idempotency_key => ${key})`;
+    await send(first);
+    await refused(send(second), "SM_IDEMPOTENCY_MISMATCH", 409);
+  }
+});
+
+test("key · one that release 0.1.0 stored, with its own digest of the payload, still finds its message", async () => {
+  const { sql } = project();
+  const send = () => sql`select * from messenger_dispatch('T', '{"price": 1.10}', idempotency_key => 'price')`;
+  await send();
+  await sql`update messenger.idempotency_keys set fingerprint = sha256(convert_to('{"price": 1.10}', 'UTF8'))`;
+  assert.equal((await send())[0].duplicate, true);
+});
+
 test("key · priority, delay and metadata may differ", async () => {
   await once();
   assert.equal((await once({ priority: 1, delay: "1 h", metadata: { try: 2 } })).duplicate, true);

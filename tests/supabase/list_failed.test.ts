@@ -66,7 +66,7 @@ test("list_failed · each filter finds what it names and nothing else", async ()
     [{ to: hour(2) }, [plain]],
     [{ from: hour(2), to: hour(4) }, [queued, mailed]],
     [{ from: hour(7), resolved: true }, [discarded]],
-    [{ from: "0044-03-15 12:00 BC", to: "9999-12-31T23:59:59Z" }, open],
+    [{ from: "0044-03-15 12:00+00 BC", to: "9999-12-31T23:59:59Z" }, open],
     [{ type: "Other", queue: "letters" }, []],
   ];
   for (const [filter, ids] of cases) {
@@ -141,6 +141,7 @@ const REFUSED: [what: string, args: Row, code: string][] = [
   ["null for resolved", { filter: { resolved: null } }, "SM_FILTER"],
   ["a list for type", { filter: { type: ["A"] } }, "SM_FILTER"],
   ["a number for from", { filter: { from: 5 } }, "SM_FILTER"],
+  ["a moment without a zone for from", { filter: { from: "2030-01-01T00:00:00" } }, "SM_FILTER"],
   ["a range that ends before it begins", { filter: { from: hour(2), to: hour(1) } }, "SM_FILTER"],
   ["skipping backwards", { skip: -1 }, "SM_BATCH"],
   ["skipping 10,001", { skip: 10_001 }, "SM_BATCH"],

@@ -151,6 +151,70 @@ test("delay · delay_ms overrides the policy, to the millisecond and to zero", a
   assert(await secondsUntil(sql, (await fail({ delay_ms: 0 })).available_at) <= 0);
 });
 
+test("delay · one out of bounds is taken to its bound, one that is no number is none; no other outcome is lost", async () => {
+  const { sql } = project();
+  const cases: [delay: string, least: number, most: number][] = [
+    ["-5", -1, 0],
+    ["-1e300", -1, 0],
+    ["1e15", 3_155_760_000, 3_155_760_000],
+    ["1e400", 3_155_760_000, 3_155_760_000],
+    ["60000.7", 60, 60.1],
+    ['"60000"', 60, 60],
+    ["null", 1, 1.2],
+    ["true", 1, 1.2],
+    ['"soon"', 1, 1.2],
+    ["{}", 1, 1.2],
+  ];
+  for (const outcome of ["failed", "snoozed"]) {
+    for (const [delay, least, most] of cases) {
+      const { id, fence } = await held(sql);
+      const other = await held(sql);
+      const outcomes = `[{"id": "${id}", "fence": ${fence}, "outcome": "${outcome}", "delay_ms": ${delay}},
+        {"id": "${other.id}", "fence": ${other.fence}, "outcome": "completed"}]`;
+      const rows = await sql`select * from messenger_settle(${outcomes}::text::jsonb)`;
+      assert.deepEqual(
+        rows.map((row) => row.outcome),
+        [outcome === "failed" ? "retry" : "snoozed", "completed"],
+        delay,
+      );
+      const seconds = await secondsUntil(sql, rows[0].available_at);
+      // Without a delay a snoozed message is due at once.
+      const isPolicy = outcome === "snoozed" && least === 1;
+      assert(
+        seconds > (isPolicy ? -5 : least - 5) && seconds <= (isPolicy ? 0 : most),
+        `${outcome} ${delay}: ${seconds}`,
+      );
+      await sql`truncate messenger_messages`;
+    }
+  }
+});
+
+test("duration · one out of bounds is taken to its bound, one that is no number is measured; the outcome counts", async () => {
+  const { sql } = project();
+  const cases: [duration: string, least: number, most: number][] = [
+    ["-5", 0, 0],
+    ["12.6", 13, 13],
+    ["1e30", 1e15, 1e15],
+    ["1e400", 1e15, 1e15],
+    ['"7"', 7, 7],
+    ["null", 0, 10_000],
+    ["[]", 0, 10_000],
+    ['"long"', 0, 10_000],
+  ];
+  for (const [duration, least, most] of cases) {
+    const failed = await held(sql);
+    const done = await held(sql);
+    const outcomes =
+      `[{"id": "${failed.id}", "fence": ${failed.fence}, "outcome": "failed", "duration_ms": ${duration}},
+      {"id": "${done.id}", "fence": ${done.fence}, "outcome": "completed", "duration_ms": ${duration}}]`;
+    const rows = await sql`select * from messenger_settle(${outcomes}::text::jsonb)`;
+    assert.deepEqual(rows.map((row) => row.outcome), ["retry", "completed"], duration);
+    const [{ duration_ms }] = await sql`select duration_ms from messenger.attempts where message_id = ${failed.id}`;
+    assert(Number(duration_ms) >= least && Number(duration_ms) <= most, `${duration}: ${duration_ms}`);
+    await sql`truncate messenger_messages`;
+  }
+});
+
 test("race · two settles in opposite order do not deadlock", async () => {
   await using first = session(project());
   await using second = session(project());

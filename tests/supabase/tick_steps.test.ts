@@ -148,7 +148,7 @@ test("locks · a table that the project is changing costs the steps that need it
   for (
     const [table, needed] of [
       ["messenger.idempotency_keys", ["prune_keys"]],
-      ["messenger.message_types", ["handlers_job", "overdue_handlers", "sql_handlers", "wake"]],
+      ["messenger.message_types", ["handlers_job", "overdue_handlers", "route", "sql_handlers", "wake"]],
       ["messenger.settings", ["handlers_job", "wake"]],
       ["messenger.workers", ["prune_workers", "sql_handlers"]],
     ] as const

@@ -40,6 +40,26 @@ for (const { from } of upgrades) {
     assert.deepEqual(await differences(sql), [], "and the full migration may be run again over it");
   });
 
+  test(`upgrade from ${from} · durations of transports that had no unit keep what they meant, and keys keep their payload`, async () => {
+    const { sql } = project();
+    await installRelease(sql, from);
+    await sql`insert into messenger_transports (name, type, config) values
+      ('a', 'supabase', '{"retention": 7, "failed_retention": "2 days"}'), ('b', 'supabase', '{"idempotency_window": "1 day 30"}'),
+      ('c', 'supabase', '{"retention": "0"}')`;
+    const send = (payload: string) =>
+      sql`select * from messenger_dispatch('T', ${payload}::text::jsonb, idempotency_key => 'price')`;
+    const [{ id }] = await send('{"price": 1.10}');
+    await upgradeFrom(sql, from);
+    const rows = await sql`select name, config from messenger_transports where name in ('a', 'b', 'c') order by name`;
+    assert.deepEqual(rows.map(({ config }) => config), [
+      { retention: "7 seconds", failed_retention: "2 days" },
+      { idempotency_window: "1 day 30 seconds" },
+      { retention: "0" },
+    ]);
+    const [again] = await send('{"price": 1.10}');
+    assert.deepEqual([again.id, again.duplicate], [id, true]);
+  });
+
   test(`upgrade from ${from} · each message goes on from where it stands`, async () => {
     const { sql } = project();
     await installRelease(sql, from);

@@ -124,13 +124,28 @@ test("fail · a retry_after cannot save a message without retries left", async (
   assert.equal(outcome, "dead");
 });
 
-test("fail · a negative wait is refused and the lease stays", async () => {
+test("fail, snooze · a wait out of bounds is taken to its bound, and what is reported counts", async () => {
   const { sql } = project();
-  const { id, fence } = await held(sql);
-  await refused(call(sql, "messenger_fail", { id, fence, error: "e", retry_after: "-1 s" }), "SM_DELAY");
-  await refused(ask(sql, "messenger_snooze", { id, fence, delay: "-1 s" }), "SM_DELAY");
-  await refused(ask(sql, "messenger_snooze", { id, fence, delay: "200 years" }), "SM_DELAY");
-  assert.equal((await messageOf(sql, id)).status, "processing");
+  const cases: [wait: string, seconds: number][] = [["-1 s", 0], ["-200 years", 0], ["200 years", 3_155_760_000]];
+  for (const [wait, seconds] of cases) {
+    const failed = await held(sql);
+    const snoozed = await held(sql);
+    const [{ outcome }] = await call(sql, "messenger_fail", {
+      id: failed.id,
+      fence: failed.fence,
+      error: "e",
+      retry_after: wait,
+    });
+    assert.deepEqual([
+      outcome,
+      await ask(sql, "messenger_snooze", { id: snoozed.id, fence: snoozed.fence, delay: wait }),
+    ], ["retry", "snoozed"]);
+    for (const { id } of [failed, snoozed]) {
+      const off = await secondsUntil(sql, (await messageOf(sql, id)).available_at) - seconds;
+      assert(off > -10 && off <= 0, `${wait}: ${off}`);
+    }
+    await sql`truncate messenger_messages`;
+  }
 });
 
 test("snooze · puts off without using up a retry; stale for everything else", async () => {

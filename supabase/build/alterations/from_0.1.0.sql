@@ -31,3 +31,24 @@ alter table messenger.metrics drop constraint if exists metrics_step_check;
 alter table messenger.metrics add constraint metrics_step_check check (step_seconds in (0, 60, 300, 3600, 86400));
 alter table messenger.metric_errors drop constraint if exists metric_errors_step_check;
 alter table messenger.metric_errors add constraint metric_errors_step_check check (step_seconds in (60, 300, 3600, 86400));
+
+-- Durations of transports need a unit now. Postgres has taken a bare number for seconds, so that is what it stays.
+update public.messenger_transports t
+set config = t.config || (
+  select jsonb_object_agg(c.key, (c.value #>> '{}') || ' seconds') from jsonb_each(t.config) c
+  where c.key in ('retention', 'failed_retention', 'idempotency_window')
+    and c.value #>> '{}' ~ '(^|[^0-9:.-])[+-]?[0-9.]*[1-9][0-9.]*(e[+-]?[0-9]+)?\s*$')
+where concat_ws('|', t.config ->> 'retention', t.config ->> 'failed_retention', t.config ->> 'idempotency_window')
+  ~ '(^|[^0-9:.-])[+-]?[0-9.]*[1-9][0-9.]*(e[+-]?[0-9]+)?\s*([|]|$)';
+alter table public.messenger_transports drop constraint if exists messenger_transports_config_check;
+alter table public.messenger_transports add constraint messenger_transports_config_check check (
+  jsonb_typeof(config) = 'object'
+  and concat_ws('|', config ->> 'retention', config ->> 'failed_retention', config ->> 'idempotency_window')
+    !~ '(^|[^0-9:.-])[+-]?[0-9.]*[1-9][0-9.]*(e[+-]?[0-9]+)?\s*(ago\s*)?([|]|$)'
+  and coalesce((config ->> 'retention')::interval between '0' and '100 years', true)
+  and coalesce((config ->> 'failed_retention')::interval between '0' and '100 years', true)
+  and coalesce((config ->> 'idempotency_window')::interval between '0' and '1 year', true)
+  and coalesce(config ->> 'ordering_dead_letter' in ('block', 'continue'), true)
+);
+
+alter table public.messenger_messages add column if not exists unrouted text[];

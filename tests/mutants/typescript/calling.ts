@@ -4,15 +4,57 @@ import type { TypeScriptMutant } from "../mutant.ts";
 const auth = "shared/auth.ts";
 const secret = "shared/worker_secret.ts";
 const db = "shared/db.ts";
+const numbers = "shared/exact_numbers.ts";
 const errors = "shared/database_error.ts";
 const log = "shared/log.ts";
 const identifying = ["shared/auth.test.ts"];
 const checking = ["shared/worker_secret.test.ts"];
 const connecting = ["shared/db.test.ts"];
+const exactness = ["shared/exact_numbers.test.ts"];
 const classifying = ["shared/database_error.test.ts"];
 const logging = ["shared/log.test.ts"];
 
 export const CALLING: readonly TypeScriptMutant[] = [
+  {
+    name: "replies are rounded",
+    breaks: "A handler gets a number of SQL that a double cannot hold as a text, never rounded.",
+    file: db,
+    find: "quoteInexactNumbers(text)",
+    replace: "text",
+    noticedBy: connecting,
+  },
+  {
+    name: "averages become texts",
+    breaks: "Figures of the bus stay numbers, however many digits they have.",
+    file: numbers,
+    find: "if (!path.some((key) => PROJECT_DATA.has(String(key)))) continue;",
+    replace: "",
+    noticedBy: exactness,
+  },
+  {
+    name: "64-bit ids are rounded on the way in",
+    breaks: "A number that a double cannot hold is refused, not stored as another one.",
+    file: "shared/json.ts",
+    find: "rejectInexactNumbers(text, root);",
+    replace: "",
+    noticedBy: ["shared/json.test.ts"],
+  },
+  {
+    name: "long fractions are rounded",
+    breaks: "A fraction with more digits than a double has is refused, too.",
+    file: numbers,
+    find: "normalized(token) === normalized(written)",
+    replace: '(token.includes(".") || normalized(token) === normalized(written))',
+    noticedBy: exactness,
+  },
+  {
+    name: "long numbers are looked for in steps that are too long",
+    breaks: "An inexact number is found wherever it begins.",
+    file: numbers,
+    find: "i += LONG) {",
+    replace: "i += LONG + 1) {",
+    noticedBy: exactness,
+  },
   {
     name: "a secret key is no bearer token",
     breaks: "A secret key is accepted as bearer token too.",

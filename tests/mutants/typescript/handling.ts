@@ -3,6 +3,7 @@ import type { TypeScriptMutant } from "../mutant.ts";
 
 const supervise = "shared/supervise.ts";
 const failure = "shared/failure.ts";
+const result = "shared/result.ts";
 const batch = "shared/batch.ts";
 const completion = "shared/completion.ts";
 const execute = ["shared/execute.test.ts"];
@@ -10,6 +11,30 @@ const batches = ["shared/batch_handlers.test.ts"];
 const completing = ["shared/complete_with.test.ts"];
 
 export const HANDLING: readonly TypeScriptMutant[] = [
+  {
+    name: "an unstorable result fails the message",
+    breaks: "A finished handler is completed, whatever its result; a retry would do its work again.",
+    file: result,
+    find: "return { symphony_dropped: reason };",
+    replace: "throw error;",
+    noticedBy: execute,
+  },
+  {
+    name: "middleware may make a result unstorable",
+    breaks: "One result does not lose the outcomes that are settled beside it.",
+    file: supervise,
+    find: "outcome = { ...outcome, result: storableResult(outcome.result, ctx.log) };",
+    replace: "",
+    noticedBy: execute,
+  },
+  {
+    name: "the reason of a marker is as unstorable as the result",
+    breaks: "A toJSON method may throw a text that Postgres cannot store.",
+    file: result,
+    find: "return storable(String(",
+    replace: "return String(String(",
+    noticedBy: ["shared/result.test.ts"],
+  },
   {
     name: "handlers have no timeout",
     breaks: "A handler past its timeout fails, even if it ignores its signal.",
