@@ -5,6 +5,8 @@ const supervise = "shared/supervise.ts";
 const failure = "shared/failure.ts";
 const result = "shared/result.ts";
 const batch = "shared/batch.ts";
+const registering = "shared/registration.ts";
+const defining = ["shared/definitions.test.ts"];
 const completion = "shared/completion.ts";
 const execute = ["shared/execute.test.ts"];
 const batches = ["shared/batch_handlers.test.ts"];
@@ -34,6 +36,38 @@ export const HANDLING: readonly TypeScriptMutant[] = [
     find: "return storable(String(",
     replace: "return String(String(",
     noticedBy: ["shared/result.test.ts"],
+  },
+  {
+    name: "one bad definition stops all",
+    breaks: "A definition at fault is left out where somebody is told of it, and the others work.",
+    file: "shared/message.ts",
+    find: "if (faults.length > 0 && !onFault) throw",
+    replace: "if (faults.length > 0) throw",
+    noticedBy: defining,
+  },
+  {
+    name: "an alias takes a type's own name",
+    breaks: "A type's own name goes before an alias of the same name.",
+    file: "shared/definitions.ts",
+    find: 'for (const messageType of messageTypes.filter(sound)) claim(messageType, "type", messageType.type);',
+    replace: "",
+    noticedBy: defining,
+  },
+  {
+    name: "one rejected type keeps the others from being registered",
+    breaks: "Types that the database takes are registered, whatever it rejects.",
+    file: registering,
+    find: 'if (error.transient || error.code === "SM_UNAUTHENTICATED") throw error;',
+    replace: "throw error;",
+    noticedBy: ["shared/registration.test.ts"],
+  },
+  {
+    name: "a failure of the whole registration is taken for bad definitions",
+    breaks: "A registration that failed for all types is tried again.",
+    file: registering,
+    find: "if (failure && rejected === types.length) throw failure;",
+    replace: "",
+    noticedBy: ["shared/registration.test.ts"],
   },
   {
     name: "handlers have no timeout",
