@@ -193,7 +193,7 @@ export const DISPATCHING: Mutant[] = [
     name: "a bell that fails costs the message",
     breaks: "P1: with pg_net in trouble nothing can be dispatched.",
     statement: fn("messenger.post_bell"),
-    find: "raise log 'symphony: the bell could not be rung: %', sqlerrm;",
+    find: "raise log 'symphony: the wake-up could not be sent: %', sqlerrm;",
     replace: "raise;",
     noticedBy: bells,
   },

@@ -163,8 +163,8 @@ export const KEEPING: Mutant[] = [
     name: "any secret of the Vault opens the worker",
     breaks: "The edge function worker accepts its own secret only.",
     statement: fn("messenger.worker_secret_digests"),
-    find: "s.name in ('symphony_worker_secret', 'symphony_worker_secret_next') and",
-    replace: "",
+    find: "unnest(array['symphony_worker_secret', 'symphony_worker_secret_next'])",
+    replace: "unnest(array(select x.name from vault.secrets x))",
     noticedBy: ["supabase/worker_secret.test.ts"],
   },
   {
@@ -178,9 +178,9 @@ export const KEEPING: Mutant[] = [
   {
     name: "an empty secret in Vault is a worker secret",
     breaks: "An empty string is never accepted as the worker secret.",
-    statement: fn("messenger.worker_secret_digests"),
-    find: " and s.decrypted_secret <> ''",
-    replace: "",
+    statement: fn("messenger.read_secret"),
+    find: "nullif(s.decrypted_secret, '')",
+    replace: "s.decrypted_secret",
     noticedBy: ["supabase/worker_secret.test.ts"],
   },
 ];

@@ -153,8 +153,8 @@ export const CALLING: readonly TypeScriptMutant[] = [
     name: "a database without space is final",
     breaks: "A server without resources has some later.",
     file: errors,
-    find: "|53...|",
-    replace: "|533..|",
+    find: "|53...)",
+    replace: "|533..)",
     noticedBy: classifying,
   },
   {
