@@ -163,8 +163,8 @@ export const KEEPING: Mutant[] = [
     name: "any secret of the Vault opens the worker",
     breaks: "The edge function worker accepts its own secret only.",
     statement: fn("messenger.worker_secret_digests"),
-    find: "from unnest(array['symphony_worker_secret', 'symphony_worker_secret_next']) with ordinality as s(name, n)",
-    replace: "from (select v.name, 1 as n from vault.secrets v) s",
+    find: "unnest(array['symphony_worker_secret', 'symphony_worker_secret_next'])",
+    replace: "unnest(array(select x.name from vault.secrets x))",
     noticedBy: ["supabase/worker_secret.test.ts"],
   },
   {

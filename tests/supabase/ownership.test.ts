@@ -245,7 +245,7 @@ test("rollback · what the project put into our schema stays there, and the sche
   try {
     const left = (await listing(sql)).filter((line) => line.includes("messenger"));
     assert.deepEqual(
-      left.map((line) => line.split(" ")[1].replace(/\(.*/, "")).sort(),
+      left.map((line) => line.replaceAll('"', "").split(" ")[1].replace(/\(.*/, "")).sort(),
       [
         "messenger",
         "messenger.chats",

@@ -10,11 +10,12 @@ Deno.test.beforeEach(() => empty(project().sql));
 
 const register = (types: unknown[], sql = project().sql) => ask(sql, "messenger_register", { types });
 const typeOf = async (type: string) =>
-  (await project().sql`select * from messenger.message_types where type = ${type}`)[0];
+  (await project()
+    .sql`select *, retry_multiplier::numeric as multiplier from messenger.message_types where type = ${type}`)[0];
 
 test("register · a type alone gets the default policy", async () => {
   assert.equal(await register([{ type: "Mail" }]), "1");
-  const { registered_at: _, ...row } = await typeOf("Mail");
+  const { registered_at: _, multiplier: __, ...row } = await typeOf("Mail");
   assert.deepEqual(row, {
     type: "Mail",
     transport_name: null,
@@ -50,7 +51,7 @@ test("register · every field it is given is kept, by service_role", async () =>
   assert.deepEqual([
     row.max_retries,
     row.retry_delay_ms,
-    row.retry_multiplier,
+    Number(row.multiplier),
     row.retry_max_delay_ms,
     row.retry_jitter,
   ], [7, "5", 1.5, "70", 0]);

@@ -191,14 +191,13 @@ for (const { from } of upgrades) {
     const rows =
       await sql`select status, count(*)::int as count from messenger_messages where message_type = 'Traffic' group by status`;
     assert.deepEqual([...rows], [{ status: "completed", count: acknowledged.length }]);
-    // The tick that waits while the upgrade commits goes on with the old code, finds its functions gone, and is undone. A step that waits for a
-    // lock of a busy machine is undone too, and done by the next tick.
+    // The tick that waits while the upgrade commits goes on with the old code, finds its functions gone, and is undone.
     const [{ last_error, ticks }] = await sql`
       select c.last_error, (select count(*)::int from messenger.ticks) as ticks from messenger.clock c`;
-    if (last_error !== null) {
-      assert.match(last_error, /^function messenger\.\w+\(.*\) does not exist$|due to lock timeout$/);
-    }
-    const errors = await sql`select step, error from messenger.step_errors where sqlstate <> '55P03'`;
+    // On a busy machine a step may meet a lock of the traffic's: the next tick makes up for it.
+    const known = /^function messenger\.\w+\(.*\) does not exist$|canceling statement due to lock timeout$/;
+    if (last_error !== null) assert.match(last_error, known);
+    const errors = await sql`select step, error from messenger.step_errors where not messenger.is_lock_error(sqlstate)`;
     assert.deepEqual([ticks > 0, [...errors]], [true, []]);
     assert.deepEqual([await violations(sql), await differences(sql)], [[], []]);
   });
