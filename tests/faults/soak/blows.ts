@@ -2,18 +2,9 @@
 import { connect } from "../../../supabase/local/connection.ts";
 import { eventually } from "../../eventually.ts";
 import { pause } from "../../pause.ts";
+import type { Blow } from "./blow.ts";
 import { FOREIGN_BLOWS } from "./foreign_blows.ts";
-import { type Ground, type Holder, HOLDING, inFlight, insist } from "./ground.ts";
-
-export interface Blow {
-  fault: string;
-  what: string;
-  /** Whose messages must be in flight for it to count. */
-  hits: Holder;
-  /** It stops Postgres or the ticker, whose pace does not count meanwhile. */
-  stopsTicker?: true;
-  strike(ground: Ground): Promise<unknown>;
-}
+import { type Ground, HOLDING, inFlight, insist } from "./ground.ts";
 
 const LIKE_A_WORKER = "application_name ~ '^sql-' or usename = 'authenticator'";
 

@@ -1,7 +1,7 @@
 // F21 in the soak: the project's own locks, objects, DDL and isolation level, each for a few seconds while everything works.
 import { connect } from "../../../supabase/local/connection.ts";
 import { pause } from "../../pause.ts";
-import type { Blow } from "./blows.ts";
+import type { Blow } from "./blow.ts";
 import { type Ground, insist, LET_GO } from "./ground.ts";
 
 /** Shorter than a lease, or what is locked would be a lost delivery for every message. */

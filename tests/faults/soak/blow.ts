@@ -1,0 +1,12 @@
+// A fault as the soak strikes with it.
+import type { Ground, Holder } from "./ground.ts";
+
+export interface Blow {
+  fault: string;
+  what: string;
+  /** Whose messages must be in flight for it to count. */
+  hits: Holder;
+  /** It stops Postgres or the ticker, whose pace does not count meanwhile. */
+  stopsTicker?: true;
+  strike(ground: Ground): Promise<unknown>;
+}
