@@ -19,15 +19,17 @@ begin
   return (select coalesce(array_agg(coalesce(x.a, 0) + coalesce(x.b, 0) order by x.n), '{}') from unnest(a, b) with ordinality as x(a, b, n));
 end $$;
 
--- Nothing in Postgres adds arrays up, and unnesting them takes half a second for 40,000 histograms. As digits of one decimal fraction, 16 per element,
--- sum() adds the same in 30 ms. Shorter histograms need no padding, since the first element is the most significant one.
+-- Nothing in Postgres adds arrays up, and unnesting them takes half a second for 40,000 histograms. As digits of one
+-- decimal fraction, 16 per element, sum() adds the same in 30 ms. Shorter histograms need no padding, since the first
+-- element is the most significant one.
 create or replace function messenger.pack_histogram(durations bigint[])
 returns numeric
 language plpgsql immutable parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return coalesce((select ('0.' || string_agg(lpad(least(d, 999999999999999)::text, 16, '0'), ''))::numeric from unnest(durations) d), 0);
+  return coalesce((
+    select ('0.' || string_agg(lpad(least(d, 999999999999999)::text, 16, '0'), ''))::numeric from unnest(durations) d), 0);
 end $$;
 
 create or replace function messenger.unpack_histogram(histogram numeric)
@@ -89,7 +91,8 @@ begin
   left join histogram h on h.minute = f.minute and h.transport_name = f.transport_name and h.message_type = f.message_type;
 end $$;
 
--- In which rows what happened in this minute counts, but for that of all time. What commits late may belong to a step that is rolled up already.
+-- The rows in which a measurement of this minute counts, but for that of all time. One that commits late may belong to a
+-- step that is rolled up already.
 create or replace function messenger.steps_of(minute timestamptz, five_minutes_end timestamptz, days_end timestamptz)
 returns table (step_seconds int, at timestamptz)
 language sql immutable parallel safe

@@ -1,4 +1,5 @@
--- The rows from which the figures of a window are read: the coarsest steps that are rolled up, finer ones at the edges, and what is not rolled up yet.
+-- The rows from which the figures of a window are read: the coarsest steps that are rolled up, finer ones at the edges,
+-- and measurements that are not rolled up yet.
 
 -- Of 366 days and 23 hours 59 minutes: days, then hours, five minutes and minutes before and after them.
 create or replace function messenger.window_parts(from_time timestamptz, to_time timestamptz, longest int)
@@ -17,7 +18,8 @@ begin
     continue when step_seconds > longest;
     v_length := make_interval(secs => step_seconds);
     -- Minutes and hours are there from the first measurement on.
-    v_until := case when step_seconds in (60, 3600) then 'infinity' else coalesce(messenger.rolled_up_until(step_seconds), '-infinity') end;
+    v_until := case when step_seconds in (60, 3600) then 'infinity'
+      else coalesce(messenger.rolled_up_until(step_seconds), '-infinity') end;
     for v_gap in select g from unnest(v_left) g loop
       begins_at := date_bin(v_length, lower(v_gap) - interval '1 microsecond', v_origin) + v_length;
       ends_at := date_bin(v_length, least(upper(v_gap), v_until), v_origin);
@@ -49,7 +51,9 @@ language sql stable
 set search_path = pg_catalog, pg_temp
 set jit = off
 as $$
-  select s.* from messenger.summarize(array(select m from messenger.not_rolled_up_rows() m where m.at >= from_time and m.at < to_time)) s
+  select s.*
+  from messenger.summarize(array(
+    select m from messenger.not_rolled_up_rows() m where m.at >= from_time and m.at < to_time)) s
 $$;
 
 create or replace function messenger.measured_errors(from_time timestamptz, to_time timestamptz)
@@ -61,7 +65,8 @@ set enable_hashjoin = off
 set enable_mergejoin = off
 set jit = off
 as $$
-  select e.error_class, e.message_type, (array_agg(e.error order by e.last_at desc))[1], sum(e.error_count)::bigint, max(e.last_at)
+  select e.error_class, e.message_type, (array_agg(e.error order by e.last_at desc))[1], sum(e.error_count)::bigint,
+    max(e.last_at)
   from (
     select m.error_class, m.message_type, m.error, m.error_count, m.last_at
     from messenger.window_parts(from_time, to_time, 86400) w
@@ -78,8 +83,10 @@ $$;
 comment on function messenger.window_parts(timestamptz, timestamptz, int) is
   'Splits a window of whole minutes into spans, each to be read from rows of one step: the coarsest possible, at most longest seconds.';
 comment on function messenger.not_rolled_up_rows() is 'Measurements that no tick has rolled up yet, at most 20,000.';
-comment on function messenger.not_rolled_up(timestamptz, timestamptz) is 'The same of a window, as metrics of their minutes.';
-comment on function messenger.measured_errors(timestamptz, timestamptz) is 'The ten commonest errors of a window of whole minutes.';
+comment on function messenger.not_rolled_up(timestamptz, timestamptz) is
+  'The same of a window, as metrics of their minutes.';
+comment on function messenger.measured_errors(timestamptz, timestamptz) is
+  'The ten commonest errors of a window of whole minutes.';
 revoke all on function messenger.window_parts(timestamptz, timestamptz, int), messenger.not_rolled_up_rows(),
   messenger.not_rolled_up(timestamptz, timestamptz), messenger.measured_errors(timestamptz, timestamptz)
   from public, anon, authenticated, service_role;

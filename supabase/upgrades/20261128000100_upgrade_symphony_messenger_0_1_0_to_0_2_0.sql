@@ -8853,15 +8853,17 @@ begin
   return (select coalesce(array_agg(coalesce(x.a, 0) + coalesce(x.b, 0) order by x.n), '{}') from unnest(a, b) with ordinality as x(a, b, n));
 end $$;
 
--- Nothing in Postgres adds arrays up, and unnesting them takes half a second for 40,000 histograms. As digits of one decimal fraction, 16 per element,
--- sum() adds the same in 30 ms. Shorter histograms need no padding, since the first element is the most significant one.
+-- Nothing in Postgres adds arrays up, and unnesting them takes half a second for 40,000 histograms. As digits of one
+-- decimal fraction, 16 per element, sum() adds the same in 30 ms. Shorter histograms need no padding, since the first
+-- element is the most significant one.
 create or replace function messenger.pack_histogram(durations bigint[])
 returns numeric
 language plpgsql immutable parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return coalesce((select ('0.' || string_agg(lpad(least(d, 999999999999999)::text, 16, '0'), ''))::numeric from unnest(durations) d), 0);
+  return coalesce((
+    select ('0.' || string_agg(lpad(least(d, 999999999999999)::text, 16, '0'), ''))::numeric from unnest(durations) d), 0);
 end $$;
 
 create or replace function messenger.unpack_histogram(histogram numeric)
@@ -8923,7 +8925,8 @@ begin
   left join histogram h on h.minute = f.minute and h.transport_name = f.transport_name and h.message_type = f.message_type;
 end $$;
 
--- In which rows what happened in this minute counts, but for that of all time. What commits late may belong to a step that is rolled up already.
+-- The rows in which a measurement of this minute counts, but for that of all time. One that commits late may belong to a
+-- step that is rolled up already.
 create or replace function messenger.steps_of(minute timestamptz, five_minutes_end timestamptz, days_end timestamptz)
 returns table (step_seconds int, at timestamptz)
 language sql immutable parallel safe
@@ -9552,16 +9555,18 @@ revoke all on function messenger.prune_workers(timestamptz), messenger.prune_cou
   from public, anon, authenticated, service_role;
 
 -- ---- 43_roll_up_steps.sql
--- Rolling up further: minutes to five minutes and hours to days, once these are over, so that a long window is read from few rows.
+-- Rolling up further: minutes to five minutes and hours to days, once these are over: long windows are read from few rows.
 
--- From the oldest step on and without a gap, so the newest row shows how far it has come. Where nothing is rolled up, readers take the finer rows.
+-- From the oldest step on and without a gap, so the newest row shows how far it has come. Where nothing is rolled up,
+-- readers take the finer rows.
 create or replace function messenger.rolled_up_until(step_seconds int)
 returns timestamptz
 language sql stable
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 as $$
-  select max(m.at) + make_interval(secs => rolled_up_until.step_seconds) from messenger.metrics m where m.step_seconds = rolled_up_until.step_seconds
+  select max(m.at) + make_interval(secs => rolled_up_until.step_seconds)
+  from messenger.metrics m where m.step_seconds = rolled_up_until.step_seconds
 $$;
 
 -- No sum may leave the range of its column: one row that cannot be added up would keep all later ones from it.
@@ -9577,9 +9582,12 @@ declare
   v_most constant numeric := 9223372036854775807;
   v_ends_at timestamptz := begins_at + make_interval(secs => step_seconds);
 begin
-  insert into messenger.metrics (step_seconds, at, transport_name, message_type, dispatched, completed, retried, dead, duration_ms, wait_count, waited_ms, histogram)
-  select step_seconds, begins_at, m.transport_name, m.message_type, least(sum(m.dispatched), v_most), least(sum(m.completed), v_most),
-    least(sum(m.retried), v_most), least(sum(m.dead), v_most), sum(m.duration_ms), least(sum(m.wait_count), v_most), sum(m.waited_ms),
+  insert into messenger.metrics (
+    step_seconds, at, transport_name, message_type, dispatched, completed, retried, dead, duration_ms, wait_count, waited_ms,
+    histogram)
+  select step_seconds, begins_at, m.transport_name, m.message_type,
+    least(sum(m.dispatched), v_most), least(sum(m.completed), v_most), least(sum(m.retried), v_most), least(sum(m.dead), v_most),
+    sum(m.duration_ms), least(sum(m.wait_count), v_most), sum(m.waited_ms),
     sum(coalesce(m.histogram, messenger.pack_histogram(m.durations)))
   from messenger.metrics m
   where m.step_seconds = finer and m.at >= begins_at and m.at < v_ends_at
@@ -9587,21 +9595,25 @@ begin
 
   -- An hour has at most 100 rows, and so has a day, with the least frequent ones together.
   insert into messenger.metric_errors (step_seconds, at, message_type, error_class, error_count, error, last_at)
-  select step_seconds, begins_at, n.message_type, n.error_class, least(sum(e.error_count), v_most), (array_agg(e.error order by e.last_at desc))[1], max(e.last_at)
+  select step_seconds, begins_at, n.message_type, n.error_class, least(sum(e.error_count), v_most),
+    (array_agg(e.error order by e.last_at desc))[1], max(e.last_at)
   from (
-    select m.message_type, m.error_class, sum(m.error_count) as error_count, (array_agg(m.error order by m.last_at desc))[1] as error, max(m.last_at) as last_at,
+    select m.message_type, m.error_class, sum(m.error_count) as error_count,
+      (array_agg(m.error order by m.last_at desc))[1] as error, max(m.last_at) as last_at,
       row_number() over (order by sum(m.error_count) desc, m.message_type, m.error_class) as place
     from messenger.metric_errors m
     where m.step_seconds = finer and m.at >= begins_at and m.at < v_ends_at
     group by m.message_type, m.error_class
   ) e
   cross join lateral (
-    select case when e.place <= 99 then e.message_type else '(other)' end as message_type, case when e.place <= 99 then e.error_class else '(other)' end as error_class
+    select case when e.place <= 99 then e.message_type else '(other)' end as message_type,
+      case when e.place <= 99 then e.error_class else '(other)' end as error_class
   ) n
   group by n.message_type, n.error_class;
 end $$;
 
--- An upgrade from 0.1.0 would hold its locks for a minute if it converted a million rows. The newest first, because short windows are read from minutes.
+-- An upgrade from 0.1.0 would hold its locks for a minute if it converted a million rows. The newest first, because short
+-- windows are read from minutes.
 create or replace function messenger.pack_old_metrics(chunk int)
 returns bigint
 language plpgsql
@@ -9613,7 +9625,8 @@ declare
 begin
   update messenger.metrics m set histogram = messenger.pack_histogram(m.durations), durations = '{}'
   where m.ctid = any (array(
-    select x.ctid from messenger.metrics x where x.step_seconds > 0 and x.histogram is null order by x.at desc limit chunk for update skip locked));
+    select x.ctid from messenger.metrics x where x.step_seconds > 0 and x.histogram is null
+    order by x.at desc limit chunk for update skip locked));
   get diagnostics v_packed = row_count;
   return v_packed;
 end $$;
@@ -9662,23 +9675,29 @@ declare
 begin
   delete from messenger.metrics m
   where m.ctid = any (array(
-    select x.ctid from (values (60, v_minutes_until), (300, v_minutes_until), (3600, v_hours_until), (86400, v_days_until)) k(step, until)
+    select x.ctid
+    from (values (60, v_minutes_until), (300, v_minutes_until), (3600, v_hours_until), (86400, v_days_until)) k(step, until)
     join messenger.metrics x on x.step_seconds = k.step and x.at < k.until limit bite for update of x skip locked));
   delete from messenger.metric_errors m
   where m.ctid = any (array(
-    select x.ctid from (values (60, v_minutes_until), (300, v_minutes_until), (3600, v_hours_until), (86400, v_days_until)) k(step, until)
+    select x.ctid
+    from (values (60, v_minutes_until), (300, v_minutes_until), (3600, v_hours_until), (86400, v_days_until)) k(step, until)
     join messenger.metric_errors x on x.step_seconds = k.step and x.at < k.until limit bite for update of x skip locked));
 end $$;
 
-comment on function messenger.rolled_up_until(int) is 'Until when five minutes (300) or days (86400) are rolled up; null: none is.';
-comment on function messenger.roll_up_step(int, int, timestamptz) is 'Adds the rows of a finer step up to one five minutes or day.';
-comment on function messenger.pack_old_metrics(int) is 'Gives rows of release 0.1.0 their histogram, the newest first. Returns how many.';
+comment on function messenger.rolled_up_until(int) is
+  'Until when five minutes (300) or days (86400) are rolled up; null: none is.';
+comment on function messenger.roll_up_step(int, int, timestamptz) is
+  'Adds the rows of a finer step up to one five minutes or day.';
+comment on function messenger.pack_old_metrics(int) is
+  'Gives rows of release 0.1.0 their histogram, the newest first. Returns how many.';
 comment on function messenger.roll_up_steps(timestamptz, timestamptz) is
   'Adds up five minutes and days that are over, one after the other, until ends_at has passed.';
 comment on function messenger.prune_metrics(timestamptz, int) is
   'Deletes minutes and five minutes older than two days, hours older than 90 and days older than 400, in chunks; the figures of all time stay.';
 revoke all on function messenger.rolled_up_until(int), messenger.roll_up_step(int, int, timestamptz),
-  messenger.pack_old_metrics(int), messenger.roll_up_steps(timestamptz, timestamptz), messenger.prune_metrics(timestamptz, int)
+  messenger.pack_old_metrics(int), messenger.roll_up_steps(timestamptz, timestamptz),
+  messenger.prune_metrics(timestamptz, int)
   from public, anon, authenticated, service_role;
 grant execute on function messenger.rolled_up_until(int) to service_role;
 
@@ -11383,7 +11402,8 @@ revoke all on function messenger.explain(uuid), public.messenger_explain(uuid), 
 grant execute on function messenger.explain(uuid), public.messenger_explain(uuid) to service_role;
 
 -- ---- 54_metric_windows.sql
--- The rows from which the figures of a window are read: the coarsest steps that are rolled up, finer ones at the edges, and what is not rolled up yet.
+-- The rows from which the figures of a window are read: the coarsest steps that are rolled up, finer ones at the edges,
+-- and measurements that are not rolled up yet.
 
 -- Of 366 days and 23 hours 59 minutes: days, then hours, five minutes and minutes before and after them.
 create or replace function messenger.window_parts(from_time timestamptz, to_time timestamptz, longest int)
@@ -11402,7 +11422,8 @@ begin
     continue when step_seconds > longest;
     v_length := make_interval(secs => step_seconds);
     -- Minutes and hours are there from the first measurement on.
-    v_until := case when step_seconds in (60, 3600) then 'infinity' else coalesce(messenger.rolled_up_until(step_seconds), '-infinity') end;
+    v_until := case when step_seconds in (60, 3600) then 'infinity'
+      else coalesce(messenger.rolled_up_until(step_seconds), '-infinity') end;
     for v_gap in select g from unnest(v_left) g loop
       begins_at := date_bin(v_length, lower(v_gap) - interval '1 microsecond', v_origin) + v_length;
       ends_at := date_bin(v_length, least(upper(v_gap), v_until), v_origin);
@@ -11434,7 +11455,9 @@ language sql stable
 set search_path = pg_catalog, pg_temp
 set jit = off
 as $$
-  select s.* from messenger.summarize(array(select m from messenger.not_rolled_up_rows() m where m.at >= from_time and m.at < to_time)) s
+  select s.*
+  from messenger.summarize(array(
+    select m from messenger.not_rolled_up_rows() m where m.at >= from_time and m.at < to_time)) s
 $$;
 
 create or replace function messenger.measured_errors(from_time timestamptz, to_time timestamptz)
@@ -11446,7 +11469,8 @@ set enable_hashjoin = off
 set enable_mergejoin = off
 set jit = off
 as $$
-  select e.error_class, e.message_type, (array_agg(e.error order by e.last_at desc))[1], sum(e.error_count)::bigint, max(e.last_at)
+  select e.error_class, e.message_type, (array_agg(e.error order by e.last_at desc))[1], sum(e.error_count)::bigint,
+    max(e.last_at)
   from (
     select m.error_class, m.message_type, m.error, m.error_count, m.last_at
     from messenger.window_parts(from_time, to_time, 86400) w
@@ -11463,8 +11487,10 @@ $$;
 comment on function messenger.window_parts(timestamptz, timestamptz, int) is
   'Splits a window of whole minutes into spans, each to be read from rows of one step: the coarsest possible, at most longest seconds.';
 comment on function messenger.not_rolled_up_rows() is 'Measurements that no tick has rolled up yet, at most 20,000.';
-comment on function messenger.not_rolled_up(timestamptz, timestamptz) is 'The same of a window, as metrics of their minutes.';
-comment on function messenger.measured_errors(timestamptz, timestamptz) is 'The ten commonest errors of a window of whole minutes.';
+comment on function messenger.not_rolled_up(timestamptz, timestamptz) is
+  'The same of a window, as metrics of their minutes.';
+comment on function messenger.measured_errors(timestamptz, timestamptz) is
+  'The ten commonest errors of a window of whole minutes.';
 revoke all on function messenger.window_parts(timestamptz, timestamptz, int), messenger.not_rolled_up_rows(),
   messenger.not_rolled_up(timestamptz, timestamptz), messenger.measured_errors(timestamptz, timestamptz)
   from public, anon, authenticated, service_role;
@@ -13409,7 +13435,7 @@ as $function$ select $manifest$[
 ["function","messenger.may_end(ends_at timestamp with time zone)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 280495f5794aac00ecc4a5f6f840fb08"],
 ["function","messenger.measure_completions(places tid[], fates text[], durations real[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_hashjoin=off,enable_mergejoin=off,jit=off} source 4c3502b6f3cf1fd2dd317c3c5ad67ead"],
 ["function","messenger.measure_failures(kind text, ids uuid[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 0c7f2b61b5ff3b8971bd1d9560ec8c39"],
-["function","messenger.measured_errors(from_time timestamp with time zone, to_time timestamp with time zone)","returns TABLE(error_class text, message_type text, error text, error_count bigint, last_at timestamp with time zone) language sql stable invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_hashjoin=off,enable_mergejoin=off,jit=off} source 0002e19a4712c416f892a2a7747434f9"],
+["function","messenger.measured_errors(from_time timestamp with time zone, to_time timestamp with time zone)","returns TABLE(error_class text, message_type text, error text, error_count bigint, last_at timestamp with time zone) language sql stable invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_hashjoin=off,enable_mergejoin=off,jit=off} source bf5a8f013cb3f3941141665338f7c9e5"],
 ["function","messenger.measurements_set_aside()","returns bigint[] language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source ef4e779311b8482edae1115481aeb58e"],
 ["function","messenger.message_conditions(filter jsonb)","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 313aa89e0cf931fba350d56fbc721de5"],
 ["function","messenger.messages_set_aside(at timestamp with time zone)","returns uuid[] language plpgsql stable definer {\"search_path=pg_catalog, pg_temp\"} source 30b106047fd9a88d893f3fae52cb868e"],
@@ -13425,7 +13451,7 @@ as $function$ select $manifest$[
 ["function","messenger.next_cron_run(fields messenger.cron_fields, timezone text, after timestamp with time zone, dst_gap text, dst_overlap text)","returns messenger.cron_run language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source ae93c441d7697f7ed0a31044c3b82868"],
 ["function","messenger.next_run(schedule public.messenger_schedules, after timestamp with time zone)","returns messenger.cron_run language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source a15f07c8693eb32526059ee6309ee8b3"],
 ["function","messenger.next_wall_time(fields messenger.cron_fields, after timestamp without time zone)","returns timestamp without time zone language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 0510b8521294fc8a8c73b4d8fccc07f9"],
-["function","messenger.not_rolled_up(from_time timestamp with time zone, to_time timestamp with time zone)","returns SETOF messenger.metrics language sql stable invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source eb6942cb50074c4953f1619b1e269852"],
+["function","messenger.not_rolled_up(from_time timestamp with time zone, to_time timestamp with time zone)","returns SETOF messenger.metrics language sql stable invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source 049a3cbb3c75b5f4030abe552aad0f43"],
 ["function","messenger.not_rolled_up_rows()","returns SETOF messenger.measurements language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off} source 3f44e83594e7be6f3ec7992e4c3f4b39"],
 ["function","messenger.note_lost_leases(ids uuid[], kind text, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 5836d17db84d6c943eb48c9bb4c7dae5"],
 ["function","messenger.note_poll(worker text, transport text, queues text[], types text[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 5de608493237dd33b4c90ba137f5027a"],
@@ -13443,8 +13469,8 @@ as $function$ select $manifest$[
 ["function","messenger.outlive_statement_timeout(strikes_at timestamp with time zone)","returns timestamp with time zone language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source d3c0dd5679c618bce43e746f54289027"],
 ["function","messenger.own_functions(prefix text, arguments text, result regtype)","returns TABLE(name text, function regproc) language sql stable invoker {\"search_path=pg_catalog, pg_temp\",quote_all_identifiers=off} source 785ffbfbd2e2d3483f4ff61301b6d106"],
 ["function","messenger.owned_function(name text)","returns regprocedure language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 5ebe66d5978c949040351455d71233cb"],
-["function","messenger.pack_histogram(durations bigint[])","returns numeric language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 3fb43e1bc7616fd977a79fbe240ac1a2"],
-["function","messenger.pack_old_metrics(chunk integer)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off} source 8b9ee88ecc00a657d536c20a70ac21c9"],
+["function","messenger.pack_histogram(durations bigint[])","returns numeric language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source acf11842b736ebab78500dbbe35aebd3"],
+["function","messenger.pack_old_metrics(chunk integer)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off} source 9f539cc6bde433737ce3d83f693db3e9"],
 ["function","messenger.parse_cron(expression text)","returns messenger.cron_fields language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 06e07deab074921889758038ca24b305"],
 ["function","messenger.percentiles(durations bigint[], shares double precision[])","returns numeric[] language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source b2e413d25e04664b80666c3ee6c8781e"],
 ["function","messenger.place_mark(setting text, ends_at timestamp with time zone, from_times timestamp with time zone[], from_ids uuid[], batch integer, places tid[], took interval, at timestamp with time zone, lowest integer)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 34b2a44b94c0c7de610a79400bc3b676"],
@@ -13455,7 +13481,7 @@ as $function$ select $manifest$[
 ["function","messenger.prune_bells(bite integer)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source d1db4f64ab1054c127225953cbe1bf6f"],
 ["function","messenger.prune_clock_history()","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source a508ab640e1b45b22cb588909f245241"],
 ["function","messenger.prune_counts()","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 00cae2137cdafeece98b13d5abee182c"],
-["function","messenger.prune_metrics(at timestamp with time zone, bite integer)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source fad105e39f47fcce69da618ce35ec7b4"],
+["function","messenger.prune_metrics(at timestamp with time zone, bite integer)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source d23307f334115a168418f7e481c49882"],
 ["function","messenger.prune_ordering_keys(at timestamp with time zone, chunk integer)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_hashjoin=off,enable_mergejoin=off,jit=off} source a38d18b7f68ee50e31c23a3784f2ccca"],
 ["function","messenger.prune_replays(at timestamp with time zone, bite integer)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 2c210a6c58f48d12d545e62ce87d53cb"],
 ["function","messenger.prune_senders(at timestamp with time zone, chunk integer)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,jit=off} source 5c511562aed6ee00f59bfc58db5d7fac"],
@@ -13525,9 +13551,9 @@ as $function$ select $manifest$[
 ["function","messenger.revive(letters uuid[], payload jsonb, per_second integer, at timestamp with time zone)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 23e9f2bb677ad12e18c91d70fa8ae8a0"],
 ["function","messenger.ring(transport text, queue text, type text)","returns boolean language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 936619f318431f90fae9acce6a481547"],
 ["function","messenger.roll_up_rows(row_ids text[])","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source 325ffb97c9e943f3f06b60d6d082f27d"],
-["function","messenger.roll_up_step(step_seconds integer, finer integer, begins_at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,jit=off} source 3674e544109baefb0274c5a756503ac4"],
+["function","messenger.roll_up_step(step_seconds integer, finer integer, begins_at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,jit=off} source dd491a44036b15c284c2e46def282610"],
 ["function","messenger.roll_up_steps(at timestamp with time zone, ends_at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off} source 483503b11dafbfc43ae247638096bc8b"],
-["function","messenger.rolled_up_until(step_seconds integer)","returns timestamp with time zone language sql stable invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off} source 345fb27df9b3f4392af4ccfb0fc72bc0"],
+["function","messenger.rolled_up_until(step_seconds integer)","returns timestamp with time zone language sql stable invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off} source bde2a3472ff5424b27335d480ad8fc49"],
 ["function","messenger.route_due(at timestamp with time zone, chunk integer, ends_at timestamp with time zone)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source b22d95bb650e206a68324695661c7c52"],
 ["function","messenger.route_messages(types text[], chunk integer, at timestamp with time zone)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_hashjoin=off,enable_mergejoin=off,jit=off} source 485265a1e6637336e14ee95af081a47d"],
 ["function","messenger.row_ids(ids uuid[])","returns text[] language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source bd8c1977bc012f0aa90a0c99cb024314"],
@@ -13593,7 +13619,7 @@ as $function$ select $manifest$[
 ["function","messenger.watch_replay(row_ids text[], at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source e6f6798ebb677d8fc81ce3049fdaa1ba"],
 ["function","messenger.watch_replays(at timestamp with time zone, ends_at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source b4e22df6ce25980b3ddb93fa43350ed9"],
 ["function","messenger.webhook_keys(secret_name text)","returns SETOF bytea language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 7c18294e47929858732793abc66b9f17"],
-["function","messenger.window_parts(from_time timestamp with time zone, to_time timestamp with time zone, longest integer)","returns TABLE(step_seconds integer, begins_at timestamp with time zone, ends_at timestamp with time zone) language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 69404b6849ecc386dc39f362177ac964"],
+["function","messenger.window_parts(from_time timestamp with time zone, to_time timestamp with time zone, longest integer)","returns TABLE(step_seconds integer, begins_at timestamp with time zone, ends_at timestamp with time zone) language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source c999357cd4f188861c82c36e78b9ded9"],
 ["function","messenger.without_set_aside(step text, object text, row_ids text[], at timestamp with time zone)","returns text[] language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 2343ca0a5510520467bee9553ff3bbe5"],
 ["function","messenger.work_off(message messenger.claimed, goes_on boolean, cut_at timestamp with time zone)","returns messenger.claimed language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 6669a54abf9d02fd81d87f84f0f50c4e"],
 ["function","messenger.worker_secret_digests()","returns text[] language plpgsql stable definer {\"search_path=pg_catalog, pg_temp\"} source 4e21711b74df5bb3d1c74e032f609446"],
