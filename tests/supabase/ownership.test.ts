@@ -14,14 +14,14 @@ async function listing(sql: Sql): Promise<string[]> {
     select concat_ws(' ', 'schema', nspname, nspacl, obj_description(oid, 'pg_namespace')) as line from pg_namespace where nspname in ('public', 'messenger')
     union all
     select concat_ws(' ', c.relkind, c.oid::regclass, c.relacl, c.relrowsecurity, obj_description(c.oid, 'pg_class')) from pg_class c
-    where c.relnamespace::regnamespace::text in ('public', 'messenger')
+    where c.relnamespace in (to_regnamespace('public'), to_regnamespace('messenger'))
     union all
     select concat_ws(' ', p.oid::regprocedure, p.proacl, md5(p.prosrc), obj_description(p.oid, 'pg_proc')) from pg_proc p
-    where p.pronamespace::regnamespace::text in ('public', 'messenger')
+    where p.pronamespace in (to_regnamespace('public'), to_regnamespace('messenger'))
     union all
-    select concat_ws(' ', 'type', t.oid::regtype) from pg_type t where t.typnamespace::regnamespace::text in ('public', 'messenger')
+    select concat_ws(' ', 'type', t.oid::regtype) from pg_type t where t.typnamespace in (to_regnamespace('public'), to_regnamespace('messenger'))
     union all
-    select concat_ws(' ', 'constraint', k.conrelid::regclass, k.conname) from pg_constraint k where k.connamespace::regnamespace::text in ('public', 'messenger')
+    select concat_ws(' ', 'constraint', k.conrelid::regclass, k.conname) from pg_constraint k where k.connamespace in (to_regnamespace('public'), to_regnamespace('messenger'))
     order by 1`;
   return rows.map(({ line }) => line);
 }

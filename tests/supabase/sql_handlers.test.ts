@@ -20,7 +20,7 @@ Deno.test.beforeAll(async () => {
     end $$;
     create function public.show_delivery(args jsonb) returns jsonb language plpgsql set search_path = pg_catalog, pg_temp as $$
     begin
-      return current_setting('messenger.message')::jsonb || jsonb_build_object('user', current_user, 'path', current_setting('search_path'),
+      return current_setting('messenger.message')::jsonb || jsonb_build_object('user', current_user, 'path', replace(current_setting('search_path'), '"', ''),
         'lock_timeout', current_setting('lock_timeout'));
     end $$`);
 });

