@@ -405,8 +405,10 @@ declare
     'messenger.health_registration',
     'messenger.health_schedules',
     'messenger.growth_limits',
+    'messenger.check_growth',
     'messenger.health_growth',
     'messenger.wakeup_figures',
+    'messenger.check_pg_net',
     'messenger.health_pg_net',
     'messenger.health_worker_secret',
     'messenger.health_webhook_secrets',
@@ -9101,14 +9103,14 @@ begin
   loop
     case finder
       when 'find_finished_messages' then
-        select f.row_ids, f.next_at, f.next_id into v_row_ids, v_next.at, v_next.id
-        from messenger.find_finished_messages(v_after.at, v_after.id, at, batch) f;
+        select f.row_ids, null::timestamptz, f.next_id into v_row_ids, v_next.at, v_next.id
+        from messenger.find_finished_messages(v_after.id, at, batch) f;
       when 'find_resolved_dead_letters' then
         select f.row_ids, f.next_at, f.next_id into v_row_ids, v_next.at, v_next.id
         from messenger.find_resolved_dead_letters(v_after.at, v_after.id, at, batch) f;
       when 'find_spent_keys' then
-        select f.row_ids, f.next_at, f.next_id into v_row_ids, v_next.at, v_next.id
-        from messenger.find_spent_keys(v_after.at, v_after.id, at, batch) f;
+        select f.row_ids, f.next_at, null::uuid into v_row_ids, v_next.at, v_next.id
+        from messenger.find_spent_keys(v_after.at, at, batch) f;
       when 'find_old_occurrences' then
         select f.row_ids, f.next_at, f.next_id into v_row_ids, v_next.at, v_next.id
         from messenger.find_old_occurrences(v_after.at, v_after.id, at, batch) f;
@@ -9132,8 +9134,7 @@ end $$;
 
 -- Walks the primary key, which is ordered by time; turns back at the first row too young for any retention.
 create or replace function messenger.find_finished_messages(
-  after_at timestamptz, after_id uuid, at timestamptz, batch int,
-  out row_ids text[], out next_at timestamptz, out next_id uuid
+  after_id uuid, at timestamptz, batch int, out row_ids text[], out next_id uuid
 )
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -9232,8 +9233,7 @@ end $$;
 -- Expired keys of unfinished messages and open dead letters stay, however many there are. A message is looked for by its id alone: "where
 -- processed_at is null" tempts the planner to read the whole backlog for each key (4 s for 5,000 beside 10,000 pending, now 30 ms).
 create or replace function messenger.find_spent_keys(
-  after_at timestamptz, after_id uuid, at timestamptz, batch int,
-  out row_ids text[], out next_at timestamptz, out next_id uuid
+  after_at timestamptz, at timestamptz, batch int, out row_ids text[], out next_at timestamptz
 )
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -9351,19 +9351,19 @@ comment on function messenger.find_fired_schedules(timestamptz, uuid, timestampt
   'rows, by updated_at and id.';
 comment on function messenger.prune(text, text, text, timestamptz, int, timestamptz) is
   'Writes what the finder finds in a table, in chunks of batch, until it has come to the end or ends_at has passed. Returns figures.';
-comment on function messenger.find_finished_messages(timestamptz, uuid, timestamptz, int) is
+comment on function messenger.find_finished_messages(uuid, timestamptz, int) is
   'Locks finished messages past their transport''s retention among the next batch of rows, by id.';
 comment on function messenger.delete_messages(uuid[], timestamptz) is 'Deletes messages with their attempts, and counts them.';
 comment on function messenger.find_resolved_dead_letters(timestamptz, uuid, timestamptz, int) is
   'Locks resolved dead letters past their transport''s retention among the next batch of rows, by resolved_at and id.';
-comment on function messenger.find_spent_keys(timestamptz, uuid, timestamptz, int) is
+comment on function messenger.find_spent_keys(timestamptz, timestamptz, int) is
   'Locks the spent ones among the next batch of expired idempotency keys.';
 comment on function messenger.find_old_occurrences(timestamptz, uuid, timestamptz, int) is
   'Locks occurrences older than 7 days that nobody needs any more among the next batch of rows.';
 revoke all on function messenger.prune(text, text, text, timestamptz, int, timestamptz),
-  messenger.find_finished_messages(timestamptz, uuid, timestamptz, int),
+  messenger.find_finished_messages(uuid, timestamptz, int),
   messenger.delete_messages(uuid[], timestamptz), messenger.find_resolved_dead_letters(timestamptz, uuid, timestamptz, int),
-  messenger.find_spent_keys(timestamptz, uuid, timestamptz, int), messenger.find_old_occurrences(timestamptz, uuid, timestamptz, int),
+  messenger.find_spent_keys(timestamptz, timestamptz, int), messenger.find_old_occurrences(timestamptz, uuid, timestamptz, int),
   messenger.find_fired_schedules(timestamptz, uuid, timestamptz, int)
   from public, anon, authenticated, service_role;
 
@@ -11008,7 +11008,7 @@ as $$
       'select * from messenger.step_errors where step = ''prune_wakeups''; see why workers are woken so often')
 $$;
 
-create or replace function messenger.health_growth(at timestamptz)
+create or replace function messenger.check_growth()
 returns setof messenger.check_result
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -11032,6 +11032,12 @@ begin
   return next v_result;
 end $$;
 
+create or replace function messenger.health_growth(at timestamptz)
+returns setof messenger.check_result
+language sql
+set search_path = pg_catalog, pg_temp
+as $$ select * from messenger.check_growth() $$;
+
 comment on function messenger.health_own_rows(timestamptz) is
   'A transport, a type or settings of the bus that are missing: unhealthy.';
 comment on function messenger.health_rights(timestamptz) is
@@ -11041,9 +11047,10 @@ comment on function messenger.health_registration(timestamptz) is
 comment on function messenger.health_schedules(timestamptz) is 'A schedule that fails: degraded.';
 comment on function messenger.growth_limits() is
   'Tables that nothing but use keeps small: how many rows are more than usual, and what to do then.';
+comment on function messenger.check_growth() is 'See messenger.health_growth.';
 comment on function messenger.health_growth(timestamptz) is
   'A table with more rows than messenger.growth_limits says: degraded.';
-revoke all on function messenger.health_own_rows(timestamptz), messenger.health_rights(timestamptz),
+revoke all on function messenger.check_growth(), messenger.health_own_rows(timestamptz), messenger.health_rights(timestamptz),
   messenger.health_registration(timestamptz), messenger.health_schedules(timestamptz), messenger.growth_limits(),
   messenger.health_growth(timestamptz) from public, anon, authenticated, service_role;
 
@@ -11085,7 +11092,7 @@ as $$
   from wakeup w
 $$;
 
-create or replace function messenger.health_pg_net(at timestamptz)
+create or replace function messenger.check_pg_net()
 returns setof messenger.check_result
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -11141,6 +11148,12 @@ begin
   return next v_result;
 end $$;
 
+create or replace function messenger.health_pg_net(at timestamptz)
+returns setof messenger.check_result
+language sql
+set search_path = pg_catalog, pg_temp
+as $$ select * from messenger.check_pg_net() $$;
+
 create or replace function messenger.health_worker_secret(at timestamptz)
 returns setof messenger.check_result
 language sql
@@ -11179,6 +11192,7 @@ $$;
 
 comment on function messenger.wakeup_figures() is
   'Our wake-ups of five minutes, and how the newest one of two hours ended.';
+comment on function messenger.check_pg_net() is 'See messenger.health_pg_net.';
 comment on function messenger.health_pg_net(timestamptz) is
   'Our wake-ups of 5 minutes: degraded without a URL or pg_net, where pg_net cannot be called or drops them, when one '
   'waits unsent for 30 s, or more than 20 percent failed; unhealthy above 50 percent while the newest failed too, or when '
@@ -11187,7 +11201,7 @@ comment on function messenger.health_worker_secret(timestamptz) is
   'Unhealthy without a worker secret in Vault that can be decrypted.';
 comment on function messenger.health_webhook_secrets(timestamptz) is
   'A webhook whose secret is missing or cannot be decrypted: degraded. No row without webhooks.';
-revoke all on function messenger.wakeup_figures(), messenger.health_pg_net(timestamptz),
+revoke all on function messenger.check_pg_net(), messenger.wakeup_figures(), messenger.health_pg_net(timestamptz),
   messenger.health_worker_secret(timestamptz), messenger.health_webhook_secrets(timestamptz) from public, anon, authenticated, service_role;
 
 -- ---- 53_explain.sql
@@ -13196,7 +13210,9 @@ as $function$ select $manifest$[
 ["function","messenger.check_claim(worker text, lease interval, queues text[])","returns void language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 9b7bf51b5ef0dabcd8138234a22d71e6"],
 ["function","messenger.check_deferred(at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source fec5fb8b2b948a388907d03d218adb25"],
 ["function","messenger.check_filter(filter jsonb, texts text[], times text[], booleans text[], ids text[])","returns void language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 71016eeff2d7ab1c9a9eba9dc6f9172a"],
+["function","messenger.check_growth()","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source a332308072b29dc4d6bd3817a14bfffe"],
 ["function","messenger.check_page(max integer)","returns integer language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 0c64db267bc0b58f6e41fe50e780f0d2"],
+["function","messenger.check_pg_net()","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source f5e1ab30cd7aa1780b8dc17653d5c82e"],
 ["function","messenger.check_queue(transport text, queue text)","returns void language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source badc406c7ca5fcdfb044140073696831"],
 ["function","messenger.check_start(functions_url text, options jsonb)","returns void language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 67cba74e7c0a73fad4a41faa7f9f2f21"],
 ["function","messenger.check_subscription(event text, message_type text)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 3dfa70b52019448d9ea2303ee35b9544"],
@@ -13244,13 +13260,13 @@ as $function$ select $manifest$[
 ["function","messenger.explain(id uuid)","returns TABLE(reason text, detail text, remedy text) language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\",quote_all_identifiers=off} source 4f0b9b8dc3f58e64367e4324dfedbad6"],
 ["function","messenger.find_change(timezone text, low timestamp without time zone, high timestamp without time zone)","returns timestamp without time zone language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 10c51930dca066f653bbe6ec0ecbd191"],
 ["function","messenger.find_due(transport text, queue text, batch integer, types text[], at timestamp with time zone, may_be_solo boolean, careful boolean, OUT places tid[], OUT is_solo boolean)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off,plan_cache_mode=force_generic_plan} source a1c08ded63dd31c35283a9d52f9f3641"],
-["function","messenger.find_finished_messages(after_at timestamp with time zone, after_id uuid, at timestamp with time zone, batch integer, OUT row_ids text[], OUT next_at timestamp with time zone, OUT next_id uuid)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 89dda5f53cd8a93faa88761d7d3fce38"],
+["function","messenger.find_finished_messages(after_id uuid, at timestamp with time zone, batch integer, OUT row_ids text[], OUT next_id uuid)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 89dda5f53cd8a93faa88761d7d3fce38"],
 ["function","messenger.find_fired_schedules(after_at timestamp with time zone, after_id uuid, at timestamp with time zone, batch integer, OUT row_ids text[], OUT next_at timestamp with time zone, OUT next_id uuid)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 735add9a1c5286889264b4950d7ba2b1"],
 ["function","messenger.find_messages(filter jsonb, before uuid, shown uuid[], wanted integer, OUT ids uuid[], OUT looked_to uuid, OUT early uuid[])","returns record language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,jit=off} source 95ded1af3bebd70f7be3c8ab014231a2"],
 ["function","messenger.find_old_occurrences(after_at timestamp with time zone, after_id uuid, at timestamp with time zone, batch integer, OUT row_ids text[], OUT next_at timestamp with time zone, OUT next_id uuid)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",TimeZone=UTC} source b931479c1b8731708c3cdb4578e653f2"],
 ["function","messenger.find_owned_function(function_name text)","returns regprocedure language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 7ec337f79b74b8806921317cb4811143"],
 ["function","messenger.find_resolved_dead_letters(after_at timestamp with time zone, after_id uuid, at timestamp with time zone, batch integer, OUT row_ids text[], OUT next_at timestamp with time zone, OUT next_id uuid)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 43e540c23454bbc013f51cb177025d8b"],
-["function","messenger.find_spent_keys(after_at timestamp with time zone, after_id uuid, at timestamp with time zone, batch integer, OUT row_ids text[], OUT next_at timestamp with time zone, OUT next_id uuid)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source a595e4dfad27991da7f991628dd8f587"],
+["function","messenger.find_spent_keys(after_at timestamp with time zone, at timestamp with time zone, batch integer, OUT row_ids text[], OUT next_at timestamp with time zone)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source a595e4dfad27991da7f991628dd8f587"],
 ["function","messenger.fingerprint(body jsonb)","returns bytea language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 2c6d2d8ab4a979c1a766c02c4cae66b0"],
 ["function","messenger.first_id(at timestamp with time zone)","returns uuid language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 674d4919bed701c6dacfcc50792841e8"],
 ["function","messenger.first_run(schedule public.messenger_schedules, at timestamp with time zone)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 236fd4306cbf3b99e31c9f9704891a54"],
@@ -13274,11 +13290,11 @@ as $function$ select $manifest$[
 ["function","messenger.health_clock_errors(at timestamp with time zone)","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 226885041a73d3d3a50b03826c20a1fb"],
 ["function","messenger.health_dead_letters(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source e9c90635fc9b51f8bf0206970a8d9021"],
 ["function","messenger.health_error_rate(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source ec49231fcadaa6c9302829bb8adc086f"],
-["function","messenger.health_growth(at timestamp with time zone)","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source a332308072b29dc4d6bd3817a14bfffe"],
+["function","messenger.health_growth(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source a6716f6d311d359f91209877ff7a6664"],
 ["function","messenger.health_no_handler(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 6e94097c53acb68319c50d2c96d1299b"],
 ["function","messenger.health_oldest_due(at timestamp with time zone)","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,jit=off} source b7ae9ec5a4927b5028bbd555eabb08f5"],
 ["function","messenger.health_own_rows(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source bf8e805d81354b10491ff169c1694b13"],
-["function","messenger.health_pg_net(at timestamp with time zone)","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source f5e1ab30cd7aa1780b8dc17653d5c82e"],
+["function","messenger.health_pg_net(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source f31f312c9426723d61eb7e288aa6e07d"],
 ["function","messenger.health_registration(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source f9b6521f324be134fb20b0610bbfe1cf"],
 ["function","messenger.health_rights(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source f8c39b121c3c2a6f7e9a3f19191dc28f"],
 ["function","messenger.health_schedules(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 0995495eda5a20795cdfbecbe37621c3"],
@@ -13373,7 +13389,7 @@ as $function$ select $manifest$[
 ["function","messenger.plan_runs(schedule public.messenger_schedules, due_at timestamp with time zone, at timestamp with time zone)","returns messenger.run_plan language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 0925d2546db644552c914fe272647cd7"],
 ["function","messenger.post_bell()","returns boolean language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 1b3535f345b08013273eb4bad83b1598"],
 ["function","messenger.prepare_job()","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 30187178043d4328534cc72977bdb319"],
-["function","messenger.prune(step text, object text, finder text, at timestamp with time zone, batch integer, ends_at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source b3f9f72abd964444f6944febe98f2ccc"],
+["function","messenger.prune(step text, object text, finder text, at timestamp with time zone, batch integer, ends_at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 7c0d4297406588c674faacd627272507"],
 ["function","messenger.prune_bells(bite integer)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source d1db4f64ab1054c127225953cbe1bf6f"],
 ["function","messenger.prune_clock_history()","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source a508ab640e1b45b22cb588909f245241"],
 ["function","messenger.prune_counts()","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 00cae2137cdafeece98b13d5abee182c"],
@@ -14387,8 +14403,10 @@ declare
     'messenger.health_registration',
     'messenger.health_schedules',
     'messenger.growth_limits',
+    'messenger.check_growth',
     'messenger.health_growth',
     'messenger.wakeup_figures',
+    'messenger.check_pg_net',
     'messenger.health_pg_net',
     'messenger.health_worker_secret',
     'messenger.health_webhook_secrets',

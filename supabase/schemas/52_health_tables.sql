@@ -103,7 +103,7 @@ as $$
       'select * from messenger.step_errors where step = ''prune_wakeups''; see why workers are woken so often')
 $$;
 
-create or replace function messenger.health_growth(at timestamptz)
+create or replace function messenger.check_growth()
 returns setof messenger.check_result
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -127,6 +127,12 @@ begin
   return next v_result;
 end $$;
 
+create or replace function messenger.health_growth(at timestamptz)
+returns setof messenger.check_result
+language sql
+set search_path = pg_catalog, pg_temp
+as $$ select * from messenger.check_growth() $$;
+
 comment on function messenger.health_own_rows(timestamptz) is
   'A transport, a type or settings of the bus that are missing: unhealthy.';
 comment on function messenger.health_rights(timestamptz) is
@@ -136,8 +142,9 @@ comment on function messenger.health_registration(timestamptz) is
 comment on function messenger.health_schedules(timestamptz) is 'A schedule that fails: degraded.';
 comment on function messenger.growth_limits() is
   'Tables that nothing but use keeps small: how many rows are more than usual, and what to do then.';
+comment on function messenger.check_growth() is 'See messenger.health_growth.';
 comment on function messenger.health_growth(timestamptz) is
   'A table with more rows than messenger.growth_limits says: degraded.';
-revoke all on function messenger.health_own_rows(timestamptz), messenger.health_rights(timestamptz),
+revoke all on function messenger.check_growth(), messenger.health_own_rows(timestamptz), messenger.health_rights(timestamptz),
   messenger.health_registration(timestamptz), messenger.health_schedules(timestamptz), messenger.growth_limits(),
   messenger.health_growth(timestamptz) from public, anon, authenticated, service_role;

@@ -35,7 +35,7 @@ as $$
   from wakeup w
 $$;
 
-create or replace function messenger.health_pg_net(at timestamptz)
+create or replace function messenger.check_pg_net()
 returns setof messenger.check_result
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -91,6 +91,12 @@ begin
   return next v_result;
 end $$;
 
+create or replace function messenger.health_pg_net(at timestamptz)
+returns setof messenger.check_result
+language sql
+set search_path = pg_catalog, pg_temp
+as $$ select * from messenger.check_pg_net() $$;
+
 create or replace function messenger.health_worker_secret(at timestamptz)
 returns setof messenger.check_result
 language sql
@@ -129,6 +135,7 @@ $$;
 
 comment on function messenger.wakeup_figures() is
   'Our wake-ups of five minutes, and how the newest one of two hours ended.';
+comment on function messenger.check_pg_net() is 'See messenger.health_pg_net.';
 comment on function messenger.health_pg_net(timestamptz) is
   'Our wake-ups of 5 minutes: degraded without a URL or pg_net, where pg_net cannot be called or drops them, when one '
   'waits unsent for 30 s, or more than 20 percent failed; unhealthy above 50 percent while the newest failed too, or when '
@@ -137,5 +144,5 @@ comment on function messenger.health_worker_secret(timestamptz) is
   'Unhealthy without a worker secret in Vault that can be decrypted.';
 comment on function messenger.health_webhook_secrets(timestamptz) is
   'A webhook whose secret is missing or cannot be decrypted: degraded. No row without webhooks.';
-revoke all on function messenger.wakeup_figures(), messenger.health_pg_net(timestamptz),
+revoke all on function messenger.check_pg_net(), messenger.wakeup_figures(), messenger.health_pg_net(timestamptz),
   messenger.health_worker_secret(timestamptz), messenger.health_webhook_secrets(timestamptz) from public, anon, authenticated, service_role;

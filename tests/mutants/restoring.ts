@@ -82,7 +82,7 @@ export const RESTORING: Mutant[] = [
   {
     name: "wake-ups that vanish are not counted",
     breaks: "A wake-up that is neither sent nor answered is found.",
-    statement: fn("messenger.health_pg_net"),
+    statement: fn("messenger.check_pg_net"),
     find: "elsif v_wakeups.dropped > 0.2 * v_wakeups.sent then",
     replace: "elsif false then",
     noticedBy: absence,
@@ -90,7 +90,7 @@ export const RESTORING: Mutant[] = [
   {
     name: "an address that leads nowhere is forgotten after five minutes",
     breaks: "Health stays red while the newest wake-up has failed.",
-    statement: fn("messenger.health_pg_net"),
+    statement: fn("messenger.check_pg_net"),
     find: "elsif v_wakeups.answered = 0 and v_wakeups.has_newest_failed then",
     replace: "elsif false then",
     noticedBy: absence,

@@ -23,7 +23,8 @@ async function listing(sql: Sql): Promise<string[]> {
     union all
     select concat_ws(' ', 'constraint', k.conrelid::regclass, k.conname) from pg_constraint k where k.connamespace in (to_regnamespace('public'), to_regnamespace('messenger'))
     order by 1`;
-  return rows.map(({ line }) => line);
+  // Without the quotes of quote_all_identifiers.
+  return rows.map(({ line }) => line.replaceAll('"', ""));
 }
 
 /** What a project may have under a name of ours, and how it is named in the error. */
@@ -245,7 +246,7 @@ test("rollback · what the project put into our schema stays there, and the sche
   try {
     const left = (await listing(sql)).filter((line) => line.includes("messenger"));
     assert.deepEqual(
-      left.map((line) => line.replaceAll('"', "").split(" ")[1].replace(/\(.*/, "")).sort(),
+      left.map((line) => line.split(" ")[1].replace(/\(.*/, "")).sort(),
       [
         "messenger",
         "messenger.chats",
