@@ -13,7 +13,7 @@ as $$
     ('SM_MAX_RETRIES', 400, 'max_retries must be a whole number from 0 to 100', '3 is the default: four deliveries at most'),
     ('SM_AVAILABLE_AT', 400, 'available_at must be a moment with a zone, before the year 10000', 'use ISO 8601 with a zone, for example 2030-01-31T09:00:00Z'),
     ('SM_DELAY', 400, 'the delay must be an interval with a unit, from zero to 100 years, and not be combined with available_at', 'for example ''5 seconds''; a number without a unit is none'),
-    ('SM_EXPIRES_AT', 400, 'expires_at must be a moment with a zone, in the future and after the message becomes available', 'use ISO 8601 with a zone, or leave it out'),
+    ('SM_EXPIRES_AT', 400, 'expires_at must lie in the future and after the message becomes available, as a moment with a zone', 'use ISO 8601 with a zone, or leave it out'),
     ('SM_IDEMPOTENCY_KEY', 400, 'the idempotency key must be 1 to 255 bytes without control characters, its window an interval with a unit, from zero to a year; a window or a mode needs a key', 'use a short stable name of the thing to be done once, for example order-1234-receipt'),
     ('SM_IDEMPOTENCY_MODE', 400, 'this idempotency mode does not exist', 'use ignore, replace, reschedule, throttle or debounce'),
     ('SM_IDEMPOTENCY_MISMATCH', 409, 'this idempotency key was used for a message of another type, queue or payload', 'use a new key for a different message'),
