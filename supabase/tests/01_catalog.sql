@@ -26,7 +26,7 @@ from unnest(array['messages', 'transports', 'schedules']) as name;
 select columns_are('public', 'messenger_messages', array[
   'id', 'transport_name', 'queue_name', 'message_type', 'body', 'headers', 'metadata', 'priority', 'status', 'scheduled_at', 'available_at', 'expires_at',
   'created_at', 'processed_at', 'updated_at', 'retry_count', 'max_retries', 'last_error', 'error_class', 'fence', 'locked_at', 'locked_by', 'lock_expires_at',
-  'lease_losses', 'cancel_requested_at', 'idempotency_key', 'ordering_key', 'ordering_seq', 'result', 'progress', 'created_by'
+  'lease_losses', 'cancel_requested_at', 'idempotency_key', 'ordering_key', 'ordering_seq', 'result', 'progress', 'created_by', 'unrouted'
 ], 'a message has these columns and no other');
 select col_is_pk('public', 'messenger_messages', 'id', 'a message is known by its id');
 select col_type_is('public', 'messenger_messages', name, type, format('messenger_messages.%s is %s', name, type))

@@ -5054,8 +5054,8 @@ grant execute on function messenger.settle_rest(uuid[], messenger.verdict[], big
 -- Settling what could not be recorded at once: rows that were locked, and calls in which one row could not be written.
 
 -- A claim of another worker whose scan began before this row was claimed locks it for the few milliseconds until it commits.
--- So what was locked is tried again, three times within 50 ms, before the worker has to send it again. The setting
--- messenger.settle_wait says how long the last wait is, 32 ms unless set.
+-- So what was locked is waited for, 150 ms at most or what the setting messenger.settle_wait says, before the worker has to
+-- send it again.
 create or replace function messenger.settle_locked(outcomes jsonb, settled messenger.settled[])
 returns messenger.settled[]
 language plpgsql
@@ -5063,19 +5063,21 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_settled messenger.settled[] := settled;
-  v_locked int[];
+  v_locked int[] := array(select n from generate_subscripts(settled, 1) n where (settled[n]).outcome = 'locked' order by n);
   v_again messenger.settled[];
-  v_wait double precision := extract(epoch from coalesce(nullif(current_setting('messenger.settle_wait', true), ''), '32 milliseconds')::interval);
-  v_share double precision;
 begin
-  foreach v_share in array array[0.06, 0.25, 1] loop
-    v_locked := array(select n from generate_subscripts(v_settled, 1) n where (v_settled[n]).outcome = 'locked' order by n);
-    exit when v_locked = '{}';
-    perform pg_sleep(v_share * v_wait);
-    v_again := messenger.settle_outcomes((select jsonb_agg(outcomes -> n - 1 order by n) from unnest(v_locked) n), true);
-    for v_place in 1..coalesce(cardinality(v_again), 0) loop
-      v_settled[v_locked[v_place]] := v_again[v_place];
-    end loop;
+  begin
+    perform set_config('lock_timeout', coalesce(nullif(current_setting('messenger.settle_wait', true), ''), '150ms'), true);
+    perform from public.messenger_messages m
+    where m.id = any (array(select (settled[n]).id from unnest(v_locked) n))
+    order by m.id
+    for no key update;
+  exception when lock_not_available then
+    null;
+  end;
+  v_again := messenger.settle_outcomes((select jsonb_agg(outcomes -> n - 1 order by n) from unnest(v_locked) n), true);
+  for v_place in 1..coalesce(cardinality(v_again), 0) loop
+    v_settled[v_locked[v_place]] := v_again[v_place];
   end loop;
   return v_settled;
 end $$;
@@ -5138,7 +5140,7 @@ begin
   return v_settled;
 end $$;
 
-comment on function messenger.settle_locked(jsonb, messenger.settled[]) is 'Tries again what was locked, for a moment.';
+comment on function messenger.settle_locked(jsonb, messenger.settled[]) is 'Waits a moment for what was locked, and settles it.';
 comment on function messenger.outcome_of_error(text, text) is 'The outcome of a row that could not be written: locked, or error: <SQLSTATE> <message>.';
 comment on function messenger.settle_in_parts(jsonb, uuid[], boolean) is
   'Records the outcomes of a call that failed, in parts, for half a second at most.';
@@ -13588,7 +13590,7 @@ as $function$ select $manifest$[
 ["function","messenger.set_row_aside(step text, object text, row_id text, error text, sqlstate text, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 5ceea9c23b1ebbdfd7a768ecb52ba5fc"],
 ["function","messenger.set_sql_handler(type text, function_name text)","returns regprocedure language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",quote_all_identifiers=off} source 5520f6aa20eb6cbb09fdbcea73707500"],
 ["function","messenger.settle_in_parts(outcomes jsonb, ids uuid[], is_whole_first boolean)","returns messenger.settled[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 104ea28f859bc3efe1740759abdbee2e"],
-["function","messenger.settle_locked(outcomes jsonb, settled messenger.settled[])","returns messenger.settled[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source ed81f94bcea776fc84d64a871f7b2d34"],
+["function","messenger.settle_locked(outcomes jsonb, settled messenger.settled[])","returns messenger.settled[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 2bf3276672bf613069010768650a4b5e"],
 ["function","messenger.settle_outcomes(outcomes jsonb, is_part boolean)","returns messenger.settled[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,jit=off,plan_cache_mode=force_generic_plan,lock_timeout=50ms} source 7ec4059c4e2a6b0714b729243dd1a1a3"],
 ["function","messenger.settle_rest(ids uuid[], rest messenger.verdict[], ords bigint[], fates text[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_hashjoin=off,enable_mergejoin=off,jit=off} source 59142ad07fd15333604db9ad32c64d4a"],
 ["function","messenger.sign_webhook(subscription uuid, id uuid, body text)","returns TABLE(url text, signed_at bigint, signature text) language plpgsql stable definer {\"search_path=pg_catalog, pg_temp\"} source 1b506c1e7e885935ad7fe2d26de00b5b"],

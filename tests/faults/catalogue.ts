@@ -175,10 +175,10 @@ export const FAULTS: readonly Fault[] = [
     tests: {
       "supabase/settle_limits.test.ts": [
         "race · two settles in opposite order do not deadlock",
-        "race · a settle waits for the lowest id it shares, whatever the order of its verdicts",
+        "race · a settle passes over a row that is locked, records the others, and is sent again for it",
       ],
       "supabase/heartbeat.test.ts": [
-        "race · a heartbeat waits for the lowest id it shares, whatever the order of its leases",
+        "race · a heartbeat extends what it can, and tells of a cancel request on a row that is locked",
       ],
       "supabase/idempotency_races.test.ts": [
         "race · two batches with their keys in opposite order do not deadlock",

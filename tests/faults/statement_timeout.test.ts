@@ -40,10 +40,17 @@ test("statement timeout · inside a settle of many, at one row: none is settled,
   const { sql } = project();
   await dispatchMany(sql, 5);
   const outcomes = (await claim(sql)).map(({ id, fence }) => ({ id, fence, outcome: "completed" }));
-  await timedOut(
-    `select from messenger_messages where id = '${outcomes[4].id}' for update`,
-    (hurried) => settle(hurried, outcomes),
-  );
+  await sql.unsafe(`
+    create function public.take_long() returns trigger language plpgsql as $$ begin perform pg_sleep(10); return new; end $$;
+    create trigger take_long before update on messenger_messages for each row when (new.id = '${outcomes[4].id}')
+      execute function public.take_long()`);
+  try {
+    await using hurried = session(project());
+    await hurried`set statement_timeout = '200 ms'`;
+    assert.equal((await errorOf(settle(hurried, outcomes))).code, "57014");
+  } finally {
+    await sql.unsafe("drop trigger take_long on messenger_messages; drop function public.take_long()");
+  }
   const [{ done }] = await sql`select count(*) as done from messenger_messages where processed_at is not null`;
   assert.equal(done, "0");
   assert.deepEqual((await settle(sql, outcomes)).map(({ outcome }) => outcome), Array(5).fill("completed"));

@@ -195,13 +195,15 @@ testLocally(
       const reply = await target().call(path, { method, json: method === "GET" ? undefined : MESSAGE, as: user });
       assertRefused(reply, 403, "SM_FIELD_FORBIDDEN");
     }
-    assert.deepEqual(api.calls, []);
+    // Each isolate registers its types when it starts, whoever has it started.
+    const callsOfRequests = () => api.calls.filter((called) => called !== "rpc/messenger_register");
+    assert.deepEqual(callsOfRequests(), []);
     assertRefused(
       await target().call("worker", { json: {}, as: { token: "a-wrong-secret" } }),
       401,
       "SM_UNAUTHENTICATED",
     );
-    assert.deepEqual(api.calls, ["rpc/messenger_worker_secret_digests"]);
+    assert.deepEqual(callsOfRequests(), ["rpc/messenger_worker_secret_digests"]);
   },
 );
 

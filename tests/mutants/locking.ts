@@ -192,8 +192,8 @@ export const LOCKING: Mutant[] = [
     name: "a claim of another worker sends outcomes back",
     breaks: "Workers of one queue send their outcomes again and again, because the scans of their claims meet.",
     statement: fn("messenger.settle_locked"),
-    find: "foreach v_share in array array[0.06, 0.25, 1] loop",
-    replace: "foreach v_share in array array[]::double precision[] loop",
+    find: "order by m.id\n    for no key update;",
+    replace: "order by m.id\n    for no key update skip locked;",
     noticedBy: locked,
   },
 ];

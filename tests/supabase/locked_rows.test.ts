@@ -5,7 +5,7 @@ import { empty, session, test, useProject } from "../project.ts";
 import { ask, call, claim, dispatch, dispatchMany, held, messageOf, settle } from "./bus.ts";
 import { effects, makeEffects } from "./effects.ts";
 import { refused } from "./refusal.ts";
-import { pidOf, untilPolling } from "./until_blocked.ts";
+import { pidOf, untilBlocked } from "./until_blocked.ts";
 
 const project = useProject({ testClock: true });
 Deno.test.beforeAll(() => makeEffects(project().sql));
@@ -89,7 +89,7 @@ test("settle · of a batch the rows that nobody holds are recorded, failures and
   assert.equal(broken, 0);
 });
 
-test("settle · tries a row again that a claim of another worker has locked for a moment", async () => {
+test("settle · waits a moment for a row, because a claim of another worker may have locked it for that long", async () => {
   const { sql } = project();
   const { id, fence } = await held(sql);
   await using other = session(project());
@@ -99,7 +99,7 @@ test("settle · tries a row again that a claim of another worker has locked for 
   await other`begin`;
   await other`select from messenger_messages where id = ${id} for update`;
   const settling = settle(worker, [{ id, fence, outcome: "completed" }]);
-  await untilPolling(sql, pid);
+  await untilBlocked(sql, pid);
   await other`rollback`;
   assert.deepEqual(outcomesOf(await settling), ["completed"]);
 });
