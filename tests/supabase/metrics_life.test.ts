@@ -170,7 +170,7 @@ test("metrics · a duration no handler can have had spoils nothing", async () =>
   await settle(sql, rows);
   const answer = await measured();
   assert.deepEqual(counts(answer), [5, 5, 5, 0, 0]);
-  assert(answer.p50ProcessingTime > 1e6 && Number.isFinite(answer.averageProcessingTime));
+  assert(answer.p99ProcessingTime > 1e6 && Number.isFinite(answer.averageProcessingTime));
 });
 
 test("metrics · a dispatch that was rolled back, or repeated with its key, is not counted", async () => {
