@@ -259,10 +259,10 @@ test("batch · moments in every form of ISO 8601 that Postgres prints are taken,
     await using own = session(project());
     await own.unsafe(`set timezone = '${zone}'; set datestyle = '${style}'`);
     const messages = moments.map((available_at) => ({ type: "T", available_at }));
-    const rows = await own`select extract(epoch from b.available_at)::float8 as at from messenger_dispatch_batch(${
+    const rows = await own`select extract(epoch from b.available_at)::bigint as at from messenger_dispatch_batch(${
       own.json(messages)
     }) b`;
-    assert.deepEqual(rows.map(({ at }) => at), moments.map(() => Date.parse(moments[0]) / 1_000), zone);
+    assert.deepEqual(rows.map(({ at }) => Number(at)), moments.map(() => Date.parse(moments[0]) / 1_000), zone);
   }
 });
 
