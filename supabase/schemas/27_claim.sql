@@ -71,8 +71,9 @@ end $$;
 
 -- What messenger_claim does. The messages are collected before the block ends: rows that were returned one by one could not
 -- be taken back when a trigger fails at the end of the statement.
--- An error undoes the attempt, and a careful one follows: scans in chunks, and each row written in a subtransaction of its
--- own. A row that cannot be written is set aside and keeps nobody else from being handed out. The block costs 3 us.
+-- An error undoes the attempt, and a careful one follows: scans in chunks, and where writing the rows together fails, each
+-- in a subtransaction of its own. A row that cannot be written is set aside and keeps nobody else from being handed out.
+-- The block costs 3 us.
 create or replace function messenger.claim_messages(
   worker text, batch int, lease interval, transport text, queues text[], types text[]
 )
@@ -118,19 +119,7 @@ begin
       end loop;
     end loop;
     if v_places <> '{}' then
-      with taken as (
-        update public.messenger_messages m
-        set status = 'processing', fence = m.fence + 1, locked_at = v_now, locked_by = worker, lock_expires_at = v_now + v_lease, updated_at = v_now,
-            retry_count = m.retry_count + (m.status = 'processing')::int, lease_losses = m.lease_losses + (m.status = 'processing')::int
-        where m.ctid = any (v_places)
-        returning m.id, m.message_type, m.queue_name, m.body, m.headers, m.metadata, m.priority, m.retry_count, m.max_retries, m.fence, m.lock_expires_at, m.created_at,
-          m.lease_losses > 0 as solo, m.available_at
-      )
-      select array_agg(row(t.id, t.message_type, t.queue_name, t.body, t.headers, t.metadata, t.priority, t.retry_count, t.max_retries, t.fence, t.lock_expires_at,
-        t.created_at, t.solo)::messenger.claimed order by t.priority desc, t.available_at, t.id)
-      into v_claimed
-      from taken t;
-      perform messenger.check_deferred(v_now);
+      v_claimed := messenger.take(v_places, worker, v_lease, v_now);
     end if;
     return coalesce(v_claimed, '{}');
   exception when others then
@@ -141,7 +130,7 @@ begin
   return messenger.claim_carefully(worker, v_batch, v_lease, transport, queues, types, v_now);
 end $$;
 
--- Queues are visited for 100 ms at most, in random order.
+-- Queues are visited in random order, for 100 ms at most or what the setting messenger.claim_budget says.
 create or replace function messenger.claim_carefully(
   worker text, batch int, lease interval, transport text, queues text[], types text[], at timestamptz
 )
@@ -153,12 +142,10 @@ set jit = off
 set plan_cache_mode = force_generic_plan
 as $$
 declare
-  v_end timestamptz := clock_timestamp() + interval '100 milliseconds';
+  v_end timestamptz := clock_timestamp()
+    + coalesce(nullif(current_setting('messenger.claim_budget', true), ''), '100 milliseconds')::interval;
   v_queue text;
   v_due record;
-  v_place tid;
-  v_id uuid;
-  v_message messenger.claimed;
   v_claimed messenger.claimed[] := '{}'::messenger.claimed[];
   v_has_failed boolean;
 begin
@@ -167,27 +154,19 @@ begin
     loop
       v_due := messenger.find_due(
         split_part(v_queue, '/', 1), split_part(v_queue, '/', 2), batch - cardinality(v_claimed), types, at, v_claimed = '{}', true);
+      exit when v_due.places is null;
       v_has_failed := false;
-      foreach v_place in array coalesce(v_due.places, '{}') loop
-        begin
-          update public.messenger_messages m
-          set status = 'processing', fence = m.fence + 1, locked_at = at, locked_by = worker, lock_expires_at = at + lease, updated_at = at,
-              retry_count = m.retry_count + (m.status = 'processing')::int, lease_losses = m.lease_losses + (m.status = 'processing')::int
-          where m.ctid = v_place
-          returning m.id, m.message_type, m.queue_name, m.body, m.headers, m.metadata, m.priority, m.retry_count, m.max_retries, m.fence, m.lock_expires_at,
-            m.created_at, m.lease_losses > 0
-          into v_message;
-          perform messenger.check_deferred(at);
-          v_claimed := v_claimed || v_message;
-        exception when others then
-          if not messenger.is_row_error(sqlstate) then
-            raise;
-          end if;
-          v_has_failed := true;
-          select m.id into v_id from public.messenger_messages m where m.ctid = v_place;
-          perform messenger.set_message_aside(v_id, sqlerrm, sqlstate, at);
-        end;
-      end loop;
+      begin
+        v_claimed := v_claimed || messenger.take(v_due.places, worker, lease, at);
+      exception when others then
+        if not messenger.is_row_error(sqlstate) then
+          raise;
+        end if;
+        v_has_failed := true;
+      end;
+      if v_has_failed then
+        v_claimed := v_claimed || messenger.take_singly(v_due.places, worker, lease, at);
+      end if;
       exit queues when v_due.is_solo and v_claimed <> '{}' or cardinality(v_claimed) = batch or clock_timestamp() > v_end;
       exit when not v_has_failed;
     end loop;

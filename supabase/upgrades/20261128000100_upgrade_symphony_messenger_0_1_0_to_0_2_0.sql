@@ -181,6 +181,8 @@ declare
     'public.messenger_claim_one',
     'public.messenger_heartbeat',
     'messenger.lock_message',
+    'messenger.take',
+    'messenger.take_singly',
     'messenger.error_class_of',
     'messenger.retry_delay',
     'messenger.read_verdicts',
@@ -3979,7 +3981,7 @@ end $$;
 -- Finds what to take from one queue in order of priority (10 first), availability, id: one index range per priority, so
 -- messages not yet due are never visited. A message whose lease ran out is met in the same scan. It may have killed its
 -- worker, so it is handed out alone; up to 100 that are expired, cancelled or exhausted are finished on the way.
--- The first scan ends after 5 ms (setting messenger.scan_limit) by an error, because what it passes over, messages of other
+-- The first scan ends after 5 ms (setting messenger.scan_limit) and 20 us per message of the batch by an error, because what it passes over, messages of other
 -- types, held or locked by others, may be any number. The caller then comes again with careful: the range is scanned in
 -- chunks, at most 100,000 entries of it, and a mark is placed behind them. Beside 50,000 of them that takes 30 ms.
 -- Without the planner settings the claim was measured 1.2 to 2.1 times slower; and switched-off scans look so expensive to
@@ -4075,7 +4077,8 @@ begin
           -- One expression, or the planner would put the cheap tests before that of the time.
           and case
             when clock_timestamp() > (select clock_timestamp() + case when careful then '1 hour'
-              else coalesce(nullif(current_setting('messenger.scan_limit', true), ''), '5 milliseconds') end::interval)
+              else coalesce(nullif(current_setting('messenger.scan_limit', true), ''), '5 milliseconds') end::interval
+              + batch * interval '20 microseconds')
             then messenger.stop_scan()
             else (m.status = 'pending' or m.lock_expires_at < at) and (types is null or m.message_type = any (types))
               and (v_left_out is null or m.id <> all (v_left_out))
@@ -4407,8 +4410,9 @@ end $$;
 
 -- What messenger_claim does. The messages are collected before the block ends: rows that were returned one by one could not
 -- be taken back when a trigger fails at the end of the statement.
--- An error undoes the attempt, and a careful one follows: scans in chunks, and each row written in a subtransaction of its
--- own. A row that cannot be written is set aside and keeps nobody else from being handed out. The block costs 3 us.
+-- An error undoes the attempt, and a careful one follows: scans in chunks, and where writing the rows together fails, each
+-- in a subtransaction of its own. A row that cannot be written is set aside and keeps nobody else from being handed out.
+-- The block costs 3 us.
 create or replace function messenger.claim_messages(
   worker text, batch int, lease interval, transport text, queues text[], types text[]
 )
@@ -4454,19 +4458,7 @@ begin
       end loop;
     end loop;
     if v_places <> '{}' then
-      with taken as (
-        update public.messenger_messages m
-        set status = 'processing', fence = m.fence + 1, locked_at = v_now, locked_by = worker, lock_expires_at = v_now + v_lease, updated_at = v_now,
-            retry_count = m.retry_count + (m.status = 'processing')::int, lease_losses = m.lease_losses + (m.status = 'processing')::int
-        where m.ctid = any (v_places)
-        returning m.id, m.message_type, m.queue_name, m.body, m.headers, m.metadata, m.priority, m.retry_count, m.max_retries, m.fence, m.lock_expires_at, m.created_at,
-          m.lease_losses > 0 as solo, m.available_at
-      )
-      select array_agg(row(t.id, t.message_type, t.queue_name, t.body, t.headers, t.metadata, t.priority, t.retry_count, t.max_retries, t.fence, t.lock_expires_at,
-        t.created_at, t.solo)::messenger.claimed order by t.priority desc, t.available_at, t.id)
-      into v_claimed
-      from taken t;
-      perform messenger.check_deferred(v_now);
+      v_claimed := messenger.take(v_places, worker, v_lease, v_now);
     end if;
     return coalesce(v_claimed, '{}');
   exception when others then
@@ -4477,7 +4469,7 @@ begin
   return messenger.claim_carefully(worker, v_batch, v_lease, transport, queues, types, v_now);
 end $$;
 
--- Queues are visited for 100 ms at most, in random order.
+-- Queues are visited in random order, for 100 ms at most or what the setting messenger.claim_budget says.
 create or replace function messenger.claim_carefully(
   worker text, batch int, lease interval, transport text, queues text[], types text[], at timestamptz
 )
@@ -4489,12 +4481,10 @@ set jit = off
 set plan_cache_mode = force_generic_plan
 as $$
 declare
-  v_end timestamptz := clock_timestamp() + interval '100 milliseconds';
+  v_end timestamptz := clock_timestamp()
+    + coalesce(nullif(current_setting('messenger.claim_budget', true), ''), '100 milliseconds')::interval;
   v_queue text;
   v_due record;
-  v_place tid;
-  v_id uuid;
-  v_message messenger.claimed;
   v_claimed messenger.claimed[] := '{}'::messenger.claimed[];
   v_has_failed boolean;
 begin
@@ -4503,27 +4493,19 @@ begin
     loop
       v_due := messenger.find_due(
         split_part(v_queue, '/', 1), split_part(v_queue, '/', 2), batch - cardinality(v_claimed), types, at, v_claimed = '{}', true);
+      exit when v_due.places is null;
       v_has_failed := false;
-      foreach v_place in array coalesce(v_due.places, '{}') loop
-        begin
-          update public.messenger_messages m
-          set status = 'processing', fence = m.fence + 1, locked_at = at, locked_by = worker, lock_expires_at = at + lease, updated_at = at,
-              retry_count = m.retry_count + (m.status = 'processing')::int, lease_losses = m.lease_losses + (m.status = 'processing')::int
-          where m.ctid = v_place
-          returning m.id, m.message_type, m.queue_name, m.body, m.headers, m.metadata, m.priority, m.retry_count, m.max_retries, m.fence, m.lock_expires_at,
-            m.created_at, m.lease_losses > 0
-          into v_message;
-          perform messenger.check_deferred(at);
-          v_claimed := v_claimed || v_message;
-        exception when others then
-          if not messenger.is_row_error(sqlstate) then
-            raise;
-          end if;
-          v_has_failed := true;
-          select m.id into v_id from public.messenger_messages m where m.ctid = v_place;
-          perform messenger.set_message_aside(v_id, sqlerrm, sqlstate, at);
-        end;
-      end loop;
+      begin
+        v_claimed := v_claimed || messenger.take(v_due.places, worker, lease, at);
+      exception when others then
+        if not messenger.is_row_error(sqlstate) then
+          raise;
+        end if;
+        v_has_failed := true;
+      end;
+      if v_has_failed then
+        v_claimed := v_claimed || messenger.take_singly(v_due.places, worker, lease, at);
+      end if;
       exit queues when v_due.is_solo and v_claimed <> '{}' or cardinality(v_claimed) = batch or clock_timestamp() > v_end;
       exit when not v_has_failed;
     end loop;
@@ -4734,6 +4716,67 @@ comment on function messenger.lock_message(uuid) is
   'Locks the row of a message until the transaction ends. False when there is none; SM_UNAVAILABLE when another transaction keeps it for longer than 250 ms.';
 revoke all on function messenger.lock_message(uuid) from public, anon, authenticated;
 grant execute on function messenger.lock_message(uuid) to service_role;
+
+-- ---- 27_take.sql
+-- Taking: the one statement by which messages that a scan has found and locked become a worker's.
+
+-- By their places, which the lock of the scan holds still.
+create or replace function messenger.take(places tid[], worker text, lease interval, at timestamptz)
+returns messenger.claimed[]
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+  v_claimed messenger.claimed[];
+begin
+  with taken as (
+    update public.messenger_messages m
+    set status = 'processing', fence = m.fence + 1, locked_at = take.at, locked_by = take.worker, lock_expires_at = take.at + take.lease,
+        updated_at = take.at, retry_count = m.retry_count + (m.status = 'processing')::int,
+        lease_losses = m.lease_losses + (m.status = 'processing')::int
+    where m.ctid = any (places)
+    returning m.id, m.message_type, m.queue_name, m.body, m.headers, m.metadata, m.priority, m.retry_count, m.max_retries,
+      m.fence, m.lock_expires_at, m.created_at, m.lease_losses > 0 as solo, m.available_at
+  )
+  select array_agg(row(t.id, t.message_type, t.queue_name, t.body, t.headers, t.metadata, t.priority, t.retry_count, t.max_retries,
+    t.fence, t.lock_expires_at, t.created_at, t.solo)::messenger.claimed order by t.priority desc, t.available_at, t.id)
+  into v_claimed
+  from taken t;
+  perform messenger.check_deferred(at);
+  return v_claimed;
+end $$;
+
+create or replace function messenger.take_singly(places tid[], worker text, lease interval, at timestamptz)
+returns messenger.claimed[]
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_place tid;
+  v_claimed messenger.claimed[];
+begin
+  foreach v_place in array places loop
+    begin
+      v_claimed := v_claimed || messenger.take(array[v_place], worker, lease, at);
+    exception when others then
+      if not messenger.is_row_error(sqlstate) then
+        raise;
+      end if;
+      perform messenger.set_message_aside(m.id, sqlerrm, sqlstate, at) from public.messenger_messages m where m.ctid = v_place;
+    end;
+  end loop;
+  return v_claimed;
+end $$;
+
+comment on function messenger.take(tid[], text, interval, timestamptz) is
+  'Hands the messages at these places, which the caller has locked, to a worker. Null where there are none.';
+comment on function messenger.take_singly(tid[], text, interval, timestamptz) is
+  'As messenger.take, message by message; those that cannot be written are set aside.';
+revoke all on function messenger.take(tid[], text, interval, timestamptz), messenger.take_singly(tid[], text, interval, timestamptz)
+  from public, anon, authenticated;
+grant execute on function messenger.take(tid[], text, interval, timestamptz), messenger.take_singly(tid[], text, interval, timestamptz)
+  to service_role;
 
 -- ---- 28_outcomes.sql
 -- Reading outcomes: what workers report about the messages they hold.
@@ -13324,9 +13367,9 @@ as $function$ select $manifest$[
 ["function","messenger.check_subscription(event text, message_type text)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 3dfa70b52019448d9ea2303ee35b9544"],
 ["function","messenger.check_timezone(timezone text)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 0cbe8b4c68fe9f39dda4dd7246b640b6"],
 ["function","messenger.check_types(types jsonb)","returns void language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 011cb7c218733c0e2a70e531cfcaa79e"],
-["function","messenger.claim_carefully(worker text, batch integer, lease interval, transport text, queues text[], types text[], at timestamp with time zone)","returns messenger.claimed[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,jit=off,plan_cache_mode=force_generic_plan} source a4f538aeef99f1c1d47cd1fbc2c5f20f"],
+["function","messenger.claim_carefully(worker text, batch integer, lease interval, transport text, queues text[], types text[], at timestamp with time zone)","returns messenger.claimed[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,jit=off,plan_cache_mode=force_generic_plan} source 20f178e2b2cab598d8b4ab7f8c40ff6c"],
 ["function","messenger.claim_for_runner()","returns messenger.claimed language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source b8f0fe40d6f2d84c12ee61c60524126c"],
-["function","messenger.claim_messages(worker text, batch integer, lease interval, transport text, queues text[], types text[])","returns messenger.claimed[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,jit=off,plan_cache_mode=force_generic_plan} source f26471e0ff8eee8d8190f315448d569d"],
+["function","messenger.claim_messages(worker text, batch integer, lease interval, transport text, queues text[], types text[])","returns messenger.claimed[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,jit=off,plan_cache_mode=force_generic_plan} source 6223fe80a4f96f6da8e4f0d3555368e4"],
 ["function","messenger.claim_one(message_id uuid, worker text, lease interval)","returns TABLE(id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority integer, retry_count integer, max_retries integer, fence bigint, lock_expires_at timestamp with time zone, created_at timestamp with time zone, solo boolean) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 204efd919993b6360981be4af336ef6b"],
 ["function","messenger.clip(value text, bytes integer)","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source e05ff2230f3b946bd7ef4a6b52c97de8"],
 ["function","messenger.clock_command()","returns text language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 34afe42a0cae6d22b762ce4056ceac16"],
@@ -13365,7 +13408,7 @@ as $function$ select $manifest$[
 ["function","messenger.expected_manifest()","returns jsonb language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source generated"],
 ["function","messenger.explain(id uuid)","returns TABLE(reason text, detail text, remedy text) language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\",quote_all_identifiers=off} source 4f0b9b8dc3f58e64367e4324dfedbad6"],
 ["function","messenger.find_change(timezone text, low timestamp without time zone, high timestamp without time zone)","returns timestamp without time zone language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 10c51930dca066f653bbe6ec0ecbd191"],
-["function","messenger.find_due(transport text, queue text, batch integer, types text[], at timestamp with time zone, may_be_solo boolean, careful boolean, OUT places tid[], OUT is_solo boolean)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off,plan_cache_mode=force_generic_plan} source a1c08ded63dd31c35283a9d52f9f3641"],
+["function","messenger.find_due(transport text, queue text, batch integer, types text[], at timestamp with time zone, may_be_solo boolean, careful boolean, OUT places tid[], OUT is_solo boolean)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off,plan_cache_mode=force_generic_plan} source 9dccb63ec71710ffbbf2f12e8a98cdff"],
 ["function","messenger.find_finished_messages(after_id uuid, at timestamp with time zone, batch integer, OUT row_ids text[], OUT next_id uuid)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 89dda5f53cd8a93faa88761d7d3fce38"],
 ["function","messenger.find_fired_schedules(after_at timestamp with time zone, after_id uuid, at timestamp with time zone, batch integer, OUT row_ids text[], OUT next_at timestamp with time zone, OUT next_id uuid)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 735add9a1c5286889264b4950d7ba2b1"],
 ["function","messenger.find_messages(filter jsonb, before uuid, shown uuid[], wanted integer, OUT ids uuid[], OUT looked_to uuid, OUT early uuid[])","returns record language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,jit=off} source 95ded1af3bebd70f7be3c8ab014231a2"],
@@ -13613,8 +13656,10 @@ as $function$ select $manifest$[
 ["function","messenger.store_runs(messages jsonb[], schedules uuid[], runs timestamp with time zone[], replaced uuid[], at timestamp with time zone)","returns messenger.run_fate[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source f9576dce049bdf6684bcb3888b4f0e04"],
 ["function","messenger.summarize(measurements messenger.measurements[])","returns SETOF messenger.metrics language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source 615e54ea88a479fd076733f9d0d42361"],
 ["function","messenger.sync_handlers_job()","returns void language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source ef0b5ac6c1eb579f96b04b862ba4a796"],
+["function","messenger.take(places tid[], worker text, lease interval, at timestamp with time zone)","returns messenger.claimed[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 82b7545acdf20c2c152dbc93e71b2ff8"],
 ["function","messenger.take_key(scope text, draft messenger.draft, new_id uuid, sender uuid, store boolean, at timestamp with time zone)","returns TABLE(taken boolean, is_stored boolean, passed_on uuid, message_id uuid, status text, transport text, queue text, available_at timestamp with time zone, error_code text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source bd3acefa8318fe2e6e876cd74bbae6b4"],
 ["function","messenger.take_keys_back(letters uuid[], at timestamp with time zone)","returns uuid[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 64eb2dea96d9f9451f27859c36fc38dd"],
+["function","messenger.take_singly(places tid[], worker text, lease interval, at timestamp with time zone)","returns messenger.claimed[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source bfe0143c0017941145325fc9b2cc8f65"],
 ["function","messenger.take_turns(ords integer[], ids uuid[], transports text[], queues text[], keys text[], moments timestamp with time zone[], are_stored boolean[])","returns TABLE(ord integer, seq bigint, available_at timestamp with time zone) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off,plan_cache_mode=force_generic_plan} source 6dbffab8e5570c5b6860a43b2c0417c4"],
 ["function","messenger.tick(batch integer)","returns jsonb language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 3ce008fac6bc1d4f30dde2b989f393c3"],
 ["function","messenger.tick_or_note_error()","returns boolean language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\",lock_timeout=25ms} source 84fffbfa7c50d2b5601f0af2da1a13a0"],
@@ -13857,8 +13902,10 @@ as $function$ select $manifest$[
 ["grant","function messenger.store_in_turn(messages jsonb, atomic boolean, scope text, sender uuid, single boolean, at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.store_messages(messages jsonb, atomic boolean, scope text, sender uuid, single boolean) to service_role","execute"],
 ["grant","function messenger.summarize(measurements messenger.measurements[]) to service_role","execute"],
+["grant","function messenger.take(places tid[], worker text, lease interval, at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.take_key(scope text, draft messenger.draft, new_id uuid, sender uuid, store boolean, at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.take_keys_back(letters uuid[], at timestamp with time zone) to service_role","execute"],
+["grant","function messenger.take_singly(places tid[], worker text, lease interval, at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.take_turns(ords integer[], ids uuid[], transports text[], queues text[], keys text[], moments timestamp with time zone[], are_stored boolean[]) to service_role","execute"],
 ["grant","function messenger.tick(batch integer) to service_role","execute"],
 ["grant","function messenger.unbound_waits(lock_timeout text) to service_role","execute"],
@@ -14284,6 +14331,8 @@ declare
     'public.messenger_claim_one',
     'public.messenger_heartbeat',
     'messenger.lock_message',
+    'messenger.take',
+    'messenger.take_singly',
     'messenger.error_class_of',
     'messenger.retry_delay',
     'messenger.read_verdicts',

@@ -2,7 +2,7 @@
 import { fn, type Mutant } from "./mutant.ts";
 
 const find_due = fn("messenger.find_due");
-const claim = fn("messenger.claim_messages");
+const take = fn("messenger.take");
 const heartbeat = fn("public.messenger_heartbeat");
 const claims = ["supabase/claim.test.ts"];
 const races = ["supabase/claim_races.test.ts"];
@@ -94,7 +94,7 @@ export const CLAIMING: Mutant[] = [
   {
     name: "a lost delivery is no retry",
     breaks: "P6: a message that kills its workers never ends.",
-    statement: claim,
+    statement: take,
     find: "retry_count = m.retry_count + (m.status = 'processing')::int",
     replace: "retry_count = m.retry_count",
     noticedBy: leases,
@@ -102,7 +102,7 @@ export const CLAIMING: Mutant[] = [
   {
     name: "lost leases are not counted",
     breaks: "P6: a suspect is forgotten when its next worker dies as well, or hands it back.",
-    statement: claim,
+    statement: take,
     find: "lease_losses = m.lease_losses + (m.status = 'processing')::int",
     replace: "lease_losses = m.lease_losses",
     noticedBy: leases,
@@ -110,7 +110,7 @@ export const CLAIMING: Mutant[] = [
   {
     name: "a take-over keeps the fence",
     breaks: "P3: the worker that lost the message may still settle it.",
-    statement: claim,
+    statement: take,
     find: "fence = m.fence + 1,",
     replace: "fence = greatest(m.fence, 1),",
     noticedBy: leases,

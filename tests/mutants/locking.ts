@@ -126,9 +126,9 @@ export const LOCKING: Mutant[] = [
   {
     name: "a message that cannot be claimed stops its queue",
     breaks: "P2: a trigger of the project that refuses one message keeps all behind it from being handed out.",
-    statement: fn("messenger.claim_carefully"),
-    find: "perform messenger.set_message_aside(v_id, sqlerrm, sqlstate, at);",
-    replace: "raise;",
+    statement: fn("messenger.take_singly"),
+    find: "if not messenger.is_row_error(sqlstate) then",
+    replace: "if true then",
     noticedBy: unwritable,
   },
   {
