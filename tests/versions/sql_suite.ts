@@ -1,5 +1,5 @@
-// The other version of PostgreSQL that Supabase runs, and the one it will run, pass the core of the SQL suite; with SYMPHONY_VERSIONS=full the whole,
-// as this machine's own does each time.
+// One test per version of PostgreSQL, each in a file of its own so that they run side by side: it passes the core of the SQL suite, or with
+// SYMPHONY_VERSIONS=full the whole, as this machine's own does each time.
 import assert from "node:assert/strict";
 import { testOn } from "./embedded.ts";
 
@@ -27,7 +27,8 @@ const [what, files, least] = full
   ? ["the SQL suite", WHOLE, 800] as const
   : ["the core of the SQL suite", CORE, 150] as const;
 
-for (const version of [17, 18] as const) {
+/** Declares the test of this version. */
+export function testVersion(version: 17 | 18): void {
   testOn(version, `versions · PostgreSQL ${version} passes ${what}`, async (bin, t) => {
     const exact = await output(`${bin}/postgres`, "--version");
     assert.match(exact, new RegExp(`PostgreSQL\\) ${version}\\.`));

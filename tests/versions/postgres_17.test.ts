@@ -1,0 +1,4 @@
+// The other version of PostgreSQL that Supabase runs.
+import { testVersion } from "./sql_suite.ts";
+
+testVersion(17);

@@ -1,0 +1,4 @@
+// The version of PostgreSQL that Supabase will run.
+import { testVersion } from "./sql_suite.ts";
+
+testVersion(18);
