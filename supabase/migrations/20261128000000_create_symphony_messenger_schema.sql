@@ -3877,7 +3877,7 @@ end $$;
 -- Finds what to take from one queue in order of priority (10 first), availability, id: one index range per priority, so
 -- messages not yet due are never visited. A message whose lease ran out is met in the same scan. It may have killed its
 -- worker, so it is handed out alone; up to 100 that are expired, cancelled or exhausted are finished on the way.
--- The first scan ends after 5 ms (setting messenger.scan_limit) and 20 us per message of the batch by an error, because what it passes over, messages of other
+-- The first scan ends after 25 ms (setting messenger.scan_limit) and 20 us per message of the batch by an error, because what it passes over, messages of other
 -- types, held or locked by others, may be any number. The caller then comes again with careful: the range is scanned in
 -- chunks, at most 100,000 entries of it, and a mark is placed behind them. Beside 50,000 of them that takes 30 ms.
 -- Without the planner settings the claim was measured 1.2 to 2.1 times slower; and switched-off scans look so expensive to
@@ -3973,7 +3973,7 @@ begin
           -- One expression, or the planner would put the cheap tests before that of the time.
           and case
             when clock_timestamp() > (select clock_timestamp() + case when careful then '1 hour'
-              else coalesce(nullif(current_setting('messenger.scan_limit', true), ''), '5 milliseconds') end::interval
+              else coalesce(nullif(current_setting('messenger.scan_limit', true), ''), '25 milliseconds') end::interval
               + batch * interval '20 microseconds')
             then messenger.stop_scan()
             else (m.status = 'pending' or m.lock_expires_at < at) and (types is null or m.message_type = any (types))
@@ -4993,7 +4993,7 @@ grant execute on function messenger.settle_rest(uuid[], messenger.verdict[], big
 -- Settling what could not be recorded at once: rows that were locked, and calls in which one row could not be written.
 
 -- A claim of another worker whose scan began before this row was claimed locks it for the few milliseconds until it commits.
--- So what was locked is waited for, 150 ms at most or what the setting messenger.settle_wait says, before the worker has to
+-- So what was locked is waited for, 250 ms at most or what the setting messenger.settle_wait says, before the worker has to
 -- send it again.
 create or replace function messenger.settle_locked(outcomes jsonb, settled messenger.settled[])
 returns messenger.settled[]
@@ -5006,7 +5006,7 @@ declare
   v_again messenger.settled[];
 begin
   begin
-    perform set_config('lock_timeout', coalesce(nullif(current_setting('messenger.settle_wait', true), ''), '150ms'), true);
+    perform set_config('lock_timeout', coalesce(nullif(current_setting('messenger.settle_wait', true), ''), '250ms'), true);
     perform from public.messenger_messages m
     where m.id = any (array(select (settled[n]).id from unnest(v_locked) n))
     order by m.id
@@ -13304,7 +13304,7 @@ as $function$ select $manifest$[
 ["function","messenger.expected_manifest()","returns jsonb language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source generated"],
 ["function","messenger.explain(id uuid)","returns TABLE(reason text, detail text, remedy text) language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\",quote_all_identifiers=off} source 4f0b9b8dc3f58e64367e4324dfedbad6"],
 ["function","messenger.find_change(timezone text, low timestamp without time zone, high timestamp without time zone)","returns timestamp without time zone language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 10c51930dca066f653bbe6ec0ecbd191"],
-["function","messenger.find_due(transport text, queue text, batch integer, types text[], at timestamp with time zone, may_be_solo boolean, careful boolean, OUT places tid[], OUT is_solo boolean)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off,plan_cache_mode=force_generic_plan} source 9dccb63ec71710ffbbf2f12e8a98cdff"],
+["function","messenger.find_due(transport text, queue text, batch integer, types text[], at timestamp with time zone, may_be_solo boolean, careful boolean, OUT places tid[], OUT is_solo boolean)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off,plan_cache_mode=force_generic_plan} source c756ae0f526ea69069723b925e157ccc"],
 ["function","messenger.find_finished_messages(after_id uuid, at timestamp with time zone, batch integer, OUT row_ids text[], OUT next_id uuid)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 89dda5f53cd8a93faa88761d7d3fce38"],
 ["function","messenger.find_fired_schedules(after_at timestamp with time zone, after_id uuid, at timestamp with time zone, batch integer, OUT row_ids text[], OUT next_at timestamp with time zone, OUT next_id uuid)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 735add9a1c5286889264b4950d7ba2b1"],
 ["function","messenger.find_messages(filter jsonb, before uuid, shown uuid[], wanted integer, OUT ids uuid[], OUT looked_to uuid, OUT early uuid[])","returns record language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,jit=off} source 95ded1af3bebd70f7be3c8ab014231a2"],
@@ -13529,7 +13529,7 @@ as $function$ select $manifest$[
 ["function","messenger.set_row_aside(step text, object text, row_id text, error text, sqlstate text, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 5ceea9c23b1ebbdfd7a768ecb52ba5fc"],
 ["function","messenger.set_sql_handler(type text, function_name text)","returns regprocedure language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",quote_all_identifiers=off} source 5520f6aa20eb6cbb09fdbcea73707500"],
 ["function","messenger.settle_in_parts(outcomes jsonb, ids uuid[], is_whole_first boolean)","returns messenger.settled[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 104ea28f859bc3efe1740759abdbee2e"],
-["function","messenger.settle_locked(outcomes jsonb, settled messenger.settled[])","returns messenger.settled[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 2bf3276672bf613069010768650a4b5e"],
+["function","messenger.settle_locked(outcomes jsonb, settled messenger.settled[])","returns messenger.settled[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 81e4e22b56f7638e9d6e58c4769cfa6d"],
 ["function","messenger.settle_outcomes(outcomes jsonb, is_part boolean)","returns messenger.settled[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,jit=off,plan_cache_mode=force_generic_plan,lock_timeout=50ms} source 7ec4059c4e2a6b0714b729243dd1a1a3"],
 ["function","messenger.settle_rest(ids uuid[], rest messenger.verdict[], ords bigint[], fates text[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_hashjoin=off,enable_mergejoin=off,jit=off} source 59142ad07fd15333604db9ad32c64d4a"],
 ["function","messenger.sign_webhook(subscription uuid, id uuid, body text)","returns TABLE(url text, signed_at bigint, signature text) language plpgsql stable definer {\"search_path=pg_catalog, pg_temp\"} source 1b506c1e7e885935ad7fe2d26de00b5b"],

@@ -13,7 +13,7 @@ end $$;
 -- Finds what to take from one queue in order of priority (10 first), availability, id: one index range per priority, so
 -- messages not yet due are never visited. A message whose lease ran out is met in the same scan. It may have killed its
 -- worker, so it is handed out alone; up to 100 that are expired, cancelled or exhausted are finished on the way.
--- The first scan ends after 5 ms (setting messenger.scan_limit) and 20 us per message of the batch by an error, because what it passes over, messages of other
+-- The first scan ends after 25 ms (setting messenger.scan_limit) and 20 us per message of the batch by an error, because what it passes over, messages of other
 -- types, held or locked by others, may be any number. The caller then comes again with careful: the range is scanned in
 -- chunks, at most 100,000 entries of it, and a mark is placed behind them. Beside 50,000 of them that takes 30 ms.
 -- Without the planner settings the claim was measured 1.2 to 2.1 times slower; and switched-off scans look so expensive to
@@ -109,7 +109,7 @@ begin
           -- One expression, or the planner would put the cheap tests before that of the time.
           and case
             when clock_timestamp() > (select clock_timestamp() + case when careful then '1 hour'
-              else coalesce(nullif(current_setting('messenger.scan_limit', true), ''), '5 milliseconds') end::interval
+              else coalesce(nullif(current_setting('messenger.scan_limit', true), ''), '25 milliseconds') end::interval
               + batch * interval '20 microseconds')
             then messenger.stop_scan()
             else (m.status = 'pending' or m.lock_expires_at < at) and (types is null or m.message_type = any (types))

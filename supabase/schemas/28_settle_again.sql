@@ -1,7 +1,7 @@
 -- Settling what could not be recorded at once: rows that were locked, and calls in which one row could not be written.
 
 -- A claim of another worker whose scan began before this row was claimed locks it for the few milliseconds until it commits.
--- So what was locked is waited for, 150 ms at most or what the setting messenger.settle_wait says, before the worker has to
+-- So what was locked is waited for, 250 ms at most or what the setting messenger.settle_wait says, before the worker has to
 -- send it again.
 create or replace function messenger.settle_locked(outcomes jsonb, settled messenger.settled[])
 returns messenger.settled[]
@@ -14,7 +14,7 @@ declare
   v_again messenger.settled[];
 begin
   begin
-    perform set_config('lock_timeout', coalesce(nullif(current_setting('messenger.settle_wait', true), ''), '150ms'), true);
+    perform set_config('lock_timeout', coalesce(nullif(current_setting('messenger.settle_wait', true), ''), '250ms'), true);
     perform from public.messenger_messages m
     where m.id = any (array(select (settled[n]).id from unnest(v_locked) n))
     order by m.id
