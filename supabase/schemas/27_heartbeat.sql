@@ -70,7 +70,9 @@ begin
     elsif jsonb_array_length(v_leases) = 1 then
       return query
       select g.id, messenger.outcome_of_error(sqlstate, sqlerrm),
-        exists (select from public.messenger_messages m where m.id = g.id and m.fence = g.fence and m.cancel_requested_at is not null)
+        -- The whole table may be locked.
+        sqlstate <> '55P03' and exists (
+          select from public.messenger_messages m where m.id = g.id and m.fence = g.fence and m.cancel_requested_at is not null)
       from jsonb_to_recordset(v_leases) as g(id uuid, fence bigint);
       return;
     end if;

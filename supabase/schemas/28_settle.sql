@@ -183,6 +183,30 @@ begin
       perform messenger.release_heads(v_keys, v_now);
     end if;
     perform messenger.check_deferred(v_now);
+
+    if v_counted.fates <@ '{kept,unkept}'::text[] and cardinality(v_counted.fates) = cardinality(v_ids) then
+      return array(select row(v.id, 'completed', null)::messenger.settled from unnest(v_ids) v(id));
+    end if;
+    v_settled := array(
+    select row(v.id,
+      case
+        when c.fate in ('kept', 'unkept') then 'completed'
+        when c.fate = 'invalid' then 'dead'
+        when c.fate is not null then c.fate
+        when m.id is null and v.kind in ('completed', 'failed') then 'unknown'
+        when m.fence = v.fence and m.status = 'processing' then 'locked'
+        -- This very verdict on this very lease was recorded before: its reply was lost. A lease that ran out has had no verdict.
+        when m.fence = v.fence and v.kind = 'completed' and m.status = 'completed' then 'already'
+        when m.fence = v.fence and v.kind = 'failed' and m.status = 'failed' and m.error_class not in ('Expired', 'Cancelled', 'Discarded', 'LeaseExpired') then 'already'
+        when v.kind = 'failed' and exists (
+          select from messenger.attempts a where a.message_id = v.id and a.fence = v.fence and a.error_class <> 'LeaseExpired') then 'already'
+        else 'stale'
+      end,
+      case when c.fate in ('retry', 'snoozed', 'released') then m.available_at end)::messenger.settled
+    from unnest(v_ids, v_fences, v_kinds) with ordinality as v(id, fence, kind, ord)
+    left join unnest(v_counted.ords, v_counted.fates) as c(ord, fate) on c.ord = v.ord
+    left join public.messenger_messages m on m.id = v.id
+    order by v.ord);
   exception when others then
     if not messenger.is_row_error(sqlstate) then
       raise;
@@ -194,29 +218,6 @@ begin
     return array[row(v_ids[1], messenger.outcome_of_error(sqlstate, sqlerrm), null)::messenger.settled];
   end;
 
-  if v_counted.fates <@ '{kept,unkept}'::text[] and cardinality(v_counted.fates) = cardinality(v_ids) then
-    return array(select row(v.id, 'completed', null)::messenger.settled from unnest(v_ids) v(id));
-  end if;
-  v_settled := array(
-  select row(v.id,
-    case
-      when c.fate in ('kept', 'unkept') then 'completed'
-      when c.fate = 'invalid' then 'dead'
-      when c.fate is not null then c.fate
-      when m.id is null and v.kind in ('completed', 'failed') then 'unknown'
-      when m.fence = v.fence and m.status = 'processing' then 'locked'
-      -- This very verdict on this very lease was recorded before: its reply was lost. A lease that ran out has had no verdict.
-      when m.fence = v.fence and v.kind = 'completed' and m.status = 'completed' then 'already'
-      when m.fence = v.fence and v.kind = 'failed' and m.status = 'failed' and m.error_class not in ('Expired', 'Cancelled', 'Discarded', 'LeaseExpired') then 'already'
-      when v.kind = 'failed' and exists (
-        select from messenger.attempts a where a.message_id = v.id and a.fence = v.fence and a.error_class <> 'LeaseExpired') then 'already'
-      else 'stale'
-    end,
-    case when c.fate in ('retry', 'snoozed', 'released') then m.available_at end)::messenger.settled
-  from unnest(v_ids, v_fences, v_kinds) with ordinality as v(id, fence, kind, ord)
-  left join unnest(v_counted.ords, v_counted.fates) as c(ord, fate) on c.ord = v.ord
-  left join public.messenger_messages m on m.id = v.id
-  order by v.ord);
   return case when is_part or 'locked' <> all (array(select s.outcome from unnest(v_settled) s)) then v_settled
     else messenger.settle_locked(v_outcomes, v_settled) end;
 end $$;

@@ -4664,7 +4664,9 @@ begin
     elsif jsonb_array_length(v_leases) = 1 then
       return query
       select g.id, messenger.outcome_of_error(sqlstate, sqlerrm),
-        exists (select from public.messenger_messages m where m.id = g.id and m.fence = g.fence and m.cancel_requested_at is not null)
+        -- The whole table may be locked.
+        sqlstate <> '55P03' and exists (
+          select from public.messenger_messages m where m.id = g.id and m.fence = g.fence and m.cancel_requested_at is not null)
       from jsonb_to_recordset(v_leases) as g(id uuid, fence bigint);
       return;
     end if;
@@ -5034,6 +5036,30 @@ begin
       perform messenger.release_heads(v_keys, v_now);
     end if;
     perform messenger.check_deferred(v_now);
+
+    if v_counted.fates <@ '{kept,unkept}'::text[] and cardinality(v_counted.fates) = cardinality(v_ids) then
+      return array(select row(v.id, 'completed', null)::messenger.settled from unnest(v_ids) v(id));
+    end if;
+    v_settled := array(
+    select row(v.id,
+      case
+        when c.fate in ('kept', 'unkept') then 'completed'
+        when c.fate = 'invalid' then 'dead'
+        when c.fate is not null then c.fate
+        when m.id is null and v.kind in ('completed', 'failed') then 'unknown'
+        when m.fence = v.fence and m.status = 'processing' then 'locked'
+        -- This very verdict on this very lease was recorded before: its reply was lost. A lease that ran out has had no verdict.
+        when m.fence = v.fence and v.kind = 'completed' and m.status = 'completed' then 'already'
+        when m.fence = v.fence and v.kind = 'failed' and m.status = 'failed' and m.error_class not in ('Expired', 'Cancelled', 'Discarded', 'LeaseExpired') then 'already'
+        when v.kind = 'failed' and exists (
+          select from messenger.attempts a where a.message_id = v.id and a.fence = v.fence and a.error_class <> 'LeaseExpired') then 'already'
+        else 'stale'
+      end,
+      case when c.fate in ('retry', 'snoozed', 'released') then m.available_at end)::messenger.settled
+    from unnest(v_ids, v_fences, v_kinds) with ordinality as v(id, fence, kind, ord)
+    left join unnest(v_counted.ords, v_counted.fates) as c(ord, fate) on c.ord = v.ord
+    left join public.messenger_messages m on m.id = v.id
+    order by v.ord);
   exception when others then
     if not messenger.is_row_error(sqlstate) then
       raise;
@@ -5045,29 +5071,6 @@ begin
     return array[row(v_ids[1], messenger.outcome_of_error(sqlstate, sqlerrm), null)::messenger.settled];
   end;
 
-  if v_counted.fates <@ '{kept,unkept}'::text[] and cardinality(v_counted.fates) = cardinality(v_ids) then
-    return array(select row(v.id, 'completed', null)::messenger.settled from unnest(v_ids) v(id));
-  end if;
-  v_settled := array(
-  select row(v.id,
-    case
-      when c.fate in ('kept', 'unkept') then 'completed'
-      when c.fate = 'invalid' then 'dead'
-      when c.fate is not null then c.fate
-      when m.id is null and v.kind in ('completed', 'failed') then 'unknown'
-      when m.fence = v.fence and m.status = 'processing' then 'locked'
-      -- This very verdict on this very lease was recorded before: its reply was lost. A lease that ran out has had no verdict.
-      when m.fence = v.fence and v.kind = 'completed' and m.status = 'completed' then 'already'
-      when m.fence = v.fence and v.kind = 'failed' and m.status = 'failed' and m.error_class not in ('Expired', 'Cancelled', 'Discarded', 'LeaseExpired') then 'already'
-      when v.kind = 'failed' and exists (
-        select from messenger.attempts a where a.message_id = v.id and a.fence = v.fence and a.error_class <> 'LeaseExpired') then 'already'
-      else 'stale'
-    end,
-    case when c.fate in ('retry', 'snoozed', 'released') then m.available_at end)::messenger.settled
-  from unnest(v_ids, v_fences, v_kinds) with ordinality as v(id, fence, kind, ord)
-  left join unnest(v_counted.ords, v_counted.fates) as c(ord, fate) on c.ord = v.ord
-  left join public.messenger_messages m on m.id = v.id
-  order by v.ord);
   return case when is_part or 'locked' <> all (array(select s.outcome from unnest(v_settled) s)) then v_settled
     else messenger.settle_locked(v_outcomes, v_settled) end;
 end $$;
@@ -13634,7 +13637,7 @@ as $function$ select $manifest$[
 ["function","messenger.set_sql_handler(type text, function_name text)","returns regprocedure language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",quote_all_identifiers=off} source 5520f6aa20eb6cbb09fdbcea73707500"],
 ["function","messenger.settle_in_parts(outcomes jsonb, ids uuid[], is_whole_first boolean)","returns messenger.settled[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 104ea28f859bc3efe1740759abdbee2e"],
 ["function","messenger.settle_locked(outcomes jsonb, settled messenger.settled[])","returns messenger.settled[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 81e4e22b56f7638e9d6e58c4769cfa6d"],
-["function","messenger.settle_outcomes(outcomes jsonb, is_part boolean)","returns messenger.settled[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,jit=off,plan_cache_mode=force_generic_plan,lock_timeout=50ms} source 7ec4059c4e2a6b0714b729243dd1a1a3"],
+["function","messenger.settle_outcomes(outcomes jsonb, is_part boolean)","returns messenger.settled[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,jit=off,plan_cache_mode=force_generic_plan,lock_timeout=50ms} source 55ff73631661984a1f25921b7cb4f62f"],
 ["function","messenger.settle_rest(ids uuid[], rest messenger.verdict[], ords bigint[], fates text[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_hashjoin=off,enable_mergejoin=off,jit=off} source 59142ad07fd15333604db9ad32c64d4a"],
 ["function","messenger.sign_webhook(subscription uuid, id uuid, body text)","returns TABLE(url text, signed_at bigint, signature text) language plpgsql stable definer {\"search_path=pg_catalog, pg_temp\"} source 1b506c1e7e885935ad7fe2d26de00b5b"],
 ["function","messenger.sql_handlers()","returns TABLE(type text, handler regprocedure) language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 363dc1ae4a4679b198b1300b36cd7c57"],
@@ -13707,7 +13710,7 @@ as $function$ select $manifest$[
 ["function","public.messenger_get_failed(id uuid)","returns jsonb language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source a65c7ccbf77bbb8bba0c2d53bbeaedc0"],
 ["function","public.messenger_get_message(id uuid)","returns jsonb language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 3f6e6250e24b6467d52053693d064d1f"],
 ["function","public.messenger_health()","returns jsonb language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 7d701ccefcfdfcd6fd2b6c45a5cf34d8"],
-["function","public.messenger_heartbeat(leases jsonb, lease interval)","returns TABLE(id uuid, outcome text, cancel_requested boolean) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",lock_timeout=50ms} source 28724a187095cf901feb20fab99ba44f"],
+["function","public.messenger_heartbeat(leases jsonb, lease interval)","returns TABLE(id uuid, outcome text, cancel_requested boolean) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",lock_timeout=50ms} source dd3cce1a991e5574a8fb280c68179f43"],
 ["function","public.messenger_import_cron(jobid bigint)","returns jsonb language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 4b46768c7cec1f52fa54aa6f5a76852f"],
 ["function","public.messenger_list_failed(filter jsonb, cursor text, skip integer, max integer)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_sort=off,jit=off} source 2a0031b52a5353395df7e20332bcff01"],
 ["function","public.messenger_list_messages(filter jsonb, cursor text, max integer)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 5d3a1bf00a6b9228bf110552507e2f2f"],

@@ -7,9 +7,19 @@ import { type Ground, insist, LET_GO } from "./ground.ts";
 /** Shorter than a lease, or what is locked would be a lost delivery for every message. */
 const HELD = 3_000; // ms
 
-/** Statements in a transaction of the project's own that then idles, and is undone. */
+/** Statements in a transaction of the project's own that then idles, and is undone. DDL that gets no lock is tried again. */
 async function idleWith(ground: Ground, ...statements: string[]): Promise<void> {
-  await insist(ground, LET_GO); // or DDL would wait a minute for the snapshot, and everybody for the DDL
+  for (let attempt = 1;; attempt++) {
+    await insist(ground, LET_GO); // or DDL would wait a minute for the snapshot, and everybody for the DDL
+    try {
+      return await idleOnce(ground, statements);
+    } catch (error) {
+      if ((error as { code?: string }).code !== "55P03" || attempt === 5) throw error;
+    }
+  }
+}
+
+async function idleOnce(ground: Ground, statements: string[]): Promise<void> {
   const connection = await connect(ground.project.databaseUrl());
   try {
     for (const statement of ["begin", "set local lock_timeout = '10 s'", ...statements]) {
