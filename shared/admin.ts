@@ -7,7 +7,7 @@ import { SymphonyError } from "./errors.ts";
 import type { JsonObject } from "./json.ts";
 import type { Log } from "./log.ts";
 import * as reply from "./operator_replies.ts";
-import { createOperatorApp, type OperatorEnv, refuseUnfit } from "./operator_routes.ts";
+import { createOperatorApp, type OperatorEnv, refuseUnfit } from "./operators/app.ts";
 import { SCHEDULE_CODES, toScheduleArgs } from "./schedule.ts";
 
 /** Answers the calls of `admin_routes.ts`. */

@@ -2,7 +2,7 @@
 import { createRoute, z } from "@hono/zod-openapi";
 import { moment } from "./fields.ts";
 import * as reply from "./operator_replies.ts";
-import { bodyOf, boundedBody, replies, SECURITY } from "./operator_routes.ts";
+import { bodyOf, boundedBody, replies, SECURITY } from "./operators/app.ts";
 import { scheduleRequest } from "./schedule.ts";
 
 const one = z.object({ id: z.uuid() });

@@ -1,17 +1,17 @@
 // What app developers use to send: typed by the message's schema, batched without being asked, errors with a remedy.
 import { z } from "zod";
-import { Batcher } from "./batcher.ts";
+import { Batcher } from "./dispatch/batcher.ts";
 import { connect, type Connection, type Database, type Returns } from "./db.ts";
-import { type DispatchOptions, type IdempotencyMode, parseDispatch, toNewMessage } from "./dispatch_request.ts";
+import { type DispatchOptions, type IdempotencyMode, parseDispatch, toNewMessage } from "./dispatch/request.ts";
 import { SymphonyError } from "./errors.ts";
 import { moment } from "./fields.ts";
 import { isObject, type JsonObject, toJson } from "./json.ts";
 import type { MessageType, PayloadSchema } from "./message.ts";
 import { parse } from "./parse.ts";
 import { checkPayload } from "./payload.ts";
-import { attemptEach, sendAccepted } from "./refusals.ts";
+import { attemptEach, sendAccepted } from "./dispatch/attempt_each.ts";
 import { type ScheduleRequest, toScheduleArgs } from "./schedule.ts";
-import type { NewMessage, SendResult, Sent } from "./transports/sender.ts";
+import type { NewMessage, SendResult, Sent } from "./sender.ts";
 import { supabaseSender } from "./transports/supabase.ts";
 
 export type { DispatchOptions, IdempotencyMode, ScheduleRequest, Sent };

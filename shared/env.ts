@@ -1,7 +1,5 @@
 // The environment, read once: every variable the project knows, what it may hold, and what it means when unset.
 import { z } from "zod";
-import type { Collector } from "./otlp.ts";
-import type { Attributes } from "./span.ts";
 
 const SOONEST_STOP = 110_000; // hosted isolates live 150 s on the free plan: leave time for handlers in flight
 
@@ -110,7 +108,15 @@ const traceVariables = z.object({
 const NEVER_EMPTY = new Set(["SYMPHONY_JWT_ISSUER", "SYMPHONY_JWT_AUDIENCE"]);
 
 /** What is said about traces: where they go, or what is wrong with that. */
-export type TraceSettings = { collector: Collector; resource: Attributes } | { complaint: string };
+/** Where traces are sent: an OTLP endpoint over HTTP. */
+export interface Collector {
+  endpoint: string;
+  headers: Record<string, string>;
+  /** Milliseconds. */
+  timeout: number;
+}
+
+export type TraceSettings = { collector: Collector; resource: Record<string, string> } | { complaint: string };
 
 export type Env = ReturnType<typeof readEnv>;
 

@@ -1,6 +1,6 @@
 // A message type: its name, payload schema, routing, retry policy and handler; and the registry of all of them.
 import type { z } from "zod";
-import type { Completed } from "./completion.ts";
+import type { Completed } from "./delivery.ts";
 import type { Database } from "./db.ts";
 import { checkDefinitions, type DefinitionFault } from "./definitions.ts";
 import type { JsonObject } from "./json.ts";

@@ -1,7 +1,7 @@
 // Middleware around every delivery: it sees the outcome as data and may replace it.
 import type { Clock } from "./clock.ts";
 import type { HandlerContext } from "./message.ts";
-import type { Outcome } from "./transports/receiver.ts";
+import type { Outcome } from "./delivery.ts";
 
 /** Null means the lease was lost, so there is nothing to record; `recorded`, that the database knows it already. */
 export type Verdict = Outcome & { recorded?: true } | null;

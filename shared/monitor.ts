@@ -5,9 +5,9 @@ import type { Args, Database, FunctionName } from "./db.ts";
 import { SymphonyError } from "./errors.ts";
 import type { JsonObject } from "./json.ts";
 import * as reply from "./operator_replies.ts";
-import { createOperatorApp, type OperatorEnv } from "./operator_routes.ts";
+import { createOperatorApp, type OperatorEnv } from "./operators/app.ts";
 import * as routes from "./monitor_routes.ts";
-import { type Counters, renderPrometheus } from "./prometheus.ts";
+import { type Counters, renderPrometheus } from "./operators/prometheus.ts";
 import { toScheduleArgs } from "./schedule.ts";
 
 /** What the lists of SQL say beside their rows. */

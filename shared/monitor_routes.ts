@@ -2,7 +2,7 @@
 import { createRoute, z } from "@hono/zod-openapi";
 import { moment } from "./fields.ts";
 import * as reply from "./operator_replies.ts";
-import { replies, SECURITY } from "./operator_routes.ts";
+import { replies, SECURITY } from "./operators/app.ts";
 
 const whole = (min: number, max: number) =>
   z.string().regex(/^\d{1,9}$/, { error: `expected a whole number from ${min} to ${max}` }).transform(Number)

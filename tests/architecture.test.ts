@@ -17,10 +17,10 @@ const sources = rooms.flatMap((room) => filesIn(room)).filter((path) => /\.tsx?$
 
 Deno.test("architecture · these tests see the imports they judge", () => {
   const worker = sources.find(({ path }) => path === "functions/worker/index.ts");
-  assert.ok(worker?.ours.includes("shared/consume.ts") && worker.ours.includes("packs/index.ts"));
-  const types = sources.find(({ path }) => path === "shared/execute.ts");
+  assert.ok(worker?.ours.includes("shared/worker/consume.ts") && worker.ours.includes("packs/index.ts"));
+  const types = sources.find(({ path }) => path === "shared/worker/execute.ts");
   assert.ok(types?.ours.includes("shared/message.ts"));
-  assert.deepEqual(sources.find(({ path }) => path === "shared/auth.ts")?.packages, ["@supabase/server/core"]);
+  assert.deepEqual(sources.find(({ path }) => path === "shared/http/auth.ts")?.packages, ["@supabase/server/core"]);
 });
 
 Deno.test("architecture · each room imports only the rooms below it", () => {

@@ -1,6 +1,6 @@
 // docs/dispatching.md and docs/settings.md are run: the trigger fires, a user sends and looks, the tables name what there is.
 import assert from "node:assert/strict";
-import { toNewMessage } from "../shared/dispatch_request.ts";
+import { toNewMessage } from "../shared/dispatch/request.ts";
 import { empty, session, test } from "./project.ts";
 import { useTarget } from "./target.ts";
 

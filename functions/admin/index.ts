@@ -1,8 +1,8 @@
 // The operators' door: dead letters retried, messages cancelled, queues and schedules paused.
 import { createAdmin } from "../../shared/admin.ts";
-import { createDoor } from "../../shared/door.ts";
-import { openIsolate } from "../../shared/isolate.ts";
-import { only } from "../../shared/operator_routes.ts";
+import { createDoor } from "../../shared/http/app.ts";
+import { openIsolate } from "../../shared/bootstrap.ts";
+import { only } from "../../shared/operators/app.ts";
 
 const { env, db, log } = openIsolate("admin", []);
 

@@ -1,14 +1,14 @@
 // The producers' door: takes messages over HTTP, one or a batch, and tells their senders what became of them.
 import { messageTypes, middleware } from "../../packs/index.ts";
-import { identify } from "../../shared/auth.ts";
-import { createDispatcher } from "../../shared/dispatch.ts";
-import { batchBody, sentBody, STATE_COLUMNS, stateBody } from "../../shared/dispatch_reply.ts";
-import { type DispatchRequest, keyOf, parseBatch, parseDispatch, withKey } from "../../shared/dispatch_request.ts";
-import { createDoor, noteFailure, traceOf } from "../../shared/door.ts";
+import { identify } from "../../shared/http/auth.ts";
+import { createDispatcher } from "../../shared/dispatch/dispatch.ts";
+import { batchBody, sentBody, STATE_COLUMNS, stateBody } from "../../shared/dispatch/reply.ts";
+import { type DispatchRequest, keyOf, parseBatch, parseDispatch, withKey } from "../../shared/dispatch/request.ts";
+import { createDoor, noteFailure, traceOf } from "../../shared/http/app.ts";
 import { SymphonyError } from "../../shared/errors.ts";
-import { openIsolate } from "../../shared/isolate.ts";
-import { type BodyLimit, readJson } from "../../shared/json.ts";
-import { createTransportTypes } from "../../shared/transport_types.ts";
+import { openIsolate } from "../../shared/bootstrap.ts";
+import { type BodyLimit, readJsonBody } from "../../shared/http/body.ts";
+import { createTransportTypes } from "../../shared/dispatch/transport_types.ts";
 
 const ONE: BodyLimit = { bytes: 512 * 1024, code: "SM_PAYLOAD_TOO_LARGE", envelope: 2 };
 const BATCH: BodyLimit = { bytes: 8 * 1024 * 1024, code: "SM_BATCH_TOO_LARGE", envelope: 4 };
@@ -30,7 +30,7 @@ const door = createDoor("dispatch", { log, cors: true });
 
 door.post("/", async (c) => {
   const caller = await identify(c.req.raw, env);
-  const body = parseDispatch(await readJson(c.req.raw, ONE));
+  const body = parseDispatch(await readJsonBody(c.req.raw, ONE));
   const request: DispatchRequest = withKey(body, c.req.header("idempotency-key"));
   const sent = caller.kind === "service"
     ? await dispatcher.dispatch(request, traceOf(c))
@@ -50,7 +50,7 @@ door.post("/batch", async (c) => {
       hint: "Leave the header Idempotency-Key out, and send options.idempotencyKey with each message.",
     });
   }
-  const { messages, atomic } = parseBatch(await readJson(c.req.raw, BATCH));
+  const { messages, atomic } = parseBatch(await readJsonBody(c.req.raw, BATCH));
   const results = await dispatcher.dispatchBatch(messages, atomic, traceOf(c));
   for (const result of results) if (result instanceof SymphonyError) noteFailure(c, result, log);
   const body = batchBody(results, messages.map(keyOf), c.get("requestId"));

@@ -1,10 +1,10 @@
 // The watchers' door: what the bus does and how it is, read only.
 import { createAdmin } from "../../shared/admin.ts";
-import { createDoor } from "../../shared/door.ts";
-import { openIsolate } from "../../shared/isolate.ts";
+import { createDoor } from "../../shared/http/app.ts";
+import { openIsolate } from "../../shared/bootstrap.ts";
 import { createMonitor } from "../../shared/monitor.ts";
-import { describeDoors } from "../../shared/openapi.ts";
-import { only } from "../../shared/operator_routes.ts";
+import { describeDoors } from "../../shared/operators/openapi.ts";
+import { only } from "../../shared/operators/app.ts";
 
 const { env, db, log } = openIsolate("monitor", []);
 

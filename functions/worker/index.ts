@@ -1,12 +1,12 @@
 // The clock's door: a ring makes this isolate run handlers until the queue is empty or its time is up.
 import { messageTypes, middleware } from "../../packs/index.ts";
-import { authorizeWorker } from "../../shared/auth.ts";
+import { authorizeWorker } from "../../shared/http/auth.ts";
 import { keepAlive } from "../../shared/background.ts";
-import { createConsumer } from "../../shared/consume.ts";
-import { createDoor } from "../../shared/door.ts";
-import { openIsolate } from "../../shared/isolate.ts";
-import { type BodyLimit, readJson } from "../../shared/json.ts";
-import { parseWorkerRequest } from "../../shared/worker_request.ts";
+import { createConsumer } from "../../shared/worker/consume.ts";
+import { createDoor } from "../../shared/http/app.ts";
+import { openIsolate } from "../../shared/bootstrap.ts";
+import { type BodyLimit, readJsonBody } from "../../shared/http/body.ts";
+import { parseWorkerRequest } from "../../shared/worker/request.ts";
 
 const BODY: BodyLimit = { bytes: 16 * 1024, code: "SM_PAYLOAD_TOO_LARGE", optional: true };
 
@@ -26,7 +26,7 @@ const door = createDoor("worker", { log });
 
 door.post("/", async (c) => {
   await authorizeWorker(c.req.raw, env, workerSecret);
-  const { limits, selection } = parseWorkerRequest(await readJson(c.req.raw, BODY), env.worker);
+  const { limits, selection } = parseWorkerRequest(await readJsonBody(c.req.raw, BODY), env.worker);
   const run = consumer.ring(limits, selection);
   if (c.req.query("wait") === "1") return c.json({ success: true, runId: run.id, stats: await run.done });
   keepAlive(run.done);

@@ -1,8 +1,8 @@
 // The database as a transport: a message is a row of messenger_messages.
 import { fromElement } from "../database_error.ts";
 import { type Database, interval, type Returns } from "../db.ts";
-import type { Delivery, Receiver, Settled } from "./receiver.ts";
-import type { Sender, SendResult } from "./sender.ts";
+import type { Delivery, Receiver, Settled } from "../delivery.ts";
+import type { Sender, SendResult } from "../sender.ts";
 
 export function supabaseSender(db: Database): Sender {
   return {

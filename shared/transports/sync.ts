@@ -1,12 +1,12 @@
 // The sync transport: the message is a row like any other, and its handler runs inside the call that sent it.
 import { interval } from "../db.ts";
 import { SymphonyError, toSymphonyError } from "../errors.ts";
-import { execute, type Workshop } from "../execute.ts";
+import { execute, type Workshop } from "../worker/execute.ts";
 import { DEFAULT_TIMEOUT } from "../message.ts";
-import { Outbox } from "../outbox.ts";
-import { newStats } from "../stats.ts";
-import type { Delivery, Receiver, Settled } from "./receiver.ts";
-import type { NewMessage, Sender, Sent } from "./sender.ts";
+import { Outbox } from "../worker/outbox.ts";
+import { newStats } from "../worker/stats.ts";
+import type { Delivery, Receiver, Settled } from "../delivery.ts";
+import type { NewMessage, Sender, Sent } from "../sender.ts";
 
 // ms: keeps workers away until the handler has been claimed here, and its lease alive a little past its timeout
 const LEAD = 30_000;

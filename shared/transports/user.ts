@@ -1,6 +1,6 @@
 // Sending as a user: the row is made by messenger_user_dispatch under the user's own JWT, which decides what is allowed.
 import type { Database } from "../db.ts";
-import type { Sender, Sent } from "./sender.ts";
+import type { Sender, Sent } from "../sender.ts";
 
 export function userSender(db: Database): Sender {
   return {

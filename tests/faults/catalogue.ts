@@ -25,7 +25,7 @@ export const FAULTS: readonly Fault[] = [
       "faults/worker_retired.test.ts": [
         "worker retired · at its wall clock the unstarted goes back, the finished is settled, the next isolate goes on",
       ],
-      "shared/consume.test.ts": [
+      "shared/worker/consume.test.ts": [
         "consume · when the isolate ends, the unstarted go back and the finished are settled",
         "consume · stops claiming when the isolate is old, finishes what runs",
       ],
@@ -198,7 +198,7 @@ export const FAULTS: readonly Fault[] = [
       ],
       "supabase/lost_leases.test.ts": ["exhausted · a poison message that kills every worker takes nobody with it"],
       "supabase/settle_limits.test.ts": ["error · of exactly 8 KB is whole, of 1 MB is taken"],
-      "shared/execute.test.ts": [
+      "shared/worker/execute.test.ts": [
         "execute · a payload that no longer fits its type is never retried and never handled",
         "execute · error texts lose NUL, secrets, half characters and what exceeds 8 KB",
       ],

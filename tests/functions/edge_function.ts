@@ -3,8 +3,8 @@ import { resolve } from "node:path";
 import { readConfig } from "../../supabase/local/config.ts";
 import { startIsolate } from "../../supabase/local/isolate.ts";
 import { REPOSITORY } from "../../supabase/local/place.ts";
-import type { ClaimRequest, Outcome } from "../../shared/transports/receiver.ts";
-import { MemoryReceiver } from "../shared/memory_receiver.ts";
+import type { ClaimRequest, Outcome } from "../../shared/delivery.ts";
+import { MemoryReceiver } from "../shared/worker/memory_receiver.ts";
 
 export const SECRET_KEY = "sb_secret_of_a_script";
 

@@ -1,6 +1,6 @@
 // How the edge functions use their environment: each starts in an isolate, against a data API that is a script.
 import assert from "node:assert/strict";
-import type { ClaimRequest, Outcome } from "../../shared/transports/receiver.ts";
+import type { ClaimRequest, Outcome } from "../../shared/delivery.ts";
 import { openEdgeFunction, SECRET_KEY } from "./edge_function.ts";
 
 /** Like Deno.test; fetch keeps its connections beyond the test. */

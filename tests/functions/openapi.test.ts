@@ -4,8 +4,8 @@ import { createAdmin } from "../../shared/admin.ts";
 import type { Database } from "../../shared/db.ts";
 import { createLog } from "../../shared/log.ts";
 import { createMonitor } from "../../shared/monitor.ts";
-import { describeDoors } from "../../shared/openapi.ts";
-import { createOperatorApp } from "../../shared/operator_routes.ts";
+import { describeDoors } from "../../shared/operators/openapi.ts";
+import { createOperatorApp } from "../../shared/operators/app.ts";
 import { test } from "../project.ts";
 import { useTarget } from "../target.ts";
 

@@ -5,8 +5,8 @@ import { createSymphony } from "../../shared/client.ts";
 import type { Args, Database, Returns } from "../../shared/db.ts";
 import { SymphonyError } from "../../shared/errors.ts";
 import { defineMessage } from "../../shared/message.ts";
-import type { NewMessage } from "../../shared/transports/sender.ts";
-import { noDatabase } from "./workshop.ts";
+import type { NewMessage } from "../../shared/sender.ts";
+import { noDatabase } from "./worker/handler_runtime.ts";
 
 type Rows = Returns<"messenger_dispatch_batch">;
 

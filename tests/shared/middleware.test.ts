@@ -1,11 +1,11 @@
 // Middleware: in which order it runs, what it may change, and tracing, which is one.
 import assert from "node:assert/strict";
 import { z } from "zod";
-import { execute } from "../../shared/execute.ts";
+import { execute } from "../../shared/worker/execute.ts";
 import { defineMessage, type HandlerContext } from "../../shared/message.ts";
 import type { Middleware } from "../../shared/middleware.ts";
-import { MemoryReceiver } from "./memory_receiver.ts";
-import { testWorkshop } from "./workshop.ts";
+import { MemoryReceiver } from "./worker/memory_receiver.ts";
+import { testWorkshop } from "./worker/handler_runtime.ts";
 
 const TRACE = "4bf92f3577b34da6a3ce929d0e0e4736";
 const PARENT = `00-${TRACE}-00f067aa0ba902b7-00`;

@@ -3,7 +3,7 @@ import { run } from "graphile-worker";
 import { z } from "zod";
 import { createSymphony } from "../../../shared/client.ts";
 import { systemClock } from "../../../shared/clock.ts";
-import { createConsumer, type Limits } from "../../../shared/consume.ts";
+import { createConsumer, type Limits } from "../../../shared/worker/consume.ts";
 import { connect } from "../../../shared/db.ts";
 import { readEnv } from "../../../shared/env.ts";
 import { createLog } from "../../../shared/log.ts";

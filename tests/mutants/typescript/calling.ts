@@ -1,14 +1,14 @@
 // Planted bugs of calls: credentials, keys and time limits, the classification of failures, and the log.
 import type { TypeScriptMutant } from "../mutant.ts";
 
-const auth = "shared/auth.ts";
-const secret = "shared/worker_secret.ts";
+const auth = "shared/http/auth.ts";
+const secret = "shared/http/worker_secret.ts";
 const db = "shared/db.ts";
 const numbers = "shared/exact_numbers.ts";
 const errors = "shared/database_error.ts";
 const log = "shared/log.ts";
-const identifying = ["shared/auth.test.ts"];
-const checking = ["shared/worker_secret.test.ts"];
+const identifying = ["shared/http/auth.test.ts"];
+const checking = ["shared/http/worker_secret.test.ts"];
 const connecting = ["shared/db.test.ts"];
 const exactness = ["shared/exact_numbers.test.ts"];
 const classifying = ["shared/database_error.test.ts"];
@@ -82,7 +82,7 @@ export const CALLING: readonly TypeScriptMutant[] = [
   {
     name: "any audience is accepted",
     breaks: "With SYMPHONY_JWT_AUDIENCE a token must be for it.",
-    file: "shared/claims.ts",
+    file: "shared/http/claims.ts",
     find: "settings.audience !== undefined && !audiences.includes(settings.audience)",
     replace: "settings.audience !== undefined && audiences.length === 0",
     noticedBy: identifying,
@@ -90,7 +90,7 @@ export const CALLING: readonly TypeScriptMutant[] = [
   {
     name: "any issuer is accepted",
     breaks: "With SYMPHONY_JWT_ISSUER a token must be of it.",
-    file: "shared/claims.ts",
+    file: "shared/http/claims.ts",
     find: "settings.issuer !== undefined && iss !== settings.issuer",
     replace: "settings.issuer !== undefined && iss === undefined",
     noticedBy: identifying,

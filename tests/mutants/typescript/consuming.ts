@@ -1,11 +1,11 @@
 // Planted bugs of the consume loop: claims, rings that join a run, the end of runs, and heartbeats.
 import type { TypeScriptMutant } from "../mutant.ts";
 
-const consume = "shared/consume.ts";
-const heartbeat = "shared/heartbeat.ts";
-const task = "shared/task.ts";
-const loop = ["shared/consume.test.ts"];
-const beats = ["shared/heartbeat.test.ts"];
+const consume = "shared/worker/consume.ts";
+const heartbeat = "shared/worker/heartbeat.ts";
+const task = "shared/worker/task.ts";
+const loop = ["shared/worker/consume.test.ts"];
+const beats = ["shared/worker/heartbeat.test.ts"];
 
 export const CONSUMING: readonly TypeScriptMutant[] = [
   {

@@ -1,16 +1,16 @@
 // Planted bugs around handlers: outcomes of errors and results, batches, timeouts, and completion from inside.
 import type { TypeScriptMutant } from "../mutant.ts";
 
-const supervise = "shared/supervise.ts";
-const failure = "shared/failure.ts";
-const result = "shared/result.ts";
-const batch = "shared/batch.ts";
+const supervise = "shared/worker/run_handler.ts";
+const failure = "shared/worker/failure.ts";
+const result = "shared/worker/result.ts";
+const batch = "shared/worker/handler_batch.ts";
 const registering = "shared/registration.ts";
 const defining = ["shared/definitions.test.ts"];
-const completion = "shared/completion.ts";
-const execute = ["shared/execute.test.ts"];
-const batches = ["shared/batch_handlers.test.ts"];
-const completing = ["shared/complete_with.test.ts"];
+const completion = "shared/worker/completion.ts";
+const execute = ["shared/worker/execute.test.ts"];
+const batches = ["shared/worker/handler_batch.test.ts"];
+const completing = ["shared/worker/completion.test.ts"];
 
 export const HANDLING: readonly TypeScriptMutant[] = [
   {
@@ -35,7 +35,7 @@ export const HANDLING: readonly TypeScriptMutant[] = [
     file: result,
     find: "return storable(String(",
     replace: "return String(String(",
-    noticedBy: ["shared/result.test.ts"],
+    noticedBy: ["shared/worker/result.test.ts"],
   },
   {
     name: "one bad definition stops all",
@@ -176,7 +176,7 @@ export const HANDLING: readonly TypeScriptMutant[] = [
   {
     name: "a batch waits for a member that will not come",
     breaks: "A message that its payload or middleware turns away does not hold up its batch.",
-    file: "shared/execute.ts",
+    file: "shared/worker/execute.ts",
     find: "execution.verdict.then(() => batch.leave(index));",
     replace: "",
     noticedBy: batches,

@@ -1,10 +1,10 @@
 // Planted bugs of outcomes on their way to the database.
 import type { TypeScriptMutant } from "../mutant.ts";
 
-const consume = "shared/consume.ts";
-const loop = ["shared/consume.test.ts"];
-const outbox = "shared/outbox.ts";
-const sending = ["shared/outbox.test.ts"];
+const consume = "shared/worker/consume.ts";
+const loop = ["shared/worker/consume.test.ts"];
+const outbox = "shared/worker/outbox.ts";
+const sending = ["shared/worker/outbox.test.ts"];
 
 export const RECORDING: readonly TypeScriptMutant[] = [
   {

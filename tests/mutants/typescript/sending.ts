@@ -1,16 +1,16 @@
 // Planted bugs on the way in: the client, the dispatcher, the sync transport, schedules.
 import type { TypeScriptMutant } from "../mutant.ts";
 
-const dispatch = "shared/dispatch.ts";
+const dispatch = "shared/dispatch/dispatch.ts";
 const client = "shared/client.ts";
-const batcher = "shared/batcher.ts";
+const batcher = "shared/dispatch/batcher.ts";
 const sync = "shared/transports/sync.ts";
-const types = "shared/transport_types.ts";
+const types = "shared/dispatch/transport_types.ts";
 const schedule = "shared/schedule.ts";
-const dispatching = ["shared/dispatch.test.ts"];
+const dispatching = ["shared/dispatch/dispatch.test.ts"];
 const sending = ["shared/client.test.ts"];
 const inline = ["shared/transports/sync_failures.test.ts"];
-const reading = ["shared/transport_types.test.ts"];
+const reading = ["shared/dispatch/transport_types.test.ts"];
 const scheduling = ["shared/schedule.test.ts"];
 
 export const SENDING: readonly TypeScriptMutant[] = [

@@ -4,11 +4,11 @@ import type { TypeScriptMutant } from "../mutant.ts";
 const env = "shared/env.ts";
 const registration = "shared/registration.ts";
 const message = "shared/message.ts";
-const request = "shared/worker_request.ts";
+const request = "shared/worker/request.ts";
 const worker = "functions/worker/index.ts";
 const reading = ["shared/settings.test.ts"];
 const registering = ["shared/registration.test.ts"];
-const limiting = ["shared/worker_request.test.ts"];
+const limiting = ["shared/worker/request.test.ts"];
 const isolates = ["functions/environment.test.ts"];
 
 export const SETTINGS: readonly TypeScriptMutant[] = [
@@ -215,7 +215,7 @@ export const SETTINGS: readonly TypeScriptMutant[] = [
   {
     name: "isolates register without the environment's retries",
     breaks: "SYMPHONY_RETRY_* is the policy of types that leave theirs out.",
-    file: "shared/isolate.ts",
+    file: "shared/bootstrap.ts",
     find: "createRegistration(db, registry, log, env.retry)",
     replace: "createRegistration(db, registry, log)",
     noticedBy: isolates,
@@ -223,7 +223,7 @@ export const SETTINGS: readonly TypeScriptMutant[] = [
   {
     name: "isolates forget the worker secret of the environment",
     breaks: "SYMPHONY_WORKER_SECRET wins over Vault.",
-    file: "shared/isolate.ts",
+    file: "shared/bootstrap.ts",
     find: "systemClock, env.worker.secret)",
     replace: "systemClock, undefined)",
     noticedBy: isolates,

@@ -1,8 +1,8 @@
 // Planted bugs of spans on their way to the collector, and of work after the reply.
 import type { TypeScriptMutant } from "../mutant.ts";
 
-const exporter = "shared/span_exporter.ts";
-const exporting = ["shared/span_exporter.test.ts"];
+const exporter = "shared/tracing/exporter.ts";
+const exporting = ["shared/tracing/exporter.test.ts"];
 
 export const TRACING: readonly TypeScriptMutant[] = [
   {
@@ -64,9 +64,9 @@ export const TRACING: readonly TypeScriptMutant[] = [
   {
     name: "the end of the isolate is not noticed",
     breaks: "Spans of an isolate that ends leave at once.",
-    file: "shared/tracer.ts",
+    file: "shared/tracing/tracer.ts",
     find: '  addEventListener("beforeunload", () => exporter.hurry());\n',
     replace: "",
-    noticedBy: ["shared/tracer.test.ts"],
+    noticedBy: ["shared/tracing/tracer.test.ts"],
   },
 ];

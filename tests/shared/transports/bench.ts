@@ -1,8 +1,8 @@
 // A transport under test, and a queue of it for one test alone.
 import assert from "node:assert/strict";
 import { SymphonyError } from "../../../shared/errors.ts";
-import type { Delivery, Outcome, Receiver, Settled } from "../../../shared/transports/receiver.ts";
-import type { NewMessage, Sender, Sent } from "../../../shared/transports/sender.ts";
+import type { Delivery, Outcome, Receiver, Settled } from "../../../shared/delivery.ts";
+import type { NewMessage, Sender, Sent } from "../../../shared/sender.ts";
 
 export interface OpenTransport {
   /** Its name in messenger_transports. */

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { SymphonyError } from "../../../shared/errors.ts";
 import { interval } from "../../../shared/db.ts";
-import type { Outcome } from "../../../shared/transports/receiver.ts";
+import type { Outcome } from "../../../shared/delivery.ts";
 import { test } from "../../project.ts";
 import { Bench, completed, failed, LEASE, of, type OpenTransport, TYPE } from "./bench.ts";
 

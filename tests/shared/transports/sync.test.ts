@@ -5,7 +5,7 @@ import { systemClock } from "../../../shared/clock.ts";
 import { SymphonyError } from "../../../shared/errors.ts";
 import { createLog } from "../../../shared/log.ts";
 import { createRegistry, defineMessage, type Envelope } from "../../../shared/message.ts";
-import type { NewMessage, Sent } from "../../../shared/transports/sender.ts";
+import type { NewMessage, Sent } from "../../../shared/sender.ts";
 import { supabaseSender } from "../../../shared/transports/supabase.ts";
 import { syncSender } from "../../../shared/transports/sync.ts";
 import { test, useProject } from "../../project.ts";

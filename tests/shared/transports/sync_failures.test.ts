@@ -3,11 +3,11 @@ import assert from "node:assert/strict";
 import { z } from "zod";
 import { SymphonyError } from "../../../shared/errors.ts";
 import { defineMessage } from "../../../shared/message.ts";
-import type { Delivery, Settled } from "../../../shared/transports/receiver.ts";
-import type { NewMessage, Sent } from "../../../shared/transports/sender.ts";
+import type { Delivery, Settled } from "../../../shared/delivery.ts";
+import type { NewMessage, Sent } from "../../../shared/sender.ts";
 import { syncSender } from "../../../shared/transports/sync.ts";
-import { MemoryReceiver } from "../memory_receiver.ts";
-import { scriptedDatabase, testWorkshop } from "../workshop.ts";
+import { MemoryReceiver } from "../worker/memory_receiver.ts";
+import { scriptedDatabase, testWorkshop } from "../worker/handler_runtime.ts";
 
 const away = () => new SymphonyError("SM_UNAVAILABLE", "away");
 const STORED: Sent = {

@@ -1,0 +1,95 @@
+// Traces: each dispatch and each delivery is a span, a delivery the child of the dispatch, named and described as OpenTelemetry does for messaging.
+import { SymphonyError, toSymphonyError } from "../errors.ts";
+import type { HandlerContext } from "../message.ts";
+import type { Verdict } from "../middleware.ts";
+import { type Attributes, Span, type Tracer } from "./span.ts";
+import { childOf, newTrace, parseTraceparent } from "./trace_context.ts";
+import type { NewMessage, Sender, SendResult } from "../sender.ts";
+
+const TRACE_ID = /^[0-9a-f]{32}$/;
+
+/**
+ * Begins a delivery's span: puts `trace_id` and `span_id` into its log lines and its own `traceparent` into the context. A message that
+ * brings no trace along is one of its own, all its deliveries together: the trace's id is the message's.
+ * @returns ends it
+ */
+export function traceDelivery(ctx: HandlerContext, tracer: Tracer | undefined): (verdict: Verdict) => void {
+  const { id, type, queue, headers, retryCount, maxRetries } = ctx.envelope;
+  const parent = parseTraceparent(headers.traceparent);
+  const context = parent ? childOf(parent) : newTrace(traceOf(id));
+  const span = new Span(tracer, {
+    name: `process ${type}`,
+    kind: "consumer",
+    context,
+    parent,
+    attributes: {
+      ...described("process", "process", type, queue),
+      "messaging.message.id": id,
+      "symphony.retry_count": retryCount,
+      "symphony.max_retries": maxRetries,
+      "symphony.fence": ctx.fence,
+    },
+  });
+  ctx.traceparent = span.traceparent;
+  ctx.log = ctx.log.with({ trace_id: context.traceId, span_id: context.spanId });
+  return (verdict) => {
+    const error = verdict?.outcome === "failed" ? { type: verdict.error_class, message: verdict.error } : undefined;
+    span.end({ "symphony.outcome": verdict?.outcome ?? "stale" }, error);
+  };
+}
+
+/** Gives each message a span that its deliveries are children of; itself it is a child of the trace the message came with. */
+export function traceSender(sender: Sender, tracer: Tracer | undefined): Sender {
+  if (!tracer) return sender;
+  return {
+    async send(messages, atomic) {
+      const spans = messages.map((message) => openDispatch(message, tracer));
+      const carrying = messages.map((message, index) => ({
+        ...message,
+        headers: { ...message.headers, traceparent: spans[index].traceparent },
+      }));
+      try {
+        const results = await sender.send(carrying, atomic);
+        spans.forEach((span, index) => endDispatch(span, results[index]));
+        return results;
+      } catch (thrown) {
+        const error = toSymphonyError(thrown);
+        for (const span of spans) endDispatch(span, error);
+        throw thrown;
+      }
+    },
+  };
+}
+
+function openDispatch({ type, queue, headers }: NewMessage, tracer: Tracer): Span {
+  const parent = parseTraceparent(headers?.traceparent);
+  const context = parent ? childOf(parent) : newTrace();
+  const attributes = described("dispatch", "send", type, queue);
+  return new Span(tracer, { name: `dispatch ${type}`, kind: "producer", context, parent, attributes });
+}
+
+function endDispatch(span: Span, result: SendResult): void {
+  if (result instanceof SymphonyError) return span.end({}, { type: result.code, message: result.message });
+  span.end({
+    "messaging.destination.name": result.queue,
+    "messaging.message.id": result.id,
+    "symphony.transport": result.transport,
+    "symphony.duplicate": result.duplicate,
+  });
+}
+
+function described(name: string, operation: string, type: string, queue: string | undefined): Attributes {
+  return {
+    "messaging.system": "symphony",
+    "messaging.operation.name": name,
+    "messaging.operation.type": operation,
+    "messaging.destination.name": queue,
+    "symphony.message_type": type,
+  };
+}
+
+/** A uuid has as many bits as a trace id, and enough of them are random. */
+function traceOf(id: string): string | undefined {
+  const hex = id.replaceAll("-", "");
+  return TRACE_ID.test(hex) ? hex : undefined;
+}

@@ -1,0 +1,158 @@
+// What surrounds every handler: the payload is checked, time is limited, middleware runs, and whatever happens becomes a verdict.
+import { z } from "zod";
+import type { Clock } from "../clock.ts";
+import { Completion } from "./completion.ts";
+import type { Database } from "../db.ts";
+import { StaleLease } from "../errors.ts";
+import { happeningOf, InvalidPayload, unreserved } from "./failure.ts";
+import { type Json, type JsonObject, toJson } from "../json.ts";
+import type { Log } from "../log.ts";
+import { DEFAULT_TIMEOUT, type HandlerContext, type MessageType, type Registry, senderOf } from "../message.ts";
+import { chain, logging, type Middleware, timing, type Verdict } from "../middleware.ts";
+import { refusalOf } from "../payload.ts";
+import { storableResult } from "./result.ts";
+import type { Tracer } from "../tracing/span.ts";
+import { traceDelivery } from "../tracing/instrument.ts";
+import type { Delivery } from "../delivery.ts";
+
+export interface Workshop {
+  registry: Registry;
+  db: Database;
+  log: Log;
+  clock: Clock;
+  /** Runs inside logging and timing, in this order. */
+  middleware?: readonly Middleware[];
+  /** Where the deliveries' spans go; nowhere unless told. */
+  tracer?: Tracer;
+}
+
+export interface Execution {
+  /** Never rejects. Null when the lease was lost: nothing to record. */
+  readonly verdict: Promise<Verdict>;
+  /** Aborts the handler's signal; with StaleLease as the reason the verdict is null at once. */
+  abort(reason: Error): void;
+}
+
+class Timeout extends Error {
+  override readonly name = "Timeout";
+}
+
+/** Runs a type's handler on one parsed payload; its result is the message's. */
+export type Run = (messageType: MessageType, payload: unknown, ctx: HandlerContext) => unknown;
+
+/** Runs a claimed message. `onProgress` gets each value that is reported of it. */
+export function supervise(
+  delivery: Delivery,
+  workshop: Workshop,
+  onProgress: (value: Json) => void,
+  run: Run,
+): Execution {
+  const { registry, clock, db } = workshop;
+  const { id, fence } = delivery;
+  const controller = new AbortController();
+  const lost = Promise.withResolvers<null>();
+  const abort = (reason: Error) => {
+    controller.abort(reason);
+    if (reason instanceof StaleLease) lost.resolve(null);
+  };
+  const completion = new Completion({ id, fence }, db, clock, controller.signal, abort);
+  const messageType = registry.find(delivery.message_type);
+  const ctx = contextOf(delivery, workshop, completion, onProgress);
+  const endSpan = traceDelivery(ctx, workshop.tracer);
+
+  let isInvalid = false;
+  const attempt = async (): Promise<Verdict> => {
+    // Only a handler that left the code after the claim; somebody else may still have it.
+    if (!messageType) return { id, fence, outcome: "released" };
+    try {
+      const result = await within(messageType.timeout ?? DEFAULT_TIMEOUT, clock, controller, async () => {
+        const parsed = await z.safeParseAsync(messageType.payload, delivery.body);
+        isInvalid = !parsed.success;
+        if (!parsed.success) {
+          throw new InvalidPayload(refusalOf(messageType.type, parsed.error, delivery.body).message);
+        }
+        const result = await run(messageType, parsed.data, ctx);
+        await completion.idle();
+        return completion.answer ? null : storableResult(result, ctx.log);
+      });
+      return recorded() ?? { id, fence, outcome: "completed", result };
+    } catch (error) {
+      if (completion.answer) ctx.log.warn("the handler failed after its message was completed", { error });
+      return recorded() ?? (error instanceof StaleLease ? null : { id, fence, ...happeningOf(error) });
+    }
+  };
+  const recorded = (): Verdict | undefined => {
+    const { answer } = completion;
+    if (!answer) return undefined;
+    const result = answer.outcome === "completed" ? answer.result : null;
+    return { id, fence, outcome: "completed", result, recorded: true };
+  };
+  const around = [logging, timing(clock), ...workshop.middleware ?? []];
+  const ended = chain(around, ctx, attempt)()
+    .catch((error: unknown): Verdict => ({ id, fence, ...happeningOf(error) }))
+    .then((outcome) => {
+      // Whatever middleware made of it: the class of invalid payloads is for those only, and never with a retry.
+      const isOurs = isInvalid && outcome?.outcome === "failed" && !outcome.retryable;
+      if (workshop.middleware?.length && outcome?.outcome === "completed") {
+        outcome = { ...outcome, result: storableResult(outcome.result, ctx.log) };
+      }
+      return recorded() ?? (isOurs ? outcome : unreserved(outcome));
+    });
+  const verdict = Promise.race([ended, lost.promise]);
+  verdict.then(endSpan);
+  return {
+    verdict,
+    abort(reason) {
+      // A heartbeat that crosses the completion says that the lease is gone, which is true and no loss.
+      const isOwnDoing = reason instanceof StaleLease && (completion.isRunning || completion.answer);
+      if (!isOwnDoing) abort(reason);
+    },
+  };
+}
+
+/** A handler that ignores its signal keeps running, but nobody waits for it. */
+async function within<T>(ms: number, clock: Clock, controller: AbortController, run: () => Promise<T>): Promise<T> {
+  const finished = new AbortController();
+  const late = clock.sleep(ms, finished.signal).then(() => {
+    const timeout = new Timeout(`The handler did not finish within ${ms} ms.`);
+    if (!finished.signal.aborted) controller.abort(timeout);
+    throw timeout;
+  });
+  late.catch(() => {}); // after the race nobody listens
+  try {
+    return await Promise.race([run(), late]);
+  } finally {
+    finished.abort();
+  }
+}
+
+function contextOf(
+  delivery: Delivery,
+  workshop: Workshop,
+  completion: Completion,
+  onProgress: (value: Json) => void,
+): HandlerContext {
+  const { id, message_type: type, retry_count: retryCount, max_retries: maxRetries, fence } = delivery;
+  const headers = delivery.headers as JsonObject; // CHECK constraints make both columns objects
+  return {
+    envelope: {
+      id,
+      type,
+      queue: delivery.queue_name,
+      priority: delivery.priority,
+      sender: senderOf(headers),
+      headers,
+      metadata: delivery.metadata as JsonObject,
+      retryCount,
+      maxRetries,
+      createdAt: delivery.created_at,
+    },
+    fence,
+    signal: completion.signal,
+    log: workshop.log.with({ id, type, attempt: retryCount + 1 }),
+    traceparent: "", // the trace's to set
+    progress: (value) => onProgress(toJson(value)),
+    completeWith: (functionName, args) => completion.with(functionName, args),
+    db: workshop.db,
+  };
+}
