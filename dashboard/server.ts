@@ -1,4 +1,4 @@
-// Serves the page on loopback and passes its calls on to the project's monitor and admin doors, with the key that never leaves this process.
+// Serves the page on loopback and passes its calls on to the project's monitor and admin edge functions, with the key that never leaves this process.
 import { type Context, Hono, type MiddlewareHandler } from "hono";
 import { getCookie, setCookie } from "hono/cookie";
 import type { Access } from "./access.ts";
@@ -48,7 +48,7 @@ export async function createServer(
     // Scripts of other origins cannot set it without asking first, and are never told yes.
     if (!c.req.header("x-symphony-dashboard")) return refuse("SM_FIELD_FORBIDDEN", 403, "This is for the dashboard.");
     const { pathname, search } = new URL(c.req.url);
-    // "/monitor/%2e%2e/dispatch" is another door, once it is read as an address.
+    // "/monitor/%2e%2e/dispatch" is another edge function, once it is read as an address.
     if (!API.test(pathname)) return refuse("SM_NOT_FOUND", 404, "There is no such view.");
     const type = c.req.header("content-type");
     try {

@@ -7,7 +7,7 @@ import { SymphonyError } from "./errors.ts";
 import type { JsonObject } from "./json.ts";
 import type { Log } from "./log.ts";
 import * as reply from "./operator_replies.ts";
-import { createOperatorApp, type OperatorEnv, refuseUnfit } from "./operators/app.ts";
+import { createOperatorApp, type OperatorEnv, rejectInvalid } from "./operators/app.ts";
 import { SCHEDULE_CODES, toScheduleArgs } from "./schedule.ts";
 
 /** Answers the calls of `admin_routes.ts`. */
@@ -28,10 +28,10 @@ export function createAdmin(db: Database, log: Log, guard?: MiddlewareHandler<Op
     return c.json({ success: true as const, outcome: "retried" as const, id, messageId: message_id }, 200);
   });
   app.openapi(routes.retryMany, async (c) => {
-    const { perSecond, ...letters } = c.req.valid("json");
-    const rows = await db.call("messenger_retry_failed", { ...lettersOf(letters), per_second: perSecond });
+    const { perSecond, ...deadLetters } = c.req.valid("json");
+    const rows = await db.call("messenger_retry_failed", { ...deadLettersOf(deadLetters), per_second: perSecond });
     const retried = rows.filter(({ outcome }) => outcome === "retried").length;
-    note(c, "retry many", letters, retried);
+    note(c, "retry many", deadLetters, retried);
     const results = rows.map(({ id, message_id, outcome }) => ({ id, messageId: message_id, outcome }));
     return c.json({ success: true as const, retried, results }, 200);
   });
@@ -43,9 +43,9 @@ export function createAdmin(db: Database, log: Log, guard?: MiddlewareHandler<Op
     return c.json({ success: true as const, discarded }, 200);
   });
   app.openapi(routes.discardMany, async (c) => {
-    const letters = c.req.valid("json");
-    const discarded = await db.call("messenger_discard_failed", lettersOf(letters));
-    note(c, "discard many", letters, discarded);
+    const deadLetters = c.req.valid("json");
+    const discarded = await db.call("messenger_discard_failed", deadLettersOf(deadLetters));
+    note(c, "discard many", deadLetters, discarded);
     return c.json({ success: true as const, discarded }, 200);
   });
 
@@ -65,7 +65,7 @@ export function createAdmin(db: Database, log: Log, guard?: MiddlewareHandler<Op
     const row = await db.call("messenger_schedule", { name, type, payload: payload as JsonObject, ...args }); // as above
     note(c, "schedule", name);
     return c.json(row as Schedule, 200); // a row of messenger_schedules
-  }, refuseUnfit({ ...SCHEDULE_CODES, type: "SM_TYPE" }));
+  }, rejectInvalid({ ...SCHEDULE_CODES, type: "SM_TYPE" }));
   app.openapi(routes.removeSchedule, async (c) => {
     const { name } = c.req.valid("param");
     const found = await db.call("messenger_unschedule", { name });
@@ -105,7 +105,7 @@ export function createAdmin(db: Database, log: Log, guard?: MiddlewareHandler<Op
     const row = await db.call("messenger_put_transport", { name, type, config: config as JsonObject, enabled }); // as above
     note(c, "transport", name, { type, enabled });
     return c.json(row as Transport, 200); // a row of messenger_transports
-  }, refuseUnfit({ type: "SM_TRANSPORT" }));
+  }, rejectInvalid({ type: "SM_TRANSPORT" }));
   app.openapi(routes.putFlag, async (c) => {
     const { name } = c.req.valid("param");
     const body = c.req.valid("json");
@@ -127,7 +127,7 @@ interface Letters {
   max?: number;
 }
 
-function lettersOf({ ids, filter, max }: Letters) {
+function deadLettersOf({ ids, filter, max }: Letters) {
   if (!filter) return { ids, max };
   const { errorClass, ...rest } = filter;
   return { ids, filter: { ...rest, ...(errorClass !== undefined && { error_class: errorClass }) }, max };

@@ -1,4 +1,4 @@
-// The calls of the admin door: what each takes and answers.
+// The calls of the admin edge function: what each takes and answers.
 import { createRoute, z } from "@hono/zod-openapi";
 import { moment } from "./fields.ts";
 import * as reply from "./operator_replies.ts";
@@ -18,7 +18,7 @@ const filter = z.strictObject({
   from: moment.optional(),
   to: moment.optional(),
 }).describe("what is left out is not asked for; {} means all");
-const letters = {
+const deadLetters = {
   ids: z.array(z.uuid()).max(10_000).optional().describe("either these"),
   filter: filter.optional().describe("or these"),
   max: z.int().min(1).max(10_000).optional().describe("1,000 unless told"),
@@ -47,7 +47,7 @@ export const retryMany = createRoute({
   middleware: required,
   request: {
     body: bodyOf(z.strictObject({
-      ...letters,
+      ...deadLetters,
       perSecond: z.int().min(1).max(1_000).optional().describe("stops when more than a fifth die again"),
     })),
   },
@@ -67,7 +67,7 @@ export const discardMany = createRoute({
   path: "/failed/discard",
   summary: "Give up on many dead letters",
   middleware: required,
-  request: { body: bodyOf(z.strictObject(letters)) },
+  request: { body: bodyOf(z.strictObject(deadLetters)) },
   responses: replies(reply.discarded, "How many were open"),
 });
 

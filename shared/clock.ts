@@ -22,26 +22,26 @@ export const systemClock: Clock = {
     }),
 };
 
-/** One waiter that can be woken early; a ring nobody waits for is kept for the next wait. */
-export class Wake {
-  #rung = false;
+/** Wakes one waiter early; a notification without a waiter is kept for the next wait. */
+export class WakeSignal {
+  #notified = false;
   #waiting: AbortController | undefined;
 
   constructor(readonly clock: Clock) {}
 
-  ring(): void {
-    this.#rung = true;
+  notify(): void {
+    this.#notified = true;
     this.#waiting?.abort();
   }
 
-  /** Waits for a ring, at most `ms` milliseconds (without it, as long as it takes). */
+  /** Waits for a notification, at most `ms` milliseconds; without a limit if `ms` is undefined. */
   async wait(ms?: number): Promise<void> {
-    if (!this.#rung) {
+    if (!this.#notified) {
       const waiting = this.#waiting = new AbortController();
-      const rung = new Promise<void>((resolve) => waiting.signal.addEventListener("abort", () => resolve()));
-      await (ms === undefined ? rung : Promise.race([rung, this.clock.sleep(Math.max(0, ms), waiting.signal)]));
+      const notified = new Promise<void>((resolve) => waiting.signal.addEventListener("abort", () => resolve()));
+      await (ms === undefined ? notified : Promise.race([notified, this.clock.sleep(Math.max(0, ms), waiting.signal)]));
       this.#waiting = undefined;
     }
-    this.#rung = false;
+    this.#notified = false;
   }
 }

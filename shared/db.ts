@@ -41,7 +41,7 @@ export interface Connection {
   isDeployment?: boolean;
 }
 
-/** The connection of a door, from its environment. */
+/** The connection of an edge function, from its environment. */
 export function connectionOf(
   env: { url: string; secretKeys: Record<string, string>; publishableKeys: Record<string, string> },
 ): Connection {

@@ -165,7 +165,7 @@ export function isErrorCode(code: unknown): code is ErrorCode {
   return typeof code === "string" && Object.hasOwn(ERRORS, code);
 }
 
-/** Anything thrown, as a SymphonyError; a stranger's message never reaches the caller. */
+/** Anything thrown, as a SymphonyError; a caller's message never reaches the caller. */
 export function toSymphonyError(error: unknown): SymphonyError {
   if (error instanceof SymphonyError) return error;
   return new SymphonyError("SM_INTERNAL", "The request failed for a reason inside the project.", { cause: error });

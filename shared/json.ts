@@ -58,7 +58,7 @@ export function isObject(value: unknown): value is JsonObject {
 }
 
 /** Rejects a value whose UTF-8 JSON is longer than `bytes`. */
-export function refuseLonger(value: Json, bytes: number, code: ErrorCode, name: string, hint?: string): void {
+export function rejectLonger(value: Json, bytes: number, code: ErrorCode, name: string, hint?: string): void {
   const text = JSON.stringify(value);
   if (text.length * 3 <= bytes) return;
   const length = encoder.encode(text).length;

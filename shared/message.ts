@@ -48,7 +48,7 @@ export interface Envelope {
 
 export interface HandlerContext {
   envelope: Envelope;
-  /** Rises with every delivery: give it to outside systems that can refuse an older number. */
+  /** Rises with every delivery: give it to outside systems that can reject an older number. */
   fence: number;
   /** Aborts at the timeout, when the lease is lost and when cancellation is requested; the reason tells which. */
   signal: AbortSignal;

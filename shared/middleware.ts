@@ -4,17 +4,20 @@ import type { HandlerContext } from "./message.ts";
 import type { Outcome } from "./delivery.ts";
 
 /** Null means the lease was lost, so there is nothing to record; `recorded`, that the database knows it already. */
-export type Verdict = Outcome & { recorded?: true } | null;
+export type DeliveryResult = Outcome & { recorded?: true } | null;
 
 /**
- * Runs around each delivery, each one of a batch too. It may look at and replace the verdict that `next` answers, answer one itself without
+ * Runs around each delivery, each one of a batch too. It may look at and replace the outcome that `next` answers, answer one itself without
  * calling `next`, and, before it calls `next`, replace what the context holds (`ctx.log = ctx.log.with(...)`). What it throws fails the delivery.
  */
-export type Middleware = (ctx: HandlerContext, next: () => Promise<Verdict>) => Promise<Verdict>;
+export type Middleware = (ctx: HandlerContext, next: () => Promise<DeliveryResult>) => Promise<DeliveryResult>;
 
 /** The first middleware is the outermost. */
-export function chain(middleware: readonly Middleware[], ctx: HandlerContext, handle: () => Promise<Verdict>) {
-  return middleware.reduceRight<() => Promise<Verdict>>((next, around) => async () => await around(ctx, next), handle);
+export function chain(middleware: readonly Middleware[], ctx: HandlerContext, handle: () => Promise<DeliveryResult>) {
+  return middleware.reduceRight<() => Promise<DeliveryResult>>(
+    (next, around) => async () => await around(ctx, next),
+    handle,
+  );
 }
 
 /** Writes the handler's duration into its outcome. */

@@ -1,4 +1,4 @@
-// The calls of the monitor door: what each takes and answers.
+// The calls of the monitor edge function: what each takes and answers.
 import { createRoute, z } from "@hono/zod-openapi";
 import { moment } from "./fields.ts";
 import * as reply from "./operator_replies.ts";
@@ -55,7 +55,7 @@ export const getPrometheus = createRoute({
   request: { query: nothing },
   responses: {
     200: { description: "Exposition format 0.0.4", content: { "text/plain": { schema: z.string() } } },
-    default: { description: "A refusal", content: { "application/json": { schema: reply.refusal } } },
+    default: { description: "An error", content: { "application/json": { schema: reply.error } } },
   },
 });
 
@@ -98,7 +98,7 @@ export const getMessage = createRoute({
 export const getExplanation = createRoute({
   ...get,
   path: "/messages/{id}/explain",
-  summary: "Why a message is not running, and what mends it",
+  summary: "Why a message is not running, and what fixes it",
   request: { params: one, query: nothing },
   responses: replies(reply.explanation, "Reasons, those that block first"),
 });

@@ -1,4 +1,4 @@
-// What the monitor and admin doors answer, as schemas: the document of their API is made from these, and tests hold replies against them.
+// What the monitor and admin edge functions answer, as schemas: the document of their API is made from these, and tests hold replies against them.
 import { z } from "@hono/zod-openapi";
 
 const time = z.iso.datetime({ offset: true });
@@ -107,7 +107,7 @@ export const explanation = z.object({
   reasons: z.array(z.object({ reason: z.string(), detail: z.string(), remedy: z.string().nullable() })),
 }).openapi("Explanation");
 
-const letter = z.looseObject({
+const deadLetter = z.looseObject({
   id: z.uuid(),
   message_id: z.uuid(),
   transport_name: z.string(),
@@ -121,10 +121,12 @@ const letter = z.looseObject({
   resolution: z.enum(["retried", "discarded"]).nullable(),
 });
 export const failed = z.object({
-  messages: z.array(letter.openapi("DeadLetterSummary")),
+  messages: z.array(deadLetter.openapi("DeadLetterSummary")),
   pagination: z.object({ ...lastPage, ...searched, offset: count }),
 }).openapi("DeadLetters");
-export const oneFailed = letter.extend({ body: json, headers: json, attempts: z.array(json) }).openapi("DeadLetter");
+export const oneFailed = deadLetter.extend({ body: json, headers: json, attempts: z.array(json) }).openapi(
+  "DeadLetter",
+);
 
 export const queues = z.object({
   queues: z.array(z.looseObject({
@@ -186,6 +188,6 @@ export const flag = z.object({
   updated_at: time,
 }).openapi("Flag");
 
-export const refusal = z.object({
+export const error = z.object({
   error: z.object({ code: z.string(), message: z.string(), hint: z.string(), request_id: z.string() }),
 }).openapi("Refusal");

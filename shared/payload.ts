@@ -7,7 +7,7 @@ import type { MessageType } from "./message.ts";
 
 const SHOWN = 5;
 
-/** Refuses a payload that its type's handler would refuse; what is stored stays as it was sent. */
+/** Rejects a payload that its type's handler would reject; what is stored stays as it was sent. */
 export async function checkPayload(messageType: MessageType, payload: JsonObject): Promise<void> {
   const parsed = await z.safeParseAsync(messageType.payload, payload);
   if (!parsed.success) throw refusalOf(messageType.type, parsed.error);

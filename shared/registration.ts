@@ -34,8 +34,8 @@ export function createRegistration(
 
 async function registerEach(db: Database, types: Registration[], log: Log): Promise<number> {
   const call = (types: Registration[]) => db.call("messenger_register", { types });
-  const refusal = await refusalOf(call(types));
-  if (!refusal) return 0;
+  const error = await refusalOf(call(types));
+  if (!error) return 0;
   let rejected = 0;
   let failure: SymphonyError | undefined;
   for (const type of types) {

@@ -45,7 +45,7 @@ export const scheduleRequest = z.strictObject({
   jitter: milliseconds(LONGEST).optional(),
 });
 
-/** The refusals of its fields. */
+/** The errors of its fields. */
 export const SCHEDULE_CODES: Record<string, ErrorCode> = {
   ...Object.fromEntries(Object.keys(scheduleRequest.shape).map((field) => [field, "SM_SCHEDULE" as const])),
   cron: "SM_CRON",
@@ -108,7 +108,7 @@ const ALIASES: Record<string, string> = {
   "@HOURLY": "0 * * * *",
 };
 
-/** Refuses what SQL would refuse. cron-parser takes more: fewer fields, values by hash (H), names run together, 5#1e0. */
+/** Rejects what SQL would reject. cron-parser takes more: fewer fields, values by hash (H), names run together, 5#1e0. */
 export function checkCron(expression: string): void {
   const written = expression.trim().toUpperCase();
   const cron = Object.hasOwn(ALIASES, written) ? ALIASES[written] : written;
@@ -144,7 +144,7 @@ function checkTimezone(timezone: string): void {
       return;
     }
   } catch {
-    // RangeError: the same refusal
+    // RangeError: the same error
   }
   throw new SymphonyError("SM_TIMEZONE", `${JSON.stringify(timezone.slice(0, 60))} is not an IANA time zone.`);
 }

@@ -1,4 +1,4 @@
-// The house rules that a reader relies on: who may import whom, how long a file may be, what is generated and what is pinned.
+// The project rules that a reader relies on: who may import whom, how long a file may be, what is generated and what is pinned.
 import assert from "node:assert/strict";
 import { dirname, join, relative } from "node:path";
 
@@ -27,9 +27,9 @@ Deno.test("architecture · each room imports only the rooms below it", () => {
   const allowed: Record<string, (to: string, from: string) => boolean> = {
     shared: (to) => to.startsWith("shared/"),
     packs: (to, from) =>
-      to.startsWith("shared/") || to.startsWith(roomOf(from, 2)) ||
+      to.startsWith("shared/") || to.startsWith(folderOf(from, 2)) ||
       from === "packs/index.ts" && to.startsWith("packs/"),
-    functions: (to, from) => to.startsWith("shared/") || to === "packs/index.ts" || to.startsWith(roomOf(from, 2)),
+    functions: (to, from) => to.startsWith("shared/") || to === "packs/index.ts" || to.startsWith(folderOf(from, 2)),
     cli: (to) => ["shared/", "packs/", "cli/"].some((room) => to.startsWith(room)),
     dashboard: (to) => to.startsWith("dashboard/"),
     supabase: (to, from) =>
@@ -37,7 +37,7 @@ Deno.test("architecture · each room imports only the rooms below it", () => {
     tests: () => true,
   };
   const wrong = sources.flatMap(({ path, ours }) =>
-    ours.filter((to) => !allowed[roomOf(path, 1).slice(0, -1)](to, path)).map((to) => `${path} imports ${to}`)
+    ours.filter((to) => !allowed[folderOf(path, 1).slice(0, -1)](to, path)).map((to) => `${path} imports ${to}`)
   );
   assert.deepEqual(wrong, []);
 });
@@ -101,7 +101,7 @@ Deno.test("architecture · every message of a pack, and every pack, is in its re
   }
 });
 
-Deno.test("architecture · every door is in config.toml, or it would be deployed empty", () => {
+Deno.test("architecture · every edge function is in config.toml, or it would be deployed empty", () => {
   const config = Deno.readTextFileSync(join(root, "supabase/config.toml"));
   const configured = [
     ...config.matchAll(
@@ -189,7 +189,7 @@ function foldersIn(folder: string): string[] {
   ).sort();
 }
 
-function roomOf(path: string, depth: number): string {
+function folderOf(path: string, depth: number): string {
   return path.split("/").slice(0, depth).join("/") + "/";
 }
 

@@ -32,10 +32,10 @@ test("clock · before messenger_start nothing ticks, and health says so", async 
   assert.match(remedy ?? "", /messenger_start/);
 });
 
-test("clock · messenger_start without a URL gives a clock without bells, and says what is missing", async () => {
+test("clock · messenger_start without a URL gives a clock without wake-ups, and says what is missing", async () => {
   const [{ started }] = await project().sql`select messenger_start() as started`;
-  assert.deepEqual([started.clock, started.bells, started.worker_secret], [true, false, true]);
-  assert.match(started.bells_remedy, /functions\/v1/);
+  assert.deepEqual([started.clock, started.wakeups, started.worker_secret], [true, false, true]);
+  assert.match(started.wakeups_remedy, /functions\/v1/);
   const jobs = await project().sql`select jobname, schedule, command from cron.job`;
   assert.deepEqual(jobs.map(({ jobname, schedule }) => [jobname, schedule]), [["symphony-clock", "* * * * *"]]);
   const [{ secret }] = await project().sql`select decrypted_secret as secret from vault.decrypted_secrets`;
@@ -132,7 +132,7 @@ test("clock · prunes its own old history, and no other job's", async () => {
   await admin`
     insert into cron.job_run_details (jobid, runid, command, status, start_time)
     select 99999, 200000, command, 'running', now() - interval '2 days' from cron.job where jobname = 'symphony-clock'`;
-  await sql`select messenger.prune_clock_history()`;
+  await sql`select messenger.prune_ticker_history()`;
   assert.equal((await sql`select from cron.job_run_details where runid = 200000`).length, 0);
   const left = await sql`
     select j.jobname, count(*)::int as runs from cron.job_run_details d join cron.job j using (jobid)

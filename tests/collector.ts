@@ -56,7 +56,7 @@ export interface Collector {
 
 /** Listens from now on and until the file's tests are over. */
 export function openCollector(): Collector {
-  const answer = async (incoming: Request): Promise<Response> => {
+  const reply = async (incoming: Request): Promise<Response> => {
     if (collector.instead) return await collector.instead(incoming);
     const text = await incoming.text();
     const { method, url, headers } = incoming;
@@ -75,7 +75,7 @@ export function openCollector(): Collector {
     }
     return Response.json({});
   };
-  const server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, answer);
+  const server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, reply);
   const close = () => server.shutdown();
   Deno.test.afterAll(close);
   const collector: Collector = {

@@ -63,10 +63,10 @@ test("docs · the SQL of docs/dead_letters.md lists, retries, edits, slows down 
   const statements = [...read("docs/dead_letters.md").matchAll(/^```sql\n(.*?)^```/gms)].map(([, code]) => code);
   assert.equal(statements.length, 8);
   for (const statement of statements) await own.unsafe(statement);
-  const letters = await sql`
+  const deadLetters = await sql`
     select f.resolution, m.status, m.body from messenger_failed_messages f join messenger_messages m on m.id = f.message_id
     where f.id::text like '01990000%' order by f.id`;
-  assert.deepEqual(letters.map(({ resolution, status, body }) => [resolution, status, body]), [
+  assert.deepEqual(deadLetters.map(({ resolution, status, body }) => [resolution, status, body]), [
     ["retried", "pending", {}],
     ["retried", "pending", { to: "Ada" }],
     ["retried", "pending", {}],
@@ -98,9 +98,9 @@ test("docs · the curl line of the README dispatches", async () => {
     args: ["-c", line],
     env: { SUPABASE_URL: project().url, SUPABASE_SECRET_KEY: project().secretKey },
   }).output();
-  const answer = JSON.parse(new TextDecoder().decode(stdout));
-  assert.equal(answer.success, true, JSON.stringify(answer));
-  const [row] = await project().sql`select body, priority from messenger_messages where id = ${answer.messageId}`;
+  const reply = JSON.parse(new TextDecoder().decode(stdout));
+  assert.equal(reply.success, true, JSON.stringify(reply));
+  const [row] = await project().sql`select body, priority from messenger_messages where id = ${reply.messageId}`;
   assert.deepEqual({ ...row }, { body: { to: "Grace" }, priority: 10 });
 });
 
@@ -114,7 +114,7 @@ test("docs · docs/errors.md lists every code with its status and remedy, and SQ
   );
   const raised = await project().sql<
     { code: keyof typeof ERRORS; status: number }[]
-  >`select code, status from messenger.refusals()`;
+  >`select code, status from messenger.error_codes()`;
   assert.ok(raised.length > 20);
   for (const { code, status } of raised) assert.equal(ERRORS[code]?.status, status, code);
 });

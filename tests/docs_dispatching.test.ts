@@ -61,7 +61,7 @@ test("docs/dispatching.md · a trigger on a table that users write sends in thei
   });
 });
 
-test("docs/dispatching.md · a signed-in user sends and looks, and is told what is refused", async () => {
+test("docs/dispatching.md · a signed-in user sends and looks, and is told what is rejected", async () => {
   const { sendNote, lookAt } = await import(new URL("notes.ts", folder).href);
   const ada = target().api(await target().newUser());
   const id = await sendNote(ada, "from the browser");
@@ -88,7 +88,7 @@ test("docs/dispatching.md · its table names every option", () => {
       .map(([, name]) => name);
   const message = toNewMessage({ message: { type: "T", payload: {} }, options: {} });
   const sql = Object.keys(message).filter((name) => !["type", "payload"].includes(name));
-  const camel = (name: string) => name.replace(/_(\w)/g, (_, letter) => letter.toUpperCase());
+  const camel = (name: string) => name.replace(/_(\w)/g, (_, deadLetter) => deadLetter.toUpperCase());
   const asOption = (name: string) => name === "available_at" ? "scheduledAt" : camel(name);
   assert.deepEqual(named(1).sort(), sql.map(asOption).sort());
   const renamed = sql.filter((name) => asOption(name) !== name);

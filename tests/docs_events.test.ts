@@ -35,15 +35,15 @@ async function end(outcome: "completed" | "failed"): Promise<string> {
   const { sql } = project();
   const [{ id }] = await sql`select id from messenger_dispatch('ShipOrder', queue => 'orders')`;
   const [{ fence }] = await sql`select fence from messenger_claim('ada', queues => array['orders'])`;
-  const verdict = { id, fence, outcome, error: "the carrier did not answer", error_class: "Timeout", retryable: false };
-  await sql`select * from messenger_settle(${sql.json([verdict])})`;
+  const result = { id, fence, outcome, error: "the carrier did not answer", error_class: "Timeout", retryable: false };
+  await sql`select * from messenger_settle(${sql.json([result])})`;
   return id;
 }
 
 async function work(): Promise<void> {
   const { url, secretKey } = project();
-  const answer = await fetch(`${url}/functions/v1/worker?wait=1`, { method: "POST", headers: { apikey: secretKey } });
-  assert.equal(answer.status, 200, await answer.text());
+  const reply = await fetch(`${url}/functions/v1/worker?wait=1`, { method: "POST", headers: { apikey: secretKey } });
+  assert.equal(reply.status, 200, await reply.text());
 }
 
 /** What the webhook's delivery says of the receiver that has just answered. */

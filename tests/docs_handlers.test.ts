@@ -30,8 +30,8 @@ async function send(type: string, payload: unknown, options: Record<string, unkn
 
 async function work(): Promise<void> {
   const { url, secretKey } = project();
-  const answer = await fetch(`${url}/functions/v1/worker?wait=1`, { method: "POST", headers: { apikey: secretKey } });
-  assert.equal(answer.status, 200, await answer.text());
+  const reply = await fetch(`${url}/functions/v1/worker?wait=1`, { method: "POST", headers: { apikey: secretKey } });
+  assert.equal(reply.status, 200, await reply.text());
 }
 
 async function rowOf(id: string) {
@@ -89,10 +89,10 @@ test("docs/handlers.md · a user acts on the own account only, whatever the payl
 test("docs/handlers.md · an effect exactly once, and none when the function raises", async () => {
   const { sql } = project();
   const paid = await send("Payment", { orderId: 1, amount: 30 });
-  const refused = await send("Payment", { orderId: 2, amount: -1 });
+  const rejected = await send("Payment", { orderId: 2, amount: -1 });
   await work();
   assert.deepEqual([(await rowOf(paid)).status, (await rowOf(paid)).result], ["completed", { paid: 30 }]);
-  assert.deepEqual([(await rowOf(refused)).status, (await rowOf(refused)).error_class], ["failed", "PT422"]);
+  assert.deepEqual([(await rowOf(rejected)).status, (await rowOf(rejected)).error_class], ["failed", "PT422"]);
   assert.deepEqual([...await sql`select * from payments`], [{ order_id: 1, amount: 30 }]);
 });
 

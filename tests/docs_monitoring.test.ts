@@ -1,4 +1,4 @@
-// docs/monitoring.md: its calls are those of the doors, its SQL and its curl line do what they say.
+// docs/monitoring.md: its calls are those of the edge functions, its SQL and its curl line do what they say.
 import assert from "node:assert/strict";
 import { held, settle } from "./supabase/bus.ts";
 import { test, useProject } from "./project.ts";
@@ -8,7 +8,7 @@ const project = useProject({ functions: true });
 const blocks = (language: string) =>
   [...text.matchAll(new RegExp("^```" + language + "\\n(.*?)^```", "gms"))].map(([, code]) => code);
 
-test("docs/monitoring.md · names every call of the two doors, and no other", async () => {
+test("docs/monitoring.md · names every call of the two edge functions, and no other", async () => {
   const { paths } = await (await fetch(`${project().url}/functions/v1/monitor/openapi.json`)).json();
   const called = Object.keys(paths).map((path) => path.replace(/^\/(monitor|admin)/, "").replace(/\{(\w+)\}/g, ":$1"));
   const table = text.split("\n").filter((line) => line.startsWith("| `")).map((line) => line.split(" | ")[0]).join(" ");
@@ -18,7 +18,7 @@ test("docs/monitoring.md · names every call of the two doors, and no other", as
   assert.deepEqual([...new Set(full)].sort(), [...new Set(called)].sort());
 });
 
-test("docs/monitoring.md · the SQL gives a user the role, and the token then opens the doors", async () => {
+test("docs/monitoring.md · the SQL gives a user the role, and the token then opens the edge functions", async () => {
   const { sql } = project();
   const id = crypto.randomUUID();
   await sql`insert into auth.users (id, email) values (${id}, 'ada@example.com')`;
@@ -40,6 +40,6 @@ test("docs/monitoring.md · the curl line retries the dead letters it names", as
     args: ["-c", line],
     env: { SUPABASE_URL: project().url, SUPABASE_SECRET_KEY: project().secretKey },
   }).output();
-  const answer = JSON.parse(new TextDecoder().decode(stdout));
-  assert.deepEqual([code, answer.success, answer.retried], [0, true, 1]);
+  const reply = JSON.parse(new TextDecoder().decode(stdout));
+  assert.deepEqual([code, reply.success, reply.retried], [0, true, 1]);
 });

@@ -15,8 +15,8 @@ export async function eventually<T>(
   let last: unknown;
   for (const giveUp = Date.now() + within; Date.now() < giveUp;) {
     try {
-      const answer = await probe();
-      if (answer !== undefined && answer !== null && answer !== false) return answer;
+      const reply = await probe();
+      if (reply !== undefined && reply !== null && reply !== false) return reply;
       last = undefined;
     } catch (error) {
       last = error;

@@ -1,4 +1,4 @@
-// A copy of the deployable part of the repository with packs of a test's own, to be a project's `root`: real doors, other messages.
+// A copy of the deployable part of the repository with packs of a test's own, to be a project's `root`: real edge functions, other messages.
 import { dirname, join } from "node:path";
 
 const repository = new URL("../", import.meta.url).pathname;

@@ -1,4 +1,4 @@
-// A Supabase project for a test file: a clone of one migrated template, with real Postgres, gateway and doors, gone when the file is done.
+// A Supabase project for a test file: a clone of one migrated template, with real Postgres, gateway and edge functions, gone when the file is done.
 import postgres, { type Sql } from "postgres";
 import { fetchEmbedded } from "../supabase/local/embedded_postgres.mjs";
 import { findInstallation } from "../supabase/local/installations.mjs";
@@ -28,7 +28,7 @@ export interface TestProjectOptions extends Partial<ProjectOptions> {
 }
 
 /**
- * Starts a project before the file's tests and stops it after them. Without options: the database and its API, no doors, no fsync.
+ * Starts a project before the file's tests and stops it after them. Without options: the database and its API, no edge functions, no fsync.
  * @returns the project, to be asked for inside tests
  */
 export function useProject({ testClock = false, isolation, ...options }: TestProjectOptions = {}): () => Project {
@@ -77,7 +77,7 @@ export async function empty(sql: Sql): Promise<void> {
     end $$;
     truncate public.messenger_messages, public.messenger_failed_messages, public.messenger_schedules, messenger.attempts,
       messenger.idempotency_keys, messenger.workers, messenger.message_types, messenger.rescue_cursors, messenger.pruned, messenger.replays, messenger.replayed,
-      messenger.bells, messenger.queues, messenger.occurrences, messenger.schedule_backoffs, messenger.flags, messenger.subscriptions,
+      messenger.wakeups, messenger.queues, messenger.occurrences, messenger.schedule_backoffs, messenger.flags, messenger.subscriptions,
       messenger.measurements, messenger.metrics, messenger.metric_errors, messenger.ticks, messenger.step_errors, messenger.set_aside,
       messenger.scan_positions, messenger.sql_runners, messenger.ordering_keys, messenger.wakeup_locks, messenger.senders;
     select messenger.ensure_own_types(), messenger.ensure_singletons();
@@ -85,8 +85,8 @@ export async function empty(sql: Sql): Promise<void> {
     update public.messenger_transports set config = '{}', enabled = true where config <> '{}' or not enabled;
     update messenger.settings set functions_url = null, clock_enabled = false, clock_changed_at = null, max_unfinished_per_user = default, max_workers = default,
       messages_per_worker = default, poll_interval = default;
-    update messenger.clock set last_tick_at = null, ticks = 0, last_error = null, last_error_at = null, blind_ring_at = null, order_after = null,
-      fold_tail = default, fold_sweep = default`);
+    update messenger.clock set last_tick_at = null, ticks = 0, last_error = null, last_error_at = null, unregistered_wakeup_at = null, order_after = null,
+      roll_up_tail = default, roll_up_sweep = default`);
 }
 
 /** A session of its own, for races: what it leaves open nobody else sees. */
@@ -107,7 +107,7 @@ async function installTestClock(project: Project): Promise<void> {
   await project.sql.unsafe(source);
   // What a session remembers of a slow scan is right for a clock that runs; one that tests move forth and back would hide messages behind it.
   await using admin = session(project, "supabase_admin");
-  for (const setting of ["messenger.mark_after", "messenger.queues_after"]) {
+  for (const setting of ["messenger.watermark_after", "messenger.queues_after"]) {
     await admin.unsafe(`alter database postgres set ${setting} = '1 day'`);
     await project.sql.unsafe(`set ${setting} = '1 day'`);
   }

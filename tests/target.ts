@@ -35,7 +35,7 @@ export interface Target {
   readonly url: string;
   readonly secretKey: string;
   readonly publishableKey: string;
-  /** Calls a door: `dispatch/batch`. POST where there is a body. */
+  /** Calls an edge function: `dispatch/batch`. POST where there is a body. */
   call(path: string, call?: Call): Promise<Reply>;
   newUser(): Promise<User>;
   /** The data API as service_role, or as a user. */
@@ -109,8 +109,8 @@ async function signUp({ url, secretKey, publishableKey }: { url: string; secretK
   return { id: data.user.id, token: session.data.session.access_token };
 }
 
-/** Checks that a reply is a refusal of the documented shape, and returns its sentence. */
-export function assertRefused({ status, headers, body }: Reply, expected: number, code: string): string {
+/** Checks that a reply is an error of the documented shape, and returns its sentence. */
+export function assertRejected({ status, headers, body }: Reply, expected: number, code: string): string {
   const error = body.error as Record<string, unknown> | undefined;
   assert.deepEqual([status, error?.code], [expected, code], JSON.stringify(body));
   assert.deepEqual(Object.keys(body), ["error"]);

@@ -1,4 +1,4 @@
-// The doors, as the page calls them: through the server that has the key.
+// The edge functions, as the page calls them: through the server that has the key.
 
 export interface Check {
   name: string;
@@ -131,7 +131,7 @@ export interface Letter {
   failed_at: string;
   resolution: string | null;
 }
-export interface FullLetter extends Letter {
+export interface FullDeadLetter extends Letter {
   body: unknown;
   headers: unknown;
   error_trace: string | null;
@@ -185,7 +185,7 @@ export interface Page {
   searchedTo?: string | null;
 }
 
-/** What a door refused, with what to do about it. */
+/** What an edge function rejected, with what to do about it. */
 export class Refusal extends Error {
   override name = "Refusal";
   constructor(message: string, readonly code: string, readonly hint: string) {
@@ -193,7 +193,7 @@ export class Refusal extends Error {
   }
 }
 
-// For those who look at a page, not for programs that call a door.
+// For those who look at a page, not for programs that call an edge function.
 const HINTS: Record<string, string> = {
   SM_UNAVAILABLE: "The page keeps asking. Is the project running? Locally: npm start",
   SM_FILTER: "Change the search.",
@@ -203,10 +203,10 @@ const MARK = { "x-symphony-dashboard": "1" };
 
 /** Asks the monitor; query values that are empty do not travel. */
 export async function look<T>(path: string, query: Record<string, string | number | undefined> = {}): Promise<T> {
-  const asked = Object.entries(query).filter(([, value]) => value !== undefined && value !== "");
-  const search = new URLSearchParams(asked.map(([name, value]) => [name, String(value)]));
+  const requested = Object.entries(query).filter(([, value]) => value !== undefined && value !== "");
+  const search = new URLSearchParams(requested.map(([name, value]) => [name, String(value)]));
   // An unhealthy bus answers 503 with its checks: that is an answer.
-  const reply = await fetch(`/monitor/${path}${asked.length ? `?${search}` : ""}`, { headers: MARK });
+  const reply = await fetch(`/monitor/${path}${requested.length ? `?${search}` : ""}`, { headers: MARK });
   return await read<T>(reply, path === "health");
 }
 
@@ -234,7 +234,7 @@ export async function act<T = unknown>(method: "POST" | "PUT" | "DELETE", path: 
 
 async function read<T>(reply: Response, evenFailing: boolean): Promise<T> {
   const body = await reply.json().catch(() => undefined);
-  if (reply.ok || evenFailing && body && !body.error) return body as T; // the doors' document says what each call answers
+  if (reply.ok || evenFailing && body && !body.error) return body as T; // the edge functions' document says what each call answers
   const { message, code = "", hint } = body?.error ?? {};
   throw new Refusal(message ?? `The project answered ${reply.status}.`, code, HINTS[code] ?? hint ?? "");
 }

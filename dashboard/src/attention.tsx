@@ -3,7 +3,7 @@ import type { ComponentChildren } from "preact";
 import { act, type Check, type Health, type Queue, type Status } from "./api.ts";
 import { age, ago, count, COUNTED } from "./format.ts";
 import { Do, Remedy } from "./parts.tsx";
-import { Mend } from "./mend.tsx";
+import { Mend } from "./remedy.tsx";
 import { linkTo } from "./route.ts";
 import type { Stuck } from "./stuck.ts";
 import { toast } from "./toast.tsx";
@@ -16,7 +16,7 @@ export interface Item {
   button?: ComponentChildren;
 }
 
-const TOLD_ELSEWHERE = ["dead_letters", "test_clock", "transports"];
+const SHOWN_ELSEWHERE = ["dead_letters", "test_clock", "transports"];
 const TITLES: Record<string, string> = {
   clock: "The clock stands still",
   clock_errors: "The clock stumbles",
@@ -41,7 +41,7 @@ const CAUSES = ["clock", "pg_net", "worker_secret"];
 const FOLLOWS = ["workers", "oldest_due", "no_handler"];
 const SAME_AS: Record<string, string[]> = {
   clock_stopped: ["clock"],
-  no_bells: ["pg_net", "worker_secret"],
+  no_wakeups: ["pg_net", "worker_secret"],
   worker_unreachable: ["pg_net"],
 };
 
@@ -59,15 +59,15 @@ export function itemsOf({ health, status, queues, stuck }: Seen, again: () => Pr
   const items = [
     ...(stuck ? [stuckItem(stuck, health, again)] : []),
     ...disabled.map(({ name }) => disabledItem(name, again)),
-    ...checksWorthTelling(health, stuck).map(checkItem),
+    ...checksToShow(health, stuck).map(checkItem),
     ...queues.filter(({ paused_at }) => paused_at !== null).map((queue) => pausedItem(queue, again)),
-    ...(status.dead_letters > 0 ? [lettersItem(status.dead_letters)] : []),
+    ...(status.dead_letters > 0 ? [deadLettersItem(status.dead_letters)] : []),
   ];
   return items.toSorted((a, b) => Number(b.severity === "unhealthy") - Number(a.severity === "unhealthy"));
 }
 
-function checksWorthTelling({ checks }: Health, stuck: Stuck | undefined): Check[] {
-  const bad = checks.filter(({ status, name }) => status !== "healthy" && !TOLD_ELSEWHERE.includes(name));
+function checksToShow({ checks }: Health, stuck: Stuck | undefined): Check[] {
+  const bad = checks.filter(({ status, name }) => status !== "healthy" && !SHOWN_ELSEWHERE.includes(name));
   const reason = stuck?.reason.reason ?? "";
   const isExplained = stuck !== undefined ||
     bad.some(({ name, status }) => CAUSES.includes(name) && status === "unhealthy");
@@ -100,7 +100,7 @@ function disabledItem(name: string, again: () => Promise<void>): Item {
     key: `transport ${name}`,
     severity: "unhealthy",
     title: `Transport ${name} is disabled`,
-    body: <p>What is dispatched to it is refused; the messages in it wait.</p>,
+    body: <p>What is dispatched to it is rejected; the messages in it wait.</p>,
     button: (
       <Do
         label="Enable"
@@ -120,7 +120,7 @@ function checkItem(check: Check): Item {
       <>
         <p>{check.detail}</p>
         {check.name === "error_rate"
-          ? <p>What failed most is told below, every attempt with its dead letter.</p>
+          ? <p>What failed most is told below, every attempt with its dead deadLetter.</p>
           : check.remedy && <Remedy text={check.remedy} />}
       </>
     ),
@@ -146,11 +146,11 @@ function pausedItem(queue: Queue, again: () => Promise<void>): Item {
   };
 }
 
-function lettersItem(open: number): Item {
+function deadLettersItem(open: number): Item {
   return {
     key: "dead letters",
     severity: "degraded",
-    title: `${count(open, open > COUNTED)} dead ${open === 1 ? "letter" : "letters"}`,
+    title: `${count(open, open > COUNTED)} dead ${open === 1 ? "deadLetter" : "deadLetters"}`,
     body: <p>Messages that failed for good wait for a decision: retry, or discard.</p>,
     button: <a class="button" href={linkTo(["failed"])}>Decide</a>,
   };

@@ -47,26 +47,26 @@ export function useLive<T>(key: string, ask: () => Promise<T>): Live<T> {
   asking.current = ask;
   const current = useRef(key);
   current.current = key;
-  const turns = useRef({ asked: 0, shown: 0 });
+  const turns = useRef({ requested: 0, shown: 0 });
 
   const again = useCallback(async () => {
-    const asked = current.current;
-    const turn = ++turns.current.asked;
+    const requested = current.current;
+    const turn = ++turns.current.requested;
     // An answer that was overtaken tells how it was before an action, not after.
-    const counts = () => asked === current.current && turn > turns.current.shown;
+    const counts = () => requested === current.current && turn > turns.current.shown;
     try {
       const data = await asking.current();
       setLost(false);
       if (!counts()) return;
       turns.current.shown = turn;
-      set({ key: asked, data, at: Date.now() });
+      set({ key: requested, data, at: Date.now() });
     } catch (thrown) {
       const error = thrown instanceof Refusal
         ? thrown
         : new Refusal("The dashboard does not answer.", "", "Is npm run dashboard still running?");
       setLost(error.code === "SM_UNAVAILABLE" || error.code === "");
       // What was shown stays, greyed: old figures beat none.
-      if (counts()) set((was) => ({ ...(was.key === asked ? was : { at: 0 }), key: asked, error }));
+      if (counts()) set((was) => ({ ...(was.key === requested ? was : { at: 0 }), key: requested, error }));
     }
   }, []);
 

@@ -3,8 +3,8 @@
 /// <reference lib="dom.iterable" />
 import { render } from "preact";
 import { useEffect, useState } from "preact/hooks";
-import { Failed } from "./failed.tsx";
-import { OneLetter } from "./letter.tsx";
+import { Failed } from "./dead_letters.tsx";
+import { OneDeadLetter } from "./dead_letter.tsx";
 import { setPaused, useLost } from "./live.ts";
 import { OneMessage } from "./message.tsx";
 import { Messages } from "./messages.tsx";
@@ -25,7 +25,7 @@ const VIEWS: [path: string, label: string][] = [
 
 function viewOf({ path: [view = "", id], query }: Route) {
   if (view === "messages") return id ? <OneMessage id={id} key={id} /> : <Messages query={query} />;
-  if (view === "failed") return id ? <OneLetter id={id} key={id} /> : <Failed query={query} />;
+  if (view === "failed") return id ? <OneDeadLetter id={id} key={id} /> : <Failed query={query} />;
   if (view === "schedules") return <Schedules query={query} />;
   if (view === "transports") return <Transports />;
   return <Overview minutes={Number(query.minutes) || 60} />;

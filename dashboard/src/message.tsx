@@ -5,7 +5,7 @@ import { act, type FullMessage, look, type Reason } from "./api.ts";
 import { Dialog } from "./dialog.tsx";
 import { absolute, pretty } from "./format.ts";
 import { useLive } from "./live.ts";
-import { Mend } from "./mend.tsx";
+import { Mend } from "./remedy.tsx";
 import { Attempts, Do, Linked, Loaded, State, stateOf } from "./parts.tsx";
 import { linkTo } from "./route.ts";
 import { Timeline } from "./timeline.tsx";
@@ -67,7 +67,7 @@ export function OneMessage({ id }: { id: string }) {
                   <p>
                     <Linked
                       text={reason.detail}
-                      except={[message.id, ...message.dead_letters.map((letter) => letter.id)]}
+                      except={[message.id, ...message.dead_letters.map((deadLetter) => deadLetter.id)]}
                     />
                   </p>
                   <Mend reason={reason} message={message} again={live.again} />
@@ -75,10 +75,10 @@ export function OneMessage({ id }: { id: string }) {
               ))}
             </ol>
           </section>
-          {message.dead_letters.map((letter) => (
-            <p key={letter.id}>
-              <a href={linkTo(["failed", letter.id])}>Dead letter of {absolute(letter.failed_at)}</a>
-              {letter.resolution && <span class="faint">{letter.resolution}</span>}
+          {message.dead_letters.map((deadLetter) => (
+            <p key={deadLetter.id}>
+              <a href={linkTo(["failed", deadLetter.id])}>Dead deadLetter of {absolute(deadLetter.failed_at)}</a>
+              {deadLetter.resolution && <span class="faint">{deadLetter.resolution}</span>}
             </p>
           ))}
           <dl class="facts">
@@ -96,7 +96,7 @@ export function OneMessage({ id }: { id: string }) {
           <Timeline of={message} />
           <h2>Failed deliveries</h2>
           {message.attempts.length === 0 && message.dead_letters.length > 0
-            ? <p class="faint">They stand in its dead letter.</p>
+            ? <p class="faint">They stand in its dead deadLetter.</p>
             : <Attempts of={message.attempts} />}
           <h2>Payload</h2>
           <pre class="json">{pretty(message.body)}</pre>

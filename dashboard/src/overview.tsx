@@ -42,14 +42,14 @@ export function Overview({ minutes }: { minutes: number }) {
     <Loaded live={live}>
       {({ status, health, metrics, queues, workers, stuck }) => {
         const items = itemsOf({ health, status, queues, stuck }, live.again);
-        const verdict = verdictOf(health, items.length);
+        const result = verdictOf(health, items.length);
         const due = queues.reduce((sum, queue) => sum + queue.due, 0);
         const times = metrics.series.map(({ at }) => Date.parse(at) / 1000);
         return (
           <>
             <header class="heading">
               <h1>Overview</h1>
-              <p class={`verdict ${verdict}`}>{VERDICTS[verdict]}</p>
+              <p class={`outcome ${result}`}>{VERDICTS[result]}</p>
             </header>
             <Attention items={items} />
             <dl class="tiles">

@@ -94,7 +94,7 @@ export function Linked({ text, except }: { text: string; except: string[] }) {
 
 const STATEMENT = /^(select|insert|update|delete|create|alter|drop|grant|call|do|curl|npm|supabase) /i;
 
-/** What mends something: a statement or command to be pasted, or words to be read. */
+/** What fixes something: a statement or command to be pasted, or words to be read. */
 export function Remedy({ text }: { text: string }) {
   return STATEMENT.test(text) ? <Copyable text={text} /> : <p>{text}</p>;
 }

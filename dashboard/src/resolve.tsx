@@ -6,8 +6,8 @@ import { count } from "./format.ts";
 import { Do } from "./parts.tsx";
 import { toast } from "./toast.tsx";
 
-const SLICE = 1_000; // letters a call: their locks are short, and the way is seen
-const MOST = 10_000; // letters of one retry at a rate
+const SLICE = 1_000; // dead letters a call: their locks are short, and the way is seen
+const MOST = 10_000; // dead letters of one retry at a rate
 
 interface Retried {
   retried: number;
@@ -38,12 +38,12 @@ export function Resolve({ picked, all, estimated, filter, done }: {
     return { filter: { ...filter, to: Date.parse(filter.to) < Date.parse(timestamp) ? filter.to : timestamp } };
   };
   const sliceBySlice = async (resolve: (which: object) => Promise<{ found: number; resolved: number }>) => {
-    const asked = await which();
+    const requested = await which();
     stopped.current = false;
     let sum = 0;
     try {
       for (let more = true; more && !stopped.current;) {
-        const slice = await resolve(asked);
+        const slice = await resolve(requested);
         sum += slice.resolved;
         setResolved(sum);
         more = picked.length === 0 && slice.found >= SLICE && slice.resolved > 0;
@@ -56,17 +56,17 @@ export function Resolve({ picked, all, estimated, filter, done }: {
     return sum;
   };
   const retry = async () => {
-    const refused = new Map<string, string>();
+    const rejected = new Map<string, string>();
     const retried = await sliceBySlice(async (which) => {
       const limits = perSecond ? { perSecond: Number(perSecond), max: MOST } : { max: SLICE };
       const { retried, results } = await act<Retried>("POST", "failed/retry", { ...which, ...limits });
-      for (const { id, outcome } of results) if (outcome !== "retried") refused.set(id, outcome);
-      // Of a second call, the rate would begin anew beside the first one's.
+      for (const { id, outcome } of results) if (outcome !== "retried") rejected.set(id, outcome);
+      // Of a second call, the rate would begin again beside the first one's.
       return { found: perSecond ? 0 : results.length, resolved: retried };
     });
-    const reasons = [...new Set(refused.values())].join(", ").replaceAll("_", " ");
+    const reasons = [...new Set(rejected.values())].join(", ").replaceAll("_", " ");
     const went = perSecond ? `${count(retried)} go back, ${perSecond} a second` : `${count(retried)} retried`;
-    toast(`${went}${reasons && `, ${count(refused.size)} not: ${reasons}`}`, refused.size > 0);
+    toast(`${went}${reasons && `, ${count(rejected.size)} not: ${reasons}`}`, rejected.size > 0);
   };
   const discard = async () => {
     const discarded = await sliceBySlice(async (which) => {

@@ -24,8 +24,8 @@ function decoded(part: string): string {
 }
 
 export function linkTo(path: (string | number)[], query: Record<string, string | undefined> = {}): string {
-  const asked = Object.entries(query).filter((pair): pair is [string, string] => Boolean(pair[1]));
-  const search = asked.length ? `?${new URLSearchParams(asked)}` : "";
+  const requested = Object.entries(query).filter((pair): pair is [string, string] => Boolean(pair[1]));
+  const search = requested.length ? `?${new URLSearchParams(requested)}` : "";
   return `#/${path.map((part) => encodeURIComponent(part)).join("/")}${search}`;
 }
 

@@ -1,4 +1,4 @@
-// A schedule while it is written: what its form holds, and what the doors are asked with.
+// A schedule while it is written: what its form holds, and what the edge functions are asked with.
 import { type Schedule, withPayload } from "./api.ts";
 import { pretty } from "./format.ts";
 
@@ -43,7 +43,7 @@ export function draftOf(stored?: Schedule): Draft {
 /** What the preview is asked with. */
 export function previewOf(draft: Draft, stored?: Schedule): Record<string, string> {
   const { timezone, dstGap, dstOverlap } = draft;
-  const asked = {
+  const requested = {
     ...whenOf(draft, stored),
     timezone,
     dstGap,
@@ -52,7 +52,9 @@ export function previewOf(draft: Draft, stored?: Schedule): Record<string, strin
     endsAt: stored?.ends_at,
   };
   return Object.fromEntries(
-    Object.entries(asked).flatMap(([name, value]) => value === null || value === undefined ? [] : [[name, `${value}`]]),
+    Object.entries(requested).flatMap(([name, value]) =>
+      value === null || value === undefined ? [] : [[name, `${value}`]]
+    ),
   );
 }
 

@@ -18,12 +18,12 @@ export function ScheduleForm({ of, close, saved }: { of?: Schedule; close: () =>
     onInput: (event: { currentTarget: { value: string } }) => change({ [name]: event.currentTarget.value }),
   });
 
-  const asked = JSON.stringify(previewOf(draft, of));
+  const requested = JSON.stringify(previewOf(draft, of));
   const [preview, show] = useState<string>();
   useEffect(() => {
-    const timer = setTimeout(() => show(asked), WAIT);
+    const timer = setTimeout(() => show(requested), WAIT);
     return () => clearTimeout(timer);
-  }, [asked]);
+  }, [requested]);
 
   const problem = problemOf(draft.payload);
   // Saving replaces what is stored under a name: somebody who makes a new one may not know of the old.

@@ -18,11 +18,11 @@ export function Search({ view, fields, query }: { view: string; fields: Field[];
   const submit = (event: SubmitEvent) => {
     event.preventDefault();
     const form = new FormData(event.currentTarget as HTMLFormElement); // the form this handler is on
-    const asked = fields.map(({ name, moment }): [string, string] => {
+    const requested = fields.map(({ name, moment }): [string, string] => {
       const value = String(form.get(name) ?? "").trim();
       return [name, moment && value ? new Date(value).toISOString() : value];
     });
-    go([view], Object.fromEntries(asked));
+    go([view], Object.fromEntries(requested));
   };
   const often = fields.filter(({ rare }) => !rare);
   const rare = fields.filter((field) => field.rare);

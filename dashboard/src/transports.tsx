@@ -71,7 +71,7 @@ export function Transports() {
       </Loaded>
       {disabling && (
         <Dialog title={`Disable ${disabling.name}?`} close={() => disable(undefined)}>
-          <p>Whatever is dispatched to it is refused until it is enabled again. The messages in it wait.</p>
+          <p>Whatever is dispatched to it is rejected until it is enabled again. The messages in it wait.</p>
           <div class="buttons">
             <Do label="Disable" kind="danger" act={() => toggle(disabling)} />
             <button type="button" onClick={() => disable(undefined)}>Leave it</button>

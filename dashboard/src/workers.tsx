@@ -15,7 +15,7 @@ export function Workers({ workers }: { workers: Worker[] }) {
     <section aria-labelledby="workers">
       <h2 id="workers">Workers</h2>
       {workers.length === 0
-        ? <p class="faint">None asked within the last hour. They are woken when something is due.</p>
+        ? <p class="faint">None requested within the last hour. They are woken when something is due.</p>
         : (
           <div class="scroll">
             <table>

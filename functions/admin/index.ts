@@ -1,13 +1,13 @@
-// The operators' door: dead letters retried, messages cancelled, queues and schedules paused.
+// The operators' edge function: dead letters retried, messages cancelled, queues and schedules paused.
 import { createAdmin } from "../../shared/admin.ts";
-import { createDoor } from "../../shared/http/app.ts";
-import { openIsolate } from "../../shared/bootstrap.ts";
+import { createApp } from "../../shared/http/app.ts";
+import { bootstrap } from "../../shared/bootstrap.ts";
 import { only } from "../../shared/operators/app.ts";
 
-const { env, db, log } = openIsolate("admin", []);
+const { env, db, log } = bootstrap("admin", []);
 
-const door = createDoor("admin", { log, cors: true });
+const app = createApp("admin", { log, cors: true });
 
-door.route("/", createAdmin(db, log, only("operator", env)));
+app.route("/", createAdmin(db, log, only("operator", env)));
 
-export default { fetch: door.fetch };
+export default { fetch: app.fetch };

@@ -1,12 +1,12 @@
-// The producers' door: takes messages over HTTP, one or a batch, and tells their senders what became of them.
+// The producers' edge function: takes messages over HTTP, one or a batch, and tells their senders what became of them.
 import { messageTypes, middleware } from "../../packs/index.ts";
 import { identify } from "../../shared/http/auth.ts";
 import { createDispatcher } from "../../shared/dispatch/dispatch.ts";
 import { batchBody, sentBody, STATE_COLUMNS, stateBody } from "../../shared/dispatch/reply.ts";
 import { type DispatchRequest, keyOf, parseBatch, parseDispatch, withKey } from "../../shared/dispatch/request.ts";
-import { createDoor, noteFailure, traceOf } from "../../shared/http/app.ts";
+import { createApp, noteFailure, traceOf } from "../../shared/http/app.ts";
 import { SymphonyError } from "../../shared/errors.ts";
-import { openIsolate } from "../../shared/bootstrap.ts";
+import { bootstrap } from "../../shared/bootstrap.ts";
 import { type BodyLimit, readJsonBody } from "../../shared/http/body.ts";
 import { createTransportTypes } from "../../shared/dispatch/transport_types.ts";
 
@@ -14,7 +14,7 @@ const ONE: BodyLimit = { bytes: 512 * 1024, code: "SM_PAYLOAD_TOO_LARGE", envelo
 const BATCH: BodyLimit = { bytes: 8 * 1024 * 1024, code: "SM_BATCH_TOO_LARGE", envelope: 4 };
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
-const isolate = openIsolate("dispatch", messageTypes, middleware);
+const isolate = bootstrap("dispatch", messageTypes, middleware);
 const { env, db, log } = isolate;
 const dispatcher = createDispatcher({
   ...isolate,
@@ -26,9 +26,9 @@ const dispatcher = createDispatcher({
 // When the isolate starts, not with its first dispatch: SQL dispatches the code's types, too. A dispatch tries again and reports a failure.
 isolate.register().catch(() => {});
 
-const door = createDoor("dispatch", { log, cors: true });
+const app = createApp("dispatch", { log, cors: true });
 
-door.post("/", async (c) => {
+app.post("/", async (c) => {
   const caller = await identify(c.req.raw, env);
   const body = parseDispatch(await readJsonBody(c.req.raw, ONE));
   const request: DispatchRequest = withKey(body, c.req.header("idempotency-key"));
@@ -38,7 +38,7 @@ door.post("/", async (c) => {
   return c.json(sentBody(sent, request.options?.idempotencyKey), sent.duplicate ? 200 : 201);
 });
 
-door.post("/batch", async (c) => {
+app.post("/batch", async (c) => {
   const caller = await identify(c.req.raw, env);
   if (caller.kind === "user") {
     throw new SymphonyError("SM_FIELD_FORBIDDEN", "Users may not send the field messages: batches are for services.", {
@@ -57,7 +57,7 @@ door.post("/batch", async (c) => {
   return c.json(body, body.success ? 201 : 207);
 });
 
-door.get("/:id", async (c) => {
+app.get("/:id", async (c) => {
   const caller = await identify(c.req.raw, env);
   const id = c.req.param("id");
   const asCaller = caller.kind === "service" ? db : db.as(caller.jwt);
@@ -68,4 +68,4 @@ door.get("/:id", async (c) => {
   return c.json(stateBody(row));
 });
 
-export default { fetch: door.fetch };
+export default { fetch: app.fetch };

@@ -1,20 +1,20 @@
-// The door of an outside clock: one call is one tick of the database's own.
+// The edge function of an outside clock: one call is one tick of the database's own.
 import { authorizeWorker } from "../../shared/http/auth.ts";
-import { createDoor } from "../../shared/http/app.ts";
-import { openIsolate } from "../../shared/bootstrap.ts";
+import { createApp } from "../../shared/http/app.ts";
+import { bootstrap } from "../../shared/bootstrap.ts";
 import { type BodyLimit, readJsonBody } from "../../shared/http/body.ts";
 import { parseTickRequest } from "../../shared/worker/request.ts";
 
 const BODY: BodyLimit = { bytes: 16 * 1024, code: "SM_PAYLOAD_TOO_LARGE", optional: true };
 
-const { env, db, log, workerSecret } = openIsolate("scheduler", []);
+const { env, db, log, workerSecret } = bootstrap("scheduler", []);
 
-const door = createDoor("scheduler", { log });
+const app = createApp("scheduler", { log });
 
-door.post("/", async (c) => {
+app.post("/", async (c) => {
   await authorizeWorker(c.req.raw, env, workerSecret);
   const body = await readJsonBody(c.req.raw, BODY);
   return c.json(await db.call("messenger_tick", parseTickRequest(body)));
 });
 
-export default { fetch: door.fetch };
+export default { fetch: app.fetch };

@@ -1,10 +1,10 @@
-// The clock's door: a ring makes this isolate run handlers until the queue is empty or its time is up.
+// The clock's edge function: a ring makes this isolate run handlers until the queue is empty or its time is up.
 import { messageTypes, middleware } from "../../packs/index.ts";
 import { authorizeWorker } from "../../shared/http/auth.ts";
 import { keepAlive } from "../../shared/background.ts";
 import { createConsumer } from "../../shared/worker/consume.ts";
-import { createDoor } from "../../shared/http/app.ts";
-import { openIsolate } from "../../shared/bootstrap.ts";
+import { createApp } from "../../shared/http/app.ts";
+import { bootstrap } from "../../shared/bootstrap.ts";
 import { type BodyLimit, readJsonBody } from "../../shared/http/body.ts";
 import { parseWorkerRequest } from "../../shared/worker/request.ts";
 
@@ -12,7 +12,7 @@ const BODY: BodyLimit = { bytes: 16 * 1024, code: "SM_PAYLOAD_TOO_LARGE", option
 
 const IDLE_POLLS = 600; // at about 1.5 ms of CPU each, half of what a hosted isolate may use
 
-const isolate = openIsolate("worker", messageTypes, middleware);
+const isolate = bootstrap("worker", messageTypes, middleware);
 const { env, log, workerSecret } = isolate;
 const consumer = createConsumer({
   ...isolate,
@@ -22,15 +22,15 @@ const consumer = createConsumer({
 });
 addEventListener("beforeunload", () => consumer.stop());
 
-const door = createDoor("worker", { log });
+const app = createApp("worker", { log });
 
-door.post("/", async (c) => {
+app.post("/", async (c) => {
   await authorizeWorker(c.req.raw, env, workerSecret);
   const { limits, selection } = parseWorkerRequest(await readJsonBody(c.req.raw, BODY), env.worker);
-  const run = consumer.ring(limits, selection);
+  const run = consumer.wake(limits, selection);
   if (c.req.query("wait") === "1") return c.json({ success: true, runId: run.id, stats: await run.done });
   keepAlive(run.done);
   return c.json({ success: true, runId: run.id }, 202);
 });
 
-export default { fetch: door.fetch };
+export default { fetch: app.fetch };

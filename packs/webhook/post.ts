@@ -38,19 +38,19 @@ export async function post(url: URL, { body, headers, signal, timeout = TIMEOUT 
     redirect: "manual",
     signal: AbortSignal.any([signal, late]),
   } as const;
-  const answer = await fetch(url, request).catch((error: unknown) => {
+  const reply = await fetch(url, request).catch((error: unknown) => {
     signal.throwIfAborted();
     if (late.aborted) throw new NotAccepted(`${url.host} did not answer within ${timeout} ms.`);
     throw new NotAccepted(`${url.host} cannot be reached: ${withoutSecrets(reasonOf(error), url)}`);
   });
-  if (answer.ok) {
-    await answer.body?.cancel().catch(() => {}); // accepted is accepted
-    return answer.status;
+  if (reply.ok) {
+    await reply.body?.cancel().catch(() => {}); // accepted is accepted
+    return reply.status;
   }
-  const beginning = await beginningOf(answer, EXCERPT + url.href.length); // so that no secret is cut before it is found
-  const said = `${url.host} answered ${answer.status}${excerpt(withoutSecrets(beginning, url))}`;
-  if (answer.status === 410) throw new Gone(said);
-  const wait = [429, 503].includes(answer.status) ? readRetryAfter(answer.headers.get("retry-after")) : undefined;
+  const beginning = await beginningOf(reply, EXCERPT + url.href.length); // so that no secret is cut before it is found
+  const said = `${url.host} answered ${reply.status}${excerpt(withoutSecrets(beginning, url))}`;
+  if (reply.status === 410) throw new Gone(said);
+  const wait = [429, 503].includes(reply.status) ? readRetryAfter(reply.headers.get("retry-after")) : undefined;
   if (wait !== undefined) throw new RetryAfter(wait, said);
   throw new NotAccepted(said);
 }
@@ -62,7 +62,7 @@ export function readRetryAfter(header: string | null, now = Date.now()): number 
   return Number.isNaN(ms) ? undefined : Math.min(Math.max(0, ms), LONGEST_WAIT);
 }
 
-/** The innermost cause holds the reason: refused, no such name, TLS. The text before it only repeats the URL. */
+/** The innermost cause holds the reason: rejected, no such name, TLS. The text before it only repeats the URL. */
 function reasonOf(thrown: unknown): string {
   let reason = thrown;
   while (reason instanceof Error && reason.cause instanceof Error) reason = reason.cause;

@@ -1,11 +1,11 @@
-// Lists in which some places hold a refusal: made, filtered, and put together again.
+// Lists in which some places hold an error: made, filtered, and put together again.
 import { SymphonyError, toSymphonyError } from "../errors.ts";
 
 export function accepted<T>(item: T | SymphonyError): item is T {
   return !(item instanceof SymphonyError);
 }
 
-/** Runs `step` for each item; atomic throws a refusal naming its place from 1, otherwise the refusal takes the item's place. */
+/** Runs `step` for each item; atomic throws an error naming its place from 1, otherwise the error takes the item's place. */
 export function attemptEach<T, R>(
   items: readonly T[],
   step: (item: T) => Promise<R>,
@@ -25,13 +25,13 @@ export function attemptEach<T, R>(
   }));
 }
 
-/** Sends what was accepted; each answer takes its item's place, each refusal keeps its own. */
+/** Sends what was accepted; each answer takes its item's place, each error keeps its own. */
 export async function sendAccepted<T, R>(
   items: readonly (T | SymphonyError)[],
   send: (items: T[]) => Promise<(R | SymphonyError)[]>,
 ): Promise<(R | SymphonyError)[]> {
   const good = items.filter(accepted);
-  const answers = good.length > 0 ? await send(good) : [];
+  const replies = good.length > 0 ? await send(good) : [];
   let next = 0;
-  return items.map((item) => accepted(item) ? answers[next++] : item);
+  return items.map((item) => accepted(item) ? replies[next++] : item);
 }

@@ -58,7 +58,7 @@ export class Batcher {
       });
     } catch (thrown) {
       const error = toSymphonyError(thrown);
-      // Refused as a whole, so nothing of it is stored: alone, each gets its own answer instead of its neighbour's.
+      // Rejected as a whole, so nothing of it is stored: alone, each gets its own answer instead of its neighbour's.
       if (batch.length > 1 && !error.transient) { for (const waiting of batch) await this.#sendTogether([waiting]); }
       else for (const { reject } of batch) reject(error);
     }

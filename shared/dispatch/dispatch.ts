@@ -29,9 +29,9 @@ export interface DispatcherOptions extends InlineOptions {
 export type Trace = JsonObject;
 
 export interface Dispatcher {
-  /** Throws the refusal. */
+  /** Throws the error. */
   dispatch(request: DispatchRequest, trace: Trace): Promise<Sent>;
-  /** @param requests not parsed yet: without `atomic` each is refused alone */
+  /** @param requests not parsed yet: without `atomic` each is rejected alone */
   dispatchBatch(requests: readonly unknown[], atomic: boolean, trace: Trace): Promise<SendResult[]>;
   /** @param db the database as the user sees it */
   dispatchAsUser(request: DispatchRequest, trace: Trace, db: Database): Promise<Sent>;
@@ -59,7 +59,7 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
 
   const factoryOf = async (message: NewMessage) => {
     const name = message.transport ?? registry.find(message.type)?.route?.transport ?? FIRST_CHOICE;
-    const type = await transportTypes.typeOf(name) ?? FIRST_CHOICE; // one without a row is the database's to refuse
+    const type = await transportTypes.typeOf(name) ?? FIRST_CHOICE; // one without a row is the database's to reject
     const factory = Object.hasOwn(transports, type) ? transports[type] : undefined;
     if (factory) return factory;
     throw new SymphonyError(

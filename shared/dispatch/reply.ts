@@ -1,4 +1,4 @@
-// What the dispatch door answers: a stored message, a batch of them, or the state of one.
+// What the dispatch edge function answers: a stored message, a batch of them, or the state of one.
 import type { Row } from "../db.ts";
 import { errorBody } from "../http/app.ts";
 import { SymphonyError } from "../errors.ts";

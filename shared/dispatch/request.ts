@@ -3,7 +3,7 @@ import { z } from "zod";
 import { interval } from "../db.ts";
 import { type ErrorCode, SymphonyError } from "../errors.ts";
 import { milliseconds, moment } from "../fields.ts";
-import { isObject, type JsonObject, refuseLonger } from "../json.ts";
+import { isObject, type JsonObject, rejectLonger } from "../json.ts";
 import { parse } from "../parse.ts";
 import type { NewMessage } from "../sender.ts";
 
@@ -68,7 +68,7 @@ export function parseDispatch(value: unknown): DispatchRequest {
   return parse(dispatchRequest, value, CODES);
 }
 
-/** The elements are parsed one by one later, so that each can be refused alone. */
+/** The elements are parsed one by one later, so that each can be rejected alone. */
 export function parseBatch(value: unknown): z.output<typeof batchRequest> {
   const batch = parse(batchRequest, value, { messages: "SM_BATCH" });
   if (batch.messages.length <= MAX_BATCH) return batch;
@@ -119,9 +119,9 @@ export function toNewMessage({ message, options = {} }: DispatchRequest): NewMes
   rejectContradictions(options);
   const { delay, idempotencyWindow, headers } = options;
   const metadata = message.metadata || options.metadata ? { ...message.metadata, ...options.metadata } : undefined;
-  refuseLonger(message.payload, MAX_PAYLOAD, "SM_PAYLOAD_TOO_LARGE", "payload");
-  if (headers) refuseLonger(headers, MAX_HEADERS, "SM_HEADERS_TOO_LARGE", "headers object");
-  if (metadata) refuseLonger(metadata, MAX_HEADERS, "SM_HEADERS_TOO_LARGE", "metadata object");
+  rejectLonger(message.payload, MAX_PAYLOAD, "SM_PAYLOAD_TOO_LARGE", "payload");
+  if (headers) rejectLonger(headers, MAX_HEADERS, "SM_HEADERS_TOO_LARGE", "headers object");
+  if (metadata) rejectLonger(metadata, MAX_HEADERS, "SM_HEADERS_TOO_LARGE", "metadata object");
   return {
     type: message.type,
     payload: message.payload,

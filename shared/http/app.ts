@@ -1,4 +1,4 @@
-// What all doors share: request id, errors as JSON, 404 and 405, and one log line a request.
+// What all edge functions share: request id, errors as JSON, 404 and 405, and one log line a request.
 import { type Context, Hono, type MiddlewareHandler } from "hono";
 import { cors } from "hono/cors";
 import { methodNotAllowed } from "hono/method-not-allowed";
@@ -25,11 +25,11 @@ const CORS = {
 };
 const REGION_PARAMETER = "forceFunctionRegion";
 
-type DoorEnv = { Variables: RequestIdVariables };
-export type Door = Hono<DoorEnv>;
-export type DoorContext = Context<DoorEnv>;
+type AppEnv = { Variables: RequestIdVariables };
+export type App = Hono<AppEnv>;
+export type AppContext = Context<AppEnv>;
 
-export interface DoorOptions {
+export interface AppOptions {
   log: Log;
   /** Whether browsers of other origins may call: tokens travel in headers, so no cookie is at stake. */
   cors?: boolean;
@@ -38,16 +38,16 @@ export interface DoorOptions {
 }
 
 /** An app whose routes are relative to `/<name>`, as edge functions see their path. */
-export function createDoor(name: string, options: DoorOptions): Door {
-  const root = new Hono<DoorEnv>({ strict: false });
+export function createApp(name: string, options: AppOptions): App {
+  const root = new Hono<AppEnv>({ strict: false });
   root.use(requestId({ limitLength: 128 }), logLine(name, options), withoutRegion);
   if (options.cors) root.use(cors(CORS));
-  root.use(methodNotAllowed({ app: root, onMethodNotAllowed: refuseMethod }));
+  root.use(methodNotAllowed({ app: root, onMethodNotAllowed: rejectMethod }));
   root.notFound((c) => reply(c, new SymphonyError("SM_NOT_FOUND", "There is nothing at this path.")));
-  root.onError((error, c) => {
-    const refusal = toSymphonyError(error);
-    noteFailure(c, refusal, options.log);
-    return reply(c, refusal);
+  root.onError((thrown, c) => {
+    const error = toSymphonyError(thrown);
+    noteFailure(c, error, options.log);
+    return reply(c, error);
   });
   return root.basePath(`/${name}`);
 }
@@ -58,7 +58,7 @@ export function errorBody({ code, message, hint }: SymphonyError, request_id: st
 }
 
 /** Logs what was not the caller's mistake, under the request id that its reply carries. */
-export function noteFailure(c: DoorContext, error: SymphonyError, log: Log): void {
+export function noteFailure(c: AppContext, error: SymphonyError, log: Log): void {
   if (error.status < 500) return;
   log.error("request failed", { request_id: c.get("requestId"), code: error.code, error: error.cause ?? error });
 }
@@ -67,7 +67,7 @@ export function noteFailure(c: DoorContext, error: SymphonyError, log: Log): voi
  * The caller's trace headers that are stored with a message. A garbled one is dropped; `tracestate` is stored beside a
  * valid `traceparent` only, as W3C demands. `baggage` is never stored: applications put private data into it.
  */
-export function traceOf(c: DoorContext): JsonObject {
+export function traceOf(c: AppContext): JsonObject {
   const traceparent = c.req.header("traceparent");
   const tracestate = c.req.header("tracestate");
   const sent = c.req.header("x-request-id");
@@ -77,20 +77,20 @@ export function traceOf(c: DoorContext): JsonObject {
   };
 }
 
-function reply(c: DoorContext, error: SymphonyError): Response {
+function reply(c: AppContext, error: SymphonyError): Response {
   if (error.status === 503) c.header("Retry-After", RETRY_AFTER);
   if (error.status === 415) c.header("Accept-Encoding", ACCEPTED_CODINGS);
   const status = error.status as ContentfulStatusCode; // every status of the table has a body
   return c.json({ error: errorBody(error, c.get("requestId")) }, status);
 }
 
-function refuseMethod(c: Context, methods: string[]): Response {
+function rejectMethod(c: Context, methods: string[]): Response {
   c.header("Allow", methods.join(", "));
   return reply(c, new SymphonyError("SM_METHOD", `The method ${c.req.method} is not for this path.`));
 }
 
 /** supabase-js repeats a region in the query, for the platform's router; queries that are exact would reject it. */
-const withoutRegion: MiddlewareHandler<DoorEnv> = async (c, next) => {
+const withoutRegion: MiddlewareHandler<AppEnv> = async (c, next) => {
   const url = new URL(c.req.url);
   if (url.searchParams.has(REGION_PARAMETER)) {
     url.searchParams.delete(REGION_PARAMETER);
@@ -99,13 +99,13 @@ const withoutRegion: MiddlewareHandler<DoorEnv> = async (c, next) => {
   await next();
 };
 
-function logLine(door: string, { log, quiet }: DoorOptions): MiddlewareHandler<DoorEnv> {
+function logLine(name: string, { log, quiet }: AppOptions): MiddlewareHandler<AppEnv> {
   return async (c, next) => {
     const start = performance.now();
     await next();
     if (quiet && c.res.ok) return;
     const ms = Math.round(performance.now() - start);
     const { method, path } = c.req;
-    log.info("request", { door, method, path, status: c.res.status, ms, request_id: c.get("requestId") });
+    log.info("request", { function: name, method, path, status: c.res.status, ms, request_id: c.get("requestId") });
   };
 }

@@ -1,4 +1,4 @@
-// Who calls a door: a service with a secret key, a user with an access token, or a clock with the worker secret.
+// Who calls an edge function: a service with a secret key, a user with an access token, or a clock with the worker secret.
 import { verifyCredentials } from "@supabase/server/core";
 import { type ClaimFault, type Claims, findOriginFault, findTimeFault } from "./claims.ts";
 import type { Env } from "../env.ts";
@@ -39,7 +39,7 @@ export async function authorizeWorker(request: Request, keys: Keys, workerSecret
   }
   const caller = await identify(request, keys);
   if (caller.kind === "service") return;
-  throw new SymphonyError("SM_FIELD_FORBIDDEN", "This door is not for users.", {
+  throw new SymphonyError("SM_FIELD_FORBIDDEN", "This edge function is not for users.", {
     hint: "Send the worker secret as a bearer token, or a secret key.",
   });
 }

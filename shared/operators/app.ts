@@ -1,10 +1,10 @@
-// What the descriptions of the operators' calls have in common, and how a request that does not fit them is refused.
+// What the descriptions of the operators' calls have in common, and how a request that does not fit them is rejected.
 import { OpenAPIHono, type z } from "@hono/zod-openapi";
 import type { MiddlewareHandler } from "hono";
 import type { Keys } from "../http/auth.ts";
 import { type ErrorCode, SymphonyError } from "../errors.ts";
 import { type BodyLimit, readJsonBody } from "../http/body.ts";
-import { refusal } from "../operator_replies.ts";
+import { error } from "../operator_replies.ts";
 import { authorizeOperator, type OperatorRole } from "./authorize.ts";
 import { refusalOf } from "../parse.ts";
 
@@ -46,9 +46,9 @@ const FILTERS = Object.fromEntries(
     .concat("resolved", "enabled", "name", "cursor").map((name) => [name, "SM_FILTER" as const]),
 );
 
-/** An app for described calls, whose refusals are those of all doors. `guard` stands before every path, those that are not there too. */
+/** An app for described calls, whose errors are those of all edge functions. `guard` stands before every path, those that are not there too. */
 export function createOperatorApp(guard?: MiddlewareHandler<OperatorEnv>): OpenAPIHono<OperatorEnv> {
-  const app = new OpenAPIHono<OperatorEnv>({ strict: false, defaultHook: refuseUnfit({}) });
+  const app = new OpenAPIHono<OperatorEnv>({ strict: false, defaultHook: rejectInvalid({}) });
   if (guard) app.use("*", guard);
   app.use("*", storableAddress);
   return app;
@@ -72,8 +72,8 @@ export function only(least: OperatorRole, keys: Keys): MiddlewareHandler<Operato
   };
 }
 
-/** Refuses what does not fit its schema; `codes` are the refusals of a body's fields where they differ from the usual. */
-export function refuseUnfit(codes: Record<string, ErrorCode>) {
+/** Rejects what does not fit its schema; `codes` are the errors of a body's fields where they differ from the usual. */
+export function rejectInvalid(codes: Record<string, ErrorCode>) {
   return (result: { target: string; success: boolean; error?: { issues: readonly z.core.$ZodIssue[] } }): undefined => {
     if (!result.error) return undefined;
     if (result.target === "param") throw new SymphonyError("SM_NOT_FOUND", "There is nothing of this name.");
@@ -83,11 +83,11 @@ export function refuseUnfit(codes: Record<string, ErrorCode>) {
   };
 }
 
-/** The replies of a call: what it answers, and the refusals all have. */
+/** The replies of a call: what it answers, and the errors all have. */
 export function replies<S extends z.ZodType>(schema: S, description: string) {
   return {
     200: { description, content: { "application/json": { schema } } },
-    default: { description: "A refusal", content: { "application/json": { schema: refusal } } },
+    default: { description: "An error", content: { "application/json": { schema: error } } },
   };
 }
 

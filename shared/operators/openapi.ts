@@ -1,4 +1,4 @@
-// The document of the operators' API, made from the calls of both doors.
+// The document of the operators' API, made from the calls of both edge functions.
 import type { OpenAPIHono } from "@hono/zod-openapi";
 import { createOperatorApp, type OperatorEnv } from "./app.ts";
 
@@ -9,8 +9,8 @@ const INFO = {
     'See what the message bus does, and steer it. Failures are `{"error": {code, message, hint, request_id}}`.',
 };
 
-/** OpenAPI 3.1 of the monitor and admin doors. */
-export function describeDoors(monitor: OpenAPIHono<OperatorEnv>, admin: OpenAPIHono<OperatorEnv>) {
+/** OpenAPI 3.1 of the monitor and admin edge functions. */
+export function describeApi(monitor: OpenAPIHono<OperatorEnv>, admin: OpenAPIHono<OperatorEnv>) {
   const both = createOperatorApp();
   both.route("/monitor", monitor);
   both.route("/admin", admin);

@@ -1,6 +1,6 @@
 // Spans on their way to the collector: in batches, beside the work and never in its way; what cannot be sent is lost, and noted.
 import { keepAlive } from "../background.ts";
-import { type Clock, Wake } from "../clock.ts";
+import { type Clock, WakeSignal } from "../clock.ts";
 import type { Log } from "../log.ts";
 import type { SpanData, Tracer } from "./span.ts";
 
@@ -27,20 +27,20 @@ export class SpanExporter implements Tracer {
 
   constructor(options: SpanExporterOptions) {
     this.#options = options;
-    this.#wake = new Wake(options.clock);
+    this.#wake = new WakeSignal(options.clock);
   }
 
   record(span: SpanData): void {
     if (this.#waiting.length >= MOST_WAITING) return this.#lose(1, "More spans came than could be sent.");
     this.#waiting.push(span);
-    if (this.#waiting.length === MOST_AT_ONCE) this.#wake.ring();
+    if (this.#waiting.length === MOST_AT_ONCE) this.#wake.notify();
     if (!this.#draining) keepAlive(this.#drain());
   }
 
   /** The isolate is about to end: what waits leaves at once, and so does what comes yet. */
   hurry(): void {
     this.#hurried = true;
-    this.#wake.ring();
+    this.#wake.notify();
   }
 
   async #drain(): Promise<void> {

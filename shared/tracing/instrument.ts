@@ -1,7 +1,7 @@
 // Traces: each dispatch and each delivery is a span, a delivery the child of the dispatch, named and described as OpenTelemetry does for messaging.
 import { SymphonyError, toSymphonyError } from "../errors.ts";
 import type { HandlerContext } from "../message.ts";
-import type { Verdict } from "../middleware.ts";
+import type { DeliveryResult } from "../middleware.ts";
 import { type Attributes, Span, type Tracer } from "./span.ts";
 import { childOf, newTrace, parseTraceparent } from "./trace_context.ts";
 import type { NewMessage, Sender, SendResult } from "../sender.ts";
@@ -13,7 +13,7 @@ const TRACE_ID = /^[0-9a-f]{32}$/;
  * brings no trace along is one of its own, all its deliveries together: the trace's id is the message's.
  * @returns ends it
  */
-export function traceDelivery(ctx: HandlerContext, tracer: Tracer | undefined): (verdict: Verdict) => void {
+export function traceDelivery(ctx: HandlerContext, tracer: Tracer | undefined): (result: DeliveryResult) => void {
   const { id, type, queue, headers, retryCount, maxRetries } = ctx.envelope;
   const parent = parseTraceparent(headers.traceparent);
   const context = parent ? childOf(parent) : newTrace(traceOf(id));
@@ -32,9 +32,9 @@ export function traceDelivery(ctx: HandlerContext, tracer: Tracer | undefined): 
   });
   ctx.traceparent = span.traceparent;
   ctx.log = ctx.log.with({ trace_id: context.traceId, span_id: context.spanId });
-  return (verdict) => {
-    const error = verdict?.outcome === "failed" ? { type: verdict.error_class, message: verdict.error } : undefined;
-    span.end({ "symphony.outcome": verdict?.outcome ?? "stale" }, error);
+  return (result) => {
+    const error = result?.outcome === "failed" ? { type: result.error_class, message: result.error } : undefined;
+    span.end({ "symphony.outcome": result?.outcome ?? "stale" }, error);
   };
 }
 

@@ -1,5 +1,5 @@
 // OTLP over HTTP in its JSON encoding: ended spans as a request, and the way to the collector.
-// Written here because OpenTelemetry's exporter would add 12 packages of 28 MB to each door's deployment, whether traces are wanted or not,
+// Written here because OpenTelemetry's exporter would add 12 packages of 28 MB to each edge function's deployment, whether traces are wanted or not,
 // and 100 ms to its start where they are.
 import type { Collector } from "../env.ts";
 import type { Attributes, SpanData } from "./span.ts";

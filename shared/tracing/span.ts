@@ -3,7 +3,7 @@ import { redact } from "../log.ts";
 import { formatTraceparent, isSampled, type TraceContext } from "./trace_context.ts";
 
 const LONGEST_ERROR = 200; // characters: enough to recognise it, too few for a payload
-const LONGEST_NAME = 128; // characters, of any other text: a type that is refused may be as long as a body
+const LONGEST_NAME = 128; // characters, of any other text: a type that is rejected may be as long as a body
 // Wall clock and monotonic clock read together, once: spans of an isolate keep their order below a millisecond.
 const origin = Date.now() - performance.now();
 
@@ -23,7 +23,7 @@ export interface SpanData {
 }
 
 export interface SpanError {
-  /** The class of a handler's error, the code of a refusal. */
+  /** The class of a handler's error, the code of an error. */
   type: string;
   message: string;
 }
@@ -69,7 +69,7 @@ function unixNow(): number {
   return origin + performance.now();
 }
 
-/** Half a surrogate pair would make a collector refuse all spans of the request; middleware may hand over what is no text. */
+/** Half a surrogate pair would make a collector reject all spans of the request; middleware may hand over what is no text. */
 function cut(text: unknown, length: number): string {
   return redact(String(text)).slice(0, length).toWellFormed();
 }

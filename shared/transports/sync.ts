@@ -1,7 +1,7 @@
 // The sync transport: the message is a row like any other, and its handler runs inside the call that sent it.
 import { interval } from "../db.ts";
 import { SymphonyError, toSymphonyError } from "../errors.ts";
-import { execute, type Workshop } from "../worker/execute.ts";
+import { execute, type HandlerRuntime } from "../worker/execute.ts";
 import { DEFAULT_TIMEOUT } from "../message.ts";
 import { Outbox } from "../worker/outbox.ts";
 import { newStats } from "../worker/stats.ts";
@@ -21,7 +21,7 @@ const STATUSES: Record<string, string> = {
   cancelled: "failed",
 };
 
-export interface InlineOptions extends Workshop {
+export interface InlineOptions extends HandlerRuntime {
   receiver: Receiver;
   worker: string;
 }
@@ -63,26 +63,26 @@ async function runInline(sent: Sent, type: string, options: InlineOptions): Prom
 }
 
 async function handle(sent: Sent, delivery: Delivery, options: InlineOptions): Promise<Sent> {
-  const verdict = await execute(delivery, options, () => {}).verdict;
-  if (!verdict) return { ...sent, status: "processing" };
+  const result = await execute(delivery, options, () => {}).result;
+  if (!result) return { ...sent, status: "processing" };
   const done = { ...sent, status: "completed", available_at: delivery.created_at };
-  if (verdict.recorded) return verdict.outcome === "completed" ? { ...done, result: verdict.result } : done;
+  if (result.recorded) return result.outcome === "completed" ? { ...done, result: result.result } : done;
   let settled: Settled | undefined;
   const outbox = new Outbox(options.receiver, options.clock, options.log, newStats());
-  outbox.add(verdict);
+  outbox.add(result);
   for (let attempt = 0; attempt < SETTLE_ATTEMPTS; attempt++) {
     if (outbox.isEmpty && outbox.nextDue === Infinity) break;
     if (outbox.isEmpty) await options.clock.sleep(outbox.nextDue - options.clock.now());
     await outbox.flush(async (outcomes) => {
-      const answer = await options.receiver.settle(outcomes);
-      settled = answer[0];
-      return answer;
+      const reply = await options.receiver.settle(outcomes);
+      settled = reply[0];
+      return reply;
     });
   }
-  const recorded = settled?.outcome === "already" ? verdict.outcome : settled?.outcome ?? "";
+  const recorded = settled?.outcome === "already" ? result.outcome : settled?.outcome ?? "";
   const status = STATUSES[recorded] ?? "processing";
   if (status === "pending") return { ...sent, status, available_at: settled?.available_at ?? null };
-  return verdict.outcome === "completed" && status === "completed"
-    ? { ...done, result: verdict.result }
+  return result.outcome === "completed" && status === "completed"
+    ? { ...done, result: result.result }
     : { ...done, status };
 }

@@ -14,9 +14,9 @@ const NOT_THE_FUNCTION = /^(08|53|57P|58|40001|40P01)/;
 /** One delivery's way to complete itself. Repeating a call whose reply was lost is safe: the database knows the fence. */
 export class Completion {
   #running: Promise<Completed> | undefined;
-  #answer: Completed | undefined;
+  #reply: Completed | undefined;
 
-  /** @param onStale told before the call throws StaleLease, so that a handler that swallows it has no verdict either */
+  /** @param onStale told before the call throws StaleLease, so that a handler that swallows it has no outcome either */
   constructor(
     readonly lease: { id: string; fence: number },
     readonly db: Database,
@@ -30,8 +30,8 @@ export class Completion {
   }
 
   /** What the message was completed with; undefined while it is not. */
-  get answer(): Completed | undefined {
-    return this.#answer;
+  get reply(): Completed | undefined {
+    return this.#reply;
   }
 
   /** Waits for a call that the handler did not wait for, and fails as it does. */
@@ -50,8 +50,8 @@ export class Completion {
   async #call(function_name: string, args: Json): Promise<Completed> {
     for (let attempt = 1;; attempt++) {
       try {
-        const answer = await this.db.call("messenger_complete_with", { ...this.lease, function_name, args });
-        return this.#answer = answer as Completed; // jsonb by signature, this shape by contract
+        const reply = await this.db.call("messenger_complete_with", { ...this.lease, function_name, args });
+        return this.#reply = reply as Completed; // jsonb by signature, this shape by contract
       } catch (thrown) {
         const error = errorOf(thrown);
         if (error instanceof StaleLease) this.onStale(error);

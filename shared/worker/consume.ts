@@ -1,8 +1,8 @@
 // The consume loop: one an isolate; claims what it has room for, runs it, and settles with the next claim.
-import { type Clock, systemClock, Wake } from "../clock.ts";
-import { together, type Workshop } from "./execute.ts";
+import { type Clock, systemClock, WakeSignal } from "../clock.ts";
+import { type HandlerRuntime, together } from "./execute.ts";
 import { Heartbeat } from "./heartbeat.ts";
-import type { Verdict } from "../middleware.ts";
+import type { DeliveryResult } from "../middleware.ts";
 import { Outbox } from "./outbox.ts";
 import { newStats, type Stats } from "./stats.ts";
 import { startTasks, Task } from "./task.ts";
@@ -30,7 +30,7 @@ export interface Limits {
   messageLimit: number;
 }
 
-export interface ConsumerOptions extends Workshop {
+export interface ConsumerOptions extends HandlerRuntime {
   receiver: Receiver;
   /** Unique per isolate, at most 200 characters. */
   worker: string;
@@ -51,7 +51,7 @@ export interface Run {
 
 export interface Consumer {
   /** Starts a run, or joins the one that is going on: then only the selection counts, the limits are the first caller's. */
-  ring(limits: Limits, selection?: Selection): Run;
+  wake(limits: Limits, selection?: Selection): Run;
   /** The isolate is about to end: claim no more, hand back what has not started, settle what finishes. */
   stop(): void;
 }
@@ -61,7 +61,7 @@ export function createConsumer(options: ConsumerOptions): Consumer {
   let stopped = false;
   const idle = { pollsLeft: options.idlePolls ?? Infinity };
   return {
-    ring(limits, selection = {}) {
+    wake(limits, selection = {}) {
       if (!current?.join(selection)) {
         current = new Loop(options, limits, selection, idle, stopped);
       }
@@ -89,7 +89,7 @@ class Loop implements Run {
   readonly #tasks = new Set<Task>();
   /** A message that killed a worker: it runs with nothing else in flight, and nothing is claimed until it is done. */
   #solo: Task | undefined;
-  /** What joined rings asked for, asked in turn. */
+  /** What joined wakes asked for, asked in turn. */
   readonly #selections: Selection[];
   /** Shared by the isolate's runs: polling costs CPU, of which an isolate has little. */
   readonly #idle: { pollsLeft: number };
@@ -116,7 +116,7 @@ class Loop implements Run {
     this.#idle = idle;
     this.#stopping = stopping;
     this.#clock = clock;
-    this.#wake = new Wake(clock);
+    this.#wake = new WakeSignal(clock);
     this.#outbox = new Outbox(receiver, clock, log, this.#stats);
     this.#heartbeat = new Heartbeat({
       receiver,
@@ -124,7 +124,7 @@ class Loop implements Run {
       log,
       lease,
       tasks: this.#tasks,
-      onLost: () => this.#wake.ring(),
+      onLost: () => this.#wake.notify(),
     });
     this.#selections = [selection];
     this.#start = this.#lastWork = this.#nextPoll = clock.now();
@@ -140,18 +140,18 @@ class Loop implements Run {
   /** False when this loop has ended, even if its promise has not told yet: it would not hear the ring. */
   join(selection: Selection): boolean {
     if (this.#ended) return false;
-    const asked = JSON.stringify(selection);
-    if (!this.#selections.some((known) => JSON.stringify(known) === asked)) this.#selections.push(selection);
+    const requested = JSON.stringify(selection);
+    if (!this.#selections.some((known) => JSON.stringify(known) === requested)) this.#selections.push(selection);
     this.#lastWork = this.#nextPoll = this.#clock.now();
     this.#emptyClaims = 0; // each selection is asked once more, even where nobody lingers
     this.#joins++;
-    this.#wake.ring();
+    this.#wake.notify();
     return true;
   }
 
   stop(): void {
     this.#stopping = true;
-    this.#wake.ring();
+    this.#wake.notify();
   }
 
   async #run(): Promise<Stats> {
@@ -235,7 +235,7 @@ class Loop implements Run {
     const error = await this.#outbox.flush(send);
     if (!error) return;
     this.#lastError = error;
-    if (onlyClaims && !error.transient) this.#stopping = true; // asking again would be refused again; what runs is still settled
+    if (onlyClaims && !error.transient) this.#stopping = true; // asking again would be rejected again; what runs is still settled
   }
 
   /** The task, when it may start now. */
@@ -262,17 +262,17 @@ class Loop implements Run {
   }
 
   #launch(tasks: Task[]): void {
-    const verdicts = startTasks(tasks, this.#options, () => this.#heartbeat.progress());
-    verdicts.forEach((verdict, index) => verdict.then((outcome) => this.#finish(tasks[index], outcome)));
+    const results = startTasks(tasks, this.#options, () => this.#heartbeat.progress());
+    results.forEach((result, index) => result.then((outcome) => this.#finish(tasks[index], outcome)));
   }
 
-  #finish(task: Task, verdict: Verdict): void {
+  #finish(task: Task, result: DeliveryResult): void {
     this.#forget(task);
-    if (!verdict) this.#stats.stale++;
-    else if (verdict.recorded) this.#stats.completed++;
-    else this.#outbox.add(verdict);
+    if (!result) this.#stats.stale++;
+    else if (result.recorded) this.#stats.completed++;
+    else this.#outbox.add(result);
     this.#lastWork = this.#clock.now();
-    this.#wake.ring();
+    this.#wake.notify();
   }
 
   #forget(task: Task): void {

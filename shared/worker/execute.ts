@@ -2,14 +2,14 @@
 import { Batch } from "./handler_batch.ts";
 import type { Json } from "../json.ts";
 import type { MessageType } from "../message.ts";
-import { type Execution, supervise, type Workshop } from "./run_handler.ts";
+import { type Execution, type HandlerRuntime, supervise } from "./run_handler.ts";
 import type { Delivery } from "../delivery.ts";
 
-export type { Execution, Workshop } from "./run_handler.ts";
+export type { Execution, HandlerRuntime } from "./run_handler.ts";
 
 /** Starts the handler of a claimed message. `onProgress` gets each value the handler reports. */
-export function execute(delivery: Delivery, workshop: Workshop, onProgress: (value: Json) => void): Execution {
-  const [execution] = executeTogether([delivery], workshop, (_index, value) => onProgress(value));
+export function execute(delivery: Delivery, runtime: HandlerRuntime, onProgress: (value: Json) => void): Execution {
+  const [execution] = executeTogether([delivery], runtime, (_index, value) => onProgress(value));
   return execution;
 }
 
@@ -19,26 +19,26 @@ export function execute(delivery: Delivery, workshop: Workshop, onProgress: (val
  */
 export function executeTogether(
   deliveries: readonly Delivery[],
-  workshop: Workshop,
+  runtime: HandlerRuntime,
   onProgress: (index: number, value: Json) => void,
 ): Execution[] {
-  const batch = new Batch(deliveries.length, workshop);
+  const batch = new Batch(deliveries.length, runtime);
   return deliveries.map((delivery, index) => {
     const execution = supervise(
       delivery,
-      workshop,
+      runtime,
       (value) => onProgress(index, value),
       (messageType, payload, ctx) => {
         return messageType.handle ? messageType.handle(payload, ctx) : batch.join(index, messageType, payload, ctx);
       },
     );
-    execution.verdict.then(() => batch.leave(index));
+    execution.result.then(() => batch.leave(index));
     return execution;
   });
 }
 
 /** Sorts what was claimed at once into what runs together: a batch of each type that takes batches, all others alone. */
-export function together<T extends { delivery: Delivery }>(claimed: readonly T[], { registry }: Workshop): T[][] {
+export function together<T extends { delivery: Delivery }>(claimed: readonly T[], { registry }: HandlerRuntime): T[][] {
   const groups = new Map<MessageType | T, T[]>();
   for (const each of claimed) {
     const messageType = registry.find(each.delivery.message_type);

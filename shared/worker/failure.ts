@@ -7,7 +7,7 @@ const LONGEST = 8_192; // bytes, cut before the call: a megabyte of error text w
 const HOPELESS = "PT422"; // the SQLSTATE by which a function says what Unrecoverable says here; SQL handlers raise the same
 const LONGEST_CLASS = 128;
 const MOST_CAUSES = 5; // they may go round in a circle
-const LONGEST_DELAY = 10 * 365 * 86_400_000; // ms; the database refuses a century, and with it the whole outcome
+const LONGEST_DELAY = 10 * 365 * 86_400_000; // ms; the database rejects a century, and with it the whole outcome
 
 /** The part of an outcome that says what happened, without whose it is. */
 export type Happening = Outcome extends infer O ? O extends Outcome ? Omit<O, "id" | "fence" | "duration_ms"> : never
@@ -26,7 +26,7 @@ export function unreserved<T extends { outcome: string; error_class?: string } |
   return outcome?.error_class === "InvalidPayload" ? { ...outcome, error_class: "HandlerInvalidPayload" } : outcome;
 }
 
-export function happeningOf(thrown: unknown): Happening {
+export function outcomeOf(thrown: unknown): Happening {
   if (thrown instanceof Snooze) return { outcome: "snoozed", delay_ms: delayOf(thrown.ms) };
   const retryable = !(thrown instanceof Unrecoverable || thrown instanceof FunctionFailed && thrown.code === HOPELESS);
   const delay = thrown instanceof RetryAfter ? { delay_ms: delayOf(thrown.ms) } : {};

@@ -1,7 +1,7 @@
 // Deliveries of one type handled together: who has come, who has been reported, and when the handler's signal aborts.
 import { CancelRequested, StaleLease } from "../errors.ts";
 import type { BatchItem, HandlerContext, MessageType } from "../message.ts";
-import type { Workshop } from "./run_handler.ts";
+import type { HandlerRuntime } from "./run_handler.ts";
 
 interface Member {
   item: BatchItem;
@@ -17,7 +17,7 @@ export class Batch {
   readonly #controller = new AbortController();
   #messageType: MessageType | undefined;
 
-  constructor(size: number, readonly workshop: Workshop) {
+  constructor(size: number, readonly runtime: HandlerRuntime) {
     this.#expected = new Set(Array(size).keys());
   }
 
@@ -35,7 +35,7 @@ export class Batch {
     return report.promise;
   }
 
-  /** Nobody need wait for this delivery: it has joined or has its verdict. */
+  /** Nobody need wait for this delivery: it has joined or has its outcome. */
   leave(index: number): void {
     if (this.#expected.delete(index) && this.#expected.size === 0) this.#run();
   }
@@ -47,7 +47,7 @@ export class Batch {
     );
     const messageType = this.#messageType;
     if (items.length === 0 || !messageType) return;
-    const { log, db } = this.workshop;
+    const { log, db } = this.runtime;
     const ctx = { signal: this.#controller.signal, log: log.with({ type: messageType.type, batch: items.length }), db };
     try {
       await messageType.handleBatch?.(items, ctx);

@@ -1,5 +1,5 @@
 // Keeps the leases of claimed messages alive, carries progress out and bad news in.
-import { type Clock, Wake } from "../clock.ts";
+import { type Clock, WakeSignal } from "../clock.ts";
 import { toSymphonyError } from "../errors.ts";
 import type { Log } from "../log.ts";
 import type { Task } from "./task.ts";
@@ -26,7 +26,7 @@ export class Heartbeat {
 
   constructor(options: HeartbeatOptions) {
     this.#options = options;
-    this.#wake = new Wake(options.clock);
+    this.#wake = new WakeSignal(options.clock);
   }
 
   /** Beats until stopped. */
@@ -47,12 +47,12 @@ export class Heartbeat {
 
   /** A task has progress to report. */
   progress(): void {
-    this.#wake.ring();
+    this.#wake.notify();
   }
 
   stop(): void {
     this.#stopped = true;
-    this.#wake.ring();
+    this.#wake.notify();
   }
 
   async #beat(): Promise<boolean> {

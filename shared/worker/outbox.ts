@@ -11,7 +11,7 @@ const LONGEST_PAUSE = 2_000; // ms; short, because the end of an isolate leaves 
 /** A lease is not extended any more once its outcome is here, so by then it has run out. */
 const GIVE_UP_AFTER = 60_000; // ms
 
-/** An outcome whose row could not be written: locked by another transaction, or refused by a trigger or constraint. */
+/** An outcome whose row could not be written: locked by another transaction, or rejected by a trigger or constraint. */
 interface Deferred {
   outcome: Outcome;
   since: number;
@@ -43,7 +43,7 @@ export class Outbox {
   /**
    * Hands everything finished so far to `send`; what could not be delivered stays for the next time, after a pause.
    * Recording is idempotent (a repetition is answered `already`), so repeating it is safe.
-   * @returns what went wrong, if anything did; an error that is not transient refuses the call, not only an outcome,
+   * @returns what went wrong, if anything did; an error that is not transient rejects the call, not only an outcome,
    * when there was no outcome to send
    */
   async flush(send: (outcomes: Outcome[]) => Promise<Settled[]>): Promise<SymphonyError | undefined> {
@@ -61,7 +61,7 @@ export class Outbox {
         this.log.warn("exchange failed, will try again", { error: error.cause ?? error, outcomes: sent.length });
         await this.#pause();
       } else {
-        this.log.error("exchange refused", { error, outcomes: sent.length });
+        this.log.error("exchange rejected", { error, outcomes: sent.length });
         for (const outcome of sent) await this.#settleAlone(outcome);
       }
       return error;
@@ -74,8 +74,8 @@ export class Outbox {
     } catch (thrown) {
       const error = toSymphonyError(thrown);
       if (error.transient) this.#outcomes.push(outcome);
-      // Its lease will run out, which counts as a delivery, so the message cannot come back for ever.
-      else this.log.error("outcome refused", { error, id: outcome.id, outcome: outcome.outcome });
+      // Its lease will run out, which counts as a delivery, so the message cannot come back indefinitely.
+      else this.log.error("outcome rejected", { error, id: outcome.id, outcome: outcome.outcome });
     }
   }
 

@@ -1,21 +1,21 @@
-// What surrounds every handler: the payload is checked, time is limited, middleware runs, and whatever happens becomes a verdict.
+// What surrounds every handler: the payload is checked, time is limited, middleware runs, and whatever happens becomes a outcome.
 import { z } from "zod";
 import type { Clock } from "../clock.ts";
 import { Completion } from "./completion.ts";
 import type { Database } from "../db.ts";
 import { StaleLease } from "../errors.ts";
-import { happeningOf, InvalidPayload, unreserved } from "./failure.ts";
+import { InvalidPayload, outcomeOf, unreserved } from "./failure.ts";
 import { type Json, type JsonObject, toJson } from "../json.ts";
 import type { Log } from "../log.ts";
 import { DEFAULT_TIMEOUT, type HandlerContext, type MessageType, type Registry, senderOf } from "../message.ts";
-import { chain, logging, type Middleware, timing, type Verdict } from "../middleware.ts";
+import { chain, type DeliveryResult, logging, type Middleware, timing } from "../middleware.ts";
 import { refusalOf } from "../payload.ts";
 import { storableResult } from "./result.ts";
 import type { Tracer } from "../tracing/span.ts";
 import { traceDelivery } from "../tracing/instrument.ts";
 import type { Delivery } from "../delivery.ts";
 
-export interface Workshop {
+export interface HandlerRuntime {
   registry: Registry;
   db: Database;
   log: Log;
@@ -28,8 +28,8 @@ export interface Workshop {
 
 export interface Execution {
   /** Never rejects. Null when the lease was lost: nothing to record. */
-  readonly verdict: Promise<Verdict>;
-  /** Aborts the handler's signal; with StaleLease as the reason the verdict is null at once. */
+  readonly result: Promise<DeliveryResult>;
+  /** Aborts the handler's signal; with StaleLease as the reason the outcome is null at once. */
   abort(reason: Error): void;
 }
 
@@ -43,11 +43,11 @@ export type Run = (messageType: MessageType, payload: unknown, ctx: HandlerConte
 /** Runs a claimed message. `onProgress` gets each value that is reported of it. */
 export function supervise(
   delivery: Delivery,
-  workshop: Workshop,
+  runtime: HandlerRuntime,
   onProgress: (value: Json) => void,
   run: Run,
 ): Execution {
-  const { registry, clock, db } = workshop;
+  const { registry, clock, db } = runtime;
   const { id, fence } = delivery;
   const controller = new AbortController();
   const lost = Promise.withResolvers<null>();
@@ -57,11 +57,11 @@ export function supervise(
   };
   const completion = new Completion({ id, fence }, db, clock, controller.signal, abort);
   const messageType = registry.find(delivery.message_type);
-  const ctx = contextOf(delivery, workshop, completion, onProgress);
-  const endSpan = traceDelivery(ctx, workshop.tracer);
+  const ctx = contextOf(delivery, runtime, completion, onProgress);
+  const endSpan = traceDelivery(ctx, runtime.tracer);
 
   let isInvalid = false;
-  const attempt = async (): Promise<Verdict> => {
+  const attempt = async (): Promise<DeliveryResult> => {
     // Only a handler that left the code after the claim; somebody else may still have it.
     if (!messageType) return { id, fence, outcome: "released" };
     try {
@@ -73,38 +73,38 @@ export function supervise(
         }
         const result = await run(messageType, parsed.data, ctx);
         await completion.idle();
-        return completion.answer ? null : storableResult(result, ctx.log);
+        return completion.reply ? null : storableResult(result, ctx.log);
       });
       return recorded() ?? { id, fence, outcome: "completed", result };
     } catch (error) {
-      if (completion.answer) ctx.log.warn("the handler failed after its message was completed", { error });
-      return recorded() ?? (error instanceof StaleLease ? null : { id, fence, ...happeningOf(error) });
+      if (completion.reply) ctx.log.warn("the handler failed after its message was completed", { error });
+      return recorded() ?? (error instanceof StaleLease ? null : { id, fence, ...outcomeOf(error) });
     }
   };
-  const recorded = (): Verdict | undefined => {
-    const { answer } = completion;
-    if (!answer) return undefined;
-    const result = answer.outcome === "completed" ? answer.result : null;
+  const recorded = (): DeliveryResult | undefined => {
+    const { reply } = completion;
+    if (!reply) return undefined;
+    const result = reply.outcome === "completed" ? reply.result : null;
     return { id, fence, outcome: "completed", result, recorded: true };
   };
-  const around = [logging, timing(clock), ...workshop.middleware ?? []];
+  const around = [logging, timing(clock), ...runtime.middleware ?? []];
   const ended = chain(around, ctx, attempt)()
-    .catch((error: unknown): Verdict => ({ id, fence, ...happeningOf(error) }))
+    .catch((error: unknown): DeliveryResult => ({ id, fence, ...outcomeOf(error) }))
     .then((outcome) => {
       // Whatever middleware made of it: the class of invalid payloads is for those only, and never with a retry.
       const isOurs = isInvalid && outcome?.outcome === "failed" && !outcome.retryable;
-      if (workshop.middleware?.length && outcome?.outcome === "completed") {
+      if (runtime.middleware?.length && outcome?.outcome === "completed") {
         outcome = { ...outcome, result: storableResult(outcome.result, ctx.log) };
       }
       return recorded() ?? (isOurs ? outcome : unreserved(outcome));
     });
-  const verdict = Promise.race([ended, lost.promise]);
-  verdict.then(endSpan);
+  const result = Promise.race([ended, lost.promise]);
+  result.then(endSpan);
   return {
-    verdict,
+    result,
     abort(reason) {
       // A heartbeat that crosses the completion says that the lease is gone, which is true and no loss.
-      const isOwnDoing = reason instanceof StaleLease && (completion.isRunning || completion.answer);
+      const isOwnDoing = reason instanceof StaleLease && (completion.isRunning || completion.reply);
       if (!isOwnDoing) abort(reason);
     },
   };
@@ -128,7 +128,7 @@ async function within<T>(ms: number, clock: Clock, controller: AbortController, 
 
 function contextOf(
   delivery: Delivery,
-  workshop: Workshop,
+  runtime: HandlerRuntime,
   completion: Completion,
   onProgress: (value: Json) => void,
 ): HandlerContext {
@@ -149,10 +149,10 @@ function contextOf(
     },
     fence,
     signal: completion.signal,
-    log: workshop.log.with({ id, type, attempt: retryCount + 1 }),
+    log: runtime.log.with({ id, type, attempt: retryCount + 1 }),
     traceparent: "", // the trace's to set
     progress: (value) => onProgress(toJson(value)),
     completeWith: (functionName, args) => completion.with(functionName, args),
-    db: workshop.db,
+    db: runtime.db,
   };
 }

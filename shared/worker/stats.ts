@@ -31,8 +31,8 @@ export function newStats(): Stats {
   return { claimed: 0, completed: 0, retried: 0, dead: 0, snoozed: 0, released: 0, stale: 0, polls: 0, ms: 0 };
 }
 
-/** Counts a verdict; one that says only `already` or `unknown` counts as what was asked. */
-export function count(stats: Stats, verdict: string, asked = ""): void {
-  const counter = COUNTERS[verdict] ?? COUNTERS[asked];
+/** Counts a outcome; one that says only `already` or `unknown` counts as what was asked. */
+export function count(stats: Stats, result: string, requested = ""): void {
+  const counter = COUNTERS[result] ?? COUNTERS[requested];
   if (counter) stats[counter]++;
 }

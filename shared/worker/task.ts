@@ -1,8 +1,8 @@
-// A message claimed by this isolate: first waiting, then running, until its verdict.
+// A message claimed by this isolate: first waiting, then running, until its outcome.
 import { CancelRequested, StaleLease } from "../errors.ts";
-import { executeTogether, type Execution, type Workshop } from "./execute.ts";
+import { executeTogether, type Execution, type HandlerRuntime } from "./execute.ts";
 import type { Json } from "../json.ts";
-import type { Verdict } from "../middleware.ts";
+import type { DeliveryResult } from "../middleware.ts";
 import type { Delivery, Lease } from "../delivery.ts";
 
 export class Task {
@@ -26,9 +26,9 @@ export class Task {
   }
 
   /** It runs from now on. */
-  begin(execution: Execution): Promise<Verdict> {
+  begin(execution: Execution): Promise<DeliveryResult> {
     this.#execution = execution;
-    return execution.verdict;
+    return execution.result;
   }
 
   /** The handler has something to report; of several values the last one travels. */
@@ -61,10 +61,14 @@ export class Task {
   }
 }
 
-/** Runs the handler of tasks that may run together; `onProgress` is called when there is something to report. One verdict each. */
-export function startTasks(tasks: readonly Task[], workshop: Workshop, onProgress: () => void): Promise<Verdict>[] {
+/** Runs the handler of tasks that may run together; `onProgress` is called when there is something to report. One outcome each. */
+export function startTasks(
+  tasks: readonly Task[],
+  runtime: HandlerRuntime,
+  onProgress: () => void,
+): Promise<DeliveryResult>[] {
   const deliveries = tasks.map(({ delivery }) => delivery);
-  const executions = executeTogether(deliveries, workshop, (index, value) => {
+  const executions = executeTogether(deliveries, runtime, (index, value) => {
     tasks[index].report(value);
     onProgress();
   });

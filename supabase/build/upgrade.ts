@@ -66,7 +66,10 @@ function tablesToLock(from: Manifest): string[] {
  */
 export function dropsBetween(from: Manifest, to: Manifest): { before: string[]; after: string[] } {
   const next = new Map(to.map((row) => [keyOf(row), row]));
-  const isGone = (row: ManifestRow) => !next.has(keyOf(row));
+  const tables = new Set(to.filter(([kind]) => kind === "table").map(([, table]) => table));
+  const goneTables = from.filter(([kind, table]) => kind === "table" && !tables.has(table)).map(([, table]) => table);
+  const isOfGoneTable = ([, object]: ManifestRow) => goneTables.some((table) => mentionsTable(object, table));
+  const isGone = (row: ManifestRow) => !next.has(keyOf(row)) && !isOfGoneTable(row);
   const isChanged = (row: ManifestRow) => {
     const same = next.get(keyOf(row));
     return same !== undefined && signatureOf(same) !== signatureOf(row);
@@ -89,6 +92,11 @@ function withUsers(types: ManifestRow[], from: Manifest): ManifestRow[] {
 
 function mentions([, object, definition]: ManifestRow, [, type]: ManifestRow): boolean {
   return new RegExp(`(^|[^\\w.])${type.replaceAll(".", "\\.")}(\\W|$)`).test(`${object} ${definition}`);
+}
+
+/** True for a table's columns, constraints, indexes, policies and grants, which its name leads or follows. */
+function mentionsTable(object: string, table: string): boolean {
+  return new RegExp(`(^|[ ])${table.replaceAll(".", "\\.")}([. ]|$)`).test(object);
 }
 
 function drops(rows: ManifestRow[]): string[] {

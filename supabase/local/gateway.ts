@@ -38,18 +38,18 @@ export function createGateway({ pool, catalog, identifier, keys, runner }: Gatew
   app.post("/rest/v1/rpc/:name", async (c) => {
     const caller = await identifier.identify(c.req.raw);
     const call = await callWithBody(pool, catalog, caller, c.req.raw, c.req.param("name"));
-    return call.routine.returns === "void" ? c.body(null, 204) : answerJson(c.req.raw, call.answer, call.routine.set);
+    return call.routine.returns === "void" ? c.body(null, 204) : replyJson(c.req.raw, call.reply, call.routine.set);
   });
 
   app.get("/rest/v1/rpc/:name", async (c) => {
     const caller = await identifier.identify(c.req.raw);
     const call = await callWithQuery(pool, catalog, caller, c.req.raw, c.req.param("name"));
-    return call.routine.returns === "void" ? c.body(null, 204) : answerJson(c.req.raw, call.answer, call.routine.set);
+    return call.routine.returns === "void" ? c.body(null, 204) : replyJson(c.req.raw, call.reply, call.routine.set);
   });
 
   app.get("/rest/v1/:table", async (c) => {
     const caller = await identifier.identify(c.req.raw);
-    return answerJson(c.req.raw, await readRows(pool, catalog, caller, c.req.raw, c.req.param("table")), true);
+    return replyJson(c.req.raw, await readRows(pool, catalog, caller, c.req.raw, c.req.param("table")), true);
   });
 
   app.on(["POST", "PUT", "PATCH", "DELETE"], "/rest/v1/:table", () => {
@@ -80,7 +80,7 @@ export function createGateway({ pool, catalog, identifier, keys, runner }: Gatew
   return app;
 }
 
-function answerJson(request: Request, { body, rows, total }: Answer, set: boolean): Response {
+function replyJson(request: Request, { body, rows, total }: Answer, set: boolean): Response {
   const single = request.headers.get("accept")?.includes(SINGLE) ?? false;
   if (single && set) {
     if (rows !== 1) {

@@ -90,10 +90,10 @@ To have the real thing:\n  ${remedy}`);
 function installJudges() {
   const packages = Object.keys(JUDGES).filter((name) => !JUDGES[name].some(onPath));
   if (packages.length === 0 || process.getuid?.() !== 0 || !onPath("apt-get")) return;
-  const asked = join(root, ".symphony/judges_asked");
-  if (existsSync(asked)) return;
+  const requested = join(root, ".symphony/test_tools_wanted");
+  if (existsSync(requested)) return;
   mkdirSync(join(root, ".symphony"), { recursive: true });
-  writeFileSync(asked, `${packages.join(" ")}\n`);
+  writeFileSync(requested, `${packages.join(" ")}\n`);
   console.log(`Installing for tests: ${packages.join(" ")}`);
   attempt("apt-get", ["update"]);
   for (const name of packages) {

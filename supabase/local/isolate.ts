@@ -108,9 +108,9 @@ export function startIsolate(options: IsolateOptions): Isolate {
     const gone = Promise.withResolvers<Response>();
     const broken = () => gone.resolve(refuse(502, "BAD_GATEWAY", "The request or its answer broke off"));
     const timer = setTimeout(broken, ENDING_MS);
-    const answer = await Promise.race([lastWords(), gone.promise]);
+    const reply = await Promise.race([lastWords(), gone.promise]);
     clearTimeout(timer);
-    return answer;
+    return reply;
   }
 
   function watchCpu(limit: number) {
@@ -202,13 +202,13 @@ async function forward(port: number, path: string, request: Request): Promise<Re
   // The gateway compresses for its own client.
   headers.set("accept-encoding", "identity");
   for (const name of ["host", "connection", "keep-alive", "transfer-encoding", "upgrade"]) headers.delete(name);
-  const answer = await fetch(`http://127.0.0.1:${port}${path}${url.search}`, {
+  const reply = await fetch(`http://127.0.0.1:${port}${path}${url.search}`, {
     method: request.method,
     headers,
     body: request.body,
     redirect: "manual",
   });
-  return new Response(answer.body, { status: answer.status, headers: answer.headers });
+  return new Response(reply.body, { status: reply.status, headers: reply.headers });
 }
 
 /** What requests still running get when their isolate has ended. */

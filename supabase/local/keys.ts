@@ -17,7 +17,7 @@ interface StoredKeys {
 export interface Keys extends Omit<StoredKeys, "legacy" | "signing"> {
   /** What the project publishes: public keys only. */
   publicJwks: JSONWebKeySet;
-  /** What doors and the gateway verify with; holds the legacy secret too. */
+  /** What edge functions and the gateway verify with; holds the legacy secret too. */
   verifyingJwks: JSONWebKeySet;
   signUser(claims: UserClaims, options?: SignOptions): Promise<string>;
 }

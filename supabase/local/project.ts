@@ -1,7 +1,7 @@
 // A Supabase project on this machine without Docker: Postgres with its clock, the API, the edge functions, started as one.
 import { resolve } from "node:path";
 import postgres, { type Sql } from "postgres";
-import { type Bells, ringBells, SILENT } from "./bells.ts";
+import { sendWakeups, SILENT, type Wakeups } from "./wakeups.ts";
 import { bootstrap, type DefaultPrivileges } from "./bootstrap.ts";
 import { createCatalog } from "./catalog.ts";
 import { startClock } from "./clock.ts";
@@ -14,7 +14,7 @@ import { createIdentifier } from "./identity.ts";
 import type { Limits } from "./isolate.ts";
 import { type Keys, loadKeys } from "./keys.ts";
 import { migrate, seed } from "./migrations.ts";
-import { REPOSITORY } from "./place.ts";
+import { REPOSITORY } from "./location.ts";
 import { openLog } from "./log_file.ts";
 import { tickFromOutside } from "./outside_clock.ts";
 import { createRunner, type Functions } from "./runner.ts";
@@ -69,7 +69,7 @@ export interface Project
   /** As role postgres, at most 4 connections. */
   readonly sql: Sql;
   readonly functions: Functions;
-  readonly bells: Bells;
+  readonly wakeups: Wakeups;
   stopDatabase(mode: StopMode): Promise<void>;
   startDatabase(): Promise<void>;
   restartDatabase(mode?: StopMode): Promise<void>;
@@ -126,10 +126,10 @@ export async function startProject(options: ProjectOptions): Promise<Project> {
     void admin.listen(channel, callback, callback).catch(() => {});
   listen("pgrst", catalog.invalidate);
   server.serve(createGateway({ pool, catalog, identifier: createIdentifier(keys), keys, runner }));
-  const bells = withFunctions
-    ? ringBells({ databaseUrl: cluster.url("supabase_admin"), onWake: (callback) => listen("pg_net", callback), log })
+  const wakeups = withFunctions
+    ? sendWakeups({ databaseUrl: cluster.url("supabase_admin"), onWake: (callback) => listen("pg_net", callback), log })
     : SILENT;
-  starting.defer(() => bells.stop());
+  starting.defer(() => wakeups.stop());
   if (options.warm) runner.names.forEach(runner.warm);
 
   const restartDatabase = async (mode: StopMode = "fast") => {
@@ -158,7 +158,7 @@ export async function startProject(options: ProjectOptions): Promise<Project> {
     },
     sql,
     functions: runner,
-    bells,
+    wakeups,
     stopDatabase: (mode) => cluster.stop(mode),
     startDatabase: () => cluster.start(),
     restartDatabase,

@@ -1,7 +1,7 @@
-// `npm run reset`: forgets the project of `npm start`, data and keys; refuses while it runs.
+// `npm run reset`: forgets the project of `npm start`, data and keys; rejects while it runs.
 import { existsSync } from "node:fs";
 import { DirectoryTaken, lockDirectory } from "./directory_lock.ts";
-import { DIRECTORY } from "./place.ts";
+import { DIRECTORY } from "./location.ts";
 
 if (!existsSync(DIRECTORY)) {
   console.log("There is nothing to reset.");

@@ -50,7 +50,7 @@ export async function readRows(
   return await runAs(pool, caller, request, snapshot, { text, values, readOnly: true });
 }
 
-/** `a,b` or `alias:a`; embedding, casts and JSON paths are refused. */
+/** `a,b` or `alias:a`; embedding, casts and JSON paths are rejected. */
 function selected(relation: Relation, select: string): string {
   return select.split(",").map((item) => {
     const [column, alias] = item.trim().split(":").reverse();

@@ -6,7 +6,7 @@ import type { Caller } from "./identity.ts";
 import { type Answer, quote, runAs } from "./session.ts";
 
 export interface Call {
-  answer: Answer;
+  reply: Answer;
   routine: Routine;
 }
 
@@ -32,7 +32,7 @@ export async function callWithBody(
   const values = used.length ? [body] : [];
   return {
     routine,
-    answer: await runAs(pool, caller, request, snapshot, { text, values, readOnly: routine.readOnly }),
+    reply: await runAs(pool, caller, request, snapshot, { text, values, readOnly: routine.readOnly }),
   };
 }
 
@@ -49,7 +49,7 @@ export async function callWithQuery(
   const args = query.map(([key], i) => `${quote(key)} := $${i + 1}::text::${typeOf(routine, key)}`).join(", ");
   const text = statement(routine, args, "(select) as a");
   const values = query.map(([, value]) => value);
-  return { routine, answer: await runAs(pool, caller, request, snapshot, { text, values, readOnly: true }) };
+  return { routine, reply: await runAs(pool, caller, request, snapshot, { text, values, readOnly: true }) };
 }
 
 function statement(routine: Routine, args: string, source: string): string {

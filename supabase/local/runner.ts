@@ -31,7 +31,7 @@ export interface RunnerOptions {
   log: (line: string) => void;
 }
 
-interface Door {
+interface App {
   config: FunctionConfig;
   /** Newest last; older ones finish what they have. */
   isolates: Isolate[];
@@ -39,59 +39,59 @@ interface Door {
 }
 
 export function createRunner({ functions, root, env, limits, log }: RunnerOptions): Runner {
-  const doors = new Map(
-    functions.map((config): [string, Door] => [config.name, { config, isolates: [], invocations: 0 }]),
+  const apps = new Map(
+    functions.map((config): [string, App] => [config.name, { config, isolates: [], invocations: 0 }]),
   );
   let stopped = false;
 
-  function isolateOf(door: Door): Isolate {
-    const newest = door.isolates.at(-1);
+  function isolateOf(app: App): Isolate {
+    const newest = app.isolates.at(-1);
     if (newest && !newest.retired) return newest;
     const isolate = startIsolate({
-      config: door.config,
+      config: app.config,
       root,
       env,
       limits,
-      log: (line) => log(`[${door.config.name}] ${line}`),
+      log: (line) => log(`[${app.config.name}] ${line}`),
     });
-    door.isolates.push(isolate);
-    isolate.ended.then(() => door.isolates.splice(door.isolates.indexOf(isolate), 1));
+    app.isolates.push(isolate);
+    isolate.ended.then(() => app.isolates.splice(app.isolates.indexOf(isolate), 1));
     return isolate;
   }
 
-  function doorOf(name: string): Door {
-    const door = doors.get(name);
-    if (!door) throw new Error(`No function ${name} in config.toml`);
-    return door;
+  function functionOf(name: string): App {
+    const app = apps.get(name);
+    if (!app) throw new Error(`No function ${name} in config.toml`);
+    return app;
   }
 
   return {
-    names: [...doors.keys()],
-    config: (name) => doors.get(name)?.config,
+    names: [...apps.keys()],
+    config: (name) => apps.get(name)?.config,
     async handle(name, request) {
       if (stopped) return Response.json({ code: "SHUTTING_DOWN", message: "The project is stopping" }, { status: 503 });
-      const door = doorOf(name);
-      door.invocations++;
+      const app = functionOf(name);
+      app.invocations++;
       const path = new URL(request.url).pathname.slice("/functions/v1".length);
-      return asHosted(await isolateOf(door).handle(path, request), request);
+      return asHosted(await isolateOf(app).handle(path, request), request);
     },
-    pid: (name) => doorOf(name).isolates.at(-1)?.pid,
-    invocations: (name) => doorOf(name).invocations,
+    pid: (name) => functionOf(name).isolates.at(-1)?.pid,
+    invocations: (name) => functionOf(name).invocations,
     async kill(name, signal = "SIGKILL") {
-      const { isolates } = doorOf(name);
+      const { isolates } = functionOf(name);
       const ends = isolates.map((isolate) => isolate.ended);
       for (const isolate of isolates) isolate.kill(signal);
       if (signal === "SIGKILL") await Promise.all(ends);
     },
     replace() {
-      for (const { isolates } of doors.values()) isolates.forEach((isolate) => isolate.replace());
+      for (const { isolates } of apps.values()) isolates.forEach((isolate) => isolate.replace());
     },
     warm(name) {
-      isolateOf(doorOf(name));
+      isolateOf(functionOf(name));
     },
     async stop() {
       stopped = true;
-      await Promise.all([...doors.values()].flatMap(({ isolates }) => isolates.map((isolate) => isolate.stop())));
+      await Promise.all([...apps.values()].flatMap(({ isolates }) => isolates.map((isolate) => isolate.stop())));
     },
   };
 }

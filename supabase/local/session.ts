@@ -39,13 +39,13 @@ export async function runAs(
   try {
     // When one of them fails, those behind it fail too and the commit rolls back; the first error is the one that counts.
     return await pool.use(async (connection) => {
-      const [, , [answer]] = await Promise.all([
+      const [, , [reply]] = await Promise.all([
         connection.query(readOnly ? "begin read only" : "begin read write"),
         connection.query(`select ${assignments}`, settings.map(([, value]) => value)),
         connection.query<Answer>(text, values),
         connection.query("commit"),
       ]);
-      return answer;
+      return reply;
     });
   } catch (error) {
     throw toApiError(error, caller.role);

@@ -3,7 +3,7 @@ import { existsSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { findPostgres } from "./binaries.ts";
 import { DirectoryTaken, lockDirectory } from "./directory_lock.ts";
-import { DIRECTORY, REPOSITORY } from "./place.ts";
+import { DIRECTORY, REPOSITORY } from "./location.ts";
 import { portOrNext } from "./ports.ts";
 import { type Project, startProject } from "./project.ts";
 
@@ -16,11 +16,13 @@ const REGISTERING = "dispatch"; // registers the code's message types when its i
 const RUNNING = join(DIRECTORY, "running.json");
 
 const OUTDATED = `This project was made by another state of the migration, which is regenerated until 1.0.
-To make it anew (its messages are forgotten): Ctrl-C, npm run reset, npm start
+To make it again (its messages are forgotten): Ctrl-C, npm run reset, npm start
 `;
 
-const asked = Promise.withResolvers<void>();
-for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) Deno.addSignalListener(signal, () => asked.resolve());
+const requested = Promise.withResolvers<void>();
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+  Deno.addSignalListener(signal, () => requested.resolve());
+}
 
 try {
   // Asked first, or a second start would blame its ports.
@@ -33,7 +35,7 @@ try {
     env: settings(),
     log: console.log,
   });
-  await tellNeighbours(project);
+  await announceProject(project);
   console.log(describe(project, await project.signUser({ sub: crypto.randomUUID() }, { expiresIn: DAY })));
   if (!await isOfThisRelease(project)) console.log(OUTDATED);
   project.functions.warm(REGISTERING);
@@ -41,7 +43,7 @@ try {
     project.functions.replace();
     project.functions.warm(REGISTERING);
   }).catch((error: Error) => console.log(`Changes of the code are seen at the next start only: ${error.message}`));
-  await asked.promise;
+  await requested.promise;
   console.log("Stopping …");
   rmSync(RUNNING, { force: true });
 } catch (error) {
@@ -85,7 +87,7 @@ async function isOfThisRelease({ sql }: Project): Promise<boolean> {
 }
 
 /** Other programs of this repository, such as the dashboard, find the project by this file; the keys lie beside it. */
-async function tellNeighbours({ url }: Project): Promise<void> {
+async function announceProject({ url }: Project): Promise<void> {
   await Deno.writeTextFile(RUNNING, JSON.stringify({ url }), { mode: 0o600 });
 }
 

@@ -14,7 +14,7 @@ export interface Unprivileged {
 }
 
 /**
- * How to run PostgreSQL, which refuses to be root. A user namespace leaves files root's own and works below a private
+ * How to run PostgreSQL, which rejects to be root. A user namespace leaves files root's own and works below a private
  * directory; where the machine forbids namespaces (many containers) the files are handed to the account postgres, or to
  * nobody where there is none.
  */

@@ -25,7 +25,7 @@ declare
     'messenger.clock',
     'messenger.rescue_cursors',
     'messenger.pruned',
-    'messenger.bells',
+    'messenger.wakeups',
     'messenger.wakeup_locks',
     'messenger.flags',
     'messenger.measurements',
@@ -48,13 +48,13 @@ declare
     'messenger.draft',
     'messenger.dispatched',
     'messenger.claimed',
-    'messenger.verdict',
+    'messenger.outcome',
     'messenger.settled',
     'messenger.exchanged',
     'messenger.cron_fields',
     'messenger.cron_run',
     'messenger.run_plan',
-    'messenger.run_fate',
+    'messenger.run_disposition',
     'messenger.check_result',
     'messenger.reason',
     'messenger.figures',
@@ -86,15 +86,15 @@ declare
     'messenger.id_prefix',
     'messenger.id_random',
     'messenger.new_id',
-    'messenger.refusals',
-    'messenger.refuse',
+    'messenger.error_codes',
+    'messenger.raise_error',
     'messenger.require_writable',
     'messenger.require_primary',
     'messenger.exceeds',
-    'messenger.has_wild_number',
+    'messenger.has_out_of_range_number',
     'messenger.is_too_deep',
     'messenger.clip',
-    'messenger.keep_small',
+    'messenger.cap_size',
     'messenger.read_time',
     'messenger.read_interval',
     'messenger.read_milliseconds',
@@ -107,7 +107,7 @@ declare
     'messenger.is_api_call',
     'messenger.bound_waits',
     'messenger.unbound_waits',
-    'messenger.refuse_waits',
+    'messenger.reject_waits',
     'public.update_messenger_transports_updated_at',
     'messenger.ensure_transports',
     'messenger.give_way_to_restored_transport',
@@ -121,7 +121,7 @@ declare
     'messenger.measure_failures',
     'messenger.move_scan',
     'messenger.is_setting',
-    'messenger.refuse_setting',
+    'messenger.reject_setting',
     'messenger.check_types',
     'messenger.check_start',
     'messenger.ensure_own_types',
@@ -144,32 +144,32 @@ declare
     'messenger.user_dispatch',
     'public.messenger_user_dispatch',
     'messenger.note_lost_leases',
-    'messenger.bury',
-    'messenger.give_up',
-    'messenger.end_unhandled',
+    'messenger.move_to_dead_letters',
+    'messenger.fail_without_dead_letter',
+    'messenger.finish_undeliverable',
     'messenger.order_keys',
     'messenger.lock_order_keys',
-    'messenger.release_heads',
-    'messenger.line_up',
+    'messenger.unblock_next',
+    'messenger.requeue_in_order',
     'messenger.is_held_by_dead_letter',
-    'messenger.release_orphans',
+    'messenger.unblock_stuck',
     'messenger.prune_ordering_keys',
     'messenger.open_fields',
     'messenger.route_messages',
     'messenger.route_due',
     'messenger.active_queues',
-    'messenger.walk_due_queues',
+    'messenger.scan_due_queues',
     'messenger.due_queues',
     'messenger.known_queues',
     'messenger.stop_scan',
     'messenger.find_due',
-    'messenger.mark_setting',
-    'messenger.place_mark',
+    'messenger.watermark_setting',
+    'messenger.store_watermark',
     'messenger.is_row_error',
     'messenger.check_deferred',
     'messenger.set_message_aside',
     'messenger.messages_set_aside',
-    'messenger.end_unhandled_singly',
+    'messenger.finish_undeliverable_singly',
     'messenger.check_claim',
     'messenger.note_poll',
     'messenger.add_worker',
@@ -184,7 +184,7 @@ declare
     'messenger.take_singly',
     'messenger.error_class_of',
     'messenger.retry_delay',
-    'messenger.read_verdicts',
+    'messenger.read_outcomes',
     'messenger.settle_rest',
     'messenger.settle_outcomes',
     'public.messenger_settle',
@@ -231,9 +231,9 @@ declare
     'messenger.disable_webhook',
     'public.messenger_disable_webhook',
     'public.messenger_cancel',
-    'messenger.lock_letters',
+    'messenger.lock_dead_letters',
     'messenger.take_keys_back',
-    'messenger.revive',
+    'messenger.requeue',
     'public.messenger_retry_failed',
     'public.messenger_discard_failed',
     'messenger.return_replayed',
@@ -297,10 +297,10 @@ declare
     'public.messenger_check_worker_secret',
     'messenger.ensure_worker_secret',
     'messenger.send_wakeup',
-    'messenger.post_bell',
+    'messenger.try_send_wakeup',
     'messenger.wakeup_fault',
-    'messenger.ring',
-    'messenger.awake_workers',
+    'messenger.wake_worker',
+    'messenger.active_workers',
     'messenger.make_wakeup_locks',
     'messenger.prune_wakeup_locks',
     'messenger.row_ids',
@@ -328,11 +328,11 @@ declare
     'messenger.steps_of',
     'messenger.add_metrics',
     'messenger.add_metric_errors',
-    'messenger.fold_range',
+    'messenger.roll_up_range',
     'messenger.measurements_set_aside',
     'messenger.roll_up_rows',
-    'messenger.fold_ranges',
-    'messenger.fold',
+    'messenger.roll_up_ranges',
+    'messenger.roll_up',
     'messenger.prune',
     'messenger.find_finished_messages',
     'messenger.delete_messages',
@@ -342,8 +342,8 @@ declare
     'messenger.find_fired_schedules',
     'messenger.prune_workers',
     'messenger.prune_counts',
-    'messenger.prune_bells',
-    'messenger.prune_clock_history',
+    'messenger.prune_wakeups',
+    'messenger.prune_ticker_history',
     'messenger.rolled_up_until',
     'messenger.roll_up_step',
     'messenger.pack_old_metrics',
@@ -364,7 +364,7 @@ declare
     'messenger.may_end',
     'messenger.prepare_job',
     'messenger.outlive_statement_timeout',
-    'messenger.clock_command',
+    'messenger.ticker_command',
     'messenger.handlers_command',
     'messenger.needs_handlers_job',
     'messenger.sync_handlers_job',
@@ -377,13 +377,13 @@ declare
     'messenger.count_rows',
     'messenger.estimate_rows',
     'messenger.own_functions',
-    'messenger.bell_answers',
+    'messenger.wakeup_responses',
     'messenger.has_worker_secret',
     'messenger.call_worker',
-    'messenger.clock_fault',
+    'messenger.ticker_fault',
     'messenger.last_tick_at',
     'messenger.is_ticker_scheduled',
-    'messenger.is_clock_stopped',
+    'messenger.is_ticker_stopped',
     'messenger.queue_figures',
     'messenger.status',
     'public.messenger_status',
@@ -452,8 +452,8 @@ declare
     'messenger.reason_no_handler',
     'messenger.reason_sql_handler_gone',
     'messenger.reason_clock_stopped',
-    'messenger.needs_bell',
-    'messenger.reason_no_bells',
+    'messenger.needs_wakeup',
+    'messenger.reason_no_wakeups',
     'messenger.reason_worker_unreachable',
     'messenger.reason_no_worker',
     'messenger.reason_ready',
@@ -463,7 +463,7 @@ declare
     'messenger.percentiles',
     'messenger.describe_figures',
     'public.messenger_metrics',
-    'messenger.letter_conditions',
+    'messenger.dead_letter_conditions',
     'public.messenger_list_failed',
     'public.messenger_get_failed',
     'messenger.first_id',
@@ -555,7 +555,7 @@ begin
 end $$;
 
 -- ---- 00_schema.sql
--- The schema the API never sees, and the extensions the clock and the bells use.
+-- The schema the API never sees, and the extensions the clock and the wake-ups use.
 create schema if not exists messenger;
 -- The marker of ownership: migrations and the rollback leave a schema of this name alone unless its comment begins like this.
 comment on schema messenger is 'Symphony Messenger 0.2.0: internal objects. The contract is public.messenger_*.';
@@ -571,7 +571,7 @@ end $$;
 comment on function messenger.release() is 'The installed release, for example 0.2.0.';
 revoke all on function messenger.release() from public, anon, authenticated;
 
--- Where an extension cannot be had the bus still works: without pg_cron the scheduler door is the clock, without pg_net workers are rung by the clock's owner.
+-- Where an extension cannot be had the bus still works: without pg_cron the scheduler edge function is the clock, without pg_net workers are woken by the clock's owner.
 do $$
 declare
   v_extension text;
@@ -651,7 +651,7 @@ grant execute on function messenger.id_prefix(timestamptz), messenger.id_random(
 
 -- ---- 03_refusals.sql
 -- Every deliberate error, once: code, HTTP status, sentence, remedy. shared/errors.ts carries the same codes and statuses (a test compares).
-create or replace function messenger.refusals()
+create or replace function messenger.error_codes()
 returns table (code text, status int, message text, hint text)
 language sql immutable parallel safe
 set search_path = pg_catalog, pg_temp
@@ -704,20 +704,20 @@ as $$
 $$;
 
 -- "what" is put before the sentence and names the place: "message 3". "remedy" replaces the hint where a better one is known.
-create or replace function messenger.refuse(code text, what text default null, remedy text default null)
+create or replace function messenger.raise_error(code text, what text default null, remedy text default null)
 returns boolean
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_refusal record;
+  v_error record;
 begin
-  select r.status, r.message, r.hint into strict v_refusal from messenger.refusals() r where r.code = refuse.code;
+  select r.status, r.message, r.hint into strict v_error from messenger.error_codes() r where r.code = raise_error.code;
   raise exception using
-    errcode = 'PT' || v_refusal.status,
-    message = concat_ws(': ', nullif(what, ''), v_refusal.message),
+    errcode = 'PT' || v_error.status,
+    message = concat_ws(': ', nullif(what, ''), v_error.message),
     detail = code,
-    hint = coalesce(remedy, v_refusal.hint);
+    hint = coalesce(remedy, v_error.hint);
 end $$;
 
 -- Postgres itself says only that it "cannot execute INSERT in a read-only transaction". In recovery each transaction is
@@ -751,16 +751,16 @@ begin
   return true;
 end $$;
 
-comment on function messenger.refusals() is 'The refusals of the bus: code, HTTP status, sentence, remedy.';
-comment on function messenger.refuse(text, text, text) is
-  'Raises the error with this code as SQLSTATE PT<status>, detail = code, hint = remedy or the one of messenger.refusals(). Never returns.';
+comment on function messenger.error_codes() is 'The errors of the bus: code, HTTP status, sentence, remedy.';
+comment on function messenger.raise_error(text, text, text) is
+  'Raises the error with this code as SQLSTATE PT<status>, detail = code, hint = remedy or the one of messenger.error_codes(). Never returns.';
 comment on function messenger.require_writable() is
   'Raises SM_UNAVAILABLE on a read replica and in a read-only transaction.';
 comment on function messenger.require_primary() is 'Raises SM_UNAVAILABLE on a read replica; else true.';
-revoke all on function messenger.refusals(), messenger.refuse(text, text, text), messenger.require_writable(),
+revoke all on function messenger.error_codes(), messenger.raise_error(text, text, text), messenger.require_writable(),
   messenger.require_primary()
   from public, anon, authenticated;
-grant execute on function messenger.refusals(), messenger.refuse(text, text, text), messenger.require_writable(),
+grant execute on function messenger.error_codes(), messenger.raise_error(text, text, text), messenger.require_writable(),
   messenger.require_primary()
   to service_role;
 
@@ -768,7 +768,7 @@ grant execute on function messenger.refusals(), messenger.refuse(text, text, tex
 -- What may stand in a row: sizes, depths and numbers of JSON, length of texts.
 
 -- pg_column_size first: printing costs more, and below 6,000 bytes no jsonb prints to more than 40 times its size.
--- A number such as 1e131071 is 9 bytes in jsonb and 131,072 when printed, so has_wild_number must be asked before this.
+-- A number such as 1e131071 is 9 bytes in jsonb and 131,072 when printed, so has_out_of_range_number must be asked before this.
 create or replace function messenger.exceeds(value jsonb, bytes int)
 returns boolean
 language plpgsql immutable parallel safe
@@ -778,7 +778,7 @@ begin
   return pg_column_size(value) > bytes / 40 and octet_length(value::text) > bytes;
 end $$;
 
-create or replace function messenger.has_wild_number(value jsonb)
+create or replace function messenger.has_out_of_range_number(value jsonb)
 returns boolean
 language plpgsql immutable parallel safe
 set search_path = pg_catalog, pg_temp
@@ -817,7 +817,7 @@ begin
 end $$;
 
 -- A result or progress too large to keep is replaced by a marker, never a reason to fail the message.
-create or replace function messenger.keep_small(value jsonb)
+create or replace function messenger.cap_size(value jsonb)
 returns jsonb
 language plpgsql immutable parallel safe
 set search_path = pg_catalog, pg_temp
@@ -825,7 +825,7 @@ as $$
 begin
   return case
     when value is null or value = 'null'::jsonb then null
-    when messenger.has_wild_number(value) then jsonb_build_object('symphony_dropped', 'a number outside the range of a double')
+    when messenger.has_out_of_range_number(value) then jsonb_build_object('symphony_dropped', 'a number outside the range of a double')
     when messenger.exceeds(value, 65536) then jsonb_build_object('symphony_dropped', 'larger than 64 KB', 'bytes', octet_length(value::text))
     else value
   end;
@@ -889,26 +889,26 @@ begin
 end $$;
 
 comment on function messenger.exceeds(jsonb, int) is 'True when the JSON text of the value is longer than so many bytes.';
-comment on function messenger.has_wild_number(jsonb) is 'True when the value holds a number no double can hold (too large, or too close to zero).';
+comment on function messenger.has_out_of_range_number(jsonb) is 'True when the value holds a number no double can hold (too large, or too close to zero).';
 comment on function messenger.is_too_deep(jsonb) is 'True when objects and arrays nest deeper than 64.';
 comment on function messenger.clip(text, int) is 'The text, cut to at most so many bytes at a character boundary.';
-comment on function messenger.keep_small(jsonb) is 'The value, or a marker {"symphony_dropped": reason} when it cannot be kept (64 KB).';
+comment on function messenger.cap_size(jsonb) is 'The value, or a marker {"symphony_dropped": reason} when it cannot be kept (64 KB).';
 comment on function messenger.read_time(jsonb) is 'A JSON string in ISO 8601 with a zone as a moment before the year 10000, or null.';
 comment on function messenger.read_interval(jsonb, interval) is 'A JSON string with a unit as an interval from zero to the longest, or null.';
 comment on function messenger.read_milliseconds(jsonb, numeric) is
   'A JSON number, or a string of one, clamped between zero and the longest; null for anything else.';
 
-revoke all on function messenger.exceeds(jsonb, int), messenger.has_wild_number(jsonb), messenger.is_too_deep(jsonb), messenger.clip(text, int),
-  messenger.keep_small(jsonb), messenger.read_time(jsonb), messenger.read_interval(jsonb, interval),
+revoke all on function messenger.exceeds(jsonb, int), messenger.has_out_of_range_number(jsonb), messenger.is_too_deep(jsonb), messenger.clip(text, int),
+  messenger.cap_size(jsonb), messenger.read_time(jsonb), messenger.read_interval(jsonb, interval),
   messenger.read_milliseconds(jsonb, numeric) from public, anon, authenticated;
-grant execute on function messenger.exceeds(jsonb, int), messenger.has_wild_number(jsonb), messenger.is_too_deep(jsonb), messenger.clip(text, int),
-  messenger.keep_small(jsonb), messenger.read_time(jsonb), messenger.read_interval(jsonb, interval),
+grant execute on function messenger.exceeds(jsonb, int), messenger.has_out_of_range_number(jsonb), messenger.is_too_deep(jsonb), messenger.clip(text, int),
+  messenger.cap_size(jsonb), messenger.read_time(jsonb), messenger.read_interval(jsonb, interval),
   messenger.read_milliseconds(jsonb, numeric) to service_role;
 
 -- ---- 05_filters.sql
 -- What lists are asked with: filters, exact in type, and cursors that say where a page ended.
 
--- Values are strings, numbers or booleans as each key says; what a list does not know is refused by name.
+-- Values are strings, numbers or booleans as each key says; what a list does not know is rejected by name.
 create or replace function messenger.check_filter(filter jsonb, texts text[], times text[] default '{}', booleans text[] default '{}', ids text[] default '{}')
 returns void
 language plpgsql stable
@@ -918,11 +918,11 @@ declare
   v_odd text;
 begin
   if filter is null or jsonb_typeof(filter) <> 'object' then
-    perform messenger.refuse('SM_FILTER', 'the filter must be a JSON object');
+    perform messenger.raise_error('SM_FILTER', 'the filter must be a JSON object');
   end if;
   select k into v_odd from jsonb_object_keys(filter) k where k <> all (texts || times || booleans || ids) order by k limit 1;
   if found then
-    perform messenger.refuse('SM_UNKNOWN_FIELD', 'filter.' || left(v_odd, 100));
+    perform messenger.raise_error('SM_UNKNOWN_FIELD', 'filter.' || left(v_odd, 100));
   end if;
   select f.key into v_odd from jsonb_each(filter) f
   where case
@@ -933,10 +933,10 @@ begin
   end
   order by f.key limit 1;
   if found then
-    perform messenger.refuse('SM_FILTER', 'filter.' || v_odd);
+    perform messenger.raise_error('SM_FILTER', 'filter.' || v_odd);
   end if;
   if messenger.read_time(filter -> 'to') <= messenger.read_time(filter -> 'from') then
-    perform messenger.refuse('SM_FILTER', 'filter.to is not after filter.from');
+    perform messenger.raise_error('SM_FILTER', 'filter.to is not after filter.from');
   end if;
 end $$;
 
@@ -947,7 +947,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   if max not between 1 and 1000 then
-    perform messenger.refuse('SM_BATCH', 'max');
+    perform messenger.raise_error('SM_BATCH', 'max');
   end if;
   return max;
 end $$;
@@ -986,15 +986,15 @@ begin
     v_sound := false;
   end;
   if v_sound is not true or v_cursor ->> 'list' is distinct from list or v_cursor ->> 'filter' is distinct from md5(filter::text) then
-    perform messenger.refuse('SM_FILTER', 'the cursor is not of this list and filter; begin again without one');
+    perform messenger.raise_error('SM_FILTER', 'the cursor is not of this list and filter; begin again without one');
   end if;
   return v_cursor -> 'place';
 end $$;
 
-comment on function messenger.check_filter(jsonb, text[], text[], text[], text[]) is 'Refuses a filter with keys that are not named, with values of another type, or with a "to" that is not after "from".';
-comment on function messenger.check_page(int) is 'Refuses page sizes other than 1 to 1000; answers the size.';
+comment on function messenger.check_filter(jsonb, text[], text[], text[], text[]) is 'Rejects a filter with keys that are not named, with values of another type, or with a "to" that is not after "from".';
+comment on function messenger.check_page(int) is 'Rejects page sizes other than 1 to 1000; answers the size.';
 comment on function messenger.write_cursor(text, jsonb, jsonb) is 'A page''s end as opaque text, bound to its list and filter.';
-comment on function messenger.read_cursor(text, jsonb, text) is 'What write_cursor put into a cursor; refuses one that is garbled or belongs to another list or filter.';
+comment on function messenger.read_cursor(text, jsonb, text) is 'What write_cursor put into a cursor; rejects one that is garbled or belongs to another list or filter.';
 revoke all on function messenger.check_filter(jsonb, text[], text[], text[], text[]), messenger.check_page(int), messenger.write_cursor(text, jsonb, jsonb),
   messenger.read_cursor(text, jsonb, text) from public, anon, authenticated;
 grant execute on function messenger.check_filter(jsonb, text[], text[], text[], text[]), messenger.check_page(int), messenger.write_cursor(text, jsonb, jsonb),
@@ -1105,7 +1105,7 @@ begin
 end $$;
 
 -- For the handler of lock_not_available: a timeout that is not of this file's making stays what it is.
-create or replace function messenger.refuse_waits(lock_timeout text, error text)
+create or replace function messenger.reject_waits(lock_timeout text, error text)
 returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -1114,18 +1114,18 @@ begin
   if lock_timeout is null and current_setting('lock_timeout') <> '120ms' then
     raise exception using errcode = 'lock_not_available', message = error;
   end if;
-  perform messenger.refuse('SM_UNAVAILABLE', 'an open transaction holds a key of this call');
+  perform messenger.raise_error('SM_UNAVAILABLE', 'an open transaction holds a key of this call');
 end $$;
 
 comment on function messenger.is_api_call() is 'Whether the call comes through the API or in the name of a token.';
 comment on function messenger.bound_waits() is
   'Bounds the waits for locks of a call through the API and returns the former lock_timeout; null where nothing was changed.';
 comment on function messenger.unbound_waits(text) is 'Sets lock_timeout back to what messenger.bound_waits returned.';
-comment on function messenger.refuse_waits(text, text) is
+comment on function messenger.reject_waits(text, text) is
   'Raises SM_UNAVAILABLE for a wait that messenger.bound_waits has bounded, or the error as it was.';
-revoke all on function messenger.is_api_call(), messenger.bound_waits(), messenger.unbound_waits(text), messenger.refuse_waits(text, text)
+revoke all on function messenger.is_api_call(), messenger.bound_waits(), messenger.unbound_waits(text), messenger.reject_waits(text, text)
   from public, anon, authenticated;
-grant execute on function messenger.is_api_call(), messenger.bound_waits(), messenger.unbound_waits(text), messenger.refuse_waits(text, text)
+grant execute on function messenger.is_api_call(), messenger.bound_waits(), messenger.unbound_waits(text), messenger.reject_waits(text, text)
   to service_role;
 
 -- ---- 10_transports.sql
@@ -1282,8 +1282,8 @@ comment on column public.messenger_messages.scheduled_at is 'The moment asked fo
 comment on column public.messenger_messages.available_at is 'Not handed out before; infinity while it waits for its predecessor of the same ordering key.';
 comment on column public.messenger_messages.processed_at is 'When it finished; null exactly while pending or processing.';
 comment on column public.messenger_messages.retry_count is 'Deliveries that ended badly, lease expiry included.';
-comment on column public.messenger_messages.fence is 'Rises with every claim. A verdict counts only with the current fence.';
-comment on column public.messenger_messages.lease_losses is 'Deliveries that ended by lease expiry since the last ordinary verdict; above zero the message is handed out alone.';
+comment on column public.messenger_messages.fence is 'Rises with every claim. A outcome counts only with the current fence.';
+comment on column public.messenger_messages.lease_losses is 'Deliveries that ended by lease expiry since the last ordinary outcome; above zero the message is handed out alone.';
 comment on column public.messenger_messages.idempotency_key is 'The key it was dispatched with; null again once the key has passed on to a younger message.';
 comment on column public.messenger_messages.ordering_key is 'Of the messages of one transport, queue and key one is in flight, in the order of ordering_seq.';
 comment on column public.messenger_messages.result is 'What the handler returned, at most 64 KB, else a marker.';
@@ -1363,7 +1363,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   if not pg_has_role(current_user, (select c.relowner from pg_catalog.pg_class c where c.oid = tg_relid), 'usage') then
-    perform messenger.refuse('SM_TYPE_FORBIDDEN', new.message_type);
+    perform messenger.raise_error('SM_TYPE_FORBIDDEN', new.message_type);
   end if;
   return new;
 end $$;
@@ -1633,7 +1633,7 @@ create table if not exists messenger.idempotency_keys (
 
 comment on table messenger.idempotency_keys is
   'A key holds while its message is unfinished or an open dead letter, and until expires_at. Scope: the user''s id, or service, so that nobody sees or squats another''s keys.';
-comment on column messenger.idempotency_keys.fingerprint is 'Digest of the payload: the same key for another type, queue or, where the mode asks for it, payload is refused.';
+comment on column messenger.idempotency_keys.fingerprint is 'Digest of the payload: the same key for another type, queue or, where the mode asks for it, payload is rejected.';
 
 create index if not exists idempotency_keys_expires_at_idx on messenger.idempotency_keys (expires_at);
 
@@ -1685,7 +1685,7 @@ create table if not exists messenger.settings (
 );
 comment on table messenger.settings is
   'One row, made and changed by messenger_start; without it the defaults of the columns are in force.';
-comment on column messenger.settings.functions_url is 'Base of the edge functions, without a slash at the end; null: no bells.';
+comment on column messenger.settings.functions_url is 'Base of the edge functions, without a slash at the end; null: no wake-ups.';
 comment on column messenger.settings.clock_changed_at is 'When the clock was last started or stopped.';
 comment on column messenger.settings.messages_per_worker is 'Backlog that earns one more worker, up to max_workers.';
 
@@ -1695,16 +1695,16 @@ create table if not exists messenger.clock (
   ticks bigint not null default 0,
   last_error text,
   last_error_at timestamptz,
-  blind_ring_at timestamptz,
+  unregistered_wakeup_at timestamptz,
   order_after messenger.order_key,
-  fold_tail bigint not null default 0,
-  fold_sweep bigint not null default 0,
+  roll_up_tail bigint not null default 0,
+  roll_up_sweep bigint not null default 0,
   constraint clock_pkey primary key (singleton),
   constraint clock_singleton_check check (singleton)
 ) with (fillfactor = 10);
 comment on table messenger.clock is 'One row: the heartbeat of the clock, and where its walks stopped.';
-comment on column messenger.clock.fold_tail is 'Block of messenger.measurements from which the next fold reads, when the table is large; fold_sweep: where it goes on with what lies before.';
-comment on column messenger.clock.blind_ring_at is 'When workers were last rung for types no code has registered: at most once a minute.';
+comment on column messenger.clock.roll_up_tail is 'Block of messenger.measurements from which the next roll-up reads, when the table is large; roll_up_sweep: where it goes on with what lies before.';
+comment on column messenger.clock.unregistered_wakeup_at is 'When workers were last woken for types no code has registered: at most once a minute.';
 
 create table if not exists messenger.rescue_cursors (
   transport_name text not null,
@@ -1716,8 +1716,8 @@ create table if not exists messenger.rescue_cursors (
 );
 comment on table messenger.rescue_cursors is 'Where the last look for expired leases stopped, for queues with more due messages than one look takes.';
 
--- Appended to by whoever deletes messages, folded by the clock: a counter row would be fought over.
--- The key is for replication: a publication of all tables refuses deletes from a table without one.
+-- Appended to by whoever deletes messages, rolled up by the clock: a counter row would be fought over.
+-- The key is for replication: a publication of all tables rejects deletes from a table without one.
 create table if not exists messenger.pruned (
   id bigint generated always as identity,
   transport_name text not null,
@@ -1760,18 +1760,18 @@ grant select, insert on messenger.pruned to service_role;
 -- ---- 19_bells.sql
 -- Which of pg_net's requests were ours: its table of answers does not say who asked, and those of others are not ours to delete.
 -- Unlogged, as pg_net's tables are: a crash empties them together. Times are the server's, as pg_net's are.
-create unlogged table if not exists messenger.bells (
+create unlogged table if not exists messenger.wakeups (
   request_id bigint not null,
   at timestamptz not null default pg_catalog.now(),
-  constraint bells_pkey primary key (request_id)
+  constraint wakeups_pkey primary key (request_id)
 );
 
-comment on table messenger.bells is 'Requests given to pg_net within the last hours, by the id net.http_post answered.';
+comment on table messenger.wakeups is 'Requests given to pg_net within the last hours, by the id net.http_post answered.';
 
-alter table messenger.bells enable row level security;
-drop policy if exists service_only on messenger.bells;
-create policy service_only on messenger.bells for all to anon, authenticated using (false) with check (false);
-revoke all on messenger.bells from public, anon, authenticated, service_role;
+alter table messenger.wakeups enable row level security;
+drop policy if exists service_only on messenger.wakeups;
+create policy service_only on messenger.wakeups for all to anon, authenticated using (false) with check (false);
+revoke all on messenger.wakeups from public, anon, authenticated, service_role;
 
 create table if not exists messenger.wakeup_locks (
   transport_name text not null,
@@ -1825,9 +1825,9 @@ declare
 begin
   perform messenger.require_writable();
   if name is null or name !~ '^[A-Za-z][A-Za-z0-9_.:-]{0,127}$' then
-    perform messenger.refuse('SM_FILTER', 'a flag''s name begins with a letter and has up to 128 letters, digits, dots, colons, underscores or hyphens');
+    perform messenger.raise_error('SM_FILTER', 'a flag''s name begins with a letter and has up to 128 letters, digits, dots, colons, underscores or hyphens');
   elsif percent is null or percent not between 0 and 100 then
-    perform messenger.refuse('SM_BATCH', 'percent must be a whole number from 0 to 100');
+    perform messenger.raise_error('SM_BATCH', 'percent must be a whole number from 0 to 100');
   end if;
   insert into messenger.flags as f (name, percent, updated_by, updated_at)
   values (messenger_set_flag.name, messenger_set_flag.percent, left(messenger_set_flag.updated_by, 200), messenger.now())
@@ -1848,7 +1848,7 @@ revoke all on function messenger.enabled(text, text), public.messenger_set_flag(
 grant execute on function messenger.enabled(text, text), public.messenger_set_flag(text, int, text) to service_role;
 
 -- ---- 19_measurements.sql
--- What happened, as it happened: dispatch and settle append here and touch nothing else; the clock folds the rows into messenger.metrics.
+-- What happened, as it happened: dispatch and settle append here and touch nothing else; the clock rolls up the rows into messenger.metrics.
 -- A row is a call's messages of one type, not a message: a batch of a hundred costs one row. Counters in place of rows would be fought over, or grow
 -- a chain of versions that every later settle walks while some transaction holds a snapshot.
 -- Unlogged: after a crash the figures of the last second are lost, never messages.
@@ -1874,8 +1874,8 @@ with (
 -- A settle has at most 1000, 4 KB: they fit into the row, and compressing them would cost more than all else here.
 alter table messenger.measurements alter column durations set storage plain;
 
-comment on table messenger.measurements is 'Dispatches and ends of deliveries that no tick has folded yet: a row for each call, transport, type and kind (dispatched, completed, retried, dead).';
-comment on column messenger.measurements.durations is 'Milliseconds that the handlers took, as the verdicts say, else from claim to verdict; null for lost leases, which have none.';
+comment on table messenger.measurements is 'Dispatches and ends of deliveries that no tick has rolled up yet: a row for each call, transport, type and kind (dispatched, completed, retried, dead).';
+comment on column messenger.measurements.durations is 'Milliseconds that the handlers took, as the outcomes say, else from claim to outcome; null for lost leases, which have none.';
 comment on column messenger.measurements.wait_count is 'Deliveries that waited counts: not those after a lost lease, as nobody knows since when they waited.';
 comment on column messenger.measurements.waited is 'Sum of the times from when a message was due until it was handed out.';
 
@@ -1886,7 +1886,7 @@ revoke all on messenger.measurements from public, anon, authenticated, service_r
 grant select, insert on messenger.measurements to service_role;
 
 -- Of completions that settle is about to write, at these places, when they are of several types or others failed beside them.
-create or replace function messenger.measure_completions(places tid[], fates text[], durations real[], at timestamptz)
+create or replace function messenger.measure_completions(ctids tid[], dispositions text[], durations real[], at timestamptz)
 returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -1899,10 +1899,10 @@ as $$
 begin
   insert into messenger.measurements (at, transport_name, message_type, kind, message_count, durations, wait_count, waited)
   select at, m.transport_name, m.message_type, 'completed', count(*), array_agg(c.duration), count(w.waited), sum(w.waited)
-  from unnest(places, fates, durations) as c(place, fate, duration)
+  from unnest(ctids, dispositions, durations) as c(place, disposition, duration)
   join public.messenger_messages m on m.ctid = c.place
   cross join lateral (select case when m.lease_losses = 0 and m.locked_at > m.available_at then m.locked_at - m.available_at end as waited) w
-  where c.fate in ('kept', 'unkept')
+  where c.disposition in ('kept', 'unkept')
   group by m.transport_name, m.message_type;
 end $$;
 
@@ -2069,7 +2069,7 @@ alter table messenger.subscriptions enable row level security;
 drop policy if exists service_only on messenger.subscriptions;
 create policy service_only on messenger.subscriptions for all to anon, authenticated using (false) with check (false);
 revoke all on messenger.subscriptions from public, anon, authenticated, service_role;
--- What a verdict needs to know. Where the events go is nobody's business but the owner's.
+-- What a outcome needs to know. Where the events go is nobody's business but the owner's.
 grant select (id, event, message_type, kind, enabled) on messenger.subscriptions to service_role;
 
 -- ---- 19_ticker.sql
@@ -2195,15 +2195,15 @@ begin
   end;
 end $$;
 
-create or replace function messenger.refuse_setting(code text, field text, value jsonb, wanted text)
+create or replace function messenger.reject_setting(code text, field text, value jsonb, wanted text)
 returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_shown text := case when messenger.has_wild_number(value) then 'a number outside the range of a double' else left(value::text, 60) end;
+  v_shown text := case when messenger.has_out_of_range_number(value) then 'a number outside the range of a double' else left(value::text, 60) end;
 begin
-  perform messenger.refuse(code, format('%s must be %s, not %s', field, wanted, v_shown), format('set %s to %s, or leave it out', field, wanted));
+  perform messenger.raise_error(code, format('%s must be %s, not %s', field, wanted, v_shown), format('set %s to %s, or leave it out', field, wanted));
 end $$;
 
 create or replace function messenger.check_types(types jsonb)
@@ -2233,7 +2233,7 @@ begin
   where e.value #> f.path <> 'null' and not messenger.is_setting(e.value #> f.path, f.kind, f.lowest, f.highest)
   order by e.ord, f.ord limit 1;
   if found then
-    perform messenger.refuse_setting(v_fault.code, v_fault.type || ': ' || v_fault.field, v_fault.value, v_fault.wanted);
+    perform messenger.reject_setting(v_fault.code, v_fault.type || ': ' || v_fault.field, v_fault.value, v_fault.wanted);
   end if;
   select e.value ->> 'type' as type, a.value into v_fault
   from jsonb_array_elements(types) with ordinality as e(value, ord)
@@ -2241,7 +2241,7 @@ begin
   where not messenger.is_setting(a.value, 'type', null, null)
   order by e.ord limit 1;
   if found then
-    perform messenger.refuse_setting('SM_TYPE', v_fault.type || ': aliases', v_fault.value, 'an array of message types');
+    perform messenger.reject_setting('SM_TYPE', v_fault.type || ': aliases', v_fault.value, 'an array of message types');
   end if;
 end $$;
 
@@ -2254,7 +2254,7 @@ declare
   v_fault record;
 begin
   if functions_url !~ '^https?://[^\s]+[^/\s]$' then
-    perform messenger.refuse('SM_SETTING', format('functions_url must be the http or https URL of the edge functions, not "%s"', left(functions_url, 100)),
+    perform messenger.raise_error('SM_SETTING', format('functions_url must be the http or https URL of the edge functions, not "%s"', left(functions_url, 100)),
       'for example https://<project>.supabase.co/functions/v1');
   end if;
   select f.field, options -> f.field as value, f.wanted into v_fault
@@ -2266,21 +2266,21 @@ begin
   where options -> f.field <> 'null' and not messenger.is_setting(options -> f.field, 'whole', f.lowest, f.highest)
   order by f.field limit 1;
   if found then
-    perform messenger.refuse_setting('SM_SETTING', 'options.' || v_fault.field, v_fault.value, v_fault.wanted);
+    perform messenger.reject_setting('SM_SETTING', 'options.' || v_fault.field, v_fault.value, v_fault.wanted);
   elsif options -> 'poll_interval' <> 'null' and coalesce(messenger.read_interval(options -> 'poll_interval', '1 minute') < '1 ms', true) then
-    perform messenger.refuse_setting('SM_SETTING', 'options.poll_interval', options -> 'poll_interval',
+    perform messenger.reject_setting('SM_SETTING', 'options.poll_interval', options -> 'poll_interval',
       'an interval with a unit from "1 ms" to "1 minute"');
   end if;
 end $$;
 
 comment on function messenger.is_setting(jsonb, text, numeric, numeric) is
   'Whether a JSON value is of this kind: name (of a queue or transport), type, sender, object, array, or a whole number or number between two.';
-comment on function messenger.refuse_setting(text, text, jsonb, text) is 'Raises the error with this code for a field: what it must be and what it is.';
+comment on function messenger.reject_setting(text, text, jsonb, text) is 'Raises the error with this code for a field: what it must be and what it is.';
 comment on function messenger.check_types(jsonb) is 'Rejects the first definition of a message type with a field that is malformed or out of bounds, by type and field.';
 comment on function messenger.check_start(text, jsonb) is 'Rejects a URL or an option of messenger_start that is malformed or out of bounds: SM_SETTING.';
-revoke all on function messenger.is_setting(jsonb, text, numeric, numeric), messenger.refuse_setting(text, text, jsonb, text),
+revoke all on function messenger.is_setting(jsonb, text, numeric, numeric), messenger.reject_setting(text, text, jsonb, text),
   messenger.check_types(jsonb), messenger.check_start(text, jsonb) from public, anon, authenticated;
-grant execute on function messenger.is_setting(jsonb, text, numeric, numeric), messenger.refuse_setting(text, text, jsonb, text),
+grant execute on function messenger.is_setting(jsonb, text, numeric, numeric), messenger.reject_setting(text, text, jsonb, text),
   messenger.check_types(jsonb), messenger.check_start(text, jsonb) to service_role;
 
 -- ---- 20_register.sql
@@ -2331,23 +2331,23 @@ declare
 begin
   perform messenger.require_writable();
   if v_types is null or jsonb_typeof(v_types) <> 'array' then
-    perform messenger.refuse('SM_TYPE', 'types must be a JSON array');
+    perform messenger.raise_error('SM_TYPE', 'types must be a JSON array');
   end if;
   if jsonb_array_length(v_types) > 1000 then
-    perform messenger.refuse('SM_BATCH_TOO_LARGE');
+    perform messenger.raise_error('SM_BATCH_TOO_LARGE');
   end if;
   select e into v_bad from jsonb_array_elements(v_types) e
   where jsonb_typeof(e) <> 'object' or jsonb_typeof(e -> 'type') is distinct from 'string' or e ->> 'type' !~ '^[A-Za-z][A-Za-z0-9_.:-]{0,127}$'
   limit 1;
   if found then
-    perform messenger.refuse('SM_TYPE', left(v_bad::text, 200));
+    perform messenger.raise_error('SM_TYPE', left(v_bad::text, 200));
   end if;
   v_types := coalesce((select jsonb_agg(e) from jsonb_array_elements(v_types) e where not starts_with(e ->> 'type', 'symphony.')), '[]');
   select e -> 'type' into v_bad from jsonb_array_elements(v_types) e
   where jsonb_typeof(e -> 'aliases') = 'array' and exists (select from jsonb_array_elements_text(e -> 'aliases') a where starts_with(a, 'symphony.'))
   limit 1;
   if found then
-    perform messenger.refuse('SM_TYPE_FORBIDDEN', 'aliases of ' || left(v_bad #>> '{}', 128));
+    perform messenger.raise_error('SM_TYPE_FORBIDDEN', 'aliases of ' || left(v_bad #>> '{}', 128));
   end if;
   perform messenger.check_types(v_types);
 
@@ -2401,7 +2401,7 @@ grant execute on function public.messenger_register(jsonb) to service_role;
 -- ---- 21_drafts.sql
 -- Parsing of dispatches: JSON elements to typed drafts, each with the first thing that is wrong with it. Nothing is written here.
 
--- The fields of an element, each with the refusal that a null in it gets.
+-- The fields of an element, each with the error that a null in it gets.
 create or replace function messenger.draft_fields()
 returns jsonb
 language sql immutable parallel safe
@@ -2457,13 +2457,13 @@ begin
   checked as materialized (
     select
       e.*, k.queue_name as route_queue, k.priority as route_priority, k.max_retries as route_retries, t.name as transport_name, t.config as transport_config,
-      a.asked_at,
+      a.requested_at,
       case
         when e.odd_field is not null then coalesce(messenger.draft_fields() ->> e.odd_field, 'SM_UNKNOWN_FIELD')
         when e.type is null or jsonb_typeof(e.type) <> 'string'
           or (k.type is null and e.value ->> 'type' !~ '^[A-Za-z][A-Za-z0-9_.:-]{0,127}$') then 'SM_TYPE'
         when starts_with(e.value ->> 'type', 'symphony.') then 'SM_TYPE_FORBIDDEN'
-        when (select messenger.has_wild_number(messages)) and messenger.has_wild_number(e.value) then 'SM_NUMBER_RANGE'
+        when (select messenger.has_out_of_range_number(messages)) and messenger.has_out_of_range_number(e.value) then 'SM_NUMBER_RANGE'
         when jsonb_typeof(e.payload) <> 'object' then 'SM_PAYLOAD_NOT_OBJECT'
         when jsonb_typeof(e.headers) <> 'object' then 'SM_HEADERS_NOT_OBJECT'
         when e.headers ? 'x-symphony-user' then 'SM_FIELD_FORBIDDEN'
@@ -2481,7 +2481,7 @@ begin
         when e.available_at is not null and e.parsed_available_at is null then 'SM_AVAILABLE_AT'
         when e.delay is not null and (e.parsed_delay is null or e.available_at is not null) then 'SM_DELAY'
         when e.expires_at is not null and (e.parsed_expires_at is null
-          or e.parsed_expires_at <= greatest(at, a.asked_at)) then 'SM_EXPIRES_AT'
+          or e.parsed_expires_at <= greatest(at, a.requested_at)) then 'SM_EXPIRES_AT'
         when jsonb_typeof(e.idempotency_key) <> 'string' or octet_length(e.value ->> 'idempotency_key') not between 1 and 255
           or e.value ->> 'idempotency_key' ~ '[\x01-\x1f\x7f]' then 'SM_IDEMPOTENCY_KEY'
         when e.idempotency_mode <> '"ignore"' and not e.idempotency_mode = any (array['"replace"', '"reschedule"', '"throttle"', '"debounce"']::jsonb[])
@@ -2498,7 +2498,7 @@ begin
     -- A debounced message without a delay waits for its window.
     cross join lateral (
       select coalesce(e.parsed_available_at, at + e.parsed_delay, case when e.idempotency_mode = '"debounce"'
-        then at + coalesce(e.parsed_window, (t.config ->> 'idempotency_window')::interval, '24 hours') end) as asked_at
+        then at + coalesce(e.parsed_window, (t.config ->> 'idempotency_window')::interval, '24 hours') end) as requested_at
     ) a
   )
   select c.ord::int, c.error_code,
@@ -2509,7 +2509,7 @@ begin
     select
       c.value ->> 'type', c.transport_name, coalesce(c.value ->> 'queue', c.route_queue, 'default'), coalesce(c.priority::int, c.route_priority, 5),
       coalesce(c.payload, '{}'), coalesce(c.headers, '{}'), coalesce(c.metadata, '{}'),
-      c.asked_at, greatest(at, c.asked_at), c.parsed_expires_at, coalesce(c.max_retries::int, c.route_retries, 3), c.value ->> 'idempotency_key',
+      c.requested_at, greatest(at, c.requested_at), c.parsed_expires_at, coalesce(c.max_retries::int, c.route_retries, 3), c.value ->> 'idempotency_key',
       coalesce(c.idempotency_mode #>> '{}', 'ignore'), coalesce(c.parsed_window, (c.transport_config ->> 'idempotency_window')::interval, '24 hours'),
       c.ordering_key #>> '{}'
     where c.error_code is null
@@ -2517,9 +2517,9 @@ begin
   ) as d on true;
 end $$;
 
-comment on function messenger.draft_fields() is 'Field names of a dispatch with the code a null in them is refused by.';
+comment on function messenger.draft_fields() is 'Field names of a dispatch with the code a null in them is rejected by.';
 comment on function messenger.read_drafts(jsonb, timestamptz) is
-  'Elements of a dispatch (names as the parameters of messenger_dispatch, exact JSON types, no nulls) as drafts in order; error_code is the first refusal, and then the rest is null.';
+  'Elements of a dispatch (names as the parameters of messenger_dispatch, exact JSON types, no nulls) as drafts in order; error_code is the first error, and then the rest is null.';
 revoke all on function messenger.draft_fields(), messenger.read_drafts(jsonb, timestamptz) from public, anon, authenticated;
 grant execute on function messenger.draft_fields(), messenger.read_drafts(jsonb, timestamptz) to service_role;
 
@@ -2613,7 +2613,7 @@ begin
       unrouted = case when v_rewrites and draft.max_retries <> m.max_retries then null else m.unrouted end
   where m.id = message_id;
   if v_moves and available_at <= at then
-    perform messenger.ring(m.transport_name, m.queue_name, m.message_type) from public.messenger_messages m where m.id = message_id;
+    perform messenger.wake_worker(m.transport_name, m.queue_name, m.message_type) from public.messenger_messages m where m.id = message_id;
   end if;
 end $$;
 
@@ -2711,7 +2711,7 @@ begin
 end $$;
 
 -- Takes their key off messages that lost it to a younger one, so that no dead letter brings it back. In the order of their ids, as settle locks.
--- A worker's verdict on such a message waits until the dispatching transaction ends.
+-- A worker's outcome on such a message waits until the dispatching transaction ends.
 create or replace function messenger.drop_keys(ids uuid[], at timestamptz)
 returns int
 language plpgsql
@@ -2770,7 +2770,7 @@ begin
   with draft as materialized (
     select d.*, (v_prefix || lpad(to_hex(v_random + d.ord), 16, '0'))::uuid as new_id,
       case when v_atomic and d.error_code is not null then
-        messenger.refuse(d.error_code, concat_ws(': ', case when not v_single then 'message ' || d.ord end, quote_ident(d.unknown_field)))
+        messenger.raise_error(d.error_code, concat_ws(': ', case when not v_single then 'message ' || d.ord end, quote_ident(d.unknown_field)))
       end as refused,
       case when not exists (select from messenger.message_types k where k.type = d.message_type) then messenger.open_fields(v_messages -> d.ord - 1) end as unrouted
     from messenger.read_drafts(v_messages, v_now) d
@@ -2781,7 +2781,7 @@ begin
       -- Answers say what the whole call has made of a message.
       last_value(k.available_at) over (partition by k.message_id order by d.ord rows between unbounded preceding and unbounded following) as available_at,
       case when v_atomic and k.error_code is not null then
-        messenger.refuse(k.error_code, concat_ws(': ', case when not v_single then 'message ' || d.ord end, 'message ' || k.message_id)) end as refused
+        messenger.raise_error(k.error_code, concat_ws(': ', case when not v_single then 'message ' || d.ord end, 'message ' || k.message_id)) end as refused
     from (
       select x.*, count(*) over same_key > 1 and bool_or(x.idempotency_mode in ('replace', 'reschedule', 'debounce')) over same_key as may_change
       from draft x where x.error_code is null and x.idempotency_key is not null
@@ -2829,8 +2829,8 @@ begin
     insert into messenger.measurements (at, transport_name, message_type, kind, message_count)
     select v_now, f.transport_name, f.message_type, 'dispatched', count(*) from fresh f group by f.transport_name, f.message_type
   ),
-  rung as materialized (
-    select count(messenger.ring(due.transport_name, due.queue_name, due.message_type)) as bells
+  woken as materialized (
+    select count(messenger.wake_worker(due.transport_name, due.queue_name, due.message_type)) as wakeups
     from (select distinct f.transport_name, f.queue_name, f.message_type from fresh f where f.available_at <= v_now) due
   ),
   -- A message of this very call is not visible yet when its key is asked for again. No id where a trigger of somebody's has swallowed the row.
@@ -2842,13 +2842,13 @@ begin
     from draft d
     left join keyed k on k.ord = d.ord
     left join fresh f on f.id = coalesce(k.message_id, d.new_id)
-    cross join rung
+    cross join woken
   )
   select a.ord, a.message_id, a.is_duplicate, a.message_status, a.message_transport, a.message_queue, a.message_available_at, null, null
   from answer a where a.code is null
   union all
   select a.ord, null, null, null, null, null, null, a.code,
-    concat_ws(': ', quote_ident(a.unknown_field), (select r.message from messenger.refusals() r where r.code = a.code))
+    concat_ws(': ', quote_ident(a.unknown_field), (select r.message from messenger.error_codes() r where r.code = a.code))
   from answer a where a.code is not null
   order by 1;
 end $$;
@@ -2878,9 +2878,9 @@ begin
     perform messenger.require_writable();
   end if;
   if v_messages is null or jsonb_typeof(v_messages) <> 'array' or jsonb_array_length(v_messages) = 0 then
-    perform messenger.refuse('SM_BATCH');
+    perform messenger.raise_error('SM_BATCH');
   elsif jsonb_array_length(v_messages) > 1000 or pg_column_size(v_messages) > 8388608 then
-    perform messenger.refuse('SM_BATCH_TOO_LARGE');
+    perform messenger.raise_error('SM_BATCH_TOO_LARGE');
   elsif v_messages @? '$[*].idempotency_key' then
     v_lock_timeout := messenger.bound_waits();
     if v_lock_timeout is not null then
@@ -2888,7 +2888,7 @@ begin
         return query select * from messenger.store_messages(v_messages, v_atomic, v_scope, v_sender, v_single);
         perform messenger.unbound_waits(v_lock_timeout);
       exception when lock_not_available then
-        perform messenger.refuse_waits(v_lock_timeout, sqlerrm);
+        perform messenger.reject_waits(v_lock_timeout, sqlerrm);
       end;
       return;
     end if;
@@ -2903,7 +2903,7 @@ begin
   with draft as materialized (
     select d.*, (v_prefix || lpad(to_hex(v_random + d.ord), 16, '0'))::uuid as new_id,
       case when v_atomic and d.error_code is not null then
-        messenger.refuse(d.error_code, concat_ws(': ', case when not v_single then 'message ' || d.ord end, quote_ident(d.unknown_field)))
+        messenger.raise_error(d.error_code, concat_ws(': ', case when not v_single then 'message ' || d.ord end, quote_ident(d.unknown_field)))
       end as refused,
       case when not exists (select from messenger.message_types k where k.type = d.message_type) then messenger.open_fields(v_messages -> d.ord - 1) end as unrouted
     from messenger.read_drafts(v_messages, v_now) d
@@ -2911,7 +2911,7 @@ begin
   -- In the order of the keys, whatever order they came in: two batches cannot wait for each other.
   keyed as materialized (
     select d.ord, k.*, case when v_atomic and k.error_code is not null then
-        messenger.refuse(k.error_code, concat_ws(': ', case when not v_single then 'message ' || d.ord end, 'message ' || k.message_id)) end as refused
+        messenger.raise_error(k.error_code, concat_ws(': ', case when not v_single then 'message ' || d.ord end, 'message ' || k.message_id)) end as refused
     from (select * from draft where error_code is null and idempotency_key is not null order by idempotency_key collate "C", ord) d
     cross join lateral messenger.take_key(v_scope,
       row(d.ord, d.error_code, d.unknown_field, d.message_type, d.transport_name, d.queue_name, d.priority, d.body, d.headers, d.metadata, d.scheduled_at,
@@ -2933,8 +2933,8 @@ begin
     insert into messenger.measurements (at, transport_name, message_type, kind, message_count)
     select v_now, s.transport_name, s.message_type, 'dispatched', count(*) from stored s group by s.transport_name, s.message_type
   ),
-  rung as materialized (
-    select count(messenger.ring(due.transport_name, due.queue_name, due.message_type)) as bells
+  woken as materialized (
+    select count(messenger.wake_worker(due.transport_name, due.queue_name, due.message_type)) as wakeups
     from (select distinct s.transport_name, s.queue_name, s.message_type from stored s where s.available_at <= v_now) due
   ),
   -- A message of this very call is not visible yet when its key is asked for again. No id where a trigger of somebody's has swallowed the row.
@@ -2946,13 +2946,13 @@ begin
     from draft d
     left join keyed k on k.ord = d.ord
     left join stored f on f.id = coalesce(k.message_id, d.new_id)
-    cross join rung
+    cross join woken
   )
   select a.ord, a.message_id, a.is_duplicate, a.message_status, a.message_transport, a.message_queue, a.message_available_at, null, null
   from answer a where a.code is null
   union all
   select a.ord, null, null, null, null, null, null, a.code,
-    concat_ws(': ', quote_ident(a.unknown_field), (select r.message from messenger.refusals() r where r.code = a.code))
+    concat_ws(': ', quote_ident(a.unknown_field), (select r.message from messenger.error_codes() r where r.code = a.code))
   from answer a where a.code is not null
   order by 1;
 end $$;
@@ -2960,7 +2960,7 @@ end $$;
 comment on function messenger.store_in_turn(jsonb, boolean, text, uuid, boolean, timestamptz) is
   'What messenger.store_messages does with elements of which one has an ordering key, or a mode other than ignore.';
 comment on function messenger.store_messages(jsonb, boolean, text, uuid, boolean) is
-  'Stores 1 to 1000 elements. Atomic: the first bad one raises its refusal; else its row carries error_code and error. Rings for what is due.';
+  'Stores 1 to 1000 elements. Atomic: the first bad one raises its error; else its row carries error_code and error. Rings for what is due.';
 revoke all on function messenger.store_in_turn(jsonb, boolean, text, uuid, boolean, timestamptz),
   messenger.store_messages(jsonb, boolean, text, uuid, boolean) from public, anon, authenticated;
 grant execute on function messenger.store_in_turn(jsonb, boolean, text, uuid, boolean, timestamptz),
@@ -3025,7 +3025,7 @@ grant execute on function messenger.take_turns(int[], uuid[], text[], text[], te
 -- ---- 23_dispatch.sql
 -- Dispatch for services: one message, or up to a thousand in one call.
 
--- A named type, because plpgsql refuses a parameter and a result column of one name, and language sql would plan the body anew at each call (0.7 ms against 0.4).
+-- A named type, because plpgsql rejects a parameter and a result column of one name, and language sql would plan the body again at each call (0.7 ms against 0.4).
 do $$
 begin
   if to_regtype('messenger.dispatched') is null then
@@ -3066,7 +3066,7 @@ as $$ select * from messenger.store_messages(messages, coalesce(atomic, true), '
 comment on function public.messenger_dispatch(text, jsonb, text, int, timestamptz, interval, text, text, interval, text, text, int, timestamptz, jsonb, jsonb) is
   'Stores one message in the caller''s transaction and returns the stored values, also for a duplicate of an idempotency key. A null parameter means its default. idempotency_mode: what a later dispatch on the key changes of a message that is still pending: ignore nothing, replace the content, reschedule the moment, throttle nothing, whatever the payload, debounce both, to run once, delay (or else the window) after the last call. ordering_key: of its messages in one transport and queue one is in flight, in the order of dispatch. Refusals: SQLSTATE PT<status>, detail SM_<CODE>, hint.';
 comment on function public.messenger_dispatch_batch(jsonb, boolean) is
-  'Stores 1 to 1000 elements with the names of messenger_dispatch, exact JSON types, no nulls. Atomic: one bad element refuses all and is named (counted from 1); else each row says its own error.';
+  'Stores 1 to 1000 elements with the names of messenger_dispatch, exact JSON types, no nulls. Atomic: one bad element rejects all and is named (counted from 1); else each row says its own error.';
 revoke all on function public.messenger_dispatch(text, jsonb, text, int, timestamptz, interval, text, text, interval, text, text, int, timestamptz, jsonb, jsonb),
   public.messenger_dispatch_batch(jsonb, boolean) from public, anon, authenticated;
 grant execute on function public.messenger_dispatch(text, jsonb, text, int, timestamptz, interval, text, text, interval, text, text, int, timestamptz, jsonb, jsonb),
@@ -3102,7 +3102,7 @@ begin
   on conflict on constraint senders_pkey do update set check_at = s.check_at where false;
   perform messenger.unbound_waits(v_lock_timeout);
 exception when lock_not_available then
-  perform messenger.refuse_waits(v_lock_timeout, sqlerrm);
+  perform messenger.reject_waits(v_lock_timeout, sqlerrm);
 end $$;
 
 create or replace function messenger.prune_senders(at timestamptz, chunk int)
@@ -3137,20 +3137,20 @@ begin
   perform messenger.require_writable();
   if v_user is null then
     if coalesce(current_setting('request.jwt.claims', true), '') ~ '"sub"\s*:\s*"[^"]' then
-      perform messenger.refuse('SM_UNAUTHENTICATED', 'the subject of the token is not a UUID',
+      perform messenger.raise_error('SM_UNAUTHENTICATED', 'the subject of the token is not a UUID',
         'users of other identity providers cannot own messages: dispatch for them from a server, with a secret key');
     end if;
-    perform messenger.refuse('SM_UNAUTHENTICATED');
+    perform messenger.raise_error('SM_UNAUTHENTICATED');
   end if;
   perform messenger.lock_sender(v_user, messenger.now());
   -- One answer for a type that is not allowed and one that does not exist: users cannot list the types.
   if not exists (select from messenger.message_types k where k.type = user_dispatch.type and k.dispatchable_by = 'user') then
-    perform messenger.refuse('SM_TYPE_FORBIDDEN');
+    perform messenger.raise_error('SM_TYPE_FORBIDDEN');
   end if;
   if jsonb_typeof(headers) = 'object' then
     select h.key into v_forbidden from jsonb_object_keys(headers) as h(key) where h.key not in ('traceparent', 'x-request-id') limit 1;
     if found then
-      perform messenger.refuse('SM_FIELD_FORBIDDEN', 'headers.' || left(v_forbidden, 100));
+      perform messenger.raise_error('SM_FIELD_FORBIDDEN', 'headers.' || left(v_forbidden, 100));
     end if;
   end if;
   select s.id, s.duplicate, s.status, s.transport, s.queue, s.available_at
@@ -3162,7 +3162,7 @@ begin
       ('headers', headers), ('metadata', metadata)
     ) as given(field, value)
   ), true, v_user::text, v_user, true) s;
-  -- Asked afterwards, so that a repeated dispatch is told its message and not its limit; the refusal takes a new one back.
+  -- Asked afterwards, so that a repeated dispatch is told its message and not its limit; the error takes a new one back.
   v_limit := coalesce((select s.max_unfinished_per_user from messenger.settings s), 1000);
   if not duplicate and v_limit < (
     select count(*) from (
@@ -3170,7 +3170,7 @@ begin
       union all
       (select from public.messenger_failed_messages f where f.created_by = v_user and f.resolved_at is null limit v_limit + 1)
     ) unfinished) then
-    perform messenger.refuse('SM_RATE', 'of ' || v_limit || ' allowed');
+    perform messenger.raise_error('SM_RATE', 'of ' || v_limit || ' allowed');
   end if;
   return next;
 end $$;
@@ -3197,7 +3197,7 @@ grant execute on function messenger.user_dispatch(text, jsonb, text, interval, j
 -- ---- 25_burial.sql
 -- The ends that are not completion: lost leases, dead letters, expiry. Callers hold the row locks.
 
--- Counts the delivery of messages whose lease ran out; the message itself is then handed out alone or buried by the caller.
+-- Counts the delivery of messages whose lease ran out; the message itself is then handed out alone or moved to the dead letters by the caller.
 create or replace function messenger.note_lost_leases(ids uuid[], kind text, at timestamptz)
 returns void
 language plpgsql
@@ -3206,25 +3206,25 @@ as $$
 begin
   insert into messenger.attempts (message_id, fence, at, worker, error, error_class, duration_ms)
   select m.id, m.fence, at, m.locked_by,
-    'the lease ran out at ' || to_char(m.lock_expires_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') || ' without a verdict: the worker died, hung or was too slow',
+    'the lease ran out at ' || to_char(m.lock_expires_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') || ' without a outcome: the worker died, hung or was too slow',
     'LeaseExpired', (extract(epoch from m.lock_expires_at - m.locked_at) * 1000)::bigint
   from public.messenger_messages m
   where m.id = any (ids) and m.status = 'processing'
   on conflict do nothing;
   insert into messenger.measurements (at, transport_name, message_type, kind, error_class, error)
-  select note_lost_leases.at, m.transport_name, m.message_type, note_lost_leases.kind, 'LeaseExpired', 'the lease ran out without a verdict'
+  select note_lost_leases.at, m.transport_name, m.message_type, note_lost_leases.kind, 'LeaseExpired', 'the lease ran out without a outcome'
   from public.messenger_messages m
   where m.id = any (ids) and m.status = 'processing' and note_lost_leases.kind is not null;
 end $$;
 
 -- Moves messages to the dead letters with every attempt; the last attempt is the reason.
-create or replace function messenger.bury(ids uuid[], at timestamptz)
+create or replace function messenger.move_to_dead_letters(ids uuid[], at timestamptz)
 returns bigint
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_buried bigint;
+  v_moved bigint;
 begin
   with history as (
     select a.message_id,
@@ -3233,12 +3233,12 @@ begin
       max(a.error) filter (where a.newest = 1) as error,
       max(a.error_class) filter (where a.newest = 1) as error_class,
       max(a.error_trace) filter (where a.newest = 1) as error_trace
-    from (select x.*, row_number() over (partition by x.message_id order by x.fence desc) as newest from messenger.attempts x where x.message_id = any (bury.ids)) a
+    from (select x.*, row_number() over (partition by x.message_id order by x.fence desc) as newest from messenger.attempts x where x.message_id = any (move_to_dead_letters.ids)) a
     group by a.message_id
   ),
   dead as (
     update public.messenger_messages m
-    set status = 'failed', processed_at = bury.at, updated_at = bury.at, locked_at = null, locked_by = null, lock_expires_at = null,
+    set status = 'failed', processed_at = move_to_dead_letters.at, updated_at = move_to_dead_letters.at, locked_at = null, locked_by = null, lock_expires_at = null,
         retry_count = m.retry_count + 1, last_error = h.error, error_class = h.error_class
     from history h
     where m.id = h.message_id
@@ -3248,65 +3248,65 @@ begin
     (message_id, transport_name, queue_name, message_type, body, headers, metadata, error, error_class, error_trace, attempts, retry_count, max_retries, failed_at,
      created_at, idempotency_key, created_by)
   select d.id, d.transport_name, d.queue_name, d.message_type, d.body, d.headers, d.metadata, h.error, h.error_class, h.error_trace, h.attempts,
-    d.retry_count, d.max_retries, bury.at, d.created_at, d.idempotency_key, d.created_by
+    d.retry_count, d.max_retries, move_to_dead_letters.at, d.created_at, d.idempotency_key, d.created_by
   from dead d join history h on h.message_id = d.id;
-  get diagnostics v_buried = row_count;
-  delete from messenger.attempts a where a.message_id = any (bury.ids);
-  perform messenger.emit('dead', bury.ids, bury.at);
-  perform messenger.release_heads(messenger.order_keys(bury.ids), bury.at);
-  return v_buried;
+  get diagnostics v_moved = row_count;
+  delete from messenger.attempts a where a.message_id = any (move_to_dead_letters.ids);
+  perform messenger.emit('dead', move_to_dead_letters.ids, move_to_dead_letters.at);
+  perform messenger.unblock_next(messenger.order_keys(move_to_dead_letters.ids), move_to_dead_letters.at);
+  return v_moved;
 end $$;
 
 -- Expired and cancelled messages are never handed out again. They have no dead letter: nobody needs them any more. Neither has a user's message
 -- with an invalid payload (the attempt says what is wrong with it), or a user could fill the dead letters.
-create or replace function messenger.give_up(ids uuid[], error_class text, at timestamptz)
+create or replace function messenger.fail_without_dead_letter(ids uuid[], error_class text, at timestamptz)
 returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
   update public.messenger_messages m
-  set status = 'failed', processed_at = give_up.at, updated_at = give_up.at, locked_at = null, locked_by = null, lock_expires_at = null,
-      error_class = give_up.error_class,
-      retry_count = m.retry_count + (give_up.error_class = 'InvalidPayload')::int,
-      last_error = case give_up.error_class when 'Expired' then 'expired before it could be handled' when 'Cancelled' then 'cancelled'
+  set status = 'failed', processed_at = fail_without_dead_letter.at, updated_at = fail_without_dead_letter.at, locked_at = null, locked_by = null, lock_expires_at = null,
+      error_class = fail_without_dead_letter.error_class,
+      retry_count = m.retry_count + (fail_without_dead_letter.error_class = 'InvalidPayload')::int,
+      last_error = case fail_without_dead_letter.error_class when 'Expired' then 'expired before it could be handled' when 'Cancelled' then 'cancelled'
         else (select a.error from messenger.attempts a where a.message_id = m.id and a.fence = m.fence) end
   where m.id = any (ids);
   perform messenger.emit('failed', ids, at);
-  perform messenger.release_heads(messenger.order_keys(ids), at);
+  perform messenger.unblock_next(messenger.order_keys(ids), at);
 end $$;
 
--- What a scan met on its way that must not be handed out: fates expired, cancelled (its worker was asked to stop and let the lease end), exhausted.
-create or replace function messenger.end_unhandled(ids uuid[], fates text[], at timestamptz)
+-- What a scan met on its way that must not be handed out: dispositions expired, cancelled (its worker was asked to stop and let the lease end), exhausted.
+create or replace function messenger.finish_undeliverable(ids uuid[], dispositions text[], at timestamptz)
 returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_expired uuid[] := array(select x.id from unnest(ids, fates) as x(id, fate) where x.fate = 'expired');
-  v_cancelled uuid[] := array(select x.id from unnest(ids, fates) as x(id, fate) where x.fate = 'cancelled');
-  v_exhausted uuid[] := array(select x.id from unnest(ids, fates) as x(id, fate) where x.fate = 'exhausted');
+  v_expired uuid[] := array(select x.id from unnest(ids, dispositions) as x(id, disposition) where x.disposition = 'expired');
+  v_cancelled uuid[] := array(select x.id from unnest(ids, dispositions) as x(id, disposition) where x.disposition = 'cancelled');
+  v_exhausted uuid[] := array(select x.id from unnest(ids, dispositions) as x(id, disposition) where x.disposition = 'exhausted');
 begin
   if v_expired || v_cancelled <> '{}' then
     perform messenger.note_lost_leases(v_expired || v_cancelled, null, at);
-    perform messenger.give_up(v_expired, 'Expired', at);
-    perform messenger.give_up(v_cancelled, 'Cancelled', at);
+    perform messenger.fail_without_dead_letter(v_expired, 'Expired', at);
+    perform messenger.fail_without_dead_letter(v_cancelled, 'Cancelled', at);
   end if;
   -- Without need not even a look: the project may be changing the table of dead letters, and its lock would be in the way of every lost lease.
   if v_exhausted <> '{}' then
     perform messenger.note_lost_leases(v_exhausted, 'dead', at);
-    perform messenger.bury(v_exhausted, at);
+    perform messenger.move_to_dead_letters(v_exhausted, at);
   end if;
 end $$;
 
 comment on function messenger.note_lost_leases(uuid[], text, timestamptz) is
   'Records an attempt of class LeaseExpired for each of these processing messages, and measures it as retried or dead, or not at all (null).';
-comment on function messenger.bury(uuid[], timestamptz) is 'Fails messages for good: counts the last delivery, writes the dead letter with the last 20 attempts. An attempt must have been recorded. Returns how many.';
-comment on function messenger.give_up(uuid[], text, timestamptz) is 'Fails unfinished messages as Expired, Cancelled or InvalidPayload, without a dead letter.';
-comment on function messenger.end_unhandled(uuid[], text[], timestamptz) is 'Finishes the messages whose fate is expired, cancelled or exhausted; others are left alone.';
-revoke all on function messenger.end_unhandled(uuid[], text[], timestamptz), messenger.note_lost_leases(uuid[], text, timestamptz), messenger.bury(uuid[], timestamptz), messenger.give_up(uuid[], text, timestamptz)
+comment on function messenger.move_to_dead_letters(uuid[], timestamptz) is 'Fails messages for good: counts the last delivery, writes the dead letter with the last 20 attempts. An attempt must have been recorded. Returns how many.';
+comment on function messenger.fail_without_dead_letter(uuid[], text, timestamptz) is 'Fails unfinished messages as Expired, Cancelled or InvalidPayload, without a dead letter.';
+comment on function messenger.finish_undeliverable(uuid[], text[], timestamptz) is 'Finishes the messages whose disposition is expired, cancelled or exhausted; others are left alone.';
+revoke all on function messenger.finish_undeliverable(uuid[], text[], timestamptz), messenger.note_lost_leases(uuid[], text, timestamptz), messenger.move_to_dead_letters(uuid[], timestamptz), messenger.fail_without_dead_letter(uuid[], text, timestamptz)
   from public, anon, authenticated;
-grant execute on function messenger.end_unhandled(uuid[], text[], timestamptz), messenger.note_lost_leases(uuid[], text, timestamptz), messenger.bury(uuid[], timestamptz), messenger.give_up(uuid[], text, timestamptz) to service_role;
+grant execute on function messenger.finish_undeliverable(uuid[], text[], timestamptz), messenger.note_lost_leases(uuid[], text, timestamptz), messenger.move_to_dead_letters(uuid[], timestamptz), messenger.fail_without_dead_letter(uuid[], text, timestamptz) to service_role;
 
 -- ---- 25_order.sql
 -- Ordering keys: of the unfinished messages of a key the first may be handed out, the others wait at available_at = infinity until it has finished.
@@ -3339,25 +3339,25 @@ begin
   on conflict on constraint ordering_keys_pkey do update set check_at = o.check_at where false;
   perform messenger.unbound_waits(v_lock_timeout);
 exception when lock_not_available then
-  perform messenger.refuse_waits(v_lock_timeout, sqlerrm);
+  perform messenger.reject_waits(v_lock_timeout, sqlerrm);
 end $$;
 
 -- Lets the first unfinished message of each key go, if it waits. A message retried from the dead letters stands behind the one in flight with the
 -- same ordering_seq, so the first is the one that does not wait.
 -- No lock on the key: a dispatch that saw the predecessor unfinished and commits after this leaves a message waiting for nobody. The tick finds it.
-create or replace function messenger.release_heads(keys messenger.order_key[], at timestamptz)
+create or replace function messenger.unblock_next(keys messenger.order_key[], at timestamptz)
 returns bigint
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_heads uuid[];
-  v_rung record;
+  v_next uuid[];
+  v_woken record;
 begin
   if keys is null or keys = '{}' then
     return 0;
   end if;
-  v_heads := array(
+  v_next := array(
     select head.id
     from unnest(keys) k
     cross join lateral (
@@ -3369,26 +3369,26 @@ begin
     where head.available_at = 'infinity' and not messenger.is_held_by_dead_letter(k.transport_name, k.queue_name, k.ordering_key)
     order by head.id
   );
-  for v_rung in
+  for v_woken in
     with released as (
       update public.messenger_messages m
       set available_at = greatest(at, m.scheduled_at), updated_at = at
       where m.id = any (array(
         select x.id from public.messenger_messages x
-        where x.id = any (v_heads) and x.available_at = 'infinity' and x.processed_at is null
+        where x.id = any (v_next) and x.available_at = 'infinity' and x.processed_at is null
         order by x.id
         for no key update skip locked))
       returning m.transport_name, m.queue_name, m.message_type, m.available_at <= at as is_due
     )
     select r.transport_name, r.queue_name, r.message_type from released r where r.is_due group by r.transport_name, r.queue_name, r.message_type
   loop
-    perform messenger.ring(v_rung.transport_name, v_rung.queue_name, v_rung.message_type);
+    perform messenger.wake_worker(v_woken.transport_name, v_woken.queue_name, v_woken.message_type);
   end loop;
-  return cardinality(v_heads);
+  return cardinality(v_next);
 end $$;
 
 -- For messages that come back from the dead letters: before all that wait, but behind the one of their key that is on its way.
-create or replace function messenger.line_up(ids uuid[], at timestamptz)
+create or replace function messenger.requeue_in_order(ids uuid[], at timestamptz)
 returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -3402,7 +3402,7 @@ begin
   end if;
   perform messenger.lock_order_keys(v_keys);
   update public.messenger_messages m
-  set scheduled_at = m.available_at, available_at = 'infinity', updated_at = line_up.at,
+  set scheduled_at = m.available_at, available_at = 'infinity', updated_at = requeue_in_order.at,
       ordering_seq = greatest(m.ordering_seq, (
         select case when head.available_at < 'infinity' then head.ordering_seq end
         from (
@@ -3413,7 +3413,7 @@ begin
           limit 1
         ) head))
   where m.id = any (v_ids) and m.ordering_key is not null;
-  perform messenger.release_heads(v_keys, at);
+  perform messenger.unblock_next(v_keys, at);
 end $$;
 
 -- Only where the transport says so: {"ordering_dead_letter": "block"}.
@@ -3430,8 +3430,8 @@ begin
     where t.name = transport and t.config ->> 'ordering_dead_letter' = 'block');
 end $$;
 
--- For the clock: keys whose first message waits for nobody, a bite of the waiting keys a tick, from where the last bite stopped.
-create or replace function messenger.release_orphans(at timestamptz, bite int, ends_at timestamptz default 'infinity')
+-- For the clock: keys whose first message waits for nobody, a chunk of the waiting keys a tick, from where the last chunk stopped.
+create or replace function messenger.unblock_stuck(at timestamptz, chunk int, ends_at timestamptz default 'infinity')
 returns bigint
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -3459,11 +3459,11 @@ begin
         and (m.transport_name, m.queue_name, m.ordering_key) > (w.transport_name, w.queue_name, w.ordering_key)
       order by m.transport_name, m.queue_name, m.ordering_key limit 1
     ) x
-    where w.n < bite
+    where w.n < chunk
   )
   select array_agg(row(w.transport_name, w.queue_name, w.ordering_key)::messenger.order_key order by w.n) into v_keys from waiting w;
-  update messenger.clock c set order_after = case when cardinality(v_keys) = bite then v_keys[bite] end
-  where c.order_after is distinct from case when cardinality(v_keys) = bite then v_keys[bite] end
+  update messenger.clock c set order_after = case when cardinality(v_keys) = chunk then v_keys[chunk] end
+  where c.order_after is distinct from case when cardinality(v_keys) = chunk then v_keys[chunk] end
     and c.singleton in (select x.singleton from messenger.clock x for update skip locked);
   return messenger.unblock_each(v_keys, at, ends_at);
 end $$;
@@ -3503,15 +3503,15 @@ end $$;
 
 comment on function messenger.prune_ordering_keys(timestamptz, int) is 'Deletes ordering keys without an unfinished message, of the next chunk that is due for a look. Returns how many.';
 comment on function messenger.lock_order_keys(messenger.order_key[]) is 'Makes this transaction the only one that dispatches to these keys.';
-comment on function messenger.line_up(uuid[], timestamptz) is 'Puts pending messages with an ordering key into line again, each behind the one of its key that may be in flight.';
+comment on function messenger.requeue_in_order(uuid[], timestamptz) is 'Puts pending messages with an ordering key into line again, each behind the one of its key that may be in flight.';
 comment on function messenger.order_keys(uuid[]) is 'The ordering keys of these messages, without duplicates.';
-comment on function messenger.release_heads(messenger.order_key[], timestamptz) is 'Makes the first waiting message of each key available when none of the key is before it. Returns how many were looked at and let go.';
+comment on function messenger.unblock_next(messenger.order_key[], timestamptz) is 'Makes the first waiting message of each key available when none of the key is before it. Returns how many were looked at and let go.';
 comment on function messenger.is_held_by_dead_letter(text, text, text) is 'True when an open dead letter holds up its ordering key.';
-comment on function messenger.release_orphans(timestamptz, int, timestamptz) is 'Lets go what waits for a predecessor that has finished meanwhile, among the next bite of keys with waiting messages.';
-revoke all on function messenger.lock_order_keys(messenger.order_key[]), messenger.line_up(uuid[], timestamptz), messenger.order_keys(uuid[]), messenger.release_heads(messenger.order_key[], timestamptz), messenger.is_held_by_dead_letter(text, text, text),
-  messenger.release_orphans(timestamptz, int, timestamptz), messenger.prune_ordering_keys(timestamptz, int)
+comment on function messenger.unblock_stuck(timestamptz, int, timestamptz) is 'Lets go what waits for a predecessor that has finished meanwhile, among the next chunk of keys with waiting messages.';
+revoke all on function messenger.lock_order_keys(messenger.order_key[]), messenger.requeue_in_order(uuid[], timestamptz), messenger.order_keys(uuid[]), messenger.unblock_next(messenger.order_key[], timestamptz), messenger.is_held_by_dead_letter(text, text, text),
+  messenger.unblock_stuck(timestamptz, int, timestamptz), messenger.prune_ordering_keys(timestamptz, int)
   from public, anon, authenticated, service_role;
-grant execute on function messenger.lock_order_keys(messenger.order_key[]), messenger.line_up(uuid[], timestamptz), messenger.order_keys(uuid[]), messenger.release_heads(messenger.order_key[], timestamptz), messenger.is_held_by_dead_letter(text, text, text)
+grant execute on function messenger.lock_order_keys(messenger.order_key[]), messenger.requeue_in_order(uuid[], timestamptz), messenger.order_keys(uuid[]), messenger.unblock_next(messenger.order_key[], timestamptz), messenger.is_held_by_dead_letter(text, text, text)
   to service_role;
 
 -- ---- 25_routing.sql
@@ -3562,7 +3562,7 @@ begin
     returning m.transport_name, m.queue_name, m.message_type, m.available_at
   ),
   woken as (
-    select count(messenger.ring(d.transport_name, d.queue_name, d.message_type)) as wakeups
+    select count(messenger.wake_worker(d.transport_name, d.queue_name, d.message_type)) as wakeups
     from (select distinct r.transport_name, r.queue_name, r.message_type from routed r where r.available_at <= route_messages.at) d
   )
   select count(*) into v_routed from routed cross join woken;
@@ -3658,7 +3658,7 @@ end $$;
 -- inside the index: beside 5,000 queues with one message each it takes 0.4 ms where a probe per queue takes 55 ms, with 50
 -- messages each 31 to 84 ms. The first step is a statement without a bound because each entry would be compared with it.
 -- runnable: only messages that no worker holds.
-create or replace function messenger.walk_due_queues(
+create or replace function messenger.scan_due_queues(
   at timestamptz, only_transport text, runnable boolean, only_types text[], below_transport text, below_queue text,
   max_queues int
 )
@@ -3677,8 +3677,8 @@ declare
 begin
   if v_is_first then
     select m.transport_name, m.queue_name into below_transport, below_queue from public.messenger_messages m
-    where m.processed_at is null and m.available_at <= walk_due_queues.at
-      and (not runnable or m.status = 'pending' or m.lock_expires_at < walk_due_queues.at)
+    where m.processed_at is null and m.available_at <= scan_due_queues.at
+      and (not runnable or m.status = 'pending' or m.lock_expires_at < scan_due_queues.at)
       and (only_types is null or m.message_type = any (only_types))
       and (only_transport is null or m.transport_name = only_transport)
     order by m.transport_name desc, m.queue_name desc limit 1;
@@ -3695,8 +3695,8 @@ begin
     cross join lateral (
       select m.transport_name, m.queue_name from public.messenger_messages m
       where (m.transport_name, m.queue_name) < (p.transport_name, p.queue_name)
-        and m.processed_at is null and m.available_at <= walk_due_queues.at
-        and (not runnable or m.status = 'pending' or m.lock_expires_at < walk_due_queues.at)
+        and m.processed_at is null and m.available_at <= scan_due_queues.at
+        and (not runnable or m.status = 'pending' or m.lock_expires_at < scan_due_queues.at)
         and (only_types is null or m.message_type = any (only_types))
         and (only_transport is null or m.transport_name = only_transport)
       order by m.transport_name desc, m.queue_name desc limit 1
@@ -3768,7 +3768,7 @@ begin
     loop
       v_is_whole := v_walk[2] is null;
       select array_agg(w.transport_name), array_agg(w.queue_name) into v_transports, v_queues
-      from messenger.walk_due_queues(
+      from messenger.scan_due_queues(
         due_queues.at, only_transport, runnable, only_types, v_walk[2], v_walk[3], max_queues) w;
       v_walk := v_walk[1:1];
       if cardinality(v_queues) = max_queues then
@@ -3846,18 +3846,18 @@ end $$;
 
 comment on function messenger.active_queues(text, text[], boolean) is
   'Transports and queues with unfinished messages; halted: also those that are paused or disabled.';
-comment on function messenger.walk_due_queues(timestamptz, text, boolean, text[], text, text, int) is
+comment on function messenger.scan_due_queues(timestamptz, text, boolean, text[], text, text, int) is
   'Queues with a due message, downwards from one transport and queue (exclusive), or from the last one.';
 comment on function messenger.due_queues(timestamptz, text, text[], boolean, text[], boolean, int) is
   'Queues that hold a due message, of one transport or these queues only if given; of more than 64 queues at most max_queues, in turns. halted: also those that are paused or disabled. runnable, only_types: may leave out queues whose due messages are held by workers or are of other types.';
 comment on function messenger.known_queues(text, text[], boolean, timestamptz, text[]) is
   'Due queues as transport/queue in random order, at most 20 ms old, or a second where finding them took long; again: not for the 20 ms.';
 revoke all on function messenger.active_queues(text, text[], boolean),
-  messenger.walk_due_queues(timestamptz, text, boolean, text[], text, text, int),
+  messenger.scan_due_queues(timestamptz, text, boolean, text[], text, text, int),
   messenger.due_queues(timestamptz, text, text[], boolean, text[], boolean, int),
   messenger.known_queues(text, text[], boolean, timestamptz, text[]) from public, anon, authenticated;
 grant execute on function messenger.active_queues(text, text[], boolean),
-  messenger.walk_due_queues(timestamptz, text, boolean, text[], text, text, int),
+  messenger.scan_due_queues(timestamptz, text, boolean, text[], text, text, int),
   messenger.due_queues(timestamptz, text, text[], boolean, text[], boolean, int),
   messenger.known_queues(text, text[], boolean, timestamptz, text[]) to service_role;
 
@@ -3884,7 +3884,7 @@ end $$;
 -- the planner that it would compile each plan (jit), for seconds.
 create or replace function messenger.find_due(
   transport text, queue text, batch int, types text[], at timestamptz, may_be_solo boolean, careful boolean default false,
-  out places tid[], out is_solo boolean
+  out ctids tid[], out is_solo boolean
 )
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -3895,9 +3895,9 @@ set jit = off
 set plan_cache_mode = force_generic_plan
 as $$
 declare
-  v_setting text := messenger.mark_setting(transport, queue, types);
+  v_setting text := messenger.watermark_setting(transport, queue, types);
   v_text text := current_setting(v_setting, true);
-  v_mark jsonb;
+  v_watermark jsonb;
   v_ends_at timestamptz;
   -- By priority. Variables without a value cost nothing: plpgsql sets each expression up again in every transaction.
   v_from_times timestamptz[];
@@ -3914,16 +3914,16 @@ declare
   v_started timestamptz := clock_timestamp();
   v_took interval;
   v_found tid[];
-  v_fates text[];
+  v_dispositions text[];
   v_ids uuid[];
   v_end int;
 begin
   if v_text <> '' then
-    v_mark := v_text::jsonb;
-    if at between (v_mark ->> 'placed')::timestamptz and (v_mark ->> 'ends')::timestamptz then
-      v_ends_at := (v_mark ->> 'ends')::timestamptz;
-      v_from_times := array(select t::timestamptz from jsonb_array_elements_text(v_mark -> 'times') with ordinality x(t, n) order by n);
-      v_from_ids := array(select i::uuid from jsonb_array_elements_text(v_mark -> 'ids') with ordinality x(i, n) order by n);
+    v_watermark := v_text::jsonb;
+    if at between (v_watermark ->> 'placed')::timestamptz and (v_watermark ->> 'ends')::timestamptz then
+      v_ends_at := (v_watermark ->> 'ends')::timestamptz;
+      v_from_times := array(select t::timestamptz from jsonb_array_elements_text(v_watermark -> 'times') with ordinality x(t, n) order by n);
+      v_from_ids := array(select i::uuid from jsonb_array_elements_text(v_watermark -> 'ids') with ordinality x(i, n) order by n);
     end if;
   end if;
   if current_setting('messenger.leaves_out_until', true) <> '' then
@@ -3950,7 +3950,7 @@ begin
       v_to_ids := array(select case when p = v_stop_priority then v_stop_id end from generate_series(1, 10) p);
     end if;
 
-    select array_agg(due.tid), array_agg(due.fate) into v_found, v_fates
+    select array_agg(due.tid), array_agg(due.disposition) into v_found, v_dispositions
     from (
       select head.* from generate_series(10, 1, -1) as level(priority)
       cross join lateral (
@@ -3962,7 +3962,7 @@ begin
             when m.status = 'processing' then 'lost'
             when m.lease_losses > 0 then 'suspect'
             else 'ready'
-          end as fate
+          end as disposition
         from public.messenger_messages m
         where m.transport_name = find_due.transport and m.queue_name = find_due.queue and m.priority = level.priority
           and m.processed_at is null
@@ -3991,36 +3991,36 @@ begin
           and not exists (select from messenger.queues q where q.transport_name = t.name and q.queue_name = find_due.queue and q.paused_at is not null)
         from public.messenger_transports t where t.name = find_due.transport
       )
-      limit batch - coalesce(cardinality(places), 0)
+      limit batch - coalesce(cardinality(ctids), 0)
     ) due;
 
-    if not v_fates <@ '{ready}'::text[] then
+    if not v_dispositions <@ '{ready}'::text[] then
       v_ids := array(select m.id from unnest(v_found) with ordinality as x(place, n) join public.messenger_messages m on m.ctid = x.place order by x.n);
-      if v_fates && '{expired,cancelled,exhausted}'::text[] then
+      if v_dispositions && '{expired,cancelled,exhausted}'::text[] then
         if careful then
-          perform messenger.end_unhandled_singly(v_ids[1:100], v_fates[1:100], at);
+          perform messenger.finish_undeliverable_singly(v_ids[1:100], v_dispositions[1:100], at);
         else
-          perform messenger.end_unhandled(v_ids[1:100], v_fates[1:100], at);
+          perform messenger.finish_undeliverable(v_ids[1:100], v_dispositions[1:100], at);
         end if;
         -- A scan by chunks, which leaves out what else is to be finished, finds the others.
         v_skips_ended := true;
         continue scans;
       end if;
       -- Up to the first message that must be alone; the next claim then starts with it.
-      v_end := (select min(x.n) from unnest(v_fates) with ordinality as x(fate, n) where x.fate <> 'ready');
+      v_end := (select min(x.n) from unnest(v_dispositions) with ordinality as x(disposition, n) where x.disposition <> 'ready');
       if v_end > 1 then
-        places := places || v_found[1:v_end - 1];
-      elsif places is null and may_be_solo then
+        ctids := ctids || v_found[1:v_end - 1];
+      elsif ctids is null and may_be_solo then
         perform messenger.note_lost_leases(v_ids[1:1], 'retried', at);
-        perform messenger.emit('retried', array(select v_ids[1] where v_fates[1] = 'lost'), at);
-        places := v_found[1:1];
+        perform messenger.emit('retried', array(select v_ids[1] where v_dispositions[1] = 'lost'), at);
+        ctids := v_found[1:1];
         is_solo := true;
       end if;
       return;
     end if;
 
-    places := places || v_found;
-    exit scans when v_stop_id is null or coalesce(cardinality(places), 0) >= batch;
+    ctids := ctids || v_found;
+    exit scans when v_stop_id is null or coalesce(cardinality(ctids), 0) >= batch;
     v_from_times := array(
       select case when p < v_stop_priority then v_from_times[p] when p = v_stop_priority then v_stop_at else 'infinity' end
       from generate_series(1, 10) p);
@@ -4032,9 +4032,9 @@ begin
   end loop;
 
   v_took := clock_timestamp() - v_started;
-  if v_took > coalesce(nullif(current_setting('messenger.mark_after', true), ''), '500 microseconds')::interval
-      + coalesce(cardinality(places), 0) * interval '2 microseconds' then
-    perform messenger.place_mark(v_setting, v_ends_at, v_from_times, v_from_ids, batch, places, v_took, at, v_stop_priority + 1);
+  if v_took > coalesce(nullif(current_setting('messenger.watermark_after', true), ''), '500 microseconds')::interval
+      + coalesce(cardinality(ctids), 0) * interval '2 microseconds' then
+    perform messenger.store_watermark(v_setting, v_ends_at, v_from_times, v_from_ids, batch, ctids, v_took, at, v_stop_priority + 1);
   elsif v_text <> '' and v_ends_at is null then
     perform set_config(v_setting, '', false);
   end if;
@@ -4057,7 +4057,7 @@ grant execute on function messenger.stop_scan(), messenger.find_due(text, text, 
 -- visible behind a mark (a late commit, an expired lease, a message handed back) waits at most that long.
 -- It is a setting of the session, {"placed", "ends", "times": [ten], "ids": [ten]}, named by everything a scan filters on, or
 -- one worker's mark would hide another's messages. As JSON its moments are ISO 8601, whatever the session's DateStyle.
-create or replace function messenger.mark_setting(transport text, queue text, types text[])
+create or replace function messenger.watermark_setting(transport text, queue text, types text[])
 returns text
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
@@ -4067,13 +4067,13 @@ begin
 end $$;
 
 -- After a scan that was slow for what it found, places marks; after a fast one that began at the beginning, drops them.
--- Slow is what the setting messenger.mark_after says, 500 us unless set, and 2 us a message: a scan takes 50, but a busy machine must not pass for a
+-- Slow is what the setting messenger.watermark_after says, 500 us unless set, and 2 us a message: a scan takes 50, but a busy machine must not pass for a
 -- cluttered index.
 -- The margin is for transactions that commit a little after the moment they wrote into available_at.
 -- lowest: the lowest priority that was scanned to its end; below it the positions stay what they were. It comes last, with a
 -- default: a scan of 0.1.0 that waits while the upgrade commits calls without it.
-create or replace function messenger.place_mark(
-  setting text, ends_at timestamptz, from_times timestamptz[], from_ids uuid[], batch int, places tid[],
+create or replace function messenger.store_watermark(
+  setting text, ends_at timestamptz, from_times timestamptz[], from_ids uuid[], batch int, ctids tid[],
   took interval, at timestamptz, lowest int default null
 )
 returns void
@@ -4090,9 +4090,9 @@ declare
 begin
   select array_agg(m.priority order by x.n) as priorities, array_agg(m.available_at order by x.n) as times, array_agg(m.id order by x.n) as ids
   into v_found
-  from unnest(places) with ordinality as x(place, n) join public.messenger_messages m on m.ctid = x.place;
+  from unnest(ctids) with ordinality as x(place, n) join public.messenger_messages m on m.ctid = x.place;
   -- Below the last priority found the scan did not come when it had what it wanted.
-  if cardinality(places) >= batch then
+  if cardinality(ctids) >= batch then
     v_lowest := v_found.priorities[batch];
   end if;
   for v_level in v_lowest..10 loop
@@ -4110,13 +4110,13 @@ begin
     'times', v_times, 'ids', v_ids)::text, false);
 end $$;
 
-comment on function messenger.mark_setting(text, text, text[]) is 'Name of the session setting that keeps the marks of one queue and selection of types.';
-comment on function messenger.place_mark(text, timestamptz, timestamptz[], uuid[], int, tid[], interval, timestamptz, int) is
+comment on function messenger.watermark_setting(text, text, text[]) is 'Name of the session setting that keeps the marks of one queue and selection of types.';
+comment on function messenger.store_watermark(text, timestamptz, timestamptz[], uuid[], int, tid[], interval, timestamptz, int) is
   'Keeps for the session''s next scan what this one found out, when it took long for what it found.';
-revoke all on function messenger.mark_setting(text, text, text[]),
-  messenger.place_mark(text, timestamptz, timestamptz[], uuid[], int, tid[], interval, timestamptz, int) from public, anon, authenticated;
-grant execute on function messenger.mark_setting(text, text, text[]),
-  messenger.place_mark(text, timestamptz, timestamptz[], uuid[], int, tid[], interval, timestamptz, int) to service_role;
+revoke all on function messenger.watermark_setting(text, text, text[]),
+  messenger.store_watermark(text, timestamptz, timestamptz[], uuid[], int, tid[], interval, timestamptz, int) from public, anon, authenticated;
+grant execute on function messenger.watermark_setting(text, text, text[]),
+  messenger.store_watermark(text, timestamptz, timestamptz[], uuid[], int, tid[], interval, timestamptz, int) to service_role;
 
 -- ---- 26_unwritable.sql
 -- Rows that cannot be written: which errors are due to a row, and which messages a claim therefore leaves alone.
@@ -4197,7 +4197,7 @@ begin
 end $$;
 
 -- One by one, each in a subtransaction of its own: one row that cannot be written keeps no other from its end.
-create or replace function messenger.end_unhandled_singly(ids uuid[], fates text[], at timestamptz)
+create or replace function messenger.finish_undeliverable_singly(ids uuid[], dispositions text[], at timestamptz)
 returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -4205,7 +4205,7 @@ as $$
 begin
   for v_place in 1..cardinality(ids) loop
     begin
-      perform messenger.end_unhandled(ids[v_place:v_place], fates[v_place:v_place], at);
+      perform messenger.finish_undeliverable(ids[v_place:v_place], dispositions[v_place:v_place], at);
       perform messenger.check_deferred(at);
     exception when others then
       if not messenger.is_row_error(sqlstate) then
@@ -4223,14 +4223,14 @@ comment on function messenger.check_deferred(timestamptz) is
 comment on function messenger.set_message_aside(uuid, text, text, timestamptz) is
   'Keeps a message whose row cannot be written out of claims for a minute or more, and records why.';
 comment on function messenger.messages_set_aside(timestamptz) is 'Messages that claims of this session leave out now, or null.';
-comment on function messenger.end_unhandled_singly(uuid[], text[], timestamptz) is
-  'As messenger.end_unhandled, message by message; those that cannot be written are set aside.';
+comment on function messenger.finish_undeliverable_singly(uuid[], text[], timestamptz) is
+  'As messenger.finish_undeliverable, message by message; those that cannot be written are set aside.';
 revoke all on function messenger.is_row_error(text), messenger.check_deferred(timestamptz),
   messenger.set_message_aside(uuid, text, text, timestamptz), messenger.messages_set_aside(timestamptz),
-  messenger.end_unhandled_singly(uuid[], text[], timestamptz) from public, anon, authenticated;
+  messenger.finish_undeliverable_singly(uuid[], text[], timestamptz) from public, anon, authenticated;
 grant execute on function messenger.is_row_error(text), messenger.check_deferred(timestamptz),
   messenger.set_message_aside(uuid, text, text, timestamptz), messenger.messages_set_aside(timestamptz),
-  messenger.end_unhandled_singly(uuid[], text[], timestamptz) to service_role;
+  messenger.finish_undeliverable_singly(uuid[], text[], timestamptz) to service_role;
 
 -- ---- 27_claim.sql
 -- Claiming: a worker takes due messages under a lease with a fence, and keeps the lease by heartbeats.
@@ -4254,13 +4254,13 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   if worker is null or length(worker) not between 1 and 200 or worker ~ '[\x01-\x1f\x7f]' then
-    perform messenger.refuse('SM_WORKER');
+    perform messenger.raise_error('SM_WORKER');
   elsif queues::text !~ '^\{(([a-z0-9][a-z0-9_-]{0,62}|"null")(,([a-z0-9][a-z0-9_-]{0,62}|"null"))*)?\}$' then
-    perform messenger.refuse('SM_QUEUE', (
+    perform messenger.raise_error('SM_QUEUE', (
       select format('queues: "%s"', left(q.name, 100)) from unnest(queues) q(name)
       where q.name !~ '^[a-z0-9][a-z0-9_-]{0,62}$' or q.name is null limit 1));
   elsif lease <= '0' or lease > '12 hours' then
-    perform messenger.refuse('SM_LEASE');
+    perform messenger.raise_error('SM_LEASE');
   end if;
 end $$;
 
@@ -4326,7 +4326,7 @@ declare
   v_queue text;
   v_visited text[] := '{}'::text[];
   v_due record;
-  v_places tid[] := '{}'::tid[];
+  v_ctids tid[] := '{}'::tid[];
   v_claimed messenger.claimed[];
 begin
   if current_setting('transaction_read_only') = 'on' then
@@ -4334,10 +4334,10 @@ begin
   end if;
   perform messenger.check_claim(worker, v_lease, queues);
   if v_batch not between 1 and 1000 then
-    perform messenger.refuse('SM_BATCH');
+    perform messenger.raise_error('SM_BATCH');
   elsif transport is not null then
     if not exists (select from public.messenger_transports t where t.name = claim_messages.transport) then
-      perform messenger.refuse('SM_TRANSPORT', quote_ident(left(transport, 100)));
+      perform messenger.raise_error('SM_TRANSPORT', quote_ident(left(transport, 100)));
     end if;
   end if;
   perform messenger.note_poll(worker, transport, queues, types, v_now);
@@ -4348,13 +4348,13 @@ begin
       foreach v_queue in array messenger.known_queues(transport, queues, v_look = 2, v_now, types) loop
         continue when v_queue = any (v_visited);
         v_visited := v_visited || v_queue;
-        v_due := messenger.find_due(split_part(v_queue, '/', 1), split_part(v_queue, '/', 2), v_batch - cardinality(v_places), types, v_now, v_places = '{}');
-        v_places := v_places || v_due.places;
-        exit looks when v_due.is_solo or cardinality(v_places) = v_batch;
+        v_due := messenger.find_due(split_part(v_queue, '/', 1), split_part(v_queue, '/', 2), v_batch - cardinality(v_ctids), types, v_now, v_ctids = '{}');
+        v_ctids := v_ctids || v_due.ctids;
+        exit looks when v_due.is_solo or cardinality(v_ctids) = v_batch;
       end loop;
     end loop;
-    if v_places <> '{}' then
-      v_claimed := messenger.take(v_places, worker, v_lease, v_now);
+    if v_ctids <> '{}' then
+      v_claimed := messenger.take(v_ctids, worker, v_lease, v_now);
     end if;
     return coalesce(v_claimed, '{}');
   exception when others then
@@ -4389,10 +4389,10 @@ begin
     loop
       v_due := messenger.find_due(
         split_part(v_queue, '/', 1), split_part(v_queue, '/', 2), batch - cardinality(v_claimed), types, at, v_claimed = '{}', true);
-      exit when v_due.places is null;
+      exit when v_due.ctids is null;
       v_has_failed := false;
       begin
-        v_claimed := v_claimed || messenger.take(v_due.places, worker, lease, at);
+        v_claimed := v_claimed || messenger.take(v_due.ctids, worker, lease, at);
       exception when others then
         if not messenger.is_row_error(sqlstate) then
           raise;
@@ -4400,7 +4400,7 @@ begin
         v_has_failed := true;
       end;
       if v_has_failed then
-        v_claimed := v_claimed || messenger.take_singly(v_due.places, worker, lease, at);
+        v_claimed := v_claimed || messenger.take_singly(v_due.ctids, worker, lease, at);
       end if;
       exit queues when v_due.is_solo and v_claimed <> '{}' or cardinality(v_claimed) = batch or clock_timestamp() > v_end;
       exit when not v_has_failed;
@@ -4423,7 +4423,7 @@ begin
   return query select * from unnest(messenger.claim_messages(worker, batch, lease, transport, queues, types));
 end $$;
 
--- For a door that handles a message where it is dispatched: takes this one, due or not, unless somebody else has it.
+-- For an edge function that handles a message where it is dispatched: takes this one, due or not, unless somebody else has it.
 create or replace function messenger.claim_one(message_id uuid, worker text, lease interval)
 returns table (
   id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority int, retry_count int, max_retries int, fence bigint,
@@ -4470,7 +4470,7 @@ comment on function messenger.claim_messages(text, int, interval, text, text[], 
 comment on function messenger.claim_carefully(text, int, interval, text, text[], text[], timestamptz) is
   'A claim that passes over any number of messages it cannot take, and over rows that cannot be written.';
 comment on function public.messenger_claim(text, int, interval, text, text[], text[]) is
-  'Takes up to batch (1-1000) due messages for a worker under a lease (up to 12 hours). Null transport, queues or types mean all. fence must accompany every verdict. solo: the only row of its claim, to be run with nothing else in flight. Waits for nobody: messages whose rows others have locked are left for the next claim.';
+  'Takes up to batch (1-1000) due messages for a worker under a lease (up to 12 hours). Null transport, queues or types mean all. fence must accompany every outcome. solo: the only row of its claim, to be run with nothing else in flight. Waits for nobody: messages whose rows others have locked are left for the next claim.';
 comment on function messenger.claim_one(uuid, text, interval) is 'See public.messenger_claim_one.';
 comment on function public.messenger_claim_one(uuid, text, interval) is
   'Takes one pending message by id, due or not, for the caller that has just dispatched it. No row when another worker has it, its row is locked or it is finished.';
@@ -4513,16 +4513,16 @@ begin
     perform messenger.require_writable();
   end if;
   if v_leases is null or jsonb_typeof(v_leases) <> 'array' then
-    perform messenger.refuse('SM_LEASE', 'leases must be a JSON array of {"id", "fence", "progress"?}');
+    perform messenger.raise_error('SM_LEASE', 'leases must be a JSON array of {"id", "fence", "progress"?}');
   elsif jsonb_array_length(v_leases) > 1000 then
-    perform messenger.refuse('SM_BATCH_TOO_LARGE');
+    perform messenger.raise_error('SM_BATCH_TOO_LARGE');
   elsif v_lease <= '0' or v_lease > '12 hours' or exists (select from jsonb_array_elements(v_leases) e where jsonb_typeof(e) <> 'object') then
-    perform messenger.refuse('SM_LEASE');
+    perform messenger.raise_error('SM_LEASE');
   end if;
 
   begin
     with given as materialized (
-      select row_number() over () as ord, g.id, g.fence, messenger.keep_small(g.progress) as progress
+      select row_number() over () as ord, g.id, g.fence, messenger.cap_size(g.progress) as progress
       from jsonb_to_recordset(v_leases) as g(id uuid, fence bigint, progress jsonb)
     ),
     -- A lease that ran out but was not taken over is still current.
@@ -4579,7 +4579,7 @@ begin
 end $$;
 
 comment on function public.messenger_heartbeat(jsonb, interval) is
-  'Extends the leases [{"id", "fence", "progress"?}] to now + lease and stores progress. extended; locked (another transaction has locked the row: the lease is still held and was not extended, send it again); stale (it is not held any more); error: <SQLSTATE> <message> (a trigger or constraint on messenger_messages refused to write it; still held). cancel_requested tells the handler to stop.';
+  'Extends the leases [{"id", "fence", "progress"?}] to now + lease and stores progress. extended; locked (another transaction has locked the row: the lease is still held and was not extended, send it again); stale (it is not held any more); error: <SQLSTATE> <message> (a trigger or constraint on messenger_messages rejected to write it; still held). cancel_requested tells the handler to stop.';
 revoke all on function public.messenger_heartbeat(jsonb, interval) from public, anon, authenticated;
 grant execute on function public.messenger_heartbeat(jsonb, interval) to service_role;
 
@@ -4603,7 +4603,7 @@ begin
     if not exists (select from public.messenger_messages m where m.id = message_id) then
       return false;
     elsif clock_timestamp() > v_end then
-      perform messenger.refuse('SM_UNAVAILABLE', format('message %s is locked by another transaction', message_id));
+      perform messenger.raise_error('SM_UNAVAILABLE', format('message %s is locked by another transaction', message_id));
     end if;
     perform pg_sleep(0.01);
   end loop;
@@ -4619,7 +4619,7 @@ grant execute on function messenger.lock_message(uuid) to service_role;
 -- Taking: the one statement by which messages that a scan has found and locked become a worker's.
 
 -- By their places, which the lock of the scan holds still.
-create or replace function messenger.take(places tid[], worker text, lease interval, at timestamptz)
+create or replace function messenger.take(ctids tid[], worker text, lease interval, at timestamptz)
 returns messenger.claimed[]
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -4633,7 +4633,7 @@ begin
     set status = 'processing', fence = m.fence + 1, locked_at = take.at, locked_by = take.worker, lock_expires_at = take.at + take.lease,
         updated_at = take.at, retry_count = m.retry_count + (m.status = 'processing')::int,
         lease_losses = m.lease_losses + (m.status = 'processing')::int
-    where m.ctid = any (places)
+    where m.ctid = any (ctids)
     returning m.id, m.message_type, m.queue_name, m.body, m.headers, m.metadata, m.priority, m.retry_count, m.max_retries,
       m.fence, m.lock_expires_at, m.created_at, m.lease_losses > 0 as solo, m.available_at
   )
@@ -4645,7 +4645,7 @@ begin
   return v_claimed;
 end $$;
 
-create or replace function messenger.take_singly(places tid[], worker text, lease interval, at timestamptz)
+create or replace function messenger.take_singly(ctids tid[], worker text, lease interval, at timestamptz)
 returns messenger.claimed[]
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -4654,7 +4654,7 @@ declare
   v_place tid;
   v_claimed messenger.claimed[];
 begin
-  foreach v_place in array places loop
+  foreach v_place in array ctids loop
     begin
       v_claimed := v_claimed || messenger.take(array[v_place], worker, lease, at);
     exception when others then
@@ -4709,17 +4709,17 @@ end $$;
 
 do $$
 begin
-  if to_regtype('messenger.verdict') is null then
-    create type messenger.verdict as (
+  if to_regtype('messenger.outcome') is null then
+    create type messenger.outcome as (
       ord int, outcome text, error text, error_class text, error_trace text, retryable boolean, delay interval, duration_ms bigint
     );
   end if;
 end $$;
-comment on type messenger.verdict is 'What a verdict other than completed says, with its position among the outcomes.';
+comment on type messenger.outcome is 'What a outcome other than completed says, with its position among the outcomes.';
 
--- The few verdicts that are not completions are read apart, in full: most batches have none.
-create or replace function messenger.read_verdicts(outcomes jsonb)
-returns messenger.verdict[]
+-- The few outcomes that are not completions are read apart, in full: most batches have none.
+create or replace function messenger.read_outcomes(outcomes jsonb)
+returns messenger.outcome[]
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -4732,7 +4732,7 @@ begin
       case when v.outcome = 'failed' then messenger.clip(v.error_trace, 8192) end,
       coalesce(v.retryable, true),
       make_interval(secs => messenger.read_milliseconds(v.delay_ms, 3155760000000) / 1000), -- 100 years
-      messenger.read_milliseconds(v.duration_ms, 1e15)::bigint)::messenger.verdict order by v.ord)
+      messenger.read_milliseconds(v.duration_ms, 1e15)::bigint)::messenger.outcome order by v.ord)
     from rows from (jsonb_to_recordset(outcomes) as (
       outcome text, error text, error_class text, error_trace text, retryable boolean, delay_ms jsonb, duration_ms jsonb)
     ) with ordinality as v(outcome, error, error_class, error_trace, retryable, delay_ms, duration_ms, ord)
@@ -4742,9 +4742,9 @@ end $$;
 
 comment on function messenger.error_class_of(text) is 'The class an error is stored under: Error when there is none, Handler<Name> where the name is reserved.';
 comment on function messenger.retry_delay(text, int) is 'Wait before the next delivery after so many failures, by the policy of the type.';
-comment on function messenger.read_verdicts(jsonb) is 'The outcomes of messenger_settle in order, texts clipped to 8 KB, results to 64 KB.';
-revoke all on function messenger.error_class_of(text), messenger.retry_delay(text, int), messenger.read_verdicts(jsonb) from public, anon, authenticated;
-grant execute on function messenger.error_class_of(text), messenger.retry_delay(text, int), messenger.read_verdicts(jsonb) to service_role;
+comment on function messenger.read_outcomes(jsonb) is 'The outcomes of messenger_settle in order, texts clipped to 8 KB, results to 64 KB.';
+revoke all on function messenger.error_class_of(text), messenger.retry_delay(text, int), messenger.read_outcomes(jsonb) from public, anon, authenticated;
+grant execute on function messenger.error_class_of(text), messenger.retry_delay(text, int), messenger.read_outcomes(jsonb) to service_role;
 
 -- ---- 28_settle.sql
 -- Settling: every outcome passes here, and counts only with the current fence.
@@ -4758,7 +4758,7 @@ end $$;
 comment on type messenger.settled is 'A row of messenger_settle.';
 
 -- Verdicts that count and are not completions, on rows that the caller has locked.
-create or replace function messenger.settle_rest(ids uuid[], rest messenger.verdict[], ords bigint[], fates text[], at timestamptz)
+create or replace function messenger.settle_rest(ids uuid[], rest messenger.outcome[], ords bigint[], dispositions text[], at timestamptz)
 returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -4774,25 +4774,25 @@ begin
   from unnest(rest) r join public.messenger_messages m on m.id = ids[r.ord]
   where r.outcome = 'failed' and r.ord = any (ords);
 
-  perform messenger.measure_failures('retried', array(select ids[c.ord] from unnest(ords, fates) as c(ord, fate) where c.fate = 'retry'), at);
-  perform messenger.measure_failures('dead', array(select ids[c.ord] from unnest(ords, fates) as c(ord, fate) where c.fate = 'dead'), at);
-  perform messenger.bury(array(select ids[c.ord] from unnest(ords, fates) as c(ord, fate) where c.fate = 'dead'), at);
-  perform messenger.give_up(array(select ids[c.ord] from unnest(ords, fates) as c(ord, fate) where c.fate = 'cancelled'), 'Cancelled', at);
-  perform messenger.give_up(array(select ids[c.ord] from unnest(ords, fates) as c(ord, fate) where c.fate = 'invalid'), 'InvalidPayload', at);
+  perform messenger.measure_failures('retried', array(select ids[c.ord] from unnest(ords, dispositions) as c(ord, disposition) where c.disposition = 'retry'), at);
+  perform messenger.measure_failures('dead', array(select ids[c.ord] from unnest(ords, dispositions) as c(ord, disposition) where c.disposition = 'dead'), at);
+  perform messenger.move_to_dead_letters(array(select ids[c.ord] from unnest(ords, dispositions) as c(ord, disposition) where c.disposition = 'dead'), at);
+  perform messenger.fail_without_dead_letter(array(select ids[c.ord] from unnest(ords, dispositions) as c(ord, disposition) where c.disposition = 'cancelled'), 'Cancelled', at);
+  perform messenger.fail_without_dead_letter(array(select ids[c.ord] from unnest(ords, dispositions) as c(ord, disposition) where c.disposition = 'invalid'), 'InvalidPayload', at);
 
   update public.messenger_messages m
   set status = 'pending', updated_at = settle_rest.at, locked_at = null, locked_by = null, lock_expires_at = null,
-      available_at = case c.fate
+      available_at = case c.disposition
         when 'retry' then settle_rest.at + coalesce(r.delay, messenger.retry_delay(m.message_type, m.retry_count + 1))
         when 'snoozed' then settle_rest.at + coalesce(r.delay, '0')
         else m.available_at end,
-      retry_count = m.retry_count + (c.fate = 'retry')::int,
-      lease_losses = case c.fate when 'released' then m.lease_losses else 0 end,
-      last_error = case c.fate when 'retry' then r.error else m.last_error end,
-      error_class = case c.fate when 'retry' then r.error_class else m.error_class end
-  from unnest(ords, fates) as c(ord, fate) join unnest(rest) r on r.ord = c.ord
-  where m.id = ids[c.ord] and c.fate in ('retry', 'snoozed', 'released');
-  perform messenger.emit('retried', array(select ids[c.ord] from unnest(ords, fates) as c(ord, fate) where c.fate = 'retry'), at);
+      retry_count = m.retry_count + (c.disposition = 'retry')::int,
+      lease_losses = case c.disposition when 'released' then m.lease_losses else 0 end,
+      last_error = case c.disposition when 'retry' then r.error else m.last_error end,
+      error_class = case c.disposition when 'retry' then r.error_class else m.error_class end
+  from unnest(ords, dispositions) as c(ord, disposition) join unnest(rest) r on r.ord = c.ord
+  where m.id = ids[c.ord] and c.disposition in ('retry', 'snoozed', 'released');
+  perform messenger.emit('retried', array(select ids[c.ord] from unnest(ords, dispositions) as c(ord, disposition) where c.disposition = 'retry'), at);
 end $$;
 
 -- Rows are found by id, locked, and then written by their place (ctid), which the lock holds still: a second search by id, or a join of the
@@ -4820,8 +4820,8 @@ declare
   v_kinds text[];
   v_results jsonb[];
   v_durations double precision[];
-  v_rest messenger.verdict[];
-  v_is_wild boolean;
+  v_rest messenger.outcome[];
+  v_is_out_of_range boolean;
   v_counted record;
   v_keys messenger.order_key[];
   v_has_deleted boolean := false;
@@ -4831,11 +4831,11 @@ begin
     perform messenger.require_writable();
   end if;
   if v_outcomes is null or jsonb_typeof(v_outcomes) <> 'array' then
-    perform messenger.refuse('SM_OUTCOME', 'outcomes must be a JSON array');
+    perform messenger.raise_error('SM_OUTCOME', 'outcomes must be a JSON array');
   elsif jsonb_array_length(v_outcomes) = 0 then
     return '{}'::messenger.settled[];
   elsif jsonb_array_length(v_outcomes) > 1000 then
-    perform messenger.refuse('SM_BATCH_TOO_LARGE');
+    perform messenger.raise_error('SM_BATCH_TOO_LARGE');
   end if;
   select array_agg((e ->> 'id')::uuid), array_agg((e ->> 'fence')::bigint), array_agg(e ->> 'outcome'), array_agg(nullif(e -> 'result', 'null')), array_agg(case jsonb_typeof(e -> 'duration_ms')
       when 'number' then least(greatest((e -> 'duration_ms')::numeric, 0), 1e9)::double precision
@@ -4843,15 +4843,15 @@ begin
   into v_ids, v_fences, v_kinds, v_results, v_durations
   from jsonb_array_elements(v_outcomes) e;
   if not v_kinds <@ '{completed,failed,snoozed,released}'::text[] then
-    perform messenger.refuse('SM_OUTCOME');
+    perform messenger.raise_error('SM_OUTCOME');
   end if;
   if 'completed' <> any (v_kinds) then
-    v_rest := messenger.read_verdicts(v_outcomes);
+    v_rest := messenger.read_outcomes(v_outcomes);
   end if;
   if array_remove(v_results, null) <> '{}' then
-    v_is_wild := messenger.has_wild_number(v_outcomes);
+    v_is_out_of_range := messenger.has_out_of_range_number(v_outcomes);
     v_results := array(
-      select case when v_is_wild or pg_column_size(r.result) > 1600 then messenger.keep_small(r.result) else r.result end
+      select case when v_is_out_of_range or pg_column_size(r.result) > 1600 then messenger.cap_size(r.result) else r.result end
       from unnest(v_results) with ordinality as r(result, ord) order by r.ord);
   end if;
 
@@ -4859,7 +4859,7 @@ begin
     if is_part then
       perform set_config('lock_timeout', '10ms', true);
     end if;
-    -- Rows are locked in the order of their ids, whatever order the verdicts come in: two settles cannot wait for each other.
+    -- Rows are locked in the order of their ids, whatever order the outcomes come in: two settles cannot wait for each other.
     with held as materialized (
       select m.ctid as tid, m.id, m.fence, m.retry_count, m.retry_count >= m.max_retries as is_last,
         m.cancel_requested_at is not null as is_cancelled, m.ordering_key is not null as is_ordered, m.created_by is not null as has_sender,
@@ -4871,7 +4871,7 @@ begin
       order by m.id
       for no key update skip locked
     ),
-    -- Of two verdicts on one delivery the first counts.
+    -- Of two outcomes on one delivery the first counts.
     counted as (
       select distinct on (v.id) v.ord, v.id, h.tid, h.retry_count, h.is_ordered, h.has_sender, h.waited, h.sort,
         least(greatest(coalesce(v.duration, date_part('epoch', v_now - h.locked_at) * 1000), 0), 1e9)::real as duration,
@@ -4881,13 +4881,13 @@ begin
           when h.is_cancelled then 'cancelled'
           when v.kind = 'failed' then case when h.has_sender and r.error_class = 'InvalidPayload' then 'invalid' when h.is_last or not r.retryable then 'dead' else 'retry' end
           else v.kind
-        end as fate
+        end as disposition
       from unnest(v_ids, v_fences, v_kinds, v_durations) with ordinality as v(id, fence, kind, duration, ord)
       join held h on h.id = v.id and h.fence = v.fence
       left join unnest(v_rest) r on r.ord = v.ord
       order by v.id, v.ord
     )
-    select array_agg(ord) as ords, array_agg(tid) as places, array_agg(fate) as fates, bool_or(retry_count > 0) as has_history,
+    select array_agg(ord) as ords, array_agg(tid) as ctids, array_agg(disposition) as dispositions, bool_or(retry_count > 0) as has_history,
       array_agg(id) filter (where is_ordered) as ordered, bool_or(has_sender) or exists (select from messenger.subscriptions s where s.event = 'completed') as is_watched,
       array_agg(duration) as durations, count(waited) as wait_count, sum(waited) as waited, min(sort) = max(sort) as is_uniform
     into v_counted
@@ -4897,21 +4897,21 @@ begin
       v_keys := messenger.order_keys(v_counted.ordered);
     end if;
     if v_counted.is_watched then
-      perform messenger.emit('completed', array(select v_ids[c.ord] from unnest(v_counted.ords, v_counted.fates) as c(ord, fate) where c.fate in ('kept', 'unkept')), v_now);
+      perform messenger.emit('completed', array(select v_ids[c.ord] from unnest(v_counted.ords, v_counted.dispositions) as c(ord, disposition) where c.disposition in ('kept', 'unkept')), v_now);
     end if;
     -- One type, all completed, is the rule: to find that out from the rows, or in a function, would cost as much again.
-    if v_counted.is_uniform and v_counted.fates <@ '{kept,unkept}'::text[] then
+    if v_counted.is_uniform and v_counted.dispositions <@ '{kept,unkept}'::text[] then
       insert into messenger.measurements (at, transport_name, message_type, kind, message_count, durations, wait_count, waited)
       select v_now, m.transport_name, m.message_type, 'completed', cardinality(v_counted.ords), v_counted.durations, v_counted.wait_count, v_counted.waited
-      from public.messenger_messages m where m.ctid = v_counted.places[1];
-    elsif v_counted.fates && '{kept,unkept}'::text[] then
-      perform messenger.measure_completions(v_counted.places, v_counted.fates, v_counted.durations, v_now);
+      from public.messenger_messages m where m.ctid = v_counted.ctids[1];
+    elsif v_counted.dispositions && '{kept,unkept}'::text[] then
+      perform messenger.measure_completions(v_counted.ctids, v_counted.dispositions, v_counted.durations, v_now);
     end if;
-    if v_counted.fates && '{unkept}'::text[] then
+    if v_counted.dispositions && '{unkept}'::text[] then
       v_has_deleted := true;
       with gone as (
         delete from public.messenger_messages m
-        where m.ctid = any (array(select c.place from unnest(v_counted.places, v_counted.fates) as c(place, fate) where c.fate = 'unkept'))
+        where m.ctid = any (array(select c.place from unnest(v_counted.ctids, v_counted.dispositions) as c(place, disposition) where c.disposition = 'unkept'))
         returning m.id, m.transport_name
       ),
       forgotten as (
@@ -4919,41 +4919,41 @@ begin
       )
       insert into messenger.pruned (transport_name, message_count, at) select g.transport_name, count(*), v_now from gone g group by g.transport_name;
     end if;
-    if v_counted.fates && '{kept}'::text[] then
+    if v_counted.dispositions && '{kept}'::text[] then
       update public.messenger_messages m
       set status = 'completed', processed_at = v_now, updated_at = v_now, locked_at = null, locked_by = null, lock_expires_at = null, result = v_results[c.ord]
-      from unnest(v_counted.places, v_counted.fates, v_counted.ords) as c(place, fate, ord)
-      where m.ctid = c.place and c.fate = 'kept';
+      from unnest(v_counted.ctids, v_counted.dispositions, v_counted.ords) as c(place, disposition, ord)
+      where m.ctid = c.place and c.disposition = 'kept';
     end if;
-    if not v_counted.fates <@ '{kept,unkept}'::text[] then
-      perform messenger.settle_rest(v_ids, v_rest, v_counted.ords, v_counted.fates, v_now);
+    if not v_counted.dispositions <@ '{kept,unkept}'::text[] then
+      perform messenger.settle_rest(v_ids, v_rest, v_counted.ords, v_counted.dispositions, v_now);
     end if;
     if v_keys <> '{}' then
-      perform messenger.release_heads(v_keys, v_now);
+      perform messenger.unblock_next(v_keys, v_now);
     end if;
     perform messenger.check_deferred(v_now);
 
-    if v_counted.fates <@ '{kept,unkept}'::text[] and cardinality(v_counted.fates) = cardinality(v_ids) then
+    if v_counted.dispositions <@ '{kept,unkept}'::text[] and cardinality(v_counted.dispositions) = cardinality(v_ids) then
       return array(select row(v.id, 'completed', null)::messenger.settled from unnest(v_ids) v(id));
     end if;
     v_settled := array(
     select row(v.id,
       case
-        when c.fate in ('kept', 'unkept') then 'completed'
-        when c.fate = 'invalid' then 'dead'
-        when c.fate is not null then c.fate
+        when c.disposition in ('kept', 'unkept') then 'completed'
+        when c.disposition = 'invalid' then 'dead'
+        when c.disposition is not null then c.disposition
         when m.id is null and v.kind in ('completed', 'failed') then 'unknown'
         when m.fence = v.fence and m.status = 'processing' then 'locked'
-        -- This very verdict on this very lease was recorded before: its reply was lost. A lease that ran out has had no verdict.
+        -- This very outcome on this very lease was recorded before: its reply was lost. A lease that ran out has had no outcome.
         when m.fence = v.fence and v.kind = 'completed' and m.status = 'completed' then 'already'
         when m.fence = v.fence and v.kind = 'failed' and m.status = 'failed' and m.error_class not in ('Expired', 'Cancelled', 'Discarded', 'LeaseExpired') then 'already'
         when v.kind = 'failed' and exists (
           select from messenger.attempts a where a.message_id = v.id and a.fence = v.fence and a.error_class <> 'LeaseExpired') then 'already'
         else 'stale'
       end,
-      case when c.fate in ('retry', 'snoozed', 'released') then m.available_at end)::messenger.settled
+      case when c.disposition in ('retry', 'snoozed', 'released') then m.available_at end)::messenger.settled
     from unnest(v_ids, v_fences, v_kinds) with ordinality as v(id, fence, kind, ord)
-    left join unnest(v_counted.ords, v_counted.fates) as c(ord, fate) on c.ord = v.ord
+    left join unnest(v_counted.ords, v_counted.dispositions) as c(ord, disposition) on c.ord = v.ord
     left join public.messenger_messages m on m.id = v.id
     order by v.ord);
   exception when others then
@@ -4980,16 +4980,16 @@ begin
   return query select * from unnest(messenger.settle_outcomes(outcomes));
 end $$;
 
-comment on function messenger.settle_rest(uuid[], messenger.verdict[], bigint[], text[], timestamptz) is
+comment on function messenger.settle_rest(uuid[], messenger.outcome[], bigint[], text[], timestamptz) is
   'Records failures, snoozes, releases and the end of cancelled messages: positions among the outcomes with what is to become of them.';
 comment on function messenger.settle_outcomes(jsonb, boolean) is
   'What messenger_settle does. A part: deletes no message, and returns null when it fails and has more than one outcome.';
 comment on function public.messenger_settle(jsonb) is
-  'Records up to 1000 outcomes: [{"id", "fence", "outcome": completed|failed|snoozed|released, "result"?, "error"?, "error_class"?, "error_trace"?, "retryable"?, "delay_ms"?, "duration_ms"?}]. A duration below zero counts as zero, one beyond 100 years as 100 years. Returns in the same order: completed, retry, dead (for good: with a dead letter, but none for a user''s message of class InvalidPayload), snoozed, released, cancelled (it was requested before this outcome); already (this outcome was recorded before), stale (the lease is not current, nothing changed), unknown (no such message), locked (another transaction has locked the row, nothing changed: send it again), error: <SQLSTATE> <message> (a trigger or constraint of the project refused the row, nothing changed). Waits for no lock longer than half a second.';
-revoke all on function messenger.settle_rest(uuid[], messenger.verdict[], bigint[], text[], timestamptz),
+  'Records up to 1000 outcomes: [{"id", "fence", "outcome": completed|failed|snoozed|released, "result"?, "error"?, "error_class"?, "error_trace"?, "retryable"?, "delay_ms"?, "duration_ms"?}]. A duration below zero counts as zero, one beyond 100 years as 100 years. Returns in the same order: completed, retry, dead (for good: with a dead letter, but none for a user''s message of class InvalidPayload), snoozed, released, cancelled (it was requested before this outcome); already (this outcome was recorded before), stale (the lease is not current, nothing changed), unknown (no such message), locked (another transaction has locked the row, nothing changed: send it again), error: <SQLSTATE> <message> (a trigger or constraint of the project rejected the row, nothing changed). Waits for no lock longer than half a second.';
+revoke all on function messenger.settle_rest(uuid[], messenger.outcome[], bigint[], text[], timestamptz),
   messenger.settle_outcomes(jsonb, boolean), public.messenger_settle(jsonb)
   from public, anon, authenticated;
-grant execute on function messenger.settle_rest(uuid[], messenger.verdict[], bigint[], text[], timestamptz),
+grant execute on function messenger.settle_rest(uuid[], messenger.outcome[], bigint[], text[], timestamptz),
   messenger.settle_outcomes(jsonb, boolean), public.messenger_settle(jsonb) to service_role;
 
 -- ---- 28_settle_again.sql
@@ -5185,7 +5185,7 @@ begin
   end if;
   if exists (select from messenger.subscriptions) then
     if messenger.store_events(event, v_events, ids, at) then
-      perform messenger.ring('supabase', 'webhooks', 'symphony.webhook');
+      perform messenger.wake_worker('supabase', 'webhooks', 'symphony.webhook');
     end if;
   end if;
 
@@ -5208,7 +5208,7 @@ grant execute on function messenger.announce(uuid[], text[]), messenger.store_ev
   messenger.emit(text, uuid[], timestamptz) to service_role;
 
 -- ---- 29_exchange.sql
--- Exchange: verdicts and the next messages in one round trip and one commit, which is how workers run.
+-- Exchange: outcomes and the next messages in one round trip and one commit, which is how workers run.
 
 -- A type of its own: a function that returns it would be unknown to the API's generated types.
 do $$
@@ -5239,7 +5239,7 @@ revoke all on function public.messenger_exchange(jsonb, text, int, interval, tex
 grant execute on function public.messenger_exchange(jsonb, text, int, interval, text, text[], text[]) to service_role;
 
 -- ---- 29_verdicts.sql
--- One verdict at a time, for callers in SQL; each is a settle of one.
+-- One outcome at a time, for callers in SQL; each is a settle of one.
 create or replace function public.messenger_complete(id uuid, fence bigint, result jsonb default null, strict boolean default false)
 returns text
 language plpgsql
@@ -5251,11 +5251,11 @@ begin
   select s.outcome into v_outcome
   from public.messenger_settle(jsonb_build_array(jsonb_build_object('id', id, 'fence', fence, 'outcome', 'completed', 'result', result))) s;
   if strict and v_outcome in ('stale', 'unknown') then
-    perform messenger.refuse('SM_STALE_LEASE', 'message ' || id);
+    perform messenger.raise_error('SM_STALE_LEASE', 'message ' || id);
   elsif strict and v_outcome = 'locked' then
-    perform messenger.refuse('SM_UNAVAILABLE', format('message %s is locked by another transaction', id));
+    perform messenger.raise_error('SM_UNAVAILABLE', format('message %s is locked by another transaction', id));
   elsif strict and starts_with(v_outcome, 'error: ') then
-    perform messenger.refuse('SM_CONFLICT', format('message %s cannot be completed: %s', id, v_outcome));
+    perform messenger.raise_error('SM_CONFLICT', format('message %s cannot be completed: %s', id, v_outcome));
   end if;
   return v_outcome;
 end $$;
@@ -5367,7 +5367,7 @@ begin
     if exists (select from public.messenger_messages m where m.id = v_id and m.fence = v_fence and m.status = 'completed') then
       return jsonb_build_object('outcome', 'already');
     end if;
-    perform messenger.refuse('SM_STALE_LEASE', 'message ' || v_id);
+    perform messenger.raise_error('SM_STALE_LEASE', 'message ' || v_id);
   end if;
 
   v_function := messenger.business_function(function_name);
@@ -5442,7 +5442,7 @@ declare
   v_function regprocedure;
 begin
   if v_type is null or v_type !~ '^[A-Za-z][A-Za-z0-9_.:-]{0,127}$' then
-    perform messenger.refuse('SM_TYPE');
+    perform messenger.raise_error('SM_TYPE');
   end if;
   if function_name is null then
     update messenger.message_types k set sql_handler = null where k.type = v_type;
@@ -5778,7 +5778,7 @@ begin
     raise exception using errcode = 'PT404', detail = 'SM_NOT_FOUND', message = 'event: there is no event ' || left(coalesce(event, 'null'), 100),
       hint = 'use completed, retried, dead or failed';
   elsif message_type !~ '^[A-Za-z][A-Za-z0-9_.:-]{0,127}$' then
-    perform messenger.refuse('SM_TYPE', 'message_type');
+    perform messenger.raise_error('SM_TYPE', 'message_type');
   elsif starts_with(message_type, 'symphony.') then
     raise exception using errcode = 'PT403', detail = 'SM_FIELD_FORBIDDEN', message = 'message_type: the bus''s own messages have no events',
       hint = 'name a type of yours, or leave it out for all of them';
@@ -5846,7 +5846,7 @@ begin
   return v_result;
 end $$;
 
-comment on function messenger.check_subscription(text, text) is 'Refuses an event or a message type that nobody can subscribe to.';
+comment on function messenger.check_subscription(text, text) is 'Rejects an event or a message type that nobody can subscribe to.';
 comment on function messenger.on(text, text, text) is
   'Subscribes schema.name(jsonb) returns jsonb to an event, of one message type or of all: completed, retried, dead or failed. For postgres only. The clock calls the function, as the owner of the bus, with {"subscription", "event", "at", "message": {"id", "type", "transport", "queue", "status", "retry_count", "error_class", "error", "created_at", "processed_at", "created_by"}}; what it raises is retried, and then a dead letter of type symphony.event. Returns the subscription''s id, the same for the same subscription.';
 comment on function messenger.off(uuid) is 'Ends a subscription; events on their way to it are dropped. False where there was none. For postgres only.';
@@ -5921,7 +5921,7 @@ begin
     raise exception using errcode = 'PT403', detail = 'SM_FIELD_FORBIDDEN', message = 'secret_name: names of webhook secrets begin with symphony_webhook_',
       hint = 'so that no other secret can be made to sign';
   end if;
-  -- Refuses a secret that is not there or that cannot sign.
+  -- Rejects a secret that is not there or that cannot sign.
   perform messenger.hmac_sha256('', k.key) from messenger.webhook_keys(secret_name) as k(key);
   insert into messenger.subscriptions as s (event, message_type, url, secret_name) values (event, message_type, url, secret_name)
   on conflict on constraint subscriptions_key do update set secret_name = excluded.secret_name, enabled = true, disabled_reason = null
@@ -6011,7 +6011,7 @@ begin
   select m.status into v_status from public.messenger_messages m where m.id = v_id;
   case v_status
     when 'pending' then
-      perform messenger.give_up(array[v_id], 'Cancelled', v_now);
+      perform messenger.fail_without_dead_letter(array[v_id], 'Cancelled', v_now);
       return 'cancelled';
     when 'processing' then
       update public.messenger_messages m set cancel_requested_at = v_now, updated_at = v_now where m.id = v_id and m.cancel_requested_at is null;
@@ -6024,7 +6024,7 @@ begin
 end $$;
 
 comment on function public.messenger_cancel(uuid) is
-  'Cancels a message: cancelled (it was waiting and will never be handed out), requested (a worker has it and hears with its next heartbeat; a completion still counts, any other verdict or the end of the lease makes it Cancelled), finished, unknown. A cancelled message has no dead letter. SM_UNAVAILABLE when another transaction keeps the row locked for longer than 250 ms.';
+  'Cancels a message: cancelled (it was waiting and will never be handed out), requested (a worker has it and hears with its next heartbeat; a completion still counts, any other outcome or the end of the lease makes it Cancelled), finished, unknown. A cancelled message has no dead letter. SM_UNAVAILABLE when another transaction keeps the row locked for longer than 250 ms.';
 revoke all on function public.messenger_cancel(uuid) from public, anon, authenticated;
 grant execute on function public.messenger_cancel(uuid) to service_role;
 
@@ -6033,7 +6033,7 @@ grant execute on function public.messenger_cancel(uuid) to service_role;
 
 -- The fields of a filter, exact in type. Letters are locked in the order of their ids, so two resolutions cannot wait for each other; a letter that
 -- another transaction resolves meanwhile is passed over.
-create or replace function messenger.lock_letters(ids uuid[], filter jsonb, max int)
+create or replace function messenger.lock_dead_letters(ids uuid[], filter jsonb, max int)
 returns uuid[]
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -6046,22 +6046,22 @@ declare
   v_to timestamptz;
 begin
   if (v_ids is null) = (filter is null) then
-    perform messenger.refuse('SM_FILTER', 'name dead letters either by ids or by a filter');
+    perform messenger.raise_error('SM_FILTER', 'name dead letters either by ids or by a filter');
   elsif v_max not between 1 and 10000 then
-    perform messenger.refuse('SM_BATCH', 'max must be a number from 1 to 10000');
+    perform messenger.raise_error('SM_BATCH', 'max must be a number from 1 to 10000');
   elsif array_position(v_ids, null) is not null then
-    perform messenger.refuse('SM_FILTER', 'ids holds a null');
+    perform messenger.raise_error('SM_FILTER', 'ids holds a null');
   elsif cardinality(v_ids) > v_max then
-    perform messenger.refuse('SM_BATCH_TOO_LARGE', 'more ids than max, ' || v_max);
+    perform messenger.raise_error('SM_BATCH_TOO_LARGE', 'more ids than max, ' || v_max);
   elsif jsonb_typeof(filter) <> 'object' then
-    perform messenger.refuse('SM_FILTER', 'the filter must be a JSON object');
+    perform messenger.raise_error('SM_FILTER', 'the filter must be a JSON object');
   elsif v_ids is not null then
     return array(select f.id from public.messenger_failed_messages f where f.id = any (v_ids) and f.resolved_at is null order by f.id for no key update);
   end if;
 
   select k into v_odd from jsonb_object_keys(filter) k where k not in ('transport', 'queue', 'type', 'error_class', 'from', 'to') order by k limit 1;
   if found then
-    perform messenger.refuse('SM_UNKNOWN_FIELD', 'filter.' || left(v_odd, 100));
+    perform messenger.raise_error('SM_UNKNOWN_FIELD', 'filter.' || left(v_odd, 100));
   end if;
   v_from := messenger.read_time(filter -> 'from');
   v_to := messenger.read_time(filter -> 'to');
@@ -6069,7 +6069,7 @@ begin
   where jsonb_typeof(f.value) <> 'string' or f.key = 'from' and v_from is null or f.key = 'to' and (v_to is null or v_to <= v_from)
   order by f.key limit 1;
   if found then
-    perform messenger.refuse('SM_FILTER', 'filter.' || v_odd);
+    perform messenger.raise_error('SM_FILTER', 'filter.' || v_odd);
   end if;
   return array(
     select f.id from public.messenger_failed_messages f
@@ -6085,27 +6085,27 @@ begin
     for no key update);
 end $$;
 
--- Locks the messages of these letters and makes their idempotency keys hold again. Answers the letters that must stay: their message is not failed
--- any more, or another message holds the key. A key that is there is its message's as long as the letter is open; what somebody deleted is taken back
+-- Locks the messages of these dead letters and makes their idempotency keys hold again. Answers the dead letters that must stay: their message is not failed
+-- any more, or another message holds the key. A key that is there is its message's as long as the dead letter is open; what somebody deleted is taken back
 -- as a dispatch takes it, in the same order.
-create or replace function messenger.take_keys_back(letters uuid[], at timestamptz)
+create or replace function messenger.take_keys_back(dead_letters uuid[], at timestamptz)
 returns uuid[]
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_letters uuid[] := letters;
+  v_dead_letters uuid[] := dead_letters;
   v_alive uuid[];
   v_any_gone boolean;
 begin
   perform from public.messenger_messages m
-  where m.id = any (array(select f.message_id from public.messenger_failed_messages f where f.id = any (v_letters)))
+  where m.id = any (array(select f.message_id from public.messenger_failed_messages f where f.id = any (v_dead_letters)))
   order by m.id for no key update;
   -- A message of the bus itself that somebody deleted cannot be made again from its dead letter, which service_role may write.
   select coalesce(array_agg(f.id) filter (where m.status <> 'failed' or m.id is null and starts_with(f.message_type, 'symphony.')), '{}'), coalesce(bool_or(m.id is null and f.idempotency_key is not null), false)
   into v_alive, v_any_gone
   from public.messenger_failed_messages f left join public.messenger_messages m on m.id = f.message_id
-  where f.id = any (v_letters);
+  where f.id = any (v_dead_letters);
 
   return v_alive || array(
     select l.id
@@ -6122,7 +6122,7 @@ begin
       left join messenger.idempotency_keys orphan
         on v_any_gone and m.id is null and orphan.key = f.idempotency_key and orphan.message_id = f.message_id
       left join public.messenger_transports t on t.name = f.transport_name
-      where f.id = any (v_letters) and case when m.id is null then f.idempotency_key else m.idempotency_key end is not null and own.key is null
+      where f.id = any (v_dead_letters) and case when m.id is null then f.idempotency_key else m.idempotency_key end is not null and own.key is null
         and f.id <> all (v_alive)
       order by f.idempotency_key collate "C", f.id
     ) l
@@ -6133,29 +6133,29 @@ begin
     where not k.taken and k.message_id <> l.message_id);
 end $$;
 
--- Puts the messages of locked, open letters back into the queue and rings. What became of the last deliveries stays in last_error and error_class until
--- the next verdict, as after an ordinary retry; expires_at stays too: what nobody needs any more is not handed out.
-create or replace function messenger.revive(letters uuid[], payload jsonb, per_second int, at timestamptz)
+-- Puts the messages of locked, open dead letters back into the queue and wakes. What became of the last deliveries stays in last_error and error_class until
+-- the next outcome, as after an ordinary retry; expires_at stays too: what nobody needs any more is not handed out.
+create or replace function messenger.requeue(dead_letters uuid[], payload jsonb, per_second int, at timestamptz)
 returns bigint
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_letters uuid[] := letters;
+  v_dead_letters uuid[] := dead_letters;
   v_payload jsonb := payload;
   v_step interval := coalesce(make_interval(secs => 1.0 / per_second), '0');
-  v_bells bigint;
+  v_wakeups bigint;
 begin
-  with letter as (
-    update public.messenger_failed_messages f set resolved_at = revive.at, resolution = 'retried' where f.id = any (v_letters) returning f.*
+  with dead_letter as (
+    update public.messenger_failed_messages f set resolved_at = requeue.at, resolution = 'retried' where f.id = any (v_dead_letters) returning f.*
   ),
   due as materialized (
-    select l.*, m.id is null as is_gone, revive.at + (row_number() over (order by l.id) - 1) * v_step as due_at
-    from letter l left join public.messenger_messages m on m.id = l.message_id
+    select l.*, m.id is null as is_gone, requeue.at + (row_number() over (order by l.id) - 1) * v_step as due_at
+    from dead_letter l left join public.messenger_messages m on m.id = l.message_id
   ),
   revived as (
     update public.messenger_messages m
-    set status = 'pending', available_at = d.due_at, processed_at = null, updated_at = revive.at, retry_count = 0, lease_losses = 0,
+    set status = 'pending', available_at = d.due_at, processed_at = null, updated_at = requeue.at, retry_count = 0, lease_losses = 0,
         cancel_requested_at = null, body = coalesce(v_payload, m.body)
     from due d
     where m.id = d.message_id
@@ -6168,25 +6168,25 @@ begin
       (id, transport_name, queue_name, message_type, body, headers, metadata, priority, available_at, created_at, updated_at,
        max_retries, last_error, error_class, fence, idempotency_key, created_by)
     select d.message_id, d.transport_name, d.queue_name, d.message_type, coalesce(v_payload, d.body), d.headers, d.metadata, coalesce(k.priority, 5), d.due_at,
-      d.created_at, revive.at, d.max_retries, d.error, d.error_class, (extract(epoch from revive.at) * 1000)::bigint, d.idempotency_key, d.created_by
+      d.created_at, requeue.at, d.max_retries, d.error, d.error_class, (extract(epoch from requeue.at) * 1000)::bigint, d.idempotency_key, d.created_by
     from due d left join messenger.message_types k on k.type = d.message_type
     where d.is_gone
     returning m.id, m.fence
   ),
   replay as (
-    insert into messenger.replays (started_at, per_second, total) select revive.at, revive.per_second, count(*) from due where revive.per_second is not null
+    insert into messenger.replays (started_at, per_second, total) select requeue.at, requeue.per_second, count(*) from due where requeue.per_second is not null
     having count(*) > 0
     returning id
   ),
   recorded as (
-    insert into messenger.replayed (replay_id, message_id, letter_id, fence, due_at)
+    insert into messenger.replayed (replay_id, message_id, dead_letter_id, fence, due_at)
     select r.id, d.message_id, d.id, w.fence, d.due_at
     from replay r cross join due d join (select * from revived union all select * from restored) w on w.id = d.message_id
   )
-  select count(*) filter (where messenger.ring(s.transport_name, s.queue_name, s.message_type)) into v_bells
-  from (select distinct d.transport_name, d.queue_name, d.message_type from due d where d.due_at <= revive.at) s;
-  perform messenger.line_up(array(select f.message_id from public.messenger_failed_messages f where f.id = any (v_letters)), at);
-  return v_bells;
+  select count(*) filter (where messenger.wake_worker(s.transport_name, s.queue_name, s.message_type)) into v_wakeups
+  from (select distinct d.transport_name, d.queue_name, d.message_type from due d where d.due_at <= requeue.at) s;
+  perform messenger.requeue_in_order(array(select f.message_id from public.messenger_failed_messages f where f.id = any (v_dead_letters)), at);
+  return v_wakeups;
 end $$;
 
 create or replace function public.messenger_retry_failed(
@@ -6208,26 +6208,26 @@ begin
   perform messenger.require_writable();
   if payload is not null then
     if cardinality(v_ids) is distinct from 1 then
-      perform messenger.refuse('SM_FILTER', 'a payload goes with exactly one id');
+      perform messenger.raise_error('SM_FILTER', 'a payload goes with exactly one id');
     end if;
     -- A dispatch's own rules; the other codes speak of routes, which are not asked for here.
     select d.error_code into v_code from messenger.read_drafts(jsonb_build_array(jsonb_build_object('type', 'Edited', 'payload', payload)), v_now) d
     where d.error_code in ('SM_PAYLOAD_NOT_OBJECT', 'SM_PAYLOAD_TOO_LARGE', 'SM_NUMBER_RANGE', 'SM_DEPTH');
     if found then
-      perform messenger.refuse(v_code);
+      perform messenger.raise_error(v_code);
     end if;
     select f.message_type into v_type from public.messenger_failed_messages f where f.id = v_ids[1] and starts_with(f.message_type, 'symphony.');
     if found then
-      perform messenger.refuse('SM_TYPE_FORBIDDEN', v_type, 'retry it without a payload: messages of the bus itself are retried as they are');
+      perform messenger.raise_error('SM_TYPE_FORBIDDEN', v_type, 'retry it without a payload: messages of the bus itself are retried as they are');
     end if;
   end if;
   if per_second not between 1 and 1000 then
-    perform messenger.refuse('SM_BATCH', 'per_second must be a number from 1 to 1000');
+    perform messenger.raise_error('SM_BATCH', 'per_second must be a number from 1 to 1000');
   end if;
 
-  v_open := messenger.lock_letters(v_ids, filter, max);
+  v_open := messenger.lock_dead_letters(v_ids, filter, max);
   v_kept := messenger.take_keys_back(v_open, v_now);
-  perform messenger.revive(array(select o from unnest(v_open) o where o <> all (v_kept)), payload, per_second, v_now);
+  perform messenger.requeue(array(select o from unnest(v_open) o where o <> all (v_kept)), payload, per_second, v_now);
 
   return query
   select g.id, f.message_id,
@@ -6252,26 +6252,26 @@ declare
   v_open uuid[];
 begin
   perform messenger.require_writable();
-  v_open := messenger.lock_letters(ids, filter, max);
+  v_open := messenger.lock_dead_letters(ids, filter, max);
   update public.messenger_failed_messages f set resolved_at = v_now, resolution = 'discarded' where f.id = any (v_open);
   update public.messenger_messages m set error_class = 'Discarded', updated_at = v_now
   from public.messenger_failed_messages f
   where f.id = any (v_open) and m.id = f.message_id and m.status = 'failed';
-  perform messenger.release_heads(
+  perform messenger.unblock_next(
     messenger.order_keys(array(select f.message_id from public.messenger_failed_messages f where f.id = any (v_open))), v_now);
   return cardinality(v_open);
 end $$;
 
-comment on function messenger.lock_letters(uuid[], jsonb, int) is 'Checks ids or filter and locks the open letters they name, at most max; answers their ids in order.';
-comment on function messenger.take_keys_back(uuid[], timestamptz) is 'Locks the letters'' messages and restores their idempotency keys; answers the letters that cannot be retried.';
-comment on function messenger.revive(uuid[], jsonb, int, timestamptz) is 'Resolves letters as retried and makes their messages pending, with this payload if one is given, so many a second if told. Returns how many bells it rang.';
+comment on function messenger.lock_dead_letters(uuid[], jsonb, int) is 'Checks ids or filter and locks the open dead letters they name, at most max; answers their ids in order.';
+comment on function messenger.take_keys_back(uuid[], timestamptz) is 'Locks the dead letters'' messages and restores their idempotency keys; answers the dead letters that cannot be retried.';
+comment on function messenger.requeue(uuid[], jsonb, int, timestamptz) is 'Resolves dead letters as retried and makes their messages pending, with this payload if one is given, so many a second if told. Returns how many wake-ups it rang.';
 comment on function public.messenger_retry_failed(uuid[], jsonb, jsonb, int, int) is
-  'Puts messages of dead letters back into the queue, with the same id and idempotency key and all their retries. Name the letters by ids or by a filter {"transport"?, "queue"?, "type"?, "error_class"?, "from"?, "to"? (failed_at, to is exclusive)}; {} means all. payload replaces the body of the one id. per_second (1 to 1000) spreads them, and stops when more than a fifth die again: see messenger.replay_report(). max: 1 to 10000. Outcomes: retried, resolved (it was before), unknown (no such letter), conflict (another message holds its idempotency key, or it is not failed any more; nothing changed).';
+  'Puts messages of dead letters back into the queue, with the same id and idempotency key and all their retries. Name the dead letters by ids or by a filter {"transport"?, "queue"?, "type"?, "error_class"?, "from"?, "to"? (failed_at, to is exclusive)}; {} means all. payload replaces the body of the one id. per_second (1 to 1000) spreads them, and stops when more than a fifth die again: see messenger.replay_report(). max: 1 to 10000. Outcomes: retried, resolved (it was before), unknown (no such letter), conflict (another message holds its idempotency key, or it is not failed any more; nothing changed).';
 comment on function public.messenger_discard_failed(uuid[], jsonb, int) is
   'Gives up on dead letters, named as for messenger_retry_failed: resolution discarded, the message''s error_class Discarded. Returns how many.';
-revoke all on function messenger.lock_letters(uuid[], jsonb, int), messenger.take_keys_back(uuid[], timestamptz), messenger.revive(uuid[], jsonb, int, timestamptz),
+revoke all on function messenger.lock_dead_letters(uuid[], jsonb, int), messenger.take_keys_back(uuid[], timestamptz), messenger.requeue(uuid[], jsonb, int, timestamptz),
   public.messenger_retry_failed(uuid[], jsonb, jsonb, int, int), public.messenger_discard_failed(uuid[], jsonb, int) from public, anon, authenticated;
-grant execute on function messenger.lock_letters(uuid[], jsonb, int), messenger.take_keys_back(uuid[], timestamptz), messenger.revive(uuid[], jsonb, int, timestamptz),
+grant execute on function messenger.lock_dead_letters(uuid[], jsonb, int), messenger.take_keys_back(uuid[], timestamptz), messenger.requeue(uuid[], jsonb, int, timestamptz),
   public.messenger_retry_failed(uuid[], jsonb, jsonb, int, int), public.messenger_discard_failed(uuid[], jsonb, int) to service_role;
 
 -- ---- 34_replays.sql
@@ -6296,7 +6296,7 @@ create index if not exists replays_running_idx on messenger.replays (id) where f
 create table if not exists messenger.replayed (
   replay_id uuid not null,
   message_id uuid not null,
-  letter_id uuid not null,
+  dead_letter_id uuid not null,
   fence bigint not null,
   due_at timestamptz not null,
   outcome text,
@@ -6325,26 +6325,26 @@ begin
     select m.id
     from messenger.replayed x join public.messenger_messages m on m.id = x.message_id
     where x.replay_id = v_replay and x.outcome is null and m.status = 'pending' and m.fence = x.fence
-      and exists (select from public.messenger_failed_messages f where f.id = x.letter_id and f.resolution = 'retried')
+      and exists (select from public.messenger_failed_messages f where f.id = x.dead_letter_id and f.resolution = 'retried')
       and not exists (select from public.messenger_failed_messages f where f.message_id = m.id and f.resolved_at is null)
     order by m.id
     for no key update of m skip locked);
-  with letter as (
+  with dead_letter as (
     update public.messenger_failed_messages f set resolved_at = null, resolution = null
     from messenger.replayed x
-    where x.replay_id = v_replay and x.message_id = any (v_messages) and f.id = x.letter_id
+    where x.replay_id = v_replay and x.message_id = any (v_messages) and f.id = x.dead_letter_id
     returning f.message_id, f.error, f.error_class, f.retry_count
   ),
   message as (
     update public.messenger_messages m
     set status = 'failed', processed_at = return_replayed.at, updated_at = return_replayed.at, last_error = l.error, error_class = l.error_class,
         retry_count = least(l.retry_count, m.max_retries + 1, m.fence)
-    from letter l
+    from dead_letter l
     where m.id = l.message_id
   )
   update messenger.replayed x set outcome = 'returned' where x.replay_id = v_replay and x.message_id = any (v_messages);
   update messenger.replays r set returned = r.returned + cardinality(v_messages) where r.id = v_replay and v_messages <> '{}';
-  perform messenger.release_heads(messenger.order_keys(v_messages), at);
+  perform messenger.unblock_next(messenger.order_keys(v_messages), at);
 end $$;
 
 -- Replays that the caller has locked.
@@ -6406,7 +6406,7 @@ begin
   perform messenger.write_each('replays', 'messenger.replays', messenger.without_set_aside('replays', 'messenger.replays', v_running, at), at, ends_at);
 end $$;
 
-create or replace function messenger.prune_replays(at timestamptz, bite int)
+create or replace function messenger.prune_replays(at timestamptz, chunk int)
 returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -6415,7 +6415,7 @@ begin
   delete from messenger.replayed x
   where x.ctid = any (array(
     select u.ctid from messenger.replays r join messenger.replayed u on u.replay_id = r.id where r.finished_at < prune_replays.at - interval '7 days'
-    limit bite for update of u skip locked));
+    limit chunk for update of u skip locked));
   delete from messenger.replays r
   where r.id in (select o.id from messenger.replays o where o.finished_at < prune_replays.at - interval '7 days' for update skip locked)
     and not exists (select from messenger.replayed x where x.replay_id = r.id);
@@ -6438,7 +6438,7 @@ $$;
 comment on function messenger.return_replayed(uuid, timestamptz) is 'Reopens the dead letters of the messages of a stopped replay that were not handed out.';
 comment on function messenger.watch_replay(text[], timestamptz) is 'Counts what ended of these replays, stops those that fail again, finishes those that are over.';
 comment on function messenger.watch_replays(timestamptz, timestamptz) is 'messenger.watch_replay for the running replays, one that cannot be written set aside.';
-comment on function messenger.prune_replays(timestamptz, int) is 'Deletes replays that finished a week ago, in bites.';
+comment on function messenger.prune_replays(timestamptz, int) is 'Deletes replays that finished a week ago, in chunks.';
 comment on function messenger.replay_report() is
   'Replays of the last week and running ones, newest first: of total messages so many completed, died again, lapsed (expired or cancelled), were returned to the dead letters by a stop, or remain. As of the last tick.';
 
@@ -6464,9 +6464,9 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   if not exists (select from public.messenger_transports t where t.name = check_queue.transport) then
-    perform messenger.refuse('SM_TRANSPORT', quote_ident(left(transport, 100)));
+    perform messenger.raise_error('SM_TRANSPORT', quote_ident(left(transport, 100)));
   elsif queue is null or queue !~ '^[a-z0-9][a-z0-9_-]{0,62}$' then
-    perform messenger.refuse('SM_QUEUE', quote_ident(left(queue, 100)));
+    perform messenger.raise_error('SM_QUEUE', quote_ident(left(queue, 100)));
   end if;
 end $$;
 
@@ -6508,7 +6508,7 @@ as $$
   from public.messenger_transports t where t.name = runs_since.transport
 $$;
 
-comment on function messenger.check_queue(text, text) is 'Refuses a transport that does not exist and a malformed queue name.';
+comment on function messenger.check_queue(text, text) is 'Rejects a transport that does not exist and a malformed queue name.';
 comment on function messenger.runs_since(text, text, timestamptz) is 'When the queue was last resumed or its transport last changed, whichever was later: messages cannot have been overdue before.';
 comment on function public.messenger_pause(text, text) is
   'Stops handing out messages of a queue, from its commit on. Running handlers finish, leases that run out are counted, dispatches are stored. True unless it was paused already.';
@@ -6540,21 +6540,21 @@ declare
 begin
   perform messenger.require_writable();
   if name is null or name !~ '^[a-z0-9][a-z0-9_-]{0,62}$' then
-    perform messenger.refuse('SM_TRANSPORT', 'a name has up to 63 lower-case letters, digits, underscores or hyphens');
+    perform messenger.raise_error('SM_TRANSPORT', 'a name has up to 63 lower-case letters, digits, underscores or hyphens');
   end if;
   select t.type, t.config into v_known, v_config from public.messenger_transports t where t.name = messenger_put_transport.name;
   if messenger_put_transport.name in ('supabase', 'sync') and type <> v_known then
-    perform messenger.refuse('SM_TRANSPORT', 'the type of ' || quote_ident(messenger_put_transport.name) || ' stays as it is');
+    perform messenger.raise_error('SM_TRANSPORT', 'the type of ' || quote_ident(messenger_put_transport.name) || ' stays as it is');
   elsif type not in ('sync', 'supabase', 'redis', 'rabbitmq', 'sqs') then
-    perform messenger.refuse('SM_TRANSPORT', 'there is no type ' || quote_ident(left(type, 60)));
+    perform messenger.raise_error('SM_TRANSPORT', 'there is no type ' || quote_ident(left(type, 60)));
   elsif jsonb_typeof(config) <> 'object' then
-    perform messenger.refuse('SM_TRANSPORT', 'config must be a JSON object');
+    perform messenger.raise_error('SM_TRANSPORT', 'config must be a JSON object');
   end if;
   if coalesce(type, v_known, 'supabase') in ('sync', 'supabase') then
     select k into v_odd from jsonb_object_keys(coalesce(config, v_config)) k
     where k not in ('retention', 'failed_retention', 'idempotency_window', 'ordering_dead_letter') order by k limit 1;
     if found then
-      perform messenger.refuse('SM_UNKNOWN_FIELD', 'config.' || left(v_odd, 100));
+      perform messenger.raise_error('SM_UNKNOWN_FIELD', 'config.' || left(v_odd, 100));
     end if;
   end if;
   select c.key into v_odd from jsonb_each(config) c
@@ -6562,11 +6562,11 @@ begin
     and messenger.read_interval(c.value, case c.key when 'idempotency_window' then interval '1 year' else '100 years' end) is null
   order by c.key limit 1;
   if found then
-    perform messenger.refuse('SM_TRANSPORT',
+    perform messenger.raise_error('SM_TRANSPORT',
       format('config.%s must be an interval with a unit, from zero to %s', v_odd, case v_odd when 'idempotency_window' then '1 year' else '100 years' end),
       'for example "7 days"; a number without a unit is none');
   elsif config ->> 'ordering_dead_letter' not in ('block', 'continue') then
-    perform messenger.refuse('SM_TRANSPORT', 'config.ordering_dead_letter must be block or continue', 'continue is the default');
+    perform messenger.raise_error('SM_TRANSPORT', 'config.ordering_dead_letter must be block or continue', 'continue is the default');
   end if;
   begin
     insert into public.messenger_transports as t (name, type, config, enabled)
@@ -6576,7 +6576,7 @@ begin
         enabled = coalesce(messenger_put_transport.enabled, t.enabled), updated_at = messenger.now()
     returning to_jsonb(t) into v_row;
   exception when check_violation or data_exception then
-    perform messenger.refuse('SM_TRANSPORT', 'config: retention and failed_retention are intervals such as "7 days" from zero to 100 years, idempotency_window to 1 year, ordering_dead_letter is block or continue');
+    perform messenger.raise_error('SM_TRANSPORT', 'config: retention and failed_retention are intervals such as "7 days" from zero to 100 years, idempotency_window to 1 year, ordering_dead_letter is block or continue');
   end;
   return v_row;
 end $$;
@@ -6602,7 +6602,7 @@ end $$;
 comment on type messenger.cron_fields is
   'A cron expression as masks; weekdays start with Sunday. A day matches by days, weekdays (the nth of the month, 0: any), last_weekdays or last_day: what does not restrict is empty.';
 
--- A list of values, ranges and steps as a mask. 7 is Sunday as 0 is. A value named twice is refused, as cron-parser does.
+-- A list of values, ranges and steps as a mask. 7 is Sunday as 0 is. A value named twice is rejected, as cron-parser does.
 create or replace function messenger.read_cron_field(field text, value text, lowest int, highest int, names text[])
 returns text
 language plpgsql immutable parallel safe
@@ -6624,7 +6624,7 @@ begin
   foreach v_item in array string_to_array(value, ',') loop
     v_parts := regexp_match(v_item, '^(?:([*?])|([0-9]{1,9}|[A-Z]{3})(?:-([0-9]{1,9}|[A-Z]{3}))?)(?:/([0-9]{1,9}))?$');
     if v_parts is null then
-      perform messenger.refuse('SM_CRON', format('%s "%s"', field, left(v_item, 40)));
+      perform messenger.raise_error('SM_CRON', format('%s "%s"', field, left(v_item, 40)));
     end if;
     if v_parts[1] is not null then
       v_from := lowest;
@@ -6636,7 +6636,7 @@ begin
     end if;
     v_step := least(coalesce(v_parts[4]::int, 1), 100);
     if v_from is null or v_to is null or v_from < lowest or v_to > highest or v_from > v_to or v_step = 0 then
-      perform messenger.refuse('SM_CRON', format('%s "%s"', field, left(v_item, 40)));
+      perform messenger.raise_error('SM_CRON', format('%s "%s"', field, left(v_item, 40)));
     end if;
     if v_from = v_to then
       v_mask := overlay(repeat('0', v_width) placing '1' from (v_from - lowest) % v_width + 1 for 1);
@@ -6653,7 +6653,7 @@ begin
     if v_seen = repeat('0', v_width) then
       v_seen := v_mask;
     elsif (v_seen::bit varying & v_mask::bit varying) <> repeat('0', v_width)::bit varying then
-      perform messenger.refuse('SM_CRON', format('%s "%s" names a value twice', field, left(value, 40)));
+      perform messenger.raise_error('SM_CRON', format('%s "%s" names a value twice', field, left(value, 40)));
     else
       v_seen := (v_seen::bit varying | v_mask::bit varying)::text;
     end if;
@@ -6677,7 +6677,7 @@ declare
   v_last int;
 begin
   if v_expression is null or octet_length(v_expression) > 1024 then
-    perform messenger.refuse('SM_CRON');
+    perform messenger.raise_error('SM_CRON');
   end if;
   v_expression := case v_expression
     when '@YEARLY' then '0 0 1 1 *' when '@ANNUALLY' then '0 0 1 1 *' when '@MONTHLY' then '0 0 1 * *' when '@WEEKLY' then '0 0 * * 0'
@@ -6686,7 +6686,7 @@ begin
   if cardinality(v_parts) = 5 then
     v_parts := array_prepend('0', v_parts);
   elsif cardinality(v_parts) <> 6 then
-    perform messenger.refuse('SM_CRON', case when v_expression = '' then 'it is empty'
+    perform messenger.raise_error('SM_CRON', case when v_expression = '' then 'it is empty'
       when left(v_expression, 1) = '@' then quote_ident(left(lower(v_expression), 40)) else cardinality(v_parts) || ' fields' end);
   end if;
 
@@ -6696,7 +6696,7 @@ begin
   v_fields.months := messenger.read_cron_field('month', v_parts[5], 1, 12, '{JAN,FEB,MAR,APR,MAY,JUN,JUL,AUG,SEP,OCT,NOV,DEC}');
 
   if v_parts[4] || ' ' || v_parts[6] ~ '(^|[, ]),|,( |$)' then
-    perform messenger.refuse('SM_CRON', format('"%s" has an empty place in a list', left(v_expression, 80)));
+    perform messenger.raise_error('SM_CRON', format('"%s" has an empty place in a list', left(v_expression, 80)));
   end if;
   v_day := v_parts[4];
   v_fields.last_day := false;
@@ -6713,7 +6713,7 @@ begin
   v_fields.last_weekdays := '0000000';
   if strpos(v_weekday, '#') > 0 then
     if v_weekday !~ '^([*?]|[0-9]|[A-Z]{3})#[1-5]$' then
-      perform messenger.refuse('SM_CRON', format('weekday "%s"', left(v_weekday, 40)));
+      perform messenger.raise_error('SM_CRON', format('weekday "%s"', left(v_weekday, 40)));
     end if;
     v_fields.nth := right(v_weekday, 1)::int;
     v_weekday := left(v_weekday, -2);
@@ -7022,7 +7022,7 @@ begin
     if v_fields[3] like '*%' or v_fields[5] like '*%' then
       if (v_fields[3] not like '*%' or messenger.read_cron_field('day', v_fields[3], 1, 31, null) <> repeat('1', 31))
         and (v_fields[5] not like '*%' or messenger.read_cron_field('weekday', v_fields[5], 0, 7, null) <> repeat('1', 7)) then
-        perform messenger.refuse('SM_CRON', format('pg_cron runs "%s" on days that match both day fields', left(v_schedule, 80)),
+        perform messenger.raise_error('SM_CRON', format('pg_cron runs "%s" on days that match both day fields', left(v_schedule, 80)),
           'a schedule of the bus runs on days that match either: restrict one field, and let the handler look at the other');
       end if;
     end if;
@@ -7070,27 +7070,27 @@ declare
   v_caller name := coalesce(nullif(current_setting('role'), 'none'), session_user);
 begin
   if to_regclass('cron.job') is null then
-    perform messenger.refuse('SM_UNAVAILABLE', 'pg_cron is not installed', 'create extension pg_cron');
+    perform messenger.raise_error('SM_UNAVAILABLE', 'pg_cron is not installed', 'create extension pg_cron');
   end if;
   execute 'select j.jobid, j.jobname::text, j.schedule, j.command, j.active, j.username::text, j.database::text from cron.job j where j.jobid = $1' into v_job using jobid;
   if v_job.jobid is null or not coalesce(pg_has_role(v_caller, (select r.oid from pg_catalog.pg_roles r where r.rolname = v_job.username), 'usage'), false) then
-    perform messenger.refuse('SM_NOT_FOUND', 'pg_cron has no job ' || coalesce(jobid::text, 'without a number') || ' that ' || v_caller || ' may see',
+    perform messenger.raise_error('SM_NOT_FOUND', 'pg_cron has no job ' || coalesce(jobid::text, 'without a number') || ' that ' || v_caller || ' may see',
       'select jobid, jobname, username from cron.job, as the role the job runs as or one that is a member of it');
   elsif v_job.jobname in ('symphony-clock', 'symphony-handlers') then
-    perform messenger.refuse('SM_CONFLICT', v_job.jobname || ' is a job of the bus itself', 'leave it as it is');
+    perform messenger.raise_error('SM_CONFLICT', v_job.jobname || ' is a job of the bus itself', 'leave it as it is');
   end if;
   v_reason := messenger.needs_no_transaction(v_job.command);
   if v_reason is not null then
-    perform messenger.refuse('SM_CONFLICT', format('the command of job %s cannot run inside a function, as a handler does: %s', v_job.jobid, v_reason),
+    perform messenger.raise_error('SM_CONFLICT', format('the command of job %s cannot run inside a function, as a handler does: %s', v_job.jobid, v_reason),
       'leave this job to pg_cron');
   end if;
 
   v_schedule := messenger.schedule_of_cron(v_job.schedule);
   if v_schedule is null then
-    perform messenger.refuse('SM_CRON', v_job.schedule || ' has no moment that could be due', 'leave this job to pg_cron');
+    perform messenger.raise_error('SM_CRON', v_job.schedule || ' has no moment that could be due', 'leave this job to pg_cron');
   end if;
   v_timezone := case when v_timezone in ('GMT', 'Etc/GMT') then 'UTC' else v_timezone end;
-  -- The bus' own refusal where the expression is none of its dialect.
+  -- The bus' own error where the expression is none of its dialect.
   perform messenger.read_schedule(v_schedule, v_timezone, '{}', messenger.now());
 
   v_options := jsonb_build_object('misfire', 'skip', 'enabled', v_job.active);
@@ -7152,7 +7152,7 @@ revoke all on function messenger.schedule_of_cron(text), messenger.dollar_tag(te
 grant execute on function messenger.import_cron(bigint), public.messenger_import_cron(bigint) to service_role;
 
 -- ---- 38_next_run.sql
--- When a schedule runs. The expander, the preview and the refusals all ask here.
+-- When a schedule runs. The expander, the preview and the errors all ask here.
 
 -- Moments are whole milliseconds, so that the header of a message names its occurrence exactly.
 create or replace function messenger.next_run(schedule public.messenger_schedules, after timestamptz)
@@ -7283,7 +7283,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_token text := substring(sql from '^(?:\s+|--[^\n]*)');
-  v_mark text;
+  v_watermark text;
   v_end int := 3;
   v_depth int := 1;
 begin
@@ -7292,16 +7292,16 @@ begin
   elsif starts_with(sql, '/*') then
     -- Comments nest.
     while v_depth > 0 and v_end <= length(sql) loop
-      v_mark := substr(sql, v_end, 2);
-      v_depth := v_depth + case v_mark when '/*' then 1 when '*/' then -1 else 0 end;
-      v_end := v_end + case when v_mark in ('/*', '*/') then 2 else 1 end;
+      v_watermark := substr(sql, v_end, 2);
+      v_depth := v_depth + case v_watermark when '/*' then 1 when '*/' then -1 else 0 end;
+      v_end := v_end + case when v_watermark in ('/*', '*/') then 2 else 1 end;
     end loop;
     return left(sql, v_end - 1);
   end if;
-  v_mark := substring(sql from '^\$(?:[A-Za-z_\u0080-\uffff][A-Za-z0-9_\u0080-\uffff]*)?\$');
-  if v_mark is not null then
-    v_end := strpos(substr(sql, length(v_mark) + 1), v_mark);
-    return case when v_end = 0 then sql else left(sql, v_end + 2 * length(v_mark) - 1) end;
+  v_watermark := substring(sql from '^\$(?:[A-Za-z_\u0080-\uffff][A-Za-z0-9_\u0080-\uffff]*)?\$');
+  if v_watermark is not null then
+    v_end := strpos(substr(sql, length(v_watermark) + 1), v_watermark);
+    return case when v_end = 0 then sql else left(sql, v_end + 2 * length(v_watermark) - 1) end;
   end if;
   return coalesce(
     substring(sql from $e$^[eE]'(?:[^'\\]|\\.|'')*(?:'|$)$e$), substring(sql from $l$^'(?:[^']|'')*(?:'|$)$l$), substring(sql from '^"(?:[^"]|"")*(?:"|$)'),
@@ -7334,7 +7334,7 @@ revoke all on function messenger.leading_words(text), messenger.read_token(text)
   from public, anon, authenticated, service_role;
 
 -- ---- 38_read_schedule.sql
--- Parsing of schedules: what strangers pass becomes a row, or the refusal that names what is wrong.
+-- Parsing of schedules: what callers pass becomes a row, or the error that names what is wrong.
 
 -- pg_timezone_names reads every file of the zones (30 ms here), so a session remembers what it found. Asked at save only.
 create or replace function messenger.check_timezone(timezone text)
@@ -7354,7 +7354,7 @@ begin
     perform set_config('messenger.known_zones', right(concat_ws(' ', nullif(v_known, ''), timezone), 1000), false);
     return;
   end if;
-  perform messenger.refuse('SM_TIMEZONE', format('"%s"', left(timezone, 60)));
+  perform messenger.raise_error('SM_TIMEZONE', format('"%s"', left(timezone, 60)));
 end $$;
 
 create or replace function messenger.read_whole(value jsonb, lowest bigint, highest bigint)
@@ -7400,7 +7400,7 @@ begin
   v_row.jitter_ms := 0;
   v_row.headers := '{}';
   if jsonb_typeof(options) <> 'object' then
-    perform messenger.refuse('SM_SCHEDULE', 'options must be a JSON object');
+    perform messenger.raise_error('SM_SCHEDULE', 'options must be a JSON object');
   end if;
   for v_option in select o.key, o.value from jsonb_each(options) o loop
     v_value := v_option.value;
@@ -7426,14 +7426,14 @@ begin
       when 'dst_overlap' then v_row.dst_overlap := v_text; v_is_good := v_text in ('first', 'second', 'both');
       when 'overlap' then v_row.overlap := v_text; v_is_good := v_text in ('allow', 'skip', 'replace');
       when 'jitter_ms' then v_row.jitter_ms := messenger.read_whole(v_value, 0, 31622400000); v_is_good := v_row.jitter_ms is not null;
-      else perform messenger.refuse('SM_SCHEDULE', format('unknown option "%s"', left(v_option.key, 60)));
+      else perform messenger.raise_error('SM_SCHEDULE', format('unknown option "%s"', left(v_option.key, 60)));
     end case;
     if v_is_good is not true then
-      perform messenger.refuse('SM_SCHEDULE', 'options.' || v_option.key);
+      perform messenger.raise_error('SM_SCHEDULE', 'options.' || v_option.key);
     end if;
   end loop;
   if v_row.starts_at >= v_row.ends_at then
-    perform messenger.refuse('SM_SCHEDULE', 'options.ends_at is not later than starts_at');
+    perform messenger.raise_error('SM_SCHEDULE', 'options.ends_at is not later than starts_at');
   end if;
   return v_row;
 end $$;
@@ -7451,15 +7451,15 @@ declare
   v_next timestamptz;
 begin
   if schedule is null or jsonb_typeof(schedule) <> 'object' then
-    perform messenger.refuse('SM_SCHEDULE', 'the schedule must be a JSON object');
+    perform messenger.raise_error('SM_SCHEDULE', 'the schedule must be a JSON object');
   end if;
   select array_agg(k.key) filter (where k.key in ('cron', 'interval', 'at')),
     min(k.key) filter (where k.key not in ('cron', 'interval', 'at') and not (k.key = 'startAt' and schedule ? 'interval'))
   into v_kinds, v_odd from jsonb_object_keys(schedule) as k(key);
   if v_odd is not null then
-    perform messenger.refuse('SM_SCHEDULE', format('unknown field "%s"', left(v_odd, 60)));
+    perform messenger.raise_error('SM_SCHEDULE', format('unknown field "%s"', left(v_odd, 60)));
   elsif cardinality(v_kinds) is distinct from 1 then
-    perform messenger.refuse('SM_SCHEDULE', 'exactly one of cron, interval, at');
+    perform messenger.raise_error('SM_SCHEDULE', 'exactly one of cron, interval, at');
   end if;
   perform messenger.check_timezone(coalesce(timezone, 'UTC'));
   v_row.timezone := coalesce(timezone, 'UTC');
@@ -7470,41 +7470,41 @@ begin
   case v_row.schedule_type
     when 'cron' then
       if jsonb_typeof(schedule -> 'cron') <> 'string' then
-        perform messenger.refuse('SM_CRON', 'it must be a string');
+        perform messenger.raise_error('SM_CRON', 'it must be a string');
       end if;
       v_run := (messenger.next_cron_run(
         messenger.parse_cron(schedule ->> 'cron'), v_row.timezone, greatest(at, v_row.starts_at), v_row.dst_gap, v_row.dst_overlap)).run_at;
       if v_run is null then
-        perform messenger.refuse('SM_CRON_NEVER', format('"%s"', left(schedule ->> 'cron', 100)));
+        perform messenger.raise_error('SM_CRON_NEVER', format('"%s"', left(schedule ->> 'cron', 100)));
       end if;
       -- The period of a cron expression: the shortest of its next ten.
       for v_turn in 1..case when v_row.jitter_ms > 0 then 10 else 0 end loop
         v_next := (messenger.next_run(v_row, v_run)).run_at;
         exit when v_next is null;
         if v_next - v_run < v_row.jitter_ms * interval '1 millisecond' then
-          perform messenger.refuse('SM_SCHEDULE', 'options.jitter_ms is longer than the period');
+          perform messenger.raise_error('SM_SCHEDULE', 'options.jitter_ms is longer than the period');
         end if;
         v_run := v_next;
       end loop;
     when 'interval' then
       if messenger.read_whole(schedule -> 'interval', 1000, 31622400000) is null then
-        perform messenger.refuse('SM_INTERVAL', left(schedule ->> 'interval', 40));
+        perform messenger.raise_error('SM_INTERVAL', left(schedule ->> 'interval', 40));
       elsif schedule ? 'startAt' and messenger.read_moment(schedule -> 'startAt') is null then
-        perform messenger.refuse('SM_SCHEDULE', 'startAt must be a moment with a zone');
+        perform messenger.raise_error('SM_SCHEDULE', 'startAt must be a moment with a zone');
       elsif v_row.jitter_ms > (schedule -> 'interval')::bigint then
-        perform messenger.refuse('SM_SCHEDULE', 'options.jitter_ms is longer than the period');
+        perform messenger.raise_error('SM_SCHEDULE', 'options.jitter_ms is longer than the period');
       end if;
       -- 60000.0 is a whole number, but no bigint would read it.
       v_row.schedule_config := schedule || jsonb_build_object('interval', (schedule -> 'interval')::bigint);
     else
       if messenger.read_moment(schedule -> 'at') is null then
-        perform messenger.refuse('SM_SCHEDULE', 'at must be a moment with a zone');
+        perform messenger.raise_error('SM_SCHEDULE', 'at must be a moment with a zone');
       end if;
   end case;
   return v_row;
 end $$;
 
-comment on function messenger.check_timezone(text) is 'Refuses what is no IANA name of a time zone: SM_TIMEZONE.';
+comment on function messenger.check_timezone(text) is 'Rejects what is no IANA name of a time zone: SM_TIMEZONE.';
 comment on function messenger.read_whole(jsonb, bigint, bigint) is 'A JSON number as a whole one between two, or null.';
 comment on function messenger.read_moment(jsonb) is 'An ISO 8601 string with a zone as a moment, or null.';
 comment on function messenger.read_options(jsonb) is 'Options of a schedule, named as its columns, with defaults for those left out; enabled, transport_name and queue_name stay null. SM_SCHEDULE names a bad one.';
@@ -7529,7 +7529,7 @@ declare
   v_draft record;
 begin
   if name is null or length(name) not between 1 and 128 or name ~ '[/\x01-\x1f\x7f]' or name <> btrim(name) then
-    perform messenger.refuse('SM_SCHEDULE', 'the name must have 1 to 128 characters, no slash or control character, and no space around it');
+    perform messenger.raise_error('SM_SCHEDULE', 'the name must have 1 to 128 characters, no slash or control character, and no space around it');
   end if;
   select d.* into v_draft
   from messenger.read_drafts((
@@ -7541,7 +7541,7 @@ begin
     ) as given(field, value)
   ), at) d;
   if v_draft.error_code is not null then
-    perform messenger.refuse(v_draft.error_code);
+    perform messenger.raise_error(v_draft.error_code);
   end if;
   v_row.name := name;
   v_row.message_type := v_draft.message_type;
@@ -7596,7 +7596,7 @@ begin
     end if;
     if not v_is_same and (v_new.next_run_at is null
       or v_new.schedule_type = 'once' and v_new.misfire = 'skip' and v_new.next_run_at < v_now - v_new.misfire_grace_ms * interval '1 millisecond') then
-      perform messenger.refuse('SM_SCHEDULE', 'it never runs: its moments are over, outside of starts_at and ends_at, or max_runs is reached');
+      perform messenger.raise_error('SM_SCHEDULE', 'it never runs: its moments are over, outside of starts_at and ends_at, or max_runs is reached');
     end if;
     v_new.enabled := v_new.next_run_at is not null and coalesce(v_new.enabled, v_old.enabled or v_old.next_run_at is null, true);
 
@@ -7656,7 +7656,7 @@ begin
   perform messenger.require_writable();
   select s.* into v_schedule from public.messenger_schedules s where s.name = messenger_pause_schedule.name for update;
   if not found then
-    perform messenger.refuse('SM_NOT_FOUND', format('schedule "%s"', left(name, 128)));
+    perform messenger.raise_error('SM_NOT_FOUND', format('schedule "%s"', left(name, 128)));
   end if;
   update public.messenger_schedules s set enabled = false, updated_at = messenger.now() where s.id = v_schedule.id and s.enabled;
   return found;
@@ -7676,7 +7676,7 @@ begin
   perform messenger.require_writable();
   select s.* into v_schedule from public.messenger_schedules s where s.name = messenger_resume_schedule.name for update;
   if not found then
-    perform messenger.refuse('SM_NOT_FOUND', format('schedule "%s"', left(name, 128)));
+    perform messenger.raise_error('SM_NOT_FOUND', format('schedule "%s"', left(name, 128)));
   elsif v_schedule.enabled or v_schedule.next_run_at is null then
     return false;
   end if;
@@ -7702,15 +7702,15 @@ declare
   v_row public.messenger_schedules := messenger.read_schedule(schedule, timezone, options, v_after);
   v_run messenger.cron_run;
   v_skipped messenger.cron_run;
-  v_asks_for_gaps boolean := v_row.schedule_type = 'cron' and v_row.dst_gap = 'skip';
+  v_needs_gap_run boolean := v_row.schedule_type = 'cron' and v_row.dst_gap = 'skip';
 begin
   if v_count not between 1 and 1000 then
-    perform messenger.refuse('SM_SCHEDULE', 'count must be a whole number from 1 to 1000');
+    perform messenger.raise_error('SM_SCHEDULE', 'count must be a whole number from 1 to 1000');
   end if;
   for v_turn in 1..least(v_count, v_row.max_runs) loop
-    v_row.dst_gap := case when v_asks_for_gaps then 'skip' else v_row.dst_gap end;
+    v_row.dst_gap := case when v_needs_gap_run then 'skip' else v_row.dst_gap end;
     v_run := messenger.next_run(v_row, v_after);
-    if v_asks_for_gaps then
+    if v_needs_gap_run then
       v_row.dst_gap := 'run_after';
       v_skipped := messenger.next_run(v_row, v_after);
     end if;
@@ -7778,11 +7778,11 @@ comment on type messenger.run_plan is 'The occurrences of a schedule to fire now
 
 do $$
 begin
-  if to_regtype('messenger.run_fate') is null then
-    create type messenger.run_fate as (schedule_id uuid, due_at timestamptz, error text);
+  if to_regtype('messenger.run_disposition') is null then
+    create type messenger.run_disposition as (schedule_id uuid, due_at timestamptz, error text);
   end if;
 end $$;
-comment on type messenger.run_fate is 'What became of an occurrence: stored, or an error.';
+comment on type messenger.run_disposition is 'What became of an occurrence: stored, or an error.';
 
 
 -- fire_once: the latest of what is due. catch_up: the latest catch_up_limit. skip: what is within the grace, unless it follows within the grace on one
@@ -7869,7 +7869,7 @@ begin
   return exists (select from public.messenger_messages m where m.id = is_unfinished.id and m.processed_at is null);
 end $$;
 
--- Stores messages with their ledger rows. A refusal is an answer; only what Postgres itself raises undoes the whole.
+-- Stores messages with their ledger rows. An error is a result; only what Postgres itself raises undoes the whole.
 create or replace function messenger.store_occurrences(messages jsonb[], schedules uuid[], runs timestamptz[])
 returns table (ord int, error text)
 language plpgsql
@@ -7900,7 +7900,7 @@ declare
     select m.id from public.messenger_messages m where m.id = replace_message.id and m.status = 'pending' for no key update skip locked);
 begin
   if v_waiting <> '{}' then
-    perform messenger.give_up(v_waiting, 'Cancelled', at);
+    perform messenger.fail_without_dead_letter(v_waiting, 'Cancelled', at);
   end if;
 end $$;
 
@@ -7944,32 +7944,32 @@ begin
 end $$;
 
 create or replace function messenger.store_runs(messages jsonb[], schedules uuid[], runs timestamptz[], replaced uuid[], at timestamptz)
-returns messenger.run_fate[]
+returns messenger.run_disposition[]
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_fates messenger.run_fate[];
+  v_dispositions messenger.run_disposition[];
 begin
   begin
-    v_fates := array(
-      select row(schedules[s.ord], runs[s.ord], s.error)::messenger.run_fate from messenger.store_occurrences(messages, schedules, runs) s order by s.ord);
+    v_dispositions := array(
+      select row(schedules[s.ord], runs[s.ord], s.error)::messenger.run_disposition from messenger.store_occurrences(messages, schedules, runs) s order by s.ord);
     set constraints all immediate;
   exception when others then
-    v_fates := array(
-      select row(schedules[s.ord], runs[s.ord], s.error)::messenger.run_fate from messenger.store_alone(messages, schedules, runs) s order by s.ord);
+    v_dispositions := array(
+      select row(schedules[s.ord], runs[s.ord], s.error)::messenger.run_disposition from messenger.store_alone(messages, schedules, runs) s order by s.ord);
   end;
   perform messenger.replace_message(r.id, at)
   from unnest(replaced) with ordinality as r(id, ord)
-  where r.id is not null and (v_fates[r.ord]).error is null;
-  return v_fates;
+  where r.id is not null and (v_dispositions[r.ord]).error is null;
+  return v_dispositions;
 end $$;
 
 comment on function messenger.plan_runs(public.messenger_schedules, timestamptz, timestamptz) is 'Which of the occurrences from due_at to a moment fire, by the misfire policy.';
 comment on function messenger.runs_to_fire(public.messenger_schedules, timestamptz[]) is 'Occurrences less those in the ledger, beyond max_runs, or kept back by the overlap policy.';
 comment on function messenger.last_message(uuid) is 'The message of a schedule''s latest occurrence, or null.';
 comment on function messenger.is_unfinished(uuid) is 'Whether a message is pending or processing.';
-comment on function messenger.store_occurrences(jsonb[], uuid[], timestamptz[]) is 'Stores messages and their ledger rows; error is a refusal of one of them.';
+comment on function messenger.store_occurrences(jsonb[], uuid[], timestamptz[]) is 'Stores messages and their ledger rows; error is an error of one of them.';
 comment on function messenger.store_alone(jsonb[], uuid[], timestamptz[]) is 'As store_occurrences, one by one: error is whatever was raised.';
 comment on function messenger.store_runs(jsonb[], uuid[], timestamptz[], uuid[], timestamptz) is
   'Stores up to 1000 occurrences, together or, when Postgres raises, one by one; cancels the pending messages they replace.';
@@ -8022,7 +8022,7 @@ declare
   v_nexts timestamptz[] := '{}'::timestamptz[];
   v_failures text[] := '{}'::text[];
   v_stored bigint := 0;
-  v_fates messenger.run_fate[] := '{}'::messenger.run_fate[];
+  v_dispositions messenger.run_disposition[] := '{}'::messenger.run_disposition[];
 begin
   for v_schedule in
     select s.* from unnest(ids) with ordinality as x(id, n) join public.messenger_schedules s on s.id = x.id order by x.n
@@ -8048,7 +8048,7 @@ begin
     v_planned := v_planned + cardinality(v_plan.runs);
     foreach v_run in array v_plan.runs loop
       if cardinality(v_messages) = 1000 or v_bytes > 4000000 then
-        v_fates := v_fates || messenger.store_runs(v_messages, v_schedules, v_runs, v_replaced, at);
+        v_dispositions := v_dispositions || messenger.store_runs(v_messages, v_schedules, v_runs, v_replaced, at);
         v_messages := '{}'; v_schedules := '{}'; v_runs := '{}'; v_replaced := '{}'; v_bytes := 0;
       end if;
       v_messages := v_messages || messenger.scheduled_message(v_schedule, v_run);
@@ -8059,7 +8059,7 @@ begin
     end loop;
   end loop;
   if v_messages <> '{}' then
-    v_fates := v_fates || messenger.store_runs(v_messages, v_schedules, v_runs, v_replaced, at);
+    v_dispositions := v_dispositions || messenger.store_runs(v_messages, v_schedules, v_runs, v_replaced, at);
   end if;
 
   with planned as materialized (
@@ -8069,7 +8069,7 @@ begin
     left join (
       select x.schedule_id, count(*) filter (where x.error is null) as stored, max(x.due_at) filter (where x.error is null) as last_run_at,
         max(x.error) as error, min(x.due_at) filter (where x.error is not null) as failed_at
-      from unnest(v_fates) x group by x.schedule_id
+      from unnest(v_dispositions) x group by x.schedule_id
     ) f on f.schedule_id = p.id
   ),
   put_off as (
@@ -8122,7 +8122,7 @@ revoke all on function messenger.scheduled_message(public.messenger_schedules, t
   messenger.expand_schedules(timestamptz, int, timestamptz) from public, anon, authenticated, service_role;
 
 -- ---- 40_worker_secret.sql
--- The secret that doors of the clock ask for. It lives in Vault and opens nothing else, because any SQL role may read pg_net's queue.
+-- The secret that edge functions of the clock ask for. It lives in Vault and opens nothing else, because any SQL role may read pg_net's queue.
 
 -- A secret is there and cannot be read where Vault's key is another than the one it was encrypted with, as in a
 -- database restored into another project: then Vault raises, or decrypts to null.
@@ -8222,7 +8222,7 @@ grant execute on function messenger.worker_secret_digests(), public.messenger_wo
   public.messenger_check_worker_secret(text) to service_role;
 
 -- ---- 41_bell.sql
--- Bells: they wake workers and carry nothing. A lost one costs up to a second, until the clock rings again.
+-- Wakeups: they wake workers and carry nothing. A lost one costs up to a second, until the clock wakes again.
 
 -- Posts the call that wakes one worker. Definer: the Vault secret and pg_net are nobody else's business. pg_net's queue can be locked by any role of the
 -- project, for as long as it likes: then the wake-up is given up, not waited for.
@@ -8243,7 +8243,7 @@ begin
   if v_secret.secret is null then
     return false;
   end if;
-  insert into messenger.bells (request_id) values (net.http_post(
+  insert into messenger.wakeups (request_id) values (net.http_post(
     url := v_url || '/worker', body := '{}'::jsonb,
     headers := jsonb_build_object('content-type', 'application/json', 'authorization', 'Bearer ' || v_secret.secret),
     timeout_milliseconds := 5000));
@@ -8252,7 +8252,7 @@ end $$;
 
 -- For dispatches: a wake-up that cannot be sent must not cost the caller the message. Health tries pg_net by itself
 -- (messenger.wakeup_fault).
-create or replace function messenger.post_bell()
+create or replace function messenger.try_send_wakeup()
 returns boolean
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
@@ -8292,37 +8292,37 @@ begin
 end $$;
 
 -- Rings unless a worker of this type is awake on this queue or another transaction is ringing for it: an ordinary dispatch updates no shared row and never waits.
--- The setting ends with the transaction, or savepoint, as the bell does: a transaction of a thousand dispatches rings once.
-create or replace function messenger.ring(transport text, queue text, type text)
+-- The setting ends with the transaction, or savepoint, as the wake-up does: a transaction of a thousand dispatches wakes once.
+create or replace function messenger.wake_worker(transport text, queue text, type text)
 returns boolean
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_pair text := transport || '/' || queue;
-  v_rung text := coalesce(current_setting('messenger.rung', true), '');
+  v_woken text := coalesce(current_setting('messenger.woken', true), '');
 begin
-  if v_pair = any (string_to_array(v_rung, ' ')) or messenger.awake_workers(transport, queue, type, '0') > 0 then
+  if v_pair = any (string_to_array(v_woken, ' ')) or messenger.active_workers(transport, queue, type, '0') > 0 then
     return false;
   end if;
   -- Asked apart: an IF with a query in it costs every dispatch, this one only those that would ring. Types with an SQL handler are the clock's own.
-  if exists (select from messenger.queues q where q.transport_name = ring.transport and q.queue_name = ring.queue and q.paused_at is not null)
-    or exists (select from messenger.sql_handlers() h where h.type = ring.type) then
+  if exists (select from messenger.queues q where q.transport_name = wake_worker.transport and q.queue_name = wake_worker.queue and q.paused_at is not null)
+    or exists (select from messenger.sql_handlers() h where h.type = wake_worker.type) then
     return false;
   end if;
   -- No row yet: the wake-up is sent, as a dispatch must not wait for another one that makes the row.
-  perform from messenger.wakeup_locks l where l.transport_name = ring.transport and l.queue_name = ring.queue for update skip locked;
+  perform from messenger.wakeup_locks l where l.transport_name = wake_worker.transport and l.queue_name = wake_worker.queue for update skip locked;
   if not found then
-    if exists (select from messenger.wakeup_locks l where l.transport_name = ring.transport and l.queue_name = ring.queue) then
+    if exists (select from messenger.wakeup_locks l where l.transport_name = wake_worker.transport and l.queue_name = wake_worker.queue) then
       return false;
     end if;
   end if;
-  perform set_config('messenger.rung', concat_ws(' ', nullif(v_rung, ''), v_pair), true);
+  perform set_config('messenger.woken', concat_ws(' ', nullif(v_woken, ''), v_pair), true);
   perform pg_notify('messenger', v_pair);
-  return messenger.post_bell();
+  return messenger.try_send_wakeup();
 end $$;
 
-create or replace function messenger.awake_workers(transport text, queue text, type text, grace interval)
+create or replace function messenger.active_workers(transport text, queue text, type text, grace interval)
 returns int
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
@@ -8370,14 +8370,14 @@ comment on function messenger.prune_wakeup_locks(timestamptz, int) is 'Deletes r
 revoke all on function messenger.make_wakeup_locks(text[], text[], timestamptz), messenger.prune_wakeup_locks(timestamptz, int) from public, anon, authenticated, service_role;
 comment on function messenger.send_wakeup() is
   'Queues one POST to the worker edge function with pg_net; it leaves at commit. False without a URL, pg_net or a secret that can be read.';
-comment on function messenger.post_bell() is 'messenger.send_wakeup, and false where that raises.';
+comment on function messenger.try_send_wakeup() is 'messenger.send_wakeup, and false where that raises.';
 comment on function messenger.wakeup_fault() is
   'Why pg_net cannot be called; null where it can, or where there is none.';
-comment on function messenger.ring(text, text, text) is 'Wakes a worker for a message type of a queue if none is awake, by pg_net and NOTIFY messenger.';
-comment on function messenger.awake_workers(text, text, text, interval) is 'Workers that asked for this type from this queue within two poll intervals, or within the grace when that is longer.';
-revoke all on function messenger.send_wakeup(), messenger.wakeup_fault(), messenger.post_bell(), messenger.ring(text,
-  text, text), messenger.awake_workers(text, text, text, interval) from public, anon, authenticated, service_role;
-grant execute on function messenger.ring(text, text, text) to service_role;
+comment on function messenger.wake_worker(text, text, text) is 'Wakes a worker for a message type of a queue if none is awake, by pg_net and NOTIFY messenger.';
+comment on function messenger.active_workers(text, text, text, interval) is 'Workers that asked for this type from this queue within two poll intervals, or within the grace when that is longer.';
+revoke all on function messenger.send_wakeup(), messenger.wakeup_fault(), messenger.try_send_wakeup(), messenger.wake_worker(text,
+  text, text), messenger.active_workers(text, text, text, interval) from public, anon, authenticated, service_role;
+grant execute on function messenger.wake_worker(text, text, text) to service_role;
 
 -- ---- 42_isolate.sql
 -- Writing rows so that one that cannot be written does not stop the others: it is found by halving, set aside, and tried again later.
@@ -8624,26 +8624,26 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_ids uuid[];
-  v_fates text[];
+  v_dispositions text[];
   v_lost uuid[];
 begin
-  select array_agg(t.id), array_agg(t.fate) into v_ids, v_fates
+  select array_agg(t.id), array_agg(t.disposition) into v_ids, v_dispositions
   from (
     select m.id, case when m.expires_at <= rescue_messages.at then 'expired' when m.cancel_requested_at is not null then 'cancelled'
-        when m.retry_count >= m.max_retries then 'exhausted' else 'lost' end as fate
+        when m.retry_count >= m.max_retries then 'exhausted' else 'lost' end as disposition
     from public.messenger_messages m where m.id = any (ids)
     order by m.id
   ) t;
-  perform messenger.end_unhandled(v_ids, v_fates, rescue_messages.at);
-  v_lost := array(select x.id from unnest(v_ids, v_fates) as x(id, fate) where x.fate = 'lost');
+  perform messenger.finish_undeliverable(v_ids, v_dispositions, rescue_messages.at);
+  v_lost := array(select x.id from unnest(v_ids, v_dispositions) as x(id, disposition) where x.disposition = 'lost');
   perform messenger.note_lost_leases(v_lost, 'retried', rescue_messages.at);
   update public.messenger_messages m
   set status = 'pending', available_at = rescue_messages.at, updated_at = rescue_messages.at, locked_at = null, locked_by = null, lock_expires_at = null,
-      retry_count = m.retry_count + 1, lease_losses = m.lease_losses + 1, error_class = 'LeaseExpired', last_error = 'the lease ran out without a verdict'
+      retry_count = m.retry_count + 1, lease_losses = m.lease_losses + 1, error_class = 'LeaseExpired', last_error = 'the lease ran out without a outcome'
   where m.id = any (v_lost);
   perform messenger.emit('retried', v_lost, rescue_messages.at);
-  return jsonb_build_object('rescued', cardinality(v_lost), 'dead', cardinality(array_positions(v_fates, 'exhausted')),
-    'failed', cardinality(array_positions(v_fates, 'expired')) + cardinality(array_positions(v_fates, 'cancelled')));
+  return jsonb_build_object('rescued', cardinality(v_lost), 'dead', cardinality(array_positions(v_dispositions, 'exhausted')),
+    'failed', cardinality(array_positions(v_dispositions, 'expired')) + cardinality(array_positions(v_dispositions, 'cancelled')));
 end $$;
 
 -- Another tick may hold the position in a transaction that stays open: then this one looks from the same place again.
@@ -8755,7 +8755,7 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return jsonb_build_object('unblocked', messenger.release_heads(
+  return jsonb_build_object('unblocked', messenger.unblock_next(
     array(select jsonb_populate_record(null::messenger.order_key, x.row_id::jsonb) from unnest(row_ids) x(row_id)), at));
 end $$;
 
@@ -8771,9 +8771,9 @@ begin
   return coalesce((messenger.write_each('unblock', 'messenger.order_key', v_rows, at, ends_at) ->> 'unblocked')::bigint, 0);
 end $$;
 
-comment on function messenger.unblock_keys(text[], timestamptz) is 'messenger.release_heads for ordering keys as JSON objects.';
+comment on function messenger.unblock_keys(text[], timestamptz) is 'messenger.unblock_next for ordering keys as JSON objects.';
 comment on function messenger.unblock_each(messenger.order_key[], timestamptz, timestamptz) is
-  'messenger.release_heads for ordering keys, one whose message cannot be written set aside. Returns how many were looked at and let go.';
+  'messenger.unblock_next for ordering keys, one whose message cannot be written set aside. Returns how many were looked at and let go.';
 revoke all on function messenger.unblock_keys(text[], timestamptz), messenger.unblock_each(messenger.order_key[], timestamptz, timestamptz)
   from public, anon, authenticated, service_role;
 
@@ -8834,7 +8834,7 @@ begin
     select date_bin('1 minute', p.at, '2000-01-01 00:00+00') as minute, p.transport_name, p.message_type, p.kind, p.message_count, p.durations, p.wait_count, p.waited
     from unnest(measurements) p
   ),
-  -- The margin keeps a power of two in its own bucket. Nothing a verdict may claim leaves the range, NaN neither.
+  -- The margin keeps a power of two in its own bucket. Nothing a outcome may claim leaves the range, NaN neither.
   bucket as materialized (
     select d.minute, d.transport_name, d.message_type, d.bucket, count(*) as hits, sum(d.ms) as ms
     from (
@@ -8989,19 +8989,19 @@ grant execute on function messenger.bucket_limit(int), messenger.pack_histogram(
 -- ---- 43_fold.sql
 -- Rolling up: what was appended since the last tick is added to the figures, and gone.
 
--- From which block on, and how many of them, what is not folded yet is looked for. While some transaction holds a snapshot the rows that were folded
+-- From which block on, and how many of them, what is not rolled up yet is looked for. While some transaction holds a snapshot the rows that were rolled up
 -- cannot be vacuumed, and to read them all each second would cost more and more.
-create or replace function messenger.fold_range(out tail bigint, out sweep bigint, out blocks bigint, out bite bigint)
+create or replace function messenger.roll_up_range(out tail bigint, out sweep bigint, out blocks bigint, out chunk bigint)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  bite := coalesce(nullif(current_setting('messenger.fold_blocks', true), '')::bigint, 2000);
+  chunk := coalesce(nullif(current_setting('messenger.roll_up_blocks', true), '')::bigint, 2000);
   blocks := pg_relation_size('messenger.measurements') / current_setting('block_size')::int;
-  tail := coalesce((select c.fold_tail from messenger.clock c), 0);
-  sweep := coalesce((select c.fold_sweep from messenger.clock c), 0);
+  tail := coalesce((select c.roll_up_tail from messenger.clock c), 0);
+  sweep := coalesce((select c.roll_up_sweep from messenger.clock c), 0);
   -- Short enough to be read whole, or cut off by a crash or by vacuum.
-  if blocks <= bite or tail > blocks then
+  if blocks <= chunk or tail > blocks then
     tail := 0;
     sweep := 0;
   end if;
@@ -9039,7 +9039,7 @@ begin
 end $$;
 
 -- What lies in two ranges of blocks, taken and counted in one transaction, so each row counts once, whatever dies when.
-create or replace function messenger.fold_ranges(tail_from tid, tail_to tid, sweep_from tid, sweep_to tid, aside bigint[])
+create or replace function messenger.roll_up_ranges(tail_from tid, tail_to tid, sweep_from tid, sweep_to tid, aside bigint[])
 returns bigint
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -9066,7 +9066,7 @@ end $$;
 
 -- One at a time. Of a table that has grown long, the end is read each second and the rest in turns: a session may still put a row there, or commit
 -- one. A range that cannot be counted as a whole is counted row by row, and what cannot be counted at all is set aside.
-create or replace function messenger.fold(at timestamptz default messenger.now(), ends_at timestamptz default 'infinity')
+create or replace function messenger.roll_up(at timestamptz default messenger.now(), ends_at timestamptz default 'infinity')
 returns bigint
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -9082,54 +9082,54 @@ declare
   v_sweep_to tid;
   v_aside bigint[];
   v_rows text[];
-  v_folded bigint;
+  v_rolled_up bigint;
 begin
-  if not messenger.try_lock('fold') then
+  if not messenger.try_lock('roll_up') then
     return 0;
   end if;
-  v_range := messenger.fold_range();
+  v_range := messenger.roll_up_range();
   v_tail_from := format('(%s,0)', v_range.tail)::tid;
   -- The end of the table may have moved on since it was measured.
-  v_tail_to := case when v_range.tail + v_range.bite >= v_range.blocks then '(4294967295,0)'::tid else format('(%s,0)', v_range.tail + v_range.bite)::tid end;
+  v_tail_to := case when v_range.tail + v_range.chunk >= v_range.blocks then '(4294967295,0)'::tid else format('(%s,0)', v_range.tail + v_range.chunk)::tid end;
   v_sweep_from := format('(%s,0)', v_range.sweep)::tid;
-  v_sweep_to := format('(%s,0)', least(v_range.sweep + v_range.bite, v_range.tail))::tid;
+  v_sweep_to := format('(%s,0)', least(v_range.sweep + v_range.chunk, v_range.tail))::tid;
   v_aside := messenger.measurements_set_aside();
 
   begin
-    v_folded := messenger.fold_ranges(v_tail_from, v_tail_to, v_sweep_from, v_sweep_to, v_aside);
+    v_rolled_up := messenger.roll_up_ranges(v_tail_from, v_tail_to, v_sweep_from, v_sweep_to, v_aside);
     set constraints all immediate;
   exception when others or assert_failure then
     v_rows := array(
       select jsonb_build_object('id', m.id)::text from messenger.measurements m
       where (m.ctid >= v_tail_from and m.ctid < v_tail_to or m.ctid >= v_sweep_from and m.ctid < v_sweep_to) and m.id <> all (v_aside)
       order by m.id limit 10000);
-    v_folded := coalesce((messenger.write_each('roll_up', v_object, v_rows, at, ends_at) ->> 'folded')::bigint, 0);
+    v_rolled_up := coalesce((messenger.write_each('roll_up', v_object, v_rows, at, ends_at) ->> 'folded')::bigint, 0);
   end;
-  v_rows := array(select s.row_id from messenger.set_aside s where s.step = 'roll_up' and s.object = v_object and s.retry_at <= fold.at order by s.retry_at limit 100);
+  v_rows := array(select s.row_id from messenger.set_aside s where s.step = 'roll_up' and s.object = v_object and s.retry_at <= roll_up.at order by s.retry_at limit 100);
   if v_rows <> '{}' then
-    v_folded := v_folded + coalesce((messenger.write_each('roll_up', v_object, v_rows, at, ends_at) ->> 'folded')::bigint, 0);
+    v_rolled_up := v_rolled_up + coalesce((messenger.write_each('roll_up', v_object, v_rows, at, ends_at) ->> 'folded')::bigint, 0);
   end if;
 
-  if v_range.blocks > v_range.bite or v_range.tail + v_range.sweep > 0 then
+  if v_range.blocks > v_range.chunk or v_range.tail + v_range.sweep > 0 then
     update messenger.clock c
     -- Sessions have half-filled pages, and extend the table by many at once.
-    set fold_tail = greatest(0, least(v_range.blocks - least(128, v_range.bite / 2), v_range.tail + v_range.bite)),
-        fold_sweep = case when v_range.sweep + v_range.bite < v_range.tail then v_range.sweep + v_range.bite else 0 end
+    set roll_up_tail = greatest(0, least(v_range.blocks - least(128, v_range.chunk / 2), v_range.tail + v_range.chunk)),
+        roll_up_sweep = case when v_range.sweep + v_range.chunk < v_range.tail then v_range.sweep + v_range.chunk else 0 end
     where c.singleton in (select x.singleton from messenger.clock x for update skip locked);
   end if;
-  return v_folded;
+  return v_rolled_up;
 end $$;
 
-comment on function messenger.fold_range() is 'Where to look for what is not folded: from block tail on, and in turns from block sweep on; blocks of the table, and how many are read at once.';
+comment on function messenger.roll_up_range() is 'Where to look for what is not rolled up: from block tail on, and in turns from block sweep on; blocks of the table, and how many are read at once.';
 comment on function messenger.measurements_set_aside() is 'Ids of the measurements that could not be counted.';
 comment on function messenger.roll_up_rows(text[]) is 'Adds the measurements with these ids to the metrics.';
-comment on function messenger.fold_ranges(tid, tid, tid, tid, bigint[]) is 'Adds the measurements of two ranges of blocks to the metrics, but for those set aside. Returns how many.';
-comment on function messenger.fold(timestamptz, timestamptz) is
-  'Adds what was measured since the last fold to the metrics; a measurement that cannot be counted is set aside. Returns how many rows it took.';
-revoke all on function messenger.fold_range(), messenger.measurements_set_aside(), messenger.roll_up_rows(text[]),
-  messenger.fold_ranges(tid, tid, tid, tid, bigint[]), messenger.fold(timestamptz, timestamptz)
+comment on function messenger.roll_up_ranges(tid, tid, tid, tid, bigint[]) is 'Adds the measurements of two ranges of blocks to the metrics, but for those set aside. Returns how many.';
+comment on function messenger.roll_up(timestamptz, timestamptz) is
+  'Adds what was measured since the last roll-up to the metrics; a measurement that cannot be counted is set aside. Returns how many rows it took.';
+revoke all on function messenger.roll_up_range(), messenger.measurements_set_aside(), messenger.roll_up_rows(text[]),
+  messenger.roll_up_ranges(tid, tid, tid, tid, bigint[]), messenger.roll_up(timestamptz, timestamptz)
   from public, anon, authenticated, service_role;
-grant execute on function messenger.fold_range(), messenger.measurements_set_aside() to service_role;
+grant execute on function messenger.roll_up_range(), messenger.measurements_set_aside() to service_role;
 
 -- ---- 43_prune.sql
 -- Pruning in chunks, for as long as its step has time: finished messages past their retention, resolved dead letters, spent idempotency keys,
@@ -9291,7 +9291,7 @@ declare
   v_held tid[];
 begin
   -- With ties, because the keys of a batch expire at one instant.
-  select count(*) as keys, max(k.expires_at) as last, array_agg(k.place) filter (where k.is_spent) as places into v_seen
+  select count(*) as keys, max(k.expires_at) as last, array_agg(k.place) filter (where k.is_spent) as ctids into v_seen
   from (
     select x.place, x.expires_at,
       coalesce((select m.processed_at is not null from public.messenger_messages m where m.id = x.message_id), true)
@@ -9304,9 +9304,9 @@ begin
   ) k;
   next_at := case when v_seen.keys >= batch then v_seen.last end;
   row_ids := '{}';
-  if v_seen.places is not null then
+  if v_seen.ctids is not null then
     -- Asked again once the keys are held: a dispatch may have taken one over since.
-    v_held := array(select x.ctid from messenger.idempotency_keys x where x.ctid = any (v_seen.places) and x.expires_at < find_spent_keys.at for update skip locked);
+    v_held := array(select x.ctid from messenger.idempotency_keys x where x.ctid = any (v_seen.ctids) and x.expires_at < find_spent_keys.at for update skip locked);
     row_ids := array(
       select jsonb_build_object('scope', k.scope, 'key', k.key)::text from messenger.idempotency_keys k
       where k.ctid = any (v_held)
@@ -9446,8 +9446,8 @@ begin
 end $$;
 
 -- pg_net deletes answers after pg_net.ttl (6 hours, of everybody); ours go after one. Once an hour rather than each tick: its table has no index on
--- the id, so a look reads what all of the project received while these bells rang.
-create or replace function messenger.prune_bells(bite int)
+-- the id, so a look reads what all of the project received while these wake-ups rang.
+create or replace function messenger.prune_wakeups(chunk int)
 returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -9458,19 +9458,19 @@ declare
   v_from timestamptz;
   v_to timestamptz;
 begin
-  if not exists (select from (select b.at from messenger.bells b order by b.request_id limit 1) oldest where oldest.at < v_now - interval '2 hours') then
+  if not exists (select from (select b.at from messenger.wakeups b order by b.request_id limit 1) oldest where oldest.at < v_now - interval '2 hours') then
     return;
   end if;
   with gone as (
-    delete from messenger.bells b
+    delete from messenger.wakeups b
     where b.request_id = any (array(
-      select x.request_id from messenger.bells x where x.at < v_now - interval '1 hour' order by x.request_id limit bite for update skip locked))
+      select x.request_id from messenger.wakeups x where x.at < v_now - interval '1 hour' order by x.request_id limit chunk for update skip locked))
     returning b.request_id, b.at
   )
   select array_agg(g.request_id), min(g.at), max(g.at) into v_ids, v_from, v_to from gone g;
   if v_ids is not null and to_regclass('net._http_response') is not null then
     if has_table_privilege('net._http_response', 'delete') then
-      -- An answer may come long after its bell when pg_net was held up; then pg_net's own time ends it.
+      -- An answer may come long after its wake-up when pg_net was held up; then pg_net's own time ends it.
       delete from net._http_response r
       where r.created between v_from and v_to + interval '10 minutes' and r.id in (select i from unnest(v_ids) i);
     end if;
@@ -9479,7 +9479,7 @@ end $$;
 
 -- pg_cron never prunes its history. Only runs of our own commands are ours to delete: by command, because a job that was stopped and started
 -- has another id, and with a run cut off in the middle, whose end is never written. Its table is indexed by run only, so once an hour.
-create or replace function messenger.prune_clock_history()
+create or replace function messenger.prune_ticker_history()
 returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -9493,9 +9493,9 @@ end $$;
 
 comment on function messenger.prune_workers(timestamptz) is 'Forgets workers that have not polled for an hour.';
 comment on function messenger.prune_counts() is 'Adds up the counts of pruned messages once there are more than a hundred.';
-comment on function messenger.prune_bells(int) is 'Deletes pg_net''s answers to our own bells once they are an hour old.';
-comment on function messenger.prune_clock_history() is 'Deletes rows of cron.job_run_details of our own jobs that are older than a day.';
-revoke all on function messenger.prune_workers(timestamptz), messenger.prune_counts(), messenger.prune_bells(int), messenger.prune_clock_history()
+comment on function messenger.prune_wakeups(int) is 'Deletes pg_net''s answers to our own wake-ups once they are an hour old.';
+comment on function messenger.prune_ticker_history() is 'Deletes rows of cron.job_run_details of our own jobs that are older than a day.';
+revoke all on function messenger.prune_workers(timestamptz), messenger.prune_counts(), messenger.prune_wakeups(int), messenger.prune_ticker_history()
   from public, anon, authenticated, service_role;
 
 -- ---- 43_roll_up_steps.sql
@@ -9575,7 +9575,7 @@ begin
   return v_packed;
 end $$;
 
--- Under the lock of the fold, which adds to the same rows.
+-- Under the lock of the roll-up, which adds to the same rows.
 create or replace function messenger.roll_up_steps(at timestamptz, ends_at timestamptz)
 returns void
 language plpgsql
@@ -9587,7 +9587,7 @@ declare
   v_length interval;
   v_from timestamptz;
 begin
-  if not messenger.try_lock('fold') then
+  if not messenger.try_lock('roll_up') then
     return;
   end if;
   while clock_timestamp() < ends_at and messenger.pack_old_metrics(200) = 200 loop
@@ -9607,7 +9607,7 @@ begin
 end $$;
 
 -- Hours stay until their day is rolled up, however far the ticker has fallen behind.
-create or replace function messenger.prune_metrics(at timestamptz, bite int)
+create or replace function messenger.prune_metrics(at timestamptz, chunk int)
 returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -9621,12 +9621,12 @@ begin
   where m.ctid = any (array(
     select x.ctid
     from (values (60, v_minutes_until), (300, v_minutes_until), (3600, v_hours_until), (86400, v_days_until)) k(step, until)
-    join messenger.metrics x on x.step_seconds = k.step and x.at < k.until limit bite for update of x skip locked));
+    join messenger.metrics x on x.step_seconds = k.step and x.at < k.until limit chunk for update of x skip locked));
   delete from messenger.metric_errors m
   where m.ctid = any (array(
     select x.ctid
     from (values (60, v_minutes_until), (300, v_minutes_until), (3600, v_hours_until), (86400, v_days_until)) k(step, until)
-    join messenger.metric_errors x on x.step_seconds = k.step and x.at < k.until limit bite for update of x skip locked));
+    join messenger.metric_errors x on x.step_seconds = k.step and x.at < k.until limit chunk for update of x skip locked));
 end $$;
 
 comment on function messenger.rolled_up_until(int) is
@@ -9673,14 +9673,14 @@ begin
   case step
     when 'rescue' then
       return (select jsonb_build_object('rescued', r.rescued, 'dead', r.dead, 'failed', r.given_up) from messenger.rescue(at, ends_at) r);
-    when 'unblock' then perform messenger.release_orphans(at, 1000, ends_at);
+    when 'unblock' then perform messenger.unblock_stuck(at, 1000, ends_at);
     when 'route' then perform messenger.route_due(at, 200, ends_at);
     when 'replays' then perform messenger.watch_replays(at, ends_at);
     when 'schedules' then return jsonb_build_object('expanded', messenger.expand_schedules(at, greatest(batch, 1000), ends_at));
     when 'overdue_handlers' then perform messenger.cancel_overdue_handlers();
     when 'handlers_job' then perform messenger.sync_handlers_job();
     when 'wake' then return jsonb_build_object('woken', messenger.wake(at));
-    when 'roll_up' then perform messenger.fold(at, ends_at);
+    when 'roll_up' then perform messenger.roll_up(at, ends_at);
     when 'roll_up_steps' then perform messenger.roll_up_steps(at, ends_at);
     when 'prune_messages' then
       return messenger.prune(step, 'public.messenger_messages', 'find_finished_messages', at, 10 * batch, ends_at);
@@ -9694,10 +9694,10 @@ begin
     when 'prune_workers' then perform messenger.prune_workers(at);
     when 'prune_counts' then perform messenger.prune_counts();
     when 'prune_metrics' then perform messenger.prune_metrics(at, 10 * batch);
-    when 'prune_wakeups' then perform messenger.prune_bells(10 * batch);
+    when 'prune_wakeups' then perform messenger.prune_wakeups(10 * batch);
     when 'prune_ordering_keys' then perform messenger.prune_ordering_keys(at, 20 * batch);
     when 'prune_locks' then perform messenger.prune_wakeup_locks(at, batch), messenger.prune_senders(at, 20 * batch);
-    when 'prune_job_history' then perform messenger.prune_clock_history() where (select c.ticks % 3600 = 0 from messenger.clock c);
+    when 'prune_job_history' then perform messenger.prune_ticker_history() where (select c.ticks % 3600 = 0 from messenger.clock c);
     when 'set_aside' then perform messenger.forget_set_aside(at, batch);
     when 'sql_handlers' then perform messenger.run_sql_handlers(batch);
   end case;
@@ -9812,7 +9812,7 @@ declare
 begin
   perform messenger.require_writable();
   if v_batch not between 1 and 10000 then
-    perform messenger.refuse('SM_BATCH');
+    perform messenger.raise_error('SM_BATCH');
   end if;
   return messenger.run_steps(v_batch, case when messenger.is_handlers_job_running() then '{sql_handlers}' else '{}' end::text[]);
 end $$;
@@ -9885,9 +9885,9 @@ declare
   v_unasked boolean := false;
   v_backlog bigint := 0;
   v_blind boolean := false;
-  v_awake int := 0;
+  v_active int := 0;
   v_wanted int;
-  v_rung int := 0;
+  v_woken int := 0;
   v_sql_types text[] := array(select h.type from messenger.sql_handlers() h);
   v_transports text[] := '{}'::text[];
   v_queues text[] := '{}'::text[];
@@ -9901,7 +9901,7 @@ begin
     for v_due in
       select due.message_type, count(*) as backlog,
         exists (select from messenger.message_types k where k.type = due.message_type) as is_known,
-        messenger.awake_workers(v_pair.transport_name, v_pair.queue_name, due.message_type, '1 second') as awake
+        messenger.active_workers(v_pair.transport_name, v_pair.queue_name, due.message_type, '1 second') as awake
       from (
         select head.message_type
         from generate_series(10, 1, -1) as level(priority)
@@ -9921,7 +9921,7 @@ begin
       v_queues := v_queues || v_pair.queue_name;
       if v_due.is_known then
         v_backlog := v_backlog + v_due.backlog;
-        v_awake := greatest(v_awake, v_due.awake);
+        v_active := greatest(v_active, v_due.awake);
         v_unasked := v_unasked or v_due.awake = 0;
       else
         v_blind := v_blind or v_due.awake = 0;
@@ -9930,24 +9930,24 @@ begin
   end loop;
 
   perform messenger.make_wakeup_locks(v_transports, v_queues, at);
-  v_wanted := least(v_settings.max_workers, ceil(v_backlog::numeric / v_settings.messages_per_worker)) - v_awake;
+  v_wanted := least(v_settings.max_workers, ceil(v_backlog::numeric / v_settings.messages_per_worker)) - v_active;
   -- Workers for other types may be awake in plenty.
   if v_unasked then
     v_wanted := greatest(v_wanted, 1);
   elsif v_backlog = 0 and v_blind then
-    update messenger.clock c set blind_ring_at = wake.at
+    update messenger.clock c set unregistered_wakeup_at = wake.at
     where c.singleton in (select x.singleton from messenger.clock x for update skip locked)
-      and (c.blind_ring_at is null or c.blind_ring_at not between wake.at - interval '1 minute' and wake.at);
+      and (c.unregistered_wakeup_at is null or c.unregistered_wakeup_at not between wake.at - interval '1 minute' and wake.at);
     v_wanted := found::int;
   end if;
-  while v_rung < v_wanted loop
+  while v_woken < v_wanted loop
     exit when not messenger.send_wakeup();
-    v_rung := v_rung + 1;
+    v_woken := v_woken + 1;
   end loop;
-  return v_rung;
+  return v_woken;
 end $$;
 
-comment on function messenger.wake(timestamptz) is 'Rings for due messages: workers wanted by the backlog less those awake. Returns how many bells were posted.';
+comment on function messenger.wake(timestamptz) is 'Rings for due messages: workers wanted by the backlog less those awake. Returns how many wake-ups were posted.';
 revoke all on function messenger.wake(timestamptz) from public, anon, authenticated, service_role;
 
 -- ---- 45_jobs.sql
@@ -10001,7 +10001,7 @@ begin
   end if;
 end $$;
 
--- A DO block is one statement, and statement_timeout strikes it once, so many milliseconds after its beginning: it cannot be set anew inside. A
+-- A DO block is one statement, and statement_timeout strikes it once, so many milliseconds after its beginning: it cannot be set again inside. A
 -- strike in a sleep can be caught, and nothing strikes again before the next statement. So two seconds before the strike comes the job sleeps
 -- until it has come. Returns when it will come, or null once it has.
 create or replace function messenger.outlive_statement_timeout(strikes_at timestamptz)
@@ -10021,7 +10021,7 @@ exception when query_canceled then
 end $$;
 
 -- A tick begins with each full second, or at once where the one before was longer.
-create or replace function messenger.clock_command()
+create or replace function messenger.ticker_command()
 returns text
 language sql immutable
 set search_path = pg_catalog, pg_temp
@@ -10117,12 +10117,12 @@ comment on function messenger.job_ends_at(timestamptz) is 'When a run that began
 comment on function messenger.may_end(timestamptz) is 'Whether the ticker''s run may end: its time is over and no SQL handler is running.';
 comment on function messenger.prepare_job() is 'Makes the session of a job read committed and writable, whatever the role or database says.';
 comment on function messenger.outlive_statement_timeout(timestamptz) is 'Lets the statement_timeout of a job strike where it does no harm.';
-comment on function messenger.clock_command() is 'The command of the pg_cron job symphony-clock: a tick per second, one transaction each. It holds no secret.';
+comment on function messenger.ticker_command() is 'The command of the pg_cron job symphony-clock: a tick per second, one transaction each. It holds no secret.';
 comment on function messenger.handlers_command() is 'The command of the pg_cron job symphony-handlers: runs SQL handlers, one transaction each. It holds no secret.';
 comment on function messenger.needs_handlers_job() is 'Whether anything is there that the job symphony-handlers runs.';
 comment on function messenger.sync_handlers_job() is 'Schedules the job symphony-handlers while the ticker is on and the job is needed, and unschedules it otherwise.';
 revoke all on function messenger.job_schedule(), messenger.job_ends_at(timestamptz), messenger.may_end(timestamptz), messenger.prepare_job(),
-  messenger.outlive_statement_timeout(timestamptz), messenger.clock_command(), messenger.handlers_command(),
+  messenger.outlive_statement_timeout(timestamptz), messenger.ticker_command(), messenger.handlers_command(),
   messenger.needs_handlers_job(), messenger.sync_handlers_job() from public, anon, authenticated, service_role;
 
 -- ---- 45_start.sql
@@ -10175,12 +10175,12 @@ declare
 begin
   perform messenger.require_writable();
   if jsonb_typeof(v_options) <> 'object' then
-    perform messenger.refuse('SM_UNKNOWN_FIELD', 'options must be a JSON object');
+    perform messenger.raise_error('SM_UNKNOWN_FIELD', 'options must be a JSON object');
   end if;
   select o.key into v_odd from jsonb_object_keys(v_options) as o(key)
   where o.key not in ('max_workers', 'messages_per_worker', 'poll_interval', 'max_unfinished_per_user') limit 1;
   if found then
-    perform messenger.refuse('SM_UNKNOWN_FIELD', 'options.' || v_odd);
+    perform messenger.raise_error('SM_UNKNOWN_FIELD', 'options.' || v_odd);
   end if;
   perform messenger.check_start(v_url, v_options);
 
@@ -10196,11 +10196,11 @@ begin
       max_unfinished_per_user = coalesce((v_options ->> 'max_unfinished_per_user')::numeric, s.max_unfinished_per_user)
   returning * into v_settings;
   if v_has_clock then
-    perform cron.schedule('symphony-clock', messenger.job_schedule(), messenger.clock_command());
+    perform cron.schedule('symphony-clock', messenger.job_schedule(), messenger.ticker_command());
     perform messenger.sync_handlers_job();
     v_clock_remedy := (select f.cause || ': ' || f.remedy from messenger.ticker_setting_fault() f);
   else
-    v_clock_remedy := 'no pg_cron: create extension pg_cron, or let an outside clock POST to the scheduler door each minute';
+    v_clock_remedy := 'no pg_cron: create extension pg_cron, or let an outside clock POST to the scheduler edge function each minute';
   end if;
 
   v_missing := case
@@ -10210,8 +10210,8 @@ begin
     else 'pg_net cannot be called: ' || messenger.wakeup_fault()
   end;
   return jsonb_build_object(
-    'clock', v_has_clock, 'bells', v_missing is null, 'functions_url', v_settings.functions_url, 'worker_secret', v_secret.is_readable)
-    || case when v_missing is null then '{}' else jsonb_build_object('bells_remedy', v_missing) end
+    'clock', v_has_clock, 'wakeups', v_missing is null, 'functions_url', v_settings.functions_url, 'worker_secret', v_secret.is_readable)
+    || case when v_missing is null then '{}' else jsonb_build_object('wakeups_remedy', v_missing) end
     || case when v_clock_remedy is null then '{}' else jsonb_build_object('clock_remedy', v_clock_remedy) end;
 end $$;
 
@@ -10250,7 +10250,7 @@ comment on function messenger.ticker_setting_fault() is 'The setting that stops 
 comment on function messenger.start(text, jsonb) is 'See public.messenger_start.';
 comment on function messenger.stop() is 'See public.messenger_stop.';
 comment on function public.messenger_start(text, jsonb) is
-  'Turns the clock on and makes rows of the bus that are missing: pg_cron job symphony-clock (and symphony-handlers while a type has an SQL handler), worker secret in Vault, base URL of the edge functions (null keeps the stored one; none stored: a clock without bells). Options: max_workers, messages_per_worker, poll_interval, max_unfinished_per_user.';
+  'Turns the clock on and makes rows of the bus that are missing: pg_cron job symphony-clock (and symphony-handlers while a type has an SQL handler), worker secret in Vault, base URL of the edge functions (null keeps the stored one; none stored: a clock without wake-ups). Options: max_workers, messages_per_worker, poll_interval, max_unfinished_per_user.';
 comment on function public.messenger_stop() is 'Turns the clock off; a running minute ends within a second. Messages stay, and workers that are called still handle them.';
 revoke all on function messenger.milliseconds(text), messenger.ticker_setting_fault(), messenger.start(text, jsonb), messenger.stop(), public.messenger_start(text, jsonb), public.messenger_stop()
   from public, anon, authenticated, service_role;
@@ -10362,11 +10362,11 @@ revoke all on public.messenger_queue_depth, public.messenger_failed_summary, pub
 grant select on public.messenger_queue_depth, public.messenger_failed_summary, public.messenger_schedules_summary to service_role;
 
 -- ---- 51_outside.sql
--- What pg_net, Vault and pg_cron know of our bells, our secret and our clock: for health and explain.
+-- What pg_net, Vault and pg_cron know of our wake-ups, our secret and our clock: for health and explain.
 
 -- Times are the server's, as pg_net's are, not those of messenger.now().
-create or replace function messenger.bell_answers(since interval)
-returns table (request_id bigint, rung_at timestamptz, answered_at timestamptz, status_code int, error text, has_failed boolean, is_queued boolean)
+create or replace function messenger.wakeup_responses(since interval)
+returns table (request_id bigint, sent_at timestamptz, answered_at timestamptz, status_code int, error text, has_failed boolean, is_queued boolean)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 set jit = off
@@ -10374,14 +10374,14 @@ as $$
 #variable_conflict use_column
 begin
   if to_regclass('net._http_response') is null or to_regclass('net.http_request_queue') is null then
-    return query select b.request_id, b.at, null::timestamptz, null::int, null::text, false, false from messenger.bells b where b.at > pg_catalog.now() - since;
+    return query select b.request_id, b.at, null::timestamptz, null::int, null::text, false, false from messenger.wakeups b where b.at > pg_catalog.now() - since;
     return;
   end if;
   -- Neither of pg_net's tables has an index on the id. A queue of more than that many is stuck, and its first are asked for.
   return query
   select b.request_id, b.at, r.created, r.status_code, case when r.timed_out then coalesce(r.error_msg, 'timed out') else r.error_msg end,
     coalesce(r.timed_out, false) or r.error_msg is not null or coalesce(r.status_code >= 400, false), q.id is not null
-  from messenger.bells b
+  from messenger.wakeups b
   left join net._http_response r on r.id = b.request_id and r.created >= pg_catalog.now() - since
   left join (select x.id from net.http_request_queue x limit 10000) q on q.id = b.request_id
   where b.at > pg_catalog.now() - since
@@ -10407,7 +10407,7 @@ as $$
 $$;
 
 -- From what must be there first to what is rarest.
-create or replace function messenger.clock_fault(out cause text, out remedy text)
+create or replace function messenger.ticker_fault(out cause text, out remedy text)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -10422,7 +10422,7 @@ begin
     remedy := 'select messenger_tick()';
     return;
   elsif to_regclass('cron.job') is null then
-    cause := 'there is no pg_cron, and no outside clock calls the scheduler door';
+    cause := 'there is no pg_cron, and no outside clock calls the scheduler edge function';
     remedy := 'create extension pg_cron; select messenger_start()';
     return;
   end if;
@@ -10479,26 +10479,26 @@ begin
 end $$;
 
 -- Stopped by messenger_stop, and nobody ticks since, or silent for 70 seconds. The last minute of a clock that is stopped ends within a second.
-create or replace function messenger.is_clock_stopped(at timestamptz)
+create or replace function messenger.is_ticker_stopped(at timestamptz)
 returns boolean
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select coalesce(tick.last_at <= is_clock_stopped.at - interval '70 seconds', true)
+  select coalesce(tick.last_at <= is_ticker_stopped.at - interval '70 seconds', true)
     or coalesce(not s.clock_enabled and tick.last_at < s.clock_changed_at + interval '3 seconds'
-      and is_clock_stopped.at >= s.clock_changed_at + interval '3 seconds', false)
-  from messenger.last_tick_at(is_clock_stopped.at) as tick(last_at) left join messenger.settings s on true
+      and is_ticker_stopped.at >= s.clock_changed_at + interval '3 seconds', false)
+  from messenger.last_tick_at(is_ticker_stopped.at) as tick(last_at) left join messenger.settings s on true
 $$;
 
 comment on function messenger.last_tick_at(timestamptz) is 'When the last tick was; null: never.';
 comment on function messenger.is_ticker_scheduled() is 'Whether pg_cron has the job symphony-clock, active.';
-comment on function messenger.is_clock_stopped(timestamptz) is 'Whether the clock was stopped, or has not ticked for 70 seconds.';
-comment on function messenger.bell_answers(interval) is 'Our bells of so long ago, newest first, with pg_net''s answer: status code or error; is_queued: not sent yet.';
+comment on function messenger.is_ticker_stopped(timestamptz) is 'Whether the clock was stopped, or has not ticked for 70 seconds.';
+comment on function messenger.wakeup_responses(interval) is 'Our wake-ups of so long ago, newest first, with pg_net''s answer: status code or error; is_queued: not sent yet.';
 comment on function messenger.has_worker_secret() is 'True when the worker secret is in Vault and can be read.';
 comment on function messenger.call_worker() is 'The command that runs a worker and shows what it answers; null without a functions URL.';
-comment on function messenger.clock_fault() is 'Why the clock does not tick, supposing that it does not, and what mends it.';
-revoke all on function messenger.bell_answers(interval), messenger.has_worker_secret(), messenger.call_worker(), messenger.last_tick_at(timestamptz), messenger.is_ticker_scheduled(),
-  messenger.clock_fault(), messenger.is_clock_stopped(timestamptz)
+comment on function messenger.ticker_fault() is 'Why the clock does not tick, supposing that it does not, and what fixes it.';
+revoke all on function messenger.wakeup_responses(interval), messenger.has_worker_secret(), messenger.call_worker(), messenger.last_tick_at(timestamptz), messenger.is_ticker_scheduled(),
+  messenger.ticker_fault(), messenger.is_ticker_stopped(timestamptz)
   from public, anon, authenticated, service_role;
 
 -- ---- 51_status.sql
@@ -10593,7 +10593,7 @@ begin
   end if;
 end $$;
 comment on type messenger.check_result is
-  'What a check found: status (healthy, degraded, unhealthy), detail, remedy (what mends it when it is not healthy), figures (the numbers behind it, a JSON object).';
+  'What a check found: status (healthy, degraded, unhealthy), detail, remedy (what fixes it when it is not healthy), figures (the numbers behind it, a JSON object).';
 
 -- What keeps one check from looking must not hide the others, and without any check nothing is known to be sound.
 create or replace function messenger.health_checks()
@@ -10686,8 +10686,8 @@ begin
   v_result.figures := jsonb_build_object('seconds', v_seconds, 'ticks', (select c.ticks from messenger.clock c), 'ticks_per_minute', v_pace.per_minute);
   v_result.detail := coalesce('last tick ' || v_seconds || ' s ago', 'no tick yet');
   v_result.status := 'healthy';
-  if messenger.is_clock_stopped(at) then
-    select * into v_fault from messenger.clock_fault();
+  if messenger.is_ticker_stopped(at) then
+    select * into v_fault from messenger.ticker_fault();
     v_result.detail := v_result.detail || ': ' || v_fault.cause;
     v_result.remedy := v_fault.remedy;
     -- pg_cron begins at a full minute.
@@ -10888,7 +10888,7 @@ as $$
     'deploy a worker whose packs define these types, or name an SQL handler: the messages wait', jsonb_build_object('types', count(*))
   from (
     select distinct quote_ident(d.message_type) as name from messenger.due_types(health_no_handler.at, '10 seconds') d
-    where messenger.awake_workers(d.transport_name, d.queue_name, d.message_type, '1 minute') = 0
+    where messenger.active_workers(d.transport_name, d.queue_name, d.message_type, '1 minute') = 0
       -- Where nobody is awake at all, that is what is wrong with the types that code has registered.
       and (exists (select from messenger.workers w where w.polled_at > health_no_handler.at - interval '1 minute' and w.polled_at <= health_no_handler.at and w.worker !~ '^sql-[0-9]+$')
         or not exists (select from messenger.message_types k where k.sql_handler is null and d.message_type = any (k.type || k.aliases)))
@@ -10902,20 +10902,20 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_awake bigint;
+  v_active bigint;
   v_seconds numeric;
   v_result messenger.check_result;
 begin
-  select count(*) into v_awake from messenger.workers w
+  select count(*) into v_active from messenger.workers w
   where w.polled_at > health_workers.at - interval '1 minute' and w.polled_at <= health_workers.at and w.worker !~ '^sql-[0-9]+$';
-  if v_awake = 0 then
+  if v_active = 0 then
     v_seconds := (select round(extract(epoch from health_workers.at - min(d.oldest_at))) from messenger.due_types(health_workers.at, '30 seconds') d);
   end if;
   v_result.status := case when v_seconds is null then 'healthy' else 'unhealthy' end;
-  v_result.detail := v_awake || ' awake within the last minute'
-    || case when v_seconds is not null then ', and a message has been due for ' || v_seconds || ' s' when v_awake = 0 then ', and nothing waits for one' else '' end;
+  v_result.detail := v_active || ' awake within the last minute'
+    || case when v_seconds is not null then ', and a message has been due for ' || v_seconds || ' s' when v_active = 0 then ', and nothing waits for one' else '' end;
   v_result.remedy := coalesce(messenger.call_worker(), 'select messenger_start(''https://<project>.supabase.co/functions/v1'')');
-  v_result.figures := jsonb_build_object('awake', v_awake, 'seconds', v_seconds);
+  v_result.figures := jsonb_build_object('awake', v_active, 'seconds', v_seconds);
   return next v_result;
 end $$;
 
@@ -10925,7 +10925,7 @@ language sql
 set search_path = pg_catalog, pg_temp
 as $$
   select case when count(*) = 0 then 'healthy' else 'degraded' end,
-    coalesce('disabled, so that dispatches to it are refused and its messages wait: ' || string_agg(t.name, ', ' order by t.name), 'none that is needed is disabled'),
+    coalesce('disabled, so that dispatches to it are rejected and its messages wait: ' || string_agg(t.name, ', ' order by t.name), 'none that is needed is disabled'),
     format('select messenger_put_transport(%L, enabled => true)', min(t.name)), jsonb_build_object('disabled', count(*))
   from public.messenger_transports t
   where not t.enabled and (t.name = 'supabase' or exists (select from messenger.message_types k where k.transport_name = t.name))
@@ -11052,7 +11052,7 @@ as $$
       'select * from messenger_queue_depth; raise max_workers, or find out what produces more than is handled'),
     ('schedules that run once', 'select from public.messenger_schedules s where s.schedule_type = ''once''', 10000,
       'dispatch with a delay instead of a schedule; those that have fired go after their transport''s retention'),
-    ('wake-ups', 'select from messenger.bells b', 50000,
+    ('wake-ups', 'select from messenger.wakeups b', 50000,
       'select * from messenger.step_errors where step = ''prune_wakeups''; see why workers are woken so often')
 $$;
 
@@ -11116,8 +11116,8 @@ language sql
 set search_path = pg_catalog, pg_temp
 as $$
   with wakeup as materialized (
-    select x.*, x.rung_at > pg_catalog.now() - interval '5 minutes' as is_recent
-    from messenger.bell_answers('2 hours') x
+    select x.*, x.sent_at > pg_catalog.now() - interval '5 minutes' as is_recent
+    from messenger.wakeup_responses('2 hours') x
   ),
   newest as (select w.* from wakeup w where w.answered_at is not null order by w.request_id desc limit 1),
   failure as (
@@ -11129,10 +11129,10 @@ as $$
     count(*) filter (where w.has_failed and w.is_recent),
     round(count(*) filter (where w.has_failed and w.is_recent)::numeric
       / nullif(count(w.answered_at) filter (where w.is_recent), 0), 3),
-    count(*) filter (where w.is_queued and w.rung_at < pg_catalog.now() - interval '30 seconds'),
+    count(*) filter (where w.is_queued and w.sent_at < pg_catalog.now() - interval '30 seconds'),
     -- Where pg_net keeps replies for less than five minutes, nothing can be concluded from a missing one.
     count(*) filter (where w.is_recent and w.answered_at is null and not w.is_queued
-      and w.rung_at < pg_catalog.now() - interval '1 minute'
+      and w.sent_at < pg_catalog.now() - interval '1 minute'
       and coalesce(current_setting('pg_net.ttl', true), '6 hours')::interval >= interval '5 minutes'),
     coalesce((select n.has_failed from newest n), false), (select n.answered_at from newest n),
     (select left(f.text, 300) from failure f),
@@ -11153,7 +11153,7 @@ declare
   v_result messenger.check_result;
 begin
   select * into v_wakeups from messenger.wakeup_figures();
-  v_result.figures := jsonb_build_object('bells', v_wakeups.sent, 'answered', v_wakeups.answered,
+  v_result.figures := jsonb_build_object('wakeups', v_wakeups.sent, 'answered', v_wakeups.answered,
     'failed', v_wakeups.failed,
     'failed_share', v_wakeups.failed_share, 'dropped', v_wakeups.dropped);
   v_result.status := 'degraded';
@@ -11168,10 +11168,10 @@ begin
     v_result.remedy := 'correct what the error names: a right of the owner of the bus on schema net, '
       'a trigger on net.http_request_queue, or pg_net itself';
   elsif v_wakeups.stuck > 0 then
-    v_result.detail := v_wakeups.stuck || ' bells have not been sent for 30 s';
+    v_result.detail := v_wakeups.stuck || ' wake-ups have not been sent for 30 s';
     v_result.remedy := 'select net.worker_restart()';
   elsif v_wakeups.failed_share > 0.2 then
-    v_result.detail := format('%s of %s bells of the last 5 minutes failed%s: %s', v_wakeups.failed, v_wakeups.answered,
+    v_result.detail := format('%s of %s wake-ups of the last 5 minutes failed%s: %s', v_wakeups.failed, v_wakeups.answered,
       case when v_wakeups.has_newest_failed then ', the last with' else ', the newest did not; the last failure' end,
       v_wakeups.last_failure);
     v_result.status := case when v_wakeups.has_newest_failed and v_wakeups.failed_share > 0.5 then 'unhealthy'
@@ -11262,7 +11262,7 @@ begin
   end if;
 end $$;
 comment on type messenger.reason is
-  'A cause: rank (below 90 it holds the message up, the lowest first; 90: nothing does; from 100 on only worth knowing), reason (the name of its function), detail, remedy (SQL or a command to paste; null where there is nothing to mend).';
+  'A cause: rank (below 90 it holds the message up, the lowest first; 90: nothing does; from 100 on only worth knowing), reason (the name of its function), detail, remedy (SQL or a command to paste; null where there is nothing to fix).';
 
 -- The words the causes share.
 create or replace function messenger.moment(moment timestamptz, at timestamptz)
@@ -11401,7 +11401,7 @@ set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 as $$
 declare
-  v_tail tid := (select format('(%s,0)', r.tail)::tid from messenger.fold_range() r);
+  v_tail tid := (select format('(%s,0)', r.tail)::tid from messenger.roll_up_range() r);
   v_aside bigint[] := messenger.measurements_set_aside();
 begin
   return query select m.* from messenger.measurements m where m.ctid >= v_tail and m.id <> all (v_aside) limit 20000;
@@ -11776,7 +11776,7 @@ begin
     return query select 80, 'waiting_turn',
       format('due messages before it in queue %s of transport %s: %s; workers that asked for its type within 5 s: %s', message.queue_name, message.transport_name,
         case when v_before > 10000 then 'more than 10000' else v_before::text end,
-        messenger.awake_workers(message.transport_name, message.queue_name, message.message_type, '5 seconds')),
+        messenger.active_workers(message.transport_name, message.queue_name, message.message_type, '5 seconds')),
       case when message.priority < 10 then format('update messenger_messages set priority = 10 where id = %L and status = ''pending''', message.id)
         else format('select messenger_start(options => ''{"max_workers": %s}'')', (select least(100, 2 * s.max_workers) from messenger.settings s)) end;
   end if;
@@ -11872,7 +11872,7 @@ revoke all on function messenger.make_due(uuid), messenger.reason_delayed(public
 -- ---- 54_reasons_worker.sql
 -- Causes: nobody asks for it; or somebody does, and nothing is wrong.
 
--- A type that code has registered has its worker somewhere, perhaps asleep: it is given ten seconds to come.
+-- A type that code has registered has its worker somewhere, perhaps idle: it is given ten seconds to come.
 create or replace function messenger.reason_no_handler(message public.messenger_messages, at timestamptz)
 returns setof messenger.reason
 language plpgsql stable
@@ -11882,7 +11882,7 @@ declare
   v_others text;
 begin
   if not messenger.is_handed_out(message, at) or exists (select from messenger.sql_handlers() h where h.type = message.message_type)
-    or messenger.awake_workers(message.transport_name, message.queue_name, message.message_type, '1 minute') > 0 then
+    or messenger.active_workers(message.transport_name, message.queue_name, message.message_type, '1 minute') > 0 then
     return;
   end if;
   select string_agg(format('%s (transport %s, queues %s, types %s)', w.worker, coalesce(w.transport_name, 'any'), coalesce(array_to_string(w.queues, ' '), 'any'),
@@ -11924,41 +11924,41 @@ declare
   v_last timestamptz := (select c.last_tick_at from messenger.clock c);
   v_fault record;
 begin
-  if messenger.is_waiting(message, at) and messenger.is_clock_stopped(at) then
-    select * into v_fault from messenger.clock_fault();
+  if messenger.is_waiting(message, at) and messenger.is_ticker_stopped(at) then
+    select * into v_fault from messenger.ticker_fault();
     return query select
-      case when messenger.awake_workers(message.transport_name, message.queue_name, message.message_type, '5 seconds') > 0
+      case when messenger.active_workers(message.transport_name, message.queue_name, message.message_type, '5 seconds') > 0
         and not exists (select from messenger.sql_handlers() h where h.type = message.message_type) then 105 else 55 end,
       'clock_stopped', coalesce('the last tick was at ' || messenger.moment(v_last, at), 'the clock has never ticked') || ': ' || v_fault.cause, v_fault.remedy;
   end if;
 end $$;
 
--- An edge worker asks for as long as it finds something, and a few seconds more; then a bell must wake one.
-create or replace function messenger.needs_bell(message public.messenger_messages, at timestamptz)
+-- An edge worker asks for as long as it finds something, and a few seconds more; then a wake-up must wake one.
+create or replace function messenger.needs_wakeup(message public.messenger_messages, at timestamptz)
 returns boolean
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
   select messenger.is_handed_out(message, at)
     and not exists (select from messenger.sql_handlers() h where h.type = message.message_type)
-    and messenger.awake_workers(message.transport_name, message.queue_name, message.message_type, '5 seconds') = 0
+    and messenger.active_workers(message.transport_name, message.queue_name, message.message_type, '5 seconds') = 0
 $$;
 
-create or replace function messenger.reason_no_bells(message public.messenger_messages, at timestamptz)
+create or replace function messenger.reason_no_wakeups(message public.messenger_messages, at timestamptz)
 returns setof messenger.reason
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  if not messenger.needs_bell(message, at) then
+  if not messenger.needs_wakeup(message, at) then
     return;
   elsif not exists (select from messenger.settings s where s.functions_url is not null) then
-    return query select 60, 'no_bells', 'no worker asks, and none can be woken: there is no functions URL',
+    return query select 60, 'no_wakeups', 'no worker asks, and none can be woken: there is no functions URL',
       'select messenger_start(''https://<project>.supabase.co/functions/v1'')';
   elsif to_regclass('net.http_request_queue') is null then
-    return query select 60, 'no_bells', 'no worker asks, and none can be woken: there is no pg_net', 'create extension pg_net';
+    return query select 60, 'no_wakeups', 'no worker asks, and none can be woken: there is no pg_net', 'create extension pg_net';
   elsif not messenger.has_worker_secret() then
-    return query select 60, 'no_bells', 'no worker asks, and none can be woken: the worker secret is not in Vault, or cannot be decrypted', 'select messenger_start()';
+    return query select 60, 'no_wakeups', 'no worker asks, and none can be woken: the worker secret is not in Vault, or cannot be decrypted', 'select messenger_start()';
   end if;
 end $$;
 
@@ -11968,31 +11968,31 @@ language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_bells record;
-  v_answer record;
+  v_wakeups record;
+  v_reply record;
   v_fault text;
 begin
-  if not messenger.needs_bell(message, at) then
+  if not messenger.needs_wakeup(message, at) then
     return;
   end if;
-  select count(*) as stuck, min(b.rung_at) as since into v_bells from messenger.bell_answers('1 hour') b
-  where b.is_queued and b.rung_at < pg_catalog.now() - interval '10 seconds';
-  if v_bells.stuck > 0 then
-    return query select 61, 'worker_unreachable', format('pg_net has not sent %s of our bells, the oldest of %s', v_bells.stuck, messenger.moment(v_bells.since, pg_catalog.now())),
+  select count(*) as stuck, min(b.sent_at) as since into v_wakeups from messenger.wakeup_responses('1 hour') b
+  where b.is_queued and b.sent_at < pg_catalog.now() - interval '10 seconds';
+  if v_wakeups.stuck > 0 then
+    return query select 61, 'worker_unreachable', format('pg_net has not sent %s of our wake-ups, the oldest of %s', v_wakeups.stuck, messenger.moment(v_wakeups.since, pg_catalog.now())),
       'select net.worker_restart()';
     return;
   end if;
-  select * into v_answer from messenger.bell_answers('1 hour') b where b.answered_at is not null order by b.request_id desc limit 1;
-  if v_answer.has_failed then
+  select * into v_reply from messenger.wakeup_responses('1 hour') b where b.answered_at is not null order by b.request_id desc limit 1;
+  if v_reply.has_failed then
     v_fault := case
-      when v_answer.status_code in (401, 403) then 'secret'
-      when v_answer.status_code = 404 then 'missing'
-      when v_answer.status_code is null and v_answer.error collate "C" !~* 'time' then 'address'
+      when v_reply.status_code in (401, 403) then 'secret'
+      when v_reply.status_code = 404 then 'missing'
+      when v_reply.status_code is null and v_reply.error collate "C" !~* 'time' then 'address'
       else 'worker'
     end;
     return query select 61, 'worker_unreachable',
-      format('the last bell (%s/worker) was answered %s at %s: %s', (select s.functions_url from messenger.settings s),
-        coalesce('HTTP ' || v_answer.status_code, left(quote_literal(v_answer.error), 300)), messenger.moment(v_answer.answered_at, pg_catalog.now()),
+      format('the last wake-up (%s/worker) was answered %s at %s: %s', (select s.functions_url from messenger.settings s),
+        coalesce('HTTP ' || v_reply.status_code, left(quote_literal(v_reply.error), 300)), messenger.moment(v_reply.answered_at, pg_catalog.now()),
         case v_fault when 'secret' then 'the worker has a secret of its own that is not the one in Vault' when 'missing' then 'the worker is not deployed there, or the functions URL is wrong'
           when 'address' then 'the functions URL leads nowhere' else 'see the worker''s log' end),
       case v_fault when 'secret' then 'supabase secrets unset SYMPHONY_WORKER_SECRET' when 'missing' then 'supabase functions deploy worker'
@@ -12006,19 +12006,19 @@ language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_bell record;
-  v_answer text;
+  v_wakeup record;
+  v_reply text;
 begin
-  if not messenger.needs_bell(message, at) or exists (select from messenger.reason_no_bells(message, at))
+  if not messenger.needs_wakeup(message, at) or exists (select from messenger.reason_no_wakeups(message, at))
     or exists (select from messenger.reason_worker_unreachable(message, at)) or exists (select from messenger.reason_no_handler(message, at)) then
     return;
   end if;
-  select * into v_bell from messenger.bell_answers('1 hour') b order by b.request_id desc limit 1;
-  v_answer := case when v_bell.request_id is null then 'no bell was rung within the last hour'
-    else format('the last bell was rung at %s and ', messenger.moment(v_bell.rung_at, pg_catalog.now()))
-      || coalesce('answered HTTP ' || v_bell.status_code, 'is not answered yet') end;
-  return query select case when v_bell.rung_at > pg_catalog.now() - interval '5 seconds' then 70 else 62 end,
-    'no_worker', format('no worker has asked for its type and queue within 5 s; %s', v_answer), messenger.call_worker();
+  select * into v_wakeup from messenger.wakeup_responses('1 hour') b order by b.request_id desc limit 1;
+  v_reply := case when v_wakeup.request_id is null then 'no wake-up was woken within the last hour'
+    else format('the last wake-up was woken at %s and ', messenger.moment(v_wakeup.sent_at, pg_catalog.now()))
+      || coalesce('answered HTTP ' || v_wakeup.status_code, 'is not answered yet') end;
+  return query select case when v_wakeup.sent_at > pg_catalog.now() - interval '5 seconds' then 70 else 62 end,
+    'no_worker', format('no worker has asked for its type and queue within 5 s; %s', v_reply), messenger.call_worker();
 end $$;
 
 create or replace function messenger.reason_ready(message public.messenger_messages, at timestamptz)
@@ -12027,30 +12027,30 @@ language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_awake int := messenger.awake_workers(message.transport_name, message.queue_name, message.message_type, '5 seconds');
+  v_active int := messenger.active_workers(message.transport_name, message.queue_name, message.message_type, '5 seconds');
   v_has_handler boolean := exists (select from messenger.sql_handlers() h where h.type = message.message_type and h.handler is not null);
 begin
   if not messenger.is_handed_out(message, at) or messenger.due_before(message, at) > 0 then
     return;
-  elsif v_has_handler and not messenger.is_clock_stopped(reason_ready.at) then
+  elsif v_has_handler and not messenger.is_ticker_stopped(reason_ready.at) then
     return query select 90, 'ready', format('due since %s and first in its queue: its SQL handler runs within a second', messenger.moment(message.available_at, at)), null::text;
-  elsif v_awake > 0 and not v_has_handler then
+  elsif v_active > 0 and not v_has_handler then
     return query select 90, 'ready',
-      format('due since %s and first in its queue; workers that asked for its type within 5 s: %s', messenger.moment(message.available_at, at), v_awake), null::text;
+      format('due since %s and first in its queue; workers that asked for its type within 5 s: %s', messenger.moment(message.available_at, at), v_active), null::text;
   end if;
 end $$;
 
 comment on function messenger.reason_no_handler(public.messenger_messages, timestamptz) is 'Cause: workers are awake, none for its type; or no code knows the type.';
 comment on function messenger.reason_sql_handler_gone(public.messenger_messages, timestamptz) is 'Cause: its type has an SQL handler that cannot be run.';
 comment on function messenger.reason_clock_stopped(public.messenger_messages, timestamptz) is 'Cause: the clock does not tick; worth knowing while a worker asks.';
-comment on function messenger.needs_bell(public.messenger_messages, timestamptz) is 'True when it is due and no worker asks for it.';
-comment on function messenger.reason_no_bells(public.messenger_messages, timestamptz) is 'Cause: no worker asks, and bells cannot be rung.';
-comment on function messenger.reason_worker_unreachable(public.messenger_messages, timestamptz) is 'Cause: our last bell failed, or pg_net does not send them.';
-comment on function messenger.reason_no_worker(public.messenger_messages, timestamptz) is 'Cause: no worker asks for it, and neither bells nor their answers say why.';
+comment on function messenger.needs_wakeup(public.messenger_messages, timestamptz) is 'True when it is due and no worker asks for it.';
+comment on function messenger.reason_no_wakeups(public.messenger_messages, timestamptz) is 'Cause: no worker asks, and wake-ups cannot be woken.';
+comment on function messenger.reason_worker_unreachable(public.messenger_messages, timestamptz) is 'Cause: our last wake-up failed, or pg_net does not send them.';
+comment on function messenger.reason_no_worker(public.messenger_messages, timestamptz) is 'Cause: no worker asks for it, and neither wake-ups nor their answers say why.';
 comment on function messenger.reason_ready(public.messenger_messages, timestamptz) is 'Nothing is in its way.';
 revoke all on function messenger.reason_no_handler(public.messenger_messages, timestamptz), messenger.reason_sql_handler_gone(public.messenger_messages, timestamptz),
-  messenger.reason_clock_stopped(public.messenger_messages, timestamptz), messenger.needs_bell(public.messenger_messages, timestamptz),
-  messenger.reason_no_bells(public.messenger_messages, timestamptz),
+  messenger.reason_clock_stopped(public.messenger_messages, timestamptz), messenger.needs_wakeup(public.messenger_messages, timestamptz),
+  messenger.reason_no_wakeups(public.messenger_messages, timestamptz),
   messenger.reason_worker_unreachable(public.messenger_messages, timestamptz), messenger.reason_no_worker(public.messenger_messages, timestamptz),
   messenger.reason_ready(public.messenger_messages, timestamptz) from public, anon, authenticated, service_role;
 
@@ -12066,7 +12066,7 @@ declare
   v_counters jsonb;
 begin
   perform messenger.require_primary();
-  -- As of the last tick: with what is not folded yet they could fall, which scrapers take for a restart.
+  -- As of the last tick: with what is not rolled up yet they could fall, which scrapers take for a restart.
   select jsonb_agg(jsonb_build_object('transport', m.transport_name, 'type', m.message_type, 'dispatched', m.dispatched, 'completed', m.completed,
     'retried', m.retried, 'dead', m.dead, 'duration_ms_sum', round(m.duration_ms::numeric, 3),
     'duration_ms_buckets', (
@@ -12208,7 +12208,7 @@ declare
   v_hours_from timestamptz;
   v_seconds double precision;
   v_step int;
-  v_answer jsonb;
+  v_reply jsonb;
 begin
   perform messenger.require_primary();
   if coalesce(minutes, 60) not between 1 and 525600 then
@@ -12305,10 +12305,10 @@ begin
       from messenger.measured_errors(v_from, v_to) e
     ),
     'stepSeconds', v_step, 'series', c.points)
-  into v_answer
+  into v_reply
   from described d cross join curve c
   where d.kind = 'all';
-  return v_answer;
+  return v_reply;
 end $$;
 
 comment on function messenger.percentiles(bigint[], double precision[]) is
@@ -12323,7 +12323,7 @@ grant execute on function messenger.percentiles(bigint[], double precision[]), m
 
 -- ---- 56_list_failed.sql
 -- Dead letters by page, newest first, and one in full.
-create or replace function messenger.letter_conditions(filter jsonb)
+create or replace function messenger.dead_letter_conditions(filter jsonb)
 returns text
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
@@ -12359,9 +12359,9 @@ declare
 begin
   perform messenger.check_filter(v_filter, '{transport,queue,type,error_class}', '{from,to}', '{resolved}');
   if v_skip not between 0 and 10000 then
-    perform messenger.refuse('SM_BATCH', 'skip must be a number from 0 to 10000; go on from next_cursor instead');
+    perform messenger.raise_error('SM_BATCH', 'skip must be a number from 0 to 10000; go on from next_cursor instead');
   end if;
-  v_conditions := messenger.letter_conditions(v_filter);
+  v_conditions := messenger.dead_letter_conditions(v_filter);
   v_place := coalesce(messenger.read_cursor('failed', v_filter, cursor), '["infinity", "00000000-0000-0000-0000-000000000000"]');
   execute format($query$
     select coalesce(jsonb_agg(to_jsonb(r) - 'n' order by r.n) filter (where r.n <= $4), '[]'), count(*) > $4
@@ -12397,12 +12397,12 @@ language sql stable
 set search_path = pg_catalog, pg_temp
 as $$ select to_jsonb(f) from public.messenger_failed_messages f where f.id = messenger_get_failed.id $$;
 
-comment on function messenger.letter_conditions(jsonb) is 'A filter of messenger_list_failed as SQL conditions on "f", its values read from $1.';
+comment on function messenger.dead_letter_conditions(jsonb) is 'A filter of messenger_list_failed as SQL conditions on "f", its values read from $1.';
 comment on function public.messenger_list_failed(jsonb, text, int, int) is
   'Dead letters without bodies, traces and attempts, newest first: {"messages", "next_cursor", "searched_to", "total", "estimated"}. Filter: transport, queue, type, error_class, from, to (failed_at, to is exclusive), resolved (true: those that were retried or discarded; else the open ones). skip 0 to 10000 of what a look meets, max 1 to 1000. As messenger_list_messages, a call looks at 20,000 at most.';
 comment on function public.messenger_get_failed(uuid) is 'One dead letter with all its columns; null when there is none.';
-revoke all on function messenger.letter_conditions(jsonb), public.messenger_list_failed(jsonb, text, int, int), public.messenger_get_failed(uuid) from public, anon, authenticated;
-grant execute on function messenger.letter_conditions(jsonb), public.messenger_list_failed(jsonb, text, int, int), public.messenger_get_failed(uuid) to service_role;
+revoke all on function messenger.dead_letter_conditions(jsonb), public.messenger_list_failed(jsonb, text, int, int), public.messenger_get_failed(uuid) from public, anon, authenticated;
+grant execute on function messenger.dead_letter_conditions(jsonb), public.messenger_list_failed(jsonb, text, int, int), public.messenger_get_failed(uuid) to service_role;
 
 -- ---- 56_list_messages.sql
 -- Messages by page, newest first, and one in full.
@@ -12507,7 +12507,7 @@ declare
 begin
   perform messenger.check_filter(v_filter, '{status,type,transport,queue,error_class,idempotency_key,ordering_key}', '{from,to}', '{}', '{id,created_by}');
   if v_filter ->> 'status' not in ('pending', 'processing', 'completed', 'failed') then
-    perform messenger.refuse('SM_FILTER', 'filter.status is none of pending, processing, completed, failed');
+    perform messenger.raise_error('SM_FILTER', 'filter.status is none of pending, processing, completed, failed');
   end if;
   -- The id before which to go on, then those that came early.
   v_place := array(select p::uuid from jsonb_array_elements_text(messenger.read_cursor('messages', v_filter, cursor)) p);
@@ -12746,11 +12746,11 @@ as $$
       m.headers ->> 'x-schedule' as schedule
     from public.messenger_messages m
   ),
-  letter as materialized (
+  dead_letter as materialized (
     select f.message_id, count(*) as open from public.messenger_failed_messages f where f.resolved_at is null group by f.message_id
   )
   select 'I2 a message that failed for good has exactly one open dead letter, and only those have',
-    (select count(*) from message m full join letter l on l.message_id = m.id
+    (select count(*) from message m full join dead_letter l on l.message_id = m.id
      -- A user's message with an invalid payload has none; 0.1.0 made one.
      where coalesce(m.status = 'failed' and m.error_class = 'InvalidPayload' and m.created_by is not null and coalesce(l.open, 1) = 1, false) is false
        and (m.status = 'failed' and coalesce(m.error_class, '') not in ('Expired', 'Cancelled', 'Discarded')) is distinct from (l.open = 1 and l.open is not null))
@@ -12914,17 +12914,15 @@ as $function$ select $manifest$[
 ["column","messenger.attempts.fence","bigint not null"],
 ["column","messenger.attempts.message_id","uuid not null"],
 ["column","messenger.attempts.worker","text"],
-["column","messenger.bells.at","timestamp with time zone not null default now()"],
-["column","messenger.bells.request_id","bigint not null"],
-["column","messenger.clock.blind_ring_at","timestamp with time zone"],
-["column","messenger.clock.fold_sweep","bigint not null default 0"],
-["column","messenger.clock.fold_tail","bigint not null default 0"],
 ["column","messenger.clock.last_error","text"],
 ["column","messenger.clock.last_error_at","timestamp with time zone"],
 ["column","messenger.clock.last_tick_at","timestamp with time zone"],
 ["column","messenger.clock.order_after","messenger.order_key"],
+["column","messenger.clock.roll_up_sweep","bigint not null default 0"],
+["column","messenger.clock.roll_up_tail","bigint not null default 0"],
 ["column","messenger.clock.singleton","boolean not null default true"],
 ["column","messenger.clock.ticks","bigint not null default 0"],
+["column","messenger.clock.unregistered_wakeup_at","timestamp with time zone"],
 ["column","messenger.flags.name","text not null"],
 ["column","messenger.flags.percent","integer not null"],
 ["column","messenger.flags.updated_at","timestamp with time zone not null default messenger.now()"],
@@ -12998,9 +12996,9 @@ as $function$ select $manifest$[
 ["column","messenger.queues.queue_name","text not null"],
 ["column","messenger.queues.resumed_at","timestamp with time zone"],
 ["column","messenger.queues.transport_name","text not null"],
+["column","messenger.replayed.dead_letter_id","uuid not null"],
 ["column","messenger.replayed.due_at","timestamp with time zone not null"],
 ["column","messenger.replayed.fence","bigint not null"],
-["column","messenger.replayed.letter_id","uuid not null"],
 ["column","messenger.replayed.message_id","uuid not null"],
 ["column","messenger.replayed.outcome","text"],
 ["column","messenger.replayed.replay_id","uuid not null"],
@@ -13073,6 +13071,8 @@ as $function$ select $manifest$[
 ["column","messenger.wakeup_locks.made_at","timestamp with time zone not null default messenger.now()"],
 ["column","messenger.wakeup_locks.queue_name","text not null"],
 ["column","messenger.wakeup_locks.transport_name","text not null"],
+["column","messenger.wakeups.at","timestamp with time zone not null default now()"],
+["column","messenger.wakeups.request_id","bigint not null"],
 ["column","messenger.workers.polled_at","timestamp with time zone not null"],
 ["column","messenger.workers.queues","text[]"],
 ["column","messenger.workers.started_at","timestamp with time zone not null"],
@@ -13166,7 +13166,6 @@ as $function$ select $manifest$[
 ["column","public.messenger_transports.type","text not null"],
 ["column","public.messenger_transports.updated_at","timestamp with time zone not null default messenger.now()"],
 ["constraint","messenger.attempts.attempts_pkey","PRIMARY KEY (message_id, fence)"],
-["constraint","messenger.bells.bells_pkey","PRIMARY KEY (request_id)"],
 ["constraint","messenger.clock.clock_pkey","PRIMARY KEY (singleton)"],
 ["constraint","messenger.clock.clock_singleton_check","CHECK (singleton)"],
 ["constraint","messenger.flags.flags_name_check","CHECK (name ~ '^[A-Za-z][A-Za-z0-9_.:-]{0,127}$'::text)"],
@@ -13217,6 +13216,7 @@ as $function$ select $manifest$[
 ["constraint","messenger.subscriptions.subscriptions_target_check","CHECK (num_nonnulls(function_name, url) = 1 AND (url IS NULL) = (secret_name IS NULL))"],
 ["constraint","messenger.ticks.ticks_pkey","PRIMARY KEY (id)"],
 ["constraint","messenger.wakeup_locks.wakeup_locks_pkey","PRIMARY KEY (transport_name, queue_name)"],
+["constraint","messenger.wakeups.wakeups_pkey","PRIMARY KEY (request_id)"],
 ["constraint","messenger.workers.workers_pkey","PRIMARY KEY (worker)"],
 ["constraint","public.messenger_failed_messages.messenger_failed_messages_pkey","PRIMARY KEY (id)"],
 ["constraint","public.messenger_failed_messages.messenger_failed_messages_resolution_check","CHECK ((resolved_at IS NULL) = (resolution IS NULL) AND (resolution = ANY (ARRAY['retried'::text, 'discarded'::text])))"],
@@ -13240,41 +13240,39 @@ as $function$ select $manifest$[
 ["constraint","public.messenger_transports.messenger_transports_pkey","PRIMARY KEY (id)"],
 ["constraint","public.messenger_transports.messenger_transports_type_check","CHECK (type = ANY (ARRAY['sync'::text, 'supabase'::text, 'redis'::text, 'rabbitmq'::text, 'sqs'::text]))"],
 ["function","messenger.active_queues(only_transport text, only_queues text[], halted boolean)","returns TABLE(transport_name text, queue_name text) language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source f2e5278cddd75dae58349f134a80409e"],
+["function","messenger.active_workers(transport text, queue text, type text, grace interval)","returns integer language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 430d66e63bad6b3e959dc98c24ae41fb"],
 ["function","messenger.add_counts(a bigint[], b bigint[])","returns bigint[] language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 384b3fecd7ad334338083a5994e1f0ef"],
 ["function","messenger.add_figures(a jsonb, b jsonb)","returns jsonb language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 73a10296ec416d63a60a100122875837"],
 ["function","messenger.add_metric_errors(measurements messenger.measurements[])","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source 11083cf5c210e3b6bc8e7d9534eaf220"],
 ["function","messenger.add_metrics(measurements messenger.measurements[])","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source ff5cc57d0562a88329407f6df423655e"],
 ["function","messenger.add_worker(worker text, transport text, queues text[], types text[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",lock_timeout=10ms} source 792836f0f76e3a4ef5b197d84de261ae"],
 ["function","messenger.announce(ids uuid[], events text[])","returns void language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\",lock_timeout=100ms} source 3e9094d1f8dcccdc72fd4f0844b497b2"],
-["function","messenger.awake_workers(transport text, queue text, type text, grace interval)","returns integer language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 430d66e63bad6b3e959dc98c24ae41fb"],
-["function","messenger.bell_answers(since interval)","returns TABLE(request_id bigint, rung_at timestamp with time zone, answered_at timestamp with time zone, status_code integer, error text, has_failed boolean, is_queued boolean) language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source 7fc38632b251d42bf204dd9d2384687b"],
 ["function","messenger.bound_waits()","returns text language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 0ef5374c499d186830425c52c6435af6"],
 ["function","messenger.bucket_limit(bucket integer)","returns double precision language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source c6a96a481296c4887c9347ccd7840a69"],
-["function","messenger.bury(ids uuid[], at timestamp with time zone)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 93e3ff921303782f3f7ce570d1e379ac"],
 ["function","messenger.business_function(function_name text)","returns regprocedure language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source c693f51fb785d2d09da978ca0ab9b057"],
 ["function","messenger.call_worker()","returns text language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 5fbfa69dabb19a1794752fac1712b5bb"],
 ["function","messenger.caller_id()","returns uuid language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 5923fbc449193c8f5da1f3ad88e4e33f"],
 ["function","messenger.cancel_overdue_handlers()","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source fb82c633d99942a5cac538cb337c28ae"],
-["function","messenger.check_claim(worker text, lease interval, queues text[])","returns void language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 9b7bf51b5ef0dabcd8138234a22d71e6"],
+["function","messenger.cap_size(value jsonb)","returns jsonb language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source d6117f1abf356b47bbfedb12bb7c146e"],
+["function","messenger.check_claim(worker text, lease interval, queues text[])","returns void language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source b33f4c4070954c0afe41029f1f006afe"],
 ["function","messenger.check_deferred(at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source fec5fb8b2b948a388907d03d218adb25"],
-["function","messenger.check_filter(filter jsonb, texts text[], times text[], booleans text[], ids text[])","returns void language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 71016eeff2d7ab1c9a9eba9dc6f9172a"],
+["function","messenger.check_filter(filter jsonb, texts text[], times text[], booleans text[], ids text[])","returns void language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source db083536a1c5fbb3a7d33a79d630cddf"],
 ["function","messenger.check_growth()","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source a332308072b29dc4d6bd3817a14bfffe"],
-["function","messenger.check_page(max integer)","returns integer language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 0c64db267bc0b58f6e41fe50e780f0d2"],
-["function","messenger.check_pg_net()","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source f5e1ab30cd7aa1780b8dc17653d5c82e"],
-["function","messenger.check_queue(transport text, queue text)","returns void language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source badc406c7ca5fcdfb044140073696831"],
-["function","messenger.check_start(functions_url text, options jsonb)","returns void language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 67cba74e7c0a73fad4a41faa7f9f2f21"],
-["function","messenger.check_subscription(event text, message_type text)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 3dfa70b52019448d9ea2303ee35b9544"],
-["function","messenger.check_timezone(timezone text)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 0cbe8b4c68fe9f39dda4dd7246b640b6"],
-["function","messenger.check_types(types jsonb)","returns void language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 011cb7c218733c0e2a70e531cfcaa79e"],
-["function","messenger.claim_carefully(worker text, batch integer, lease interval, transport text, queues text[], types text[], at timestamp with time zone)","returns messenger.claimed[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,jit=off,plan_cache_mode=force_generic_plan} source 20f178e2b2cab598d8b4ab7f8c40ff6c"],
+["function","messenger.check_page(max integer)","returns integer language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source f94b3908fa66fcfa2c48af972d6008fa"],
+["function","messenger.check_pg_net()","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 53696107308e84ebd6b37a5179834357"],
+["function","messenger.check_queue(transport text, queue text)","returns void language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source c02507b3c54f23778f51974e886706d9"],
+["function","messenger.check_start(functions_url text, options jsonb)","returns void language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 7f9c45c76eb4d82c43d3229c95d15817"],
+["function","messenger.check_subscription(event text, message_type text)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source cd5a6e208fadb43f27fe89e5314e8ab2"],
+["function","messenger.check_timezone(timezone text)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source d79b7734c5af8424c023dde645d80bfd"],
+["function","messenger.check_types(types jsonb)","returns void language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source bfe2f26e564e4d8aa000117b973e0c87"],
+["function","messenger.claim_carefully(worker text, batch integer, lease interval, transport text, queues text[], types text[], at timestamp with time zone)","returns messenger.claimed[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,jit=off,plan_cache_mode=force_generic_plan} source 19fc799ab5040dfd5c2fb33ee3b2a445"],
 ["function","messenger.claim_for_runner()","returns messenger.claimed language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source b8f0fe40d6f2d84c12ee61c60524126c"],
-["function","messenger.claim_messages(worker text, batch integer, lease interval, transport text, queues text[], types text[])","returns messenger.claimed[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,jit=off,plan_cache_mode=force_generic_plan} source 6223fe80a4f96f6da8e4f0d3555368e4"],
+["function","messenger.claim_messages(worker text, batch integer, lease interval, transport text, queues text[], types text[])","returns messenger.claimed[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,jit=off,plan_cache_mode=force_generic_plan} source d44eff494b539fb2e07654c50ef54959"],
 ["function","messenger.claim_one(message_id uuid, worker text, lease interval)","returns TABLE(id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority integer, retry_count integer, max_retries integer, fence bigint, lock_expires_at timestamp with time zone, created_at timestamp with time zone, solo boolean) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 204efd919993b6360981be4af336ef6b"],
 ["function","messenger.clip(value text, bytes integer)","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source e05ff2230f3b946bd7ef4a6b52c97de8"],
-["function","messenger.clock_command()","returns text language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 34afe42a0cae6d22b762ce4056ceac16"],
-["function","messenger.clock_fault(OUT cause text, OUT remedy text)","returns record language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source d9cbc65730210bb987c77d328195a8f7"],
 ["function","messenger.count_rows(query text, args jsonb, bound integer)","returns TABLE(n bigint, estimated boolean) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=on,enable_bitmapscan=on,enable_sort=on,jit=off} source 22e8d8a9b205254fe11be0350e258b5e"],
 ["function","messenger.cron_next(expression text, timezone text, after timestamp with time zone, dst_gap text, dst_overlap text)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 52b2401b3cb5cf5ea1fdadddecdf0591"],
+["function","messenger.dead_letter_conditions(filter jsonb)","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 5811d2e123b2330f34ee756c95a732e7"],
 ["function","messenger.defer_constraints()","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 980e8f333087af706fb3c7451a7ac811"],
 ["function","messenger.delete_messages(ids uuid[], at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 1a6d0492336e416339f66928e103c71a"],
 ["function","messenger.delete_rows(object text, row_ids text[])","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_hashjoin=off,enable_mergejoin=off} source 9e3d52bd3a4158d6efaeeb53f1f1bf95"],
@@ -13286,60 +13284,58 @@ as $function$ select $manifest$[
 ["function","messenger.draft_fields()","returns jsonb language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 22a8788a888505e06ee02091fc17cdda"],
 ["function","messenger.drop_keys(ids uuid[], at timestamp with time zone)","returns integer language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,jit=off} source 053a516d4508c1bbed4c27b2fcc8e07e"],
 ["function","messenger.due_before(message public.messenger_messages, at timestamp with time zone)","returns bigint language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source c7ba3e25734a187feac46371096a3b4f"],
-["function","messenger.due_queues(at timestamp with time zone, only_transport text, only_queues text[], runnable boolean, only_types text[], halted boolean, max_queues integer)","returns TABLE(transport_name text, queue_name text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off,plan_cache_mode=force_generic_plan} source a63d1060481e6ceb82bea7395493a4d0"],
+["function","messenger.due_queues(at timestamp with time zone, only_transport text, only_queues text[], runnable boolean, only_types text[], halted boolean, max_queues integer)","returns TABLE(transport_name text, queue_name text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off,plan_cache_mode=force_generic_plan} source d7b9e9e7bf422a3c98fb2a252e457250"],
 ["function","messenger.due_schedules(at timestamp with time zone, batch integer)","returns SETOF public.messenger_schedules language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source e10fefc0ef2909f0a52e4b7138a8ae55"],
 ["function","messenger.due_since(schedule public.messenger_schedules)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 2ae0179adcb1b04f55f3d8b7f60ba009"],
 ["function","messenger.due_types(at timestamp with time zone, age interval)","returns TABLE(transport_name text, queue_name text, message_type text, oldest_at timestamp with time zone) language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source bca1745538ee4cf83db6c30bcf0c9537"],
-["function","messenger.emit(event text, ids uuid[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,jit=off} source 7671303024d9c2b0403c33affaedbbdf"],
+["function","messenger.emit(event text, ids uuid[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,jit=off} source 58f089069be75d4f8d8f54eda07a9abd"],
 ["function","messenger.enabled(flag text, subject text)","returns boolean language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 83c6188621db8c956915a463f45ac4a0"],
-["function","messenger.end_unhandled(ids uuid[], fates text[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 34cc8d4cc204cc7c115bcb6a8239e4b1"],
-["function","messenger.end_unhandled_singly(ids uuid[], fates text[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source cdf61b16abbd9705bc08ee6107653167"],
 ["function","messenger.ensure_own_types()","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 5bf8aebe86d97aca34d5b59533f18d91"],
 ["function","messenger.ensure_singletons()","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 97d0d58d7f91d2ba6c0686f6975516fd"],
 ["function","messenger.ensure_transports()","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 2a158c78c8ebed3ac1a629fa60e68cba"],
 ["function","messenger.ensure_worker_secret(OUT is_readable boolean, OUT fault text)","returns record language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source ac538a16b457889889f1de36b69e62d5"],
 ["function","messenger.error_class_of(error_class text)","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 59becb26e2bee06d48147e432214b1f7"],
+["function","messenger.error_codes()","returns TABLE(code text, status integer, message text, hint text) language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 2273e2737780b0e362434caf7049b117"],
 ["function","messenger.error_rate(at timestamp with time zone)","returns TABLE(ended bigint, failed bigint) language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source f6ecfcc260f91b5b2bbfa9af88c49a30"],
 ["function","messenger.estimate_rows(query text, args jsonb)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 9c8cbf90cfbfcbc341d00ed776eab362"],
 ["function","messenger.exceeds(value jsonb, bytes integer)","returns boolean language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 0a497b2eff89af5771f7a721ce1811ec"],
 ["function","messenger.expand_schedules(at timestamp with time zone, batch integer, ends_at timestamp with time zone)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 3bf766a0f8c18e4a4ea3b6ccc1189631"],
-["function","messenger.expand_these(ids uuid[], at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 48883b4a4e0750662f7b786a41c8bec6"],
+["function","messenger.expand_these(ids uuid[], at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 6911e159315774e819aec47275caaaed"],
 ["function","messenger.expected_manifest()","returns jsonb language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source generated"],
 ["function","messenger.explain(id uuid)","returns TABLE(reason text, detail text, remedy text) language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\",quote_all_identifiers=off} source 4f0b9b8dc3f58e64367e4324dfedbad6"],
+["function","messenger.fail_without_dead_letter(ids uuid[], error_class text, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 78cb7f524bd97301f9f3514099522c51"],
 ["function","messenger.find_change(timezone text, low timestamp without time zone, high timestamp without time zone)","returns timestamp without time zone language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 10c51930dca066f653bbe6ec0ecbd191"],
-["function","messenger.find_due(transport text, queue text, batch integer, types text[], at timestamp with time zone, may_be_solo boolean, careful boolean, OUT places tid[], OUT is_solo boolean)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off,plan_cache_mode=force_generic_plan} source c756ae0f526ea69069723b925e157ccc"],
+["function","messenger.find_due(transport text, queue text, batch integer, types text[], at timestamp with time zone, may_be_solo boolean, careful boolean, OUT ctids tid[], OUT is_solo boolean)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off,plan_cache_mode=force_generic_plan} source f0c07d10a0abef9f3a5dd2194f9ab5d0"],
 ["function","messenger.find_finished_messages(after_id uuid, at timestamp with time zone, batch integer, OUT row_ids text[], OUT next_id uuid)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 89dda5f53cd8a93faa88761d7d3fce38"],
 ["function","messenger.find_fired_schedules(after_at timestamp with time zone, after_id uuid, at timestamp with time zone, batch integer, OUT row_ids text[], OUT next_at timestamp with time zone, OUT next_id uuid)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 735add9a1c5286889264b4950d7ba2b1"],
 ["function","messenger.find_messages(filter jsonb, before uuid, shown uuid[], wanted integer, OUT ids uuid[], OUT looked_to uuid, OUT early uuid[])","returns record language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,jit=off} source 95ded1af3bebd70f7be3c8ab014231a2"],
 ["function","messenger.find_old_occurrences(after_at timestamp with time zone, after_id uuid, at timestamp with time zone, batch integer, OUT row_ids text[], OUT next_at timestamp with time zone, OUT next_id uuid)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",TimeZone=UTC} source b931479c1b8731708c3cdb4578e653f2"],
 ["function","messenger.find_owned_function(function_name text)","returns regprocedure language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 7ec337f79b74b8806921317cb4811143"],
 ["function","messenger.find_resolved_dead_letters(after_at timestamp with time zone, after_id uuid, at timestamp with time zone, batch integer, OUT row_ids text[], OUT next_at timestamp with time zone, OUT next_id uuid)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 43e540c23454bbc013f51cb177025d8b"],
-["function","messenger.find_spent_keys(after_at timestamp with time zone, at timestamp with time zone, batch integer, OUT row_ids text[], OUT next_at timestamp with time zone)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source a595e4dfad27991da7f991628dd8f587"],
+["function","messenger.find_spent_keys(after_at timestamp with time zone, at timestamp with time zone, batch integer, OUT row_ids text[], OUT next_at timestamp with time zone)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source fe06801b1e0586f55ce1b3fbc728f375"],
 ["function","messenger.fingerprint(body jsonb)","returns bytea language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 2c6d2d8ab4a979c1a766c02c4cae66b0"],
+["function","messenger.finish_undeliverable(ids uuid[], dispositions text[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 1dae5f5ec238e47703d7477bc663afec"],
+["function","messenger.finish_undeliverable_singly(ids uuid[], dispositions text[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source aaa4efd77598d8697a4c3c86e44d7359"],
 ["function","messenger.first_id(at timestamp with time zone)","returns uuid language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 674d4919bed701c6dacfcc50792841e8"],
 ["function","messenger.first_run(schedule public.messenger_schedules, at timestamp with time zone)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 236fd4306cbf3b99e31c9f9704891a54"],
-["function","messenger.fold(at timestamp with time zone, ends_at timestamp with time zone)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,jit=off} source 8b1268a8d46968e01224343c7b453bf8"],
-["function","messenger.fold_range(OUT tail bigint, OUT sweep bigint, OUT blocks bigint, OUT bite bigint)","returns record language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 54fe133f385a0a2ce348130f01c2a2b9"],
-["function","messenger.fold_ranges(tail_from tid, tail_to tid, sweep_from tid, sweep_to tid, aside bigint[])","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,jit=off} source b3fbc2ad73f1b2143c458662586ee261"],
 ["function","messenger.forget_set_aside(at timestamp with time zone, batch integer)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 6c07e99ba181115020f7e047cb8c64ed"],
-["function","messenger.give_up(ids uuid[], error_class text, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source b655aa01711dd8338e15e9d328c3741e"],
 ["function","messenger.give_way_to_restored_transport()","returns trigger language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 6a9c3f19ae6b074ea93fe5235c7217ce"],
 ["function","messenger.give_way_to_restored_type()","returns trigger language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 94195e683ec3b5f424c1dfcd3250abe9"],
-["function","messenger.growth_limits()","returns TABLE(name text, rows_query text, most bigint, remedy text) language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 7ea05d838b3b2ea81d350dab38f1c0c6"],
-["function","messenger.guard_own_types()","returns trigger language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 76ec8e62826685aa0809e7bae17cd935"],
+["function","messenger.growth_limits()","returns TABLE(name text, rows_query text, most bigint, remedy text) language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source e1df3239b6e3e707be711c6062863d1e"],
+["function","messenger.guard_own_types()","returns trigger language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 64569f6e3da0ca93388dc971101f93c7"],
 ["function","messenger.handle_message(message messenger.claimed, cut_at timestamp with time zone)","returns text language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",lock_timeout=2s} source 0ce34fee7021ef4f875da39826678292"],
 ["function","messenger.handler_timeout(type text)","returns interval language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source b4911e9e62516ad5e83da8d17c47f212"],
 ["function","messenger.handlers_command()","returns text language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source c3ea38b2bd5d7acb16510a955fd80200"],
-["function","messenger.has_wild_number(value jsonb)","returns boolean language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 025b91e7e73db60178defae3be0d0b4a"],
+["function","messenger.has_out_of_range_number(value jsonb)","returns boolean language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 025b91e7e73db60178defae3be0d0b4a"],
 ["function","messenger.has_worker_secret()","returns boolean language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source aec70ad27a977408c5874e975dd45c65"],
 ["function","messenger.health()","returns jsonb language sql volatile definer {\"search_path=pg_catalog, pg_temp\"} source cc322aff322bcda72e5d3058ff682570"],
 ["function","messenger.health_checks()","returns TABLE(name text, status text, detail text, remedy text, figures jsonb) language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\",quote_all_identifiers=off} source 4ae764ec7681890753c8088e5066988e"],
-["function","messenger.health_clock(at timestamp with time zone)","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source bfeb41a743829aacf7007e423896a32e"],
+["function","messenger.health_clock(at timestamp with time zone)","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 94abe3832ca6fb4494a552580251b69b"],
 ["function","messenger.health_clock_errors(at timestamp with time zone)","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 226885041a73d3d3a50b03826c20a1fb"],
 ["function","messenger.health_dead_letters(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source e9c90635fc9b51f8bf0206970a8d9021"],
 ["function","messenger.health_error_rate(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source ec49231fcadaa6c9302829bb8adc086f"],
 ["function","messenger.health_growth(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source a6716f6d311d359f91209877ff7a6664"],
-["function","messenger.health_no_handler(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 6e94097c53acb68319c50d2c96d1299b"],
+["function","messenger.health_no_handler(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 903f0eada1b4588b412e0314beca4516"],
 ["function","messenger.health_oldest_due(at timestamp with time zone)","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,jit=off} source b7ae9ec5a4927b5028bbd555eabb08f5"],
 ["function","messenger.health_own_rows(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source bf8e805d81354b10491ff169c1694b13"],
 ["function","messenger.health_pg_net(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source f31f312c9426723d61eb7e288aa6e07d"],
@@ -13349,17 +13345,16 @@ as $function$ select $manifest$[
 ["function","messenger.health_set_aside(at timestamp with time zone)","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 355fcbddb6b449fedc81cd9fde30977a"],
 ["function","messenger.health_sql_handlers(at timestamp with time zone)","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source a1cef6c46d5e62701b4c2554a0a8f2d4"],
 ["function","messenger.health_test_clock(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 5ea2d5d5a5e485b94e43edd6f4b1a7b5"],
-["function","messenger.health_transports(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 09343350c0eea7921772354f84713dfc"],
+["function","messenger.health_transports(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 0f3a81b372194b6a931389593d729d19"],
 ["function","messenger.health_webhook_secrets(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 7154b8afefe1d42d5d10f4bd28242f60"],
 ["function","messenger.health_worker_secret(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 3913cec4808c9aaeff2ae8cc1dd884aa"],
-["function","messenger.health_workers(at timestamp with time zone)","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 5563e6689efbc3df031c959a62a5a511"],
+["function","messenger.health_workers(at timestamp with time zone)","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source dac504986d18b58b58c1dc1c7e48263e"],
 ["function","messenger.hmac_sha256(data bytea, key bytea)","returns bytea language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 2da597217159927f52ec2410739d3948"],
 ["function","messenger.id_prefix(at timestamp with time zone)","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 65dbab6e73ef14e98187a08ea441052a"],
 ["function","messenger.id_random()","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 48dbad83b171bbdc3315fe55bf2ba09a"],
-["function","messenger.import_cron(jobid bigint)","returns jsonb language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 02a9a7fcede46412ad783816d9cea7e8"],
+["function","messenger.import_cron(jobid bigint)","returns jsonb language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 966527ea04c2154d49b77298a6d00954"],
 ["function","messenger.is_api_call()","returns boolean language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source d4a7330b9670d4c92a6ecef16a55bf3b"],
 ["function","messenger.is_backend_alive(pid integer, backend_start timestamp with time zone)","returns boolean language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source a36fd3c69515475ec5b9ed1c21ee8c4b"],
-["function","messenger.is_clock_stopped(at timestamp with time zone)","returns boolean language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 85c5eff3e8c1165cc4648cb300e6178e"],
 ["function","messenger.is_handed_out(message public.messenger_messages, at timestamp with time zone)","returns boolean language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 0ed42d9cafdd6dd78da33c4fe7dc7f6f"],
 ["function","messenger.is_handlers_job_running()","returns boolean language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source f753d792c68409e9564f44526e636d52"],
 ["function","messenger.is_held_by_dead_letter(transport text, queue text, ordering_key text)","returns boolean language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source fe6e288c5e9965cdae3bac5136344389"],
@@ -13369,31 +13364,28 @@ as $function$ select $manifest$[
 ["function","messenger.is_setting(value jsonb, kind text, lowest numeric, highest numeric)","returns boolean language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source bb1eef7130c87fc062e3662d548895b9"],
 ["function","messenger.is_ticker_enabled()","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 464703eb0a50e36595c6f783670ef8e8"],
 ["function","messenger.is_ticker_scheduled()","returns boolean language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source efad4bcdc4246b04ac3782b080654ffc"],
+["function","messenger.is_ticker_stopped(at timestamp with time zone)","returns boolean language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 452210cba84167fc4b79333050d11639"],
 ["function","messenger.is_too_deep(value jsonb)","returns boolean language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 056b28040e13bfde245d3c3f0bf4417b"],
 ["function","messenger.is_unfinished(id uuid)","returns boolean language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source ed0812a5940b1268e8e028fac929c4d7"],
 ["function","messenger.is_waiting(message public.messenger_messages, at timestamp with time zone)","returns boolean language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 8c59686cb835e1b8f2efb074e6125576"],
 ["function","messenger.job_ends_at(started_at timestamp with time zone)","returns timestamp with time zone language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 1ac8fe4ff6e0fcf5285fcf9da7a543c1"],
 ["function","messenger.job_schedule()","returns text language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source e3f8e9fabc95a69af4393e6bb913e88d"],
-["function","messenger.keep_small(value jsonb)","returns jsonb language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source a83253c5a8f8d00064367e8b0d8b5d27"],
 ["function","messenger.key_join(object regclass)","returns text language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 542abb1eeb0136974044676793100079"],
 ["function","messenger.known_queues(only_transport text, only_queues text[], again boolean, at timestamp with time zone, only_types text[])","returns text[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 141ca7acd666bd9425fb554a694b5f04"],
 ["function","messenger.last_message(schedule_id uuid)","returns uuid language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 43ba41049eb344f9b94d091512863fa2"],
 ["function","messenger.last_run(schedule public.messenger_schedules, before timestamp with time zone, known timestamp with time zone, gap interval)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 0a47982ae276a701630cfdb73c01dae1"],
 ["function","messenger.last_tick_at(at timestamp with time zone)","returns timestamp with time zone language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source aed0d78f8df16cbeb9f054abbf6e34a2"],
 ["function","messenger.leading_words(command text)","returns SETOF text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 774e34494d5eea79a95987f1e7661607"],
-["function","messenger.letter_conditions(filter jsonb)","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 5811d2e123b2330f34ee756c95a732e7"],
-["function","messenger.line_up(ids uuid[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source f32cd158cc78ef56e7e2df3b859dce9a"],
-["function","messenger.lock_letters(ids uuid[], filter jsonb, max integer)","returns uuid[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 8c6453a423725a356a8f0eabfe2823fd"],
-["function","messenger.lock_message(message_id uuid)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 0c336243e2d7f55d2fedcdad7e544271"],
-["function","messenger.lock_order_keys(keys messenger.order_key[])","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 09b790ae8e058dcdec99682f57a1fbb8"],
-["function","messenger.lock_sender(user_id uuid, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 22a7718d4406a0a518973590382ed024"],
+["function","messenger.lock_dead_letters(ids uuid[], filter jsonb, max integer)","returns uuid[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 3c334c59236358773e06b2f40b86e03e"],
+["function","messenger.lock_message(message_id uuid)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source d5b7370aa021e30590df99d4f1aaf981"],
+["function","messenger.lock_order_keys(keys messenger.order_key[])","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 96ff3c368f27297c963b37bff05e2a7d"],
+["function","messenger.lock_sender(user_id uuid, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source b3b818195c53ae902b28721771fdb50d"],
 ["function","messenger.longest_look()","returns integer language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 29bcb01f7baff17c888c5ba927eeab46"],
 ["function","messenger.make_due(id uuid)","returns text language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source cfdb3a3d503c7a6b6ea1aa8b642a9160"],
 ["function","messenger.make_wakeup_locks(transports text[], queues text[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source c2b56ce70862eefa6279fb2640a890c8"],
 ["function","messenger.manifest()","returns TABLE(kind text, object text, definition text) language sql stable invoker {\"search_path=pg_catalog, pg_temp\",quote_all_identifiers=off,\"DateStyle=ISO, MDY\",IntervalStyle=postgres,TimeZone=UTC,extra_float_digits=1} source c952f2a585096bb67f324c31cceeb203"],
-["function","messenger.mark_setting(transport text, queue text, types text[])","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 7f7f04135ccacaf044cb259ec210e253"],
 ["function","messenger.may_end(ends_at timestamp with time zone)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 280495f5794aac00ecc4a5f6f840fb08"],
-["function","messenger.measure_completions(places tid[], fates text[], durations real[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_hashjoin=off,enable_mergejoin=off,jit=off} source 4c3502b6f3cf1fd2dd317c3c5ad67ead"],
+["function","messenger.measure_completions(ctids tid[], dispositions text[], durations real[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_hashjoin=off,enable_mergejoin=off,jit=off} source babf630317a2a7f4e7b34d430fc78243"],
 ["function","messenger.measure_failures(kind text, ids uuid[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 0c7f2b61b5ff3b8971bd1d9560ec8c39"],
 ["function","messenger.measured_errors(from_time timestamp with time zone, to_time timestamp with time zone)","returns TABLE(error_class text, message_type text, error text, error_count bigint, last_at timestamp with time zone) language sql stable invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_hashjoin=off,enable_mergejoin=off,jit=off} source bf5a8f013cb3f3941141665338f7c9e5"],
 ["function","messenger.measurements_set_aside()","returns bigint[] language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source ef4e779311b8482edae1115481aeb58e"],
@@ -13403,17 +13395,18 @@ as $function$ select $manifest$[
 ["function","messenger.moment(moment timestamp with time zone, at timestamp with time zone)","returns text language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source c9a25defc9b10ea40cd4b2f165f584f9"],
 ["function","messenger.move_rescue_cursor(transport text, queue text, priority integer, available_at timestamp with time zone, id uuid)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 235a785e3f3553fb3a4c709574fcbb61"],
 ["function","messenger.move_scan(step text, at timestamp with time zone, id uuid)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 2562a812d82c2d411cadf82433ac14ab"],
-["function","messenger.needs_bell(message public.messenger_messages, at timestamp with time zone)","returns boolean language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 135dd687442e377bc54e42ece66e2b46"],
+["function","messenger.move_to_dead_letters(ids uuid[], at timestamp with time zone)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 2c9970ddcc3456a0387da455d10cdb13"],
 ["function","messenger.needs_handlers_job()","returns boolean language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off} source fe361f6864a33334a2d1aca6882ba863"],
 ["function","messenger.needs_no_transaction(command text)","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 710470929364dbbcc979bdf407fa1ae4"],
+["function","messenger.needs_wakeup(message public.messenger_messages, at timestamp with time zone)","returns boolean language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source a8a94a77ccad2b71e5ff65ad9ff8bb82"],
 ["function","messenger.new_id()","returns uuid language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 3f93a2c3993193c0022fc25599847686"],
 ["function","messenger.next_cron_day(fields messenger.cron_fields, from_day date)","returns date language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 8459a267a62a0d123b7c87ebf631ea42"],
 ["function","messenger.next_cron_run(fields messenger.cron_fields, timezone text, after timestamp with time zone, dst_gap text, dst_overlap text)","returns messenger.cron_run language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source ae93c441d7697f7ed0a31044c3b82868"],
 ["function","messenger.next_run(schedule public.messenger_schedules, after timestamp with time zone)","returns messenger.cron_run language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source a15f07c8693eb32526059ee6309ee8b3"],
 ["function","messenger.next_wall_time(fields messenger.cron_fields, after timestamp without time zone)","returns timestamp without time zone language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 0510b8521294fc8a8c73b4d8fccc07f9"],
 ["function","messenger.not_rolled_up(from_time timestamp with time zone, to_time timestamp with time zone)","returns SETOF messenger.metrics language sql stable invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source 049a3cbb3c75b5f4030abe552aad0f43"],
-["function","messenger.not_rolled_up_rows()","returns SETOF messenger.measurements language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off} source 3f44e83594e7be6f3ec7992e4c3f4b39"],
-["function","messenger.note_lost_leases(ids uuid[], kind text, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 5836d17db84d6c943eb48c9bb4c7dae5"],
+["function","messenger.not_rolled_up_rows()","returns SETOF messenger.measurements language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off} source 1a61c287fe31ea0a8035f90b25db6041"],
+["function","messenger.note_lost_leases(ids uuid[], kind text, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 3012211b0895f9dd2e1c24acbfce83d7"],
 ["function","messenger.note_poll(worker text, transport text, queues text[], types text[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 5de608493237dd33b4c90ba137f5027a"],
 ["function","messenger.note_run(message messenger.claimed, timeout interval)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 3e72c495a6c05ab00a86269092158872"],
 ["function","messenger.note_runner()","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 599cc5eda33205fabdfd316932fdc2ea"],
@@ -13422,7 +13415,7 @@ as $function$ select $manifest$[
 ["function","messenger.now()","returns timestamp with time zone language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 2f1659b6f5238444936619ebae0dc4b4"],
 ["function","messenger.off(id uuid)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source cca216a0ebc34101c23ee8dbfd778ccf"],
 ["function","messenger.on(event text, function_name text, message_type text)","returns uuid language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",quote_all_identifiers=off} source 3aabc64187a8b32d12dfacf6dd156ca2"],
-["function","messenger.on_webhook(event text, url text, secret_name text, message_type text)","returns uuid language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 096dd9508f50ca8dcb0edd08d7010b09"],
+["function","messenger.on_webhook(event text, url text, secret_name text, message_type text)","returns uuid language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 48ead9cd5eb6d0716a83d3d1a27bd75f"],
 ["function","messenger.open_fields(element jsonb)","returns text[] language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 05281bf8012c44687ade9b8a01d84c65"],
 ["function","messenger.order_keys(ids uuid[])","returns messenger.order_key[] language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source a78e4758a57423495df247653e192c27"],
 ["function","messenger.outcome_of_error(sqlstate text, error text)","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 9241afa44509201620b6324f9afc1929"],
@@ -13431,43 +13424,42 @@ as $function$ select $manifest$[
 ["function","messenger.owned_function(name text)","returns regprocedure language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 5ebe66d5978c949040351455d71233cb"],
 ["function","messenger.pack_histogram(durations bigint[])","returns numeric language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source acf11842b736ebab78500dbbe35aebd3"],
 ["function","messenger.pack_old_metrics(chunk integer)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off} source 9f539cc6bde433737ce3d83f693db3e9"],
-["function","messenger.parse_cron(expression text)","returns messenger.cron_fields language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 06e07deab074921889758038ca24b305"],
+["function","messenger.parse_cron(expression text)","returns messenger.cron_fields language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source be923897a9e9e42b8f72bd5d94d75b45"],
 ["function","messenger.percentiles(durations bigint[], shares double precision[])","returns numeric[] language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source b2e413d25e04664b80666c3ee6c8781e"],
-["function","messenger.place_mark(setting text, ends_at timestamp with time zone, from_times timestamp with time zone[], from_ids uuid[], batch integer, places tid[], took interval, at timestamp with time zone, lowest integer)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 34b2a44b94c0c7de610a79400bc3b676"],
 ["function","messenger.plan_runs(schedule public.messenger_schedules, due_at timestamp with time zone, at timestamp with time zone)","returns messenger.run_plan language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 0925d2546db644552c914fe272647cd7"],
-["function","messenger.post_bell()","returns boolean language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 1b3535f345b08013273eb4bad83b1598"],
 ["function","messenger.prepare_job()","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 30187178043d4328534cc72977bdb319"],
 ["function","messenger.prune(step text, object text, finder text, at timestamp with time zone, batch integer, ends_at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 7c0d4297406588c674faacd627272507"],
-["function","messenger.prune_bells(bite integer)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source d1db4f64ab1054c127225953cbe1bf6f"],
-["function","messenger.prune_clock_history()","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source a508ab640e1b45b22cb588909f245241"],
 ["function","messenger.prune_counts()","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 00cae2137cdafeece98b13d5abee182c"],
-["function","messenger.prune_metrics(at timestamp with time zone, bite integer)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source d23307f334115a168418f7e481c49882"],
+["function","messenger.prune_metrics(at timestamp with time zone, chunk integer)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 67fea93c16cb99bf9dba5e64573c590d"],
 ["function","messenger.prune_ordering_keys(at timestamp with time zone, chunk integer)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_hashjoin=off,enable_mergejoin=off,jit=off} source a38d18b7f68ee50e31c23a3784f2ccca"],
-["function","messenger.prune_replays(at timestamp with time zone, bite integer)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 2c210a6c58f48d12d545e62ce87d53cb"],
+["function","messenger.prune_replays(at timestamp with time zone, chunk integer)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source ab42c8f56408594a2f5f1d12236ffc75"],
 ["function","messenger.prune_senders(at timestamp with time zone, chunk integer)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,jit=off} source 5c511562aed6ee00f59bfc58db5d7fac"],
+["function","messenger.prune_ticker_history()","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source a508ab640e1b45b22cb588909f245241"],
 ["function","messenger.prune_wakeup_locks(at timestamp with time zone, chunk integer)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 7c0931b7d133c1f4e50d4259b681398f"],
+["function","messenger.prune_wakeups(chunk integer)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source ccc8f30979611a6f503310ed2aa4a6a3"],
 ["function","messenger.prune_workers(at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 4296d3672f2e7034d396e770aaf80ee8"],
 ["function","messenger.queue_figures()","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 9e91a13bb71ec76f1991e9528c9d8985"],
 ["function","messenger.queue_figures_of(transport text, queue text)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,jit=off} source 2e56d08909b6383fa13a3fc4c9d6f902"],
-["function","messenger.read_cron_field(field text, value text, lowest integer, highest integer, names text[])","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source c823cd670a7cdaf443dfe04f63294b1f"],
-["function","messenger.read_cursor(list text, filter jsonb, cursor text)","returns jsonb language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source fde41e7fabbb4c42d7d539f4dfa3d5e8"],
-["function","messenger.read_drafts(messages jsonb, at timestamp with time zone)","returns SETOF messenger.draft language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 8a314bb77a04b9331ee9b9a29b542c06"],
+["function","messenger.raise_error(code text, what text, remedy text)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source ed1842f3593693e6ee4303becca6dc80"],
+["function","messenger.read_cron_field(field text, value text, lowest integer, highest integer, names text[])","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 08f4cfefe5aa48b5d6f1793258dc8b50"],
+["function","messenger.read_cursor(list text, filter jsonb, cursor text)","returns jsonb language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 64b5b29240a2fcc42841f1d8b122d798"],
+["function","messenger.read_drafts(messages jsonb, at timestamp with time zone)","returns SETOF messenger.draft language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 22c8c56578301b0827da99b1c020cb67"],
 ["function","messenger.read_interval(value jsonb, longest interval)","returns interval language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source d0e12033835a70087fabb0af5be865fe"],
 ["function","messenger.read_milliseconds(value jsonb, longest numeric)","returns double precision language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 07b3fbd73cfd5d3176e28b80d047b0e0"],
 ["function","messenger.read_moment(value jsonb)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 2c76eab2a8d34cf11ed2fce444df912a"],
-["function","messenger.read_options(options jsonb)","returns public.messenger_schedules language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 3c100a6f0bbe90a9fdbc3361aa7ce810"],
-["function","messenger.read_schedule(schedule jsonb, timezone text, options jsonb, at timestamp with time zone)","returns public.messenger_schedules language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 91116752cf9f5d81f09c14dddb0ae527"],
-["function","messenger.read_schedule_message(name text, type text, payload jsonb, schedule public.messenger_schedules, at timestamp with time zone)","returns public.messenger_schedules language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 2706ff3e8ca64f967ed4fe1aac8293fa"],
+["function","messenger.read_options(options jsonb)","returns public.messenger_schedules language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 445a1130f9163bcf754618ccd81236ad"],
+["function","messenger.read_outcomes(outcomes jsonb)","returns messenger.outcome[] language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source c6fe80c528a7c905d991df7b76d62f49"],
+["function","messenger.read_schedule(schedule jsonb, timezone text, options jsonb, at timestamp with time zone)","returns public.messenger_schedules language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source b224e24ff7bf23197e3d4d75e7de5cb9"],
+["function","messenger.read_schedule_message(name text, type text, payload jsonb, schedule public.messenger_schedules, at timestamp with time zone)","returns public.messenger_schedules language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source fc047d111666ab8395ea0aaceb5dfbd8"],
 ["function","messenger.read_secret(name text, OUT is_there boolean, OUT secret text, OUT fault text)","returns record language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 6172255857eaaefa4f136fd9664cb4b1"],
 ["function","messenger.read_time(value jsonb)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source a2d9ecb76eb112ef94793020ffa06857"],
-["function","messenger.read_token(sql text)","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 9d6154478f6d6fa0e775d0785e6b6685"],
-["function","messenger.read_verdicts(outcomes jsonb)","returns messenger.verdict[] language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 3662f00bc2dc4c78a86cab9fd28f8393"],
+["function","messenger.read_token(sql text)","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 3e5647c3880d2868fb5a95b379c4ed47"],
 ["function","messenger.read_whole(value jsonb, lowest bigint, highest bigint)","returns bigint language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 166d260d80dddb04f665eeade6696181"],
 ["function","messenger.reason_alone(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 14c205b55985738de7d6a79fd7d738e8"],
 ["function","messenger.reason_backing_off(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source e23ac2c8ea3db0e8df80368df7b019f3"],
 ["function","messenger.reason_cancel_requested(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source af673270074e17878ba9d9cdfe16afec"],
 ["function","messenger.reason_cancelled(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source c71614ecb780fdd78440b5ed72e29f7b"],
-["function","messenger.reason_clock_stopped(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source e424dcb6bbc1773ba0f9819e03283370"],
+["function","messenger.reason_clock_stopped(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 7c2074b4921910f272f36aadb85bde4d"],
 ["function","messenger.reason_completed(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 34c821bd6aca5b46aed858235352f787"],
 ["function","messenger.reason_delayed(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 8272a43a7fffe07dfed8555afefd3eea"],
 ["function","messenger.reason_discarded(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 5e81b8530b4528fc2a4d0cb15dce123c"],
@@ -13477,70 +13469,70 @@ as $function$ select $manifest$[
 ["function","messenger.reason_invalid_payload(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 25812f6eef39b547d0cfa5b8501e3f80"],
 ["function","messenger.reason_lease_lost(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source abb5f4ec9aece21368f260382a1037c4"],
 ["function","messenger.reason_locked(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source a59a45d2b27d43509b44e2b1facb8598"],
-["function","messenger.reason_no_bells(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source f5385f1a08c707290cd83330d877667c"],
-["function","messenger.reason_no_handler(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 2fd4ede41310f96e0f285734147c24dc"],
-["function","messenger.reason_no_worker(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 5fe185b537f06d5b43c8678c0e1ed53e"],
+["function","messenger.reason_no_handler(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source cad9066df2bd748ff17847a9e6e035b4"],
+["function","messenger.reason_no_wakeups(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source fc706568fbddf4d13bf25ef9238bce4b"],
+["function","messenger.reason_no_worker(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 8f1153a87c7d496363191599d935ce6f"],
 ["function","messenger.reason_ordering_dead_letter(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source aee8fbca3ac24baaff60994d1debadc2"],
 ["function","messenger.reason_ordering_key(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,jit=off} source 898c01932f5fff65db714f295d7bea3e"],
 ["function","messenger.reason_paused(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source d7b3166839fe2d8ff9ae94e0d1d9ff6c"],
-["function","messenger.reason_ready(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 863e4490330d7c89f3f01113afea26ca"],
+["function","messenger.reason_ready(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 991b3835cfe3346773955002828bf684"],
 ["function","messenger.reason_running(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 2ea0964101beb2548aee1dcc66bb84be"],
 ["function","messenger.reason_snoozed(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 6cc9379d22e607f21b910aa60e89a70a"],
 ["function","messenger.reason_sql_handler_gone(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source f6e2fc40ed57eef22b044c89a24f998b"],
 ["function","messenger.reason_transport_disabled(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 7592c12b5e21ac0c6dcf5cd05383b17b"],
 ["function","messenger.reason_transport_missing(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source ca2a4a9bf46f1f18e3161956d8ee8700"],
 ["function","messenger.reason_transport_type(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 8fc985ca9cd5ebba11695cb5afc74e9e"],
-["function","messenger.reason_waiting_turn(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 9cdf45aed507ab5c0ac35501fbf07ed5"],
-["function","messenger.reason_worker_unreachable(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 3b5ff2c5230e2086a13474bc3458ff4c"],
-["function","messenger.refusals()","returns TABLE(code text, status integer, message text, hint text) language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 2273e2737780b0e362434caf7049b117"],
-["function","messenger.refuse(code text, what text, remedy text)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 834af324477e9c77bdcc062b2dfb15c6"],
-["function","messenger.refuse_setting(code text, field text, value jsonb, wanted text)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 8d2edd6ad10e663c3b1e3c353cb677a6"],
-["function","messenger.refuse_waits(lock_timeout text, error text)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 84ce70bbd73d179aa8d58dcb6425f0e4"],
+["function","messenger.reason_waiting_turn(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 5e0c51f3fcb6574a6e4d2cbc111d7931"],
+["function","messenger.reason_worker_unreachable(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 311d6c4cb53b838793d465ca30656fbc"],
+["function","messenger.reject_setting(code text, field text, value jsonb, wanted text)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source fdf4d87a174155b457a45c20882e4e14"],
+["function","messenger.reject_waits(lock_timeout text, error text)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 289d24fd7141b8a3ff742892703d4af2"],
 ["function","messenger.release()","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 15598d36338a12b5c30cdac6f1411514"],
-["function","messenger.release_heads(keys messenger.order_key[], at timestamp with time zone)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source deb0c388d5da81308f85e39e350e3a29"],
-["function","messenger.release_orphans(at timestamp with time zone, bite integer, ends_at timestamp with time zone)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 2e0e6f6a99a2ee66f338543a87330667"],
-["function","messenger.replace_message(id uuid, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source f7e0da87e910d1a97ec35702fb51b7bd"],
+["function","messenger.replace_message(id uuid, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source e3cf4af439a9128a961b16e88b872008"],
 ["function","messenger.replay_report()","returns TABLE(id uuid, started_at timestamp with time zone, per_second integer, total integer, completed integer, dead integer, lapsed integer, returned integer, remaining integer, stopped_at timestamp with time zone, stop_reason text, finished_at timestamp with time zone) language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 9364f3df894b8e857aee8f8ca2ee9b51"],
+["function","messenger.requeue(dead_letters uuid[], payload jsonb, per_second integer, at timestamp with time zone)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 4ca2dca0c2ff0febaef20c18bc749bf2"],
+["function","messenger.requeue_in_order(ids uuid[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 4558abd8733ab777f06ee746a696a035"],
 ["function","messenger.require_primary()","returns boolean language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 8ced5e51426a43d3c37adda3540dd64c"],
 ["function","messenger.require_writable()","returns void language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 1cd2ca1c25c93b71a91c9a3dd7752ffd"],
 ["function","messenger.rescue(at timestamp with time zone, ends_at timestamp with time zone)","returns TABLE(rescued bigint, dead bigint, given_up bigint) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source db4bbb1c834694a61fa600c6451689da"],
-["function","messenger.rescue_messages(ids uuid[], at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source c284e672e8fb4f0398176e7ca8752566"],
+["function","messenger.rescue_messages(ids uuid[], at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 0e0bafdcfc6ff55b0057d5ffe848d98d"],
 ["function","messenger.retry_delay(message_type text, failures integer)","returns interval language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source faba1646d6603e2df47a02ea453969c2"],
-["function","messenger.return_replayed(replay_id uuid, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source f24a90d6ca88cb765b34dd556aa64eaa"],
-["function","messenger.revise(message_id uuid, draft messenger.draft, at timestamp with time zone, OUT available_at timestamp with time zone, OUT error_code text)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 38262fb900557a4339fb3dc32faea40b"],
-["function","messenger.revive(letters uuid[], payload jsonb, per_second integer, at timestamp with time zone)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 23e9f2bb677ad12e18c91d70fa8ae8a0"],
-["function","messenger.ring(transport text, queue text, type text)","returns boolean language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 936619f318431f90fae9acce6a481547"],
+["function","messenger.return_replayed(replay_id uuid, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 753ffbbdb40ebc7e9ef88b6695cbbbc6"],
+["function","messenger.revise(message_id uuid, draft messenger.draft, at timestamp with time zone, OUT available_at timestamp with time zone, OUT error_code text)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 061a4918e2e3180d68d621ecfcfb5877"],
+["function","messenger.roll_up(at timestamp with time zone, ends_at timestamp with time zone)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,jit=off} source e3ad4fbf05750c460748249f7ce9316b"],
+["function","messenger.roll_up_range(OUT tail bigint, OUT sweep bigint, OUT blocks bigint, OUT chunk bigint)","returns record language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source b1e375ab3d263fcc4d7b0070641b3427"],
+["function","messenger.roll_up_ranges(tail_from tid, tail_to tid, sweep_from tid, sweep_to tid, aside bigint[])","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,jit=off} source b3fbc2ad73f1b2143c458662586ee261"],
 ["function","messenger.roll_up_rows(row_ids text[])","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source 325ffb97c9e943f3f06b60d6d082f27d"],
 ["function","messenger.roll_up_step(step_seconds integer, finer integer, begins_at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,jit=off} source dd491a44036b15c284c2e46def282610"],
-["function","messenger.roll_up_steps(at timestamp with time zone, ends_at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off} source 483503b11dafbfc43ae247638096bc8b"],
+["function","messenger.roll_up_steps(at timestamp with time zone, ends_at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off} source 6c1d472e00476ec7bb731f0ba80c1607"],
 ["function","messenger.rolled_up_until(step_seconds integer)","returns timestamp with time zone language sql stable invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off} source bde2a3472ff5424b27335d480ad8fc49"],
 ["function","messenger.route_due(at timestamp with time zone, chunk integer, ends_at timestamp with time zone)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source b22d95bb650e206a68324695661c7c52"],
-["function","messenger.route_messages(types text[], chunk integer, at timestamp with time zone)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_hashjoin=off,enable_mergejoin=off,jit=off} source 485265a1e6637336e14ee95af081a47d"],
+["function","messenger.route_messages(types text[], chunk integer, at timestamp with time zone)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_hashjoin=off,enable_mergejoin=off,jit=off} source 2e34fbd52fe72fdfb9345c4a12b8924d"],
 ["function","messenger.row_ids(ids uuid[])","returns text[] language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source bd8c1977bc012f0aa90a0c99cb024314"],
 ["function","messenger.run_near_change(fields messenger.cron_fields, after timestamp without time zone, change timestamp without time zone, offset_before interval, offset_after interval, dst_gap text, dst_overlap text)","returns messenger.cron_run language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 8bb9c2d93542accb4c69e76238814632"],
 ["function","messenger.run_sql_handlers(batch integer)","returns TABLE(completed bigint, failed bigint, released bigint) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 69531a455002561f3e1cbfdb113154ad"],
-["function","messenger.run_step(step text, at timestamp with time zone, batch integer, ends_at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 866e0346622f558cd0eba71011b1027b"],
+["function","messenger.run_step(step text, at timestamp with time zone, batch integer, ends_at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source b8694c7531010dded6867cbce4eccf43"],
 ["function","messenger.run_steps(batch integer, without text[])","returns jsonb language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\",lock_timeout=25ms,jit=off} source ce2588ec66b4668d740a9141948e3232"],
 ["function","messenger.running_messages(depth integer, only_transport text, only_queues text[])","returns TABLE(transport_name text, queue_name text, locked_by text) language sql stable invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source c5cfe7412dc063c4dbbe79a6dc992393"],
 ["function","messenger.runs_since(transport text, queue text, at timestamp with time zone)","returns timestamp with time zone language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 666d33ebc9c01f25238a349ff37c8c8d"],
 ["function","messenger.runs_to_fire(schedule public.messenger_schedules, runs timestamp with time zone[])","returns timestamp with time zone[] language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 056b7fad3d950a70e3880a2742c5382e"],
+["function","messenger.scan_due_queues(at timestamp with time zone, only_transport text, runnable boolean, only_types text[], below_transport text, below_queue text, max_queues integer)","returns TABLE(transport_name text, queue_name text) language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off,plan_cache_mode=force_generic_plan} source 00b2dff9bf3fb4f60c52b33f3766e2e3"],
 ["function","messenger.schedule_headers(name text, due_at timestamp with time zone)","returns jsonb language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 5ca474df4ff41c3bcadddac9fcd158c7"],
-["function","messenger.schedule_of_cron(schedule text)","returns jsonb language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source d03b9567c97a2870c11f8d3b54b82fbd"],
+["function","messenger.schedule_of_cron(schedule text)","returns jsonb language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 56c2de31ebcffe54bfdb619ad8e39d90"],
 ["function","messenger.scheduled_message(schedule public.messenger_schedules, due_at timestamp with time zone)","returns jsonb language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source b2126e65c89b6d91f8be56072cb2ec1f"],
-["function","messenger.send_wakeup()","returns boolean language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\",lock_timeout=100ms} source 0c1450cd7893e4a17ef18a9f8e1fe201"],
+["function","messenger.send_wakeup()","returns boolean language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\",lock_timeout=100ms} source fd7b97e66e65b1493a3bf94a999a8a96"],
 ["function","messenger.set_message_aside(message_id uuid, error text, sqlstate text, at timestamp with time zone)","returns void language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source ae93984f97175e6c8feffc22431c133e"],
 ["function","messenger.set_row_aside(step text, object text, row_id text, error text, sqlstate text, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 5ceea9c23b1ebbdfd7a768ecb52ba5fc"],
-["function","messenger.set_sql_handler(type text, function_name text)","returns regprocedure language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",quote_all_identifiers=off} source 5520f6aa20eb6cbb09fdbcea73707500"],
+["function","messenger.set_sql_handler(type text, function_name text)","returns regprocedure language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",quote_all_identifiers=off} source 149c94908259bee7fda348dd8494e61e"],
 ["function","messenger.settle_in_parts(outcomes jsonb, ids uuid[], is_whole_first boolean)","returns messenger.settled[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 104ea28f859bc3efe1740759abdbee2e"],
 ["function","messenger.settle_locked(outcomes jsonb, settled messenger.settled[])","returns messenger.settled[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 81e4e22b56f7638e9d6e58c4769cfa6d"],
-["function","messenger.settle_outcomes(outcomes jsonb, is_part boolean)","returns messenger.settled[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,jit=off,plan_cache_mode=force_generic_plan,lock_timeout=50ms} source 55ff73631661984a1f25921b7cb4f62f"],
-["function","messenger.settle_rest(ids uuid[], rest messenger.verdict[], ords bigint[], fates text[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_hashjoin=off,enable_mergejoin=off,jit=off} source 59142ad07fd15333604db9ad32c64d4a"],
+["function","messenger.settle_outcomes(outcomes jsonb, is_part boolean)","returns messenger.settled[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,jit=off,plan_cache_mode=force_generic_plan,lock_timeout=50ms} source 7055d6618a2eb25fc75113740e330870"],
+["function","messenger.settle_rest(ids uuid[], rest messenger.outcome[], ords bigint[], dispositions text[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_hashjoin=off,enable_mergejoin=off,jit=off} source 218c01d559f38e2fcca0b231ea621e33"],
 ["function","messenger.sign_webhook(subscription uuid, id uuid, body text)","returns TABLE(url text, signed_at bigint, signature text) language plpgsql stable definer {\"search_path=pg_catalog, pg_temp\"} source 1b506c1e7e885935ad7fe2d26de00b5b"],
 ["function","messenger.sql_handlers()","returns TABLE(type text, handler regprocedure) language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 363dc1ae4a4679b198b1300b36cd7c57"],
 ["function","messenger.sql_queues(types text[])","returns text[] language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 05764d911121759b60673dae101f9b15"],
 ["function","messenger.sql_types()","returns text[] language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 4c7997bd05421a233d702c651a486e08"],
 ["function","messenger.sql_worker()","returns text language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 34de4d4ad50609b56338c335f0fb6f22"],
-["function","messenger.start(functions_url text, options jsonb)","returns jsonb language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 919fb2619dea7047bf3565a8ceb42083"],
+["function","messenger.start(functions_url text, options jsonb)","returns jsonb language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source d67fae99677286b0735be8755e577add"],
 ["function","messenger.status()","returns jsonb language sql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 3a3a66d76bc151863f90314b687a3069"],
 ["function","messenger.steps()","returns TABLE(name text, budget interval) language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source cbf2bcefa2d277d07cea60714aaffdb0"],
 ["function","messenger.steps_of(minute timestamp with time zone, five_minutes_end timestamp with time zone, days_end timestamp with time zone)","returns TABLE(step_seconds integer, at timestamp with time zone) language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 8b526ecdab3657287350a234820b0716"],
@@ -13549,37 +13541,45 @@ as $function$ select $manifest$[
 ["function","messenger.store_alone(messages jsonb[], schedules uuid[], runs timestamp with time zone[])","returns TABLE(ord integer, error text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 5b3b4b479b4fda359acf98c516e9d787"],
 ["function","messenger.store_draft(draft messenger.draft, new_id uuid, sender uuid, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 40e90430b1e02482bf127900fa6fe8c3"],
 ["function","messenger.store_events(event text, events text[], ids uuid[], at timestamp with time zone)","returns boolean language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\",TimeZone=UTC,enable_seqscan=off,enable_hashjoin=off,enable_mergejoin=off,jit=off} source 5d6ec9d50a109f51d52e537b4d15fabe"],
-["function","messenger.store_in_turn(messages jsonb, atomic boolean, scope text, sender uuid, single boolean, at timestamp with time zone)","returns TABLE(ord integer, id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone, error_code text, error text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source c33dd0fc08032e0e22e8f700a15edb94"],
-["function","messenger.store_messages(messages jsonb, atomic boolean, scope text, sender uuid, single boolean)","returns TABLE(ord integer, id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone, error_code text, error text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source b482f7329b577c49c46cb3ab76b4803d"],
+["function","messenger.store_in_turn(messages jsonb, atomic boolean, scope text, sender uuid, single boolean, at timestamp with time zone)","returns TABLE(ord integer, id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone, error_code text, error text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 73184120f12abdc714c2948b11822826"],
+["function","messenger.store_messages(messages jsonb, atomic boolean, scope text, sender uuid, single boolean)","returns TABLE(ord integer, id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone, error_code text, error text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source d25c0dd15271e8aa35ca16e0f1eb4193"],
 ["function","messenger.store_occurrences(messages jsonb[], schedules uuid[], runs timestamp with time zone[])","returns TABLE(ord integer, error text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source df9de64006a145a33e6694c95543243e"],
-["function","messenger.store_runs(messages jsonb[], schedules uuid[], runs timestamp with time zone[], replaced uuid[], at timestamp with time zone)","returns messenger.run_fate[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source f9576dce049bdf6684bcb3888b4f0e04"],
-["function","messenger.summarize(measurements messenger.measurements[])","returns SETOF messenger.metrics language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source 615e54ea88a479fd076733f9d0d42361"],
+["function","messenger.store_runs(messages jsonb[], schedules uuid[], runs timestamp with time zone[], replaced uuid[], at timestamp with time zone)","returns messenger.run_disposition[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 0494e94b4890d5ef304d03edad5282dd"],
+["function","messenger.store_watermark(setting text, ends_at timestamp with time zone, from_times timestamp with time zone[], from_ids uuid[], batch integer, ctids tid[], took interval, at timestamp with time zone, lowest integer)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source f1b230a901615f1c190680d08de21ede"],
+["function","messenger.summarize(measurements messenger.measurements[])","returns SETOF messenger.metrics language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source f58a39aa936ea2f18ab890ced46e59ec"],
 ["function","messenger.sync_handlers_job()","returns void language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source ef0b5ac6c1eb579f96b04b862ba4a796"],
-["function","messenger.take(places tid[], worker text, lease interval, at timestamp with time zone)","returns messenger.claimed[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 82b7545acdf20c2c152dbc93e71b2ff8"],
+["function","messenger.take(ctids tid[], worker text, lease interval, at timestamp with time zone)","returns messenger.claimed[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source a40fb34fce1bafe4a5c9ff49a2808c26"],
 ["function","messenger.take_key(scope text, draft messenger.draft, new_id uuid, sender uuid, store boolean, at timestamp with time zone)","returns TABLE(taken boolean, is_stored boolean, passed_on uuid, message_id uuid, status text, transport text, queue text, available_at timestamp with time zone, error_code text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source bd3acefa8318fe2e6e876cd74bbae6b4"],
-["function","messenger.take_keys_back(letters uuid[], at timestamp with time zone)","returns uuid[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 64eb2dea96d9f9451f27859c36fc38dd"],
-["function","messenger.take_singly(places tid[], worker text, lease interval, at timestamp with time zone)","returns messenger.claimed[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source bfe0143c0017941145325fc9b2cc8f65"],
+["function","messenger.take_keys_back(dead_letters uuid[], at timestamp with time zone)","returns uuid[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source a789e9d54e417a9a90944ae27bf71dff"],
+["function","messenger.take_singly(ctids tid[], worker text, lease interval, at timestamp with time zone)","returns messenger.claimed[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source ae2ca4e89708fe27977a6b289ca2b3ba"],
 ["function","messenger.take_turns(ords integer[], ids uuid[], transports text[], queues text[], keys text[], moments timestamp with time zone[], are_stored boolean[])","returns TABLE(ord integer, seq bigint, available_at timestamp with time zone) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off,plan_cache_mode=force_generic_plan} source 6dbffab8e5570c5b6860a43b2c0417c4"],
-["function","messenger.tick(batch integer)","returns jsonb language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 3ce008fac6bc1d4f30dde2b989f393c3"],
+["function","messenger.tick(batch integer)","returns jsonb language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 4b894580146df63c125b5fd284304b2c"],
 ["function","messenger.tick_or_note_error()","returns boolean language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\",lock_timeout=25ms} source 84fffbfa7c50d2b5601f0af2da1a13a0"],
+["function","messenger.ticker_command()","returns text language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 34afe42a0cae6d22b762ce4056ceac16"],
+["function","messenger.ticker_fault(OUT cause text, OUT remedy text)","returns record language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 4cc466b9efb24e6f309481d7a9864db0"],
 ["function","messenger.ticker_setting_fault(OUT cause text, OUT remedy text)","returns record language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 291798e1a72bf848bf4820274754fea8"],
 ["function","messenger.ticks_per_minute(at timestamp with time zone, OUT minutes integer, OUT per_minute numeric)","returns record language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source e1831da06ba28a537bc050a15a496c65"],
 ["function","messenger.try_lock(name text)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 2d58a5980cc5cad902551d190e09c1d7"],
+["function","messenger.try_send_wakeup()","returns boolean language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 1b3535f345b08013273eb4bad83b1598"],
 ["function","messenger.unblock_each(keys messenger.order_key[], at timestamp with time zone, ends_at timestamp with time zone)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source e3baf42413a55156ef14e3625ac13db2"],
-["function","messenger.unblock_keys(row_ids text[], at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source bccf05f4916f1033506a27bf098dc2cf"],
+["function","messenger.unblock_keys(row_ids text[], at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 35165957b2004d64a0eddf8a1abcdbad"],
+["function","messenger.unblock_next(keys messenger.order_key[], at timestamp with time zone)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source c58e2759225205e17a848e032f3dadf9"],
+["function","messenger.unblock_stuck(at timestamp with time zone, chunk integer, ends_at timestamp with time zone)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source d9dbe1453815b233db934e002c0fdf3b"],
 ["function","messenger.unbound_waits(lock_timeout text)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source c539728048558e349efc17a038cd1345"],
 ["function","messenger.unknown_message(id uuid)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source fbafe56a0775e17755d1aa6b8224bf9b"],
 ["function","messenger.unpack_histogram(histogram numeric)","returns bigint[] language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source d012777bccd1cdfe81e87c0d5436e2d8"],
-["function","messenger.user_dispatch(type text, payload jsonb, idempotency_key text, delay interval, headers jsonb, metadata jsonb)","returns TABLE(id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone) language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 910d2d9888064e989884134422a08330"],
+["function","messenger.user_dispatch(type text, payload jsonb, idempotency_key text, delay interval, headers jsonb, metadata jsonb)","returns TABLE(id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone) language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 66f35a714dbeabdd57445b023c05d98c"],
 ["function","messenger.uuids_of(row_ids text[])","returns uuid[] language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source bbce279650abb45ad294e199ec79cf65"],
 ["function","messenger.verify()","returns TABLE(kind text, object text, state text, detail text) language sql stable definer {\"search_path=pg_catalog, pg_temp\"} source 520b062d9b296adf29253fcea126c0e2"],
-["function","messenger.wake(at timestamp with time zone)","returns integer language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 188cbf11064ff8e35b7c5c0a9e8d614e"],
+["function","messenger.wake(at timestamp with time zone)","returns integer language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source a9e7e741a3d73a85a6012d8ba73e6d79"],
+["function","messenger.wake_worker(transport text, queue text, type text)","returns boolean language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 699cb2911297bcc902dd8f0ae52865bb"],
 ["function","messenger.wakeup_fault()","returns text language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",lock_timeout=100ms} source 0d6f18dc538a6ceffde2d14d8650ae4e"],
-["function","messenger.wakeup_figures()","returns TABLE(sent bigint, answered bigint, failed bigint, failed_share numeric, stuck bigint, dropped bigint, has_newest_failed boolean, newest_at timestamp with time zone, last_failure text, is_unreachable boolean) language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source d100b94bb673617e8ac96081b21f3379"],
-["function","messenger.walk_due_queues(at timestamp with time zone, only_transport text, runnable boolean, only_types text[], below_transport text, below_queue text, max_queues integer)","returns TABLE(transport_name text, queue_name text) language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off,plan_cache_mode=force_generic_plan} source bab8ddaaf728c0adaa502550e4249301"],
+["function","messenger.wakeup_figures()","returns TABLE(sent bigint, answered bigint, failed bigint, failed_share numeric, stuck bigint, dropped bigint, has_newest_failed boolean, newest_at timestamp with time zone, last_failure text, is_unreachable boolean) language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 15cd87c5f7b2e632bee881626f952fa7"],
+["function","messenger.wakeup_responses(since interval)","returns TABLE(request_id bigint, sent_at timestamp with time zone, answered_at timestamp with time zone, status_code integer, error text, has_failed boolean, is_queued boolean) language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source 2f039f39cd56d4a411b9635e7ca99394"],
 ["function","messenger.wall_time_in_gap(moment timestamp with time zone, timezone text)","returns timestamp without time zone language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source df2b78cbc1a551d66565632e2d28232a"],
 ["function","messenger.watch_replay(row_ids text[], at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source e6f6798ebb677d8fc81ce3049fdaa1ba"],
 ["function","messenger.watch_replays(at timestamp with time zone, ends_at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source b4e22df6ce25980b3ddb93fa43350ed9"],
+["function","messenger.watermark_setting(transport text, queue text, types text[])","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 7f7f04135ccacaf044cb259ec210e253"],
 ["function","messenger.webhook_keys(secret_name text)","returns SETOF bytea language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 7c18294e47929858732793abc66b9f17"],
 ["function","messenger.window_parts(from_time timestamp with time zone, to_time timestamp with time zone, longest integer)","returns TABLE(step_seconds integer, begins_at timestamp with time zone, ends_at timestamp with time zone) language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source c999357cd4f188861c82c36e78b9ded9"],
 ["function","messenger.without_set_aside(step text, object text, row_ids text[], at timestamp with time zone)","returns text[] language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 2343ca0a5510520467bee9553ff3bbe5"],
@@ -13588,16 +13588,16 @@ as $function$ select $manifest$[
 ["function","messenger.write_cursor(list text, filter jsonb, place jsonb)","returns text language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source d78990856650c9cb1898d120528bad52"],
 ["function","messenger.write_each(step text, object text, row_ids text[], at timestamp with time zone, ends_at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source c7446260cbd4835fe1d8b50879404130"],
 ["function","messenger.write_rows(step text, object text, row_ids text[], at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source fc9309acdc63cfad52cde6c40600c3d2"],
-["function","public.messenger_audit()","returns TABLE(invariant text, violations bigint) language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 58e41db49cc09830e2a0f75fe806e2ea"],
-["function","public.messenger_cancel(id uuid)","returns text language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 335a920a4512b1300f405bd88d3512cd"],
+["function","public.messenger_audit()","returns TABLE(invariant text, violations bigint) language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 28e9ded755377f6f4b38cd885bbf4e25"],
+["function","public.messenger_cancel(id uuid)","returns text language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source dce492b83c132d41d4443bac0c9889c1"],
 ["function","public.messenger_check_worker_secret(secret text)","returns boolean language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source a9b7d773a7e7a6b63909edb26b714929"],
 ["function","public.messenger_claim(worker text, batch integer, lease interval, transport text, queues text[], types text[])","returns TABLE(id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority integer, retry_count integer, max_retries integer, fence bigint, lock_expires_at timestamp with time zone, created_at timestamp with time zone, solo boolean) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 63ab462bbcb08390d5a2177426ba9843"],
 ["function","public.messenger_claim_one(id uuid, worker text, lease interval)","returns TABLE(id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority integer, retry_count integer, max_retries integer, fence bigint, lock_expires_at timestamp with time zone, created_at timestamp with time zone, solo boolean) language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source c38a451ac46c95792ca70988e732fb49"],
-["function","public.messenger_complete(id uuid, fence bigint, result jsonb, strict boolean)","returns text language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 4dec1ddcf6083696bb25e2898fdfce73"],
-["function","public.messenger_complete_with(id uuid, fence bigint, function_name text, args jsonb)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source f77b1243d0ec8d8afd35b406991b30af"],
-["function","public.messenger_counters()","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source afef09c436b68b485e3fb2ddf7fd0710"],
+["function","public.messenger_complete(id uuid, fence bigint, result jsonb, strict boolean)","returns text language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source a9197a74762879085ed2ddc1ef7d7f0c"],
+["function","public.messenger_complete_with(id uuid, fence bigint, function_name text, args jsonb)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 5a92e200d29faac061ec162e43df3c01"],
+["function","public.messenger_counters()","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source c2f0f2132bf5a9e8d5d5b839efd97cc8"],
 ["function","public.messenger_disable_webhook(subscription uuid, reason text)","returns boolean language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source de799c93fc703dc7ceaee7b22d570ad6"],
-["function","public.messenger_discard_failed(ids uuid[], filter jsonb, max integer)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 6de8c16874631235e9fdd37dc0eec75f"],
+["function","public.messenger_discard_failed(ids uuid[], filter jsonb, max integer)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 3249f8ae6fa304262ac988e9d0e6e149"],
 ["function","public.messenger_dispatch(type text, payload jsonb, queue text, priority integer, available_at timestamp with time zone, delay interval, idempotency_key text, idempotency_mode text, idempotency_window interval, ordering_key text, transport text, max_retries integer, expires_at timestamp with time zone, headers jsonb, metadata jsonb)","returns SETOF messenger.dispatched language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 914c1952fb29ac85046c0e1107a5563b"],
 ["function","public.messenger_dispatch_batch(messages jsonb, atomic boolean)","returns TABLE(ord integer, id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone, error_code text, error text) language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 5ae64ac3bfb30507ca570ca0e1b50e02"],
 ["function","public.messenger_exchange(outcomes jsonb, worker text, batch integer, lease interval, transport text, queues text[], types text[])","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 1dd9695f259858ef40422b2a30c279c6"],
@@ -13606,26 +13606,26 @@ as $function$ select $manifest$[
 ["function","public.messenger_get_failed(id uuid)","returns jsonb language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source a65c7ccbf77bbb8bba0c2d53bbeaedc0"],
 ["function","public.messenger_get_message(id uuid)","returns jsonb language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 3f6e6250e24b6467d52053693d064d1f"],
 ["function","public.messenger_health()","returns jsonb language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 7d701ccefcfdfcd6fd2b6c45a5cf34d8"],
-["function","public.messenger_heartbeat(leases jsonb, lease interval)","returns TABLE(id uuid, outcome text, cancel_requested boolean) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",lock_timeout=50ms} source dd3cce1a991e5574a8fb280c68179f43"],
+["function","public.messenger_heartbeat(leases jsonb, lease interval)","returns TABLE(id uuid, outcome text, cancel_requested boolean) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",lock_timeout=50ms} source b54d1e8d129ff0360e7326fe67c27330"],
 ["function","public.messenger_import_cron(jobid bigint)","returns jsonb language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 4b46768c7cec1f52fa54aa6f5a76852f"],
-["function","public.messenger_list_failed(filter jsonb, cursor text, skip integer, max integer)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_sort=off,jit=off} source 2a0031b52a5353395df7e20332bcff01"],
-["function","public.messenger_list_messages(filter jsonb, cursor text, max integer)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 5d3a1bf00a6b9228bf110552507e2f2f"],
+["function","public.messenger_list_failed(filter jsonb, cursor text, skip integer, max integer)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_sort=off,jit=off} source f46e02ccc06366d54354340a9b2507df"],
+["function","public.messenger_list_messages(filter jsonb, cursor text, max integer)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 0d8fbf30b329ecd9df133073117c5834"],
 ["function","public.messenger_list_queues()","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source b47686d04db91e45dccd39d709defb02"],
 ["function","public.messenger_list_schedules(filter jsonb, cursor text, max integer)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source 94667071d42682e323d39de8d2ae0aa2"],
 ["function","public.messenger_list_transports()","returns jsonb language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 05f0454eeda134cecc41d96748319ba1"],
 ["function","public.messenger_list_workers()","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source ea7fed79974837eb8b2cbb21c9f33c66"],
-["function","public.messenger_metrics(minutes integer, from_time timestamp with time zone, to_time timestamp with time zone)","returns jsonb language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",TimeZone=UTC,enable_seqscan=off,enable_hashjoin=off,enable_mergejoin=off,work_mem=64MB,jit=off} source 8ad022d903a7be42e30a6a76496ee716"],
+["function","public.messenger_metrics(minutes integer, from_time timestamp with time zone, to_time timestamp with time zone)","returns jsonb language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",TimeZone=UTC,enable_seqscan=off,enable_hashjoin=off,enable_mergejoin=off,work_mem=64MB,jit=off} source d0d812080a302dcc4b372c52fdb550d4"],
 ["function","public.messenger_pause(transport text, queue text)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source a5c07442c14ff18a067cda8cb646233b"],
-["function","public.messenger_pause_schedule(name text)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 98c81af26959c12c12beb7eb4f19a5a9"],
-["function","public.messenger_put_transport(name text, type text, config jsonb, enabled boolean)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source fdea9b19979195b194831e533a3845e9"],
-["function","public.messenger_register(types jsonb)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source f6a0da0d4adcf7d3ce67c72c5210e54d"],
+["function","public.messenger_pause_schedule(name text)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source b007fec3cbc2d8b35e0501657340cc1f"],
+["function","public.messenger_put_transport(name text, type text, config jsonb, enabled boolean)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 3ed7aaa1563b4e6d9f5450e45d1ee0bd"],
+["function","public.messenger_register(types jsonb)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 5689469d72663377ad716769c710bf23"],
 ["function","public.messenger_release(id uuid, fence bigint)","returns text language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 4e7bc6a7dadfa50467b1586d37f66082"],
 ["function","public.messenger_resume(transport text, queue text)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source e77e86a76d1ccf1a89dc38cefe46d799"],
-["function","public.messenger_resume_schedule(name text)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 7e9e33aa9c68df835e93d28309a89b07"],
-["function","public.messenger_retry_failed(ids uuid[], filter jsonb, payload jsonb, per_second integer, max integer)","returns TABLE(id uuid, message_id uuid, outcome text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 4f65613037945d160c2cf0260f1a1070"],
-["function","public.messenger_schedule(name text, type text, schedule jsonb, payload jsonb, timezone text, options jsonb)","returns public.messenger_schedules language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 8b934f034be81feb093acab0b64a8a24"],
-["function","public.messenger_schedule_preview(schedule jsonb, timezone text, from_time timestamp with time zone, count integer, options jsonb)","returns TABLE(run_at timestamp with time zone, local_time timestamp without time zone, note text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source daa7f51e3bb6dba0fbcad6d15640e1e7"],
-["function","public.messenger_set_flag(name text, percent integer, updated_by text)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source dc4519d1820fc9fc9f656c28bcd6cfd6"],
+["function","public.messenger_resume_schedule(name text)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 1ef0149461e8d3e8d85e112356089214"],
+["function","public.messenger_retry_failed(ids uuid[], filter jsonb, payload jsonb, per_second integer, max integer)","returns TABLE(id uuid, message_id uuid, outcome text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source d9aca7180c1925fd5e390fb020d28555"],
+["function","public.messenger_schedule(name text, type text, schedule jsonb, payload jsonb, timezone text, options jsonb)","returns public.messenger_schedules language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 986f1cad2d48e54d76c8c13a9fe42618"],
+["function","public.messenger_schedule_preview(schedule jsonb, timezone text, from_time timestamp with time zone, count integer, options jsonb)","returns TABLE(run_at timestamp with time zone, local_time timestamp without time zone, note text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 7e6011098a1d884b1abdb0a6fe930d5f"],
+["function","public.messenger_set_flag(name text, percent integer, updated_by text)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 3bd0618e59c86aae8da5cedc83fdccfc"],
 ["function","public.messenger_settle(outcomes jsonb)","returns TABLE(id uuid, outcome text, available_at timestamp with time zone) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 768803cd7119fff63e4f205f6a325724"],
 ["function","public.messenger_sign_webhook(subscription uuid, id uuid, body text)","returns TABLE(url text, signed_at bigint, signature text) language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 83e91886d3198e1c53a2182eeb7fd60e"],
 ["function","public.messenger_snooze(id uuid, fence bigint, delay interval)","returns text language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source c330162b1d752f5cb706912072c7e570"],
@@ -13671,9 +13671,9 @@ as $function$ select $manifest$[
 ["grant","function messenger.announce(ids uuid[], events text[]) to service_role","execute"],
 ["grant","function messenger.bound_waits() to service_role","execute"],
 ["grant","function messenger.bucket_limit(bucket integer) to service_role","execute"],
-["grant","function messenger.bury(ids uuid[], at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.business_function(function_name text) to service_role","execute"],
 ["grant","function messenger.caller_id() to service_role","execute"],
+["grant","function messenger.cap_size(value jsonb) to service_role","execute"],
 ["grant","function messenger.check_claim(worker text, lease interval, queues text[]) to service_role","execute"],
 ["grant","function messenger.check_deferred(at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.check_filter(filter jsonb, texts text[], times text[], booleans text[], ids text[]) to service_role","execute"],
@@ -13688,6 +13688,7 @@ as $function$ select $manifest$[
 ["grant","function messenger.clip(value text, bytes integer) to service_role","execute"],
 ["grant","function messenger.count_rows(query text, args jsonb, bound integer) to service_role","execute"],
 ["grant","function messenger.cron_next(expression text, timezone text, after timestamp with time zone, dst_gap text, dst_overlap text) to service_role","execute"],
+["grant","function messenger.dead_letter_conditions(filter jsonb) to service_role","execute"],
 ["grant","function messenger.describe_figures(of messenger.figures) to service_role","execute"],
 ["grant","function messenger.disable_webhook(subscription uuid, reason text) to service_role","execute"],
 ["grant","function messenger.draft_fields() to service_role","execute"],
@@ -13696,21 +13697,21 @@ as $function$ select $manifest$[
 ["grant","function messenger.due_since(schedule public.messenger_schedules) to service_role","execute"],
 ["grant","function messenger.emit(event text, ids uuid[], at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.enabled(flag text, subject text) to service_role","execute"],
-["grant","function messenger.end_unhandled(ids uuid[], fates text[], at timestamp with time zone) to service_role","execute"],
-["grant","function messenger.end_unhandled_singly(ids uuid[], fates text[], at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.error_class_of(error_class text) to service_role","execute"],
+["grant","function messenger.error_codes() to service_role","execute"],
 ["grant","function messenger.estimate_rows(query text, args jsonb) to service_role","execute"],
 ["grant","function messenger.exceeds(value jsonb, bytes integer) to service_role","execute"],
 ["grant","function messenger.explain(id uuid) to service_role","execute"],
+["grant","function messenger.fail_without_dead_letter(ids uuid[], error_class text, at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.find_change(timezone text, low timestamp without time zone, high timestamp without time zone) to service_role","execute"],
-["grant","function messenger.find_due(transport text, queue text, batch integer, types text[], at timestamp with time zone, may_be_solo boolean, careful boolean, OUT places tid[], OUT is_solo boolean) to service_role","execute"],
+["grant","function messenger.find_due(transport text, queue text, batch integer, types text[], at timestamp with time zone, may_be_solo boolean, careful boolean, OUT ctids tid[], OUT is_solo boolean) to service_role","execute"],
 ["grant","function messenger.find_messages(filter jsonb, before uuid, shown uuid[], wanted integer, OUT ids uuid[], OUT looked_to uuid, OUT early uuid[]) to service_role","execute"],
 ["grant","function messenger.fingerprint(body jsonb) to service_role","execute"],
+["grant","function messenger.finish_undeliverable(ids uuid[], dispositions text[], at timestamp with time zone) to service_role","execute"],
+["grant","function messenger.finish_undeliverable_singly(ids uuid[], dispositions text[], at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.first_id(at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.first_run(schedule public.messenger_schedules, at timestamp with time zone) to service_role","execute"],
-["grant","function messenger.fold_range(OUT tail bigint, OUT sweep bigint, OUT blocks bigint, OUT bite bigint) to service_role","execute"],
-["grant","function messenger.give_up(ids uuid[], error_class text, at timestamp with time zone) to service_role","execute"],
-["grant","function messenger.has_wild_number(value jsonb) to service_role","execute"],
+["grant","function messenger.has_out_of_range_number(value jsonb) to service_role","execute"],
 ["grant","function messenger.health() to service_role","execute"],
 ["grant","function messenger.id_prefix(at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.id_random() to service_role","execute"],
@@ -13720,22 +13721,19 @@ as $function$ select $manifest$[
 ["grant","function messenger.is_row_error(sqlstate text) to service_role","execute"],
 ["grant","function messenger.is_setting(value jsonb, kind text, lowest numeric, highest numeric) to service_role","execute"],
 ["grant","function messenger.is_too_deep(value jsonb) to service_role","execute"],
-["grant","function messenger.keep_small(value jsonb) to service_role","execute"],
 ["grant","function messenger.known_queues(only_transport text, only_queues text[], again boolean, at timestamp with time zone, only_types text[]) to service_role","execute"],
 ["grant","function messenger.last_run(schedule public.messenger_schedules, before timestamp with time zone, known timestamp with time zone, gap interval) to service_role","execute"],
-["grant","function messenger.letter_conditions(filter jsonb) to service_role","execute"],
-["grant","function messenger.line_up(ids uuid[], at timestamp with time zone) to service_role","execute"],
-["grant","function messenger.lock_letters(ids uuid[], filter jsonb, max integer) to service_role","execute"],
+["grant","function messenger.lock_dead_letters(ids uuid[], filter jsonb, max integer) to service_role","execute"],
 ["grant","function messenger.lock_message(message_id uuid) to service_role","execute"],
 ["grant","function messenger.lock_order_keys(keys messenger.order_key[]) to service_role","execute"],
 ["grant","function messenger.longest_look() to service_role","execute"],
-["grant","function messenger.mark_setting(transport text, queue text, types text[]) to service_role","execute"],
-["grant","function messenger.measure_completions(places tid[], fates text[], durations real[], at timestamp with time zone) to service_role","execute"],
+["grant","function messenger.measure_completions(ctids tid[], dispositions text[], durations real[], at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.measure_failures(kind text, ids uuid[], at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.measured_errors(from_time timestamp with time zone, to_time timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.measurements_set_aside() to service_role","execute"],
 ["grant","function messenger.message_conditions(filter jsonb) to service_role","execute"],
 ["grant","function messenger.messages_set_aside(at timestamp with time zone) to service_role","execute"],
+["grant","function messenger.move_to_dead_letters(ids uuid[], at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.new_id() to service_role","execute"],
 ["grant","function messenger.next_cron_day(fields messenger.cron_fields, from_day date) to service_role","execute"],
 ["grant","function messenger.next_cron_run(fields messenger.cron_fields, timezone text, after timestamp with time zone, dst_gap text, dst_overlap text) to service_role","execute"],
@@ -13752,8 +13750,8 @@ as $function$ select $manifest$[
 ["grant","function messenger.pack_histogram(durations bigint[]) to service_role","execute"],
 ["grant","function messenger.parse_cron(expression text) to service_role","execute"],
 ["grant","function messenger.percentiles(durations bigint[], shares double precision[]) to service_role","execute"],
-["grant","function messenger.place_mark(setting text, ends_at timestamp with time zone, from_times timestamp with time zone[], from_ids uuid[], batch integer, places tid[], took interval, at timestamp with time zone, lowest integer) to service_role","execute"],
 ["grant","function messenger.queue_figures_of(transport text, queue text) to service_role","execute"],
+["grant","function messenger.raise_error(code text, what text, remedy text) to service_role","execute"],
 ["grant","function messenger.read_cron_field(field text, value text, lowest integer, highest integer, names text[]) to service_role","execute"],
 ["grant","function messenger.read_cursor(list text, filter jsonb, cursor text) to service_role","execute"],
 ["grant","function messenger.read_drafts(messages jsonb, at timestamp with time zone) to service_role","execute"],
@@ -13761,36 +13759,35 @@ as $function$ select $manifest$[
 ["grant","function messenger.read_milliseconds(value jsonb, longest numeric) to service_role","execute"],
 ["grant","function messenger.read_moment(value jsonb) to service_role","execute"],
 ["grant","function messenger.read_options(options jsonb) to service_role","execute"],
+["grant","function messenger.read_outcomes(outcomes jsonb) to service_role","execute"],
 ["grant","function messenger.read_schedule(schedule jsonb, timezone text, options jsonb, at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.read_schedule_message(name text, type text, payload jsonb, schedule public.messenger_schedules, at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.read_time(value jsonb) to service_role","execute"],
-["grant","function messenger.read_verdicts(outcomes jsonb) to service_role","execute"],
 ["grant","function messenger.read_whole(value jsonb, lowest bigint, highest bigint) to service_role","execute"],
-["grant","function messenger.refusals() to service_role","execute"],
-["grant","function messenger.refuse(code text, what text, remedy text) to service_role","execute"],
-["grant","function messenger.refuse_setting(code text, field text, value jsonb, wanted text) to service_role","execute"],
-["grant","function messenger.refuse_waits(lock_timeout text, error text) to service_role","execute"],
+["grant","function messenger.reject_setting(code text, field text, value jsonb, wanted text) to service_role","execute"],
+["grant","function messenger.reject_waits(lock_timeout text, error text) to service_role","execute"],
 ["grant","function messenger.release() to service_role","execute"],
-["grant","function messenger.release_heads(keys messenger.order_key[], at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.replay_report() to service_role","execute"],
+["grant","function messenger.requeue(dead_letters uuid[], payload jsonb, per_second integer, at timestamp with time zone) to service_role","execute"],
+["grant","function messenger.requeue_in_order(ids uuid[], at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.require_primary() to service_role","execute"],
 ["grant","function messenger.require_writable() to service_role","execute"],
 ["grant","function messenger.retry_delay(message_type text, failures integer) to service_role","execute"],
 ["grant","function messenger.revise(message_id uuid, draft messenger.draft, at timestamp with time zone, OUT available_at timestamp with time zone, OUT error_code text) to service_role","execute"],
-["grant","function messenger.revive(letters uuid[], payload jsonb, per_second integer, at timestamp with time zone) to service_role","execute"],
-["grant","function messenger.ring(transport text, queue text, type text) to service_role","execute"],
+["grant","function messenger.roll_up_range(OUT tail bigint, OUT sweep bigint, OUT blocks bigint, OUT chunk bigint) to service_role","execute"],
 ["grant","function messenger.rolled_up_until(step_seconds integer) to service_role","execute"],
 ["grant","function messenger.route_due(at timestamp with time zone, chunk integer, ends_at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.route_messages(types text[], chunk integer, at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.run_near_change(fields messenger.cron_fields, after timestamp without time zone, change timestamp without time zone, offset_before interval, offset_after interval, dst_gap text, dst_overlap text) to service_role","execute"],
 ["grant","function messenger.running_messages(depth integer, only_transport text, only_queues text[]) to service_role","execute"],
 ["grant","function messenger.runs_since(transport text, queue text, at timestamp with time zone) to service_role","execute"],
+["grant","function messenger.scan_due_queues(at timestamp with time zone, only_transport text, runnable boolean, only_types text[], below_transport text, below_queue text, max_queues integer) to service_role","execute"],
 ["grant","function messenger.schedule_headers(name text, due_at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.set_message_aside(message_id uuid, error text, sqlstate text, at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.settle_in_parts(outcomes jsonb, ids uuid[], is_whole_first boolean) to service_role","execute"],
 ["grant","function messenger.settle_locked(outcomes jsonb, settled messenger.settled[]) to service_role","execute"],
 ["grant","function messenger.settle_outcomes(outcomes jsonb, is_part boolean) to service_role","execute"],
-["grant","function messenger.settle_rest(ids uuid[], rest messenger.verdict[], ords bigint[], fates text[], at timestamp with time zone) to service_role","execute"],
+["grant","function messenger.settle_rest(ids uuid[], rest messenger.outcome[], ords bigint[], dispositions text[], at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.sign_webhook(subscription uuid, id uuid, body text) to service_role","execute"],
 ["grant","function messenger.start(functions_url text, options jsonb) to service_role","execute"],
 ["grant","function messenger.status() to service_role","execute"],
@@ -13800,20 +13797,23 @@ as $function$ select $manifest$[
 ["grant","function messenger.store_events(event text, events text[], ids uuid[], at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.store_in_turn(messages jsonb, atomic boolean, scope text, sender uuid, single boolean, at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.store_messages(messages jsonb, atomic boolean, scope text, sender uuid, single boolean) to service_role","execute"],
+["grant","function messenger.store_watermark(setting text, ends_at timestamp with time zone, from_times timestamp with time zone[], from_ids uuid[], batch integer, ctids tid[], took interval, at timestamp with time zone, lowest integer) to service_role","execute"],
 ["grant","function messenger.summarize(measurements messenger.measurements[]) to service_role","execute"],
-["grant","function messenger.take(places tid[], worker text, lease interval, at timestamp with time zone) to service_role","execute"],
+["grant","function messenger.take(ctids tid[], worker text, lease interval, at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.take_key(scope text, draft messenger.draft, new_id uuid, sender uuid, store boolean, at timestamp with time zone) to service_role","execute"],
-["grant","function messenger.take_keys_back(letters uuid[], at timestamp with time zone) to service_role","execute"],
-["grant","function messenger.take_singly(places tid[], worker text, lease interval, at timestamp with time zone) to service_role","execute"],
+["grant","function messenger.take_keys_back(dead_letters uuid[], at timestamp with time zone) to service_role","execute"],
+["grant","function messenger.take_singly(ctids tid[], worker text, lease interval, at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.take_turns(ords integer[], ids uuid[], transports text[], queues text[], keys text[], moments timestamp with time zone[], are_stored boolean[]) to service_role","execute"],
 ["grant","function messenger.tick(batch integer) to service_role","execute"],
+["grant","function messenger.unblock_next(keys messenger.order_key[], at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.unbound_waits(lock_timeout text) to service_role","execute"],
 ["grant","function messenger.unpack_histogram(histogram numeric) to service_role","execute"],
 ["grant","function messenger.user_dispatch(type text, payload jsonb, idempotency_key text, delay interval, headers jsonb, metadata jsonb) to authenticated","execute"],
 ["grant","function messenger.user_dispatch(type text, payload jsonb, idempotency_key text, delay interval, headers jsonb, metadata jsonb) to service_role","execute"],
 ["grant","function messenger.verify() to service_role","execute"],
-["grant","function messenger.walk_due_queues(at timestamp with time zone, only_transport text, runnable boolean, only_types text[], below_transport text, below_queue text, max_queues integer) to service_role","execute"],
+["grant","function messenger.wake_worker(transport text, queue text, type text) to service_role","execute"],
 ["grant","function messenger.wall_time_in_gap(moment timestamp with time zone, timezone text) to service_role","execute"],
+["grant","function messenger.watermark_setting(transport text, queue text, types text[]) to service_role","execute"],
 ["grant","function messenger.window_parts(from_time timestamp with time zone, to_time timestamp with time zone, longest integer) to service_role","execute"],
 ["grant","function messenger.worker_secret_digests() to service_role","execute"],
 ["grant","function messenger.write_cursor(list text, filter jsonb, place jsonb) to service_role","execute"],
@@ -13899,7 +13899,6 @@ as $function$ select $manifest$[
 ["grant","schema messenger to authenticated","usage"],
 ["grant","schema messenger to service_role","usage"],
 ["index","messenger.attempts_pkey","CREATE UNIQUE INDEX attempts_pkey ON messenger.attempts USING btree (message_id, fence)"],
-["index","messenger.bells_pkey","CREATE UNIQUE INDEX bells_pkey ON messenger.bells USING btree (request_id)"],
 ["index","messenger.clock_pkey","CREATE UNIQUE INDEX clock_pkey ON messenger.clock USING btree (singleton)"],
 ["index","messenger.flags_pkey","CREATE UNIQUE INDEX flags_pkey ON messenger.flags USING btree (name)"],
 ["index","messenger.idempotency_keys_expires_at_idx","CREATE INDEX idempotency_keys_expires_at_idx ON messenger.idempotency_keys USING btree (expires_at)"],
@@ -13934,6 +13933,7 @@ as $function$ select $manifest$[
 ["index","messenger.subscriptions_pkey","CREATE UNIQUE INDEX subscriptions_pkey ON messenger.subscriptions USING btree (id)"],
 ["index","messenger.ticks_pkey","CREATE UNIQUE INDEX ticks_pkey ON messenger.ticks USING btree (id)"],
 ["index","messenger.wakeup_locks_pkey","CREATE UNIQUE INDEX wakeup_locks_pkey ON messenger.wakeup_locks USING btree (transport_name, queue_name)"],
+["index","messenger.wakeups_pkey","CREATE UNIQUE INDEX wakeups_pkey ON messenger.wakeups USING btree (request_id)"],
 ["index","messenger.workers_pkey","CREATE UNIQUE INDEX workers_pkey ON messenger.workers USING btree (worker)"],
 ["index","public.messenger_failed_messages_failed_at_idx","CREATE INDEX messenger_failed_messages_failed_at_idx ON public.messenger_failed_messages USING btree (failed_at DESC, id)"],
 ["index","public.messenger_failed_messages_message_idx","CREATE INDEX messenger_failed_messages_message_idx ON public.messenger_failed_messages USING btree (message_id)"],
@@ -13955,7 +13955,6 @@ as $function$ select $manifest$[
 ["index","public.messenger_transports_name_key","CREATE UNIQUE INDEX messenger_transports_name_key ON public.messenger_transports USING btree (name)"],
 ["index","public.messenger_transports_pkey","CREATE UNIQUE INDEX messenger_transports_pkey ON public.messenger_transports USING btree (id)"],
 ["policy","messenger.attempts.service_only","* anon,authenticated using false check false"],
-["policy","messenger.bells.service_only","* anon,authenticated using false check false"],
 ["policy","messenger.clock.service_only","* anon,authenticated using false check false"],
 ["policy","messenger.flags.service_only","* anon,authenticated using false check false"],
 ["policy","messenger.idempotency_keys.service_only","* anon,authenticated using false check false"],
@@ -13981,6 +13980,7 @@ as $function$ select $manifest$[
 ["policy","messenger.subscriptions.service_only","* anon,authenticated using false check false"],
 ["policy","messenger.ticks.service_only","* anon,authenticated using false check false"],
 ["policy","messenger.wakeup_locks.service_only","* anon,authenticated using false check false"],
+["policy","messenger.wakeups.service_only","* anon,authenticated using false check false"],
 ["policy","messenger.workers.service_only","* anon,authenticated using false check false"],
 ["policy","public.messenger_failed_messages.service_only","* anon,authenticated using false check false"],
 ["policy","public.messenger_messages.sender_reads_own","r authenticated using created_by = (( SELECT auth.uid() AS uid))"],
@@ -13989,7 +13989,6 @@ as $function$ select $manifest$[
 ["schema","messenger","Symphony Messenger 0.2.0: internal objects. The contract is public.messenger_*."],
 ["sequence","messenger.ordering_seq",null],
 ["table","messenger.attempts","rls"],
-["table","messenger.bells","unlogged rls"],
 ["table","messenger.clock","rls {fillfactor=10}"],
 ["table","messenger.flags","rls"],
 ["table","messenger.idempotency_keys","rls"],
@@ -14015,6 +14014,7 @@ as $function$ select $manifest$[
 ["table","messenger.subscriptions","rls"],
 ["table","messenger.ticks","unlogged rls"],
 ["table","messenger.wakeup_locks","rls"],
+["table","messenger.wakeups","unlogged rls"],
 ["table","messenger.workers","unlogged rls {fillfactor=50}"],
 ["table","public.messenger_failed_messages","rls"],
 ["table","public.messenger_messages","rls {fillfactor=50,autovacuum_vacuum_scale_factor=0.01,autovacuum_vacuum_threshold=1000,autovacuum_analyze_scale_factor=0.05,autovacuum_vacuum_cost_delay=1}"],
@@ -14036,11 +14036,11 @@ as $function$ select $manifest$[
 ["type","messenger.exchanged","settled messenger.settled[], claimed messenger.claimed[]"],
 ["type","messenger.figures","dispatched bigint, completed bigint, retried bigint, dead bigint, duration_ms double precision, durations bigint[], wait_count bigint, waited_ms double precision"],
 ["type","messenger.order_key","transport_name text, queue_name text, ordering_key text"],
+["type","messenger.outcome","ord integer, outcome text, error text, error_class text, error_trace text, retryable boolean, delay interval, duration_ms bigint"],
 ["type","messenger.reason","rank integer, reason text, detail text, remedy text"],
-["type","messenger.run_fate","schedule_id uuid, due_at timestamp with time zone, error text"],
+["type","messenger.run_disposition","schedule_id uuid, due_at timestamp with time zone, error text"],
 ["type","messenger.run_plan","runs timestamp with time zone[], next_run_at timestamp with time zone"],
 ["type","messenger.settled","id uuid, outcome text, available_at timestamp with time zone"],
-["type","messenger.verdict","ord integer, outcome text, error text, error_class text, error_trace text, retryable boolean, delay interval, duration_ms bigint"],
 ["view","public.messenger_failed_summary","{security_invoker=true} transport_name text, queue_name text, failed_count bigint, first_failure timestamp with time zone, last_failure timestamp with time zone"],
 ["view","public.messenger_queue_depth","{security_invoker=true} transport_name text, queue_name text, status text, message_count bigint, oldest_message timestamp with time zone, newest_message timestamp with time zone"],
 ["view","public.messenger_schedules_summary","{security_invoker=true} transport_name text, message_type text, schedule_type text, schedule_count bigint, enabled_count bigint, next_run timestamp with time zone"]
@@ -14110,7 +14110,7 @@ declare
     'messenger.clock',
     'messenger.rescue_cursors',
     'messenger.pruned',
-    'messenger.bells',
+    'messenger.wakeups',
     'messenger.wakeup_locks',
     'messenger.flags',
     'messenger.measurements',
@@ -14136,15 +14136,15 @@ declare
     'messenger.id_prefix',
     'messenger.id_random',
     'messenger.new_id',
-    'messenger.refusals',
-    'messenger.refuse',
+    'messenger.error_codes',
+    'messenger.raise_error',
     'messenger.require_writable',
     'messenger.require_primary',
     'messenger.exceeds',
-    'messenger.has_wild_number',
+    'messenger.has_out_of_range_number',
     'messenger.is_too_deep',
     'messenger.clip',
-    'messenger.keep_small',
+    'messenger.cap_size',
     'messenger.read_time',
     'messenger.read_interval',
     'messenger.read_milliseconds',
@@ -14157,7 +14157,7 @@ declare
     'messenger.is_api_call',
     'messenger.bound_waits',
     'messenger.unbound_waits',
-    'messenger.refuse_waits',
+    'messenger.reject_waits',
     'public.update_messenger_transports_updated_at',
     'messenger.ensure_transports',
     'messenger.give_way_to_restored_transport',
@@ -14171,7 +14171,7 @@ declare
     'messenger.measure_failures',
     'messenger.move_scan',
     'messenger.is_setting',
-    'messenger.refuse_setting',
+    'messenger.reject_setting',
     'messenger.check_types',
     'messenger.check_start',
     'messenger.ensure_own_types',
@@ -14194,32 +14194,32 @@ declare
     'messenger.user_dispatch',
     'public.messenger_user_dispatch',
     'messenger.note_lost_leases',
-    'messenger.bury',
-    'messenger.give_up',
-    'messenger.end_unhandled',
+    'messenger.move_to_dead_letters',
+    'messenger.fail_without_dead_letter',
+    'messenger.finish_undeliverable',
     'messenger.order_keys',
     'messenger.lock_order_keys',
-    'messenger.release_heads',
-    'messenger.line_up',
+    'messenger.unblock_next',
+    'messenger.requeue_in_order',
     'messenger.is_held_by_dead_letter',
-    'messenger.release_orphans',
+    'messenger.unblock_stuck',
     'messenger.prune_ordering_keys',
     'messenger.open_fields',
     'messenger.route_messages',
     'messenger.route_due',
     'messenger.active_queues',
-    'messenger.walk_due_queues',
+    'messenger.scan_due_queues',
     'messenger.due_queues',
     'messenger.known_queues',
     'messenger.stop_scan',
     'messenger.find_due',
-    'messenger.mark_setting',
-    'messenger.place_mark',
+    'messenger.watermark_setting',
+    'messenger.store_watermark',
     'messenger.is_row_error',
     'messenger.check_deferred',
     'messenger.set_message_aside',
     'messenger.messages_set_aside',
-    'messenger.end_unhandled_singly',
+    'messenger.finish_undeliverable_singly',
     'messenger.check_claim',
     'messenger.note_poll',
     'messenger.add_worker',
@@ -14234,7 +14234,7 @@ declare
     'messenger.take_singly',
     'messenger.error_class_of',
     'messenger.retry_delay',
-    'messenger.read_verdicts',
+    'messenger.read_outcomes',
     'messenger.settle_rest',
     'messenger.settle_outcomes',
     'public.messenger_settle',
@@ -14281,9 +14281,9 @@ declare
     'messenger.disable_webhook',
     'public.messenger_disable_webhook',
     'public.messenger_cancel',
-    'messenger.lock_letters',
+    'messenger.lock_dead_letters',
     'messenger.take_keys_back',
-    'messenger.revive',
+    'messenger.requeue',
     'public.messenger_retry_failed',
     'public.messenger_discard_failed',
     'messenger.return_replayed',
@@ -14347,10 +14347,10 @@ declare
     'public.messenger_check_worker_secret',
     'messenger.ensure_worker_secret',
     'messenger.send_wakeup',
-    'messenger.post_bell',
+    'messenger.try_send_wakeup',
     'messenger.wakeup_fault',
-    'messenger.ring',
-    'messenger.awake_workers',
+    'messenger.wake_worker',
+    'messenger.active_workers',
     'messenger.make_wakeup_locks',
     'messenger.prune_wakeup_locks',
     'messenger.row_ids',
@@ -14378,11 +14378,11 @@ declare
     'messenger.steps_of',
     'messenger.add_metrics',
     'messenger.add_metric_errors',
-    'messenger.fold_range',
+    'messenger.roll_up_range',
     'messenger.measurements_set_aside',
     'messenger.roll_up_rows',
-    'messenger.fold_ranges',
-    'messenger.fold',
+    'messenger.roll_up_ranges',
+    'messenger.roll_up',
     'messenger.prune',
     'messenger.find_finished_messages',
     'messenger.delete_messages',
@@ -14392,8 +14392,8 @@ declare
     'messenger.find_fired_schedules',
     'messenger.prune_workers',
     'messenger.prune_counts',
-    'messenger.prune_bells',
-    'messenger.prune_clock_history',
+    'messenger.prune_wakeups',
+    'messenger.prune_ticker_history',
     'messenger.rolled_up_until',
     'messenger.roll_up_step',
     'messenger.pack_old_metrics',
@@ -14414,7 +14414,7 @@ declare
     'messenger.may_end',
     'messenger.prepare_job',
     'messenger.outlive_statement_timeout',
-    'messenger.clock_command',
+    'messenger.ticker_command',
     'messenger.handlers_command',
     'messenger.needs_handlers_job',
     'messenger.sync_handlers_job',
@@ -14427,13 +14427,13 @@ declare
     'messenger.count_rows',
     'messenger.estimate_rows',
     'messenger.own_functions',
-    'messenger.bell_answers',
+    'messenger.wakeup_responses',
     'messenger.has_worker_secret',
     'messenger.call_worker',
-    'messenger.clock_fault',
+    'messenger.ticker_fault',
     'messenger.last_tick_at',
     'messenger.is_ticker_scheduled',
-    'messenger.is_clock_stopped',
+    'messenger.is_ticker_stopped',
     'messenger.queue_figures',
     'messenger.status',
     'public.messenger_status',
@@ -14502,8 +14502,8 @@ declare
     'messenger.reason_no_handler',
     'messenger.reason_sql_handler_gone',
     'messenger.reason_clock_stopped',
-    'messenger.needs_bell',
-    'messenger.reason_no_bells',
+    'messenger.needs_wakeup',
+    'messenger.reason_no_wakeups',
     'messenger.reason_worker_unreachable',
     'messenger.reason_no_worker',
     'messenger.reason_ready',
@@ -14513,7 +14513,7 @@ declare
     'messenger.percentiles',
     'messenger.describe_figures',
     'public.messenger_metrics',
-    'messenger.letter_conditions',
+    'messenger.dead_letter_conditions',
     'public.messenger_list_failed',
     'public.messenger_get_failed',
     'messenger.first_id',

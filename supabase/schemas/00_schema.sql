@@ -1,4 +1,4 @@
--- The schema the API never sees, and the extensions the clock and the bells use.
+-- The schema the API never sees, and the extensions the clock and the wake-ups use.
 create schema if not exists messenger;
 -- The marker of ownership: migrations and the rollback leave a schema of this name alone unless its comment begins like this.
 comment on schema messenger is 'Symphony Messenger @RELEASE@: internal objects. The contract is public.messenger_*.';
@@ -14,7 +14,7 @@ end $$;
 comment on function messenger.release() is 'The installed release, for example 0.2.0.';
 revoke all on function messenger.release() from public, anon, authenticated;
 
--- Where an extension cannot be had the bus still works: without pg_cron the scheduler door is the clock, without pg_net workers are rung by the clock's owner.
+-- Where an extension cannot be had the bus still works: without pg_cron the scheduler edge function is the clock, without pg_net workers are woken by the clock's owner.
 do $$
 declare
   v_extension text;

@@ -1,5 +1,5 @@
 -- Every deliberate error, once: code, HTTP status, sentence, remedy. shared/errors.ts carries the same codes and statuses (a test compares).
-create or replace function messenger.refusals()
+create or replace function messenger.error_codes()
 returns table (code text, status int, message text, hint text)
 language sql immutable parallel safe
 set search_path = pg_catalog, pg_temp
@@ -52,20 +52,20 @@ as $$
 $$;
 
 -- "what" is put before the sentence and names the place: "message 3". "remedy" replaces the hint where a better one is known.
-create or replace function messenger.refuse(code text, what text default null, remedy text default null)
+create or replace function messenger.raise_error(code text, what text default null, remedy text default null)
 returns boolean
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_refusal record;
+  v_error record;
 begin
-  select r.status, r.message, r.hint into strict v_refusal from messenger.refusals() r where r.code = refuse.code;
+  select r.status, r.message, r.hint into strict v_error from messenger.error_codes() r where r.code = raise_error.code;
   raise exception using
-    errcode = 'PT' || v_refusal.status,
-    message = concat_ws(': ', nullif(what, ''), v_refusal.message),
+    errcode = 'PT' || v_error.status,
+    message = concat_ws(': ', nullif(what, ''), v_error.message),
     detail = code,
-    hint = coalesce(remedy, v_refusal.hint);
+    hint = coalesce(remedy, v_error.hint);
 end $$;
 
 -- Postgres itself says only that it "cannot execute INSERT in a read-only transaction". In recovery each transaction is
@@ -99,15 +99,15 @@ begin
   return true;
 end $$;
 
-comment on function messenger.refusals() is 'The refusals of the bus: code, HTTP status, sentence, remedy.';
-comment on function messenger.refuse(text, text, text) is
-  'Raises the error with this code as SQLSTATE PT<status>, detail = code, hint = remedy or the one of messenger.refusals(). Never returns.';
+comment on function messenger.error_codes() is 'The errors of the bus: code, HTTP status, sentence, remedy.';
+comment on function messenger.raise_error(text, text, text) is
+  'Raises the error with this code as SQLSTATE PT<status>, detail = code, hint = remedy or the one of messenger.error_codes(). Never returns.';
 comment on function messenger.require_writable() is
   'Raises SM_UNAVAILABLE on a read replica and in a read-only transaction.';
 comment on function messenger.require_primary() is 'Raises SM_UNAVAILABLE on a read replica; else true.';
-revoke all on function messenger.refusals(), messenger.refuse(text, text, text), messenger.require_writable(),
+revoke all on function messenger.error_codes(), messenger.raise_error(text, text, text), messenger.require_writable(),
   messenger.require_primary()
   from public, anon, authenticated;
-grant execute on function messenger.refusals(), messenger.refuse(text, text, text), messenger.require_writable(),
+grant execute on function messenger.error_codes(), messenger.raise_error(text, text, text), messenger.require_writable(),
   messenger.require_primary()
   to service_role;

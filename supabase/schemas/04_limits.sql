@@ -1,7 +1,7 @@
 -- What may stand in a row: sizes, depths and numbers of JSON, length of texts.
 
 -- pg_column_size first: printing costs more, and below 6,000 bytes no jsonb prints to more than 40 times its size.
--- A number such as 1e131071 is 9 bytes in jsonb and 131,072 when printed, so has_wild_number must be asked before this.
+-- A number such as 1e131071 is 9 bytes in jsonb and 131,072 when printed, so has_out_of_range_number must be asked before this.
 create or replace function messenger.exceeds(value jsonb, bytes int)
 returns boolean
 language plpgsql immutable parallel safe
@@ -11,7 +11,7 @@ begin
   return pg_column_size(value) > bytes / 40 and octet_length(value::text) > bytes;
 end $$;
 
-create or replace function messenger.has_wild_number(value jsonb)
+create or replace function messenger.has_out_of_range_number(value jsonb)
 returns boolean
 language plpgsql immutable parallel safe
 set search_path = pg_catalog, pg_temp
@@ -50,7 +50,7 @@ begin
 end $$;
 
 -- A result or progress too large to keep is replaced by a marker, never a reason to fail the message.
-create or replace function messenger.keep_small(value jsonb)
+create or replace function messenger.cap_size(value jsonb)
 returns jsonb
 language plpgsql immutable parallel safe
 set search_path = pg_catalog, pg_temp
@@ -58,7 +58,7 @@ as $$
 begin
   return case
     when value is null or value = 'null'::jsonb then null
-    when messenger.has_wild_number(value) then jsonb_build_object('symphony_dropped', 'a number outside the range of a double')
+    when messenger.has_out_of_range_number(value) then jsonb_build_object('symphony_dropped', 'a number outside the range of a double')
     when messenger.exceeds(value, 65536) then jsonb_build_object('symphony_dropped', 'larger than 64 KB', 'bytes', octet_length(value::text))
     else value
   end;
@@ -122,18 +122,18 @@ begin
 end $$;
 
 comment on function messenger.exceeds(jsonb, int) is 'True when the JSON text of the value is longer than so many bytes.';
-comment on function messenger.has_wild_number(jsonb) is 'True when the value holds a number no double can hold (too large, or too close to zero).';
+comment on function messenger.has_out_of_range_number(jsonb) is 'True when the value holds a number no double can hold (too large, or too close to zero).';
 comment on function messenger.is_too_deep(jsonb) is 'True when objects and arrays nest deeper than 64.';
 comment on function messenger.clip(text, int) is 'The text, cut to at most so many bytes at a character boundary.';
-comment on function messenger.keep_small(jsonb) is 'The value, or a marker {"symphony_dropped": reason} when it cannot be kept (64 KB).';
+comment on function messenger.cap_size(jsonb) is 'The value, or a marker {"symphony_dropped": reason} when it cannot be kept (64 KB).';
 comment on function messenger.read_time(jsonb) is 'A JSON string in ISO 8601 with a zone as a moment before the year 10000, or null.';
 comment on function messenger.read_interval(jsonb, interval) is 'A JSON string with a unit as an interval from zero to the longest, or null.';
 comment on function messenger.read_milliseconds(jsonb, numeric) is
   'A JSON number, or a string of one, clamped between zero and the longest; null for anything else.';
 
-revoke all on function messenger.exceeds(jsonb, int), messenger.has_wild_number(jsonb), messenger.is_too_deep(jsonb), messenger.clip(text, int),
-  messenger.keep_small(jsonb), messenger.read_time(jsonb), messenger.read_interval(jsonb, interval),
+revoke all on function messenger.exceeds(jsonb, int), messenger.has_out_of_range_number(jsonb), messenger.is_too_deep(jsonb), messenger.clip(text, int),
+  messenger.cap_size(jsonb), messenger.read_time(jsonb), messenger.read_interval(jsonb, interval),
   messenger.read_milliseconds(jsonb, numeric) from public, anon, authenticated;
-grant execute on function messenger.exceeds(jsonb, int), messenger.has_wild_number(jsonb), messenger.is_too_deep(jsonb), messenger.clip(text, int),
-  messenger.keep_small(jsonb), messenger.read_time(jsonb), messenger.read_interval(jsonb, interval),
+grant execute on function messenger.exceeds(jsonb, int), messenger.has_out_of_range_number(jsonb), messenger.is_too_deep(jsonb), messenger.clip(text, int),
+  messenger.cap_size(jsonb), messenger.read_time(jsonb), messenger.read_interval(jsonb, interval),
   messenger.read_milliseconds(jsonb, numeric) to service_role;

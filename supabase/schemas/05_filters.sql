@@ -1,6 +1,6 @@
 -- What lists are asked with: filters, exact in type, and cursors that say where a page ended.
 
--- Values are strings, numbers or booleans as each key says; what a list does not know is refused by name.
+-- Values are strings, numbers or booleans as each key says; what a list does not know is rejected by name.
 create or replace function messenger.check_filter(filter jsonb, texts text[], times text[] default '{}', booleans text[] default '{}', ids text[] default '{}')
 returns void
 language plpgsql stable
@@ -10,11 +10,11 @@ declare
   v_odd text;
 begin
   if filter is null or jsonb_typeof(filter) <> 'object' then
-    perform messenger.refuse('SM_FILTER', 'the filter must be a JSON object');
+    perform messenger.raise_error('SM_FILTER', 'the filter must be a JSON object');
   end if;
   select k into v_odd from jsonb_object_keys(filter) k where k <> all (texts || times || booleans || ids) order by k limit 1;
   if found then
-    perform messenger.refuse('SM_UNKNOWN_FIELD', 'filter.' || left(v_odd, 100));
+    perform messenger.raise_error('SM_UNKNOWN_FIELD', 'filter.' || left(v_odd, 100));
   end if;
   select f.key into v_odd from jsonb_each(filter) f
   where case
@@ -25,10 +25,10 @@ begin
   end
   order by f.key limit 1;
   if found then
-    perform messenger.refuse('SM_FILTER', 'filter.' || v_odd);
+    perform messenger.raise_error('SM_FILTER', 'filter.' || v_odd);
   end if;
   if messenger.read_time(filter -> 'to') <= messenger.read_time(filter -> 'from') then
-    perform messenger.refuse('SM_FILTER', 'filter.to is not after filter.from');
+    perform messenger.raise_error('SM_FILTER', 'filter.to is not after filter.from');
   end if;
 end $$;
 
@@ -39,7 +39,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   if max not between 1 and 1000 then
-    perform messenger.refuse('SM_BATCH', 'max');
+    perform messenger.raise_error('SM_BATCH', 'max');
   end if;
   return max;
 end $$;
@@ -78,15 +78,15 @@ begin
     v_sound := false;
   end;
   if v_sound is not true or v_cursor ->> 'list' is distinct from list or v_cursor ->> 'filter' is distinct from md5(filter::text) then
-    perform messenger.refuse('SM_FILTER', 'the cursor is not of this list and filter; begin again without one');
+    perform messenger.raise_error('SM_FILTER', 'the cursor is not of this list and filter; begin again without one');
   end if;
   return v_cursor -> 'place';
 end $$;
 
-comment on function messenger.check_filter(jsonb, text[], text[], text[], text[]) is 'Refuses a filter with keys that are not named, with values of another type, or with a "to" that is not after "from".';
-comment on function messenger.check_page(int) is 'Refuses page sizes other than 1 to 1000; answers the size.';
+comment on function messenger.check_filter(jsonb, text[], text[], text[], text[]) is 'Rejects a filter with keys that are not named, with values of another type, or with a "to" that is not after "from".';
+comment on function messenger.check_page(int) is 'Rejects page sizes other than 1 to 1000; answers the size.';
 comment on function messenger.write_cursor(text, jsonb, jsonb) is 'A page''s end as opaque text, bound to its list and filter.';
-comment on function messenger.read_cursor(text, jsonb, text) is 'What write_cursor put into a cursor; refuses one that is garbled or belongs to another list or filter.';
+comment on function messenger.read_cursor(text, jsonb, text) is 'What write_cursor put into a cursor; rejects one that is garbled or belongs to another list or filter.';
 revoke all on function messenger.check_filter(jsonb, text[], text[], text[], text[]), messenger.check_page(int), messenger.write_cursor(text, jsonb, jsonb),
   messenger.read_cursor(text, jsonb, text) from public, anon, authenticated;
 grant execute on function messenger.check_filter(jsonb, text[], text[], text[], text[]), messenger.check_page(int), messenger.write_cursor(text, jsonb, jsonb),

@@ -39,7 +39,7 @@ begin
 end $$;
 
 -- For the handler of lock_not_available: a timeout that is not of this file's making stays what it is.
-create or replace function messenger.refuse_waits(lock_timeout text, error text)
+create or replace function messenger.reject_waits(lock_timeout text, error text)
 returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -48,16 +48,16 @@ begin
   if lock_timeout is null and current_setting('lock_timeout') <> '120ms' then
     raise exception using errcode = 'lock_not_available', message = error;
   end if;
-  perform messenger.refuse('SM_UNAVAILABLE', 'an open transaction holds a key of this call');
+  perform messenger.raise_error('SM_UNAVAILABLE', 'an open transaction holds a key of this call');
 end $$;
 
 comment on function messenger.is_api_call() is 'Whether the call comes through the API or in the name of a token.';
 comment on function messenger.bound_waits() is
   'Bounds the waits for locks of a call through the API and returns the former lock_timeout; null where nothing was changed.';
 comment on function messenger.unbound_waits(text) is 'Sets lock_timeout back to what messenger.bound_waits returned.';
-comment on function messenger.refuse_waits(text, text) is
+comment on function messenger.reject_waits(text, text) is
   'Raises SM_UNAVAILABLE for a wait that messenger.bound_waits has bounded, or the error as it was.';
-revoke all on function messenger.is_api_call(), messenger.bound_waits(), messenger.unbound_waits(text), messenger.refuse_waits(text, text)
+revoke all on function messenger.is_api_call(), messenger.bound_waits(), messenger.unbound_waits(text), messenger.reject_waits(text, text)
   from public, anon, authenticated;
-grant execute on function messenger.is_api_call(), messenger.bound_waits(), messenger.unbound_waits(text), messenger.refuse_waits(text, text)
+grant execute on function messenger.is_api_call(), messenger.bound_waits(), messenger.unbound_waits(text), messenger.reject_waits(text, text)
   to service_role;

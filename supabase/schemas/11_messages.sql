@@ -59,8 +59,8 @@ comment on column public.messenger_messages.scheduled_at is 'The moment asked fo
 comment on column public.messenger_messages.available_at is 'Not handed out before; infinity while it waits for its predecessor of the same ordering key.';
 comment on column public.messenger_messages.processed_at is 'When it finished; null exactly while pending or processing.';
 comment on column public.messenger_messages.retry_count is 'Deliveries that ended badly, lease expiry included.';
-comment on column public.messenger_messages.fence is 'Rises with every claim. A verdict counts only with the current fence.';
-comment on column public.messenger_messages.lease_losses is 'Deliveries that ended by lease expiry since the last ordinary verdict; above zero the message is handed out alone.';
+comment on column public.messenger_messages.fence is 'Rises with every claim. A outcome counts only with the current fence.';
+comment on column public.messenger_messages.lease_losses is 'Deliveries that ended by lease expiry since the last ordinary outcome; above zero the message is handed out alone.';
 comment on column public.messenger_messages.idempotency_key is 'The key it was dispatched with; null again once the key has passed on to a younger message.';
 comment on column public.messenger_messages.ordering_key is 'Of the messages of one transport, queue and key one is in flight, in the order of ordering_seq.';
 comment on column public.messenger_messages.result is 'What the handler returned, at most 64 KB, else a marker.';
@@ -140,7 +140,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   if not pg_has_role(current_user, (select c.relowner from pg_catalog.pg_class c where c.oid = tg_relid), 'usage') then
-    perform messenger.refuse('SM_TYPE_FORBIDDEN', new.message_type);
+    perform messenger.raise_error('SM_TYPE_FORBIDDEN', new.message_type);
   end if;
   return new;
 end $$;

@@ -13,7 +13,7 @@ create table if not exists messenger.idempotency_keys (
 
 comment on table messenger.idempotency_keys is
   'A key holds while its message is unfinished or an open dead letter, and until expires_at. Scope: the user''s id, or service, so that nobody sees or squats another''s keys.';
-comment on column messenger.idempotency_keys.fingerprint is 'Digest of the payload: the same key for another type, queue or, where the mode asks for it, payload is refused.';
+comment on column messenger.idempotency_keys.fingerprint is 'Digest of the payload: the same key for another type, queue or, where the mode asks for it, payload is rejected.';
 
 create index if not exists idempotency_keys_expires_at_idx on messenger.idempotency_keys (expires_at);
 

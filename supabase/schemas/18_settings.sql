@@ -18,7 +18,7 @@ create table if not exists messenger.settings (
 );
 comment on table messenger.settings is
   'One row, made and changed by messenger_start; without it the defaults of the columns are in force.';
-comment on column messenger.settings.functions_url is 'Base of the edge functions, without a slash at the end; null: no bells.';
+comment on column messenger.settings.functions_url is 'Base of the edge functions, without a slash at the end; null: no wake-ups.';
 comment on column messenger.settings.clock_changed_at is 'When the clock was last started or stopped.';
 comment on column messenger.settings.messages_per_worker is 'Backlog that earns one more worker, up to max_workers.';
 
@@ -28,16 +28,16 @@ create table if not exists messenger.clock (
   ticks bigint not null default 0,
   last_error text,
   last_error_at timestamptz,
-  blind_ring_at timestamptz,
+  unregistered_wakeup_at timestamptz,
   order_after messenger.order_key,
-  fold_tail bigint not null default 0,
-  fold_sweep bigint not null default 0,
+  roll_up_tail bigint not null default 0,
+  roll_up_sweep bigint not null default 0,
   constraint clock_pkey primary key (singleton),
   constraint clock_singleton_check check (singleton)
 ) with (fillfactor = 10);
 comment on table messenger.clock is 'One row: the heartbeat of the clock, and where its walks stopped.';
-comment on column messenger.clock.fold_tail is 'Block of messenger.measurements from which the next fold reads, when the table is large; fold_sweep: where it goes on with what lies before.';
-comment on column messenger.clock.blind_ring_at is 'When workers were last rung for types no code has registered: at most once a minute.';
+comment on column messenger.clock.roll_up_tail is 'Block of messenger.measurements from which the next roll-up reads, when the table is large; roll_up_sweep: where it goes on with what lies before.';
+comment on column messenger.clock.unregistered_wakeup_at is 'When workers were last woken for types no code has registered: at most once a minute.';
 
 create table if not exists messenger.rescue_cursors (
   transport_name text not null,
@@ -49,8 +49,8 @@ create table if not exists messenger.rescue_cursors (
 );
 comment on table messenger.rescue_cursors is 'Where the last look for expired leases stopped, for queues with more due messages than one look takes.';
 
--- Appended to by whoever deletes messages, folded by the clock: a counter row would be fought over.
--- The key is for replication: a publication of all tables refuses deletes from a table without one.
+-- Appended to by whoever deletes messages, rolled up by the clock: a counter row would be fought over.
+-- The key is for replication: a publication of all tables rejects deletes from a table without one.
 create table if not exists messenger.pruned (
   id bigint generated always as identity,
   transport_name text not null,

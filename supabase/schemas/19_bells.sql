@@ -1,17 +1,17 @@
 -- Which of pg_net's requests were ours: its table of answers does not say who asked, and those of others are not ours to delete.
 -- Unlogged, as pg_net's tables are: a crash empties them together. Times are the server's, as pg_net's are.
-create unlogged table if not exists messenger.bells (
+create unlogged table if not exists messenger.wakeups (
   request_id bigint not null,
   at timestamptz not null default pg_catalog.now(),
-  constraint bells_pkey primary key (request_id)
+  constraint wakeups_pkey primary key (request_id)
 );
 
-comment on table messenger.bells is 'Requests given to pg_net within the last hours, by the id net.http_post answered.';
+comment on table messenger.wakeups is 'Requests given to pg_net within the last hours, by the id net.http_post answered.';
 
-alter table messenger.bells enable row level security;
-drop policy if exists service_only on messenger.bells;
-create policy service_only on messenger.bells for all to anon, authenticated using (false) with check (false);
-revoke all on messenger.bells from public, anon, authenticated, service_role;
+alter table messenger.wakeups enable row level security;
+drop policy if exists service_only on messenger.wakeups;
+create policy service_only on messenger.wakeups for all to anon, authenticated using (false) with check (false);
+revoke all on messenger.wakeups from public, anon, authenticated, service_role;
 
 create table if not exists messenger.wakeup_locks (
   transport_name text not null,

@@ -36,9 +36,9 @@ declare
 begin
   perform messenger.require_writable();
   if name is null or name !~ '^[A-Za-z][A-Za-z0-9_.:-]{0,127}$' then
-    perform messenger.refuse('SM_FILTER', 'a flag''s name begins with a letter and has up to 128 letters, digits, dots, colons, underscores or hyphens');
+    perform messenger.raise_error('SM_FILTER', 'a flag''s name begins with a letter and has up to 128 letters, digits, dots, colons, underscores or hyphens');
   elsif percent is null or percent not between 0 and 100 then
-    perform messenger.refuse('SM_BATCH', 'percent must be a whole number from 0 to 100');
+    perform messenger.raise_error('SM_BATCH', 'percent must be a whole number from 0 to 100');
   end if;
   insert into messenger.flags as f (name, percent, updated_by, updated_at)
   values (messenger_set_flag.name, messenger_set_flag.percent, left(messenger_set_flag.updated_by, 200), messenger.now())

@@ -1,4 +1,4 @@
--- What happened, as it happened: dispatch and settle append here and touch nothing else; the clock folds the rows into messenger.metrics.
+-- What happened, as it happened: dispatch and settle append here and touch nothing else; the clock rolls up the rows into messenger.metrics.
 -- A row is a call's messages of one type, not a message: a batch of a hundred costs one row. Counters in place of rows would be fought over, or grow
 -- a chain of versions that every later settle walks while some transaction holds a snapshot.
 -- Unlogged: after a crash the figures of the last second are lost, never messages.
@@ -24,8 +24,8 @@ with (
 -- A settle has at most 1000, 4 KB: they fit into the row, and compressing them would cost more than all else here.
 alter table messenger.measurements alter column durations set storage plain;
 
-comment on table messenger.measurements is 'Dispatches and ends of deliveries that no tick has folded yet: a row for each call, transport, type and kind (dispatched, completed, retried, dead).';
-comment on column messenger.measurements.durations is 'Milliseconds that the handlers took, as the verdicts say, else from claim to verdict; null for lost leases, which have none.';
+comment on table messenger.measurements is 'Dispatches and ends of deliveries that no tick has rolled up yet: a row for each call, transport, type and kind (dispatched, completed, retried, dead).';
+comment on column messenger.measurements.durations is 'Milliseconds that the handlers took, as the outcomes say, else from claim to outcome; null for lost leases, which have none.';
 comment on column messenger.measurements.wait_count is 'Deliveries that waited counts: not those after a lost lease, as nobody knows since when they waited.';
 comment on column messenger.measurements.waited is 'Sum of the times from when a message was due until it was handed out.';
 
@@ -36,7 +36,7 @@ revoke all on messenger.measurements from public, anon, authenticated, service_r
 grant select, insert on messenger.measurements to service_role;
 
 -- Of completions that settle is about to write, at these places, when they are of several types or others failed beside them.
-create or replace function messenger.measure_completions(places tid[], fates text[], durations real[], at timestamptz)
+create or replace function messenger.measure_completions(ctids tid[], dispositions text[], durations real[], at timestamptz)
 returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -49,10 +49,10 @@ as $$
 begin
   insert into messenger.measurements (at, transport_name, message_type, kind, message_count, durations, wait_count, waited)
   select at, m.transport_name, m.message_type, 'completed', count(*), array_agg(c.duration), count(w.waited), sum(w.waited)
-  from unnest(places, fates, durations) as c(place, fate, duration)
+  from unnest(ctids, dispositions, durations) as c(place, disposition, duration)
   join public.messenger_messages m on m.ctid = c.place
   cross join lateral (select case when m.lease_losses = 0 and m.locked_at > m.available_at then m.locked_at - m.available_at end as waited) w
-  where c.fate in ('kept', 'unkept')
+  where c.disposition in ('kept', 'unkept')
   group by m.transport_name, m.message_type;
 end $$;
 

@@ -30,5 +30,5 @@ alter table messenger.subscriptions enable row level security;
 drop policy if exists service_only on messenger.subscriptions;
 create policy service_only on messenger.subscriptions for all to anon, authenticated using (false) with check (false);
 revoke all on messenger.subscriptions from public, anon, authenticated, service_role;
--- What a verdict needs to know. Where the events go is nobody's business but the owner's.
+-- What a outcome needs to know. Where the events go is nobody's business but the owner's.
 grant select (id, event, message_type, kind, enabled) on messenger.subscriptions to service_role;

@@ -18,15 +18,15 @@ begin
   end;
 end $$;
 
-create or replace function messenger.refuse_setting(code text, field text, value jsonb, wanted text)
+create or replace function messenger.reject_setting(code text, field text, value jsonb, wanted text)
 returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_shown text := case when messenger.has_wild_number(value) then 'a number outside the range of a double' else left(value::text, 60) end;
+  v_shown text := case when messenger.has_out_of_range_number(value) then 'a number outside the range of a double' else left(value::text, 60) end;
 begin
-  perform messenger.refuse(code, format('%s must be %s, not %s', field, wanted, v_shown), format('set %s to %s, or leave it out', field, wanted));
+  perform messenger.raise_error(code, format('%s must be %s, not %s', field, wanted, v_shown), format('set %s to %s, or leave it out', field, wanted));
 end $$;
 
 create or replace function messenger.check_types(types jsonb)
@@ -56,7 +56,7 @@ begin
   where e.value #> f.path <> 'null' and not messenger.is_setting(e.value #> f.path, f.kind, f.lowest, f.highest)
   order by e.ord, f.ord limit 1;
   if found then
-    perform messenger.refuse_setting(v_fault.code, v_fault.type || ': ' || v_fault.field, v_fault.value, v_fault.wanted);
+    perform messenger.reject_setting(v_fault.code, v_fault.type || ': ' || v_fault.field, v_fault.value, v_fault.wanted);
   end if;
   select e.value ->> 'type' as type, a.value into v_fault
   from jsonb_array_elements(types) with ordinality as e(value, ord)
@@ -64,7 +64,7 @@ begin
   where not messenger.is_setting(a.value, 'type', null, null)
   order by e.ord limit 1;
   if found then
-    perform messenger.refuse_setting('SM_TYPE', v_fault.type || ': aliases', v_fault.value, 'an array of message types');
+    perform messenger.reject_setting('SM_TYPE', v_fault.type || ': aliases', v_fault.value, 'an array of message types');
   end if;
 end $$;
 
@@ -77,7 +77,7 @@ declare
   v_fault record;
 begin
   if functions_url !~ '^https?://[^\s]+[^/\s]$' then
-    perform messenger.refuse('SM_SETTING', format('functions_url must be the http or https URL of the edge functions, not "%s"', left(functions_url, 100)),
+    perform messenger.raise_error('SM_SETTING', format('functions_url must be the http or https URL of the edge functions, not "%s"', left(functions_url, 100)),
       'for example https://<project>.supabase.co/functions/v1');
   end if;
   select f.field, options -> f.field as value, f.wanted into v_fault
@@ -89,19 +89,19 @@ begin
   where options -> f.field <> 'null' and not messenger.is_setting(options -> f.field, 'whole', f.lowest, f.highest)
   order by f.field limit 1;
   if found then
-    perform messenger.refuse_setting('SM_SETTING', 'options.' || v_fault.field, v_fault.value, v_fault.wanted);
+    perform messenger.reject_setting('SM_SETTING', 'options.' || v_fault.field, v_fault.value, v_fault.wanted);
   elsif options -> 'poll_interval' <> 'null' and coalesce(messenger.read_interval(options -> 'poll_interval', '1 minute') < '1 ms', true) then
-    perform messenger.refuse_setting('SM_SETTING', 'options.poll_interval', options -> 'poll_interval',
+    perform messenger.reject_setting('SM_SETTING', 'options.poll_interval', options -> 'poll_interval',
       'an interval with a unit from "1 ms" to "1 minute"');
   end if;
 end $$;
 
 comment on function messenger.is_setting(jsonb, text, numeric, numeric) is
   'Whether a JSON value is of this kind: name (of a queue or transport), type, sender, object, array, or a whole number or number between two.';
-comment on function messenger.refuse_setting(text, text, jsonb, text) is 'Raises the error with this code for a field: what it must be and what it is.';
+comment on function messenger.reject_setting(text, text, jsonb, text) is 'Raises the error with this code for a field: what it must be and what it is.';
 comment on function messenger.check_types(jsonb) is 'Rejects the first definition of a message type with a field that is malformed or out of bounds, by type and field.';
 comment on function messenger.check_start(text, jsonb) is 'Rejects a URL or an option of messenger_start that is malformed or out of bounds: SM_SETTING.';
-revoke all on function messenger.is_setting(jsonb, text, numeric, numeric), messenger.refuse_setting(text, text, jsonb, text),
+revoke all on function messenger.is_setting(jsonb, text, numeric, numeric), messenger.reject_setting(text, text, jsonb, text),
   messenger.check_types(jsonb), messenger.check_start(text, jsonb) from public, anon, authenticated;
-grant execute on function messenger.is_setting(jsonb, text, numeric, numeric), messenger.refuse_setting(text, text, jsonb, text),
+grant execute on function messenger.is_setting(jsonb, text, numeric, numeric), messenger.reject_setting(text, text, jsonb, text),
   messenger.check_types(jsonb), messenger.check_start(text, jsonb) to service_role;

@@ -45,23 +45,23 @@ declare
 begin
   perform messenger.require_writable();
   if v_types is null or jsonb_typeof(v_types) <> 'array' then
-    perform messenger.refuse('SM_TYPE', 'types must be a JSON array');
+    perform messenger.raise_error('SM_TYPE', 'types must be a JSON array');
   end if;
   if jsonb_array_length(v_types) > 1000 then
-    perform messenger.refuse('SM_BATCH_TOO_LARGE');
+    perform messenger.raise_error('SM_BATCH_TOO_LARGE');
   end if;
   select e into v_bad from jsonb_array_elements(v_types) e
   where jsonb_typeof(e) <> 'object' or jsonb_typeof(e -> 'type') is distinct from 'string' or e ->> 'type' !~ '^[A-Za-z][A-Za-z0-9_.:-]{0,127}$'
   limit 1;
   if found then
-    perform messenger.refuse('SM_TYPE', left(v_bad::text, 200));
+    perform messenger.raise_error('SM_TYPE', left(v_bad::text, 200));
   end if;
   v_types := coalesce((select jsonb_agg(e) from jsonb_array_elements(v_types) e where not starts_with(e ->> 'type', 'symphony.')), '[]');
   select e -> 'type' into v_bad from jsonb_array_elements(v_types) e
   where jsonb_typeof(e -> 'aliases') = 'array' and exists (select from jsonb_array_elements_text(e -> 'aliases') a where starts_with(a, 'symphony.'))
   limit 1;
   if found then
-    perform messenger.refuse('SM_TYPE_FORBIDDEN', 'aliases of ' || left(v_bad #>> '{}', 128));
+    perform messenger.raise_error('SM_TYPE_FORBIDDEN', 'aliases of ' || left(v_bad #>> '{}', 128));
   end if;
   perform messenger.check_types(v_types);
 

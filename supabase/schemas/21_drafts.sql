@@ -1,6 +1,6 @@
 -- Parsing of dispatches: JSON elements to typed drafts, each with the first thing that is wrong with it. Nothing is written here.
 
--- The fields of an element, each with the refusal that a null in it gets.
+-- The fields of an element, each with the error that a null in it gets.
 create or replace function messenger.draft_fields()
 returns jsonb
 language sql immutable parallel safe
@@ -56,13 +56,13 @@ begin
   checked as materialized (
     select
       e.*, k.queue_name as route_queue, k.priority as route_priority, k.max_retries as route_retries, t.name as transport_name, t.config as transport_config,
-      a.asked_at,
+      a.requested_at,
       case
         when e.odd_field is not null then coalesce(messenger.draft_fields() ->> e.odd_field, 'SM_UNKNOWN_FIELD')
         when e.type is null or jsonb_typeof(e.type) <> 'string'
           or (k.type is null and e.value ->> 'type' !~ '^[A-Za-z][A-Za-z0-9_.:-]{0,127}$') then 'SM_TYPE'
         when starts_with(e.value ->> 'type', 'symphony.') then 'SM_TYPE_FORBIDDEN'
-        when (select messenger.has_wild_number(messages)) and messenger.has_wild_number(e.value) then 'SM_NUMBER_RANGE'
+        when (select messenger.has_out_of_range_number(messages)) and messenger.has_out_of_range_number(e.value) then 'SM_NUMBER_RANGE'
         when jsonb_typeof(e.payload) <> 'object' then 'SM_PAYLOAD_NOT_OBJECT'
         when jsonb_typeof(e.headers) <> 'object' then 'SM_HEADERS_NOT_OBJECT'
         when e.headers ? 'x-symphony-user' then 'SM_FIELD_FORBIDDEN'
@@ -80,7 +80,7 @@ begin
         when e.available_at is not null and e.parsed_available_at is null then 'SM_AVAILABLE_AT'
         when e.delay is not null and (e.parsed_delay is null or e.available_at is not null) then 'SM_DELAY'
         when e.expires_at is not null and (e.parsed_expires_at is null
-          or e.parsed_expires_at <= greatest(at, a.asked_at)) then 'SM_EXPIRES_AT'
+          or e.parsed_expires_at <= greatest(at, a.requested_at)) then 'SM_EXPIRES_AT'
         when jsonb_typeof(e.idempotency_key) <> 'string' or octet_length(e.value ->> 'idempotency_key') not between 1 and 255
           or e.value ->> 'idempotency_key' ~ '[\x01-\x1f\x7f]' then 'SM_IDEMPOTENCY_KEY'
         when e.idempotency_mode <> '"ignore"' and not e.idempotency_mode = any (array['"replace"', '"reschedule"', '"throttle"', '"debounce"']::jsonb[])
@@ -97,7 +97,7 @@ begin
     -- A debounced message without a delay waits for its window.
     cross join lateral (
       select coalesce(e.parsed_available_at, at + e.parsed_delay, case when e.idempotency_mode = '"debounce"'
-        then at + coalesce(e.parsed_window, (t.config ->> 'idempotency_window')::interval, '24 hours') end) as asked_at
+        then at + coalesce(e.parsed_window, (t.config ->> 'idempotency_window')::interval, '24 hours') end) as requested_at
     ) a
   )
   select c.ord::int, c.error_code,
@@ -108,7 +108,7 @@ begin
     select
       c.value ->> 'type', c.transport_name, coalesce(c.value ->> 'queue', c.route_queue, 'default'), coalesce(c.priority::int, c.route_priority, 5),
       coalesce(c.payload, '{}'), coalesce(c.headers, '{}'), coalesce(c.metadata, '{}'),
-      c.asked_at, greatest(at, c.asked_at), c.parsed_expires_at, coalesce(c.max_retries::int, c.route_retries, 3), c.value ->> 'idempotency_key',
+      c.requested_at, greatest(at, c.requested_at), c.parsed_expires_at, coalesce(c.max_retries::int, c.route_retries, 3), c.value ->> 'idempotency_key',
       coalesce(c.idempotency_mode #>> '{}', 'ignore'), coalesce(c.parsed_window, (c.transport_config ->> 'idempotency_window')::interval, '24 hours'),
       c.ordering_key #>> '{}'
     where c.error_code is null
@@ -116,8 +116,8 @@ begin
   ) as d on true;
 end $$;
 
-comment on function messenger.draft_fields() is 'Field names of a dispatch with the code a null in them is refused by.';
+comment on function messenger.draft_fields() is 'Field names of a dispatch with the code a null in them is rejected by.';
 comment on function messenger.read_drafts(jsonb, timestamptz) is
-  'Elements of a dispatch (names as the parameters of messenger_dispatch, exact JSON types, no nulls) as drafts in order; error_code is the first refusal, and then the rest is null.';
+  'Elements of a dispatch (names as the parameters of messenger_dispatch, exact JSON types, no nulls) as drafts in order; error_code is the first error, and then the rest is null.';
 revoke all on function messenger.draft_fields(), messenger.read_drafts(jsonb, timestamptz) from public, anon, authenticated;
 grant execute on function messenger.draft_fields(), messenger.read_drafts(jsonb, timestamptz) to service_role;

@@ -62,7 +62,7 @@ begin
       unrouted = case when v_rewrites and draft.max_retries <> m.max_retries then null else m.unrouted end
   where m.id = message_id;
   if v_moves and available_at <= at then
-    perform messenger.ring(m.transport_name, m.queue_name, m.message_type) from public.messenger_messages m where m.id = message_id;
+    perform messenger.wake_worker(m.transport_name, m.queue_name, m.message_type) from public.messenger_messages m where m.id = message_id;
   end if;
 end $$;
 
@@ -160,7 +160,7 @@ begin
 end $$;
 
 -- Takes their key off messages that lost it to a younger one, so that no dead letter brings it back. In the order of their ids, as settle locks.
--- A worker's verdict on such a message waits until the dispatching transaction ends.
+-- A worker's outcome on such a message waits until the dispatching transaction ends.
 create or replace function messenger.drop_keys(ids uuid[], at timestamptz)
 returns int
 language plpgsql

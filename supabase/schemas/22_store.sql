@@ -23,7 +23,7 @@ begin
   with draft as materialized (
     select d.*, (v_prefix || lpad(to_hex(v_random + d.ord), 16, '0'))::uuid as new_id,
       case when v_atomic and d.error_code is not null then
-        messenger.refuse(d.error_code, concat_ws(': ', case when not v_single then 'message ' || d.ord end, quote_ident(d.unknown_field)))
+        messenger.raise_error(d.error_code, concat_ws(': ', case when not v_single then 'message ' || d.ord end, quote_ident(d.unknown_field)))
       end as refused,
       case when not exists (select from messenger.message_types k where k.type = d.message_type) then messenger.open_fields(v_messages -> d.ord - 1) end as unrouted
     from messenger.read_drafts(v_messages, v_now) d
@@ -34,7 +34,7 @@ begin
       -- Answers say what the whole call has made of a message.
       last_value(k.available_at) over (partition by k.message_id order by d.ord rows between unbounded preceding and unbounded following) as available_at,
       case when v_atomic and k.error_code is not null then
-        messenger.refuse(k.error_code, concat_ws(': ', case when not v_single then 'message ' || d.ord end, 'message ' || k.message_id)) end as refused
+        messenger.raise_error(k.error_code, concat_ws(': ', case when not v_single then 'message ' || d.ord end, 'message ' || k.message_id)) end as refused
     from (
       select x.*, count(*) over same_key > 1 and bool_or(x.idempotency_mode in ('replace', 'reschedule', 'debounce')) over same_key as may_change
       from draft x where x.error_code is null and x.idempotency_key is not null
@@ -82,8 +82,8 @@ begin
     insert into messenger.measurements (at, transport_name, message_type, kind, message_count)
     select v_now, f.transport_name, f.message_type, 'dispatched', count(*) from fresh f group by f.transport_name, f.message_type
   ),
-  rung as materialized (
-    select count(messenger.ring(due.transport_name, due.queue_name, due.message_type)) as bells
+  woken as materialized (
+    select count(messenger.wake_worker(due.transport_name, due.queue_name, due.message_type)) as wakeups
     from (select distinct f.transport_name, f.queue_name, f.message_type from fresh f where f.available_at <= v_now) due
   ),
   -- A message of this very call is not visible yet when its key is asked for again. No id where a trigger of somebody's has swallowed the row.
@@ -95,13 +95,13 @@ begin
     from draft d
     left join keyed k on k.ord = d.ord
     left join fresh f on f.id = coalesce(k.message_id, d.new_id)
-    cross join rung
+    cross join woken
   )
   select a.ord, a.message_id, a.is_duplicate, a.message_status, a.message_transport, a.message_queue, a.message_available_at, null, null
   from answer a where a.code is null
   union all
   select a.ord, null, null, null, null, null, null, a.code,
-    concat_ws(': ', quote_ident(a.unknown_field), (select r.message from messenger.refusals() r where r.code = a.code))
+    concat_ws(': ', quote_ident(a.unknown_field), (select r.message from messenger.error_codes() r where r.code = a.code))
   from answer a where a.code is not null
   order by 1;
 end $$;
@@ -131,9 +131,9 @@ begin
     perform messenger.require_writable();
   end if;
   if v_messages is null or jsonb_typeof(v_messages) <> 'array' or jsonb_array_length(v_messages) = 0 then
-    perform messenger.refuse('SM_BATCH');
+    perform messenger.raise_error('SM_BATCH');
   elsif jsonb_array_length(v_messages) > 1000 or pg_column_size(v_messages) > 8388608 then
-    perform messenger.refuse('SM_BATCH_TOO_LARGE');
+    perform messenger.raise_error('SM_BATCH_TOO_LARGE');
   elsif v_messages @? '$[*].idempotency_key' then
     v_lock_timeout := messenger.bound_waits();
     if v_lock_timeout is not null then
@@ -141,7 +141,7 @@ begin
         return query select * from messenger.store_messages(v_messages, v_atomic, v_scope, v_sender, v_single);
         perform messenger.unbound_waits(v_lock_timeout);
       exception when lock_not_available then
-        perform messenger.refuse_waits(v_lock_timeout, sqlerrm);
+        perform messenger.reject_waits(v_lock_timeout, sqlerrm);
       end;
       return;
     end if;
@@ -156,7 +156,7 @@ begin
   with draft as materialized (
     select d.*, (v_prefix || lpad(to_hex(v_random + d.ord), 16, '0'))::uuid as new_id,
       case when v_atomic and d.error_code is not null then
-        messenger.refuse(d.error_code, concat_ws(': ', case when not v_single then 'message ' || d.ord end, quote_ident(d.unknown_field)))
+        messenger.raise_error(d.error_code, concat_ws(': ', case when not v_single then 'message ' || d.ord end, quote_ident(d.unknown_field)))
       end as refused,
       case when not exists (select from messenger.message_types k where k.type = d.message_type) then messenger.open_fields(v_messages -> d.ord - 1) end as unrouted
     from messenger.read_drafts(v_messages, v_now) d
@@ -164,7 +164,7 @@ begin
   -- In the order of the keys, whatever order they came in: two batches cannot wait for each other.
   keyed as materialized (
     select d.ord, k.*, case when v_atomic and k.error_code is not null then
-        messenger.refuse(k.error_code, concat_ws(': ', case when not v_single then 'message ' || d.ord end, 'message ' || k.message_id)) end as refused
+        messenger.raise_error(k.error_code, concat_ws(': ', case when not v_single then 'message ' || d.ord end, 'message ' || k.message_id)) end as refused
     from (select * from draft where error_code is null and idempotency_key is not null order by idempotency_key collate "C", ord) d
     cross join lateral messenger.take_key(v_scope,
       row(d.ord, d.error_code, d.unknown_field, d.message_type, d.transport_name, d.queue_name, d.priority, d.body, d.headers, d.metadata, d.scheduled_at,
@@ -186,8 +186,8 @@ begin
     insert into messenger.measurements (at, transport_name, message_type, kind, message_count)
     select v_now, s.transport_name, s.message_type, 'dispatched', count(*) from stored s group by s.transport_name, s.message_type
   ),
-  rung as materialized (
-    select count(messenger.ring(due.transport_name, due.queue_name, due.message_type)) as bells
+  woken as materialized (
+    select count(messenger.wake_worker(due.transport_name, due.queue_name, due.message_type)) as wakeups
     from (select distinct s.transport_name, s.queue_name, s.message_type from stored s where s.available_at <= v_now) due
   ),
   -- A message of this very call is not visible yet when its key is asked for again. No id where a trigger of somebody's has swallowed the row.
@@ -199,13 +199,13 @@ begin
     from draft d
     left join keyed k on k.ord = d.ord
     left join stored f on f.id = coalesce(k.message_id, d.new_id)
-    cross join rung
+    cross join woken
   )
   select a.ord, a.message_id, a.is_duplicate, a.message_status, a.message_transport, a.message_queue, a.message_available_at, null, null
   from answer a where a.code is null
   union all
   select a.ord, null, null, null, null, null, null, a.code,
-    concat_ws(': ', quote_ident(a.unknown_field), (select r.message from messenger.refusals() r where r.code = a.code))
+    concat_ws(': ', quote_ident(a.unknown_field), (select r.message from messenger.error_codes() r where r.code = a.code))
   from answer a where a.code is not null
   order by 1;
 end $$;
@@ -213,7 +213,7 @@ end $$;
 comment on function messenger.store_in_turn(jsonb, boolean, text, uuid, boolean, timestamptz) is
   'What messenger.store_messages does with elements of which one has an ordering key, or a mode other than ignore.';
 comment on function messenger.store_messages(jsonb, boolean, text, uuid, boolean) is
-  'Stores 1 to 1000 elements. Atomic: the first bad one raises its refusal; else its row carries error_code and error. Rings for what is due.';
+  'Stores 1 to 1000 elements. Atomic: the first bad one raises its error; else its row carries error_code and error. Rings for what is due.';
 revoke all on function messenger.store_in_turn(jsonb, boolean, text, uuid, boolean, timestamptz),
   messenger.store_messages(jsonb, boolean, text, uuid, boolean) from public, anon, authenticated;
 grant execute on function messenger.store_in_turn(jsonb, boolean, text, uuid, boolean, timestamptz),

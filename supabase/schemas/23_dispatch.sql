@@ -1,6 +1,6 @@
 -- Dispatch for services: one message, or up to a thousand in one call.
 
--- A named type, because plpgsql refuses a parameter and a result column of one name, and language sql would plan the body anew at each call (0.7 ms against 0.4).
+-- A named type, because plpgsql rejects a parameter and a result column of one name, and language sql would plan the body again at each call (0.7 ms against 0.4).
 do $$
 begin
   if to_regtype('messenger.dispatched') is null then
@@ -41,7 +41,7 @@ as $$ select * from messenger.store_messages(messages, coalesce(atomic, true), '
 comment on function public.messenger_dispatch(text, jsonb, text, int, timestamptz, interval, text, text, interval, text, text, int, timestamptz, jsonb, jsonb) is
   'Stores one message in the caller''s transaction and returns the stored values, also for a duplicate of an idempotency key. A null parameter means its default. idempotency_mode: what a later dispatch on the key changes of a message that is still pending: ignore nothing, replace the content, reschedule the moment, throttle nothing, whatever the payload, debounce both, to run once, delay (or else the window) after the last call. ordering_key: of its messages in one transport and queue one is in flight, in the order of dispatch. Refusals: SQLSTATE PT<status>, detail SM_<CODE>, hint.';
 comment on function public.messenger_dispatch_batch(jsonb, boolean) is
-  'Stores 1 to 1000 elements with the names of messenger_dispatch, exact JSON types, no nulls. Atomic: one bad element refuses all and is named (counted from 1); else each row says its own error.';
+  'Stores 1 to 1000 elements with the names of messenger_dispatch, exact JSON types, no nulls. Atomic: one bad element rejects all and is named (counted from 1); else each row says its own error.';
 revoke all on function public.messenger_dispatch(text, jsonb, text, int, timestamptz, interval, text, text, interval, text, text, int, timestamptz, jsonb, jsonb),
   public.messenger_dispatch_batch(jsonb, boolean) from public, anon, authenticated;
 grant execute on function public.messenger_dispatch(text, jsonb, text, int, timestamptz, interval, text, text, interval, text, text, int, timestamptz, jsonb, jsonb),

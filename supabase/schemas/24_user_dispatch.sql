@@ -27,7 +27,7 @@ begin
   on conflict on constraint senders_pkey do update set check_at = s.check_at where false;
   perform messenger.unbound_waits(v_lock_timeout);
 exception when lock_not_available then
-  perform messenger.refuse_waits(v_lock_timeout, sqlerrm);
+  perform messenger.reject_waits(v_lock_timeout, sqlerrm);
 end $$;
 
 create or replace function messenger.prune_senders(at timestamptz, chunk int)
@@ -62,20 +62,20 @@ begin
   perform messenger.require_writable();
   if v_user is null then
     if coalesce(current_setting('request.jwt.claims', true), '') ~ '"sub"\s*:\s*"[^"]' then
-      perform messenger.refuse('SM_UNAUTHENTICATED', 'the subject of the token is not a UUID',
+      perform messenger.raise_error('SM_UNAUTHENTICATED', 'the subject of the token is not a UUID',
         'users of other identity providers cannot own messages: dispatch for them from a server, with a secret key');
     end if;
-    perform messenger.refuse('SM_UNAUTHENTICATED');
+    perform messenger.raise_error('SM_UNAUTHENTICATED');
   end if;
   perform messenger.lock_sender(v_user, messenger.now());
   -- One answer for a type that is not allowed and one that does not exist: users cannot list the types.
   if not exists (select from messenger.message_types k where k.type = user_dispatch.type and k.dispatchable_by = 'user') then
-    perform messenger.refuse('SM_TYPE_FORBIDDEN');
+    perform messenger.raise_error('SM_TYPE_FORBIDDEN');
   end if;
   if jsonb_typeof(headers) = 'object' then
     select h.key into v_forbidden from jsonb_object_keys(headers) as h(key) where h.key not in ('traceparent', 'x-request-id') limit 1;
     if found then
-      perform messenger.refuse('SM_FIELD_FORBIDDEN', 'headers.' || left(v_forbidden, 100));
+      perform messenger.raise_error('SM_FIELD_FORBIDDEN', 'headers.' || left(v_forbidden, 100));
     end if;
   end if;
   select s.id, s.duplicate, s.status, s.transport, s.queue, s.available_at
@@ -87,7 +87,7 @@ begin
       ('headers', headers), ('metadata', metadata)
     ) as given(field, value)
   ), true, v_user::text, v_user, true) s;
-  -- Asked afterwards, so that a repeated dispatch is told its message and not its limit; the refusal takes a new one back.
+  -- Asked afterwards, so that a repeated dispatch is told its message and not its limit; the error takes a new one back.
   v_limit := coalesce((select s.max_unfinished_per_user from messenger.settings s), 1000);
   if not duplicate and v_limit < (
     select count(*) from (
@@ -95,7 +95,7 @@ begin
       union all
       (select from public.messenger_failed_messages f where f.created_by = v_user and f.resolved_at is null limit v_limit + 1)
     ) unfinished) then
-    perform messenger.refuse('SM_RATE', 'of ' || v_limit || ' allowed');
+    perform messenger.raise_error('SM_RATE', 'of ' || v_limit || ' allowed');
   end if;
   return next;
 end $$;

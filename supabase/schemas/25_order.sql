@@ -28,25 +28,25 @@ begin
   on conflict on constraint ordering_keys_pkey do update set check_at = o.check_at where false;
   perform messenger.unbound_waits(v_lock_timeout);
 exception when lock_not_available then
-  perform messenger.refuse_waits(v_lock_timeout, sqlerrm);
+  perform messenger.reject_waits(v_lock_timeout, sqlerrm);
 end $$;
 
 -- Lets the first unfinished message of each key go, if it waits. A message retried from the dead letters stands behind the one in flight with the
 -- same ordering_seq, so the first is the one that does not wait.
 -- No lock on the key: a dispatch that saw the predecessor unfinished and commits after this leaves a message waiting for nobody. The tick finds it.
-create or replace function messenger.release_heads(keys messenger.order_key[], at timestamptz)
+create or replace function messenger.unblock_next(keys messenger.order_key[], at timestamptz)
 returns bigint
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_heads uuid[];
-  v_rung record;
+  v_next uuid[];
+  v_woken record;
 begin
   if keys is null or keys = '{}' then
     return 0;
   end if;
-  v_heads := array(
+  v_next := array(
     select head.id
     from unnest(keys) k
     cross join lateral (
@@ -58,26 +58,26 @@ begin
     where head.available_at = 'infinity' and not messenger.is_held_by_dead_letter(k.transport_name, k.queue_name, k.ordering_key)
     order by head.id
   );
-  for v_rung in
+  for v_woken in
     with released as (
       update public.messenger_messages m
       set available_at = greatest(at, m.scheduled_at), updated_at = at
       where m.id = any (array(
         select x.id from public.messenger_messages x
-        where x.id = any (v_heads) and x.available_at = 'infinity' and x.processed_at is null
+        where x.id = any (v_next) and x.available_at = 'infinity' and x.processed_at is null
         order by x.id
         for no key update skip locked))
       returning m.transport_name, m.queue_name, m.message_type, m.available_at <= at as is_due
     )
     select r.transport_name, r.queue_name, r.message_type from released r where r.is_due group by r.transport_name, r.queue_name, r.message_type
   loop
-    perform messenger.ring(v_rung.transport_name, v_rung.queue_name, v_rung.message_type);
+    perform messenger.wake_worker(v_woken.transport_name, v_woken.queue_name, v_woken.message_type);
   end loop;
-  return cardinality(v_heads);
+  return cardinality(v_next);
 end $$;
 
 -- For messages that come back from the dead letters: before all that wait, but behind the one of their key that is on its way.
-create or replace function messenger.line_up(ids uuid[], at timestamptz)
+create or replace function messenger.requeue_in_order(ids uuid[], at timestamptz)
 returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -91,7 +91,7 @@ begin
   end if;
   perform messenger.lock_order_keys(v_keys);
   update public.messenger_messages m
-  set scheduled_at = m.available_at, available_at = 'infinity', updated_at = line_up.at,
+  set scheduled_at = m.available_at, available_at = 'infinity', updated_at = requeue_in_order.at,
       ordering_seq = greatest(m.ordering_seq, (
         select case when head.available_at < 'infinity' then head.ordering_seq end
         from (
@@ -102,7 +102,7 @@ begin
           limit 1
         ) head))
   where m.id = any (v_ids) and m.ordering_key is not null;
-  perform messenger.release_heads(v_keys, at);
+  perform messenger.unblock_next(v_keys, at);
 end $$;
 
 -- Only where the transport says so: {"ordering_dead_letter": "block"}.
@@ -119,8 +119,8 @@ begin
     where t.name = transport and t.config ->> 'ordering_dead_letter' = 'block');
 end $$;
 
--- For the clock: keys whose first message waits for nobody, a bite of the waiting keys a tick, from where the last bite stopped.
-create or replace function messenger.release_orphans(at timestamptz, bite int, ends_at timestamptz default 'infinity')
+-- For the clock: keys whose first message waits for nobody, a chunk of the waiting keys a tick, from where the last chunk stopped.
+create or replace function messenger.unblock_stuck(at timestamptz, chunk int, ends_at timestamptz default 'infinity')
 returns bigint
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -148,11 +148,11 @@ begin
         and (m.transport_name, m.queue_name, m.ordering_key) > (w.transport_name, w.queue_name, w.ordering_key)
       order by m.transport_name, m.queue_name, m.ordering_key limit 1
     ) x
-    where w.n < bite
+    where w.n < chunk
   )
   select array_agg(row(w.transport_name, w.queue_name, w.ordering_key)::messenger.order_key order by w.n) into v_keys from waiting w;
-  update messenger.clock c set order_after = case when cardinality(v_keys) = bite then v_keys[bite] end
-  where c.order_after is distinct from case when cardinality(v_keys) = bite then v_keys[bite] end
+  update messenger.clock c set order_after = case when cardinality(v_keys) = chunk then v_keys[chunk] end
+  where c.order_after is distinct from case when cardinality(v_keys) = chunk then v_keys[chunk] end
     and c.singleton in (select x.singleton from messenger.clock x for update skip locked);
   return messenger.unblock_each(v_keys, at, ends_at);
 end $$;
@@ -192,13 +192,13 @@ end $$;
 
 comment on function messenger.prune_ordering_keys(timestamptz, int) is 'Deletes ordering keys without an unfinished message, of the next chunk that is due for a look. Returns how many.';
 comment on function messenger.lock_order_keys(messenger.order_key[]) is 'Makes this transaction the only one that dispatches to these keys.';
-comment on function messenger.line_up(uuid[], timestamptz) is 'Puts pending messages with an ordering key into line again, each behind the one of its key that may be in flight.';
+comment on function messenger.requeue_in_order(uuid[], timestamptz) is 'Puts pending messages with an ordering key into line again, each behind the one of its key that may be in flight.';
 comment on function messenger.order_keys(uuid[]) is 'The ordering keys of these messages, without duplicates.';
-comment on function messenger.release_heads(messenger.order_key[], timestamptz) is 'Makes the first waiting message of each key available when none of the key is before it. Returns how many were looked at and let go.';
+comment on function messenger.unblock_next(messenger.order_key[], timestamptz) is 'Makes the first waiting message of each key available when none of the key is before it. Returns how many were looked at and let go.';
 comment on function messenger.is_held_by_dead_letter(text, text, text) is 'True when an open dead letter holds up its ordering key.';
-comment on function messenger.release_orphans(timestamptz, int, timestamptz) is 'Lets go what waits for a predecessor that has finished meanwhile, among the next bite of keys with waiting messages.';
-revoke all on function messenger.lock_order_keys(messenger.order_key[]), messenger.line_up(uuid[], timestamptz), messenger.order_keys(uuid[]), messenger.release_heads(messenger.order_key[], timestamptz), messenger.is_held_by_dead_letter(text, text, text),
-  messenger.release_orphans(timestamptz, int, timestamptz), messenger.prune_ordering_keys(timestamptz, int)
+comment on function messenger.unblock_stuck(timestamptz, int, timestamptz) is 'Lets go what waits for a predecessor that has finished meanwhile, among the next chunk of keys with waiting messages.';
+revoke all on function messenger.lock_order_keys(messenger.order_key[]), messenger.requeue_in_order(uuid[], timestamptz), messenger.order_keys(uuid[]), messenger.unblock_next(messenger.order_key[], timestamptz), messenger.is_held_by_dead_letter(text, text, text),
+  messenger.unblock_stuck(timestamptz, int, timestamptz), messenger.prune_ordering_keys(timestamptz, int)
   from public, anon, authenticated, service_role;
-grant execute on function messenger.lock_order_keys(messenger.order_key[]), messenger.line_up(uuid[], timestamptz), messenger.order_keys(uuid[]), messenger.release_heads(messenger.order_key[], timestamptz), messenger.is_held_by_dead_letter(text, text, text)
+grant execute on function messenger.lock_order_keys(messenger.order_key[]), messenger.requeue_in_order(uuid[], timestamptz), messenger.order_keys(uuid[]), messenger.unblock_next(messenger.order_key[], timestamptz), messenger.is_held_by_dead_letter(text, text, text)
   to service_role;

@@ -45,7 +45,7 @@ begin
     returning m.transport_name, m.queue_name, m.message_type, m.available_at
   ),
   woken as (
-    select count(messenger.ring(d.transport_name, d.queue_name, d.message_type)) as wakeups
+    select count(messenger.wake_worker(d.transport_name, d.queue_name, d.message_type)) as wakeups
     from (select distinct r.transport_name, r.queue_name, r.message_type from routed r where r.available_at <= route_messages.at) d
   )
   select count(*) into v_routed from routed cross join woken;

@@ -39,7 +39,7 @@ end $$;
 -- inside the index: beside 5,000 queues with one message each it takes 0.4 ms where a probe per queue takes 55 ms, with 50
 -- messages each 31 to 84 ms. The first step is a statement without a bound because each entry would be compared with it.
 -- runnable: only messages that no worker holds.
-create or replace function messenger.walk_due_queues(
+create or replace function messenger.scan_due_queues(
   at timestamptz, only_transport text, runnable boolean, only_types text[], below_transport text, below_queue text,
   max_queues int
 )
@@ -58,8 +58,8 @@ declare
 begin
   if v_is_first then
     select m.transport_name, m.queue_name into below_transport, below_queue from public.messenger_messages m
-    where m.processed_at is null and m.available_at <= walk_due_queues.at
-      and (not runnable or m.status = 'pending' or m.lock_expires_at < walk_due_queues.at)
+    where m.processed_at is null and m.available_at <= scan_due_queues.at
+      and (not runnable or m.status = 'pending' or m.lock_expires_at < scan_due_queues.at)
       and (only_types is null or m.message_type = any (only_types))
       and (only_transport is null or m.transport_name = only_transport)
     order by m.transport_name desc, m.queue_name desc limit 1;
@@ -76,8 +76,8 @@ begin
     cross join lateral (
       select m.transport_name, m.queue_name from public.messenger_messages m
       where (m.transport_name, m.queue_name) < (p.transport_name, p.queue_name)
-        and m.processed_at is null and m.available_at <= walk_due_queues.at
-        and (not runnable or m.status = 'pending' or m.lock_expires_at < walk_due_queues.at)
+        and m.processed_at is null and m.available_at <= scan_due_queues.at
+        and (not runnable or m.status = 'pending' or m.lock_expires_at < scan_due_queues.at)
         and (only_types is null or m.message_type = any (only_types))
         and (only_transport is null or m.transport_name = only_transport)
       order by m.transport_name desc, m.queue_name desc limit 1
@@ -149,7 +149,7 @@ begin
     loop
       v_is_whole := v_walk[2] is null;
       select array_agg(w.transport_name), array_agg(w.queue_name) into v_transports, v_queues
-      from messenger.walk_due_queues(
+      from messenger.scan_due_queues(
         due_queues.at, only_transport, runnable, only_types, v_walk[2], v_walk[3], max_queues) w;
       v_walk := v_walk[1:1];
       if cardinality(v_queues) = max_queues then
@@ -227,17 +227,17 @@ end $$;
 
 comment on function messenger.active_queues(text, text[], boolean) is
   'Transports and queues with unfinished messages; halted: also those that are paused or disabled.';
-comment on function messenger.walk_due_queues(timestamptz, text, boolean, text[], text, text, int) is
+comment on function messenger.scan_due_queues(timestamptz, text, boolean, text[], text, text, int) is
   'Queues with a due message, downwards from one transport and queue (exclusive), or from the last one.';
 comment on function messenger.due_queues(timestamptz, text, text[], boolean, text[], boolean, int) is
   'Queues that hold a due message, of one transport or these queues only if given; of more than 64 queues at most max_queues, in turns. halted: also those that are paused or disabled. runnable, only_types: may leave out queues whose due messages are held by workers or are of other types.';
 comment on function messenger.known_queues(text, text[], boolean, timestamptz, text[]) is
   'Due queues as transport/queue in random order, at most 20 ms old, or a second where finding them took long; again: not for the 20 ms.';
 revoke all on function messenger.active_queues(text, text[], boolean),
-  messenger.walk_due_queues(timestamptz, text, boolean, text[], text, text, int),
+  messenger.scan_due_queues(timestamptz, text, boolean, text[], text, text, int),
   messenger.due_queues(timestamptz, text, text[], boolean, text[], boolean, int),
   messenger.known_queues(text, text[], boolean, timestamptz, text[]) from public, anon, authenticated;
 grant execute on function messenger.active_queues(text, text[], boolean),
-  messenger.walk_due_queues(timestamptz, text, boolean, text[], text, text, int),
+  messenger.scan_due_queues(timestamptz, text, boolean, text[], text, text, int),
   messenger.due_queues(timestamptz, text, text[], boolean, text[], boolean, int),
   messenger.known_queues(text, text[], boolean, timestamptz, text[]) to service_role;

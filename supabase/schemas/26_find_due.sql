@@ -20,7 +20,7 @@ end $$;
 -- the planner that it would compile each plan (jit), for seconds.
 create or replace function messenger.find_due(
   transport text, queue text, batch int, types text[], at timestamptz, may_be_solo boolean, careful boolean default false,
-  out places tid[], out is_solo boolean
+  out ctids tid[], out is_solo boolean
 )
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -31,9 +31,9 @@ set jit = off
 set plan_cache_mode = force_generic_plan
 as $$
 declare
-  v_setting text := messenger.mark_setting(transport, queue, types);
+  v_setting text := messenger.watermark_setting(transport, queue, types);
   v_text text := current_setting(v_setting, true);
-  v_mark jsonb;
+  v_watermark jsonb;
   v_ends_at timestamptz;
   -- By priority. Variables without a value cost nothing: plpgsql sets each expression up again in every transaction.
   v_from_times timestamptz[];
@@ -50,16 +50,16 @@ declare
   v_started timestamptz := clock_timestamp();
   v_took interval;
   v_found tid[];
-  v_fates text[];
+  v_dispositions text[];
   v_ids uuid[];
   v_end int;
 begin
   if v_text <> '' then
-    v_mark := v_text::jsonb;
-    if at between (v_mark ->> 'placed')::timestamptz and (v_mark ->> 'ends')::timestamptz then
-      v_ends_at := (v_mark ->> 'ends')::timestamptz;
-      v_from_times := array(select t::timestamptz from jsonb_array_elements_text(v_mark -> 'times') with ordinality x(t, n) order by n);
-      v_from_ids := array(select i::uuid from jsonb_array_elements_text(v_mark -> 'ids') with ordinality x(i, n) order by n);
+    v_watermark := v_text::jsonb;
+    if at between (v_watermark ->> 'placed')::timestamptz and (v_watermark ->> 'ends')::timestamptz then
+      v_ends_at := (v_watermark ->> 'ends')::timestamptz;
+      v_from_times := array(select t::timestamptz from jsonb_array_elements_text(v_watermark -> 'times') with ordinality x(t, n) order by n);
+      v_from_ids := array(select i::uuid from jsonb_array_elements_text(v_watermark -> 'ids') with ordinality x(i, n) order by n);
     end if;
   end if;
   if current_setting('messenger.leaves_out_until', true) <> '' then
@@ -86,7 +86,7 @@ begin
       v_to_ids := array(select case when p = v_stop_priority then v_stop_id end from generate_series(1, 10) p);
     end if;
 
-    select array_agg(due.tid), array_agg(due.fate) into v_found, v_fates
+    select array_agg(due.tid), array_agg(due.disposition) into v_found, v_dispositions
     from (
       select head.* from generate_series(10, 1, -1) as level(priority)
       cross join lateral (
@@ -98,7 +98,7 @@ begin
             when m.status = 'processing' then 'lost'
             when m.lease_losses > 0 then 'suspect'
             else 'ready'
-          end as fate
+          end as disposition
         from public.messenger_messages m
         where m.transport_name = find_due.transport and m.queue_name = find_due.queue and m.priority = level.priority
           and m.processed_at is null
@@ -127,36 +127,36 @@ begin
           and not exists (select from messenger.queues q where q.transport_name = t.name and q.queue_name = find_due.queue and q.paused_at is not null)
         from public.messenger_transports t where t.name = find_due.transport
       )
-      limit batch - coalesce(cardinality(places), 0)
+      limit batch - coalesce(cardinality(ctids), 0)
     ) due;
 
-    if not v_fates <@ '{ready}'::text[] then
+    if not v_dispositions <@ '{ready}'::text[] then
       v_ids := array(select m.id from unnest(v_found) with ordinality as x(place, n) join public.messenger_messages m on m.ctid = x.place order by x.n);
-      if v_fates && '{expired,cancelled,exhausted}'::text[] then
+      if v_dispositions && '{expired,cancelled,exhausted}'::text[] then
         if careful then
-          perform messenger.end_unhandled_singly(v_ids[1:100], v_fates[1:100], at);
+          perform messenger.finish_undeliverable_singly(v_ids[1:100], v_dispositions[1:100], at);
         else
-          perform messenger.end_unhandled(v_ids[1:100], v_fates[1:100], at);
+          perform messenger.finish_undeliverable(v_ids[1:100], v_dispositions[1:100], at);
         end if;
         -- A scan by chunks, which leaves out what else is to be finished, finds the others.
         v_skips_ended := true;
         continue scans;
       end if;
       -- Up to the first message that must be alone; the next claim then starts with it.
-      v_end := (select min(x.n) from unnest(v_fates) with ordinality as x(fate, n) where x.fate <> 'ready');
+      v_end := (select min(x.n) from unnest(v_dispositions) with ordinality as x(disposition, n) where x.disposition <> 'ready');
       if v_end > 1 then
-        places := places || v_found[1:v_end - 1];
-      elsif places is null and may_be_solo then
+        ctids := ctids || v_found[1:v_end - 1];
+      elsif ctids is null and may_be_solo then
         perform messenger.note_lost_leases(v_ids[1:1], 'retried', at);
-        perform messenger.emit('retried', array(select v_ids[1] where v_fates[1] = 'lost'), at);
-        places := v_found[1:1];
+        perform messenger.emit('retried', array(select v_ids[1] where v_dispositions[1] = 'lost'), at);
+        ctids := v_found[1:1];
         is_solo := true;
       end if;
       return;
     end if;
 
-    places := places || v_found;
-    exit scans when v_stop_id is null or coalesce(cardinality(places), 0) >= batch;
+    ctids := ctids || v_found;
+    exit scans when v_stop_id is null or coalesce(cardinality(ctids), 0) >= batch;
     v_from_times := array(
       select case when p < v_stop_priority then v_from_times[p] when p = v_stop_priority then v_stop_at else 'infinity' end
       from generate_series(1, 10) p);
@@ -168,9 +168,9 @@ begin
   end loop;
 
   v_took := clock_timestamp() - v_started;
-  if v_took > coalesce(nullif(current_setting('messenger.mark_after', true), ''), '500 microseconds')::interval
-      + coalesce(cardinality(places), 0) * interval '2 microseconds' then
-    perform messenger.place_mark(v_setting, v_ends_at, v_from_times, v_from_ids, batch, places, v_took, at, v_stop_priority + 1);
+  if v_took > coalesce(nullif(current_setting('messenger.watermark_after', true), ''), '500 microseconds')::interval
+      + coalesce(cardinality(ctids), 0) * interval '2 microseconds' then
+    perform messenger.store_watermark(v_setting, v_ends_at, v_from_times, v_from_ids, batch, ctids, v_took, at, v_stop_priority + 1);
   elsif v_text <> '' and v_ends_at is null then
     perform set_config(v_setting, '', false);
   end if;

@@ -6,7 +6,7 @@
 -- visible behind a mark (a late commit, an expired lease, a message handed back) waits at most that long.
 -- It is a setting of the session, {"placed", "ends", "times": [ten], "ids": [ten]}, named by everything a scan filters on, or
 -- one worker's mark would hide another's messages. As JSON its moments are ISO 8601, whatever the session's DateStyle.
-create or replace function messenger.mark_setting(transport text, queue text, types text[])
+create or replace function messenger.watermark_setting(transport text, queue text, types text[])
 returns text
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
@@ -16,13 +16,13 @@ begin
 end $$;
 
 -- After a scan that was slow for what it found, places marks; after a fast one that began at the beginning, drops them.
--- Slow is what the setting messenger.mark_after says, 500 us unless set, and 2 us a message: a scan takes 50, but a busy machine must not pass for a
+-- Slow is what the setting messenger.watermark_after says, 500 us unless set, and 2 us a message: a scan takes 50, but a busy machine must not pass for a
 -- cluttered index.
 -- The margin is for transactions that commit a little after the moment they wrote into available_at.
 -- lowest: the lowest priority that was scanned to its end; below it the positions stay what they were. It comes last, with a
 -- default: a scan of 0.1.0 that waits while the upgrade commits calls without it.
-create or replace function messenger.place_mark(
-  setting text, ends_at timestamptz, from_times timestamptz[], from_ids uuid[], batch int, places tid[],
+create or replace function messenger.store_watermark(
+  setting text, ends_at timestamptz, from_times timestamptz[], from_ids uuid[], batch int, ctids tid[],
   took interval, at timestamptz, lowest int default null
 )
 returns void
@@ -39,9 +39,9 @@ declare
 begin
   select array_agg(m.priority order by x.n) as priorities, array_agg(m.available_at order by x.n) as times, array_agg(m.id order by x.n) as ids
   into v_found
-  from unnest(places) with ordinality as x(place, n) join public.messenger_messages m on m.ctid = x.place;
+  from unnest(ctids) with ordinality as x(place, n) join public.messenger_messages m on m.ctid = x.place;
   -- Below the last priority found the scan did not come when it had what it wanted.
-  if cardinality(places) >= batch then
+  if cardinality(ctids) >= batch then
     v_lowest := v_found.priorities[batch];
   end if;
   for v_level in v_lowest..10 loop
@@ -59,10 +59,10 @@ begin
     'times', v_times, 'ids', v_ids)::text, false);
 end $$;
 
-comment on function messenger.mark_setting(text, text, text[]) is 'Name of the session setting that keeps the marks of one queue and selection of types.';
-comment on function messenger.place_mark(text, timestamptz, timestamptz[], uuid[], int, tid[], interval, timestamptz, int) is
+comment on function messenger.watermark_setting(text, text, text[]) is 'Name of the session setting that keeps the marks of one queue and selection of types.';
+comment on function messenger.store_watermark(text, timestamptz, timestamptz[], uuid[], int, tid[], interval, timestamptz, int) is
   'Keeps for the session''s next scan what this one found out, when it took long for what it found.';
-revoke all on function messenger.mark_setting(text, text, text[]),
-  messenger.place_mark(text, timestamptz, timestamptz[], uuid[], int, tid[], interval, timestamptz, int) from public, anon, authenticated;
-grant execute on function messenger.mark_setting(text, text, text[]),
-  messenger.place_mark(text, timestamptz, timestamptz[], uuid[], int, tid[], interval, timestamptz, int) to service_role;
+revoke all on function messenger.watermark_setting(text, text, text[]),
+  messenger.store_watermark(text, timestamptz, timestamptz[], uuid[], int, tid[], interval, timestamptz, int) from public, anon, authenticated;
+grant execute on function messenger.watermark_setting(text, text, text[]),
+  messenger.store_watermark(text, timestamptz, timestamptz[], uuid[], int, tid[], interval, timestamptz, int) to service_role;

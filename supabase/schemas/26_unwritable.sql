@@ -76,7 +76,7 @@ begin
 end $$;
 
 -- One by one, each in a subtransaction of its own: one row that cannot be written keeps no other from its end.
-create or replace function messenger.end_unhandled_singly(ids uuid[], fates text[], at timestamptz)
+create or replace function messenger.finish_undeliverable_singly(ids uuid[], dispositions text[], at timestamptz)
 returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -84,7 +84,7 @@ as $$
 begin
   for v_place in 1..cardinality(ids) loop
     begin
-      perform messenger.end_unhandled(ids[v_place:v_place], fates[v_place:v_place], at);
+      perform messenger.finish_undeliverable(ids[v_place:v_place], dispositions[v_place:v_place], at);
       perform messenger.check_deferred(at);
     exception when others then
       if not messenger.is_row_error(sqlstate) then
@@ -102,11 +102,11 @@ comment on function messenger.check_deferred(timestamptz) is
 comment on function messenger.set_message_aside(uuid, text, text, timestamptz) is
   'Keeps a message whose row cannot be written out of claims for a minute or more, and records why.';
 comment on function messenger.messages_set_aside(timestamptz) is 'Messages that claims of this session leave out now, or null.';
-comment on function messenger.end_unhandled_singly(uuid[], text[], timestamptz) is
-  'As messenger.end_unhandled, message by message; those that cannot be written are set aside.';
+comment on function messenger.finish_undeliverable_singly(uuid[], text[], timestamptz) is
+  'As messenger.finish_undeliverable, message by message; those that cannot be written are set aside.';
 revoke all on function messenger.is_row_error(text), messenger.check_deferred(timestamptz),
   messenger.set_message_aside(uuid, text, text, timestamptz), messenger.messages_set_aside(timestamptz),
-  messenger.end_unhandled_singly(uuid[], text[], timestamptz) from public, anon, authenticated;
+  messenger.finish_undeliverable_singly(uuid[], text[], timestamptz) from public, anon, authenticated;
 grant execute on function messenger.is_row_error(text), messenger.check_deferred(timestamptz),
   messenger.set_message_aside(uuid, text, text, timestamptz), messenger.messages_set_aside(timestamptz),
-  messenger.end_unhandled_singly(uuid[], text[], timestamptz) to service_role;
+  messenger.finish_undeliverable_singly(uuid[], text[], timestamptz) to service_role;

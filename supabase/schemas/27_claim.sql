@@ -19,13 +19,13 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   if worker is null or length(worker) not between 1 and 200 or worker ~ '[\x01-\x1f\x7f]' then
-    perform messenger.refuse('SM_WORKER');
+    perform messenger.raise_error('SM_WORKER');
   elsif queues::text !~ '^\{(([a-z0-9][a-z0-9_-]{0,62}|"null")(,([a-z0-9][a-z0-9_-]{0,62}|"null"))*)?\}$' then
-    perform messenger.refuse('SM_QUEUE', (
+    perform messenger.raise_error('SM_QUEUE', (
       select format('queues: "%s"', left(q.name, 100)) from unnest(queues) q(name)
       where q.name !~ '^[a-z0-9][a-z0-9_-]{0,62}$' or q.name is null limit 1));
   elsif lease <= '0' or lease > '12 hours' then
-    perform messenger.refuse('SM_LEASE');
+    perform messenger.raise_error('SM_LEASE');
   end if;
 end $$;
 
@@ -91,7 +91,7 @@ declare
   v_queue text;
   v_visited text[] := '{}'::text[];
   v_due record;
-  v_places tid[] := '{}'::tid[];
+  v_ctids tid[] := '{}'::tid[];
   v_claimed messenger.claimed[];
 begin
   if current_setting('transaction_read_only') = 'on' then
@@ -99,10 +99,10 @@ begin
   end if;
   perform messenger.check_claim(worker, v_lease, queues);
   if v_batch not between 1 and 1000 then
-    perform messenger.refuse('SM_BATCH');
+    perform messenger.raise_error('SM_BATCH');
   elsif transport is not null then
     if not exists (select from public.messenger_transports t where t.name = claim_messages.transport) then
-      perform messenger.refuse('SM_TRANSPORT', quote_ident(left(transport, 100)));
+      perform messenger.raise_error('SM_TRANSPORT', quote_ident(left(transport, 100)));
     end if;
   end if;
   perform messenger.note_poll(worker, transport, queues, types, v_now);
@@ -113,13 +113,13 @@ begin
       foreach v_queue in array messenger.known_queues(transport, queues, v_look = 2, v_now, types) loop
         continue when v_queue = any (v_visited);
         v_visited := v_visited || v_queue;
-        v_due := messenger.find_due(split_part(v_queue, '/', 1), split_part(v_queue, '/', 2), v_batch - cardinality(v_places), types, v_now, v_places = '{}');
-        v_places := v_places || v_due.places;
-        exit looks when v_due.is_solo or cardinality(v_places) = v_batch;
+        v_due := messenger.find_due(split_part(v_queue, '/', 1), split_part(v_queue, '/', 2), v_batch - cardinality(v_ctids), types, v_now, v_ctids = '{}');
+        v_ctids := v_ctids || v_due.ctids;
+        exit looks when v_due.is_solo or cardinality(v_ctids) = v_batch;
       end loop;
     end loop;
-    if v_places <> '{}' then
-      v_claimed := messenger.take(v_places, worker, v_lease, v_now);
+    if v_ctids <> '{}' then
+      v_claimed := messenger.take(v_ctids, worker, v_lease, v_now);
     end if;
     return coalesce(v_claimed, '{}');
   exception when others then
@@ -154,10 +154,10 @@ begin
     loop
       v_due := messenger.find_due(
         split_part(v_queue, '/', 1), split_part(v_queue, '/', 2), batch - cardinality(v_claimed), types, at, v_claimed = '{}', true);
-      exit when v_due.places is null;
+      exit when v_due.ctids is null;
       v_has_failed := false;
       begin
-        v_claimed := v_claimed || messenger.take(v_due.places, worker, lease, at);
+        v_claimed := v_claimed || messenger.take(v_due.ctids, worker, lease, at);
       exception when others then
         if not messenger.is_row_error(sqlstate) then
           raise;
@@ -165,7 +165,7 @@ begin
         v_has_failed := true;
       end;
       if v_has_failed then
-        v_claimed := v_claimed || messenger.take_singly(v_due.places, worker, lease, at);
+        v_claimed := v_claimed || messenger.take_singly(v_due.ctids, worker, lease, at);
       end if;
       exit queues when v_due.is_solo and v_claimed <> '{}' or cardinality(v_claimed) = batch or clock_timestamp() > v_end;
       exit when not v_has_failed;
@@ -188,7 +188,7 @@ begin
   return query select * from unnest(messenger.claim_messages(worker, batch, lease, transport, queues, types));
 end $$;
 
--- For a door that handles a message where it is dispatched: takes this one, due or not, unless somebody else has it.
+-- For an edge function that handles a message where it is dispatched: takes this one, due or not, unless somebody else has it.
 create or replace function messenger.claim_one(message_id uuid, worker text, lease interval)
 returns table (
   id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority int, retry_count int, max_retries int, fence bigint,
@@ -235,7 +235,7 @@ comment on function messenger.claim_messages(text, int, interval, text, text[], 
 comment on function messenger.claim_carefully(text, int, interval, text, text[], text[], timestamptz) is
   'A claim that passes over any number of messages it cannot take, and over rows that cannot be written.';
 comment on function public.messenger_claim(text, int, interval, text, text[], text[]) is
-  'Takes up to batch (1-1000) due messages for a worker under a lease (up to 12 hours). Null transport, queues or types mean all. fence must accompany every verdict. solo: the only row of its claim, to be run with nothing else in flight. Waits for nobody: messages whose rows others have locked are left for the next claim.';
+  'Takes up to batch (1-1000) due messages for a worker under a lease (up to 12 hours). Null transport, queues or types mean all. fence must accompany every outcome. solo: the only row of its claim, to be run with nothing else in flight. Waits for nobody: messages whose rows others have locked are left for the next claim.';
 comment on function messenger.claim_one(uuid, text, interval) is 'See public.messenger_claim_one.';
 comment on function public.messenger_claim_one(uuid, text, interval) is
   'Takes one pending message by id, due or not, for the caller that has just dispatched it. No row when another worker has it, its row is locked or it is finished.';

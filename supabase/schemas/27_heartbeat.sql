@@ -23,16 +23,16 @@ begin
     perform messenger.require_writable();
   end if;
   if v_leases is null or jsonb_typeof(v_leases) <> 'array' then
-    perform messenger.refuse('SM_LEASE', 'leases must be a JSON array of {"id", "fence", "progress"?}');
+    perform messenger.raise_error('SM_LEASE', 'leases must be a JSON array of {"id", "fence", "progress"?}');
   elsif jsonb_array_length(v_leases) > 1000 then
-    perform messenger.refuse('SM_BATCH_TOO_LARGE');
+    perform messenger.raise_error('SM_BATCH_TOO_LARGE');
   elsif v_lease <= '0' or v_lease > '12 hours' or exists (select from jsonb_array_elements(v_leases) e where jsonb_typeof(e) <> 'object') then
-    perform messenger.refuse('SM_LEASE');
+    perform messenger.raise_error('SM_LEASE');
   end if;
 
   begin
     with given as materialized (
-      select row_number() over () as ord, g.id, g.fence, messenger.keep_small(g.progress) as progress
+      select row_number() over () as ord, g.id, g.fence, messenger.cap_size(g.progress) as progress
       from jsonb_to_recordset(v_leases) as g(id uuid, fence bigint, progress jsonb)
     ),
     -- A lease that ran out but was not taken over is still current.
@@ -89,6 +89,6 @@ begin
 end $$;
 
 comment on function public.messenger_heartbeat(jsonb, interval) is
-  'Extends the leases [{"id", "fence", "progress"?}] to now + lease and stores progress. extended; locked (another transaction has locked the row: the lease is still held and was not extended, send it again); stale (it is not held any more); error: <SQLSTATE> <message> (a trigger or constraint on messenger_messages refused to write it; still held). cancel_requested tells the handler to stop.';
+  'Extends the leases [{"id", "fence", "progress"?}] to now + lease and stores progress. extended; locked (another transaction has locked the row: the lease is still held and was not extended, send it again); stale (it is not held any more); error: <SQLSTATE> <message> (a trigger or constraint on messenger_messages rejected to write it; still held). cancel_requested tells the handler to stop.';
 revoke all on function public.messenger_heartbeat(jsonb, interval) from public, anon, authenticated;
 grant execute on function public.messenger_heartbeat(jsonb, interval) to service_role;

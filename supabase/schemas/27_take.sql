@@ -1,7 +1,7 @@
 -- Taking: the one statement by which messages that a scan has found and locked become a worker's.
 
 -- By their places, which the lock of the scan holds still.
-create or replace function messenger.take(places tid[], worker text, lease interval, at timestamptz)
+create or replace function messenger.take(ctids tid[], worker text, lease interval, at timestamptz)
 returns messenger.claimed[]
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -15,7 +15,7 @@ begin
     set status = 'processing', fence = m.fence + 1, locked_at = take.at, locked_by = take.worker, lock_expires_at = take.at + take.lease,
         updated_at = take.at, retry_count = m.retry_count + (m.status = 'processing')::int,
         lease_losses = m.lease_losses + (m.status = 'processing')::int
-    where m.ctid = any (places)
+    where m.ctid = any (ctids)
     returning m.id, m.message_type, m.queue_name, m.body, m.headers, m.metadata, m.priority, m.retry_count, m.max_retries,
       m.fence, m.lock_expires_at, m.created_at, m.lease_losses > 0 as solo, m.available_at
   )
@@ -27,7 +27,7 @@ begin
   return v_claimed;
 end $$;
 
-create or replace function messenger.take_singly(places tid[], worker text, lease interval, at timestamptz)
+create or replace function messenger.take_singly(ctids tid[], worker text, lease interval, at timestamptz)
 returns messenger.claimed[]
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -36,7 +36,7 @@ declare
   v_place tid;
   v_claimed messenger.claimed[];
 begin
-  foreach v_place in array places loop
+  foreach v_place in array ctids loop
     begin
       v_claimed := v_claimed || messenger.take(array[v_place], worker, lease, at);
     exception when others then

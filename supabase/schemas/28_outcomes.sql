@@ -30,17 +30,17 @@ end $$;
 
 do $$
 begin
-  if to_regtype('messenger.verdict') is null then
-    create type messenger.verdict as (
+  if to_regtype('messenger.outcome') is null then
+    create type messenger.outcome as (
       ord int, outcome text, error text, error_class text, error_trace text, retryable boolean, delay interval, duration_ms bigint
     );
   end if;
 end $$;
-comment on type messenger.verdict is 'What a verdict other than completed says, with its position among the outcomes.';
+comment on type messenger.outcome is 'What a outcome other than completed says, with its position among the outcomes.';
 
--- The few verdicts that are not completions are read apart, in full: most batches have none.
-create or replace function messenger.read_verdicts(outcomes jsonb)
-returns messenger.verdict[]
+-- The few outcomes that are not completions are read apart, in full: most batches have none.
+create or replace function messenger.read_outcomes(outcomes jsonb)
+returns messenger.outcome[]
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -53,7 +53,7 @@ begin
       case when v.outcome = 'failed' then messenger.clip(v.error_trace, 8192) end,
       coalesce(v.retryable, true),
       make_interval(secs => messenger.read_milliseconds(v.delay_ms, 3155760000000) / 1000), -- 100 years
-      messenger.read_milliseconds(v.duration_ms, 1e15)::bigint)::messenger.verdict order by v.ord)
+      messenger.read_milliseconds(v.duration_ms, 1e15)::bigint)::messenger.outcome order by v.ord)
     from rows from (jsonb_to_recordset(outcomes) as (
       outcome text, error text, error_class text, error_trace text, retryable boolean, delay_ms jsonb, duration_ms jsonb)
     ) with ordinality as v(outcome, error, error_class, error_trace, retryable, delay_ms, duration_ms, ord)
@@ -63,6 +63,6 @@ end $$;
 
 comment on function messenger.error_class_of(text) is 'The class an error is stored under: Error when there is none, Handler<Name> where the name is reserved.';
 comment on function messenger.retry_delay(text, int) is 'Wait before the next delivery after so many failures, by the policy of the type.';
-comment on function messenger.read_verdicts(jsonb) is 'The outcomes of messenger_settle in order, texts clipped to 8 KB, results to 64 KB.';
-revoke all on function messenger.error_class_of(text), messenger.retry_delay(text, int), messenger.read_verdicts(jsonb) from public, anon, authenticated;
-grant execute on function messenger.error_class_of(text), messenger.retry_delay(text, int), messenger.read_verdicts(jsonb) to service_role;
+comment on function messenger.read_outcomes(jsonb) is 'The outcomes of messenger_settle in order, texts clipped to 8 KB, results to 64 KB.';
+revoke all on function messenger.error_class_of(text), messenger.retry_delay(text, int), messenger.read_outcomes(jsonb) from public, anon, authenticated;
+grant execute on function messenger.error_class_of(text), messenger.retry_delay(text, int), messenger.read_outcomes(jsonb) to service_role;

@@ -9,7 +9,7 @@ end $$;
 comment on type messenger.settled is 'A row of messenger_settle.';
 
 -- Verdicts that count and are not completions, on rows that the caller has locked.
-create or replace function messenger.settle_rest(ids uuid[], rest messenger.verdict[], ords bigint[], fates text[], at timestamptz)
+create or replace function messenger.settle_rest(ids uuid[], rest messenger.outcome[], ords bigint[], dispositions text[], at timestamptz)
 returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -25,25 +25,25 @@ begin
   from unnest(rest) r join public.messenger_messages m on m.id = ids[r.ord]
   where r.outcome = 'failed' and r.ord = any (ords);
 
-  perform messenger.measure_failures('retried', array(select ids[c.ord] from unnest(ords, fates) as c(ord, fate) where c.fate = 'retry'), at);
-  perform messenger.measure_failures('dead', array(select ids[c.ord] from unnest(ords, fates) as c(ord, fate) where c.fate = 'dead'), at);
-  perform messenger.bury(array(select ids[c.ord] from unnest(ords, fates) as c(ord, fate) where c.fate = 'dead'), at);
-  perform messenger.give_up(array(select ids[c.ord] from unnest(ords, fates) as c(ord, fate) where c.fate = 'cancelled'), 'Cancelled', at);
-  perform messenger.give_up(array(select ids[c.ord] from unnest(ords, fates) as c(ord, fate) where c.fate = 'invalid'), 'InvalidPayload', at);
+  perform messenger.measure_failures('retried', array(select ids[c.ord] from unnest(ords, dispositions) as c(ord, disposition) where c.disposition = 'retry'), at);
+  perform messenger.measure_failures('dead', array(select ids[c.ord] from unnest(ords, dispositions) as c(ord, disposition) where c.disposition = 'dead'), at);
+  perform messenger.move_to_dead_letters(array(select ids[c.ord] from unnest(ords, dispositions) as c(ord, disposition) where c.disposition = 'dead'), at);
+  perform messenger.fail_without_dead_letter(array(select ids[c.ord] from unnest(ords, dispositions) as c(ord, disposition) where c.disposition = 'cancelled'), 'Cancelled', at);
+  perform messenger.fail_without_dead_letter(array(select ids[c.ord] from unnest(ords, dispositions) as c(ord, disposition) where c.disposition = 'invalid'), 'InvalidPayload', at);
 
   update public.messenger_messages m
   set status = 'pending', updated_at = settle_rest.at, locked_at = null, locked_by = null, lock_expires_at = null,
-      available_at = case c.fate
+      available_at = case c.disposition
         when 'retry' then settle_rest.at + coalesce(r.delay, messenger.retry_delay(m.message_type, m.retry_count + 1))
         when 'snoozed' then settle_rest.at + coalesce(r.delay, '0')
         else m.available_at end,
-      retry_count = m.retry_count + (c.fate = 'retry')::int,
-      lease_losses = case c.fate when 'released' then m.lease_losses else 0 end,
-      last_error = case c.fate when 'retry' then r.error else m.last_error end,
-      error_class = case c.fate when 'retry' then r.error_class else m.error_class end
-  from unnest(ords, fates) as c(ord, fate) join unnest(rest) r on r.ord = c.ord
-  where m.id = ids[c.ord] and c.fate in ('retry', 'snoozed', 'released');
-  perform messenger.emit('retried', array(select ids[c.ord] from unnest(ords, fates) as c(ord, fate) where c.fate = 'retry'), at);
+      retry_count = m.retry_count + (c.disposition = 'retry')::int,
+      lease_losses = case c.disposition when 'released' then m.lease_losses else 0 end,
+      last_error = case c.disposition when 'retry' then r.error else m.last_error end,
+      error_class = case c.disposition when 'retry' then r.error_class else m.error_class end
+  from unnest(ords, dispositions) as c(ord, disposition) join unnest(rest) r on r.ord = c.ord
+  where m.id = ids[c.ord] and c.disposition in ('retry', 'snoozed', 'released');
+  perform messenger.emit('retried', array(select ids[c.ord] from unnest(ords, dispositions) as c(ord, disposition) where c.disposition = 'retry'), at);
 end $$;
 
 -- Rows are found by id, locked, and then written by their place (ctid), which the lock holds still: a second search by id, or a join of the
@@ -71,8 +71,8 @@ declare
   v_kinds text[];
   v_results jsonb[];
   v_durations double precision[];
-  v_rest messenger.verdict[];
-  v_is_wild boolean;
+  v_rest messenger.outcome[];
+  v_is_out_of_range boolean;
   v_counted record;
   v_keys messenger.order_key[];
   v_has_deleted boolean := false;
@@ -82,11 +82,11 @@ begin
     perform messenger.require_writable();
   end if;
   if v_outcomes is null or jsonb_typeof(v_outcomes) <> 'array' then
-    perform messenger.refuse('SM_OUTCOME', 'outcomes must be a JSON array');
+    perform messenger.raise_error('SM_OUTCOME', 'outcomes must be a JSON array');
   elsif jsonb_array_length(v_outcomes) = 0 then
     return '{}'::messenger.settled[];
   elsif jsonb_array_length(v_outcomes) > 1000 then
-    perform messenger.refuse('SM_BATCH_TOO_LARGE');
+    perform messenger.raise_error('SM_BATCH_TOO_LARGE');
   end if;
   select array_agg((e ->> 'id')::uuid), array_agg((e ->> 'fence')::bigint), array_agg(e ->> 'outcome'), array_agg(nullif(e -> 'result', 'null')), array_agg(case jsonb_typeof(e -> 'duration_ms')
       when 'number' then least(greatest((e -> 'duration_ms')::numeric, 0), 1e9)::double precision
@@ -94,15 +94,15 @@ begin
   into v_ids, v_fences, v_kinds, v_results, v_durations
   from jsonb_array_elements(v_outcomes) e;
   if not v_kinds <@ '{completed,failed,snoozed,released}'::text[] then
-    perform messenger.refuse('SM_OUTCOME');
+    perform messenger.raise_error('SM_OUTCOME');
   end if;
   if 'completed' <> any (v_kinds) then
-    v_rest := messenger.read_verdicts(v_outcomes);
+    v_rest := messenger.read_outcomes(v_outcomes);
   end if;
   if array_remove(v_results, null) <> '{}' then
-    v_is_wild := messenger.has_wild_number(v_outcomes);
+    v_is_out_of_range := messenger.has_out_of_range_number(v_outcomes);
     v_results := array(
-      select case when v_is_wild or pg_column_size(r.result) > 1600 then messenger.keep_small(r.result) else r.result end
+      select case when v_is_out_of_range or pg_column_size(r.result) > 1600 then messenger.cap_size(r.result) else r.result end
       from unnest(v_results) with ordinality as r(result, ord) order by r.ord);
   end if;
 
@@ -110,7 +110,7 @@ begin
     if is_part then
       perform set_config('lock_timeout', '10ms', true);
     end if;
-    -- Rows are locked in the order of their ids, whatever order the verdicts come in: two settles cannot wait for each other.
+    -- Rows are locked in the order of their ids, whatever order the outcomes come in: two settles cannot wait for each other.
     with held as materialized (
       select m.ctid as tid, m.id, m.fence, m.retry_count, m.retry_count >= m.max_retries as is_last,
         m.cancel_requested_at is not null as is_cancelled, m.ordering_key is not null as is_ordered, m.created_by is not null as has_sender,
@@ -122,7 +122,7 @@ begin
       order by m.id
       for no key update skip locked
     ),
-    -- Of two verdicts on one delivery the first counts.
+    -- Of two outcomes on one delivery the first counts.
     counted as (
       select distinct on (v.id) v.ord, v.id, h.tid, h.retry_count, h.is_ordered, h.has_sender, h.waited, h.sort,
         least(greatest(coalesce(v.duration, date_part('epoch', v_now - h.locked_at) * 1000), 0), 1e9)::real as duration,
@@ -132,13 +132,13 @@ begin
           when h.is_cancelled then 'cancelled'
           when v.kind = 'failed' then case when h.has_sender and r.error_class = 'InvalidPayload' then 'invalid' when h.is_last or not r.retryable then 'dead' else 'retry' end
           else v.kind
-        end as fate
+        end as disposition
       from unnest(v_ids, v_fences, v_kinds, v_durations) with ordinality as v(id, fence, kind, duration, ord)
       join held h on h.id = v.id and h.fence = v.fence
       left join unnest(v_rest) r on r.ord = v.ord
       order by v.id, v.ord
     )
-    select array_agg(ord) as ords, array_agg(tid) as places, array_agg(fate) as fates, bool_or(retry_count > 0) as has_history,
+    select array_agg(ord) as ords, array_agg(tid) as ctids, array_agg(disposition) as dispositions, bool_or(retry_count > 0) as has_history,
       array_agg(id) filter (where is_ordered) as ordered, bool_or(has_sender) or exists (select from messenger.subscriptions s where s.event = 'completed') as is_watched,
       array_agg(duration) as durations, count(waited) as wait_count, sum(waited) as waited, min(sort) = max(sort) as is_uniform
     into v_counted
@@ -148,21 +148,21 @@ begin
       v_keys := messenger.order_keys(v_counted.ordered);
     end if;
     if v_counted.is_watched then
-      perform messenger.emit('completed', array(select v_ids[c.ord] from unnest(v_counted.ords, v_counted.fates) as c(ord, fate) where c.fate in ('kept', 'unkept')), v_now);
+      perform messenger.emit('completed', array(select v_ids[c.ord] from unnest(v_counted.ords, v_counted.dispositions) as c(ord, disposition) where c.disposition in ('kept', 'unkept')), v_now);
     end if;
     -- One type, all completed, is the rule: to find that out from the rows, or in a function, would cost as much again.
-    if v_counted.is_uniform and v_counted.fates <@ '{kept,unkept}'::text[] then
+    if v_counted.is_uniform and v_counted.dispositions <@ '{kept,unkept}'::text[] then
       insert into messenger.measurements (at, transport_name, message_type, kind, message_count, durations, wait_count, waited)
       select v_now, m.transport_name, m.message_type, 'completed', cardinality(v_counted.ords), v_counted.durations, v_counted.wait_count, v_counted.waited
-      from public.messenger_messages m where m.ctid = v_counted.places[1];
-    elsif v_counted.fates && '{kept,unkept}'::text[] then
-      perform messenger.measure_completions(v_counted.places, v_counted.fates, v_counted.durations, v_now);
+      from public.messenger_messages m where m.ctid = v_counted.ctids[1];
+    elsif v_counted.dispositions && '{kept,unkept}'::text[] then
+      perform messenger.measure_completions(v_counted.ctids, v_counted.dispositions, v_counted.durations, v_now);
     end if;
-    if v_counted.fates && '{unkept}'::text[] then
+    if v_counted.dispositions && '{unkept}'::text[] then
       v_has_deleted := true;
       with gone as (
         delete from public.messenger_messages m
-        where m.ctid = any (array(select c.place from unnest(v_counted.places, v_counted.fates) as c(place, fate) where c.fate = 'unkept'))
+        where m.ctid = any (array(select c.place from unnest(v_counted.ctids, v_counted.dispositions) as c(place, disposition) where c.disposition = 'unkept'))
         returning m.id, m.transport_name
       ),
       forgotten as (
@@ -170,41 +170,41 @@ begin
       )
       insert into messenger.pruned (transport_name, message_count, at) select g.transport_name, count(*), v_now from gone g group by g.transport_name;
     end if;
-    if v_counted.fates && '{kept}'::text[] then
+    if v_counted.dispositions && '{kept}'::text[] then
       update public.messenger_messages m
       set status = 'completed', processed_at = v_now, updated_at = v_now, locked_at = null, locked_by = null, lock_expires_at = null, result = v_results[c.ord]
-      from unnest(v_counted.places, v_counted.fates, v_counted.ords) as c(place, fate, ord)
-      where m.ctid = c.place and c.fate = 'kept';
+      from unnest(v_counted.ctids, v_counted.dispositions, v_counted.ords) as c(place, disposition, ord)
+      where m.ctid = c.place and c.disposition = 'kept';
     end if;
-    if not v_counted.fates <@ '{kept,unkept}'::text[] then
-      perform messenger.settle_rest(v_ids, v_rest, v_counted.ords, v_counted.fates, v_now);
+    if not v_counted.dispositions <@ '{kept,unkept}'::text[] then
+      perform messenger.settle_rest(v_ids, v_rest, v_counted.ords, v_counted.dispositions, v_now);
     end if;
     if v_keys <> '{}' then
-      perform messenger.release_heads(v_keys, v_now);
+      perform messenger.unblock_next(v_keys, v_now);
     end if;
     perform messenger.check_deferred(v_now);
 
-    if v_counted.fates <@ '{kept,unkept}'::text[] and cardinality(v_counted.fates) = cardinality(v_ids) then
+    if v_counted.dispositions <@ '{kept,unkept}'::text[] and cardinality(v_counted.dispositions) = cardinality(v_ids) then
       return array(select row(v.id, 'completed', null)::messenger.settled from unnest(v_ids) v(id));
     end if;
     v_settled := array(
     select row(v.id,
       case
-        when c.fate in ('kept', 'unkept') then 'completed'
-        when c.fate = 'invalid' then 'dead'
-        when c.fate is not null then c.fate
+        when c.disposition in ('kept', 'unkept') then 'completed'
+        when c.disposition = 'invalid' then 'dead'
+        when c.disposition is not null then c.disposition
         when m.id is null and v.kind in ('completed', 'failed') then 'unknown'
         when m.fence = v.fence and m.status = 'processing' then 'locked'
-        -- This very verdict on this very lease was recorded before: its reply was lost. A lease that ran out has had no verdict.
+        -- This very outcome on this very lease was recorded before: its reply was lost. A lease that ran out has had no outcome.
         when m.fence = v.fence and v.kind = 'completed' and m.status = 'completed' then 'already'
         when m.fence = v.fence and v.kind = 'failed' and m.status = 'failed' and m.error_class not in ('Expired', 'Cancelled', 'Discarded', 'LeaseExpired') then 'already'
         when v.kind = 'failed' and exists (
           select from messenger.attempts a where a.message_id = v.id and a.fence = v.fence and a.error_class <> 'LeaseExpired') then 'already'
         else 'stale'
       end,
-      case when c.fate in ('retry', 'snoozed', 'released') then m.available_at end)::messenger.settled
+      case when c.disposition in ('retry', 'snoozed', 'released') then m.available_at end)::messenger.settled
     from unnest(v_ids, v_fences, v_kinds) with ordinality as v(id, fence, kind, ord)
-    left join unnest(v_counted.ords, v_counted.fates) as c(ord, fate) on c.ord = v.ord
+    left join unnest(v_counted.ords, v_counted.dispositions) as c(ord, disposition) on c.ord = v.ord
     left join public.messenger_messages m on m.id = v.id
     order by v.ord);
   exception when others then
@@ -231,14 +231,14 @@ begin
   return query select * from unnest(messenger.settle_outcomes(outcomes));
 end $$;
 
-comment on function messenger.settle_rest(uuid[], messenger.verdict[], bigint[], text[], timestamptz) is
+comment on function messenger.settle_rest(uuid[], messenger.outcome[], bigint[], text[], timestamptz) is
   'Records failures, snoozes, releases and the end of cancelled messages: positions among the outcomes with what is to become of them.';
 comment on function messenger.settle_outcomes(jsonb, boolean) is
   'What messenger_settle does. A part: deletes no message, and returns null when it fails and has more than one outcome.';
 comment on function public.messenger_settle(jsonb) is
-  'Records up to 1000 outcomes: [{"id", "fence", "outcome": completed|failed|snoozed|released, "result"?, "error"?, "error_class"?, "error_trace"?, "retryable"?, "delay_ms"?, "duration_ms"?}]. A duration below zero counts as zero, one beyond 100 years as 100 years. Returns in the same order: completed, retry, dead (for good: with a dead letter, but none for a user''s message of class InvalidPayload), snoozed, released, cancelled (it was requested before this outcome); already (this outcome was recorded before), stale (the lease is not current, nothing changed), unknown (no such message), locked (another transaction has locked the row, nothing changed: send it again), error: <SQLSTATE> <message> (a trigger or constraint of the project refused the row, nothing changed). Waits for no lock longer than half a second.';
-revoke all on function messenger.settle_rest(uuid[], messenger.verdict[], bigint[], text[], timestamptz),
+  'Records up to 1000 outcomes: [{"id", "fence", "outcome": completed|failed|snoozed|released, "result"?, "error"?, "error_class"?, "error_trace"?, "retryable"?, "delay_ms"?, "duration_ms"?}]. A duration below zero counts as zero, one beyond 100 years as 100 years. Returns in the same order: completed, retry, dead (for good: with a dead letter, but none for a user''s message of class InvalidPayload), snoozed, released, cancelled (it was requested before this outcome); already (this outcome was recorded before), stale (the lease is not current, nothing changed), unknown (no such message), locked (another transaction has locked the row, nothing changed: send it again), error: <SQLSTATE> <message> (a trigger or constraint of the project rejected the row, nothing changed). Waits for no lock longer than half a second.';
+revoke all on function messenger.settle_rest(uuid[], messenger.outcome[], bigint[], text[], timestamptz),
   messenger.settle_outcomes(jsonb, boolean), public.messenger_settle(jsonb)
   from public, anon, authenticated;
-grant execute on function messenger.settle_rest(uuid[], messenger.verdict[], bigint[], text[], timestamptz),
+grant execute on function messenger.settle_rest(uuid[], messenger.outcome[], bigint[], text[], timestamptz),
   messenger.settle_outcomes(jsonb, boolean), public.messenger_settle(jsonb) to service_role;

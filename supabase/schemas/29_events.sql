@@ -91,7 +91,7 @@ begin
   end if;
   if exists (select from messenger.subscriptions) then
     if messenger.store_events(event, v_events, ids, at) then
-      perform messenger.ring('supabase', 'webhooks', 'symphony.webhook');
+      perform messenger.wake_worker('supabase', 'webhooks', 'symphony.webhook');
     end if;
   end if;
 

@@ -1,4 +1,4 @@
--- Exchange: verdicts and the next messages in one round trip and one commit, which is how workers run.
+-- Exchange: outcomes and the next messages in one round trip and one commit, which is how workers run.
 
 -- A type of its own: a function that returns it would be unknown to the API's generated types.
 do $$

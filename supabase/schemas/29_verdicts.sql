@@ -1,4 +1,4 @@
--- One verdict at a time, for callers in SQL; each is a settle of one.
+-- One outcome at a time, for callers in SQL; each is a settle of one.
 create or replace function public.messenger_complete(id uuid, fence bigint, result jsonb default null, strict boolean default false)
 returns text
 language plpgsql
@@ -10,11 +10,11 @@ begin
   select s.outcome into v_outcome
   from public.messenger_settle(jsonb_build_array(jsonb_build_object('id', id, 'fence', fence, 'outcome', 'completed', 'result', result))) s;
   if strict and v_outcome in ('stale', 'unknown') then
-    perform messenger.refuse('SM_STALE_LEASE', 'message ' || id);
+    perform messenger.raise_error('SM_STALE_LEASE', 'message ' || id);
   elsif strict and v_outcome = 'locked' then
-    perform messenger.refuse('SM_UNAVAILABLE', format('message %s is locked by another transaction', id));
+    perform messenger.raise_error('SM_UNAVAILABLE', format('message %s is locked by another transaction', id));
   elsif strict and starts_with(v_outcome, 'error: ') then
-    perform messenger.refuse('SM_CONFLICT', format('message %s cannot be completed: %s', id, v_outcome));
+    perform messenger.raise_error('SM_CONFLICT', format('message %s cannot be completed: %s', id, v_outcome));
   end if;
   return v_outcome;
 end $$;

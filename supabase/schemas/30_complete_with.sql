@@ -63,7 +63,7 @@ begin
     if exists (select from public.messenger_messages m where m.id = v_id and m.fence = v_fence and m.status = 'completed') then
       return jsonb_build_object('outcome', 'already');
     end if;
-    perform messenger.refuse('SM_STALE_LEASE', 'message ' || v_id);
+    perform messenger.raise_error('SM_STALE_LEASE', 'message ' || v_id);
   end if;
 
   v_function := messenger.business_function(function_name);

@@ -56,7 +56,7 @@ declare
   v_function regprocedure;
 begin
   if v_type is null or v_type !~ '^[A-Za-z][A-Za-z0-9_.:-]{0,127}$' then
-    perform messenger.refuse('SM_TYPE');
+    perform messenger.raise_error('SM_TYPE');
   end if;
   if function_name is null then
     update messenger.message_types k set sql_handler = null where k.type = v_type;

@@ -10,7 +10,7 @@ begin
     raise exception using errcode = 'PT404', detail = 'SM_NOT_FOUND', message = 'event: there is no event ' || left(coalesce(event, 'null'), 100),
       hint = 'use completed, retried, dead or failed';
   elsif message_type !~ '^[A-Za-z][A-Za-z0-9_.:-]{0,127}$' then
-    perform messenger.refuse('SM_TYPE', 'message_type');
+    perform messenger.raise_error('SM_TYPE', 'message_type');
   elsif starts_with(message_type, 'symphony.') then
     raise exception using errcode = 'PT403', detail = 'SM_FIELD_FORBIDDEN', message = 'message_type: the bus''s own messages have no events',
       hint = 'name a type of yours, or leave it out for all of them';
@@ -78,7 +78,7 @@ begin
   return v_result;
 end $$;
 
-comment on function messenger.check_subscription(text, text) is 'Refuses an event or a message type that nobody can subscribe to.';
+comment on function messenger.check_subscription(text, text) is 'Rejects an event or a message type that nobody can subscribe to.';
 comment on function messenger.on(text, text, text) is
   'Subscribes schema.name(jsonb) returns jsonb to an event, of one message type or of all: completed, retried, dead or failed. For postgres only. The clock calls the function, as the owner of the bus, with {"subscription", "event", "at", "message": {"id", "type", "transport", "queue", "status", "retry_count", "error_class", "error", "created_at", "processed_at", "created_by"}}; what it raises is retried, and then a dead letter of type symphony.event. Returns the subscription''s id, the same for the same subscription.';
 comment on function messenger.off(uuid) is 'Ends a subscription; events on their way to it are dropped. False where there was none. For postgres only.';

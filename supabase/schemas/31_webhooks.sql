@@ -64,7 +64,7 @@ begin
     raise exception using errcode = 'PT403', detail = 'SM_FIELD_FORBIDDEN', message = 'secret_name: names of webhook secrets begin with symphony_webhook_',
       hint = 'so that no other secret can be made to sign';
   end if;
-  -- Refuses a secret that is not there or that cannot sign.
+  -- Rejects a secret that is not there or that cannot sign.
   perform messenger.hmac_sha256('', k.key) from messenger.webhook_keys(secret_name) as k(key);
   insert into messenger.subscriptions as s (event, message_type, url, secret_name) values (event, message_type, url, secret_name)
   on conflict on constraint subscriptions_key do update set secret_name = excluded.secret_name, enabled = true, disabled_reason = null

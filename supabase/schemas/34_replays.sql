@@ -19,7 +19,7 @@ create index if not exists replays_running_idx on messenger.replays (id) where f
 create table if not exists messenger.replayed (
   replay_id uuid not null,
   message_id uuid not null,
-  letter_id uuid not null,
+  dead_letter_id uuid not null,
   fence bigint not null,
   due_at timestamptz not null,
   outcome text,
@@ -48,26 +48,26 @@ begin
     select m.id
     from messenger.replayed x join public.messenger_messages m on m.id = x.message_id
     where x.replay_id = v_replay and x.outcome is null and m.status = 'pending' and m.fence = x.fence
-      and exists (select from public.messenger_failed_messages f where f.id = x.letter_id and f.resolution = 'retried')
+      and exists (select from public.messenger_failed_messages f where f.id = x.dead_letter_id and f.resolution = 'retried')
       and not exists (select from public.messenger_failed_messages f where f.message_id = m.id and f.resolved_at is null)
     order by m.id
     for no key update of m skip locked);
-  with letter as (
+  with dead_letter as (
     update public.messenger_failed_messages f set resolved_at = null, resolution = null
     from messenger.replayed x
-    where x.replay_id = v_replay and x.message_id = any (v_messages) and f.id = x.letter_id
+    where x.replay_id = v_replay and x.message_id = any (v_messages) and f.id = x.dead_letter_id
     returning f.message_id, f.error, f.error_class, f.retry_count
   ),
   message as (
     update public.messenger_messages m
     set status = 'failed', processed_at = return_replayed.at, updated_at = return_replayed.at, last_error = l.error, error_class = l.error_class,
         retry_count = least(l.retry_count, m.max_retries + 1, m.fence)
-    from letter l
+    from dead_letter l
     where m.id = l.message_id
   )
   update messenger.replayed x set outcome = 'returned' where x.replay_id = v_replay and x.message_id = any (v_messages);
   update messenger.replays r set returned = r.returned + cardinality(v_messages) where r.id = v_replay and v_messages <> '{}';
-  perform messenger.release_heads(messenger.order_keys(v_messages), at);
+  perform messenger.unblock_next(messenger.order_keys(v_messages), at);
 end $$;
 
 -- Replays that the caller has locked.
@@ -129,7 +129,7 @@ begin
   perform messenger.write_each('replays', 'messenger.replays', messenger.without_set_aside('replays', 'messenger.replays', v_running, at), at, ends_at);
 end $$;
 
-create or replace function messenger.prune_replays(at timestamptz, bite int)
+create or replace function messenger.prune_replays(at timestamptz, chunk int)
 returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -138,7 +138,7 @@ begin
   delete from messenger.replayed x
   where x.ctid = any (array(
     select u.ctid from messenger.replays r join messenger.replayed u on u.replay_id = r.id where r.finished_at < prune_replays.at - interval '7 days'
-    limit bite for update of u skip locked));
+    limit chunk for update of u skip locked));
   delete from messenger.replays r
   where r.id in (select o.id from messenger.replays o where o.finished_at < prune_replays.at - interval '7 days' for update skip locked)
     and not exists (select from messenger.replayed x where x.replay_id = r.id);
@@ -161,7 +161,7 @@ $$;
 comment on function messenger.return_replayed(uuid, timestamptz) is 'Reopens the dead letters of the messages of a stopped replay that were not handed out.';
 comment on function messenger.watch_replay(text[], timestamptz) is 'Counts what ended of these replays, stops those that fail again, finishes those that are over.';
 comment on function messenger.watch_replays(timestamptz, timestamptz) is 'messenger.watch_replay for the running replays, one that cannot be written set aside.';
-comment on function messenger.prune_replays(timestamptz, int) is 'Deletes replays that finished a week ago, in bites.';
+comment on function messenger.prune_replays(timestamptz, int) is 'Deletes replays that finished a week ago, in chunks.';
 comment on function messenger.replay_report() is
   'Replays of the last week and running ones, newest first: of total messages so many completed, died again, lapsed (expired or cancelled), were returned to the dead letters by a stop, or remain. As of the last tick.';
 

@@ -6,9 +6,9 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   if not exists (select from public.messenger_transports t where t.name = check_queue.transport) then
-    perform messenger.refuse('SM_TRANSPORT', quote_ident(left(transport, 100)));
+    perform messenger.raise_error('SM_TRANSPORT', quote_ident(left(transport, 100)));
   elsif queue is null or queue !~ '^[a-z0-9][a-z0-9_-]{0,62}$' then
-    perform messenger.refuse('SM_QUEUE', quote_ident(left(queue, 100)));
+    perform messenger.raise_error('SM_QUEUE', quote_ident(left(queue, 100)));
   end if;
 end $$;
 
@@ -50,7 +50,7 @@ as $$
   from public.messenger_transports t where t.name = runs_since.transport
 $$;
 
-comment on function messenger.check_queue(text, text) is 'Refuses a transport that does not exist and a malformed queue name.';
+comment on function messenger.check_queue(text, text) is 'Rejects a transport that does not exist and a malformed queue name.';
 comment on function messenger.runs_since(text, text, timestamptz) is 'When the queue was last resumed or its transport last changed, whichever was later: messages cannot have been overdue before.';
 comment on function public.messenger_pause(text, text) is
   'Stops handing out messages of a queue, from its commit on. Running handlers finish, leases that run out are counted, dispatches are stored. True unless it was paused already.';

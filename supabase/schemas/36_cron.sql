@@ -12,7 +12,7 @@ end $$;
 comment on type messenger.cron_fields is
   'A cron expression as masks; weekdays start with Sunday. A day matches by days, weekdays (the nth of the month, 0: any), last_weekdays or last_day: what does not restrict is empty.';
 
--- A list of values, ranges and steps as a mask. 7 is Sunday as 0 is. A value named twice is refused, as cron-parser does.
+-- A list of values, ranges and steps as a mask. 7 is Sunday as 0 is. A value named twice is rejected, as cron-parser does.
 create or replace function messenger.read_cron_field(field text, value text, lowest int, highest int, names text[])
 returns text
 language plpgsql immutable parallel safe
@@ -34,7 +34,7 @@ begin
   foreach v_item in array string_to_array(value, ',') loop
     v_parts := regexp_match(v_item, '^(?:([*?])|([0-9]{1,9}|[A-Z]{3})(?:-([0-9]{1,9}|[A-Z]{3}))?)(?:/([0-9]{1,9}))?$');
     if v_parts is null then
-      perform messenger.refuse('SM_CRON', format('%s "%s"', field, left(v_item, 40)));
+      perform messenger.raise_error('SM_CRON', format('%s "%s"', field, left(v_item, 40)));
     end if;
     if v_parts[1] is not null then
       v_from := lowest;
@@ -46,7 +46,7 @@ begin
     end if;
     v_step := least(coalesce(v_parts[4]::int, 1), 100);
     if v_from is null or v_to is null or v_from < lowest or v_to > highest or v_from > v_to or v_step = 0 then
-      perform messenger.refuse('SM_CRON', format('%s "%s"', field, left(v_item, 40)));
+      perform messenger.raise_error('SM_CRON', format('%s "%s"', field, left(v_item, 40)));
     end if;
     if v_from = v_to then
       v_mask := overlay(repeat('0', v_width) placing '1' from (v_from - lowest) % v_width + 1 for 1);
@@ -63,7 +63,7 @@ begin
     if v_seen = repeat('0', v_width) then
       v_seen := v_mask;
     elsif (v_seen::bit varying & v_mask::bit varying) <> repeat('0', v_width)::bit varying then
-      perform messenger.refuse('SM_CRON', format('%s "%s" names a value twice', field, left(value, 40)));
+      perform messenger.raise_error('SM_CRON', format('%s "%s" names a value twice', field, left(value, 40)));
     else
       v_seen := (v_seen::bit varying | v_mask::bit varying)::text;
     end if;
@@ -87,7 +87,7 @@ declare
   v_last int;
 begin
   if v_expression is null or octet_length(v_expression) > 1024 then
-    perform messenger.refuse('SM_CRON');
+    perform messenger.raise_error('SM_CRON');
   end if;
   v_expression := case v_expression
     when '@YEARLY' then '0 0 1 1 *' when '@ANNUALLY' then '0 0 1 1 *' when '@MONTHLY' then '0 0 1 * *' when '@WEEKLY' then '0 0 * * 0'
@@ -96,7 +96,7 @@ begin
   if cardinality(v_parts) = 5 then
     v_parts := array_prepend('0', v_parts);
   elsif cardinality(v_parts) <> 6 then
-    perform messenger.refuse('SM_CRON', case when v_expression = '' then 'it is empty'
+    perform messenger.raise_error('SM_CRON', case when v_expression = '' then 'it is empty'
       when left(v_expression, 1) = '@' then quote_ident(left(lower(v_expression), 40)) else cardinality(v_parts) || ' fields' end);
   end if;
 
@@ -106,7 +106,7 @@ begin
   v_fields.months := messenger.read_cron_field('month', v_parts[5], 1, 12, '{JAN,FEB,MAR,APR,MAY,JUN,JUL,AUG,SEP,OCT,NOV,DEC}');
 
   if v_parts[4] || ' ' || v_parts[6] ~ '(^|[, ]),|,( |$)' then
-    perform messenger.refuse('SM_CRON', format('"%s" has an empty place in a list', left(v_expression, 80)));
+    perform messenger.raise_error('SM_CRON', format('"%s" has an empty place in a list', left(v_expression, 80)));
   end if;
   v_day := v_parts[4];
   v_fields.last_day := false;
@@ -123,7 +123,7 @@ begin
   v_fields.last_weekdays := '0000000';
   if strpos(v_weekday, '#') > 0 then
     if v_weekday !~ '^([*?]|[0-9]|[A-Z]{3})#[1-5]$' then
-      perform messenger.refuse('SM_CRON', format('weekday "%s"', left(v_weekday, 40)));
+      perform messenger.raise_error('SM_CRON', format('weekday "%s"', left(v_weekday, 40)));
     end if;
     v_fields.nth := right(v_weekday, 1)::int;
     v_weekday := left(v_weekday, -2);

@@ -21,7 +21,7 @@ begin
     if v_fields[3] like '*%' or v_fields[5] like '*%' then
       if (v_fields[3] not like '*%' or messenger.read_cron_field('day', v_fields[3], 1, 31, null) <> repeat('1', 31))
         and (v_fields[5] not like '*%' or messenger.read_cron_field('weekday', v_fields[5], 0, 7, null) <> repeat('1', 7)) then
-        perform messenger.refuse('SM_CRON', format('pg_cron runs "%s" on days that match both day fields', left(v_schedule, 80)),
+        perform messenger.raise_error('SM_CRON', format('pg_cron runs "%s" on days that match both day fields', left(v_schedule, 80)),
           'a schedule of the bus runs on days that match either: restrict one field, and let the handler look at the other');
       end if;
     end if;
@@ -69,27 +69,27 @@ declare
   v_caller name := coalesce(nullif(current_setting('role'), 'none'), session_user);
 begin
   if to_regclass('cron.job') is null then
-    perform messenger.refuse('SM_UNAVAILABLE', 'pg_cron is not installed', 'create extension pg_cron');
+    perform messenger.raise_error('SM_UNAVAILABLE', 'pg_cron is not installed', 'create extension pg_cron');
   end if;
   execute 'select j.jobid, j.jobname::text, j.schedule, j.command, j.active, j.username::text, j.database::text from cron.job j where j.jobid = $1' into v_job using jobid;
   if v_job.jobid is null or not coalesce(pg_has_role(v_caller, (select r.oid from pg_catalog.pg_roles r where r.rolname = v_job.username), 'usage'), false) then
-    perform messenger.refuse('SM_NOT_FOUND', 'pg_cron has no job ' || coalesce(jobid::text, 'without a number') || ' that ' || v_caller || ' may see',
+    perform messenger.raise_error('SM_NOT_FOUND', 'pg_cron has no job ' || coalesce(jobid::text, 'without a number') || ' that ' || v_caller || ' may see',
       'select jobid, jobname, username from cron.job, as the role the job runs as or one that is a member of it');
   elsif v_job.jobname in ('symphony-clock', 'symphony-handlers') then
-    perform messenger.refuse('SM_CONFLICT', v_job.jobname || ' is a job of the bus itself', 'leave it as it is');
+    perform messenger.raise_error('SM_CONFLICT', v_job.jobname || ' is a job of the bus itself', 'leave it as it is');
   end if;
   v_reason := messenger.needs_no_transaction(v_job.command);
   if v_reason is not null then
-    perform messenger.refuse('SM_CONFLICT', format('the command of job %s cannot run inside a function, as a handler does: %s', v_job.jobid, v_reason),
+    perform messenger.raise_error('SM_CONFLICT', format('the command of job %s cannot run inside a function, as a handler does: %s', v_job.jobid, v_reason),
       'leave this job to pg_cron');
   end if;
 
   v_schedule := messenger.schedule_of_cron(v_job.schedule);
   if v_schedule is null then
-    perform messenger.refuse('SM_CRON', v_job.schedule || ' has no moment that could be due', 'leave this job to pg_cron');
+    perform messenger.raise_error('SM_CRON', v_job.schedule || ' has no moment that could be due', 'leave this job to pg_cron');
   end if;
   v_timezone := case when v_timezone in ('GMT', 'Etc/GMT') then 'UTC' else v_timezone end;
-  -- The bus' own refusal where the expression is none of its dialect.
+  -- The bus' own error where the expression is none of its dialect.
   perform messenger.read_schedule(v_schedule, v_timezone, '{}', messenger.now());
 
   v_options := jsonb_build_object('misfire', 'skip', 'enabled', v_job.active);

@@ -1,4 +1,4 @@
--- When a schedule runs. The expander, the preview and the refusals all ask here.
+-- When a schedule runs. The expander, the preview and the errors all ask here.
 
 -- Moments are whole milliseconds, so that the header of a message names its occurrence exactly.
 create or replace function messenger.next_run(schedule public.messenger_schedules, after timestamptz)

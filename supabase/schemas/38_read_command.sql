@@ -35,7 +35,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_token text := substring(sql from '^(?:\s+|--[^\n]*)');
-  v_mark text;
+  v_watermark text;
   v_end int := 3;
   v_depth int := 1;
 begin
@@ -44,16 +44,16 @@ begin
   elsif starts_with(sql, '/*') then
     -- Comments nest.
     while v_depth > 0 and v_end <= length(sql) loop
-      v_mark := substr(sql, v_end, 2);
-      v_depth := v_depth + case v_mark when '/*' then 1 when '*/' then -1 else 0 end;
-      v_end := v_end + case when v_mark in ('/*', '*/') then 2 else 1 end;
+      v_watermark := substr(sql, v_end, 2);
+      v_depth := v_depth + case v_watermark when '/*' then 1 when '*/' then -1 else 0 end;
+      v_end := v_end + case when v_watermark in ('/*', '*/') then 2 else 1 end;
     end loop;
     return left(sql, v_end - 1);
   end if;
-  v_mark := substring(sql from '^\$(?:[A-Za-z_\u0080-\uffff][A-Za-z0-9_\u0080-\uffff]*)?\$');
-  if v_mark is not null then
-    v_end := strpos(substr(sql, length(v_mark) + 1), v_mark);
-    return case when v_end = 0 then sql else left(sql, v_end + 2 * length(v_mark) - 1) end;
+  v_watermark := substring(sql from '^\$(?:[A-Za-z_\u0080-\uffff][A-Za-z0-9_\u0080-\uffff]*)?\$');
+  if v_watermark is not null then
+    v_end := strpos(substr(sql, length(v_watermark) + 1), v_watermark);
+    return case when v_end = 0 then sql else left(sql, v_end + 2 * length(v_watermark) - 1) end;
   end if;
   return coalesce(
     substring(sql from $e$^[eE]'(?:[^'\\]|\\.|'')*(?:'|$)$e$), substring(sql from $l$^'(?:[^']|'')*(?:'|$)$l$), substring(sql from '^"(?:[^"]|"")*(?:"|$)'),

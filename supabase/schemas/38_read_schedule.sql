@@ -1,4 +1,4 @@
--- Parsing of schedules: what strangers pass becomes a row, or the refusal that names what is wrong.
+-- Parsing of schedules: what callers pass becomes a row, or the error that names what is wrong.
 
 -- pg_timezone_names reads every file of the zones (30 ms here), so a session remembers what it found. Asked at save only.
 create or replace function messenger.check_timezone(timezone text)
@@ -18,7 +18,7 @@ begin
     perform set_config('messenger.known_zones', right(concat_ws(' ', nullif(v_known, ''), timezone), 1000), false);
     return;
   end if;
-  perform messenger.refuse('SM_TIMEZONE', format('"%s"', left(timezone, 60)));
+  perform messenger.raise_error('SM_TIMEZONE', format('"%s"', left(timezone, 60)));
 end $$;
 
 create or replace function messenger.read_whole(value jsonb, lowest bigint, highest bigint)
@@ -64,7 +64,7 @@ begin
   v_row.jitter_ms := 0;
   v_row.headers := '{}';
   if jsonb_typeof(options) <> 'object' then
-    perform messenger.refuse('SM_SCHEDULE', 'options must be a JSON object');
+    perform messenger.raise_error('SM_SCHEDULE', 'options must be a JSON object');
   end if;
   for v_option in select o.key, o.value from jsonb_each(options) o loop
     v_value := v_option.value;
@@ -90,14 +90,14 @@ begin
       when 'dst_overlap' then v_row.dst_overlap := v_text; v_is_good := v_text in ('first', 'second', 'both');
       when 'overlap' then v_row.overlap := v_text; v_is_good := v_text in ('allow', 'skip', 'replace');
       when 'jitter_ms' then v_row.jitter_ms := messenger.read_whole(v_value, 0, 31622400000); v_is_good := v_row.jitter_ms is not null;
-      else perform messenger.refuse('SM_SCHEDULE', format('unknown option "%s"', left(v_option.key, 60)));
+      else perform messenger.raise_error('SM_SCHEDULE', format('unknown option "%s"', left(v_option.key, 60)));
     end case;
     if v_is_good is not true then
-      perform messenger.refuse('SM_SCHEDULE', 'options.' || v_option.key);
+      perform messenger.raise_error('SM_SCHEDULE', 'options.' || v_option.key);
     end if;
   end loop;
   if v_row.starts_at >= v_row.ends_at then
-    perform messenger.refuse('SM_SCHEDULE', 'options.ends_at is not later than starts_at');
+    perform messenger.raise_error('SM_SCHEDULE', 'options.ends_at is not later than starts_at');
   end if;
   return v_row;
 end $$;
@@ -115,15 +115,15 @@ declare
   v_next timestamptz;
 begin
   if schedule is null or jsonb_typeof(schedule) <> 'object' then
-    perform messenger.refuse('SM_SCHEDULE', 'the schedule must be a JSON object');
+    perform messenger.raise_error('SM_SCHEDULE', 'the schedule must be a JSON object');
   end if;
   select array_agg(k.key) filter (where k.key in ('cron', 'interval', 'at')),
     min(k.key) filter (where k.key not in ('cron', 'interval', 'at') and not (k.key = 'startAt' and schedule ? 'interval'))
   into v_kinds, v_odd from jsonb_object_keys(schedule) as k(key);
   if v_odd is not null then
-    perform messenger.refuse('SM_SCHEDULE', format('unknown field "%s"', left(v_odd, 60)));
+    perform messenger.raise_error('SM_SCHEDULE', format('unknown field "%s"', left(v_odd, 60)));
   elsif cardinality(v_kinds) is distinct from 1 then
-    perform messenger.refuse('SM_SCHEDULE', 'exactly one of cron, interval, at');
+    perform messenger.raise_error('SM_SCHEDULE', 'exactly one of cron, interval, at');
   end if;
   perform messenger.check_timezone(coalesce(timezone, 'UTC'));
   v_row.timezone := coalesce(timezone, 'UTC');
@@ -134,41 +134,41 @@ begin
   case v_row.schedule_type
     when 'cron' then
       if jsonb_typeof(schedule -> 'cron') <> 'string' then
-        perform messenger.refuse('SM_CRON', 'it must be a string');
+        perform messenger.raise_error('SM_CRON', 'it must be a string');
       end if;
       v_run := (messenger.next_cron_run(
         messenger.parse_cron(schedule ->> 'cron'), v_row.timezone, greatest(at, v_row.starts_at), v_row.dst_gap, v_row.dst_overlap)).run_at;
       if v_run is null then
-        perform messenger.refuse('SM_CRON_NEVER', format('"%s"', left(schedule ->> 'cron', 100)));
+        perform messenger.raise_error('SM_CRON_NEVER', format('"%s"', left(schedule ->> 'cron', 100)));
       end if;
       -- The period of a cron expression: the shortest of its next ten.
       for v_turn in 1..case when v_row.jitter_ms > 0 then 10 else 0 end loop
         v_next := (messenger.next_run(v_row, v_run)).run_at;
         exit when v_next is null;
         if v_next - v_run < v_row.jitter_ms * interval '1 millisecond' then
-          perform messenger.refuse('SM_SCHEDULE', 'options.jitter_ms is longer than the period');
+          perform messenger.raise_error('SM_SCHEDULE', 'options.jitter_ms is longer than the period');
         end if;
         v_run := v_next;
       end loop;
     when 'interval' then
       if messenger.read_whole(schedule -> 'interval', 1000, 31622400000) is null then
-        perform messenger.refuse('SM_INTERVAL', left(schedule ->> 'interval', 40));
+        perform messenger.raise_error('SM_INTERVAL', left(schedule ->> 'interval', 40));
       elsif schedule ? 'startAt' and messenger.read_moment(schedule -> 'startAt') is null then
-        perform messenger.refuse('SM_SCHEDULE', 'startAt must be a moment with a zone');
+        perform messenger.raise_error('SM_SCHEDULE', 'startAt must be a moment with a zone');
       elsif v_row.jitter_ms > (schedule -> 'interval')::bigint then
-        perform messenger.refuse('SM_SCHEDULE', 'options.jitter_ms is longer than the period');
+        perform messenger.raise_error('SM_SCHEDULE', 'options.jitter_ms is longer than the period');
       end if;
       -- 60000.0 is a whole number, but no bigint would read it.
       v_row.schedule_config := schedule || jsonb_build_object('interval', (schedule -> 'interval')::bigint);
     else
       if messenger.read_moment(schedule -> 'at') is null then
-        perform messenger.refuse('SM_SCHEDULE', 'at must be a moment with a zone');
+        perform messenger.raise_error('SM_SCHEDULE', 'at must be a moment with a zone');
       end if;
   end case;
   return v_row;
 end $$;
 
-comment on function messenger.check_timezone(text) is 'Refuses what is no IANA name of a time zone: SM_TIMEZONE.';
+comment on function messenger.check_timezone(text) is 'Rejects what is no IANA name of a time zone: SM_TIMEZONE.';
 comment on function messenger.read_whole(jsonb, bigint, bigint) is 'A JSON number as a whole one between two, or null.';
 comment on function messenger.read_moment(jsonb) is 'An ISO 8601 string with a zone as a moment, or null.';
 comment on function messenger.read_options(jsonb) is 'Options of a schedule, named as its columns, with defaults for those left out; enabled, transport_name and queue_name stay null. SM_SCHEDULE names a bad one.';

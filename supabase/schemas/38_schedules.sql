@@ -11,7 +11,7 @@ declare
   v_draft record;
 begin
   if name is null or length(name) not between 1 and 128 or name ~ '[/\x01-\x1f\x7f]' or name <> btrim(name) then
-    perform messenger.refuse('SM_SCHEDULE', 'the name must have 1 to 128 characters, no slash or control character, and no space around it');
+    perform messenger.raise_error('SM_SCHEDULE', 'the name must have 1 to 128 characters, no slash or control character, and no space around it');
   end if;
   select d.* into v_draft
   from messenger.read_drafts((
@@ -23,7 +23,7 @@ begin
     ) as given(field, value)
   ), at) d;
   if v_draft.error_code is not null then
-    perform messenger.refuse(v_draft.error_code);
+    perform messenger.raise_error(v_draft.error_code);
   end if;
   v_row.name := name;
   v_row.message_type := v_draft.message_type;
@@ -78,7 +78,7 @@ begin
     end if;
     if not v_is_same and (v_new.next_run_at is null
       or v_new.schedule_type = 'once' and v_new.misfire = 'skip' and v_new.next_run_at < v_now - v_new.misfire_grace_ms * interval '1 millisecond') then
-      perform messenger.refuse('SM_SCHEDULE', 'it never runs: its moments are over, outside of starts_at and ends_at, or max_runs is reached');
+      perform messenger.raise_error('SM_SCHEDULE', 'it never runs: its moments are over, outside of starts_at and ends_at, or max_runs is reached');
     end if;
     v_new.enabled := v_new.next_run_at is not null and coalesce(v_new.enabled, v_old.enabled or v_old.next_run_at is null, true);
 
@@ -138,7 +138,7 @@ begin
   perform messenger.require_writable();
   select s.* into v_schedule from public.messenger_schedules s where s.name = messenger_pause_schedule.name for update;
   if not found then
-    perform messenger.refuse('SM_NOT_FOUND', format('schedule "%s"', left(name, 128)));
+    perform messenger.raise_error('SM_NOT_FOUND', format('schedule "%s"', left(name, 128)));
   end if;
   update public.messenger_schedules s set enabled = false, updated_at = messenger.now() where s.id = v_schedule.id and s.enabled;
   return found;
@@ -158,7 +158,7 @@ begin
   perform messenger.require_writable();
   select s.* into v_schedule from public.messenger_schedules s where s.name = messenger_resume_schedule.name for update;
   if not found then
-    perform messenger.refuse('SM_NOT_FOUND', format('schedule "%s"', left(name, 128)));
+    perform messenger.raise_error('SM_NOT_FOUND', format('schedule "%s"', left(name, 128)));
   elsif v_schedule.enabled or v_schedule.next_run_at is null then
     return false;
   end if;
@@ -184,15 +184,15 @@ declare
   v_row public.messenger_schedules := messenger.read_schedule(schedule, timezone, options, v_after);
   v_run messenger.cron_run;
   v_skipped messenger.cron_run;
-  v_asks_for_gaps boolean := v_row.schedule_type = 'cron' and v_row.dst_gap = 'skip';
+  v_needs_gap_run boolean := v_row.schedule_type = 'cron' and v_row.dst_gap = 'skip';
 begin
   if v_count not between 1 and 1000 then
-    perform messenger.refuse('SM_SCHEDULE', 'count must be a whole number from 1 to 1000');
+    perform messenger.raise_error('SM_SCHEDULE', 'count must be a whole number from 1 to 1000');
   end if;
   for v_turn in 1..least(v_count, v_row.max_runs) loop
-    v_row.dst_gap := case when v_asks_for_gaps then 'skip' else v_row.dst_gap end;
+    v_row.dst_gap := case when v_needs_gap_run then 'skip' else v_row.dst_gap end;
     v_run := messenger.next_run(v_row, v_after);
-    if v_asks_for_gaps then
+    if v_needs_gap_run then
       v_row.dst_gap := 'run_after';
       v_skipped := messenger.next_run(v_row, v_after);
     end if;

@@ -11,11 +11,11 @@ comment on type messenger.run_plan is 'The occurrences of a schedule to fire now
 
 do $$
 begin
-  if to_regtype('messenger.run_fate') is null then
-    create type messenger.run_fate as (schedule_id uuid, due_at timestamptz, error text);
+  if to_regtype('messenger.run_disposition') is null then
+    create type messenger.run_disposition as (schedule_id uuid, due_at timestamptz, error text);
   end if;
 end $$;
-comment on type messenger.run_fate is 'What became of an occurrence: stored, or an error.';
+comment on type messenger.run_disposition is 'What became of an occurrence: stored, or an error.';
 
 
 -- fire_once: the latest of what is due. catch_up: the latest catch_up_limit. skip: what is within the grace, unless it follows within the grace on one
@@ -102,7 +102,7 @@ begin
   return exists (select from public.messenger_messages m where m.id = is_unfinished.id and m.processed_at is null);
 end $$;
 
--- Stores messages with their ledger rows. A refusal is an answer; only what Postgres itself raises undoes the whole.
+-- Stores messages with their ledger rows. An error is a result; only what Postgres itself raises undoes the whole.
 create or replace function messenger.store_occurrences(messages jsonb[], schedules uuid[], runs timestamptz[])
 returns table (ord int, error text)
 language plpgsql
@@ -133,7 +133,7 @@ declare
     select m.id from public.messenger_messages m where m.id = replace_message.id and m.status = 'pending' for no key update skip locked);
 begin
   if v_waiting <> '{}' then
-    perform messenger.give_up(v_waiting, 'Cancelled', at);
+    perform messenger.fail_without_dead_letter(v_waiting, 'Cancelled', at);
   end if;
 end $$;
 
@@ -177,32 +177,32 @@ begin
 end $$;
 
 create or replace function messenger.store_runs(messages jsonb[], schedules uuid[], runs timestamptz[], replaced uuid[], at timestamptz)
-returns messenger.run_fate[]
+returns messenger.run_disposition[]
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_fates messenger.run_fate[];
+  v_dispositions messenger.run_disposition[];
 begin
   begin
-    v_fates := array(
-      select row(schedules[s.ord], runs[s.ord], s.error)::messenger.run_fate from messenger.store_occurrences(messages, schedules, runs) s order by s.ord);
+    v_dispositions := array(
+      select row(schedules[s.ord], runs[s.ord], s.error)::messenger.run_disposition from messenger.store_occurrences(messages, schedules, runs) s order by s.ord);
     set constraints all immediate;
   exception when others then
-    v_fates := array(
-      select row(schedules[s.ord], runs[s.ord], s.error)::messenger.run_fate from messenger.store_alone(messages, schedules, runs) s order by s.ord);
+    v_dispositions := array(
+      select row(schedules[s.ord], runs[s.ord], s.error)::messenger.run_disposition from messenger.store_alone(messages, schedules, runs) s order by s.ord);
   end;
   perform messenger.replace_message(r.id, at)
   from unnest(replaced) with ordinality as r(id, ord)
-  where r.id is not null and (v_fates[r.ord]).error is null;
-  return v_fates;
+  where r.id is not null and (v_dispositions[r.ord]).error is null;
+  return v_dispositions;
 end $$;
 
 comment on function messenger.plan_runs(public.messenger_schedules, timestamptz, timestamptz) is 'Which of the occurrences from due_at to a moment fire, by the misfire policy.';
 comment on function messenger.runs_to_fire(public.messenger_schedules, timestamptz[]) is 'Occurrences less those in the ledger, beyond max_runs, or kept back by the overlap policy.';
 comment on function messenger.last_message(uuid) is 'The message of a schedule''s latest occurrence, or null.';
 comment on function messenger.is_unfinished(uuid) is 'Whether a message is pending or processing.';
-comment on function messenger.store_occurrences(jsonb[], uuid[], timestamptz[]) is 'Stores messages and their ledger rows; error is a refusal of one of them.';
+comment on function messenger.store_occurrences(jsonb[], uuid[], timestamptz[]) is 'Stores messages and their ledger rows; error is an error of one of them.';
 comment on function messenger.store_alone(jsonb[], uuid[], timestamptz[]) is 'As store_occurrences, one by one: error is whatever was raised.';
 comment on function messenger.store_runs(jsonb[], uuid[], timestamptz[], uuid[], timestamptz) is
   'Stores up to 1000 occurrences, together or, when Postgres raises, one by one; cancels the pending messages they replace.';

@@ -38,7 +38,7 @@ declare
   v_nexts timestamptz[] := '{}'::timestamptz[];
   v_failures text[] := '{}'::text[];
   v_stored bigint := 0;
-  v_fates messenger.run_fate[] := '{}'::messenger.run_fate[];
+  v_dispositions messenger.run_disposition[] := '{}'::messenger.run_disposition[];
 begin
   for v_schedule in
     select s.* from unnest(ids) with ordinality as x(id, n) join public.messenger_schedules s on s.id = x.id order by x.n
@@ -64,7 +64,7 @@ begin
     v_planned := v_planned + cardinality(v_plan.runs);
     foreach v_run in array v_plan.runs loop
       if cardinality(v_messages) = 1000 or v_bytes > 4000000 then
-        v_fates := v_fates || messenger.store_runs(v_messages, v_schedules, v_runs, v_replaced, at);
+        v_dispositions := v_dispositions || messenger.store_runs(v_messages, v_schedules, v_runs, v_replaced, at);
         v_messages := '{}'; v_schedules := '{}'; v_runs := '{}'; v_replaced := '{}'; v_bytes := 0;
       end if;
       v_messages := v_messages || messenger.scheduled_message(v_schedule, v_run);
@@ -75,7 +75,7 @@ begin
     end loop;
   end loop;
   if v_messages <> '{}' then
-    v_fates := v_fates || messenger.store_runs(v_messages, v_schedules, v_runs, v_replaced, at);
+    v_dispositions := v_dispositions || messenger.store_runs(v_messages, v_schedules, v_runs, v_replaced, at);
   end if;
 
   with planned as materialized (
@@ -85,7 +85,7 @@ begin
     left join (
       select x.schedule_id, count(*) filter (where x.error is null) as stored, max(x.due_at) filter (where x.error is null) as last_run_at,
         max(x.error) as error, min(x.due_at) filter (where x.error is not null) as failed_at
-      from unnest(v_fates) x group by x.schedule_id
+      from unnest(v_dispositions) x group by x.schedule_id
     ) f on f.schedule_id = p.id
   ),
   put_off as (

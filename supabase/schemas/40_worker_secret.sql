@@ -1,4 +1,4 @@
--- The secret that doors of the clock ask for. It lives in Vault and opens nothing else, because any SQL role may read pg_net's queue.
+-- The secret that edge functions of the clock ask for. It lives in Vault and opens nothing else, because any SQL role may read pg_net's queue.
 
 -- A secret is there and cannot be read where Vault's key is another than the one it was encrypted with, as in a
 -- database restored into another project: then Vault raises, or decrypts to null.

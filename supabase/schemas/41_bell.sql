@@ -1,4 +1,4 @@
--- Bells: they wake workers and carry nothing. A lost one costs up to a second, until the clock rings again.
+-- Wakeups: they wake workers and carry nothing. A lost one costs up to a second, until the clock wakes again.
 
 -- Posts the call that wakes one worker. Definer: the Vault secret and pg_net are nobody else's business. pg_net's queue can be locked by any role of the
 -- project, for as long as it likes: then the wake-up is given up, not waited for.
@@ -19,7 +19,7 @@ begin
   if v_secret.secret is null then
     return false;
   end if;
-  insert into messenger.bells (request_id) values (net.http_post(
+  insert into messenger.wakeups (request_id) values (net.http_post(
     url := v_url || '/worker', body := '{}'::jsonb,
     headers := jsonb_build_object('content-type', 'application/json', 'authorization', 'Bearer ' || v_secret.secret),
     timeout_milliseconds := 5000));
@@ -28,7 +28,7 @@ end $$;
 
 -- For dispatches: a wake-up that cannot be sent must not cost the caller the message. Health tries pg_net by itself
 -- (messenger.wakeup_fault).
-create or replace function messenger.post_bell()
+create or replace function messenger.try_send_wakeup()
 returns boolean
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
@@ -68,37 +68,37 @@ begin
 end $$;
 
 -- Rings unless a worker of this type is awake on this queue or another transaction is ringing for it: an ordinary dispatch updates no shared row and never waits.
--- The setting ends with the transaction, or savepoint, as the bell does: a transaction of a thousand dispatches rings once.
-create or replace function messenger.ring(transport text, queue text, type text)
+-- The setting ends with the transaction, or savepoint, as the wake-up does: a transaction of a thousand dispatches wakes once.
+create or replace function messenger.wake_worker(transport text, queue text, type text)
 returns boolean
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_pair text := transport || '/' || queue;
-  v_rung text := coalesce(current_setting('messenger.rung', true), '');
+  v_woken text := coalesce(current_setting('messenger.woken', true), '');
 begin
-  if v_pair = any (string_to_array(v_rung, ' ')) or messenger.awake_workers(transport, queue, type, '0') > 0 then
+  if v_pair = any (string_to_array(v_woken, ' ')) or messenger.active_workers(transport, queue, type, '0') > 0 then
     return false;
   end if;
   -- Asked apart: an IF with a query in it costs every dispatch, this one only those that would ring. Types with an SQL handler are the clock's own.
-  if exists (select from messenger.queues q where q.transport_name = ring.transport and q.queue_name = ring.queue and q.paused_at is not null)
-    or exists (select from messenger.sql_handlers() h where h.type = ring.type) then
+  if exists (select from messenger.queues q where q.transport_name = wake_worker.transport and q.queue_name = wake_worker.queue and q.paused_at is not null)
+    or exists (select from messenger.sql_handlers() h where h.type = wake_worker.type) then
     return false;
   end if;
   -- No row yet: the wake-up is sent, as a dispatch must not wait for another one that makes the row.
-  perform from messenger.wakeup_locks l where l.transport_name = ring.transport and l.queue_name = ring.queue for update skip locked;
+  perform from messenger.wakeup_locks l where l.transport_name = wake_worker.transport and l.queue_name = wake_worker.queue for update skip locked;
   if not found then
-    if exists (select from messenger.wakeup_locks l where l.transport_name = ring.transport and l.queue_name = ring.queue) then
+    if exists (select from messenger.wakeup_locks l where l.transport_name = wake_worker.transport and l.queue_name = wake_worker.queue) then
       return false;
     end if;
   end if;
-  perform set_config('messenger.rung', concat_ws(' ', nullif(v_rung, ''), v_pair), true);
+  perform set_config('messenger.woken', concat_ws(' ', nullif(v_woken, ''), v_pair), true);
   perform pg_notify('messenger', v_pair);
-  return messenger.post_bell();
+  return messenger.try_send_wakeup();
 end $$;
 
-create or replace function messenger.awake_workers(transport text, queue text, type text, grace interval)
+create or replace function messenger.active_workers(transport text, queue text, type text, grace interval)
 returns int
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
@@ -146,11 +146,11 @@ comment on function messenger.prune_wakeup_locks(timestamptz, int) is 'Deletes r
 revoke all on function messenger.make_wakeup_locks(text[], text[], timestamptz), messenger.prune_wakeup_locks(timestamptz, int) from public, anon, authenticated, service_role;
 comment on function messenger.send_wakeup() is
   'Queues one POST to the worker edge function with pg_net; it leaves at commit. False without a URL, pg_net or a secret that can be read.';
-comment on function messenger.post_bell() is 'messenger.send_wakeup, and false where that raises.';
+comment on function messenger.try_send_wakeup() is 'messenger.send_wakeup, and false where that raises.';
 comment on function messenger.wakeup_fault() is
   'Why pg_net cannot be called; null where it can, or where there is none.';
-comment on function messenger.ring(text, text, text) is 'Wakes a worker for a message type of a queue if none is awake, by pg_net and NOTIFY messenger.';
-comment on function messenger.awake_workers(text, text, text, interval) is 'Workers that asked for this type from this queue within two poll intervals, or within the grace when that is longer.';
-revoke all on function messenger.send_wakeup(), messenger.wakeup_fault(), messenger.post_bell(), messenger.ring(text,
-  text, text), messenger.awake_workers(text, text, text, interval) from public, anon, authenticated, service_role;
-grant execute on function messenger.ring(text, text, text) to service_role;
+comment on function messenger.wake_worker(text, text, text) is 'Wakes a worker for a message type of a queue if none is awake, by pg_net and NOTIFY messenger.';
+comment on function messenger.active_workers(text, text, text, interval) is 'Workers that asked for this type from this queue within two poll intervals, or within the grace when that is longer.';
+revoke all on function messenger.send_wakeup(), messenger.wakeup_fault(), messenger.try_send_wakeup(), messenger.wake_worker(text,
+  text, text), messenger.active_workers(text, text, text, interval) from public, anon, authenticated, service_role;
+grant execute on function messenger.wake_worker(text, text, text) to service_role;

@@ -8,26 +8,26 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_ids uuid[];
-  v_fates text[];
+  v_dispositions text[];
   v_lost uuid[];
 begin
-  select array_agg(t.id), array_agg(t.fate) into v_ids, v_fates
+  select array_agg(t.id), array_agg(t.disposition) into v_ids, v_dispositions
   from (
     select m.id, case when m.expires_at <= rescue_messages.at then 'expired' when m.cancel_requested_at is not null then 'cancelled'
-        when m.retry_count >= m.max_retries then 'exhausted' else 'lost' end as fate
+        when m.retry_count >= m.max_retries then 'exhausted' else 'lost' end as disposition
     from public.messenger_messages m where m.id = any (ids)
     order by m.id
   ) t;
-  perform messenger.end_unhandled(v_ids, v_fates, rescue_messages.at);
-  v_lost := array(select x.id from unnest(v_ids, v_fates) as x(id, fate) where x.fate = 'lost');
+  perform messenger.finish_undeliverable(v_ids, v_dispositions, rescue_messages.at);
+  v_lost := array(select x.id from unnest(v_ids, v_dispositions) as x(id, disposition) where x.disposition = 'lost');
   perform messenger.note_lost_leases(v_lost, 'retried', rescue_messages.at);
   update public.messenger_messages m
   set status = 'pending', available_at = rescue_messages.at, updated_at = rescue_messages.at, locked_at = null, locked_by = null, lock_expires_at = null,
-      retry_count = m.retry_count + 1, lease_losses = m.lease_losses + 1, error_class = 'LeaseExpired', last_error = 'the lease ran out without a verdict'
+      retry_count = m.retry_count + 1, lease_losses = m.lease_losses + 1, error_class = 'LeaseExpired', last_error = 'the lease ran out without a outcome'
   where m.id = any (v_lost);
   perform messenger.emit('retried', v_lost, rescue_messages.at);
-  return jsonb_build_object('rescued', cardinality(v_lost), 'dead', cardinality(array_positions(v_fates, 'exhausted')),
-    'failed', cardinality(array_positions(v_fates, 'expired')) + cardinality(array_positions(v_fates, 'cancelled')));
+  return jsonb_build_object('rescued', cardinality(v_lost), 'dead', cardinality(array_positions(v_dispositions, 'exhausted')),
+    'failed', cardinality(array_positions(v_dispositions, 'expired')) + cardinality(array_positions(v_dispositions, 'cancelled')));
 end $$;
 
 -- Another tick may hold the position in a transaction that stays open: then this one looks from the same place again.

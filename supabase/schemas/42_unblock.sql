@@ -6,7 +6,7 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return jsonb_build_object('unblocked', messenger.release_heads(
+  return jsonb_build_object('unblocked', messenger.unblock_next(
     array(select jsonb_populate_record(null::messenger.order_key, x.row_id::jsonb) from unnest(row_ids) x(row_id)), at));
 end $$;
 
@@ -22,8 +22,8 @@ begin
   return coalesce((messenger.write_each('unblock', 'messenger.order_key', v_rows, at, ends_at) ->> 'unblocked')::bigint, 0);
 end $$;
 
-comment on function messenger.unblock_keys(text[], timestamptz) is 'messenger.release_heads for ordering keys as JSON objects.';
+comment on function messenger.unblock_keys(text[], timestamptz) is 'messenger.unblock_next for ordering keys as JSON objects.';
 comment on function messenger.unblock_each(messenger.order_key[], timestamptz, timestamptz) is
-  'messenger.release_heads for ordering keys, one whose message cannot be written set aside. Returns how many were looked at and let go.';
+  'messenger.unblock_next for ordering keys, one whose message cannot be written set aside. Returns how many were looked at and let go.';
 revoke all on function messenger.unblock_keys(text[], timestamptz), messenger.unblock_each(messenger.order_key[], timestamptz, timestamptz)
   from public, anon, authenticated, service_role;

@@ -54,7 +54,7 @@ begin
     select date_bin('1 minute', p.at, '2000-01-01 00:00+00') as minute, p.transport_name, p.message_type, p.kind, p.message_count, p.durations, p.wait_count, p.waited
     from unnest(measurements) p
   ),
-  -- The margin keeps a power of two in its own bucket. Nothing a verdict may claim leaves the range, NaN neither.
+  -- The margin keeps a power of two in its own bucket. Nothing a outcome may claim leaves the range, NaN neither.
   bucket as materialized (
     select d.minute, d.transport_name, d.message_type, d.bucket, count(*) as hits, sum(d.ms) as ms
     from (

@@ -1,18 +1,18 @@
 -- Rolling up: what was appended since the last tick is added to the figures, and gone.
 
--- From which block on, and how many of them, what is not folded yet is looked for. While some transaction holds a snapshot the rows that were folded
+-- From which block on, and how many of them, what is not rolled up yet is looked for. While some transaction holds a snapshot the rows that were rolled up
 -- cannot be vacuumed, and to read them all each second would cost more and more.
-create or replace function messenger.fold_range(out tail bigint, out sweep bigint, out blocks bigint, out bite bigint)
+create or replace function messenger.roll_up_range(out tail bigint, out sweep bigint, out blocks bigint, out chunk bigint)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  bite := coalesce(nullif(current_setting('messenger.fold_blocks', true), '')::bigint, 2000);
+  chunk := coalesce(nullif(current_setting('messenger.roll_up_blocks', true), '')::bigint, 2000);
   blocks := pg_relation_size('messenger.measurements') / current_setting('block_size')::int;
-  tail := coalesce((select c.fold_tail from messenger.clock c), 0);
-  sweep := coalesce((select c.fold_sweep from messenger.clock c), 0);
+  tail := coalesce((select c.roll_up_tail from messenger.clock c), 0);
+  sweep := coalesce((select c.roll_up_sweep from messenger.clock c), 0);
   -- Short enough to be read whole, or cut off by a crash or by vacuum.
-  if blocks <= bite or tail > blocks then
+  if blocks <= chunk or tail > blocks then
     tail := 0;
     sweep := 0;
   end if;
@@ -50,7 +50,7 @@ begin
 end $$;
 
 -- What lies in two ranges of blocks, taken and counted in one transaction, so each row counts once, whatever dies when.
-create or replace function messenger.fold_ranges(tail_from tid, tail_to tid, sweep_from tid, sweep_to tid, aside bigint[])
+create or replace function messenger.roll_up_ranges(tail_from tid, tail_to tid, sweep_from tid, sweep_to tid, aside bigint[])
 returns bigint
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -77,7 +77,7 @@ end $$;
 
 -- One at a time. Of a table that has grown long, the end is read each second and the rest in turns: a session may still put a row there, or commit
 -- one. A range that cannot be counted as a whole is counted row by row, and what cannot be counted at all is set aside.
-create or replace function messenger.fold(at timestamptz default messenger.now(), ends_at timestamptz default 'infinity')
+create or replace function messenger.roll_up(at timestamptz default messenger.now(), ends_at timestamptz default 'infinity')
 returns bigint
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -93,51 +93,51 @@ declare
   v_sweep_to tid;
   v_aside bigint[];
   v_rows text[];
-  v_folded bigint;
+  v_rolled_up bigint;
 begin
-  if not messenger.try_lock('fold') then
+  if not messenger.try_lock('roll_up') then
     return 0;
   end if;
-  v_range := messenger.fold_range();
+  v_range := messenger.roll_up_range();
   v_tail_from := format('(%s,0)', v_range.tail)::tid;
   -- The end of the table may have moved on since it was measured.
-  v_tail_to := case when v_range.tail + v_range.bite >= v_range.blocks then '(4294967295,0)'::tid else format('(%s,0)', v_range.tail + v_range.bite)::tid end;
+  v_tail_to := case when v_range.tail + v_range.chunk >= v_range.blocks then '(4294967295,0)'::tid else format('(%s,0)', v_range.tail + v_range.chunk)::tid end;
   v_sweep_from := format('(%s,0)', v_range.sweep)::tid;
-  v_sweep_to := format('(%s,0)', least(v_range.sweep + v_range.bite, v_range.tail))::tid;
+  v_sweep_to := format('(%s,0)', least(v_range.sweep + v_range.chunk, v_range.tail))::tid;
   v_aside := messenger.measurements_set_aside();
 
   begin
-    v_folded := messenger.fold_ranges(v_tail_from, v_tail_to, v_sweep_from, v_sweep_to, v_aside);
+    v_rolled_up := messenger.roll_up_ranges(v_tail_from, v_tail_to, v_sweep_from, v_sweep_to, v_aside);
     set constraints all immediate;
   exception when others or assert_failure then
     v_rows := array(
       select jsonb_build_object('id', m.id)::text from messenger.measurements m
       where (m.ctid >= v_tail_from and m.ctid < v_tail_to or m.ctid >= v_sweep_from and m.ctid < v_sweep_to) and m.id <> all (v_aside)
       order by m.id limit 10000);
-    v_folded := coalesce((messenger.write_each('roll_up', v_object, v_rows, at, ends_at) ->> 'folded')::bigint, 0);
+    v_rolled_up := coalesce((messenger.write_each('roll_up', v_object, v_rows, at, ends_at) ->> 'folded')::bigint, 0);
   end;
-  v_rows := array(select s.row_id from messenger.set_aside s where s.step = 'roll_up' and s.object = v_object and s.retry_at <= fold.at order by s.retry_at limit 100);
+  v_rows := array(select s.row_id from messenger.set_aside s where s.step = 'roll_up' and s.object = v_object and s.retry_at <= roll_up.at order by s.retry_at limit 100);
   if v_rows <> '{}' then
-    v_folded := v_folded + coalesce((messenger.write_each('roll_up', v_object, v_rows, at, ends_at) ->> 'folded')::bigint, 0);
+    v_rolled_up := v_rolled_up + coalesce((messenger.write_each('roll_up', v_object, v_rows, at, ends_at) ->> 'folded')::bigint, 0);
   end if;
 
-  if v_range.blocks > v_range.bite or v_range.tail + v_range.sweep > 0 then
+  if v_range.blocks > v_range.chunk or v_range.tail + v_range.sweep > 0 then
     update messenger.clock c
     -- Sessions have half-filled pages, and extend the table by many at once.
-    set fold_tail = greatest(0, least(v_range.blocks - least(128, v_range.bite / 2), v_range.tail + v_range.bite)),
-        fold_sweep = case when v_range.sweep + v_range.bite < v_range.tail then v_range.sweep + v_range.bite else 0 end
+    set roll_up_tail = greatest(0, least(v_range.blocks - least(128, v_range.chunk / 2), v_range.tail + v_range.chunk)),
+        roll_up_sweep = case when v_range.sweep + v_range.chunk < v_range.tail then v_range.sweep + v_range.chunk else 0 end
     where c.singleton in (select x.singleton from messenger.clock x for update skip locked);
   end if;
-  return v_folded;
+  return v_rolled_up;
 end $$;
 
-comment on function messenger.fold_range() is 'Where to look for what is not folded: from block tail on, and in turns from block sweep on; blocks of the table, and how many are read at once.';
+comment on function messenger.roll_up_range() is 'Where to look for what is not rolled up: from block tail on, and in turns from block sweep on; blocks of the table, and how many are read at once.';
 comment on function messenger.measurements_set_aside() is 'Ids of the measurements that could not be counted.';
 comment on function messenger.roll_up_rows(text[]) is 'Adds the measurements with these ids to the metrics.';
-comment on function messenger.fold_ranges(tid, tid, tid, tid, bigint[]) is 'Adds the measurements of two ranges of blocks to the metrics, but for those set aside. Returns how many.';
-comment on function messenger.fold(timestamptz, timestamptz) is
-  'Adds what was measured since the last fold to the metrics; a measurement that cannot be counted is set aside. Returns how many rows it took.';
-revoke all on function messenger.fold_range(), messenger.measurements_set_aside(), messenger.roll_up_rows(text[]),
-  messenger.fold_ranges(tid, tid, tid, tid, bigint[]), messenger.fold(timestamptz, timestamptz)
+comment on function messenger.roll_up_ranges(tid, tid, tid, tid, bigint[]) is 'Adds the measurements of two ranges of blocks to the metrics, but for those set aside. Returns how many.';
+comment on function messenger.roll_up(timestamptz, timestamptz) is
+  'Adds what was measured since the last roll-up to the metrics; a measurement that cannot be counted is set aside. Returns how many rows it took.';
+revoke all on function messenger.roll_up_range(), messenger.measurements_set_aside(), messenger.roll_up_rows(text[]),
+  messenger.roll_up_ranges(tid, tid, tid, tid, bigint[]), messenger.roll_up(timestamptz, timestamptz)
   from public, anon, authenticated, service_role;
-grant execute on function messenger.fold_range(), messenger.measurements_set_aside() to service_role;
+grant execute on function messenger.roll_up_range(), messenger.measurements_set_aside() to service_role;

@@ -157,7 +157,7 @@ declare
   v_held tid[];
 begin
   -- With ties, because the keys of a batch expire at one instant.
-  select count(*) as keys, max(k.expires_at) as last, array_agg(k.place) filter (where k.is_spent) as places into v_seen
+  select count(*) as keys, max(k.expires_at) as last, array_agg(k.place) filter (where k.is_spent) as ctids into v_seen
   from (
     select x.place, x.expires_at,
       coalesce((select m.processed_at is not null from public.messenger_messages m where m.id = x.message_id), true)
@@ -170,9 +170,9 @@ begin
   ) k;
   next_at := case when v_seen.keys >= batch then v_seen.last end;
   row_ids := '{}';
-  if v_seen.places is not null then
+  if v_seen.ctids is not null then
     -- Asked again once the keys are held: a dispatch may have taken one over since.
-    v_held := array(select x.ctid from messenger.idempotency_keys x where x.ctid = any (v_seen.places) and x.expires_at < find_spent_keys.at for update skip locked);
+    v_held := array(select x.ctid from messenger.idempotency_keys x where x.ctid = any (v_seen.ctids) and x.expires_at < find_spent_keys.at for update skip locked);
     row_ids := array(
       select jsonb_build_object('scope', k.scope, 'key', k.key)::text from messenger.idempotency_keys k
       where k.ctid = any (v_held)

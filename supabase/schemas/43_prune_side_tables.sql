@@ -28,8 +28,8 @@ begin
 end $$;
 
 -- pg_net deletes answers after pg_net.ttl (6 hours, of everybody); ours go after one. Once an hour rather than each tick: its table has no index on
--- the id, so a look reads what all of the project received while these bells rang.
-create or replace function messenger.prune_bells(bite int)
+-- the id, so a look reads what all of the project received while these wake-ups rang.
+create or replace function messenger.prune_wakeups(chunk int)
 returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -40,19 +40,19 @@ declare
   v_from timestamptz;
   v_to timestamptz;
 begin
-  if not exists (select from (select b.at from messenger.bells b order by b.request_id limit 1) oldest where oldest.at < v_now - interval '2 hours') then
+  if not exists (select from (select b.at from messenger.wakeups b order by b.request_id limit 1) oldest where oldest.at < v_now - interval '2 hours') then
     return;
   end if;
   with gone as (
-    delete from messenger.bells b
+    delete from messenger.wakeups b
     where b.request_id = any (array(
-      select x.request_id from messenger.bells x where x.at < v_now - interval '1 hour' order by x.request_id limit bite for update skip locked))
+      select x.request_id from messenger.wakeups x where x.at < v_now - interval '1 hour' order by x.request_id limit chunk for update skip locked))
     returning b.request_id, b.at
   )
   select array_agg(g.request_id), min(g.at), max(g.at) into v_ids, v_from, v_to from gone g;
   if v_ids is not null and to_regclass('net._http_response') is not null then
     if has_table_privilege('net._http_response', 'delete') then
-      -- An answer may come long after its bell when pg_net was held up; then pg_net's own time ends it.
+      -- An answer may come long after its wake-up when pg_net was held up; then pg_net's own time ends it.
       delete from net._http_response r
       where r.created between v_from and v_to + interval '10 minutes' and r.id in (select i from unnest(v_ids) i);
     end if;
@@ -61,7 +61,7 @@ end $$;
 
 -- pg_cron never prunes its history. Only runs of our own commands are ours to delete: by command, because a job that was stopped and started
 -- has another id, and with a run cut off in the middle, whose end is never written. Its table is indexed by run only, so once an hour.
-create or replace function messenger.prune_clock_history()
+create or replace function messenger.prune_ticker_history()
 returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -75,7 +75,7 @@ end $$;
 
 comment on function messenger.prune_workers(timestamptz) is 'Forgets workers that have not polled for an hour.';
 comment on function messenger.prune_counts() is 'Adds up the counts of pruned messages once there are more than a hundred.';
-comment on function messenger.prune_bells(int) is 'Deletes pg_net''s answers to our own bells once they are an hour old.';
-comment on function messenger.prune_clock_history() is 'Deletes rows of cron.job_run_details of our own jobs that are older than a day.';
-revoke all on function messenger.prune_workers(timestamptz), messenger.prune_counts(), messenger.prune_bells(int), messenger.prune_clock_history()
+comment on function messenger.prune_wakeups(int) is 'Deletes pg_net''s answers to our own wake-ups once they are an hour old.';
+comment on function messenger.prune_ticker_history() is 'Deletes rows of cron.job_run_details of our own jobs that are older than a day.';
+revoke all on function messenger.prune_workers(timestamptz), messenger.prune_counts(), messenger.prune_wakeups(int), messenger.prune_ticker_history()
   from public, anon, authenticated, service_role;

@@ -74,7 +74,7 @@ begin
   return v_packed;
 end $$;
 
--- Under the lock of the fold, which adds to the same rows.
+-- Under the lock of the roll-up, which adds to the same rows.
 create or replace function messenger.roll_up_steps(at timestamptz, ends_at timestamptz)
 returns void
 language plpgsql
@@ -86,7 +86,7 @@ declare
   v_length interval;
   v_from timestamptz;
 begin
-  if not messenger.try_lock('fold') then
+  if not messenger.try_lock('roll_up') then
     return;
   end if;
   while clock_timestamp() < ends_at and messenger.pack_old_metrics(200) = 200 loop
@@ -106,7 +106,7 @@ begin
 end $$;
 
 -- Hours stay until their day is rolled up, however far the ticker has fallen behind.
-create or replace function messenger.prune_metrics(at timestamptz, bite int)
+create or replace function messenger.prune_metrics(at timestamptz, chunk int)
 returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -120,12 +120,12 @@ begin
   where m.ctid = any (array(
     select x.ctid
     from (values (60, v_minutes_until), (300, v_minutes_until), (3600, v_hours_until), (86400, v_days_until)) k(step, until)
-    join messenger.metrics x on x.step_seconds = k.step and x.at < k.until limit bite for update of x skip locked));
+    join messenger.metrics x on x.step_seconds = k.step and x.at < k.until limit chunk for update of x skip locked));
   delete from messenger.metric_errors m
   where m.ctid = any (array(
     select x.ctid
     from (values (60, v_minutes_until), (300, v_minutes_until), (3600, v_hours_until), (86400, v_days_until)) k(step, until)
-    join messenger.metric_errors x on x.step_seconds = k.step and x.at < k.until limit bite for update of x skip locked));
+    join messenger.metric_errors x on x.step_seconds = k.step and x.at < k.until limit chunk for update of x skip locked));
 end $$;
 
 comment on function messenger.rolled_up_until(int) is

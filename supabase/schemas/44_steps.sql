@@ -25,14 +25,14 @@ begin
   case step
     when 'rescue' then
       return (select jsonb_build_object('rescued', r.rescued, 'dead', r.dead, 'failed', r.given_up) from messenger.rescue(at, ends_at) r);
-    when 'unblock' then perform messenger.release_orphans(at, 1000, ends_at);
+    when 'unblock' then perform messenger.unblock_stuck(at, 1000, ends_at);
     when 'route' then perform messenger.route_due(at, 200, ends_at);
     when 'replays' then perform messenger.watch_replays(at, ends_at);
     when 'schedules' then return jsonb_build_object('expanded', messenger.expand_schedules(at, greatest(batch, 1000), ends_at));
     when 'overdue_handlers' then perform messenger.cancel_overdue_handlers();
     when 'handlers_job' then perform messenger.sync_handlers_job();
     when 'wake' then return jsonb_build_object('woken', messenger.wake(at));
-    when 'roll_up' then perform messenger.fold(at, ends_at);
+    when 'roll_up' then perform messenger.roll_up(at, ends_at);
     when 'roll_up_steps' then perform messenger.roll_up_steps(at, ends_at);
     when 'prune_messages' then
       return messenger.prune(step, 'public.messenger_messages', 'find_finished_messages', at, 10 * batch, ends_at);
@@ -46,10 +46,10 @@ begin
     when 'prune_workers' then perform messenger.prune_workers(at);
     when 'prune_counts' then perform messenger.prune_counts();
     when 'prune_metrics' then perform messenger.prune_metrics(at, 10 * batch);
-    when 'prune_wakeups' then perform messenger.prune_bells(10 * batch);
+    when 'prune_wakeups' then perform messenger.prune_wakeups(10 * batch);
     when 'prune_ordering_keys' then perform messenger.prune_ordering_keys(at, 20 * batch);
     when 'prune_locks' then perform messenger.prune_wakeup_locks(at, batch), messenger.prune_senders(at, 20 * batch);
-    when 'prune_job_history' then perform messenger.prune_clock_history() where (select c.ticks % 3600 = 0 from messenger.clock c);
+    when 'prune_job_history' then perform messenger.prune_ticker_history() where (select c.ticks % 3600 = 0 from messenger.clock c);
     when 'set_aside' then perform messenger.forget_set_aside(at, batch);
     when 'sql_handlers' then perform messenger.run_sql_handlers(batch);
   end case;

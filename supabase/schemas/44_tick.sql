@@ -100,7 +100,7 @@ declare
 begin
   perform messenger.require_writable();
   if v_batch not between 1 and 10000 then
-    perform messenger.refuse('SM_BATCH');
+    perform messenger.raise_error('SM_BATCH');
   end if;
   return messenger.run_steps(v_batch, case when messenger.is_handlers_job_running() then '{sql_handlers}' else '{}' end::text[]);
 end $$;

@@ -17,9 +17,9 @@ declare
   v_unasked boolean := false;
   v_backlog bigint := 0;
   v_blind boolean := false;
-  v_awake int := 0;
+  v_active int := 0;
   v_wanted int;
-  v_rung int := 0;
+  v_woken int := 0;
   v_sql_types text[] := array(select h.type from messenger.sql_handlers() h);
   v_transports text[] := '{}'::text[];
   v_queues text[] := '{}'::text[];
@@ -33,7 +33,7 @@ begin
     for v_due in
       select due.message_type, count(*) as backlog,
         exists (select from messenger.message_types k where k.type = due.message_type) as is_known,
-        messenger.awake_workers(v_pair.transport_name, v_pair.queue_name, due.message_type, '1 second') as awake
+        messenger.active_workers(v_pair.transport_name, v_pair.queue_name, due.message_type, '1 second') as awake
       from (
         select head.message_type
         from generate_series(10, 1, -1) as level(priority)
@@ -53,7 +53,7 @@ begin
       v_queues := v_queues || v_pair.queue_name;
       if v_due.is_known then
         v_backlog := v_backlog + v_due.backlog;
-        v_awake := greatest(v_awake, v_due.awake);
+        v_active := greatest(v_active, v_due.awake);
         v_unasked := v_unasked or v_due.awake = 0;
       else
         v_blind := v_blind or v_due.awake = 0;
@@ -62,22 +62,22 @@ begin
   end loop;
 
   perform messenger.make_wakeup_locks(v_transports, v_queues, at);
-  v_wanted := least(v_settings.max_workers, ceil(v_backlog::numeric / v_settings.messages_per_worker)) - v_awake;
+  v_wanted := least(v_settings.max_workers, ceil(v_backlog::numeric / v_settings.messages_per_worker)) - v_active;
   -- Workers for other types may be awake in plenty.
   if v_unasked then
     v_wanted := greatest(v_wanted, 1);
   elsif v_backlog = 0 and v_blind then
-    update messenger.clock c set blind_ring_at = wake.at
+    update messenger.clock c set unregistered_wakeup_at = wake.at
     where c.singleton in (select x.singleton from messenger.clock x for update skip locked)
-      and (c.blind_ring_at is null or c.blind_ring_at not between wake.at - interval '1 minute' and wake.at);
+      and (c.unregistered_wakeup_at is null or c.unregistered_wakeup_at not between wake.at - interval '1 minute' and wake.at);
     v_wanted := found::int;
   end if;
-  while v_rung < v_wanted loop
+  while v_woken < v_wanted loop
     exit when not messenger.send_wakeup();
-    v_rung := v_rung + 1;
+    v_woken := v_woken + 1;
   end loop;
-  return v_rung;
+  return v_woken;
 end $$;
 
-comment on function messenger.wake(timestamptz) is 'Rings for due messages: workers wanted by the backlog less those awake. Returns how many bells were posted.';
+comment on function messenger.wake(timestamptz) is 'Rings for due messages: workers wanted by the backlog less those awake. Returns how many wake-ups were posted.';
 revoke all on function messenger.wake(timestamptz) from public, anon, authenticated, service_role;

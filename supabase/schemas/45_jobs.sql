@@ -48,7 +48,7 @@ begin
   end if;
 end $$;
 
--- A DO block is one statement, and statement_timeout strikes it once, so many milliseconds after its beginning: it cannot be set anew inside. A
+-- A DO block is one statement, and statement_timeout strikes it once, so many milliseconds after its beginning: it cannot be set again inside. A
 -- strike in a sleep can be caught, and nothing strikes again before the next statement. So two seconds before the strike comes the job sleeps
 -- until it has come. Returns when it will come, or null once it has.
 create or replace function messenger.outlive_statement_timeout(strikes_at timestamptz)
@@ -68,7 +68,7 @@ exception when query_canceled then
 end $$;
 
 -- A tick begins with each full second, or at once where the one before was longer.
-create or replace function messenger.clock_command()
+create or replace function messenger.ticker_command()
 returns text
 language sql immutable
 set search_path = pg_catalog, pg_temp
@@ -164,10 +164,10 @@ comment on function messenger.job_ends_at(timestamptz) is 'When a run that began
 comment on function messenger.may_end(timestamptz) is 'Whether the ticker''s run may end: its time is over and no SQL handler is running.';
 comment on function messenger.prepare_job() is 'Makes the session of a job read committed and writable, whatever the role or database says.';
 comment on function messenger.outlive_statement_timeout(timestamptz) is 'Lets the statement_timeout of a job strike where it does no harm.';
-comment on function messenger.clock_command() is 'The command of the pg_cron job symphony-clock: a tick per second, one transaction each. It holds no secret.';
+comment on function messenger.ticker_command() is 'The command of the pg_cron job symphony-clock: a tick per second, one transaction each. It holds no secret.';
 comment on function messenger.handlers_command() is 'The command of the pg_cron job symphony-handlers: runs SQL handlers, one transaction each. It holds no secret.';
 comment on function messenger.needs_handlers_job() is 'Whether anything is there that the job symphony-handlers runs.';
 comment on function messenger.sync_handlers_job() is 'Schedules the job symphony-handlers while the ticker is on and the job is needed, and unschedules it otherwise.';
 revoke all on function messenger.job_schedule(), messenger.job_ends_at(timestamptz), messenger.may_end(timestamptz), messenger.prepare_job(),
-  messenger.outlive_statement_timeout(timestamptz), messenger.clock_command(), messenger.handlers_command(),
+  messenger.outlive_statement_timeout(timestamptz), messenger.ticker_command(), messenger.handlers_command(),
   messenger.needs_handlers_job(), messenger.sync_handlers_job() from public, anon, authenticated, service_role;

@@ -47,12 +47,12 @@ declare
 begin
   perform messenger.require_writable();
   if jsonb_typeof(v_options) <> 'object' then
-    perform messenger.refuse('SM_UNKNOWN_FIELD', 'options must be a JSON object');
+    perform messenger.raise_error('SM_UNKNOWN_FIELD', 'options must be a JSON object');
   end if;
   select o.key into v_odd from jsonb_object_keys(v_options) as o(key)
   where o.key not in ('max_workers', 'messages_per_worker', 'poll_interval', 'max_unfinished_per_user') limit 1;
   if found then
-    perform messenger.refuse('SM_UNKNOWN_FIELD', 'options.' || v_odd);
+    perform messenger.raise_error('SM_UNKNOWN_FIELD', 'options.' || v_odd);
   end if;
   perform messenger.check_start(v_url, v_options);
 
@@ -68,11 +68,11 @@ begin
       max_unfinished_per_user = coalesce((v_options ->> 'max_unfinished_per_user')::numeric, s.max_unfinished_per_user)
   returning * into v_settings;
   if v_has_clock then
-    perform cron.schedule('symphony-clock', messenger.job_schedule(), messenger.clock_command());
+    perform cron.schedule('symphony-clock', messenger.job_schedule(), messenger.ticker_command());
     perform messenger.sync_handlers_job();
     v_clock_remedy := (select f.cause || ': ' || f.remedy from messenger.ticker_setting_fault() f);
   else
-    v_clock_remedy := 'no pg_cron: create extension pg_cron, or let an outside clock POST to the scheduler door each minute';
+    v_clock_remedy := 'no pg_cron: create extension pg_cron, or let an outside clock POST to the scheduler edge function each minute';
   end if;
 
   v_missing := case
@@ -82,8 +82,8 @@ begin
     else 'pg_net cannot be called: ' || messenger.wakeup_fault()
   end;
   return jsonb_build_object(
-    'clock', v_has_clock, 'bells', v_missing is null, 'functions_url', v_settings.functions_url, 'worker_secret', v_secret.is_readable)
-    || case when v_missing is null then '{}' else jsonb_build_object('bells_remedy', v_missing) end
+    'clock', v_has_clock, 'wakeups', v_missing is null, 'functions_url', v_settings.functions_url, 'worker_secret', v_secret.is_readable)
+    || case when v_missing is null then '{}' else jsonb_build_object('wakeups_remedy', v_missing) end
     || case when v_clock_remedy is null then '{}' else jsonb_build_object('clock_remedy', v_clock_remedy) end;
 end $$;
 
@@ -122,7 +122,7 @@ comment on function messenger.ticker_setting_fault() is 'The setting that stops 
 comment on function messenger.start(text, jsonb) is 'See public.messenger_start.';
 comment on function messenger.stop() is 'See public.messenger_stop.';
 comment on function public.messenger_start(text, jsonb) is
-  'Turns the clock on and makes rows of the bus that are missing: pg_cron job symphony-clock (and symphony-handlers while a type has an SQL handler), worker secret in Vault, base URL of the edge functions (null keeps the stored one; none stored: a clock without bells). Options: max_workers, messages_per_worker, poll_interval, max_unfinished_per_user.';
+  'Turns the clock on and makes rows of the bus that are missing: pg_cron job symphony-clock (and symphony-handlers while a type has an SQL handler), worker secret in Vault, base URL of the edge functions (null keeps the stored one; none stored: a clock without wake-ups). Options: max_workers, messages_per_worker, poll_interval, max_unfinished_per_user.';
 comment on function public.messenger_stop() is 'Turns the clock off; a running minute ends within a second. Messages stay, and workers that are called still handle them.';
 revoke all on function messenger.milliseconds(text), messenger.ticker_setting_fault(), messenger.start(text, jsonb), messenger.stop(), public.messenger_start(text, jsonb), public.messenger_stop()
   from public, anon, authenticated, service_role;

@@ -1,8 +1,8 @@
--- What pg_net, Vault and pg_cron know of our bells, our secret and our clock: for health and explain.
+-- What pg_net, Vault and pg_cron know of our wake-ups, our secret and our clock: for health and explain.
 
 -- Times are the server's, as pg_net's are, not those of messenger.now().
-create or replace function messenger.bell_answers(since interval)
-returns table (request_id bigint, rung_at timestamptz, answered_at timestamptz, status_code int, error text, has_failed boolean, is_queued boolean)
+create or replace function messenger.wakeup_responses(since interval)
+returns table (request_id bigint, sent_at timestamptz, answered_at timestamptz, status_code int, error text, has_failed boolean, is_queued boolean)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 set jit = off
@@ -10,14 +10,14 @@ as $$
 #variable_conflict use_column
 begin
   if to_regclass('net._http_response') is null or to_regclass('net.http_request_queue') is null then
-    return query select b.request_id, b.at, null::timestamptz, null::int, null::text, false, false from messenger.bells b where b.at > pg_catalog.now() - since;
+    return query select b.request_id, b.at, null::timestamptz, null::int, null::text, false, false from messenger.wakeups b where b.at > pg_catalog.now() - since;
     return;
   end if;
   -- Neither of pg_net's tables has an index on the id. A queue of more than that many is stuck, and its first are asked for.
   return query
   select b.request_id, b.at, r.created, r.status_code, case when r.timed_out then coalesce(r.error_msg, 'timed out') else r.error_msg end,
     coalesce(r.timed_out, false) or r.error_msg is not null or coalesce(r.status_code >= 400, false), q.id is not null
-  from messenger.bells b
+  from messenger.wakeups b
   left join net._http_response r on r.id = b.request_id and r.created >= pg_catalog.now() - since
   left join (select x.id from net.http_request_queue x limit 10000) q on q.id = b.request_id
   where b.at > pg_catalog.now() - since
@@ -43,7 +43,7 @@ as $$
 $$;
 
 -- From what must be there first to what is rarest.
-create or replace function messenger.clock_fault(out cause text, out remedy text)
+create or replace function messenger.ticker_fault(out cause text, out remedy text)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -58,7 +58,7 @@ begin
     remedy := 'select messenger_tick()';
     return;
   elsif to_regclass('cron.job') is null then
-    cause := 'there is no pg_cron, and no outside clock calls the scheduler door';
+    cause := 'there is no pg_cron, and no outside clock calls the scheduler edge function';
     remedy := 'create extension pg_cron; select messenger_start()';
     return;
   end if;
@@ -115,24 +115,24 @@ begin
 end $$;
 
 -- Stopped by messenger_stop, and nobody ticks since, or silent for 70 seconds. The last minute of a clock that is stopped ends within a second.
-create or replace function messenger.is_clock_stopped(at timestamptz)
+create or replace function messenger.is_ticker_stopped(at timestamptz)
 returns boolean
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select coalesce(tick.last_at <= is_clock_stopped.at - interval '70 seconds', true)
+  select coalesce(tick.last_at <= is_ticker_stopped.at - interval '70 seconds', true)
     or coalesce(not s.clock_enabled and tick.last_at < s.clock_changed_at + interval '3 seconds'
-      and is_clock_stopped.at >= s.clock_changed_at + interval '3 seconds', false)
-  from messenger.last_tick_at(is_clock_stopped.at) as tick(last_at) left join messenger.settings s on true
+      and is_ticker_stopped.at >= s.clock_changed_at + interval '3 seconds', false)
+  from messenger.last_tick_at(is_ticker_stopped.at) as tick(last_at) left join messenger.settings s on true
 $$;
 
 comment on function messenger.last_tick_at(timestamptz) is 'When the last tick was; null: never.';
 comment on function messenger.is_ticker_scheduled() is 'Whether pg_cron has the job symphony-clock, active.';
-comment on function messenger.is_clock_stopped(timestamptz) is 'Whether the clock was stopped, or has not ticked for 70 seconds.';
-comment on function messenger.bell_answers(interval) is 'Our bells of so long ago, newest first, with pg_net''s answer: status code or error; is_queued: not sent yet.';
+comment on function messenger.is_ticker_stopped(timestamptz) is 'Whether the clock was stopped, or has not ticked for 70 seconds.';
+comment on function messenger.wakeup_responses(interval) is 'Our wake-ups of so long ago, newest first, with pg_net''s answer: status code or error; is_queued: not sent yet.';
 comment on function messenger.has_worker_secret() is 'True when the worker secret is in Vault and can be read.';
 comment on function messenger.call_worker() is 'The command that runs a worker and shows what it answers; null without a functions URL.';
-comment on function messenger.clock_fault() is 'Why the clock does not tick, supposing that it does not, and what mends it.';
-revoke all on function messenger.bell_answers(interval), messenger.has_worker_secret(), messenger.call_worker(), messenger.last_tick_at(timestamptz), messenger.is_ticker_scheduled(),
-  messenger.clock_fault(), messenger.is_clock_stopped(timestamptz)
+comment on function messenger.ticker_fault() is 'Why the clock does not tick, supposing that it does not, and what fixes it.';
+revoke all on function messenger.wakeup_responses(interval), messenger.has_worker_secret(), messenger.call_worker(), messenger.last_tick_at(timestamptz), messenger.is_ticker_scheduled(),
+  messenger.ticker_fault(), messenger.is_ticker_stopped(timestamptz)
   from public, anon, authenticated, service_role;

@@ -6,7 +6,7 @@ begin
   end if;
 end $$;
 comment on type messenger.check_result is
-  'What a check found: status (healthy, degraded, unhealthy), detail, remedy (what mends it when it is not healthy), figures (the numbers behind it, a JSON object).';
+  'What a check found: status (healthy, degraded, unhealthy), detail, remedy (what fixes it when it is not healthy), figures (the numbers behind it, a JSON object).';
 
 -- What keeps one check from looking must not hide the others, and without any check nothing is known to be sound.
 create or replace function messenger.health_checks()

@@ -34,8 +34,8 @@ begin
   v_result.figures := jsonb_build_object('seconds', v_seconds, 'ticks', (select c.ticks from messenger.clock c), 'ticks_per_minute', v_pace.per_minute);
   v_result.detail := coalesce('last tick ' || v_seconds || ' s ago', 'no tick yet');
   v_result.status := 'healthy';
-  if messenger.is_clock_stopped(at) then
-    select * into v_fault from messenger.clock_fault();
+  if messenger.is_ticker_stopped(at) then
+    select * into v_fault from messenger.ticker_fault();
     v_result.detail := v_result.detail || ': ' || v_fault.cause;
     v_result.remedy := v_fault.remedy;
     -- pg_cron begins at a full minute.

@@ -69,7 +69,7 @@ as $$
     'deploy a worker whose packs define these types, or name an SQL handler: the messages wait', jsonb_build_object('types', count(*))
   from (
     select distinct quote_ident(d.message_type) as name from messenger.due_types(health_no_handler.at, '10 seconds') d
-    where messenger.awake_workers(d.transport_name, d.queue_name, d.message_type, '1 minute') = 0
+    where messenger.active_workers(d.transport_name, d.queue_name, d.message_type, '1 minute') = 0
       -- Where nobody is awake at all, that is what is wrong with the types that code has registered.
       and (exists (select from messenger.workers w where w.polled_at > health_no_handler.at - interval '1 minute' and w.polled_at <= health_no_handler.at and w.worker !~ '^sql-[0-9]+$')
         or not exists (select from messenger.message_types k where k.sql_handler is null and d.message_type = any (k.type || k.aliases)))
@@ -83,20 +83,20 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_awake bigint;
+  v_active bigint;
   v_seconds numeric;
   v_result messenger.check_result;
 begin
-  select count(*) into v_awake from messenger.workers w
+  select count(*) into v_active from messenger.workers w
   where w.polled_at > health_workers.at - interval '1 minute' and w.polled_at <= health_workers.at and w.worker !~ '^sql-[0-9]+$';
-  if v_awake = 0 then
+  if v_active = 0 then
     v_seconds := (select round(extract(epoch from health_workers.at - min(d.oldest_at))) from messenger.due_types(health_workers.at, '30 seconds') d);
   end if;
   v_result.status := case when v_seconds is null then 'healthy' else 'unhealthy' end;
-  v_result.detail := v_awake || ' awake within the last minute'
-    || case when v_seconds is not null then ', and a message has been due for ' || v_seconds || ' s' when v_awake = 0 then ', and nothing waits for one' else '' end;
+  v_result.detail := v_active || ' awake within the last minute'
+    || case when v_seconds is not null then ', and a message has been due for ' || v_seconds || ' s' when v_active = 0 then ', and nothing waits for one' else '' end;
   v_result.remedy := coalesce(messenger.call_worker(), 'select messenger_start(''https://<project>.supabase.co/functions/v1'')');
-  v_result.figures := jsonb_build_object('awake', v_awake, 'seconds', v_seconds);
+  v_result.figures := jsonb_build_object('awake', v_active, 'seconds', v_seconds);
   return next v_result;
 end $$;
 
@@ -106,7 +106,7 @@ language sql
 set search_path = pg_catalog, pg_temp
 as $$
   select case when count(*) = 0 then 'healthy' else 'degraded' end,
-    coalesce('disabled, so that dispatches to it are refused and its messages wait: ' || string_agg(t.name, ', ' order by t.name), 'none that is needed is disabled'),
+    coalesce('disabled, so that dispatches to it are rejected and its messages wait: ' || string_agg(t.name, ', ' order by t.name), 'none that is needed is disabled'),
     format('select messenger_put_transport(%L, enabled => true)', min(t.name)), jsonb_build_object('disabled', count(*))
   from public.messenger_transports t
   where not t.enabled and (t.name = 'supabase' or exists (select from messenger.message_types k where k.transport_name = t.name))

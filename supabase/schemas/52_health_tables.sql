@@ -99,7 +99,7 @@ as $$
       'select * from messenger_queue_depth; raise max_workers, or find out what produces more than is handled'),
     ('schedules that run once', 'select from public.messenger_schedules s where s.schedule_type = ''once''', 10000,
       'dispatch with a delay instead of a schedule; those that have fired go after their transport''s retention'),
-    ('wake-ups', 'select from messenger.bells b', 50000,
+    ('wake-ups', 'select from messenger.wakeups b', 50000,
       'select * from messenger.step_errors where step = ''prune_wakeups''; see why workers are woken so often')
 $$;
 

@@ -11,8 +11,8 @@ language sql
 set search_path = pg_catalog, pg_temp
 as $$
   with wakeup as materialized (
-    select x.*, x.rung_at > pg_catalog.now() - interval '5 minutes' as is_recent
-    from messenger.bell_answers('2 hours') x
+    select x.*, x.sent_at > pg_catalog.now() - interval '5 minutes' as is_recent
+    from messenger.wakeup_responses('2 hours') x
   ),
   newest as (select w.* from wakeup w where w.answered_at is not null order by w.request_id desc limit 1),
   failure as (
@@ -24,10 +24,10 @@ as $$
     count(*) filter (where w.has_failed and w.is_recent),
     round(count(*) filter (where w.has_failed and w.is_recent)::numeric
       / nullif(count(w.answered_at) filter (where w.is_recent), 0), 3),
-    count(*) filter (where w.is_queued and w.rung_at < pg_catalog.now() - interval '30 seconds'),
+    count(*) filter (where w.is_queued and w.sent_at < pg_catalog.now() - interval '30 seconds'),
     -- Where pg_net keeps replies for less than five minutes, nothing can be concluded from a missing one.
     count(*) filter (where w.is_recent and w.answered_at is null and not w.is_queued
-      and w.rung_at < pg_catalog.now() - interval '1 minute'
+      and w.sent_at < pg_catalog.now() - interval '1 minute'
       and coalesce(current_setting('pg_net.ttl', true), '6 hours')::interval >= interval '5 minutes'),
     coalesce((select n.has_failed from newest n), false), (select n.answered_at from newest n),
     (select left(f.text, 300) from failure f),
@@ -48,7 +48,7 @@ declare
   v_result messenger.check_result;
 begin
   select * into v_wakeups from messenger.wakeup_figures();
-  v_result.figures := jsonb_build_object('bells', v_wakeups.sent, 'answered', v_wakeups.answered,
+  v_result.figures := jsonb_build_object('wakeups', v_wakeups.sent, 'answered', v_wakeups.answered,
     'failed', v_wakeups.failed,
     'failed_share', v_wakeups.failed_share, 'dropped', v_wakeups.dropped);
   v_result.status := 'degraded';
@@ -63,10 +63,10 @@ begin
     v_result.remedy := 'correct what the error names: a right of the owner of the bus on schema net, '
       'a trigger on net.http_request_queue, or pg_net itself';
   elsif v_wakeups.stuck > 0 then
-    v_result.detail := v_wakeups.stuck || ' bells have not been sent for 30 s';
+    v_result.detail := v_wakeups.stuck || ' wake-ups have not been sent for 30 s';
     v_result.remedy := 'select net.worker_restart()';
   elsif v_wakeups.failed_share > 0.2 then
-    v_result.detail := format('%s of %s bells of the last 5 minutes failed%s: %s', v_wakeups.failed, v_wakeups.answered,
+    v_result.detail := format('%s of %s wake-ups of the last 5 minutes failed%s: %s', v_wakeups.failed, v_wakeups.answered,
       case when v_wakeups.has_newest_failed then ', the last with' else ', the newest did not; the last failure' end,
       v_wakeups.last_failure);
     v_result.status := case when v_wakeups.has_newest_failed and v_wakeups.failed_share > 0.5 then 'unhealthy'

@@ -7,7 +7,7 @@ begin
   end if;
 end $$;
 comment on type messenger.reason is
-  'A cause: rank (below 90 it holds the message up, the lowest first; 90: nothing does; from 100 on only worth knowing), reason (the name of its function), detail, remedy (SQL or a command to paste; null where there is nothing to mend).';
+  'A cause: rank (below 90 it holds the message up, the lowest first; 90: nothing does; from 100 on only worth knowing), reason (the name of its function), detail, remedy (SQL or a command to paste; null where there is nothing to fix).';
 
 -- The words the causes share.
 create or replace function messenger.moment(moment timestamptz, at timestamptz)

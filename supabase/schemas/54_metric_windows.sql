@@ -39,7 +39,7 @@ set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 as $$
 declare
-  v_tail tid := (select format('(%s,0)', r.tail)::tid from messenger.fold_range() r);
+  v_tail tid := (select format('(%s,0)', r.tail)::tid from messenger.roll_up_range() r);
   v_aside bigint[] := messenger.measurements_set_aside();
 begin
   return query select m.* from messenger.measurements m where m.ctid >= v_tail and m.id <> all (v_aside) limit 20000;

@@ -87,7 +87,7 @@ begin
     return query select 80, 'waiting_turn',
       format('due messages before it in queue %s of transport %s: %s; workers that asked for its type within 5 s: %s', message.queue_name, message.transport_name,
         case when v_before > 10000 then 'more than 10000' else v_before::text end,
-        messenger.awake_workers(message.transport_name, message.queue_name, message.message_type, '5 seconds')),
+        messenger.active_workers(message.transport_name, message.queue_name, message.message_type, '5 seconds')),
       case when message.priority < 10 then format('update messenger_messages set priority = 10 where id = %L and status = ''pending''', message.id)
         else format('select messenger_start(options => ''{"max_workers": %s}'')', (select least(100, 2 * s.max_workers) from messenger.settings s)) end;
   end if;

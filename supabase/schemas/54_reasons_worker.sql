@@ -1,6 +1,6 @@
 -- Causes: nobody asks for it; or somebody does, and nothing is wrong.
 
--- A type that code has registered has its worker somewhere, perhaps asleep: it is given ten seconds to come.
+-- A type that code has registered has its worker somewhere, perhaps idle: it is given ten seconds to come.
 create or replace function messenger.reason_no_handler(message public.messenger_messages, at timestamptz)
 returns setof messenger.reason
 language plpgsql stable
@@ -10,7 +10,7 @@ declare
   v_others text;
 begin
   if not messenger.is_handed_out(message, at) or exists (select from messenger.sql_handlers() h where h.type = message.message_type)
-    or messenger.awake_workers(message.transport_name, message.queue_name, message.message_type, '1 minute') > 0 then
+    or messenger.active_workers(message.transport_name, message.queue_name, message.message_type, '1 minute') > 0 then
     return;
   end if;
   select string_agg(format('%s (transport %s, queues %s, types %s)', w.worker, coalesce(w.transport_name, 'any'), coalesce(array_to_string(w.queues, ' '), 'any'),
@@ -52,41 +52,41 @@ declare
   v_last timestamptz := (select c.last_tick_at from messenger.clock c);
   v_fault record;
 begin
-  if messenger.is_waiting(message, at) and messenger.is_clock_stopped(at) then
-    select * into v_fault from messenger.clock_fault();
+  if messenger.is_waiting(message, at) and messenger.is_ticker_stopped(at) then
+    select * into v_fault from messenger.ticker_fault();
     return query select
-      case when messenger.awake_workers(message.transport_name, message.queue_name, message.message_type, '5 seconds') > 0
+      case when messenger.active_workers(message.transport_name, message.queue_name, message.message_type, '5 seconds') > 0
         and not exists (select from messenger.sql_handlers() h where h.type = message.message_type) then 105 else 55 end,
       'clock_stopped', coalesce('the last tick was at ' || messenger.moment(v_last, at), 'the clock has never ticked') || ': ' || v_fault.cause, v_fault.remedy;
   end if;
 end $$;
 
--- An edge worker asks for as long as it finds something, and a few seconds more; then a bell must wake one.
-create or replace function messenger.needs_bell(message public.messenger_messages, at timestamptz)
+-- An edge worker asks for as long as it finds something, and a few seconds more; then a wake-up must wake one.
+create or replace function messenger.needs_wakeup(message public.messenger_messages, at timestamptz)
 returns boolean
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
   select messenger.is_handed_out(message, at)
     and not exists (select from messenger.sql_handlers() h where h.type = message.message_type)
-    and messenger.awake_workers(message.transport_name, message.queue_name, message.message_type, '5 seconds') = 0
+    and messenger.active_workers(message.transport_name, message.queue_name, message.message_type, '5 seconds') = 0
 $$;
 
-create or replace function messenger.reason_no_bells(message public.messenger_messages, at timestamptz)
+create or replace function messenger.reason_no_wakeups(message public.messenger_messages, at timestamptz)
 returns setof messenger.reason
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  if not messenger.needs_bell(message, at) then
+  if not messenger.needs_wakeup(message, at) then
     return;
   elsif not exists (select from messenger.settings s where s.functions_url is not null) then
-    return query select 60, 'no_bells', 'no worker asks, and none can be woken: there is no functions URL',
+    return query select 60, 'no_wakeups', 'no worker asks, and none can be woken: there is no functions URL',
       'select messenger_start(''https://<project>.supabase.co/functions/v1'')';
   elsif to_regclass('net.http_request_queue') is null then
-    return query select 60, 'no_bells', 'no worker asks, and none can be woken: there is no pg_net', 'create extension pg_net';
+    return query select 60, 'no_wakeups', 'no worker asks, and none can be woken: there is no pg_net', 'create extension pg_net';
   elsif not messenger.has_worker_secret() then
-    return query select 60, 'no_bells', 'no worker asks, and none can be woken: the worker secret is not in Vault, or cannot be decrypted', 'select messenger_start()';
+    return query select 60, 'no_wakeups', 'no worker asks, and none can be woken: the worker secret is not in Vault, or cannot be decrypted', 'select messenger_start()';
   end if;
 end $$;
 
@@ -96,31 +96,31 @@ language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_bells record;
-  v_answer record;
+  v_wakeups record;
+  v_reply record;
   v_fault text;
 begin
-  if not messenger.needs_bell(message, at) then
+  if not messenger.needs_wakeup(message, at) then
     return;
   end if;
-  select count(*) as stuck, min(b.rung_at) as since into v_bells from messenger.bell_answers('1 hour') b
-  where b.is_queued and b.rung_at < pg_catalog.now() - interval '10 seconds';
-  if v_bells.stuck > 0 then
-    return query select 61, 'worker_unreachable', format('pg_net has not sent %s of our bells, the oldest of %s', v_bells.stuck, messenger.moment(v_bells.since, pg_catalog.now())),
+  select count(*) as stuck, min(b.sent_at) as since into v_wakeups from messenger.wakeup_responses('1 hour') b
+  where b.is_queued and b.sent_at < pg_catalog.now() - interval '10 seconds';
+  if v_wakeups.stuck > 0 then
+    return query select 61, 'worker_unreachable', format('pg_net has not sent %s of our wake-ups, the oldest of %s', v_wakeups.stuck, messenger.moment(v_wakeups.since, pg_catalog.now())),
       'select net.worker_restart()';
     return;
   end if;
-  select * into v_answer from messenger.bell_answers('1 hour') b where b.answered_at is not null order by b.request_id desc limit 1;
-  if v_answer.has_failed then
+  select * into v_reply from messenger.wakeup_responses('1 hour') b where b.answered_at is not null order by b.request_id desc limit 1;
+  if v_reply.has_failed then
     v_fault := case
-      when v_answer.status_code in (401, 403) then 'secret'
-      when v_answer.status_code = 404 then 'missing'
-      when v_answer.status_code is null and v_answer.error collate "C" !~* 'time' then 'address'
+      when v_reply.status_code in (401, 403) then 'secret'
+      when v_reply.status_code = 404 then 'missing'
+      when v_reply.status_code is null and v_reply.error collate "C" !~* 'time' then 'address'
       else 'worker'
     end;
     return query select 61, 'worker_unreachable',
-      format('the last bell (%s/worker) was answered %s at %s: %s', (select s.functions_url from messenger.settings s),
-        coalesce('HTTP ' || v_answer.status_code, left(quote_literal(v_answer.error), 300)), messenger.moment(v_answer.answered_at, pg_catalog.now()),
+      format('the last wake-up (%s/worker) was answered %s at %s: %s', (select s.functions_url from messenger.settings s),
+        coalesce('HTTP ' || v_reply.status_code, left(quote_literal(v_reply.error), 300)), messenger.moment(v_reply.answered_at, pg_catalog.now()),
         case v_fault when 'secret' then 'the worker has a secret of its own that is not the one in Vault' when 'missing' then 'the worker is not deployed there, or the functions URL is wrong'
           when 'address' then 'the functions URL leads nowhere' else 'see the worker''s log' end),
       case v_fault when 'secret' then 'supabase secrets unset SYMPHONY_WORKER_SECRET' when 'missing' then 'supabase functions deploy worker'
@@ -134,19 +134,19 @@ language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_bell record;
-  v_answer text;
+  v_wakeup record;
+  v_reply text;
 begin
-  if not messenger.needs_bell(message, at) or exists (select from messenger.reason_no_bells(message, at))
+  if not messenger.needs_wakeup(message, at) or exists (select from messenger.reason_no_wakeups(message, at))
     or exists (select from messenger.reason_worker_unreachable(message, at)) or exists (select from messenger.reason_no_handler(message, at)) then
     return;
   end if;
-  select * into v_bell from messenger.bell_answers('1 hour') b order by b.request_id desc limit 1;
-  v_answer := case when v_bell.request_id is null then 'no bell was rung within the last hour'
-    else format('the last bell was rung at %s and ', messenger.moment(v_bell.rung_at, pg_catalog.now()))
-      || coalesce('answered HTTP ' || v_bell.status_code, 'is not answered yet') end;
-  return query select case when v_bell.rung_at > pg_catalog.now() - interval '5 seconds' then 70 else 62 end,
-    'no_worker', format('no worker has asked for its type and queue within 5 s; %s', v_answer), messenger.call_worker();
+  select * into v_wakeup from messenger.wakeup_responses('1 hour') b order by b.request_id desc limit 1;
+  v_reply := case when v_wakeup.request_id is null then 'no wake-up was woken within the last hour'
+    else format('the last wake-up was woken at %s and ', messenger.moment(v_wakeup.sent_at, pg_catalog.now()))
+      || coalesce('answered HTTP ' || v_wakeup.status_code, 'is not answered yet') end;
+  return query select case when v_wakeup.sent_at > pg_catalog.now() - interval '5 seconds' then 70 else 62 end,
+    'no_worker', format('no worker has asked for its type and queue within 5 s; %s', v_reply), messenger.call_worker();
 end $$;
 
 create or replace function messenger.reason_ready(message public.messenger_messages, at timestamptz)
@@ -155,29 +155,29 @@ language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_awake int := messenger.awake_workers(message.transport_name, message.queue_name, message.message_type, '5 seconds');
+  v_active int := messenger.active_workers(message.transport_name, message.queue_name, message.message_type, '5 seconds');
   v_has_handler boolean := exists (select from messenger.sql_handlers() h where h.type = message.message_type and h.handler is not null);
 begin
   if not messenger.is_handed_out(message, at) or messenger.due_before(message, at) > 0 then
     return;
-  elsif v_has_handler and not messenger.is_clock_stopped(reason_ready.at) then
+  elsif v_has_handler and not messenger.is_ticker_stopped(reason_ready.at) then
     return query select 90, 'ready', format('due since %s and first in its queue: its SQL handler runs within a second', messenger.moment(message.available_at, at)), null::text;
-  elsif v_awake > 0 and not v_has_handler then
+  elsif v_active > 0 and not v_has_handler then
     return query select 90, 'ready',
-      format('due since %s and first in its queue; workers that asked for its type within 5 s: %s', messenger.moment(message.available_at, at), v_awake), null::text;
+      format('due since %s and first in its queue; workers that asked for its type within 5 s: %s', messenger.moment(message.available_at, at), v_active), null::text;
   end if;
 end $$;
 
 comment on function messenger.reason_no_handler(public.messenger_messages, timestamptz) is 'Cause: workers are awake, none for its type; or no code knows the type.';
 comment on function messenger.reason_sql_handler_gone(public.messenger_messages, timestamptz) is 'Cause: its type has an SQL handler that cannot be run.';
 comment on function messenger.reason_clock_stopped(public.messenger_messages, timestamptz) is 'Cause: the clock does not tick; worth knowing while a worker asks.';
-comment on function messenger.needs_bell(public.messenger_messages, timestamptz) is 'True when it is due and no worker asks for it.';
-comment on function messenger.reason_no_bells(public.messenger_messages, timestamptz) is 'Cause: no worker asks, and bells cannot be rung.';
-comment on function messenger.reason_worker_unreachable(public.messenger_messages, timestamptz) is 'Cause: our last bell failed, or pg_net does not send them.';
-comment on function messenger.reason_no_worker(public.messenger_messages, timestamptz) is 'Cause: no worker asks for it, and neither bells nor their answers say why.';
+comment on function messenger.needs_wakeup(public.messenger_messages, timestamptz) is 'True when it is due and no worker asks for it.';
+comment on function messenger.reason_no_wakeups(public.messenger_messages, timestamptz) is 'Cause: no worker asks, and wake-ups cannot be woken.';
+comment on function messenger.reason_worker_unreachable(public.messenger_messages, timestamptz) is 'Cause: our last wake-up failed, or pg_net does not send them.';
+comment on function messenger.reason_no_worker(public.messenger_messages, timestamptz) is 'Cause: no worker asks for it, and neither wake-ups nor their answers say why.';
 comment on function messenger.reason_ready(public.messenger_messages, timestamptz) is 'Nothing is in its way.';
 revoke all on function messenger.reason_no_handler(public.messenger_messages, timestamptz), messenger.reason_sql_handler_gone(public.messenger_messages, timestamptz),
-  messenger.reason_clock_stopped(public.messenger_messages, timestamptz), messenger.needs_bell(public.messenger_messages, timestamptz),
-  messenger.reason_no_bells(public.messenger_messages, timestamptz),
+  messenger.reason_clock_stopped(public.messenger_messages, timestamptz), messenger.needs_wakeup(public.messenger_messages, timestamptz),
+  messenger.reason_no_wakeups(public.messenger_messages, timestamptz),
   messenger.reason_worker_unreachable(public.messenger_messages, timestamptz), messenger.reason_no_worker(public.messenger_messages, timestamptz),
   messenger.reason_ready(public.messenger_messages, timestamptz) from public, anon, authenticated, service_role;

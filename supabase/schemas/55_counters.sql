@@ -9,7 +9,7 @@ declare
   v_counters jsonb;
 begin
   perform messenger.require_primary();
-  -- As of the last tick: with what is not folded yet they could fall, which scrapers take for a restart.
+  -- As of the last tick: with what is not rolled up yet they could fall, which scrapers take for a restart.
   select jsonb_agg(jsonb_build_object('transport', m.transport_name, 'type', m.message_type, 'dispatched', m.dispatched, 'completed', m.completed,
     'retried', m.retried, 'dead', m.dead, 'duration_ms_sum', round(m.duration_ms::numeric, 3),
     'duration_ms_buckets', (

@@ -80,7 +80,7 @@ declare
   v_hours_from timestamptz;
   v_seconds double precision;
   v_step int;
-  v_answer jsonb;
+  v_reply jsonb;
 begin
   perform messenger.require_primary();
   if coalesce(minutes, 60) not between 1 and 525600 then
@@ -177,10 +177,10 @@ begin
       from messenger.measured_errors(v_from, v_to) e
     ),
     'stepSeconds', v_step, 'series', c.points)
-  into v_answer
+  into v_reply
   from described d cross join curve c
   where d.kind = 'all';
-  return v_answer;
+  return v_reply;
 end $$;
 
 comment on function messenger.percentiles(bigint[], double precision[]) is

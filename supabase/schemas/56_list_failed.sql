@@ -1,5 +1,5 @@
 -- Dead letters by page, newest first, and one in full.
-create or replace function messenger.letter_conditions(filter jsonb)
+create or replace function messenger.dead_letter_conditions(filter jsonb)
 returns text
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
@@ -35,9 +35,9 @@ declare
 begin
   perform messenger.check_filter(v_filter, '{transport,queue,type,error_class}', '{from,to}', '{resolved}');
   if v_skip not between 0 and 10000 then
-    perform messenger.refuse('SM_BATCH', 'skip must be a number from 0 to 10000; go on from next_cursor instead');
+    perform messenger.raise_error('SM_BATCH', 'skip must be a number from 0 to 10000; go on from next_cursor instead');
   end if;
-  v_conditions := messenger.letter_conditions(v_filter);
+  v_conditions := messenger.dead_letter_conditions(v_filter);
   v_place := coalesce(messenger.read_cursor('failed', v_filter, cursor), '["infinity", "00000000-0000-0000-0000-000000000000"]');
   execute format($query$
     select coalesce(jsonb_agg(to_jsonb(r) - 'n' order by r.n) filter (where r.n <= $4), '[]'), count(*) > $4
@@ -73,9 +73,9 @@ language sql stable
 set search_path = pg_catalog, pg_temp
 as $$ select to_jsonb(f) from public.messenger_failed_messages f where f.id = messenger_get_failed.id $$;
 
-comment on function messenger.letter_conditions(jsonb) is 'A filter of messenger_list_failed as SQL conditions on "f", its values read from $1.';
+comment on function messenger.dead_letter_conditions(jsonb) is 'A filter of messenger_list_failed as SQL conditions on "f", its values read from $1.';
 comment on function public.messenger_list_failed(jsonb, text, int, int) is
   'Dead letters without bodies, traces and attempts, newest first: {"messages", "next_cursor", "searched_to", "total", "estimated"}. Filter: transport, queue, type, error_class, from, to (failed_at, to is exclusive), resolved (true: those that were retried or discarded; else the open ones). skip 0 to 10000 of what a look meets, max 1 to 1000. As messenger_list_messages, a call looks at 20,000 at most.';
 comment on function public.messenger_get_failed(uuid) is 'One dead letter with all its columns; null when there is none.';
-revoke all on function messenger.letter_conditions(jsonb), public.messenger_list_failed(jsonb, text, int, int), public.messenger_get_failed(uuid) from public, anon, authenticated;
-grant execute on function messenger.letter_conditions(jsonb), public.messenger_list_failed(jsonb, text, int, int), public.messenger_get_failed(uuid) to service_role;
+revoke all on function messenger.dead_letter_conditions(jsonb), public.messenger_list_failed(jsonb, text, int, int), public.messenger_get_failed(uuid) from public, anon, authenticated;
+grant execute on function messenger.dead_letter_conditions(jsonb), public.messenger_list_failed(jsonb, text, int, int), public.messenger_get_failed(uuid) to service_role;

@@ -100,7 +100,7 @@ declare
 begin
   perform messenger.check_filter(v_filter, '{status,type,transport,queue,error_class,idempotency_key,ordering_key}', '{from,to}', '{}', '{id,created_by}');
   if v_filter ->> 'status' not in ('pending', 'processing', 'completed', 'failed') then
-    perform messenger.refuse('SM_FILTER', 'filter.status is none of pending, processing, completed, failed');
+    perform messenger.raise_error('SM_FILTER', 'filter.status is none of pending, processing, completed, failed');
   end if;
   -- The id before which to go on, then those that came early.
   v_place := array(select p::uuid from jsonb_array_elements_text(messenger.read_cursor('messages', v_filter, cursor)) p);

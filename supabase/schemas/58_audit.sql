@@ -10,11 +10,11 @@ as $$
       m.headers ->> 'x-schedule' as schedule
     from public.messenger_messages m
   ),
-  letter as materialized (
+  dead_letter as materialized (
     select f.message_id, count(*) as open from public.messenger_failed_messages f where f.resolved_at is null group by f.message_id
   )
   select 'I2 a message that failed for good has exactly one open dead letter, and only those have',
-    (select count(*) from message m full join letter l on l.message_id = m.id
+    (select count(*) from message m full join dead_letter l on l.message_id = m.id
      -- A user's message with an invalid payload has none; 0.1.0 made one.
      where coalesce(m.status = 'failed' and m.error_class = 'InvalidPayload' and m.created_by is not null and coalesce(l.open, 1) = 1, false) is false
        and (m.status = 'failed' and coalesce(m.error_class, '') not in ('Expired', 'Cancelled', 'Discarded')) is distinct from (l.open = 1 and l.open is not null))

@@ -5,7 +5,7 @@ create extension if not exists pgtap with schema extensions;
 set local search_path = public, extensions;
 select plan(45);
 
--- Tries a statement as a role, and with a user's token when there is one: 'allowed', or the SQLSTATE it is refused with.
+-- Tries a statement as a role, and with a user's token when there is one: 'allowed', or the SQLSTATE it is rejected with.
 create function pg_temp.attempt(who text, statement text, sub uuid default null)
 returns text
 language plpgsql
@@ -81,7 +81,7 @@ select is_empty(
 
 -- The rights at work, with two users, one message of each.
 insert into messenger.message_types (type, dispatchable_by) values ('PgtapOwn', 'user'), ('PgtapInner', 'service');
-select is(pg_temp.attempt('anon', format('select %s', call)), '42501', format('anon is refused: %s', call))
+select is(pg_temp.attempt('anon', format('select %s', call)), '42501', format('anon is rejected: %s', call))
 from unnest(array['messenger_dispatch(''PgtapOwn'')', 'messenger_user_dispatch(''PgtapOwn'')', 'messenger_claim(''pgtap'')', 'messenger_health()']) as call;
 select is(pg_temp.attempt('authenticated', $$select messenger_dispatch('PgtapOwn')$$, '00000000-0000-4000-8000-00000000000a'), '42501', 'a user may not dispatch as a service');
 select is(pg_temp.attempt('authenticated', $$select messenger_user_dispatch('PgtapInner')$$, '00000000-0000-4000-8000-00000000000a'), 'PT403', 'a user may not dispatch a type of the services');

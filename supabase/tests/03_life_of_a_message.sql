@@ -18,9 +18,9 @@ select results_eq(
 );
 select throws_ok(
   $$ select messenger_dispatch('PgtapLife', '{"n": 2}', queue => 'pgtap', idempotency_key => 'pgtap-once') $$, 'PT409', null,
-  'the same key for another payload is refused'
+  'the same key for another payload is rejected'
 );
-select throws_ok($$ select messenger_dispatch('no type') $$, 'PT400', null, 'a malformed type is refused');
+select throws_ok($$ select messenger_dispatch('no type') $$, 'PT400', null, 'a malformed type is rejected');
 
 create temporary table taken on commit drop as select * from messenger_claim('pgtap-worker', 10, '1 minute', queues => array['pgtap']);
 select results_eq(
@@ -56,8 +56,8 @@ select is(messenger_complete('00000000-0000-4000-8000-000000000000', 1), 'unknow
 create temporary table poison on commit drop as select * from messenger_dispatch('PgtapPoison', '{"bad": true}', queue => 'pgtap', max_retries => 1);
 create temporary table first on commit drop as select * from messenger_claim('pgtap-worker', queues => array['pgtap']);
 select results_eq('select id, fence, max_retries from first', 'select id, 1::bigint, 1 from poison', 'the next message is handed out');
-create temporary table verdict on commit drop as select v.* from first f, messenger_fail(f.id, f.fence, 'out of paper', 'PrinterError', retry_after => '0 seconds') v;
-select results_eq('select outcome from verdict', $$ values ('retry') $$, 'a first failure is a retry');
+create temporary table outcome on commit drop as select v.* from first f, messenger_fail(f.id, f.fence, 'out of paper', 'PrinterError', retry_after => '0 seconds') v;
+select results_eq('select outcome from outcome', $$ values ('retry') $$, 'a first failure is a retry');
 select results_eq(
   'select m.status, m.retry_count, m.last_error, m.locked_by from messenger_messages m join poison using (id)',
   $$ values ('pending', 1, 'out of paper', null::text) $$,

@@ -1,5 +1,5 @@
 // docs/performance.md, made from a run.
-import { judge, type Line, medianOf, type Verdict } from "./line.ts";
+import { type DeliveryResult, judge, type Line, medianOf } from "./line.ts";
 import type { Machine } from "./machine.ts";
 import type { Sizes } from "./sizes.ts";
 import { busesOf, figure, mustText, nameOf, ratioText, reachedText } from "./wording.ts";
@@ -21,14 +21,14 @@ export async function writeDocument(
 
 function documentOf(lines: readonly Line[], { machine, sizes, quick, minutes }: Circumstances): string {
   const judged = lines.flatMap((line) => {
-    const verdict = judge(line);
-    return verdict ? [{ line, verdict }] : [];
+    const result = judge(line);
+    return result ? [{ line, result }] : [];
   });
   return `# Performance
 
 <!-- Written by \`npm run bench -- --write\`; changes by hand are lost. -->
 ${quick ? "\n**This is a smoke run. It shows that every row runs; its figures mean nothing.**\n" : ""}
-${summaryOf(judged.map(({ verdict }) => verdict))}
+${summaryOf(judged.map(({ result }) => result))}
 
 ![Times the best peer, by row](performance.svg)
 
@@ -85,11 +85,11 @@ npm run bench -- --write           # every row, then writes this page and its pi
 `;
 }
 
-function summaryOf(verdicts: readonly Verdict[]): string {
-  const count = (grade: Verdict["grade"]) => verdicts.filter((verdict) => verdict.grade === grade).length;
+function summaryOf(results: readonly DeliveryResult[]): string {
+  const count = (grade: DeliveryResult["grade"]) => results.filter((result) => result.grade === grade).length;
   const missed = count("missed");
-  const met = verdicts.length - missed;
-  return `The hot path against graphile-worker and pg-boss, in one database. Of ${verdicts.length} targets ${met} are met, ${
+  const met = results.length - missed;
+  return `The hot path against graphile-worker and pg-boss, in one database. Of ${results.length} targets ${met} are met, ${
     count("aim")
   } of them as far as was aimed for; ${
     missed === 0 ? "none is missed" : `**${missed} ${missed === 1 ? "is" : "are"} missed**`
@@ -123,16 +123,16 @@ function kindOf(labels: string[]): string {
   return first.filter((part) => rest.every((parts) => parts.includes(part))).join(", ");
 }
 
-function targetsOf(judged: { line: Line; verdict: Verdict }[]): string {
+function targetsOf(judged: { line: Line; result: DeliveryResult }[]): string {
   const words = { aim: "met, as aimed for", met: "met", missed: "**missed**" };
   return markdownTable(
     ["", "must be", "aim", "reached", ""],
-    judged.map(({ line, verdict }) => [
+    judged.map(({ line, result }) => [
       line.label,
       mustText(line),
       mustText(line, "aim"),
-      reachedText(line, verdict.reached),
-      words[verdict.grade],
+      reachedText(line, result.reached),
+      words[result.grade],
     ]),
   );
 }

@@ -31,7 +31,7 @@ export interface Line {
 
 export type Grade = "aim" | "met" | "missed";
 
-export interface Verdict {
+export interface DeliveryResult {
   grade: Grade;
   /** What it reached, and what it had to reach. */
   reached: number;
@@ -69,7 +69,7 @@ export function bestPeer(line: Line): { peer: string; ratio: number } | undefine
   return ratios.sort((a, b) => a.ratio - b.ratio)[0];
 }
 
-export function judge(line: Line): Verdict | undefined {
+export function judge(line: Line): DeliveryResult | undefined {
   const { target } = line;
   if (!target) return undefined;
   const ratio = target.peer ? ratioTo(line, target.peer) : bestPeer(line)?.ratio;

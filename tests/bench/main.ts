@@ -7,7 +7,7 @@ import { claimRow } from "./rows/claim.ts";
 import { delayedRow } from "./rows/delayed.ts";
 import { concurrentRow, enqueueRow } from "./rows/enqueue.ts";
 import { heldSnapshotRow } from "./rows/held_snapshot.ts";
-import { asleepRow, awakeRow } from "./rows/latency.ts";
+import { activeRow, idleRow } from "./rows/latency.ts";
 import { lookingRow } from "./rows/looking.ts";
 import { pendingRow } from "./rows/pending.ts";
 import { FULL, QUICK } from "./sizes.ts";
@@ -15,8 +15,8 @@ import { measureStage, type Outcome, type Stage } from "./stage.ts";
 import { printLines } from "./terminal.ts";
 
 const STAGES: Stage[] = [
-  { doors: false, rows: [enqueueRow, concurrentRow, claimRow, delayedRow, pendingRow, heldSnapshotRow, awakeRow] },
-  { doors: true, rows: [asleepRow, lookingRow] },
+  { apps: false, rows: [enqueueRow, concurrentRow, claimRow, delayedRow, pendingRow, heldSnapshotRow, activeRow] },
+  { apps: true, rows: [idleRow, lookingRow] },
 ];
 const NAMES = STAGES.flatMap(({ rows }) => rows.map(({ name }) => name));
 const USAGE = `npm run bench -- [--quick] [--rounds <n>] [--only <row>]... [--write]
@@ -38,9 +38,9 @@ const started = Date.now();
 const say = (step: string) => console.log(`${((Date.now() - started) / 1_000).toFixed(0).padStart(5)} s  ${step}`);
 await Deno.remove(directory, { recursive: true }).catch(() => {});
 const outcomes: Outcome[] = [];
-for (const { doors, rows } of STAGES) {
+for (const { apps, rows } of STAGES) {
   const wanted = rows.filter(({ name }) => only.length === 0 || only.includes(name));
-  if (wanted.length > 0) outcomes.push(await measureStage({ doors, rows: wanted }, directory, sizes, say));
+  if (wanted.length > 0) outcomes.push(await measureStage({ apps, rows: wanted }, directory, sizes, say));
 }
 await Deno.remove(directory, { recursive: true });
 

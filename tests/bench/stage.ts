@@ -1,7 +1,7 @@
 // A project with every bus installed in it, and the rows that are measured there.
 import postgres from "postgres";
 import { startProject } from "../../supabase/local/project.ts";
-import type { Buses, Ground } from "./ground.ts";
+import type { Buses, Ground } from "./setup.ts";
 import type { Line } from "./line.ts";
 import { openGraphileWorker } from "./peers/graphile_worker.ts";
 import { openPgBoss } from "./peers/pg_boss.ts";
@@ -12,7 +12,7 @@ import type { Sizes } from "./sizes.ts";
 
 export interface Stage {
   /** Whether the edge functions and the clock run. */
-  doors: boolean;
+  apps: boolean;
   rows: readonly Row[];
 }
 
@@ -24,19 +24,19 @@ export interface Outcome {
 }
 
 export async function measureStage(
-  { doors, rows }: Stage,
+  { apps, rows }: Stage,
   directory: string,
   sizes: Sizes,
   say: (step: string) => void,
 ): Promise<Outcome> {
-  say(doors ? "starting the project with its edge functions" : "starting the project and installing the peers");
+  say(apps ? "starting the project with its edge functions" : "starting the project and installing the peers");
   await using cleanup = new AsyncDisposableStack();
   const project = await startProject({
     directory,
-    functions: doors,
-    clock: doors,
-    warm: doors,
-    // It falls asleep after half a second without messages instead of five: the bench waits for that each time.
+    functions: apps,
+    clock: apps,
+    warm: apps,
+    // It falls idle after half a second without messages instead of five: the bench waits for that each time.
     env: { SYMPHONY_WORKER_LINGER: "500" },
   });
   cleanup.defer(() => project.stop());

@@ -25,9 +25,9 @@ export function ratioText(line: Line): string {
 }
 
 export function judgement(line: Line): string {
-  const verdict = judge(line);
-  if (!verdict) return "";
-  const { grade, reached } = verdict;
+  const result = judge(line);
+  if (!result) return "";
+  const { grade, reached } = result;
   const words = { aim: "aim reached", met: "met", missed: "MISSED" }[grade];
   return `${words}: ${reachedText(line, reached)}, must be ${mustText(line)}`;
 }

@@ -1,7 +1,7 @@
 // Dead letters on the page: looked into, retried, edited, discarded, one and many.
 import assert from "node:assert/strict";
 import { gate } from "../gates/gate.ts";
-import { call, claim, dispatch, dispatchMany, held, letterOf, messageOf, settle } from "../supabase/bus.ts";
+import { call, claim, deadLetterOf, dispatch, dispatchMany, held, messageOf, settle } from "../supabase/bus.ts";
 import { clear, missing, useDashboard } from "./browser.ts";
 
 const { dashboard, project } = useDashboard();
@@ -9,7 +9,7 @@ const test = (name: string, fn: () => Promise<void>) => gate(`dashboard · ${nam
 
 Deno.test.beforeEach(() => clear(project().sql));
 
-async function deadLetter(error: string, error_class = "Boom") {
+async function storeDeadLetter(error: string, error_class = "Boom") {
   const { sql } = project();
   const { id, fence } = await held(sql, { payload: { to: "Ada" } });
   await settle(sql, [{
@@ -21,7 +21,7 @@ async function deadLetter(error: string, error_class = "Boom") {
     error_trace: "at handle (x.ts:1)",
     retryable: false,
   }]);
-  return await letterOf(sql, id);
+  return await deadLetterOf(sql, id);
 }
 
 async function killDue(most: number) {
@@ -33,7 +33,7 @@ async function killDue(most: number) {
 const open = async () => (await project().sql`select from messenger_failed_messages where resolved_at is null`).length;
 
 test("one dead letter shows its attempts and is retried", async () => {
-  const letter = await deadLetter("the mailbox is full");
+  const deadLetter = await storeDeadLetter("the mailbox is full");
   await using opened = await dashboard().open("#/failed");
   const { page } = opened;
   await page.getByRole("link", { name: /the mailbox is full/ }).click();
@@ -43,13 +43,13 @@ test("one dead letter shows its attempts and is retried", async () => {
   await page.getByRole("button", { name: "Retry", exact: true }).click();
   await page.getByText("It waits in its queue again").waitFor();
   await page.getByRole("heading", { name: /Greeting/ }).waitFor();
-  assert.equal((await messageOf(project().sql, letter.message_id)).status, "pending");
+  assert.equal((await messageOf(project().sql, deadLetter.message_id)).status, "pending");
   assert.deepEqual(opened.complaints, []);
 });
 
-test("the payload is edited, what is no JSON object is refused while it is typed", async () => {
-  const letter = await deadLetter("no such user");
-  await using opened = await dashboard().open(`#/failed/${letter.id}`);
+test("the payload is edited, what is no JSON object is rejected while it is typed", async () => {
+  const deadLetter = await storeDeadLetter("no such user");
+  await using opened = await dashboard().open(`#/failed/${deadLetter.id}`);
   const { page } = opened;
   await page.getByRole("button", { name: "Edit and retry" }).click();
   const again = page.getByRole("button", { name: "Retry with this" });
@@ -60,12 +60,12 @@ test("the payload is edited, what is no JSON object is refused while it is typed
   await page.getByRole("textbox", { name: "Payload" }).fill('{"to": "Grace"}');
   await again.click();
   await page.getByText("It waits in its queue again").waitFor();
-  assert.deepEqual((await messageOf(project().sql, letter.message_id)).body, { to: "Grace" });
+  assert.deepEqual((await messageOf(project().sql, deadLetter.message_id)).body, { to: "Grace" });
 });
 
-test("a number in an edited payload that JavaScript would round is refused, with what to do", async () => {
-  const letter = await deadLetter("no such user");
-  await using opened = await dashboard().open(`#/failed/${letter.id}`);
+test("a number in an edited payload that JavaScript would round is rejected, with what to do", async () => {
+  const deadLetter = await storeDeadLetter("no such user");
+  await using opened = await dashboard().open(`#/failed/${deadLetter.id}`);
   const { page } = opened;
   await page.getByRole("button", { name: "Edit and retry" }).click();
   await page.getByRole("textbox", { name: "Payload" }).fill('{"user": 1145678901234567891}');
@@ -75,12 +75,12 @@ test("a number in an edited payload that JavaScript would round is refused, with
   await page.getByRole("textbox", { name: "Payload" }).fill('{"user": "1145678901234567891"}');
   await page.getByRole("button", { name: "Retry with this" }).click();
   await page.getByText("It waits in its queue again").waitFor();
-  assert.deepEqual((await messageOf(project().sql, letter.message_id)).body, { user: "1145678901234567891" });
+  assert.deepEqual((await messageOf(project().sql, deadLetter.message_id)).body, { user: "1145678901234567891" });
 });
 
 test("one is discarded after a question, and Escape means no", async () => {
-  const letter = await deadLetter("gone");
-  await using opened = await dashboard().open(`#/failed/${letter.id}`);
+  const deadLetter = await storeDeadLetter("gone");
+  await using opened = await dashboard().open(`#/failed/${deadLetter.id}`);
   const { page } = opened;
   await page.getByRole("button", { name: "Discard" }).click();
   await page.getByRole("dialog").waitFor();
@@ -94,7 +94,7 @@ test("one is discarded after a question, and Escape means no", async () => {
 });
 
 test("some are chosen and retried, the rest retried slowly", async () => {
-  for (const error of ["one", "two", "three"]) await deadLetter(error);
+  for (const error of ["one", "two", "three"]) await storeDeadLetter(error);
   await using opened = await dashboard().open("#/failed");
   const { page } = opened;
   await page.getByRole("checkbox", { name: /^Choose/ }).first().check();
@@ -113,9 +113,9 @@ test("some are chosen and retried, the rest retried slowly", async () => {
 });
 
 test("all that a search finds are discarded, and no others", async () => {
-  await deadLetter("one", "Timeout");
-  await deadLetter("two", "Timeout");
-  await deadLetter("three", "Other");
+  await storeDeadLetter("one", "Timeout");
+  await storeDeadLetter("two", "Timeout");
+  await storeDeadLetter("three", "Other");
   await using opened = await dashboard().open("#/failed");
   const { page } = opened;
   await page.getByRole("textbox", { name: "Error class" }).fill("Timeout");
@@ -135,9 +135,9 @@ test("more than one call takes are retried call after call; what dies again mean
   await using opened = await dashboard().open("#/failed");
   const { page } = opened;
   await page.route("**/admin/failed/retry", async (route) => {
-    const answer = await route.fetch();
+    const reply = await route.fetch();
     await killDue(100);
-    await route.fulfill({ response: answer });
+    await route.fulfill({ response: reply });
   });
   await page.getByRole("button", { name: "Retry all 1,500" }).click();
   await page.getByRole("dialog").getByRole("button", { name: "Retry" }).click();

@@ -12,12 +12,12 @@ const VIEWS: [name: string, path: () => string][] = [
   ["messages", () => "messages"],
   ["message", () => `messages/${waiting}`],
   ["failed", () => "failed"],
-  ["letter", () => `failed/${letter}`],
+  ["letter", () => `failed/${deadLetter}`],
   ["schedules", () => "schedules"],
   ["transports", () => "transports"],
 ];
 let waiting: string;
-let letter: string;
+let deadLetter: string;
 
 Deno.test.beforeAll(async () => {
   if (missing) return;
@@ -25,7 +25,7 @@ Deno.test.beforeAll(async () => {
   await clear(project().sql);
   await setScene(project().sql, `${target().url}/functions/v1`);
   [{ id: waiting }] = await project().sql`select id from messenger_messages where queue_name = 'campaigns' limit 1`;
-  [{ id: letter }] = await project().sql`select id from messenger_failed_messages limit 1`;
+  [{ id: deadLetter }] = await project().sql`select id from messenger_failed_messages limit 1`;
 });
 
 for (
@@ -46,14 +46,14 @@ for (
 }
 
 test("every question fits a phone", async () => {
-  const asked: [path: string, button: string | RegExp][] = [
+  const requested: [path: string, button: string | RegExp][] = [
     ["failed", /^Retry all/],
     ["failed", /^Discard all/],
-    [`failed/${letter}`, "Edit and retry"],
+    [`failed/${deadLetter}`, "Edit and retry"],
     [`messages/${waiting}`, "Cancel"],
     ["schedules", "New schedule"],
   ];
-  for (const [path, button] of asked) {
+  for (const [path, button] of requested) {
     await using opened = await dashboard().open(`#/${path}`, { width: 360, height: 740 });
     const { page } = opened;
     await page.getByRole("button", { name: button }).click();

@@ -166,7 +166,7 @@ test("by keyboard alone: from the top to a message, and it cancelled", async () 
   assert.equal((await messageOf(sql, id)).status, "failed");
 });
 
-test("what strangers wrote is text: in type, queue, key, payload, error, trace, result, schedule and worker", async () => {
+test("what callers wrote is text: in type, queue, key, payload, error, trace, result, schedule and worker", async () => {
   const { sql } = project();
   const evil = `"><img src=x onerror=alert(1)><script>alert(2)</script>'`;
   const { id, fence } = await held(sql, {
@@ -197,7 +197,7 @@ test("what strangers wrote is text: in type, queue, key, payload, error, trace, 
   await sql`update messenger.workers set transport_name = ${evil}, queues = ${[evil]}, types = ${[evil]}`;
   await sql`insert into messenger.queues values ('supabase', ${evil}, now())`;
   await sql`insert into messenger_messages (transport_name, queue_name, message_type) values ('supabase', ${evil}, ${evil})`;
-  const [{ letter }] = await sql`select id as letter from messenger_failed_messages`;
+  const [{ deadLetter }] = await sql`select id as letter from messenger_failed_messages`;
   await call(sql, "messenger_tick");
   for (
     const view of [
@@ -205,7 +205,7 @@ test("what strangers wrote is text: in type, queue, key, payload, error, trace, 
       "#/messages",
       `#/messages/${id}`,
       "#/failed",
-      `#/failed/${letter}`,
+      `#/failed/${deadLetter}`,
       "#/schedules",
       "#/transports",
     ]

@@ -1,4 +1,4 @@
-// The overview: what wants attention is said first, with what mends it.
+// The overview: what wants attention is said first, with what fixes it.
 import assert from "node:assert/strict";
 import { gate } from "../gates/gate.ts";
 import { call, dispatch, dispatchMany } from "../supabase/bus.ts";
@@ -23,14 +23,14 @@ test("a newcomer finds why messages wait, and lets the queue run again", async (
   await call(sql, "messenger_pause", { transport: "supabase", queue: "letters" });
   await using opened = await dashboard().open();
   const { page } = opened;
-  await page.getByText("Queue letters is paused").waitFor();
+  await page.getByText("Queue dead letters is paused").waitFor();
   await page.getByRole("link", { name: "Look at them" }).click();
   await page.getByRole("link", { name: "Greeting" }).first().click();
   await page.getByRole("heading", { name: "Why it is not running" }).waitFor();
-  await page.getByRole("button", { name: "Resume queue letters" }).waitFor();
+  await page.getByRole("button", { name: "Resume queue dead letters" }).waitFor();
   await page.getByRole("link", { name: "Overview" }).click();
   await page.getByRole("button", { name: "Resume" }).first().click();
-  await page.getByText("Queue letters runs again").waitFor();
+  await page.getByText("Queue dead letters runs again").waitFor();
   const [{ paused_at }] = await sql`select paused_at from messenger.queues`;
   assert.equal(paused_at, null);
   assert.deepEqual(opened.complaints, []);
@@ -41,16 +41,16 @@ test("a queue is paused and resumed in its row, a disabled transport enabled", a
   await dispatch(sql, { queue: "letters" });
   await using opened = await dashboard().open();
   const { page } = opened;
-  await page.getByRole("button", { name: "Pause letters" }).click();
-  await page.getByText("Queue letters is paused", { exact: true }).first().waitFor();
+  await page.getByRole("button", { name: "Pause dead letters" }).click();
+  await page.getByText("Queue dead letters is paused", { exact: true }).first().waitFor();
   assert.equal((await sql`select from messenger.queues where paused_at is not null`).length, 1);
-  await page.getByRole("button", { name: "Resume letters" }).click();
-  await page.getByRole("button", { name: "Pause letters" }).waitFor();
+  await page.getByRole("button", { name: "Resume dead letters" }).click();
+  await page.getByRole("button", { name: "Pause dead letters" }).waitFor();
   assert.equal((await sql`select from messenger.queues where paused_at is not null`).length, 0);
 
   await page.getByRole("link", { name: "Transports" }).click();
   await page.getByRole("button", { name: "Disable supabase" }).click();
-  await page.getByText("is refused until it is enabled again").waitFor();
+  await page.getByText("is rejected until it is enabled again").waitFor();
   await page.getByRole("dialog").getByRole("button", { name: "Disable" }).click();
   await page.getByRole("button", { name: "Enable supabase" }).waitFor();
   await page.getByRole("link", { name: "Overview" }).click();

@@ -58,7 +58,7 @@ for (
     ["a form, which can set no header", { "sec-fetch-site": "same-origin" }],
   ] as [string, Record<string, string>][]
 ) {
-  Deno.test(`dashboard · refuses ${what}`, async () => {
+  Deno.test(`dashboard · rejects ${what}`, async () => {
     for (const [method, path] of [["GET", "/monitor/status"], ["POST", "/admin/queues/supabase/default/pause"]]) {
       const reply = await ask(path, headers, method);
       assert.equal(reply.status, 403, `${method} ${path}`);
@@ -67,7 +67,7 @@ for (
   });
 }
 
-Deno.test("dashboard · its own page, under either name, is not refused", async () => {
+Deno.test("dashboard · its own page, under either name, is not rejected", async () => {
   for (const host of [HOST, "localhost:24330"]) {
     const ways: Record<string, string>[] = [{}, { origin: `http://${host}` }, { "sec-fetch-site": "none" }];
     for (const more of ways) {
@@ -101,11 +101,11 @@ Deno.test("dashboard · a project that does not answer is a clear 503, and nothi
 
 Deno.test("dashboard · the key goes to the project, the browser's headers do not", async () => {
   const seen: { path: string; headers: Headers }[] = [];
-  await using door = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, (request) => {
+  await using app = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, (request) => {
     seen.push({ path: request.url.slice(request.url.indexOf("/", 8)), headers: new Headers(request.headers) });
     return Response.json({ ok: true }, { headers: { "set-cookie": "a=b", "x-request-id": "r" } });
   });
-  const upstream = { ...PROJECT, url: `http://127.0.0.1:${door.addr.port}` };
+  const upstream = { ...PROJECT, url: `http://127.0.0.1:${app.addr.port}` };
   const own = await createServer(upstream, page, access, () => [HOST]);
   const reply = await own.request(`http://${HOST}/monitor/messages?type=A&limit=5`, {
     headers: { host: HOST, ...SIGNED_IN, authorization: "Bearer x", ...OURS },
@@ -166,14 +166,14 @@ test("a project that hangs is given up after 15 seconds, with a clear 503", asyn
   assert.deepEqual([error.code, error.message], ["SM_UNAVAILABLE", "The project did not answer within 15 seconds."]);
 });
 
-Deno.test("dashboard · no spelling of an address leads to another door of the project", async () => {
+Deno.test("dashboard · no spelling of an address leads to another edge function of the project", async () => {
   const seen: string[] = [];
-  await using door = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, (request) => {
+  await using app = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, (request) => {
     seen.push(new URL(request.url).pathname);
     return Response.json({});
   });
   const hosts: string[] = [];
-  const upstream = { ...PROJECT, url: `http://127.0.0.1:${door.addr.port}` };
+  const upstream = { ...PROJECT, url: `http://127.0.0.1:${app.addr.port}` };
   const own = await createServer(upstream, page, access, () => hosts);
   await using server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, own.fetch);
   hosts.push(`127.0.0.1:${server.addr.port}`);
@@ -185,7 +185,7 @@ Deno.test("dashboard · no spelling of an address leads to another door of the p
     "/monitor/./status",
   ];
   for (const path of spellings) {
-    // fetch would mend the path before it leaves.
+    // fetch would fix the path before it leaves.
     using socket = await Deno.connect({ hostname: "127.0.0.1", port: server.addr.port });
     const head = [
       `GET ${path} HTTP/1.1`,
@@ -195,8 +195,8 @@ Deno.test("dashboard · no spelling of an address leads to another door of the p
       "connection: close",
     ];
     await socket.write(new TextEncoder().encode(`${head.join("\r\n")}\r\n\r\n`));
-    const answer = await new Response(socket.readable).text();
-    assert.match(answer, path.endsWith("status") ? /^HTTP\/1.1 200/ : /^HTTP\/1.1 404/, path);
+    const reply = await new Response(socket.readable).text();
+    assert.match(reply, path.endsWith("status") ? /^HTTP\/1.1 200/ : /^HTTP\/1.1 404/, path);
   }
   assert.deepEqual(seen, ["/functions/v1/monitor/status"]);
 });

@@ -72,8 +72,8 @@ Deno.test("sign-in · the printed address becomes a cookie that scripts and othe
   assert.match(pair, /^symphony_dashboard_24330=[\w-]{43}$/);
   assert.deepEqual(attributes.sort(), ["HttpOnly", "Path=/", "SameSite=Strict"]);
   assert.ok(!(JSON.stringify([...reply.headers]) + await reply.text()).includes(token));
-  const answer = await ask("/monitor/status?limit=1", { ...OURS, cookie: pair });
-  assert.deepEqual([answer.status, await answer.json()], [200, { ok: true }]);
+  const forwarded = await ask("/monitor/status?limit=1", { ...OURS, cookie: pair });
+  assert.deepEqual([forwarded.status, await forwarded.json()], [200, { ok: true }]);
   const [{ url, headers }] = upstream;
   assert.ok(!(url + JSON.stringify([...headers])).includes(token));
   assert.deepEqual([headers.get("cookie"), headers.get("referer")], [null, null]);

@@ -1,4 +1,4 @@
-// What `--chaos` does to the demo in mid-flight: bells lost, a worker killed, Postgres stopped without a goodbye and started again.
+// What `--chaos` does to the demo in mid-flight: wake-ups lost, a worker killed, Postgres stopped without a goodbye and started again.
 import type { Project } from "../../supabase/local/project.ts";
 import { eventually } from "../eventually.ts";
 
@@ -12,8 +12,8 @@ export async function unleash(
   sent: Promise<void>,
   tell: (what: string) => void,
 ) {
-  project.bells.drop(0.5);
-  tell("half of the bells are dropped from now on");
+  project.wakeups.drop(0.5);
+  tell("half of the wake-ups are dropped from now on");
   await eventually("150 messages are finished", () => finished() >= 150, 60_000);
   await project.functions.kill("worker");
   tell(`kill -9 of the worker after ${finished()} messages`);

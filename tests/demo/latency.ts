@@ -2,7 +2,7 @@
 import type { Project } from "../../supabase/local/project.ts";
 import { eventually } from "../eventually.ts";
 import { pause } from "../pause.ts";
-import type { Door } from "./workload.ts";
+import type { App } from "./workload.ts";
 
 export interface Latency {
   label: string;
@@ -11,13 +11,13 @@ export interface Latency {
   samples: number[];
 }
 
-export async function measureLatency(door: Door, project: Project, progress: () => void): Promise<Latency[]> {
+export async function measureLatency(app: App, project: Project, progress: () => void): Promise<Latency[]> {
   const sample = async () => {
-    const ms = await dispatchToStart(door);
+    const ms = await dispatchToStart(app);
     progress();
     return ms;
   };
-  await dispatchToStart(door);
+  await dispatchToStart(app);
   const awake: number[] = [];
   for (let n = 0; n < 30; n++) {
     // Without it each dispatch would meet the worker at the same point between two polls.
@@ -26,12 +26,12 @@ export async function measureLatency(door: Door, project: Project, progress: () 
   }
   const asleep: number[] = [];
   for (let n = 0; n < 10; n++) {
-    await untilAsleep(door);
+    await untilIdle(app);
     asleep.push(await sample());
   }
   const cold: number[] = [];
   for (let n = 0; n < 5; n++) {
-    await untilAsleep(door);
+    await untilIdle(app);
     await project.functions.kill("worker");
     cold.push(await sample());
   }
@@ -44,20 +44,20 @@ export async function measureLatency(door: Door, project: Project, progress: () 
 
 export const SAMPLES = 45;
 
-async function dispatchToStart(door: Door): Promise<number> {
+async function dispatchToStart(app: App): Promise<number> {
   const sentAt = Date.now();
-  const { body } = await door.post("dispatch", { message: { type: "ExampleQuick", payload: {} } });
-  const { messageId } = body as { messageId: string }; // the door's documented answer
+  const { body } = await app.post("dispatch", { message: { type: "ExampleQuick", payload: {} } });
+  const { messageId } = body as { messageId: string }; // the edge function's documented answer
   const startedAt = await eventually(`message ${messageId} is handled`, async () => {
-    const [row] = await door.sql<{ started_at: string | null }[]>`
+    const [row] = await app.sql<{ started_at: string | null }[]>`
       select result ->> 'startedAt' as started_at from messenger_messages where id = ${messageId} and status = 'completed'`;
     return row?.started_at;
   }, 20_000);
   return Date.parse(startedAt) - sentAt;
 }
 
-async function untilAsleep({ sql }: Door): Promise<void> {
-  await eventually("the worker falls asleep", async () => {
+async function untilIdle({ sql }: App): Promise<void> {
+  await eventually("the worker falls idle", async () => {
     const [{ awake }] = await sql<{ awake: boolean }[]>`
       select exists (select from messenger.workers where polled_at > messenger.now() - interval '200 milliseconds') as awake`;
     return !awake;

@@ -1,5 +1,5 @@
 // `npm run demo`: a private Supabase project, a thousand messages of every kind through it, and the figures. Exit 0 only when all are right.
-// `npm run demo -- --chaos`: the same while workers are killed, bells lost and Postgres is stopped.
+// `npm run demo -- --chaos`: the same while workers are killed, wake-ups lost and Postgres is stopped.
 import { type Project, startProject } from "../../supabase/local/project.ts";
 import { CHAOS_LEASE, unleash } from "./chaos.ts";
 import { measureLatency, SAMPLES } from "./latency.ts";
@@ -7,7 +7,7 @@ import { pause } from "../pause.ts";
 import { newBar } from "../terminal.ts";
 import { report } from "./report.ts";
 import { readSchedule, startSchedule } from "./schedule.ts";
-import { type Kind, KINDS, openDoor, type Tally, TOTAL } from "./workload.ts";
+import { type Kind, KINDS, openEdgeFunction, type Tally, TOTAL } from "./workload.ts";
 
 const chaos = Deno.args.includes("--chaos");
 const GIVE_UP = 90_000; // ms
@@ -39,7 +39,7 @@ Every figure is what it should be (${seconds(started)} s). Look further:
 Deno.exit(wrong.length === 0 ? 0 : 1);
 
 async function demonstrate(project: Project): Promise<string[]> {
-  const door = await openDoor(project, chaos);
+  const app = await openEdgeFunction(project, chaos);
   const bar = newBar("handled");
   bar.start(TOTAL, 0);
   const begin = Date.now();
@@ -48,7 +48,7 @@ async function demonstrate(project: Project): Promise<string[]> {
   let finished = 0;
   await startSchedule(project.sql);
   const sending = (async () => {
-    for (const kind of KINDS) tallies.set(kind, await kind.send(door));
+    for (const kind of KINDS) tallies.set(kind, await kind.send(app));
   })();
   const watching = untilFinished(project, (count) => bar.update(finished = count));
   const faulting = chaos ? unleash(project, () => finished, sending, (what) => faults.push(what)) : Promise.resolve();
@@ -58,17 +58,17 @@ async function demonstrate(project: Project): Promise<string[]> {
     bar.stop();
   }
   const took = (Date.now() - begin) / 1_000;
-  project.bells.drop(0);
+  project.wakeups.drop(0);
   if (chaos) {
     console.log(
-      `\nFaults:\n${faults.map((what) => `  - ${what}`).join("\n")}\n  - ${project.bells.dropped} bells lost`,
+      `\nFaults:\n${faults.map((what) => `  - ${what}`).join("\n")}\n  - ${project.wakeups.dropped} wake-ups lost`,
     );
   }
 
   const scheduled = await readSchedule(project.sql);
   const latencyBar = newBar("latency");
   latencyBar.start(SAMPLES, 0);
-  const latencies = await measureLatency(door, project, () => latencyBar.increment()).finally(() => latencyBar.stop());
+  const latencies = await measureLatency(app, project, () => latencyBar.increment()).finally(() => latencyBar.stop());
   const wrong = await report(project.sql, { tallies, latencies, seconds: took, chaos });
   console.log(scheduled.line);
   return [...wrong, ...scheduled.wrong];

@@ -18,7 +18,7 @@ interface Row {
 export interface Findings {
   tallies: Map<Kind, Tally>;
   latencies: Latency[];
-  /** Seconds from the first dispatch to the last verdict. */
+  /** Seconds from the first dispatch to the last outcome. */
   seconds: number;
   /** Faults were let loose: a delivery that a killed worker took along counts as a retry more, a reply lost as a duplicate more. */
   chaos: boolean;
@@ -47,7 +47,7 @@ export async function report(sql: Sql, { tallies, latencies, seconds, chaos }: F
     expect(extra >= 0 && extra <= lost, `${kind.label}: ${row.retries} retries instead of ${kind.retries}`);
     expect(row.dead === kind.dead, `${kind.label}: ${row.dead} dead letters instead of ${kind.dead}`);
     const accepted = tallies.get(kind)?.accepted;
-    expect(chaos || accepted === kind.messages, `${kind.label}: the door accepted ${accepted}`);
+    expect(chaos || accepted === kind.messages, `${kind.label}: the edge function accepted ${accepted}`);
   }
   const sum = (of: (row: Row) => number) => [...rows.values()].reduce((total, row) => total + of(row), 0);
   table.push([

@@ -6,7 +6,7 @@ const NAME = "demo: each second";
 const RUNS = 3;
 const GIVE_UP = 20_000; // ms
 
-/** Saves the schedule; after its runs it is over, so that workers can fall asleep. */
+/** Saves the schedule; after its runs it is over, so that workers can fall idle. */
 export async function startSchedule(sql: Sql): Promise<void> {
   await sql`select messenger_schedule(${NAME}, 'ExampleQuick', '{"interval": 1000}', options => ${
     sql.json({ max_runs: RUNS })

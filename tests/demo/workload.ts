@@ -12,10 +12,10 @@ export interface Kind {
   retries: number;
   /** How many must be dead letters. */
   dead: number;
-  send(door: Door): Promise<Tally>;
+  send(app: App): Promise<Tally>;
 }
 
-/** What the door answered. */
+/** What the edge function answered. */
 export interface Tally {
   accepted: number;
   duplicates: number;
@@ -32,7 +32,7 @@ interface Dispatch {
   options?: Record<string, unknown>;
 }
 
-export interface Door {
+export interface App {
   post(path: string, body: unknown, token?: string): Promise<{ status: number; body: unknown }>;
   sql: Sql;
   userToken: string;
@@ -59,7 +59,7 @@ export const KINDS: Kind[] = [
     messages: 10,
     retries: 20,
     dead: 10,
-    send: (door) => sendSingly(door, range(10).map(() => dispatchOf("hopeless", "ExampleHopeless", {}))),
+    send: (app) => sendSingly(app, range(10).map(() => dispatchOf("hopeless", "ExampleHopeless", {}))),
   },
   {
     label: "one by one",
@@ -67,7 +67,7 @@ export const KINDS: Kind[] = [
     messages: 100,
     retries: 0,
     dead: 0,
-    send: (door) => sendSingly(door, range(100).map(() => dispatchOf("one by one", "ExampleQuick", {}))),
+    send: (app) => sendSingly(app, range(100).map(() => dispatchOf("one by one", "ExampleQuick", {}))),
   },
   {
     label: `storm: ${STORM} sends, one key`,
@@ -75,9 +75,9 @@ export const KINDS: Kind[] = [
     messages: 1,
     retries: 0,
     dead: 0,
-    send: (door) =>
+    send: (app) =>
       sendSingly(
-        door,
+        app,
         range(STORM).map(() => ({
           ...dispatchOf(`storm: ${STORM} sends, one key`, "ExampleQuick", { order: 1 }),
           options: { idempotencyKey: "order-1-receipt" },
@@ -90,8 +90,8 @@ export const KINDS: Kind[] = [
     messages: 1,
     retries: 0,
     dead: 0,
-    send: (door) =>
-      sendSingly(door, [dispatchOf("by a signed-in user", "ExampleUser", { note: "Hello" })], door.userToken),
+    send: (app) =>
+      sendSingly(app, [dispatchOf("by a signed-in user", "ExampleUser", { note: "Hello" })], app.userToken),
   },
   { label: "from SQL, with a row", type: "ExampleQuick", messages: 30, retries: 0, dead: 0, send: sendFromSql },
 ];
@@ -99,12 +99,12 @@ export const KINDS: Kind[] = [
 export const TOTAL = KINDS.reduce((sum, kind) => sum + kind.messages, 0);
 
 /**
- * Door calls of this project: throws when the door answers with anything but success.
- * A patient door sends again until it is heard, each message under a key of its own, as a producer does that must not lose any.
+ * App calls of this project: throws when the edge function answers with anything but success.
+ * A patient edge function sends again until it is heard, each message under a key of its own, as a producer does that must not lose any.
  */
-export async function openDoor(project: Project, patient: boolean): Promise<Door> {
+export async function openEdgeFunction(project: Project, patient: boolean): Promise<App> {
   await project.sql`create table demo_orders (id int primary key, placed_at timestamptz not null default now())`;
-  const post: Door["post"] = async (path, body, token) => {
+  const post: App["post"] = async (path, body, token) => {
     const response = await fetch(`${project.url}/functions/v1/${path}`, {
       method: "POST",
       headers: {
@@ -115,21 +115,21 @@ export async function openDoor(project: Project, patient: boolean): Promise<Door
       },
       body: JSON.stringify(body),
     });
-    const answer: unknown = await response.json();
+    const reply: unknown = await response.json();
     if (response.status >= 300 || response.status === 207) {
-      throw new Error(`POST /${path} answered ${response.status}: ${JSON.stringify(answer)}`);
+      throw new Error(`POST /${path} answered ${response.status}: ${JSON.stringify(reply)}`);
     }
-    return { status: response.status, body: answer };
+    return { status: response.status, body: reply };
   };
   return {
     sql: project.sql,
     userToken: await project.signUser({ sub: crypto.randomUUID() }),
-    post: patient ? (path, body, token) => untilHeard(() => post(path, body, token)) : post,
+    post: patient ? (path, body, token) => untilReplied(() => post(path, body, token)) : post,
     patient,
   };
 }
 
-async function untilHeard<T>(send: () => Promise<T>): Promise<T> {
+async function untilReplied<T>(send: () => Promise<T>): Promise<T> {
   for (const giveUp = Date.now() + 60_000;;) {
     try {
       return await send();
@@ -152,13 +152,13 @@ function batched(
     messages,
     retries: 0,
     dead: 0,
-    async send(door) {
+    async send(app) {
       const all = range(messages).map((n) => {
         const { payload, options } = shape(n);
         return { ...dispatchOf(label, type, payload), ...(options && { options }) };
       });
       for (let first = 0; first < all.length; first += 100) {
-        await door.post("dispatch/batch", { messages: all.slice(first, first + 100).map((one) => keyed(one, door)) });
+        await app.post("dispatch/batch", { messages: all.slice(first, first + 100).map((one) => keyed(one, app)) });
       }
       return { accepted: messages, duplicates: 0 };
     },
@@ -169,18 +169,18 @@ function dispatchOf(kind: string, type: string, payload: Record<string, unknown>
   return { message: { type, payload, metadata: { kind } } };
 }
 
-function keyed(dispatch: Dispatch, { patient }: Door): Dispatch {
+function keyed(dispatch: Dispatch, { patient }: App): Dispatch {
   return patient ? { ...dispatch, options: { idempotencyKey: crypto.randomUUID(), ...dispatch.options } } : dispatch;
 }
 
-async function sendSingly(door: Door, dispatches: Dispatch[], token?: string): Promise<Tally> {
-  const answers = await Promise.all(dispatches.map((dispatch) => door.post("dispatch", keyed(dispatch, door), token)));
-  const duplicates = answers.filter(({ status }) => status === 200).length;
-  return { accepted: answers.length - duplicates, duplicates };
+async function sendSingly(app: App, dispatches: Dispatch[], token?: string): Promise<Tally> {
+  const replies = await Promise.all(dispatches.map((dispatch) => app.post("dispatch", keyed(dispatch, app), token)));
+  const duplicates = replies.filter(({ status }) => status === 200).length;
+  return { accepted: replies.length - duplicates, duplicates };
 }
 
 // Each message stands in one transaction with the order it belongs to; a rolled back order takes its message along.
-async function sendFromSql({ sql }: Door): Promise<Tally> {
+async function sendFromSql({ sql }: App): Promise<Tally> {
   for (const id of range(30 + ROLLED_BACK)) {
     await sql.begin(async (tx) => {
       await tx`insert into demo_orders (id) values (${id})`;

@@ -21,11 +21,11 @@ async function killBackend(connection: Connection & { pid: number }): Promise<vo
   const bystander = await connect(project().databaseUrl());
   Deno.kill(connection.pid, "SIGKILL");
   await eventually("everybody is thrown out", () => connection.lost && bystander.lost);
-  await answersAgain();
+  await respondsAgain();
   await assert.rejects(connection.query("commit"), ConnectionLost);
 }
 
-async function answersAgain(): Promise<void> {
+async function respondsAgain(): Promise<void> {
   await eventually("Postgres answers", async () => (await project().sql`select`).count === 1);
 }
 
@@ -42,19 +42,19 @@ test("backend killed · in the middle of a dispatch: no message, and its key is 
   assert.deepEqual(await stored(), [again.id]);
 });
 
-test("backend killed · in the middle of a settle: the message stays its worker's, whose verdict counts when it is repeated", async () => {
+test("backend killed · in the middle of a settle: the message stays its worker's, whose outcome counts when it is repeated", async () => {
   const { id, fence } = await held(project().sql);
-  const verdict = [{ id, fence, outcome: "completed" }];
+  const result = [{ id, fence, outcome: "completed" }];
   const connection = await openTransaction();
   const [{ outcome }] = await connection.query<{ outcome: string }>(
     "select outcome from messenger_settle($1::text::jsonb)",
-    [JSON.stringify(verdict)],
+    [JSON.stringify(result)],
   );
   assert.equal(outcome, "completed");
   await killBackend(connection);
   const row = await messageOf(project().sql, id);
   assert.deepEqual([row.status, row.fence, row.locked_by], ["processing", "1", "ada"]);
-  assert.equal((await settle(project().sql, verdict))[0].outcome, "completed");
+  assert.equal((await settle(project().sql, result))[0].outcome, "completed");
 });
 
 test("backend killed · in the middle of a claim: the message is due as if nobody had asked", async () => {
@@ -95,7 +95,7 @@ test("backend killed · kill -9 of the postmaster: committed messages and leases
   await eventually("it is gone", () => project().databasePid === undefined);
   await connection.close();
   await project().startDatabase();
-  await answersAgain();
+  await respondsAgain();
   assert.deepEqual((await stored()).toSorted(), [id, kept.id].toSorted());
   assert.equal((await settle(project().sql, [{ id, fence, outcome: "completed" }]))[0].outcome, "completed");
   assert.equal((await claim(project().sql))[0].id, kept.id);

@@ -37,7 +37,7 @@ export const FAULTS: readonly Fault[] = [
     tests: {
       "faults/backend_killed.test.ts": [
         "backend killed · in the middle of a dispatch: no message, and its key is free",
-        "backend killed · in the middle of a settle: the message stays its worker's, whose verdict counts when it is repeated",
+        "backend killed · in the middle of a settle: the message stays its worker's, whose outcome counts when it is repeated",
         "backend killed · in the middle of a claim: the message is due as if nobody had asked",
         "backend killed · only its own session ends when it is terminated, and another's dispatch that waited for its key is stored",
       ],
@@ -61,12 +61,12 @@ export const FAULTS: readonly Fault[] = [
     what: "a connection cut after the commit and before the reply",
     tests: {
       "faults/reply_lost.test.ts": [
-        "reply lost · of a dispatch: the door says not now, and the same key answers the message that was stored",
+        "reply lost · of a dispatch: the edge function says not now, and the same key answers the message that was stored",
         "reply lost · of a settle: the worker says it again and is told that it counted",
         "reply lost · of a claim: the message is nobody's until the lease ends, then it is handed out again",
       ],
       "supabase/exchange.test.ts": [
-        "exchange · repeated after a lost reply, the verdicts are already and the first claim's rows stay leased",
+        "exchange · repeated after a lost reply, the outcomes are already and the first claim's rows stay leased",
       ],
     },
   },
@@ -75,8 +75,8 @@ export const FAULTS: readonly Fault[] = [
     what: "a worker stopped past its lease and continued",
     tests: {
       "faults/stale_worker.test.ts": [
-        "stale worker · stopped past its lease, its late verdict is refused and changes nothing",
-        "stale worker · refused while the other still runs, too",
+        "stale worker · stopped past its lease, its late outcome is rejected and changes nothing",
+        "stale worker · rejected while the other still runs, too",
         "stale worker · a lease that ran out but was not taken over still counts",
       ],
     },
@@ -106,9 +106,9 @@ export const FAULTS: readonly Fault[] = [
     id: "F9",
     what: "wake-ups lost and doubled",
     tests: {
-      "faults/bells_lost.test.ts": [
-        "bells lost · a message whose every bell was lost is handled when the clock rings again",
-        "bells lost · half of them lost and a fifth doubled: all of 200 messages are handled, each once",
+      "faults/wakeups_lost.test.ts": [
+        "wake-ups lost · a message whose every wake-up was lost is handled when the clock wakes again",
+        "wake-ups lost · half of them lost and a fifth doubled: all of 200 messages are handled, each once",
       ],
     },
   },
@@ -119,7 +119,7 @@ export const FAULTS: readonly Fault[] = [
       "faults/clock_faults.test.ts": [
         "clock stopped · health is red within two minutes, and dispatches bring their own worker",
         "launcher stopped · pg_cron's launcher is gone: health is red, and dispatches bring their own worker",
-        "scheduler door · one call from outside is a tick, and health is green again",
+        "scheduler edge function · one call from outside is a tick, and health is green again",
       ],
     },
   },
@@ -128,13 +128,13 @@ export const FAULTS: readonly Fault[] = [
     what: "the clock +1 h, -2 h, +1 day",
     tests: {
       "faults/clock_faults.test.ts": [
-        "clock steps · an hour forward, two back, a day forward, with messages in flight: all complete, late verdicts are refused",
+        "clock steps · an hour forward, two back, a day forward, with messages in flight: all complete, late outcomes are rejected",
       ],
       "supabase/claim.test.ts": [
         "clock · moved back, what was due is hidden no longer than the clock was moved",
         "clock · moved back, a lease stays its owner's and the worker's poll is still written",
       ],
-      "supabase/marks.test.ts": ["marks · a clock that steps back drops them"],
+      "supabase/watermark_settings.test.ts": ["marks · a clock that steps back drops them"],
     },
   },
   {
@@ -144,7 +144,7 @@ export const FAULTS: readonly Fault[] = [
       "faults/many_due.test.ts": [
         "held snapshot · thousands are handled although it keeps their index entries, and what comes next is found",
       ],
-      "supabase/marks.test.ts": ["marks · a transaction that commits late is found within five seconds"],
+      "supabase/watermark_settings.test.ts": ["marks · a transaction that commits late is found within five seconds"],
     },
   },
   {
@@ -152,7 +152,7 @@ export const FAULTS: readonly Fault[] = [
     what: "the disk full, then freed",
     tests: {
       "faults/disk_full.test.ts": [
-        "disk full · acknowledged messages are kept, refused ones are not stored, and freed, all goes on",
+        "disk full · acknowledged messages are kept, rejected ones are not stored, and freed, all goes on",
       ],
     },
   },
@@ -163,7 +163,7 @@ export const FAULTS: readonly Fault[] = [
       "faults/statement_timeout.test.ts": [
         "statement timeout · inside a dispatch: nothing is stored, and its key is free",
         "statement timeout · inside a claim: nothing is claimed, and the next claim has it",
-        "statement timeout · inside a settle of many, at one row: none is settled, and the same verdicts count later",
+        "statement timeout · inside a settle of many, at one row: none is settled, and the same outcomes count later",
         "statement timeout · inside an exchange, after its settle: the settle is undone with it",
         "statement timeout · inside a step of a tick: that step is undone and tried again, the others have run",
       ],

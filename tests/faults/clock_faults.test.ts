@@ -1,4 +1,4 @@
-// F10, F11: the clock job is stopped, its launcher dies, the bus's time jumps. Health says so, bells still move work, and nothing fires twice.
+// F10, F11: the clock job is stopped, its launcher dies, the bus's time jumps. Health says so, wake-ups still move work, and nothing fires twice.
 import assert from "node:assert/strict";
 import { eventually } from "../eventually.ts";
 import { session, test, testWithCron, useProject } from "../project.ts";
@@ -12,7 +12,7 @@ const project = useProject({
   env: { SYMPHONY_WORKER_LINGER: "0" },
 });
 
-// Bells, but no clock.
+// Wakeups, but no clock.
 Deno.test.beforeAll(async () => {
   await project().sql`select messenger_start(${`${project().url}/functions/v1`})`;
   await project().sql`select messenger_stop()`;
@@ -32,7 +32,7 @@ async function worksWithoutTicks(minutes: number): Promise<void> {
   await setClock(`${minutes} minutes`);
   assert.equal(await clockCheck(), "unhealthy");
   const id = await harness.produce({ type: "ExampleQuick", payload: {} });
-  await eventually("its bell brings a worker", async () => await statusOf(id) === "completed");
+  await eventually("its wake-up brings a worker", async () => await statusOf(id) === "completed");
   assert.equal(await clockCheck(), "unhealthy", "no tick came meanwhile");
 }
 
@@ -61,7 +61,7 @@ testWithCron(
   },
 );
 
-test("scheduler door · one call from outside is a tick, and health is green again", async () => {
+test("scheduler edge function · one call from outside is a tick, and health is green again", async () => {
   const { url, secretKey } = project();
   const response = await fetch(`${url}/functions/v1/scheduler`, { method: "POST", headers: { apikey: secretKey } });
   assert.equal(response.status, 200);
@@ -69,7 +69,7 @@ test("scheduler door · one call from outside is a tick, and health is green aga
   assert.equal(await clockCheck(), "healthy");
 });
 
-test("clock steps · an hour forward, two back, a day forward, with messages in flight: all complete, late verdicts are refused", async () => {
+test("clock steps · an hour forward, two back, a day forward, with messages in flight: all complete, late outcomes are rejected", async () => {
   const { sql } = project();
   const tick = () => sql`select messenger_tick()`;
   for (const skew of ["1 hour", "-1 hour", "1 day"]) {
@@ -79,7 +79,7 @@ test("clock steps · an hour forward, two back, a day forward, with messages in 
       { type: "ExampleQuick", payload: {}, options: { delay: 500 } },
     ]);
     await eventually("one is in flight", async () => {
-      await tick(); // a worker that has just ended passes for awake, so the dispatch may not have rung
+      await tick(); // a worker that has just ended passes for awake, so the dispatch may not have woken
       return await statusOf(ids[0]) === "processing";
     });
     await setClock(skew);

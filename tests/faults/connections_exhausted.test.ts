@@ -1,4 +1,4 @@
-// F18: Postgres has no connection left. Doors answer 503 with Retry-After, nothing is half done, and the same key works afterwards.
+// F18: Postgres has no connection left. Edge functions answer 503 with Retry-After, nothing is half done, and the same key works afterwards.
 import assert from "node:assert/strict";
 import { connect } from "../../supabase/local/connection.ts";
 import { eventually } from "../eventually.ts";
@@ -8,9 +8,9 @@ import { Harness } from "./harness.ts";
 const harness: Harness = new Harness(() => project());
 const project = useProject({ functions: true, log: harness.log, env: { SYMPHONY_WORKER_LINGER: "0" } });
 
-async function post(door: string, body: unknown) {
+async function post(app: string, body: unknown) {
   const { url, secretKey } = project();
-  const response = await fetch(`${url}/functions/v1/${door}`, {
+  const response = await fetch(`${url}/functions/v1/${app}`, {
     method: "POST",
     headers: { "content-type": "application/json", apikey: secretKey },
     body: JSON.stringify(body),
@@ -32,17 +32,17 @@ test("connections exhausted · dispatch is told to try again, and is stored once
       if (!more) break;
       taken.push(more);
     }
-    const refused = await post("dispatch", request);
-    assert.deepEqual([refused.status, refused.body.error.code], [503, "SM_UNAVAILABLE"]);
-    assert.ok(Number(refused.headers.get("retry-after")) > 0);
+    const rejected = await post("dispatch", request);
+    assert.deepEqual([rejected.status, rejected.body.error.code], [503, "SM_UNAVAILABLE"]);
+    assert.ok(Number(rejected.headers.get("retry-after")) > 0);
     const run = await post("worker?wait=1", {});
     assert.deepEqual([run.status, run.body.error.code], [503, "SM_UNAVAILABLE"]);
   } finally {
     await Promise.all(taken.map((connection) => connection.close()));
   }
   const accepted = await eventually("a connection is free", async () => {
-    const answer = await post("dispatch", request);
-    return answer.status !== 503 && answer;
+    const reply = await post("dispatch", request);
+    return reply.status !== 503 && reply;
   });
   assert.deepEqual([accepted.status, accepted.body.duplicate], [201, false]);
   harness.acknowledged.add(accepted.body.messageId);

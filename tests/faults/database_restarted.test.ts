@@ -36,7 +36,7 @@ test("database restarted · stopped at once three times in mid-work: no acknowle
       return running.length > 0;
     }, 60_000);
     await project().stopDatabase("immediate");
-    await eventually("somebody met the closed door", async () => {
+    await eventually("somebody met the closed edge function", async () => {
       const { url, secretKey } = project();
       const response = await fetch(`${url}/functions/v1/dispatch`, {
         method: "POST",

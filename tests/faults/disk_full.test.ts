@@ -1,11 +1,11 @@
-// F13: the disk is full, then freed. What was acknowledged is there, what was refused is not, and work goes on.
+// F13: the disk is full, then freed. What was acknowledged is there, what was rejected is not, and work goes on.
 import assert from "node:assert/strict";
 import postgres from "postgres";
 import { cloneProject } from "../../supabase/local/template.ts";
 import { ensureTemplate } from "../project.ts";
 import { claim, dispatchMany, settle } from "../supabase/bus.ts";
 
-const NAME = "disk full · acknowledged messages are kept, refused ones are not stored, and freed, all goes on";
+const NAME = "disk full · acknowledged messages are kept, rejected ones are not stored, and freed, all goes on";
 const SIZE = "200m";
 
 if (await withSmallDisk(() => Promise.resolve())) {
@@ -44,15 +44,15 @@ async function fillAndFree(disk: string): Promise<void> {
   try {
     const acknowledged = await dispatchMany(project.sql, 100);
     await fill(filler);
-    let refusal: unknown;
+    let failure: unknown;
     const pad = Array.from({ length: 500 }, () => crypto.randomUUID());
-    for (let n = 0; n < 200 && !refusal; n++) {
+    for (let n = 0; n < 200 && !failure; n++) {
       await dispatchMany(project.sql, 20, { payload: { pad } })
-        .then((ids) => acknowledged.push(...ids), (error) => refusal = error);
+        .then((ids) => acknowledged.push(...ids), (error) => failure = error);
     }
     assert.ok(
-      refusal instanceof postgres.PostgresError && refusal.code === "53100",
-      `void: not a full disk: ${refusal}`,
+      failure instanceof postgres.PostgresError && failure.code === "53100",
+      `void: not a full disk: ${failure}`,
     );
     await Deno.remove(filler);
     const stored = (await project.sql`select id from messenger_messages`).map(({ id }) => id);
@@ -60,8 +60,8 @@ async function fillAndFree(disk: string): Promise<void> {
     const [after] = await dispatchMany(project.sql, 1);
     const handled: string[] = [];
     for (let rows = await claim(project.sql, { batch: 1_000 }); rows.length > 0; rows = await claim(project.sql)) {
-      const verdicts = rows.map(({ id, fence }) => ({ id, fence, outcome: "completed" }));
-      handled.push(...(await settle(project.sql, verdicts)).map(({ id }) => id));
+      const results = rows.map(({ id, fence }) => ({ id, fence, outcome: "completed" }));
+      handled.push(...(await settle(project.sql, results)).map(({ id }) => id));
     }
     assert.deepEqual(handled.toSorted(), [...acknowledged, after].toSorted());
     const [{ violations }] = await project.sql`select sum(violations) as violations from messenger_audit()`;

@@ -5,7 +5,7 @@ import type { Sql } from "postgres";
 import { eventually } from "../eventually.ts";
 import { empty, session, test, useProject } from "../project.ts";
 import { ask, call, claim, dispatch, dispatchMany, messageOf, type Row, setClock, settle } from "../supabase/bus.ts";
-import { errorOf } from "../supabase/refusal.ts";
+import { errorOf } from "../supabase/raises.ts";
 import { limitWaiting } from "../supabase/until_blocked.ts";
 
 const project = useProject({ testClock: true });
@@ -114,8 +114,8 @@ test("row locks · a strict completion, a cancel and an exchange wait for nobody
     const strict = errorOf(call(sql, "messenger_complete", { id: first, fence: running[0].fence, strict: true }));
     const { code, detail } = await atOnce("a strict completion", strict);
     assert.deepEqual([code, detail], ["PT503", "SM_UNAVAILABLE"]);
-    const refused = await atOnce("a cancel", errorOf(call(sql, "messenger_cancel", { id: first })));
-    assert.deepEqual([refused.code, refused.detail], ["PT503", "SM_UNAVAILABLE"]);
+    const rejected = await atOnce("a cancel", errorOf(call(sql, "messenger_cancel", { id: first })));
+    assert.deepEqual([rejected.code, rejected.detail], ["PT503", "SM_UNAVAILABLE"]);
     const { settled } = await atOnce(
       "an exchange",
       ask(sql, "messenger_exchange", { outcomes: running.map(completed), worker: "ada" }),

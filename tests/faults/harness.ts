@@ -18,7 +18,7 @@ export interface Figures {
   handled_more_than_once: number;
   unexpected_dead: number;
   unfinished: number;
-  stale_refused: number;
+  stale_rejected: number;
   audit: number;
   drain_seconds: number;
 }
@@ -29,10 +29,10 @@ export class Harness {
 
   constructor(readonly project: () => Project) {}
 
-  /** Given to the project as its log: the worker says there when a verdict came too late. */
+  /** Given to the project as its log: the worker says there when a outcome came too late. */
   readonly log = (line: string) => void this.#lines.push(line);
 
-  get staleRefused(): number {
+  get staleRejected(): number {
     return this.#lines.filter((line) => line.includes("outcome came too late")).length;
   }
 
@@ -48,9 +48,9 @@ export class Harness {
         headers: { "content-type": "application/json", apikey: this.project().secretKey },
         body,
       });
-      const answer = { status: response.status, body: await response.json() };
+      const reply = { status: response.status, body: await response.json() };
       // Only "not now" may be tried again.
-      return response.status !== 503 && answer;
+      return response.status !== 503 && reply;
     }, 90_000);
     assert.ok([200, 201].includes(reply.status), `${reply.status}: ${JSON.stringify(reply.body)}`);
     this.acknowledged.add(reply.body.messageId);
@@ -81,7 +81,7 @@ export class Harness {
       handled_more_than_once: rows.filter(({ fence }) => Number(fence) > 1).length,
       unexpected_dead: rows.filter(({ status }) => status === "failed").length,
       unfinished: rows.filter(({ status }) => status === "pending" || status === "processing").length,
-      stale_refused: this.staleRefused,
+      stale_rejected: this.staleRejected,
       audit,
       drain_seconds: (Date.now() - healed) / 1_000,
     };

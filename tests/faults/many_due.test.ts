@@ -26,8 +26,8 @@ test("many due · five thousand at one instant: nobody before it, then each once
         all.push(...batch);
         // A scan of another session may have locked a row for longer than a settle waits.
         for (let left = rows; left.length > 0;) {
-          const answers = await settle(own, left.map(({ id, fence }) => ({ id, fence, outcome: "completed" })));
-          left = left.filter((_, at) => answers[at].outcome === "locked");
+          const replies = await settle(own, left.map(({ id, fence }) => ({ id, fence, outcome: "completed" })));
+          left = left.filter((_, at) => replies[at].outcome === "locked");
         }
         rows = await claim(own, { worker: `w${n}`, batch: 100 });
       }
@@ -48,7 +48,7 @@ test("held snapshot · thousands are handled although it keeps their index entri
   await holder`begin isolation level repeatable read`;
   await holder`select count(*) from messenger_messages`;
   // Each scan of this worker counts as slow, as they are beside enough dead entries: it goes by its marks.
-  await worker`set messenger.mark_after = '-1 hour'`;
+  await worker`set messenger.watermark_after = '-1 hour'`;
   let handled = 0;
   for (let round = 0; round < 3; round++) {
     await dispatchMany(sql, 1_000);

@@ -6,7 +6,7 @@ import { Harness } from "./harness.ts";
 import { openProxy } from "./proxy.ts";
 
 const harness: Harness = new Harness(() => project());
-// Between the doors and the data API.
+// Between the edge functions and the data API.
 const proxy = openProxy(() => project().url);
 Deno.test.afterAll(async () => await proxy[Symbol.asyncDispose]());
 const project = useProject({
@@ -29,9 +29,9 @@ async function withoutReplies<T>(work: () => Promise<T>): Promise<T> {
 
 const rowOf = async (id: string) => (await project().sql`select * from messenger_messages where id = ${id}`)[0];
 
-async function call(door: string, body?: unknown) {
+async function call(app: string, body?: unknown) {
   const { url, secretKey } = project();
-  const response = await fetch(`${url}/functions/v1/${door}`, {
+  const response = await fetch(`${url}/functions/v1/${app}`, {
     method: "POST",
     headers: { "content-type": "application/json", apikey: secretKey },
     body: JSON.stringify(body),
@@ -41,9 +41,9 @@ async function call(door: string, body?: unknown) {
 
 const work = async (): Promise<Record<string, number>> => (await call("worker?wait=1", {})).body.stats;
 
-test("reply lost · of a dispatch: the door says not now, and the same key answers the message that was stored", async () => {
+test("reply lost · of a dispatch: the edge function says not now, and the same key answers the message that was stored", async () => {
   const request = { message: { type: "ExampleQuick", payload: {} }, options: { idempotencyKey: "once" } };
-  await harness.produce({ type: "ExampleQuick", payload: {} }); // the door has asked what it asks once
+  await harness.produce({ type: "ExampleQuick", payload: {} }); // the edge function has asked what it asks once
   const lost = await withoutReplies(() => call("dispatch", request));
   assert.deepEqual([lost.status, lost.body.error.code], [503, "SM_UNAVAILABLE"]);
   assert.ok(Number(lost.headers.get("retry-after")) > 0);

@@ -1,4 +1,4 @@
-// F7: a handler slower than its lease. With heartbeats it keeps its message; when they do not arrive, another takes over and its verdict is refused.
+// F7: a handler slower than its lease. With heartbeats it keeps its message; when they do not arrive, another takes over and its outcome is rejected.
 import assert from "node:assert/strict";
 import { connect } from "../../shared/db.ts";
 import { supabaseReceiver } from "../../shared/transports/supabase.ts";
@@ -52,7 +52,7 @@ test("slow handler · whose heartbeats do not arrive: another has the last word,
   const id = await harness.produce({ type: "ExampleSlow", payload: { ms: 2 * LEASE } });
   const run = work();
   await eventually("it runs", async () => (await rowOf(id)).status === "processing");
-  // Heartbeats of this name are refused from now on, so the lease runs out while the handler runs.
+  // Heartbeats of this name are rejected from now on, so the lease runs out while the handler runs.
   await project().sql`alter function messenger_heartbeat rename to messenger_heartbeat_gone`;
   const { receiver, claim } = second();
   const [delivery] = await eventually("the lease has run out", async () => {

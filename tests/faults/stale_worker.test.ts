@@ -1,4 +1,4 @@
-// F6: a worker stopped past its lease and continued. Its late verdict is refused, whoever took over has the last word.
+// F6: a worker stopped past its lease and continued. Its late outcome is rejected, whoever took over has the last word.
 import assert from "node:assert/strict";
 import { connect } from "../../shared/db.ts";
 import { supabaseReceiver } from "../../shared/transports/supabase.ts";
@@ -52,7 +52,7 @@ function secondWorker() {
   return { receiver, claim };
 }
 
-test("stale worker · stopped past its lease, its late verdict is refused and changes nothing", async () => {
+test("stale worker · stopped past its lease, its late outcome is rejected and changes nothing", async () => {
   const id = await harness.produce({ type: "ExampleSlow", payload: { ms: 500 } });
   const run = await stopWorkerHolding(id);
 
@@ -72,10 +72,10 @@ test("stale worker · stopped past its lease, its late verdict is refused and ch
   assert.deepEqual(after.result, result);
   const figures = await harness.judge("stale worker, taken over and completed");
   harness.assertSound(figures);
-  assert(figures.stale_refused <= 1, "or a heartbeat told the worker first");
+  assert(figures.stale_rejected <= 1, "or a heartbeat told the worker first");
 });
 
-test("stale worker · refused while the other still runs, too", async () => {
+test("stale worker · rejected while the other still runs, too", async () => {
   const id = await harness.produce({ type: "ExampleSlow", payload: { ms: 500 } });
   const run = await stopWorkerHolding(id);
   const { receiver, claim } = secondWorker();

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import type { Sql } from "postgres";
 import { empty, session, test, useProject } from "../project.ts";
 import { call, claim, dispatch, dispatchMany, held, messageOf, setClock, settle } from "../supabase/bus.ts";
-import { errorOf } from "../supabase/refusal.ts";
+import { errorOf } from "../supabase/raises.ts";
 
 const project = useProject({ testClock: true });
 Deno.test.beforeEach(() => empty(project().sql));
@@ -36,7 +36,7 @@ test("statement timeout · inside a claim: nothing is claimed, and the next clai
   assert.deepEqual(rows.map(({ id, fence, retry_count }) => [id, fence, retry_count]), ids.map((id) => [id, "1", 0]));
 });
 
-test("statement timeout · inside a settle of many, at one row: none is settled, and the same verdicts count later", async () => {
+test("statement timeout · inside a settle of many, at one row: none is settled, and the same outcomes count later", async () => {
   const { sql } = project();
   await dispatchMany(sql, 5);
   const outcomes = (await claim(sql)).map(({ id, fence }) => ({ id, fence, outcome: "completed" }));

@@ -59,8 +59,8 @@ test("worker killed · a message that kills its worker each time ends in the dea
     return row.status === "failed" && row;
   });
   assert.deepEqual([dead.retry_count, dead.error_class], [2, "LeaseExpired"]);
-  const [letter] = await sql`select attempts from messenger_failed_messages where message_id = ${poison}`;
-  assert.deepEqual(letter.attempts.map(({ error_class }: { error_class: string }) => error_class), [
+  const [deadLetter] = await sql`select attempts from messenger_failed_messages where message_id = ${poison}`;
+  assert.deepEqual(deadLetter.attempts.map(({ error_class }: { error_class: string }) => error_class), [
     "LeaseExpired",
     "LeaseExpired",
   ]);

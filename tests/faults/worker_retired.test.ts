@@ -21,7 +21,7 @@ test("worker retired · at its wall clock the unstarted goes back, the finished 
   const first = functions.pid("worker");
   const rowOf = async (id: string) => (await sql`select * from messenger_messages where id = ${id}`)[0];
 
-  // Both doors are warm, so what follows starts at once.
+  // Both edge functions are warm, so what follows starts at once.
   const quick = await harness.produce({ type: "ExampleQuick", payload: {} });
   await eventually("the worker works", async () => (await rowOf(quick)).status === "completed");
   // Ends after the isolate was told and before it is ended.

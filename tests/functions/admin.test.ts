@@ -1,10 +1,10 @@
-// The admin door: each call does its one thing, seen in the database, and a line in the log says who did it.
+// The admin edge function: each call does its one thing, seen in the database, and a line in the log says who did it.
 import assert from "node:assert/strict";
 import type { z } from "zod";
 import * as reply from "../../shared/operator_replies.ts";
 import { empty, test } from "../project.ts";
-import { call, dispatch, held, letterOf, messageOf, settle } from "../supabase/bus.ts";
-import { assertRefused, type Call, testLocally, useTarget } from "../target.ts";
+import { call, deadLetterOf, dispatch, held, messageOf, settle } from "../supabase/bus.ts";
+import { assertRejected, type Call, testLocally, useTarget } from "../target.ts";
 
 const logged: string[] = [];
 const { target, project } = useTarget({ log: (line) => logged.push(line) });
@@ -14,29 +14,34 @@ async function act<S extends z.ZodType>(
   schema: S,
   call: Call = { method: "POST" },
 ): Promise<z.output<S>> {
-  const answer = await target().call(`admin/${path}`, call);
-  assert.equal(answer.status, 200, JSON.stringify(answer.body));
-  return schema.parse(answer.body);
+  const response = await target().call(`admin/${path}`, call);
+  assert.equal(response.status, 200, JSON.stringify(response.body));
+  return schema.parse(response.body);
 }
 
-async function deadLetter(error = "e", fields: Record<string, unknown> = {}) {
+async function storeDeadLetter(error = "e", fields: Record<string, unknown> = {}) {
   const { sql } = project();
   const { id, fence } = await held(sql, fields);
   await settle(sql, [{ id, fence, outcome: "failed", error, error_class: error, retryable: false }]);
-  return await letterOf(sql, id);
+  return await deadLetterOf(sql, id);
 }
 
 Deno.test.beforeEach(() => empty(project().sql));
 
 testLocally("admin · a dead letter is retried, with another payload if one is given", async () => {
   const { sql } = project();
-  const letter = await deadLetter();
-  const answer = await act(`failed/${letter.id}/retry`, reply.retried, { json: { payload: { to: "Ada" } } });
-  assert.deepEqual(answer, { success: true, outcome: "retried", id: letter.id, messageId: letter.message_id });
-  const { status, body } = await messageOf(sql, letter.message_id);
+  const deadLetter = await storeDeadLetter();
+  const response = await act(`failed/${deadLetter.id}/retry`, reply.retried, { json: { payload: { to: "Ada" } } });
+  assert.deepEqual(response, {
+    success: true,
+    outcome: "retried",
+    id: deadLetter.id,
+    messageId: deadLetter.message_id,
+  });
+  const { status, body } = await messageOf(sql, deadLetter.message_id);
   assert.deepEqual([status, body], ["pending", { to: "Ada" }]);
-  assertRefused(await target().call(`admin/failed/${letter.id}/retry`, { method: "POST" }), 409, "SM_CONFLICT");
-  assertRefused(
+  assertRejected(await target().call(`admin/failed/${deadLetter.id}/retry`, { method: "POST" }), 409, "SM_CONFLICT");
+  assertRejected(
     await target().call(`admin/failed/${crypto.randomUUID()}/retry`, { method: "POST" }),
     404,
     "SM_NOT_FOUND",
@@ -44,9 +49,9 @@ testLocally("admin · a dead letter is retried, with another payload if one is g
 });
 
 testLocally("admin · many dead letters are retried by filter or by ids", async () => {
-  await deadLetter("Timeout");
-  await deadLetter("Timeout");
-  const other = await deadLetter("Other");
+  await storeDeadLetter("Timeout");
+  await storeDeadLetter("Timeout");
+  const other = await storeDeadLetter("Other");
   const timeouts = await act("failed/retry", reply.retriedMany, { json: { filter: { errorClass: "Timeout" } } });
   assert.deepEqual([timeouts.retried, timeouts.results.length], [2, 2]);
   const rest = await act("failed/retry", reply.retriedMany, { json: { ids: [other.id], perSecond: 10 } });
@@ -55,10 +60,10 @@ testLocally("admin · many dead letters are retried by filter or by ids", async 
 
 testLocally("admin · dead letters are discarded, one or many", async () => {
   const { sql } = project();
-  const one = await deadLetter();
-  await deadLetter();
+  const one = await storeDeadLetter();
+  await storeDeadLetter();
   assert.equal((await act(`failed/${one.id}`, reply.discarded, { method: "DELETE" })).discarded, 1);
-  assertRefused(await target().call(`admin/failed/${one.id}`, { method: "DELETE" }), 404, "SM_NOT_FOUND");
+  assertRejected(await target().call(`admin/failed/${one.id}`, { method: "DELETE" }), 404, "SM_NOT_FOUND");
   assert.equal((await act("failed/discard", reply.discarded, { json: { filter: {} } })).discarded, 1);
   const [{ open }] = await sql`select count(*)::int as open from messenger_failed_messages where resolved_at is null`;
   assert.equal(open, 0);
@@ -71,7 +76,7 @@ testLocally("admin · a message is cancelled, one that runs is asked to stop", a
   assert.equal((await act(`messages/${waiting.id}/cancel`, reply.cancelled)).outcome, "finished");
   const running = await held(sql);
   assert.equal((await act(`messages/${running.id}/cancel`, reply.cancelled)).outcome, "requested");
-  assertRefused(
+  assertRejected(
     await target().call(`admin/messages/${crypto.randomUUID()}/cancel`, { method: "POST" }),
     404,
     "SM_NOT_FOUND",
@@ -96,7 +101,7 @@ testLocally("admin · a schedule is made, changed, paused, resumed and removed",
   await act("schedules/daily%20digest", reply.removed, { method: "DELETE" });
   assert.equal((await sql`select from messenger_schedules`).length, 0);
   for (const [method, path] of [["DELETE", ""], ["POST", "/pause"], ["POST", "/resume"]]) {
-    assertRefused(await target().call(`admin/schedules/none${path}`, { method }), 404, "SM_NOT_FOUND");
+    assertRejected(await target().call(`admin/schedules/none${path}`, { method }), 404, "SM_NOT_FOUND");
   }
 });
 
@@ -126,9 +131,10 @@ testLocally("admin · a flag is set by percentage, or on and off", async () => {
 testLocally("admin · the log says who did what, and holds no payload", async () => {
   const id = crypto.randomUUID();
   const token = await project().signUser({ sub: id, app_metadata: { symphony_role: "operator" } });
-  const letter = await deadLetter();
-  await act(`failed/${letter.id}/retry`, reply.retried, { as: { token }, json: { payload: { secret: "hush" } } });
-  const line = logged.find((text) => text.includes('"operator"') && text.includes(letter.id)) ?? assert.fail("no line");
+  const deadLetter = await storeDeadLetter();
+  await act(`failed/${deadLetter.id}/retry`, reply.retried, { as: { token }, json: { payload: { secret: "hush" } } });
+  const line = logged.find((text) => text.includes('"operator"') && text.includes(deadLetter.id)) ??
+    assert.fail("no line");
   assert.ok(line.includes(id) && line.includes('"retry"') && !line.includes("hush"), line);
 });
 
@@ -206,15 +212,15 @@ const REFUSED: [what: string, path: string, call: Call, status: number, code: st
   ["a flag with a bad name", "flags/5", { method: "PUT", json: { percent: 1 } }, 400, "SM_FILTER"],
 ];
 for (const [what, path, call, status, code] of REFUSED) {
-  test(`admin · refuses ${what}`, async () => {
-    assertRefused(await target().call(`admin/${path}`, call), status, code);
+  test(`admin · rejects ${what}`, async () => {
+    assertRejected(await target().call(`admin/${path}`, call), status, code);
   });
 }
 
-testLocally("admin · what is refused changes nothing", async () => {
+testLocally("admin · what is rejected changes nothing", async () => {
   const { sql } = project();
-  const letter = await deadLetter();
-  for (const [, path, call] of REFUSED) await target().call(`admin/${path.replace(ID, letter.id)}`, call);
+  const deadLetter = await storeDeadLetter();
+  for (const [, path, call] of REFUSED) await target().call(`admin/${path.replace(ID, deadLetter.id)}`, call);
   const [counts] = await sql`
     select (select count(*) from messenger_schedules)::int as schedules, (select count(*) from messenger.queues)::int as queues,
       (select count(*) from messenger.flags)::int as flags, (select count(*) from messenger_transports)::int as transports,

@@ -46,7 +46,7 @@ testLocally(
 );
 
 testLocally(
-  "bad definitions · a message of the type at fault is kept until it is mended, and the log names type and field",
+  "bad definitions · a message of the type at fault is kept until it is fixed, and the log names type and field",
   async () => {
     const bad = await send("Bad");
     await target().call("worker?wait=1", { json: {} });

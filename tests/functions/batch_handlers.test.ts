@@ -1,4 +1,4 @@
-// A batch handler end to end: messages of one claim handled together by a real worker, each with a verdict of its own.
+// A batch handler end to end: messages of one claim handled together by a real worker, each with a outcome of its own.
 import assert from "node:assert/strict";
 import { testLocally, useTarget } from "../target.ts";
 
@@ -18,8 +18,8 @@ testLocally("batch handler · the messages of one claim run together, and one of
     [13, "failed", undefined],
     [14, "completed", 4],
   ]);
-  const [letter] = await project().sql`select error, error_class from messenger_failed_messages`;
-  assert.deepEqual({ ...letter }, { error: "13 is not handled here", error_class: "Unrecoverable" });
+  const [deadLetter] = await project().sql`select error, error_class from messenger_failed_messages`;
+  assert.deepEqual({ ...deadLetter }, { error: "13 is not handled here", error_class: "Unrecoverable" });
 });
 
 testLocally("batch handler · a message sent through the sync transport is a batch of one", async () => {

@@ -50,7 +50,7 @@ testLocally("big numbers · a handler gets a bigint or a long numeric of SQL as 
   assert.equal(JSON.parse((await handled("Bigint", `{"user": ${ID}}`)).result), "1145678901234567892");
 });
 
-testLocally("big numbers · a schema that wants a number there refuses it, and says why and what to do", async () => {
+testLocally("big numbers · a schema that wants a number there rejects it, and says why and what to do", async () => {
   const row = await handled("Number", `{"user": ${ID}}`);
   assert.deepEqual([row.status, row.error_class], ["failed", "InvalidPayload"]);
   assert.match(

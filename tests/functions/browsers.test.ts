@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { createClient, FunctionRegion } from "@supabase/supabase-js";
 import { test } from "../project.ts";
-import { assertRefused, testLocally, useTarget } from "../target.ts";
+import { assertRejected, testLocally, useTarget } from "../target.ts";
 
 const { target, project } = useTarget();
 const ORIGIN = "https://app.example.com";
@@ -59,7 +59,7 @@ test("browsers · every method passes, so that a wrong one is a 405 that the pag
     assert.ok(await passesPreflight("admin/flags/emails", method, ["authorization"]), method);
   }
   const reply = await target().call("dispatch", { method: "PATCH", json: {}, headers: { origin: ORIGIN } });
-  assertRefused(reply, 405, "SM_METHOD");
+  assertRejected(reply, 405, "SM_METHOD");
   const exposed = (reply.headers.get("access-control-expose-headers") ?? "").split(",");
   for (const name of ["allow", "retry-after", "x-request-id"]) assert.ok(exposed.includes(name), name);
 });
@@ -115,7 +115,7 @@ test("browsers · the region that functions.invoke adds to the query is no unkno
   const posted = await supabase.functions.invoke("admin/failed/retry", { body: { ids: [] }, region });
   assert.equal(posted.error, null);
   assert.equal(posted.data.retried, 0);
-  assertRefused(await target().call("monitor/messages?forceRegion=eu-central-1"), 400, "SM_UNKNOWN_FIELD");
+  assertRejected(await target().call("monitor/messages?forceRegion=eu-central-1"), 400, "SM_UNKNOWN_FIELD");
 });
 
 testLocally("browsers · tracestate is stored beside its traceparent, baggage never", async () => {

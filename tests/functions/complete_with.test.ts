@@ -147,22 +147,22 @@ testLocally("completeWith · workers killed, replies lost, handlers failing afte
 });
 
 testLocally(
-  "completeWith · a function that raises leaves nothing, and its SQLSTATE is the letter's error class",
+  "completeWith · a function that raises leaves nothing, and its SQLSTATE is the dead letter's error class",
   async () => {
     const { sql } = project();
-    const [refused, missing] = await send([
+    const [rejected, missing] = await send([
       { order: 1_001, function: "refuse", ms: 0 },
       { order: 1_002, function: "no_such_function", ms: 0 },
     ]);
     await sql`update messenger_messages set max_retries = 1 where id = ${missing}`;
-    const letter = (id: string) =>
+    const deadLetter = (id: string) =>
       eventually("the message is a dead letter", async () => {
         const [row] = await sql`select * from messenger_failed_messages where message_id = ${id}`;
         return row;
       });
-    const dead = await letter(refused);
+    const dead = await deadLetter(rejected);
     assert.deepEqual([dead.error_class, dead.error, dead.attempts.length], ["PT422", "no such order", 1]);
-    assert.deepEqual([(await letter(missing)).error_class, (await letter(missing)).attempts.length], [
+    assert.deepEqual([(await deadLetter(missing)).error_class, (await deadLetter(missing)).attempts.length], [
       "SM_NOT_FOUND",
       2,
     ]);

@@ -1,4 +1,4 @@
-// What becomes of a message that fails, snoozes or reports, end to end: door, worker, handler, row.
+// What becomes of a message that fails, snoozes or reports, end to end: edge function, worker, handler, row.
 import assert from "node:assert/strict";
 import { eventually } from "../eventually.ts";
 import { session } from "../project.ts";
@@ -21,10 +21,10 @@ async function finished(id: string) {
   });
 }
 
-async function letterOf(id: string) {
-  const letters = await project().sql`select * from messenger_failed_messages where message_id = ${id}`;
-  assert.equal(letters.length, 1, "one dead letter");
-  return letters[0];
+async function deadLetterOf(id: string) {
+  const deadLetters = await project().sql`select * from messenger_failed_messages where message_id = ${id}`;
+  assert.equal(deadLetters.length, 1, "one dead letter");
+  return deadLetters[0];
 }
 
 async function audit(): Promise<void> {
@@ -49,15 +49,19 @@ testLocally("deliveries · out of retries a message becomes a dead letter with e
   const row = await finished(id);
   assert.deepEqual([row.status, row.retry_count, row.max_retries, row.result], ["failed", 3, 2, null]);
   assert.deepEqual([row.last_error, row.error_class], ["This handler never succeeds.", "Error"]);
-  const letter = await letterOf(id);
-  assert.deepEqual([letter.body, letter.message_type, letter.resolved_at], [{ order: 5 }, "ExampleHopeless", null]);
-  assert.equal(letter.attempts.length, 3);
-  for (const attempt of letter.attempts) {
+  const deadLetter = await deadLetterOf(id);
+  assert.deepEqual([deadLetter.body, deadLetter.message_type, deadLetter.resolved_at], [
+    { order: 5 },
+    "ExampleHopeless",
+    null,
+  ]);
+  assert.equal(deadLetter.attempts.length, 3);
+  for (const attempt of deadLetter.attempts) {
     assert.deepEqual([attempt.error, attempt.error_class], ["This handler never succeeds.", "Error"]);
     assert.match(attempt.worker, /^edge-local-/);
     assert.ok(attempt.duration_ms >= 0 && Date.parse(attempt.at) > 0);
   }
-  assert.match(letter.error_trace, /example_hopeless\.ts/);
+  assert.match(deadLetter.error_trace, /example_hopeless\.ts/);
   await audit();
 });
 
@@ -71,9 +75,9 @@ testLocally("deliveries · a payload that no longer fits its schema is dead at o
   await target().call("worker", { json: {} });
   const row = await finished(id);
   assert.deepEqual([row.status, row.fence, row.error_class], ["failed", "1", "InvalidPayload"]);
-  const letter = await letterOf(id);
-  assert.equal(letter.attempts.length, 1);
-  assert.match(letter.error, /ExampleSlow: ms/);
+  const deadLetter = await deadLetterOf(id);
+  assert.equal(deadLetter.attempts.length, 1);
+  assert.match(deadLetter.error, /ExampleSlow: ms/);
   await audit();
 });
 
@@ -100,8 +104,8 @@ testLocally("deliveries · an expired message is never handled, and leaves no de
   await target().call("worker", { json: {} });
   const row = await finished(id);
   assert.deepEqual([row.status, row.error_class, row.fence, row.result], ["failed", "Expired", "0", null]);
-  const letters = await project().sql`select from messenger_failed_messages where message_id = ${id}`;
-  assert.equal(letters.length, 0);
+  const deadLetters = await project().sql`select from messenger_failed_messages where message_id = ${id}`;
+  assert.equal(deadLetters.length, 0);
   await audit();
 });
 
@@ -129,8 +133,8 @@ testLocally("deliveries · the sender watches the progress while the handler run
   for (const column of ["last_error", "headers", "metadata", "locked_by", "body", "*"]) {
     assert.equal((await read(ada, column)).error?.code, "42501", column);
   }
-  const byDoor = await target().call(`dispatch/${id}`, { as: ada });
-  assert.ok((byDoor.body.progress as { percent: number }).percent > 0);
+  const byFunction = await target().call(`dispatch/${id}`, { as: ada });
+  assert.ok((byFunction.body.progress as { percent: number }).percent > 0);
 
   const row = await finished(id);
   assert.deepEqual([row.status, row.result.ok], ["completed", true]);
@@ -138,7 +142,7 @@ testLocally("deliveries · the sender watches the progress while the handler run
   assert.deepEqual([after.body.status, (after.body.result as { ok: boolean }).ok], ["completed", true]);
 });
 
-testLocally("deliveries · trace headers travel from the door to the handler's envelope", async () => {
+testLocally("deliveries · trace headers travel from the edge function to the handler's envelope", async () => {
   const traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
   const { body } = await target().call("dispatch", {
     json: { message: { type: "TestTraced", payload: {} } },

@@ -1,7 +1,7 @@
-// The dispatch door's answers: what is stored, what is said, and what a sender can read back.
+// The dispatch edge function's answers: what is stored, what is said, and what a sender can read back.
 import assert from "node:assert/strict";
 import { test } from "../project.ts";
-import { assertRefused, testLocally, useTarget } from "../target.ts";
+import { assertRejected, testLocally, useTarget } from "../target.ts";
 
 // No code handles it, so it stays pending whatever worker is awake.
 const NOTE = { type: "TestNote", payload: { text: "héllo \u{1F3B6}", big: 9007199254740991, nested: [{ a: null }] } };
@@ -10,7 +10,7 @@ const DATE = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d/;
 
 const { target, project } = useTarget();
 
-test("dispatch door · answers 201 with exactly the documented fields", async () => {
+test("dispatch edge function · answers 201 with exactly the documented fields", async () => {
   const { status, headers, body } = await target().call("dispatch", { json: { message: NOTE } });
   assert.equal(status, 201);
   assert.ok(headers.get("x-request-id"));
@@ -28,7 +28,7 @@ test("dispatch door · answers 201 with exactly the documented fields", async ()
   });
 });
 
-testLocally("dispatch door · every option reaches the row", async () => {
+testLocally("dispatch edge function · every option reaches the row", async () => {
   const key = crypto.randomUUID();
   const { body } = await target().call("dispatch", {
     json: {
@@ -60,14 +60,14 @@ testLocally("dispatch door · every option reaches the row", async () => {
   assert.deepEqual([body.queue, body.idempotencyKey], ["letters", key]);
 });
 
-test("dispatch door · a delay in milliseconds moves the message's date", async () => {
+test("dispatch edge function · a delay in milliseconds moves the message's date", async () => {
   const before = Date.now();
   const { body } = await target().call("dispatch", { json: { message: NOTE, options: { delay: 3_600_000 } } });
   const moved = Date.parse(String(body.scheduledAt)) - before;
   assert.ok(Math.abs(moved - 3_600_000) < 60_000, `${moved} ms`);
 });
 
-test("dispatch door · a repeated key answers 200 with the first message, from header and options alike", async () => {
+test("dispatch edge function · a repeated key answers 200 with the first message, from header and options alike", async () => {
   const key = crypto.randomUUID();
   const first = await target().call("dispatch", { json: { message: NOTE }, headers: { "Idempotency-Key": key } });
   const second = await target().call("dispatch", { json: { message: NOTE, options: { idempotencyKey: key } } });
@@ -82,25 +82,25 @@ test("dispatch door · a repeated key answers 200 with the first message, from h
   assert.equal(second.body.duplicate, true);
 });
 
-test("dispatch door · many sends of one key at once make one message, and one caller hears it is new", async () => {
+test("dispatch edge function · many sends of one key at once make one message, and one caller hears it is new", async () => {
   const json = { message: NOTE, options: { idempotencyKey: crypto.randomUUID() } };
   const replies = await Promise.all(Array.from({ length: 20 }, () => target().call("dispatch", { json })));
   assert.equal(new Set(replies.map(({ body }) => body.messageId)).size, 1);
   assert.deepEqual(replies.map(({ status }) => status).sort(), [...Array(19).fill(200), 201]);
 });
 
-test("dispatch door · a key used for another message is a conflict", async () => {
+test("dispatch edge function · a key used for another message is a conflict", async () => {
   const options = { idempotencyKey: crypto.randomUUID() };
   await target().call("dispatch", { json: { message: NOTE, options } });
   for (const other of [{ ...NOTE, type: "TestOther" }, { ...NOTE, payload: {} }]) {
     const reply = await target().call("dispatch", { json: { message: other, options } });
-    assertRefused(reply, 409, "SM_IDEMPOTENCY_MISMATCH");
+    assertRejected(reply, 409, "SM_IDEMPOTENCY_MISMATCH");
   }
   const elsewhere = await target().call("dispatch", { json: { message: NOTE, options: { ...options, queue: "b" } } });
-  assertRefused(elsewhere, 409, "SM_IDEMPOTENCY_MISMATCH");
+  assertRejected(elsewhere, 409, "SM_IDEMPOTENCY_MISMATCH");
 });
 
-test("dispatch door · a batch answers each message in its place", async () => {
+test("dispatch edge function · a batch answers each message in its place", async () => {
   const key = crypto.randomUUID();
   const one = (text: string, options?: Record<string, unknown>) => ({
     message: { ...NOTE, payload: { text } },
@@ -126,7 +126,7 @@ test("dispatch door · a batch answers each message in its place", async () => {
   ]);
 });
 
-test("dispatch door · a batch that is not atomic answers 207, keeps the good ones and says what is wrong with the others", async () => {
+test("dispatch edge function · a batch that is not atomic answers 207, keeps the good ones and says what is wrong with the others", async () => {
   const before = await target().countMessages();
   const { status, body } = await target().call("dispatch/batch", {
     json: {
@@ -157,7 +157,7 @@ test("dispatch door · a batch that is not atomic answers 207, keeps the good on
   assert.equal(await target().countMessages(), before + 2);
 });
 
-test("dispatch door · a thousand messages fit into one batch", async () => {
+test("dispatch edge function · a thousand messages fit into one batch", async () => {
   const before = await target().countMessages();
   const messages = Array.from({ length: 1_000 }, (_, n) => ({ message: { type: "TestNote", payload: { n } } }));
   const { status, body } = await target().call("dispatch/batch", { json: { messages } });
@@ -168,7 +168,7 @@ test("dispatch door · a thousand messages fit into one batch", async () => {
   assert.equal(await target().countMessages(), before + 1_000);
 });
 
-test("dispatch door · the state of a message can be read, with exactly the documented fields", async () => {
+test("dispatch edge function · the state of a message can be read, with exactly the documented fields", async () => {
   const { body: sent } = await target().call("dispatch", { json: { message: NOTE } });
   const { status, body } = await target().call(`dispatch/${sent.messageId}`);
   assert.equal(status, 200);
@@ -187,7 +187,7 @@ test("dispatch door · the state of a message can be read, with exactly the docu
 });
 
 testLocally(
-  "dispatch door · a caller's trace is kept in the message's headers, under those it names itself",
+  "dispatch edge function · a caller's trace is kept in the message's headers, under those it names itself",
   async () => {
     const traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     const headersOf = async (headers: Record<string, string>, own?: Record<string, unknown>) => {
@@ -205,9 +205,9 @@ testLocally(
   },
 );
 
-test("dispatch door · a caller's request id comes back, a dangerous one does not", async () => {
+test("dispatch edge function · a caller's request id comes back, a dangerous one does not", async () => {
   const call = (id: string) => target().call("dispatch", { json: {}, headers: { "x-request-id": id } });
   const kept = await call("order-1");
-  assert.equal(assertRefused(kept, 400, "SM_BODY") !== "" && kept.headers.get("x-request-id"), "order-1");
+  assert.equal(assertRejected(kept, 400, "SM_BODY") !== "" && kept.headers.get("x-request-id"), "order-1");
   assert.notEqual((await call("<script>")).headers.get("x-request-id"), "<script>");
 });

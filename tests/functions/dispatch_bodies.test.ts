@@ -1,7 +1,7 @@
 // Bodies as clients really send them: compressed, chunked, with a byte order mark or a wrong length; and quoted keys.
 import assert from "node:assert/strict";
 import { test } from "../project.ts";
-import { assertRefused, testLocally, useTarget } from "../target.ts";
+import { assertRejected, testLocally, useTarget } from "../target.ts";
 
 const lines: string[] = [];
 const { target, project } = useTarget({ log: (line: string) => void lines.push(line) });
@@ -38,25 +38,25 @@ testLocally("dispatch bodies · gzip and deflate are stored as what they contain
 test("dispatch bodies · a limit counts what a body expands to", async () => {
   const before = await target().countMessages();
   const payload = await compress(note({ text: "x".repeat(262_144) }), "gzip");
-  assertRefused(await post(payload, { "content-encoding": "gzip" }), 413, "SM_PAYLOAD_TOO_LARGE");
+  assertRejected(await post(payload, { "content-encoding": "gzip" }), 413, "SM_PAYLOAD_TOO_LARGE");
   const body = await compress(" ".repeat(64 * 1024 * 1024), "gzip");
   const reply = await post(body, { "content-encoding": "gzip" });
-  assert.match(assertRefused(reply, 413, "SM_PAYLOAD_TOO_LARGE"), /larger than 524288 bytes/);
+  assert.match(assertRejected(reply, 413, "SM_PAYLOAD_TOO_LARGE"), /larger than 524288 bytes/);
   const batch = await post(body, { "content-encoding": "gzip" }, "dispatch/batch");
-  assert.match(assertRefused(batch, 413, "SM_BATCH_TOO_LARGE"), /larger than 8388608 bytes/);
+  assert.match(assertRejected(batch, 413, "SM_BATCH_TOO_LARGE"), /larger than 8388608 bytes/);
   assert.equal(await target().countMessages(), before);
 });
 
 test("dispatch bodies · a coding that is not accepted is named, and the reply says which are", async () => {
   for (const path of ["dispatch", "dispatch/batch", "worker", "scheduler", "admin/failed/retry"]) {
     const reply = await post("{}", { "content-encoding": "br" }, path);
-    assert.match(assertRefused(reply, 415, "SM_CONTENT_TYPE"), /content coding br/, path);
+    assert.match(assertRejected(reply, 415, "SM_CONTENT_TYPE"), /content coding br/, path);
     assert.equal(reply.headers.get("accept-encoding"), "gzip, deflate", path);
   }
   const garbled = await post(note({}), { "content-encoding": "gzip" });
-  assert.match(assertRefused(garbled, 400, "SM_BODY"), /not valid gzip data/);
+  assert.match(assertRejected(garbled, 400, "SM_BODY"), /not valid gzip data/);
   const charset = await post(note({}), { "content-type": "application/json; charset=utf-16" });
-  assert.match(assertRefused(charset, 415, "SM_CONTENT_TYPE"), /charset utf-16/);
+  assert.match(assertRejected(charset, 415, "SM_CONTENT_TYPE"), /charset utf-16/);
 });
 
 test("dispatch bodies · every edge function that takes a body takes it compressed", async () => {
@@ -71,7 +71,7 @@ test("dispatch bodies · every edge function that takes a body takes it compress
     assert.equal((await post(JSON.stringify(json), spaced, path)).status, 200);
   }
   const wrong = await post(await compress('{"nonsense":1}', "gzip"), headers, "admin/failed/retry");
-  assertRefused(wrong, 400, "SM_UNKNOWN_FIELD");
+  assertRejected(wrong, 400, "SM_UNKNOWN_FIELD");
 });
 
 testLocally("dispatch bodies · a byte order mark is skipped", async () => {
@@ -146,10 +146,10 @@ test("idempotency key · a header that is no key is rejected, saying why", async
   for (const [header, sentence] of headers) {
     const json = { message: { type: "TestNote", payload: {} } };
     const reply = await target().call("dispatch", { json, headers: { "Idempotency-Key": header } });
-    assert.match(assertRefused(reply, 400, "SM_IDEMPOTENCY_KEY"), sentence, header);
+    assert.match(assertRejected(reply, 400, "SM_IDEMPOTENCY_KEY"), sentence, header);
   }
   const json = { message: { type: "TestNote", payload: {} }, options: { idempotencyKey: "abd" } };
   const reply = await target().call("dispatch", { json, headers: { "Idempotency-Key": '"abc"' } });
-  assert.match(assertRefused(reply, 400, "SM_IDEMPOTENCY_KEY"), /differ/);
+  assert.match(assertRejected(reply, 400, "SM_IDEMPOTENCY_KEY"), /differ/);
   assert.equal(await target().countMessages(), before);
 });

@@ -1,7 +1,7 @@
-// Idempotency modes and ordering keys at the dispatch door: what the options do, and what is said of a message that waits for another.
+// Idempotency modes and ordering keys at the dispatch edge function: what the options do, and what is said of a message that waits for another.
 import assert from "node:assert/strict";
 import { test } from "../project.ts";
-import { assertRefused, testLocally, useTarget } from "../target.ts";
+import { assertRejected, testLocally, useTarget } from "../target.ts";
 
 const { target, project } = useTarget();
 const note = (n: number) => ({ type: "TestNote", payload: { n } });
@@ -15,7 +15,7 @@ const keyed = (idempotencyMode: string, fields: Record<string, unknown> = {}) =>
   ...fields,
 });
 
-testLocally("dispatch door · replace answers 200 with the message, which has the new payload", async () => {
+testLocally("dispatch edge function · replace answers 200 with the message, which has the new payload", async () => {
   const options = keyed("replace", { delay: 3_600_000 });
   const first = await send(1, options);
   const again = await send(2, { ...options, delay: 0, priority: 9 });
@@ -25,35 +25,38 @@ testLocally("dispatch door · replace answers 200 with the message, which has th
   assert.deepEqual([row.body, row.priority], [{ n: 2 }, 9]);
 });
 
-test("dispatch door · reschedule moves the message, and refuses another payload", async () => {
+test("dispatch edge function · reschedule moves the message, and rejects another payload", async () => {
   const options = keyed("reschedule", { scheduledAt: "2031-01-01T00:00:00Z" });
   const first = await send(1, options);
   const again = await send(1, { ...options, scheduledAt: "2032-01-01T00:00:00Z" });
   assert.deepEqual([again.status, again.body.messageId], [200, first.body.messageId]);
   assert.equal(Date.parse(String(again.body.scheduledAt)), Date.parse("2032-01-01T00:00:00Z"));
-  assertRefused(await send(2, options), 409, "SM_IDEMPOTENCY_MISMATCH");
+  assertRejected(await send(2, options), 409, "SM_IDEMPOTENCY_MISMATCH");
 });
 
-test("dispatch door · throttle answers the first message whatever the payload", async () => {
+test("dispatch edge function · throttle answers the first message whatever the payload", async () => {
   const options = keyed("throttle", { idempotencyWindow: 60_000 });
   const [first, second] = [await send(1, options), await send(2, options)];
   assert.deepEqual([second.status, second.body.messageId], [200, first.body.messageId]);
 });
 
-testLocally("dispatch door · debounce waits for the delay, or else the window, after the last call", async () => {
-  const options = keyed("debounce", { idempotencyWindow: 3_600_000 });
-  const before = Date.now();
-  const first = await send(1, options);
-  const second = await send(2, { ...options, delay: 7_200_000 });
-  const hours = [first, second].map(({ body }) =>
-    Math.round((Date.parse(String(body.scheduledAt)) - before) / 3_600_000)
-  );
-  assert.deepEqual([first.status, second.status, hours], [201, 200, [1, 2]]);
-  assert.deepEqual((await rowOf(first.body.messageId)).body, { n: 2 });
-});
+testLocally(
+  "dispatch edge function · debounce waits for the delay, or else the window, after the last call",
+  async () => {
+    const options = keyed("debounce", { idempotencyWindow: 3_600_000 });
+    const before = Date.now();
+    const first = await send(1, options);
+    const second = await send(2, { ...options, delay: 7_200_000 });
+    const hours = [first, second].map(({ body }) =>
+      Math.round((Date.parse(String(body.scheduledAt)) - before) / 3_600_000)
+    );
+    assert.deepEqual([first.status, second.status, hours], [201, 200, [1, 2]]);
+    assert.deepEqual((await rowOf(first.body.messageId)).body, { n: 2 });
+  },
+);
 
 testLocally(
-  "dispatch door · a sync message whose mode moves it is stored for a worker, not run in the call",
+  "dispatch edge function · a sync message whose mode moves it is stored for a worker, not run in the call",
   async () => {
     const options = { transport: "sync", ...keyed("debounce", { idempotencyWindow: 3_600_000 }) };
     const json = { message: { type: "ExampleQuick", payload: {} }, options };
@@ -64,14 +67,14 @@ testLocally(
   },
 );
 
-test("dispatch door · many debounced sends at once make one message, and one caller hears it is new", async () => {
+test("dispatch edge function · many debounced sends at once make one message, and one caller hears it is new", async () => {
   const options = keyed("debounce");
   const replies = await Promise.all(Array.from({ length: 20 }, (_, n) => send(n, options)));
   assert.equal(new Set(replies.map(({ body }) => body.messageId)).size, 1);
   assert.deepEqual(replies.map(({ status }) => status).sort(), [...Array(19).fill(200), 201]);
 });
 
-test("dispatch door · a message behind another of its ordering key has no date and is called blocked, in every reply", async () => {
+test("dispatch edge function · a message behind another of its ordering key has no date and is called blocked, in every reply", async () => {
   const options = { orderingKey: crypto.randomUUID() };
   const head = await send(1, options);
   assert.deepEqual([head.status, "blocked" in head.body, head.body.scheduledAt !== null], [201, false, true]);
@@ -100,7 +103,7 @@ test("dispatch door · a message behind another of its ordering key has no date 
   assert.equal("blocked" in first.body, false);
 });
 
-test("dispatch door · a sync message with an ordering key is stored for a worker, not run in the call", async () => {
+test("dispatch edge function · a sync message with an ordering key is stored for a worker, not run in the call", async () => {
   const options = { transport: "sync", orderingKey: crypto.randomUUID(), delay: 60_000 };
   const json = { message: { type: "ExampleQuick", payload: {} }, options };
   for (const blocked of [undefined, true]) {

@@ -1,4 +1,4 @@
-// The sync transport at the dispatch door: the handler runs inside the call, and the row stays the truth.
+// The sync transport at the dispatch edge function: the handler runs inside the call, and the row stays the truth.
 import assert from "node:assert/strict";
 import { eventually } from "../eventually.ts";
 import { test } from "../project.ts";
@@ -73,10 +73,10 @@ testLocally(
   async () => {
     const { status, body } = await send("ExampleFlaky", { failures: 1 }, { maxRetries: 0 });
     assert.deepEqual([status, body.status], [201, "failed"]);
-    const letters = await project().sql`select from messenger_failed_messages where message_id = ${
+    const deadLetters = await project().sql`select from messenger_failed_messages where message_id = ${
       String(body.messageId)
     }`;
-    assert.equal(letters.length, 1);
+    assert.equal(deadLetters.length, 1);
   },
 );
 

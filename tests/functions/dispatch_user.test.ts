@@ -1,12 +1,12 @@
-// The dispatch door and signed-in users: what they may send, and whose messages they see.
+// The dispatch edge function and signed-in users: what they may send, and whose messages they see.
 import assert from "node:assert/strict";
 import { test } from "../project.ts";
-import { assertRefused, testLocally, useTarget } from "../target.ts";
+import { assertRejected, testLocally, useTarget } from "../target.ts";
 
 const { target, project } = useTarget();
 const HELLO = { type: "ExampleUser", payload: { note: "Hello" } };
 
-test("dispatch door · a user sends a type that allows it, and reads its state", async () => {
+test("dispatch edge function · a user sends a type that allows it, and reads its state", async () => {
   const user = await target().newUser();
   const json = { message: { ...HELLO, metadata: { from: "app" } }, options: { delay: 60_000, idempotencyKey: "mine" } };
   const sent = await target().call("dispatch", { json, as: user });
@@ -17,7 +17,7 @@ test("dispatch door · a user sends a type that allows it, and reads its state",
   assert.deepEqual([repeated.status, repeated.body.messageId], [200, sent.body.messageId]);
 });
 
-test("dispatch door · a user's key is the user's own", async () => {
+test("dispatch edge function · a user's key is the user's own", async () => {
   const [ada, bob] = [await target().newUser(), await target().newUser()];
   const json = { message: HELLO, options: { idempotencyKey: "same-key", delay: 60_000 } };
   const ids = [];
@@ -25,22 +25,22 @@ test("dispatch door · a user's key is the user's own", async () => {
   assert.equal(new Set(ids).size, 3);
 });
 
-test("dispatch door · another user's message looks as if it did not exist", async () => {
+test("dispatch edge function · another user's message looks as if it did not exist", async () => {
   const [ada, bob] = [await target().newUser(), await target().newUser()];
   const { body } = await target().call("dispatch", { json: { message: HELLO }, as: ada });
   const foreign = await target().call(`dispatch/${body.messageId}`, { as: bob });
   const unknown = await target().call(`dispatch/${crypto.randomUUID()}`, { as: bob });
-  assert.equal(assertRefused(foreign, 404, "SM_NOT_FOUND"), assertRefused(unknown, 404, "SM_NOT_FOUND"));
+  assert.equal(assertRejected(foreign, 404, "SM_NOT_FOUND"), assertRejected(unknown, 404, "SM_NOT_FOUND"));
   assert.equal((await target().call(`dispatch/${body.messageId}`)).status, 200, "a service sees it");
 });
 
-test("dispatch door · a user may not send other types, and cannot learn which exist", async () => {
+test("dispatch edge function · a user may not send other types, and cannot learn which exist", async () => {
   const as = await target().newUser();
   const before = await target().countMessages();
   const sentences = new Set<string>();
   for (const message of [{ type: "ExampleQuick" }, { type: "ExampleSlow" }, { type: "NoSuchType" }]) {
     const reply = await target().call("dispatch", { json: { message: { ...message, payload: {} } }, as });
-    sentences.add(assertRefused(reply, 403, "SM_TYPE_FORBIDDEN"));
+    sentences.add(assertRejected(reply, 403, "SM_TYPE_FORBIDDEN"));
   }
   assert.equal(sentences.size, 1);
   assert.equal(await target().countMessages(), before);
@@ -61,49 +61,52 @@ for (
     metadata: {},
   })
 ) {
-  test(`dispatch door · a user may not set the option ${field}`, async () => {
+  test(`dispatch edge function · a user may not set the option ${field}`, async () => {
     const before = await target().countMessages();
     const json = { message: HELLO, options: { [field]: value } };
     const reply = await target().call("dispatch", { json, as: await target().newUser() });
-    assert.match(assertRefused(reply, 403, "SM_FIELD_FORBIDDEN"), new RegExp(`options\\.${field}`));
+    assert.match(assertRejected(reply, 403, "SM_FIELD_FORBIDDEN"), new RegExp(`options\\.${field}`));
     assert.equal(await target().countMessages(), before);
   });
 }
 
-test("dispatch door · a user may not send batches", async () => {
+test("dispatch edge function · a user may not send batches", async () => {
   const before = await target().countMessages();
   const reply = await target().call("dispatch/batch", {
     json: { messages: [{ message: HELLO }] },
     as: await target().newUser(),
   });
-  assertRefused(reply, 403, "SM_FIELD_FORBIDDEN");
+  assertRejected(reply, 403, "SM_FIELD_FORBIDDEN");
   assert.equal(await target().countMessages(), before);
 });
 
-test("dispatch door · a user's payload is checked against its type's schema", async () => {
+test("dispatch edge function · a user's payload is checked against its type's schema", async () => {
   const as = await target().newUser();
   const reply = await target().call("dispatch", { json: { message: { ...HELLO, payload: { note: 5 } } }, as });
-  assert.match(assertRefused(reply, 422, "SM_PAYLOAD"), /note/);
+  assert.match(assertRejected(reply, 422, "SM_PAYLOAD"), /note/);
 });
 
-testLocally("dispatch door · whose message it is comes from the token, whatever the metadata claims", async () => {
-  const [ada, bob] = [await target().newUser(), await target().newUser()];
-  const metadata = { user_id: bob.id, created_by: bob.id, sub: bob.id };
-  const { body } = await target().call("dispatch", { json: { message: { ...HELLO, metadata } }, as: ada });
-  const [row] = await project().sql`select created_by, metadata from messenger_messages where id = ${
-    String(body.messageId)
-  }`;
-  assert.deepEqual([row.created_by, row.metadata], [ada.id, metadata]);
-});
+testLocally(
+  "dispatch edge function · whose message it is comes from the token, whatever the metadata claims",
+  async () => {
+    const [ada, bob] = [await target().newUser(), await target().newUser()];
+    const metadata = { user_id: bob.id, created_by: bob.id, sub: bob.id };
+    const { body } = await target().call("dispatch", { json: { message: { ...HELLO, metadata } }, as: ada });
+    const [row] = await project().sql`select created_by, metadata from messenger_messages where id = ${
+      String(body.messageId)
+    }`;
+    assert.deepEqual([row.created_by, row.metadata], [ada.id, metadata]);
+  },
+);
 
-testLocally("dispatch door · a user with too many unfinished messages is told to wait", async () => {
+testLocally("dispatch edge function · a user with too many unfinished messages is told to wait", async () => {
   const { sql } = project();
   const as = await target().newUser();
   await sql`update messenger.settings set max_unfinished_per_user = 2`;
   try {
     const send = () => target().call("dispatch", { json: { message: HELLO, options: { delay: 60_000 } }, as });
     assert.deepEqual([(await send()).status, (await send()).status], [201, 201]);
-    assertRefused(await send(), 429, "SM_RATE");
+    assertRejected(await send(), 429, "SM_RATE");
     const other = await target().newUser();
     assert.equal((await target().call("dispatch", { json: { message: HELLO }, as: other })).status, 201);
   } finally {

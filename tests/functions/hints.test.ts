@@ -1,7 +1,7 @@
 // What an error says of a field is that field's own: the value, the range, the next step, and never a neighbour's hint.
 import assert from "node:assert/strict";
 import { test } from "../project.ts";
-import { assertRefused, type Call, useTarget } from "../target.ts";
+import { assertRejected, type Call, useTarget } from "../target.ts";
 
 const { target } = useTarget();
 const DATE = /^Send an ISO 8601 date with a zone, such as 2030-01-31T09:00:00Z\.$/;
@@ -9,7 +9,7 @@ const DATE = /^Send an ISO 8601 date with a zone, such as 2030-01-31T09:00:00Z\.
 function says(what: string, path: string, call: Call, code: string, sentence: RegExp, hint: RegExp): void {
   test(`hints · /${path} ${what}`, async () => {
     const reply = await target().call(path, call);
-    assert.match(assertRefused(reply, reply.status, code), sentence);
+    assert.match(assertRejected(reply, reply.status, code), sentence);
     assert.ok(reply.status >= 400 && reply.status < 500, String(reply.status));
     assert.match((reply.body.error as { hint: string }).hint, hint);
   });
@@ -77,7 +77,7 @@ const OPTIONS: [options: Record<string, unknown>, code: string, sentence: RegExp
     /^Send a string\.$/,
   ],
   [{ orderingKey: "a\nb" }, "SM_ORDERING_KEY", /the ordering key must be/, /^An ordering key is/],
-  [{ queue: "-a" }, "SM_QUEUE", /queue name is malformed/, /the first a letter or digit/],
+  [{ queue: "-a" }, "SM_QUEUE", /queue name is malformed/, /the first a deadLetter or digit/],
   [{ priority: 11 }, "SM_PRIORITY", /from 1 to 10/, /^A priority is a whole number from 1 to 10/],
   [{ maxRetries: 101 }, "SM_MAX_RETRIES", /from 0 to 100/, /from 0 to 100/],
   [{ headers: [] }, "SM_HEADERS_NOT_OBJECT", /^options\.headers must be an object/, /^Send an object\.$/],

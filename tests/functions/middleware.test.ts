@@ -1,4 +1,4 @@
-// Middleware of packs/index.ts, and traces, through the real doors: the worker's and the sync transport's.
+// Middleware of packs/index.ts, and traces, through the real edge functions: the worker's and the sync transport's.
 import assert from "node:assert/strict";
 import { eventually } from "../eventually.ts";
 import { rootWith } from "../own_packs.ts";

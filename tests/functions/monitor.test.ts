@@ -1,20 +1,20 @@
-// The monitor door: what it shows, each reply as its description says.
+// The monitor edge function: what it shows, each reply as its description says.
 import assert from "node:assert/strict";
 import type { z } from "zod";
 import * as reply from "../../shared/operator_replies.ts";
 import { eventually } from "../eventually.ts";
 import { empty, test } from "../project.ts";
 import { call, dispatch, dispatchMany, held, settle } from "../supabase/bus.ts";
-import { assertRefused, testLocally, useTarget } from "../target.ts";
+import { assertRejected, testLocally, useTarget } from "../target.ts";
 
 const logged: string[] = [];
 const { target, project } = useTarget({ log: (line) => logged.push(line) });
 
-/** Asks the door; the reply must be what the description promises. */
+/** Asks the edge function; the reply must be what the description promises. */
 async function look<S extends z.ZodType>(path: string, schema: S, status = 200): Promise<z.output<S>> {
-  const answer = await target().call(`monitor/${path}`);
-  assert.equal(answer.status, status, JSON.stringify(answer.body));
-  return schema.parse(answer.body);
+  const reply = await target().call(`monitor/${path}`);
+  assert.equal(reply.status, status, JSON.stringify(reply.body));
+  return schema.parse(reply.body);
 }
 
 Deno.test.beforeEach(() => empty(project().sql));
@@ -58,7 +58,7 @@ testLocally("monitor · one message is shown whole, with its failed deliveries",
   await settle(sql, [{ id, fence, outcome: "failed", error: "no answer" }]);
   const message = await look(`messages/${id}`, reply.oneMessage);
   assert.deepEqual([message.body, message.last_error, message.attempts.length], [{ to: "Ada" }, "no answer", 1]);
-  assertRefused(await target().call(`monitor/messages/${crypto.randomUUID()}`), 404, "SM_NOT_FOUND");
+  assertRejected(await target().call(`monitor/messages/${crypto.randomUUID()}`), 404, "SM_NOT_FOUND");
 });
 
 testLocally("monitor · a message that waits for its predecessor is blocked and has no moment", async () => {
@@ -83,7 +83,7 @@ testLocally("monitor · dead letters are listed by offset and cursor, and shown 
   const next = await look(`failed?limit=2&cursor=${page.pagination.nextCursor}`, reply.failed);
   assert.deepEqual(next.messages, skipped.messages);
   assert.equal((await look(`failed/${page.messages[0].id}`, reply.oneFailed)).attempts.length, 1);
-  assertRefused(await target().call(`monitor/failed/${crypto.randomUUID()}`), 404, "SM_NOT_FOUND");
+  assertRejected(await target().call(`monitor/failed/${crypto.randomUUID()}`), 404, "SM_NOT_FOUND");
 });
 
 testLocally("monitor · queues, transports and workers are listed", async () => {
@@ -120,16 +120,16 @@ testLocally("monitor · schedules are listed and previewed, a stored one by its 
   const from = "2027-03-27T12:00:00Z";
   const stored = await look(`schedules/preview?name=digest&from=${from}&count=5`, reply.preview);
   assert.deepEqual(stored.runs.map(({ note }) => note), ["skipped by DST", null, null]);
-  const asked = await look(
+  const requested = await look(
     `schedules/preview?cron=30%202%20*%20*%20*&timezone=Europe/Berlin&from=${from}&count=1`,
     reply.preview,
   );
-  assert.deepEqual(asked.runs, [{
+  assert.deepEqual(requested.runs, [{
     runAt: "2027-03-28T01:30:00+00:00",
     localTime: "2027-03-28T03:30:00",
     note: "moved",
   }]);
-  assertRefused(await target().call("monitor/schedules/preview?name=none"), 404, "SM_NOT_FOUND");
+  assertRejected(await target().call("monitor/schedules/preview?name=none"), 404, "SM_NOT_FOUND");
 });
 
 testLocally("monitor · metrics tell what was done, and Prometheus the counters", async () => {
@@ -152,12 +152,13 @@ testLocally("monitor · metrics tell what was done, and Prometheus the counters"
 });
 
 testLocally(
-  "monitor · what is refused is logged, what is answered is not: a dashboard asks every other second",
+  "monitor · what is rejected is logged, what is answered is not: a dashboard asks every other second",
   async () => {
     await look("status", reply.status);
     await target().call("monitor/messages?limit=0");
-    const lines = () => logged.filter((line) => line.includes('"door":"monitor"') && line.includes('"request"'));
-    await eventually("the refusal is logged", () => lines().some((line) => line.includes("/monitor/messages")));
+    const lines = () =>
+      logged.filter((line) => line.includes('"edge function":"monitor"') && line.includes('"request"'));
+    await eventually("the error is logged", () => lines().some((line) => line.includes("/monitor/messages")));
     assert.ok(!lines().some((line) => line.includes("/monitor/status")), lines().join("\n"));
   },
 );
@@ -172,7 +173,7 @@ testLocally("monitor · a message that waits is explained", async () => {
     reasons.some(({ reason, remedy }) => reason === "paused" && remedy?.includes("messenger_resume")),
     JSON.stringify(reasons),
   );
-  assertRefused(await target().call(`monitor/messages/${crypto.randomUUID()}/explain`), 404, "SM_NOT_FOUND");
+  assertRejected(await target().call(`monitor/messages/${crypto.randomUUID()}/explain`), 404, "SM_NOT_FOUND");
 });
 
 const REFUSED: [path: string, code: string][] = [
@@ -197,8 +198,8 @@ const REFUSED: [path: string, code: string][] = [
   ["status?verbose=1", "SM_UNKNOWN_FIELD"],
 ];
 for (const [path, code] of REFUSED) {
-  test(`monitor · refuses ${path.slice(0, 60)}`, async () => {
-    assertRefused(await target().call(`monitor/${path}`), 400, code);
+  test(`monitor · rejects ${path.slice(0, 60)}`, async () => {
+    assertRejected(await target().call(`monitor/${path}`), 400, code);
   });
 }
 

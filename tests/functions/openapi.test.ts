@@ -1,10 +1,10 @@
-// The document of the operators' API: exactly the calls of both doors, and sound OpenAPI 3.1.
+// The document of the operators' API: exactly the calls of both edge functions, and sound OpenAPI 3.1.
 import assert from "node:assert/strict";
 import { createAdmin } from "../../shared/admin.ts";
 import type { Database } from "../../shared/db.ts";
 import { createLog } from "../../shared/log.ts";
 import { createMonitor } from "../../shared/monitor.ts";
-import { describeDoors } from "../../shared/operators/openapi.ts";
+import { describeApi } from "../../shared/operators/openapi.ts";
 import { createOperatorApp } from "../../shared/operators/app.ts";
 import { test } from "../project.ts";
 import { useTarget } from "../target.ts";
@@ -86,7 +86,7 @@ function faultsOf(document: Document): string[] {
     expect(operation.summary, `${at}: no summary`);
     const statuses = Object.keys(operation.responses ?? {});
     expect(statuses.some((status) => /^2\d\d$/.test(status)), `${at}: nothing for success`);
-    expect(statuses.includes("default"), `${at}: nothing for refusals`);
+    expect(statuses.includes("default"), `${at}: nothing for errors`);
     expect(statuses.every((status) => /^([1-5]\d\d|default)$/.test(status)), `${at}: an odd status`);
     for (const [status, response] of Object.entries(operation.responses ?? {})) {
       expect(response.description, `${at} ${status}: no description`);
@@ -131,31 +131,31 @@ function resolve(document: Document, ref: string): unknown {
 
 const db = {} as Database; // routes are only listed here, nothing is asked
 type App = ReturnType<typeof createOperatorApp>;
-const doors = (): [monitor: App, admin: App] => [
+const apps = (): [monitor: App, admin: App] => [
   createMonitor(db),
   createAdmin(db, createLog({}, () => {})),
 ];
 /** Every route an app answers, described or not. */
-const routesOf = (door: string, app: App) =>
+const routesOf = (name: string, app: App) =>
   app.routes.filter(({ method }) => method !== "ALL").map(({ method, path }) =>
-    `${method} /${door}${path.replace(/:(\w+)(\{[^}]*\})?/g, "{$1}")}`
+    `${method} /${name}${path.replace(/:(\w+)(\{[^}]*\})?/g, "{$1}")}`
   );
-const liveCalls = ([monitor, admin]: ReturnType<typeof doors>) =>
+const liveCalls = ([monitor, admin]: ReturnType<typeof apps>) =>
   [...new Set([...routesOf("monitor", monitor), ...routesOf("admin", admin)])].sort();
 
-test("openapi · lists exactly the calls of both doors", async () => {
+test("openapi · lists exactly the calls of both edge functions", async () => {
   assert.deepEqual(callsOf(await fetchDocument()), CALLS);
 });
 
-test("openapi · every route of the doors is in it, and each of it is a route", async () => {
-  assert.deepEqual(liveCalls(doors()), CALLS);
-  assert.deepEqual(callsOf(await fetchDocument()), liveCalls(doors()));
+test("openapi · every route of the edge functions is in it, and each of it is a route", async () => {
+  assert.deepEqual(liveCalls(apps()), CALLS);
+  assert.deepEqual(callsOf(await fetchDocument()), liveCalls(apps()));
 });
 
-test("openapi · the doors answer at every path it lists", async () => {
+test("openapi · the edge functions answer at every path it lists", async () => {
   for (const { path, method } of operationsOf(await fetchDocument())) {
     const filled = path.slice(1).replace(/\{\w+\}/g, "none");
-    // Nobody is refused before a handler; another method is refused by the path's own list.
+    // Nobody is rejected before a handler; another method is rejected by the path's own list.
     assert.equal((await target().call(filled, { method: method.toUpperCase(), as: "nobody" })).status, 401, path);
     const other = await target().call(filled, { method: "PATCH" });
     assert.equal(other.status, 405, path);
@@ -172,15 +172,15 @@ test("openapi · is sound", async () => {
 });
 
 Deno.test("openapi · a route without description is noticed", () => {
-  const [monitor, admin] = doors();
+  const [monitor, admin] = apps();
   monitor.get("/hidden", (c) => c.text("hidden"));
-  const described = callsOf(describeDoors(monitor, admin) as unknown as Document); // read as above
+  const described = callsOf(describeApi(monitor, admin) as unknown as Document); // read as above
   assert.deepEqual(liveCalls([monitor, admin]).filter((call) => !described.includes(call)), ["GET /monitor/hidden"]);
 });
 
-Deno.test("openapi · a door that lacks a call is noticed", () => {
-  const [, admin] = doors();
-  const described = callsOf(describeDoors(createOperatorApp(), admin) as unknown as Document); // read as above
+Deno.test("openapi · an edge function that lacks a call is noticed", () => {
+  const [, admin] = apps();
+  const described = callsOf(describeApi(createOperatorApp(), admin) as unknown as Document); // read as above
   assert.deepEqual(CALLS.filter((call) => !described.includes(call)), CALLS.filter((call) => call.includes("monitor")));
 });
 

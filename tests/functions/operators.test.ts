@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { SignJWT } from "jose";
 import { empty } from "../project.ts";
 import { dispatch, messageOf } from "../supabase/bus.ts";
-import { assertRefused, type Call, type Reply, testLocally, useTarget } from "../target.ts";
+import { assertRejected, type Call, type Reply, testLocally, useTarget } from "../target.ts";
 
 const { target, project } = useTarget();
 const ID = "0190a000-0000-7000-8000-000000000000";
@@ -88,12 +88,12 @@ const act = ([method, path, json]: typeof ADMIN[number], as: Call) =>
 async function assertShut(as: Call, status: number, code: string) {
   const { sql } = project();
   await dispatch(sql);
-  for (const path of MONITOR) assertRefused(await look(path, as), status, code);
-  assertRefused(await look("metrics.prom", as), status, code);
-  assertRefused(await look(`messages/${ID}/explain`, as), status, code);
-  for (const each of ADMIN) assertRefused(await act(each, as), status, code);
+  for (const path of MONITOR) assertRejected(await look(path, as), status, code);
+  assertRejected(await look("metrics.prom", as), status, code);
+  assertRejected(await look(`messages/${ID}/explain`, as), status, code);
+  for (const each of ADMIN) assertRejected(await act(each, as), status, code);
   // What there is stays a secret too.
-  for (const path of UNKNOWN) assertRefused(await target().call(path, as), status, code);
+  for (const path of UNKNOWN) assertRejected(await target().call(path, as), status, code);
   const [left] = await sql`
     select (select count(*) from messenger_schedules)::int as schedules, (select count(*) from messenger.queues)::int as queues,
       (select count(*) from messenger.flags)::int as flags, (select count(*) from messenger_transports)::int as transports`;
@@ -101,13 +101,13 @@ async function assertShut(as: Call, status: number, code: string) {
 }
 
 for (const [who, as] of Object.entries(NOBODIES)) {
-  testLocally(`operators · both doors are closed to ${who}`, async () => {
+  testLocally(`operators · both edge functions are closed to ${who}`, async () => {
     await assertShut(await as(), 401, "SM_UNAUTHENTICATED");
   });
 }
 
 for (const [who, claims] of Object.entries(USERS)) {
-  testLocally(`operators · both doors are closed to ${who}`, async () => {
+  testLocally(`operators · both edge functions are closed to ${who}`, async () => {
     await assertShut(await bearer(user(claims)), 403, "SM_FIELD_FORBIDDEN");
   });
 }
@@ -119,19 +119,19 @@ const LOOKERS: Record<string, () => Call | Promise<Call>> = {
   "the secret key as bearer": () => ({ as: "nobody", headers: { authorization: `Bearer ${target().secretKey}` } }),
 };
 
-/** Answered, not refused: the database and the paths decide. */
-function assertAnswered(reply: Reply, status: number, code: string | undefined, what: string) {
-  if (code) assertRefused(reply, status, code);
+/** Answered, not rejected: the database and the paths decide. */
+function assertReplied(reply: Reply, status: number, code: string | undefined, what: string) {
+  if (code) assertRejected(reply, status, code);
   else assert.equal(reply.status, status, `${what}: ${JSON.stringify(reply.body)}`);
 }
 
 for (const [who, as] of Object.entries(LOOKERS)) {
   testLocally(`operators · ${who} may look at everything`, async () => {
     const call = await as();
-    for (const path of MONITOR) assertAnswered(await look(path, call), 200, undefined, path);
-    assertAnswered(await look("health", call), 503, undefined, "nothing ticks here");
+    for (const path of MONITOR) assertReplied(await look(path, call), 200, undefined, path);
+    assertReplied(await look("health", call), 503, undefined, "nothing ticks here");
     for (const path of UNKNOWN.filter((path) => path.startsWith("monitor"))) {
-      assertRefused(await target().call(path, call), 404, "SM_NOT_FOUND");
+      assertRejected(await target().call(path, call), 404, "SM_NOT_FOUND");
     }
   });
 }
@@ -139,9 +139,9 @@ for (const [who, as] of Object.entries(LOOKERS)) {
 for (const [who, as] of Object.entries(LOOKERS).filter(([who]) => who !== "a viewer")) {
   testLocally(`operators · ${who} may steer everything`, async () => {
     const call = await as();
-    for (const each of ADMIN) assertAnswered(await act(each, call), each[3], each[4], each[1]);
+    for (const each of ADMIN) assertReplied(await act(each, call), each[3], each[4], each[1]);
     for (const path of UNKNOWN.filter((path) => path.startsWith("admin"))) {
-      assertRefused(await target().call(path, call), 404, "SM_NOT_FOUND");
+      assertRejected(await target().call(path, call), 404, "SM_NOT_FOUND");
     }
   });
 }
@@ -150,17 +150,19 @@ testLocally("operators · a viewer may steer nothing, and is told which role tha
   const { sql } = project();
   const { id } = await dispatch(sql);
   const call = await bearer(user({ app_metadata: { symphony_role: "viewer" } }));
-  for (const each of ADMIN) assertRefused(await act(each, call), 403, "SM_FIELD_FORBIDDEN");
-  for (const path of ["admin", "admin/none"]) assertRefused(await target().call(path, call), 403, "SM_FIELD_FORBIDDEN");
+  for (const each of ADMIN) assertRejected(await act(each, call), 403, "SM_FIELD_FORBIDDEN");
+  for (const path of ["admin", "admin/none"]) {
+    assertRejected(await target().call(path, call), 403, "SM_FIELD_FORBIDDEN");
+  }
   const reply = await target().call(`admin/messages/${id}/cancel`, { method: "POST", ...call });
-  assert.match(assertRefused(reply, 403, "SM_FIELD_FORBIDDEN"), /symphony_role operator/);
+  assert.match(assertRejected(reply, 403, "SM_FIELD_FORBIDDEN"), /symphony_role operator/);
   assert.equal((await messageOf(sql, id)).status, "pending");
 });
 
-testLocally("operators · the refusal comes before the body is looked at", async () => {
+testLocally("operators · the error comes before the body is looked at", async () => {
   const call: Call = { method: "POST", raw: "{", headers: { "content-type": "application/json" } };
-  assertRefused(await target().call("admin/failed/retry", { ...call, as: "nobody" }), 401, "SM_UNAUTHENTICATED");
-  assertRefused(await target().call("monitor/messages?limit=ten", { as: "nobody" }), 401, "SM_UNAUTHENTICATED");
+  assertRejected(await target().call("admin/failed/retry", { ...call, as: "nobody" }), 401, "SM_UNAUTHENTICATED");
+  assertRejected(await target().call("monitor/messages?limit=ten", { as: "nobody" }), 401, "SM_UNAUTHENTICATED");
 });
 
 testLocally("operators · the document of the API needs no token, and none harms", async () => {

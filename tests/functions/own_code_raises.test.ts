@@ -1,7 +1,7 @@
 // Code of the project that raises inside a call: it is never called the caller's malformed request.
 import assert from "node:assert/strict";
 import { eventually } from "../eventually.ts";
-import { assertRefused, type Call, testLocally, useTarget } from "../target.ts";
+import { assertRejected, type Call, testLocally, useTarget } from "../target.ts";
 
 const lines: string[] = [];
 const { target, project } = useTarget({ log: (line: string) => void lines.push(line) });
@@ -44,7 +44,7 @@ for (
     await withTrigger(code, async () => {
       for (const [what, path, call] of WAYS) {
         const reply = await target().call(path, call(user));
-        const sentence = assertRefused(reply, 500, "SM_INTERNAL");
+        const sentence = assertRejected(reply, 500, "SM_INTERNAL");
         assert.match(sentence, /for a reason inside the project/, what);
         assert.ok(!JSON.stringify(reply.body).includes("user_2abc"), what);
         const requestId = String(reply.headers.get("x-request-id"));
@@ -65,7 +65,7 @@ for (const code of ["40001", "40P01", "55P03", "57014", "53100"]) {
     await withTrigger(code, async () => {
       for (const [what, path, call] of WAYS) {
         const reply = await target().call(path, call(user));
-        assertRefused(reply, 503, "SM_UNAVAILABLE");
+        assertRejected(reply, 503, "SM_UNAVAILABLE");
         assert.equal(reply.headers.get("retry-after"), "1", what);
       }
     });
@@ -77,14 +77,14 @@ testLocally("own code · an operator's call that a trigger breaks is no mistake 
   const { body } = await target().call("dispatch", { json: { ...NOTE, options: { delay: 60_000 } } });
   await withTrigger("22P02", async () => {
     const cancel = await target().call(`admin/messages/${body.messageId}/cancel`, { method: "POST" });
-    assertRefused(cancel, 500, "SM_INTERNAL");
+    assertRejected(cancel, 500, "SM_INTERNAL");
   });
 });
 
 testLocally("own code · a user of another identity provider, whose id is no UUID, owns no messages", async () => {
   const as = { token: await project().signUser({ sub: "user_2abcDEF" }) };
   const { body } = await target().call("dispatch", { json: NOTE });
-  assertRefused(await target().call(`dispatch/${body.messageId}`, { as }), 404, "SM_NOT_FOUND");
-  const sentence = assertRefused(await target().call("dispatch", { json: HELLO, as }), 401, "SM_UNAUTHENTICATED");
+  assertRejected(await target().call(`dispatch/${body.messageId}`, { as }), 404, "SM_NOT_FOUND");
+  const sentence = assertRejected(await target().call("dispatch", { json: HELLO, as }), 401, "SM_UNAUTHENTICATED");
   assert.match(sentence, /subject/);
 });

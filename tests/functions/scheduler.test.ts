@@ -1,12 +1,12 @@
-// The scheduler door: one call is one tick, for projects whose clock is outside.
+// The scheduler edge function: one call is one tick, for projects whose clock is outside.
 import assert from "node:assert/strict";
 import { eventually } from "../eventually.ts";
 import { test } from "../project.ts";
-import { assertRefused, testLocally, useTarget } from "../target.ts";
+import { assertRejected, testLocally, useTarget } from "../target.ts";
 
 const { target, project } = useTarget({ env: { SYMPHONY_WORKER_LINGER: "0" } });
 
-test("scheduler door · answers 200 and the tick's figures", async () => {
+test("scheduler edge function · answers 200 and the tick's figures", async () => {
   const { status, body } = await target().call("scheduler", { json: {} });
   assert.equal(status, 200);
   const names = ["dead", "expanded", "failed", "pruned", "relayed", "rescued", "woken"];
@@ -14,11 +14,11 @@ test("scheduler door · answers 200 and the tick's figures", async () => {
   for (const name of names) assert.equal(typeof body[name], "number", name);
 });
 
-test("scheduler door · needs no body", async () => {
+test("scheduler edge function · needs no body", async () => {
   assert.equal((await target().call("scheduler", { method: "POST" })).status, 200);
 });
 
-testLocally("scheduler door · each call is a tick", async () => {
+testLocally("scheduler edge function · each call is a tick", async () => {
   const ticks = async () => Number((await project().sql`select ticks from messenger.clock`)[0].ticks);
   const before = await ticks();
   for (let n = 0; n < 3; n++) await target().call("scheduler", { json: {} });
@@ -33,12 +33,12 @@ for (
     ["an array", "SM_BODY", []],
   ] as [string, string, unknown][]
 ) {
-  test(`scheduler door · refuses ${what}`, async () => {
-    assertRefused(await target().call("scheduler", { json }), 400, code);
+  test(`scheduler edge function · rejects ${what}`, async () => {
+    assertRejected(await target().call("scheduler", { json }), 400, code);
   });
 }
 
-testLocally("scheduler door · a tick rescues a message whose worker is gone", async () => {
+testLocally("scheduler edge function · a tick rescues a message whose worker is gone", async () => {
   const { sql } = project();
   const [{ id }] = await sql`select id from messenger_dispatch('TestNote')`;
   await sql`select from messenger_claim('gone', types => array['TestNote'])`;
@@ -51,7 +51,7 @@ testLocally("scheduler door · a tick rescues a message whose worker is gone", a
   assert.equal((await target().call("scheduler", { json: {} })).body.rescued, 0, "once");
 });
 
-testLocally("scheduler door · an outside clock wakes the workers, without pg_cron", async () => {
+testLocally("scheduler edge function · an outside clock wakes the workers, without pg_cron", async () => {
   const { sql } = project();
   // As messenger_start on a database without pg_cron: the URL and the secret, no job.
   await sql`select messenger_start(${`${target().url}/functions/v1`})`;
@@ -59,7 +59,7 @@ testLocally("scheduler door · an outside clock wakes the workers, without pg_cr
   // Not due yet, so the dispatch itself does not ring.
   const [{ id }] = await sql`select id from messenger_dispatch('ExampleQuick', delay => '100 milliseconds')`;
   // The worker of the test before counts as awake for a second.
-  await eventually("a tick rings", async () => (await target().call("scheduler", { json: {} })).body.woken === 1);
+  await eventually("a tick wakes", async () => (await target().call("scheduler", { json: {} })).body.woken === 1);
   await eventually("the message is handled", async () => {
     const [row] = await sql`select status from messenger_messages where id = ${id}`;
     return row.status === "completed";

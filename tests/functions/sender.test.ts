@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { eventually } from "../eventually.ts";
 import { rootWith } from "../own_packs.ts";
 import { session } from "../project.ts";
-import { assertRefused, testLocally, useTarget } from "../target.ts";
+import { assertRejected, testLocally, useTarget } from "../target.ts";
 
 const type = (name: string, route: string, handler: string) => `
   defineMessage({
@@ -87,10 +87,10 @@ testLocally("sender · nobody can send the header that marks a user's message", 
   const one = { message: { type: "Queued", payload: {} }, options: { headers } };
   for (const [path, json] of Object.entries({ dispatch: one, "dispatch/batch": { messages: [one] } })) {
     const reply = await target().call(path, { json });
-    assert.match(assertRefused(reply, 403, "SM_FIELD_FORBIDDEN"), /headers\.x-symphony-user/);
+    assert.match(assertRejected(reply, 403, "SM_FIELD_FORBIDDEN"), /headers\.x-symphony-user/);
   }
   const user = await target().newUser();
-  assertRefused(await target().call("dispatch", { json: one, as: user }), 403, "SM_FIELD_FORBIDDEN");
+  assertRejected(await target().call("dispatch", { json: one, as: user }), 403, "SM_FIELD_FORBIDDEN");
   const { error } = await target().api().rpc("messenger_dispatch", { type: "Queued", headers });
   assert.equal(error?.details, "SM_FIELD_FORBIDDEN");
   assert.equal(await target().countMessages(), before);
@@ -127,8 +127,10 @@ testLocally("sender · a user's message that is retried as a dead letter is stil
   const id = String(body.messageId);
   const [{ fence }] = await sql`select fence from messenger_claim('tester', types => array['Queued'])`;
   await sql`select * from messenger_fail(${id}, ${fence}, 'no', retryable => false)`;
-  const [letter] = await sql`select id from messenger_failed_messages where message_id = ${id}`;
-  const retried = await target().call(`admin/failed/${letter.id}/retry`, { json: { payload: { claims: "edited" } } });
+  const [deadLetter] = await sql`select id from messenger_failed_messages where message_id = ${id}`;
+  const retried = await target().call(`admin/failed/${deadLetter.id}/retry`, {
+    json: { payload: { claims: "edited" } },
+  });
   assert.equal(retried.status, 200, JSON.stringify(retried.body));
   assert.deepEqual(await seen(id), { kind: "user", id: ada.id });
 });

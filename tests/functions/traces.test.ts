@@ -1,4 +1,4 @@
-// Traces through the real doors into a real collector: a dispatch, its deliveries, and how they hang together.
+// Traces through the real edge functions into a real collector: a dispatch, its deliveries, and how they hang together.
 import assert from "node:assert/strict";
 import { type CollectedSpan, openCollector } from "../collector.ts";
 import { rootWith } from "../own_packs.ts";
@@ -55,7 +55,7 @@ const { target, project } = useTarget({
 
 const PARENT = "00f067aa0ba902b7";
 const newTrace = () => crypto.randomUUID().replaceAll("-", "");
-const asked = (trace: string, flags = "01") => ({ traceparent: `00-${trace}-${PARENT}-${flags}` });
+const requested = (trace: string, flags = "01") => ({ traceparent: `00-${trace}-${PARENT}-${flags}` });
 const noop = { message: { type: "Order", payload: {} } };
 const spansOf = (spans: CollectedSpan[]) => spans.map(({ name, kind }) => `${name} ${kind}`);
 
@@ -66,7 +66,7 @@ async function work(): Promise<void> {
 
 testLocally("traces · a dispatch is a child of its caller, the delivery a child of the dispatch", async () => {
   const trace = newTrace();
-  const { body } = await target().call("dispatch", { json: noop, headers: asked(trace) });
+  const { body } = await target().call("dispatch", { json: noop, headers: requested(trace) });
   const [{ headers }] = await project().sql`select headers from messenger_messages where id = ${
     String(body.messageId)
   }`;
@@ -108,9 +108,9 @@ testLocally("traces · a dispatch is a child of its caller, the delivery a child
 });
 
 testLocally("traces · name their service and where it ran, and carry the configured headers", () => {
-  const doors = new Map(collector.resources.map((resource) => [resource["faas.name"], resource]));
-  assert.deepEqual([...doors.keys()].sort(), ["dispatch", "worker"]);
-  const { "service.instance.id": instance, ...worker } = doors.get("worker") ?? {};
+  const apps = new Map(collector.resources.map((resource) => [resource["faas.name"], resource]));
+  assert.deepEqual([...apps.keys()].sort(), ["dispatch", "worker"]);
+  const { "service.instance.id": instance, ...worker } = apps.get("worker") ?? {};
   assert.match(String(instance), /^edge-local-/);
   assert.deepEqual(worker, {
     "service.name": "shop",
@@ -129,7 +129,7 @@ testLocally(
   async () => {
     const trace = newTrace();
     const message = { type: "Order", payload: { failures: 2, secret: "hunter2-".repeat(40) } };
-    await target().call("dispatch", { json: { message }, headers: asked(trace) });
+    await target().call("dispatch", { json: { message }, headers: requested(trace) });
     await work();
     const [dispatch, ...deliveries] = await collector.trace(trace, 4);
     assert.deepEqual(deliveries.map(({ attributes }) => attributes["symphony.retry_count"]), ["0", "1", "2"]);
@@ -160,7 +160,7 @@ testLocally("traces · messages handled together keep each its own parent and ou
   const [good, bad] = [newTrace(), newTrace()];
   const of = (trace: string, payload: unknown) => ({
     message: { type: "Pages", payload },
-    options: { headers: asked(trace) },
+    options: { headers: requested(trace) },
   });
   const messages = [of(good, {}), of(bad, { failures: 1 })];
   assert.equal((await target().call("dispatch/batch", { json: { messages } })).status, 201);
@@ -186,27 +186,30 @@ testLocally("traces · a message from SQL that brings no trace is one of its own
 
 testLocally("traces · one from SQL with the header joins its trace; a snooze is no error", async () => {
   const trace = newTrace();
-  await project().sql`select messenger_dispatch('Nap', headers => ${project().sql.json(asked(trace))})`;
+  await project().sql`select messenger_dispatch('Nap', headers => ${project().sql.json(requested(trace))})`;
   await work();
   const [nap] = await collector.trace(trace, 1);
   assert.deepEqual([nap.parentSpanId, nap.attributes["symphony.outcome"], nap.status], [PARENT, "snoozed", undefined]);
 });
 
 testLocally(
-  "traces · a user's message has them too, and one that is refused ends its dispatch with the code",
+  "traces · a user's message has them too, and one that is rejected ends its dispatch with the code",
   async () => {
     const { token } = await target().newUser();
-    const [sent, refused] = [newTrace(), newTrace()];
-    assert.equal((await target().call("dispatch", { json: noop, as: { token }, headers: asked(sent) })).status, 201);
+    const [sent, rejected] = [newTrace(), newTrace()];
+    assert.equal(
+      (await target().call("dispatch", { json: noop, as: { token }, headers: requested(sent) })).status,
+      201,
+    );
     const unknown = { message: { type: "N".repeat(4_000), payload: {} } };
     assert.equal(
-      (await target().call("dispatch", { json: unknown, as: { token }, headers: asked(refused) })).status,
+      (await target().call("dispatch", { json: unknown, as: { token }, headers: requested(rejected) })).status,
       403,
     );
     await work();
     const [dispatch, process] = await collector.trace(sent, 2);
     assert.deepEqual([dispatch.parentSpanId, process.parentSpanId], [PARENT, dispatch.spanId]);
-    const [span] = await collector.trace(refused, 1);
+    const [span] = await collector.trace(rejected, 1);
     assert.deepEqual([span.attributes["error.type"], span.name.length], ["SM_TYPE_FORBIDDEN", 128]);
   },
 );
@@ -215,7 +218,7 @@ testLocally("traces · a handler inside the dispatching call is a child of the d
   const trace = newTrace();
   const { body } = await target().call("dispatch", {
     json: { ...noop, options: { transport: "sync" } },
-    headers: asked(trace),
+    headers: requested(trace),
   });
   const [dispatch, process] = await collector.trace(trace, 2);
   assert.equal(process.parentSpanId, dispatch.spanId);
@@ -225,8 +228,8 @@ testLocally("traces · a handler inside the dispatching call is a child of the d
 
 testLocally("traces · a caller that does not sample is obeyed: the context travels, no span is sent", async () => {
   const [unsampled, after] = [newTrace(), newTrace()];
-  const { body } = await target().call("dispatch", { json: noop, headers: asked(unsampled, "00") });
-  await target().call("dispatch", { json: noop, headers: asked(after) });
+  const { body } = await target().call("dispatch", { json: noop, headers: requested(unsampled, "00") });
+  await target().call("dispatch", { json: noop, headers: requested(after) });
   await work();
   await collector.trace(after, 2);
   assert.deepEqual(collector.spans.filter(({ traceId }) => traceId === unsampled), []);

@@ -19,7 +19,7 @@ const { target, project } = useTarget({
   log: (line: string) => void lines.push(line),
 });
 
-/** A message through both doors. */
+/** A message through both edge functions. */
 async function sendAndWork(): Promise<void> {
   const message = { type: "ExampleQuick", payload: {} };
   const sent = await target().call("dispatch", { json: { message } });
@@ -39,7 +39,7 @@ function notes(reason: string): Record<string, unknown>[] {
 
 /** The next calls start isolates that have noted nothing yet. */
 async function newIsolates(): Promise<void> {
-  for (const door of ["dispatch", "worker"]) await project().functions.kill(door);
+  for (const app of ["dispatch", "worker"]) await project().functions.kill(app);
 }
 
 testLocally("traces lost · to a collector that answers 500, one note a minute from each isolate", async () => {
@@ -49,20 +49,20 @@ testLocally("traces lost · to a collector that answers 500, one note a minute f
     return new Response(`no, ${KEY}`, { status: 500 });
   };
   await sendAndWork();
-  await eventually("both doors have noted it", () => notes("The collector answered 500.").length === 2);
+  await eventually("both edge functions have noted it", () => notes("The collector answered 500.").length === 2);
   const before = requests;
   await sendAndWork();
-  await eventually("both doors have tried again", () => requests === before + 2);
+  await eventually("both edge functions have tried again", () => requests === before + 2);
   assert.equal(notes("The collector answered 500.").length, 2);
 });
 
 testLocally("traces lost · to one that never answers, after OTEL_EXPORTER_OTLP_TIMEOUT", async () => {
   await newIsolates();
-  const answer = Promise.withResolvers<Response>();
-  collector.instead = () => answer.promise;
+  const reply = Promise.withResolvers<Response>();
+  collector.instead = () => reply.promise;
   await sendAndWork();
   await eventually("both have noted it", () => notes("The collector did not answer within 500 ms.").length === 2);
-  answer.resolve(new Response());
+  reply.resolve(new Response());
 });
 
 testLocally("traces lost · to one that sends elsewhere: the headers do not follow", async () => {

@@ -1,10 +1,10 @@
-// The worker door: a call runs handlers, answers at once or when done, and keeps to its limits.
+// The worker edge function: a call runs handlers, answers at once or when done, and keeps to its limits.
 import assert from "node:assert/strict";
 import { eventually } from "../eventually.ts";
 import { test } from "../project.ts";
-import { assertRefused, testLocally, useTarget } from "../target.ts";
+import { assertRejected, testLocally, useTarget } from "../target.ts";
 
-// Without lingering a call ends when its queues are dry; without clock and bells nobody else calls.
+// Without lingering a call ends when its queues are dry; without clock and wake-ups nobody else calls.
 const { target, project } = useTarget({ env: { SYMPHONY_WORKER_LINGER: "0" } });
 
 interface Stats {
@@ -34,7 +34,7 @@ const rowsOf = (queue: string) =>
 
 const four = Array.from({ length: 4 }, (_, n) => ({ n }));
 
-test("worker door · answers 202 with a run's id before the work is done", async () => {
+test("worker edge function · answers 202 with a run's id before the work is done", async () => {
   const { queue, ids } = await dispatch("ExampleSlow", [{ ms: 500 }]);
   const { status, body } = await target().call("worker", { json: { queues: [queue] } });
   assert.deepEqual([status, body.success, Object.keys(body)], [202, true, ["success", "runId"]]);
@@ -44,7 +44,7 @@ test("worker door · answers 202 with a run's id before the work is done", async
   await eventually("the message is completed", async () => (await state()).status === "completed");
 });
 
-testLocally("worker door · with ?wait=1 answers 200 and the run's figures", async () => {
+testLocally("worker edge function · with ?wait=1 answers 200 and the run's figures", async () => {
   const { queue } = await dispatch("ExampleQuick", four);
   const { status, body } = await target().call("worker?wait=1", { json: { queues: [queue] } });
   assert.deepEqual([status, Object.keys(body)], [200, ["success", "runId", "stats"]]);
@@ -57,14 +57,14 @@ testLocally("worker door · with ?wait=1 answers 200 and the run's figures", asy
   }
 });
 
-testLocally("worker door · needs no body, and then serves every queue", async () => {
+testLocally("worker edge function · needs no body, and then serves every queue", async () => {
   const { queue } = await dispatch("ExampleQuick", [{}]);
   assert.equal((await target().call("worker?wait=1", { method: "POST" })).status, 200);
   const [row] = await rowsOf(queue);
   assert.equal(row.status, "completed");
 });
 
-testLocally("worker door · serves the queues it is told, and no other", async () => {
+testLocally("worker edge function · serves the queues it is told, and no other", async () => {
   const [mine, other] = [await dispatch("ExampleQuick", four), await dispatch("ExampleQuick", four)];
   await work({ transport: "supabase", queues: [mine.queue, mine.queue] });
   const statuses = async (queue: string) => new Set((await rowsOf(queue)).map(({ status }) => status));
@@ -74,7 +74,7 @@ testLocally("worker door · serves the queues it is told, and no other", async (
   ]);
 });
 
-testLocally("worker door · handles no more messages than messageLimit", async () => {
+testLocally("worker edge function · handles no more messages than messageLimit", async () => {
   const { queue } = await dispatch("ExampleQuick", four);
   const { claimed, completed } = await work({ queues: [queue], messageLimit: 3, batchSize: 2 });
   assert.deepEqual([claimed, completed], [3, 3]);
@@ -84,26 +84,26 @@ testLocally("worker door · handles no more messages than messageLimit", async (
   ]);
 });
 
-testLocally("worker door · claims no more than batchSize at a time", async () => {
+testLocally("worker edge function · claims no more than batchSize at a time", async () => {
   const { queue } = await dispatch("ExampleQuick", four);
   const { polls } = await work({ queues: [queue], batchSize: 1 });
   assert.ok(polls >= 5, `${polls} polls for 4 messages and an empty queue`);
 });
 
-testLocally("worker door · runs no more handlers at a time than maxConcurrency", async () => {
+testLocally("worker edge function · runs no more handlers at a time than maxConcurrency", async () => {
   const { queue } = await dispatch("ExampleSlow", Array(4).fill({ ms: 200 }));
   await work({ queues: [queue], maxConcurrency: 2 });
   const starts = (await rowsOf(queue)).map(({ result }) => Date.parse(result.startedAt)).sort();
   assert.ok(starts[2] - starts[0] >= 150 && starts[3] - starts[1] >= 150, starts.map((at) => at - starts[0]).join());
 });
 
-testLocally("worker door · runs handlers beside each other", async () => {
+testLocally("worker edge function · runs handlers beside each other", async () => {
   const { queue } = await dispatch("ExampleSlow", Array(10).fill({ ms: 1_000 }));
   const { ms } = await work({ queues: [queue], maxConcurrency: 10 });
   assert.ok(ms < 5_000, `${ms} ms for ten handlers of a second`);
 });
 
-testLocally("worker door · claims nothing after timeLimit, and finishes what runs", async () => {
+testLocally("worker edge function · claims nothing after timeLimit, and finishes what runs", async () => {
   const { queue } = await dispatch("ExampleSlow", Array(4).fill({ ms: 600 }));
   const { claimed, completed } = await work({ queues: [queue], maxConcurrency: 1, timeLimit: 100 });
   assert.deepEqual([claimed, completed], [1, 1]);
@@ -113,7 +113,7 @@ testLocally("worker door · claims nothing after timeLimit, and finishes what ru
   ]);
 });
 
-testLocally("worker door · a call while a run goes on joins it", async () => {
+testLocally("worker edge function · a call while a run goes on joins it", async () => {
   const { queue } = await dispatch("ExampleSlow", [{ ms: 1_000 }]);
   const first = await target().call("worker", { json: { queues: [queue] } });
   const other = await dispatch("ExampleQuick", [{}]);
@@ -125,7 +125,7 @@ testLocally("worker door · a call while a run goes on joins it", async () => {
   });
 });
 
-testLocally("worker door · a replayed call is harmless", async () => {
+testLocally("worker edge function · a replayed call is harmless", async () => {
   const { queue } = await dispatch("ExampleSlow", Array(4).fill({ ms: 300 }));
   const json = { queues: [queue] };
   await Promise.all(Array.from({ length: 5 }, () => target().call("worker?wait=1", { json })));
@@ -133,7 +133,7 @@ testLocally("worker door · a replayed call is harmless", async () => {
   for (const row of await rowsOf(queue)) assert.deepEqual([row.status, row.fence], ["completed", "1"]);
 });
 
-testLocally("worker door · a type that no code here handles is left alone", async () => {
+testLocally("worker edge function · a type that no code here handles is left alone", async () => {
   const { queue } = await dispatch("TestNote", four);
   assert.equal((await work({ queues: [queue] })).claimed, 0);
   for (const row of await rowsOf(queue)) assert.deepEqual([row.status, row.fence], ["pending", "0"]);
@@ -156,23 +156,23 @@ const BAD_FIELDS: [what: string, code: string, json: unknown][] = [
   ["an array", "SM_BODY", []],
 ];
 for (const [what, code, json] of BAD_FIELDS) {
-  test(`worker door · refuses ${what}`, async () => {
-    assertRefused(await target().call("worker?wait=1", { json }), 400, code);
+  test(`worker edge function · rejects ${what}`, async () => {
+    assertRejected(await target().call("worker?wait=1", { json }), 400, code);
   });
 }
 
-test("worker door · refuses bodies that are no JSON, too large or of another type", async () => {
+test("worker edge function · rejects bodies that are no JSON, too large or of another type", async () => {
   const headers = { "content-type": "application/json" };
-  assertRefused(await target().call("worker", { raw: "{", headers }), 400, "SM_JSON");
-  assertRefused(await target().call("worker", { raw: "x".repeat(20_000), headers }), 413, "SM_PAYLOAD_TOO_LARGE");
+  assertRejected(await target().call("worker", { raw: "{", headers }), 400, "SM_JSON");
+  assertRejected(await target().call("worker", { raw: "x".repeat(20_000), headers }), 413, "SM_PAYLOAD_TOO_LARGE");
   const plain = { "content-type": "text/plain" };
-  assertRefused(await target().call("worker", { raw: "{}", headers: plain }), 415, "SM_CONTENT_TYPE");
+  assertRejected(await target().call("worker", { raw: "{}", headers: plain }), 415, "SM_CONTENT_TYPE");
 });
 
 testLocally(
-  "worker door · a transport that does not exist is named in the refusal of a run that is waited for",
+  "worker edge function · a transport that does not exist is named in the error of a run that is waited for",
   async () => {
     const reply = await target().call("worker?wait=1", { json: { transport: "nowhere" } });
-    assert.match(assertRefused(reply, 400, "SM_TRANSPORT"), /nowhere/);
+    assert.match(assertRejected(reply, 400, "SM_TRANSPORT"), /nowhere/);
   },
 );

@@ -1,7 +1,7 @@
-// The secret of the clock's doors: Vault's two, the environment's, and nobody else's.
+// The secret of the clock's edge functions: Vault's two, the environment's, and nobody else's.
 import assert from "node:assert/strict";
 import { eventually } from "../eventually.ts";
-import { assertRefused, testLocally, useTarget } from "../target.ts";
+import { assertRejected, testLocally, useTarget } from "../target.ts";
 import { useApiProxy } from "./api_proxy.ts";
 
 const vault = useTarget();
@@ -19,7 +19,7 @@ async function statusWith(secret: string, { target } = vault, path = "worker"): 
   return (await target().call(path, { json: {}, as: "nobody", headers: { authorization: `Bearer ${secret}` } })).status;
 }
 
-async function inVault(name: string): Promise<string | undefined> {
+async function storedSecret(name: string): Promise<string | undefined> {
   const [row] = await vault.project().sql`select decrypted_secret from vault.decrypted_secrets where name = ${name}`;
   return row?.decrypted_secret;
 }
@@ -29,11 +29,11 @@ const isAccepted = (secret: string, from = vault, path = "worker") =>
 
 /** An isolate keeps the digests for a minute. */
 const forgetDigests = async () => {
-  for (const door of ["worker", "scheduler"]) await vault.project().functions.kill(door);
+  for (const app of ["worker", "scheduler"]) await vault.project().functions.kill(app);
 };
 
 testLocally("worker secret · before messenger_start there is none, and no token passes", async () => {
-  assert.equal(await inVault("symphony_worker_secret"), undefined);
+  assert.equal(await storedSecret("symphony_worker_secret"), undefined);
   assert.equal(await statusWith("some-secret-nobody-made"), 401);
 });
 
@@ -42,27 +42,27 @@ testLocally(
   async () => {
     await vault.project().sql`select messenger_start()`;
     await vault.project().sql`select messenger_stop()`;
-    const secret = await inVault("symphony_worker_secret") ?? assert.fail("no secret");
+    const secret = await storedSecret("symphony_worker_secret") ?? assert.fail("no secret");
     await isAccepted(secret);
     assert.deepEqual([await statusWith(secret), await statusWith(secret, vault, "scheduler")], [202, 200]);
     assert.deepEqual([await statusWith(`${secret}x`), await statusWith(secret.toUpperCase(), vault, "scheduler")], [
       401,
       401,
     ]);
-    assert.equal(await statusWith(secret, vault, "dispatch"), 401, "it opens no other door");
+    assert.equal(await statusWith(secret, vault, "dispatch"), 401, "it opens no other edge function");
   },
 );
 
 testLocally("worker secret · starting again keeps the secret", async () => {
-  const before = await inVault("symphony_worker_secret");
+  const before = await storedSecret("symphony_worker_secret");
   await vault.project().sql`select messenger_start()`;
   await vault.project().sql`select messenger_stop()`;
-  assert.equal(await inVault("symphony_worker_secret"), before);
+  assert.equal(await storedSecret("symphony_worker_secret"), before);
 });
 
 testLocally("worker secret · during a rotation two are live, afterwards the new one alone", async () => {
   const { sql } = vault.project();
-  const [old, next] = [await inVault("symphony_worker_secret") ?? "", "the-next-secret-of-the-worker"];
+  const [old, next] = [await storedSecret("symphony_worker_secret") ?? "", "the-next-secret-of-the-worker"];
   await sql`select vault.create_secret(${next}, 'symphony_worker_secret_next')`;
   await isAccepted(next);
   assert.deepEqual([await statusWith(old), await statusWith(next)], [202, 202]);
@@ -84,7 +84,7 @@ testLocally("worker secret · SYMPHONY_WORKER_SECRET wins over Vault", async () 
   assert.equal(await statusWith(secret, configured), 401, "Vault's");
 });
 
-testLocally("worker secret · the secret key opens the doors whatever Vault holds", async () => {
+testLocally("worker secret · the secret key opens the edge functions whatever Vault holds", async () => {
   for (const { target } of [vault, configured]) {
     assert.equal((await target().call("worker", { json: {} })).status, 202);
     assert.equal((await target().call("scheduler", { json: {} })).status, 200);
@@ -125,7 +125,7 @@ testLocally("worker secret · while the digests cannot be read a known one works
     const reply = await watched.target().call("scheduler", { json: {}, as: "nobody", headers });
     return reply.status === 401 ? undefined : reply;
   }, SOON);
-  assertRefused(reply, 503, "SM_UNAVAILABLE");
+  assertRejected(reply, 503, "SM_UNAVAILABLE");
   assert.equal(reply.headers.get("retry-after"), "1");
   assert.equal(await statusWith(secret, watched, "scheduler"), 200);
   api.intercept = () => undefined;

@@ -9,7 +9,7 @@ const SEVERITIES = ["moderate", "high", "critical"];
 const report = z.object({
   vulnerabilities: z.record(z.string(), z.object({ severity: z.string() })),
 });
-const refusal = z.object({ message: z.string() });
+const error = z.object({ message: z.string() });
 
 async function audit(args: string[]): Promise<Outcome> {
   await using copy = await copyOfRepository("package.json", "package-lock.json");
@@ -22,8 +22,8 @@ async function audit(args: string[]): Promise<Outcome> {
 function judge({ stdout, text }: Outcome): { vulnerable: string[] } | { unknown: string } {
   const parsed = report.safeParse(parseJson(stdout));
   if (!parsed.success) {
-    const refused = refusal.safeParse(parseJson(stdout));
-    return { unknown: refused.success ? refused.data.message : text.trim() };
+    const rejected = error.safeParse(parseJson(stdout));
+    return { unknown: rejected.success ? rejected.data.message : text.trim() };
   }
   const bad = Object.entries(parsed.data.vulnerabilities).filter(([, { severity }]) => SEVERITIES.includes(severity));
   return { vulnerable: bad.map(([name]) => name) };
@@ -38,12 +38,12 @@ function parseJson(text: string): unknown {
 }
 
 for (const [what, args] of WAYS) {
-  const verdict = judge(await audit(args));
-  const missing = "unknown" in verdict
-    ? `the npm registry does not audit (${verdict.unknown.split("\n")[0]}). Where it does: npm audit ${args.join(" ")}`
+  const result = judge(await audit(args));
+  const missing = "unknown" in result
+    ? `the npm registry does not audit (${result.unknown.split("\n")[0]}). Where it does: npm audit ${args.join(" ")}`
     : undefined;
   gate(`npm audit of ${what} finds nothing moderate or worse`, missing, () => {
-    assert.deepEqual(verdict, { vulnerable: [] });
+    assert.deepEqual(result, { vulnerable: [] });
     return Promise.resolve();
   });
 }
@@ -54,11 +54,11 @@ for (const [severity, expected] of [["low", []], ["moderate", ["hono"]]] as cons
     undefined,
     async () => {
       await using registry = openRegistry("hono", severity);
-      const verdict = judge(await audit([`--registry=${registry.url}`]));
-      assert.ok("vulnerable" in verdict, JSON.stringify(verdict));
+      const result = judge(await audit([`--registry=${registry.url}`]));
+      assert.ok("vulnerable" in result, JSON.stringify(result));
       // What depends on it is listed too.
-      assert.deepEqual(verdict.vulnerable.filter((name) => name === "hono"), expected);
-      assert.equal(verdict.vulnerable.length > 0, expected.length > 0);
+      assert.deepEqual(result.vulnerable.filter((name) => name === "hono"), expected);
+      assert.equal(result.vulnerable.length > 0, expected.length > 0);
     },
   );
 }
@@ -68,7 +68,7 @@ gate("a registry that does not audit is not taken for a clean one", undefined, a
   assert.ok("unknown" in judge(await audit([`--registry=${registry.url}`])));
 });
 
-/** A registry with one package, every version of it vulnerable; without a severity it refuses to audit. */
+/** A registry with one package, every version of it vulnerable; without a severity it rejects to audit. */
 function openRegistry(name: string, severity?: string): AsyncDisposable & { url: string } {
   const server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, async (request) => {
     const { pathname } = new URL(request.url);

@@ -1,4 +1,4 @@
-// `supabase functions deploy` against a stand-in of the Management API: what leaves this machine for each door, file by file.
+// `supabase functions deploy` against a stand-in of the Management API: what leaves this machine for each edge function, file by file.
 import assert from "node:assert/strict";
 import { dirname, join } from "node:path";
 import { z } from "zod";
@@ -8,17 +8,17 @@ import { cliMissing, supabase } from "./supabase_cli.ts";
 
 const PROJECT = "abcdefghijklmnopqrst";
 const TOKEN = `sbp_${"0123456789".repeat(4)}`;
-/** By name, so that a door that vanished with its folder is missed. */
+/** By name, so that an edge function that vanished with its folder is missed. */
 const DOORS = ["dispatch", "scheduler", "worker"];
 
-gate("supabase functions deploy uploads each door with exactly the files it reaches", cliMissing, async () => {
+gate("supabase functions deploy uploads each edge function with exactly the files it reaches", cliMissing, async () => {
   await using repository = await workingCopy();
   await leaveSecretsIn(repository.path);
   await using api = openManagementApi(PROJECT, TOKEN);
   await deploy(repository.path, api);
   assert.deepEqual(api.unknown, []);
-  assert.deepEqual(api.uploads.map(({ slug }) => slug).sort(), await doorsIn(repository.path));
-  assert.deepEqual(DOORS.filter((door) => !api.uploads.some(({ slug }) => slug === door)), []);
+  assert.deepEqual(api.uploads.map(({ slug }) => slug).sort(), await functionsIn(repository.path));
+  assert.deepEqual(DOORS.filter((app) => !api.uploads.some(({ slug }) => slug === app)), []);
   assert.deepEqual(await faultsOf(repository.path, api), []);
   for (const { files } of api.uploads) {
     for (const [path, text] of files) assert.equal(text, await Deno.readTextFile(join(repository.path, path)), path);
@@ -38,7 +38,7 @@ gate("a deployment with planted faults is found out, fault by fault", cliMissing
   await deploy(repository.path, api);
   const found = await faultsOf(repository.path, api);
   const planted = [
-    "timetable was deployed and is no door",
+    "timetable was deployed and is no edge function",
     "scheduler was not deployed",
     "dispatch was deployed from supabase/functions/dispatch/index.ts",
     "dispatch goes without functions/dispatch/index.ts",
@@ -56,41 +56,41 @@ async function deploy(repository: string, api: ManagementApi): Promise<void> {
   await Deno.writeTextFile(profile, `name: here\nproject_host: 127.0.0.1\n${addresses}`);
   const args = ["functions", "deploy", "--use-api", "--yes", `--remote=${PROJECT}`, `--profile=${profile}`];
   const { code, text } = await supabase(repository, args, { SUPABASE_ACCESS_TOKEN: TOKEN });
-  // The CLI is content even with an empty door: what it sent is for faultsOf to judge.
+  // The CLI is content even with an empty edge function: what it sent is for faultsOf to judge.
   assert.equal(code, 0, text);
 }
 
 /** What is wrong with a deployment, a sentence each. */
 async function faultsOf(repository: string, { uploads, released }: ManagementApi): Promise<string[]> {
-  const doors = await doorsIn(repository);
-  const faults = uploads.filter(({ slug }) => !doors.includes(slug)).map(({ slug }) =>
-    `${slug} was deployed and is no door`
+  const apps = await functionsIn(repository);
+  const faults = uploads.filter(({ slug }) => !apps.includes(slug)).map(({ slug }) =>
+    `${slug} was deployed and is no edge function`
   );
-  for (const door of doors) {
-    const upload = uploads.find(({ slug }) => slug === door);
+  for (const app of apps) {
+    const upload = uploads.find(({ slug }) => slug === app);
     if (!upload) {
-      faults.push(`${door} was not deployed`);
+      faults.push(`${app} was not deployed`);
       continue;
     }
     const { metadata: { entrypoint_path, import_map_path, verify_jwt }, files } = upload;
-    const entrypoint = `functions/${door}/index.ts`;
-    if (entrypoint_path !== entrypoint) faults.push(`${door} was deployed from ${entrypoint_path}`);
-    if (import_map_path !== "deno.json") faults.push(`${door} was deployed with the import map ${import_map_path}`);
-    if (verify_jwt) faults.push(`${door} verifies JWTs`);
-    const release = released.find(({ slug }) => slug === door);
-    if (!release) faults.push(`${door} was not released`);
-    if (release?.verify_jwt) faults.push(`${door} verifies JWTs once released`);
+    const entrypoint = `functions/${app}/index.ts`;
+    if (entrypoint_path !== entrypoint) faults.push(`${app} was deployed from ${entrypoint_path}`);
+    if (import_map_path !== "deno.json") faults.push(`${app} was deployed with the import map ${import_map_path}`);
+    if (verify_jwt) faults.push(`${app} verifies JWTs`);
+    const release = released.find(({ slug }) => slug === app);
+    if (!release) faults.push(`${app} was not released`);
+    if (release?.verify_jwt) faults.push(`${app} verifies JWTs once released`);
     const needed = ["deno.json", ...await reachableFrom(repository, entrypoint)];
-    for (const path of needed) if (!files.has(path)) faults.push(`${door} goes without ${path}`);
-    const rooms = new RegExp(`^(deno\\.json$|shared/|packs/|functions/${door}/)`);
+    for (const path of needed) if (!files.has(path)) faults.push(`${app} goes without ${path}`);
+    const rooms = new RegExp(`^(deno\\.json$|shared/|packs/|functions/${app}/)`);
     for (const path of files.keys()) {
-      if (!needed.includes(path) || !rooms.test(path)) faults.push(`${door} takes along ${path}`);
+      if (!needed.includes(path) || !rooms.test(path)) faults.push(`${app} takes along ${path}`);
     }
   }
   return faults;
 }
 
-async function doorsIn(repository: string): Promise<string[]> {
+async function functionsIn(repository: string): Promise<string[]> {
   const entries = await Array.fromAsync(Deno.readDir(join(repository, "functions")));
   return entries.filter((entry) => entry.isDirectory).map(({ name }) => name).sort();
 }

@@ -1,11 +1,11 @@
-// The doors under Deno 2.1.4, the version inside the hosted edge runtime, with nothing but what is deployed:
+// The edge functions under Deno 2.1.4, the version inside the hosted edge runtime, with nothing but what is deployed:
 // no package.json, no node_modules, no lock.
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { openCollector } from "../collector.ts";
 import { eventually } from "../eventually.ts";
 import { useProject } from "../project.ts";
-import { type EdgeDoor, openDoor } from "./edge_door.ts";
+import { type EdgeFunction, openEdgeFunction } from "./edge_function.ts";
 import { copyOfRepository, gate, root, run, type Scratch } from "./gate.ts";
 import { npmTool, tools } from "./npm_tool.ts";
 
@@ -19,7 +19,7 @@ const environment = {
   DENO_DIR: join(tools, `deno-${VERSION}/node_modules/.cache`),
   DENO_NO_UPDATE_CHECK: "1",
 };
-const doors = [...Deno.readDirSync(join(root, "functions"))].filter((entry) => entry.isDirectory)
+const apps = [...Deno.readDirSync(join(root, "functions"))].filter((entry) => entry.isDirectory)
   .map(({ name }) => name).sort();
 const missing = toolMissing ?? await fetchPackages();
 
@@ -27,24 +27,24 @@ const project = useProject();
 const collector = openCollector();
 const traces = { OTEL_EXPORTER_OTLP_ENDPOINT: collector.url };
 
-gate(`the doors' types hold in Deno ${VERSION}`, missing, async () => {
+gate(`the edge functions' types hold in Deno ${VERSION}`, missing, async () => {
   await using copy = await deployed();
-  const { code, text } = await check(copy.path, doors);
+  const { code, text } = await check(copy.path, apps);
   assert.equal(code, 0, text);
 });
 
-gate(`under Deno ${VERSION} every door starts, and refuses a stranger`, missing, async (t) => {
+gate(`under Deno ${VERSION} every edge function starts, and rejects a caller`, missing, async (t) => {
   await using copy = await deployed();
-  for (const door of doors) {
-    await t.step(door, async () => {
-      await using stranger = await open(copy.path, door);
+  for (const app of apps) {
+    await t.step(app, async () => {
+      await using stranger = await open(copy.path, app);
       const { status, body } = await stranger.post({}, {});
       assert.deepEqual([status, body.error?.code], [401, "SM_UNAUTHENTICATED"]);
     });
   }
 });
 
-gate(`under Deno ${VERSION} messages of a service and of a user go through the doors`, missing, async () => {
+gate(`under Deno ${VERSION} messages of a service and of a user go through the edge functions`, missing, async () => {
   await using copy = await deployed();
   await using dispatch = await open(copy.path, "dispatch", traces);
   await using worker = await open(copy.path, "worker", traces);
@@ -69,9 +69,9 @@ gate(`under Deno ${VERSION} messages of a service and of a user go through the d
   assert.deepEqual(collector.wrong, []);
 });
 
-gate(`Deno ${VERSION} refuses a door that uses something newer`, missing, async () => {
+gate(`Deno ${VERSION} rejects an edge function that uses something newer`, missing, async () => {
   await using copy = await deployed();
-  // A door of its own: what it imports has been checked above.
+  // A edge function of its own: what it imports has been checked above.
   await Deno.mkdir(join(copy.path, "functions/newer"));
   const source = "console.log(new Uint8Array([1]).toHex());\n\nexport default { fetch: () => new Response() };\n";
   await Deno.writeTextFile(join(copy.path, "functions/newer/index.ts"), source);
@@ -79,7 +79,7 @@ gate(`Deno ${VERSION} refuses a door that uses something newer`, missing, async 
   assert.notEqual(code, 0);
   assert.match(text, /Property 'toHex' does not exist on type 'Uint8Array'/);
   await assert.rejects(open(copy.path, "newer"), /toHex is not a function/);
-  // It is the version that refuses: today's Deno has it.
+  // It is the version that rejects: today's Deno has it.
   const newer = await run(Deno.execPath(), ["eval", "console.log(new Uint8Array([1]).toHex())"]);
   assert.equal(newer.stdout, "01\n", newer.text);
 });
@@ -89,13 +89,20 @@ async function deployed(): Promise<Scratch> {
   return await copyOfRepository("functions", "shared", "packs", "deno.json", "supabase/local/runtime.ts");
 }
 
-function open(directory: string, door: string, variables: Record<string, string> = {}): Promise<EdgeDoor> {
+function open(directory: string, app: string, variables: Record<string, string> = {}): Promise<EdgeFunction> {
   const flags = ["--quiet", "--no-prompt", "--no-check", "--config=deno.json", "--allow-all"];
-  return openDoor({ program, flags, env: { ...environment, ...variables }, directory, door, project: project() });
+  return openEdgeFunction({
+    program,
+    flags,
+    env: { ...environment, ...variables },
+    directory,
+    app,
+    project: project(),
+  });
 }
 
 function check(directory: string, checked: string[]) {
-  const entrypoints = checked.map((door) => `functions/${door}/index.ts`);
+  const entrypoints = checked.map((app) => `functions/${app}/index.ts`);
   return run(program, ["check", "--config=deno.json", ...entrypoints], {
     cwd: directory,
     env: environment,
@@ -103,16 +110,16 @@ function check(directory: string, checked: string[]) {
   });
 }
 
-/** Fetches what the doors import, each on its own: hosted, a door without a lock may get other versions than its neighbour. */
+/** Fetches what the edge functions import, each on its own: hosted, an edge function without a lock may get other versions than its neighbour. */
 async function fetchPackages(): Promise<string | undefined> {
   await using copy = await deployed();
-  for (const door of doors) {
-    const args = ["cache", "--config=deno.json", `functions/${door}/index.ts`];
+  for (const app of apps) {
+    const args = ["cache", "--config=deno.json", `functions/${app}/index.ts`];
     const { code, text } = await run(program, args, { cwd: copy.path, env: environment, inherit: true });
-    // Whatever else is wrong with a door is for the tests to say.
+    // Whatever else is wrong with an edge function is for the tests to say.
     if (code === 0 || !/npm package|error sending request/i.test(text)) continue;
     const reason = text.split("\n").find((line) => line.startsWith("error"));
-    return `Deno ${VERSION} could not fetch the doors' packages (${reason}). ` +
+    return `Deno ${VERSION} could not fetch the edge functions' packages (${reason}). ` +
       "With a way to the npm registry, run the tests again.";
   }
 }

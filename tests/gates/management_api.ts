@@ -30,7 +30,7 @@ export interface ManagementApi extends AsyncDisposable {
 export function openManagementApi(project: string, token: string): ManagementApi {
   const uploads: Upload[] = [];
   const unknown: string[] = [];
-  const server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, answer);
+  const server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, reply);
   const api: ManagementApi = {
     url: `http://127.0.0.1:${server.addr.port}`,
     uploads,
@@ -39,7 +39,7 @@ export function openManagementApi(project: string, token: string): ManagementApi
     [Symbol.asyncDispose]: () => server.shutdown(),
   };
 
-  async function answer(request: Request): Promise<Response> {
+  async function reply(request: Request): Promise<Response> {
     const { pathname, searchParams } = new URL(request.url);
     if (request.headers.get("authorization") !== `Bearer ${token}`) return new Response(null, { status: 401 });
     const call = `${request.method} ${pathname}`;

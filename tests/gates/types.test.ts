@@ -1,4 +1,4 @@
-// The types the doors are checked against are the database's own.
+// The types the edge functions are checked against are the database's own.
 import assert from "node:assert/strict";
 import { useProject } from "../project.ts";
 import { databaseTypes, FILE } from "./database_types.ts";

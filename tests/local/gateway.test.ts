@@ -84,8 +84,8 @@ test("gateway · rows, scalars and nothing are answered as PostgREST does", asyn
 test("gateway · PTxyz is answered with HTTP xyz, and detail and hint are kept", async () => {
   for (const status of [400, 401, 403, 404, 409, 413, 422, 429, 503]) {
     const args = { code: `PT${status}`, message: "a sentence", detail: "SM_CODE", hint: "a remedy" };
-    const answer = await rpc("gw_raise", args);
-    assert.deepEqual([answer.status, answer.body], [status, {
+    const reply = await rpc("gw_raise", args);
+    assert.deepEqual([reply.status, reply.body], [status, {
       code: `PT${status}`,
       message: "a sentence",
       details: "SM_CODE",
@@ -108,8 +108,8 @@ test("gateway · SQLSTATEs have PostgREST's statuses", async () => {
     "42883": 404,
   };
   for (const [code, status] of Object.entries(statuses)) {
-    const answer = await rpc("gw_raise", { code });
-    assert.deepEqual([answer.status, (answer.body as { code: string }).code], [status, code], code);
+    const reply = await rpc("gw_raise", { code });
+    assert.deepEqual([reply.status, (reply.body as { code: string }).code], [status, code], code);
   }
 });
 
@@ -164,8 +164,8 @@ test("gateway · what a role may not do is 403 for users and 401 for the anonymo
   const { publishableKey: key, signUser } = project();
   const token = await signUser({ sub: crypto.randomUUID() });
   for (const [call, status] of [[{ key }, 401], [{ key, token }, 403]] as const) {
-    const answer = await rpc("gw_closed", {}, call);
-    assert.deepEqual([answer.status, (answer.body as { code: string }).code], [status, "42501"]);
+    const reply = await rpc("gw_closed", {}, call);
+    assert.deepEqual([reply.status, (reply.body as { code: string }).code], [status, "42501"]);
   }
   assert.equal((await rpc("gw_closed")).status, 200, "the secret key may, by default privileges");
 });

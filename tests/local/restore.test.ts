@@ -104,7 +104,7 @@ async function hasEverything(sql: Sql) {
       (select max_workers from messenger.settings) as workers, (select count(*)::int from messenger.message_types) as types`;
   assert.deepEqual({ ...row }, {
     messages: 2,
-    letters: 1,
+    deadLetters: 1,
     schedules: ["nightly"],
     config: { retention: "3 days" },
     transports: ["supabase", "sync"],

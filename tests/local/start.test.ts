@@ -121,7 +121,7 @@ async function untilNoneIsLeft(): Promise<void> {
     .catch(async () => assert.fail((await processes()).join("\n")));
 }
 
-test("npm start · says which ports are in use and takes others, refuses a second start, ends with Ctrl-C, keeps its data", async (t) => {
+test("npm start · says which ports are in use and takes others, rejects a second start, ends with Ctrl-C, keeps its data", async (t) => {
   // Taken by us, or already by somebody else: both are "in use".
   const taken: Deno.Listener[] = [];
   for (const port of [24321, 24322]) {

@@ -7,7 +7,7 @@ const heartbeat = fn("public.messenger_heartbeat");
 const claims = ["supabase/claim.test.ts"];
 const races = ["supabase/claim_races.test.ts"];
 const leases = ["supabase/lost_leases.test.ts"];
-const marks = ["supabase/scan_marks.test.ts", "supabase/marks.test.ts"];
+const marks = ["supabase/scan_watermarks.test.ts", "supabase/watermark_settings.test.ts"];
 
 export const CLAIMING: Mutant[] = [
   {
@@ -69,7 +69,7 @@ export const CLAIMING: Mutant[] = [
   },
   {
     name: "a suspect of a second queue joins the batch",
-    breaks: "P6: messages of another queue were taken already, and share its fate.",
+    breaks: "P6: messages of another queue were taken already, and share its disposition.",
     statement: find_due,
     find: "elsif places is null and may_be_solo then",
     replace: "elsif places is null then",
@@ -181,7 +181,7 @@ export const CLAIMING: Mutant[] = [
   },
   {
     name: "the first queue starves the others",
-    breaks: "P2: behind a queue that is never empty, messages of another wait for ever.",
+    breaks: "P2: behind a queue that is never empty, messages of another wait indefinitely.",
     statement: fn("messenger.known_queues"),
     find: "d order by random())",
     replace: "d order by 1)",
@@ -189,7 +189,7 @@ export const CLAIMING: Mutant[] = [
   },
   {
     name: "a claim of one takes what another runs",
-    breaks: "P3: a door that handles where it dispatches takes over a running message.",
+    breaks: "P3: an edge function that handles where it dispatches takes over a running message.",
     statement: fn("messenger.claim_one"),
     find: "and x.status = 'pending' and",
     replace: "and x.processed_at is null and",
@@ -215,22 +215,22 @@ export const CLAIMING: Mutant[] = [
     name: "a mark never ends",
     breaks: "P2: a message that commits late behind a mark is never handed out by this session.",
     statement: find_due,
-    find: "at between (v_mark ->> 'placed')::timestamptz and (v_mark ->> 'ends')::timestamptz",
-    replace: "at >= (v_mark ->> 'placed')::timestamptz",
+    find: "at between (v_watermark ->> 'placed')::timestamptz and (v_watermark ->> 'ends')::timestamptz",
+    replace: "at >= (v_watermark ->> 'placed')::timestamptz",
     noticedBy: marks,
   },
   {
     name: "a mark outlives a clock that steps back",
     breaks: "P8: after a clock step back, due messages stay hidden.",
     statement: find_due,
-    find: "at between (v_mark ->> 'placed')::timestamptz and (v_mark ->> 'ends')::timestamptz",
-    replace: "at <= (v_mark ->> 'ends')::timestamptz",
+    find: "at between (v_watermark ->> 'placed')::timestamptz and (v_watermark ->> 'ends')::timestamptz",
+    replace: "at <= (v_watermark ->> 'ends')::timestamptz",
     noticedBy: marks,
   },
   {
     name: "a mark renews itself",
     breaks: "P2: while scans are slow, what lies behind the mark is never seen.",
-    statement: fn("messenger.place_mark"),
+    statement: fn("messenger.store_watermark"),
     find: "coalesce(ends_at, at + least(",
     replace: "coalesce(null, at + least(",
     noticedBy: marks,
@@ -238,7 +238,7 @@ export const CLAIMING: Mutant[] = [
   {
     name: "one mark for all queues",
     breaks: "P2: an empty queue hides another's messages.",
-    statement: fn("messenger.mark_setting"),
+    statement: fn("messenger.watermark_setting"),
     find: "concat_ws('/', transport, queue, types::text)",
     replace: "concat_ws('/', transport, types::text)",
     noticedBy: marks,
@@ -246,7 +246,7 @@ export const CLAIMING: Mutant[] = [
   {
     name: "one mark for all types",
     breaks: "P2: a worker without work hides messages from one of other types on the same connection.",
-    statement: fn("messenger.mark_setting"),
+    statement: fn("messenger.watermark_setting"),
     find: "concat_ws('/', transport, queue, types::text)",
     replace: "concat_ws('/', transport, queue)",
     noticedBy: marks,
@@ -254,7 +254,7 @@ export const CLAIMING: Mutant[] = [
   {
     name: "a mark hides the priorities below a full one",
     breaks: "P2: messages of a low priority stay hidden although the scan never came to them.",
-    statement: fn("messenger.place_mark"),
+    statement: fn("messenger.store_watermark"),
     find: "v_lowest := v_found.priorities[batch];",
     replace: "v_lowest := 1;",
     noticedBy: marks,
@@ -273,6 +273,6 @@ export const CLAIMING: Mutant[] = [
     statement: fn("messenger.known_queues"),
     find: "v_known[2 + again::int]::numeric",
     replace: "v_known[2]::numeric",
-    noticedBy: ["supabase/marks.test.ts"],
+    noticedBy: ["supabase/watermark_settings.test.ts"],
   },
 ];

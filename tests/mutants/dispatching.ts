@@ -1,4 +1,4 @@
-// Planted bugs of dispatch, idempotency keys, users and bells.
+// Planted bugs of dispatch, idempotency keys, users and wake-ups.
 import { fn, type Mutant } from "./mutant.ts";
 
 const take_key = fn("messenger.take_key");
@@ -7,7 +7,7 @@ const user = fn("messenger.user_dispatch");
 const keys = ["supabase/idempotency.test.ts"];
 const races = ["supabase/idempotency_races.test.ts"];
 const users = ["supabase/user_dispatch.test.ts"];
-const bells = ["supabase/bell.test.ts"];
+const wakeups = ["supabase/wakeups.test.ts"];
 
 export const DISPATCHING: Mutant[] = [
   {
@@ -36,11 +36,11 @@ export const DISPATCHING: Mutant[] = [
   },
   {
     name: "a number without a unit is seconds",
-    breaks: "A duration in JSON without a unit is refused: its author may mean days or milliseconds.",
+    breaks: "A duration in JSON without a unit is rejected: its author may mean days or milliseconds.",
     statement: fn("messenger.read_interval"),
     find: "or v_text ~ '(^|[^0-9:.-])[+-]?[0-9.]*[1-9][0-9.]*(e[+-]?[0-9]+)?\\s*(ago\\s*)?$'",
     replace: "",
-    noticedBy: ["supabase/dispatch_refusals.test.ts"],
+    noticedBy: ["supabase/dispatch_errors.test.ts"],
   },
   {
     name: "only a bare number lacks a unit",
@@ -48,7 +48,7 @@ export const DISPATCHING: Mutant[] = [
     statement: fn("messenger.read_interval"),
     find: "(^|[^0-9:.-])",
     replace: "^",
-    noticedBy: ["supabase/dispatch_refusals.test.ts"],
+    noticedBy: ["supabase/dispatch_errors.test.ts"],
   },
   {
     name: "a moment without a zone is taken",
@@ -56,11 +56,11 @@ export const DISPATCHING: Mutant[] = [
     statement: fn("messenger.read_time"),
     find: "([Zz]|[+-][0-9]{2}(:?[0-9]{2}){0,2})(",
     replace: "([Zz]|[+-][0-9]{2}(:?[0-9]{2}){0,2})?(",
-    noticedBy: ["supabase/dispatch_refusals.test.ts"],
+    noticedBy: ["supabase/dispatch_errors.test.ts"],
   },
   {
     name: "a transport's durations need no unit",
-    breaks: "A retention of 7 is refused: it would delete after 7 seconds.",
+    breaks: "A retention of 7 is rejected: it would delete after 7 seconds.",
     statement: fn("public.messenger_put_transport"),
     find: "and c.value not in ('0', 'null')",
     replace: "and c.value not in ('0', 'null') and c.value #>> '{}' !~ '^[0-9]+$'",
@@ -142,14 +142,14 @@ export const DISPATCHING: Mutant[] = [
   },
   {
     name: "an atomic batch stores its good elements",
-    breaks: "A refused batch leaves half of itself behind.",
+    breaks: "A rejected batch leaves half of itself behind.",
     statement: store,
     find: "case when v_atomic and d.error_code is not null then",
     replace: "case when v_atomic and d.error_code is not null and d.ord < 0 then",
-    noticedBy: ["supabase/dispatch_refusals.test.ts"],
+    noticedBy: ["supabase/dispatch_errors.test.ts"],
   },
   {
-    name: "a key's mismatch does not refuse an atomic batch",
+    name: "a key's mismatch does not reject an atomic batch",
     breaks: "P5: a batch is answered as stored although one of its keys stands for another message.",
     statement: store,
     find: "case when v_atomic and k.error_code is not null then",
@@ -230,51 +230,51 @@ export const DISPATCHING: Mutant[] = [
     noticedBy: ["supabase/privileges.test.ts"],
   },
   {
-    name: "the rung queues are remembered past the transaction",
-    breaks: "P12: only the first transaction of a session rings.",
-    statement: fn("messenger.ring"),
+    name: "the woken queues are remembered past the transaction",
+    breaks: "P12: only the first transaction of a session wakes.",
+    statement: fn("messenger.wake_worker"),
     find: "v_pair), true)",
     replace: "v_pair), false)",
-    noticedBy: bells,
+    noticedBy: wakeups,
   },
   {
-    name: "a dispatch waits for another's bell",
+    name: "a dispatch waits for another's wake-up",
     breaks: "An ordinary dispatch never waits.",
-    statement: fn("messenger.ring"),
-    find: "l.queue_name = ring.queue for update skip locked;",
-    replace: "l.queue_name = ring.queue for update;",
+    statement: fn("messenger.wake_worker"),
+    find: "l.queue_name = wake_worker.queue for update skip locked;",
+    replace: "l.queue_name = wake_worker.queue for update;",
     noticedBy: ["supabase/shared_wakeups.test.ts"],
   },
   {
-    name: "a bell that fails costs the message",
+    name: "a wake-up that fails costs the message",
     breaks: "P1: with pg_net in trouble nothing can be dispatched.",
-    statement: fn("messenger.post_bell"),
+    statement: fn("messenger.try_send_wakeup"),
     find: "raise log 'symphony: the wake-up could not be sent: %', sqlerrm;",
     replace: "raise;",
-    noticedBy: bells,
+    noticedBy: wakeups,
   },
   {
     name: "a worker of the future is awake",
-    breaks: "P8: after a clock step back nobody is rung.",
-    statement: fn("messenger.awake_workers"),
+    breaks: "P8: after a clock step back nobody is woken.",
+    statement: fn("messenger.active_workers"),
     find: "and w.polled_at <= messenger.now()",
     replace: "",
-    noticedBy: bells,
+    noticedBy: wakeups,
   },
   {
     name: "a worker of other types counts as awake",
     breaks: "P12: a message waits because somebody is awake who cannot handle it.",
-    statement: fn("messenger.awake_workers"),
+    statement: fn("messenger.active_workers"),
     find: "and (w.types is null or type = any (w.types))",
     replace: "",
-    noticedBy: bells,
+    noticedBy: wakeups,
   },
   {
     name: "delayed messages ring",
-    breaks: "Idle means no calls: a bell for what is not due finds nothing.",
+    breaks: "Idle means no calls: a wake-up for what is not due finds nothing.",
     statement: store,
     find: "where s.available_at <= v_now) due",
     replace: ") due",
-    noticedBy: bells,
+    noticedBy: wakeups,
   },
 ];

@@ -37,7 +37,7 @@ export const LOCKING: Mutant[] = [
   },
   {
     name: "one row that cannot be written undoes all",
-    breaks: "P2: a trigger of the project that refuses one message undoes the outcomes of its whole batch.",
+    breaks: "P2: a trigger of the project that rejects one message undoes the outcomes of its whole batch.",
     statement: settle,
     find: "if not messenger.is_row_error(sqlstate) then",
     replace: "if true then",
@@ -101,7 +101,7 @@ export const LOCKING: Mutant[] = [
   },
   {
     name: "one lease that cannot be written loses the others",
-    breaks: "A trigger of the project that refuses one message lets the leases of its whole batch run out.",
+    breaks: "A trigger of the project that rejects one message lets the leases of its whole batch run out.",
     statement: heartbeat,
     find: "if not messenger.is_row_error(sqlstate) then",
     replace: "if true then",
@@ -125,7 +125,7 @@ export const LOCKING: Mutant[] = [
   },
   {
     name: "a message that cannot be claimed stops its queue",
-    breaks: "P2: a trigger of the project that refuses one message keeps all behind it from being handed out.",
+    breaks: "P2: a trigger of the project that rejects one message keeps all behind it from being handed out.",
     statement: fn("messenger.take_singly"),
     find: "if not messenger.is_row_error(sqlstate) then",
     replace: "if true then",
@@ -144,8 +144,8 @@ export const LOCKING: Mutant[] = [
     name: "a claim finishes everything on its way",
     breaks: "A claim beside any number of expired messages takes any time.",
     statement: find_due,
-    find: "messenger.end_unhandled(v_ids[1:100], v_fates[1:100], at)",
-    replace: "messenger.end_unhandled(v_ids, v_fates, at)",
+    find: "messenger.finish_undeliverable(v_ids[1:100], v_dispositions[1:100], at)",
+    replace: "messenger.finish_undeliverable(v_ids, v_dispositions, at)",
     noticedBy: ["supabase/undeliverable.test.ts"],
   },
   {

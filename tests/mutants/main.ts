@@ -53,7 +53,7 @@ const trials = new Map<Mutant | TypeScriptMutant, Trial>();
   const newTree = async () => trees.use(await copyTree(template));
   const first = await newTree();
   const sound = await tryOut(files, first.root);
-  if (sound.verdict !== "survived") {
+  if (sound.result !== "survived") {
     console.error(
       `They fail without a planted bug, so their failing would prove nothing:\n  ${sound.by}\n  ${sound.because}`,
     );
@@ -80,8 +80,8 @@ for (const language of Object.keys(LANGUAGES) as Language[]) {
   if (tried.length === 0) continue;
   const table = newTable([`planted bug in ${LANGUAGES[language]}`, "", "first test that fails", "s"], 3);
   for (const mutant of tried) {
-    const { verdict, by, because, seconds } = trials.get(mutant)!; // each was tried
-    const word = { killed: "killed", survived: "SURVIVED", broken: "BROKEN" }[verdict];
+    const { result, by, because, seconds } = trials.get(mutant)!; // each was tried
+    const word = { killed: "killed", survived: "SURVIVED", broken: "BROKEN" }[result];
     table.push([mutant.name, word, values.why ? `${by}\n${because.slice(0, 150)}` : by, seconds.toFixed(1)]);
   }
   console.log(`\n${table}`);
@@ -89,13 +89,13 @@ for (const language of Object.keys(LANGUAGES) as Language[]) {
 for (const language of Object.keys(LANGUAGES) as Language[]) {
   const tried = chosen.filter((mutant) => languageOf(mutant) === language);
   if (tried.length === 0) continue;
-  const count = (wanted: Trial["verdict"]) => tried.filter((mutant) => trials.get(mutant)?.verdict === wanted).length;
+  const count = (wanted: Trial["result"]) => tried.filter((mutant) => trials.get(mutant)?.result === wanted).length;
   console.log(
     `${LANGUAGES[language]}: ${count("killed")} killed, ${count("survived")} survived, ${count("broken")} broken`,
   );
 }
 console.log(`in ${Math.round((Date.now() - started) / 1_000)} s`);
-Deno.exit([...trials.values()].every(({ verdict }) => verdict === "killed") ? 0 : 1);
+Deno.exit([...trials.values()].every(({ result }) => result === "killed") ? 0 : 1);
 
 function languageOf(mutant: Mutant | TypeScriptMutant): Language {
   return "file" in mutant ? "typescript" : "sql";
@@ -107,6 +107,6 @@ async function tryPlanted(mutant: Mutant | TypeScriptMutant, tree: Tree): Promis
     plant(mutant, readSchemas());
     return await tryOut(mutant.noticedBy, tree.root, mutant.name);
   } catch (error) {
-    return { verdict: "broken", by: error instanceof Error ? error.message : String(error), because: "", seconds: 0 };
+    return { result: "broken", by: error instanceof Error ? error.message : String(error), because: "", seconds: 0 };
   }
 }

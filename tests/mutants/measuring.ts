@@ -1,51 +1,51 @@
-// Planted bugs of measuring: what is counted, folded and kept.
+// Planted bugs of measuring: what is counted, rolled up and kept.
 import { fn, type Mutant } from "./mutant.ts";
 
-const fold = fn("messenger.fold");
+const rollUp = fn("messenger.roll_up");
 const counts = ["supabase/metrics_life.test.ts"];
-const folds = ["supabase/metrics_fold.test.ts"];
+const fromMeasurements = ["supabase/metrics_from_measurements.test.ts"];
 const rollUps = ["supabase/metrics_roll_up.test.ts"];
 
 export const MEASURING: Mutant[] = [
   {
-    name: "two fold at once",
-    breaks: "One folds at a time: a second one would wait for the first's rows, and the tick waits for nothing.",
-    statement: fold,
-    find: "if not messenger.try_lock('fold') then",
+    name: "two roll-ups at once",
+    breaks: "One rolls up at a time: a second one would wait for the first's rows, and the tick waits for nothing.",
+    statement: rollUp,
+    find: "if not messenger.try_lock('roll_up') then",
     replace: "if false then",
-    noticedBy: folds,
+    noticedBy: fromMeasurements,
   },
   {
-    name: "fold reads the whole table",
-    breaks: "While a snapshot is held, folding costs no more than what is new and a part of the rest.",
-    statement: fn("messenger.fold_range"),
-    find: "blocks <= bite or tail > blocks",
+    name: "roll-up reads the whole table",
+    breaks: "While a snapshot is held, rolling up costs no more than what is new and a part of the rest.",
+    statement: fn("messenger.roll_up_range"),
+    find: "blocks <= chunk or tail > blocks",
     replace: "true",
-    noticedBy: folds,
+    noticedBy: fromMeasurements,
   },
   {
-    name: "fold looks at the end only",
+    name: "roll-up looks at the end only",
     breaks: "A measurement that commits late, before the end of the table, is counted too.",
-    statement: fold,
-    find: "least(v_range.sweep + v_range.bite, v_range.tail)",
+    statement: rollUp,
+    find: "least(v_range.sweep + v_range.chunk, v_range.tail)",
     replace: "0",
-    noticedBy: folds,
+    noticedBy: fromMeasurements,
   },
   {
-    name: "fold forgets the hours",
+    name: "roll-up forgets the hours",
     breaks: "A long window has all that its minutes have.",
     statement: fn("messenger.steps_of"),
     find: ", (3600, date_bin('1 hour', minute, '2000-01-01 00:00+00'))",
     replace: "",
-    noticedBy: [...folds, "supabase/metrics_windows.test.ts"],
+    noticedBy: [...fromMeasurements, "supabase/metrics_windows.test.ts"],
   },
   {
-    name: "fold replaces the histogram",
-    breaks: "Durations of every fold count, not those of the last.",
+    name: "roll-up replaces the histogram",
+    breaks: "Durations of every roll-up count, not those of the last.",
     statement: fn("messenger.add_metrics"),
     find: "messenger.add_counts(m.durations, excluded.durations)",
     replace: "excluded.durations",
-    noticedBy: folds,
+    noticedBy: fromMeasurements,
   },
   {
     name: "types without a bound",
@@ -53,7 +53,7 @@ export const MEASURING: Mutant[] = [
     statement: fn("messenger.add_metrics"),
     find: "<= 500 -",
     replace: "<= 5000000 -",
-    noticedBy: folds,
+    noticedBy: fromMeasurements,
   },
   {
     name: "error classes without a bound",
@@ -61,7 +61,7 @@ export const MEASURING: Mutant[] = [
     statement: fn("messenger.add_metric_errors"),
     find: "<= 99 -",
     replace: "<= 5000000 -",
-    noticedBy: folds,
+    noticedBy: fromMeasurements,
   },
   {
     name: "pruning takes the figures of all time",
@@ -69,10 +69,10 @@ export const MEASURING: Mutant[] = [
     statement: fn("messenger.prune_metrics"),
     find: "join messenger.metrics x on x.step_seconds = k.step and x.at",
     replace: "join messenger.metrics x on x.at",
-    noticedBy: ["supabase/metrics.test.ts", ...folds],
+    noticedBy: ["supabase/metrics.test.ts", ...fromMeasurements],
   },
   {
-    name: "metrics without what is not folded",
+    name: "metrics without what is not rolled up",
     breaks: "A completion is in the figures at once.",
     statement: fn("messenger.not_rolled_up_rows"),
     find: "limit 20000",
@@ -139,7 +139,7 @@ export const MEASURING: Mutant[] = [
     name: "the failed count as completed beside others",
     breaks: "Of a batch, completed counts what completed.",
     statement: fn("messenger.measure_completions"),
-    find: "where c.fate in ('kept', 'unkept')",
+    find: "where c.disposition in ('kept', 'unkept')",
     replace: "",
     noticedBy: counts,
   },
@@ -168,7 +168,7 @@ export const MEASURING: Mutant[] = [
     noticedBy: counts,
   },
   {
-    name: "a fold into buckets twice as wide",
+    name: "a roll-up into buckets twice as wide",
     breaks: "A percentile is at most 19 percent off.",
     statement: fn("messenger.summarize"),
     find: "ceil(4 * ln",

@@ -60,7 +60,7 @@ Deno.test("mutants · one in TypeScript stands in a copy while it is tried, and 
   await assert.rejects(read(), Deno.errors.NotFound);
 });
 
-Deno.test("mutants · one in TypeScript whose text is gone, or stands twice, is refused", () => {
+Deno.test("mutants · one in TypeScript whose text is gone, or stands twice, is rejected", () => {
   const mutant = { ...TYPESCRIPT_MUTANTS[0], file: "a.ts", find: "x", replace: "y" };
   assert.equal(plantInFile(mutant, "let x;"), "let y;");
   assert.throws(() => plantInFile(mutant, "let z;"), /stands 0 times in a\.ts/);
@@ -68,7 +68,7 @@ Deno.test("mutants · one in TypeScript whose text is gone, or stands twice, is 
   assert.throws(() => plantInFile({ ...mutant, replace: "x" }, "x"), /changes nothing/);
 });
 
-Deno.test("mutants · one whose text is gone, or stands twice, is refused", () => {
+Deno.test("mutants · one whose text is gone, or stands twice, is rejected", () => {
   const mutant = { ...MUTANTS[0], statement: "create function a(", find: "x", replace: "y" };
   const body = (text: string) =>
     `-- before\ncreate function a() as $$ ${text};\n $$;\ncreate function b() as $$ x $$;\n`;

@@ -4,17 +4,17 @@ import { ACCESS } from "./access.ts";
 import { CLAIMING } from "./claiming.ts";
 import { DEFINING } from "./defining.ts";
 import { DISPATCHING } from "./dispatching.ts";
-import { KEEPING } from "./keeping.ts";
-import { LIVING } from "./living.ts";
+import { KEEPING } from "./retention.ts";
+import { LIVING } from "./lifecycle.ts";
 import { LOCKING } from "./locking.ts";
 import { MEASURING } from "./measuring.ts";
 import { type Mutant, plant, readSchemas } from "./mutant.ts";
 import { RESTORING } from "./restoring.ts";
 import { SETTLING } from "./settling.ts";
-import { TELLING } from "./telling.ts";
+import { TELLING } from "./events.ts";
 import { TICKER_SETTINGS } from "./ticker_settings.ts";
 import { TICKING } from "./ticking.ts";
-import { WATCHING } from "./watching.ts";
+import { WATCHING } from "./health.ts";
 
 export const MUTANTS: readonly Mutant[] = [
   ...ACCESS,

@@ -42,7 +42,7 @@ export const RESTORING: Mutant[] = [
   {
     name: "a session remembers moments in its DateStyle",
     breaks: "What a session remembers can be read after DateStyle has changed.",
-    statement: fn("messenger.place_mark"),
+    statement: fn("messenger.store_watermark"),
     find: "'placed', at,",
     replace: "'placed', at::text,",
     noticedBy: sessions,
@@ -76,7 +76,7 @@ export const RESTORING: Mutant[] = [
     breaks: "A wake-up that cannot be sent is an error of the tick's step.",
     statement: fn("messenger.wake"),
     find: "exit when not messenger.send_wakeup();",
-    replace: "exit when not messenger.post_bell();",
+    replace: "exit when not messenger.try_send_wakeup();",
     noticedBy: absence,
   },
   {

@@ -1,8 +1,8 @@
-// Planted bugs of verdicts and dead letters.
+// Planted bugs of outcomes and dead letters.
 import { fn, type Mutant } from "./mutant.ts";
 
 const settle = fn("messenger.settle_outcomes");
-const answers = ["supabase/settle_answers.test.ts"];
+const replies = ["supabase/settle_results.test.ts"];
 const ends = ["supabase/settle.test.ts"];
 const limits = ["supabase/settle_limits.test.ts"];
 
@@ -13,47 +13,47 @@ export const SETTLING: Mutant[] = [
     statement: settle,
     find: "h.id = v.id and h.fence = v.fence",
     replace: "h.id = v.id",
-    noticedBy: answers,
+    noticedBy: replies,
   },
   {
     name: "settle takes pending rows",
-    breaks: "P3: a verdict on a message that nobody holds is accepted.",
+    breaks: "P3: a outcome on a message that nobody holds is accepted.",
     statement: settle,
     find: "where m.id = any (v_ids) and m.status = 'processing'",
     replace: "where m.id = any (v_ids) and m.processed_at is null",
-    noticedBy: answers,
+    noticedBy: replies,
   },
   {
     name: "settle takes finished rows",
-    breaks: "P3: a late verdict changes, or resurrects, a message that was completed.",
+    breaks: "P3: a late outcome changes, or resurrects, a message that was completed.",
     statement: settle,
     find: "where m.id = any (v_ids) and m.status = 'processing'",
     replace: "where m.id = any (v_ids) and m.status <> 'pending'",
-    noticedBy: answers,
+    noticedBy: replies,
   },
   {
     name: "settle locks nothing",
-    breaks: "P3: between looking and writing, another transaction moves the row, and the verdict is lost.",
+    breaks: "P3: between looking and writing, another transaction moves the row, and the outcome is lost.",
     statement: settle,
     find: "order by m.id\n      for no key update skip locked",
     replace: "order by m.id",
     noticedBy: ["supabase/claim_races.test.ts", ...limits],
   },
   {
-    name: "the last of two verdicts counts",
-    breaks: "P3: a verdict sent after the first one overrules it.",
+    name: "the last of two outcomes counts",
+    breaks: "P3: a outcome sent after the first one overrules it.",
     statement: settle,
     find: "order by v.id, v.ord",
     replace: "order by v.id, v.ord desc",
-    noticedBy: answers,
+    noticedBy: replies,
   },
   {
-    name: "two verdicts on one delivery both count",
+    name: "two outcomes on one delivery both count",
     breaks: "P3: one delivery is completed and failed in the same call.",
     statement: settle,
     find: "select distinct on (v.id) v.ord",
     replace: "select v.ord",
-    noticedBy: answers,
+    noticedBy: replies,
   },
   {
     name: "a repeated completion is stale",
@@ -61,7 +61,7 @@ export const SETTLING: Mutant[] = [
     statement: settle,
     find: "and m.status = 'completed' then 'already'",
     replace: "and m.status = 'completed' then 'stale'",
-    noticedBy: answers,
+    noticedBy: replies,
   },
   {
     name: "a repeated failure is stale",
@@ -69,7 +69,7 @@ export const SETTLING: Mutant[] = [
     statement: settle,
     find: "and a.fence = v.fence and a.error_class <> 'LeaseExpired') then 'already'",
     replace: "and a.fence = v.fence and a.error_class <> 'LeaseExpired') then 'stale'",
-    noticedBy: answers,
+    noticedBy: replies,
   },
   {
     name: "a late failure after a lost lease is already",
@@ -77,13 +77,13 @@ export const SETTLING: Mutant[] = [
     statement: settle,
     find: "'Discarded', 'LeaseExpired') then 'already'",
     replace: "'Discarded') then 'already'",
-    noticedBy: answers,
+    noticedBy: replies,
   },
   {
     name: "a failure does not count",
-    breaks: "P6: a message that always fails is retried for ever.",
+    breaks: "P6: a message that always fails is retried indefinitely.",
     statement: fn("messenger.settle_rest"),
-    find: "retry_count = m.retry_count + (c.fate = 'retry')::int",
+    find: "retry_count = m.retry_count + (c.disposition = 'retry')::int",
     replace: "retry_count = m.retry_count",
     noticedBy: ends,
   },
@@ -137,7 +137,7 @@ export const SETTLING: Mutant[] = [
   },
   {
     name: "a failure leaves the message alone",
-    breaks: "P6: an ordinary verdict ends the suspicion; without that a message is handed out alone for ever.",
+    breaks: "P6: an ordinary outcome ends the suspicion; without that a message is handed out alone indefinitely.",
     statement: fn("messenger.settle_rest"),
     find: "when 'released' then m.lease_losses else 0 end",
     replace: "when 'snoozed' then 0 else m.lease_losses end",
@@ -155,16 +155,16 @@ export const SETTLING: Mutant[] = [
     name: "a snooze burns a retry",
     breaks: "P6: putting a message off brings it nearer to the dead letters.",
     statement: fn("messenger.settle_rest"),
-    find: "(c.fate = 'retry')::int",
-    replace: "(c.fate in ('retry', 'snoozed'))::int",
+    find: "(c.disposition = 'retry')::int",
+    replace: "(c.disposition in ('retry', 'snoozed'))::int",
     noticedBy: ends,
   },
   {
     name: "a release burns a retry",
     breaks: "P6: a message handed back unstarted comes nearer to the dead letters.",
     statement: fn("messenger.settle_rest"),
-    find: "(c.fate = 'retry')::int",
-    replace: "(c.fate in ('retry', 'released'))::int",
+    find: "(c.disposition = 'retry')::int",
+    replace: "(c.disposition in ('retry', 'released'))::int",
     noticedBy: ends,
   },
   {
@@ -189,7 +189,7 @@ export const SETTLING: Mutant[] = [
     statement: fn("public.messenger_complete"),
     find: "if strict and v_outcome in ('stale', 'unknown')",
     replace: "if strict and v_outcome in ('unknown')",
-    noticedBy: ["supabase/verdicts.test.ts"],
+    noticedBy: ["supabase/single_outcomes.test.ts"],
   },
   {
     name: "a handler's class passes for a reserved one",
@@ -202,7 +202,7 @@ export const SETTLING: Mutant[] = [
   {
     name: "no dead letter",
     breaks: "P1: a message that failed for good is nowhere to be found.",
-    statement: fn("messenger.bury"),
+    statement: fn("messenger.move_to_dead_letters"),
     find: "from dead d join history h on h.message_id = d.id",
     replace: "from dead d join history h on h.message_id = d.id where false",
     noticedBy: ends,
@@ -210,7 +210,7 @@ export const SETTLING: Mutant[] = [
   {
     name: "a dead letter that keeps the first attempts",
     breaks: "P6: the operator sees how it began, not why it ended.",
-    statement: fn("messenger.bury"),
+    statement: fn("messenger.move_to_dead_letters"),
     find: "order by x.fence desc) as newest",
     replace: "order by x.fence) as newest",
     noticedBy: ends,
@@ -218,7 +218,7 @@ export const SETTLING: Mutant[] = [
   {
     name: "the last delivery is not counted in the dead letter",
     breaks: "P6: deliveries and retry_count disagree.",
-    statement: fn("messenger.bury"),
+    statement: fn("messenger.move_to_dead_letters"),
     find: "retry_count = m.retry_count + 1, last_error",
     replace: "retry_count = m.retry_count, last_error",
     noticedBy: ends,

@@ -140,7 +140,7 @@ export const TICKING: Mutant[] = [
   {
     name: "a measurement that cannot be counted stops the counting",
     breaks: "It is set aside, and messenger_metrics works without it.",
-    statement: fn("messenger.fold"),
+    statement: fn("messenger.roll_up"),
     find: "exception when others or assert_failure then",
     replace: "exception when division_by_zero then",
     noticedBy: aside,
@@ -250,7 +250,7 @@ export const TICKING: Mutant[] = [
     noticedBy: handlers,
   },
   {
-    name: "the job for SQL handlers is there for ever",
+    name: "the job for SQL handlers is there indefinitely",
     breaks: "It exists only while something needs it.",
     statement: fn("messenger.sync_handlers_job"),
     find: "perform cron.unschedule(v_job.jobid);",

@@ -6,7 +6,7 @@ const WITHIN_A_FILE = 30_000;
 
 export interface Trial {
   /** broken: the files could not be run at all, which says nothing about the bug. */
-  verdict: "killed" | "survived" | "broken";
+  result: "killed" | "survived" | "broken";
   /** The first test that failed, or why the run broke. */
   by: string;
   /** The first line of what it said. */
@@ -32,14 +32,14 @@ export async function tryOut(files: readonly string[], root: string, mutant?: st
   }).output();
   const seconds = (Date.now() - started) / 1_000;
   const said = stripVTControlCharacters(new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr));
-  if (giveUp.aborted) return { verdict: "killed", by: "the time limit", because: `no end in ${seconds} s`, seconds };
-  if (code === 0) return { verdict: "survived", by: "", because: "", seconds };
+  if (giveUp.aborted) return { result: "killed", by: "the time limit", because: `no end in ${seconds} s`, seconds };
+  if (code === 0) return { result: "survived", by: "", because: "", seconds };
   const because = said.match(/^error: (.*(?:\n(?!\s*at )\S.*)?)/m)?.[1].replace(/\s+/g, " ") ?? "";
   // What the test printed may stand in its line: then the list of errors has its name. An error outside of any test,
   // such as one of the driver, ends the run: the test that was running has no result.
   const [, by] = said.match(/^(.+) \.\.\. (?:\S.*)?FAILED \(/m) ?? said.match(/^ ERRORS\s+(.+) => /m) ??
     said.match(/^(.+) \.\.\. *$/m) ?? [];
   return by === undefined || said.includes("cannot be planted")
-    ? { verdict: "broken", by: because || `exit ${code}`, because: said.slice(-2_000), seconds }
-    : { verdict: "killed", by, because, seconds };
+    ? { result: "broken", by: because || `exit ${code}`, because: said.slice(-2_000), seconds }
+    : { result: "killed", by, because, seconds };
 }

@@ -1,4 +1,4 @@
-// Which URLs a webhook may go to: every way to write, name or map a private address is refused.
+// Which URLs a webhook may go to: every way to write, name or map a private address is rejected.
 import assert from "node:assert/strict";
 import { assertPublic, PrivateAddress } from "../../packs/webhook/public_address.ts";
 
@@ -78,7 +78,7 @@ const PRIVATE = [
 ] as const;
 
 for (const [what, url] of PRIVATE) {
-  Deno.test(`public address · refused: ${what}`, () => assert.rejects(check(url), PrivateAddress));
+  Deno.test(`public address · rejected: ${what}`, () => assert.rejects(check(url), PrivateAddress));
 }
 
 Deno.test("public address · a name that cannot be resolved is no place to go, and may be tried again", async () => {

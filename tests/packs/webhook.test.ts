@@ -1,10 +1,10 @@
-// Webhooks from the verdict to the receiver: through the real worker door, to a real HTTP server that checks the signature.
+// Webhooks from the outcome to the receiver: through the real worker edge function, to a real HTTP server that checks the signature.
 import assert from "node:assert/strict";
 import { Webhook } from "standardwebhooks";
 import { webhooks } from "../../packs/webhook/index.ts";
 import { createRegistry } from "../../shared/message.ts";
 import { empty, test, useProject } from "../project.ts";
-import { ask, call, dispatch, letterOf, messageOf, type Row, settle } from "../supabase/bus.ts";
+import { ask, call, deadLetterOf, dispatch, messageOf, type Row, settle } from "../supabase/bus.ts";
 
 const SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const env = { SYMPHONY_WORKER_LINGER: "0" };
@@ -18,12 +18,12 @@ interface Received {
 }
 
 /** An HTTP server of the test: answers with what stands first in `answers`, and with 204 after them. */
-function receiver(answers: Response[] = []) {
+function receiver(replies: Response[] = []) {
   const received: Received[] = [];
   const server = Deno.serve({ port: 0, hostname: "127.0.0.1", onListen: () => {} }, async (request) => {
     const event = new Webhook(SECRET).verify(await request.text(), Object.fromEntries(request.headers)) as Row;
     received.push({ headers: request.headers, event });
-    return answers.shift() ?? new Response(null, { status: 204 });
+    return replies.shift() ?? new Response(null, { status: 204 });
   });
   return {
     received,
@@ -58,13 +58,13 @@ async function end(outcome: "completed" | "failed", { sql } = project()): Promis
   return id;
 }
 
-/** Lets the worker door handle what is due, and what waits for a retry too. */
+/** Lets the worker edge function handle what is due, and what waits for a retry too. */
 async function work({ sql, url, secretKey } = project()): Promise<Row> {
   await sql`update messenger_messages set available_at = now() where message_type = 'symphony.webhook' and status = 'pending'`;
-  const reply = await fetch(`${url}/functions/v1/worker?wait=1`, { method: "POST", headers: { apikey: secretKey } });
-  const answer = await reply.json();
-  assert.equal(reply.status, 200, JSON.stringify(answer));
-  return answer.stats;
+  const response = await fetch(`${url}/functions/v1/worker?wait=1`, { method: "POST", headers: { apikey: secretKey } });
+  const reply = await response.json();
+  assert.equal(response.status, 200, JSON.stringify(reply));
+  return reply.stats;
 }
 
 async function delivery({ sql } = project()): Promise<Row> {
@@ -130,7 +130,7 @@ test("webhook · 410 ends the subscription, and the delivery as a dead letter; l
   const [{ enabled, disabled_reason }] = await sql`select enabled, disabled_reason from messenger.subscriptions`;
   assert.equal(enabled, false);
   assert.match(disabled_reason, /^127\.0\.0\.1:\d+ answered 410: no more$/);
-  assert.equal((await letterOf(sql, (await delivery()).id)).error_class, "Gone");
+  assert.equal((await deadLetterOf(sql, (await delivery()).id)).error_class, "Gone");
   await end("completed");
   await work();
   assert.equal(hook.received.length, 1);
@@ -164,7 +164,7 @@ test("webhook · dead ones are dead letters like any other, have no events, and 
   for (let n = 0; n < 9; n++) await work();
   const row = await delivery();
   assert.equal(row.status, "failed");
-  const { attempts, id } = await letterOf(sql, row.id);
+  const { attempts, id } = await deadLetterOf(sql, row.id);
   assert.equal(attempts.length, 9);
   assert.doesNotMatch(JSON.stringify([row, attempts]), /s3cret/, "the URL may be a secret");
   await sql`select * from messenger_retry_failed(array[${id}]::uuid[])`;
@@ -179,23 +179,23 @@ test("webhook · a private address is a dead letter at once, and nobody is asked
   await onWebhook("completed", hook.url.replace(/^http:/, "https:"), guarded());
   await end("completed", guarded());
   await work(guarded());
-  const letters = await sql`select error, error_class from messenger_failed_messages order by error`;
-  assert.deepEqual(letters.map(({ error, error_class }) => [error, error_class]), [
+  const deadLetters = await sql`select error, error_class from messenger_failed_messages order by error`;
+  assert.deepEqual(deadLetters.map(({ error, error_class }) => [error, error_class]), [
     ["127.0.0.1 leads to 127.0.0.1, which is no public address.", "PrivateAddress"],
     ["Webhooks go to https:// URLs.", "PrivateAddress"],
   ]);
   assert.equal(hook.received.length, 0);
 });
 
-test("webhook · rings a worker at commit, as a dispatch does", async () => {
+test("webhook · wakes a worker at commit, as a dispatch does", async () => {
   const { sql, url } = project();
   await using hook = receiver();
   await onWebhook("completed", hook.url);
   await sql`select messenger_start(${`${url}/functions/v1`})`;
   try {
     await end("completed");
-    const [{ bells }] = await sql`select count(*)::int as bells from messenger.bells`;
-    assert.ok(bells > 0);
+    const [{ wakeups }] = await sql`select count(*)::int as bells from messenger.wakeups`;
+    assert.ok(wakeups > 0);
   } finally {
     await ask(sql, "messenger_stop");
   }

@@ -6,11 +6,11 @@ import { RetryAfter } from "../../shared/errors.ts";
 type Answer = (request: Request) => Response | Promise<Response>;
 
 /** Posts to a server that answers so. */
-async function posted(answer: Answer, more: { timeout?: number; signal?: AbortSignal } = {}): Promise<unknown> {
+async function posted(reply: Answer, more: { timeout?: number; signal?: AbortSignal } = {}): Promise<unknown> {
   const paths: string[] = [];
   await using server = Deno.serve({ port: 0, hostname: "127.0.0.1", onListen: () => {} }, (request) => {
     paths.push(new URL(request.url).pathname);
-    return answer(request);
+    return reply(request);
   });
   const url = new URL(`http://127.0.0.1:${server.addr.port}/hook/s3cret?key=s3cret`);
   const signal = new AbortController().signal;
@@ -24,7 +24,7 @@ function test(name: string, fn: () => Promise<void>): void {
   Deno.test({ name, fn, sanitizeResources: false, sanitizeOps: false });
 }
 
-async function refusal<E extends Error>(
+async function error<E extends Error>(
   kind: new (...args: never[]) => E,
   ...args: Parameters<typeof posted>
 ): Promise<E> {
@@ -44,31 +44,31 @@ test("post · any 2xx is accepted, whatever the body", async () => {
 });
 
 test("post · of other answers the status and 200 characters are kept", async () => {
-  const { message } = await refusal(NotAccepted, () => new Response("x".repeat(100_000), { status: 500 }));
+  const { message } = await error(NotAccepted, () => new Response("x".repeat(100_000), { status: 500 }));
   assert.match(message, /^127\.0\.0\.1:\d+ answered 500: x{200}$/);
   const endless = new ReadableStream({ pull: (to) => to.enqueue(new TextEncoder().encode("y".repeat(1_000))) });
-  assert.match((await refusal(NotAccepted, () => new Response(endless, { status: 400 }))).message, /y{200}$/);
+  assert.match((await error(NotAccepted, () => new Response(endless, { status: 400 }))).message, /y{200}$/);
 });
 
 test("post · a redirect is not followed", async () => {
   for (const status of [301, 302, 307, 308]) {
-    const answer = () => new Response(null, { status, headers: { location: "/elsewhere" } });
-    assert.match((await refusal(NotAccepted, answer)).message, new RegExp(`answered ${status}`));
+    const reply = () => new Response(null, { status, headers: { location: "/elsewhere" } });
+    assert.match((await error(NotAccepted, reply)).message, new RegExp(`answered ${status}`));
   }
 });
 
 test("post · 410 ends it", async () => {
-  await refusal(Gone, () => new Response("no more", { status: 410 }));
+  await error(Gone, () => new Response("no more", { status: 410 }));
 });
 
 test("post · 429 and 503 are tried again when they say, others by the policy", async () => {
   const headers = { "retry-after": "120" };
   for (const status of [429, 503]) {
-    assert.equal((await refusal(RetryAfter, () => new Response(null, { status, headers }))).ms, 120_000);
-    await refusal(NotAccepted, () => new Response(null, { status }));
-    await refusal(NotAccepted, () => new Response(null, { status, headers: { "retry-after": "soon" } }));
+    assert.equal((await error(RetryAfter, () => new Response(null, { status, headers }))).ms, 120_000);
+    await error(NotAccepted, () => new Response(null, { status }));
+    await error(NotAccepted, () => new Response(null, { status, headers: { "retry-after": "soon" } }));
   }
-  await refusal(NotAccepted, () => new Response(null, { status: 500, headers }));
+  await error(NotAccepted, () => new Response(null, { status: 500, headers }));
 });
 
 Deno.test("post · Retry-After is seconds or a date, never negative and at most a day", () => {
@@ -83,12 +83,12 @@ Deno.test("post · Retry-After is seconds or a date, never negative and at most 
 test("post · a receiver that does not answer in time is given up", async () => {
   const { promise, resolve } = Promise.withResolvers<Response>();
   const atLast = setTimeout(() => resolve(new Response()), 5_000);
-  const { message } = await refusal(NotAccepted, ({ signal }) => {
+  const { message } = await error(NotAccepted, ({ signal }) => {
     signal.addEventListener("abort", () => resolve(new Response()));
     return promise;
   }, { timeout: 50 });
   clearTimeout(atLast);
-  assert.match(message, /did not answer within 50 ms/);
+  assert.match(message, /did not reply within 50 ms/);
 });
 
 test("post · a delivery that is aborted ends its POST at once, with the reason", async () => {
@@ -114,12 +114,12 @@ async function unreachable(url: string): Promise<NotAccepted> {
   return error;
 }
 
-test("post · a receiver that cannot be reached: the connection is refused", async () => {
+test("post · a receiver that cannot be reached: the connection is rejected", async () => {
   const listener = Deno.listen({ port: 0, hostname: "127.0.0.1" });
   const { port } = listener.addr;
   listener.close();
   const { message } = await unreachable(`http://me:hunter2@127.0.0.1:${port}/hook/s3cret?key=s3cret#s3cret`);
-  assert.match(message, /^127\.0\.0\.1:\d+ cannot be reached: .*Connection refused/i);
+  assert.match(message, /^127\.0\.0\.1:\d+ cannot be reached: .*Connection rejected/i);
 });
 
 test("post · a receiver that cannot be reached: its name is not found", async () => {
@@ -153,7 +153,7 @@ test("post · a receiver that closes the connection cannot be reached either", a
 });
 
 test("post · a response that repeats the URL is stored without its secret parts", async () => {
-  const { message } = await refusal(
+  const { message } = await error(
     NotAccepted,
     ({ url }) => new Response(`Cannot POST ${url.slice(url.indexOf("/", 7))}: no s3cret here`, { status: 404 }),
   );

@@ -6,14 +6,14 @@ import type { Args, Database, Returns } from "../../shared/db.ts";
 import { SymphonyError } from "../../shared/errors.ts";
 import { defineMessage } from "../../shared/message.ts";
 import type { NewMessage } from "../../shared/sender.ts";
-import { noDatabase } from "./worker/handler_runtime.ts";
+import { noDatabase } from "./worker/test_runtime.ts";
 
 type Rows = Returns<"messenger_dispatch_batch">;
 
 const note = defineMessage({ type: "Note", payload: z.object({ text: z.string() }), handle: () => {} });
 
 /** A database that answers messenger_dispatch_batch when told to. */
-function lineOf(answer: (messages: NewMessage[], call: number) => Promise<Rows> | Rows) {
+function lineOf(reply: (messages: NewMessage[], call: number) => Promise<Rows> | Rows) {
   const calls: { messages: NewMessage[]; atomic?: boolean }[] = [];
   const db = {
     ...noDatabase,
@@ -21,7 +21,7 @@ function lineOf(answer: (messages: NewMessage[], call: number) => Promise<Rows> 
       assert.equal(name, "messenger_dispatch_batch");
       const { messages, atomic } = args as Args<"messenger_dispatch_batch">; // the name was asserted
       calls.push({ messages: messages as NewMessage[], atomic }); // what our own sender built
-      return await answer(messages as NewMessage[], calls.length);
+      return await reply(messages as NewMessage[], calls.length);
     },
   } as Database; // the only function the client calls
   return { symphony: createSymphony(db), calls };
@@ -63,7 +63,7 @@ Deno.test("client · rows out of order still reach their own callers", async () 
   assert.deepEqual(sent.map(({ id }) => id), ["id-of-x", "id-of-y", "id-of-z"]);
 });
 
-Deno.test("client · a refused element fails its own caller only", async () => {
+Deno.test("client · a rejected element fails its own caller only", async () => {
   const { symphony } = lineOf((messages) =>
     stored(messages).map((row, index) =>
       messages[index].payload.text === "bad" ? { ...row, error_code: "SM_PRIORITY", error: "no" } : row
@@ -71,9 +71,10 @@ Deno.test("client · a refused element fails its own caller only", async () => {
   );
   const settled = await Promise.allSettled(["good", "bad", "fine"].map((text) => symphony.dispatch(note, { text })));
   assert.deepEqual(settled.map(({ status }) => status), ["fulfilled", "rejected", "fulfilled"]);
-  const [, refused] = settled;
+  const [, rejected] = settled;
   assert.ok(
-    refused.status === "rejected" && refused.reason instanceof SymphonyError && refused.reason.code === "SM_PRIORITY",
+    rejected.status === "rejected" && rejected.reason instanceof SymphonyError &&
+      rejected.reason.code === "SM_PRIORITY",
   );
 });
 
@@ -84,7 +85,7 @@ Deno.test("client · when the database is away every caller hears it and nothing
   assert.equal(calls.reduce((sum, { messages }) => sum + messages.length, 0), 3);
 });
 
-Deno.test("client · a call refused as a whole is taken apart, so that neighbours do not suffer", async () => {
+Deno.test("client · a call rejected as a whole is taken apart, so that neighbours do not suffer", async () => {
   const { symphony } = lineOf((messages) => {
     if (messages.some(({ payload }) => payload.text === "poison")) throw new SymphonyError("SM_JSON", "no");
     return stored(messages);
@@ -104,7 +105,7 @@ Deno.test("client · a call carries at most 1000 messages and about 4 MB", async
   assert.ok(Math.max(...calls.map(({ messages }) => JSON.stringify(messages).length)) < 4.5e6);
 });
 
-Deno.test("client · a payload that does not fit is refused before it is sent, with its path", async () => {
+Deno.test("client · a payload that does not fit is rejected before it is sent, with its path", async () => {
   const { symphony, calls } = lineOf(stored);
   const wrong = { text: 5 } as unknown as { text: string }; // what plain JavaScript could pass
   await assert.rejects(
@@ -181,7 +182,7 @@ Deno.test("client · a batch is atomic in the database by default", async () => 
   assert.deepEqual(calls.map(({ atomic }) => atomic), [true, true, false]);
 });
 
-Deno.test("client · an atomic batch is refused whole and names the place, any other keeps what is good", async () => {
+Deno.test("client · an atomic batch is rejected whole and names the place, any other keeps what is good", async () => {
   const { symphony, calls } = lineOf(stored);
   const dispatches = ["a", "x".repeat(300_000), "c"].map((text) => ({ messageType: note, payload: { text } }));
   await assert.rejects(

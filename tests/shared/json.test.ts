@@ -1,6 +1,6 @@
 // JSON of callers and of handlers: which values are accepted, and the error for each other one.
 import assert from "node:assert/strict";
-import { parseJson, refuseLonger, toJson } from "../../shared/json.ts";
+import { parseJson, rejectLonger, toJson } from "../../shared/json.ts";
 import { assertCode } from "./assert_code.ts";
 
 Deno.test("parseJson · 64 levels are allowed, 65 are not, and brackets in strings do not count", async () => {
@@ -22,7 +22,7 @@ Deno.test("parseJson · of two equal keys the last one counts", () => {
   assert.deepEqual(parseJson('{"a":1,"a":2}'), { a: 2 });
 });
 
-Deno.test("toJson · what JSON cannot say is refused, and undefined is null", async () => {
+Deno.test("toJson · what JSON cannot say is rejected, and undefined is null", async () => {
   const cycle: Record<string, unknown> = {};
   cycle.self = cycle;
   assert.equal(toJson(undefined), null);
@@ -32,10 +32,10 @@ Deno.test("toJson · what JSON cannot say is refused, and undefined is null", as
   await assertCode(() => toJson({ n: 1n }), "SM_JSON", 400);
 });
 
-Deno.test("refuseLonger · counts bytes of UTF-8, not characters", async () => {
-  refuseLonger("x".repeat(8), 10, "SM_PAYLOAD_TOO_LARGE", "text");
+Deno.test("rejectLonger · counts bytes of UTF-8, not characters", async () => {
+  rejectLonger("x".repeat(8), 10, "SM_PAYLOAD_TOO_LARGE", "text");
   await assertCode(
-    () => refuseLonger("\u{1F600}".repeat(3), 10, "SM_PAYLOAD_TOO_LARGE", "text"),
+    () => rejectLonger("\u{1F600}".repeat(3), 10, "SM_PAYLOAD_TOO_LARGE", "text"),
     "SM_PAYLOAD_TOO_LARGE",
     413,
   );

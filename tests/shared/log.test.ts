@@ -4,7 +4,7 @@ import { createLog, type Fields } from "../../shared/log.ts";
 
 function logged(fields: Fields, message = "said"): { line: string; entry: Record<string, unknown> } {
   const lines: string[] = [];
-  createLog({ door: "test" }, (line) => lines.push(line)).error(message, fields);
+  createLog({ app: "test" }, (line) => lines.push(line)).error(message, fields);
   assert.equal(lines.length, 1);
   return { line: lines[0], entry: JSON.parse(lines[0]) };
 }
@@ -12,7 +12,7 @@ function logged(fields: Fields, message = "said"): { line: string; entry: Record
 Deno.test("log · newlines stay inside the line", () => {
   const { line, entry } = logged({ text: "a\nb" }, "one\ntwo");
   assert.doesNotMatch(line, /\n/);
-  assert.deepEqual(entry, { level: "error", message: "one\ntwo", door: "test", text: "a\nb" });
+  assert.deepEqual(entry, { level: "error", message: "one\ntwo", app: "test", text: "a\nb" });
 });
 
 Deno.test("log · secrets are redacted by name and by shape, however deep", () => {
@@ -21,7 +21,7 @@ Deno.test("log · secrets are redacted by name and by shape, however deep", () =
     apikey: "plain-1",
     nested: { Authorization: "plain-2", list: [{ worker_secret: "plain-3" }] },
     text: `Bearer plain-4 and ${jwt} and sb_secret_plain-5 and postgres://me:plain-6@host/db`,
-    error: new Error(`key sb_secret_plain-7 refused`, { cause: { token: "plain-8" } }),
+    error: new Error(`key sb_secret_plain-7 rejected`, { cause: { token: "plain-8" } }),
   });
   assert.doesNotMatch(line, /plain-\d/);
   assert.doesNotMatch(line, /eyJ/);
@@ -31,10 +31,10 @@ Deno.test("log · secrets are redacted by name and by shape, however deep", () =
 Deno.test("log · secrets in the message itself are redacted, of every scheme", () => {
   const { entry } = logged(
     { text: "Basic cGxhaW4tMQ==" },
-    "refused Bearer plain-2, basic cGxhaW4tMw==, sb_publishable_4",
+    "rejected Bearer plain-2, basic cGxhaW4tMw==, sb_publishable_4",
   );
   assert.equal(entry.text, "Basic [redacted]");
-  assert.equal(entry.message, "refused Bearer [redacted], basic [redacted], sb_publishable_[redacted]");
+  assert.equal(entry.message, "rejected Bearer [redacted], basic [redacted], sb_publishable_[redacted]");
 });
 
 Deno.test("log · bodies, results, headers and metadata of messages never appear", () => {
@@ -49,12 +49,12 @@ Deno.test("log · bodies, results, headers and metadata of messages never appear
 
 Deno.test("log · fields of a log are on every line of it, and redacted like any other", () => {
   const lines: string[] = [];
-  const log = createLog({ door: "test" }, (line) => lines.push(line)).with({ id: 1, token: "private" });
+  const log = createLog({ app: "test" }, (line) => lines.push(line)).with({ id: 1, token: "private" });
   log.info("a");
   log.warn("b", { id: 2 });
   assert.deepEqual(lines.map((line) => JSON.parse(line)), [
-    { level: "info", message: "a", door: "test", id: 1, token: "[redacted]" },
-    { level: "warn", message: "b", door: "test", id: 2, token: "[redacted]" },
+    { level: "info", message: "a", app: "test", id: 1, token: "[redacted]" },
+    { level: "warn", message: "b", app: "test", id: 2, token: "[redacted]" },
   ]);
 });
 

@@ -5,21 +5,21 @@ import { execute } from "../../shared/worker/execute.ts";
 import { defineMessage, type HandlerContext } from "../../shared/message.ts";
 import type { Middleware } from "../../shared/middleware.ts";
 import { MemoryReceiver } from "./worker/memory_receiver.ts";
-import { testWorkshop } from "./worker/handler_runtime.ts";
+import { testHandlerRuntime } from "./worker/test_runtime.ts";
 
 const TRACE = "4bf92f3577b34da6a3ce929d0e0e4736";
 const PARENT = `00-${TRACE}-00f067aa0ba902b7-00`;
 
-/** Runs one delivery; answers its verdict and its log lines. */
+/** Runs one delivery; answers its outcome and its log lines. */
 async function deliver(
   handle: (ctx: HandlerContext) => unknown,
   { headers = {}, middleware = [] }: { headers?: Record<string, string>; middleware?: Middleware[] } = {},
 ) {
   const type = defineMessage({ type: "Test", payload: z.object({}), handle: (_payload, ctx) => handle(ctx) });
-  const workshop = testWorkshop([type]);
+  const runtime = testHandlerRuntime([type]);
   const delivery = new MemoryReceiver().add("Test", {}, { headers });
-  const { verdict } = execute(delivery, { ...workshop, middleware }, () => {});
-  return { outcome: await workshop.clock.until(verdict), lines: workshop.lines.map((line) => JSON.parse(line)) };
+  const { result } = execute(delivery, { ...runtime, middleware }, () => {});
+  return { outcome: await runtime.clock.until(result), lines: runtime.lines.map((line) => JSON.parse(line)) };
 }
 
 Deno.test("middleware · the first is the outermost, and each sees what the inner ones made of the outcome", async () => {

@@ -5,7 +5,7 @@ import { SymphonyError } from "../../shared/errors.ts";
 import { createLog } from "../../shared/log.ts";
 import { createRegistry, defineMessage } from "../../shared/message.ts";
 import { createRegistration } from "../../shared/registration.ts";
-import { scriptedDatabase } from "./worker/handler_runtime.ts";
+import { scriptedDatabase } from "./worker/test_runtime.ts";
 
 const registry = createRegistry([
   defineMessage({ type: "Note", payload: z.object({}), handle: () => {} }),

@@ -1,4 +1,4 @@
-// Schedules from TypeScript: what the border refuses is what SQL refuses, and the typed client saves, previews and removes them.
+// Schedules from TypeScript: what the border rejects is what SQL rejects, and the typed client saves, previews and removes them.
 import assert from "node:assert/strict";
 import { z } from "zod";
 import { createSymphony } from "../../shared/client.ts";
@@ -15,7 +15,7 @@ const symphony = () => createSymphony(connect({ url: project().url, key: project
 const report = defineMessage({ type: "Report", payload: z.object({ to: z.string() }), handle: () => {} });
 const sweep = defineMessage({ type: "Sweep", payload: z.object({}), handle: () => {} });
 
-const refusals: [what: string, when: Record<string, unknown>, code: ErrorCode][] = [
+const errors: [what: string, when: Record<string, unknown>, code: ErrorCode][] = [
   ["numbers out of range", { cron: "99 99 * * *" }, "SM_CRON"],
   ["four fields", { cron: "* * * *" }, "SM_CRON"],
   ["@reboot", { cron: "@reboot" }, "SM_CRON"],
@@ -44,8 +44,8 @@ const refusals: [what: string, when: Record<string, unknown>, code: ErrorCode][]
   ["an unknown field", { cron: "* * * * *", every: 5 }, "SM_UNKNOWN_FIELD"],
 ];
 
-Deno.test("schedule · the border refuses by code before anything travels", () => {
-  for (const [what, when, code] of refusals) {
+Deno.test("schedule · the border rejects by code before anything travels", () => {
+  for (const [what, when, code] of errors) {
     assert.throws(() => toScheduleArgs(when), (error) => error instanceof SymphonyError && error.code === code, what);
   }
 });
@@ -125,7 +125,7 @@ test("schedule · what the border lets pass, SQL understands the same way", asyn
     const rows = await sql`select run_at from messenger_schedule_preview(${sql.json(schedule as never)})`;
     assert.equal(rows.length, 10, cron);
   }
-  for (const [what, { cron }, code] of refusals) {
+  for (const [what, { cron }, code] of errors) {
     if (typeof cron !== "string" || !code.startsWith("SM_CRON")) continue;
     const error = await sql`select messenger.cron_next(${cron}, 'UTC', now()) as next`.then(
       ([{ next }]) => next === null ? "SM_CRON_NEVER" : "none",
@@ -194,7 +194,7 @@ test("client · previews without saving", async () => {
   assert.equal((await project().sql`select from messenger_schedules`).length, 0);
 });
 
-test("client · refusals of the payload and of the database arrive as they do from a dispatch", async () => {
+test("client · errors of the payload and of the database arrive as they do from a dispatch", async () => {
   const code = (work: Promise<unknown>) => work.then(() => "none", (error: SymphonyError) => error.code);
   const when: ScheduleRequest = { cron: "* * * * *" };
   assert.equal(await code(symphony().schedule(report, when)), "SM_PAYLOAD");

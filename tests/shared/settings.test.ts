@@ -34,7 +34,7 @@ const flag = (reads: Variable["reads"]): Variable => ({
 const name = (reads: Variable["reads"]): Variable => ({
   reads,
   unset: undefined,
-  values: [["a", "a"], ["0-letters_2", "0-letters_2"], ["a".repeat(63), "a".repeat(63)]],
+  values: [["a", "a"], ["0-dead_letters_2", "0-dead_letters_2"], ["a".repeat(63), "a".repeat(63)]],
   wrong: ["Letters", "_letters", "a b", "a/b", " ", "a".repeat(64), "hunter2 b"],
 });
 

@@ -146,7 +146,7 @@ for (
 
 test("wake-ups · pg_net that raises or drops what it is given is named by health and messenger_start", async () => {
   const { sql } = project();
-  const reply = async () => (await ask(sql, "messenger_start")).bells_remedy;
+  const reply = async () => (await ask(sql, "messenger_start")).wakeups_remedy;
   const drop = `create function net.drop_it() returns trigger language plpgsql as $$ begin return null; end $$;
     create trigger drop_it before insert on net.http_request_queue for each row execute function net.drop_it()`;
   await whileChanged(drop, "drop function net.drop_it cascade", async () => {
@@ -170,7 +170,7 @@ test("wake-ups · pg_net that raises or drops what it is given is named by healt
 
 test("wake-ups · those that vanish between pg_net's queue and its replies are counted", async () => {
   const { sql } = project();
-  await sql`insert into messenger.bells select n, now() - interval '90 seconds' from generate_series(1, 3) n`;
+  await sql`insert into messenger.wakeups select n, now() - interval '90 seconds' from generate_series(1, 3) n`;
   const { status, detail, figures } = await check("pg_net");
   assert.deepEqual([status, figures.dropped], ["degraded", 3]);
   assert.match(detail, /^3 of 3 wake-ups of the last 5 minutes were neither sent nor answered/);
@@ -178,7 +178,7 @@ test("wake-ups · those that vanish between pg_net's queue and its replies are c
 
 test("wake-ups · an address that leads nowhere stays red while nothing is sent, and the remedy names the URL", async () => {
   const { sql } = project();
-  await sql`insert into messenger.bells values (1, now() - interval '1 hour')`;
+  await sql`insert into messenger.wakeups values (1, now() - interval '1 hour')`;
   await sql`insert into net._http_response (id, error_msg, created) values (1, 'Couldn''t resolve host name', now() - interval '1 hour')`;
   const { status, detail, remedy } = await check("pg_net");
   assert.equal(status, "unhealthy");
@@ -187,7 +187,7 @@ test("wake-ups · an address that leads nowhere stays red while nothing is sent,
     remedy,
     /^the functions URL https:\/\/example\.test\/functions\/v1 leads nowhere: select messenger_start\(/,
   );
-  await sql`insert into messenger.bells values (2, now())`;
+  await sql`insert into messenger.wakeups values (2, now())`;
   await sql`insert into net._http_response (id, status_code) values (2, 202)`;
   assert.notEqual((await check("pg_net")).status, "unhealthy");
 });

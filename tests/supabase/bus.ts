@@ -21,8 +21,8 @@ function isJson(value: unknown): boolean {
 
 /** Dispatches one message, of type Greeting unless told; answers what the function answers. */
 export async function dispatch(sql: Asker, fields: Record<string, unknown> = {}): Promise<Row> {
-  const [answer] = await call(sql, "messenger_dispatch", { type: "Greeting", ...fields });
-  return answer;
+  const [reply] = await call(sql, "messenger_dispatch", { type: "Greeting", ...fields });
+  return reply;
 }
 
 /** Dispatches so many messages at once; answers their ids in order. */
@@ -58,13 +58,13 @@ export async function messageOf(sql: Asker, id: string): Promise<Row> {
   return row;
 }
 
-export async function letterOf(sql: Asker, id: string): Promise<Row> {
+export async function deadLetterOf(sql: Asker, id: string): Promise<Row> {
   const [row] = await sql`select * from public.messenger_failed_messages where message_id = ${id}`;
   return row;
 }
 
 /** Sets the bus's time so far ahead of real time; absolute. */
-/** Bells have an address, and the clock has no job: the test ticks, as somebody's own clock would, and nobody has stopped it. */
+/** Wakeups have an address, and the clock has no job: the test ticks, as somebody's own clock would, and nobody has stopped it. */
 export async function tickByHand(sql: Asker, functionsUrl: string): Promise<void> {
   await sql`select messenger_start(${functionsUrl}), messenger_stop()`;
   await sql`update messenger.settings set clock_changed_at = null`;

@@ -2,8 +2,8 @@
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
-import { ask, call, claim, dispatch, letterOf, messageOf, settle } from "./bus.ts";
-import { errorOf, refused } from "./refusal.ts";
+import { ask, call, claim, deadLetterOf, dispatch, messageOf, settle } from "./bus.ts";
+import { errorOf, rejected } from "./raises.ts";
 import { limitWaiting, pidOf, untilBlocked } from "./until_blocked.ts";
 
 const project = useProject();
@@ -66,7 +66,7 @@ for (const [what, claims, owner] of CLAIMS) {
 }
 
 test("subject · one that is no UUID cannot own messages, and is told so", async () => {
-  const message = await refused(wish({}, "user_2abcDEF"), "SM_UNAUTHENTICATED", 401);
+  const message = await rejected(wish({}, "user_2abcDEF"), "SM_UNAUTHENTICATED", 401);
   assert.match(message, /not a UUID/);
   const error = await errorOf(wish({}, "user_2abcDEF"));
   assert.match(error.hint ?? "", /secret key/);
@@ -99,11 +99,11 @@ test("sender · nobody sets that header: service, user, batch, schedule", async 
       () => call(sql, "messenger_dispatch_batch", { messages: [{ type: "A", headers }] }),
     ]
   ) {
-    const message = await refused(work(), "SM_FIELD_FORBIDDEN", 403);
+    const message = await rejected(work(), "SM_FIELD_FORBIDDEN", 403);
     assert.match(message, /x-symphony-user/);
   }
   const schedule = { name: "s", type: "A", schedule: { interval: 1000 }, options: { headers } };
-  await refused(call(sql, "messenger_schedule", schedule), "SM_FIELD_FORBIDDEN", 403);
+  await rejected(call(sql, "messenger_schedule", schedule), "SM_FIELD_FORBIDDEN", 403);
   assert.equal((await sql`select from messenger_messages`).length, 0);
 });
 
@@ -114,16 +114,16 @@ test("quota · unfinished messages and open dead letters count together; what is
   const dead = await wish();
   const [row] = await claim(sql);
   await settle(sql, [{ id: row.id, fence: row.fence, outcome: "failed", error: "no" }]);
-  assert.equal((await letterOf(sql, dead.id)).created_by, ada);
+  assert.equal((await deadLetterOf(sql, dead.id)).created_by, ada);
   const waiting = await wish();
-  const message = await refused(wish(), "SM_RATE", 429);
-  assert.match(message, /dead letters/);
+  const message = await rejected(wish(), "SM_RATE", 429);
+  assert.match(message, /dead deadLetters/);
   assert.equal(await ask(sql, "messenger_cancel", { id: waiting.id }), "cancelled");
   await wish();
-  await refused(wish(), "SM_RATE", 429);
+  await rejected(wish(), "SM_RATE", 429);
   await call(sql, "messenger_discard_failed", { filter: {} });
   await wish();
-  await refused(wish(), "SM_RATE", 429);
+  await rejected(wish(), "SM_RATE", 429);
   assert.equal((await wish({}, crypto.randomUUID())).status, "pending", "another user's quota is their own");
 });
 
@@ -142,7 +142,7 @@ test("quota · two calls at once: the second counts what the first has stored", 
   await call(first, "messenger_user_dispatch", { type: "Wish" });
   const pid = await pidOf(second);
   await as(second);
-  const waiting = refused(call(second, "messenger_user_dispatch", { type: "Wish" }), "SM_RATE", 429);
+  const waiting = rejected(call(second, "messenger_user_dispatch", { type: "Wish" }), "SM_RATE", 429);
   await untilBlocked(sql, pid);
   await first.unsafe("commit");
   await waiting;

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
 import { ask, call, claim, dispatch, held, messageOf, setClock, settle } from "./bus.ts";
-import { refused } from "./refusal.ts";
+import { rejected } from "./raises.ts";
 import { limitWaiting, patient, untilPolling } from "./until_blocked.ts";
 
 const project = useProject({ testClock: true });
@@ -74,9 +74,9 @@ test("request · a running message goes on, and its heartbeat hears of it", asyn
   assert.equal(await cancel(id), "requested");
   const [beat] = await call(sql, "messenger_heartbeat", { leases: [{ id, fence }] });
   assert.deepEqual([beat.outcome, beat.cancel_requested], ["extended", true]);
-  const asked = (await messageOf(sql, id)).cancel_requested_at;
+  const requested = (await messageOf(sql, id)).cancel_requested_at;
   assert.equal(await cancel(id), "requested");
-  assert.deepEqual((await messageOf(sql, id)).cancel_requested_at, asked, "the first request counts");
+  assert.deepEqual((await messageOf(sql, id)).cancel_requested_at, requested, "the first request counts");
 });
 
 test("request · a completion still counts", async () => {
@@ -89,12 +89,12 @@ test("request · a completion still counts", async () => {
   assert.deepEqual([row.status, row.result], ["completed", { kept: true }]);
 });
 
-for (const verdict of ["failed", "snoozed", "released"]) {
-  test(`request · ${verdict} makes it cancelled`, async () => {
+for (const result of ["failed", "snoozed", "released"]) {
+  test(`request · ${result} makes it cancelled`, async () => {
     const { sql } = project();
     const { id, fence } = await held(sql);
     await cancel(id);
-    const [{ outcome, available_at }] = await settle(sql, [{ id, fence, outcome: verdict, delay_ms: 5, error: "e" }]);
+    const [{ outcome, available_at }] = await settle(sql, [{ id, fence, outcome: result, delay_ms: 5, error: "e" }]);
     assert.deepEqual([outcome, available_at], ["cancelled", null]);
     await assertCancelled(id);
     await setClock(sql, "1 hour");
@@ -106,9 +106,9 @@ test("request · a failure is kept as an attempt, and repeating it answers alrea
   const { sql } = project();
   const { id, fence } = await held(sql);
   await cancel(id);
-  const verdict = { id, fence, outcome: "failed", error: "boom", error_class: "TypeError" };
-  await settle(sql, [verdict]);
-  assert.equal((await settle(sql, [verdict]))[0].outcome, "already");
+  const result = { id, fence, outcome: "failed", error: "boom", error_class: "TypeError" };
+  await settle(sql, [result]);
+  assert.equal((await settle(sql, [result]))[0].outcome, "already");
   const [{ error }] = await sql`select error from messenger.attempts where message_id = ${id}`;
   assert.equal(error, "boom");
 });
@@ -174,7 +174,7 @@ test("race · a cancel gives up after a quarter of a second, and nothing is chan
   await other`begin`;
   await other`select from messenger_messages where id = ${id} for update`;
   await sql`set statement_timeout = '2 s'`;
-  await refused(ask(sql, "messenger_cancel", { id }), "SM_UNAVAILABLE", 503);
+  await rejected(ask(sql, "messenger_cancel", { id }), "SM_UNAVAILABLE", 503);
   await sql`reset statement_timeout`;
   await other`rollback`;
   assert.equal(await cancel(id), "cancelled");

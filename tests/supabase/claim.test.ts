@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
 import { call, claim, dispatch, dispatchMany, messageOf, secondsUntil, setClock } from "./bus.ts";
-import { errorOf, refused } from "./refusal.ts";
+import { errorOf, rejected } from "./raises.ts";
 
 const project = useProject({ testClock: true });
 Deno.test.beforeEach(() => empty(project().sql));
@@ -200,15 +200,15 @@ test("claim · whatever dispatch takes as the name of a queue is taken, the word
   assert.deepEqual(await sql`select * from messenger_claim('w', queues => '{}')`.then((rows) => rows.length), 0);
 });
 
-test("claim · the name of a queue that is refused is shown", async () => {
+test("claim · the name of a queue that is rejected is shown", async () => {
   const { sql } = project();
   assert.match(
-    await refused(sql`select * from messenger_claim('w', queues => '{a,Default}')`, "SM_QUEUE"),
+    await rejected(sql`select * from messenger_claim('w', queues => '{a,Default}')`, "SM_QUEUE"),
     /queues: "Default"/,
   );
 });
 
-test("claim · bad arguments are refused and no lease is given", async () => {
+test("claim · bad arguments are rejected and no lease is given", async () => {
   const { sql } = project();
   await dispatch(sql);
   const bad: [string, string][] = [
@@ -235,7 +235,7 @@ test("claim · bad arguments are refused and no lease is given", async () => {
     ["'w', lease => '13 h'", "SM_LEASE"],
     ["'w', transport => 'pigeon'", "SM_TRANSPORT"],
   ];
-  for (const [args, code] of bad) await refused(sql.unsafe(`select * from messenger_claim(${args})`), code);
+  for (const [args, code] of bad) await rejected(sql.unsafe(`select * from messenger_claim(${args})`), code);
   assert.equal((await errorOf(sql`select * from messenger_claim('w', lease => 'soon')`)).code, "22007");
   assert.equal((await sql`select from messenger_messages where status = 'processing'`).length, 0);
 });

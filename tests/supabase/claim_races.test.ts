@@ -219,9 +219,9 @@ test("race · a hammer of claims, releases, snoozes and completions hands nothin
           outcome: ["completed", "released", "snoozed"][(round + at) % 3],
         }));
         for (const { id } of rows) holders.delete(id);
-        const answers = await settle(sql, outcomes);
-        assert.deepEqual(answers.map(({ outcome }) => outcome), outcomes.map(({ outcome }) => outcome));
-        completed.push(...answers.filter(({ outcome }) => outcome === "completed").map(({ id }) => id));
+        const replies = await settle(sql, outcomes);
+        assert.deepEqual(replies.map(({ outcome }) => outcome), outcomes.map(({ outcome }) => outcome));
+        completed.push(...replies.filter(({ outcome }) => outcome === "completed").map(({ id }) => id));
       }
     }));
     assert.deepEqual([completed.length, new Set(completed).size], [total, total]);
@@ -233,18 +233,18 @@ test("race · a hammer of claims, releases, snoozes and completions hands nothin
 test("settle · is sent again when a heartbeat holds the row, and counts on the row as the heartbeat left it", async () => {
   const { sql } = project();
   const { id, fence } = await held(sql);
-  for (const verdict of ["snoozed", "completed"]) {
-    const [{ fence: current }] = verdict === "snoozed" ? [{ fence }] : await claimAgain(id);
+  for (const result of ["snoozed", "completed"]) {
+    const [{ fence: current }] = result === "snoozed" ? [{ fence }] : await claimAgain(id);
     await using first = session(project());
     await first`begin`;
     await call(first, "messenger_heartbeat", { leases: [{ id, fence: current, progress: { half: true } }] });
-    const outcomes = [{ id, fence: current, outcome: verdict }];
+    const outcomes = [{ id, fence: current, outcome: result }];
     assert.equal((await settle(sql, outcomes))[0].outcome, "locked");
     await first`commit`;
-    assert.equal((await settle(sql, outcomes))[0].outcome, verdict);
+    assert.equal((await settle(sql, outcomes))[0].outcome, result);
     const row = await messageOf(sql, id);
     assert.deepEqual([row.status, row.progress, row.locked_by], [
-      verdict === "snoozed" ? "pending" : "completed",
+      result === "snoozed" ? "pending" : "completed",
       { half: true },
       null,
     ]);

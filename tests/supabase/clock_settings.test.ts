@@ -17,7 +17,7 @@ async function tickUnder(settings: Record<string, string>, wanted: number): Prom
   await sql`update messenger.settings set clock_enabled = true`;
   await using own = session(project());
   for (const [name, value] of Object.entries(settings)) await own`select set_config(${name}, ${value}, false)`;
-  const [{ command }] = await sql`select messenger.clock_command() as command`;
+  const [{ command }] = await sql`select messenger.ticker_command() as command`;
   const started = performance.now();
   const running = own.unsafe(command).then(() => {});
   running.catch(() => {});

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { ask, claim, dispatch, held, messageOf, setClock } from "./bus.ts";
 import { assertUntouched, completeWith, effects, makeEffects } from "./effects.ts";
-import { errorOf, refused } from "./refusal.ts";
+import { errorOf, rejected } from "./raises.ts";
 import { limitWaiting, patient, untilPolling } from "./until_blocked.ts";
 
 const project = useProject({ testClock: true });
@@ -19,8 +19,8 @@ Deno.test.beforeEach(async () => {
 test("complete_with · runs the function, stores its result as the message's, and answers with it", async () => {
   const { sql } = project();
   const delivery = await held(sql);
-  const answer = await completeWith(sql, delivery, "public.take_effect", { order: 7 });
-  assert.deepEqual(answer, { outcome: "completed", result: { got: { order: 7 } } });
+  const reply = await completeWith(sql, delivery, "public.take_effect", { order: 7 });
+  assert.deepEqual(reply, { outcome: "completed", result: { got: { order: 7 } } });
   const row = await messageOf(sql, delivery.id);
   assert.deepEqual([row.status, row.result, row.locked_by], ["completed", { got: { order: 7 } }, null]);
   assert.deepEqual(await effects(project().sql), [{ order: 7 }]);
@@ -30,7 +30,7 @@ test("complete_with · repeated after a lost reply it answers already and runs n
   const { sql } = project();
   const delivery = await held(sql);
   await completeWith(sql, delivery, "take_effect", { order: 7 });
-  for (const name of ["take_effect", "refuse_it", "no_such_function"]) {
+  for (const name of ["take_effect", "is_rejected", "no_such_function"]) {
     assert.deepEqual(await completeWith(sql, delivery, name, { order: 8 }), { outcome: "already" });
   }
   assert.deepEqual(await effects(project().sql), [{ order: 7 }]);
@@ -54,18 +54,18 @@ test("complete_with · a result over 64 KB is replaced by a marker in the row, a
   assert.equal((await messageOf(sql, delivery.id)).result.symphony_dropped, "larger than 64 KB");
 });
 
-test("complete_with · a lease that is not current, or no message at all, is refused before the function runs", async () => {
+test("complete_with · a lease that is not current, or no message at all, is rejected before the function runs", async () => {
   const { sql } = project();
   const delivery = await held(sql);
   // A function that would raise is not even asked.
-  for (const name of ["take_effect", "refuse_it", "no_such_function"]) {
-    await refused(completeWith(sql, { ...delivery, fence: "9" }, name), "SM_STALE_LEASE", 409);
+  for (const name of ["take_effect", "is_rejected", "no_such_function"]) {
+    await rejected(completeWith(sql, { ...delivery, fence: "9" }, name), "SM_STALE_LEASE", 409);
   }
-  await refused(completeWith(sql, { ...delivery, id: crypto.randomUUID() }, "take_effect"), "SM_STALE_LEASE", 409);
-  await refused(completeWith(sql, { ...delivery, id: null as never }, "take_effect"), "SM_STALE_LEASE", 409);
+  await rejected(completeWith(sql, { ...delivery, id: crypto.randomUUID() }, "take_effect"), "SM_STALE_LEASE", 409);
+  await rejected(completeWith(sql, { ...delivery, id: null as never }, "take_effect"), "SM_STALE_LEASE", 409);
   await assertUntouched(project().sql, delivery);
   await ask(sql, "messenger_release", { id: delivery.id, fence: delivery.fence });
-  await refused(completeWith(sql, delivery, "take_effect"), "SM_STALE_LEASE", 409);
+  await rejected(completeWith(sql, delivery, "take_effect"), "SM_STALE_LEASE", 409);
   assert.deepEqual(await effects(project().sql), []);
 });
 
@@ -74,9 +74,9 @@ test("complete_with · a message delivered twice leaves one effect: the first wo
   const first = await held(sql);
   await setClock(sql, "61 seconds");
   const [second] = await claim(sql, { worker: "bob" });
-  await refused(completeWith(sql, first, "take_effect", { by: "ada" }), "SM_STALE_LEASE", 409);
+  await rejected(completeWith(sql, first, "take_effect", { by: "ada" }), "SM_STALE_LEASE", 409);
   assert.equal((await completeWith(sql, second, "take_effect", { by: "bob" })).outcome, "completed");
-  await refused(completeWith(sql, first, "take_effect", { by: "ada" }), "SM_STALE_LEASE", 409);
+  await rejected(completeWith(sql, first, "take_effect", { by: "ada" }), "SM_STALE_LEASE", 409);
   assert.deepEqual(await effects(project().sql), [{ by: "bob" }]);
 });
 
@@ -143,14 +143,14 @@ test("race · a worker that waits while its lease is taken over is stale, and it
   await untilPolling(sql, pid);
   assert.equal((await completeWith(taker, taken, "take_effect", { by: "bob" })).outcome, "completed");
   await taker`commit`;
-  await refused(waiting, "SM_STALE_LEASE", 409);
+  await rejected(waiting, "SM_STALE_LEASE", 409);
   assert.deepEqual(await effects(project().sql), [{ by: "bob" }]);
 });
 
 test("complete_with · what the function raises reaches the caller, undoes the effect and leaves the lease", async () => {
   const { sql } = project();
   const delivery = await held(sql);
-  const error = await errorOf(completeWith(sql, delivery, "refuse_it", { order: 1 }));
+  const error = await errorOf(completeWith(sql, delivery, "is_rejected", { order: 1 }));
   assert.deepEqual([error.code, error.message, error.hint], ["XS001", "out of stock", "order some"]);
   await assertUntouched(project().sql, delivery);
   assert.equal((await completeWith(sql, delivery, "take_effect")).outcome, "completed");
@@ -166,7 +166,7 @@ test("complete_with · a function that settles the message otherwise is undone",
       return '{}';
     end $$`);
   const { id, fence } = await held(sql);
-  await refused(completeWith(sql, { id, fence }, "meddle", { id, fence }), "SM_STALE_LEASE", 409);
+  await rejected(completeWith(sql, { id, fence }, "meddle", { id, fence }), "SM_STALE_LEASE", 409);
   await assertUntouched(project().sql, { id, fence });
 });
 
@@ -183,7 +183,7 @@ test("complete_with · is there for supabase.rpc, with its codes as HTTP statuse
   const { id, fence } = await held(sql);
   const missing = await rpc({ id, fence, function_name: "missing" });
   assert.deepEqual([missing.status, missing.body.details], [404, "SM_NOT_FOUND"]);
-  const raised = await rpc({ id, fence, function_name: "refuse_it" });
+  const raised = await rpc({ id, fence, function_name: "is_rejected" });
   assert.deepEqual([raised.body.code, raised.body.message], ["XS001", "out of stock"]);
   const done = await rpc({ id, fence, function_name: "take_effect", args: { order: 7 } });
   assert.deepEqual(done, { status: 200, body: { outcome: "completed", result: { got: { order: 7 } } } });

@@ -4,7 +4,7 @@ import { empty, session, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
 import { held } from "./bus.ts";
 import { assertUntouched, completeWith, effects, makeEffects } from "./effects.ts";
-import { errorOf, refused } from "./refusal.ts";
+import { errorOf, rejected } from "./raises.ts";
 
 const project = useProject();
 Deno.test.beforeAll(async () => {
@@ -55,14 +55,14 @@ test("function_name · only the function of exactly this signature counts, whate
       "x".repeat(10_000),
     ]
   ) {
-    await refused(completeWith(sql, delivery, name as string), "SM_NOT_FOUND", 404);
+    await rejected(completeWith(sql, delivery, name as string), "SM_NOT_FOUND", 404);
   }
   assert.equal((await errorOf(completeWith(sql, delivery, "wrong.unclear"))).code, "42725", "as in any call in SQL");
   await assertUntouched(project().sql, delivery);
   assert.equal((await completeWith(sql, delivery, "wrong.overloaded")).result, "jsonb");
 });
 
-test("function_name · names are folded and quoted as SQL does it; nothing in them is ever run", async () => {
+test("function_name · names are rolled up and quoted as SQL does it; nothing in them is ever run", async () => {
   const { sql } = project();
   assert.equal((await completeWith(sql, await held(sql), 'shop."Odd name"')).result, "odd");
   assert.equal((await completeWith(sql, await held(sql), "Public . TAKE_EFFECT")).outcome, "completed");
@@ -82,7 +82,7 @@ test("function_name · names are folded and quoted as SQL does it; nothing in th
       "%s",
     ]
   ) {
-    await refused(completeWith(sql, delivery, name), "SM_NOT_FOUND", 404);
+    await rejected(completeWith(sql, delivery, name), "SM_NOT_FOUND", 404);
   }
   await assertUntouched(project().sql, delivery);
   await sql.unsafe(`
@@ -90,7 +90,7 @@ test("function_name · names are folded and quoted as SQL does it; nothing in th
   assert.equal((await completeWith(sql, delivery, `shop."a""); truncate public.effects; --"`)).result, "quoted");
 });
 
-test("function_name · functions of the system, the platform, extensions and the bus itself are refused", async () => {
+test("function_name · functions of the system, the platform, extensions and the bus itself are rejected", async () => {
   const { sql } = project();
   await using admin = session(project(), "supabase_admin");
   await admin.unsafe(`
@@ -104,7 +104,7 @@ test("function_name · functions of the system, the platform, extensions and the
       "pg_temp.anything",
       "pg_toast.anything",
       "information_schema.anything",
-      "messenger.keep_small",
+      "messenger.cap_size",
       "vault.anything",
       "net.http_post",
       "cron.schedule",
@@ -115,7 +115,7 @@ test("function_name · functions of the system, the platform, extensions and the
       "of_an_extension",
     ]
   ) {
-    await refused(completeWith(sql, delivery, name), "SM_FIELD_FORBIDDEN", 403);
+    await rejected(completeWith(sql, delivery, name), "SM_FIELD_FORBIDDEN", 403);
   }
   await assertUntouched(project().sql, delivery);
 });
@@ -165,6 +165,6 @@ test("function_name · the function finds search_path pg_catalog, pg_temp unless
   const delivery = await held(sql);
   assert.equal((await errorOf(completeWith(sql, delivery, "careless"))).code, "42P01");
   await assertUntouched(project().sql, delivery);
-  const answer = await completeWith(sql, delivery, "careful", { n: 1 });
-  assert.deepEqual([answer, await effects(project().sql)], [{ outcome: "completed", result: null }, [{ n: 1 }]]);
+  const reply = await completeWith(sql, delivery, "careful", { n: 1 });
+  assert.deepEqual([reply, await effects(project().sql)], [{ outcome: "completed", result: null }, [{ n: 1 }]]);
 });

@@ -5,7 +5,7 @@ import { type Asker, call, claim, dispatchMany, held, type Row, settle } from ".
 /** Dispatches a message, claims it and fails it for good; answers its row at the claim and the id of its letter. */
 export async function dead(sql: Asker, fields: Row = {}, failure: Row = {}): Promise<Row> {
   const row = await held(sql, { queue: "dead", ...fields }, { queues: [fields.queue ?? "dead"] });
-  return { ...row, letter: await die(sql, row, failure) };
+  return { ...row, deadLetter: await die(sql, row, failure) };
 }
 
 /** Fails a claimed message for good; answers the id of its open letter. */
@@ -14,8 +14,9 @@ export async function die(sql: Asker, { id, fence }: Row, failure: Row = {}): Pr
     { id, fence, outcome: "failed", error: "no", retryable: false, ...failure },
   ]);
   assert.equal(outcome, "dead");
-  const [letter] = await sql`select id from messenger_failed_messages where message_id = ${id} and resolved_at is null`;
-  return letter.id;
+  const [deadLetter] =
+    await sql`select id from messenger_failed_messages where message_id = ${id} and resolved_at is null`;
+  return deadLetter.id;
 }
 
 /** So many dead letters at once; answers the messages in order. */
@@ -36,8 +37,8 @@ export async function discard(sql: Asker, args: Row): Promise<number> {
   return Number(messenger_discard_failed);
 }
 
-/** All letters of a message, oldest first. */
-export async function lettersOf(sql: Asker, id: string): Promise<Row[]> {
+/** All dead letters of a message, oldest first. */
+export async function deadLettersOf(sql: Asker, id: string): Promise<Row[]> {
   return [...await sql`select * from messenger_failed_messages where message_id = ${id} order by id`];
 }
 

@@ -1,10 +1,10 @@
-// Who may name dead letters, which ones a filter means, and every way to name them wrongly: refused with a code, and nothing changed.
+// Who may name dead letters, which ones a filter means, and every way to name them wrongly: rejected with a code, and nothing changed.
 import assert from "node:assert/strict";
 import { empty, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
 import { type Row, setClock } from "./bus.ts";
 import { assertSound, dead, discard, retry } from "./dead.ts";
-import { errorOf, refused } from "./refusal.ts";
+import { errorOf, rejected } from "./raises.ts";
 
 const project = useProject({ testClock: true });
 Deno.test.beforeEach(() => empty(project().sql));
@@ -14,11 +14,11 @@ const HOUR = 3_600_000;
 const START = Date.now();
 const hours = (count: number) => new Date(START + count * HOUR).toISOString();
 
-/** Four letters, an hour apart: of another type, error, queue and transport each. */
+/** Four dead letters, an hour apart: of another type, error, queue and transport each. */
 async function four(): Promise<Row[]> {
   const { sql } = project();
   await sql`insert into messenger_transports (name, type) values ('email', 'supabase')`;
-  const letters: Row[] = [];
+  const deadLetters: Row[] = [];
   for (
     const [fields, failure] of [
       [{ type: "Invoice" }, {}],
@@ -27,10 +27,10 @@ async function four(): Promise<Row[]> {
       [{ transport: "email" }, {}],
     ]
   ) {
-    await setClock(sql, `${letters.length} hours 30 minutes`);
-    letters.push(await dead(sql, fields, failure));
+    await setClock(sql, `${deadLetters.length} hours 30 minutes`);
+    deadLetters.push(await dead(sql, fields, failure));
   }
-  return letters;
+  return deadLetters;
 }
 
 const filters: [name: string, filter: Row, means: number[]][] = [
@@ -49,25 +49,29 @@ const filters: [name: string, filter: Row, means: number[]][] = [
 for (const [name, filter, means] of filters) {
   test(`filter · by ${name}, for retry and discard alike`, async () => {
     const { sql } = project();
-    const letters = await four();
-    const expected = means.map((n) => ({ id: letters[n].letter, message_id: letters[n].id, outcome: "retried" }));
+    const deadLetters = await four();
+    const expected = means.map((n) => ({
+      id: deadLetters[n].deadLetter,
+      message_id: deadLetters[n].id,
+      outcome: "retried",
+    }));
     const undo = new Error("undo");
     await sql.begin(async (tx) => {
       assert.equal(await discard(tx, { filter }), means.length);
       throw undo;
     }).catch((error) => assert.equal(error, undo));
     assert.deepEqual(await retry(sql, { filter }), expected);
-    assert.deepEqual(await retry(sql, { filter }), [], "resolved letters are in no filter");
+    assert.deepEqual(await retry(sql, { filter }), [], "resolved dead letters are in no filter");
   });
 }
 
-test("max · the oldest letters go first, and no more than told", async () => {
+test("max · the oldest dead letters go first, and no more than told", async () => {
   const { sql } = project();
-  const letters = await four();
+  const deadLetters = await four();
   const ids = async (max: number) => (await retry(sql, { filter: {}, max })).map(({ id }) => id);
-  assert.deepEqual(await ids(1), [letters[0].letter]);
+  assert.deepEqual(await ids(1), [deadLetters[0].deadLetter]);
   assert.equal(await discard(sql, { filter: {}, max: 2 }), 2);
-  assert.deepEqual(await ids(10_000), [letters[3].letter]);
+  assert.deepEqual(await ids(10_000), [deadLetters[3].deadLetter]);
 });
 
 const ID = "00000000-0000-7000-8000-000000000000";
@@ -93,11 +97,11 @@ const badNames: [name: string, args: Row, code: string, says: RegExp, status?: n
 ];
 
 for (const [name, args, code, says, status] of badNames) {
-  test(`refused · ${name}`, async () => {
+  test(`rejected · ${name}`, async () => {
     const { sql } = project();
     await dead(sql);
-    assert.match(await refused(retry(sql, args), code, status), says);
-    assert.match(await refused(discard(sql, args), code, status), says);
+    assert.match(await rejected(retry(sql, args), code, status), says);
+    assert.match(await rejected(discard(sql, args), code, status), says);
     await nothingChanged();
   });
 }
@@ -115,10 +119,10 @@ const badRetries: [name: string, args: Row, code: string, status?: number][] = [
 ];
 
 for (const [name, args, code, status] of badRetries) {
-  test(`refused · ${name}`, async () => {
+  test(`rejected · ${name}`, async () => {
     const { sql } = project();
-    const { letter } = await dead(sql);
-    await refused(retry(sql, "filter" in args ? args : { ids: [letter], ...args }), code, status);
+    const { deadLetter } = await dead(sql);
+    await rejected(retry(sql, "filter" in args ? args : { ids: [deadLetter], ...args }), code, status);
     await nothingChanged();
   });
 }
@@ -131,12 +135,12 @@ const badTexts: [name: string, payload: string, code: string][] = [
 ];
 
 for (const [name, payload, code] of badTexts) {
-  test(`refused · ${name} in an edited payload`, async () => {
+  test(`rejected · ${name} in an edited payload`, async () => {
     const { sql } = project();
-    const { letter } = await dead(sql);
+    const { deadLetter } = await dead(sql);
     const error = await errorOf(
       sql.unsafe("select * from messenger_retry_failed(array[$1]::uuid[], payload => $2::text::jsonb)", [
-        letter,
+        deadLetter,
         payload,
       ]),
     );
@@ -145,10 +149,10 @@ for (const [name, payload, code] of badTexts) {
   });
 }
 
-test("refused · a null among the ids", async () => {
+test("rejected · a null among the ids", async () => {
   const { sql } = project();
-  const { letter } = await dead(sql);
-  await refused(sql`select * from messenger_retry_failed(array[${letter}, null]::uuid[])`, "SM_FILTER");
+  const { deadLetter } = await dead(sql);
+  await rejected(sql`select * from messenger_retry_failed(array[${deadLetter}, null]::uuid[])`, "SM_FILTER");
   await nothingChanged();
 });
 
@@ -161,11 +165,11 @@ test("rights · service_role may, users may not", async () => {
   }
   await sql`delete from messenger_messages where id = ${one.id}`;
   await asRole(sql, "service_role", async (tx) => {
-    assert.equal((await retry(tx, { ids: [one.letter], per_second: 5 }))[0].outcome, "retried");
-    assert.equal(await discard(tx, { ids: [two.letter] }), 1);
+    assert.equal((await retry(tx, { ids: [one.deadLetter], per_second: 5 }))[0].outcome, "retried");
+    assert.equal(await discard(tx, { ids: [two.deadLetter] }), 1);
     assert.equal((await tx`select * from messenger.replay_report()`).length, 1);
   });
-  await refused(asRole(sql, "service_role", (tx) => retry(tx, {})), "SM_FILTER");
+  await rejected(asRole(sql, "service_role", (tx) => retry(tx, {})), "SM_FILTER");
 });
 
 async function nothingChanged() {

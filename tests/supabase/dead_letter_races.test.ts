@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { call, claim, dispatch, messageOf, setClock } from "./bus.ts";
-import { assertSound, dead, die, discard, lettersOf, manyDead, retry } from "./dead.ts";
+import { assertSound, dead, deadLettersOf, die, discard, manyDead, retry } from "./dead.ts";
 import { limitWaiting, pidOf, untilBlocked } from "./until_blocked.ts";
 
 const project = useProject({ testClock: true });
@@ -14,13 +14,13 @@ const outcomes = (rows: { outcome: string }[]) => rows.map(({ outcome }) => outc
 
 test("race · of two retries one is retried, the other hears that it was resolved", async () => {
   const { sql } = project();
-  const { id, letter } = await dead(sql);
+  const { id, deadLetter } = await dead(sql);
   await using first = session(project());
   await using second = session(project());
   const pid = await pidOf(second);
   await first`begin`;
-  assert.deepEqual(outcomes(await retry(first, { ids: [letter] })), ["retried"]);
-  const waiting = retry(second, { ids: [letter] });
+  assert.deepEqual(outcomes(await retry(first, { ids: [deadLetter] })), ["retried"]);
+  const waiting = retry(second, { ids: [deadLetter] });
   await untilBlocked(sql, pid);
   await first`commit`;
   assert.deepEqual(outcomes(await waiting), ["resolved"]);
@@ -29,13 +29,13 @@ test("race · of two retries one is retried, the other hears that it was resolve
 
 test("race · when the first retry rolls back, the second retries", async () => {
   const { sql } = project();
-  const { letter } = await dead(sql, { idempotency_key: "k" });
+  const { deadLetter } = await dead(sql, { idempotency_key: "k" });
   await using first = session(project());
   await using second = session(project());
   const pid = await pidOf(second);
   await first`begin`;
-  await retry(first, { ids: [letter] });
-  const waiting = retry(second, { ids: [letter] });
+  await retry(first, { ids: [deadLetter] });
+  const waiting = retry(second, { ids: [deadLetter] });
   await untilBlocked(sql, pid);
   await first`rollback`;
   assert.deepEqual(outcomes(await waiting), ["retried"]);
@@ -44,10 +44,10 @@ test("race · when the first retry rolls back, the second retries", async () => 
 test("race · a discard that waited for a retry gives up nothing, and the other way round", async () => {
   const { sql } = project();
   for (const [one, other, status] of [["retry", "discard", "pending"], ["discard", "retry", "failed"]]) {
-    const { id, letter } = await dead(sql, { queue: one });
+    const { id, deadLetter } = await dead(sql, { queue: one });
     const run = {
-      retry: async (own: typeof sql) => outcomes(await retry(own, { ids: [letter] }))[0] === "retried",
-      discard: async (own: typeof sql) => await discard(own, { ids: [letter] }) === 1,
+      retry: async (own: typeof sql) => outcomes(await retry(own, { ids: [deadLetter] }))[0] === "retried",
+      discard: async (own: typeof sql) => await discard(own, { ids: [deadLetter] }) === 1,
     };
     await using first = session(project());
     await using second = session(project());
@@ -64,37 +64,37 @@ test("race · a discard that waited for a retry gives up nothing, and the other 
 
 test("race · ids in opposite order wait for the first letter they share, not crosswise", async () => {
   const { sql } = project();
-  const letters: string[] = [];
-  for (let n = 0; n < 3; n++) letters.push((await dead(sql)).letter);
+  const deadLetters: string[] = [];
+  for (let n = 0; n < 3; n++) deadLetters.push((await dead(sql)).deadLetter);
   await using holder = session(project());
   await using first = session(project());
   await using second = session(project());
   const pids = [await pidOf(first), await pidOf(second)];
   await holder`begin`;
-  await retry(holder, { ids: [letters[1]] });
-  const waiting = [retry(first, { ids: letters }), retry(second, { ids: letters.toReversed() })];
+  await retry(holder, { ids: [deadLetters[1]] });
+  const waiting = [retry(first, { ids: deadLetters }), retry(second, { ids: deadLetters.toReversed() })];
   for (const pid of pids) await untilBlocked(sql, pid);
   await holder`commit`;
-  const answers = (await Promise.all(waiting)).flatMap(outcomes);
-  assert.deepEqual(answers.toSorted(), ["resolved", "resolved", "resolved", "resolved", "retried", "retried"]);
+  const replies = (await Promise.all(waiting)).flatMap(outcomes);
+  assert.deepEqual(replies.toSorted(), ["resolved", "resolved", "resolved", "resolved", "retried", "retried"]);
 });
 
-test("race · two bites of one filter take different letters", async () => {
+test("race · two chunks of one filter take different dead letters", async () => {
   const { sql } = project();
-  const letters: string[] = [];
-  for (let n = 0; n < 4; n++) letters.push((await dead(sql)).letter);
+  const deadLetters: string[] = [];
+  for (let n = 0; n < 4; n++) deadLetters.push((await dead(sql)).deadLetter);
   await using first = session(project());
   await using second = session(project());
   const pid = await pidOf(second);
   await first`begin`;
-  const bite = await retry(first, { filter: {}, max: 2 });
+  const chunk = await retry(first, { filter: {}, max: 2 });
   const waiting = retry(second, { filter: {}, max: 2 });
   await untilBlocked(sql, pid);
   await first`commit`;
-  assert.deepEqual([...bite, ...await waiting].map(({ id }) => id), letters);
+  assert.deepEqual([...chunk, ...await waiting].map(({ id }) => id), deadLetters);
 });
 
-test("race · from many sessions at once each of a thousand letters is resolved exactly once", async () => {
+test("race · from many sessions at once each of a thousand dead letters is resolved exactly once", async () => {
   const { sql } = project();
   const ids = await manyDead(sql, 1000);
   const sessions = Array.from({ length: 4 }, () => session(project()));
@@ -109,8 +109,8 @@ test("race · from many sessions at once each of a thousand letters is resolved 
     }));
     const discarded = discards.reduce((sum, count) => sum + count);
     assert.equal(new Set(retried).size, retried.length);
-    const letters = await sql`select resolution, count(*)::int as count from messenger_failed_messages group by 1`;
-    const figures = Object.fromEntries(letters.map(({ resolution, count }) => [resolution, count]));
+    const deadLetters = await sql`select resolution, count(*)::int as count from messenger_failed_messages group by 1`;
+    const figures = Object.fromEntries(deadLetters.map(({ resolution, count }) => [resolution, count]));
     assert.deepEqual([figures.retried, figures.discarded], [retried.length, discarded]);
     assert.equal(retried.length + discarded + (figures.null ?? 0), ids.length);
   } finally {
@@ -121,10 +121,10 @@ test("race · from many sessions at once each of a thousand letters is resolved 
 test("race · a retry that is not committed has given nothing to a worker, and its key still answers", async () => {
   const { sql } = project();
   const fields = { queue: "dead", idempotency_key: "k", idempotency_window: "0" };
-  const { id, letter } = await dead(sql, fields);
+  const { id, deadLetter } = await dead(sql, fields);
   await using operator = session(project());
   await operator`begin`;
-  await retry(operator, { ids: [letter] });
+  await retry(operator, { ids: [deadLetter] });
   assert.deepEqual(await claim(sql), []);
   assert.equal((await dispatch(sql, fields)).id, id);
   await operator`commit`;
@@ -135,14 +135,14 @@ test("race · a retry that is not committed has given nothing to a worker, and i
 for (const [ending, outcome] of [["commit", "conflict"], ["rollback", "retried"]]) {
   test(`race · a retry waits for the dispatch that is taking its lost key: after its ${ending}, ${outcome}`, async () => {
     const { sql } = project();
-    const { letter } = await dead(sql, { idempotency_key: "k" });
+    const { deadLetter } = await dead(sql, { idempotency_key: "k" });
     await sql`delete from messenger.idempotency_keys`;
     await using producer = session(project());
     await using operator = session(project());
     const pid = await pidOf(operator);
     await producer`begin`;
     await dispatch(producer, { idempotency_key: "k" });
-    const waiting = retry(operator, { ids: [letter] });
+    const waiting = retry(operator, { ids: [deadLetter] });
     await untilBlocked(sql, pid);
     await producer.unsafe(ending);
     assert.deepEqual(outcomes(await waiting), [outcome]);
@@ -151,13 +151,13 @@ for (const [ending, outcome] of [["commit", "conflict"], ["rollback", "retried"]
 
 test("race · a dispatch waits for the retry that is putting its lost key back, and is its duplicate", async () => {
   const { sql } = project();
-  const { id, letter } = await dead(sql, { idempotency_key: "k" });
+  const { id, deadLetter } = await dead(sql, { idempotency_key: "k" });
   await sql`delete from messenger.idempotency_keys`;
   await using operator = session(project());
   await using producer = session(project());
   const pid = await pidOf(producer);
   await operator`begin`;
-  await retry(operator, { ids: [letter] });
+  await retry(operator, { ids: [deadLetter] });
   const waiting = dispatch(producer, { queue: "dead", idempotency_key: "k" });
   await untilBlocked(sql, pid);
   await operator`commit`;
@@ -167,11 +167,11 @@ test("race · a dispatch waits for the retry that is putting its lost key back, 
 
 test("race · the clock that prunes sees an old letter before its retry or an unfinished message after it", async () => {
   const { sql } = project();
-  const { id, letter } = await dead(sql, { idempotency_key: "k" });
+  const { id, deadLetter } = await dead(sql, { idempotency_key: "k" });
   await setClock(sql, "400 days");
   await using operator = session(project());
   await operator`begin`;
-  await retry(operator, { ids: [letter] });
+  await retry(operator, { ids: [deadLetter] });
   await call(sql, "messenger_tick");
   await operator`commit`;
   await call(sql, "messenger_tick");
@@ -181,16 +181,16 @@ test("race · the clock that prunes sees an old letter before its retry or an un
 
 test("race · a retry that waited while the message lived and died again leaves the new letter alone", async () => {
   const { sql } = project();
-  const { id, letter } = await dead(sql);
+  const { id, deadLetter } = await dead(sql);
   await using first = session(project());
   await using second = session(project());
   const pid = await pidOf(second);
   await first`begin`;
-  await retry(first, { ids: [letter] });
+  await retry(first, { ids: [deadLetter] });
   await die(first, (await claim(first))[0]);
-  const waiting = retry(second, { ids: [letter] });
+  const waiting = retry(second, { ids: [deadLetter] });
   await untilBlocked(sql, pid);
   await first`commit`;
   assert.deepEqual(outcomes(await waiting), ["resolved"]);
-  assert.deepEqual((await lettersOf(sql, id)).map(({ resolution }) => resolution), ["retried", null]);
+  assert.deepEqual((await deadLettersOf(sql, id)).map(({ resolution }) => resolution), ["retried", null]);
 });

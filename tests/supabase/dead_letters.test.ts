@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { empty, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
 import { call, claim, dispatch, held, messageOf, setClock, settle } from "./bus.ts";
-import { assertSound, dead, die, discard, lettersOf, manyDead, retry } from "./dead.ts";
+import { assertSound, dead, deadLettersOf, die, discard, manyDead, retry } from "./dead.ts";
 
 const project = useProject({ testClock: true });
 Deno.test.beforeEach(() => empty(project().sql));
@@ -12,13 +12,13 @@ Deno.test.afterEach(() => assertSound(project().sql));
 const keyOf = async (id: string) =>
   (await project().sql`select scope, key from messenger.idempotency_keys where message_id = ${id}`)[0];
 
-test("retry · the message is pending as it was dispatched, with all its retries and its fence; the letter is resolved", async () => {
+test("retry · the message is pending as it was dispatched, with all its retries and its fence; the dead letter is resolved", async () => {
   const { sql } = project();
   const fields = { payload: { n: 1 }, priority: 9, headers: { h: 1 }, metadata: { m: 1 }, max_retries: 2 };
-  const { id, letter } = await dead(sql, fields, { error: "broke", error_class: "Boom" });
+  const { id, deadLetter } = await dead(sql, fields, { error: "broke", error_class: "Boom" });
   const before = await messageOf(sql, id);
   await setClock(sql, "1 hour");
-  assert.deepEqual(await retry(sql, { ids: [letter] }), [{ id: letter, message_id: id, outcome: "retried" }]);
+  assert.deepEqual(await retry(sql, { ids: [deadLetter] }), [{ id: deadLetter, message_id: id, outcome: "retried" }]);
   const after = await messageOf(sql, id);
   const { available_at, updated_at } = after;
   assert.deepEqual(after, {
@@ -31,7 +31,7 @@ test("retry · the message is pending as it was dispatched, with all its retries
   });
   assert.deepEqual([after.fence, after.last_error, after.error_class], ["1", "broke", "Boom"]);
   assert.equal(available_at.getTime(), updated_at.getTime());
-  const [resolved] = await lettersOf(sql, id);
+  const [resolved] = await deadLettersOf(sql, id);
   assert.deepEqual([resolved.resolution, resolved.resolved_at.getTime(), resolved.attempts.length], [
     "retried",
     updated_at.getTime(),
@@ -46,14 +46,14 @@ test("retry · the message is pending as it was dispatched, with all its retries
 
 test("retry · a message that dies again has a new letter with its own history, and its fence goes on", async () => {
   const { sql } = project();
-  const { id, letter } = await dead(sql, { max_retries: 1 }, { error: "first life" });
-  await retry(sql, { ids: [letter] });
+  const { id, deadLetter } = await dead(sql, { max_retries: 1 }, { error: "first life" });
+  await retry(sql, { ids: [deadLetter] });
   for (const error of ["second life, first", "second life, last"]) {
     const [{ fence, retry_count }] = await claim(sql);
     const [{ outcome }] = await settle(sql, [{ id, fence, outcome: "failed", error, delay_ms: 0 }]);
     assert.equal(outcome, retry_count === 0 ? "retry" : "dead");
   }
-  const [first, second] = await lettersOf(sql, id);
+  const [first, second] = await deadLettersOf(sql, id);
   assert.deepEqual(first.attempts.map((attempt: { error: string }) => attempt.error), ["first life"]);
   assert.deepEqual(second.attempts.map((attempt: { error: string }) => attempt.error), [
     "second life, first",
@@ -71,25 +71,25 @@ test("retry · a poison message that lost its leases is handed out among others 
     await call(sql, "messenger_tick");
     await claim(sql);
   }
-  const [letter] = await lettersOf(sql, id);
-  assert.equal(letter.error_class, "LeaseExpired");
-  await retry(sql, { ids: [letter.id] });
+  const [deadLetter] = await deadLettersOf(sql, id);
+  assert.equal(deadLetter.error_class, "LeaseExpired");
+  await retry(sql, { ids: [deadLetter.id] });
   await dispatch(sql);
   assert.equal((await claim(sql)).length, 2);
 });
 
 test("retry · a cancel request of the former life is forgotten", async () => {
   const { sql } = project();
-  const { id, letter } = await dead(sql);
+  const { id, deadLetter } = await dead(sql);
   await sql`update messenger_messages set cancel_requested_at = now() where id = ${id}`;
-  await retry(sql, { ids: [letter] });
+  await retry(sql, { ids: [deadLetter] });
   assert.equal((await messageOf(sql, id)).cancel_requested_at, null);
 });
 
-test("retry · the verdict of a worker from the former life changes nothing", async () => {
+test("retry · the outcome of a worker from the former life changes nothing", async () => {
   const { sql } = project();
-  const { id, fence, letter } = await dead(sql);
-  await retry(sql, { ids: [letter] });
+  const { id, fence, deadLetter } = await dead(sql);
+  await retry(sql, { ids: [deadLetter] });
   for (const outcome of ["completed", "failed", "snoozed", "released"]) {
     assert.equal((await settle(sql, [{ id, fence, outcome, delay_ms: 0 }]))[0].outcome, "stale", outcome);
   }
@@ -100,15 +100,15 @@ test("retry · one answer for each id, in their order: retried, resolved, unknow
   const { sql } = project();
   const [retried, old, given] = [await dead(sql), await dead(sql), await dead(sql)];
   const stranger = "00000000-0000-7000-8000-000000000000";
-  await retry(sql, { ids: [old.letter] });
-  await discard(sql, { ids: [given.letter] });
-  const ids = [given.letter, stranger, retried.letter, old.letter, retried.letter];
+  await retry(sql, { ids: [old.deadLetter] });
+  await discard(sql, { ids: [given.deadLetter] });
+  const ids = [given.deadLetter, stranger, retried.deadLetter, old.deadLetter, retried.deadLetter];
   assert.deepEqual(await retry(sql, { ids }), [
-    { id: given.letter, message_id: given.id, outcome: "resolved" },
+    { id: given.deadLetter, message_id: given.id, outcome: "resolved" },
     { id: stranger, message_id: null, outcome: "unknown" },
-    { id: retried.letter, message_id: retried.id, outcome: "retried" },
-    { id: old.letter, message_id: old.id, outcome: "resolved" },
-    { id: retried.letter, message_id: retried.id, outcome: "resolved" },
+    { id: retried.deadLetter, message_id: retried.id, outcome: "retried" },
+    { id: old.deadLetter, message_id: old.id, outcome: "resolved" },
+    { id: retried.deadLetter, message_id: retried.id, outcome: "resolved" },
   ]);
   assert.equal((await sql`select from messenger_retry_failed(array[]::uuid[])`).length, 0);
   assert.equal((await messageOf(sql, given.id)).error_class, "Discarded");
@@ -120,42 +120,42 @@ test("retry · retried messages keep their place: priority, then the moment of t
   const older = [await dead(sql, { priority: 2 }), old, await dead(sql, { priority: 5 })];
   const waiting = await dispatch(sql, { priority: 5 });
   const urgent = await dispatch(sql, { priority: 6 });
-  await retry(sql, { ids: older.map(({ letter }) => letter) });
+  await retry(sql, { ids: older.map(({ deadLetter }) => deadLetter) });
   const order = (await claim(sql)).map(({ id }) => id);
   assert.deepEqual(order, [urgent.id, waiting.id, old.id, older[2].id, older[0].id]);
 });
 
 test("retry · a message past its expires_at is not handed out: nobody needs it any more", async () => {
   const { sql } = project();
-  const { id, letter } = await dead(sql, { expires_at: new Date(Date.now() + 60_000) });
+  const { id, deadLetter } = await dead(sql, { expires_at: new Date(Date.now() + 60_000) });
   await setClock(sql, "1 hour");
-  await retry(sql, { ids: [letter] });
+  await retry(sql, { ids: [deadLetter] });
   assert.deepEqual(await claim(sql), []);
   assert.equal((await messageOf(sql, id)).error_class, "Expired");
 });
 
-test("retry · with an edited payload the message is the same one with a new body; the letter keeps the old", async () => {
+test("retry · with an edited payload the message is the same one with a new body; the dead letter keeps the old", async () => {
   const { sql } = project();
-  const { id, letter } = await dead(sql, { payload: { to: "nobody" }, idempotency_key: "k" });
-  const [answer] = await retry(sql, { ids: [letter], payload: { to: "Ada" } });
-  assert.equal(answer.outcome, "retried");
+  const { id, deadLetter } = await dead(sql, { payload: { to: "nobody" }, idempotency_key: "k" });
+  const [reply] = await retry(sql, { ids: [deadLetter], payload: { to: "Ada" } });
+  assert.equal(reply.outcome, "retried");
   const [claimed] = await claim(sql);
   assert.deepEqual([claimed.id, claimed.body], [id, { to: "Ada" }]);
-  assert.deepEqual((await lettersOf(sql, id))[0].body, { to: "nobody" });
+  assert.deepEqual((await deadLettersOf(sql, id))[0].body, { to: "nobody" });
   const again = await dispatch(sql, { queue: "dead", payload: { to: "nobody" }, idempotency_key: "k" });
   assert.deepEqual([again.id, again.duplicate], [id, true], "the producer that repeats itself hears of this message");
   await die(sql, claimed);
-  assert.deepEqual((await lettersOf(sql, id))[1].body, { to: "Ada" });
+  assert.deepEqual((await deadLettersOf(sql, id))[1].body, { to: "Ada" });
 });
 
 test("key · is the message's own while it is dead, retried and finished, long after its window", async () => {
   const { sql } = project();
   const fields = { queue: "dead", idempotency_key: "k", idempotency_window: "1 minute" };
-  const { id, letter } = await dead(sql, fields);
+  const { id, deadLetter } = await dead(sql, fields);
   await setClock(sql, "3 days");
   await call(sql, "messenger_tick");
   assert.equal((await dispatch(sql, fields)).id, id);
-  assert.equal((await retry(sql, { ids: [letter] }))[0].outcome, "retried");
+  assert.equal((await retry(sql, { ids: [deadLetter] }))[0].outcome, "retried");
   assert.deepEqual([(await dispatch(sql, fields)).id, (await dispatch(sql, fields)).duplicate], [id, true]);
   const [{ fence }] = await claim(sql);
   await settle(sql, [{ id, fence, outcome: "completed" }]);
@@ -171,7 +171,7 @@ test("key · that somebody deleted is put back in its scope", async () => {
   const mine = await die(sql, (await claim(sql))[0]);
   const ours = await dead(sql, { idempotency_key: "k" });
   await sql`delete from messenger.idempotency_keys`;
-  const outcomes = (await retry(sql, { ids: [ours.letter, mine] })).map(({ outcome }) => outcome);
+  const outcomes = (await retry(sql, { ids: [ours.deadLetter, mine] })).map(({ outcome }) => outcome);
   assert.deepEqual(outcomes, ["retried", "retried"]);
   assert.deepEqual([(await keyOf(id)).scope, (await keyOf(ours.id)).scope], [user, "service"]);
   assert.equal((await dispatch(sql, { queue: "dead", idempotency_key: "k" })).id, ours.id);
@@ -179,22 +179,22 @@ test("key · that somebody deleted is put back in its scope", async () => {
 
 test("key · that another message holds by now is a conflict, and nothing changes", async () => {
   const { sql } = project();
-  const { id, letter } = await dead(sql, { idempotency_key: "k" });
+  const { id, deadLetter } = await dead(sql, { idempotency_key: "k" });
   const free = await dead(sql);
   await sql`delete from messenger.idempotency_keys`;
   const holder = await dispatch(sql, { idempotency_key: "k", delay: "1 day" });
-  const before = [await messageOf(sql, id), await lettersOf(sql, id)];
+  const before = [await messageOf(sql, id), await deadLettersOf(sql, id)];
   assert.deepEqual(await retry(sql, { filter: {} }), [
-    { id: letter, message_id: id, outcome: "conflict" },
-    { id: free.letter, message_id: free.id, outcome: "retried" },
+    { id: deadLetter, message_id: id, outcome: "conflict" },
+    { id: free.deadLetter, message_id: free.id, outcome: "retried" },
   ]);
-  assert.deepEqual([await messageOf(sql, id), await lettersOf(sql, id)], before);
+  assert.deepEqual([await messageOf(sql, id), await deadLettersOf(sql, id)], before);
   assert.equal((await keyOf(holder.id)).key, "k");
-  assert.equal((await retry(sql, { ids: [letter], payload: { n: 1 } }))[0].outcome, "conflict");
+  assert.equal((await retry(sql, { ids: [deadLetter], payload: { n: 1 } }))[0].outcome, "conflict");
   assert.deepEqual((await messageOf(sql, id)).body, {});
 });
 
-test("gone · a message that somebody deleted comes back with its id from the letter, ahead of every fence it had", async () => {
+test("gone · a message that somebody deleted comes back with its id from the dead letter, ahead of every fence it had", async () => {
   const { sql } = project();
   await call(sql, "messenger_register", { types: [{ type: "Greeting", priority: 8 }] });
   const fields = { payload: { n: 1 }, headers: { h: 1 }, metadata: { m: 1 }, max_retries: 5, idempotency_key: "k" };
@@ -203,10 +203,10 @@ test("gone · a message that somebody deleted comes back with its id from the le
     const [{ id, fence }] = await claim(sql);
     await settle(sql, [{ id, fence, outcome: "snoozed", delay_ms: 0 }]);
   }
-  const letter = await die(sql, (await claim(sql))[0], { error: "broke", error_class: "Boom" });
+  const deadLetter = await die(sql, (await claim(sql))[0], { error: "broke", error_class: "Boom" });
   const before = await messageOf(sql, first.id);
   await sql`delete from messenger_messages`;
-  assert.equal((await retry(sql, { ids: [letter] }))[0].outcome, "retried");
+  assert.equal((await retry(sql, { ids: [deadLetter] }))[0].outcome, "retried");
   const after = await messageOf(sql, first.id);
   for (const same of ["queue_name", "body", "headers", "metadata", "max_retries", "created_at", "idempotency_key"]) {
     assert.deepEqual(after[same], before[same], same);
@@ -230,57 +230,62 @@ test("gone · a user's key is still the user's", async () => {
   const user = crypto.randomUUID();
   const args = { type: "Greeting", idempotency_key: "k" };
   const [{ id }] = await asRole(sql, "authenticated", (tx) => call(tx, "messenger_user_dispatch", args), user);
-  const letter = await die(sql, (await claim(sql))[0]);
+  const deadLetter = await die(sql, (await claim(sql))[0]);
   await sql`delete from messenger_messages`;
   await setClock(sql, "3 days");
-  assert.equal((await retry(sql, { ids: [letter] }))[0].outcome, "retried");
+  assert.equal((await retry(sql, { ids: [deadLetter] }))[0].outcome, "retried");
   assert.equal((await keyOf(id)).scope, user);
 });
 
 test("alive · a message that somebody made pending by hand is a conflict", async () => {
   const { sql } = project();
-  const { id, letter } = await dead(sql);
+  const { id, deadLetter } = await dead(sql);
   await sql`update messenger_messages set status = 'pending', processed_at = null where id = ${id}`;
-  assert.equal((await retry(sql, { ids: [letter] }))[0].outcome, "conflict");
-  assert.equal(await discard(sql, { ids: [letter] }), 1);
+  assert.equal((await retry(sql, { ids: [deadLetter] }))[0].outcome, "conflict");
+  assert.equal(await discard(sql, { ids: [deadLetter] }), 1);
   assert.deepEqual([(await messageOf(sql, id)).status, (await messageOf(sql, id)).error_class], ["pending", "Error"]);
 });
 
 test("discard · counts what it gave up on, and leaves what was resolved", async () => {
   const { sql } = project();
   const [one, two] = [await dead(sql), await dead(sql)];
-  await retry(sql, { ids: [two.letter] });
+  await retry(sql, { ids: [two.deadLetter] });
   await setClock(sql, "1 hour");
-  assert.equal(await discard(sql, { ids: [one.letter, two.letter, crypto.randomUUID(), one.letter] }), 1);
-  const [letter] = await lettersOf(sql, one.id);
+  assert.equal(await discard(sql, { ids: [one.deadLetter, two.deadLetter, crypto.randomUUID(), one.deadLetter] }), 1);
+  const [deadLetter] = await deadLettersOf(sql, one.id);
   const { status, error_class, last_error } = await messageOf(sql, one.id);
-  assert.deepEqual([letter.resolution, status, error_class, last_error], ["discarded", "failed", "Discarded", "no"]);
-  assert.equal((await lettersOf(sql, two.id))[0].resolution, "retried");
-  assert.equal(await discard(sql, { ids: [one.letter] }), 0);
+  assert.deepEqual([deadLetter.resolution, status, error_class, last_error], [
+    "discarded",
+    "failed",
+    "Discarded",
+    "no",
+  ]);
+  assert.equal((await deadLettersOf(sql, two.id))[0].resolution, "retried");
+  assert.equal(await discard(sql, { ids: [one.deadLetter] }), 0);
   await sql`delete from messenger_messages where id = ${(await dead(sql, { queue: "gone" })).id}`;
   assert.equal(await discard(sql, { filter: {} }), 1);
 });
 
-test("bell · rings once for each queue and type that has something due", async () => {
+test("wake-up · wakes once for each queue and type that has something due", async () => {
   const { sql } = project();
   await sql`delete from net.http_request_queue`;
   await call(sql, "messenger_start", { functions_url: "https://example.test/functions/v1" });
   await call(sql, "messenger_stop");
-  const letters = [];
-  for (const queue of ["a", "a", "b"]) letters.push((await dead(sql, { queue })).letter);
+  const deadLetters = [];
+  for (const queue of ["a", "a", "b"]) deadLetters.push((await dead(sql, { queue })).deadLetter);
   await sql`truncate net.http_request_queue, messenger.workers`;
-  await retry(sql, { ids: letters });
+  await retry(sql, { ids: deadLetters });
   assert.equal((await sql`select from net.http_request_queue`).length, 2);
 });
 
-test("many · ten thousand letters go back in bites of a thousand, oldest first", async () => {
+test("many · ten thousand dead letters go back in chunks of a thousand, oldest first", async () => {
   const { sql } = project();
   const ids = await manyDead(sql, 10_000);
   const bites: string[][] = [];
   do bites.push((await retry(sql, { filter: { queue: "dead" } })).map((row) => row.message_id)); while (
     bites.at(-1)?.length
   );
-  assert.deepEqual(bites.map((bite) => bite.length), [...Array(10).fill(1000), 0]);
+  assert.deepEqual(bites.map((chunk) => chunk.length), [...Array(10).fill(1000), 0]);
   assert.deepEqual(bites.flat().toSorted(), ids.toSorted());
   assert.equal((await claim(sql, { batch: 1000 })).length, 1000);
 });

@@ -9,11 +9,11 @@ Deno.test.beforeEach(() => empty(project().sql));
 
 test("dispatch · answers what was stored", async () => {
   const { sql } = project();
-  const [answer] =
+  const [reply] =
     await sql`select * from messenger_dispatch('Greeting', '{"to": "Ada"}', queue => 'letters', priority => 7)`;
   const [row] = await sql`select * from messenger_messages`;
-  assert.equal(answer.id, row.id);
-  assert.deepEqual([answer.duplicate, answer.status, answer.transport, answer.queue], [
+  assert.equal(reply.id, row.id);
+  assert.deepEqual([reply.duplicate, reply.status, reply.transport, reply.queue], [
     false,
     "pending",
     "supabase",
@@ -26,7 +26,7 @@ test("dispatch · answers what was stored", async () => {
     0,
     "0",
   ]);
-  assert.deepEqual(answer.available_at, row.available_at);
+  assert.deepEqual(reply.available_at, row.available_at);
 });
 
 test("dispatch · a type alone takes every default", async () => {
@@ -45,11 +45,11 @@ test("dispatch · a type alone takes every default", async () => {
 
 test("dispatch · a null parameter means its default", async () => {
   const { sql } = project();
-  const [answer] = await sql`
+  const [reply] = await sql`
     select * from messenger_dispatch('Greeting', payload => null, queue => null, priority => null, available_at => null, delay => null,
       idempotency_key => null, idempotency_mode => null, idempotency_window => null, ordering_key => null, transport => null,
       max_retries => null, expires_at => null, headers => null, metadata => null)`;
-  const row = await messageOf(sql, answer.id);
+  const row = await messageOf(sql, reply.id);
   assert.deepEqual([row.body, row.headers, row.metadata, row.priority, row.queue_name], [{}, {}, {}, 5, "default"]);
 });
 
@@ -125,8 +125,8 @@ test("dispatch · ids made in one microsecond by many sessions differ", async ()
 
 test("dispatch · service_role may, and the row names the user of its token", async () => {
   const user = crypto.randomUUID();
-  const answer = await asRole(project().sql, "service_role", (sql) => dispatch(sql), user);
-  assert.equal((await messageOf(project().sql, answer.id)).created_by, user);
+  const reply = await asRole(project().sql, "service_role", (sql) => dispatch(sql), user);
+  assert.equal((await messageOf(project().sql, reply.id)).created_by, user);
 });
 
 test("dispatch · a registered type's route and retries apply, and arguments win over them", async () => {
@@ -172,21 +172,21 @@ test("dispatch · strings that look like trouble are stored as they are", async 
 
 test("batch · answers in order, with the values of each", async () => {
   const { sql } = project();
-  const answers = await call(sql, "messenger_dispatch_batch", {
+  const replies = await call(sql, "messenger_dispatch_batch", {
     messages: [{ type: "A", queue: "x" }, { type: "B", payload: { n: 2 }, delay: "1 hour" }, {
       type: "C",
       delay: "60 s",
     }],
   });
-  assert.deepEqual(answers.map(({ ord, queue, duplicate }) => [ord, queue, duplicate]), [[1, "x", false], [
+  assert.deepEqual(replies.map(({ ord, queue, duplicate }) => [ord, queue, duplicate]), [[1, "x", false], [
     2,
     "default",
     false,
   ], [3, "default", false]]);
-  assert(answers.every(({ error, error_code }) => error === null && error_code === null));
+  assert(replies.every(({ error, error_code }) => error === null && error_code === null));
   const rows = await sql`select id, message_type from messenger_messages order by id`;
-  assert.deepEqual(rows.map(({ id, message_type }) => [id, message_type]), answers.map(({ id }, n) => [id, "ABC"[n]]));
-  assert(Math.abs(await secondsUntil(sql, answers[2].available_at) - 60) < 5);
+  assert.deepEqual(rows.map(({ id, message_type }) => [id, message_type]), replies.map(({ id }, n) => [id, "ABC"[n]]));
+  assert(Math.abs(await secondsUntil(sql, replies[2].available_at) - 60) < 5);
 });
 
 test("batch · takes a thousand", async () => {
@@ -196,13 +196,13 @@ test("batch · takes a thousand", async () => {
 
 test("batch · not atomic, the good are stored and the bad say why", async () => {
   const { sql } = project();
-  const answers = await call(sql, "messenger_dispatch_batch", {
+  const replies = await call(sql, "messenger_dispatch_batch", {
     messages: [{ type: "A" }, { type: "no good" }, { type: "B", prioritty: 3 }, { type: "C" }],
     atomic: false,
   });
-  assert.deepEqual(answers.map(({ error_code }) => error_code), [null, "SM_TYPE", "SM_UNKNOWN_FIELD", null]);
-  assert(answers[2].error.includes("prioritty"));
-  assert.deepEqual(answers.map(({ id }) => id === null), [false, true, true, false]);
+  assert.deepEqual(replies.map(({ error_code }) => error_code), [null, "SM_TYPE", "SM_UNKNOWN_FIELD", null]);
+  assert(replies[2].error.includes("prioritty"));
+  assert.deepEqual(replies.map(({ id }) => id === null), [false, true, true, false]);
   assert.equal((await sql`select from messenger_messages`).length, 2);
 });
 
@@ -219,7 +219,7 @@ test("dispatch · a message to a sync transport is a row that can be claimed", a
   assert.deepEqual((await claim(sql, { transport: "sync" })).map((row) => row.id), [id]);
 });
 
-test("rows · the constraints refuse a row that lies about its state", async () => {
+test("rows · the constraints reject a row that lies about its state", async () => {
   const { sql } = project();
   const { id } = await held(sql);
   for (

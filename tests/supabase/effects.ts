@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import type { Sql } from "postgres";
 import { ask, type Asker, messageOf, type Row } from "./bus.ts";
 
-/** Makes public.effects, take_effect (leaves a row, answers {"got": args}) and refuse_it (leaves a row, then raises XS001). */
+/** Makes public.effects, take_effect (leaves a row, answers {"got": args}) and is_rejected (leaves a row, then raises XS001). */
 export async function makeEffects(sql: Sql): Promise<void> {
   await sql.unsafe(`
     create table public.effects (n int generated always as identity, args jsonb);
@@ -13,7 +13,7 @@ export async function makeEffects(sql: Sql): Promise<void> {
       insert into public.effects (args) values (args);
       return jsonb_build_object('got', args);
     end $$;
-    create function public.refuse_it(args jsonb) returns jsonb language plpgsql set search_path = pg_catalog, pg_temp as $$
+    create function public.is_rejected(args jsonb) returns jsonb language plpgsql set search_path = pg_catalog, pg_temp as $$
     begin
       insert into public.effects (args) values (args);
       raise exception 'out of stock' using errcode = 'XS001', hint = 'order some';

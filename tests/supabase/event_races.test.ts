@@ -1,4 +1,4 @@
-// Events and transactions: one event an end, however often a verdict is sent, by how many sessions, and none for what was rolled back.
+// Events and transactions: one event an end, however often a outcome is sent, by how many sessions, and none for what was rolled back.
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
@@ -28,7 +28,7 @@ async function told(): Promise<string[]> {
   return rows.map(({ event }) => event);
 }
 
-const verdict = (
+const result = (
   { id, fence }: Row,
   outcome: string,
   more: Row = {},
@@ -37,36 +37,36 @@ const types = ["Greeting"];
 
 class RolledBack extends Error {}
 
-test("rolled back · a verdict that is undone was never told", async () => {
+test("rolled back · a outcome that is undone was never told", async () => {
   const { sql } = project();
   const message = await held(sql);
   await sql.begin(async (tx) => {
-    await settle(tx, verdict(message, "completed"));
+    await settle(tx, result(message, "completed"));
     throw new RolledBack();
   }).catch((error: unknown) => assert.ok(error instanceof RolledBack));
   assert.deepEqual(await told(), []);
-  await settle(sql, verdict(message, "completed"));
+  await settle(sql, result(message, "completed"));
   assert.deepEqual(await told(), ["completed"]);
 });
 
-test("lost reply · each verdict repeated, and others after it, are told once", async () => {
+test("lost reply · each outcome repeated, and others after it, are told once", async () => {
   const { sql } = project();
   const first = await held(sql);
-  for (let n = 0; n < 3; n++) await settle(sql, verdict(first, "failed", { delay_ms: 0 }));
+  for (let n = 0; n < 3; n++) await settle(sql, result(first, "failed", { delay_ms: 0 }));
   assert.deepEqual(await told(), ["retried"]);
   const [second] = await claim(sql, { types });
-  for (const outcome of ["completed", "completed", "failed", "snoozed"]) await settle(sql, verdict(second, outcome));
-  await settle(sql, [...verdict(first, "completed"), ...verdict(second, "completed"), ...verdict(second, "completed")]);
+  for (const outcome of ["completed", "completed", "failed", "snoozed"]) await settle(sql, result(second, outcome));
+  await settle(sql, [...result(first, "completed"), ...result(second, "completed"), ...result(second, "completed")]);
   assert.deepEqual(await told(), ["retried", "completed"]);
   const dead = await held(sql, {}, { types });
-  for (let n = 0; n < 2; n++) await settle(sql, verdict(dead, "failed", { retryable: false }));
+  for (let n = 0; n < 2; n++) await settle(sql, result(dead, "failed", { retryable: false }));
   assert.deepEqual(await told(), ["retried", "completed", "dead", "failed"]);
 });
 
-test("two verdicts on one delivery in a call · the first one is told", async () => {
+test("two outcomes on one delivery in a call · the first one is told", async () => {
   const { sql } = project();
   const message = await held(sql);
-  await settle(sql, [...verdict(message, "completed"), ...verdict(message, "failed", { retryable: false })]);
+  await settle(sql, [...result(message, "completed"), ...result(message, "failed", { retryable: false })]);
   assert.deepEqual(await told(), ["completed"]);
 });
 
@@ -77,10 +77,10 @@ for (const [first, second] of [["completed", "completed"], ["completed", "failed
     await using one = session(project());
     await using two = session(project());
     await one.begin(async (tx) => {
-      await settle(tx, verdict(message, first));
-      assert.equal((await settle(two, verdict(message, second)))[0].outcome, "locked");
+      await settle(tx, result(message, first));
+      assert.equal((await settle(two, result(message, second)))[0].outcome, "locked");
     });
-    const [{ outcome }] = await settle(two, verdict(message, second));
+    const [{ outcome }] = await settle(two, result(message, second));
     assert.match(outcome, /^(already|stale)$/);
     assert.deepEqual(await told(), first === "completed" ? ["completed"] : ["dead", "failed"]);
   });
@@ -94,7 +94,7 @@ test("two sessions · a cancel waits for the completion, and is told of no failu
   const pid = await patient(two);
   let waiting: Promise<Row> | undefined;
   await one.begin(async (tx) => {
-    await settle(tx, verdict(message, "completed"));
+    await settle(tx, result(message, "completed"));
     waiting = ask(two, "messenger_cancel", { id: message.id });
     await untilPolling(sql, pid);
   });
@@ -119,7 +119,7 @@ test("subscription · holds for every settle that begins after its commit, in se
   const { sql } = project();
   await sql`truncate messenger.subscriptions`;
   await using worker = session(project());
-  const complete = async () => await settle(worker, verdict(await held(worker, {}, { types }), "completed"));
+  const complete = async () => await settle(worker, result(await held(worker, {}, { types }), "completed"));
   for (let n = 0; n < 10; n++) await complete(); // past the point where plans are kept
   await sql.begin(async (tx) => {
     await on(tx, "completed");
@@ -138,7 +138,7 @@ test("service_role · settles and cancels what is subscribed, without the right 
   const { id: waiting } = await dispatch(sql);
   await asRole(sql, "service_role", (tx) => ask(tx, "messenger_cancel", { id: waiting }));
   const message = await held(sql, {}, { types });
-  await asRole(sql, "service_role", (tx) => settle(tx, verdict(message, "completed")));
+  await asRole(sql, "service_role", (tx) => settle(tx, result(message, "completed")));
   assert.deepEqual((await told()).sort(), ["completed", "failed"]);
 });
 
@@ -153,7 +153,7 @@ test("users · see nothing of the events of their messages", async () => {
     user,
   );
   const [row] = await claim(sql, { types });
-  await settle(sql, verdict(row, "completed"));
+  await settle(sql, result(row, "completed"));
   assert.deepEqual((await messageOf(sql, id)).created_by, user);
   const [{ body }] = await sql`select body from messenger_messages where message_type = 'symphony.event'`;
   assert.equal(body.message.created_by, user);

@@ -1,9 +1,9 @@
-// Senders who are signed in hear of their messages by Supabase Realtime: where it is, and never at the price of the verdict.
+// Senders who are signed in hear of their messages by Supabase Realtime: where it is, and never at the price of the outcome.
 import assert from "node:assert/strict";
 import postgres from "postgres";
 import { empty, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
-import { ask, call, claim, held, letterOf, messageOf, type Row, settle } from "./bus.ts";
+import { ask, call, claim, deadLetterOf, held, messageOf, type Row, settle } from "./bus.ts";
 
 const project = useProject();
 const user = "01990000-0000-4000-8000-00000000000a";
@@ -38,7 +38,7 @@ async function heldOfUser(): Promise<Row> {
   return row;
 }
 
-const verdict = ({ id, fence }: Row, outcome: string, more: Row = {}) => ({
+const result = ({ id, fence }: Row, outcome: string, more: Row = {}) => ({
   id,
   fence,
   outcome,
@@ -46,18 +46,18 @@ const verdict = ({ id, fence }: Row, outcome: string, more: Row = {}) => ({
   ...more,
 });
 const sent = () => project().sql`select * from realtime.messages order by inserted_at, event`;
-/** As the doors do it: nothing of Realtime is granted to them. */
+/** As the edge functions do it: nothing of Realtime is granted to them. */
 const settleAsService = (outcomes: Row[]) => asRole(project().sql, "service_role", (tx) => settle(tx, outcomes));
 
 test("realtime · retried, completed, dead, failed and cancelled reach the sender's private topic, with id, type, status and event alone", async () => {
   const { sql } = project();
   await makeRealtime();
   const message = await heldOfUser();
-  await settleAsService([verdict(message, "failed", { delay_ms: 0 })]);
+  await settleAsService([result(message, "failed", { delay_ms: 0 })]);
   const [again] = await claim(sql, { types: ["Greeting"] });
-  await settleAsService([verdict(again, "completed", { result: { secret: 1 } })]);
+  await settleAsService([result(again, "completed", { result: { secret: 1 } })]);
   const dying = await heldOfUser();
-  await settleAsService([verdict(dying, "failed", { retryable: false })]);
+  await settleAsService([result(dying, "failed", { retryable: false })]);
   const cancelled = await heldOfUser();
   await ask(sql, "messenger_release", { id: cancelled.id, fence: cancelled.fence });
   await asRole(sql, "service_role", (tx) => ask(tx, "messenger_cancel", { id: cancelled.id }));
@@ -77,15 +77,15 @@ test("realtime · also of a message that retention 0 deletes", async () => {
   await makeRealtime();
   await sql`update messenger_transports set config = '{"retention": "0"}' where name = 'supabase'`;
   const message = await heldOfUser();
-  await settleAsService([verdict(message, "completed")]);
+  await settleAsService([result(message, "completed")]);
   assert.deepEqual([await messageOf(sql, message.id), (await sent()).length], [undefined, 1]);
 });
 
-test("realtime · a rolled back verdict is not told", async () => {
+test("realtime · a rolled back outcome is not told", async () => {
   await makeRealtime();
   const message = await heldOfUser();
   await project().sql.begin(async (tx) => {
-    await settle(tx, [verdict(message, "completed")]);
+    await settle(tx, [result(message, "completed")]);
     throw new Error("rolled back");
   }).catch(() => {});
   assert.equal((await sent()).length, 0);
@@ -94,16 +94,16 @@ test("realtime · a rolled back verdict is not told", async () => {
 test("realtime · nobody is told of messages of services, nor of the bus's own", async () => {
   const { sql } = project();
   await makeRealtime();
-  await settleAsService([verdict(await held(sql), "completed")]);
+  await settleAsService([result(await held(sql), "completed")]);
   await sql`insert into messenger_messages (message_type, created_by) values ('symphony.event', ${user})`;
   const [own] = await claim(sql);
-  await settleAsService([verdict(own, "completed")]);
+  await settleAsService([result(own, "completed")]);
   assert.equal((await sent()).length, 0);
 });
 
-test("realtime · is absent: verdicts are as ever", async () => {
+test("realtime · is absent: outcomes are as ever", async () => {
   const message = await heldOfUser();
-  await settleAsService([verdict(message, "completed")]);
+  await settleAsService([result(message, "completed")]);
   assert.equal((await messageOf(project().sql, message.id)).status, "completed");
 });
 
@@ -113,11 +113,11 @@ test("realtime · another signature, as an older or newer release may have, is a
     drop function realtime.send(jsonb, text, text, boolean);
     create function realtime.send(payload jsonb, topic text) returns void language sql as ''`);
   const message = await heldOfUser();
-  await settleAsService([verdict(message, "completed")]);
+  await settleAsService([result(message, "completed")]);
   assert.equal((await messageOf(project().sql, message.id)).status, "completed");
 });
 
-test("realtime · raising costs neither the verdict nor the other events, and what it wrote is undone", async () => {
+test("realtime · raising costs neither the outcome nor the other events, and what it wrote is undone", async () => {
   const { sql } = project();
   await makeRealtime(
     "insert into realtime.messages (topic, extension) values ('half', 'broadcast'); raise exception 'no partition for today'",
@@ -131,13 +131,13 @@ test("realtime · raising costs neither the verdict nor the other events, and wh
   await asRole(
     own,
     "service_role",
-    (tx) => settle(tx, [verdict(done, "completed"), verdict(dying, "failed", { retryable: false })]),
+    (tx) => settle(tx, [result(done, "completed"), result(dying, "failed", { retryable: false })]),
   );
   await own.end();
   const line = "symphony: realtime.send failed, the senders were not told: no partition for today";
   assert.deepEqual(log.filter((message) => message.startsWith("symphony")), [line, line]);
   assert.deepEqual([(await messageOf(sql, done.id)).status, (await sent()).length], ["completed", 0]);
-  assert.ok(await letterOf(sql, dying.id));
+  assert.ok(await deadLetterOf(sql, dying.id));
   const events =
     await sql`select body ->> 'event' as event from messenger_messages where message_type = 'symphony.event' order by 1`;
   assert.deepEqual(events.map(({ event }) => event), ["completed", "dead"]);

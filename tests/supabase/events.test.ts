@@ -144,7 +144,7 @@ test("retention 0 · the message is gone, the event is not", async () => {
   assert.equal((await effects(sql) as Row[])[0].message.id, message.id);
 });
 
-test("settle · a thousand verdicts, four subscribers, each event to each once", async () => {
+test("settle · a thousand outcomes, four subscribers, each event to each once", async () => {
   const { sql } = project();
   for (const [event, type] of [["completed", null], ["completed", "Greeting"], ["retried", null], ["failed", null]]) {
     await on(sql, event as string, type);

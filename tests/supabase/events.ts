@@ -1,4 +1,4 @@
-// What tests of events share: subscribing, the messages that carry events, and verdicts.
+// What tests of events share: subscribing, the messages that carry events, and outcomes.
 import { ask, type Asker, type Row } from "./bus.ts";
 
 /** Subscribes a function to an event; answers the subscription's id. */

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
 import { ask, call, claim, dispatch, dispatchMany, held, messageOf, setClock, settle } from "./bus.ts";
-import { refused } from "./refusal.ts";
+import { rejected } from "./raises.ts";
 
 const project = useProject({ testClock: true });
 Deno.test.beforeEach(() => empty(project().sql));
@@ -17,18 +17,18 @@ test("exchange · settles first, then claims, and answers both", async () => {
   const { sql } = project();
   const [a, b, c] = await dispatchMany(sql, 3);
   const rows = await claim(sql, { batch: 2 });
-  const answer = await exchange([
+  const reply = await exchange([
     { id: a, fence: rows[0].fence, outcome: "completed" },
     { id: b, fence: rows[1].fence, outcome: "failed", error: "e", delay_ms: 0 },
   ]);
-  assert.deepEqual(answer.settled.map(({ id, outcome }: Record<string, unknown>) => [id, outcome]), [[a, "completed"], [
+  assert.deepEqual(reply.settled.map(({ id, outcome }: Record<string, unknown>) => [id, outcome]), [[a, "completed"], [
     b,
     "retry",
   ]]);
   // b became due at the exchange's own moment or a little later; c was due before.
-  assert.equal(answer.claimed[0].id, c);
-  assert.deepEqual(Object.keys(answer.claimed[0]).toSorted(), Object.keys(rows[0]).toSorted());
-  assert.deepEqual([answer.claimed[0].fence, answer.claimed[0].body], [1, { n: 2 }]);
+  assert.equal(reply.claimed[0].id, c);
+  assert.deepEqual(Object.keys(reply.claimed[0]).toSorted(), Object.keys(rows[0]).toSorted());
+  assert.deepEqual([reply.claimed[0].fence, reply.claimed[0].body], [1, { n: 2 }]);
 });
 
 test("exchange · nothing to settle and nothing to claim are empty lists", async () => {
@@ -58,16 +58,16 @@ test("exchange · a bad claim undoes the settle: one commit", async () => {
   const { sql } = project();
   const { id, fence } = await held(sql);
   const outcomes = [{ id, fence, outcome: "completed" }];
-  await refused(exchange(outcomes, { batch: 0 }), "SM_BATCH");
-  await refused(exchange(outcomes, { worker: "" }), "SM_WORKER");
-  await refused(exchange(outcomes, { worker: "a\u0007" }), "SM_WORKER");
-  await refused(exchange(outcomes, { queues: ["A b"] }), "SM_QUEUE");
-  await refused(exchange(outcomes, { transport: "pigeon" }), "SM_TRANSPORT");
+  await rejected(exchange(outcomes, { batch: 0 }), "SM_BATCH");
+  await rejected(exchange(outcomes, { worker: "" }), "SM_WORKER");
+  await rejected(exchange(outcomes, { worker: "a\u0007" }), "SM_WORKER");
+  await rejected(exchange(outcomes, { queues: ["A b"] }), "SM_QUEUE");
+  await rejected(exchange(outcomes, { transport: "pigeon" }), "SM_TRANSPORT");
   assert.equal((await messageOf(sql, id)).status, "processing");
-  await refused(exchange([{ id, fence, outcome: "nonsense" }]), "SM_OUTCOME");
+  await rejected(exchange([{ id, fence, outcome: "nonsense" }]), "SM_OUTCOME");
 });
 
-test("exchange · repeated after a lost reply, the verdicts are already and the first claim's rows stay leased", async () => {
+test("exchange · repeated after a lost reply, the outcomes are already and the first claim's rows stay leased", async () => {
   const { sql } = project();
   const [a, b, c] = await dispatchMany(sql, 3);
   const [{ fence }] = await claim(sql, { batch: 1 });
@@ -81,12 +81,12 @@ test("exchange · repeated after a lost reply, the verdicts are already and the 
 test("exchange · a message it released is not lost when the claim skips it, and service_role may", async () => {
   const { sql } = project();
   const { id, fence } = await held(sql);
-  const answer = await asRole(
+  const reply = await asRole(
     sql,
     "service_role",
     (tx) => ask(tx, "messenger_exchange", { outcomes: [{ id, fence, outcome: "released" }], worker: "w" }),
   );
-  assert.deepEqual(answer.claimed.map((row: Record<string, unknown>) => [row.id, row.fence]), [[id, 2]]);
+  assert.deepEqual(reply.claimed.map((row: Record<string, unknown>) => [row.id, row.fence]), [[id, 2]]);
 });
 
 test("claim one · takes the message by id, due or not, and no other", async () => {
@@ -125,14 +125,14 @@ test("claim one · of many at once, one gets it", async () => {
   }
 });
 
-test("claim one · a message that lost a lease is marked solo, and bad arguments are refused", async () => {
+test("claim one · a message that lost a lease is marked solo, and bad arguments are rejected", async () => {
   const { sql } = project();
   const { id } = await held(sql);
   await setClock(sql, "61 seconds");
   await call(sql, "messenger_tick");
   const [row] = await asRole(sql, "service_role", (tx) => call(tx, "messenger_claim_one", { id, worker: "w" }));
   assert.deepEqual([row.solo, row.fence, row.retry_count], [true, "2", 1]);
-  await refused(claimOne(id, { worker: "" }), "SM_WORKER");
-  await refused(claimOne(id, { worker: "a\nb" }), "SM_WORKER");
-  await refused(claimOne(id, { lease: "13 h" }), "SM_LEASE");
+  await rejected(claimOne(id, { worker: "" }), "SM_WORKER");
+  await rejected(claimOne(id, { worker: "a\nb" }), "SM_WORKER");
+  await rejected(claimOne(id, { lease: "13 h" }), "SM_LEASE");
 });

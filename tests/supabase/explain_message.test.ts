@@ -1,7 +1,7 @@
 // messenger_explain of a message's own state: ended, not yet due, in a worker's hands, behind another of its ordering key.
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
-import { call, claim, dispatch, held, letterOf, messageOf, setClock, settle, tickByHand } from "./bus.ts";
+import { call, claim, deadLetterOf, dispatch, held, messageOf, setClock, settle, tickByHand } from "./bus.ts";
 import { dead, discard, manyDead } from "./dead.ts";
 import { because, explain, isTaken, mend, reasons } from "./explain.ts";
 
@@ -12,7 +12,7 @@ Deno.test.beforeEach(async () => {
   await tickByHand(sql, "https://example.test/functions/v1");
 });
 
-test("completed · when, and with which delivery; there is nothing to mend", async () => {
+test("completed · when, and with which delivery; there is nothing to fix", async () => {
   const { sql } = project();
   const { id, fence } = await held(sql);
   await call(sql, "messenger_complete", { id, fence });
@@ -25,18 +25,18 @@ test("failed · its error and dead letter; the remedy retries it", async () => {
   const { sql } = project();
   const { id } = await dead(sql, {}, { error: "no such address", error_class: "SmtpError" });
   const { detail } = await because(sql, id, "failed");
-  assert.match(detail, /after 1 deliveries: SmtpError: no such address; dead letter /);
-  assert.ok(detail.endsWith((await letterOf(sql, id)).id));
+  assert.match(detail, /after 1 deliveries: SmtpError: no such address; dead deadLetter /);
+  assert.ok(detail.endsWith((await deadLetterOf(sql, id)).id));
   assert.deepEqual((await mend(sql, id, "failed")).map(({ outcome }) => outcome), ["retried"]);
   assert.ok(await isTaken(sql, id));
 });
 
-test("failed · where somebody deleted the letter, the remedy dispatches it again", async () => {
+test("failed · where somebody deleted the dead letter, the remedy dispatches it again", async () => {
   const { sql } = project();
   const { id } = await dead(sql, { payload: { to: "ada" }, priority: 9, metadata: { from: "x" } });
   await sql`delete from messenger_failed_messages`;
   const { remedy, detail } = await because(sql, id, "failed");
-  assert.match(detail, /no open dead letter/);
+  assert.match(detail, /no open dead deadLetter/);
   const [copy] = await sql.unsafe(remedy);
   const { body, priority, metadata, queue_name } = await messageOf(sql, copy.id);
   assert.deepEqual([body, priority, metadata, queue_name], [{ to: "ada" }, 9, { from: "x" }, "dead"]);
@@ -47,8 +47,8 @@ test("expired, cancelled, discarded · each says so, and the remedy dispatches a
   const { id: late } = await dispatch(sql, { expires_at: new Date(Date.now() + 60_000) });
   const { id: unwanted } = await dispatch(sql, { queue: "other" });
   await call(sql, "messenger_cancel", { id: unwanted });
-  const { id: hopeless, letter } = await dead(sql);
-  await discard(sql, { ids: [letter] });
+  const { id: hopeless, deadLetter } = await dead(sql);
+  await discard(sql, { ids: [deadLetter] });
   await setClock(sql, "2 minutes");
   await call(sql, "messenger_tick");
   for (const [id, reason] of [[late, "expired"], [unwanted, "cancelled"], [hopeless, "discarded"]]) {
@@ -74,7 +74,7 @@ test("delayed · a slow retry of dead letters says at what rate", async () => {
   await call(sql, "messenger_retry_failed", { filter: {}, per_second: 1 });
   const [last] =
     await sql`select id from messenger_messages where id = any (${ids}::uuid[]) order by available_at desc limit 1`;
-  assert.match((await because(sql, last.id, "delayed")).detail, /retried from the dead letters at 1 a second$/);
+  assert.match((await because(sql, last.id, "delayed")).detail, /retried from the dead deadLetters at 1 a second$/);
   assert.deepEqual(await reasons(sql, last.id), ["delayed"]);
 });
 
@@ -159,7 +159,7 @@ test("lease lost · of the last delivery: the remedy buries it", async () => {
   const { sql } = project();
   const { id } = await held(sql, { max_retries: 0 }, { lease: "10 s" });
   await setClock(sql, "30 s");
-  assert.match((await because(sql, id, "lease_lost")).detail, /makes it a dead letter$/);
+  assert.match((await because(sql, id, "lease_lost")).detail, /makes it a dead deadLetter$/);
   await mend(sql, id, "lease_lost");
   assert.deepEqual(await reasons(sql, id), ["failed"]);
 });
@@ -209,10 +209,10 @@ test("ordering key · left waiting by a race: the remedy lets it go", async () =
 test("ordering dead letter · where the transport says block; the remedy retries it, and then the line moves", async () => {
   const { sql } = project();
   await sql`update messenger_transports set config = '{"ordering_dead_letter": "block"}' where name = 'supabase'`;
-  const { id: first, letter } = await dead(sql, { ordering_key: "k", queue: "q" });
+  const { id: first, deadLetter } = await dead(sql, { ordering_key: "k", queue: "q" });
   const { id } = await dispatch(sql, { ordering_key: "k", queue: "q" });
   assert.deepEqual(await reasons(sql, id), ["ordering_dead_letter"]);
-  assert.ok((await because(sql, id, "ordering_dead_letter")).detail.includes(letter));
+  assert.ok((await because(sql, id, "ordering_dead_letter")).detail.includes(deadLetter));
   await mend(sql, id, "ordering_dead_letter");
   const [{ fence }] = await claim(sql);
   await settle(sql, [{ id: first, fence, outcome: "completed" }]);

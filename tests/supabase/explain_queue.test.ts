@@ -126,8 +126,8 @@ test("unknown · an id nobody dispatched, none at all, and one whose dead letter
 test("explain · for service_role, and for no user; names are quoted in remedies", async () => {
   const { sql } = project();
   const { id } = await dispatch(sql);
-  const asked = await asRole(sql, "service_role", (tx) => reasons(tx, id));
-  assert.ok(asked.includes("no_bells"));
+  const requested = await asRole(sql, "service_role", (tx) => reasons(tx, id));
+  assert.ok(requested.includes("no_wakeups"));
   for (const role of ["anon", "authenticated"] as const) {
     await assert.rejects(asRole(sql, role, (tx) => reasons(tx, id)), { code: "42501" });
   }
@@ -137,7 +137,7 @@ const CAUSE = (name: string, body: string) =>
   `create or replace function messenger.reason_${name}(message public.messenger_messages, at timestamptz)
    returns setof messenger.reason language plpgsql set search_path = pg_catalog, pg_temp as $$ begin ${body} end $$`;
 
-test("causes · a further one is one function; one that raises hides no other; a stranger's and another's shape are not asked", async () => {
+test("causes · a further one is one function; one that raises hides no other; a caller's and another's shape are not asked", async () => {
   await using own = session(project());
   const { id } = await dispatch(own, { delay: "1 hour" });
   const undo = new Error("undo");
@@ -149,7 +149,7 @@ test("causes · a further one is one function; one that raises hides no other; a
       "create function messenger.reason_shape(uuid) returns setof messenger.reason language sql as 'select null::messenger.reason'",
     );
     await tx.unsafe(`grant create on schema messenger to service_role;
-      alter function messenger.reason_stranger(public.messenger_messages, timestamptz) owner to service_role`);
+      alter function messenger.reason_foreign(public.messenger_messages, timestamptz) owner to service_role`);
     const rows = await explain(tx, id);
     assert.deepEqual(rows.map(({ reason, detail }) => [reason, reason === "delayed" ? "" : detail]), [
       ["limit", "the limit of default"],

@@ -1,4 +1,4 @@
-// messenger_explain of a message that nobody asks for: no handler, no clock, no bells, bells that fail, and workers that sleep.
+// messenger_explain of a message that nobody asks for: no handler, no clock, no wake-ups, wake-ups that fail, and workers that sleep.
 import assert from "node:assert/strict";
 import { empty, session, test, testWithCron, useProject } from "../project.ts";
 import { call, claim, dispatch, messageOf, type Row, setClock, tickByHand } from "./bus.ts";
@@ -24,7 +24,7 @@ interface Answer {
 }
 
 /** What pg_net does with all that is queued: sends it, and keeps the answer. */
-async function answer({ status, error, timedOut = false }: Answer): Promise<void> {
+async function reply({ status, error, timedOut = false }: Answer): Promise<void> {
   await project().sql`
     with sent as (delete from net.http_request_queue returning id)
     insert into net._http_response (id, status_code, error_msg, timed_out, created)
@@ -125,13 +125,13 @@ test("without pg_cron, pg_net or Vault · the reason names what is missing and h
   const { id } = await dispatch(sql);
   await setClock(sql, "2 minutes");
   const clock = await without("cron", id, "clock_stopped");
-  assert.match(clock.detail, /there is no pg_cron, and no outside clock calls the scheduler door$/);
+  assert.match(clock.detail, /there is no pg_cron, and no outside clock calls the scheduler app$/);
   assert.equal(clock.remedy, "create extension pg_cron; select messenger_start()");
   await setClock(sql, "0");
-  const bells = await without("net", id, "no_bells");
-  assert.match(bells.detail, /there is no pg_net$/);
-  assert.equal(bells.remedy, "create extension pg_net");
-  assert.match((await without("vault", id, "no_bells")).detail, /secret is not in Vault, or cannot be decrypted$/);
+  const wakeups = await without("net", id, "no_wakeups");
+  assert.match(wakeups.detail, /there is no pg_net$/);
+  assert.equal(wakeups.remedy, "create extension pg_net");
+  assert.match((await without("vault", id, "no_wakeups")).detail, /secret is not in Vault, or cannot be decrypted$/);
 });
 
 testWithCron("clock stopped · its last run failed, hangs, or was long ago; and each tick fails", async () => {
@@ -173,18 +173,18 @@ test("clock stopped · holds up nothing while a worker asks", async () => {
   assert.equal((await reasons(sql, id))[0], "clock_stopped");
 });
 
-test("no bells · no functions URL, no secret; the remedies bring them", async () => {
+test("no wake-ups · no functions URL, no secret; the remedies bring them", async () => {
   const { sql } = project();
   await sql`update messenger.settings set functions_url = null`;
   const { id } = await dispatch(sql);
-  assert.deepEqual(await reasons(sql, id), ["no_bells"]);
-  assert.match((await because(sql, id, "no_bells")).detail, /there is no functions URL$/);
-  await sql.unsafe((await because(sql, id, "no_bells")).remedy);
+  assert.deepEqual(await reasons(sql, id), ["no_wakeups"]);
+  assert.match((await because(sql, id, "no_wakeups")).detail, /there is no functions URL$/);
+  await sql.unsafe((await because(sql, id, "no_wakeups")).remedy);
   await sql`delete from vault.secrets where name = 'symphony_worker_secret'`;
-  assert.match((await because(sql, id, "no_bells")).detail, /secret is not in Vault, or cannot be decrypted$/);
-  await mend(sql, id, "no_bells");
+  assert.match((await because(sql, id, "no_wakeups")).detail, /secret is not in Vault, or cannot be decrypted$/);
+  await mend(sql, id, "no_wakeups");
   await call(sql, "messenger_tick");
-  assert.equal((await sql`select from net.http_request_queue`).length, 1, "a bell is rung for it");
+  assert.equal((await sql`select from net.http_request_queue`).length, 1, "a wake-up is woken for it");
   await sql`select messenger_stop()`;
 });
 
@@ -219,7 +219,7 @@ for (const [name, failure, detail, remedy] of failures) {
   test(`worker unreachable · ${name}`, async () => {
     const { sql } = project();
     const { id } = await dispatch(sql);
-    await answer(failure);
+    await reply(failure);
     assert.deepEqual(await reasons(sql, id), ["worker_unreachable"]);
     const row = await because(sql, id, "worker_unreachable");
     assert.match(row.detail, detail);
@@ -233,27 +233,27 @@ test("worker unreachable · pg_net does not send; other people's answers are not
   await sql`insert into net._http_response (id, status_code, created) values (-1, 500, clock_timestamp())`;
   const { id } = await dispatch(sql);
   assert.deepEqual(await reasons(sql, id), ["no_worker"]);
-  await sql`update messenger.bells set at = at - interval '20 seconds'`;
+  await sql`update messenger.wakeups set at = at - interval '20 seconds'`;
   const row = await because(sql, id, "worker_unreachable");
-  assert.match(row.detail, /^pg_net has not sent 1 of our bells/);
+  assert.match(row.detail, /^pg_net has not sent 1 of our wakeups/);
   assert.equal(row.remedy, "select net.worker_restart()");
 });
 
 test("no worker · answered, and still nobody asks; the newest answer counts", async () => {
   const { sql } = project();
   const { id } = await dispatch(sql);
-  assert.match((await because(sql, id, "no_worker")).detail, /rung at .* and is not answered yet$/);
-  await answer({ status: 500 });
+  assert.match((await because(sql, id, "no_worker")).detail, /woken at .* and is not answered yet$/);
+  await reply({ status: 500 });
   assert.deepEqual(await reasons(sql, id), ["worker_unreachable"]);
   await call(sql, "messenger_tick");
   assert.deepEqual(await reasons(sql, id), ["worker_unreachable"], "until a later one is answered");
-  await answer({ status: 202 });
+  await reply({ status: 202 });
   assert.deepEqual(await reasons(sql, id), ["no_worker"]);
   const row = await because(sql, id, "no_worker");
-  assert.match(row.detail, /rung at .* and answered HTTP 202$/);
+  assert.match(row.detail, /woken at .* and answered HTTP 202$/);
   assert.equal(row.remedy, `curl -i -X POST '${URL}/worker?wait=1' -H "apikey: $SUPABASE_SECRET_KEY"`);
-  await sql`truncate messenger.bells`;
-  assert.match((await because(sql, id, "no_worker")).detail, /no bell was rung within the last hour$/);
+  await sql`truncate messenger.wakeups`;
+  assert.match((await because(sql, id, "no_worker")).detail, /no wakeup was woken within the last hour$/);
   await claim(sql, { worker: "ada", queues: ["none"] });
   assert.ok((await reasons(sql, id)).includes("no_worker"), "a worker of another queue");
   await claim(sql, { worker: "bob", types: ["Greeting"], batch: 1 });

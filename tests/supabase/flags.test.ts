@@ -4,7 +4,7 @@ import { empty, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
 import { ask, type Row } from "./bus.ts";
 import { INJECTIONS } from "./pages.ts";
-import { refused } from "./refusal.ts";
+import { rejected } from "./raises.ts";
 
 const project = useProject();
 Deno.test.beforeEach(() => empty(project().sql));
@@ -86,15 +86,15 @@ test("flags · setting answers the row, says who, and replaces what was", async 
   assert.equal((await set(`A${".:-_0".repeat(25)}zz`, 1)).name.length, 128);
 });
 
-test("flags · names and percentages that are none are refused, and change nothing", async () => {
+test("flags · names and percentages that are none are rejected, and change nothing", async () => {
   const { sql } = project();
   await set("emails", 5);
   for (const name of ["", "5", "_a", "a b", "a\n", "ä", "a".repeat(129), ...INJECTIONS]) {
-    await refused(set(name, 1), "SM_FILTER");
+    await rejected(set(name, 1), "SM_FILTER");
   }
-  for (const percent of [-1, 101, 2_147_483_647]) await refused(set("emails", percent), "SM_BATCH");
-  await refused(sql`select messenger_set_flag(null, 1)`, "SM_FILTER");
-  await refused(sql`select messenger_set_flag('emails', null)`, "SM_BATCH");
+  for (const percent of [-1, 101, 2_147_483_647]) await rejected(set("emails", percent), "SM_BATCH");
+  await rejected(sql`select messenger_set_flag(null, 1)`, "SM_FILTER");
+  await rejected(sql`select messenger_set_flag('emails', null)`, "SM_BATCH");
   const rows = await sql`select name, percent from messenger.flags`;
   assert.deepEqual(rows.map(({ name, percent }) => [name, percent]), [["emails", 5]]);
   for (const text of INJECTIONS) assert.equal(await enabled(text, text), null);

@@ -135,7 +135,7 @@ test("health · each check has figures; what has no value is left out", async ()
     no_handler: { types: 0 },
     oldest_due: {},
     own_rows: { missing: 0 },
-    pg_net: { bells: 0, answered: 0, failed: 0, dropped: 0 },
+    pg_net: { wakeups: 0, answered: 0, failed: 0, dropped: 0 },
     registration: { types: 0 },
     rights: { relations: 0 },
     schedules: { failing: 0 },
@@ -186,23 +186,23 @@ test("health · while no worker is awake at all, that is told, and not that nobo
   assert.deepEqual([(await check("workers")).status, (await check("no_handler")).status], ["healthy", "degraded"]);
 });
 
-test("health · bells that fail: a fifth is degraded, a half unhealthy; other requests and old bells do not count", async () => {
+test("health · wake-ups that fail: a fifth is degraded, a half unhealthy; other requests and old wake-ups do not count", async () => {
   const { sql } = project();
   await sql`insert into net._http_response (id, status_code, created) select -g, 500, now() from generate_series(1, 9) g`;
-  await sql`insert into messenger.bells (request_id, at) select -g, now() - interval '6 minutes' from generate_series(1, 9) g`;
+  await sql`insert into messenger.wakeups (request_id, at) select -g, now() - interval '6 minutes' from generate_series(1, 9) g`;
   const seen = [];
   for (const status of [202, 202, 202, 202, 401, 404, 503, 500, 500]) {
     const [{ id }] =
-      await sql`insert into messenger.bells (request_id) values (nextval('net.http_request_queue_id_seq')) returning request_id as id`;
+      await sql`insert into messenger.wakeups (request_id) values (nextval('net.http_request_queue_id_seq')) returning request_id as id`;
     await sql`insert into net._http_response (id, status_code, created) values (${id}, ${status}, now())`;
     seen.push((await check("pg_net")).status);
   }
   assert.deepEqual(seen, [...Array(5).fill("healthy"), ...Array(3).fill("degraded"), "unhealthy"]);
   const { detail, figures } = await check("pg_net");
-  assert.equal(detail, "5 of 9 bells of the last 5 minutes failed, the last with: HTTP 500");
-  assert.deepEqual(figures, { bells: 9, answered: 9, failed: 5, failed_share: 0.556, dropped: 0 });
+  assert.equal(detail, "5 of 9 wake-ups of the last 5 minutes failed, the last with: HTTP 500");
+  assert.deepEqual(figures, { wakeups: 9, answered: 9, failed: 5, failed_share: 0.556, dropped: 0 });
   const [{ id }] =
-    await sql`insert into messenger.bells (request_id) values (nextval('net.http_request_queue_id_seq')) returning request_id as id`;
+    await sql`insert into messenger.wakeups (request_id) values (nextval('net.http_request_queue_id_seq')) returning request_id as id`;
   await sql`insert into net._http_response (id, status_code, created) values (${id}, 202, now())`;
   const mended = await check("pg_net");
   assert.deepEqual([mended.status, /the newest did not; the last failure: HTTP 500$/.test(mended.detail)], [
@@ -211,16 +211,16 @@ test("health · bells that fail: a fifth is degraded, a half unhealthy; other re
   ]);
 });
 
-test("health · bells that pg_net does not send are seen", async () => {
+test("health · wake-ups that pg_net does not send are seen", async () => {
   const { sql } = project();
   await dispatch(sql);
   assert.equal((await check("pg_net")).status, "healthy");
-  await sql`update messenger.bells set at = at - interval '31 seconds'`;
+  await sql`update messenger.wakeups set at = at - interval '31 seconds'`;
   const { status, remedy } = await check("pg_net");
   assert.deepEqual([status, remedy], ["degraded", "select net.worker_restart()"]);
 });
 
-test("health · bells without an address, no secret, open dead letters", async () => {
+test("health · wake-ups without an address, no secret, open dead letters", async () => {
   const { sql } = project();
   await sql`update messenger.settings set functions_url = null`;
   assert.equal((await check("pg_net")).status, "degraded");
@@ -228,6 +228,6 @@ test("health · bells without an address, no secret, open dead letters", async (
   assert.equal((await check("worker_secret")).status, "unhealthy");
   const { id, fence } = await held(sql);
   await settle(sql, [{ id, fence, outcome: "failed", error: "e", retryable: false }]);
-  const letters = await check("dead_letters");
-  assert.deepEqual([letters.status, letters.detail], ["degraded", "1 open"]);
+  const deadLetters = await check("dead_letters");
+  assert.deepEqual([deadLetters.status, deadLetters.detail], ["degraded", "1 open"]);
 });

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
 import { call, claim, dispatch, dispatchMany, held, messageOf, secondsUntil, setClock, settle } from "./bus.ts";
-import { refused } from "./refusal.ts";
+import { rejected } from "./raises.ts";
 
 const project = useProject({ testClock: true });
 Deno.test.beforeEach(() => empty(project().sql));
@@ -48,11 +48,11 @@ test("heartbeat · stale for another fence, another state and no message; nothin
   const { id, fence } = await held(sql);
   const pending = await dispatch(sql, { delay: "1 hour" });
   const before = await messageOf(sql, id);
-  const answers = await beat([{ id, fence: 2, progress: { evil: true } }, { id, fence: null }, {
+  const replies = await beat([{ id, fence: 2, progress: { evil: true } }, { id, fence: null }, {
     id: pending.id,
     fence: 0,
   }, { id: crypto.randomUUID(), fence: 1 }]);
-  assert.deepEqual(answers.map(({ outcome }) => outcome), ["stale", "stale", "stale", "stale"]);
+  assert.deepEqual(replies.map(({ outcome }) => outcome), ["stale", "stale", "stale", "stale"]);
   assert.deepEqual(await messageOf(sql, id), before);
   await settle(sql, [{ id, fence, outcome: "completed" }]);
   assert.equal((await beat([{ id, fence }]))[0].outcome, "stale");
@@ -74,8 +74,8 @@ test("heartbeat · answers in order, duplicates too, and tells of a cancel reque
   const [a, b] = await dispatchMany(sql, 2);
   await claim(sql);
   await sql`update messenger_messages set cancel_requested_at = now() where id = ${b}`;
-  const answers = await beat([{ id: b, fence: 1 }, { id: a, fence: 1 }, { id: b, fence: 1 }, { id: b, fence: 2 }]);
-  assert.deepEqual(answers.map((row) => Object.values(row)), [
+  const replies = await beat([{ id: b, fence: 1 }, { id: a, fence: 1 }, { id: b, fence: 1 }, { id: b, fence: 2 }]);
+  assert.deepEqual(replies.map((row) => Object.values(row)), [
     [b, "extended", true],
     [a, "extended", false],
     [b, "extended", true],
@@ -86,25 +86,25 @@ test("heartbeat · answers in order, duplicates too, and tells of a cancel reque
 test("heartbeat · service_role may", async () => {
   const { sql } = project();
   const { id, fence } = await held(sql);
-  const [answer] = await asRole(
+  const [reply] = await asRole(
     sql,
     "service_role",
     (tx) => call(tx, "messenger_heartbeat", { leases: [{ id, fence }] }),
   );
-  assert.equal(answer.outcome, "extended");
+  assert.equal(reply.outcome, "extended");
 });
 
-test("heartbeat · bad arguments are refused", async () => {
+test("heartbeat · bad arguments are rejected", async () => {
   const { sql } = project();
   for (const leases of ["null", "{}", "5"]) {
-    await refused(sql.unsafe(`select * from messenger_heartbeat('${leases}')`), "SM_LEASE");
+    await rejected(sql.unsafe(`select * from messenger_heartbeat('${leases}')`), "SM_LEASE");
   }
-  await refused(sql`select * from messenger_heartbeat(null)`, "SM_LEASE");
+  await rejected(sql`select * from messenger_heartbeat(null)`, "SM_LEASE");
   for (const lease of ["0", "-1 s", "13 hours"]) {
-    await refused(sql`select * from messenger_heartbeat('[]', ${lease}::interval)`, "SM_LEASE");
+    await rejected(sql`select * from messenger_heartbeat('[]', ${lease}::interval)`, "SM_LEASE");
   }
   const many = Array.from({ length: 1001 }, () => ({ id: crypto.randomUUID(), fence: 1 }));
-  await refused(beat(many), "SM_BATCH_TOO_LARGE", 413);
+  await rejected(beat(many), "SM_BATCH_TOO_LARGE", 413);
   assert.deepEqual(await beat([]), []);
 });
 
@@ -173,6 +173,6 @@ test("race · heartbeats and settles in opposite orders do not deadlock", async 
     await Promise.all([beat(leases, {}, first), beat(leases.toReversed(), {}, second)]);
   }
   const outcomes = leases.map((lease) => ({ ...lease, outcome: "completed" }));
-  const [, answers] = await Promise.all([beat(leases.toReversed(), {}, first), settle(second, outcomes)]);
-  assert(answers.every(({ outcome }) => outcome === "completed"));
+  const [, replies] = await Promise.all([beat(leases.toReversed(), {}, first), settle(second, outcomes)]);
+  assert(replies.every(({ outcome }) => outcome === "completed"));
 });

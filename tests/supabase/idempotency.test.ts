@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { empty, test, useProject } from "../project.ts";
 import { call, claim, dispatch, messageOf, setClock, settle } from "./bus.ts";
-import { refused } from "./refusal.ts";
+import { rejected } from "./raises.ts";
 
 const project = useProject({ testClock: true });
 Deno.test.beforeEach(() => empty(project().sql));
@@ -35,9 +35,9 @@ for (
     ["payload", { payload: { a: 1 } }],
   ] as const
 ) {
-  test(`key · the same key with another ${what} is refused`, async () => {
+  test(`key · the same key with another ${what} is rejected`, async () => {
     const { id } = await once();
-    const message = await refused(once(fields), "SM_IDEMPOTENCY_MISMATCH", 409);
+    const message = await rejected(once(fields), "SM_IDEMPOTENCY_MISMATCH", 409);
     assert(message.includes(id), message);
     assert.equal(await stored(), 1);
   });
@@ -46,8 +46,8 @@ for (
 test("key · the order of a payload's fields and its blanks make no other payload", async () => {
   const { sql } = project();
   await sql`select * from messenger_dispatch('T', '{"a": 1, "b": 2}', idempotency_key => 'k')`;
-  const [answer] = await sql`select * from messenger_dispatch('T', '{"b":2,"a":1}', idempotency_key => 'k')`;
-  assert.equal(answer.duplicate, true);
+  const [reply] = await sql`select * from messenger_dispatch('T', '{"b":2,"a":1}', idempotency_key => 'k')`;
+  assert.equal(reply.duplicate, true);
 });
 
 test("key · payloads that are equal as jsonb are one payload, however their numbers are written", async () => {
@@ -60,13 +60,13 @@ test("key · payloads that are equal as jsonb are one payload, however their num
     ['{"n": 12345678901234567890.0}', '{"n": 12345678901234567890}'],
   ];
   for (const [index, payloads] of same.entries()) {
-    const answers = [];
+    const replies = [];
     for (const payload of payloads) {
-      answers.push(
+      replies.push(
         ...await sql`select * from messenger_dispatch('T', ${payload}::text::jsonb, idempotency_key => ${`same${index}`})`,
       );
     }
-    assert.deepEqual(answers.map(({ duplicate }) => duplicate), [false, true], payloads.join(" "));
+    assert.deepEqual(replies.map(({ duplicate }) => duplicate), [false, true], payloads.join(" "));
   }
 });
 
@@ -88,7 +88,7 @@ test("key · payloads that differ in a number or in a text that looks like one a
     const send = (list: string) =>
       sql`select * from messenger_dispatch('T', jsonb_build_object('list', ${list}::text::jsonb), idempotency_key => ${key})`;
     await send(first);
-    await refused(send(second), "SM_IDEMPOTENCY_MISMATCH", 409);
+    await rejected(send(second), "SM_IDEMPOTENCY_MISMATCH", 409);
   }
 });
 
@@ -195,32 +195,32 @@ test("batch · a key twice in one batch makes one message, whatever its window",
   const { sql } = project();
   for (const window of ["1 hour", "0"]) {
     const element = { type: "T", idempotency_key: `k${window}`, idempotency_window: window };
-    const answers = await call(sql, "messenger_dispatch_batch", { messages: [element, { type: "T" }, element] });
-    assert.deepEqual(answers.map(({ duplicate }) => duplicate), [false, false, true]);
-    assert.deepEqual([answers[2].id, answers[2].status, answers[2].available_at], [
-      answers[0].id,
+    const replies = await call(sql, "messenger_dispatch_batch", { messages: [element, { type: "T" }, element] });
+    assert.deepEqual(replies.map(({ duplicate }) => duplicate), [false, false, true]);
+    assert.deepEqual([replies[2].id, replies[2].status, replies[2].available_at], [
+      replies[0].id,
       "pending",
-      answers[0].available_at,
+      replies[0].available_at,
     ]);
   }
   assert.equal(await stored(), 4);
 });
 
-test("batch · a mismatch refuses an atomic batch, and is one element's error in another", async () => {
+test("batch · a mismatch rejects an atomic batch, and is one element's error in another", async () => {
   const { sql } = project();
   const { id } = await once();
   const messages = [{ type: "T" }, { type: "Other", idempotency_key: "once" }, { type: "T" }];
-  const message = await refused(call(sql, "messenger_dispatch_batch", { messages }), "SM_IDEMPOTENCY_MISMATCH", 409);
+  const message = await rejected(call(sql, "messenger_dispatch_batch", { messages }), "SM_IDEMPOTENCY_MISMATCH", 409);
   assert(message.includes("message 2") && message.includes(id), message);
   assert.equal(await stored(), 1);
-  const answers = await call(sql, "messenger_dispatch_batch", { messages, atomic: false });
-  assert.deepEqual(answers.map(({ error_code }) => error_code), [null, "SM_IDEMPOTENCY_MISMATCH", null]);
+  const replies = await call(sql, "messenger_dispatch_batch", { messages, atomic: false });
+  assert.deepEqual(replies.map(({ error_code }) => error_code), [null, "SM_IDEMPOTENCY_MISMATCH", null]);
   assert.equal(await stored(), 3);
 });
 
-test("batch · a refused atomic batch leaves its keys free", async () => {
+test("batch · a rejected atomic batch leaves its keys free", async () => {
   const { sql } = project();
   const messages = [{ type: "Greeting", idempotency_key: "once" }, { type: "bad type" }];
-  await refused(call(sql, "messenger_dispatch_batch", { messages }), "SM_TYPE");
+  await rejected(call(sql, "messenger_dispatch_batch", { messages }), "SM_TYPE");
   assert.equal((await once()).duplicate, false);
 });

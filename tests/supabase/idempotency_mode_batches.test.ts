@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { empty, test, useProject } from "../project.ts";
 import { call, claim, dispatch, messageOf, type Row } from "./bus.ts";
-import { refused } from "./refusal.ts";
+import { rejected } from "./raises.ts";
 
 const project = useProject({ testClock: true });
 Deno.test.beforeEach(() => empty(project().sql));
@@ -37,26 +37,26 @@ const LEFT: Record<string, [payload: number, place: number]> = {
 for (const [mode, [payload, place]] of Object.entries(LEFT)) {
   for (const window of ["1 hour", "0"]) {
     test(`batch · ${mode} three times on one key makes one message, with a window of ${window}`, async () => {
-      const answers = await send([0, 1, 2].map((n) => element(mode, n, { idempotency_window: window })));
+      const replies = await send([0, 1, 2].map((n) => element(mode, n, { idempotency_window: window })));
       const [row, ...others] = await rows();
       assert.deepEqual(others, []);
       assert.deepEqual([row.body, row.available_at], [{ n: payload }, new Date(year(place))]);
-      assert.deepEqual(answers.map(({ id, duplicate, status }) => [id, duplicate, status]), [
+      assert.deepEqual(replies.map(({ id, duplicate, status }) => [id, duplicate, status]), [
         [row.id, false, "pending"],
         [row.id, true, "pending"],
         [row.id, true, "pending"],
       ]);
-      assert(answers.every(({ available_at }) => available_at.getTime() === row.available_at.getTime()));
+      assert(replies.every(({ available_at }) => available_at.getTime() === row.available_at.getTime()));
       assert.equal((await dispatch(project().sql, { ...element("ignore", 0), payload: row.body })).id, row.id);
     });
   }
 
   test(`batch · ${mode} on a key that stands for an older message counts in order too`, async () => {
     const first = await dispatch(project().sql, element("ignore", 5, { payload: { n: 0 } }));
-    const answers = await send([0, 1, 2].map((n) => element(mode, n)));
+    const replies = await send([0, 1, 2].map((n) => element(mode, n)));
     const [row] = await rows();
-    assert(answers.every(({ id, duplicate }) => id === first.id && duplicate));
-    assert(answers.every(({ available_at }) => available_at.getTime() === row.available_at.getTime()));
+    assert(replies.every(({ id, duplicate }) => id === first.id && duplicate));
+    assert(replies.every(({ available_at }) => available_at.getTime() === row.available_at.getTime()));
     const moves = mode === "reschedule" || mode === "debounce";
     assert.deepEqual([row.body, row.available_at], [{ n: payload }, new Date(year(moves ? 2 : 5))]);
   });
@@ -64,19 +64,19 @@ for (const [mode, [payload, place]] of Object.entries(LEFT)) {
 
 test("batch · modes may be mixed on one key: each element finds what the ones before it left", async () => {
   const same = { payload: { n: 1 } };
-  const answers = await send([
+  const replies = await send([
     element("ignore", 0, { payload: { n: 9 } }),
     element("replace", 1),
     element("reschedule", 3, same),
     element("throttle", 4),
     element("ignore", 5, same),
   ]);
-  assert.deepEqual(answers.map(({ duplicate }) => duplicate), [false, true, true, true, true]);
+  assert.deepEqual(replies.map(({ duplicate }) => duplicate), [false, true, true, true, true]);
   const [row] = await rows();
   assert.deepEqual([row.body, row.available_at], [{ n: 1 }, new Date(year(3))]);
 });
 
-test("batch · a mismatch between two elements refuses an atomic batch, and is one element's error in another", async () => {
+test("batch · a mismatch between two elements rejects an atomic batch, and is one element's error in another", async () => {
   const messages = [
     { type: "T" },
     element("replace", 0),
@@ -84,11 +84,11 @@ test("batch · a mismatch between two elements refuses an atomic batch, and is o
     element("reschedule", 1, { payload: { n: 7 } }),
     element("replace", 2),
   ];
-  const message = await refused(send(messages), "SM_IDEMPOTENCY_MISMATCH", 409);
+  const message = await rejected(send(messages), "SM_IDEMPOTENCY_MISMATCH", 409);
   assert(message.includes("message 3"), message);
   assert.deepEqual(await rows(), []);
-  const answers = await send(messages, false);
-  assert.deepEqual(answers.map(({ error_code }) => error_code), [
+  const replies = await send(messages, false);
+  assert.deepEqual(replies.map(({ error_code }) => error_code), [
     null,
     null,
     "SM_IDEMPOTENCY_MISMATCH",
@@ -100,12 +100,12 @@ test("batch · a mismatch between two elements refuses an atomic batch, and is o
 
 test("batch · an expiry before the message's place is one element's error", async () => {
   const expires_at = year(1);
-  const answers = await send(
+  const replies = await send(
     [element("replace", 3), element("replace", 0, { expires_at }), element("reschedule", 2, { payload: { n: 3 } })],
     false,
   );
-  assert.deepEqual(answers.map(({ error_code }) => error_code), [null, "SM_EXPIRES_AT", null]);
-  assert.deepEqual(answers[0].available_at, new Date(year(2)));
+  assert.deepEqual(replies.map(({ error_code }) => error_code), [null, "SM_EXPIRES_AT", null]);
+  assert.deepEqual(replies[0].available_at, new Date(year(2)));
 });
 
 test("batch · with keys of every mode and none: each has its answer in its place", async () => {
@@ -116,12 +116,12 @@ test("batch · with keys of every mode and none: each has its answer in its plac
     { type: "bad type" },
     ...Object.keys(LEFT).map((mode, n) => element(mode, n, { idempotency_key: mode })),
   ];
-  const answers = await send(messages, false);
-  assert.deepEqual(answers.map(({ ord }) => ord), messages.map((_, n) => n + 1));
-  assert.deepEqual(answers[6].error_code, "SM_TYPE");
+  const replies = await send(messages, false);
+  assert.deepEqual(replies.map(({ ord }) => ord), messages.map((_, n) => n + 1));
+  assert.deepEqual(replies[6].error_code, "SM_TYPE");
   for (let n = 0; n < 5; n++) {
-    assert.deepEqual({ ...answers[n], ord: 0, duplicate: true }, { ...answers[n + 7], ord: 0 });
-    assert.equal((await messageOf(sql, answers[n].id)).idempotency_key, Object.keys(LEFT)[n]);
+    assert.deepEqual({ ...replies[n], ord: 0, duplicate: true }, { ...replies[n + 7], ord: 0 });
+    assert.equal((await messageOf(sql, replies[n].id)).idempotency_key, Object.keys(LEFT)[n]);
   }
   assert.equal((await rows()).length, 6);
 });
@@ -130,21 +130,21 @@ test("batch · debounce beside a running message stores one new message for all 
   const { sql } = project();
   const { id } = await dispatch(sql, { idempotency_key: "once" });
   await claim(sql);
-  const answers = await send([0, 1, 2].map((n) => element("debounce", n)));
-  assert.deepEqual(answers.map(({ duplicate }) => duplicate), [false, true, true]);
+  const replies = await send([0, 1, 2].map((n) => element("debounce", n)));
+  assert.deepEqual(replies.map(({ duplicate }) => duplicate), [false, true, true]);
   assert.deepEqual((await rows()).map((row) => [row.id, row.body, row.idempotency_key]), [
     [id, {}, null],
-    [answers[0].id, { n: 2 }, "once"],
+    [replies[0].id, { n: 2 }, "once"],
   ]);
 });
 
-test("batch · a message that an element moved to now is rung for", async () => {
-  const rung = await project().sql.begin(async (transaction) => {
+test("batch · a message that an element moved to now is woken for", async () => {
+  const woken = await project().sql.begin(async (transaction) => {
     await call(transaction, "messenger_dispatch_batch", {
       messages: [element("reschedule", 1), element("reschedule", 2, { available_at: "2020-01-01T00:00:00Z" })],
     });
-    return (await transaction`select current_setting('messenger.rung', true) as rung`)[0].rung.trim();
+    return (await transaction`select current_setting('messenger.woken', true) as rung`)[0].woken.trim();
   });
-  assert.equal(rung, "supabase/default");
+  assert.equal(woken, "supabase/default");
   assert.equal((await claim(project().sql)).length, 1);
 });

@@ -26,12 +26,12 @@ for (const mode of MODES) {
     const sessions = Array.from({ length: 50 }, () => session(project()));
     try {
       await Promise.all(sessions.map((sql) => sql`select 1`));
-      const answers = await Promise.all(sessions.map((sql, n) => send(sql, mode, n, { delay: `${n + 1} hours` })));
+      const replies = await Promise.all(sessions.map((sql, n) => send(sql, mode, n, { delay: `${n + 1} hours` })));
       const [row, ...others] = await rows();
       assert.deepEqual(others, []);
-      assert(answers.every(({ id, status }) => id === row.id && status === "pending"));
-      assert.equal(answers.filter(({ duplicate }) => !duplicate).length, 1);
-      const last = answers.find(({ available_at }) => available_at.getTime() === row.available_at.getTime());
+      assert(replies.every(({ id, status }) => id === row.id && status === "pending"));
+      assert.equal(replies.filter(({ duplicate }) => !duplicate).length, 1);
+      const last = replies.find(({ available_at }) => available_at.getTime() === row.available_at.getTime());
       assert(last, "the row is as one of the calls left it");
       const again = await send(project().sql, "ignore", 0, { payload: row.body });
       assert.deepEqual([again.id, again.duplicate], [row.id, true]);
@@ -63,8 +63,8 @@ for (const mode of MODES) {
         messages: own.map((key) => ({ type: "T", idempotency_key: key, idempotency_mode: mode, delay: "1 hour" })),
       });
     for (let round = 0; round < 5; round++) {
-      const answers = await Promise.all([batch(first, keys), batch(second, keys.toReversed())]);
-      assert.equal(answers.flat().filter(({ duplicate }) => !duplicate).length, round === 0 ? 100 : 0);
+      const replies = await Promise.all([batch(first, keys), batch(second, keys.toReversed())]);
+      assert.equal(replies.flat().filter(({ duplicate }) => !duplicate).length, round === 0 ? 100 : 0);
     }
     assert.equal((await rows()).length, 100);
   });
@@ -100,14 +100,14 @@ for (const mode of CHANGING) {
     const waiting = send(sender, mode, 1, { delay: "1 hour" });
     await untilBlocked(sql, pid);
     await worker`commit`;
-    const answer = await waiting;
+    const reply = await waiting;
     const row = await messageOf(sql, id);
     assert.deepEqual([row.status, row.body, row.scheduled_at, row.fence], ["processing", { n: 0 }, null, "1"]);
     if (mode === "debounce") {
-      assert.deepEqual([answer.duplicate, answer.status], [false, "pending"]);
-      assert.deepEqual((await messageOf(sql, answer.id)).body, { n: 1 });
+      assert.deepEqual([reply.duplicate, reply.status], [false, "pending"]);
+      assert.deepEqual((await messageOf(sql, reply.id)).body, { n: 1 });
       assert.equal(row.idempotency_key, null);
-    } else assert.deepEqual([answer.id, answer.duplicate, answer.status], [id, true, "processing"]);
+    } else assert.deepEqual([reply.id, reply.duplicate, reply.status], [id, true, "processing"]);
   });
 
   test(`${mode} · when the claim that has the message is rolled back, the message is changed`, async () => {
@@ -121,9 +121,9 @@ for (const mode of CHANGING) {
     const waiting = send(sender, mode, 1, { delay: "1 hour" });
     await untilBlocked(sql, pid);
     await worker`rollback`;
-    const answer = await waiting;
+    const reply = await waiting;
     const row = await messageOf(sql, id);
-    assert.deepEqual([answer.id, answer.duplicate, answer.status], [id, true, "pending"]);
+    assert.deepEqual([reply.id, reply.duplicate, reply.status], [id, true, "pending"]);
     assert.deepEqual([row.body, row.scheduled_at !== null], [payload(mode, 1), mode !== "replace"]);
   });
 

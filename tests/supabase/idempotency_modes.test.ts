@@ -1,8 +1,8 @@
 // The modes of an idempotency key: what a later dispatch changes of the message that holds it, and when a new one is stored instead.
 import assert from "node:assert/strict";
 import { empty, test, useProject } from "../project.ts";
-import { call, claim, dispatch, letterOf, messageOf, secondsUntil, setClock, settle } from "./bus.ts";
-import { refused } from "./refusal.ts";
+import { call, claim, deadLetterOf, dispatch, messageOf, secondsUntil, setClock, settle } from "./bus.ts";
+import { rejected } from "./raises.ts";
 
 const project = useProject({ testClock: true });
 Deno.test.beforeEach(() => empty(project().sql));
@@ -58,7 +58,7 @@ test("replace · the key stands for the new payload from then on", async () => {
   await send("ignore", OLD);
   await send("replace", NEW);
   assert.equal((await send("ignore", NEW)).duplicate, true);
-  await refused(send("ignore", OLD), "SM_IDEMPOTENCY_MISMATCH", 409);
+  await rejected(send("ignore", OLD), "SM_IDEMPOTENCY_MISMATCH", 409);
 });
 
 test("replace · a message that waits for a retry keeps the wait and the retries it has burnt", async () => {
@@ -75,13 +75,13 @@ test("replace · a message that waits for a retry keeps the wait and the retries
   assert.deepEqual([row.retry_count, row.max_retries, row.available_at], [3, 3, available_at]);
   await setClock(sql, "2 hours");
   await finish({ outcome: "failed", error: "no" });
-  assert.deepEqual([(await rowOf(id)).status, (await letterOf(sql, id)).body], ["failed", { version: 2 }]);
+  assert.deepEqual([(await rowOf(id)).status, (await deadLetterOf(sql, id)).body], ["failed", { version: 2 }]);
 });
 
-test("replace · an expiry before the message's place is refused, and nothing changes", async () => {
+test("replace · an expiry before the message's place is rejected, and nothing changes", async () => {
   const { id } = await send("replace", { ...OLD, delay: "2 hours" });
   const soon = new Date(Date.now() + 3_600_000);
-  const message = await refused(send("replace", { ...NEW, expires_at: soon }), "SM_EXPIRES_AT");
+  const message = await rejected(send("replace", { ...NEW, expires_at: soon }), "SM_EXPIRES_AT");
   assert(message.includes(id), message);
   assert.deepEqual((await rowOf(id)).body, { version: 1 });
   assert.equal((await send("ignore", OLD)).id, id);
@@ -99,15 +99,15 @@ test("reschedule · a pending message moves, and keeps its content", async () =>
   assert.equal((await claim(project().sql))[0].id, id, "without a moment it is due now");
 });
 
-test("reschedule · another payload is refused, and nothing moves", async () => {
+test("reschedule · another payload is rejected, and nothing moves", async () => {
   const { id } = await send("ignore", OLD);
-  await refused(send("reschedule", { ...NEW, delay: "1 hour" }), "SM_IDEMPOTENCY_MISMATCH", 409);
+  await rejected(send("reschedule", { ...NEW, delay: "1 hour" }), "SM_IDEMPOTENCY_MISMATCH", 409);
   assert.equal((await rowOf(id)).scheduled_at, null);
 });
 
-test("reschedule · a moment after the message's expiry is refused", async () => {
+test("reschedule · a moment after the message's expiry is rejected", async () => {
   const { id } = await send("ignore", { ...OLD, expires_at: new Date(Date.now() + 3_600_000) });
-  await refused(send("reschedule", { ...OLD, delay: "2 hours" }), "SM_EXPIRES_AT");
+  await rejected(send("reschedule", { ...OLD, delay: "2 hours" }), "SM_EXPIRES_AT");
   assert.equal((await rowOf(id)).scheduled_at, null);
 });
 
@@ -120,13 +120,13 @@ for (const mode of ["reschedule", "debounce"]) {
     assert.equal(await minutesUntil((await send(mode, { ...OLD, delay: "2 hours" })).available_at), 120);
   });
 
-  test(`${mode} · a message moved to now rings, one moved to later does not`, async () => {
+  test(`${mode} · a message moved to now wakes, one moved to later does not`, async () => {
     await send("ignore", { ...OLD, delay: "1 hour" });
     const rungBy = (fields: Fields) =>
       project().sql.begin(async (transaction) => {
         await dispatch(transaction, { idempotency_key: "once", idempotency_mode: mode, ...OLD, ...fields });
-        const [{ rung }] = await transaction`select current_setting('messenger.rung', true) as rung`;
-        return rung?.trim() || null;
+        const [{ woken }] = await transaction`select current_setting('messenger.woken', true) as rung`;
+        return woken?.trim() || null;
       });
     assert.equal(await rungBy({ delay: "2 hours" }), null);
     assert.equal(await rungBy({ delay: "0" }), "supabase/default");
@@ -212,18 +212,18 @@ test("debounce · a call beside an open dead letter stores a new one, and the de
   await finish({ outcome: "failed", error: "no" });
   const next = await send("debounce", NEW);
   assert.deepEqual([next.duplicate, (await rowOf(id)).idempotency_key], [false, null]);
-  assert.equal((await letterOf(project().sql, id)).idempotency_key, "once");
+  assert.equal((await deadLetterOf(project().sql, id)).idempotency_key, "once");
 });
 
 for (const mode of [...CHANGING, "throttle"]) {
   for (const [what, fields] of [["type", { type: "Farewell" }], ["queue", { queue: "other" }]] as const) {
-    test(`${mode} · another ${what} is refused, while the message is pending and while it runs`, async () => {
+    test(`${mode} · another ${what} is rejected, while the message is pending and while it runs`, async () => {
       const { id } = await send("ignore", OLD);
       const before = await rowOf(id);
-      await refused(send(mode, { ...OLD, ...fields, delay: "1 hour" }), "SM_IDEMPOTENCY_MISMATCH", 409);
+      await rejected(send(mode, { ...OLD, ...fields, delay: "1 hour" }), "SM_IDEMPOTENCY_MISMATCH", 409);
       assert.deepEqual(await rowOf(id), before);
       await claim(project().sql);
-      await refused(send(mode, { ...OLD, ...fields, delay: "1 hour" }), "SM_IDEMPOTENCY_MISMATCH", 409);
+      await rejected(send(mode, { ...OLD, ...fields, delay: "1 hour" }), "SM_IDEMPOTENCY_MISMATCH", 409);
       assert.equal(await stored(), 1);
     });
   }

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { call, claim, dispatch, setClock, settle } from "./bus.ts";
-import { errorOf } from "./refusal.ts";
+import { errorOf } from "./raises.ts";
 import { limitWaiting, pidOf, untilBlocked } from "./until_blocked.ts";
 
 const project = useProject({ testClock: true });
@@ -50,10 +50,10 @@ test("race · of three, the third waits for whichever wins", async () => {
   const waiting = [dispatch(second, KEY), dispatch(third, KEY)];
   for (const pid of pids) await untilBlocked(project().sql, pid);
   await first`rollback`;
-  const answers = await Promise.all(waiting);
-  assert.deepEqual(answers.map(({ duplicate }) => duplicate).toSorted(), [false, true]);
-  assert.deepEqual(await ids(), [answers[0].id]);
-  assert.equal(answers[0].id, answers[1].id);
+  const replies = await Promise.all(waiting);
+  assert.deepEqual(replies.map(({ duplicate }) => duplicate).toSorted(), [false, true]);
+  assert.deepEqual(await ids(), [replies[0].id]);
+  assert.equal(replies[0].id, replies[1].id);
 });
 
 test("race · other keys and keyless messages wait for nobody", async () => {
@@ -61,18 +61,18 @@ test("race · other keys and keyless messages wait for nobody", async () => {
   const { sql } = project();
   await first`begin`;
   await dispatch(first, KEY);
-  const answers = await Promise.all([dispatch(sql), dispatch(sql, { idempotency_key: "other" })]);
-  assert.deepEqual(answers.map(({ duplicate }) => duplicate), [false, false]);
+  const replies = await Promise.all([dispatch(sql), dispatch(sql, { idempotency_key: "other" })]);
+  assert.deepEqual(replies.map(({ duplicate }) => duplicate), [false, false]);
   await first`rollback`;
 });
 
 test("race · of a hundred dispatches on ten connections one is stored, and exactly one hears so", async () => {
   const sessions = Array.from({ length: 10 }, () => session(project()));
   try {
-    const answers = await Promise.all(sessions.flatMap((sql) => Array.from({ length: 10 }, () => dispatch(sql, KEY))));
-    assert.equal(new Set(answers.map(({ id }) => id)).size, 1);
-    assert.equal(answers.filter(({ duplicate }) => !duplicate).length, 1);
-    assert.deepEqual(await ids(), [answers[0].id]);
+    const replies = await Promise.all(sessions.flatMap((sql) => Array.from({ length: 10 }, () => dispatch(sql, KEY))));
+    assert.equal(new Set(replies.map(({ id }) => id)).size, 1);
+    assert.equal(replies.filter(({ duplicate }) => !duplicate).length, 1);
+    assert.deepEqual(await ids(), [replies[0].id]);
   } finally {
     await Promise.all(sessions.map((sql) => sql.end()));
   }
@@ -81,14 +81,14 @@ test("race · of a hundred dispatches on ten connections one is stored, and exac
 test("race · with winners that roll back at random, every answer that committed names the one row", async () => {
   const sessions = Array.from({ length: 10 }, () => session(project()));
   try {
-    const answers = await Promise.all(sessions.map(async (sql, n) => {
+    const replies = await Promise.all(sessions.map(async (sql, n) => {
       await sql`begin`;
-      const answer = await dispatch(sql, KEY);
+      const reply = await dispatch(sql, KEY);
       // A duplicate that commits names a row that committed; every third winner goes away.
       if (n % 3 === 0) return await sql`rollback`.then(() => null);
-      return await sql`commit`.then(() => answer);
+      return await sql`commit`.then(() => reply);
     }));
-    const kept = answers.filter((answer) => answer !== null);
+    const kept = replies.filter((reply) => reply !== null);
     assert.deepEqual(await ids(), [kept[0].id]);
     assert(kept.every(({ id }) => id === kept[0].id));
     assert.equal(kept.filter(({ duplicate }) => !duplicate).length, 1);
@@ -132,9 +132,9 @@ test("race · of two that both saw the key free, one takes it over", async () =>
   const waiting = [dispatch(first, KEY), dispatch(second, KEY)];
   for (const pid of pids) await untilBlocked(sql, pid);
   await gate`rollback`;
-  const answers = await Promise.all(waiting);
-  assert.deepEqual(answers.map(({ duplicate }) => duplicate).toSorted(), [false, true]);
-  assert.equal(answers[0].id, answers[1].id);
+  const replies = await Promise.all(waiting);
+  assert.deepEqual(replies.map(({ duplicate }) => duplicate).toSorted(), [false, true]);
+  assert.equal(replies[0].id, replies[1].id);
   assert.equal((await ids()).length, 2);
 });
 
@@ -171,9 +171,9 @@ test("race · the clock prunes a spent key while it is taken over: the dispatch 
   const waiting = dispatch(sender, KEY);
   await untilBlocked(sql, pid);
   await clock`commit`;
-  const answer = await waiting;
-  assert.equal(answer.duplicate, false);
-  assert.equal((await dispatch(sql, KEY)).id, answer.id);
+  const reply = await waiting;
+  assert.equal(reply.duplicate, false);
+  assert.equal((await dispatch(sql, KEY)).id, reply.id);
 });
 
 test("race · two batches with their keys in opposite order do not deadlock", async () => {
@@ -207,8 +207,8 @@ test("race · two batches wait for the first key they share, not crosswise", asy
   const waiting = [batch(first, ["c", "b", "a"]), batch(second, ["a", "b", "c"])];
   for (const pid of pids) await untilBlocked(project().sql, pid);
   await holder`commit`;
-  const answers = (await Promise.all(waiting)).flat();
-  assert.deepEqual(answers.filter((row) => !row.duplicate).map((row) => row.ord).length, 2);
+  const replies = (await Promise.all(waiting)).flat();
+  assert.deepEqual(replies.filter((row) => !row.duplicate).map((row) => row.ord).length, 2);
   assert.equal((await ids()).length, 3);
 });
 

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
 import { ask, call, setClock } from "./bus.ts";
-import { refused } from "./refusal.ts";
+import { rejected } from "./raises.ts";
 
 const project = useProject({ testClock: true });
 
@@ -15,7 +15,7 @@ Deno.test.beforeEach(async () => {
   await sql`create table public.ledger (what text, at timestamptz default now())`;
 });
 
-/** pg_cron's table, changed behind its back: older versions refuse schedules that newer ones take. */
+/** pg_cron's table, changed behind its back: older versions reject schedules that newer ones take. */
 async function rewrite(statement: string): Promise<void> {
   await using admin = session(project(), "supabase_admin");
   await admin.unsafe(statement);
@@ -137,8 +137,8 @@ for (
     "discard all",
   ]
 ) {
-  test(`import · ${JSON.stringify(command)} cannot run inside a function: refused with the reason`, async () => {
-    const message = await refused(propose(await job("x", "0 3 * * *", command)), "SM_CONFLICT", 409);
+  test(`import · ${JSON.stringify(command)} cannot run inside a function: rejected with the reason`, async () => {
+    const message = await rejected(propose(await job("x", "0 3 * * *", command)), "SM_CONFLICT", 409);
     assert.match(message, /cannot run inside a function/);
   });
 }
@@ -154,7 +154,7 @@ for (
     "end_of_day()",
   ]
 ) {
-  test(`import · ${JSON.stringify(command)} is no reason to refuse`, async () => {
+  test(`import · ${JSON.stringify(command)} is no reason to reject`, async () => {
     await propose(await job("x", "0 3 * * *", command));
   });
 }
@@ -193,7 +193,7 @@ test("import · a stepped day field beside a restricted one means both in pg_cro
   const id = await job("days", "* * * * *", "select 1");
   for (const schedule of ["0 0 */2 * 1", "0 0 1 * */2", "0 0 */2 * */3"]) {
     await rewrite(`update cron.job set schedule = '${schedule}' where jobid = ${id}`);
-    assert.match(await refused(propose(id), "SM_CRON"), /match both day fields/);
+    assert.match(await rejected(propose(id), "SM_CRON"), /match both day fields/);
   }
   for (const schedule of ["0 0 */2 * *", "0 0 * * */2", "0 0 */1 * mon", "0 0 13 * fri"]) {
     await rewrite(`update cron.job set schedule = '${schedule}' where jobid = ${id}`);
@@ -213,29 +213,29 @@ test("import · a job that is switched off is proposed as a schedule that rests"
   assert.equal(enabled, false);
 });
 
-test("import · refuses jobs that are not there, the clock's own, and moments that never come", async () => {
+test("import · rejects jobs that are not there, the clock's own, and moments that never come", async () => {
   const { sql } = project();
-  await refused(propose(999_999), "SM_NOT_FOUND", 404);
+  await rejected(propose(999_999), "SM_NOT_FOUND", 404);
   await call(sql, "messenger_start");
   const [{ jobid }] = await sql`select jobid from cron.job where jobname = 'symphony-clock'`;
-  await refused(propose(Number(jobid)), "SM_CONFLICT", 409);
+  await rejected(propose(Number(jobid)), "SM_CONFLICT", 409);
   await call(sql, "messenger_stop");
   const id = await job("odd", "* * * * *", "select 1");
   for (const [schedule, code] of [["@reboot", "SM_CRON"], ["0 0 31 2 *", "SM_CRON_NEVER"]]) {
     await rewrite(`update cron.job set schedule = '${schedule}' where jobid = ${id}`);
-    await refused(propose(id), code);
+    await rejected(propose(id), code);
   }
 });
 
 test("import · a job is shown to a caller who may act as the role it runs as, and to nobody else", async () => {
   const { sql } = project();
   const id = await job("x", "0 3 * * *", "select 'a password'");
-  await refused(asRole(sql, "service_role", (own) => own`select messenger_import_cron(${id})`), "SM_NOT_FOUND", 404);
+  await rejected(asRole(sql, "service_role", (own) => own`select messenger_import_cron(${id})`), "SM_NOT_FOUND", 404);
   await rewrite(`update cron.job set username = 'service_role' where jobid = ${id}`);
   await asRole(sql, "service_role", (own) => own`select messenger_import_cron(${id})`);
   await propose(id);
   await rewrite(`update cron.job set username = 'supabase_admin' where jobid = ${id}`);
-  await refused(propose(id), "SM_NOT_FOUND", 404);
+  await rejected(propose(id), "SM_NOT_FOUND", 404);
 });
 
 test("import · users may not call it", async () => {

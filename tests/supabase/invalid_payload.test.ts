@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { empty, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
-import { ask, call, claim, dispatch, letterOf, messageOf, type Row, settle } from "./bus.ts";
+import { ask, call, claim, deadLetterOf, dispatch, messageOf, type Row, settle } from "./bus.ts";
 
 const project = useProject();
 const ada = crypto.randomUUID();
@@ -36,14 +36,14 @@ test("a user's invalid payload · the message ends at once, without a dead lette
   const { sql } = project();
   const { id } = await wish();
   const [row] = await claim(sql);
-  const [answer] = await settle(sql, [invalid(row)]);
-  assert.deepEqual([answer.outcome, answer.available_at], ["dead", null]);
+  const [reply] = await settle(sql, [invalid(row)]);
+  assert.deepEqual([reply.outcome, reply.available_at], ["dead", null]);
   const message = await messageOf(sql, id);
   assert.deepEqual(
     [message.status, message.error_class, message.last_error, message.retry_count],
     ["failed", "InvalidPayload", "want: expected a string", 1],
   );
-  assert.equal(await letterOf(sql, id), undefined);
+  assert.equal(await deadLetterOf(sql, id), undefined);
   assert.deepEqual(await audit(), []);
   const [reason] = await call(sql, "messenger_explain", { id });
   assert.deepEqual(reason.reason, "invalid_payload");
@@ -81,7 +81,7 @@ test("a service's invalid payload · is a dead letter as before: somebody has to
   const { id } = await dispatch(sql, { type: "Wish" });
   const [row] = await claim(sql);
   assert.equal((await settle(sql, [invalid(row)]))[0].outcome, "dead");
-  assert.equal((await letterOf(sql, id)).error_class, "InvalidPayload");
+  assert.equal((await deadLetterOf(sql, id)).error_class, "InvalidPayload");
   assert.deepEqual(await audit(), []);
 });
 
@@ -90,7 +90,7 @@ test("a user's other failure · is a dead letter as before", async () => {
   const { id } = await wish();
   const [row] = await claim(sql);
   await settle(sql, [invalid(row, { error_class: "TypeError" })]);
-  assert.equal((await letterOf(sql, id)).error_class, "TypeError");
+  assert.equal((await deadLetterOf(sql, id)).error_class, "TypeError");
 });
 
 test("a mixed batch · each message ends by its own outcome", async () => {

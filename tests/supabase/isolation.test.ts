@@ -95,7 +95,7 @@ test("sessions · what a session remembers of its claims is read after DateStyle
   const { sql } = project();
   await dispatchMany(sql, 6);
   // The first scan that is remembered is the first.
-  await using own = await sessionWith({ "messenger.mark_after": "0", "messenger.queues_after": "0" });
+  await using own = await sessionWith({ "messenger.watermark_after": "0", "messenger.queues_after": "0" });
   const taken = [];
   for (
     const [datestyle, timezone] of [["SQL, DMY", "Asia/Kolkata"], ["ISO, MDY", "UTC"], ["German", "America/New_York"]]

@@ -1,10 +1,10 @@
-// messenger_list_failed and messenger_get_failed: filters, pages while letters come, are resolved and go, and the bound of a look.
+// messenger_list_failed and messenger_get_failed: filters, pages while dead letters come, are resolved and go, and the bound of a look.
 import assert from "node:assert/strict";
 import { empty, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
 import { ask, call, dispatchMany, type Row } from "./bus.ts";
 import { forgeCursor, INJECTIONS, walk } from "./pages.ts";
-import { refused } from "./refusal.ts";
+import { rejected } from "./raises.ts";
 
 const project = useProject();
 Deno.test.beforeEach(() => empty(project().sql));
@@ -14,7 +14,7 @@ const idsOf = ({ messages }: Row): string[] => messages.map(({ id }: Row) => id)
 const hour = (n: number) => `2031-01-01T${String(n).padStart(2, "0")}:00:00Z`;
 
 /** Puts a letter on file; answers its id. */
-async function letter(fields: Row = {}): Promise<string> {
+async function deadLetter(fields: Row = {}): Promise<string> {
   const { sql } = project();
   const row = {
     message_id: crypto.randomUUID(),
@@ -32,8 +32,8 @@ async function letter(fields: Row = {}): Promise<string> {
   return id;
 }
 
-/** Many letters at once: so many per failed_at, so that order within a moment counts. */
-async function letters(count: number, each = 3): Promise<string[]> {
+/** Many dead letters at once: so many per failed_at, so that order within a moment counts. */
+async function deadLetters(count: number, each = 3): Promise<string[]> {
   const { sql } = project();
   await sql`
     insert into messenger_failed_messages (message_id, transport_name, queue_name, message_type, body, retry_count, max_retries, failed_at, created_at)
@@ -46,13 +46,13 @@ async function letters(count: number, each = 3): Promise<string[]> {
 }
 
 test("list_failed · each filter finds what it names and nothing else", async () => {
-  const plain = await letter({ failed_at: hour(1) });
-  const mailed = await letter({ failed_at: hour(2), transport_name: "mail" });
-  const queued = await letter({ failed_at: hour(3), queue_name: "letters" });
-  const typed = await letter({ failed_at: hour(4), message_type: "Other" });
-  const classed = await letter({ failed_at: hour(5), error_class: "Timeout" });
-  const retried = await letter({ failed_at: hour(6), resolved_at: hour(7), resolution: "retried" });
-  const discarded = await letter({ failed_at: hour(7), resolved_at: hour(7), resolution: "discarded" });
+  const plain = await deadLetter({ failed_at: hour(1) });
+  const mailed = await deadLetter({ failed_at: hour(2), transport_name: "mail" });
+  const queued = await deadLetter({ failed_at: hour(3), queue_name: "letters" });
+  const typed = await deadLetter({ failed_at: hour(4), message_type: "Other" });
+  const classed = await deadLetter({ failed_at: hour(5), error_class: "Timeout" });
+  const retried = await deadLetter({ failed_at: hour(6), resolved_at: hour(7), resolution: "retried" });
+  const discarded = await deadLetter({ failed_at: hour(7), resolved_at: hour(7), resolution: "discarded" });
   const open = [classed, typed, queued, mailed, plain];
   const cases: [Row, string[]][] = [
     [{}, open],
@@ -77,7 +77,7 @@ test("list_failed · each filter finds what it names and nothing else", async ()
 });
 
 test("list_failed · a list shows how many attempts there were, neither them nor bodies nor long errors", async () => {
-  const id = await letter({ error: "x".repeat(5_000), error_trace: "hush" });
+  const id = await deadLetter({ error: "x".repeat(5_000), error_trace: "hush" });
   const page = await list();
   assert.ok(!JSON.stringify(page).includes("hush"));
   assert.deepEqual([page.messages[0].attempt_count, page.messages[0].error.length], [2, 500]);
@@ -86,15 +86,15 @@ test("list_failed · a list shows how many attempts there were, neither them nor
   assert.equal(await ask(project().sql, "messenger_get_failed", { id: crypto.randomUUID() }), null);
 });
 
-test("list_failed · pages give nothing twice and leave nothing out while letters come, are resolved and go", async () => {
+test("list_failed · pages give nothing twice and leave nothing out while dead letters come, are resolved and go", async () => {
   const { sql } = project();
-  const ids = await letters(40);
+  const ids = await deadLetters(40);
   const gone = [ids[20], ids[39]];
   const seen = await walk(
     (cursor) => list({ cursor, max: 7 }),
     "messages",
     async (page) => {
-      await letter({ failed_at: hour(20) });
+      await deadLetter({ failed_at: hour(20) });
       // What was shown goes, and some of what was not; none of it may shift the pages.
       if (page === 1) await call(sql, "messenger_discard_failed", { ids: [...ids.slice(0, 7), gone[0]] });
       if (page === 2) {
@@ -106,7 +106,7 @@ test("list_failed · pages give nothing twice and leave nothing out while letter
 });
 
 test("list_failed · skip passes over so many, also from a cursor on", async () => {
-  const ids = await letters(10);
+  const ids = await deadLetters(10);
   assert.deepEqual(idsOf(await list({ skip: 3, max: 4 })), ids.slice(3, 7));
   const { next_cursor } = await list({ max: 2 });
   assert.deepEqual(idsOf(await list({ cursor: next_cursor, skip: 3, max: 4 })), ids.slice(5, 9));
@@ -116,10 +116,10 @@ test("list_failed · skip passes over so many, also from a cursor on", async () 
   assert.deepEqual([idsOf(full), full.next_cursor], [ids, null]);
 });
 
-test("list_failed · a look ends after 20,000 letters, says how far back it came, and goes on from there", async () => {
+test("list_failed · a look ends after 20,000 dead letters, says how far back it came, and goes on from there", async () => {
   const { sql } = project();
-  const rare = await letter({ message_type: "Rare", failed_at: "2030-01-01T00:00:00Z" });
-  await letters(45_000, 7);
+  const rare = await deadLetter({ message_type: "Rare", failed_at: "2030-01-01T00:00:00Z" });
+  await deadLetters(45_000, 7);
   const searched: string[] = [];
   const seen = await walk(
     (cursor) => list({ filter: { type: "Rare" }, cursor }),
@@ -149,8 +149,8 @@ const REFUSED: [what: string, args: Row, code: string][] = [
   ["pages of 1001", { max: 1_001 }, "SM_BATCH"],
 ];
 for (const [what, args, code] of REFUSED) {
-  test(`list_failed · refuses ${what}`, async () => {
-    await refused(filterAsJson(args), code);
+  test(`list_failed · rejects ${what}`, async () => {
+    await rejected(filterAsJson(args), code);
   });
 }
 /** A text as the filter is JSON, too. */
@@ -160,9 +160,9 @@ function filterAsJson({ filter, ...rest }: Row): Promise<Row> {
   return sql`select messenger_list_failed(filter => ${sql.json(filter)}::jsonb)`;
 }
 
-test("list_failed · cursors that are garbled, of another list or filter, or written by hand are refused", async () => {
+test("list_failed · cursors that are garbled, of another list or filter, or written by hand are rejected", async () => {
   const { sql } = project();
-  await letters(3);
+  await deadLetters(3);
   await dispatchMany(sql, 2);
   const good = (await list({ max: 1 })).next_cursor;
   const other = (await list({ filter: { resolved: false }, max: 1 })).next_cursor;
@@ -174,33 +174,33 @@ test("list_failed · cursors that are garbled, of another list or filter, or wri
     ...INJECTIONS,
     ...await Promise.all(forged.map((place) => forgeCursor(sql, "failed", {}, place))),
   ];
-  for (const cursor of cursors) await refused(list({ cursor, max: 1 }), "SM_FILTER");
+  for (const cursor of cursors) await rejected(list({ cursor, max: 1 }), "SM_FILTER");
   assert.equal((await list({ cursor: good })).messages.length, 2);
 });
 
 test("list_failed · texts that look like SQL are only texts", async () => {
   const { sql } = project();
-  await letter();
+  await deadLetter();
   for (const text of INJECTIONS) {
     for (const key of ["type", "transport", "queue", "error_class"]) {
       const page = await list({ filter: { [key]: text } });
       assert.deepEqual([page.messages, page.total], [[], 0], `${key}: ${text}`);
     }
-    for (const key of ["resolved", "from", "to"]) await refused(list({ filter: { [key]: text } }), "SM_FILTER");
-    await refused(list({ filter: { [text]: "x" } }), "SM_UNKNOWN_FIELD");
+    for (const key of ["resolved", "from", "to"]) await rejected(list({ filter: { [key]: text } }), "SM_FILTER");
+    await rejected(list({ filter: { [text]: "x" } }), "SM_UNKNOWN_FIELD");
   }
   assert.equal((await sql`select from messenger_failed_messages`).length, 1);
 });
 
 test("list_failed · service_role may ask, users may not", async () => {
   const { sql } = project();
-  const id = await letter();
-  const asked = (role: "service_role" | "authenticated" | "anon", name: string, args: Row) =>
+  const id = await deadLetter();
+  const requested = (role: "service_role" | "authenticated" | "anon", name: string, args: Row) =>
     asRole(sql, role, (tx) => ask(tx, name, args), crypto.randomUUID());
-  assert.equal((await asked("service_role", "messenger_list_failed", {})).messages.length, 1);
-  assert.equal((await asked("service_role", "messenger_get_failed", { id })).id, id);
+  assert.equal((await requested("service_role", "messenger_list_failed", {})).messages.length, 1);
+  assert.equal((await requested("service_role", "messenger_get_failed", { id })).id, id);
   for (const role of ["authenticated", "anon"] as const) {
-    await assert.rejects(asked(role, "messenger_list_failed", {}), /permission denied/);
-    await assert.rejects(asked(role, "messenger_get_failed", { id }), /permission denied/);
+    await assert.rejects(requested(role, "messenger_list_failed", {}), /permission denied/);
+    await assert.rejects(requested(role, "messenger_get_failed", { id }), /permission denied/);
   }
 });

@@ -1,10 +1,10 @@
-// messenger_list_messages and messenger_get_message: filters, pages while messages come and go, the bound of a look, and what strangers send.
+// messenger_list_messages and messenger_get_message: filters, pages while messages come and go, the bound of a look, and what callers send.
 import assert from "node:assert/strict";
 import { empty, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
 import { ask, call, claim, dispatch, dispatchMany, type Row, setClock, settle } from "./bus.ts";
 import { forgeCursor, INJECTIONS, walk } from "./pages.ts";
-import { refused } from "./refusal.ts";
+import { rejected } from "./raises.ts";
 
 const project = useProject({ testClock: true, isolation: "read committed" });
 Deno.test.beforeEach(() => empty(project().sql));
@@ -230,12 +230,12 @@ const REFUSED: [what: string, args: Row, code: string][] = [
   ["pages of 1001", { max: 1001 }, "SM_BATCH"],
 ];
 for (const [what, args, code] of REFUSED) {
-  test(`list_messages · refuses ${what}`, async () => {
-    await refused(list(args), code);
+  test(`list_messages · rejects ${what}`, async () => {
+    await rejected(list(args), code);
   });
 }
 
-test("list_messages · cursors that are garbled, of another list or filter, or written by hand are refused", async () => {
+test("list_messages · cursors that are garbled, of another list or filter, or written by hand are rejected", async () => {
   const { sql } = project();
   await dispatchMany(sql, 3);
   const good = (await list({ max: 1 })).next_cursor;
@@ -251,8 +251,8 @@ test("list_messages · cursors that are garbled, of another list or filter, or w
     ...[other, foreign],
     ...await Promise.all(forged.map((place) => forgeCursor(sql, "messages", {}, place))),
   ];
-  for (const cursor of cursors) await refused(list({ cursor, max: 1 }), "SM_FILTER");
-  await refused(list({ cursor: good, filter: { type: "Greeting" } }), "SM_FILTER");
+  for (const cursor of cursors) await rejected(list({ cursor, max: 1 }), "SM_FILTER");
+  await rejected(list({ cursor: good, filter: { type: "Greeting" } }), "SM_FILTER");
   assert.equal((await list({ cursor: good, max: 1 })).messages.length, 1);
 });
 
@@ -265,9 +265,9 @@ test("list_messages · texts that look like SQL are only texts", async () => {
       assert.deepEqual([page.messages, page.total], [[], 0], `${key}: ${text}`);
     }
     for (const key of ["status", "id", "created_by", "from"]) {
-      await refused(list({ filter: { [key]: text } }), "SM_FILTER");
+      await rejected(list({ filter: { [key]: text } }), "SM_FILTER");
     }
-    await refused(list({ filter: { [text]: "x" } }), "SM_UNKNOWN_FIELD");
+    await rejected(list({ filter: { [text]: "x" } }), "SM_UNKNOWN_FIELD");
   }
   assert.equal((await sql`select from messenger_messages`).length, 1);
 });
@@ -275,12 +275,12 @@ test("list_messages · texts that look like SQL are only texts", async () => {
 test("list_messages · service_role may ask, users may not", async () => {
   const { sql } = project();
   const { id } = await dispatch(sql);
-  const asked = (role: "service_role" | "authenticated" | "anon", name: string, args: Row) =>
+  const requested = (role: "service_role" | "authenticated" | "anon", name: string, args: Row) =>
     asRole(sql, role, (tx) => ask(tx, name, args), crypto.randomUUID());
-  assert.equal((await asked("service_role", "messenger_list_messages", {})).messages.length, 1);
-  assert.equal((await asked("service_role", "messenger_get_message", { id })).id, id);
+  assert.equal((await requested("service_role", "messenger_list_messages", {})).messages.length, 1);
+  assert.equal((await requested("service_role", "messenger_get_message", { id })).id, id);
   for (const role of ["authenticated", "anon"] as const) {
-    await assert.rejects(asked(role, "messenger_list_messages", {}), /permission denied/);
-    await assert.rejects(asked(role, "messenger_get_message", { id }), /permission denied/);
+    await assert.rejects(requested(role, "messenger_list_messages", {}), /permission denied/);
+    await assert.rejects(requested(role, "messenger_get_message", { id }), /permission denied/);
   }
 });

@@ -4,7 +4,7 @@ import { empty, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
 import { ask, call, type Row, setClock } from "./bus.ts";
 import { forgeCursor, INJECTIONS, walk } from "./pages.ts";
-import { refused } from "./refusal.ts";
+import { rejected } from "./raises.ts";
 
 const project = useProject({ testClock: true });
 Deno.test.beforeEach(() => empty(project().sql));
@@ -37,7 +37,7 @@ test("list_schedules · each filter finds what it names and nothing else", async
   }
 });
 
-test("list_schedules · wildcards in the beginning of a name are only letters", async () => {
+test("list_schedules · wildcards in the beginning of a name are only dead letters", async () => {
   const names = ["50% off", "50 off", "a_b", "axb", "a\\b", "a'b"];
   for (const name of names) await plan(name);
   for (
@@ -106,12 +106,12 @@ const REFUSED: [what: string, args: Row, code: string][] = [
   ["pages of 1001", { max: 1_001 }, "SM_BATCH"],
 ];
 for (const [what, args, code] of REFUSED) {
-  test(`list_schedules · refuses ${what}`, async () => {
-    await refused(list(args), code);
+  test(`list_schedules · rejects ${what}`, async () => {
+    await rejected(list(args), code);
   });
 }
 
-test("list_schedules · cursors that are garbled, of another list or filter, or written by hand are refused", async () => {
+test("list_schedules · cursors that are garbled, of another list or filter, or written by hand are rejected", async () => {
   const { sql } = project();
   for (const name of ["a", "b"]) await plan(name);
   const good = (await list({ max: 1 })).next_cursor;
@@ -122,7 +122,7 @@ test("list_schedules · cursors that are garbled, of another list or filter, or 
     ...INJECTIONS,
     ...await Promise.all(forged.map((place) => forgeCursor(sql, "schedules", {}, place))),
   ];
-  for (const cursor of cursors) await refused(list({ cursor, max: 1 }), "SM_FILTER");
+  for (const cursor of cursors) await rejected(list({ cursor, max: 1 }), "SM_FILTER");
   for (const text of INJECTIONS) {
     const page = await list({ cursor: await forgeCursor(sql, "schedules", {}, text) });
     assert.ok(page.schedules.length <= 2, "a name, whatever it looks like");
@@ -134,7 +134,7 @@ test("list_schedules · texts that look like SQL are only texts", async () => {
   await plan("a");
   for (const text of INJECTIONS) {
     for (const key of ["type", "name"]) assert.deepEqual((await list({ filter: { [key]: text } })).schedules, [], text);
-    await refused(list({ filter: { [text]: "x" } }), "SM_UNKNOWN_FIELD");
+    await rejected(list({ filter: { [text]: "x" } }), "SM_UNKNOWN_FIELD");
   }
 });
 
@@ -142,7 +142,7 @@ test("list_schedules · service_role may ask, users may not", async () => {
   const { sql } = project();
   assert.ok(await asRole(sql, "service_role", (tx) => ask(tx, "messenger_list_schedules")));
   for (const role of ["authenticated", "anon"] as const) {
-    const asked = asRole(sql, role, (tx) => ask(tx, "messenger_list_schedules"), crypto.randomUUID());
-    await assert.rejects(asked, /permission denied/);
+    const requested = asRole(sql, role, (tx) => ask(tx, "messenger_list_schedules"), crypto.randomUUID());
+    await assert.rejects(requested, /permission denied/);
   }
 });

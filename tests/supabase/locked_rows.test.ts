@@ -4,7 +4,7 @@ import type { Sql } from "postgres";
 import { empty, session, test, useProject } from "../project.ts";
 import { ask, call, claim, dispatch, dispatchMany, held, messageOf, settle } from "./bus.ts";
 import { effects, makeEffects } from "./effects.ts";
-import { refused } from "./refusal.ts";
+import { rejected } from "./raises.ts";
 import { pidOf, untilBlocked } from "./until_blocked.ts";
 
 const project = useProject({ testClock: true });
@@ -133,7 +133,7 @@ test("strict completion · on a locked row raises, so that the handler's own wri
   const { sql } = project();
   const { id, fence } = await held(sql);
   await whileLocked(id, "update", async () => {
-    await refused(
+    await rejected(
       sql.begin(async (tx) => {
         await tx`insert into public.effects (args) values ('{"n": 1}')`;
         await call(tx, "messenger_complete", { id, fence, strict: true });
@@ -141,7 +141,7 @@ test("strict completion · on a locked row raises, so that the handler's own wri
       "SM_UNAVAILABLE",
       503,
     );
-    await refused(
+    await rejected(
       call(sql, "messenger_complete_with", { id, fence, function_name: "take_effect" }),
       "SM_UNAVAILABLE",
       503,

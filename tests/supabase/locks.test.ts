@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
 import { ask, call, claim, dispatch, settle } from "./bus.ts";
-import { errorOf } from "./refusal.ts";
+import { errorOf } from "./raises.ts";
 import { limitWaiting, pidOf, untilBlocked } from "./until_blocked.ts";
 
 const project = useProject({ testClock: true, isolation: "read committed" });
@@ -16,7 +16,7 @@ Deno.test.beforeEach(async () => {
 });
 
 const tryLock = async (sql: { unsafe: (text: string) => PromiseLike<Record<string, unknown>[]> }) =>
-  (await sql.unsafe("select messenger.try_lock('fold') as taken"))[0].taken;
+  (await sql.unsafe("select messenger.try_lock('roll_up') as taken"))[0].taken;
 const keys = async () =>
   (await project().sql`select ordering_key from messenger.ordering_keys order by 1`).map((row) => row.ordering_key);
 
@@ -57,9 +57,9 @@ test("lock · roles without rights on the schema can neither lock the rows nor h
     await own.unsafe(`set local role ${role}`);
     for (
       const key of [
-        "messenger.fold",
+        "messenger.roll_up",
         "messenger.run_sql_handlers",
-        "messenger.ring/supabase/default",
+        "messenger.wake_worker/supabase/default",
         "messenger.order/supabase/default/k",
       ]
     ) {

@@ -1,7 +1,7 @@
 // Leases that run out: the message comes back, alone, counted, and ends in the dead letters when it keeps costing workers.
 import assert from "node:assert/strict";
 import { empty, test, useProject } from "../project.ts";
-import { claim, dispatch, dispatchMany, held, letterOf, messageOf, setClock, settle } from "./bus.ts";
+import { claim, deadLetterOf, dispatch, dispatchMany, held, messageOf, setClock, settle } from "./bus.ts";
 
 const project = useProject({ testClock: true });
 Deno.test.beforeEach(() => empty(project().sql));
@@ -41,7 +41,7 @@ test("claim · the lost delivery is an attempt with the worker that lost it", as
     "LeaseExpired",
   ]);
   assert(Math.abs(Number(attempt.duration_ms) - 60_000) < 100, attempt.duration_ms);
-  assert(attempt.error.includes("without a verdict"));
+  assert(attempt.error.includes("without a outcome"));
 });
 
 test("prefix · rows before a suspect are handed out without it; the next claim is the suspect alone", async () => {
@@ -86,7 +86,7 @@ test("prefix · two suspects take two claims", async () => {
   assert.deepEqual(await claim(sql), []);
 });
 
-test("suspect · stays alone through snooze of nothing but an ordinary verdict: a release keeps it, a failure clears it", async () => {
+test("suspect · stays alone through snooze of nothing but an ordinary outcome: a release keeps it, a failure clears it", async () => {
   const { sql } = project();
   const { id } = await held(sql);
   await setClock(sql, "61 seconds");
@@ -100,7 +100,7 @@ test("suspect · stays alone through snooze of nothing but an ordinary verdict: 
   assert.equal((await messageOf(sql, id)).lease_losses, 0);
 });
 
-test("suspect · a snooze is an ordinary verdict", async () => {
+test("suspect · a snooze is an ordinary outcome", async () => {
   const { sql } = project();
   const { id } = await held(sql);
   await setClock(sql, "61 seconds");
@@ -110,7 +110,7 @@ test("suspect · a snooze is an ordinary verdict", async () => {
   assert.deepEqual([row.id, row.solo], [id, false]);
 });
 
-test("exhausted · a message that has cost its last delivery is buried by the claim, with every attempt", async () => {
+test("exhausted · a message that has cost its last delivery is moved to the dead letters by the claim, with every attempt", async () => {
   const { sql } = project();
   const { id } = await held(sql, {
     max_retries: 2,
@@ -135,18 +135,24 @@ test("exhausted · a message that has cost its last delivery is buried by the cl
     "LeaseExpired",
     null,
   ]);
-  const letter = await letterOf(sql, id);
-  assert.deepEqual([letter.body, letter.headers, letter.metadata, letter.idempotency_key], [{ a: 1 }, { h: 1 }, {
+  const deadLetter = await deadLetterOf(sql, id);
+  assert.deepEqual([deadLetter.body, deadLetter.headers, deadLetter.metadata, deadLetter.idempotency_key], [{ a: 1 }, {
+    h: 1,
+  }, {
     m: 1,
   }, "k"]);
-  assert.deepEqual([letter.queue_name, letter.message_type, letter.retry_count, letter.max_retries], [
+  assert.deepEqual([deadLetter.queue_name, deadLetter.message_type, deadLetter.retry_count, deadLetter.max_retries], [
     "q",
     "Greeting",
     3,
     2,
   ]);
-  assert.deepEqual(letter.attempts.map(({ worker }: { worker: string }) => worker), ["ada", "w2", "w4"]);
-  assert.deepEqual([letter.error_class, letter.resolved_at, letter.created_at], ["LeaseExpired", null, row.created_at]);
+  assert.deepEqual(deadLetter.attempts.map(({ worker }: { worker: string }) => worker), ["ada", "w2", "w4"]);
+  assert.deepEqual([deadLetter.error_class, deadLetter.resolved_at, deadLetter.created_at], [
+    "LeaseExpired",
+    null,
+    row.created_at,
+  ]);
   assert.equal((await sql`select from messenger.attempts`).length, 0);
 });
 
@@ -166,8 +172,8 @@ test("exhausted · a poison message that kills every worker takes nobody with it
     }
   }
   assert.deepEqual([...done].toSorted(), neighbours.toSorted());
-  const [{ letters }] = await sql`select array_agg(message_id) as letters from messenger_failed_messages`;
-  assert.deepEqual(letters, [poison.id]);
+  const [{ deadLetters }] = await sql`select array_agg(message_id) as letters from messenger_failed_messages`;
+  assert.deepEqual(deadLetters, [poison.id]);
   const [{ most }] = await sql`select max(retry_count) as most from messenger_messages where status = 'completed'`;
   assert.equal(most, 1);
 });
@@ -177,7 +183,7 @@ test("exhausted · a lease lost on a message with max_retries 0 is its end", asy
   const { id } = await held(sql, { max_retries: 0 });
   await setClock(sql, "61 seconds");
   assert.deepEqual(await claim(sql), []);
-  assert.equal((await letterOf(sql, id)).attempts.length, 1);
+  assert.equal((await deadLetterOf(sql, id)).attempts.length, 1);
 });
 
 test("expired · a running message past its expiry whose lease ran out fails as Expired, not as a dead letter", async () => {
@@ -185,7 +191,7 @@ test("expired · a running message past its expiry whose lease ran out fails as 
   const { id } = await held(sql, { expires_at: new Date(Date.now() + 30_000) });
   await setClock(sql, "61 seconds");
   assert.deepEqual(await claim(sql), []);
-  assert.deepEqual([(await messageOf(sql, id)).error_class, await letterOf(sql, id)], ["Expired", undefined]);
+  assert.deepEqual([(await messageOf(sql, id)).error_class, await deadLetterOf(sql, id)], ["Expired", undefined]);
 });
 
 test("types · a lost message is given only to a worker that knows its type", async () => {

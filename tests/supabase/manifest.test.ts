@@ -53,7 +53,7 @@ test("verify · a fresh installation differs in nothing", async () => {
   }]);
 });
 
-test("verify · operation is ok once the clock ticks and the bells have a URL", async () => {
+test("verify · operation is ok once the clock ticks and the wake-ups have a URL", async () => {
   const { sql } = project();
   const states = async () =>
     Object.fromEntries(

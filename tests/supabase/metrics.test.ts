@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { empty, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
 import { ask, call, claim, dispatch, dispatchMany, held, type Row, setClock, settle } from "./bus.ts";
-import { refused } from "./refusal.ts";
+import { rejected } from "./raises.ts";
 
 const project = useProject({ testClock: true });
 
@@ -40,7 +40,7 @@ test("metrics · an empty bus has zeros, and nothing where there is nothing to s
   assert.ok(m.series.length >= 60 && m.series.every((point: Row) => point.dispatched === 0));
 });
 
-test("metrics · the whole life is counted, before the clock has folded and after it the same", async () => {
+test("metrics · the whole life is counted, before the clock has rolled up and after it the same", async () => {
   const { sql } = project();
   await complete([10, 20]);
   const retried = await held(sql, { type: "Other" });
@@ -65,7 +65,7 @@ test("metrics · the whole life is counted, before the clock has folded and afte
   for (const folded of [false, true]) {
     if (folded) await tick();
     const m = await metrics();
-    assert.deepEqual(totals(m), [4, 3, 2, 1, 1], `folded: ${folded}`);
+    assert.deepEqual(totals(m), [4, 3, 2, 1, 1], `rolled up: ${folded}`);
     assert.deepEqual([m.successRate, m.failureRate, m.averageProcessingTime], [0.6667, 0.3333, 37.5]);
     const { Greeting, Other } = m.byMessageType;
     assert.deepEqual([Greeting.succeeded, Greeting.failed, Greeting.averageProcessingTime], [2, 0, 15]);
@@ -80,7 +80,7 @@ test("metrics · the whole life is counted, before the clock has folded and afte
     assert.deepEqual(["dispatched", "completed", "failed", "retried", "dead"].map(sum), [4, 2, 2, 1, 1]);
   }
   const [{ open }] = await sql`select count(*)::int as open from messenger.measurements`;
-  assert.equal(open, 0, "the tick folds all");
+  assert.equal(open, 0, "the tick rolls up all");
 });
 
 test("metrics · a batch of several types is told apart", async () => {
@@ -126,21 +126,21 @@ test("metrics · snoozed, released, expired and cancelled messages count in neit
   assert.deepEqual(totals(await metrics()), [3, 0, 0, 0, 0]);
 });
 
-test("metrics · a verdict that does not count is not counted: repeated, late, rolled back", async () => {
+test("metrics · a outcome that does not count is not counted: repeated, late, rolled back", async () => {
   const { sql } = project();
   const { id, fence } = await held(sql);
-  const verdict = [{ id, fence, outcome: "completed" }];
+  const result = [{ id, fence, outcome: "completed" }];
   await sql.begin(async (transaction) => {
-    await settle(transaction, verdict);
+    await settle(transaction, result);
     throw new Error("no");
   }).catch(() => {});
-  await settle(sql, [...verdict, ...verdict]);
-  await settle(sql, verdict);
+  await settle(sql, [...result, ...result]);
+  await settle(sql, result);
   await settle(sql, [{ id, fence: 99, outcome: "failed", error: "late" }]);
   assert.deepEqual(totals(await metrics()), [1, 1, 1, 0, 0]);
 });
 
-test("metrics · a dispatch that is rolled back, refused or a duplicate is not counted", async () => {
+test("metrics · a dispatch that is rolled back, rejected or a duplicate is not counted", async () => {
   const { sql } = project();
   await sql.begin(async (transaction) => {
     await dispatch(transaction);
@@ -179,13 +179,13 @@ for (
     ["a window that ends before it begins", { from_time: "2026-03-02T00:00:00Z", to_time: "2026-03-01T00:00:00Z" }],
   ] as [string, Record<string, unknown>][]
 ) {
-  test(`metrics · refuses ${what}`, async () => {
-    await refused(metrics(args), "SM_FILTER");
+  test(`metrics · rejects ${what}`, async () => {
+    await rejected(metrics(args), "SM_FILTER");
   });
 }
 
-test("metrics · refuses a window without end", async () => {
-  await refused(project().sql`select messenger_metrics(to_time => 'infinity')`, "SM_FILTER");
+test("metrics · rejects a window without end", async () => {
+  await rejected(project().sql`select messenger_metrics(to_time => 'infinity')`, "SM_FILTER");
 });
 
 test("metrics · percentiles are within a fifth of the true ones", async () => {

@@ -23,14 +23,14 @@ async function measure(durations: number[]): Promise<number[]> {
     await sql`insert into messenger.measurements (at, transport_name, message_type, kind, message_count, durations)
       values (now(), 'supabase', 'Greeting', 'completed', ${part.length}, ${part}::real[])`;
   }
-  if (durations.length % 2) await sql`select messenger.fold()`;
-  const answer = await ask(sql, "messenger_metrics");
+  if (durations.length % 2) await sql`select messenger.roll_up()`;
+  const reply = await ask(sql, "messenger_metrics");
   const mean = durations.reduce((a, b) => a + b, 0) / durations.length;
   assert(
-    Math.abs(answer.averageProcessingTime - mean) <= 0.001 + mean * 1e-5,
-    `${answer.averageProcessingTime} ${mean}`,
+    Math.abs(reply.averageProcessingTime - mean) <= 0.001 + mean * 1e-5,
+    `${reply.averageProcessingTime} ${mean}`,
   );
-  return [answer.p50ProcessingTime, answer.p95ProcessingTime, answer.p99ProcessingTime];
+  return [reply.p50ProcessingTime, reply.p95ProcessingTime, reply.p99ProcessingTime];
 }
 
 function assertClose(found: number[], durations: number[]) {

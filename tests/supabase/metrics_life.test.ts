@@ -17,25 +17,25 @@ const counts = (of: Row) => [
   of.retried ?? of.totalRetried,
 ];
 
-/** Before and after the fold the figures are the same; answers them. */
+/** Before and after the roll-up the figures are the same; answers them. */
 async function measured(args: Record<string, unknown> = {}): Promise<Row> {
   const before = await metrics(args);
   const [{ rows }] = await project().sql`select count(*)::int as rows from messenger.measurements`;
-  assert(rows > 0, "nothing is left to fold");
-  await project().sql`select messenger.fold()`;
+  assert(rows > 0, "nothing is left to roll-up");
+  await project().sql`select messenger.roll_up()`;
   const after = await metrics(args);
   assert.deepEqual({ ...after, to: before.to }, before);
   return after;
 }
 
 test("metrics · nothing happened: zeros, and no rates, durations and errors", async () => {
-  const answer = await metrics();
-  assert.deepEqual(counts(answer), [0, 0, 0, 0, 0]);
+  const reply = await metrics();
+  assert.deepEqual(counts(reply), [0, 0, 0, 0, 0]);
   for (
     const name of ["successRate", "failureRate", "averageProcessingTime", "p50ProcessingTime", "p95ProcessingTime"]
-  ) assert.equal(answer[name], null, name);
-  assert.deepEqual([answer.byMessageType, answer.byTransport, answer.errors], [{}, {}, []]);
-  assert.equal(answer.series.length, 61);
+  ) assert.equal(reply[name], null, name);
+  assert.deepEqual([reply.byMessageType, reply.byTransport, reply.errors], [{}, {}, []]);
+  assert.equal(reply.series.length, 61);
 });
 
 test("metrics · dispatched, completed, retried and dead are counted by type and by transport", async () => {
@@ -50,18 +50,18 @@ test("metrics · dispatched, completed, retried and dead are counted by type and
       ? { id, fence, outcome: "failed", error: `e${n}`, error_class: "Boom", duration_ms: 10 }
       : { id, fence, outcome: "completed", duration_ms: 10 }
   );
-  const answers = (await settle(sql, outcomes)).map(({ outcome }) => outcome);
-  const retried = answers.filter((outcome) => outcome === "retry").length;
-  assert(retried > 0 && answers.filter((outcome) => outcome === "dead").length === 1);
-  const answer = await measured();
-  assert.deepEqual(counts(answer), [9, 9 - retried, 8 - retried, 1, retried]);
-  assert.deepEqual(counts(answer.byMessageType.Greeting), [5, 5 - retried, 5 - retried, 0, retried]);
-  assert.deepEqual(counts(answer.byMessageType.Other), [4, 4, 3, 1, 0]);
-  assert.deepEqual(counts(answer.byTransport.mail), [3, 3, 3, 0, 0]);
-  assert.deepEqual(counts(answer.byTransport.supabase), [6, 6 - retried, 5 - retried, 1, retried]);
-  assert.equal(answer.successRate, Number(((8 - retried) / (9 - retried)).toFixed(4)));
-  assert.equal(Number((answer.successRate + answer.failureRate).toFixed(3)), 1);
-  const sums = (name: string) => answer.series.reduce((sum: number, point: Row) => sum + point[name], 0);
+  const replies = (await settle(sql, outcomes)).map(({ outcome }) => outcome);
+  const retried = replies.filter((outcome) => outcome === "retry").length;
+  assert(retried > 0 && replies.filter((outcome) => outcome === "dead").length === 1);
+  const reply = await measured();
+  assert.deepEqual(counts(reply), [9, 9 - retried, 8 - retried, 1, retried]);
+  assert.deepEqual(counts(reply.byMessageType.Greeting), [5, 5 - retried, 5 - retried, 0, retried]);
+  assert.deepEqual(counts(reply.byMessageType.Other), [4, 4, 3, 1, 0]);
+  assert.deepEqual(counts(reply.byTransport.mail), [3, 3, 3, 0, 0]);
+  assert.deepEqual(counts(reply.byTransport.supabase), [6, 6 - retried, 5 - retried, 1, retried]);
+  assert.equal(reply.successRate, Number(((8 - retried) / (9 - retried)).toFixed(4)));
+  assert.equal(Number((reply.successRate + reply.failureRate).toFixed(3)), 1);
+  const sums = (name: string) => reply.series.reduce((sum: number, point: Row) => sum + point[name], 0);
   assert.deepEqual(["dispatched", "completed", "failed", "retried", "dead"].map(sums), [
     9,
     8 - retried,
@@ -79,20 +79,20 @@ test("metrics · a message deleted on completion counts like one that is kept", 
   const rows = await claim(sql);
   await settle(sql, rows.map(({ id, fence }) => ({ id, fence, outcome: "completed", duration_ms: 5 })));
   assert.equal((await sql`select from messenger_messages`).length, 0);
-  const answer = await measured();
-  assert.deepEqual([counts(answer), counts(answer.byMessageType.Other)], [[4, 4, 4, 0, 0], [1, 1, 1, 0, 0]]);
+  const reply = await measured();
+  assert.deepEqual([counts(reply), counts(reply.byMessageType.Other)], [[4, 4, 4, 0, 0], [1, 1, 1, 0, 0]]);
 });
 
-test("metrics · snoozed, released, stale and repeated verdicts count as nothing", async () => {
+test("metrics · snoozed, released, stale and repeated outcomes count as nothing", async () => {
   const { sql } = project();
   const a = await held(sql);
   await call(sql, "messenger_snooze", { id: a.id, fence: a.fence, delay: "1 hour" });
   const b = await held(sql);
   await call(sql, "messenger_release", { id: b.id, fence: b.fence });
   const [again] = await claim(sql);
-  const verdict = { id: again.id, fence: again.fence, outcome: "completed" };
-  await settle(sql, [verdict]);
-  await settle(sql, [verdict, { ...verdict, fence: 99 }, { ...verdict, id: crypto.randomUUID() }]);
+  const result = { id: again.id, fence: again.fence, outcome: "completed" };
+  await settle(sql, [result]);
+  await settle(sql, [result, { ...result, fence: 99 }, { ...result, id: crypto.randomUUID() }]);
   assert.deepEqual(counts(await measured()), [2, 1, 1, 0, 0]);
 });
 
@@ -122,10 +122,10 @@ test("metrics · a lost lease is a retry, the last one is dead; neither has a du
   assert.deepEqual(counts(await measured()), [1, 0, 0, 0, 1]);
   await setClock(sql, "122 seconds");
   assert.deepEqual(await claim(sql), []);
-  const answer = await measured();
-  assert.deepEqual(counts(answer), [1, 1, 0, 1, 1]);
-  assert.deepEqual([answer.averageProcessingTime, answer.averageWait], [null, null]);
-  assert.deepEqual(answer.errors.map((e: Row) => [e.errorClass, e.messageType, e.count]), [[
+  const reply = await measured();
+  assert.deepEqual(counts(reply), [1, 1, 0, 1, 1]);
+  assert.deepEqual([reply.averageProcessingTime, reply.averageWait], [null, null]);
+  assert.deepEqual(reply.errors.map((e: Row) => [e.errorClass, e.messageType, e.count]), [[
     "LeaseExpired",
     "Greeting",
     2,
@@ -142,19 +142,19 @@ test("metrics · a lease that the tick finds lost is one retry, handing it out a
   assert.deepEqual(counts(await metrics()), [1, 0, 0, 0, 1]);
 });
 
-test("metrics · durations are the verdicts', else from claim to verdict; waits begin when a message is due", async () => {
+test("metrics · durations are the outcomes', else from claim to outcome; waits begin when a message is due", async () => {
   const { sql } = project();
   await dispatch(sql, { delay: "10 seconds" });
   await setClock(sql, "14 seconds");
   const [row] = await claim(sql);
   await setClock(sql, "16 seconds");
   await settle(sql, [{ id: row.id, fence: row.fence, outcome: "completed" }]);
-  const answer = await measured();
+  const reply = await measured();
   assert(
-    answer.averageProcessingTime >= 2000 && answer.averageProcessingTime < 3000,
-    `${answer.averageProcessingTime}`,
+    reply.averageProcessingTime >= 2000 && reply.averageProcessingTime < 3000,
+    `${reply.averageProcessingTime}`,
   );
-  assert(answer.averageWait > 3000 && answer.averageWait < 5500, `${answer.averageWait}`);
+  assert(reply.averageWait > 3000 && reply.averageWait < 5500, `${reply.averageWait}`);
   const next = await held(sql, { type: "Other" });
   await settle(sql, [{ id: next.id, fence: next.fence, outcome: "failed", error: "e", duration_ms: 700 }]);
   assert.equal((await metrics()).byMessageType.Other.averageProcessingTime, 700);
@@ -168,9 +168,9 @@ test("metrics · a duration no handler can have had spoils nothing", async () =>
     rows.push({ id, fence, outcome: "completed", duration_ms });
   }
   await settle(sql, rows);
-  const answer = await measured();
-  assert.deepEqual(counts(answer), [5, 5, 5, 0, 0]);
-  assert(answer.p99ProcessingTime > 1e6 && Number.isFinite(answer.averageProcessingTime));
+  const reply = await measured();
+  assert.deepEqual(counts(reply), [5, 5, 5, 0, 0]);
+  assert(reply.p99ProcessingTime > 1e6 && Number.isFinite(reply.averageProcessingTime));
 });
 
 test("metrics · a dispatch that was rolled back, or repeated with its key, is not counted", async () => {
@@ -231,7 +231,7 @@ test("error rate · deliveries of the last five minutes, lost leases among them"
   assert.deepEqual(await rate(), { ended: 1, failed: 1 });
 });
 
-test("metrics · service_role may ask, users and strangers may not; a read-only transaction may", async () => {
+test("metrics · service_role may ask, users and callers may not; a read-only transaction may", async () => {
   const { sql } = project();
   await dispatch(sql);
   assert.equal((await asRole(sql, "service_role", (tx) => metrics({}, tx))).totalDispatched, 1);

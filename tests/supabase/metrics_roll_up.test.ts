@@ -145,8 +145,8 @@ test("roll-up · a day that the project forbids to write costs no figure and no 
     let errors: Row = {};
     for (let n = 0; n < 30; n++) errors = { ...errors, ...(await tick()).errors };
     assert.deepEqual(errors, { roll_up_steps: "no days" });
-    const answer = await metrics({ minutes: 30 * 1440 });
-    assert.deepEqual([answer.totalProcessed, answer.totalDispatched], [before, 1]);
+    const reply = await metrics({ minutes: 30 * 1440 });
+    assert.deepEqual([reply.totalProcessed, reply.totalDispatched], [before, 1]);
   } finally {
     await sql.unsafe("drop trigger no_days on messenger.metrics; drop function public.no_days()");
   }
@@ -162,8 +162,8 @@ test("roll-up · hours that are due to be pruned stay until their day is rolled 
   await rollUp();
   await sql`select messenger.prune_metrics(messenger.now(), 100)`;
   assert.deepEqual([(await rowsOf(3600)).length, (await rowsOf(86400)).length], [0, 1]);
-  const answer = await metrics({ minutes: 200 * 1440 });
-  assert.deepEqual([answer.totalDispatched, answer.stepSeconds], [1, 172_800]);
+  const reply = await metrics({ minutes: 200 * 1440 });
+  assert.deepEqual([reply.totalDispatched, reply.stepSeconds], [1, 172_800]);
 });
 
 test("roll-up · a day has at most a hundred errors, the most frequent by name", async () => {

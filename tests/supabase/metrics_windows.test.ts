@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { empty, test, useProject } from "../project.ts";
 import { ask, held, type Row, setClock, settle } from "./bus.ts";
-import { errorOf } from "./refusal.ts";
+import { errorOf } from "./raises.ts";
 
 const project = useProject({ testClock: true });
 Deno.test.beforeEach(() => empty(project().sql));
@@ -16,14 +16,14 @@ test("windows · any window: the last minutes, or from until to, in steps of at 
     await setClock(sql, `${day} days`);
     const { id, fence } = await held(sql);
     await settle(sql, [{ id, fence, outcome: day === 1 ? "failed" : "completed", error: "e", retryable: false }]);
-    await sql`select messenger.fold()`;
+    await sql`select messenger.roll_up()`;
   }
   const processed = async (args: Record<string, unknown>) => {
-    const answer = await metrics(args);
-    assert(answer.series.length <= 180 && answer.stepSeconds >= 60, `${answer.series.length}`);
-    const total = answer.series.reduce((sum: number, { completed, dead }: Row) => sum + completed + dead, 0);
-    assert.equal(total, answer.totalProcessed);
-    return answer.totalProcessed;
+    const reply = await metrics(args);
+    assert(reply.series.length <= 180 && reply.stepSeconds >= 60, `${reply.series.length}`);
+    const total = reply.series.reduce((sum: number, { completed, dead }: Row) => sum + completed + dead, 0);
+    assert.equal(total, reply.totalProcessed);
+    return reply.totalProcessed;
   };
   assert.equal(await processed({ minutes: 1 }), 1);
   assert.equal(await processed({ minutes: 60 }), 1);
@@ -57,7 +57,7 @@ test("windows · a long window adds minutes at its edges to the full hours insid
   assert.equal(await processed("01 10:07", "01 10:31"), 60);
 });
 
-test("windows · what is no window is refused", async () => {
+test("windows · what is no window is rejected", async () => {
   const now = new Date();
   const windows = [
     { minutes: 0 },
@@ -73,8 +73,8 @@ test("windows · what is no window is refused", async () => {
     ...["from_time => '-infinity'", "to_time => 'infinity'", "from_time => '294000-01-01', to_time => '294276-01-01'"]
       .map((window) => () => project().sql.unsafe(`select messenger_metrics(${window})`)),
   ];
-  for (const [n, asked] of calls.entries()) {
-    const error = await errorOf(asked());
+  for (const [n, requested] of calls.entries()) {
+    const error = await errorOf(requested());
     assert.deepEqual([error.code, error.detail], ["PT400", "SM_FILTER"], `${n}: ${error.message}`);
     assert.ok(error.hint);
   }

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import type { Sql } from "postgres";
 import { test, useProject } from "../project.ts";
 import { ask, call, claim, dispatch } from "./bus.ts";
-import { errorOf } from "./refusal.ts";
+import { errorOf } from "./raises.ts";
 import { install as installIn, rollBack as rollBackIn } from "./release.ts";
 
 const project = useProject({ migrate: false, defaultPrivileges: "revoked" });
@@ -49,7 +49,7 @@ async function listing(): Promise<string[]> {
     union all
     select concat_ws(' ', 'secret', name) from vault.secrets
     order by 1`);
-  // Revoked and granted anew, a role moves to the end of its list: that is no difference.
+  // Revoked and granted again, a role moves to the end of its list: that is no difference.
   return rows.map(({ line }) =>
     line.replace(/\{[^{}]*\}/g, (list: string) => list.slice(1, -1).split(",").sort().join())
   );
@@ -149,7 +149,7 @@ test("rollback · twice is no error, and installing again works", async () => {
   await whileInstalled(usable);
 });
 
-test("migration · verifies itself: a stranger's overload stops it, and then nothing is installed", async () => {
+test("migration · verifies itself: a caller's overload stops it, and then nothing is installed", async () => {
   const { sql } = project();
   await sql`create function public.messenger_claim(n int) returns int language sql return n`;
   try {

@@ -20,8 +20,8 @@ const config = (value: Record<string, unknown>) =>
 const waits = async (id: string): Promise<boolean> =>
   (await project().sql`select available_at = 'infinity' as waits from messenger_messages where id = ${id}`)[0].waits;
 
-/** Claims the one message that must be due, and gives the verdict. */
-async function verdict(id: string, outcome: Record<string, unknown>): Promise<string> {
+/** Claims the one message that must be due, and gives the outcome. */
+async function result(id: string, outcome: Record<string, unknown>): Promise<string> {
   const { sql } = project();
   const rows = await claim(sql);
   assert.deepEqual(ids(rows), [id]);
@@ -31,14 +31,14 @@ async function verdict(id: string, outcome: Record<string, unknown>): Promise<st
 test("order · of five messages of a key each is handed out when the one before has completed", async () => {
   const all = await dispatchMany(project().sql, 5, KEY);
   for (const id of all) {
-    assert.equal(await verdict(id, { outcome: "completed" }), "completed");
+    assert.equal(await result(id, { outcome: "completed" }), "completed");
   }
   assert.deepEqual(await taken(), []);
 });
 
 test("order · also where completed messages are deleted at once", async () => {
   await config({ retention: "0" });
-  for (const id of await dispatchMany(project().sql, 3, KEY)) await verdict(id, { outcome: "completed" });
+  for (const id of await dispatchMany(project().sql, 3, KEY)) await result(id, { outcome: "completed" });
   assert.equal((await project().sql`select from messenger_messages`).length, 0);
 });
 
@@ -81,11 +81,11 @@ for (
 ) {
   test(`order · ${what} keeps its place: the next one waits on`, async () => {
     const [first, second] = await dispatchMany(project().sql, 2, KEY);
-    await verdict(first, outcome);
+    await result(first, outcome);
     assert.ok(await waits(second));
     await setClock(project().sql, moment);
-    await verdict(first, { outcome: "completed" });
-    await verdict(second, { outcome: "completed" });
+    await result(first, { outcome: "completed" });
+    await result(second, { outcome: "completed" });
   });
 }
 
@@ -99,7 +99,7 @@ test("order · a lost lease keeps its place too", async () => {
 });
 
 const ENDS: Record<string, (first: string) => Promise<unknown>> = {
-  "a dead letter": (first) => verdict(first, { outcome: "failed", error: "e", retryable: false }),
+  "a dead letter": (first) => result(first, { outcome: "failed", error: "e", retryable: false }),
   "a cancelled message": (first) => ask(project().sql, "messenger_cancel", { id: first }),
   "a message whose cancelling was requested": async (first) => {
     const [{ fence }] = await claim(project().sql);
@@ -140,15 +140,15 @@ test("order · cancelling one that waits changes nothing for the others", async 
   const { sql } = project();
   const [first, second, third] = await dispatchMany(sql, 3, KEY);
   assert.equal(await ask(sql, "messenger_cancel", { id: second }), "cancelled");
-  await verdict(first, { outcome: "completed" });
-  await verdict(third, { outcome: "completed" });
+  await result(first, { outcome: "completed" });
+  await result(third, { outcome: "completed" });
 });
 
 test("order · one that was delayed is let go to its own moment, not before", async () => {
   const { sql } = project();
   const { id: first } = await dispatch(sql, KEY);
   const { id: second } = await dispatch(sql, { ...KEY, delay: "1 hour" });
-  await verdict(first, { outcome: "completed" });
+  await result(first, { outcome: "completed" });
   assert.deepEqual(await taken(), []);
   await setClock(sql, "61 minutes");
   assert.deepEqual(await taken(), [second]);
@@ -168,15 +168,15 @@ test("order · one that expired while it waited is passed over", async () => {
   assert.equal((await messageOf(sql, second)).error_class, "Expired");
 });
 
-test("order · a bell rings for what is let go", async () => {
+test("order · a wake-up wakes for what is let go", async () => {
   const { sql } = project();
   const [first] = await dispatchMany(sql, 2, KEY);
   const [{ fence }] = await claim(sql);
   await sql`delete from messenger.workers`;
   await sql.begin(async (tx) => {
     await settle(tx, [{ id: first, fence, outcome: "completed" }]);
-    const [{ rung }] = await tx`select current_setting('messenger.rung', true) as rung`;
-    assert.equal(rung, "supabase/default");
+    const [{ woken }] = await tx`select current_setting('messenger.woken', true) as rung`;
+    assert.equal(woken, "supabase/default");
   });
 });
 
@@ -184,7 +184,7 @@ test("block · where the transport says so, a dead letter holds its key until it
   const { sql } = project();
   await config({ ordering_dead_letter: "block" });
   const [first, second] = await dispatchMany(sql, 2, KEY);
-  await verdict(first, { outcome: "failed", error: "e", retryable: false });
+  await result(first, { outcome: "failed", error: "e", retryable: false });
   await tick();
   assert.deepEqual(await taken(), []);
   const { available_at } = await dispatch(sql, KEY);
@@ -198,25 +198,25 @@ test("block · a retried dead letter goes first, then its successors", async () 
   const { sql } = project();
   await config({ ordering_dead_letter: "block" });
   const [first, second] = await dispatchMany(sql, 2, KEY);
-  await verdict(first, { outcome: "failed", error: "e", retryable: false });
+  await result(first, { outcome: "failed", error: "e", retryable: false });
   const [{ id }] = await sql`select id from messenger_failed_messages where message_id = ${first}`;
   await call(sql, "messenger_retry_failed", { ids: [id] });
-  await verdict(first, { outcome: "completed" });
-  await verdict(second, { outcome: "completed" });
+  await result(first, { outcome: "completed" });
+  await result(second, { outcome: "completed" });
 });
 
 test("retry · a dead letter whose successors went on waits for the one in flight, and goes before the rest", async () => {
   const { sql } = project();
   const [first, second, third] = await dispatchMany(sql, 3, KEY);
-  await verdict(first, { outcome: "failed", error: "e", retryable: false });
+  await result(first, { outcome: "failed", error: "e", retryable: false });
   const [running] = await claim(sql);
   assert.equal(running.id, second);
   const [{ id }] = await sql`select id from messenger_failed_messages where message_id = ${first}`;
   await call(sql, "messenger_retry_failed", { ids: [id] });
   assert.deepEqual(await taken(), []);
   await settle(sql, [{ id: second, fence: running.fence, outcome: "completed" }]);
-  await verdict(first, { outcome: "completed" });
-  await verdict(third, { outcome: "completed" });
+  await result(first, { outcome: "completed" });
+  await result(third, { outcome: "completed" });
 });
 
 test("race · one stored behind a predecessor that finishes meanwhile is let go by the tick", async () => {
@@ -234,14 +234,14 @@ test("race · one stored behind a predecessor that finishes meanwhile is let go 
   assert.deepEqual(await taken(), [second]);
 });
 
-test("tick · walks the waiting keys in bites and misses none", async () => {
+test("tick · walks the waiting keys in chunks and misses none", async () => {
   const { sql } = project();
   const keys = Array.from({ length: 25 }, (_, n) => `k${n}`);
   const all = await Promise.all(keys.map((ordering_key) => dispatch(sql, { ordering_key })));
   await sql`update messenger_messages set scheduled_at = available_at, available_at = 'infinity'`;
   let released = 0;
-  for (let bite = 0; bite < 3; bite++) {
-    const [{ count }] = await sql`select messenger.release_orphans(messenger.now(), 10)::int as count`;
+  for (let chunk = 0; chunk < 3; chunk++) {
+    const [{ count }] = await sql`select messenger.unblock_stuck(messenger.now(), 10)::int as count`;
     released += count;
   }
   assert.equal(released, 25);

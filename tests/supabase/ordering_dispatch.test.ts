@@ -4,7 +4,7 @@ import type { Sql } from "postgres";
 import { empty, session, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
 import { type Asker, call, claim, dispatch, messageOf, settle } from "./bus.ts";
-import { errorOf } from "./refusal.ts";
+import { errorOf } from "./raises.ts";
 import { limitWaiting, pidOf, untilBlocked } from "./until_blocked.ts";
 
 const project = useProject({ testClock: true, isolation: "read committed" });
@@ -27,18 +27,18 @@ const isBlocked = async (id: string) => (await line()).find((row) => row.id === 
 
 test("order · the first is due, those behind it wait without a date, numbered as they were dispatched", async () => {
   const { sql } = project();
-  const answers = [await send(sql), await send(sql), await send(sql)];
+  const replies = [await send(sql), await send(sql), await send(sql)];
   assert.deepEqual((await line()).map(({ id, blocked }) => [id, blocked]), [
-    [answers[0].id, false],
-    [answers[1].id, true],
-    [answers[2].id, true],
+    [replies[0].id, false],
+    [replies[1].id, true],
+    [replies[2].id, true],
   ]);
-  assert(answers[0].available_at instanceof Date);
-  assert.deepEqual(answers.slice(1).map(({ status, duplicate, available_at }) => [status, duplicate, available_at]), [
+  assert(replies[0].available_at instanceof Date);
+  assert.deepEqual(replies.slice(1).map(({ status, duplicate, available_at }) => [status, duplicate, available_at]), [
     ["pending", false, null],
     ["pending", false, null],
   ]);
-  assert.deepEqual((await claim(sql)).map(({ id }) => id), [answers[0].id]);
+  assert.deepEqual((await claim(sql)).map(({ id }) => id), [replies[0].id]);
 });
 
 test("order · a blocked message keeps the moment it was asked for", async () => {
@@ -113,7 +113,7 @@ test("order · other keys, queues and transports, and messages without a key, wa
 
 test("order · in a batch the first of each key goes first, and the others stand in the batch's order", async () => {
   const { sql } = project();
-  const answers = await batch(sql, [
+  const replies = await batch(sql, [
     { ordering_key: "b" },
     { ordering_key: "a" },
     {},
@@ -122,7 +122,7 @@ test("order · in a batch the first of each key goes first, and the others stand
     { ordering_key: "b" },
     { ordering_key: "b", queue: "other" },
   ]);
-  assert.deepEqual(answers.map(({ available_at }) => available_at === null), [
+  assert.deepEqual(replies.map(({ available_at }) => available_at === null), [
     false,
     false,
     false,
@@ -132,22 +132,22 @@ test("order · in a batch the first of each key goes first, and the others stand
     false,
   ]);
   const ofKey = async (key: string) => (await line()).filter((row) => row.ordering_key === key).map(({ id }) => id);
-  assert.deepEqual(await ofKey("a"), [1, 4].map((n) => answers[n].id));
-  assert.deepEqual((await ofKey("b")).filter((id) => id !== answers[6].id), [0, 3, 5].map((n) => answers[n].id));
-  assert.deepEqual((await messageOf(sql, answers[2].id)).ordering_seq, null);
+  assert.deepEqual(await ofKey("a"), [1, 4].map((n) => replies[n].id));
+  assert.deepEqual((await ofKey("b")).filter((id) => id !== replies[6].id), [0, 3, 5].map((n) => replies[n].id));
+  assert.deepEqual((await messageOf(sql, replies[2].id)).ordering_seq, null);
 });
 
 test("order · a thousand on one key stand in line, and one is due", async () => {
-  const answers = await batch(project().sql, Array.from({ length: 1000 }, () => ({ ordering_key: "ada" })));
-  assert.deepEqual((await line()).map(({ id }) => id), answers.map(({ id }) => id));
-  assert.equal(answers.filter(({ available_at }) => available_at !== null).length, 1);
+  const replies = await batch(project().sql, Array.from({ length: 1000 }, () => ({ ordering_key: "ada" })));
+  assert.deepEqual((await line()).map(({ id }) => id), replies.map(({ id }) => id));
+  assert.equal(replies.filter(({ available_at }) => available_at !== null).length, 1);
 });
 
 test("order · a bad element of a batch that is not atomic takes no place", async () => {
   const { sql } = project();
   const messages = [{ type: "bad type", ordering_key: "ada" }, { type: "T", ordering_key: "ada" }];
-  const answers = await call(sql, "messenger_dispatch_batch", { messages, atomic: false });
-  assert.deepEqual([answers[0].error_code, await isBlocked(answers[1].id)], ["SM_TYPE", false]);
+  const replies = await call(sql, "messenger_dispatch_batch", { messages, atomic: false });
+  assert.deepEqual([replies[0].error_code, await isBlocked(replies[1].id)], ["SM_TYPE", false]);
 });
 
 for (const seen of ["an empty table", "the waiting messages"]) {
@@ -247,22 +247,22 @@ test("race · of fifty sessions on one key one message is due, and the rest stan
   const sessions = Array.from({ length: 50 }, () => session(project()));
   try {
     await Promise.all(sessions.map((sql) => sql`select 1`));
-    const answers = await Promise.all(sessions.map((sql) => send(sql)));
+    const replies = await Promise.all(sessions.map((sql) => send(sql)));
     const rows = await line();
-    assert.equal(answers.filter(({ available_at }) => available_at !== null).length, 1);
+    assert.equal(replies.filter(({ available_at }) => available_at !== null).length, 1);
     assert.deepEqual(rows.map(({ blocked }) => blocked), rows.map((_, n) => n > 0));
-    assert.equal(rows[0].id, answers.find(({ available_at }) => available_at !== null)?.id);
+    assert.equal(rows[0].id, replies.find(({ available_at }) => available_at !== null)?.id);
   } finally {
     await Promise.all(sessions.map((sql) => sql.end()));
   }
 });
 
-test("order · nobody is rung for a blocked message", async () => {
+test("order · nobody is woken for a blocked message", async () => {
   const { sql } = project();
   await send(sql);
-  const rung = await asRole(sql, "service_role", async (transaction) => {
+  const woken = await asRole(sql, "service_role", async (transaction) => {
     await send(transaction);
-    return (await transaction`select current_setting('messenger.rung', true) as rung`)[0].rung;
+    return (await transaction`select current_setting('messenger.woken', true) as rung`)[0].woken;
   });
-  assert.ok(!rung);
+  assert.ok(!woken);
 });

@@ -78,12 +78,12 @@ const BATCHES: [what: string, messages: Fields[], line: number[]][] = [
 ];
 for (const [what, messages, order] of BATCHES) {
   test(`keys · in a batch a message on a repeated key keeps the place of its first element: ${what}`, async () => {
-    const answers = await batch(messages);
+    const replies = await batch(messages);
     const rows = await line();
-    assert.deepEqual(rows.map(({ id }) => id), order.map((n) => answers[n].id));
+    assert.deepEqual(rows.map(({ id }) => id), order.map((n) => replies[n].id));
     assert.deepEqual(rows.map(({ blocked }) => blocked), order.map((n) => n > 0));
     const changed = rows.find(({ body }) => body.n === 2);
-    const ofKey = answers.filter(({ id }) => id === changed?.id);
+    const ofKey = replies.filter(({ id }) => id === changed?.id);
     assert.deepEqual(ofKey.map(({ duplicate }) => duplicate), [false, true]);
     assert.deepEqual(ofKey.map(({ available_at }) => available_at === null), [changed?.blocked, changed?.blocked]);
     const { ordering_seq } = await messageOf(project().sql, changed?.id);
@@ -91,14 +91,14 @@ for (const [what, messages, order] of BATCHES) {
   });
 }
 
-test("keys · a due message on a repeated key is rung for once it has its place", async () => {
-  const rung = await project().sql.begin(async (transaction) => {
+test("keys · a due message on a repeated key is woken for once it has its place", async () => {
+  const woken = await project().sql.begin(async (transaction) => {
     await call(transaction, "messenger_dispatch_batch", {
       messages: [{ ...ORDERED, ...REPEATED }, { ...ORDERED, ...REPEATED, payload: { n: 1 } }],
     });
-    return (await transaction`select current_setting('messenger.rung', true) as rung`)[0].rung.trim();
+    return (await transaction`select current_setting('messenger.woken', true) as rung`)[0].woken.trim();
   });
-  assert.equal(rung, "supabase/default");
+  assert.equal(woken, "supabase/default");
 });
 
 test("race · batches with both kinds of keys in opposite order do not deadlock", async () => {

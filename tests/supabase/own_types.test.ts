@@ -2,10 +2,10 @@
 import assert from "node:assert/strict";
 import { empty, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
-import { call, claim, dispatch, held, letterOf, messageOf, settle } from "./bus.ts";
+import { call, claim, deadLetterOf, dispatch, held, messageOf, settle } from "./bus.ts";
 import { effects, makeEffects } from "./effects.ts";
 import { completed, failed, on, tick } from "./events.ts";
-import { errorOf, refused } from "./refusal.ts";
+import { errorOf, rejected } from "./raises.ts";
 
 const project = useProject({ testClock: true });
 const forged = { event: "completed", message: { id: crypto.randomUUID() } };
@@ -21,19 +21,19 @@ const asService = <Result>(work: Parameters<typeof asRole<Result>>[2]) => asRole
 for (const type of ["symphony.event", "symphony.webhook", "symphony.anything"]) {
   test(`own types · ${type} cannot be dispatched, scheduled, or named in a batch, by service_role or by postgres`, async () => {
     const { sql } = project();
-    await refused(dispatch(sql, { type }), "SM_TYPE_FORBIDDEN", 403);
-    await refused(asService((tx) => dispatch(tx, { type })), "SM_TYPE_FORBIDDEN", 403);
-    await refused(
+    await rejected(dispatch(sql, { type }), "SM_TYPE_FORBIDDEN", 403);
+    await rejected(asService((tx) => dispatch(tx, { type })), "SM_TYPE_FORBIDDEN", 403);
+    await rejected(
       asService((tx) => dispatch(tx, { type, idempotency_key: "k", idempotency_mode: "debounce", ordering_key: "o" })),
       "SM_TYPE_FORBIDDEN",
       403,
     );
     const schedule = { name: "forged", type, schedule: { interval: 1000 } };
-    await refused(asService((tx) => call(tx, "messenger_schedule", schedule)), "SM_TYPE_FORBIDDEN", 403);
+    await rejected(asService((tx) => call(tx, "messenger_schedule", schedule)), "SM_TYPE_FORBIDDEN", 403);
     const messages = [{ type: "Letter" }, { type }];
-    await refused(asService((tx) => call(tx, "messenger_dispatch_batch", { messages })), "SM_TYPE_FORBIDDEN", 403);
-    const answers = await call(sql, "messenger_dispatch_batch", { messages, atomic: false });
-    assert.deepEqual(answers.map(({ error_code }) => error_code), [null, "SM_TYPE_FORBIDDEN"]);
+    await rejected(asService((tx) => call(tx, "messenger_dispatch_batch", { messages })), "SM_TYPE_FORBIDDEN", 403);
+    const replies = await call(sql, "messenger_dispatch_batch", { messages, atomic: false });
+    assert.deepEqual(replies.map(({ error_code }) => error_code), [null, "SM_TYPE_FORBIDDEN"]);
     assert.deepEqual(
       (await sql`select message_type from messenger_messages`).map(({ message_type }) => message_type),
       ["Letter"],
@@ -73,7 +73,7 @@ test("own types · register ignores them, with everything that is said of them",
 test("own types · no other type takes one as its alias, or it would bring its own handler", async () => {
   const { sql } = project();
   const types = [{ type: "Letter", aliases: ["Brief", "symphony.event"] }];
-  const message = await refused(call(sql, "messenger_register", { types }), "SM_TYPE_FORBIDDEN", 403);
+  const message = await rejected(call(sql, "messenger_register", { types }), "SM_TYPE_FORBIDDEN", 403);
   assert.match(message, /aliases of Letter/);
   await call(sql, "messenger_register", { types: [{ type: "Letter" }] });
   const error = await errorOf(
@@ -111,14 +111,14 @@ test("own types · an event forged in the table by service_role is rejected, new
 
 test("own types · a dead letter of one is retried as it is, never with another payload", async () => {
   const { sql } = project();
-  await on(sql, "completed", null, "public.refuse_it");
+  await on(sql, "completed", null, "public.is_rejected");
   await sql`update messenger.message_types set max_retries = 0 where type = 'symphony.event'`;
   await settle(sql, [completed(await held(sql))]);
   await tick(sql);
   const [{ id, message_id }] = await sql`select id, message_id from messenger_failed_messages`;
   const edited = { ids: [id], payload: forged };
-  await refused(asService((tx) => call(tx, "messenger_retry_failed", edited)), "SM_TYPE_FORBIDDEN", 403);
-  await refused(call(sql, "messenger_retry_failed", edited), "SM_TYPE_FORBIDDEN", 403);
+  await rejected(asService((tx) => call(tx, "messenger_retry_failed", edited)), "SM_TYPE_FORBIDDEN", 403);
+  await rejected(call(sql, "messenger_retry_failed", edited), "SM_TYPE_FORBIDDEN", 403);
   assert.equal((await messageOf(sql, message_id)).status, "failed");
   const [{ outcome }] = await asService((tx) => call(tx, "messenger_retry_failed", { ids: [id] }));
   assert.deepEqual([outcome, (await messageOf(sql, message_id)).status], ["retried", "pending"]);
@@ -134,13 +134,13 @@ test("own types · a dead letter of one that service_role has made up, or whose 
     tx`insert into messenger_failed_messages (message_id, transport_name, queue_name, message_type, body, retry_count, max_retries, created_at)
        values (${message_id}, 'supabase', 'events', 'symphony.event', ${tx.json(forged)}, 0, 3, now())`
   );
-  const answers = await asService((tx) => call(tx, "messenger_retry_failed", { filter: {} }));
+  const replies = await asService((tx) => call(tx, "messenger_retry_failed", { filter: {} }));
   assert.deepEqual(
-    answers.map(({ message_id, outcome }) => [message_id, outcome]).sort(),
+    replies.map(({ message_id, outcome }) => [message_id, outcome]).sort(),
     [[other.id, "retried"], [message_id, "conflict"]].sort(),
   );
   assert.equal(await messageOf(sql, message_id), undefined);
-  assert.equal((await letterOf(sql, message_id)).resolved_at, null);
+  assert.equal((await deadLetterOf(sql, message_id)).resolved_at, null);
 });
 
 test("own types · genuine events of messages that a worker of service_role settles still arrive", async () => {

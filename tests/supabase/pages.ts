@@ -6,14 +6,14 @@ import type { Row } from "./bus.ts";
 export async function walk(
   ask: (cursor: string | null) => Promise<Row>,
   rows: string,
-  meanwhile?: (page: number, answer: Row) => Promise<unknown>,
+  meanwhile?: (page: number, reply: Row) => Promise<unknown>,
 ): Promise<Row[]> {
   const seen: Row[] = [];
   for (let page = 1, cursor: string | null = null; page <= 1_000; page++) {
-    const answer: Row = await ask(cursor);
-    seen.push(...answer[rows]);
-    await meanwhile?.(page, answer);
-    cursor = answer.next_cursor;
+    const reply: Row = await ask(cursor);
+    seen.push(...reply[rows]);
+    await meanwhile?.(page, reply);
+    cursor = reply.next_cursor;
     if (cursor === null) return seen;
   }
   throw new Error("The pages do not end.");

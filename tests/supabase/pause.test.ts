@@ -4,7 +4,7 @@ import { empty, session, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
 import { ask, call, claim, dispatch, held, messageOf, setClock, settle } from "./bus.ts";
 import { rememberQueues } from "./known_queues.ts";
-import { refused } from "./refusal.ts";
+import { rejected } from "./raises.ts";
 
 const project = useProject({ testClock: true });
 Deno.test.beforeEach(() => empty(project().sql));
@@ -67,17 +67,17 @@ test("pause · a lease that runs out meanwhile is counted, and the message waits
   assert.deepEqual(await claim(sql), []);
 });
 
-test("pause · a dispatch rings no bell for it", async () => {
+test("pause · a dispatch wakes no wake-up for it", async () => {
   const { sql } = project();
-  const rung = () =>
+  const woken = () =>
     sql.begin(async (tx) => {
       await dispatch(tx);
-      return (await tx`select coalesce(current_setting('messenger.rung', true), '') as rung`)[0].rung;
+      return (await tx`select coalesce(current_setting('messenger.woken', true), '') as rung`)[0].woken;
     });
   await pause("default");
-  assert.equal(await rung(), "");
+  assert.equal(await woken(), "");
   await resume("default");
-  assert.equal(await rung(), "supabase/default");
+  assert.equal(await woken(), "supabase/default");
 });
 
 test("pause · again and resuming what runs change nothing", async () => {
@@ -101,9 +101,9 @@ for (
   ] as const
 ) {
   for (const verb of ["messenger_pause", "messenger_resume"]) {
-    test(`refused · ${verb} of ${what}`, async () => {
+    test(`rejected · ${verb} of ${what}`, async () => {
       const { sql } = project();
-      await refused(call(sql, verb, args), code);
+      await rejected(call(sql, verb, args), code);
       assert.equal((await sql`select from messenger.queues`).length, 0);
     });
   }

@@ -112,7 +112,7 @@ for (const [mode, project] of Object.entries(projects)) {
     }
   });
 
-  test(`${mode} · row level security is on everywhere, and no policy lets strangers in`, async () => {
+  test(`${mode} · row level security is on everywhere, and no policy lets callers in`, async () => {
     const { sql } = project();
     const open = await sql.unsafe(`select name from (${RELATIONS}) r where kind in ('r', 'p') and not rls`);
     assert.deepEqual([...open], []);

@@ -88,7 +88,7 @@ test("messages · expired ones go like finished ones", async () => {
   assert.equal((await tick()).pruned, 1);
 });
 
-test("letters · resolved ones go after thirty days or the transport's own time; the message with its retention", async () => {
+test("dead letters · resolved ones go after thirty days or the transport's own time; the message with its retention", async () => {
   const { sql } = project();
   await sql`insert into messenger_transports (name, type, config) values ('brief', 'supabase', '{"failed_retention": "1 day"}')`;
   for (const transport of ["supabase", "brief"]) {
@@ -96,20 +96,20 @@ test("letters · resolved ones go after thirty days or the transport's own time;
     await settle(sql, [{ id, fence, outcome: "failed", error: "e", retryable: false }]);
   }
   await sql`update messenger_failed_messages set resolved_at = messenger.now(), resolution = 'discarded'`;
-  const letters = async () =>
+  const deadLetters = async () =>
     (await sql`select transport_name from messenger_failed_messages`).map((row) => row.transport_name);
   await setClock(sql, "2 days");
   await tick();
-  assert.deepEqual(await letters(), ["supabase"]);
+  assert.deepEqual(await deadLetters(), ["supabase"]);
   await setClock(sql, "29 days");
   await tick();
-  assert.deepEqual([await letters(), await stored()], [["supabase"], 0]);
+  assert.deepEqual([await deadLetters(), await stored()], [["supabase"], 0]);
   await setClock(sql, "31 days");
   await tick();
-  assert.deepEqual(await letters(), []);
+  assert.deepEqual(await deadLetters(), []);
 });
 
-test("letters · the thirty days count from the resolution, not from the failure", async () => {
+test("dead letters · the thirty days count from the resolution, not from the failure", async () => {
   const { sql } = project();
   // The shortest time of all transports bounds the search for dead letters, so that it finds those of the others too early.
   await sql`insert into messenger_transports (name, type, config) values ('brief', 'supabase', '{"failed_retention": "1 day"}')`;
@@ -117,13 +117,13 @@ test("letters · the thirty days count from the resolution, not from the failure
   await settle(sql, [{ id, fence, outcome: "failed", error: "e", retryable: false }]);
   await setClock(sql, "100 days");
   await sql`update messenger_failed_messages set resolved_at = messenger.now(), resolution = 'discarded'`;
-  const letters = async () => (await sql`select from messenger_failed_messages`).length;
+  const deadLetters = async () => (await sql`select from messenger_failed_messages`).length;
   await setClock(sql, "129 days");
   await tick();
-  assert.equal(await letters(), 1);
+  assert.equal(await deadLetters(), 1);
   await setClock(sql, "131 days");
   await tick();
-  assert.equal(await letters(), 0);
+  assert.equal(await deadLetters(), 0);
 });
 
 test("attempts · go with their message", async () => {
@@ -182,7 +182,7 @@ test("keys · spent ones go; those of unfinished messages, open dead letters and
   assert.deepEqual(await keys(), ["dead", "waiting"]);
 });
 
-test("keys · more than a bite of expired ones that must stay do not hide those that are spent", async () => {
+test("keys · more than a chunk of expired ones that must stay do not hide those that are spent", async () => {
   const { sql } = project();
   const messages = (prefix: string, fields: Record<string, unknown>) =>
     Array.from({ length: 250 }, (_, n) => ({ type: "Greeting", idempotency_key: `${prefix}${n}`, ...fields }));
@@ -210,7 +210,7 @@ test("keys · one that is taken over while the clock looks at it stays, even wit
   assert.equal((await sql`select message_id from messenger.idempotency_keys`)[0].message_id, id);
 });
 
-test("backlog · of messages, letters and keys is pruned chunk by chunk, as long as there is time", async () => {
+test("backlog · of messages, dead letters and keys is pruned chunk by chunk, as long as there is time", async () => {
   const { sql } = project();
   for (let n = 0; n < 3; n++) {
     const ids = await dispatchMany(sql, 1000);
@@ -234,10 +234,10 @@ test("backlog · of messages, letters and keys is pruned chunk by chunk, as long
         (select count(*)::int from messenger.idempotency_keys) as keys`)[0];
   let ticks = 0;
   do await tick({ batch: 100 }); while (Object.values(await sizes()).some((size) => size > 0) && ++ticks < 30);
-  assert.deepEqual({ ...await sizes() }, { messages: 0, letters: 0, keys: 0 });
+  assert.deepEqual({ ...await sizes() }, { messages: 0, deadLetters: 0, keys: 0 });
 });
 
-test("counts · are folded without losing any", async () => {
+test("counts · are rolled up without losing any", async () => {
   const { sql } = project();
   await sql`insert into messenger.pruned (transport_name, message_count) select 't' || n % 3, n from generate_series(1, 150) n`;
   await tick();

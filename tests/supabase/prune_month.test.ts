@@ -22,7 +22,7 @@ async function sizes(): Promise<Record<string, number>> {
 }
 
 /** One of ten messages fails once and is retried, one of fifty dies. */
-function verdict({ id, fence, body, retry_count }: Row): Row {
+function result({ id, fence, body, retry_count }: Row): Row {
   const failed = { id, fence, outcome: "failed", error: "no", delay_ms: 0 };
   if (body.n % 50 === 1) return { ...failed, retryable: false };
   if (body.n % 10 === 2 && retry_count === 0) return failed;
@@ -43,19 +43,19 @@ async function dayOfWork(day: number): Promise<void> {
   for (;;) {
     const rows = await claim(sql, { batch: 1000, worker: `edge-${day}`, types: ["Greeting", "Report"] });
     if (rows.length === 0) return;
-    await settle(sql, rows.map(verdict));
+    await settle(sql, rows.map(result));
   }
 }
 
 test("month · every table is level between the fifteenth day and the thirtieth, and nothing is lost on the way", async () => {
   const { sql } = project();
-  // Of thirty days, so that the letters too come to be level within the month.
+  // Of thirty days, so that the dead letters too come to be level within the month.
   await sql`update messenger_transports set config = '{"failed_retention": "10 days"}'`;
   const seen: Record<string, number>[] = [];
   for (let day = 0; day < 30; day++) {
     await setClock(sql, `${day} days`);
     await dayOfWork(day);
-    // Of the day's letters half are given up, the others go back slowly.
+    // Of the day's dead letters half are given up, the others go back slowly.
     await call(sql, "messenger_discard_failed", { filter: {}, max: Math.ceil(A_DAY / 100) });
     await call(sql, "messenger_retry_failed", { filter: {}, per_second: 1000 });
     for (let tick = 1; tick <= TICKS_A_DAY; tick++) {
@@ -66,13 +66,13 @@ test("month · every table is level between the fifteenth day and the thirtieth,
     seen.push(await sizes());
   }
   const [middle, end] = [seen[15], seen[29]];
-  // Counts are folded when there are more than a hundred.
+  // Counts are rolled up when there are more than a hundred.
   for (const [table, size] of Object.entries(end).filter(([table]) => table !== "counts")) {
     assert(size <= middle[table] * 1.1 + 2, `${table}: ${middle[table]} rows on day 15, ${size} on day 30`);
   }
   assert(end.messages >= 7 * A_DAY && end.messages < 9 * A_DAY, `${end.messages} messages`);
   assert(end.counts <= 101, `${end.counts} counts`);
-  assert(end.letters > 0 && end.keys > 0 && end.attempts > 0);
+  assert(end.deadLetters > 0 && end.keys > 0 && end.attempts > 0);
   const [{ pruned }] = await sql`select sum(message_count)::int as pruned from messenger.pruned`;
   assert.equal(pruned + end.messages, 30 * (A_DAY + 1));
   await assertSound(sql);

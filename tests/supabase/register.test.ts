@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
 import { ask, dispatch, setClock } from "./bus.ts";
-import { errorOf, refused } from "./refusal.ts";
+import { errorOf, rejected } from "./raises.ts";
 
 const project = useProject({ testClock: true });
 Deno.test.beforeEach(() => empty(project().sql));
@@ -110,7 +110,7 @@ test("register · sql_handler is nobody's to set through it, and no service's at
   assert.equal((await typeOf("Mail")).sql_handler, "shop.handle");
 });
 
-test("register · what is no list of types is refused and nothing is kept", async () => {
+test("register · what is no list of types is rejected and nothing is kept", async () => {
   const { sql } = project();
   for (
     const types of [
@@ -125,14 +125,14 @@ test("register · what is no list of types is refused and nothing is kept", asyn
       '[{"type": "a b"}]',
     ]
   ) {
-    await refused(sql.unsafe(`select messenger_register('${types}')`), "SM_TYPE");
+    await rejected(sql.unsafe(`select messenger_register('${types}')`), "SM_TYPE");
   }
-  await refused(sql`select messenger_register(null)`, "SM_TYPE");
-  await refused(
+  await rejected(sql`select messenger_register(null)`, "SM_TYPE");
+  await rejected(
     sql.unsafe(`select messenger_register('[{"type": "Good"}, {"type": "${"a".repeat(129)}"}]')`),
     "SM_TYPE",
   );
-  await refused(register(Array.from({ length: 1001 }, (_, n) => ({ type: `T${n}` }))), "SM_BATCH_TOO_LARGE", 413);
+  await rejected(register(Array.from({ length: 1001 }, (_, n) => ({ type: `T${n}` }))), "SM_BATCH_TOO_LARGE", 413);
   assert.equal((await sql`select from messenger.message_types where type not like 'symphony.%'`).length, 0);
 });
 
@@ -166,13 +166,13 @@ const BAD: [fields: Record<string, unknown>, code: string, sentence: RegExp][] =
   [{ retry: { jitter: true } }, "SM_SETTING", /^Bad: retry\.jitter must/],
 ];
 
-test("register · values out of bounds are refused by type and field, and nothing is kept", async () => {
+test("register · values out of bounds are rejected by type and field, and nothing is kept", async () => {
   const { sql } = project();
   for (const [fields, code, sentence] of BAD) {
-    assert.match(await refused(register([{ type: "Good" }, { type: "Bad", ...fields }]), code), sentence);
+    assert.match(await rejected(register([{ type: "Good" }, { type: "Bad", ...fields }]), code), sentence);
   }
   const wild = sql`select messenger_register('[{"type": "Bad", "priority": 1e131071}]')`;
-  assert.match(await refused(wild, "SM_PRIORITY"), /not a number outside the range of a double/);
+  assert.match(await rejected(wild, "SM_PRIORITY"), /not a number outside the range of a double/);
   assert.equal((await sql`select from messenger.message_types where type not like 'symphony.%'`).length, 0);
 });
 

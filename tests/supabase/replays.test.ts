@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { ask, call, claim, dispatch, messageOf, type Row, secondsUntil, setClock, settle } from "./bus.ts";
-import { assertSound, dead, die, discard, lettersOf, manyDead, retry } from "./dead.ts";
+import { assertSound, dead, deadLettersOf, die, discard, manyDead, retry } from "./dead.ts";
 import { limitWaiting } from "./until_blocked.ts";
 
 const project = useProject({ testClock: true });
@@ -43,9 +43,9 @@ test("rate · messages become available at so many a second, oldest first, the f
 
 test("rate · only slow retries of at least one message are replays", async () => {
   const { sql } = project();
-  const { letter } = await dead(sql);
-  await retry(sql, { ids: [letter] });
-  await retry(sql, { ids: [letter], per_second: 5 });
+  const { deadLetter } = await dead(sql);
+  await retry(sql, { ids: [deadLetter] });
+  await retry(sql, { ids: [deadLetter], per_second: 5 });
   assert.deepEqual(await reports(), []);
 });
 
@@ -75,7 +75,7 @@ test("stop · more than a fifth of at least five: what was not handed out is a d
   const { sql } = project();
   const ids = await manyDead(sql, 12);
   const before = await Promise.all(ids.map((id) => messageOf(sql, id)));
-  const [old] = await lettersOf(sql, ids[11]);
+  const [old] = await deadLettersOf(sql, ids[11]);
   await setClock(sql, "1 hour");
   await retry(sql, { filter: {}, per_second: 1 });
   await setClock(sql, "1 hour 5.5 seconds");
@@ -94,7 +94,7 @@ test("stop · more than a fifth of at least five: what was not handed out is a d
   const lasting = ({ processed_at, updated_at, available_at, ...rest }: Row) =>
     processed_at && updated_at && available_at && rest;
   for (const row of before.slice(6)) assert.deepEqual(lasting(await messageOf(sql, row.id)), lasting(row));
-  assert.deepEqual(await lettersOf(sql, ids[11]), [old], "the very same letter is open again");
+  assert.deepEqual(await deadLettersOf(sql, ids[11]), [old], "the very same letter is open again");
   await setClock(sql, "2 hours");
   assert.deepEqual((await claim(sql)).map(({ id }) => id), [running.id], "nothing else fires");
   await settle(sql, [{ id: running.id, fence: "3", outcome: "completed" }]);
@@ -140,7 +140,7 @@ test("stop · a letter that came back can be retried or discarded as ever", asyn
   assert.equal((await claim(sql)).length, 6);
 });
 
-test("stop · a message that came back from the letter alone goes back into it", async () => {
+test("stop · a message that came back from the dead letter alone goes back into it", async () => {
   const { sql } = project();
   const ids = await manyDead(sql, 6);
   await sql`delete from messenger_messages`;
@@ -236,8 +236,8 @@ test("figures · expired and pruned messages end a replay without failing it", a
 
 test("figures · messenger_status shows what runs and what ended within a day", async () => {
   const { sql } = project();
-  const { letter } = await dead(sql);
-  await retry(sql, { ids: [letter], per_second: 1 });
+  const { deadLetter } = await dead(sql);
+  await retry(sql, { ids: [deadLetter], per_second: 1 });
   const replays = async () => (await ask(sql, "messenger_status")).replays.map((row: Row) => row.total);
   assert.deepEqual(await replays(), [1]);
   await setClock(sql, "2 days");

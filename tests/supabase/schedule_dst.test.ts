@@ -8,14 +8,14 @@ Deno.test.beforeEach(() => empty(project().sql));
 
 /** Local time, and a letter for what the change did: moved, 1st or 2nd of a doubled hour, skipped. */
 async function runs(cron: string, timezone: string, from: string, count: number, options = {}): Promise<string[]> {
-  const letters: Record<string, string> = {
+  const deadLetters: Record<string, string> = {
     "moved": " moved",
     "first of the doubled hour": " 1st",
     "second of the doubled hour": " 2nd",
     "skipped by DST": " skipped",
   };
   const rows = await preview(project().sql, { cron }, from, count, { timezone, ...options });
-  return rows.map(({ local, note }) => local.slice(5) + (note === null ? "" : letters[note]));
+  return rows.map(({ local, note }) => local.slice(5) + (note === null ? "" : deadLetters[note]));
 }
 
 // Europe/Berlin: 2026-03-29 02:00 -> 03:00 (01:00Z), 2026-10-25 03:00 -> 02:00 (01:00Z).

@@ -118,7 +118,7 @@ test("errors · saving a broken schedule again tries what is due at once", async
   assert.deepEqual(await fired(sql, "one"), ["2027-03-01T12:01:00.000Z"]);
 });
 
-test("errors · a row nobody can read, and a message Postgres refuses, harm no other schedule", async () => {
+test("errors · a row nobody can read, and a message Postgres rejects, harm no other schedule", async () => {
   const { sql } = project();
   for (const name of ["a", "unreadable", "refused", "z"]) await schedule(sql, name, minutely, { payload: { name } });
   await sql`update messenger_schedules set schedule_config = '{"cron": "nonsense"}' where name = 'unreadable'`;
@@ -134,7 +134,7 @@ test("errors · a row nobody can read, and a message Postgres refuses, harm no o
   assert.match((await scheduleOf(sql, "unreadable")).last_error, /cron expression is not understood/);
   assert.equal((await scheduleOf(sql, "refused")).last_error, "not this one");
   assert.equal(await tickAt(sql, "2027-03-01T12:02:00Z"), 2);
-  assert.equal(await tickAt(sql, "2027-03-01T12:06:30Z"), 3, "the refused one has come back by itself");
+  assert.equal(await tickAt(sql, "2027-03-01T12:06:30Z"), 3, "the rejected one has come back by itself");
 });
 
 test("clock · set back: nothing fires twice, not even after saving again, nor when the ledger has forgotten", async () => {

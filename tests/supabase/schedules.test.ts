@@ -4,7 +4,7 @@ import { empty, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
 import { ask, call, messageOf } from "./bus.ts";
 import { fired, moveTo, preview, schedule, scheduleOf, tickAt } from "./schedule_clock.ts";
-import { refused } from "./refusal.ts";
+import { rejected } from "./raises.ts";
 
 const project = useProject({ testClock: true });
 Deno.test.beforeEach(async () => {
@@ -205,11 +205,11 @@ test("preview · answers count rows from a moment on, within bounds and max_runs
   assert.equal((await sql`select from messenger_schedules`).length, 0);
 });
 
-test("schedule · another's max_runs that is reached already is refused when the schedule changes", async () => {
+test("schedule · another's max_runs that is reached already is rejected when the schedule changes", async () => {
   const { sql } = project();
   await schedule(sql, "m", { cron: "* * * * *" }, { max_runs: 1 });
   await tickAt(sql, "2027-03-01T12:01:00Z");
   assert.equal((await scheduleOf(sql, "m")).enabled, false);
-  await refused(schedule(sql, "m", { cron: "0 * * * *" }, { max_runs: 1 }), "SM_SCHEDULE");
+  await rejected(schedule(sql, "m", { cron: "0 * * * *" }, { max_runs: 1 }), "SM_SCHEDULE");
   assert.equal((await schedule(sql, "m", { cron: "* * * * *" }, { max_runs: 2 })).enabled, true);
 });

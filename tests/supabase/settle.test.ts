@@ -1,9 +1,9 @@
-// messenger_settle: every outcome and what it leaves behind; what is refused.
+// messenger_settle: every outcome and what it leaves behind; what is rejected.
 import assert from "node:assert/strict";
 import { empty, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
-import { claim, dispatch, dispatchMany, held, letterOf, messageOf, setClock, settle } from "./bus.ts";
-import { errorOf, refused } from "./refusal.ts";
+import { claim, deadLetterOf, dispatch, dispatchMany, held, messageOf, setClock, settle } from "./bus.ts";
+import { errorOf, rejected } from "./raises.ts";
 
 const project = useProject({ testClock: true });
 Deno.test.beforeEach(() => empty(project().sql));
@@ -34,14 +34,14 @@ test("completed · service_role may settle", async () => {
   const { sql } = project();
   const { id, fence } = await held(sql);
   const outcomes = [{ id, fence, outcome: "failed", error: "e", retryable: false }];
-  const [answer] = await asRole(sql, "service_role", (tx) => settle(tx, outcomes));
-  assert.equal(answer.outcome, "dead");
+  const [reply] = await asRole(sql, "service_role", (tx) => settle(tx, outcomes));
+  assert.equal(reply.outcome, "dead");
 });
 
 test("failed · the message is pending again after its wait, with its error and one delivery used", async () => {
   const { sql } = project();
   const { id, fence } = await held(sql);
-  const answer = await one({
+  const reply = await one({
     id,
     fence,
     outcome: "failed",
@@ -51,7 +51,7 @@ test("failed · the message is pending again after its wait, with its error and 
     duration_ms: 12.6,
   });
   const row = await messageOf(sql, id);
-  assert.deepEqual([answer.outcome, answer.available_at], ["retry", row.available_at]);
+  assert.deepEqual([reply.outcome, reply.available_at], ["retry", row.available_at]);
   assert.deepEqual([row.status, row.retry_count, row.last_error, row.error_class, row.locked_by], [
     "pending",
     1,
@@ -95,21 +95,27 @@ test("failed · for good, the message is a dead letter with its attempts", async
     }),
     { id, outcome: "dead", available_at: null },
   );
-  const [row, letter] = [await messageOf(sql, id), await letterOf(sql, id)];
+  const [row, deadLetter] = [await messageOf(sql, id), await deadLetterOf(sql, id)];
   assert.deepEqual([row.status, row.retry_count, row.last_error, row.error_class], [
     "failed",
     1,
     "bad address",
     "Unrecoverable",
   ]);
-  assert.deepEqual([letter.error, letter.error_class, letter.error_trace, letter.body, letter.retry_count], [
+  assert.deepEqual([
+    deadLetter.error,
+    deadLetter.error_class,
+    deadLetter.error_trace,
+    deadLetter.body,
+    deadLetter.retry_count,
+  ], [
     "bad address",
     "Unrecoverable",
     "t",
     { a: 1 },
     1,
   ]);
-  assert.deepEqual(letter.attempts.map((a: Record<string, unknown>) => Object.keys(a).toSorted()), [[
+  assert.deepEqual(deadLetter.attempts.map((a: Record<string, unknown>) => Object.keys(a).toSorted()), [[
     "at",
     "duration_ms",
     "error",
@@ -128,12 +134,12 @@ test("failed · max_retries n are n + 1 deliveries, then the dead letter holds t
       outcomes.push((await one({ id, fence, outcome: "failed", error: `e${n}`, delay_ms: 0 })).outcome);
     }
     assert.deepEqual(outcomes, [...Array(max_retries).fill("retry"), "dead"]);
-    const letter = await letterOf(sql, id);
+    const deadLetter = await deadLetterOf(sql, id);
     assert.deepEqual(
-      letter.attempts.map((a: Record<string, unknown>) => [a.worker, a.error]),
+      deadLetter.attempts.map((a: Record<string, unknown>) => [a.worker, a.error]),
       Array.from(outcomes, (_, n) => [`w${n + 1}`, `e${n + 1}`]),
     );
-    assert.equal(letter.error, `e${max_retries + 1}`);
+    assert.equal(deadLetter.error, `e${max_retries + 1}`);
     assert.deepEqual(await claim(sql), []);
   }
 });
@@ -145,16 +151,16 @@ test("failed · of many deliveries the dead letter keeps the last twenty", async
     const [{ fence }] = await claim(sql);
     await one({ id, fence, outcome: "failed", error: `e${n}`, delay_ms: 0 });
   }
-  const { attempts, error } = await letterOf(sql, id);
+  const { attempts, error } = await deadLetterOf(sql, id);
   assert.deepEqual([attempts.length, attempts[0].error, attempts[19].error, error], [20, "e6", "e25", "e25"]);
 });
 
 test("snoozed · the message waits without using up a retry", async () => {
   const { sql } = project();
   const { id, fence } = await held(sql, { max_retries: 0 });
-  const answer = await one({ id, fence, outcome: "snoozed", delay_ms: 60_000 });
+  const reply = await one({ id, fence, outcome: "snoozed", delay_ms: 60_000 });
   const row = await messageOf(sql, id);
-  assert.deepEqual([answer.outcome, answer.available_at, row.status, row.retry_count], [
+  assert.deepEqual([reply.outcome, reply.available_at, row.status, row.retry_count], [
     "snoozed",
     row.available_at,
     "pending",
@@ -212,7 +218,7 @@ test("retention 0 · a failed message and its dead letter stay, and earlier atte
   assert.equal((await messageOf(sql, dead.id)).status, "failed");
 });
 
-test("bad input · is refused whole: nothing is settled", async () => {
+test("bad input · is rejected whole: nothing is settled", async () => {
   const { sql } = project();
   const { id, fence } = await held(sql);
   const good = JSON.stringify({ id, fence, outcome: "completed" });
@@ -229,9 +235,9 @@ test("bad input · is refused whole: nothing is settled", async () => {
     [`[${Array(1001).fill(good)}]`, "SM_BATCH_TOO_LARGE", 413],
   ];
   for (const [outcomes, code, status] of bad) {
-    await refused(sql.unsafe(`select * from messenger_settle('${outcomes}')`), code, status);
+    await rejected(sql.unsafe(`select * from messenger_settle('${outcomes}')`), code, status);
   }
-  await refused(sql`select * from messenger_settle(null)`, "SM_OUTCOME");
+  await rejected(sql`select * from messenger_settle(null)`, "SM_OUTCOME");
   const garbled = sql.unsafe(
     `select * from messenger_settle('[${good}, {"id": "x", "fence": 1, "outcome": "completed"}]')`,
   );

@@ -1,4 +1,4 @@
-// What a verdict may weigh and when its message comes back: results, error texts, error classes, delays by policy.
+// What a outcome may weigh and when its message comes back: results, error texts, error classes, delays by policy.
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { call, claim, dispatch, dispatchMany, held, messageOf, secondsUntil, settle } from "./bus.ts";
@@ -222,9 +222,9 @@ test("race · two settles in opposite order do not deadlock", async () => {
     const ids = await dispatchMany(project().sql, 100, { queue: `q${round}` });
     const rows = await claim(project().sql, { queues: [`q${round}`], batch: 100 });
     const outcomes = rows.map(({ id, fence }) => ({ id, fence, outcome: "completed" }));
-    const answers = (await Promise.all([settle(first, outcomes), settle(second, outcomes.toReversed())])).flat();
-    assert.equal(answers.filter(({ outcome }) => outcome === "completed").length, ids.length);
-    assert.equal(answers.filter(({ outcome }) => outcome === "already" || outcome === "locked").length, ids.length);
+    const replies = (await Promise.all([settle(first, outcomes), settle(second, outcomes.toReversed())])).flat();
+    assert.equal(replies.filter(({ outcome }) => outcome === "completed").length, ids.length);
+    assert.equal(replies.filter(({ outcome }) => outcome === "already" || outcome === "locked").length, ids.length);
   }
 });
 
@@ -235,8 +235,8 @@ test("race · a settle passes over a row that is locked, records the others, and
   const outcomes = rows.map(({ id, fence }) => ({ id, fence, outcome: "completed" }));
   await holder`begin`;
   await holder`select from messenger_messages where id = ${a} for update`;
-  const answers = await settle(project().sql, outcomes.toReversed());
-  assert.deepEqual(answers.map(({ id, outcome }) => [id, outcome]), [[b, "completed"], [a, "locked"]]);
+  const replies = await settle(project().sql, outcomes.toReversed());
+  assert.deepEqual(replies.map(({ id, outcome }) => [id, outcome]), [[b, "completed"], [a, "locked"]]);
   assert.equal((await messageOf(project().sql, a)).status, "processing");
   await holder`rollback`;
   assert.deepEqual((await settle(project().sql, outcomes)).map(({ outcome }) => outcome), ["completed", "already"]);

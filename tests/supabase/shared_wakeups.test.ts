@@ -53,7 +53,7 @@ test("wake-up · a lock that any role can take keeps none from being sent", asyn
   await wokenBefore("default");
   await anybody`begin`;
   await anybody`set local role anon`;
-  await anybody`select pg_advisory_xact_lock(hashtextextended('messenger.ring/supabase/default', 0))`;
+  await anybody`select pg_advisory_xact_lock(hashtextextended('messenger.wake_worker/supabase/default', 0))`;
   await dispatch(sql);
   assert.equal(await sent(), 1);
   await anybody`rollback`;

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { eventually } from "../eventually.ts";
 import { empty, session, test, useProject } from "../project.ts";
-import { ask, call, dispatch, dispatchMany, letterOf, messageOf, type Row, setClock } from "./bus.ts";
+import { ask, call, deadLetterOf, dispatch, dispatchMany, messageOf, type Row, setClock } from "./bus.ts";
 import { effects, makeEffects } from "./effects.ts";
 import { closeGate, startHandlerJob, untilStatus } from "./handler_job.ts";
 import { limitWaiting, pidOf, untilBlocked } from "./until_blocked.ts";
@@ -126,8 +126,8 @@ test("backend lost · is counted by the lease, ends as a dead letter, and no oth
     await sql`select messenger.rescue(messenger.now())`;
     await sql`update messenger_messages set available_at = available_at + interval '1 hour' where id = ${later}`;
   }
-  const letter = await letterOf(sql, id);
-  assert.deepEqual([letter.retry_count, letter.attempts.map(({ error_class }: Row) => error_class)], [
+  const deadLetter = await deadLetterOf(sql, id);
+  assert.deepEqual([deadLetter.retry_count, deadLetter.attempts.map(({ error_class }: Row) => error_class)], [
     2,
     ["LeaseExpired", "LeaseExpired"],
   ]);
@@ -149,8 +149,8 @@ test("timeout · a handler that hangs is cancelled, counts as a failed delivery,
   await overdue();
   await cancelOverdue();
   await untilStatus(sql, ship.id, "completed");
-  const letter = await letterOf(sql, id);
-  assert.deepEqual([letter.error_class, letter.error], [
+  const deadLetter = await deadLetterOf(sql, id);
+  assert.deepEqual([deadLetter.error_class, deadLetter.error], [
     "Timeout",
     "the handler did not end within 1.5 s and was cancelled",
   ]);
@@ -246,7 +246,7 @@ test("constraints · a deferred one that a handler violates fails that delivery 
     }
     const statuses = await Promise.all(ids.map(async (id) => (await messageOf(sql, id)).status));
     assert.deepEqual(statuses, ["completed", "failed", "completed"], run);
-    assert.equal((await letterOf(sql, ids[1])).error_class, "23503");
+    assert.equal((await deadLetterOf(sql, ids[1])).error_class, "23503");
     assert.deepEqual(await effects(sql), [{ n: 1 }, { n: 3 }]);
   }
 });
@@ -262,7 +262,7 @@ test("constraints · a deferred one on messages that the completion violates fai
     const { id } = await dispatch(sql, { type: "Ship", max_retries: 0 });
     await using _job = await startHandlerJob(project());
     await untilStatus(sql, id, "failed");
-    assert.match((await letterOf(sql, id)).error, /no results here/);
+    assert.match((await deadLetterOf(sql, id)).error, /no results here/);
   } finally {
     await sql.unsafe("drop trigger no_result on messenger_messages; drop function public.no_result()");
   }

@@ -150,8 +150,8 @@ test("cron · health says when the job is missing, and its history is pruned wit
   await admin`
     insert into cron.job_run_details (jobid, runid, command, status, start_time, end_time)
     select 1, 300000 + n, c.command, 'succeeded', now() - interval '2 days', now() - interval '2 days'
-    from unnest(array[messenger.clock_command(), messenger.handlers_command(), 'select messenger.tick_or_note_error()']) with ordinality as c(command, n)`;
-  await sql`select messenger.prune_clock_history()`;
+    from unnest(array[messenger.ticker_command(), messenger.handlers_command(), 'select messenger.tick_or_note_error()']) with ordinality as c(command, n)`;
+  await sql`select messenger.prune_ticker_history()`;
   assert.deepEqual(
     (await sql`select runid::int from cron.job_run_details where runid > 300000`).map(({ runid }) => runid),
     [300003],

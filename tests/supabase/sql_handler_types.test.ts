@@ -1,10 +1,10 @@
-// Which types SQL handlers take, who may name them, and that nobody is rung for them.
+// Which types SQL handlers take, who may name them, and that nobody is woken for them.
 import assert from "node:assert/strict";
 import { empty, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
 import { ask, call, claim, dispatch, dispatchMany, messageOf, type Row, setClock } from "./bus.ts";
 import { effects, makeEffects } from "./effects.ts";
-import { errorOf, refused } from "./refusal.ts";
+import { errorOf, rejected } from "./raises.ts";
 
 const project = useProject({ testClock: true });
 Deno.test.beforeAll(() => makeEffects(project().sql));
@@ -75,12 +75,12 @@ test("set_sql_handler · for postgres only, like the column; services may neithe
   assert.equal((await sql`select from messenger.message_types where type = 'Ship'`).length, 0);
 });
 
-test("set_sql_handler · a bad type or name is refused when it is set, and nothing is stored", async () => {
+test("set_sql_handler · a bad type or name is rejected when it is set, and nothing is stored", async () => {
   const { sql } = project();
-  await refused(setHandler("9 types", "take_effect"), "SM_TYPE");
-  await refused(setHandler("Ship", "no_such_function"), "SM_NOT_FOUND", 404);
-  await refused(setHandler("Ship", "take_effect(jsonb)"), "SM_NOT_FOUND", 404);
-  await refused(setHandler("Ship", "messenger.keep_small"), "SM_FIELD_FORBIDDEN", 403);
+  await rejected(setHandler("9 types", "take_effect"), "SM_TYPE");
+  await rejected(setHandler("Ship", "no_such_function"), "SM_NOT_FOUND", 404);
+  await rejected(setHandler("Ship", "take_effect(jsonb)"), "SM_NOT_FOUND", 404);
+  await rejected(setHandler("Ship", "messenger.cap_size"), "SM_FIELD_FORBIDDEN", 403);
   await sql.unsafe("grant create on schema public to service_role");
   await asRole(
     sql,
@@ -88,7 +88,7 @@ test("set_sql_handler · a bad type or name is refused when it is set, and nothi
     (tx) =>
       tx.unsafe("create function public.of_a_service(jsonb) returns jsonb language sql as $$ select '1'::jsonb $$"),
   );
-  assert.match(await refused(setHandler("Ship", "of_a_service"), "SM_FIELD_FORBIDDEN", 403), /owner/);
+  assert.match(await rejected(setHandler("Ship", "of_a_service"), "SM_FIELD_FORBIDDEN", 403), /owner/);
   for (const name of ["take_effect", "public.take_effect(", "a b.c", "", "public.x; select 1"]) {
     const written = sql`insert into messenger.message_types (type, sql_handler) values ('Ship', ${name})`;
     assert.equal((await errorOf(written)).code, "23514", name);
@@ -119,21 +119,21 @@ test("set_sql_handler · a function that goes away leaves its messages waiting, 
   assert.equal((await messageOf(sql, id)).status, "completed");
 });
 
-test("bells · nobody is rung for a type that the clock handles, at its dispatch or later", async () => {
+test("wake-ups · nobody is woken for a type that the clock handles, at its dispatch or later", async () => {
   const { sql } = project();
   await call(sql, "messenger_start", { functions_url: "https://example.test/functions/v1" });
   await call(sql, "messenger_stop");
-  const bells = async () => (await sql`select from net.http_request_queue`).length;
+  const wakeups = async () => (await sql`select from net.http_request_queue`).length;
   await sql`delete from net.http_request_queue`;
   await call(sql, "messenger_register", { types: [{ type: "Ship" }, { type: "Code" }] });
   await setHandler("Ship", "take_effect");
   await dispatchMany(sql, 500, { type: "Ship" });
   const [{ woken }] = await sql`select messenger.wake(messenger.now()) as woken`;
-  assert.deepEqual([await bells(), woken], [0, 0]);
+  assert.deepEqual([await wakeups(), woken], [0, 0]);
   // Behind more of them than a wake looks at, and in the same queue.
   await dispatch(sql, { type: "Code" });
-  assert.equal(await bells(), 1, "rung by the dispatch");
+  assert.equal(await wakeups(), 1, "woken by the dispatch");
   await sql`delete from net.http_request_queue`;
   await tick();
-  assert.equal(await bells(), 1, "rung by the tick");
+  assert.equal(await wakeups(), 1, "woken by the tick");
 });

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
-import { ask, type Asker, call, dispatch, dispatchMany, letterOf, messageOf, type Row, setClock } from "./bus.ts";
+import { ask, type Asker, call, deadLetterOf, dispatch, dispatchMany, messageOf, type Row, setClock } from "./bus.ts";
 import { effects, makeEffects } from "./effects.ts";
 import { limitWaiting } from "./until_blocked.ts";
 
@@ -122,13 +122,17 @@ test("failure · is undone alone, counted, and retried by the type's policy unti
     await setClock(sql, `${minutes} minutes`);
     await tick();
   }
-  const letter = await letterOf(sql, id);
-  assert.deepEqual([letter.error, letter.error_class, letter.retry_count], ["out of stock: shelf 7", "XS001", 3]);
+  const deadLetter = await deadLetterOf(sql, id);
+  assert.deepEqual([deadLetter.error, deadLetter.error_class, deadLetter.retry_count], [
+    "out of stock: shelf 7",
+    "XS001",
+    3,
+  ]);
   assert.deepEqual(
-    letter.attempts.map(({ worker, error_class }: Row) => [worker.replace(/\d+/, "<pid>"), error_class]),
+    deadLetter.attempts.map(({ worker, error_class }: Row) => [worker.replace(/\d+/, "<pid>"), error_class]),
     Array(3).fill(["sql-<pid>", "XS001"]),
   );
-  assert.match(letter.error_trace, /raise_it/);
+  assert.match(deadLetter.error_trace, /raise_it/);
   assert.equal((await effects(sql)).length, 1, "no failed run left its effect");
 });
 
@@ -137,7 +141,10 @@ test("failure · PT422 says that a retry cannot help", async () => {
   await setHandler("Fail", "raise_it");
   const { id } = await dispatch(sql, { type: "Fail", payload: { sqlstate: "PT422" } });
   await tick();
-  assert.deepEqual([(await letterOf(sql, id)).error_class, (await letterOf(sql, id)).attempts.length], ["PT422", 1]);
+  assert.deepEqual([(await deadLetterOf(sql, id)).error_class, (await deadLetterOf(sql, id)).attempts.length], [
+    "PT422",
+    1,
+  ]);
 });
 
 test("failure · neither an assertion nor a cancelled query stops the clock or the messages behind", async () => {
@@ -150,8 +157,8 @@ test("failure · neither an assertion nor a cancelled query stops the clock or t
   const { id } = await dispatch(sql, { type: "Ship" });
   await tick();
   assert.equal((await messageOf(sql, id)).status, "completed");
-  const letters = await sql`select error_class from messenger_failed_messages order by error_class`;
-  assert.deepEqual(letters.map(({ error_class }) => error_class), ["40P01", "57014", "P0004", "PT503", "XX000"]);
+  const deadLetters = await sql`select error_class from messenger_failed_messages order by error_class`;
+  assert.deepEqual(deadLetters.map(({ error_class }) => error_class), ["40P01", "57014", "P0004", "PT503", "XX000"]);
   const [clock] = await sql`select ticks, last_error from messenger.clock`;
   assert.deepEqual(clock, { ticks: "1", last_error: null });
 });
@@ -204,7 +211,7 @@ test("atomic · a handler that gives its message away is undone and failed", asy
   await setHandler("Ship", "meddle");
   const { id } = await dispatch(sql, { type: "Ship", max_retries: 0 });
   await tick();
-  assert.deepEqual([(await letterOf(sql, id)).error_class, await effects(sql)], ["PT409", []]);
+  assert.deepEqual([(await deadLetterOf(sql, id)).error_class, await effects(sql)], ["PT409", []]);
 });
 
 test("budget · when it is used up the rest goes back unstarted, in its old place and with its retries", async () => {

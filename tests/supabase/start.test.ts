@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
 import { ask } from "./bus.ts";
-import { errorOf, refused } from "./refusal.ts";
+import { errorOf, rejected } from "./raises.ts";
 
 const project = useProject();
 const URL = "https://example.test/functions/v1";
@@ -26,7 +26,7 @@ const check = (given: string | null) => ask(project().sql, "messenger_check_work
 test("start · the clock's job, the secret and the address are there", async () => {
   assert.deepEqual(await start({ functions_url: URL }), {
     clock: true,
-    bells: true,
+    wakeups: true,
     functions_url: URL,
     worker_secret: true,
   });
@@ -59,10 +59,10 @@ test("start · again changes nothing: one job, the same secret, the stored addre
   assert.deepEqual([(await jobs()).length, await secret()], [1, before]);
 });
 
-test("start · without any address it is a clock without bells, and says what to do", async () => {
-  const answer = await start();
-  assert.deepEqual([answer.clock, answer.bells, answer.functions_url], [true, false, null]);
-  assert(answer.bells_remedy.includes("messenger_start("));
+test("start · without any address it is a clock without wake-ups, and says what to do", async () => {
+  const reply = await start();
+  assert.deepEqual([reply.clock, reply.wakeups, reply.functions_url], [true, false, null]);
+  assert(reply.wakeups_remedy.includes("messenger_start("));
 });
 
 test("start · options are stored, those not given stay", async () => {
@@ -72,13 +72,13 @@ test("start · options are stored, those not given stay", async () => {
   assert.deepEqual([max_workers, messages_per_worker, poll_seconds, max_unfinished_per_user], [9, 50, 2, 0]);
 });
 
-test("start · an unknown option is refused by name, and nothing is changed", async () => {
+test("start · an unknown option is rejected by name, and nothing is changed", async () => {
   assert(
-    (await refused(start({ functions_url: URL, options: { max_worker: 9 } }), "SM_UNKNOWN_FIELD")).includes(
+    (await rejected(start({ functions_url: URL, options: { max_worker: 9 } }), "SM_UNKNOWN_FIELD")).includes(
       "options.max_worker",
     ),
   );
-  await refused(project().sql`select messenger_start(options => '[]')`, "SM_UNKNOWN_FIELD");
+  await rejected(project().sql`select messenger_start(options => '[]')`, "SM_UNKNOWN_FIELD");
   assert.deepEqual([(await settings()).functions_url, (await settings()).clock_enabled, (await jobs()).length], [
     null,
     false,
@@ -86,7 +86,7 @@ test("start · an unknown option is refused by name, and nothing is changed", as
   ]);
 });
 
-test("start · values out of bounds and addresses that are none are refused, and nothing is changed", async () => {
+test("start · values out of bounds and addresses that are none are rejected, and nothing is changed", async () => {
   const bad: [options: Record<string, unknown>, sentence: RegExp][] = [
     [{ max_workers: 0 }, /^options\.max_workers must be a whole number from 1 to 100, not 0/],
     [{ max_workers: 101 }, /^options\.max_workers must/],
@@ -108,12 +108,15 @@ test("start · values out of bounds and addresses that are none are refused, and
     [{ poll_interval: [] }, /^options\.poll_interval must/],
   ];
   for (const [options, sentence] of bad) {
-    assert.match(await refused(start({ options }), "SM_SETTING"), sentence);
+    assert.match(await rejected(start({ options }), "SM_SETTING"), sentence);
   }
   for (
     const functions_url of ["example.test", "ftp://example.test", "https://", "https://a b", "", "javascript:alert(1)"]
   ) {
-    assert.match(await refused(start({ functions_url }), "SM_SETTING"), /^functions_url must be the http or https URL/);
+    assert.match(
+      await rejected(start({ functions_url }), "SM_SETTING"),
+      /^functions_url must be the http or https URL/,
+    );
   }
   assert.deepEqual([(await settings()).clock_enabled, (await jobs()).length], [false, 0]);
 });

@@ -27,8 +27,8 @@ test("status · counts every state, the open dead letters and what was pruned", 
     { id: dead.id, fence: dead.fence, outcome: "failed", error: "e", retryable: false },
   ]);
   await sql`insert into messenger.pruned (transport_name, message_count) values ('supabase', 40), ('sync', 2)`;
-  const answer = await status();
-  assert.deepEqual(answer.queue, {
+  const reply = await status();
+  assert.deepEqual(reply.queue, {
     depth: 4,
     pending: 3,
     processing: 1,
@@ -36,7 +36,7 @@ test("status · counts every state, the open dead letters and what was pruned", 
     failed: 1,
     estimated: false,
   });
-  assert.deepEqual([answer.dead_letters, answer.pruned], [1, 42]);
+  assert.deepEqual([reply.dead_letters, reply.pruned], [1, 42]);
   await sql`update messenger_failed_messages set resolved_at = now(), resolution = 'discarded'`;
   assert.equal((await status()).dead_letters, 0);
 });
@@ -86,8 +86,8 @@ test("status and health · read a bounded number of rows, however many there are
 });
 
 test("status · an empty bus is zeros", async () => {
-  const answer = await status();
-  assert.deepEqual(answer.queue, {
+  const reply = await status();
+  assert.deepEqual(reply.queue, {
     depth: 0,
     pending: 0,
     processing: 0,
@@ -95,8 +95,8 @@ test("status · an empty bus is zeros", async () => {
     failed: 0,
     estimated: false,
   });
-  assert.deepEqual([answer.workers, answer.dead_letters, answer.pruned], [[], 0, 0]);
-  assert.deepEqual(answer.transports.map((row: Row) => [row.name, row.type, row.enabled]), [[
+  assert.deepEqual([reply.workers, reply.dead_letters, reply.pruned], [[], 0, 0]);
+  assert.deepEqual(reply.transports.map((row: Row) => [row.name, row.type, row.enabled]), [[
     "supabase",
     "supabase",
     true,

@@ -1,10 +1,10 @@
 // Functions that are subscribed to events: how the clock calls them, and what becomes of the event when that fails.
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
-import { held, letterOf, messageOf, setClock, settle } from "./bus.ts";
+import { deadLetterOf, held, messageOf, setClock, settle } from "./bus.ts";
 import { effects, makeEffects } from "./effects.ts";
 import { completed, failed, on, tick, told } from "./events.ts";
-import { refused } from "./refusal.ts";
+import { rejected } from "./raises.ts";
 import { limitWaiting } from "./until_blocked.ts";
 
 const project = useProject({ testClock: true });
@@ -43,7 +43,7 @@ test("on · the same subscription twice is one", async () => {
 test("subscriber that raises · is undone, retried, and a dead letter of its own; the message is unharmed, and no event is told of it", async () => {
   const { sql } = project();
   for (const event of ["failed", "dead", "retried"]) await on(sql, event);
-  await on(sql, "completed", null, "public.refuse_it");
+  await on(sql, "completed", null, "public.is_rejected");
   const message = await held(sql);
   await settle(sql, [completed(message)]);
   for (const minutes of [0, 2, 4, 8, 16, 32]) {
@@ -82,13 +82,13 @@ test("subscriber that is gone, or that is somebody else's by then · is not call
   await asAdmin("drop function public.passing(jsonb)");
 });
 
-test("disabled transport · verdicts count all the same, and their events wait in it", async () => {
+test("disabled transport · outcomes count all the same, and their events wait in it", async () => {
   const { sql } = project();
   await on(sql, "dead");
   const message = await held(sql);
   await sql`update public.messenger_transports set enabled = false where name = 'supabase'`;
   await settle(sql, [failed(message, { retryable: false })]);
-  assert.ok(await letterOf(sql, message.id));
+  assert.ok(await deadLetterOf(sql, message.id));
   await tick(sql);
   assert.deepEqual(await effects(sql), []);
   await sql`update public.messenger_transports set enabled = true where name = 'supabase'`;
@@ -125,14 +125,14 @@ const BAD: [string, [event: string | null, name: string | null, type?: string], 
   ["a function of a service's own", ["dead", "of_a_service"], "SM_FIELD_FORBIDDEN", 403],
 ];
 
-test("on · refuses what could not be told, or would let somebody else run as the owner of the bus", async (t) => {
+test("on · rejects what could not be told, or would let somebody else run as the owner of the bus", async (t) => {
   const { sql } = project();
   await asAdmin(`
     create function public.of_a_service(args jsonb) returns jsonb language sql as 'select args';
     alter function public.of_a_service(jsonb) owner to service_role`);
   for (const [what, [event, name, type = null], code, status] of BAD) {
     await t.step(what, async () => {
-      await refused(sql`select messenger.on(${event}, ${name}, ${type})`, code, status);
+      await rejected(sql`select messenger.on(${event}, ${name}, ${type})`, code, status);
     });
   }
   assert.equal((await sql`select from messenger.subscriptions`).length, 0);

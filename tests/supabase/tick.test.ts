@@ -2,8 +2,8 @@
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
-import { ask, call, claim, dispatch, dispatchMany, held, letterOf, messageOf, setClock, settle } from "./bus.ts";
-import { refused } from "./refusal.ts";
+import { ask, call, claim, deadLetterOf, dispatch, dispatchMany, held, messageOf, setClock, settle } from "./bus.ts";
+import { rejected } from "./raises.ts";
 import { limitWaiting, pidOf, untilBlocked } from "./until_blocked.ts";
 
 const project = useProject({ testClock: true });
@@ -22,8 +22,8 @@ test("tick · an idle one answers zeros and beats the heart", async () => {
   assert.deepEqual(clock, { ticks: "2", fresh: true, last_error: null });
 });
 
-test("tick · a bad batch is refused, null is the default", async () => {
-  for (const batch of [0, -1, 10_001]) await refused(tick({ batch }), "SM_BATCH");
+test("tick · a bad batch is rejected, null is the default", async () => {
+  for (const batch of [0, -1, 10_001]) await rejected(tick({ batch }), "SM_BATCH");
   assert.deepEqual(await tick({ batch: null }), IDLE);
 });
 
@@ -51,13 +51,17 @@ test("rescue · a lapsed lease is pending again, counted, and alone when handed 
   assert.deepEqual(await tick(), IDLE);
 });
 
-test("rescue · an exhausted message is buried with its attempts", async () => {
+test("rescue · an exhausted message is moved to the dead letters with its attempts", async () => {
   const { sql } = project();
   const { id } = await held(sql, { max_retries: 0 });
   await setClock(sql, "61 seconds");
   assert.deepEqual(await tick(), { ...IDLE, dead: 1 });
-  const letter = await letterOf(sql, id);
-  assert.deepEqual([letter.error_class, letter.attempts.length, letter.retry_count], ["LeaseExpired", 1, 1]);
+  const deadLetter = await deadLetterOf(sql, id);
+  assert.deepEqual([deadLetter.error_class, deadLetter.attempts.length, deadLetter.retry_count], [
+    "LeaseExpired",
+    1,
+    1,
+  ]);
 });
 
 test("rescue · expired messages, waiting or lost, fail without a dead letter", async () => {
@@ -86,7 +90,7 @@ test("rescue · a running message past its expiry is left to its worker", async 
   assert.equal((await settle(sql, [{ id, fence, outcome: "completed" }]))[0].outcome, "completed");
 });
 
-test("rescue · a queue with more than a thousand due is walked in turns, and the walk begins anew", async () => {
+test("rescue · a queue with more than a thousand due is walked in turns, and the walk begins again", async () => {
   const { sql } = project();
   await dispatchMany(sql, 1000);
   await dispatchMany(sql, 1000);

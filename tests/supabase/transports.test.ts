@@ -1,10 +1,10 @@
-// messenger_put_transport and messenger_list_transports: made, changed piece by piece, and refused without a trace.
+// messenger_put_transport and messenger_list_transports: made, changed piece by piece, and rejected without a trace.
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
 import { ask, dispatch, type Row } from "./bus.ts";
 import { INJECTIONS } from "./pages.ts";
-import { errorOf, refused } from "./refusal.ts";
+import { errorOf, rejected } from "./raises.ts";
 
 const project = useProject();
 Deno.test.beforeEach(() => empty(project().sql));
@@ -60,7 +60,7 @@ test("transports · names of 63 letters are taken", async () => {
 
 const REFUSED: [what: string, args: Row, code: string][] = [
   ["no name", { name: "" }, "SM_TRANSPORT"],
-  ["a name of 64 letters", { name: "x".repeat(64) }, "SM_TRANSPORT"],
+  ["a name of 64 dead letters", { name: "x".repeat(64) }, "SM_TRANSPORT"],
   ["capitals in a name", { name: "Mail" }, "SM_TRANSPORT"],
   ["a name that begins with a hyphen", { name: "-mail" }, "SM_TRANSPORT"],
   ["a name with a line break at its end", { name: "mail\n" }, "SM_TRANSPORT"],
@@ -92,10 +92,10 @@ const REFUSED: [what: string, args: Row, code: string][] = [
   ["settings of another type kept", { name: "cache", type: "supabase" }, "SM_UNKNOWN_FIELD"],
 ];
 for (const [what, args, code] of REFUSED) {
-  test(`transports · refuses ${what}, and changes nothing`, async () => {
+  test(`transports · rejects ${what}, and changes nothing`, async () => {
     await put({ name: "cache", type: "redis", config: { url_secret: "REDIS_URL" } });
     const before = await list();
-    await refused(put(args), code);
+    await rejected(put(args), code);
     assert.deepEqual(await list(), before);
   });
 }
@@ -110,7 +110,7 @@ test("transports · with the longest settings messages are dispatched, and the c
   await ask(sql, "messenger_tick");
 });
 
-test("transports · a refusal names the setting, its range and what to write", async () => {
+test("transports · an error names the setting, its range and what to write", async () => {
   const cases: [config: Row, message: RegExp][] = [
     [{ retention: 7 }, /config\.retention must be an interval with a unit, from zero to 100 years/],
     [{ failed_retention: "7" }, /config\.failed_retention must be/],
@@ -121,7 +121,7 @@ test("transports · a refusal names the setting, its range and what to write", a
     [{ ordering_dead_letter: "wait" }, /config\.ordering_dead_letter must be block or continue/],
   ];
   for (const [config, sentence] of cases) {
-    assert.match(await refused(put({ name: "mail", config }), "SM_TRANSPORT"), sentence);
+    assert.match(await rejected(put({ name: "mail", config }), "SM_TRANSPORT"), sentence);
   }
 });
 
@@ -148,17 +148,17 @@ test("transports · durations are taken in every style that Postgres prints, and
   }
 });
 
-test("transports · a name that is null is refused", async () => {
-  await refused(project().sql`select messenger_put_transport(null)`, "SM_TRANSPORT");
-  await refused(project().sql`select messenger_put_transport('mail', config => 'null')`, "SM_TRANSPORT");
+test("transports · a name that is null is rejected", async () => {
+  await rejected(project().sql`select messenger_put_transport(null)`, "SM_TRANSPORT");
+  await rejected(project().sql`select messenger_put_transport('mail', config => 'null')`, "SM_TRANSPORT");
 });
 
-test("transports · texts that look like SQL are refused", async () => {
+test("transports · texts that look like SQL are rejected", async () => {
   for (const text of INJECTIONS) {
-    await refused(put({ name: text }), "SM_TRANSPORT");
-    await refused(put({ name: "mail", type: text }), "SM_TRANSPORT");
-    await refused(put({ name: "mail", config: { [text]: "1 day" } }), "SM_UNKNOWN_FIELD");
-    await refused(put({ name: "mail", config: { retention: text } }), "SM_TRANSPORT");
+    await rejected(put({ name: text }), "SM_TRANSPORT");
+    await rejected(put({ name: "mail", type: text }), "SM_TRANSPORT");
+    await rejected(put({ name: "mail", config: { [text]: "1 day" } }), "SM_UNKNOWN_FIELD");
+    await rejected(put({ name: "mail", config: { retention: text } }), "SM_TRANSPORT");
   }
   assert.equal((await list()).length, 2);
 });
@@ -168,8 +168,8 @@ test("transports · service_role may ask and change, users may not", async () =>
   assert.ok(await asRole(sql, "service_role", (tx) => ask(tx, "messenger_list_transports")));
   assert.ok(await asRole(sql, "service_role", (tx) => ask(tx, "messenger_put_transport", { name: "mail" })));
   for (const role of ["authenticated", "anon"] as const) {
-    const asked = (name: string, args: Row) => asRole(sql, role, (tx) => ask(tx, name, args), crypto.randomUUID());
-    await assert.rejects(asked("messenger_list_transports", {}), /permission denied/);
-    await assert.rejects(asked("messenger_put_transport", { name: "mine" }), /permission denied/);
+    const requested = (name: string, args: Row) => asRole(sql, role, (tx) => ask(tx, name, args), crypto.randomUUID());
+    await assert.rejects(requested("messenger_list_transports", {}), /permission denied/);
+    await assert.rejects(requested("messenger_put_transport", { name: "mine" }), /permission denied/);
   }
 });

@@ -29,23 +29,23 @@ test("settle · two hundred outcomes of which three cannot be written: the other
     result: { n },
   }));
   const bad = [ids[0], ids[100], ids[199]];
-  const answers = await sql.begin(async (tx) => {
+  const replies = await sql.begin(async (tx) => {
     for (const id of bad) {
       await tx.unsafe(`create trigger "forbid ${id}" before update on messenger_messages
         for each row execute function public.forbid('id', '${id}')`);
     }
-    const answers = await settle(tx, outcomes);
+    const replies = await settle(tx, outcomes);
     for (const id of bad) await tx.unsafe(`drop trigger "forbid ${id}" on messenger_messages`);
-    return answers;
+    return replies;
   });
-  assert.deepEqual(answers.map(({ id }) => id), ids);
-  assert.deepEqual(answers.filter(({ id }) => bad.includes(id)).map(({ outcome }) => outcome), [
+  assert.deepEqual(replies.map(({ id }) => id), ids);
+  assert.deepEqual(replies.filter(({ id }) => bad.includes(id)).map(({ outcome }) => outcome), [
     NOT_ALLOWED,
     NOT_ALLOWED,
     NOT_ALLOWED,
   ]);
-  assert.equal(answers.filter(({ outcome }) => outcome === "completed").length, 98);
-  assert.equal(answers.filter(({ outcome }) => outcome === "retry").length, 99);
+  assert.equal(replies.filter(({ outcome }) => outcome === "completed").length, 98);
+  assert.equal(replies.filter(({ outcome }) => outcome === "retry").length, 99);
   assert.deepEqual((await messageOf(sql, ids[2])).result, { n: 2 }, "each got its own result");
   const again = await settle(sql, outcomes);
   assert.deepEqual(again.filter(({ id }) => bad.includes(id)).map(({ outcome }) => outcome), [
@@ -119,8 +119,8 @@ test("deferred constraints · fail with their own row and not with the whole tra
     await using worker = session(project());
     const ids = await dispatchMany(worker, 3);
     const outcomes = (await claim(worker)).map(({ id, fence }) => ({ id, fence, outcome: "completed" }));
-    const answers = await settle(worker, outcomes);
-    assert.deepEqual(answers.map(({ outcome }) => outcome), [
+    const replies = await settle(worker, outcomes);
+    assert.deepEqual(replies.map(({ outcome }) => outcome), [
       "completed",
       "error: P0001 not this one, at the end",
       "completed",

@@ -5,7 +5,7 @@ import { release, upgrades } from "../../supabase/build/release.ts";
 import { session, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
 import { ask, call, claim, dispatch, held, messageOf, type Row, settle } from "./bus.ts";
-import { errorOf } from "./refusal.ts";
+import { errorOf } from "./raises.ts";
 import { install, installRelease, rollBack, upgradeFrom } from "./release.ts";
 
 const project = useProject({ migrate: false });
@@ -208,7 +208,7 @@ for (const { from } of upgrades) {
     await sql`select messenger_start('http://127.0.0.1:1/functions/v1')`;
     await upgradeFrom(sql, from);
     const jobs =
-      await sql`select command = messenger.clock_command() as is_new from cron.job where jobname = 'symphony-clock'`;
+      await sql`select command = messenger.ticker_command() as is_new from cron.job where jobname = 'symphony-clock'`;
     assert.deepEqual([...jobs], [{ is_new: true }]);
     await rollBack(sql);
     await installRelease(sql, from);

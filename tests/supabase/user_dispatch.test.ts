@@ -3,8 +3,8 @@ import assert from "node:assert/strict";
 import type { TransactionSql } from "postgres";
 import { empty, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
-import { call, claim, dispatch, letterOf, messageOf, settle } from "./bus.ts";
-import { errorOf, refused } from "./refusal.ts";
+import { call, claim, deadLetterOf, dispatch, messageOf, settle } from "./bus.ts";
+import { errorOf, rejected } from "./raises.ts";
 
 const project = useProject();
 const [ada, bob] = [crypto.randomUUID(), crypto.randomUUID()];
@@ -26,13 +26,13 @@ const wish = (user: string, args: Record<string, unknown> = {}) =>
 const stored = async () => (await project().sql`select from messenger_messages`).length;
 
 test("user · an allowed type is stored with the type's route and the token's user", async () => {
-  const answer = await wish(ada, {
+  const reply = await wish(ada, {
     payload: { want: "tea" },
     headers: { traceparent: "00-1", "x-request-id": "r" },
     metadata: { a: 1 },
   });
-  const row = await messageOf(project().sql, answer.id);
-  assert.deepEqual([answer.duplicate, answer.status, answer.transport, answer.queue], [
+  const row = await messageOf(project().sql, reply.id);
+  assert.deepEqual([reply.duplicate, reply.status, reply.transport, reply.queue], [
     false,
     "pending",
     "supabase",
@@ -52,16 +52,16 @@ test("user · metadata that claim another user change nothing about whose messag
 });
 
 test("user · a type for services and one that does not exist get the same answer", async () => {
-  const answers = [];
+  const replies = [];
   for (const type of ["Secret", "Nonsense", "'; --", "", null]) {
-    answers.push(await refused(wish(ada, { type }), "SM_TYPE_FORBIDDEN", 403));
+    replies.push(await rejected(wish(ada, { type }), "SM_TYPE_FORBIDDEN", 403));
   }
-  assert.equal(new Set(answers).size, 1);
+  assert.equal(new Set(replies).size, 1);
   assert.equal(await stored(), 0);
 });
 
-test("user · headers other than the tracing ones are refused by name", async () => {
-  const message = await refused(
+test("user · headers other than the tracing ones are rejected by name", async () => {
+  const message = await rejected(
     wish(ada, { headers: { traceparent: "x", "x-schedule": "nightly" } }),
     "SM_FIELD_FORBIDDEN",
     403,
@@ -70,10 +70,10 @@ test("user · headers other than the tracing ones are refused by name", async ()
   assert.equal(await stored(), 0);
 });
 
-test("user · nobody signed in is refused, with a token without a user too", async () => {
+test("user · nobody signed in is rejected, with a token without a user too", async () => {
   const { sql } = project();
-  await refused(sql`select * from messenger_user_dispatch('Wish')`, "SM_UNAUTHENTICATED", 401);
-  await refused(
+  await rejected(sql`select * from messenger_user_dispatch('Wish')`, "SM_UNAUTHENTICATED", 401);
+  await rejected(
     asRole(sql, "authenticated", (tx) => call(tx, "messenger_user_dispatch", { type: "Wish" })),
     "SM_UNAUTHENTICATED",
     401,
@@ -86,18 +86,18 @@ test("user · anon may not even call it", async () => {
 });
 
 test("user · the payload's rules hold for users too", async () => {
-  await refused(wish(ada, { payload: { n: "x".repeat(262144) } }), "SM_PAYLOAD_TOO_LARGE", 413);
-  await refused(wish(ada, { delay: "-1 s" }), "SM_DELAY");
-  await refused(wish(ada, { idempotency_key: "" }), "SM_IDEMPOTENCY_KEY");
-  await refused(
+  await rejected(wish(ada, { payload: { n: "x".repeat(262144) } }), "SM_PAYLOAD_TOO_LARGE", 413);
+  await rejected(wish(ada, { delay: "-1 s" }), "SM_DELAY");
+  await rejected(wish(ada, { idempotency_key: "" }), "SM_IDEMPOTENCY_KEY");
+  await rejected(
     asUser(ada, (sql) => sql.unsafe(`select * from messenger_user_dispatch('Wish', '[]')`)),
     "SM_PAYLOAD_NOT_OBJECT",
   );
-  await refused(
+  await rejected(
     asUser(ada, (sql) => sql.unsafe(`select * from messenger_user_dispatch('Wish', headers => '[]')`)),
     "SM_HEADERS_NOT_OBJECT",
   );
-  await refused(
+  await rejected(
     asUser(ada, (sql) => sql.unsafe(`select * from messenger_user_dispatch('Wish', '{"n": 1e131071}')`)),
     "SM_NUMBER_RANGE",
     422,
@@ -113,14 +113,14 @@ test("user · a null parameter means its default", async () => {
 test("scope · users and services have a key each: nobody sees or squats another's", async () => {
   const { sql } = project();
   const key = { idempotency_key: "order-1" };
-  const answers = [
+  const replies = [
     await wish(ada, key),
     await wish(bob, key),
     await dispatch(sql, { type: "Wish", queue: "wishes", ...key }),
   ];
-  assert(answers.every(({ duplicate }) => !duplicate));
+  assert(replies.every(({ duplicate }) => !duplicate));
   assert.equal(await stored(), 3);
-  assert.deepEqual([(await wish(ada, key)).id, (await wish(bob, key)).id], [answers[0].id, answers[1].id]);
+  assert.deepEqual([(await wish(ada, key)).id, (await wish(bob, key)).id], [replies[0].id, replies[1].id]);
   const scopes = await sql`select scope from messenger.idempotency_keys order by scope`;
   assert.deepEqual(scopes.map(({ scope }) => scope).toSorted(), [ada, bob, "service"].toSorted());
 });
@@ -130,10 +130,10 @@ test("limit · at most so many unfinished messages a user, and finished ones do 
   await sql`update messenger.settings set max_unfinished_per_user = 2`;
   await wish(ada);
   await wish(ada);
-  await refused(wish(ada), "SM_RATE", 429);
+  await rejected(wish(ada), "SM_RATE", 429);
   assert.equal((await wish(bob)).duplicate, false);
   const rows = await claim(sql, { batch: 1 });
-  await refused(wish(ada), "SM_RATE", 429);
+  await rejected(wish(ada), "SM_RATE", 429);
   await settle(sql, rows.map(({ id, fence }) => ({ id, fence, outcome: "completed" })));
   assert.equal((await wish(ada)).duplicate, false);
 });
@@ -141,7 +141,7 @@ test("limit · at most so many unfinished messages a user, and finished ones do 
 test("limit · zero lets nobody in, and services are not counted", async () => {
   const { sql } = project();
   await sql`update messenger.settings set max_unfinished_per_user = 0`;
-  await refused(wish(ada), "SM_RATE", 429);
+  await rejected(wish(ada), "SM_RATE", 429);
   assert((await dispatch(sql)).id);
 });
 
@@ -187,7 +187,7 @@ test("reads · dead letters, transports and schedules are closed to users", asyn
     const [row] = await sql`select * from messenger_claim_one(${id}, 'w')`;
     await settle(sql, [{ id, fence: row.fence, outcome: "failed", error: "inside knowledge" }]);
   }
-  assert.equal((await letterOf(sql, id)).error, "inside knowledge");
+  assert.equal((await deadLetterOf(sql, id)).error, "inside knowledge");
   for (const table of ["messenger_failed_messages", "messenger_transports", "messenger_schedules"]) {
     assert.equal((await errorOf(asUser(ada, (tx) => tx`select 1 from ${tx(table)}`))).code, "42501", table);
   }

@@ -4,7 +4,7 @@ import { Webhook } from "standardwebhooks";
 import { empty, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
 import { ask, type Asker, call, held, type Row, setClock, settle } from "./bus.ts";
-import { refused } from "./refusal.ts";
+import { rejected } from "./raises.ts";
 
 const project = useProject({ testClock: true });
 const SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
@@ -112,13 +112,13 @@ test("sign · nothing for a subscription that is off, disabled or a function's",
   for (const id of [gone, off, listener, ID]) assert.deepEqual(await sign(id, ID, "{}"), []);
 });
 
-test("sign · without its secret there is no signature but a refusal, for the worker to try again", async () => {
+test("sign · without its secret there is no signature but an error, for the worker to try again", async () => {
   const { sql } = project();
   const subscription = await onWebhook();
   const rename = (name: string) =>
     sql`select vault.update_secret(id, new_name => ${name}) from vault.secrets where name in ('symphony_webhook_shop', 'elsewhere')`;
   await rename("elsewhere");
-  assert.match(await refused(sign(subscription, ID, "{}"), "SM_NOT_FOUND", 404), /symphony_webhook_shop/);
+  assert.match(await rejected(sign(subscription, ID, "{}"), "SM_NOT_FOUND", 404), /symphony_webhook_shop/);
   await rename("symphony_webhook_shop");
 });
 
@@ -166,13 +166,13 @@ const BAD: [string, Wanted, string, number][] = [
   ["a secret that is too short", { secret: "symphony_webhook_short" }, "SM_FIELD_FORBIDDEN", 403],
 ];
 
-test("on_webhook · refuses what could not be sent or signed, and never shows a secret", async (t) => {
+test("on_webhook · rejects what could not be sent or signed, and never shows a secret", async (t) => {
   const { sql } = project();
   await sql`select vault.create_secret('hunter2', 'symphony_webhook_odd')`;
   await sql`select vault.create_secret('whsec_aHVudGVyMg==', 'symphony_webhook_short')`;
   for (const [what, wanted, code, status] of BAD) {
     await t.step(what, async () => {
-      assert.doesNotMatch(await refused(onWebhook(wanted), code, status), /hunter2|aHVudGVyMg/);
+      assert.doesNotMatch(await rejected(onWebhook(wanted), code, status), /hunter2|aHVudGVyMg/);
     });
   }
   assert.equal((await sql`select from messenger.subscriptions`).length, 0);

@@ -4,7 +4,7 @@ import { createHash } from "node:crypto";
 import { test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
 import { ask } from "./bus.ts";
-import { errorOf } from "./refusal.ts";
+import { errorOf } from "./raises.ts";
 
 const project = useProject();
 const digests = () => ask(project().sql, "messenger_worker_secret_digests");

@@ -50,7 +50,7 @@ testOn(
       assert.ok(await ticks(project) <= last + 1, "a tick under way may end, no other comes");
 
       const [{ started }] = await sql`select messenger_start() as started`;
-      assert.deepEqual([started.clock, started.bells], [false, true]);
+      assert.deepEqual([started.clock, started.wakeups], [false, true]);
       assert.match(started.clock_remedy, /pg_cron.*outside clock/);
       await untilTwoMore(project);
     }),

@@ -1,4 +1,4 @@
--- A stand-in for pg_net 0.20: its public surface, tables, defaults and grants; `bells.ts` sends what is queued here.
+-- A stand-in for pg_net 0.20: its public surface, tables, defaults and grants; `wake-ups.ts` sends what is queued here.
 create schema net;
 grant usage on schema net to public;
 

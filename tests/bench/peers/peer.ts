@@ -14,7 +14,7 @@ export interface Plan {
 
 export interface Drained {
   handled: number;
-  /** From the first claim to the last recorded verdict. */
+  /** From the first claim to the last recorded outcome. */
   ms: number;
 }
 

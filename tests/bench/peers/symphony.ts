@@ -90,17 +90,17 @@ async function exchange(sql: Sql, outcomes: unknown[], worker: string, batch: nu
 
 /** Each consumer settles what it has with its next claim, as the shipped consume loop does. */
 async function drain(sql: Sql, { messages, consumers, batch, within, onHandled }: Plan): Promise<Drained> {
-  let asked = 0;
+  let requested = 0;
   let handled = 0;
   const begin = performance.now();
   const consume = async (worker: string) => {
     let outcomes: unknown[] = [];
     while (performance.now() - begin < within && handled < messages) {
-      const room = Math.min(batch, messages - asked);
+      const room = Math.min(batch, messages - requested);
       if (room <= 0) break;
-      asked += room;
+      requested += room;
       const { claimed } = await exchange(sql, outcomes, worker, room);
-      asked -= room - claimed.length;
+      requested -= room - claimed.length;
       if (claimed.length === 0 && outcomes.length === 0) await pause(1);
       outcomes = claimed.map(({ id, fence }) => ({ id, fence, outcome: "completed", result: null, duration_ms: 0 }));
       handled += claimed.length;

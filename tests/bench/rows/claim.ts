@@ -1,5 +1,5 @@
 // Claiming and settling: batches of 1, 10 and 100, one consumer and four; ours with completed messages kept and deleted.
-import { type Buses, type Ground, prepare } from "../ground.ts";
+import { type Buses, type Ground, prepare } from "../setup.ts";
 import type { Line, Sample } from "../line.ts";
 import type { Peer } from "../peers/peer.ts";
 import { inTurn, rateOf, type Row } from "./row.ts";

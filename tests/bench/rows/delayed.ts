@@ -1,5 +1,5 @@
 // Beside a million delayed messages: the rate of what is due, and what it costs to find nothing.
-import { type Buses, prepare, settle } from "../ground.ts";
+import { type Buses, prepare, settle } from "../setup.ts";
 import { median, type Sample } from "../line.ts";
 import { byName, inTurn, rateOf, type Row } from "./row.ts";
 

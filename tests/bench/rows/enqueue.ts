@@ -3,7 +3,7 @@ import { z } from "zod";
 import { createSymphony } from "../../../shared/client.ts";
 import { defineMessage } from "../../../shared/message.ts";
 import { timed } from "../clock.ts";
-import { type Buses, prepare } from "../ground.ts";
+import { type Buses, prepare } from "../setup.ts";
 import { percentile } from "../../percentile.ts";
 import { type Line, OURS } from "../line.ts";
 import { openGraphileWorker } from "../peers/graphile_worker.ts";

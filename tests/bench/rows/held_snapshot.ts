@@ -1,7 +1,7 @@
 // A transaction that holds its snapshot while messages come and go at full speed: no vacuum removes what they leave behind.
 import postgres from "postgres";
 import { pause } from "../../pause.ts";
-import { type Buses, type Ground, prepare } from "../ground.ts";
+import { type Buses, type Ground, prepare } from "../setup.ts";
 import type { Sample } from "../line.ts";
 import type { Peer } from "../peers/peer.ts";
 import { byName, inTurn, type Row } from "./row.ts";

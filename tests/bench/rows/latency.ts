@@ -11,7 +11,7 @@ import { createRegistry, defineMessage } from "../../../shared/message.ts";
 import { supabaseReceiver } from "../../../shared/transports/supabase.ts";
 import type { Project } from "../../../supabase/local/project.ts";
 import { pause } from "../../pause.ts";
-import { type Buses, type Ground, prepare } from "../ground.ts";
+import { type Buses, type Ground, prepare } from "../setup.ts";
 import { percentile } from "../../percentile.ts";
 import { OURS } from "../line.ts";
 import { poolOptions } from "../peers/graphile_worker.ts";
@@ -20,7 +20,7 @@ import { byName, inTurn, type Row } from "./row.ts";
 
 const INTERVAL = 10; // ms between two dispatches, on average
 const GIVE_UP = 20_000; // ms
-// What the worker door runs with when nothing is set, without the limit of an isolate's life.
+// What the worker edge function runs with when nothing is set, without the limit of an isolate's life.
 const LIMITS: Limits = { ...readEnv({ SUPABASE_URL: "http://127.0.0.1" }).worker, timeLimit: Infinity };
 
 /** A bus with a worker awake: `send` stores message n, whose handler calls `started(n)`. */
@@ -29,7 +29,7 @@ interface Awake {
   open(started: (n: number) => void): Promise<{ send(n: number): Promise<unknown>; close(): Promise<unknown> }>;
 }
 
-export const awakeRow: Row = {
+export const activeRow: Row = {
   name: "awake",
   async measure(ground, { symphony, graphileWorker }: Buses) {
     const { project, sizes } = ground;
@@ -111,7 +111,7 @@ function openSymphony({ url, secretKey }: Project, started: (n: number) => void)
     receiver: supabaseReceiver(db),
     worker: `bench-${crypto.randomUUID()}`,
   });
-  const { done } = consumer.ring(LIMITS);
+  const { done } = consumer.wake(LIMITS);
   const client = createSymphony(db);
   return {
     send: (n: number) => client.dispatch(message, payloadOf(n)),
@@ -135,23 +135,24 @@ async function openGraphileWorker(
   return { send, close: () => runner.stop() };
 }
 
-export const asleepRow: Row = {
+export const idleRow: Row = {
   name: "asleep",
   async measure(ground) {
     const samples: number[] = [];
     await dispatchToStart(ground); // the isolates are started by their first requests
     for (let n = 0; n < ground.sizes.asleep; n++) {
       ground.say(`no worker awake, message ${n + 1} of ${ground.sizes.asleep}`);
-      await untilAsleep(ground);
+      await untilIdle(ground);
       samples.push(await dispatchToStart(ground));
     }
     return [{
-      label: "dispatch over HTTP to handler, worker asleep: p50",
+      label: "dispatch over HTTP to handler, worker idle: p50",
       unit: "ms",
       better: "lower",
       samples: new Map([[OURS, [{ value: percentile(samples, 0.5) }]]]),
       target: { of: "value", must: 250, aim: 100 },
-      note: "Through the dispatch door and the worker door, each a process of its own, woken by pg_net.",
+      note:
+        "Through the dispatch edge function and the worker edge function, each a process of its own, woken by pg_net.",
     }];
   },
 };
@@ -172,11 +173,11 @@ async function dispatchToStart({ project }: Ground): Promise<number> {
   throw new Error(`message ${messageId} was not handled within ${GIVE_UP / 1_000} s`);
 }
 
-async function untilAsleep({ project }: Ground): Promise<void> {
+async function untilIdle({ project }: Ground): Promise<void> {
   for (const giveUp = Date.now() + GIVE_UP; Date.now() < giveUp; await pause(20)) {
     const [{ awake }] = await project.sql<{ awake: boolean }[]>`
       select exists (select from messenger.workers where polled_at > messenger.now() - interval '200 milliseconds') as awake`;
     if (!awake) return;
   }
-  throw new Error("the worker did not fall asleep");
+  throw new Error("the worker did not fall idle");
 }

@@ -1,5 +1,5 @@
 // What operators wait for: every call of the monitor that the dashboard makes, beside a million messages that are kept.
-import { type Ground, settle } from "../ground.ts";
+import { type Ground, settle } from "../setup.ts";
 import { median, OURS } from "../line.ts";
 import type { Row } from "./row.ts";
 
@@ -12,11 +12,11 @@ export const lookingRow: Row = {
     const { sizes, say } = ground;
     say(`storing ${sizes.kept} finished messages, with dead letters, a backlog and metrics`);
     await store(ground);
-    const [{ id, letter }] = await ground.admin`
+    const [{ id, deadLetter }] = await ground.admin`
       select (select id from messenger_messages where processed_at is null order by id limit 1) as id,
         (select id from messenger_failed_messages limit 1) as letter`;
     const figures = new Map<string, number>();
-    for (const path of callsFor(id, letter)) {
+    for (const path of callsFor(id, deadLetter)) {
       const ms = median(await timesOf(ground, path));
       say(`looking: ${path}, ${ms.toFixed(0)} ms`);
       figures.set(path, ms);
@@ -31,13 +31,15 @@ export const lookingRow: Row = {
       samples: new Map([[OURS, [{ value: slowest[0][1] }]]]),
       target: { of: "value", must: 100, aim: 50 },
       note: `Over HTTP, with a tenth as many waiting and a twentieth as many dead letters; in ms: ${
-        slowest.map(([path, ms]) => `${path.replace(id, "{id}").replace(letter, "{id}")} ${ms.toFixed(0)}`).join(", ")
+        slowest.map(([path, ms]) => `${path.replace(id, "{id}").replace(deadLetter, "{id}")} ${ms.toFixed(0)}`).join(
+          ", ",
+        )
       }.`,
     }];
   },
 };
 
-function callsFor(id: string, letter: string): string[] {
+function callsFor(id: string, deadLetter: string): string[] {
   const yesterday = new Date(Date.now() - DAY).toISOString();
   return [
     "status",
@@ -62,7 +64,7 @@ function callsFor(id: string, letter: string): string[] {
     "failed",
     "failed?type=Type3",
     "failed?errorClass=Error3",
-    `failed/${letter}`,
+    `failed/${deadLetter}`,
   ];
 }
 

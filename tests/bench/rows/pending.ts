@@ -1,5 +1,5 @@
 // A long queue against a short one: what a message costs must not depend on how many wait behind it.
-import { type Buses, prepare } from "../ground.ts";
+import { type Buses, prepare } from "../setup.ts";
 import { OURS, type Sample } from "../line.ts";
 import { inTurn, rateOf, type Row } from "./row.ts";
 

@@ -1,5 +1,5 @@
 // A row of the bench: a family of lines that are measured together.
-import type { Buses, Ground } from "../ground.ts";
+import type { Buses, Ground } from "../setup.ts";
 import type { Line, Sample } from "../line.ts";
 
 export interface Row {

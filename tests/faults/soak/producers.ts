@@ -1,4 +1,4 @@
-// The soak's producers: they send through the doors until acknowledged, with the same keys each time, and keep the truth.
+// The soak's producers: they send through the edge functions until acknowledged, with the same keys each time, and keep the truth.
 import { pause } from "../../pause.ts";
 import { EFFECT, EFFECTS_QUEUE } from "./consumer.ts";
 
@@ -19,7 +19,7 @@ export interface Producing {
 
 export interface ProducingOptions {
   messages: number;
-  /** Base of the doors. */
+  /** Base of the edge functions. */
   url: string;
   key: string;
   /** How many may be dispatched by now. */
@@ -58,22 +58,22 @@ export function produce({ messages, url, key, allowed, finished, dueIn, signal }
     }
   }
 
-  function keep(answers: { messageId: string }[]) {
-    for (const { messageId } of answers) acknowledged.add(messageId);
+  function keep(replies: { messageId: string }[]) {
+    for (const { messageId } of replies) acknowledged.add(messageId);
   }
 
   // Only a connection that broke, and "not now", may be tried again; anything else is wrong.
   async function send(path: string, body: unknown) {
     for (;; await pause(200, signal)) {
       if (signal.aborted) throw new Error("the soak was ended while a producer waited for an answer");
-      const answer = await fetch(`${url}/functions/v1/${path}`, {
+      const reply = await fetch(`${url}/functions/v1/${path}`, {
         method: "POST",
         headers: { "content-type": "application/json", apikey: key },
         body: JSON.stringify(body),
       }).then(async (response) => ({ status: response.status, body: await response.json() })).catch(() => undefined);
-      if (answer && [200, 201, 207].includes(answer.status)) return answer.body;
-      if (answer && ![500, 502, 503, 504].includes(answer.status)) {
-        throw new Error(`${path}: ${JSON.stringify(answer)}`);
+      if (reply && [200, 201, 207].includes(reply.status)) return reply.body;
+      if (reply && ![500, 502, 503, 504].includes(reply.status)) {
+        throw new Error(`${path}: ${JSON.stringify(reply)}`);
       }
       unanswered++;
     }

@@ -1,10 +1,10 @@
 // What the soak shows in the end, and what is wrong with it.
 import { newTable } from "../../terminal.ts";
-import { BLOWS } from "./blows.ts";
+import { BLOWS } from "./faults.ts";
 import type { SoakResult } from "./soak.ts";
-import { MUST_BE_ZERO } from "./verdict.ts";
+import { MUST_BE_ZERO } from "./figures.ts";
 
-/** Fewer lost bells than this, and the run says nothing about them. */
+/** Fewer lost wake-ups than this, and the run says nothing about them. */
 const BELLS = 5;
 /** Ticks per minute, throughout. */
 const PACE = 55;
@@ -12,7 +12,7 @@ const PACE = 55;
 const PACED = 20;
 
 /** Prints the faults and the figures; returns what is wrong, in sentences. */
-export function printSoak({ figures, landed, pace, bells, unanswered, seconds }: SoakResult): string[] {
+export function printSoak({ figures, landed, pace, wakeups, unanswered, seconds }: SoakResult): string[] {
   const wrong: string[] = [];
   const faults = newTable(["fault", "", "struck", "in flight"], 2);
   for (const blow of BLOWS) {
@@ -20,9 +20,9 @@ export function printSoak({ figures, landed, pace, bells, unanswered, seconds }:
     faults.push([blow.fault, blow.what, struck.length, struck.reduce((sum, { held }) => sum + held, 0)]);
     if (struck.length === 0) wrong.push(`void: no message was in flight at "${blow.what}"`);
   }
-  faults.push(["F9", "bells lost, half of them", bells.dropped, ""]);
+  faults.push(["F9", "wake-ups lost, half of them", wakeups.dropped, ""]);
   faults.push(["F5", "calls of producers without an answer", unanswered, ""]);
-  if (bells.dropped < BELLS) wrong.push(`void: only ${bells.dropped} bells were lost`);
+  if (wakeups.dropped < BELLS) wrong.push(`void: only ${wakeups.dropped} wake-ups were lost`);
 
   const table = newTable(["figure", "", "must be"], 1);
   for (const [name, value] of Object.entries(figures)) {

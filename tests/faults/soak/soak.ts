@@ -1,17 +1,17 @@
-// F19: a soak under every fault at once. Producers, doors and SQL consumers work; faults strike in mid-flight; then all heals, drains and is counted.
+// F19: a soak under every fault at once. Producers, edge functions and SQL consumers work; faults strike in mid-flight; then all heals, drains and is counted.
 import { startProject } from "../../../supabase/local/project.ts";
 import { eventually } from "../../eventually.ts";
 import { pause } from "../../pause.ts";
 import { newBar } from "../../terminal.ts";
 import { openProxy } from "../proxy.ts";
-import type { Blow } from "./blow.ts";
-import { BLOWS, holdSnapshots, strike } from "./blows.ts";
+import type { Blow } from "./fault.ts";
+import { BLOWS, holdSnapshots, strike } from "./faults.ts";
 import { EFFECTS_QUEUE } from "./consumer.ts";
-import { hire } from "./crew.ts";
-import { type Ground, insist, LET_GO, MovingClock } from "./ground.ts";
+import { hire } from "./workers.ts";
+import { type Ground, insist, LET_GO, MovingClock } from "./setup.ts";
 import { produce, type Producing } from "./producers.ts";
 import { type Pace, TickWatch } from "./ticks.ts";
-import { countRows, countViolations, type SoakFigures } from "./verdict.ts";
+import { countRows, countViolations, type SoakFigures } from "./figures.ts";
 
 const LEASE = 5_000; // ms
 const STALLED = 150_000; // ms without a finished message
@@ -27,7 +27,7 @@ export interface SoakResult {
   figures: SoakFigures;
   landed: Landed[];
   pace: Pace;
-  bells: { sent: number; dropped: number };
+  wakeups: { sent: number; dropped: number };
   unanswered: number;
   seconds: number;
 }
@@ -84,8 +84,8 @@ export async function soak(
   producing.done.catch(() => ending.abort()); // told again below
   const snapshots = new AbortController();
   const holding = holdSnapshots(project.databaseUrl(), AbortSignal.any([ending.signal, snapshots.signal]));
-  project.bells.drop(0.5);
-  project.bells.double(0.2);
+  project.wakeups.drop(0.5);
+  project.wakeups.double(0.2);
 
   const plan = Array.from({ length: rounds }, () => BLOWS).flat();
   const landed: Landed[] = [];
@@ -109,8 +109,8 @@ export async function soak(
     }
   }
 
-  project.bells.drop(0);
-  project.bells.double(0);
+  project.wakeups.drop(0);
+  project.wakeups.double(0);
   snapshots.abort();
   await insist(ground, LET_GO);
   const healed = Date.now();
@@ -135,14 +135,14 @@ export async function soak(
   const result = {
     figures: {
       ...counts,
-      stale_refused: late.length + crew.stale,
+      stale_rejected: late.length + crew.stale,
       audit: violations,
       first_claim_seconds: (firstClaim - healed) / 1_000,
       drain_seconds: (drained - healed) / 1_000,
     },
     landed,
     pace: ticks.pace(),
-    bells: { sent: project.bells.sent, dropped: project.bells.dropped },
+    wakeups: { sent: project.wakeups.sent, dropped: project.wakeups.dropped },
     unanswered: producing.unanswered,
     seconds: (Date.now() - started) / 1_000,
   };

@@ -33,7 +33,7 @@ export const CALLING: readonly TypeScriptMutant[] = [
   },
   {
     name: "64-bit ids are rounded on the way in",
-    breaks: "A number that a double cannot hold is refused, not stored as another one.",
+    breaks: "A number that a double cannot hold is rejected, not stored as another one.",
     file: "shared/json.ts",
     find: "rejectInexactNumbers(text, root);",
     replace: "",
@@ -41,7 +41,7 @@ export const CALLING: readonly TypeScriptMutant[] = [
   },
   {
     name: "long fractions are rounded",
-    breaks: "A fraction with more digits than a double has is refused, too.",
+    breaks: "A fraction with more digits than a double has is rejected, too.",
     file: numbers,
     find: "normalized(token) === normalized(written)",
     replace: '(token.includes(".") || normalized(token) === normalized(written))',

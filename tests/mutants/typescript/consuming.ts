@@ -1,4 +1,4 @@
-// Planted bugs of the consume loop: claims, rings that join a run, the end of runs, and heartbeats.
+// Planted bugs of the consume loop: claims, wakes that join a run, the end of runs, and heartbeats.
 import type { TypeScriptMutant } from "../mutant.ts";
 
 const consume = "shared/worker/consume.ts";

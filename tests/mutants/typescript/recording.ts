@@ -80,7 +80,7 @@ export const RECORDING: readonly TypeScriptMutant[] = [
     noticedBy: sending,
   },
   {
-    name: "an outcome is sent again for ever",
+    name: "an outcome is sent again indefinitely",
     breaks: "A run never ends when the project forbids the row of one message.",
     file: outbox,
     find: "now - known.since >= GIVE_UP_AFTER",

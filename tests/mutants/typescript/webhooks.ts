@@ -59,7 +59,7 @@ export const WEBHOOKS: readonly TypeScriptMutant[] = [
   },
   {
     name: "the reason why a receiver cannot be reached is dropped",
-    breaks: "The recorded error states the reason: refused connection, unknown name, untrusted certificate.",
+    breaks: "The recorded error states the reason: rejected connection, unknown name, untrusted certificate.",
     file: post,
     find: "while (reason instanceof Error && reason.cause instanceof Error) reason = reason.cause;",
     replace: "",

@@ -5,7 +5,7 @@ import { createDispatcher, type DispatcherOptions } from "../../../shared/dispat
 import { SymphonyError } from "../../../shared/errors.ts";
 import { defineMessage } from "../../../shared/message.ts";
 import { MemoryReceiver } from "../worker/memory_receiver.ts";
-import { scriptedDatabase, testWorkshop } from "../worker/handler_runtime.ts";
+import { scriptedDatabase, testHandlerRuntime } from "../worker/test_runtime.ts";
 
 const note = defineMessage({ type: "Note", payload: z.object({}).loose(), handle: () => {} });
 const NO_DEFAULTS = { transport: undefined, queue: undefined, priority: undefined, maxRetries: undefined };
@@ -17,7 +17,7 @@ function dispatching({ defaults = NO_DEFAULTS, ready = () => Promise.resolve() }
   );
   const types = new Map([["supabase", "supabase"], ["sync", "sync"], ["pigeon", "sqs"]]);
   const dispatcher = createDispatcher({
-    ...testWorkshop([note]),
+    ...testHandlerRuntime([note]),
     db,
     defaults,
     ready,

@@ -4,7 +4,7 @@ import type { Database } from "../../../shared/db.ts";
 import { SymphonyError } from "../../../shared/errors.ts";
 import { createTransportTypes } from "../../../shared/dispatch/transport_types.ts";
 import { VirtualClock } from "../virtual_clock.ts";
-import { noDatabase } from "../worker/handler_runtime.ts";
+import { noDatabase } from "../worker/test_runtime.ts";
 
 /** The transport `a`, whose type is that of the read: first supabase, then sync. */
 function reading() {

@@ -18,7 +18,7 @@ Deno.test("readJsonBody · an object with nested values arrives as it was sent",
   assert.deepEqual(await readJsonBody(post(JSON.stringify(body), "application/json; charset=utf-8"), LIMIT), body);
 });
 
-Deno.test("readJsonBody · every kind of bad body is refused with its own code", async (t) => {
+Deno.test("readJsonBody · every kind of bad body is rejected with its own code", async (t) => {
   const cases: [string, Request, string, number][] = [
     ["no content type", post("{}", null), "SM_CONTENT_TYPE", 415],
     ["text", post("{}", "text/plain"), "SM_CONTENT_TYPE", 415],

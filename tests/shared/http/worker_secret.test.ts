@@ -9,7 +9,7 @@ import { VirtualClock } from "../virtual_clock.ts";
 const DOWN = new SymphonyError("SM_UNAVAILABLE", "The database did not answer.");
 
 /** Vault with one secret, a database that counts its reads, and a check whose time is the test's. */
-function vaultWith(secret: string) {
+function secretStoreWith(secret: string) {
   const clock = new VirtualClock();
   const vault = {
     secrets: [secret],
@@ -38,7 +38,7 @@ const rejected = async (work: Promise<unknown>): Promise<SymphonyError> => {
 };
 
 Deno.test("worker secret · a good one costs one read per minute", async () => {
-  const { clock, vault, check } = vaultWith("good");
+  const { clock, vault, check } = secretStoreWith("good");
   for (let second = 0; second < 60; second++) {
     assert.equal(await check.matches("good"), true);
     await clock.pass(1_000);
@@ -49,10 +49,10 @@ Deno.test("worker secret · a good one costs one read per minute", async () => {
 });
 
 Deno.test("worker secret · wrong ones cost at most one read per second, one after the other and together", async () => {
-  const { clock, vault, check } = vaultWith("good");
+  const { clock, vault, check } = secretStoreWith("good");
   for (let tenth = 0; tenth < 100; tenth++) {
-    const answers = await Promise.all([1, 2, 3].map((n) => check.matches(`wrong-${tenth}-${n}`)));
-    assert.deepEqual(answers, [false, false, false]);
+    const replies = await Promise.all([1, 2, 3].map((n) => check.matches(`wrong-${tenth}-${n}`)));
+    assert.deepEqual(replies, [false, false, false]);
     await clock.pass(100);
   }
   assert.equal(vault.reads, 10);
@@ -60,20 +60,20 @@ Deno.test("worker secret · wrong ones cost at most one read per second, one aft
 });
 
 Deno.test("worker secret · calls that arrive during a read share it, however long it takes", async () => {
-  const { clock, vault, check } = vaultWith("good");
+  const { clock, vault, check } = secretStoreWith("good");
   const reply = Promise.withResolvers<void>();
   vault.held = reply.promise;
-  const answers = ["good", "wrong"].map((secret) => check.matches(secret));
+  const replies = ["good", "wrong"].map((secret) => check.matches(secret));
   await clock.pass(5_000);
-  answers.push(check.matches("good"), check.matches("another-wrong"));
+  replies.push(check.matches("good"), check.matches("another-wrong"));
   await clock.pass(5_000);
   reply.resolve();
-  assert.deepEqual(await Promise.all(answers), [true, false, true, false]);
+  assert.deepEqual(await Promise.all(replies), [true, false, true, false]);
   assert.equal(vault.reads, 1);
 });
 
 Deno.test("worker secret · a new one is accepted a second after the last read, also during a flood", async () => {
-  const { clock, vault, check } = vaultWith("old");
+  const { clock, vault, check } = secretStoreWith("old");
   assert.equal(await check.matches("old"), true);
   vault.secrets.push("new");
   await clock.pass(400);
@@ -85,7 +85,7 @@ Deno.test("worker secret · a new one is accepted a second after the last read, 
 });
 
 Deno.test("worker secret · a removed one is accepted for a minute at most", async () => {
-  const { clock, vault, check } = vaultWith("old");
+  const { clock, vault, check } = secretStoreWith("old");
   assert.equal(await check.matches("old"), true);
   vault.secrets = ["new"];
   await clock.pass(59_999);
@@ -98,7 +98,7 @@ Deno.test("worker secret · a removed one is accepted for a minute at most", asy
 });
 
 Deno.test("worker secret · while reads fail a known one is accepted until its minute is over, then every call is 503", async () => {
-  const { clock, vault, check } = vaultWith("good");
+  const { clock, vault, check } = secretStoreWith("good");
   assert.equal(await check.matches("good"), true);
   vault.failure = DOWN;
   await clock.pass(1_000);
@@ -112,7 +112,7 @@ Deno.test("worker secret · while reads fail a known one is accepted until its m
 });
 
 Deno.test("worker secret · reads that fail come at most once per second too", async () => {
-  const { clock, vault, check } = vaultWith("good");
+  const { clock, vault, check } = secretStoreWith("good");
   vault.failure = DOWN;
   for (let tenth = 0; tenth < 50; tenth++) {
     const errors = await Promise.all([1, 2].map((n) => rejected(check.matches(`any-${n}`))));
@@ -123,7 +123,7 @@ Deno.test("worker secret · reads that fail come at most once per second too", a
 });
 
 Deno.test("worker secret · a key of the function's own that is rejected is no fault of the caller", async () => {
-  const { vault, check } = vaultWith("good");
+  const { vault, check } = secretStoreWith("good");
   vault.failure = new SymphonyError("SM_UNAUTHENTICATED", "Invalid API key");
   const error = await rejected(check.matches("good"));
   assert.deepEqual([error.code, error.cause], ["SM_UNAVAILABLE", vault.failure]);

@@ -8,7 +8,7 @@ import { keptAlive } from "../edge_runtime.ts";
 import { VirtualClock } from "../virtual_clock.ts";
 
 /** An exporter whose batches are answered by `answer`. */
-function exporting(answer: () => Promise<void> = () => Promise.resolve()) {
+function exporting(reply: () => Promise<void> = () => Promise.resolve()) {
   const clock = new VirtualClock();
   const batches: { at: number; size: number }[] = [];
   const notes: Record<string, unknown>[] = [];
@@ -17,7 +17,7 @@ function exporting(answer: () => Promise<void> = () => Promise.resolve()) {
     log: createLog({}, (line) => notes.push(JSON.parse(line))),
     send(spans: readonly SpanData[]) {
       batches.push({ at: clock.now(), size: spans.length });
-      return answer();
+      return reply();
     },
   });
   const record = (count: number) => {
@@ -63,21 +63,21 @@ Deno.test("spans · those of an isolate that ends leave at once, and so do those
 });
 
 Deno.test("spans · keep the isolate alive until the collector has them", async () => {
-  const answer = Promise.withResolvers<void>();
-  const { clock, batches, record } = exporting(() => answer.promise);
+  const reply = Promise.withResolvers<void>();
+  const { clock, batches, record } = exporting(() => reply.promise);
   const [sending, ...more] = await keptAlive(() => record(2));
   assert.equal(more.length, 0, "one promise for both spans");
   let isSent = false;
   sending.then(() => isSent = true);
   await clock.pass(1_001);
   assert.deepEqual([batches.length, isSent], [1, false]);
-  answer.resolve();
+  reply.resolve();
   await sending;
 });
 
 Deno.test("spans · a collector that hangs gets one request, and what waits meanwhile is bounded", async () => {
-  const answer = Promise.withResolvers<void>();
-  const { clock, batches, notes, record } = exporting(() => answer.promise);
+  const reply = Promise.withResolvers<void>();
+  const { clock, batches, notes, record } = exporting(() => reply.promise);
   record(512);
   await clock.pass(1);
   record(3_000);
@@ -88,7 +88,7 @@ Deno.test("spans · a collector that hangs gets one request, and what waits mean
     [1, "More spans came than could be sent."],
     [952, "More spans came than could be sent."],
   ]);
-  answer.resolve();
+  reply.resolve();
   await clock.pass(1);
   assert.deepEqual(batches.map(({ size }) => size), [512, 512, 512, 512, 512]);
 });

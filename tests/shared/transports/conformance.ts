@@ -72,7 +72,7 @@ export function exerciseTransport(title: string, open: () => OpenTransport): voi
     assert.deepEqual([third.duplicate, third.id, third.status], [true, first.id, "completed"]);
   });
 
-  check("one bad message of an atomic batch refuses all, otherwise only itself", async (bench) => {
+  check("one bad message of an atomic batch rejects all, otherwise only itself", async (bench) => {
     const messages = [{}, { priority: 11 }, {}].map((message) => bench.message(message));
     await assert.rejects(
       bench.transport.sender.send(messages, true),
@@ -107,7 +107,7 @@ export function exerciseTransport(title: string, open: () => OpenTransport): voi
 
   check("what failed comes back after its delay, then is a dead letter with every attempt", async (bench) => {
     const [{ id }] = await bench.send([{ max_retries: 2 }]);
-    for (const [delivery, verdict] of [[1, "retry"], [2, "retry"], [3, "dead"]] as const) {
+    for (const [delivery, result] of [[1, "retry"], [2, "retry"], [3, "dead"]] as const) {
       const [claimed] = await bench.receive();
       assert.deepEqual([claimed.id, claimed.fence, claimed.retry_count, claimed.max_retries], [
         id,
@@ -116,15 +116,15 @@ export function exerciseTransport(title: string, open: () => OpenTransport): voi
         2,
       ]);
       const [settled] = await bench.settleAll([failed(claimed, { error: `failure ${delivery}`, delay_ms: 60_000 })]);
-      assert.deepEqual([settled.outcome, settled.available_at !== null], [verdict, verdict === "retry"]);
+      assert.deepEqual([settled.outcome, settled.available_at !== null], [result, result === "retry"]);
       assert.deepEqual(await bench.receive(), [], "not before its delay");
       await bench.transport.pass(61_000);
     }
     assert.deepEqual(await bench.receive(), []);
-    const [letter, ...more] = await bench.transport.deadLetters(id);
+    const [deadLetter, ...more] = await bench.transport.deadLetters(id);
     assert.deepEqual(more, []);
-    assert.deepEqual([letter.error, letter.error_class, letter.retry_count], ["failure 3", "TestError", 3]);
-    assert.deepEqual(letter.attempts.map(({ error }) => error), ["failure 1", "failure 2", "failure 3"]);
+    assert.deepEqual([deadLetter.error, deadLetter.error_class, deadLetter.retry_count], ["failure 3", "TestError", 3]);
+    assert.deepEqual(deadLetter.attempts.map(({ error }) => error), ["failure 1", "failure 2", "failure 3"]);
   });
 
   check("without a delay of its own a retry waits by its type's policy", async (bench) => {
@@ -181,7 +181,7 @@ export function exerciseTransport(title: string, open: () => OpenTransport): voi
     assert.deepEqual([lost?.fence, lost?.retry_count, lost?.solo], [2, 1, true]);
   });
 
-  check("a verdict with a fence that is no longer current is stale and changes nothing", async (bench) => {
+  check("a outcome with a fence that is no longer current is stale and changes nothing", async (bench) => {
     const [{ id }] = await bench.send([{}]);
     const [old] = await bench.receive();
     await bench.transport.pass(LEASE + 1_000);
@@ -201,7 +201,7 @@ export function exerciseTransport(title: string, open: () => OpenTransport): voi
     assert.equal(await bench.settle(completed(current)), "completed");
   });
 
-  check("a verdict whose answer was lost can be repeated", async (bench) => {
+  check("a outcome whose answer was lost can be repeated", async (bench) => {
     await bench.send([{}, {}]);
     const [one, two] = await bench.receive();
     assert.equal(await bench.settle(completed(one)), "completed");
@@ -211,7 +211,7 @@ export function exerciseTransport(title: string, open: () => OpenTransport): voi
     assert.equal((await bench.transport.deadLetters(two.id)).length, 1);
   });
 
-  check("a verdict on a message that never was is unknown", async (bench) => {
+  check("a outcome on a message that never was is unknown", async (bench) => {
     assert.equal(
       await bench.settle({ id: crypto.randomUUID(), fence: 1, outcome: "completed", result: null }),
       "unknown",

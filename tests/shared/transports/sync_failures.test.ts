@@ -7,7 +7,7 @@ import type { Delivery, Settled } from "../../../shared/delivery.ts";
 import type { NewMessage, Sent } from "../../../shared/sender.ts";
 import { syncSender } from "../../../shared/transports/sync.ts";
 import { MemoryReceiver } from "../worker/memory_receiver.ts";
-import { scriptedDatabase, testWorkshop } from "../worker/handler_runtime.ts";
+import { scriptedDatabase, testHandlerRuntime } from "../worker/test_runtime.ts";
 
 const away = () => new SymphonyError("SM_UNAVAILABLE", "away");
 const STORED: Sent = {
@@ -30,7 +30,7 @@ interface Scene {
 /** Sends one message of a type that the transport runs itself. */
 async function send({ claim, settlements = ["completed"], handle = () => ({ ok: true }) }: Scene) {
   const type = defineMessage({ type: "Note", payload: z.object({}), timeout: 45_000, handle });
-  const workshop = testWorkshop([type]);
+  const runtime = testHandlerRuntime([type]);
   const receiver = new MemoryReceiver();
   const delivery = receiver.add("Note");
   const { db, calls } = scriptedDatabase(claim ?? (() => [delivery]));
@@ -48,8 +48,8 @@ async function send({ claim, settlements = ["completed"], handle = () => ({ ok: 
       return Promise.resolve([{ ...STORED }]);
     },
   };
-  const sender = syncSender(store, { ...workshop, db, receiver, worker: "inline" });
-  const [sent] = await workshop.clock.until(sender.send([{ type: "Note", payload: {} }], true));
+  const sender = syncSender(store, { ...runtime, db, receiver, worker: "inline" });
+  const [sent] = await runtime.clock.until(sender.send([{ type: "Note", payload: {} }], true));
   if (sent instanceof SymphonyError) throw sent;
   return { sent, held, calls, settled };
 }

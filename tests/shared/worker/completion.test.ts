@@ -8,7 +8,7 @@ import { execute } from "../../../shared/worker/execute.ts";
 import { defineMessage, type HandlerContext } from "../../../shared/message.ts";
 import { bench, LIMITS } from "./consumer_setup.ts";
 import { MemoryReceiver } from "./memory_receiver.ts";
-import { noDatabase, testWorkshop } from "./handler_runtime.ts";
+import { noDatabase, testHandlerRuntime } from "./test_runtime.ts";
 
 type Reply = Error | { outcome: string; result?: unknown } | (() => Promise<unknown>);
 
@@ -31,13 +31,13 @@ function scene(replies: Reply[], handle: (ctx: HandlerContext) => unknown) {
   } as Database; // a script answers for every function
   const worker = bench({ handle, db });
   worker.receiver.add("Work", {}, { fence: 7 });
-  return { ...worker, calls, stats: () => worker.clock.until(worker.consumer.ring({ ...LIMITS, linger: 0 }).done) };
+  return { ...worker, calls, stats: () => worker.clock.until(worker.consumer.wake({ ...LIMITS, linger: 0 }).done) };
 }
 
 Deno.test("completeWith · calls with the delivery's id and fence, and answers with the function's result", async () => {
-  let answer: unknown;
+  let reply: unknown;
   const { stats, calls, receiver } = scene([{ outcome: "completed", result: { paid: true } }], async (ctx) => {
-    answer = await ctx.completeWith("shop.pay", { order: 7 });
+    reply = await ctx.completeWith("shop.pay", { order: 7 });
   });
   const { completed, stale } = await stats();
   assert.deepEqual(calls, [["messenger_complete_with", {
@@ -46,7 +46,7 @@ Deno.test("completeWith · calls with the delivery's id and fence, and answers w
     function_name: "shop.pay",
     args: { order: 7 },
   }]]);
-  assert.deepEqual(answer, { outcome: "completed", result: { paid: true } });
+  assert.deepEqual(reply, { outcome: "completed", result: { paid: true } });
   assert.deepEqual([completed, stale, receiver.settled], [1, 0, []], "completed, and not settled again");
 });
 
@@ -67,20 +67,20 @@ Deno.test("completeWith · whatever the handler returns, throws or snoozes after
 });
 
 Deno.test("completeWith · a reply that is lost is asked for again, and already is as good", async () => {
-  let answer: unknown;
+  let reply: unknown;
   const { stats, calls, receiver } = scene([LOST_REPLY, LOST_REPLY, { outcome: "already" }], async (ctx) => {
-    answer = await ctx.completeWith("pay");
+    reply = await ctx.completeWith("pay");
   });
   assert.equal((await stats()).completed, 1);
-  assert.deepEqual([calls.length, answer, receiver.settled], [3, { outcome: "already" }, []]);
+  assert.deepEqual([calls.length, reply, receiver.settled], [3, { outcome: "already" }, []]);
 });
 
 Deno.test("completeWith · a database that stays away fails the handler, to be retried by policy", async () => {
   const { stats, calls, receiver } = scene(Array(9).fill(LOST_REPLY), (ctx) => ctx.completeWith("pay"));
   assert.equal((await stats()).retried, 1);
   assert.equal(calls.length, 5);
-  const [verdict] = receiver.settled;
-  assert.ok(verdict.outcome === "failed" && verdict.retryable && verdict.error_class === "SM_UNAVAILABLE");
+  const [result] = receiver.settled;
+  assert.ok(result.outcome === "failed" && result.retryable && result.error_class === "SM_UNAVAILABLE");
 });
 
 Deno.test("completeWith · a call during which the database goes down is repeated, whatever the SQLSTATE", async () => {
@@ -97,10 +97,10 @@ Deno.test("completeWith · a call that fails after its signal aborted is not rep
   let calls = 0;
   const db = { ...noDatabase, call: () => (calls++, Promise.reject(LOST_REPLY)) } as Database; // every function fails
   const type = defineMessage({ type: "Work", payload: z.object({}), handle: (_, ctx) => ctx.completeWith("pay") });
-  const workshop = testWorkshop([type]);
-  const { verdict, abort } = execute(new MemoryReceiver().add("Work"), { ...workshop, db }, () => {});
-  const aborting = workshop.clock.sleep(1).then(() => abort(new Error("cancelled"))); // in the first pause
-  const outcome = await workshop.clock.until(verdict);
+  const runtime = testHandlerRuntime([type]);
+  const { result, abort } = execute(new MemoryReceiver().add("Work"), { ...runtime, db }, () => {});
+  const aborting = runtime.clock.sleep(1).then(() => abort(new Error("cancelled"))); // in the first pause
+  const outcome = await runtime.clock.until(result);
   await aborting;
   assert.deepEqual([outcome?.outcome, calls], ["failed", 2]); // the abort ends the pause; the second call is the last
 });
@@ -118,17 +118,17 @@ Deno.test("completeWith · what the function raises is thrown with its code and 
     await stats();
     assert.ok(thrown instanceof FunctionFailed);
     assert.deepEqual([thrown.code, thrown.message, calls.length], [code, "out of stock", 1]);
-    const [verdict] = receiver.settled;
-    assert.ok(verdict.outcome === "failed" && verdict.retryable);
-    assert.deepEqual([verdict.error, verdict.error_class], ["out of stock", code]);
+    const [result] = receiver.settled;
+    assert.ok(result.outcome === "failed" && result.retryable);
+    assert.deepEqual([result.error, result.error_class], ["out of stock", code]);
   }
 });
 
 Deno.test("completeWith · a function that raises PT422 says that a retry cannot help", async () => {
   const { stats, receiver } = scene([raised("PT422")], (ctx) => ctx.completeWith("pay"));
   await stats();
-  const [verdict] = receiver.settled;
-  assert.ok(verdict.outcome === "failed" && !verdict.retryable && verdict.error_class === "PT422");
+  const [result] = receiver.settled;
+  assert.ok(result.outcome === "failed" && !result.retryable && result.error_class === "PT422");
 });
 
 Deno.test("completeWith · a handler that catches the failure may decide otherwise, even complete with another function", async () => {
@@ -139,11 +139,11 @@ Deno.test("completeWith · a handler that catches the failure may decide otherwi
   assert.deepEqual([(await stats()).completed, receiver.settled], [1, []]);
   const other = scene([raised("XS001")], (ctx) => ctx.completeWith("pay").catch(() => "out of stock"));
   await other.stats();
-  const [verdict] = other.receiver.settled;
-  assert.ok(verdict.outcome === "completed" && verdict.result === "out of stock");
+  const [result] = other.receiver.settled;
+  assert.ok(result.outcome === "completed" && result.result === "out of stock");
 });
 
-Deno.test("completeWith · a lost lease leaves no verdict, even if the handler swallows it", async () => {
+Deno.test("completeWith · a lost lease leaves no outcome, even if the handler swallows it", async () => {
   for (const swallow of [true, false]) {
     const { stats, receiver, reasons } = scene([STALE], async (ctx) => {
       const thrown = await ctx.completeWith("pay").catch((error) => error);
@@ -156,11 +156,11 @@ Deno.test("completeWith · a lost lease leaves no verdict, even if the handler s
   }
 });
 
-Deno.test("completeWith · a refusal of the bus keeps its code", async () => {
+Deno.test("completeWith · an error of the bus keeps its code", async () => {
   const { stats, receiver } = scene([new SymphonyError("SM_NOT_FOUND", "no function")], (ctx) => ctx.completeWith("x"));
   await stats();
-  const [verdict] = receiver.settled;
-  assert.ok(verdict.outcome === "failed" && verdict.error_class === "SM_NOT_FOUND");
+  const [result] = receiver.settled;
+  assert.ok(result.outcome === "failed" && result.error_class === "SM_NOT_FOUND");
 });
 
 Deno.test("completeWith · a call the handler does not wait for still decides", async () => {
@@ -191,8 +191,8 @@ Deno.test("completeWith · a call that fails without being awaited is no unhandl
       return "done";
     });
     await worker.stats();
-    const [verdict] = worker.receiver.settled;
-    assert.ok(verdict.outcome === "completed" && verdict.result === "done");
+    const [result] = worker.receiver.settled;
+    assert.ok(result.outcome === "completed" && result.result === "done");
     assert.deepEqual(unhandled, []);
   } finally {
     removeEventListener("unhandledrejection", note);
@@ -221,9 +221,9 @@ Deno.test("completeWith · middleware sees the completion and cannot take it bac
   const seen: unknown[] = [];
   const type = defineMessage({ type: "Work", payload: z.object({}), handle: (_, ctx) => ctx.completeWith("pay") });
   const db = { ...noDatabase, call: () => Promise.resolve({ outcome: "completed", result: 1 }) } as Database;
-  const workshop = testWorkshop([type]);
-  const { verdict } = execute(new MemoryReceiver().add("Work"), {
-    ...workshop,
+  const runtime = testHandlerRuntime([type]);
+  const { result } = execute(new MemoryReceiver().add("Work"), {
+    ...runtime,
     db,
     middleware: [async (_ctx, next) => {
       seen.push(await next());
@@ -231,5 +231,5 @@ Deno.test("completeWith · middleware sees the completion and cannot take it bac
     }],
   }, () => {});
   const recorded = { id: "message-1", fence: 1, outcome: "completed", result: 1, recorded: true };
-  assert.deepEqual([await workshop.clock.until(verdict), seen], [recorded, [recorded]]);
+  assert.deepEqual([await runtime.clock.until(result), seen], [recorded, [recorded]]);
 });

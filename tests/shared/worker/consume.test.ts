@@ -8,7 +8,7 @@ const away = () => new SymphonyError("SM_UNAVAILABLE", "away");
 Deno.test("consume · handles everything that is there, then lingers, then ends", async () => {
   const { receiver, clock, consumer, started } = bench();
   for (let n = 0; n < 25; n++) receiver.add("Work");
-  const stats = await clock.until(consumer.ring(LIMITS).done);
+  const stats = await clock.until(consumer.wake(LIMITS).done);
   assert.equal(started.length, 25);
   assert.deepEqual([stats.claimed, stats.completed, receiver.settled.length], [25, 25, 25]);
   assert.ok(stats.ms >= 1_000 && stats.ms < 1_200, `${stats.ms} ms`);
@@ -19,7 +19,7 @@ Deno.test("consume · handles everything that is there, then lingers, then ends"
 Deno.test("consume · lingers from the end of the last handler, not from its start", async () => {
   const { receiver, clock, consumer } = bench();
   receiver.add("Work", { ms: 3_000 });
-  const { done } = consumer.ring(LIMITS);
+  const { done } = consumer.wake(LIMITS);
   await clock.pass(3_500);
   receiver.add("Work");
   assert.equal((await clock.until(done)).completed, 2);
@@ -36,14 +36,14 @@ Deno.test("consume · no handler starts before the message types are registered"
     },
   });
   receiver.add("Work");
-  await clock.until(consumer.ring({ ...LIMITS, linger: 0 }).done);
+  await clock.until(consumer.wake({ ...LIMITS, linger: 0 }).done);
   assert.deepEqual(seen, [true]);
 });
 
 Deno.test("consume · a registration that fails loses no message that was claimed beside it", async () => {
   const { receiver, clock, consumer, started } = bench({ ready: () => Promise.reject(new Error("no")) });
   receiver.add("Work");
-  const { completed } = await clock.until(consumer.ring({ ...LIMITS, linger: 0 }).done);
+  const { completed } = await clock.until(consumer.wake({ ...LIMITS, linger: 0 }).done);
   assert.deepEqual([started.length, receiver.settled.length, completed], [1, 1, 1]);
 });
 
@@ -52,14 +52,14 @@ Deno.test("consume · outcomes travel with the next claim", async () => {
   const calls: number[] = [];
   receiver.before = (outcomes) => void calls.push(outcomes.length);
   for (let n = 0; n < 20; n++) receiver.add("Work");
-  await clock.until(consumer.ring(LIMITS).done);
+  await clock.until(consumer.wake(LIMITS).done);
   assert.deepEqual(calls.slice(0, 4), [0, 10, 10, 0]);
 });
 
 Deno.test("consume · never runs more at a time than it may, and claims only for free slots", async () => {
   const { receiver, clock, consumer, most } = bench();
   for (let n = 0; n < 30; n++) receiver.add("Work", { ms: 10 + n });
-  const stats = await clock.until(consumer.ring({ ...LIMITS, maxConcurrency: 4 }).done);
+  const stats = await clock.until(consumer.wake({ ...LIMITS, maxConcurrency: 4 }).done);
   assert.equal(stats.completed, 30);
   assert.equal(most(), 4);
   assert.ok(receiver.requests.every(({ batch }) => batch >= 1 && batch <= 4));
@@ -69,7 +69,7 @@ Deno.test("consume · an outcome is settled at once although the other slots are
   const { receiver, clock, consumer } = bench();
   receiver.add("Work", { ms: 5 });
   receiver.add("Work", { ms: 10_000 });
-  const { done } = consumer.ring({ ...LIMITS, maxConcurrency: 2 });
+  const { done } = consumer.wake({ ...LIMITS, maxConcurrency: 2 });
   await clock.pass(20);
   assert.deepEqual(receiver.settled.map(({ id }) => id), ["message-1"]);
   await clock.until(done);
@@ -79,7 +79,7 @@ Deno.test("consume · while a solo message has the house, what finished before i
   const { receiver, clock, consumer, running } = bench();
   receiver.add("Work", { ms: 20 });
   const solo = receiver.add("Work", { ms: 500 }, { solo: true });
-  const { done } = consumer.ring(LIMITS);
+  const { done } = consumer.wake(LIMITS);
   await clock.pass(15);
   const claims = receiver.requests.length;
   await clock.pass(100);
@@ -98,7 +98,7 @@ Deno.test("consume · a solo message runs with nothing else in flight", async ()
   receiver.add("Work", { ms: 20 });
   const solo = receiver.add("Work", { ms: 100 }, { solo: true });
   for (let n = 0; n < 5; n++) receiver.add("Work", { ms: 5 });
-  const { done } = consumer.ring(LIMITS);
+  const { done } = consumer.wake(LIMITS);
   await clock.pass(350);
   assert.deepEqual([...running], [solo.id]);
   assert.equal(receiver.pending.length, 5, "claimed beside a solo message");
@@ -111,19 +111,19 @@ Deno.test("consume · outcomes survive a database that is away, and no handler r
   const { receiver, clock, consumer, started } = bench();
   for (let n = 0; n < 3; n++) receiver.add("Work", { ms: 10 });
   receiver.failures.push(undefined, ...Array.from({ length: 6 }, away));
-  const stats = await clock.until(consumer.ring(LIMITS).done);
+  const stats = await clock.until(consumer.wake(LIMITS).done);
   assert.equal(started.length, 3);
   assert.deepEqual(receiver.settled.map(({ id }) => id).sort(), ["message-1", "message-2", "message-3"]);
   assert.equal(stats.completed, 3);
 });
 
-Deno.test("consume · one outcome the database refuses does not keep the others back", async () => {
+Deno.test("consume · one outcome the database rejects does not keep the others back", async () => {
   const { receiver, clock, consumer } = bench();
   for (let n = 0; n < 3; n++) receiver.add("Work");
   receiver.before = (outcomes) => {
     if (outcomes.some(({ id }) => id === "message-2")) throw new SymphonyError("SM_NUL", "poison");
   };
-  const stats = await clock.until(consumer.ring(LIMITS).done);
+  const stats = await clock.until(consumer.wake(LIMITS).done);
   assert.deepEqual(receiver.settled.map(({ id }) => id), ["message-1", "message-3"]);
   assert.equal(stats.completed, 2);
 });
@@ -131,35 +131,35 @@ Deno.test("consume · one outcome the database refuses does not keep the others 
 Deno.test("consume · a run that never reached the database says so", async () => {
   const { receiver, clock, consumer } = bench();
   receiver.failures.push(...Array.from({ length: 100 }, away));
-  await assert.rejects(clock.until(consumer.ring(LIMITS).done), { code: "SM_UNAVAILABLE" });
+  await assert.rejects(clock.until(consumer.wake(LIMITS).done), { code: "SM_UNAVAILABLE" });
 });
 
 Deno.test("consume · a claim that fails because the database is away does not end the run", async () => {
   const { receiver, clock, consumer } = bench();
   receiver.failures.push(away());
   receiver.add("Work");
-  assert.equal((await clock.until(consumer.ring(LIMITS).done)).completed, 1);
+  assert.equal((await clock.until(consumer.wake(LIMITS).done)).completed, 1);
 });
 
-Deno.test("consume · a refused claim ends the run, after what runs is settled", async () => {
+Deno.test("consume · a rejected claim ends the run, after what runs is settled", async () => {
   const { receiver, clock, consumer } = bench();
   receiver.add("Work", { ms: 500 });
   receiver.failures.push(undefined, new SymphonyError("SM_LEASE", "no"));
-  const stats = await clock.until(consumer.ring(LIMITS).done);
+  const stats = await clock.until(consumer.wake(LIMITS).done);
   assert.equal(stats.completed, 1);
   assert.equal(receiver.requests.length, 1);
 });
 
 Deno.test("consume · a second ring joins the run and keeps it awake; after its end a new one begins", async () => {
   const { receiver, clock, consumer } = bench();
-  const first = consumer.ring(LIMITS);
+  const first = consumer.wake(LIMITS);
   await clock.pass(800);
-  assert.equal(consumer.ring(LIMITS), first);
+  assert.equal(consumer.wake(LIMITS), first);
   await clock.pass(800);
   receiver.add("Work");
   const stats = await clock.until(first.done);
   assert.equal(stats.completed, 1);
-  const second = consumer.ring(LIMITS);
+  const second = consumer.wake(LIMITS);
   assert.notEqual(second.id, first.id);
   await clock.until(second.done);
 });
@@ -175,39 +175,39 @@ Deno.test("consume · a reply from before a ring does not end the run it joined"
     await reply.promise;
     return nothing;
   };
-  const run = consumer.ring({ ...LIMITS, linger: 0 });
+  const run = consumer.wake({ ...LIMITS, linger: 0 });
   await clock.pass(1);
   receiver.add("Work");
-  assert.equal(consumer.ring({ ...LIMITS, linger: 0 }), run);
+  assert.equal(consumer.wake({ ...LIMITS, linger: 0 }), run);
   reply.resolve();
   assert.equal((await clock.until(run.done)).completed, 1);
 });
 
 Deno.test("consume · a ring in the very turn in which a run ends is not swallowed", async () => {
   const { receiver, clock, consumer } = bench();
-  const first = consumer.ring({ ...LIMITS, linger: 0 });
-  const rung = first.done.then(() => {
+  const first = consumer.wake({ ...LIMITS, linger: 0 });
+  const woken = first.done.then(() => {
     receiver.add("Work");
-    return consumer.ring(LIMITS).done;
+    return consumer.wake(LIMITS).done;
   });
-  assert.equal((await clock.until(rung)).completed, 1);
+  assert.equal((await clock.until(woken)).completed, 1);
 });
 
-Deno.test("consume · joined rings with other queues are asked in turn", async () => {
+Deno.test("consume · joined wakes with other queues are asked in turn", async () => {
   const { receiver, clock, consumer } = bench();
-  const { done } = consumer.ring(LIMITS, { transport: "email" });
-  consumer.ring(LIMITS, { transport: "sms", queues: ["fast"] });
-  consumer.ring(LIMITS, { transport: "email" });
+  const { done } = consumer.wake(LIMITS, { transport: "email" });
+  consumer.wake(LIMITS, { transport: "sms", queues: ["fast"] });
+  consumer.wake(LIMITS, { transport: "email" });
   await clock.until(done);
-  const asked = receiver.requests.map(({ transport }) => transport);
-  assert.deepEqual(asked.slice(0, 4), ["email", "sms", "email", "sms"]);
+  const requested = receiver.requests.map(({ transport }) => transport);
+  assert.deepEqual(requested.slice(0, 4), ["email", "sms", "email", "sms"]);
   assert.deepEqual(receiver.requests[1].queues, ["fast"]);
 });
 
 Deno.test("consume · stops claiming when the isolate is old, finishes what runs", async () => {
   const { receiver, clock, consumer } = bench();
   for (let n = 0; n < 10; n++) receiver.add("Work", { ms: 3_000 });
-  const stats = await clock.until(consumer.ring({ ...LIMITS, timeLimit: 7_000, maxConcurrency: 1 }).done);
+  const stats = await clock.until(consumer.wake({ ...LIMITS, timeLimit: 7_000, maxConcurrency: 1 }).done);
   assert.equal(stats.claimed, 3);
   assert.equal(stats.completed, 3);
 });
@@ -215,7 +215,7 @@ Deno.test("consume · stops claiming when the isolate is old, finishes what runs
 Deno.test("consume · an isolate past its time still serves a ring for a few seconds", async () => {
   const { receiver, clock, consumer } = bench({ isolateStart: -1_000_000 });
   receiver.add("Work");
-  const stats = await clock.until(consumer.ring({ ...LIMITS, linger: 60_000 }).done);
+  const stats = await clock.until(consumer.wake({ ...LIMITS, linger: 60_000 }).done);
   assert.equal(stats.completed, 1);
   assert.ok(stats.ms < 6_000);
 });
@@ -223,7 +223,7 @@ Deno.test("consume · an isolate past its time still serves a ring for a few sec
 Deno.test("consume · handles no more messages than the limit", async () => {
   const { receiver, clock, consumer } = bench();
   for (let n = 0; n < 10; n++) receiver.add("Work");
-  const stats = await clock.until(consumer.ring({ ...LIMITS, batchSize: 2, messageLimit: 5 }).done);
+  const stats = await clock.until(consumer.wake({ ...LIMITS, batchSize: 2, messageLimit: 5 }).done);
   assert.deepEqual([stats.claimed, stats.completed, receiver.pending.length], [5, 5, 5]);
 });
 
@@ -232,7 +232,7 @@ Deno.test("consume · when the isolate ends, the unstarted go back and the finis
   receiver.add("Work", { ms: 200 });
   const solo = receiver.add("Work", {}, { solo: true });
   const late = receiver.add("Work");
-  const { done } = consumer.ring(LIMITS);
+  const { done } = consumer.wake(LIMITS);
   await clock.pass(100);
   consumer.stop();
   const stats = await clock.until(done);
@@ -243,7 +243,7 @@ Deno.test("consume · when the isolate ends, the unstarted go back and the finis
   ]]);
   assert.deepEqual(receiver.pending, [late]);
   assert.deepEqual([stats.released, stats.completed], [1, 1]);
-  assert.equal((await clock.until(consumer.ring(LIMITS).done)).claimed, 0);
+  assert.equal((await clock.until(consumer.wake(LIMITS).done)).claimed, 0);
 });
 
 Deno.test("consume · what a claim brings after the end was announced goes back unstarted", async () => {
@@ -251,7 +251,7 @@ Deno.test("consume · what a claim brings after the end was announced goes back 
   const reply = Promise.withResolvers<void>();
   receiver.before = () => reply.promise;
   receiver.add("Work");
-  const { done } = consumer.ring(LIMITS);
+  const { done } = consumer.wake(LIMITS);
   consumer.stop();
   reply.resolve();
   await clock.until(done);
@@ -261,9 +261,9 @@ Deno.test("consume · what a claim brings after the end was announced goes back 
 
 Deno.test("consume · an isolate lingers only while it has polls to spend, and still serves every ring", async () => {
   const { receiver, clock, consumer } = bench({ idlePolls: 5 });
-  const first = await clock.until(consumer.ring(LIMITS).done);
+  const first = await clock.until(consumer.wake(LIMITS).done);
   assert.equal(first.polls, 5);
   receiver.add("Work");
-  const second = await clock.until(consumer.ring(LIMITS).done);
+  const second = await clock.until(consumer.wake(LIMITS).done);
   assert.deepEqual([second.completed, second.polls], [1, 2]);
 });

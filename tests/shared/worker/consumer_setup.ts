@@ -5,7 +5,7 @@ import type { Database } from "../../../shared/db.ts";
 import { defineMessage, type HandlerContext } from "../../../shared/message.ts";
 import { MemoryReceiver } from "./memory_receiver.ts";
 import type { VirtualClock } from "../virtual_clock.ts";
-import { testWorkshop } from "./handler_runtime.ts";
+import { testHandlerRuntime } from "./test_runtime.ts";
 
 export const LIMITS: Limits = {
   batchSize: 10,
@@ -53,7 +53,7 @@ export function bench(options: BenchOptions = {}): Bench {
       started.push(ctx.envelope.id);
       most = Math.max(most, running.size);
       try {
-        if (ms > 0) await workshop.clock.sleep(ms, ctx.signal);
+        if (ms > 0) await runtime.clock.sleep(ms, ctx.signal);
         ctx.signal.throwIfAborted();
         return await options.handle?.(ctx) ?? null;
       } finally {
@@ -62,10 +62,10 @@ export function bench(options: BenchOptions = {}): Bench {
       }
     },
   });
-  const workshop = testWorkshop([work]);
+  const runtime = testHandlerRuntime([work]);
   const receiver = new MemoryReceiver();
   const consumer = createConsumer({
-    ...workshop,
+    ...runtime,
     ...(options.db && { db: options.db }),
     receiver,
     worker: "test",
@@ -73,5 +73,5 @@ export function bench(options: BenchOptions = {}): Bench {
     idlePolls: options.idlePolls,
     ready: options.ready,
   });
-  return { receiver, clock: workshop.clock, consumer, running, reasons, started, most: () => most };
+  return { receiver, clock: runtime.clock, consumer, running, reasons, started, most: () => most };
 }

@@ -10,7 +10,7 @@ import type { Middleware } from "../../../shared/middleware.ts";
 import type { Outcome } from "../../../shared/delivery.ts";
 import { LIMITS } from "./consumer_setup.ts";
 import { MemoryReceiver } from "./memory_receiver.ts";
-import { noDatabase, testWorkshop } from "./handler_runtime.ts";
+import { noDatabase, testHandlerRuntime } from "./test_runtime.ts";
 
 type Item = BatchItem<{ n: number }>;
 type Handle = (items: readonly Item[], ctx: BatchContext) => unknown;
@@ -39,19 +39,19 @@ function scene(handleBatch: Handle, { middleware, db, limits, timeout = 1_000 }:
     },
   });
   const one = defineMessage({ type: "One", payload, handle: ({ n }) => void ones.push(n) });
-  const workshop = { ...testWorkshop([many, one]), ...(db && { db }), middleware };
+  const runtime = { ...testHandlerRuntime([many, one]), ...(db && { db }), middleware };
   const receiver = new MemoryReceiver();
-  const consumer = createConsumer({ ...workshop, receiver, worker: "test", isolateStart: 0 });
-  const add = (type: string, ...ns: unknown[]) => ns.map((n) => receiver.add(type, { n } as never)); // any body a stranger may have stored
+  const consumer = createConsumer({ ...runtime, receiver, worker: "test", isolateStart: 0 });
+  const add = (type: string, ...ns: unknown[]) => ns.map((n) => receiver.add(type, { n } as never)); // any body a caller may have stored
   return {
-    ...workshop,
+    ...runtime,
     receiver,
     batches,
     ones,
     add,
-    run: () => workshop.clock.until(consumer.ring({ ...LIMITS, linger: 0, ...limits }).done),
+    run: () => runtime.clock.until(consumer.wake({ ...LIMITS, linger: 0, ...limits }).done),
     /** What was settled, by message. */
-    verdicts: () => Object.fromEntries(receiver.settled.map((outcome) => [outcome.id, outcome])),
+    results: () => Object.fromEntries(receiver.settled.map((outcome) => [outcome.id, outcome])),
   };
 }
 
@@ -78,7 +78,7 @@ Deno.test("handleBatch · is never given more than batchSize", async () => {
 });
 
 Deno.test("items · each says what became of it; the first report counts, the rest goes with the batch", async () => {
-  const { run, add, verdicts } = scene((items) => {
+  const { run, add, results } = scene((items) => {
     items[0].complete({ done: 1 });
     items[0].fail(new Error("too late"));
     items[1].fail(new Error("broken"));
@@ -91,7 +91,7 @@ Deno.test("items · each says what became of it; the first report counts, the re
   });
   const ids = add("Many", 0, 1, 2, 3, 4, 5, 6).map(({ id }) => id);
   const stats = await run();
-  const [done, broken, never, later, snoozed, odd, rest] = ids.map((id) => verdicts()[id]);
+  const [done, broken, never, later, snoozed, odd, rest] = ids.map((id) => results()[id]);
   assert.ok(done.outcome === "completed");
   assert.deepEqual(done.result, { done: 1 });
   assert.deepEqual([failed(broken).error, failed(broken).retryable], ["broken", true]);
@@ -116,13 +116,13 @@ Deno.test("items · what is reported is settled while the batch goes on", async 
 
 Deno.test("handleBatch · that throws fails what it has not reported, each delivery with what it threw", async () => {
   for (const [thrown, retryable] of [[new Error("down"), true], [new Unrecoverable("down"), false]] as const) {
-    const { run, add, verdicts } = scene((items) => {
+    const { run, add, results } = scene((items) => {
       items[1].complete("saved");
       throw thrown;
     });
     const ids = add("Many", 1, 2, 3).map(({ id }) => id);
     await run();
-    const [first, second, third] = ids.map((id) => verdicts()[id]);
+    const [first, second, third] = ids.map((id) => results()[id]);
     assert.ok(second.outcome === "completed" && second.result === "saved");
     for (const outcome of [first, third]) {
       assert.deepEqual([failed(outcome).error, failed(outcome).retryable], ["down", retryable]);
@@ -131,11 +131,11 @@ Deno.test("handleBatch · that throws fails what it has not reported, each deliv
 });
 
 Deno.test("payload · one that no longer fits is a dead letter of its own and never reaches the handler", async () => {
-  const { run, add, batches, verdicts } = scene(() => {});
+  const { run, add, batches, results } = scene(() => {});
   const [, odd] = add("Many", 1, "two", 3);
   assert.equal((await run()).completed, 2);
   assert.deepEqual(batches, [[1, 3]]);
-  const { error_class, retryable } = failed(verdicts()[odd.id]);
+  const { error_class, retryable } = failed(results()[odd.id]);
   assert.deepEqual([error_class, retryable], ["InvalidPayload", false]);
   const none = scene(() => {});
   none.add("Many", "one", "two");
@@ -144,12 +144,12 @@ Deno.test("payload · one that no longer fits is a dead letter of its own and ne
 });
 
 Deno.test("payload · an item that fails by the name of an invalid payload has the handler's class", async () => {
-  const { run, add, verdicts } = scene((items) => {
+  const { run, add, results } = scene((items) => {
     for (const item of items) item.fail(Object.assign(new Unrecoverable("mine"), { name: "InvalidPayload" }));
   });
   const ids = add("Many", 1, 2).map(({ id }) => id);
   await run();
-  for (const id of ids) assert.equal(failed(verdicts()[id]).error_class, "HandlerInvalidPayload");
+  for (const id of ids) assert.equal(failed(results()[id]).error_class, "HandlerInvalidPayload");
 });
 
 Deno.test("solo · a message that may have killed its worker comes alone", async () => {
@@ -163,14 +163,14 @@ Deno.test("solo · a message that may have killed its worker comes alone", async
 
 Deno.test("timeout · holds for every item not reported; the batch's signal aborts with it", async () => {
   let reason: unknown;
-  const { run, add, verdicts } = scene((items, { signal }) => {
+  const { run, add, results } = scene((items, { signal }) => {
     items[0].complete("in time");
     return new Promise(() => signal.addEventListener("abort", () => reason = signal.reason));
   });
   const ids = add("Many", 1, 2, 3).map(({ id }) => id);
   await run();
-  assert.equal(verdicts()[ids[0]].outcome, "completed");
-  for (const id of ids.slice(1)) assert.equal(failed(verdicts()[id]).error_class, "Timeout");
+  assert.equal(results()[ids[0]].outcome, "completed");
+  for (const id of ids.slice(1)) assert.equal(failed(results()[id]).error_class, "Timeout");
   assert.ok(reason instanceof Error && reason.name === "Timeout");
 });
 
@@ -187,7 +187,7 @@ Deno.test("heartbeats · go out for every item, each with its own progress", asy
   assert.deepEqual(leases[1], [[first.id, undefined], [second.id, undefined]]);
 });
 
-Deno.test("lost leases · drop out of the batch without a verdict, while the others and the batch go on", async () => {
+Deno.test("lost leases · drop out of the batch without a outcome, while the others and the batch go on", async () => {
   let signals: boolean[] = [];
   const s = scene(async (items, ctx) => {
     await s.clock.sleep(25_000);
@@ -198,7 +198,7 @@ Deno.test("lost leases · drop out of the batch without a verdict, while the oth
   s.receiver.beat = ({ id }) => id === lost.id ? { outcome: "stale" } : {};
   const { stale, completed } = await s.run();
   assert.deepEqual([signals, stale, completed], [[true, false, false], 1, 1]);
-  assert.deepEqual(Object.keys(s.verdicts()), [kept.id]);
+  assert.deepEqual(Object.keys(s.results()), [kept.id]);
 });
 
 Deno.test("lost leases · when none is left unreported the batch's signal aborts", async () => {
@@ -213,7 +213,7 @@ Deno.test("lost leases · when none is left unreported the batch's signal aborts
   s.receiver.beat = () => ({ outcome: "stale" });
   const { stale, completed } = await s.run();
   assert.ok(reason instanceof StaleLease);
-  assert.deepEqual([stale, completed, Object.keys(s.verdicts())], [2, 1, [done.id]]);
+  assert.deepEqual([stale, completed, Object.keys(s.results())], [2, 1, [done.id]]);
 });
 
 Deno.test("lost leases · a delivery that is lost while its batch gathers does not reach the handler", async () => {
@@ -233,11 +233,11 @@ Deno.test("StaleLease · thrown out of the batch by one item fails the others, w
     ...noDatabase,
     call: () => Promise.reject(new SymphonyError("SM_STALE_LEASE", "another worker has it")),
   } as Database;
-  const { run, add, verdicts } = scene((items) => items[0].completeWith("pay"), { db });
+  const { run, add, results } = scene((items) => items[0].completeWith("pay"), { db });
   const [first, second] = add("Many", 1, 2);
   assert.equal((await run()).stale, 1);
-  assert.equal(verdicts()[first.id], undefined);
-  assert.match(failed(verdicts()[second.id]).error, /Another message/);
+  assert.equal(results()[first.id], undefined);
+  assert.match(failed(results()[second.id]).error, /Another message/);
 });
 
 Deno.test("completeWith · completes one item with its effect; the batch decides the others", async () => {
@@ -268,19 +268,19 @@ Deno.test("middleware · surrounds every item, and may turn one away before the 
     seen.push(outcome?.outcome);
     return outcome;
   };
-  const { run, receiver, batches, verdicts } = scene(() => {}, { middleware: [turnAway] });
+  const { run, receiver, batches, results } = scene(() => {}, { middleware: [turnAway] });
   receiver.add("Many", { n: 1 });
   const away = receiver.add("Many", { n: 2 }, { metadata: { skip: true } });
   receiver.add("Many", { n: 3 });
   await run();
   assert.deepEqual([batches, seen], [[[1, 3]], ["completed", "completed"]]);
-  assert.equal(verdicts()[away.id].outcome, "snoozed");
+  assert.equal(results()[away.id].outcome, "snoozed");
 });
 
 Deno.test("execute · a single delivery of a batch type is a batch of one, as the sync transport runs it", async () => {
   const { receiver, clock, registry, db, log } = scene((items) => items[0].complete(items.length));
-  const { verdict } = execute(receiver.add("Many", { n: 1 }), { registry, db, log, clock }, () => {});
-  const outcome = await clock.until(verdict);
+  const { result } = execute(receiver.add("Many", { n: 1 }), { registry, db, log, clock }, () => {});
+  const outcome = await clock.until(result);
   assert.ok(outcome?.outcome === "completed" && outcome.result === 1);
 });
 

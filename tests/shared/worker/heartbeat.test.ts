@@ -8,7 +8,7 @@ Deno.test("heartbeat · a waiting solo message keeps its lease and lets go of a 
   receiver.add("Work", { ms: 50_000 });
   const solo = receiver.add("Work", {}, { solo: true });
   receiver.beat = ({ id }) => id === solo.id ? { outcome: "stale" } : {};
-  const stats = await clock.until(consumer.ring(LIMITS).done);
+  const stats = await clock.until(consumer.wake(LIMITS).done);
   assert.deepEqual(receiver.beats[0].map(({ id }) => id), ["message-1", solo.id]);
   assert.deepEqual(started, ["message-1"]);
   assert.deepEqual([stats.stale, stats.completed, receiver.settled.length], [1, 1, 1]);
@@ -18,7 +18,7 @@ Deno.test("heartbeat · one heartbeat each third of the lease carries all leases
   const { receiver, clock, consumer } = bench();
   receiver.add("Work", { ms: 50_000 });
   receiver.add("Work", { ms: 50_000 });
-  await clock.until(consumer.ring(LIMITS).done);
+  await clock.until(consumer.wake(LIMITS).done);
   assert.deepEqual(receiver.beats.map((leases) => leases.length), [2, 2]);
 });
 
@@ -31,7 +31,7 @@ Deno.test("heartbeat · after one that failed the next comes within a twelfth of
     return at.length === 1 ? Promise.reject(new SymphonyError("SM_UNAVAILABLE", "away")) : heartbeat(leases);
   };
   receiver.add("Work", { ms: 50_000 });
-  await clock.until(consumer.ring(LIMITS).done);
+  await clock.until(consumer.wake(LIMITS).done);
   assert.deepEqual(at, [20_000, 25_000, 45_000]);
 });
 
@@ -45,7 +45,7 @@ Deno.test("heartbeat · progress does not wait for the next heartbeat, but at mo
     },
   });
   receiver.add("Work");
-  await clock.until(consumer.ring(LIMITS).done);
+  await clock.until(consumer.wake(LIMITS).done);
   const reported = receiver.beats.flat().map(({ progress }) => progress);
   assert.ok(reported.length >= 8 && reported.length <= 11, `${reported.length} calls`);
   assert.ok(reported.every((progress) => progress !== undefined));
@@ -67,7 +67,7 @@ Deno.test("heartbeat · progress made while a call is under way travels with the
     return beats;
   };
   receiver.add("Work");
-  await clock.until(consumer.ring(LIMITS).done);
+  await clock.until(consumer.wake(LIMITS).done);
   const reported = receiver.beats.flat().map(({ progress }) => progress).filter((progress) => progress !== undefined);
   assert.deepEqual(reported, [1, 2]);
 });
@@ -77,7 +77,7 @@ Deno.test("heartbeat · a lost lease aborts its handler with StaleLease and is n
   const lost = receiver.add("Work", { ms: 90_000 });
   const kept = receiver.add("Work", { ms: 30_000 });
   receiver.beat = ({ id }) => id === lost.id ? { outcome: "stale" } : {};
-  const stats = await clock.until(consumer.ring(LIMITS).done);
+  const stats = await clock.until(consumer.wake(LIMITS).done);
   assert.ok(reasons.get(lost.id) instanceof StaleLease);
   assert.deepEqual(receiver.settled.map(({ id }) => id), [kept.id]);
   assert.deepEqual([stats.stale, stats.completed], [1, 1]);
@@ -88,7 +88,7 @@ Deno.test("heartbeat · a message that is gone aborts its handler as a lost leas
   const { receiver, clock, consumer, reasons } = bench();
   const gone = receiver.add("Work", { ms: 90_000 });
   receiver.beat = () => ({ outcome: "unknown" });
-  const stats = await clock.until(consumer.ring(LIMITS).done);
+  const stats = await clock.until(consumer.wake(LIMITS).done);
   assert.ok(reasons.get(gone.id) instanceof StaleLease);
   assert.deepEqual([stats.stale, receiver.settled.length], [1, 0]);
 });
@@ -98,7 +98,7 @@ Deno.test("heartbeat · when a waiting solo message is lost the next claim follo
   receiver.add("Work", { ms: 50_000 });
   const solo = receiver.add("Work", {}, { solo: true });
   receiver.beat = ({ id }) => id === solo.id ? { outcome: "stale" } : {};
-  const { done } = consumer.ring({ ...LIMITS, linger: 30_000, pollInterval: 10_000 });
+  const { done } = consumer.wake({ ...LIMITS, linger: 30_000, pollInterval: 10_000 });
   await clock.pass(100);
   const next = receiver.add("Work");
   await clock.pass(20_000);
@@ -110,7 +110,7 @@ Deno.test("heartbeat · a requested cancellation reaches the handler, which stil
   const { receiver, clock, consumer } = bench();
   receiver.add("Work", { ms: 90_000 });
   receiver.beat = () => ({ cancel_requested: true });
-  const stats = await clock.until(consumer.ring(LIMITS).done);
+  const stats = await clock.until(consumer.wake(LIMITS).done);
   const [outcome] = receiver.settled;
   assert.ok(outcome.outcome === "failed" && outcome.error_class === "CancelRequested");
   assert.ok(stats.ms < 30_000);
@@ -119,7 +119,7 @@ Deno.test("heartbeat · a requested cancellation reaches the handler, which stil
 Deno.test("heartbeat · a message claimed again while it still runs here replaces its old self", async () => {
   const { receiver, clock, consumer } = bench();
   const first = receiver.add("Work", { ms: 5_000 });
-  const { done } = consumer.ring(LIMITS);
+  const { done } = consumer.wake(LIMITS);
   await clock.pass(100);
   receiver.pending.push({ ...first, fence: 2, body: { ms: 1 } });
   const stats = await clock.until(done);

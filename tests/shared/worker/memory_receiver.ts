@@ -11,7 +11,7 @@ export class MemoryReceiver implements Receiver {
   /** Called before an exchange or settlement is done. */
   before: (outcomes: Outcome[]) => void | Promise<void> = () => {};
   /** What the database makes of an outcome, where that is not what it asks for. */
-  answer: (outcome: Outcome) => string | undefined = () => undefined;
+  reply: (outcome: Outcome) => string | undefined = () => undefined;
   beat: (lease: Lease) => Partial<Beat> = () => ({});
   #sequence = 0;
 
@@ -49,11 +49,11 @@ export class MemoryReceiver implements Receiver {
     const failure = this.failures.shift();
     if (failure) throw failure;
     return outcomes.map((outcome) => {
-      const answer = this.answer(outcome);
-      if (answer === undefined) this.settled.push(outcome);
+      const reply = this.reply(outcome);
+      if (reply === undefined) this.settled.push(outcome);
       return {
         id: outcome.id,
-        outcome: answer ?? (outcome.outcome === "failed" ? "retry" : outcome.outcome),
+        outcome: reply ?? (outcome.outcome === "failed" ? "retry" : outcome.outcome),
         available_at: null,
       };
     });

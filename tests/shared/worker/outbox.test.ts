@@ -13,11 +13,11 @@ Deno.test("outbox · an outcome that is sent alone while the database is away is
     const failure = outcomes.length > 0 ? failures.shift() : undefined;
     if (failure) throw failure;
   };
-  const { completed } = await clock.until(consumer.ring(LIMITS).done);
+  const { completed } = await clock.until(consumer.wake(LIMITS).done);
   assert.deepEqual([receiver.settled.map((outcome) => outcome.id), completed], [[id], 1]);
 });
 
-Deno.test("outbox · an outcome that the database refuses alone too is given up", async () => {
+Deno.test("outbox · an outcome that the database rejects alone too is given up", async () => {
   const { receiver, clock, consumer } = bench();
   receiver.add("Work");
   let sent = 0;
@@ -25,7 +25,7 @@ Deno.test("outbox · an outcome that the database refuses alone too is given up"
     sent += length;
     if (length > 0) throw new SymphonyError("SM_NUL", "poison");
   };
-  const { completed } = await clock.until(consumer.ring(LIMITS).done);
+  const { completed } = await clock.until(consumer.wake(LIMITS).done);
   assert.deepEqual([sent, completed, receiver.settled], [2, 0, []]);
 });
 
@@ -38,7 +38,7 @@ Deno.test("outbox · pauses double from 100 ms to 2 s, less at most half, and be
     at.push(clock.now());
     if (failures-- > 0) throw away();
   };
-  const { done } = consumer.ring({ ...LIMITS, linger: 30_000 });
+  const { done } = consumer.wake({ ...LIMITS, linger: 30_000 });
   const assertPauses = async (longest: number[]) => {
     [failures, at] = [longest.length, []];
     receiver.add("Work");
@@ -58,12 +58,12 @@ Deno.test("outbox · an outcome whose row is locked is sent again, and keeps no 
   const { receiver, clock, consumer } = bench();
   const { id } = receiver.add("Work");
   const at: number[] = [];
-  receiver.answer = (outcome) => {
+  receiver.reply = (outcome) => {
     if (outcome.id !== id) return undefined;
     at.push(clock.now());
     return at.length <= 4 ? "locked" : undefined;
   };
-  const { done } = consumer.ring({ ...LIMITS, linger: 30_000 });
+  const { done } = consumer.wake({ ...LIMITS, linger: 30_000 });
   await clock.pass(150);
   const other = receiver.add("Work");
   await clock.pass(100);
@@ -80,12 +80,12 @@ Deno.test("outbox · a run does not end while a row is locked, and gives up when
   const { receiver, clock, consumer } = bench();
   receiver.add("Work");
   let sent = 0;
-  receiver.answer = () => {
+  receiver.reply = () => {
     sent++;
     return "error: P0001 not today";
   };
   const ended: number[] = [];
-  consumer.ring(LIMITS).done.then(({ completed }) => ended.push(completed));
+  consumer.wake(LIMITS).done.then(({ completed }) => ended.push(completed));
   await clock.pass(59_000);
   assert.deepEqual(ended, [], "the lease may still be held");
   await clock.pass(6_000);
@@ -96,8 +96,8 @@ Deno.test("outbox · a run does not end while a row is locked, and gives up when
 Deno.test("outbox · a worker that is stopped does not wait for a locked row", async () => {
   const { receiver, clock, consumer } = bench();
   receiver.add("Work");
-  receiver.answer = () => "locked";
-  const { done } = consumer.ring(LIMITS);
+  receiver.reply = () => "locked";
+  const { done } = consumer.wake(LIMITS);
   await clock.pass(500);
   const started = clock.now();
   consumer.stop();

@@ -44,7 +44,7 @@ Deno.test("worker request · its own limits win, and its time limit counts from 
   assert.deepEqual(selection, { queues: ["a", "b"] });
 });
 
-Deno.test("worker request · names that no dispatch takes are refused at once, not after the reply", () => {
+Deno.test("worker request · names that no dispatch takes are rejected at once, not after the reply", () => {
   for (const queues of [["Default"], ["a", ""], ["a b"], ["q".repeat(64)], ["a\n"]]) {
     assert.throws(() => parseWorkerRequest({ queues }, settingsOf({})), {
       code: "SM_QUEUE",

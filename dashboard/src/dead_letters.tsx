@@ -35,7 +35,7 @@ export function Failed({ query }: { query: Record<string, string> }) {
   return (
     <>
       <header class="heading">
-        <h1>Dead letters</h1>
+        <h1>Dead deadLetters</h1>
       </header>
       <Search view="failed" fields={FIELDS} query={query} />
       <Loaded live={live}>
@@ -92,31 +92,31 @@ export function Failed({ query }: { query: Record<string, string> }) {
                       </tr>
                     </thead>
                     <tbody>
-                      {messages.map((letter) => (
-                        <tr key={letter.id}>
+                      {messages.map((deadLetter) => (
+                        <tr key={deadLetter.id}>
                           <td>
-                            {letter.resolution === null
+                            {deadLetter.resolution === null
                               ? (
                                 <input
                                   type="checkbox"
-                                  aria-label={`Choose ${letter.message_type} of ${letter.failed_at}`}
-                                  checked={chosen.has(letter.id)}
-                                  onChange={() => choose(toggled(chosen, letter.id))}
+                                  aria-label={`Choose ${deadLetter.message_type} of ${deadLetter.failed_at}`}
+                                  checked={chosen.has(deadLetter.id)}
+                                  onChange={() => choose(toggled(chosen, deadLetter.id))}
                                 />
                               )
-                              : <State of={letter.resolution} />}
+                              : <State of={deadLetter.resolution} />}
                           </td>
                           <td class="clip">
-                            <a href={linkTo(["failed", letter.id])}>
-                              <strong>{letter.error_class ?? "Error"}</strong> {letter.error}
+                            <a href={linkTo(["failed", deadLetter.id])}>
+                              <strong>{deadLetter.error_class ?? "Error"}</strong> {deadLetter.error}
                             </a>
                           </td>
-                          <td data-label="Type">{letter.message_type}</td>
-                          <td data-label="Queue">{letter.queue_name}</td>
+                          <td data-label="Type">{deadLetter.message_type}</td>
+                          <td data-label="Queue">{deadLetter.queue_name}</td>
                           <td data-label="Failed">
-                            <Time at={letter.failed_at} />
+                            <Time at={deadLetter.failed_at} />
                           </td>
-                          <td class="number">{letter.retry_count}</td>
+                          <td class="number">{deadLetter.retry_count}</td>
                         </tr>
                       ))}
                     </tbody>

@@ -1,8 +1,8 @@
-// What all doors refuse alike: methods, paths and tokens.
+// What all edge functions reject alike: methods, paths and tokens.
 import assert from "node:assert/strict";
 import { SignJWT } from "jose";
 import { test } from "../project.ts";
-import { assertRefused, type Call, testLocally, useTarget } from "../target.ts";
+import { assertRejected, type Call, testLocally, useTarget } from "../target.ts";
 import { useApiProxy } from "./api_proxy.ts";
 
 const { target, project } = useTarget();
@@ -31,20 +31,20 @@ const METHODS: [path: string, method: string, allowed: string][] = [
   ["admin/flags/emails", "GET", "PUT"],
 ];
 for (const [path, method, allowed] of METHODS) {
-  test(`doors · ${method} /${path} is refused and told what is allowed`, async () => {
+  test(`edge functions · ${method} /${path} is rejected and told what is allowed`, async () => {
     const reply = await target().call(path, { method });
-    assertRefused(reply, 405, "SM_METHOD");
+    assertRejected(reply, 405, "SM_METHOD");
     const allow = reply.headers.get("allow")?.split(", ") ?? [];
     assert.ok(allow.includes(allowed) && !allow.includes(method), `Allow: ${allow}`);
   });
 }
 
 for (const path of ["dispatch/a/b", "dispatch/batch/x", "worker/run", "scheduler/../x", "worker/..%2f..%2fetc"]) {
-  test(`doors · there is nothing at /${path}`, async () => {
+  test(`edge functions · there is nothing at /${path}`, async () => {
     const reply = await target().call(path, { json: {} });
     // fetch itself resolves "..", which leads to a function that does not exist.
     if (path.includes("/../")) assert.equal(reply.status, 404);
-    else assertRefused(reply, 404, "SM_NOT_FOUND");
+    else assertRejected(reply, 404, "SM_NOT_FOUND");
   });
 }
 
@@ -58,8 +58,8 @@ const IDS = [
   "0190a000-0000-7000-8000-0000",
 ];
 for (const id of [...IDS, crypto.randomUUID(), "x".repeat(5_000)]) {
-  test(`dispatch door · there is no message with the id ${id.slice(0, 40)}`, async () => {
-    assertRefused(await target().call(`dispatch/${id}`), 404, "SM_NOT_FOUND");
+  test(`dispatch edge function · there is no message with the id ${id.slice(0, 40)}`, async () => {
+    assertRejected(await target().call(`dispatch/${id}`), 404, "SM_NOT_FOUND");
   });
 }
 
@@ -75,44 +75,44 @@ const SECRETS: [what: string, call: Call][] = [
 ];
 for (const path of ["dispatch", "dispatch/batch", "worker", "scheduler"]) {
   for (const [what, call] of SECRETS) {
-    test(`doors · /${path} is closed to ${what}`, async () => {
+    test(`edge functions · /${path} is closed to ${what}`, async () => {
       const before = await target().countMessages();
       const json = path === "dispatch" ? MESSAGE : path === "dispatch/batch" ? { messages: [MESSAGE] } : {};
-      assertRefused(await target().call(path, { json, ...call }), 401, "SM_UNAUTHENTICATED");
+      assertRejected(await target().call(path, { json, ...call }), 401, "SM_UNAUTHENTICATED");
       assert.equal(await target().countMessages(), before);
     });
   }
 }
 
-test("doors · the publishable key alone opens nothing", async () => {
+test("edge functions · the publishable key alone opens nothing", async () => {
   const headers = { apikey: target().publishableKey, authorization: `Bearer ${target().publishableKey}` };
   for (const path of ["dispatch", "dispatch/batch", "worker", "scheduler"]) {
-    assertRefused(await target().call(path, { json: MESSAGE, as: "nobody", headers }), 401, "SM_UNAUTHENTICATED");
+    assertRejected(await target().call(path, { json: MESSAGE, as: "nobody", headers }), 401, "SM_UNAUTHENTICATED");
   }
   const reply = await target().call(`dispatch/${crypto.randomUUID()}`, { as: "nobody", headers });
-  assertRefused(reply, 401, "SM_UNAUTHENTICATED");
+  assertRejected(reply, 401, "SM_UNAUTHENTICATED");
 });
 
-test("doors · a user may call neither worker nor scheduler", async () => {
+test("edge functions · a user may call neither worker nor scheduler", async () => {
   const as = await target().newUser();
-  assertRefused(await target().call("worker", { json: {}, as }), 403, "SM_FIELD_FORBIDDEN");
-  assertRefused(await target().call("scheduler", { json: {}, as }), 403, "SM_FIELD_FORBIDDEN");
+  assertRejected(await target().call("worker", { json: {}, as }), 403, "SM_FIELD_FORBIDDEN");
+  assertRejected(await target().call("scheduler", { json: {}, as }), 403, "SM_FIELD_FORBIDDEN");
 });
 
-test("doors · a token without a signature is nobody's, whatever it claims", async () => {
+test("edge functions · a token without a signature is nobody's, whatever it claims", async () => {
   const part = (value: unknown) => btoa(JSON.stringify(value)).replaceAll("=", "");
   for (const role of ["authenticated", "service_role"]) {
     const claims = part({ sub: crypto.randomUUID(), role, exp: Math.floor(Date.now() / 1_000) + 3_600 });
     for (const alg of ["none", "None", "HS256"]) {
       for (const path of ["dispatch", "worker", "scheduler"]) {
         const token = `${part({ alg, typ: "JWT" })}.${claims}.`;
-        assertRefused(await target().call(path, { json: MESSAGE, as: { token } }), 401, "SM_UNAUTHENTICATED");
+        assertRejected(await target().call(path, { json: MESSAGE, as: { token } }), 401, "SM_UNAUTHENTICATED");
       }
     }
   }
 });
 
-testLocally("doors · expired and altered tokens, and tokens of other projects, are nobody's", async () => {
+testLocally("edge functions · expired and altered tokens, and tokens of other projects, are nobody's", async () => {
   const sub = crypto.randomUUID();
   const good = await project().signUser({ sub });
   const [head, , signature] = good.split(".");
@@ -131,27 +131,30 @@ testLocally("doors · expired and altered tokens, and tokens of other projects, 
     for (const path of ["dispatch", "worker"]) {
       const reply = await target().call(path, { json: MESSAGE, as: { token } });
       assert.equal(reply.status, 401, `${what} on ${path}: ${JSON.stringify(reply.body)}`);
-      assertRefused(reply, 401, "SM_UNAUTHENTICATED");
+      assertRejected(reply, 401, "SM_UNAUTHENTICATED");
     }
   }
 });
 
-testLocally("doors · a token that would never expire is rejected everywhere, a user's and a service's", async () => {
-  const sub = crypto.randomUUID();
-  const operator = { app_metadata: { symphony_role: "operator" } };
-  const paths = ["dispatch", "dispatch/batch", "worker", "scheduler", "monitor/status", "admin/failed/retry"];
-  for (const role of ["authenticated", "service_role"]) {
-    const token = await project().signUser({ sub, role, ...operator, exp: undefined });
-    for (const path of paths) {
-      const json = path.startsWith("monitor") ? undefined : MESSAGE;
-      const reply = await target().call(path, { json, as: { token } });
-      assert.match(assertRefused(reply, 401, "SM_UNAUTHENTICATED"), /has no exp claim, so it would never expire/);
+testLocally(
+  "edge functions · a token that would never expire is rejected everywhere, a user's and a service's",
+  async () => {
+    const sub = crypto.randomUUID();
+    const operator = { app_metadata: { symphony_role: "operator" } };
+    const paths = ["dispatch", "dispatch/batch", "worker", "scheduler", "monitor/status", "admin/failed/retry"];
+    for (const role of ["authenticated", "service_role"]) {
+      const token = await project().signUser({ sub, role, ...operator, exp: undefined });
+      for (const path of paths) {
+        const json = path.startsWith("monitor") ? undefined : MESSAGE;
+        const reply = await target().call(path, { json, as: { token } });
+        assert.match(assertRejected(reply, 401, "SM_UNAUTHENTICATED"), /has no exp claim, so it would never expire/);
+      }
+      assertRejected(await target().call(`dispatch/${sub}`, { as: { token } }), 401, "SM_UNAUTHENTICATED");
     }
-    assertRefused(await target().call(`dispatch/${sub}`, { as: { token } }), 401, "SM_UNAUTHENTICATED");
-  }
-});
+  },
+);
 
-testLocally("doors · a subject that is no UUID is an identity: its operator role counts", async () => {
+testLocally("edge functions · a subject that is no UUID is an identity: its operator role counts", async () => {
   const claims = { sub: "user_2abcDEF", app_metadata: { symphony_role: "operator" } };
   const token = await project().signUser(claims);
   assert.equal((await target().call("monitor/status", { as: { token } })).status, 200);
@@ -163,7 +166,7 @@ const api = useApiProxy(() => watched.project());
 const watched = useTarget({ env: { SUPABASE_URL: api.url } });
 
 testLocally(
-  "doors · a caller without rights costs the database nothing, but for one read of the digests a second",
+  "edge functions · a caller without rights costs the database nothing, but for one read of the digests a second",
   async () => {
     const { target, project } = watched;
     const user = await target().newUser();
@@ -189,16 +192,16 @@ testLocally(
     for (const [method, path] of calls) {
       for (const as of nobodies) {
         const json = method === "GET" ? undefined : MESSAGE;
-        assertRefused(await target().call(path, { method, json, ...as }), 401, "SM_UNAUTHENTICATED");
+        assertRejected(await target().call(path, { method, json, ...as }), 401, "SM_UNAUTHENTICATED");
       }
       if (path.startsWith("dispatch") && path !== "dispatch/batch") continue;
       const reply = await target().call(path, { method, json: method === "GET" ? undefined : MESSAGE, as: user });
-      assertRefused(reply, 403, "SM_FIELD_FORBIDDEN");
+      assertRejected(reply, 403, "SM_FIELD_FORBIDDEN");
     }
     // Each isolate registers its types when it starts, whoever has it started.
     const callsOfRequests = () => api.calls.filter((called) => called !== "rpc/messenger_register");
     assert.deepEqual(callsOfRequests(), []);
-    assertRefused(
+    assertRejected(
       await target().call("worker", { json: {}, as: { token: "a-wrong-secret" } }),
       401,
       "SM_UNAUTHENTICATED",
@@ -209,29 +212,32 @@ testLocally(
 
 const settled = useTarget({ env: { SYMPHONY_JWT_ISSUER: "https://clerk.example", SYMPHONY_JWT_AUDIENCE: "orders" } });
 
-testLocally("doors · SYMPHONY_JWT_ISSUER and SYMPHONY_JWT_AUDIENCE hold for tokens, not for keys", async () => {
-  const { target, project } = settled;
-  const statusOf = async (claims: { iss?: string; aud?: string | string[] }) => {
-    const token = await project().signUser({ sub: crypto.randomUUID(), ...claims });
-    const json = { message: { type: "ExampleUser", payload: { note: "Hello" } } };
-    return (await target().call("dispatch", { json, as: { token } })).status;
-  };
-  const iss = "https://clerk.example";
-  assert.deepEqual([await statusOf({ iss, aud: "orders" }), await statusOf({ iss, aud: ["web", "orders"] })], [
-    201,
-    201,
-  ]);
-  assert.deepEqual(
-    [await statusOf({ iss }), await statusOf({ iss, aud: ["web"] }), await statusOf({ aud: "orders" })],
-    [401, 401, 401],
-  );
-  for (const key of [project().secretKey, project().serviceRoleKey]) {
-    const reply = await target().call("dispatch", { json: MESSAGE, as: "nobody", headers: { apikey: key } });
-    assert.equal(reply.status, 201);
-  }
-});
+testLocally(
+  "edge functions · SYMPHONY_JWT_ISSUER and SYMPHONY_JWT_AUDIENCE hold for tokens, not for keys",
+  async () => {
+    const { target, project } = settled;
+    const statusOf = async (claims: { iss?: string; aud?: string | string[] }) => {
+      const token = await project().signUser({ sub: crypto.randomUUID(), ...claims });
+      const json = { message: { type: "ExampleUser", payload: { note: "Hello" } } };
+      return (await target().call("dispatch", { json, as: { token } })).status;
+    };
+    const iss = "https://clerk.example";
+    assert.deepEqual([await statusOf({ iss, aud: "orders" }), await statusOf({ iss, aud: ["web", "orders"] })], [
+      201,
+      201,
+    ]);
+    assert.deepEqual(
+      [await statusOf({ iss }), await statusOf({ iss, aud: ["web"] }), await statusOf({ aud: "orders" })],
+      [401, 401, 401],
+    );
+    for (const key of [project().secretKey, project().serviceRoleKey]) {
+      const reply = await target().call("dispatch", { json: MESSAGE, as: "nobody", headers: { apikey: key } });
+      assert.equal(reply.status, 201);
+    }
+  },
+);
 
-testLocally("doors · the legacy service_role key is a service, as apikey and as bearer", async () => {
+testLocally("edge functions · the legacy service_role key is a service, as apikey and as bearer", async () => {
   const { serviceRoleKey: key } = project();
   const ways: Record<string, string>[] = [{ apikey: key }, { authorization: `Bearer ${key}` }];
   for (const headers of ways) {
@@ -250,26 +256,26 @@ async function speak(requestLine: string, headers: string[], body = ""): Promise
   return await new Response(connection.readable).text();
 }
 
-testLocally("doors · a request with two lengths is refused before it is read", async () => {
+testLocally("edge functions · a request with two lengths is rejected before it is read", async () => {
   const before = await target().countMessages();
   const body = JSON.stringify(MESSAGE);
   const lengths = [`Content-Length: ${body.length}`, "Content-Length: 5"];
-  const answer = await speak(
+  const reply = await speak(
     "POST /functions/v1/dispatch HTTP/1.1",
     ["Content-Type: application/json", ...lengths],
     body,
   );
-  assert.match(answer, /^HTTP\/1\.1 400/);
+  assert.match(reply, /^HTTP\/1\.1 400/);
   assert.equal(await target().countMessages(), before);
 });
 
-// Longer ones never reach a door: servers in front of it hang up at 64 KB.
-test("doors · 60 KB of query string change nothing", async () => {
+// Longer ones never reach an edge function: servers in front of it hang up at 64 KB.
+test("edge functions · 60 KB of query string change nothing", async () => {
   const reply = await target().call(`dispatch/${crypto.randomUUID()}?q=${"x".repeat(60_000)}`);
-  assertRefused(reply, 404, "SM_NOT_FOUND");
+  assertRejected(reply, 404, "SM_NOT_FOUND");
 });
 
-test("doors · a refusal says nothing of the inside", async () => {
+test("edge functions · an error says nothing of the inside", async () => {
   const replies = [
     await target().call("dispatch", { json: { message: { type: "'; select 1", payload: {} } } }),
     await target().call("dispatch", { raw: "{", headers: { "content-type": "application/json" } }),
@@ -280,7 +286,7 @@ test("doors · a refusal says nothing of the inside", async () => {
   }
 });
 
-test("doors · an empty body, however it is sent, is never a 500", async () => {
+test("edge functions · an empty body, however it is sent, is never a 500", async () => {
   const id = crypto.randomUUID();
   const paths = ["dispatch", "dispatch/batch", "worker", "scheduler", "admin/failed/retry", "admin/failed/discard"]
     .concat(`admin/failed/${id}/retry`, `admin/messages/${id}/cancel`, "admin/queues/supabase/default/resume")

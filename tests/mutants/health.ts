@@ -11,7 +11,7 @@ export const WATCHING: Mutant[] = [
   {
     name: "health believes a clock that stopped",
     breaks: "P12: health turns red within two minutes.",
-    statement: fn("messenger.is_clock_stopped"),
+    statement: fn("messenger.is_ticker_stopped"),
     find: "interval '70 seconds'",
     replace: "interval '1 hour'",
     noticedBy: healths,
@@ -19,7 +19,7 @@ export const WATCHING: Mutant[] = [
   {
     name: "a clock that was stopped counts as running for 70 seconds",
     breaks: "P12: whoever stopped it is told that all is well.",
-    statement: fn("messenger.is_clock_stopped"),
+    statement: fn("messenger.is_ticker_stopped"),
     find: "not s.clock_enabled and",
     replace: "false and",
     noticedBy: healths,
@@ -97,8 +97,8 @@ export const WATCHING: Mutant[] = [
     noticedBy: messages,
   },
   {
-    name: "a bell that failed is forgotten once a later one is on its way",
-    breaks: "Explain shows pg_net's last answer to our bells.",
+    name: "a wake-up that failed is forgotten once a later one is on its way",
+    breaks: "Explain shows pg_net's last answer to our wake-ups.",
     statement: fn("messenger.reason_worker_unreachable"),
     find: "where b.answered_at is not null order by",
     replace: "order by",

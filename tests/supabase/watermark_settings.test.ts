@@ -9,7 +9,7 @@ Deno.test.beforeEach(() => empty(project().sql));
 /** A session that places a mark at every scan, as after slow ones. */
 async function marking(): Promise<ReturnType<typeof session>> {
   const sql = session(project());
-  await sql`set messenger.mark_after = '-1 hour'`;
+  await sql`set messenger.watermark_after = '-1 hour'`;
   return sql;
 }
 
@@ -23,7 +23,7 @@ test("marks · a scan after a mark begins at the mark", async () => {
   await using sql = await marking();
   await dispatched();
   assert.equal((await claimed(sql)).length, 1);
-  const name = (await sql`select messenger.mark_setting('supabase', 'default', null) as name`)[0].name;
+  const name = (await sql`select messenger.watermark_setting('supabase', 'default', null) as name`)[0].name;
   const [{ mark }] = await sql`select current_setting(${name}, true) as mark`;
   const { placed, ends, times, ids } = JSON.parse(mark);
   assert.ok(Date.parse(placed) < Date.parse(ends));
@@ -102,11 +102,11 @@ test("marks · a mark goes when scans are fast again", async () => {
   await using sql = await marking();
   await dispatched();
   await claimed(sql);
-  await sql`set messenger.mark_after = '1 day'`;
+  await sql`set messenger.watermark_after = '1 day'`;
   await later("10 seconds");
   await claimed(sql);
   const [{ mark }] =
-    await sql`select current_setting(messenger.mark_setting('supabase', 'default', null), true) as mark`;
+    await sql`select current_setting(messenger.watermark_setting('supabase', 'default', null), true) as mark`;
   assert.equal(mark, "");
 });
 

@@ -6,7 +6,7 @@ const pauses = ["supabase/pause.test.ts"];
 const orders = ["supabase/ordering.test.ts"];
 const turns = ["supabase/ordering_dispatch.test.ts"];
 const modes = ["supabase/idempotency_modes.test.ts", "supabase/idempotency_mode_races.test.ts"];
-const letters = ["supabase/dead_letters.test.ts", "supabase/dead_letter_races.test.ts"];
+const deadLetters = ["supabase/dead_letters.test.ts", "supabase/dead_letter_races.test.ts"];
 const effects = ["supabase/complete_with.test.ts"];
 
 export const LIVING: readonly Mutant[] = [
@@ -59,11 +59,11 @@ export const LIVING: readonly Mutant[] = [
     noticedBy: pauses,
   },
   {
-    name: "a paused queue is rung for",
+    name: "a paused queue is woken for",
     breaks: "Workers are started that get nothing.",
-    statement: fn("messenger.ring"),
-    find: "q.queue_name = ring.queue and q.paused_at is not null)",
-    replace: "q.queue_name = ring.queue and false)",
+    statement: fn("messenger.wake_worker"),
+    find: "q.queue_name = wake_worker.queue and q.paused_at is not null)",
+    replace: "q.queue_name = wake_worker.queue and false)",
     noticedBy: pauses,
   },
   {
@@ -78,22 +78,22 @@ export const LIVING: readonly Mutant[] = [
     name: "finishing lets nobody go",
     breaks: "P7: the next message of the key waits for the clock.",
     statement: fn("messenger.settle_outcomes"),
-    find: "perform messenger.release_heads(v_keys, v_now);",
+    find: "perform messenger.unblock_next(v_keys, v_now);",
     replace: "null;",
     noticedBy: orders,
   },
   {
     name: "giving up lets nobody go",
     breaks: "P7: the successors of a cancelled message wait for the clock.",
-    statement: fn("messenger.give_up"),
-    find: "perform messenger.release_heads(messenger.order_keys(ids), at);",
+    statement: fn("messenger.fail_without_dead_letter"),
+    find: "perform messenger.unblock_next(messenger.order_keys(ids), at);",
     replace: "null;",
     noticedBy: orders,
   },
   {
     name: "the wrong message of a key is let go",
     breaks: "P7: in dispatch order.",
-    statement: fn("messenger.release_heads"),
+    statement: fn("messenger.unblock_next"),
     find: "order by m.ordering_seq, m.available_at, m.id",
     replace: "order by m.ordering_seq desc, m.available_at, m.id",
     noticedBy: orders,
@@ -109,15 +109,15 @@ export const LIVING: readonly Mutant[] = [
   {
     name: "a retried dead letter overtakes the one in flight",
     breaks: "P7: one in flight per key.",
-    statement: fn("messenger.line_up"),
+    statement: fn("messenger.requeue_in_order"),
     find: "set scheduled_at = m.available_at, available_at = 'infinity',",
     replace: "set scheduled_at = m.available_at,",
     noticedBy: orders,
   },
   {
-    name: "orphans wait for ever",
+    name: "orphans wait indefinitely",
     breaks: "P7: what a race left waiting is let go within a second.",
-    statement: fn("messenger.release_orphans"),
+    statement: fn("messenger.unblock_stuck"),
     find: "return messenger.unblock_each(v_keys, at, ends_at);",
     replace: "return 0;",
     noticedBy: orders,
@@ -125,7 +125,7 @@ export const LIVING: readonly Mutant[] = [
   {
     name: "a released message ignores its own moment",
     breaks: "A delayed message runs early.",
-    statement: fn("messenger.release_heads"),
+    statement: fn("messenger.unblock_next"),
     find: "greatest(at, m.scheduled_at)",
     replace: "at",
     noticedBy: orders,
@@ -172,7 +172,7 @@ export const LIVING: readonly Mutant[] = [
   },
   {
     name: "throttle compares payloads",
-    breaks: "A second call in the window is refused instead of being counted.",
+    breaks: "A second call in the window is rejected instead of being counted.",
     statement: fn("messenger.take_key"),
     find: "in ('ignore', 'reschedule') and v_key.fingerprint",
     replace: "in ('ignore', 'reschedule', 'throttle') and v_key.fingerprint",
@@ -189,18 +189,18 @@ export const LIVING: readonly Mutant[] = [
   {
     name: "a retry from the dead letters keeps the used deliveries",
     breaks: "It dies again at once.",
-    statement: fn("messenger.revive"),
+    statement: fn("messenger.requeue"),
     find: "retry_count = 0, lease_losses = 0",
     replace: "lease_losses = 0",
-    noticedBy: letters,
+    noticedBy: deadLetters,
   },
   {
     name: "a letter is retried and stays open",
     breaks: "I2: a message that waits has an open dead letter.",
-    statement: fn("messenger.revive"),
-    find: "set resolved_at = revive.at, resolution = 'retried'",
+    statement: fn("messenger.requeue"),
+    find: "set resolved_at = requeue.at, resolution = 'retried'",
     replace: "set error = f.error",
-    noticedBy: letters,
+    noticedBy: deadLetters,
   },
   {
     name: "a discarded message stays a failure",
@@ -208,11 +208,11 @@ export const LIVING: readonly Mutant[] = [
     statement: fn("public.messenger_discard_failed"),
     find: "set error_class = 'Discarded', updated_at",
     replace: "set updated_at",
-    noticedBy: letters,
+    noticedBy: deadLetters,
   },
   {
     name: "the business function runs before the lease is looked at",
-    breaks: "P4: a stale worker's effect stays until the completion refuses it.",
+    breaks: "P4: a stale worker's effect stays until the completion rejects it.",
     statement: fn("public.messenger_complete_with"),
     find: "m.fence = v_fence and m.status = 'processing') then",
     replace: "m.status = 'processing') then",

@@ -5,7 +5,7 @@ const BATCH = 200;
 const POLL_MS = 1_000;
 const KEEP_RESPONSES = "6 hours";
 
-export interface Bells {
+export interface Wakeups {
   /** From now on loses this share (0 to 1) of the requests instead of sending them. */
   drop(share: number): void;
   /** From now on sends this share (0 to 1) of the requests twice. */
@@ -14,12 +14,12 @@ export interface Bells {
   readonly dropped: number;
 }
 
-export interface BellRinger extends Bells {
+export interface WakeupSender extends Wakeups {
   stop(): Promise<void>;
 }
 
 /** For a project without functions: requests stay in the queue. */
-export const SILENT: BellRinger = {
+export const SILENT: WakeupSender = {
   drop: () => {},
   double: () => {},
   sent: 0,
@@ -46,7 +46,7 @@ interface RecordedResponse {
   error_msg: string | null;
 }
 
-export interface BellOptions {
+export interface WakeupOptions {
   /** Of a role that may delete from net.http_request_queue. */
   databaseUrl: string;
   /** Calls back when net.wake() was called in a transaction that committed; may lose calls. */
@@ -54,7 +54,7 @@ export interface BellOptions {
   log(line: string): void;
 }
 
-export function ringBells({ databaseUrl, onWake, log }: BellOptions): BellRinger {
+export function sendWakeups({ databaseUrl, onWake, log }: WakeupOptions): WakeupSender {
   const share = { dropped: 0, doubled: 0 };
   const count = { sent: 0, dropped: 0 };
   const stopping = new AbortController();

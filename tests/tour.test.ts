@@ -6,15 +6,15 @@ import { testLocally, useTarget } from "./target.ts";
 
 const { target, project } = useTarget({ clock: true, env: { SYMPHONY_WORKER_LINGER: "300" } });
 
-const calls = (door: string) => project().functions.invocations(door);
+const calls = (app: string) => project().functions.invocations(app);
 
 async function rowOf(id: string) {
   const [row] = await project().sql`select * from messenger_messages where id = ${id}`;
   return row;
 }
 
-async function untilAsleep(): Promise<void> {
-  await eventually("the worker is asleep and nothing is left to do", async () => {
+async function untilIdle(): Promise<void> {
+  await eventually("the worker is idle and nothing is left to do", async () => {
     const [{ busy }] = await project().sql`
       select exists (select from messenger.workers where polled_at > messenger.now() - interval '1 second')
         or exists (select from messenger_messages where processed_at is null) as busy`;
@@ -29,8 +29,8 @@ async function ticksPass(count: number): Promise<void> {
 }
 
 testLocally("walk · from POST to result, every stop of one message", async () => {
-  await untilAsleep();
-  const bells = project().bells.sent;
+  await untilIdle();
+  const wakeups = project().wakeups.sent;
   const workerCalls = calls("worker");
 
   const sent = await target().call("dispatch", {
@@ -42,11 +42,11 @@ testLocally("walk · from POST to result, every stop of one message", async () =
   const stored = await rowOf(id);
   assert.deepEqual([stored.message_type, stored.priority, stored.body], ["ExampleQuick", 7, { walk: 1 }]);
 
-  await eventually("the bell is rung", () => project().bells.sent > bells);
+  await eventually("the wake-up is woken", () => project().wakeups.sent > wakeups);
   await eventually("the worker is called", () => calls("worker") > workerCalls);
   await eventually("pg_net records the worker's answer, given before the work", async () => {
-    const answers = await project().sql`select status_code, content from net._http_response order by id desc limit 1`;
-    const [{ status_code, content }] = answers;
+    const replies = await project().sql`select status_code, content from net._http_response order by id desc limit 1`;
+    const [{ status_code, content }] = replies;
     return status_code === 202 && JSON.parse(content).success === true;
   });
   const done = await eventually("the handler's result is stored", async () => {
@@ -64,12 +64,12 @@ testLocally("walk · from POST to result, every stop of one message", async () =
 });
 
 testLocally("walk · dispatched in a transaction, a message waits for its commit and is woken by it", async () => {
-  await project().sql`create table if not exists walk_orders (id int primary key)`;
-  await untilAsleep();
+  await project().sql`create table if not exists tour_orders (id int primary key)`;
+  await untilIdle();
   const workerCalls = calls("worker");
   await using own = session(project());
   const id = await own.begin(async (sql) => {
-    await sql`insert into walk_orders values (1)`;
+    await sql`insert into tour_orders values (1)`;
     const [{ id }] = await sql`select id from messenger_dispatch('ExampleQuick', '{"order": 1}')`;
     await ticksPass(2);
     assert.equal(await rowOf(id), undefined, "seen before its commit");
@@ -81,36 +81,36 @@ testLocally("walk · dispatched in a transaction, a message waits for its commit
 });
 
 testLocally("walk · rolled back with its transaction, a message never was", async () => {
-  await untilAsleep();
-  const [bells, workerCalls] = [project().bells.sent, calls("worker")];
+  await untilIdle();
+  const [wakeups, workerCalls] = [project().wakeups.sent, calls("worker")];
   await using own = session(project());
   let id = "";
   await assert.rejects(
     own.begin(async (sql) => {
-      await sql`insert into walk_orders values (2)`;
+      await sql`insert into tour_orders values (2)`;
       id = (await sql`select id from messenger_dispatch('ExampleQuick', '{"order": 2}')`)[0].id;
       throw new Error("changed my mind");
     }),
     /changed my mind/,
   );
   assert.equal(await rowOf(id), undefined);
-  assert.equal((await project().sql`select from walk_orders where id = 2`).length, 0);
+  assert.equal((await project().sql`select from tour_orders where id = 2`).length, 0);
   await ticksPass(2);
-  assert.deepEqual([project().bells.sent, calls("worker")], [bells, workerCalls], "it rang nobody");
+  assert.deepEqual([project().wakeups.sent, calls("worker")], [wakeups, workerCalls], "it rang nobody");
 });
 
 testLocally("walk · an idle house calls nobody, however often the clock ticks", async () => {
-  await untilAsleep();
-  const before = { worker: calls("worker"), dispatch: calls("dispatch"), bells: project().bells.sent };
+  await untilIdle();
+  const before = { worker: calls("worker"), dispatch: calls("dispatch"), wakeups: project().wakeups.sent };
   await ticksPass(5);
-  assert.deepEqual({ worker: calls("worker"), dispatch: calls("dispatch"), bells: project().bells.sent }, before);
+  assert.deepEqual({ worker: calls("worker"), dispatch: calls("dispatch"), wakeups: project().wakeups.sent }, before);
   const [{ queued }] = await project().sql`select count(*)::int as queued from net.http_request_queue`;
   assert.equal(queued, 0);
 });
 
 testLocally("walk · a commit wakes the worker by itself, while the clock stands still", async () => {
   await project().sql`select messenger_stop()`;
-  await untilAsleep();
+  await untilIdle();
   await ticksEnd();
   const [{ id }] = await project().sql`select id from messenger_dispatch('ExampleQuick')`;
   await eventually("it is handled", async () => (await rowOf(id)).status === "completed", 10_000);

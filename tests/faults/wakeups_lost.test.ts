@@ -5,7 +5,7 @@ import { test, useProject } from "../project.ts";
 import { Harness } from "./harness.ts";
 
 const harness: Harness = new Harness(() => project());
-// A worker that never lingers is asleep before the next message comes, so each needs a bell.
+// A worker that never lingers is idle before the next message comes, so each needs a wake-up.
 const project = useProject({
   functions: true,
   clock: true,
@@ -13,39 +13,39 @@ const project = useProject({
   env: { SYMPHONY_WORKER_LINGER: "0" },
 });
 
-test("bells lost · a message whose every bell was lost is handled when the clock rings again", async () => {
-  const { bells, sql } = project();
-  bells.drop(1);
+test("wake-ups lost · a message whose every wake-up was lost is handled when the clock wakes again", async () => {
+  const { wakeups, sql } = project();
+  wakeups.drop(1);
   const id = await harness.produce({ type: "ExampleQuick", payload: {} });
-  await eventually("its own bell and one of the clock's are lost", () => bells.dropped >= 2);
+  await eventually("its own wake-up and one of the clock's are lost", () => wakeups.dropped >= 2);
   const [row] = await sql`select status, fence from messenger_messages where id = ${id}`;
   assert.deepEqual({ ...row }, { status: "pending", fence: "0" });
-  bells.drop(0);
-  await eventually("the clock rings again", async () => {
+  wakeups.drop(0);
+  await eventually("the clock wakes again", async () => {
     const [now] = await sql`select status from messenger_messages where id = ${id}`;
     return now.status === "completed";
   });
 });
 
-test("bells lost · half of them lost and a fifth doubled: all of 200 messages are handled, each once", async () => {
-  const { bells, functions } = project();
-  const before = { dropped: bells.dropped, calls: functions.invocations("worker") };
-  bells.drop(0.5);
-  bells.double(0.2);
+test("wake-ups lost · half of them lost and a fifth doubled: all of 200 messages are handled, each once", async () => {
+  const { wakeups, functions } = project();
+  const before = { dropped: wakeups.dropped, calls: functions.invocations("worker") };
+  wakeups.drop(0.5);
+  wakeups.double(0.2);
   for (let burst = 0; burst < 20; burst++) {
     await harness.produceAll(Array.from({ length: 10 }, (_, n) => ({ type: "ExampleQuick", payload: { burst, n } })));
     if (burst % 5 === 4) await eventually("the queue is dry", async () => (await open()) === 0);
   }
-  await eventually("enough bells were lost", async () => {
+  await eventually("enough wake-ups were lost", async () => {
     await harness.produce({ type: "ExampleQuick", payload: {} });
-    return bells.dropped - before.dropped >= 5;
+    return wakeups.dropped - before.dropped >= 5;
   });
-  const lost = bells.dropped - before.dropped;
+  const lost = wakeups.dropped - before.dropped;
   const figures = await harness.judge(
-    `bells lost, ${lost} of them, ${functions.invocations("worker") - before.calls} calls`,
+    `wake-ups lost, ${lost} of them, ${functions.invocations("worker") - before.calls} calls`,
   );
-  bells.drop(0);
-  bells.double(0);
+  wakeups.drop(0);
+  wakeups.double(0);
   harness.assertSound(figures);
   assert.equal(figures.handled_more_than_once, 0);
 });

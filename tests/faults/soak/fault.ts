@@ -1,5 +1,5 @@
 // A fault as the soak strikes with it.
-import type { Ground, Holder } from "./ground.ts";
+import type { Ground, Holder } from "./setup.ts";
 
 export interface Blow {
   fault: string;

@@ -1,6 +1,6 @@
 // What handlers need to run in a test: no database, a silent log, a clock that jumps.
 import type { Database } from "../../../shared/db.ts";
-import type { Workshop } from "../../../shared/worker/execute.ts";
+import type { HandlerRuntime } from "../../../shared/worker/execute.ts";
 import { createLog } from "../../../shared/log.ts";
 import { createRegistry, type MessageType } from "../../../shared/message.ts";
 import { VirtualClock } from "../virtual_clock.ts";
@@ -30,9 +30,9 @@ export function scriptedDatabase(reply: (name: string, args: CallArgs) => unknow
   return { db: { ...noDatabase, call } as Database, calls }; // one script for every function
 }
 
-export function testWorkshop(
+export function testHandlerRuntime(
   messageTypes: readonly MessageType[],
-): Workshop & { clock: VirtualClock; lines: string[] } {
+): HandlerRuntime & { clock: VirtualClock; lines: string[] } {
   const lines: string[] = [];
   return {
     registry: createRegistry(messageTypes),

@@ -56,7 +56,7 @@ export const KEEPING: Mutant[] = [
     noticedBy: ticks,
   },
   {
-    name: "a rescue's walk never begins anew",
+    name: "a rescue's walk never begins again",
     breaks: "P2: leases at the front of a long queue are never rescued again.",
     statement: rescue,
     find: "elsif v_from.id is not null then",
@@ -80,12 +80,12 @@ export const KEEPING: Mutant[] = [
     noticedBy: ticks,
   },
   {
-    name: "the clock rings for a sleeping queue too often",
+    name: "the clock wakes for a sleeping queue too often",
     breaks: "Idle means no calls: types nobody handles cost a call each second.",
     statement: fn("messenger.wake"),
-    find: "c.blind_ring_at not between wake.at - interval '1 minute' and wake.at",
-    replace: "c.blind_ring_at < wake.at",
-    noticedBy: ["supabase/bell.test.ts"],
+    find: "c.unregistered_wakeup_at not between wake.at - interval '1 minute' and wake.at",
+    replace: "c.unregistered_wakeup_at < wake.at",
+    noticedBy: ["supabase/wakeups.test.ts"],
   },
   {
     name: "the clock does not ring for lost leases",
@@ -93,7 +93,7 @@ export const KEEPING: Mutant[] = [
     statement: fn("messenger.wake"),
     find: "(m.status = 'pending' or m.lock_expires_at < wake.at)",
     replace: "m.status = 'pending'",
-    noticedBy: ["supabase/bell.test.ts"],
+    noticedBy: ["supabase/wakeups.test.ts"],
   },
   {
     name: "pruning takes the messages of open dead letters",
@@ -194,7 +194,7 @@ export const KEEPING: Mutant[] = [
   {
     name: "a lost lease needs the table of dead letters",
     breaks: "While the project changes one table, what does not need it goes on.",
-    statement: fn("messenger.end_unhandled"),
+    statement: fn("messenger.finish_undeliverable"),
     find: "if v_exhausted <> '{}' then",
     replace: "if true then",
     noticedBy: ["faults/foreign_locks.test.ts"],

@@ -1,8 +1,8 @@
 // F21 in the soak: the project's own locks, objects, DDL and isolation level, each for a few seconds while everything works.
 import { connect } from "../../../supabase/local/connection.ts";
 import { pause } from "../../pause.ts";
-import type { Blow } from "./blow.ts";
-import { type Ground, insist, LET_GO } from "./ground.ts";
+import type { Blow } from "./fault.ts";
+import { type Ground, insist, LET_GO } from "./setup.ts";
 
 /** Shorter than a lease, or what is locked would be a lost delivery for every message. */
 const HELD = 3_000; // ms
@@ -34,7 +34,7 @@ async function idleOnce(ground: Ground, statements: string[]): Promise<void> {
 
 const SOME = "where processed_at is null order by random() limit 200";
 
-export const FOREIGN_BLOWS: readonly Blow[] = [
+export const FOREIGN_FAULTS: readonly Blow[] = [
   {
     fault: "F21",
     what: "200 messages locked by an idle transaction",

@@ -1,4 +1,4 @@
-// Bells: who is rung, when, how often, and what the call carries. Nothing sends them here, so they can be read where pg_net queues them.
+// Wakeups: who is woken, when, how often, and what the call carries. Nothing sends them here, so they can be read where pg_net queues them.
 import assert from "node:assert/strict";
 import type { Sql } from "postgres";
 import { empty, session, test, useProject } from "../project.ts";
@@ -24,7 +24,7 @@ interface Bell {
   body: string;
 }
 
-const bells = async (): Promise<
+const wakeups = async (): Promise<
   Bell[]
 > => [
   ...await project().sql<
@@ -34,32 +34,32 @@ const bells = async (): Promise<
 const tick = async () => (await ask(project().sql, "messenger_tick")).woken;
 const known = (sql: Sql) => call(sql, "messenger_register", { types: [{ type: "Greeting" }] });
 
-test("bell · a dispatch posts one call to the worker door, with the worker secret and never the service key", async () => {
+test("wake-up · a dispatch posts one call to the worker edge function, with the worker secret and never the service key", async () => {
   const { sql, serviceRoleKey, secretKey } = project();
   await dispatch(sql);
-  const rung = await bells();
-  assert.deepEqual(rung.map(({ method, url, body }) => [method, url, body]), [["POST", `${URL}/worker`, "{}"]]);
+  const woken = await wakeups();
+  assert.deepEqual(woken.map(({ method, url, body }) => [method, url, body]), [["POST", `${URL}/worker`, "{}"]]);
   const [{ secret }] =
     await sql`select decrypted_secret as secret from vault.decrypted_secrets where name = 'symphony_worker_secret'`;
-  assert.equal(rung[0].headers.authorization, `Bearer ${secret}`);
-  const text = JSON.stringify(rung);
+  assert.equal(woken[0].headers.authorization, `Bearer ${secret}`);
+  const text = JSON.stringify(woken);
   for (const key of [serviceRoleKey, secretKey]) assert(!text.includes(key));
 });
 
-test("bell · rings at the commit, and not when the dispatch is rolled back", async () => {
+test("wake-up · wakes at the commit, and not when the dispatch is rolled back", async () => {
   await using writer = session(project());
   await writer`begin`;
   await dispatch(writer);
-  assert.deepEqual(await bells(), []);
+  assert.deepEqual(await wakeups(), []);
   await writer`rollback`;
-  assert.deepEqual(await bells(), []);
+  assert.deepEqual(await wakeups(), []);
   await writer`begin`;
   await dispatch(writer);
   await writer`commit`;
-  assert.equal((await bells()).length, 1);
+  assert.equal((await wakeups()).length, 1);
 });
 
-test("bell · NOTIFY messenger names the queue, once a transaction", async () => {
+test("wake-up · NOTIFY messenger names the queue, once a transaction", async () => {
   await using listener = session(project());
   const { sql } = project();
   const heard: string[] = [];
@@ -73,32 +73,32 @@ test("bell · NOTIFY messenger names the queue, once a transaction", async () =>
   assert.deepEqual(heard, ["supabase/a", "supabase/b", "the end"]);
 });
 
-test("bell · a delayed message, a duplicate and a refused one ring nothing", async () => {
+test("wake-up · a delayed message, a duplicate and a rejected one ring nothing", async () => {
   const { sql } = project();
   await dispatch(sql, { delay: "1 hour" });
   await dispatch(sql, { delay: "1 hour", idempotency_key: "k" });
   await dispatch(sql, { idempotency_key: "k" });
   await assert.rejects(dispatch(sql, { priority: 0 }));
-  assert.deepEqual(await bells(), []);
+  assert.deepEqual(await wakeups(), []);
 });
 
-test("bell · a batch rings once for each of its queues", async () => {
+test("wake-up · a batch wakes once for each of its queues", async () => {
   const { sql } = project();
   await call(sql, "messenger_dispatch_batch", {
     messages: ["a", "b", "a", "b", "a"].map((queue) => ({ type: "T", queue })),
   });
-  assert.equal((await bells()).length, 2);
+  assert.equal((await wakeups()).length, 2);
 });
 
-test("bell · many dispatches in one transaction ring once a queue", async () => {
+test("wake-up · many dispatches in one transaction ring once a queue", async () => {
   const { sql } = project();
   await sql.begin(async (transaction) => {
     for (let n = 0; n < 20; n++) await dispatch(transaction);
   });
-  assert.equal((await bells()).length, 1);
+  assert.equal((await wakeups()).length, 1);
 });
 
-test("bell · rolled back to a savepoint, the next dispatch of the transaction rings", async () => {
+test("wake-up · rolled back to a savepoint, the next dispatch of the transaction wakes", async () => {
   await using writer = session(project());
   await writer`begin`;
   await writer`savepoint s`;
@@ -106,49 +106,49 @@ test("bell · rolled back to a savepoint, the next dispatch of the transaction r
   await writer`rollback to s`;
   await dispatch(writer);
   await writer`commit`;
-  assert.equal((await bells()).length, 1);
+  assert.equal((await wakeups()).length, 1);
   await dispatch(writer);
-  assert.equal((await bells()).length, 2, "a session rings again in its next transaction");
+  assert.equal((await wakeups()).length, 2, "a session wakes again in its next transaction");
 });
 
-test("bell · none while a worker that asked for the queue is awake", async () => {
+test("wake-up · none while a worker that asked for the queue is awake", async () => {
   const { sql } = project();
   await sql`update messenger.settings set poll_interval = '1 minute'`;
   await claim(sql, { queues: ["a"] });
   await dispatch(sql, { queue: "a" });
-  assert.equal((await bells()).length, 0);
+  assert.equal((await wakeups()).length, 0);
   await dispatch(sql, { queue: "b" });
-  assert.equal((await bells()).length, 1);
+  assert.equal((await wakeups()).length, 1);
   await claim(sql, { worker: "bob" });
   await dispatch(sql, { queue: "b" });
-  assert.equal((await bells()).length, 1);
+  assert.equal((await wakeups()).length, 1);
   await setClock(sql, "121 seconds");
   await dispatch(sql, { queue: "a" });
-  assert.equal((await bells()).length, 2);
+  assert.equal((await wakeups()).length, 2);
 });
 
-test("bell · a worker that is awake for other types is none", async () => {
+test("wake-up · a worker that is awake for other types is none", async () => {
   const { sql } = project();
   await sql`update messenger.settings set poll_interval = '1 minute'`;
   await claim(sql, { types: ["Other"] });
   await dispatch(sql);
-  assert.equal((await bells()).length, 1);
+  assert.equal((await wakeups()).length, 1);
   await dispatch(sql, { type: "Other" });
-  assert.equal((await bells()).length, 1);
+  assert.equal((await wakeups()).length, 1);
 });
 
-test("bell · without a functions URL, without a secret, nothing is rung and the message is kept", async () => {
+test("wake-up · without a functions URL, without a secret, nothing is woken and the message is kept", async () => {
   const { sql } = project();
   await sql`update messenger.settings set functions_url = null`;
   await dispatch(sql);
   await sql`update messenger.settings set functions_url = ${URL}`;
   await sql`delete from vault.secrets where name like 'symphony%'`;
   await dispatch(sql);
-  assert.equal((await bells()).length, 0);
+  assert.equal((await wakeups()).length, 0);
   assert.equal((await sql`select from messenger_messages`).length, 2);
 });
 
-test("bell · a pg_net that fails costs the bell, not the message", async () => {
+test("wake-up · a pg_net that fails costs the wake-up, not the message", async () => {
   await using admin = session(project(), "supabase_admin");
   await admin`alter table net.http_request_queue rename to broken`;
   try {
@@ -168,7 +168,7 @@ test("wake · none when nothing is due", async () => {
   await held(sql, { queue: "running" }, { lease: "1 hour" });
   await sql`delete from net.http_request_queue`;
   assert.equal(await tick(), 0);
-  assert.deepEqual(await bells(), []);
+  assert.deepEqual(await wakeups(), []);
 });
 
 test("wake · as many workers as the backlog earns, at most max_workers", async () => {
@@ -178,7 +178,7 @@ test("wake · as many workers as the backlog earns, at most max_workers", async 
   for (const [more, wanted] of [[1, 1], [9, 1], [1, 2], [10, 3], [100, 3]]) {
     await dispatchMany(sql, more);
     await sql`delete from net.http_request_queue`;
-    assert.deepEqual([await tick(), (await bells()).length], [wanted, wanted]);
+    assert.deepEqual([await tick(), (await wakeups()).length], [wanted, wanted]);
   }
 });
 
@@ -228,15 +228,15 @@ test("wake · a lost lease that the clock could not rescue, because somebody has
 test("wake · for types that no code registered, at most once a minute", async () => {
   const { sql } = project();
   await dispatch(sql);
-  const rung = [];
+  const woken = [];
   for (const seconds of [0, 1, 59, 61, 62, 119, 122]) {
     await setClock(sql, `${seconds} seconds`);
-    rung.push(await tick());
+    woken.push(await tick());
   }
-  assert.deepEqual(rung, [1, 0, 0, 1, 0, 0, 1]);
+  assert.deepEqual(woken, [1, 0, 0, 1, 0, 0, 1]);
 });
 
-test("wake · registered types are rung for although unregistered ones wait too", async () => {
+test("wake · registered types are woken for although unregistered ones wait too", async () => {
   const { sql } = project();
   await known(sql);
   await dispatch(sql, { type: "Nobody", priority: 10 });
@@ -265,5 +265,5 @@ test("wake · a worker that asked before the clock was set back does not pass fo
   await claim(sql);
   await setClock(sql, "0");
   await dispatch(sql);
-  assert.deepEqual([(await bells()).length, await tick()], [1, 1]);
+  assert.deepEqual([(await wakeups()).length, await tick()], [1, 1]);
 });

@@ -12,7 +12,7 @@ export interface SoakFigures {
   transactional_not_once: number;
   unexpected_dead: number;
   unfinished: number;
-  stale_refused: number;
+  stale_rejected: number;
   audit: number;
   first_claim_seconds: number;
   drain_seconds: number;

@@ -1,4 +1,4 @@
-// Folding measurements into metrics: each counts once, whoever folds and whatever dies, and a held snapshot does not make it slow.
+// Folding measurements into metrics: each counts once, whoever rolls up and whatever dies, and a held snapshot does not make it slow.
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { ask, claim, dispatch, dispatchMany, held, type Row, setClock, settle } from "./bus.ts";
@@ -8,7 +8,7 @@ const project = useProject({ testClock: true });
 Deno.test.beforeAll(() => limitWaiting(project().sql));
 Deno.test.beforeEach(() => empty(project().sql));
 
-const fold = async (sql = project().sql) => (await sql`select messenger.fold()::int as rows`)[0].rows;
+const rollUp = async (sql = project().sql) => (await sql`select messenger.roll_up()::int as rows`)[0].rows;
 const tick = () => ask(project().sql, "messenger_tick");
 const metrics = (args: Record<string, unknown> = {}) => ask(project().sql, "messenger_metrics", args);
 const figures = async (step: number): Promise<Row[]> => [
@@ -22,7 +22,7 @@ async function complete(count: number, type = "Greeting") {
   await settle(project().sql, rows.map(({ id, fence }) => ({ id, fence, outcome: "completed", duration_ms: 7 })));
 }
 
-test("fold · the tick takes what was measured and adds it to its minute, its hour and all time", async () => {
+test("roll-up · the tick takes what was measured and adds it to its minute, its hour and all time", async () => {
   const { sql } = project();
   await complete(3);
   await tick();
@@ -41,11 +41,11 @@ test("fold · the tick takes what was measured and adds it to its minute, its ho
   ]);
 });
 
-test("fold · measurements of many minutes and types in one fold, each in its place", async () => {
+test("roll-up · measurements of many minutes and types in one roll-up, each in its place", async () => {
   const { sql } = project();
   await sql`insert into messenger.measurements (at, transport_name, message_type, kind, message_count, durations)
     select '2026-03-01 00:00:30+00'::timestamptz + n * interval '1 minute', 'supabase', 'T' || n % 2, 'completed', 2, array[n, 1000] from generate_series(0, 179) n`;
-  assert.equal(await fold(), 180);
+  assert.equal(await rollUp(), 180);
   const [minutes, hours, ever] = [await figures(60), await figures(3600), await figures(0)];
   assert.deepEqual([minutes.length, hours.length, ever.length], [180, 6, 2]);
   assert.deepEqual(minutes[61], {
@@ -60,15 +60,15 @@ test("fold · measurements of many minutes and types in one fold, each in its pl
   assert.equal(durations.map(Number).reduce((a: number, b: number) => a + b), 180);
 });
 
-test("fold · ten at once, while work goes on: each measurement counts once", async () => {
+test("roll-up · ten at once, while work goes on: each measurement counts once", async () => {
   const { sql } = project();
   await using stack = new AsyncDisposableStack();
   const folders = Array.from({ length: 10 }, () => stack.use(session(project())));
   const workers = Array.from({ length: 4 }, () => stack.use(session(project())));
   let working = true;
-  const folding = folders.map(async (folder) => {
+  const running = folders.map(async (roller) => {
     let rows = 0;
-    while (working) rows += await fold(folder);
+    while (working) rows += await rollUp(roller);
     return rows;
   });
   await Promise.all(workers.map(async (worker, n) => {
@@ -79,20 +79,20 @@ test("fold · ten at once, while work goes on: each measurement counts once", as
     }
   }));
   working = false;
-  const folded = (await Promise.all(folding)).reduce((a, b) => a + b) + await fold();
+  const rolledUp = (await Promise.all(running)).reduce((a, b) => a + b) + await rollUp();
   const [{ completed }] =
     await sql`select count(*)::int as completed from messenger_messages where status = 'completed'`;
   assert.deepEqual((await figures(0)).map((row) => [row.dispatched, row.completed]), [[200, completed]]);
-  assert(folded >= 100 && completed > 100);
+  assert(rolledUp >= 100 && completed > 100);
 });
 
-test("fold · only one folds: a tick at the same time leaves new measurements to a later one, and has no trouble", async () => {
+test("roll-up · only one rolls up: a tick at the same time leaves new measurements to a later one, and has no trouble", async () => {
   const { sql } = project();
   const left = async () => (await sql`select from messenger.measurements`).length;
   await dispatch(sql);
   await using first = session(project());
   await first.begin(async (tx) => {
-    assert.equal((await tx`select messenger.fold()::int as rows`)[0].rows, 1);
+    assert.equal((await tx`select messenger.roll_up()::int as rows`)[0].rows, 1);
     await dispatch(sql);
     assert.equal((await tick()).errors, undefined);
     assert.deepEqual([...await sql`select step, error from messenger.set_aside`], [], "it met no locked row");
@@ -103,63 +103,65 @@ test("fold · only one folds: a tick at the same time leaves new measurements to
   assert.deepEqual((await figures(0)).map(({ dispatched }) => dispatched), [2]);
 });
 
-test("fold · one that is killed in mid-transaction loses nothing and counts nothing twice", async () => {
+test("roll-up · one that is killed in mid-transaction loses nothing and counts nothing twice", async () => {
   await complete(4);
-  const folder = session(project());
-  const pid = await pidOf(folder);
-  const [{ rows }] = await folder.unsafe("begin; select messenger.fold()::int as rows").simple().then((all) => all[1]);
+  const roller = session(project());
+  const pid = await pidOf(roller);
+  const [{ rows }] = await roller.unsafe("begin; select messenger.roll_up()::int as rows").simple().then((all) =>
+    all[1]
+  );
   assert.equal(rows, 2);
   assert.equal((await metrics()).totalSucceeded, 4);
   await project().sql`select pg_terminate_backend(${pid}, 10000)`;
-  await folder.end({ timeout: 1 });
+  await roller.end({ timeout: 1 });
   assert.deepEqual(await figures(0), []);
   assert.equal((await metrics()).totalSucceeded, 4);
-  assert.equal(await fold(), 2);
+  assert.equal(await rollUp(), 2);
   assert.deepEqual((await figures(0)).map(({ completed }) => completed), [4]);
   assert.equal((await metrics()).totalSucceeded, 4);
 });
 
-test("fold · a transaction that commits after a fold is counted by the next, in the minute it happened", async () => {
+test("roll-up · a transaction that commits after a roll-up is counted by the next, in the minute it happened", async () => {
   await using late = session(project());
   await late.begin(async (tx) => {
     await dispatch(tx);
     await complete(1);
     await setClock(tx, "10 minutes");
-    assert.equal(await fold(), 2);
+    assert.equal(await rollUp(), 2);
   });
-  assert.equal(await fold(), 1);
+  assert.equal(await rollUp(), 1);
   const minutes = await figures(60);
   assert.equal(minutes.reduce((sum, { dispatched }) => sum + dispatched, 0), 2);
   assert(minutes.every(({ at }) => at.getTime() < Date.now() + 60_000));
 });
 
-test("fold · under a held snapshot it reads the end of the table and a part of the rest, not all that was ever there", async () => {
+test("roll-up · under a held snapshot it reads the end of the table and a part of the rest, not all that was ever there", async () => {
   const { sql } = project();
   await using holder = session(project());
-  await using folder = session(project());
-  await folder`select set_config('messenger.fold_blocks', '16', false)`;
+  await using roller = session(project());
+  await roller`select set_config('messenger.roll_up_blocks', '16', false)`;
   await holder.begin("isolation level repeatable read", async (tx) => {
     await tx`select 1`;
-    let folded = 0;
+    let rolledUp = 0;
     for (let round = 0; round < 20; round++) {
       await sql`insert into messenger.measurements (at, transport_name, message_type, kind, message_count)
         select now(), 'supabase', 'Greeting', 'dispatched', 1 from generate_series(1, 600)`;
-      folded += await fold(folder);
+      rolledUp += await rollUp(roller);
     }
     const [{ blocks }] = await sql`select pg_relation_size('messenger.measurements') / 8192 as blocks`;
     assert(Number(blocks) > 100, `${blocks} blocks, or the test shows nothing`);
-    const read = await blocksReadBy(folder);
+    const read = await blocksReadBy(roller);
     assert(read > 0 && read < 60, `${read} of ${blocks} blocks`);
-    assert.equal(folded, 12_000);
+    assert.equal(rolledUp, 12_000);
   });
 });
 
-test("fold · what lies before the end, because its transaction committed late, is found in turns", async () => {
+test("roll-up · what lies before the end, because its transaction committed late, is found in turns", async () => {
   const { sql } = project();
   await using holder = session(project());
   await using late = session(project());
-  await using folder = session(project());
-  await folder`select set_config('messenger.fold_blocks', '16', false)`;
+  await using roller = session(project());
+  await roller`select set_config('messenger.roll_up_blocks', '16', false)`;
   const more = () =>
     sql`insert into messenger.measurements (at, transport_name, message_type, kind, message_count)
       select now(), 'supabase', 'Other', 'dispatched', 1 from generate_series(1, 2000)`;
@@ -169,11 +171,11 @@ test("fold · what lies before the end, because its transaction committed late, 
       await dispatch(tx);
       for (let round = 0; round < 5; round++) {
         await more();
-        while (await fold(folder) > 0);
+        while (await rollUp(roller) > 0);
       }
     });
     let rows = 0;
-    for (let n = 0; n < 20 && rows === 0; n++) rows = await fold(folder);
+    for (let n = 0; n < 20 && rows === 0; n++) rows = await rollUp(roller);
     assert.equal(rows, 1);
   });
   assert.deepEqual((await figures(0)).map((row) => [row.message_type, row.dispatched]), [["Greeting", 1], [
@@ -182,18 +184,18 @@ test("fold · what lies before the end, because its transaction committed late, 
   ]]);
 });
 
-/** Blocks of the measurements that the next fold of this session looks at. */
-async function blocksReadBy(folder: ReturnType<typeof session>): Promise<number> {
+/** Blocks of the measurements that the next roll-up of this session looks at. */
+async function blocksReadBy(roller: ReturnType<typeof session>): Promise<number> {
   const read = async () => {
-    await folder`select pg_stat_force_next_flush()`;
-    await folder`select pg_stat_clear_snapshot()`;
+    await roller`select pg_stat_force_next_flush()`;
+    await roller`select pg_stat_clear_snapshot()`;
     const [row] =
-      await folder`select heap_blks_read + heap_blks_hit as blocks from pg_statio_all_tables where relid = 'messenger.measurements'::regclass`;
+      await roller`select heap_blks_read + heap_blks_hit as blocks from pg_statio_all_tables where relid = 'messenger.measurements'::regclass`;
     return Number(row.blocks);
   };
   await read();
   const before = await read();
-  await fold(folder);
+  await rollUp(roller);
   await read();
   return await read() - before;
 }
@@ -234,11 +236,11 @@ test("bounds · types after the first 500, and error classes after the first 99 
     sql`insert into messenger.measurements (at, transport_name, message_type, kind, message_count, error_class, error)
       select '2026-03-01 00:00:30+00', 'supabase', 'T' || n, 'dead', 1, 'E' || n, 'text ' || n from generate_series(${from}::int, ${to}::int) n`;
   await measure(1, 300);
-  await fold();
+  await rollUp();
   await measure(250, 900);
-  await fold();
+  await rollUp();
   await measure(1, 2);
-  await fold();
+  await rollUp();
   const types = await sql`select message_type, dead::int from messenger.metrics where step_seconds = 0`;
   assert.equal(types.length, 501);
   assert.equal(types.find(({ message_type }) => message_type === "(other)")?.dead, 400);

@@ -10,13 +10,13 @@ Deno.test.beforeEach(() => empty(project().sql));
 /** A session whose every scan counts as slow, so that each places a mark. */
 async function slowSession() {
   const sql = session(project());
-  await sql`set messenger.mark_after = '-1 day'`;
+  await sql`set messenger.watermark_after = '-1 day'`;
   return sql;
 }
 
 const marks = async (sql: Sql) => {
   const [{ mark }] =
-    await sql`select current_setting(messenger.mark_setting('supabase', 'default', null), true) as mark`;
+    await sql`select current_setting(messenger.watermark_setting('supabase', 'default', null), true) as mark`;
   return mark || null;
 };
 
@@ -26,7 +26,7 @@ test("mark · is placed by a slow scan and dropped by a fast one that began at t
   assert.equal(await marks(sql), null);
   await claim(sql);
   assert.notEqual(await marks(sql), null);
-  await sql`set messenger.mark_after = '1 day'`;
+  await sql`set messenger.watermark_after = '1 day'`;
   await dispatch(sql);
   await claim(sql);
   assert.notEqual(await marks(sql), null, "a fast scan from a mark says nothing of what lies before it");

@@ -1,6 +1,6 @@
-// One dead letter: every attempt, and a second chance with the same payload or a mended one.
+// One dead letter: every attempt, and a second chance with the same payload or a fixed one.
 import { useState } from "preact/hooks";
-import { act, type FullLetter, look, withPayload } from "./api.ts";
+import { act, type FullDeadLetter, look, withPayload } from "./api.ts";
 import { Dialog } from "./dialog.tsx";
 import { pretty, problemOf } from "./format.ts";
 import { useLive } from "./live.ts";
@@ -8,9 +8,9 @@ import { Attempts, Do, Loaded, State, Time } from "./parts.tsx";
 import { go, linkTo } from "./route.ts";
 import { toast } from "./toast.tsx";
 
-export function OneLetter({ id }: { id: string }) {
+export function OneDeadLetter({ id }: { id: string }) {
   const path = `failed/${encodeURIComponent(id)}`;
-  const live = useLive(`letter ${id}`, () => look<FullLetter>(path));
+  const live = useLive(`letter ${id}`, () => look<FullDeadLetter>(path));
   const [asking, ask] = useState<"edit" | "discard">();
   const retry = async (body?: string) => {
     const { messageId } = await act<{ messageId: string }>("POST", `${path}/retry`, body);
@@ -25,20 +25,20 @@ export function OneLetter({ id }: { id: string }) {
   };
   return (
     <Loaded live={live}>
-      {(letter) => (
+      {(deadLetter) => (
         <article>
           <header class="heading">
             <div>
               <p class="crumb">
-                <a href={linkTo(["failed"])}>Dead letters</a>
+                <a href={linkTo(["failed"])}>Dead deadLetters</a>
               </p>
-              <h1>{letter.message_type} {letter.resolution && <State of={letter.resolution} />}</h1>
+              <h1>{deadLetter.message_type} {deadLetter.resolution && <State of={deadLetter.resolution} />}</h1>
               <p>
-                Failed <Time at={letter.failed_at} />, dispatched <Time at={letter.created_at} />, queue{" "}
-                {letter.queue_name}. <a href={linkTo(["messages", letter.message_id])}>The message</a>
+                Failed <Time at={deadLetter.failed_at} />, dispatched <Time at={deadLetter.created_at} />, queue{" "}
+                {deadLetter.queue_name}. <a href={linkTo(["messages", deadLetter.message_id])}>The message</a>
               </p>
             </div>
-            {letter.resolution === null && (
+            {deadLetter.resolution === null && (
               <div class="buttons">
                 <Do label="Retry" kind="primary" act={() => retry()} />
                 <button type="button" onClick={() => ask("edit")}>Edit and retry</button>
@@ -47,24 +47,24 @@ export function OneLetter({ id }: { id: string }) {
             )}
           </header>
           <section class="explain">
-            <h2>{letter.error_class ?? "Error"}</h2>
-            <pre>{letter.error}</pre>
+            <h2>{deadLetter.error_class ?? "Error"}</h2>
+            <pre>{deadLetter.error}</pre>
           </section>
           <h2>Attempts</h2>
-          <Attempts of={letter.attempts} />
-          {letter.error_trace && (
+          <Attempts of={deadLetter.attempts} />
+          {deadLetter.error_trace && (
             <details>
               <summary>Trace of the last one</summary>
-              <pre>{letter.error_trace}</pre>
+              <pre>{deadLetter.error_trace}</pre>
             </details>
           )}
           <h2>Payload</h2>
-          <pre class="json">{pretty(letter.body)}</pre>
+          <pre class="json">{pretty(deadLetter.body)}</pre>
           <details>
             <summary>Headers</summary>
-            <pre class="json">{pretty(letter.headers)}</pre>
+            <pre class="json">{pretty(deadLetter.headers)}</pre>
           </details>
-          {asking === "edit" && <Edit letter={letter} retry={retry} close={() => ask(undefined)} />}
+          {asking === "edit" && <Edit deadLetter={deadLetter} retry={retry} close={() => ask(undefined)} />}
           {asking === "discard" && (
             <Dialog title="Discard this dead letter?" close={() => ask(undefined)}>
               <p>It is given up for good. What it held can be read for 30 days more.</p>
@@ -81,9 +81,13 @@ export function OneLetter({ id }: { id: string }) {
 }
 
 function Edit(
-  { letter, retry, close }: { letter: FullLetter; retry: (body: string) => Promise<void>; close: () => void },
+  { deadLetter, retry, close }: {
+    deadLetter: FullDeadLetter;
+    retry: (body: string) => Promise<void>;
+    close: () => void;
+  },
 ) {
-  const [text, setText] = useState(() => pretty(letter.body));
+  const [text, setText] = useState(() => pretty(deadLetter.body));
   const problem = problemOf(text);
   return (
     <Dialog title="Edit the payload and retry" close={close}>

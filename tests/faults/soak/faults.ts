@@ -2,17 +2,17 @@
 import { connect } from "../../../supabase/local/connection.ts";
 import { eventually } from "../../eventually.ts";
 import { pause } from "../../pause.ts";
-import type { Blow } from "./blow.ts";
-import { FOREIGN_BLOWS } from "./foreign_blows.ts";
-import { type Ground, HOLDING, inFlight, insist } from "./ground.ts";
+import type { Blow } from "./fault.ts";
+import { FOREIGN_FAULTS } from "./foreign_faults.ts";
+import { type Ground, HOLDING, inFlight, insist } from "./setup.ts";
 
 const LIKE_A_WORKER = "application_name ~ '^sql-' or usename = 'authenticator'";
 
 export const BLOWS: readonly Blow[] = [
   {
     fault: "F1",
-    what: "kill -9 of the worker door",
-    hits: "door",
+    what: "kill -9 of the worker edge function",
+    hits: "edge",
     strike: ({ project }) => project.functions.kill("worker"),
   },
   {
@@ -29,15 +29,15 @@ export const BLOWS: readonly Blow[] = [
   },
   {
     fault: "F6",
-    what: "the worker door stopped past its lease, then continued",
-    hits: "door",
+    what: "the worker edge function stopped past its lease, then continued",
+    hits: "edge",
     async strike({ project, lease }) {
       await project.functions.kill("worker", "SIGSTOP");
       await pause(lease + 1_500);
       await project.functions.kill("worker", "SIGCONT");
     },
   },
-  ...FOREIGN_BLOWS,
+  ...FOREIGN_FAULTS,
   {
     fault: "F3",
     what: "kill -9 of a backend: Postgres restarts itself",
@@ -57,8 +57,8 @@ export const BLOWS: readonly Blow[] = [
   },
   {
     fault: "F5",
-    what: "every TCP connection of doors and producers cut",
-    hits: "door",
+    what: "every TCP connection of edge functions and producers cut",
+    hits: "edge",
     async strike({ proxies }) {
       for (let n = 0; n < 5; n++, await pause(100)) {
         proxies.back.cut();
@@ -69,7 +69,7 @@ export const BLOWS: readonly Blow[] = [
   {
     fault: "F5",
     what: "20 answers cut after their commit",
-    hits: "door",
+    hits: "edge",
     async strike({ proxies }) {
       const before = proxies.back.repliesCut;
       proxies.back.cutReplies(20);
@@ -100,8 +100,8 @@ export const BLOWS: readonly Blow[] = [
   },
   {
     fault: "F14",
-    what: "statement_timeout of 2 ms for the doors",
-    hits: "door",
+    what: "statement_timeout of 2 ms for the edge functions",
+    hits: "edge",
     async strike(ground) {
       await insist(ground, "alter role service_role set statement_timeout = '2ms'; notify pgrst");
       await pause(2_000);

@@ -1,8 +1,8 @@
-// Every schedule that must be refused: code, status, remedy, and nothing stored or changed.
+// Every schedule that must be rejected: code, status, remedy, and nothing stored or changed.
 import assert from "node:assert/strict";
 import { ERRORS } from "../../shared/errors.ts";
 import { empty, test, useProject } from "../project.ts";
-import { errorOf, refused } from "./refusal.ts";
+import { errorOf, rejected } from "./raises.ts";
 
 const project = useProject({ testClock: true });
 Deno.test.beforeAll(() => empty(project().sql));
@@ -134,7 +134,7 @@ const CALLS: [what: string, args: string, code: string, status?: number][] = [
   ["a malformed queue", minutely('{"queue_name": "A/B"}'), "SM_QUEUE"],
 ];
 
-test("schedule · whatever is malformed is refused with its code and a remedy, and nothing is stored", async () => {
+test("schedule · whatever is malformed is rejected with its code and a remedy, and nothing is stored", async () => {
   const { sql } = project();
   for (const [what, args, code, status = 400] of CALLS) {
     const error = await errorOf(sql.unsafe(`select messenger_schedule(${args})`)).catch((error) => {
@@ -159,39 +159,39 @@ test("schedule · the message names the part that is wrong", async () => {
   assert.match(await say(inZone("EST")), /^"EST"/);
 });
 
-test("schedule · a NUL is refused by Postgres while it reads the payload", async () => {
+test("schedule · a NUL is rejected by Postgres while it reads the payload", async () => {
   const error = await errorOf(
     project().sql`select messenger_schedule('n', 'T', '{"interval": 60000}', ${'{"a": "\\u0000"}'}::text::jsonb)`,
   );
   assert.equal(error.code, "22P05");
 });
 
-test("schedule · a refused save leaves the schedule of that name as it was", async () => {
+test("schedule · a rejected save leaves the schedule of that name as it was", async () => {
   const { sql } = project();
   await sql`select messenger_schedule('kept', 'T', '{"interval": 60000}')`;
   const before = await sql`select * from messenger_schedules`;
-  await refused(sql`select messenger_schedule('kept', 'T', '{"interval": 1}')`, "SM_INTERVAL");
-  await refused(sql`select messenger_schedule('kept', 'T', '{"interval": 90000}', '[]')`, "SM_PAYLOAD_NOT_OBJECT");
+  await rejected(sql`select messenger_schedule('kept', 'T', '{"interval": 1}')`, "SM_INTERVAL");
+  await rejected(sql`select messenger_schedule('kept', 'T', '{"interval": 90000}', '[]')`, "SM_PAYLOAD_NOT_OBJECT");
   assert.deepEqual(await sql`select * from messenger_schedules`, before);
   await sql`select messenger_unschedule('kept')`;
 });
 
-test("preview · refuses what saving refuses, and a count out of range", async () => {
+test("preview · rejects what saving rejects, and a count out of range", async () => {
   const { sql } = project();
   const preview = (args: string) => sql.unsafe(`select * from messenger_schedule_preview(${args})`);
-  await refused(preview(`'{"cron": "* * * *"}'`), "SM_CRON");
-  await refused(preview(`'{"cron": "0 0 31 2 *"}'`), "SM_CRON_NEVER");
-  await refused(preview(`'{"interval": 5}'`), "SM_INTERVAL");
-  await refused(preview(`'{"cron": "* * * * *"}', 'EST'`), "SM_TIMEZONE");
-  await refused(preview(`'{"cron": "* * * * *"}', options => '{"x": 1}'`), "SM_SCHEDULE");
+  await rejected(preview(`'{"cron": "* * * *"}'`), "SM_CRON");
+  await rejected(preview(`'{"cron": "0 0 31 2 *"}'`), "SM_CRON_NEVER");
+  await rejected(preview(`'{"interval": 5}'`), "SM_INTERVAL");
+  await rejected(preview(`'{"cron": "* * * * *"}', 'EST'`), "SM_TIMEZONE");
+  await rejected(preview(`'{"cron": "* * * * *"}', options => '{"x": 1}'`), "SM_SCHEDULE");
   for (const count of [0, -1, 1001]) {
-    await refused(preview(`'{"cron": "* * * * *"}', count => ${count}`), "SM_SCHEDULE");
+    await rejected(preview(`'{"cron": "* * * * *"}', count => ${count}`), "SM_SCHEDULE");
   }
 });
 
-test("pause, resume · a name that does not exist is refused; unschedule answers false", async () => {
+test("pause, resume · a name that does not exist is rejected; unschedule answers false", async () => {
   const { sql } = project();
-  await refused(sql`select messenger_pause_schedule('nobody')`, "SM_NOT_FOUND", 404);
-  await refused(sql`select messenger_resume_schedule('nobody')`, "SM_NOT_FOUND", 404);
+  await rejected(sql`select messenger_pause_schedule('nobody')`, "SM_NOT_FOUND", 404);
+  await rejected(sql`select messenger_resume_schedule('nobody')`, "SM_NOT_FOUND", 404);
   assert.deepEqual({ ...(await sql`select messenger_unschedule('nobody') as gone`)[0] }, { gone: false });
 });

@@ -1,9 +1,9 @@
-// One verdict at a time, for callers in SQL: complete, fail, snooze, release, and strict completion in a transaction of one's own.
+// One outcome at a time, for callers in SQL: complete, fail, snooze, release, and strict completion in a transaction of one's own.
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
-import { ask, call, claim, dispatch, held, letterOf, messageOf, secondsUntil, setClock } from "./bus.ts";
-import { refused } from "./refusal.ts";
+import { ask, call, claim, deadLetterOf, dispatch, held, messageOf, secondsUntil, setClock } from "./bus.ts";
+import { rejected } from "./raises.ts";
 
 const project = useProject({ testClock: true });
 Deno.test.beforeEach(() => empty(project().sql));
@@ -52,7 +52,7 @@ test("strict · a lost lease raises, so the business writes of the transaction a
     await transaction`insert into public.ledger values (${id})`;
     await ask(transaction, "messenger_complete", { id, fence, strict: true });
   });
-  assert((await refused(late, "SM_STALE_LEASE", 409)).includes(id));
+  assert((await rejected(late, "SM_STALE_LEASE", 409)).includes(id));
   assert.equal((await sql`select from public.ledger`).length, 0);
   await worker.begin(async (transaction) => {
     await transaction`insert into public.ledger values (${id})`;
@@ -65,7 +65,7 @@ test("strict · a lost lease raises, so the business writes of the transaction a
 test("strict · an unknown message raises, a repeated completion does not", async () => {
   const { sql } = project();
   const { id, fence } = await held(sql);
-  await refused(
+  await rejected(
     ask(sql, "messenger_complete", { id: crypto.randomUUID(), fence, strict: true }),
     "SM_STALE_LEASE",
     409,
@@ -106,7 +106,7 @@ test("fail · retry with its moment, dead for good, stale and unknown", async ()
     await call(sql, "messenger_fail", { id: other.id, fence: other.fence, error: "no", retryable: false }),
     [{ outcome: "dead", available_at: null }],
   );
-  assert.equal((await letterOf(sql, other.id)).error, "no");
+  assert.equal((await deadLetterOf(sql, other.id)).error, "no");
 });
 
 test("fail · retry_after overrides the policy's wait", async () => {
@@ -170,7 +170,7 @@ test("release · hands back unstarted; stale for everything else", async () => {
   assert.deepEqual([row.id, row.fence, row.retry_count, row.solo], [id, "2", 0, false]);
 });
 
-test("verdicts · service_role may give each of them", async () => {
+test("outcomes · service_role may give each of them", async () => {
   const { sql } = project();
   const calls: [string, Record<string, unknown>][] = [
     ["messenger_complete", {}],

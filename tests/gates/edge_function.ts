@@ -1,9 +1,9 @@
-// A door as a process of an older Deno, given what the hosted edge runtime gives it.
+// A edge function as a process of an older Deno, given what the hosted edge runtime gives it.
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import type { Project } from "../../supabase/local/project.ts";
 
-export interface EdgeDoor extends AsyncDisposable {
+export interface EdgeFunction extends AsyncDisposable {
   post(body: unknown, headers: Record<string, string>, query?: string): Promise<{ status: number; body: EdgeReply }>;
 }
 
@@ -17,16 +17,18 @@ export interface EdgeOptions {
   /** Arguments of `run` before the script. */
   flags: string[];
   env: Record<string, string>;
-  /** The folder the door was deployed to; runtime.ts, which serves it, stands there too. */
+  /** The folder the edge function was deployed to; runtime.ts, which serves it, stands there too. */
   directory: string;
-  door: string;
+  app: string;
   project: Project;
 }
 
-/** Starts a door; throws with what it printed when it ends before it listens. */
-export async function openDoor({ program, flags, env, directory, door, project }: EdgeOptions): Promise<EdgeDoor> {
+/** Starts an edge function; throws with what it printed when it ends before it listens. */
+export async function openEdgeFunction(
+  { program, flags, env, directory, app, project }: EdgeOptions,
+): Promise<EdgeFunction> {
   const child = new Deno.Command(program, {
-    args: ["run", ...flags, "runtime.ts", join(directory, `functions/${door}/index.ts`)],
+    args: ["run", ...flags, "runtime.ts", join(directory, `functions/${app}/index.ts`)],
     cwd: directory,
     clearEnv: true,
     env: { PATH: Deno.env.get("PATH") ?? "", NO_COLOR: "1", ...env, ...await functionEnvironment(project) },
@@ -45,7 +47,7 @@ export async function openDoor({ program, flags, env, directory, door, project }
   };
   const over = Promise.all([read(child.stdout), read(child.stderr), child.status]);
   over.then(() => port.reject(new Error(log.join(""))));
-  const base = `http://127.0.0.1:${await port.promise}/${door}`;
+  const base = `http://127.0.0.1:${await port.promise}/${app}`;
   return {
     async post(body, headers, query = "") {
       const request = { method: "POST", headers: { "content-type": "application/json", ...headers } };

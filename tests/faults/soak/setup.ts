@@ -3,24 +3,24 @@ import type { Project } from "../../../supabase/local/project.ts";
 import { eventually } from "../../eventually.ts";
 import { pause } from "../../pause.ts";
 import type { Proxy } from "../proxy.ts";
-import type { Crew } from "./crew.ts";
+import type { Crew } from "./workers.ts";
 
 export interface Ground {
   clock: MovingClock;
   project: Project;
-  /** Between producers and doors, and between doors and the data API. */
+  /** Between producers and edge functions, and between edge functions and the data API. */
   proxies: { front: Proxy; back: Proxy };
   crew: Crew;
   /** Milliseconds. */
   lease: number;
 }
 
-export type Holder = "door" | "sql" | "anybody";
+export type Holder = "edge" | "sql" | "anybody";
 
 /** Messages that this kind of worker holds now; waits a while for some. */
 export async function inFlight(ground: Ground, holder: Holder): Promise<number> {
   return await eventually("a worker holds messages", async () => {
-    const names = { door: "^(?!sql-)", sql: "^sql-", anybody: "" }[holder];
+    const names = { edge: "^(?!sql-)", sql: "^sql-", anybody: "" }[holder];
     const [{ held }] = await ground.project.sql<{ held: number }[]>`
       select count(*)::int as held from messenger_messages
       where processed_at is null and status = 'processing' and locked_by ~ ${names}`;

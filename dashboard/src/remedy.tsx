@@ -1,4 +1,4 @@
-// A reason why a message waits, with what mends it: a button where a click can, else the words to paste.
+// A reason why a message waits, with what fixes it: a button where a click can, else the words to paste.
 import { act, type FullMessage, type Message, type Reason } from "./api.ts";
 import { Do, Remedy } from "./parts.tsx";
 import { linkTo } from "./route.ts";
@@ -53,9 +53,9 @@ export function Mend({ reason, message, again }: {
       />
     );
   }
-  const letter = "dead_letters" in message && message.dead_letters.find(({ resolution }) => resolution === null);
-  if (reason.reason === "failed" && letter) {
-    return <a class="button primary" href={linkTo(["failed", letter.id])}>Retry, edit or discard it</a>;
+  const deadLetter = "dead_letters" in message && message.dead_letters.find(({ resolution }) => resolution === null);
+  if (reason.reason === "failed" && deadLetter) {
+    return <a class="button primary" href={linkTo(["failed", deadLetter.id])}>Retry, edit or discard it</a>;
   }
   // Its page says the same, and the reason's text leads there.
   if (!reason.remedy || reason.remedy.startsWith("select * from messenger_explain(")) return null;

@@ -1,16 +1,16 @@
-// The dispatch door and bad input: each is refused by code, status and remedy, and nothing of it is stored.
+// The dispatch edge function and bad input: each is rejected by code, status and remedy, and nothing of it is stored.
 import assert from "node:assert/strict";
 import { test } from "../project.ts";
-import { assertRefused, type Call, useTarget } from "../target.ts";
+import { assertRejected, type Call, useTarget } from "../target.ts";
 
 const { target } = useTarget();
 const JSON_TYPE = { "content-type": "application/json" };
 const TYPE = "TestNote";
 
 function refuses(what: string, status: number, code: string, call: Call, naming?: RegExp, path = "dispatch") {
-  test(`${path === "dispatch" ? "dispatch door" : "batch door"} · refuses ${what}`, async () => {
+  test(`${path === "dispatch" ? "dispatch app" : "batch app"} · rejects ${what}`, async () => {
     const before = await target().countMessages();
-    const message = assertRefused(await target().call(path, { method: "POST", ...call }), status, code);
+    const message = assertRejected(await target().call(path, { method: "POST", ...call }), status, code);
     if (naming) assert.match(message, naming);
     assert.equal(await target().countMessages(), before);
   });
@@ -177,16 +177,16 @@ refuses("two different idempotency keys", 400, "SM_IDEMPOTENCY_KEY", {
 
 // Batches
 const good = { message: { type: TYPE, payload: {} } };
-const refusesBatch = (what: string, status: number, code: string, call: Call, naming?: RegExp) =>
+const rejectsBatch = (what: string, status: number, code: string, call: Call, naming?: RegExp) =>
   refuses(what, status, code, call, naming, "dispatch/batch");
-refusesBatch("an empty batch", 400, "SM_BATCH", batch({ messages: [] }));
-refusesBatch("a batch without messages", 400, "SM_BATCH", batch({}));
-refusesBatch("messages that are no list", 400, "SM_BATCH", batch({ messages: good }));
-refusesBatch("1,001 messages", 413, "SM_BATCH_TOO_LARGE", batch({ messages: Array(1_001).fill(good) }));
-refusesBatch("9 MB", 413, "SM_BATCH_TOO_LARGE", text("x".repeat(9 * 1_048_576)));
-refusesBatch("an unknown field", 400, "SM_UNKNOWN_FIELD", batch({ messages: [good], atom: true }), /atom/);
-refusesBatch("atomic as text", 400, "SM_BODY", batch({ messages: [good], atomic: "true" }), /atomic/);
-refusesBatch("the header Idempotency-Key", 400, "SM_IDEMPOTENCY_KEY", {
+rejectsBatch("an empty batch", 400, "SM_BATCH", batch({ messages: [] }));
+rejectsBatch("a batch without messages", 400, "SM_BATCH", batch({}));
+rejectsBatch("messages that are no list", 400, "SM_BATCH", batch({ messages: good }));
+rejectsBatch("1,001 messages", 413, "SM_BATCH_TOO_LARGE", batch({ messages: Array(1_001).fill(good) }));
+rejectsBatch("9 MB", 413, "SM_BATCH_TOO_LARGE", text("x".repeat(9 * 1_048_576)));
+rejectsBatch("an unknown field", 400, "SM_UNKNOWN_FIELD", batch({ messages: [good], atom: true }), /atom/);
+rejectsBatch("atomic as text", 400, "SM_BODY", batch({ messages: [good], atomic: "true" }), /atomic/);
+rejectsBatch("the header Idempotency-Key", 400, "SM_IDEMPOTENCY_KEY", {
   json: { messages: [good] },
   headers: { "Idempotency-Key": "a" },
 });
@@ -202,11 +202,11 @@ for (const index of [0, 1, 2]) {
     const messages: unknown[] = Array(3).fill(good);
     messages[index] = element;
     const place = new RegExp(`^message ${index + 1}: `);
-    refusesBatch(`all for ${what} in place ${index + 1}`, status, code, batch({ messages }), place);
+    rejectsBatch(`all for ${what} in place ${index + 1}`, status, code, batch({ messages }), place);
   }
 }
 
-test("batch door · one bad element at each place of a batch that is not atomic costs only itself", async () => {
+test("batch edge function · one bad element at each place of a batch that is not atomic costs only itself", async () => {
   for (const index of [0, 1, 2]) {
     for (const [what, , code, element] of BAD_ELEMENTS) {
       const before = await target().countMessages();

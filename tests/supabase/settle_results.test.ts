@@ -1,4 +1,4 @@
-// The answers of messenger_settle: only the current fence counts, a repeated verdict is told so, a late one changes nothing.
+// The answers of messenger_settle: only the current fence counts, a repeated outcome is told so, a late one changes nothing.
 import assert from "node:assert/strict";
 import { empty, test, useProject } from "../project.ts";
 import { call, claim, dispatch, dispatchMany, held, messageOf, setClock, settle } from "./bus.ts";
@@ -9,12 +9,12 @@ Deno.test.beforeEach(() => empty(project().sql));
 const one = async (outcome: Record<string, unknown>) => (await settle(project().sql, [outcome]))[0];
 const snapshot = async () => [...await project().sql`select * from messenger_messages order by id`];
 
-test("answers · in the order of the verdicts, each for itself", async () => {
+test("answers · in the order of the outcomes, each for itself", async () => {
   const { sql } = project();
   const ids = await dispatchMany(sql, 4);
   const rows = await claim(sql);
   const unknown = crypto.randomUUID();
-  const answers = await settle(sql, [
+  const replies = await settle(sql, [
     { id: ids[3], fence: rows[3].fence, outcome: "released" },
     { id: ids[0], fence: rows[0].fence, outcome: "completed" },
     { id: unknown, fence: 1, outcome: "completed" },
@@ -24,7 +24,7 @@ test("answers · in the order of the verdicts, each for itself", async () => {
     { id: unknown, fence: 1, outcome: "snoozed" },
     { id: unknown, fence: 1, outcome: "released" },
   ]);
-  assert.deepEqual(answers.map(({ id, outcome }) => [id, outcome]), [
+  assert.deepEqual(replies.map(({ id, outcome }) => [id, outcome]), [
     [ids[3], "released"],
     [ids[0], "completed"],
     [unknown, "unknown"],
@@ -36,7 +36,7 @@ test("answers · in the order of the verdicts, each for itself", async () => {
   ]);
 });
 
-test("answers · the same verdict again is already, and changes nothing", async () => {
+test("answers · the same outcome again is already, and changes nothing", async () => {
   const { sql } = project();
   const [a, b, c] = await dispatchMany(sql, 3, { max_retries: 1 });
   const fences = Object.fromEntries((await claim(sql)).map(({ id, fence }) => [id, fence]));
@@ -56,7 +56,7 @@ test("answers · the same verdict again is already, and changes nothing", async 
   assert.equal((await sql`select from messenger_failed_messages`).length, 1);
 });
 
-test("answers · another verdict on a settled delivery is stale, and changes nothing", async () => {
+test("answers · another outcome on a settled delivery is stale, and changes nothing", async () => {
   const { sql } = project();
   const { id, fence } = await held(sql);
   await one({ id, fence, outcome: "completed" });
@@ -81,7 +81,7 @@ test("answers · a wrong, older, newer or missing fence is stale for every outco
   assert.deepEqual(await snapshot(), before);
 });
 
-test("answers · a verdict on a message never claimed is stale", async () => {
+test("answers · a outcome on a message never claimed is stale", async () => {
   const { sql } = project();
   const { id } = await dispatch(sql);
   for (const outcome of ["completed", "failed", "snoozed", "released"]) {
@@ -90,11 +90,11 @@ test("answers · a verdict on a message never claimed is stale", async () => {
   assert.equal((await messageOf(sql, id)).status, "pending");
 });
 
-test("duplicates · of two verdicts on one delivery in one call the first counts", async () => {
+test("duplicates · of two outcomes on one delivery in one call the first counts", async () => {
   const { sql } = project();
   const [a, b, c] = await dispatchMany(sql, 3);
   const fences = Object.fromEntries((await claim(sql)).map(({ id, fence }) => [id, fence]));
-  const answers = await settle(sql, [
+  const replies = await settle(sql, [
     { id: a, fence: fences[a], outcome: "completed", result: { n: 1 } },
     { id: a, fence: fences[a], outcome: "completed", result: { n: 2 } },
     { id: b, fence: fences[b], outcome: "failed", error: "first" },
@@ -102,7 +102,7 @@ test("duplicates · of two verdicts on one delivery in one call the first counts
     { id: c, fence: fences[c], outcome: "snoozed", delay_ms: 1000 },
     { id: c, fence: fences[c], outcome: "completed" },
   ]);
-  assert.deepEqual(answers.map(({ outcome }) => outcome), [
+  assert.deepEqual(replies.map(({ outcome }) => outcome), [
     "completed",
     "already",
     "retry",
@@ -132,7 +132,7 @@ test("late · a lease that lapsed but was not taken over can still be completed"
   assert.equal((await messageOf(sql, id)).retry_count, 0);
 });
 
-test("late · a verdict after the clock rescued the message is stale, and the message goes on", async () => {
+test("late · a outcome after the clock rescued the message is stale, and the message goes on", async () => {
   const { sql } = project();
   const { id, fence } = await held(sql);
   await setClock(sql, "61 seconds");
@@ -144,7 +144,7 @@ test("late · a verdict after the clock rescued the message is stale, and the me
   assert.deepEqual(await snapshot(), before);
 });
 
-test("late · a failure of a message buried for its lost lease is stale and never resurrects it", async () => {
+test("late · a failure of a message moved to the dead letters for its lost lease is stale and never resurrects it", async () => {
   const { sql } = project();
   const { id, fence } = await held(sql, { max_retries: 0 });
   await setClock(sql, "61 seconds");

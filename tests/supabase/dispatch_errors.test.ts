@@ -1,9 +1,9 @@
-// Every dispatch that must be refused: code, status, remedy, and nothing stored, alone and at each place of a batch.
+// Every dispatch that must be rejected: code, status, remedy, and nothing stored, alone and at each place of a batch.
 import assert from "node:assert/strict";
 import { ERRORS } from "../../shared/errors.ts";
 import { empty, test, useProject } from "../project.ts";
 import { call } from "./bus.ts";
-import { errorOf, refused } from "./refusal.ts";
+import { errorOf, rejected } from "./raises.ts";
 
 const project = useProject();
 Deno.test.beforeAll(async () => {
@@ -103,18 +103,18 @@ const CALLS: [what: string, args: string, code: string, status?: number][] = [
   ["a number no double can hold", `'T', '{"n": 1e131071}'`, "SM_NUMBER_RANGE", 422],
   ["a negative number no double can hold", `'T', '{"n": [{"m": -1e400}]}'`, "SM_NUMBER_RANGE", 422],
   ["a number too close to zero", `'T', '{"n": 1e-400}'`, "SM_NUMBER_RANGE", 422],
-  ["a wild number in the headers", `'T', headers => '{"n": 1e131071}'`, "SM_NUMBER_RANGE", 422],
-  ["a wild number in the metadata", `'T', metadata => '{"n": 1e131071}'`, "SM_NUMBER_RANGE", 422],
+  ["an out-of-range number in the headers", `'T', headers => '{"n": 1e131071}'`, "SM_NUMBER_RANGE", 422],
+  ["an out-of-range number in the metadata", `'T', metadata => '{"n": 1e131071}'`, "SM_NUMBER_RANGE", 422],
 ];
 
 for (const [what, args, code, status] of CALLS) {
-  test(`dispatch · ${what} is refused: ${code}`, async () => {
-    await refused(project().sql.unsafe(`select * from messenger_dispatch(${args})`), code, status);
+  test(`dispatch · ${what} is rejected: ${code}`, async () => {
+    await rejected(project().sql.unsafe(`select * from messenger_dispatch(${args})`), code, status);
     assert.equal(await stored(), 0);
   });
 }
 
-// Elements of a batch are exact: JSON types must match and null is refused.
+// Elements of a batch are exact: JSON types must match and null is rejected.
 const ELEMENTS: [what: string, element: string, code: string, status?: number][] = [
   ["JSON null", "null", "SM_TYPE"],
   ["an array", "[]", "SM_TYPE"],
@@ -192,25 +192,25 @@ const ELEMENTS: [what: string, element: string, code: string, status?: number][]
   ["metadata that are null", '{"type": "T", "metadata": null}', "SM_METADATA_NOT_OBJECT"],
   ["an unknown field", '{"type": "T", "prioritty": 5}', "SM_UNKNOWN_FIELD"],
   ["an unknown field that is null", '{"type": "T", "scheduledAt": null}', "SM_UNKNOWN_FIELD"],
-  ["a wild number in an unknown field", '{"type": "T", "priority": 1e131071}', "SM_NUMBER_RANGE", 422],
+  ["an out-of-range number in an unknown field", '{"type": "T", "priority": 1e131071}', "SM_NUMBER_RANGE", 422],
 ];
 
 for (const [what, element, code, status = 400] of ELEMENTS) {
-  test(`batch · ${what} is refused at each place: ${code}`, async () => {
+  test(`batch · ${what} is rejected at each place: ${code}`, async () => {
     const { sql } = project();
     for (const at of [1, 2, 3]) {
       const list = ['{"type": "A"}', '{"type": "B"}', '{"type": "C"}'].with(at - 1, element);
-      const message = await refused(sql.unsafe(`select * from messenger_dispatch_batch('[${list}]')`), code, status);
+      const message = await rejected(sql.unsafe(`select * from messenger_dispatch_batch('[${list}]')`), code, status);
       assert(message.includes(`message ${at}`), message);
       assert.equal(await stored(), 0);
     }
     await sql.begin(async (transaction) => {
-      const answers = await transaction.unsafe(
+      const replies = await transaction.unsafe(
         `select * from messenger_dispatch_batch('[${element}, {"type": "B"}]', false)`,
       );
-      assert.deepEqual(answers.map(({ error_code }) => error_code), [code, null]);
-      assert.deepEqual([answers[0].id, answers[0].status], [null, null]);
-      assert(answers[0].error.length > 10);
+      assert.deepEqual(replies.map(({ error_code }) => error_code), [code, null]);
+      assert.deepEqual([replies[0].id, replies[0].status], [null, null]);
+      assert(replies[0].error.length > 10);
       assert.equal((await transaction`select from messenger_messages`).length, 1);
       await transaction`truncate messenger_messages`;
     });
@@ -221,40 +221,43 @@ test("batch · an unknown field is named", async () => {
   const { sql } = project();
   assert(
     /prioritty/.test(
-      await refused(sql`select * from messenger_dispatch_batch('[{"type": "T", "prioritty": 5}]')`, "SM_UNKNOWN_FIELD"),
+      await rejected(
+        sql`select * from messenger_dispatch_batch('[{"type": "T", "prioritty": 5}]')`,
+        "SM_UNKNOWN_FIELD",
+      ),
     ),
   );
 });
 
-test("batch · none, no list, and more than a thousand are refused", async () => {
+test("batch · none, no list, and more than a thousand are rejected", async () => {
   const { sql } = project();
   for (const messages of ["[]", "{}", "5", '"x"', "null"]) {
-    await refused(sql.unsafe(`select * from messenger_dispatch_batch('${messages}')`), "SM_BATCH");
+    await rejected(sql.unsafe(`select * from messenger_dispatch_batch('${messages}')`), "SM_BATCH");
   }
-  await refused(sql`select * from messenger_dispatch_batch(null)`, "SM_BATCH");
+  await rejected(sql`select * from messenger_dispatch_batch(null)`, "SM_BATCH");
   const messages = Array.from({ length: 1001 }, () => ({ type: "T" }));
-  await refused(call(sql, "messenger_dispatch_batch", { messages }), "SM_BATCH_TOO_LARGE", 413);
-  await refused(call(sql, "messenger_dispatch_batch", { messages, atomic: false }), "SM_BATCH_TOO_LARGE", 413);
+  await rejected(call(sql, "messenger_dispatch_batch", { messages }), "SM_BATCH_TOO_LARGE", 413);
+  await rejected(call(sql, "messenger_dispatch_batch", { messages, atomic: false }), "SM_BATCH_TOO_LARGE", 413);
   assert.equal(await stored(), 0);
 });
 
-test("batch · more than 8 MB is refused", async () => {
+test("batch · more than 8 MB is rejected", async () => {
   const { sql } = project();
   const work = sql`
     select * from messenger_dispatch_batch((
       select jsonb_agg(jsonb_build_object('type', 'T', 'payload', jsonb_build_object('a', repeat('x', 200000)))) from generate_series(1, 50)))`;
-  await refused(work, "SM_BATCH_TOO_LARGE", 413);
+  await rejected(work, "SM_BATCH_TOO_LARGE", 413);
   assert.equal(await stored(), 0);
 });
 
 test("batch · a bad last element of a thousand stores nothing", async () => {
   const { sql } = project();
   const messages = [...Array.from({ length: 999 }, () => ({ type: "T" })), { type: "T", priority: 0 }];
-  assert(/message 1000/.test(await refused(call(sql, "messenger_dispatch_batch", { messages }), "SM_PRIORITY")));
+  assert(/message 1000/.test(await rejected(call(sql, "messenger_dispatch_batch", { messages }), "SM_PRIORITY")));
   assert.equal(await stored(), 0);
 });
 
-test("dispatch · what Postgres refuses while it reads the arguments keeps its own SQLSTATE", async () => {
+test("dispatch · what Postgres rejects while it reads the arguments keeps its own SQLSTATE", async () => {
   const { sql } = project();
   const reads: [string, string][] = [
     [`'T', '{"a": "\\u0000"}'`, "22P05"],
@@ -274,10 +277,10 @@ test("dispatch · what Postgres refuses while it reads the arguments keeps its o
   assert.equal(await stored(), 0);
 });
 
-test("refusals · every code has the status that shared/errors.ts gives it", async () => {
+test("errors · every code has the status that shared/errors.ts gives it", async () => {
   const rows = await project().sql<
     { code: string; status: number; hint: string }[]
-  >`select * from messenger.refusals()`;
+  >`select * from messenger.error_codes()`;
   assert(rows.length > 20);
   for (const { code, status, hint } of rows) {
     assert.equal(ERRORS[code as keyof typeof ERRORS]?.status, status, code);
@@ -285,6 +288,6 @@ test("refusals · every code has the status that shared/errors.ts gives it", asy
   }
 });
 
-test("refusals · a code that is not listed is a fault, not a silence", async () => {
-  assert.equal((await errorOf(project().sql`select messenger.refuse('SM_NONSENSE')`)).code, "P0002");
+test("errors · a code that is not listed is a fault, not a silence", async () => {
+  assert.equal((await errorOf(project().sql`select messenger.raise_error('SM_NONSENSE')`)).code, "P0002");
 });

@@ -1,4 +1,4 @@
-// Pruning of pg_net's answers: ours are known by the ids that were noted when the bells were rung.
+// Pruning of pg_net's answers: ours are known by the ids that were noted when the wake-ups were woken.
 import assert from "node:assert/strict";
 import { empty, test, useProject } from "../project.ts";
 import { ask, call, dispatch } from "./bus.ts";
@@ -11,12 +11,12 @@ Deno.test.beforeEach(async () => {
 
 const tick = (args: Record<string, unknown> = {}) => ask(project().sql, "messenger_tick", args);
 
-/** Bells rung so long ago, answered at once, beside answers to others' requests with neighbouring ids. */
-async function answeredBells(count: number, age: string) {
+/** Wakeups woken so long ago, answered at once, beside answers to others' requests with neighbouring ids. */
+async function respondedWakeups(count: number, age: string) {
   const { sql } = project();
   await sql`
     with bell as (
-      insert into messenger.bells (request_id, at)
+      insert into messenger.wakeups (request_id, at)
       select nextval('net.http_request_queue_id_seq'), now() - ${age}::interval from generate_series(1, ${count}::int) returning *
     ),
     other as (select nextval('net.http_request_queue_id_seq') as request_id, b.at from bell b)
@@ -26,36 +26,36 @@ async function answeredBells(count: number, age: string) {
     select o.request_id, 200, 'theirs', o.at + interval '1 second' from other o`;
 }
 
-const answers = async () => {
+const replies = async () => {
   const rows = await project().sql`select content, count(*)::int as count from net._http_response group by 1`;
   return Object.fromEntries(rows.map(({ content, count }) => [content, count]));
 };
 
-test("bells · pg_net's answers to our own go once they are an hour old, looked for once an hour; nobody else's ever", async () => {
+test("wake-ups · pg_net's answers to our own go once they are an hour old, looked for once an hour; nobody else's ever", async () => {
   const { sql } = project();
-  await answeredBells(3, "90 minutes");
-  await answeredBells(2, "10 minutes");
+  await respondedWakeups(3, "90 minutes");
+  await respondedWakeups(2, "10 minutes");
   await tick();
-  assert.deepEqual(await answers(), { ours: 5, theirs: 5 });
-  await sql`update messenger.bells set at = at - interval '40 minutes'`;
+  assert.deepEqual(await replies(), { ours: 5, theirs: 5 });
+  await sql`update messenger.wakeups set at = at - interval '40 minutes'`;
   await sql`update net._http_response set created = created - interval '40 minutes'`;
   await tick();
-  assert.deepEqual(await answers(), { ours: 2, theirs: 5 });
-  assert.equal((await sql`select from messenger.bells`).length, 2);
+  assert.deepEqual(await replies(), { ours: 2, theirs: 5 });
+  assert.equal((await sql`select from messenger.wakeups`).length, 2);
 });
 
-test("bells · of a burst go in bites", async () => {
-  await answeredBells(25, "5 hours");
+test("wake-ups · of a burst go in chunks", async () => {
+  await respondedWakeups(25, "5 hours");
   const left = [];
   for (let n = 0; n < 3; n++) {
     await tick({ batch: 1 });
-    left.push((await answers()).ours);
+    left.push((await replies()).ours);
   }
   assert.deepEqual(left, [15, 5, undefined]);
-  assert.equal((await answers()).theirs, 25);
+  assert.equal((await replies()).theirs, 25);
 });
 
-test("bells · every call to the worker door is known by its id, also one that is rung by the clock", async () => {
+test("wake-ups · every call to the worker edge function is known by its id, also one that is woken by the clock", async () => {
   const { sql } = project();
   await call(sql, "messenger_register", { types: [{ type: "Greeting" }] });
   await call(sql, "messenger_start", { functions_url: "https://example.test/functions/v1" });
@@ -63,11 +63,11 @@ test("bells · every call to the worker door is known by its id, also one that i
   await sql`truncate net.http_request_queue`;
   await dispatch(sql);
   await tick();
-  const [asked, noted] = [
+  const [requested, noted] = [
     await sql`select id from net.http_request_queue order by id`,
     await sql`
-    select request_id as id from messenger.bells order by 1`,
+    select request_id as id from messenger.wakeups order by 1`,
   ];
-  assert.equal(asked.length, 2);
-  assert.deepEqual([...noted], [...asked]);
+  assert.equal(requested.length, 2);
+  assert.deepEqual([...noted], [...requested]);
 });

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { createAccess } from "../../dashboard/access.ts";
 import { gate } from "../gates/gate.ts";
-import { call, dispatch, held, letterOf, settle } from "../supabase/bus.ts";
+import { call, deadLetterOf, dispatch, held, settle } from "../supabase/bus.ts";
 import { addressOf, clear, missing, serveDashboard, useDashboard } from "./browser.ts";
 
 const { dashboard, project, target } = useDashboard();
@@ -10,7 +10,7 @@ const test = (name: string, fn: () => Promise<void>) => gate(`dashboard · ${nam
 
 Deno.test.beforeEach(() => clear(project().sql));
 
-test("a message that nobody takes is named on the overview, with its reason and what mends it", async () => {
+test("a message that nobody takes is named on the overview, with its reason and what fixes it", async () => {
   const { sql } = project();
   await dispatch(sql, { type: "Forgotten" });
   const later = await dispatch(sql, { type: "Later", delay: "1 hour" });
@@ -37,14 +37,14 @@ test("a message that nobody takes is named on the overview, with its reason and 
   assert.deepEqual(opened.complaints, []);
 });
 
-test("a paused queue and a disabled transport are mended where the message says so", async () => {
+test("a paused queue and a disabled transport are fixed where the message says so", async () => {
   const { sql } = project();
   const { id } = await dispatch(sql, { queue: "letters" });
   await call(sql, "messenger_pause", { transport: "supabase", queue: "letters" });
   await sql`update messenger_transports set enabled = false where name = 'supabase'`;
   await using opened = await dashboard().open(`#/messages/${id}`);
   const { page } = opened;
-  for (const name of ["Enable transport supabase", "Resume queue letters"]) {
+  for (const name of ["Enable transport supabase", "Resume queue dead letters"]) {
     await page.getByRole("button", { name }).click();
     await page.getByRole("button", { name }).waitFor({ state: "detached" });
   }
@@ -75,7 +75,7 @@ test("a failed message tells its course and leads to its dead letter", async () 
     "failed for good",
   ]);
   await page.getByRole("link", { name: "Retry, edit or discard it" }).click();
-  await page.waitForURL(`**/#/failed/${(await letterOf(sql, id)).id}`);
+  await page.waitForURL(`**/#/failed/${(await deadLetterOf(sql, id)).id}`);
   await page.getByRole("button", { name: "Edit and retry" }).waitFor();
 });
 
@@ -114,14 +114,14 @@ test("an answer that an action overtook is not shown", async () => {
   await using opened = await dashboard().open("#/transports");
   const { page } = opened;
   await page.getByRole("button", { name: "Disable supabase" }).waitFor();
-  const [asked, released] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  const [requested, released] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
   await page.route("**/monitor/transports", async (route) => {
     const before = await route.fetch();
-    asked.resolve();
+    requested.resolve();
     await released.promise;
     await route.fulfill({ response: before });
   }, { times: 1 });
-  await asked.promise;
+  await requested.promise;
   await page.getByRole("button", { name: "Disable supabase" }).click();
   await page.getByRole("dialog").getByRole("button", { name: "Disable" }).click();
   await page.getByRole("button", { name: "Enable supabase" }).waitFor();
@@ -185,7 +185,7 @@ test("while Postgres is away the page keeps what it has and says why, and goes o
   await page.getByRole("link", { name: "letters", exact: true }).waitFor();
   await project().stopDatabase("fast");
   await page.getByRole("alert").waitFor();
-  assert.match(await page.getByRole("alert").textContent() ?? "", /database|answer/i);
+  assert.match(await page.getByRole("alert").textContent() ?? "", /database|reply/i);
   await page.locator(".stale").getByRole("link", { name: "letters", exact: true }).waitFor();
   await project().startDatabase();
   await page.getByRole("alert").waitFor({ state: "detached" });

@@ -1,18 +1,18 @@
-// What a refused call must carry: SQLSTATE PT<status>, detail SM_<CODE>, and a hint that says what to do.
+// What a rejected call must carry: SQLSTATE PT<status>, detail SM_<CODE>, and a hint that says what to do.
 import assert from "node:assert/strict";
 import postgres from "postgres";
 
 /** Waits for the error of a call that must fail. */
 export async function errorOf(work: PromiseLike<unknown>): Promise<postgres.PostgresError> {
   const error = await Promise.resolve(work).then(() => undefined, (error) => error);
-  assert(error instanceof postgres.PostgresError, `refused by Postgres, not ${error ?? "accepted"}`);
+  assert(error instanceof postgres.PostgresError, `rejected by Postgres, not ${error ?? "accepted"}`);
   return error;
 }
 
-/** Checks that a call is refused with this code and status; answers the message. */
-export async function refused(work: PromiseLike<unknown>, code: string, status = 400): Promise<string> {
+/** Checks that a call is rejected with this code and status; answers the message. */
+export async function rejected(work: PromiseLike<unknown>, code: string, status = 400): Promise<string> {
   const error = await errorOf(work);
   assert.deepEqual([error.code, error.detail], [`PT${status}`, code], error.message);
-  assert(error.hint, "a refusal has a hint");
+  assert(error.hint, "an error has a hint");
   return error.message;
 }
