@@ -18,7 +18,7 @@ export interface SpanExporterOptions {
 
 export class SpanExporter implements Tracer {
   readonly #options: SpanExporterOptions;
-  readonly #wake: Wake;
+  readonly #wake: WakeSignal;
   #waiting: SpanData[] = [];
   #draining = false;
   #hurried = false;

@@ -80,7 +80,7 @@ class Loop implements Run {
   readonly #options: ConsumerOptions;
   readonly #limits: Limits;
   readonly #clock: Clock;
-  readonly #wake: Wake;
+  readonly #wake: WakeSignal;
   readonly #outbox: Outbox;
   readonly #heartbeat: Heartbeat;
   readonly #stats = newStats();

@@ -21,7 +21,7 @@ export interface HeartbeatOptions {
 
 export class Heartbeat {
   readonly #options: HeartbeatOptions;
-  readonly #wake: Wake;
+  readonly #wake: WakeSignal;
   #stopped = false;
 
   constructor(options: HeartbeatOptions) {

@@ -22,7 +22,7 @@ export function drawChart(lines: readonly Line[]): string {
     animation: false,
     textStyle: { fontFamily: "system-ui, sans-serif", color: TEXT },
     title: {
-      text: "Times the best peer (median of the rounds; 1 = equal, logarithmic)",
+      text: "Ratio to the best peer (median of the rounds; 1 = equal, logarithmic)",
       left: "center",
       textStyle: { color: TEXT, fontSize: 14, fontWeight: "normal" },
     },

@@ -1,5 +1,5 @@
 // docs/performance.md, made from a run.
-import { type DeliveryResult, judge, type Line, medianOf } from "./line.ts";
+import { judge, type Line, medianOf, type TargetResult } from "./line.ts";
 import type { Machine } from "./machine.ts";
 import type { Sizes } from "./sizes.ts";
 import { busesOf, figure, mustText, nameOf, ratioText, reachedText } from "./wording.ts";
@@ -30,7 +30,7 @@ function documentOf(lines: readonly Line[], { machine, sizes, quick, minutes }: 
 ${quick ? "\n**This is a smoke run. It shows that every row runs; its figures mean nothing.**\n" : ""}
 ${summaryOf(judged.map(({ result }) => result))}
 
-![Times the best peer, by row](performance.svg)
+![Ratio to the best peer per row](performance.svg)
 
 Measured ${new Date().toISOString().slice(0, 10)} in ${minutes.toFixed(0)} minutes: ${
     machine.versions.join(", ")
@@ -39,8 +39,8 @@ ${machine.cores} cores, ${machine.memory}, ${machine.system}; fsync on. The load
 
 ## Figures
 
-Medians of ${sizes.rounds} rounds (${sizes.heavyRounds} where a million messages are stored first, 1 of the held snapshot). "Times" is the median of the
-ratios within each round, so a slow moment of the machine meets both sides of it.
+The figures are medians of ${sizes.rounds} rounds (${sizes.heavyRounds} for rows that first store a million messages, 1 for the held snapshot). "Times the best peer" is the median of
+the ratios within each round, so a slow moment of the machine affects both sides of a ratio. "10 x 4" is a batch of 10 messages and 4 consumers.
 
 ${figuresOf(lines)}
 
@@ -48,50 +48,53 @@ ${notesOf(lines)}
 
 ## Targets
 
+A target is met if the figure reaches the column "must be".
+
 ${targetsOf(judged)}
 
-Targets against pgmq, PgQue and River are not judged here: they are not on npm.
+Targets against pgmq, PgQue and River are not part of this page, because they are not on npm.
 
-## What a message costs the server
+## Server cost per message
 
-Server CPU of all its processes in microseconds, and write-ahead log in bytes, a message. These hardly depend on the machine's load.
+The table shows the CPU time of all server processes in microseconds and the write-ahead log in bytes, per message. These figures hardly depend on
+the load of the machine.
 
 ${costsOf(lines)}
 
-## How it is measured
+## Method
 
-- One PostgreSQL with three installations: \`messenger_*\`, schema \`graphile_worker\`, schema \`pgboss\`. Server settings are the defaults but for
-  \`max_wal_size\` and \`checkpoint_timeout\`, raised so that no checkpoint falls into one bus's turn.
-- The buses take turns, A B C A B C. Before each turn the bus is emptied, a checkpoint is made, the messages are stored through its own function
-  for many at once, and \`vacuum analyze\` gives every planner fresh statistics. Autovacuum is on. Every message carries the same payload of 80 bytes.
-- **Symphony**: \`messenger_dispatch\`, \`messenger_dispatch_batch\` and \`messenger_exchange\` as service_role, row level security and fences on, the
-  arguments those of the shipped transport. "Deleted" is a transport with \`retention\` 0, "kept" the default. 64 senders and the latencies go
-  through the shipped client, consume loop and doors over HTTP; the gateway runs in the process of the load.
-- **graphile-worker**: jobs by its SQL functions \`add_job\` and \`add_jobs\` with prepared statements, which is faster than its \`addJob\`. Handled by
-  its own \`run\`: a pool a consumer; where a batch is above 1, \`localQueue.size\` is the batch, \`concurrency\` is the batch up to 24, and
-  \`completeJobBatchDelay\` is 0, as in its own published benchmark. It deletes what is completed. Its time ends when its pools have stopped, which
-  takes them about 0.03 s. Latency: no local queue, concurrency 10.
-- **pg-boss**: \`send\`, \`insert\`, \`fetch\`, \`complete\` on its own pool; jobs are completed by id and attempt, the fence its own worker uses.
-  \`supervise\` and \`schedule\` are off, as Symphony's clock is. It keeps what is completed and cannot delete it at once.
-- Not measured: the hosted platform's network, PostgREST, connection pooler and disks; payloads of other sizes; many queues.
+- One PostgreSQL server has three installations: \`messenger_*\`, schema \`graphile_worker\` and schema \`pgboss\`. Server settings are the defaults except
+  \`max_wal_size\` and \`checkpoint_timeout\`, which are raised so that no checkpoint occurs during a measurement.
+- The buses are measured in turn, A B C A B C. Before each turn the bus is emptied, a checkpoint is made, the messages are stored with the bus's own
+  batch function, and \`vacuum analyze\` updates the statistics of the planner. Autovacuum is on. Every message has the same payload of 80 bytes.
+- **Symphony**: the bench calls \`messenger_dispatch\`, \`messenger_dispatch_batch\` and \`messenger_exchange\` as service_role with the arguments of the
+  shipped transport, with row level security and fencing tokens. "Deleted" is a transport with \`retention\` 0, "kept" is the default. The rows of the
+  64 senders and of the latencies use the shipped client, consume loop and edge functions over HTTP; the gateway runs in the process of the load.
+- **graphile-worker**: jobs are stored with its SQL functions \`add_job\` and \`add_jobs\` and prepared statements, which is faster than its \`addJob\`. Its own
+  \`run\` handles them, with one pool per consumer. For batches above 1, \`localQueue.size\` is the batch, \`concurrency\` is the batch up to 24, and
+  \`completeJobBatchDelay\` is 0, as in its published benchmark. It deletes completed jobs. Its time ends when its pools have stopped, which takes
+  about 0.03 s. The latencies are measured without a local queue and with concurrency 10.
+- **pg-boss**: the bench calls \`send\`, \`insert\`, \`fetch\` and \`complete\` on its own pool. Jobs are completed by id and attempt, as by its own worker.
+  \`supervise\` and \`schedule\` are off, and so is Symphony's ticker. It keeps completed jobs and cannot delete them on completion.
+- The bench does not measure the network, PostgREST, the connection pooler and the disks of the hosted platform, other payload sizes, or many queues.
 
-## To repeat it
+## Run the bench
 
 \`\`\`sh
 npm run bench                      # every row, about 20 minutes on a quiet machine
 npm run bench -- --only claim      # one row
-npm run bench -- --write           # every row, then writes this page and its picture
+npm run bench -- --write           # every row; then writes this page and its chart
 \`\`\`
 `;
 }
 
-function summaryOf(results: readonly DeliveryResult[]): string {
-  const count = (grade: DeliveryResult["grade"]) => results.filter((result) => result.grade === grade).length;
+function summaryOf(results: readonly TargetResult[]): string {
+  const count = (grade: TargetResult["grade"]) => results.filter((result) => result.grade === grade).length;
   const missed = count("missed");
   const met = results.length - missed;
-  return `The hot path against graphile-worker and pg-boss, in one database. Of ${results.length} targets ${met} are met, ${
+  return `This page compares the hot path with graphile-worker and pg-boss, in one database. Of ${results.length} targets, ${met} are met (${
     count("aim")
-  } of them as far as was aimed for; ${
+  } of them reach the aim)\nand ${
     missed === 0 ? "none is missed" : `**${missed} ${missed === 1 ? "is" : "are"} missed**`
   }.`;
 }
@@ -123,8 +126,8 @@ function kindOf(labels: string[]): string {
   return first.filter((part) => rest.every((parts) => parts.includes(part))).join(", ");
 }
 
-function targetsOf(judged: { line: Line; result: DeliveryResult }[]): string {
-  const words = { aim: "met, as aimed for", met: "met", missed: "**missed**" };
+function targetsOf(judged: { line: Line; result: TargetResult }[]): string {
+  const words = { aim: "aim reached", met: "met", missed: "**missed**" };
   return markdownTable(
     ["", "must be", "aim", "reached", ""],
     judged.map(({ line, result }) => [

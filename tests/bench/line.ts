@@ -3,7 +3,7 @@
 export interface Sample {
   /** In the unit of the line. */
   value: number;
-  /** Microseconds of server CPU a message. */
+  /** Microseconds of server CPU per message. */
   cpu?: number;
   /** Bytes of write-ahead log a message. */
   wal?: number;
@@ -20,7 +20,7 @@ export interface Target {
 
 export interface Line {
   label: string;
-  unit: "a second" | "ms" | "times";
+  unit: "per second" | "ms" | "times";
   better: "higher" | "lower";
   /** By bus, one sample a round; ours is "symphony". */
   samples: Map<string, Sample[]>;
@@ -31,7 +31,7 @@ export interface Line {
 
 export type Grade = "aim" | "met" | "missed";
 
-export interface DeliveryResult {
+export interface TargetResult {
   grade: Grade;
   /** What it reached, and what it had to reach. */
   reached: number;
@@ -69,7 +69,7 @@ export function bestPeer(line: Line): { peer: string; ratio: number } | undefine
   return ratios.sort((a, b) => a.ratio - b.ratio)[0];
 }
 
-export function judge(line: Line): DeliveryResult | undefined {
+export function judge(line: Line): TargetResult | undefined {
   const { target } = line;
   if (!target) return undefined;
   const ratio = target.peer ? ratioTo(line, target.peer) : bestPeer(line)?.ratio;

@@ -17,7 +17,7 @@ export function printLines(lines: readonly Line[]): void {
   }
   console.log(`\n${results}`);
 
-  const costs = newTable(["server CPU in us, WAL in bytes a message", "", ...buses.map(nameOf)], 2);
+  const costs = newTable(["server CPU in us, WAL in bytes per message", "", ...buses.map(nameOf)], 2);
   for (const line of lines) {
     for (const [of, unit] of [["cpu", "us"], ["wal", "bytes"]] as const) {
       const values = buses.map((bus) => medianOf(line, bus, of));

@@ -38,19 +38,19 @@ async function measureOne(
   return [
     {
       label: `${what}, deleted`,
-      unit: "a second",
+      unit: "per second",
       better: "higher",
       samples: of(unkept, graphileWorker, pgBoss),
       ...(isTarget && { target: { of: "peer", must: 1.2, aim: 1.6 } }),
-      note: "pg-boss cannot delete on completion: it keeps, here too.",
+      note: "pg-boss cannot delete jobs on completion, so it keeps them in these rows too.",
     },
     {
       label: `${what}, kept`,
-      unit: "a second",
+      unit: "per second",
       better: "higher",
       samples: of(symphony, pgBoss),
       ...(isTarget && { target: { of: "peer", must: 1.4, aim: 1.7 } }),
-      note: "graphile-worker deletes what is completed and cannot keep it.",
+      note: "graphile-worker deletes completed jobs and cannot keep them.",
     },
   ];
 }

@@ -30,7 +30,7 @@ export const delayedRow: Row = {
     return [
       {
         label: `${thousands(sizes.due)} due beside ${thousands(sizes.delayed)} delayed, 100 x 4`,
-        unit: "a second",
+        unit: "per second",
         better: "higher",
         samples: byName(due),
         target: { of: "peer", peer: "graphile-worker", must: 1.2, aim: 1.33 },

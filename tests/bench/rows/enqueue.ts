@@ -36,8 +36,8 @@ export const enqueueRow: Row = {
       const single = await run("single sends", sizes.singles, 1, (bus) => bus.enqueue());
       const batch = await run("batches of 1000", sizes.batches, 1_000, (bus) => bus.enqueueBatch(1_000));
       return [
-        { label: "enqueue, 1 a call, 1 connection", unit: "a second", better: "higher", samples: byName(single) },
-        { label: "enqueue, 1000 a call, 1 connection", unit: "a second", better: "higher", samples: byName(batch) },
+        { label: "enqueue, 1 per call, 1 connection", unit: "per second", better: "higher", samples: byName(single) },
+        { label: "enqueue, 1000 per call, 1 connection", unit: "per second", better: "higher", samples: byName(batch) },
       ];
     } finally {
       for (const bus of buses) await bus.close();
@@ -86,10 +86,10 @@ export const concurrentRow: Row = {
       const pick = (of: "rate" | "p50") =>
         new Map([...figures].map(([{ name }, samples]) => [name, samples.map((sample) => sample[of])]));
       const lines: Line[] = [
-        { label: "64 concurrent single sends", unit: "a second", better: "higher", samples: pick("rate") },
+        { label: "64 concurrent single sends", unit: "per second", better: "higher", samples: pick("rate") },
         { label: "64 concurrent single sends, p50 of a send", unit: "ms", better: "lower", samples: pick("p50") },
       ];
-      const note = "Ours through the shipped client over HTTP to the API gateway; the peers on ten connections.";
+      const note = "Symphony uses the shipped client over HTTP through the API gateway, the peers use ten connections.";
       return lines.map((line) => ({ ...line, note }));
     } finally {
       for (const peer of peers) await peer.close();

@@ -25,12 +25,12 @@ export const heldSnapshotRow: Row = {
     return [
       {
         label: `snapshot held ${held / 1_000} s: rate of the last ${part / 1_000} s`,
-        unit: "a second",
+        unit: "per second",
         better: "higher",
         samples: of(({ last }) => last),
         target: { of: "peer", peer: "graphile-worker", must: 6, aim: 10 },
-        note:
-          "One producer of 1000 a call and two consumers of 100; each bus as it is by default, so ours and pg-boss keep what is completed.",
+        note: "One producer stores 1000 messages per call, and two consumers claim 100 each. " +
+          "Each bus has its default settings, so Symphony and pg-boss keep completed messages.",
       },
       {
         label: `snapshot held: last ${part / 1_000} s / first ${part / 1_000} s`,

@@ -47,16 +47,16 @@ export const activeRow: Row = {
       );
     return [
       {
-        label: "dispatch to handler, worker awake, 100/s: p50",
+        label: "dispatch to handler, active worker, 100/s: p50",
         unit: "ms",
         better: "lower",
         samples: at(0.5),
         target: { of: "peer", must: 1, aim: 2 },
         note:
-          "Ours over HTTP through the gateway at both ends; graphile-worker on database connections, woken by LISTEN/NOTIFY.",
+          "Symphony uses HTTP through the gateway at both ends, graphile-worker uses database connections and LISTEN/NOTIFY.",
       },
       {
-        label: "dispatch to handler, worker awake, 100/s: p99",
+        label: "dispatch to handler, active worker, 100/s: p99",
         unit: "ms",
         better: "lower",
         samples: at(0.99),
@@ -146,13 +146,12 @@ export const idleRow: Row = {
       samples.push(await dispatchToStart(ground));
     }
     return [{
-      label: "dispatch over HTTP to handler, worker idle: p50",
+      label: "dispatch over HTTP to handler, no active worker: p50",
       unit: "ms",
       better: "lower",
       samples: new Map([[OURS, [{ value: percentile(samples, 0.5) }]]]),
       target: { of: "value", must: 250, aim: 100 },
-      note:
-        "Through the dispatch edge function and the worker edge function, each a process of its own, woken by pg_net.",
+      note: "The edge functions dispatch and worker are separate processes, and pg_net wakes the worker.",
     }];
   },
 };

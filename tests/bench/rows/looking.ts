@@ -25,12 +25,12 @@ export const lookingRow: Row = {
     await ground.admin`truncate messenger.metrics, messenger.queues`;
     const slowest = [...figures].sort(([, a], [, b]) => b - a);
     return [{
-      label: `the monitor's slowest call beside ${sizes.kept.toLocaleString("en-US")} kept`,
+      label: `slowest call of monitor beside ${sizes.kept.toLocaleString("en-US")} kept`,
       unit: "ms",
       better: "lower",
       samples: new Map([[OURS, [{ value: slowest[0][1] }]]]),
       target: { of: "value", must: 100, aim: 50 },
-      note: `Over HTTP, with a tenth as many waiting and a twentieth as many dead letters; in ms: ${
+      note: `The calls use HTTP, with a tenth as many pending messages and a twentieth as many dead letters. In ms: ${
         slowest.map(([path, ms]) => `${path.replace(id, "{id}").replace(deadLetter, "{id}")} ${ms.toFixed(0)}`).join(
           ", ",
         )

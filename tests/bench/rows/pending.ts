@@ -23,7 +23,7 @@ export const pendingRow: Row = {
       short.map((sample, round) => ({ value: of(long[round]) / of(sample) }));
     return [
       {
-        label: `CPU a message, ${pending.large} pending / ${pending.small} pending`,
+        label: `CPU per message, ${pending.large} pending / ${pending.small} pending`,
         unit: "times",
         better: "lower",
         samples: new Map([[OURS, quotients(({ cpu }) => cpu ?? NaN)]]),
