@@ -77,8 +77,8 @@ export const DASHBOARD: readonly TypeScriptMutant[] = [
     name: "a form may call the admin",
     breaks: "A call needs a header that no form and no foreign script can set.",
     file: server,
-    find: 'if (!c.req.header("x-symphony-dashboard")) return reject(',
-    replace: "if (!c.req.path) return reject(",
+    find: 'if (!c.req.header("x-symphony-dashboard")) return refuse(',
+    replace: "if (!c.req.path) return refuse(",
     noticedBy: serving,
   },
   {

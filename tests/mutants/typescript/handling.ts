@@ -177,7 +177,7 @@ export const HANDLING: readonly TypeScriptMutant[] = [
     name: "a batch waits for a member that will not come",
     breaks: "A message that its payload or middleware turns away does not hold up its batch.",
     file: "shared/worker/execute.ts",
-    find: "execution.outcome.then(() => batch.leave(index));",
+    find: "execution.result.then(() => batch.leave(index));",
     replace: "",
     noticedBy: batches,
   },

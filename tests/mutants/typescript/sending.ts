@@ -131,7 +131,7 @@ export const SENDING: readonly TypeScriptMutant[] = [
     name: "already is no outcome",
     breaks: "A settlement that was recorded by a call whose reply was lost counts as what was sent.",
     file: sync,
-    find: 'settled?.outcome === "already" ? outcome.outcome : settled?.outcome ?? ""',
+    find: 'settled?.outcome === "already" ? result.outcome : settled?.outcome ?? ""',
     replace: 'settled?.outcome ?? ""',
     noticedBy: inline,
   },
