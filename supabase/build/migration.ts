@@ -5,10 +5,18 @@ import { type Catalog, catalogOf, type Schema } from "./schemas.ts";
 import { fill, literal } from "./template.ts";
 
 /** The function that compares a database with the expected catalog stands before this file, which uses it. */
-const manifestReader = "61_verify.sql";
+const manifestReader = "90_manifest/10_verify.sql";
 
-/** What the files need of their session: some settings of it are stored in what a statement creates. */
-const settings = { client_min_messages: "warning", quote_all_identifiers: "off", standard_conforming_strings: "on" };
+/**
+ * What the files need of their session. Some settings are stored in the objects that a statement creates. The files stand in the
+ * order of a message's life, callers first, so a function written in SQL may name one that is created after it.
+ */
+const settings = {
+  check_function_bodies: "off",
+  client_min_messages: "warning",
+  quote_all_identifiers: "off",
+  standard_conforming_strings: "on",
+};
 export const sessionSettings = Object.entries(settings).map(([name, value]) => `set ${name} = ${value};`).join("\n");
 export const sessionResets = Object.keys(settings).map((name) => `reset ${name};`).join("\n");
 

@@ -2,6 +2,7 @@
 import { release } from "./release.ts";
 
 export interface Schema {
+  /** Path below supabase/schemas. */
   file: string;
   sql: string;
 }
@@ -13,12 +14,18 @@ export interface Catalog {
 }
 
 export function readSchemas(folder: URL): Schema[] {
-  return [...Deno.readDirSync(folder)]
-    .map((entry) => entry.name)
-    .filter((name) => name.endsWith(".sql"))
-    .sort()
+  return sourceFiles(folder)
     .map((file) => ({ file, sql: Deno.readTextFileSync(new URL(file, folder)).trimEnd() }))
     .map(({ file, sql }) => ({ file, sql: sql.replaceAll("@RELEASE@", release.version) }));
+}
+
+/** Paths below the folder, such as `30_dispatch/20_dispatch.sql`, in the order in which they are applied. */
+export function sourceFiles(folder: URL): string[] {
+  const entries = [...Deno.readDirSync(folder)];
+  const files = entries.filter(({ name }) => name.endsWith(".sql")).map(({ name }) => name);
+  const below = entries.filter(({ isDirectory }) => isDirectory)
+    .flatMap(({ name }) => sourceFiles(new URL(`${name}/`, folder)).map((file) => `${name}/${file}`));
+  return [...files, ...below].sort();
 }
 
 /** Names such as `public.messenger_claim`, in order of creation and each once. */

@@ -1,6 +1,7 @@
 -- Symphony Messenger 0.2.0. Generated from supabase/schemas by `deno task build`: change it there.
 -- Creates what is missing and replaces functions and views; running it again changes nothing.
 -- With psql: psql --single-transaction --set ON_ERROR_STOP=1 --file <this file>
+set check_function_bodies = off;
 set client_min_messages = warning;
 set quote_all_identifiers = off;
 set standard_conforming_strings = on;
@@ -27,7 +28,6 @@ declare
     'messenger.pruned',
     'messenger.wakeups',
     'messenger.wakeup_locks',
-    'messenger.flags',
     'messenger.measurements',
     'messenger.metrics',
     'messenger.metric_errors',
@@ -41,20 +41,21 @@ declare
     'messenger.senders',
     'messenger.replays',
     'messenger.replayed',
+    'messenger.flags',
     'public.messenger_queue_depth',
     'public.messenger_failed_summary',
     'public.messenger_schedules_summary',
     'messenger.order_key',
-    'messenger.draft',
     'messenger.dispatched',
+    'messenger.draft',
     'messenger.claimed',
-    'messenger.outcome',
     'messenger.settled',
+    'messenger.outcome',
     'messenger.exchanged',
-    'messenger.cron_fields',
-    'messenger.cron_run',
     'messenger.run_plan',
     'messenger.run_disposition',
+    'messenger.cron_run',
+    'messenger.cron_fields',
     'messenger.check_result',
     'messenger.reason',
     'messenger.figures',
@@ -82,10 +83,14 @@ declare
   ];
   v_functions constant text[] := array[
     'messenger.release',
-    'messenger.now',
+    'messenger.is_api_call',
+    'messenger.bound_waits',
+    'messenger.unbound_waits',
+    'messenger.reject_waits',
     'messenger.id_prefix',
     'messenger.id_random',
     'messenger.new_id',
+    'messenger.now',
     'messenger.error_codes',
     'messenger.raise_error',
     'messenger.require_writable',
@@ -98,16 +103,8 @@ declare
     'messenger.read_time',
     'messenger.read_interval',
     'messenger.read_milliseconds',
-    'messenger.check_filter',
-    'messenger.check_page',
-    'messenger.write_cursor',
-    'messenger.read_cursor',
     'messenger.try_lock',
     'messenger.caller_id',
-    'messenger.is_api_call',
-    'messenger.bound_waits',
-    'messenger.unbound_waits',
-    'messenger.reject_waits',
     'public.update_messenger_transports_updated_at',
     'messenger.ensure_transports',
     'messenger.give_way_to_restored_transport',
@@ -115,96 +112,36 @@ declare
     'messenger.guard_own_types',
     'public.update_messenger_schedules_updated_at',
     'messenger.ensure_singletons',
-    'messenger.enabled',
-    'public.messenger_set_flag',
     'messenger.measure_completions',
     'messenger.measure_failures',
     'messenger.move_scan',
-    'messenger.is_setting',
-    'messenger.reject_setting',
-    'messenger.check_types',
-    'messenger.check_start',
-    'messenger.ensure_own_types',
-    'messenger.give_way_to_restored_type',
-    'public.messenger_register',
-    'messenger.draft_fields',
-    'messenger.read_drafts',
-    'messenger.fingerprint',
-    'messenger.store_draft',
-    'messenger.revise',
-    'messenger.take_key',
-    'messenger.drop_keys',
-    'messenger.store_in_turn',
-    'messenger.store_messages',
-    'messenger.take_turns',
     'public.messenger_dispatch',
     'public.messenger_dispatch_batch',
     'messenger.lock_sender',
     'messenger.prune_senders',
     'messenger.user_dispatch',
     'public.messenger_user_dispatch',
-    'messenger.note_lost_leases',
-    'messenger.move_to_dead_letters',
-    'messenger.fail_without_dead_letter',
-    'messenger.finish_undeliverable',
-    'messenger.order_keys',
-    'messenger.lock_order_keys',
-    'messenger.unblock_next',
-    'messenger.requeue_in_order',
-    'messenger.is_held_by_dead_letter',
-    'messenger.unblock_stuck',
-    'messenger.prune_ordering_keys',
+    'messenger.store_in_turn',
+    'messenger.store_messages',
+    'messenger.draft_fields',
+    'messenger.read_drafts',
+    'messenger.take_turns',
+    'messenger.store_draft',
+    'messenger.revise',
+    'messenger.take_key',
+    'messenger.drop_keys',
+    'messenger.fingerprint',
+    'messenger.ensure_own_types',
+    'messenger.give_way_to_restored_type',
+    'public.messenger_register',
     'messenger.open_fields',
     'messenger.route_messages',
     'messenger.route_due',
-    'messenger.active_queues',
-    'messenger.scan_due_queues',
-    'messenger.due_queues',
-    'messenger.known_queues',
-    'messenger.stop_scan',
-    'messenger.find_due',
-    'messenger.watermark_setting',
-    'messenger.store_watermark',
-    'messenger.is_row_error',
-    'messenger.check_deferred',
-    'messenger.set_message_aside',
-    'messenger.messages_set_aside',
-    'messenger.finish_undeliverable_singly',
-    'messenger.check_claim',
-    'messenger.note_poll',
-    'messenger.add_worker',
-    'messenger.claim_messages',
-    'messenger.claim_carefully',
-    'public.messenger_claim',
-    'messenger.claim_one',
-    'public.messenger_claim_one',
-    'public.messenger_heartbeat',
-    'messenger.lock_message',
-    'messenger.take',
-    'messenger.take_singly',
-    'messenger.error_class_of',
-    'messenger.retry_delay',
-    'messenger.read_outcomes',
-    'messenger.settle_rest',
-    'messenger.settle_outcomes',
-    'public.messenger_settle',
-    'messenger.settle_locked',
-    'messenger.outcome_of_error',
-    'messenger.settle_in_parts',
-    'messenger.announce',
-    'messenger.store_events',
-    'messenger.emit',
+    'messenger.is_setting',
+    'messenger.reject_setting',
+    'messenger.check_types',
+    'messenger.check_start',
     'public.messenger_exchange',
-    'public.messenger_complete',
-    'public.messenger_fail',
-    'public.messenger_snooze',
-    'public.messenger_release',
-    'messenger.business_function',
-    'public.messenger_complete_with',
-    'messenger.owned_function',
-    'messenger.find_owned_function',
-    'messenger.sql_handlers',
-    'messenger.set_sql_handler',
     'messenger.is_backend_alive',
     'messenger.is_handlers_job_running',
     'messenger.handler_timeout',
@@ -219,10 +156,59 @@ declare
     'messenger.work_off',
     'messenger.run_sql_handlers',
     'messenger.cancel_overdue_handlers',
-    'messenger.check_subscription',
-    'messenger.on',
-    'messenger.off',
-    'messenger.deliver_event',
+    'messenger.check_claim',
+    'messenger.note_poll',
+    'messenger.add_worker',
+    'messenger.claim_messages',
+    'messenger.claim_carefully',
+    'public.messenger_claim',
+    'messenger.claim_one',
+    'public.messenger_claim_one',
+    'messenger.active_queues',
+    'messenger.scan_due_queues',
+    'messenger.due_queues',
+    'messenger.known_queues',
+    'messenger.stop_scan',
+    'messenger.find_due',
+    'messenger.watermark_setting',
+    'messenger.store_watermark',
+    'messenger.take',
+    'messenger.take_singly',
+    'public.messenger_heartbeat',
+    'public.messenger_complete_with',
+    'messenger.lock_message',
+    'public.messenger_complete',
+    'public.messenger_fail',
+    'public.messenger_snooze',
+    'public.messenger_release',
+    'messenger.settle_rest',
+    'messenger.settle_outcomes',
+    'public.messenger_settle',
+    'messenger.settle_locked',
+    'messenger.outcome_of_error',
+    'messenger.settle_in_parts',
+    'messenger.error_class_of',
+    'messenger.retry_delay',
+    'messenger.read_outcomes',
+    'messenger.is_row_error',
+    'messenger.check_deferred',
+    'messenger.set_message_aside',
+    'messenger.messages_set_aside',
+    'messenger.finish_undeliverable_singly',
+    'messenger.note_lost_leases',
+    'messenger.move_to_dead_letters',
+    'messenger.fail_without_dead_letter',
+    'messenger.finish_undeliverable',
+    'messenger.order_keys',
+    'messenger.lock_order_keys',
+    'messenger.unblock_next',
+    'messenger.requeue_in_order',
+    'messenger.is_held_by_dead_letter',
+    'messenger.unblock_stuck',
+    'messenger.prune_ordering_keys',
+    'messenger.announce',
+    'messenger.store_events',
+    'messenger.emit',
     'messenger.hmac_sha256',
     'messenger.webhook_keys',
     'messenger.on_webhook',
@@ -230,6 +216,15 @@ declare
     'public.messenger_sign_webhook',
     'messenger.disable_webhook',
     'public.messenger_disable_webhook',
+    'messenger.check_subscription',
+    'messenger.on',
+    'messenger.off',
+    'messenger.deliver_event',
+    'messenger.owned_function',
+    'messenger.find_owned_function',
+    'messenger.sql_handlers',
+    'messenger.set_sql_handler',
+    'messenger.business_function',
     'public.messenger_cancel',
     'messenger.lock_dead_letters',
     'messenger.take_keys_back',
@@ -247,21 +242,17 @@ declare
     'messenger.runs_since',
     'public.messenger_list_transports',
     'public.messenger_put_transport',
-    'messenger.read_cron_field',
-    'messenger.parse_cron',
-    'messenger.next_cron_day',
-    'messenger.next_wall_time',
-    'messenger.run_near_change',
-    'messenger.find_change',
-    'messenger.next_cron_run',
-    'messenger.cron_next',
+    'messenger.read_schedule_message',
+    'public.messenger_schedule',
+    'public.messenger_unschedule',
+    'public.messenger_pause_schedule',
+    'public.messenger_resume_schedule',
+    'public.messenger_schedule_preview',
+    'messenger.wall_time_in_gap',
     'messenger.schedule_of_cron',
     'messenger.dollar_tag',
     'messenger.import_cron',
     'public.messenger_import_cron',
-    'messenger.next_run',
-    'messenger.last_run',
-    'messenger.first_run',
     'messenger.leading_words',
     'messenger.read_token',
     'messenger.needs_no_transaction',
@@ -270,15 +261,9 @@ declare
     'messenger.read_moment',
     'messenger.read_options',
     'messenger.read_schedule',
-    'messenger.read_schedule_message',
-    'messenger.schedule_headers',
-    'public.messenger_schedule',
-    'messenger.due_since',
-    'public.messenger_unschedule',
-    'public.messenger_pause_schedule',
-    'public.messenger_resume_schedule',
-    'public.messenger_schedule_preview',
-    'messenger.wall_time_in_gap',
+    'messenger.scheduled_message',
+    'messenger.expand_these',
+    'messenger.expand_schedules',
     'messenger.plan_runs',
     'messenger.runs_to_fire',
     'messenger.last_message',
@@ -288,14 +273,78 @@ declare
     'messenger.due_schedules',
     'messenger.store_alone',
     'messenger.store_runs',
-    'messenger.scheduled_message',
-    'messenger.expand_these',
-    'messenger.expand_schedules',
-    'messenger.read_secret',
-    'messenger.worker_secret_digests',
-    'public.messenger_worker_secret_digests',
-    'public.messenger_check_worker_secret',
-    'messenger.ensure_worker_secret',
+    'messenger.due_since',
+    'messenger.schedule_headers',
+    'messenger.next_run',
+    'messenger.last_run',
+    'messenger.first_run',
+    'messenger.run_near_change',
+    'messenger.find_change',
+    'messenger.next_cron_run',
+    'messenger.cron_next',
+    'messenger.read_cron_field',
+    'messenger.parse_cron',
+    'messenger.next_cron_day',
+    'messenger.next_wall_time',
+    'messenger.milliseconds',
+    'messenger.ticker_setting_fault',
+    'messenger.start',
+    'messenger.stop',
+    'public.messenger_start',
+    'public.messenger_stop',
+    'messenger.note_step_error',
+    'messenger.note_tick',
+    'messenger.run_steps',
+    'messenger.tick',
+    'public.messenger_tick',
+    'messenger.is_ticker_enabled',
+    'messenger.tick_or_note_error',
+    'messenger.steps',
+    'messenger.run_step',
+    'messenger.job_schedule',
+    'messenger.job_ends_at',
+    'messenger.may_end',
+    'messenger.prepare_job',
+    'messenger.outlive_statement_timeout',
+    'messenger.ticker_command',
+    'messenger.handlers_command',
+    'messenger.needs_handlers_job',
+    'messenger.sync_handlers_job',
+    'messenger.rescue_messages',
+    'messenger.move_rescue_cursor',
+    'messenger.rescue',
+    'messenger.unblock_keys',
+    'messenger.unblock_each',
+    'messenger.roll_up_range',
+    'messenger.measurements_set_aside',
+    'messenger.roll_up_rows',
+    'messenger.roll_up_ranges',
+    'messenger.roll_up',
+    'messenger.bucket_limit',
+    'messenger.add_counts',
+    'messenger.summarize',
+    'messenger.steps_of',
+    'messenger.add_metrics',
+    'messenger.add_metric_errors',
+    'messenger.rolled_up_until',
+    'messenger.roll_up_step',
+    'messenger.pack_old_metrics',
+    'messenger.roll_up_steps',
+    'messenger.prune_metrics',
+    'messenger.pack_histogram',
+    'messenger.unpack_histogram',
+    'messenger.prune',
+    'messenger.find_finished_messages',
+    'messenger.delete_messages',
+    'messenger.find_resolved_dead_letters',
+    'messenger.find_spent_keys',
+    'messenger.find_old_occurrences',
+    'messenger.find_fired_schedules',
+    'messenger.prune_workers',
+    'messenger.prune_counts',
+    'messenger.prune_wakeups',
+    'messenger.prune_ticker_history',
+    'messenger.wake',
     'messenger.send_wakeup',
     'messenger.try_send_wakeup',
     'messenger.wakeup_fault',
@@ -303,6 +352,11 @@ declare
     'messenger.active_workers',
     'messenger.make_wakeup_locks',
     'messenger.prune_wakeup_locks',
+    'messenger.read_secret',
+    'messenger.worker_secret_digests',
+    'public.messenger_worker_secret_digests',
+    'public.messenger_check_worker_secret',
+    'messenger.ensure_worker_secret',
     'messenger.row_ids',
     'messenger.uuids_of',
     'messenger.add_figures',
@@ -315,78 +369,6 @@ declare
     'messenger.write_each',
     'messenger.is_lock_error',
     'messenger.forget_set_aside',
-    'messenger.rescue_messages',
-    'messenger.move_rescue_cursor',
-    'messenger.rescue',
-    'messenger.unblock_keys',
-    'messenger.unblock_each',
-    'messenger.bucket_limit',
-    'messenger.add_counts',
-    'messenger.pack_histogram',
-    'messenger.unpack_histogram',
-    'messenger.summarize',
-    'messenger.steps_of',
-    'messenger.add_metrics',
-    'messenger.add_metric_errors',
-    'messenger.roll_up_range',
-    'messenger.measurements_set_aside',
-    'messenger.roll_up_rows',
-    'messenger.roll_up_ranges',
-    'messenger.roll_up',
-    'messenger.prune',
-    'messenger.find_finished_messages',
-    'messenger.delete_messages',
-    'messenger.find_resolved_dead_letters',
-    'messenger.find_spent_keys',
-    'messenger.find_old_occurrences',
-    'messenger.find_fired_schedules',
-    'messenger.prune_workers',
-    'messenger.prune_counts',
-    'messenger.prune_wakeups',
-    'messenger.prune_ticker_history',
-    'messenger.rolled_up_until',
-    'messenger.roll_up_step',
-    'messenger.pack_old_metrics',
-    'messenger.roll_up_steps',
-    'messenger.prune_metrics',
-    'messenger.steps',
-    'messenger.run_step',
-    'messenger.note_step_error',
-    'messenger.note_tick',
-    'messenger.run_steps',
-    'messenger.tick',
-    'public.messenger_tick',
-    'messenger.is_ticker_enabled',
-    'messenger.tick_or_note_error',
-    'messenger.wake',
-    'messenger.job_schedule',
-    'messenger.job_ends_at',
-    'messenger.may_end',
-    'messenger.prepare_job',
-    'messenger.outlive_statement_timeout',
-    'messenger.ticker_command',
-    'messenger.handlers_command',
-    'messenger.needs_handlers_job',
-    'messenger.sync_handlers_job',
-    'messenger.milliseconds',
-    'messenger.ticker_setting_fault',
-    'messenger.start',
-    'messenger.stop',
-    'public.messenger_start',
-    'public.messenger_stop',
-    'messenger.count_rows',
-    'messenger.estimate_rows',
-    'messenger.own_functions',
-    'messenger.wakeup_responses',
-    'messenger.has_worker_secret',
-    'messenger.call_worker',
-    'messenger.ticker_fault',
-    'messenger.last_tick_at',
-    'messenger.is_ticker_scheduled',
-    'messenger.is_ticker_stopped',
-    'messenger.queue_figures',
-    'messenger.status',
-    'public.messenger_status',
     'messenger.health_checks',
     'messenger.health',
     'public.messenger_health',
@@ -414,16 +396,14 @@ declare
     'messenger.health_pg_net',
     'messenger.health_worker_secret',
     'messenger.health_webhook_secrets',
-    'messenger.moment',
-    'messenger.is_waiting',
-    'messenger.is_handed_out',
+    'messenger.error_rate',
+    'messenger.health_error_rate',
+    'messenger.queue_figures',
+    'messenger.status',
+    'public.messenger_status',
     'messenger.unknown_message',
     'messenger.explain',
     'public.messenger_explain',
-    'messenger.window_parts',
-    'messenger.not_rolled_up_rows',
-    'messenger.not_rolled_up',
-    'messenger.measured_errors',
     'messenger.dispatch_again',
     'messenger.reason_completed',
     'messenger.reason_failed',
@@ -438,6 +418,14 @@ declare
     'messenger.reason_locked',
     'messenger.reason_ordering_key',
     'messenger.reason_ordering_dead_letter',
+    'messenger.reason_no_handler',
+    'messenger.reason_sql_handler_gone',
+    'messenger.reason_clock_stopped',
+    'messenger.needs_wakeup',
+    'messenger.reason_no_wakeups',
+    'messenger.reason_worker_unreachable',
+    'messenger.reason_no_worker',
+    'messenger.reason_ready',
     'messenger.reason_paused',
     'messenger.reason_transport_disabled',
     'messenger.reason_transport_missing',
@@ -449,20 +437,17 @@ declare
     'messenger.reason_backing_off',
     'messenger.reason_snoozed',
     'messenger.reason_expires',
-    'messenger.reason_no_handler',
-    'messenger.reason_sql_handler_gone',
-    'messenger.reason_clock_stopped',
-    'messenger.needs_wakeup',
-    'messenger.reason_no_wakeups',
-    'messenger.reason_worker_unreachable',
-    'messenger.reason_no_worker',
-    'messenger.reason_ready',
+    'messenger.moment',
+    'messenger.is_waiting',
+    'messenger.is_handed_out',
     'public.messenger_counters',
-    'messenger.error_rate',
-    'messenger.health_error_rate',
     'messenger.percentiles',
     'messenger.describe_figures',
     'public.messenger_metrics',
+    'messenger.window_parts',
+    'messenger.not_rolled_up_rows',
+    'messenger.not_rolled_up',
+    'messenger.measured_errors',
     'messenger.dead_letter_conditions',
     'public.messenger_list_failed',
     'public.messenger_get_failed',
@@ -478,10 +463,26 @@ declare
     'public.messenger_list_workers',
     'public.messenger_list_schedules',
     'public.messenger_audit',
-    'messenger.manifest',
+    'messenger.check_filter',
+    'messenger.check_page',
+    'messenger.write_cursor',
+    'messenger.read_cursor',
+    'messenger.count_rows',
+    'messenger.estimate_rows',
+    'messenger.wakeup_responses',
+    'messenger.has_worker_secret',
+    'messenger.call_worker',
+    'messenger.ticker_fault',
+    'messenger.last_tick_at',
+    'messenger.is_ticker_scheduled',
+    'messenger.is_ticker_stopped',
+    'messenger.own_functions',
+    'messenger.enabled',
+    'public.messenger_set_flag',
     'messenger.expected_manifest',
     'messenger.verify',
-    'public.messenger_verify'
+    'public.messenger_verify',
+    'messenger.manifest'
   ];
   v_path constant text := current_setting('search_path');
   v_schema constant oid := to_regnamespace('messenger');
@@ -554,7 +555,7 @@ begin
   perform set_config('search_path', v_path, true);
 end $$;
 
--- ---- 00_schema.sql
+-- ---- 10_foundation/10_schema.sql
 -- The schema the API never sees, and the extensions the clock and the wake-ups use.
 create schema if not exists messenger;
 -- The marker of ownership: migrations and the rollback leave a schema of this name alone unless its comment begins like this.
@@ -593,23 +594,72 @@ revoke all on schema messenger from public, anon, authenticated;
 grant usage on schema messenger to authenticated, service_role;
 grant execute on function messenger.release() to service_role;
 
--- ---- 01_now.sql
--- The only clock of the bus. Statements read it once and pass it on.
--- clock_timestamp(), not now(): a lease counted from the start of a long transaction would be born expired.
-create or replace function messenger.now()
-returns timestamptz
-language plpgsql volatile parallel safe
+-- ---- 10_foundation/20_bounded_waits.sql
+-- Calls through the API wait only briefly for a key that an open transaction holds: their number is limited, and ten that wait
+-- for one key kept every other call of a project waiting for eight seconds. Direct SQL waits as long as it likes.
+
+-- PostgREST sets both settings for each call, and a token has claims elsewhere too.
+create or replace function messenger.is_api_call()
+returns boolean
+language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return pg_catalog.clock_timestamp();
+  return coalesce(current_setting('request.jwt.claims', true), '') <> '' or coalesce(current_setting('request.method', true), '') <> '';
 end $$;
 
-comment on function messenger.now() is 'The time every decision of the bus is made by.';
-revoke all on function messenger.now() from public, anon, authenticated;
-grant execute on function messenger.now() to service_role;
+-- Half of 250 ms, because a row can be waited for twice: for a place among those that wait, and then for the lock itself.
+create or replace function messenger.bound_waits()
+returns text
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_before text := current_setting('lock_timeout');
+begin
+  if v_before = '120ms' or not messenger.is_api_call() then
+    return null;
+  end if;
+  perform set_config('lock_timeout', '120ms', true);
+  return v_before;
+end $$;
 
--- ---- 02_new_id.sql
+create or replace function messenger.unbound_waits(lock_timeout text)
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if lock_timeout is not null then
+    perform set_config('lock_timeout', unbound_waits.lock_timeout, true);
+  end if;
+end $$;
+
+-- For the handler of lock_not_available: a timeout that is not of this file's making stays what it is.
+create or replace function messenger.reject_waits(lock_timeout text, error text)
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if lock_timeout is null and current_setting('lock_timeout') <> '120ms' then
+    raise exception using errcode = 'lock_not_available', message = error;
+  end if;
+  perform messenger.raise_error('SM_UNAVAILABLE', 'an open transaction holds a key of this call');
+end $$;
+
+comment on function messenger.is_api_call() is 'Whether the call comes through the API or in the name of a token.';
+comment on function messenger.bound_waits() is
+  'Bounds the waits for locks of a call through the API and returns the former lock_timeout; null where nothing was changed.';
+comment on function messenger.unbound_waits(text) is 'Sets lock_timeout back to what messenger.bound_waits returned.';
+comment on function messenger.reject_waits(text, text) is
+  'Raises SM_UNAVAILABLE for a wait that messenger.bound_waits has bounded, or the error as it was.';
+revoke all on function messenger.is_api_call(), messenger.bound_waits(), messenger.unbound_waits(text), messenger.reject_waits(text, text)
+  from public, anon, authenticated;
+grant execute on function messenger.is_api_call(), messenger.bound_waits(), messenger.unbound_waits(text), messenger.reject_waits(text, text)
+  to service_role;
+
+-- ---- 10_foundation/30_new_id.sql
 -- Time-ordered ids (UUID version 7): random ones cost 1.26x on claim and 1.55x on settle.
 -- The twelve bits after the version hold the fraction of the millisecond, so ids of one millisecond stay in order too.
 create or replace function messenger.id_prefix(at timestamptz)
@@ -649,7 +699,23 @@ comment on function messenger.new_id() is 'A version 7 uuid for now.';
 revoke all on function messenger.id_prefix(timestamptz), messenger.id_random(), messenger.new_id() from public, anon, authenticated;
 grant execute on function messenger.id_prefix(timestamptz), messenger.id_random(), messenger.new_id() to service_role;
 
--- ---- 03_refusals.sql
+-- ---- 10_foundation/35_now.sql
+-- The only clock of the bus. Statements read it once and pass it on.
+-- clock_timestamp(), not now(): a lease counted from the start of a long transaction would be born expired.
+create or replace function messenger.now()
+returns timestamptz
+language plpgsql volatile parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return pg_catalog.clock_timestamp();
+end $$;
+
+comment on function messenger.now() is 'The time every decision of the bus is made by.';
+revoke all on function messenger.now() from public, anon, authenticated;
+grant execute on function messenger.now() to service_role;
+
+-- ---- 10_foundation/40_errors.sql
 -- Every deliberate error, once: code, HTTP status, sentence, remedy. shared/errors.ts carries the same codes and statuses (a test compares).
 create or replace function messenger.error_codes()
 returns table (code text, status int, message text, hint text)
@@ -764,7 +830,7 @@ grant execute on function messenger.error_codes(), messenger.raise_error(text, t
   messenger.require_primary()
   to service_role;
 
--- ---- 04_limits.sql
+-- ---- 10_foundation/50_limits.sql
 -- What may stand in a row: sizes, depths and numbers of JSON, length of texts.
 
 -- pg_column_size first: printing costs more, and below 6,000 bytes no jsonb prints to more than 40 times its size.
@@ -905,102 +971,7 @@ grant execute on function messenger.exceeds(jsonb, int), messenger.has_out_of_ra
   messenger.cap_size(jsonb), messenger.read_time(jsonb), messenger.read_interval(jsonb, interval),
   messenger.read_milliseconds(jsonb, numeric) to service_role;
 
--- ---- 05_filters.sql
--- What lists are asked with: filters, exact in type, and cursors that say where a page ended.
-
--- Values are strings, numbers or booleans as each key says; what a list does not know is rejected by name.
-create or replace function messenger.check_filter(filter jsonb, texts text[], times text[] default '{}', booleans text[] default '{}', ids text[] default '{}')
-returns void
-language plpgsql stable
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_odd text;
-begin
-  if filter is null or jsonb_typeof(filter) <> 'object' then
-    perform messenger.raise_error('SM_FILTER', 'the filter must be a JSON object');
-  end if;
-  select k into v_odd from jsonb_object_keys(filter) k where k <> all (texts || times || booleans || ids) order by k limit 1;
-  if found then
-    perform messenger.raise_error('SM_UNKNOWN_FIELD', 'filter.' || left(v_odd, 100));
-  end if;
-  select f.key into v_odd from jsonb_each(filter) f
-  where case
-    when f.key = any (booleans) then jsonb_typeof(f.value) <> 'boolean'
-    when f.key = any (times) then messenger.read_time(f.value) is null
-    when f.key = any (ids) then jsonb_typeof(f.value) <> 'string' or f.value #>> '{}' !~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
-    else jsonb_typeof(f.value) <> 'string'
-  end
-  order by f.key limit 1;
-  if found then
-    perform messenger.raise_error('SM_FILTER', 'filter.' || v_odd);
-  end if;
-  if messenger.read_time(filter -> 'to') <= messenger.read_time(filter -> 'from') then
-    perform messenger.raise_error('SM_FILTER', 'filter.to is not after filter.from');
-  end if;
-end $$;
-
-create or replace function messenger.check_page(max int)
-returns int
-language plpgsql stable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  if max not between 1 and 1000 then
-    perform messenger.raise_error('SM_BATCH', 'max');
-  end if;
-  return max;
-end $$;
-
--- A cursor is good for the list and filter it came from: with another filter it would leave rows out without a word.
-create or replace function messenger.write_cursor(list text, filter jsonb, place jsonb)
-returns text
-language plpgsql stable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return rtrim(translate(encode(convert_to(jsonb_build_object('list', list, 'filter', md5(filter::text), 'place', place)::text, 'UTF8'), 'base64'), E'+/\n', '-_'), '=');
-end $$;
-
-create or replace function messenger.read_cursor(list text, filter jsonb, cursor text)
-returns jsonb
-language plpgsql stable
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_cursor jsonb;
-  v_sound boolean;
-begin
-  if cursor is null then
-    return null;
-  end if;
-  begin
-    v_cursor := convert_from(decode(rpad(translate(cursor, '-_', '+/'), (length(cursor) + 3) / 4 * 4, '='), 'base64'), 'UTF8')::jsonb;
-    -- Anybody can write a cursor: the place must be what this list reads from it.
-    case list
-      when 'messages' then v_sound := (select bool_and(p::uuid is not null) from jsonb_array_elements_text(v_cursor -> 'place') p);
-      when 'failed' then v_sound := (v_cursor -> 'place' ->> 0)::timestamptz is not null and (v_cursor -> 'place' ->> 1)::uuid is not null;
-      else v_sound := jsonb_typeof(v_cursor -> 'place') = 'string';
-    end case;
-  exception when data_exception or program_limit_exceeded then
-    v_sound := false;
-  end;
-  if v_sound is not true or v_cursor ->> 'list' is distinct from list or v_cursor ->> 'filter' is distinct from md5(filter::text) then
-    perform messenger.raise_error('SM_FILTER', 'the cursor is not of this list and filter; begin again without one');
-  end if;
-  return v_cursor -> 'place';
-end $$;
-
-comment on function messenger.check_filter(jsonb, text[], text[], text[], text[]) is 'Rejects a filter with keys that are not named, with values of another type, or with a "to" that is not after "from".';
-comment on function messenger.check_page(int) is 'Rejects page sizes other than 1 to 1000; answers the size.';
-comment on function messenger.write_cursor(text, jsonb, jsonb) is 'A page''s end as opaque text, bound to its list and filter.';
-comment on function messenger.read_cursor(text, jsonb, text) is 'What write_cursor put into a cursor; rejects one that is garbled or belongs to another list or filter.';
-revoke all on function messenger.check_filter(jsonb, text[], text[], text[], text[]), messenger.check_page(int), messenger.write_cursor(text, jsonb, jsonb),
-  messenger.read_cursor(text, jsonb, text) from public, anon, authenticated;
-grant execute on function messenger.check_filter(jsonb, text[], text[], text[], text[]), messenger.check_page(int), messenger.write_cursor(text, jsonb, jsonb),
-  messenger.read_cursor(text, jsonb, text) to service_role;
-
--- ---- 05_locks.sql
+-- ---- 10_foundation/60_locks.sql
 -- Locks of the bus's own: rows, because any role of the project can take an advisory lock and keep it.
 create table if not exists messenger.locks (
   name text not null,
@@ -1034,7 +1005,7 @@ create policy service_only on messenger.locks for all to anon, authenticated usi
 revoke all on messenger.locks from public, anon, authenticated, service_role;
 revoke all on function messenger.try_lock(text) from public, anon, authenticated, service_role;
 
--- ---- 06_caller.sql
+-- ---- 10_foundation/70_caller.sql
 -- Who calls: the user of the token that PostgREST has verified.
 
 -- auth.uid() raises where the subject is no UUID, as in tokens of Clerk and Firebase; a dispatch beside the project's own insert must not.
@@ -1063,72 +1034,7 @@ comment on function messenger.caller_id() is
 revoke all on function messenger.caller_id() from public, anon, authenticated;
 grant execute on function messenger.caller_id() to service_role;
 
--- ---- 07_bounded_waits.sql
--- Calls through the API wait only briefly for a key that an open transaction holds: their number is limited, and ten that wait
--- for one key kept every other call of a project waiting for eight seconds. Direct SQL waits as long as it likes.
-
--- PostgREST sets both settings for each call, and a token has claims elsewhere too.
-create or replace function messenger.is_api_call()
-returns boolean
-language plpgsql stable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return coalesce(current_setting('request.jwt.claims', true), '') <> '' or coalesce(current_setting('request.method', true), '') <> '';
-end $$;
-
--- Half of 250 ms, because a row can be waited for twice: for a place among those that wait, and then for the lock itself.
-create or replace function messenger.bound_waits()
-returns text
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_before text := current_setting('lock_timeout');
-begin
-  if v_before = '120ms' or not messenger.is_api_call() then
-    return null;
-  end if;
-  perform set_config('lock_timeout', '120ms', true);
-  return v_before;
-end $$;
-
-create or replace function messenger.unbound_waits(lock_timeout text)
-returns void
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  if lock_timeout is not null then
-    perform set_config('lock_timeout', unbound_waits.lock_timeout, true);
-  end if;
-end $$;
-
--- For the handler of lock_not_available: a timeout that is not of this file's making stays what it is.
-create or replace function messenger.reject_waits(lock_timeout text, error text)
-returns void
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  if lock_timeout is null and current_setting('lock_timeout') <> '120ms' then
-    raise exception using errcode = 'lock_not_available', message = error;
-  end if;
-  perform messenger.raise_error('SM_UNAVAILABLE', 'an open transaction holds a key of this call');
-end $$;
-
-comment on function messenger.is_api_call() is 'Whether the call comes through the API or in the name of a token.';
-comment on function messenger.bound_waits() is
-  'Bounds the waits for locks of a call through the API and returns the former lock_timeout; null where nothing was changed.';
-comment on function messenger.unbound_waits(text) is 'Sets lock_timeout back to what messenger.bound_waits returned.';
-comment on function messenger.reject_waits(text, text) is
-  'Raises SM_UNAVAILABLE for a wait that messenger.bound_waits has bounded, or the error as it was.';
-revoke all on function messenger.is_api_call(), messenger.bound_waits(), messenger.unbound_waits(text), messenger.reject_waits(text, text)
-  from public, anon, authenticated;
-grant execute on function messenger.is_api_call(), messenger.bound_waits(), messenger.unbound_waits(text), messenger.reject_waits(text, text)
-  to service_role;
-
--- ---- 10_transports.sql
+-- ---- 20_tables/10_transports.sql
 -- How messages travel. One row names a transport; secrets stay in Vault or the environment.
 create table if not exists public.messenger_transports (
   id uuid not null default gen_random_uuid(),
@@ -1220,7 +1126,7 @@ grant select, insert, update, delete on public.messenger_transports to service_r
 revoke all on function messenger.ensure_transports(), messenger.give_way_to_restored_transport(),
   public.update_messenger_transports_updated_at() from public, anon, authenticated, service_role;
 
--- ---- 11_messages.sql
+-- ---- 20_tables/15_messages.sql
 -- The queue: every message from dispatch until pruning. The row is the truth.
 create table if not exists public.messenger_messages (
   id uuid not null default messenger.new_id(),
@@ -1392,7 +1298,7 @@ grant select, insert, update, delete on public.messenger_messages to service_rol
 grant select (id, message_type, status, progress, result, created_at, available_at, processed_at) on public.messenger_messages to authenticated;
 revoke all on function public.update_messenger_messages_updated_at() from public, anon, authenticated, service_role;
 
--- ---- 12_failed_messages.sql
+-- ---- 20_tables/20_failed_messages.sql
 -- Dead letters: messages that ran out of retries or failed for good, with every attempt, until somebody resolves them.
 create table if not exists public.messenger_failed_messages (
   id uuid not null default messenger.new_id(),
@@ -1446,7 +1352,7 @@ create policy service_only on public.messenger_failed_messages for all to anon, 
 revoke all on public.messenger_failed_messages from public, anon, authenticated, service_role;
 grant select, insert, update, delete on public.messenger_failed_messages to service_role;
 
--- ---- 13_schedules.sql
+-- ---- 20_tables/25_schedules.sql
 -- Schedules: what is to be dispatched again and again, and when next; the ledger of what was.
 create table if not exists public.messenger_schedules (
   id uuid not null default gen_random_uuid(),
@@ -1550,7 +1456,7 @@ grant select, insert, update, delete on public.messenger_schedules, messenger.sc
 grant select on messenger.occurrences to service_role;
 revoke all on function public.update_messenger_schedules_updated_at() from public, anon, authenticated, service_role;
 
--- ---- 14_message_types.sql
+-- ---- 20_tables/30_message_types.sql
 -- What the code said of its message types: route, retry policy, who may dispatch. SQL decides by these rows.
 create table if not exists messenger.message_types (
   type text not null,
@@ -1595,7 +1501,7 @@ grant insert (type, transport_name, queue_name, priority, dispatchable_by, max_r
   update (transport_name, queue_name, priority, dispatchable_by, max_retries, retry_delay_ms, retry_multiplier, retry_max_delay_ms, retry_jitter, timeout_ms, aliases, registered_at)
   on messenger.message_types to service_role;
 
--- ---- 15_attempts.sql
+-- ---- 20_tables/35_attempts.sql
 -- Deliveries that ended badly, kept until the message finishes for good; a dead letter copies them.
 create table if not exists messenger.attempts (
   message_id uuid not null,
@@ -1617,7 +1523,7 @@ create policy service_only on messenger.attempts for all to anon, authenticated 
 revoke all on messenger.attempts from public, anon, authenticated, service_role;
 grant select, insert, update, delete on messenger.attempts to service_role;
 
--- ---- 16_idempotency_keys.sql
+-- ---- 20_tables/40_idempotency_keys.sql
 -- Which message a key stands for. A table of its own: a key outlives its message when the window is longer than the retention.
 create table if not exists messenger.idempotency_keys (
   scope text not null,
@@ -1643,7 +1549,7 @@ create policy service_only on messenger.idempotency_keys for all to anon, authen
 revoke all on messenger.idempotency_keys from public, anon, authenticated, service_role;
 grant select, insert, update, delete on messenger.idempotency_keys to service_role;
 
--- ---- 17_workers.sql
+-- ---- 20_tables/45_workers.sql
 -- Who asks for messages, and when last: a worker is awake when it asked within two poll intervals.
 -- Unlogged: a poll that claims nothing then commits without waiting for the disk, and after a crash nobody is awake anyway.
 create unlogged table if not exists messenger.workers (
@@ -1664,7 +1570,7 @@ create policy service_only on messenger.workers for all to anon, authenticated u
 revoke all on messenger.workers from public, anon, authenticated, service_role;
 grant select, insert, update, delete on messenger.workers to service_role;
 
--- ---- 18_settings.sql
+-- ---- 20_tables/50_settings.sql
 -- Settings of the installation, the clock's heartbeat, and the count of what pruning removed.
 create table if not exists messenger.settings (
   singleton boolean not null default true,
@@ -1757,7 +1663,7 @@ revoke all on function messenger.ensure_singletons() from public, anon, authenti
 grant select on messenger.settings, messenger.clock to service_role;
 grant select, insert on messenger.pruned to service_role;
 
--- ---- 19_bells.sql
+-- ---- 20_tables/55_wakeups.sql
 -- Which of pg_net's requests were ours: its table of answers does not say who asked, and those of others are not ours to delete.
 -- Unlogged, as pg_net's tables are: a crash empties them together. Times are the server's, as pg_net's are.
 create unlogged table if not exists messenger.wakeups (
@@ -1786,68 +1692,7 @@ drop policy if exists service_only on messenger.wakeup_locks;
 create policy service_only on messenger.wakeup_locks for all to anon, authenticated using (false) with check (false);
 revoke all on messenger.wakeup_locks from public, anon, authenticated, service_role;
 
--- ---- 19_flags.sql
--- Feature flags with a percentage of subjects: what moves from an old system to this one, a share at a time.
-create table if not exists messenger.flags (
-  name text not null,
-  percent int not null,
-  updated_by text,
-  updated_at timestamptz not null default messenger.now(),
-  constraint flags_pkey primary key (name),
-  constraint flags_name_check check (name ~ '^[A-Za-z][A-Za-z0-9_.:-]{0,127}$'),
-  constraint flags_percent_check check (percent between 0 and 100),
-  constraint flags_updated_by_check check (length(updated_by) <= 200)
-);
-comment on table messenger.flags is 'Flags by name: the percentage of subjects they are on for. A flag here wins over the environment variable of its name.';
-comment on column messenger.flags.updated_by is 'Who set it: a user''s id, or the name of a key.';
-
--- A subject's place from 0 to 99 depends on nothing but the flag and the subject, so a higher percentage only adds subjects,
--- and another flag picks others first.
-create or replace function messenger.enabled(flag text, subject text)
-returns boolean
-language plpgsql stable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return (
-    select coalesce(abs(hashtextextended(subject, hashtextextended(f.name, 0)) % 100) < f.percent, f.percent = 100)
-    from messenger.flags f where f.name = enabled.flag
-  );
-end $$;
-
-create or replace function public.messenger_set_flag(name text, percent int, updated_by text default null)
-returns jsonb
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_row jsonb;
-begin
-  perform messenger.require_writable();
-  if name is null or name !~ '^[A-Za-z][A-Za-z0-9_.:-]{0,127}$' then
-    perform messenger.raise_error('SM_FILTER', 'a flag''s name begins with a letter and has up to 128 letters, digits, dots, colons, underscores or hyphens');
-  elsif percent is null or percent not between 0 and 100 then
-    perform messenger.raise_error('SM_BATCH', 'percent must be a whole number from 0 to 100');
-  end if;
-  insert into messenger.flags as f (name, percent, updated_by, updated_at)
-  values (messenger_set_flag.name, messenger_set_flag.percent, left(messenger_set_flag.updated_by, 200), messenger.now())
-  on conflict on constraint flags_pkey do update set percent = excluded.percent, updated_by = excluded.updated_by, updated_at = excluded.updated_at
-  returning to_jsonb(f) into v_row;
-  return v_row;
-end $$;
-
-comment on function messenger.enabled(text, text) is
-  'Whether a flag is on for a subject: sticky, raising the percentage only adds subjects. A null subject counts as in at 100 percent only. Null where no such flag was set: the environment decides then.';
-comment on function public.messenger_set_flag(text, int, text) is 'Sets a flag to a percentage from 0 to 100 and answers {"name", "percent", "updated_by", "updated_at"}.';
-alter table messenger.flags enable row level security;
-drop policy if exists service_only on messenger.flags;
-create policy service_only on messenger.flags for all to anon, authenticated using (false) with check (false);
-revoke all on messenger.flags from public, anon, authenticated, service_role;
-grant select, insert, update, delete on messenger.flags to service_role;
-revoke all on function messenger.enabled(text, text), public.messenger_set_flag(text, int, text) from public, anon, authenticated;
-grant execute on function messenger.enabled(text, text), public.messenger_set_flag(text, int, text) to service_role;
-
--- ---- 19_measurements.sql
+-- ---- 20_tables/60_measurements.sql
 -- What happened, as it happened: dispatch and settle append here and touch nothing else; the clock rolls up the rows into messenger.metrics.
 -- A row is a call's messages of one type, not a message: a batch of a hundred costs one row. Counters in place of rows would be fought over, or grow
 -- a chain of versions that every later settle walks while some transaction holds a snapshot.
@@ -1934,7 +1779,7 @@ revoke all on function messenger.measure_completions(tid[], text[], real[], time
   from public, anon, authenticated;
 grant execute on function messenger.measure_completions(tid[], text[], real[], timestamptz), messenger.measure_failures(text, uuid[], timestamptz) to service_role;
 
--- ---- 19_metrics.sql
+-- ---- 20_tables/65_metrics.sql
 -- What happened, in figures: per minute, five minutes, hour, day, and of all time, by transport and type. Only the ticker writes here.
 create table if not exists messenger.metrics (
   step_seconds int not null,
@@ -1990,7 +1835,7 @@ create policy service_only on messenger.metric_errors for all to anon, authentic
 revoke all on messenger.metrics, messenger.metric_errors from public, anon, authenticated, service_role;
 grant select on messenger.metrics, messenger.metric_errors to service_role;
 
--- ---- 19_queues.sql
+-- ---- 20_tables/70_queues.sql
 -- Settings of single queues. A queue exists by being named in a dispatch; one without a row here runs.
 create table if not exists messenger.queues (
   transport_name text not null,
@@ -2010,7 +1855,7 @@ create policy service_only on messenger.queues for all to anon, authenticated us
 revoke all on messenger.queues from public, anon, authenticated, service_role;
 grant select, insert, update, delete on messenger.queues to service_role;
 
--- ---- 19_sql_runners.sql
+-- ---- 20_tables/75_sql_runners.sql
 -- Backends that run SQL handlers, and the message each is handling: so that one that hangs can be cancelled, and one that is gone is noticed.
 -- Unlogged: after a crash there are no backends.
 create unlogged table if not exists messenger.sql_runners (
@@ -2036,7 +1881,7 @@ create policy service_only on messenger.sql_runners for all to anon, authenticat
 revoke all on messenger.sql_runners from public, anon, authenticated, service_role;
 grant select on messenger.sql_runners to service_role;
 
--- ---- 19_subscriptions.sql
+-- ---- 20_tables/80_subscriptions.sql
 -- Who is told how messages fare: functions of this database, and webhooks.
 create table if not exists messenger.subscriptions (
   id uuid not null default messenger.new_id(),
@@ -2072,7 +1917,7 @@ revoke all on messenger.subscriptions from public, anon, authenticated, service_
 -- What a outcome needs to know. Where the events go is nobody's business but the owner's.
 grant select (id, event, message_type, kind, enabled) on messenger.subscriptions to service_role;
 
--- ---- 19_ticker.sql
+-- ---- 20_tables/85_ticker.sql
 -- What the ticker keeps about itself: its last ticks, the errors of its steps, rows it has set aside, and where its scans stopped.
 
 -- Appended, not counted in a row: a transaction that has ticked and stays open would hold that row, and no other tick could count.
@@ -2174,244 +2019,16 @@ revoke all on messenger.ticks, messenger.step_errors, messenger.set_aside, messe
 grant select on messenger.ticks, messenger.step_errors, messenger.set_aside to service_role;
 revoke all on function messenger.move_scan(text, timestamptz, uuid) from public, anon, authenticated, service_role;
 
--- ---- 20_check_settings.sql
--- Settings given as JSON, those of message types and of messenger_start: each must have its JSON type and lie within its bounds.
+-- ---- 30_dispatch/10_types.sql
+-- Composite types of dispatch.
 
-create or replace function messenger.is_setting(value jsonb, kind text, lowest numeric, highest numeric)
-returns boolean
-language plpgsql immutable parallel safe
-set search_path = pg_catalog, pg_temp
-as $$
+do $$
 begin
-  return case kind
-    when 'name' then jsonb_typeof(value) = 'string' and value #>> '{}' ~ '^[a-z0-9][a-z0-9_-]{0,62}$'
-    when 'type' then jsonb_typeof(value) = 'string' and value #>> '{}' ~ '^[A-Za-z][A-Za-z0-9_.:-]{0,127}$'
-    when 'sender' then value in ('"service"', '"user"')
-    when 'object' then jsonb_typeof(value) = 'object'
-    when 'array' then jsonb_typeof(value) = 'array'
-    -- Compared as jsonb first: 1e131071 is a number that takes 131 KB to print.
-    else coalesce(jsonb_typeof(value) = 'number' and value between to_jsonb(lowest) and to_jsonb(highest)
-      and (kind = 'number' or value::numeric % 1 = 0), false)
-  end;
-end $$;
-
-create or replace function messenger.reject_setting(code text, field text, value jsonb, wanted text)
-returns void
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_shown text := case when messenger.has_out_of_range_number(value) then 'a number outside the range of a double' else left(value::text, 60) end;
-begin
-  perform messenger.raise_error(code, format('%s must be %s, not %s', field, wanted, v_shown), format('set %s to %s, or leave it out', field, wanted));
-end $$;
-
-create or replace function messenger.check_types(types jsonb)
-returns void
-language plpgsql stable
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_fault record;
-begin
-  select e.value ->> 'type' as type, f.code, array_to_string(f.path, '.') as field, e.value #> f.path as value, f.wanted into v_fault
-  from jsonb_array_elements(types) with ordinality as e(value, ord)
-  cross join (values
-    (1, array['transport'], 'SM_TRANSPORT', 'name', null, null, '1 to 63 lower-case letters, digits, underscores or hyphens'),
-    (2, array['queue'], 'SM_QUEUE', 'name', null, null, '1 to 63 lower-case letters, digits, underscores or hyphens'),
-    (3, array['priority'], 'SM_PRIORITY', 'whole', 1, 10, 'a whole number from 1 to 10'),
-    (4, array['dispatchable_by'], 'SM_SETTING', 'sender', null, null, '"service" or "user"'),
-    (5, array['retry'], 'SM_SETTING', 'object', null, null, 'an object'),
-    (6, array['retry', 'max_retries'], 'SM_MAX_RETRIES', 'whole', 0, 100, 'a whole number from 0 to 100'),
-    (7, array['retry', 'delay_ms'], 'SM_SETTING', 'whole', 0, 86400000000, 'a whole number of milliseconds from 0 to 86400000000 (1000 days)'),
-    (8, array['retry', 'multiplier'], 'SM_SETTING', 'number', 1, 100, 'a number from 1 to 100'),
-    (9, array['retry', 'max_delay_ms'], 'SM_SETTING', 'whole', 0, 86400000000, 'a whole number of milliseconds from 0 to 86400000000 (1000 days)'),
-    (10, array['retry', 'jitter'], 'SM_SETTING', 'number', 0, 1, 'a number from 0 to 1'),
-    (11, array['timeout_ms'], 'SM_SETTING', 'whole', 1, 86400000000, 'a whole number of milliseconds from 1 to 86400000000 (1000 days)'),
-    (12, array['aliases'], 'SM_TYPE', 'array', null, null, 'an array of message types')
-  ) as f(ord, path, code, kind, lowest, highest, wanted)
-  where e.value #> f.path <> 'null' and not messenger.is_setting(e.value #> f.path, f.kind, f.lowest, f.highest)
-  order by e.ord, f.ord limit 1;
-  if found then
-    perform messenger.reject_setting(v_fault.code, v_fault.type || ': ' || v_fault.field, v_fault.value, v_fault.wanted);
-  end if;
-  select e.value ->> 'type' as type, a.value into v_fault
-  from jsonb_array_elements(types) with ordinality as e(value, ord)
-  cross join lateral jsonb_array_elements(case jsonb_typeof(e.value -> 'aliases') when 'array' then e.value -> 'aliases' else '[]' end) as a(value)
-  where not messenger.is_setting(a.value, 'type', null, null)
-  order by e.ord limit 1;
-  if found then
-    perform messenger.reject_setting('SM_TYPE', v_fault.type || ': aliases', v_fault.value, 'an array of message types');
+  if to_regtype('messenger.dispatched') is null then
+    create type messenger.dispatched as (id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamptz);
   end if;
 end $$;
-
-create or replace function messenger.check_start(functions_url text, options jsonb)
-returns void
-language plpgsql stable
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_fault record;
-begin
-  if functions_url !~ '^https?://[^\s]+[^/\s]$' then
-    perform messenger.raise_error('SM_SETTING', format('functions_url must be the http or https URL of the edge functions, not "%s"', left(functions_url, 100)),
-      'for example https://<project>.supabase.co/functions/v1');
-  end if;
-  select f.field, options -> f.field as value, f.wanted into v_fault
-  from (values
-    ('max_workers', 1, 100, 'a whole number from 1 to 100'),
-    ('messages_per_worker', 1, 100000, 'a whole number from 1 to 100000'),
-    ('max_unfinished_per_user', 0, 2147483647, 'a whole number from 0 to 2147483647')
-  ) as f(field, lowest, highest, wanted)
-  where options -> f.field <> 'null' and not messenger.is_setting(options -> f.field, 'whole', f.lowest, f.highest)
-  order by f.field limit 1;
-  if found then
-    perform messenger.reject_setting('SM_SETTING', 'options.' || v_fault.field, v_fault.value, v_fault.wanted);
-  elsif options -> 'poll_interval' <> 'null' and coalesce(messenger.read_interval(options -> 'poll_interval', '1 minute') < '1 ms', true) then
-    perform messenger.reject_setting('SM_SETTING', 'options.poll_interval', options -> 'poll_interval',
-      'an interval with a unit from "1 ms" to "1 minute"');
-  end if;
-end $$;
-
-comment on function messenger.is_setting(jsonb, text, numeric, numeric) is
-  'Whether a JSON value is of this kind: name (of a queue or transport), type, sender, object, array, or a whole number or number between two.';
-comment on function messenger.reject_setting(text, text, jsonb, text) is 'Raises the error with this code for a field: what it must be and what it is.';
-comment on function messenger.check_types(jsonb) is 'Rejects the first definition of a message type with a field that is malformed or out of bounds, by type and field.';
-comment on function messenger.check_start(text, jsonb) is 'Rejects a URL or an option of messenger_start that is malformed or out of bounds: SM_SETTING.';
-revoke all on function messenger.is_setting(jsonb, text, numeric, numeric), messenger.reject_setting(text, text, jsonb, text),
-  messenger.check_types(jsonb), messenger.check_start(text, jsonb) from public, anon, authenticated;
-grant execute on function messenger.is_setting(jsonb, text, numeric, numeric), messenger.reject_setting(text, text, jsonb, text),
-  messenger.check_types(jsonb), messenger.check_start(text, jsonb) to service_role;
-
--- ---- 20_register.sql
--- Types announced by code: routes, retry policies and the users' allow-list become rows the other functions decide by.
-
--- The bus's own types, symphony.*, are made by the migration: an event handled as the owner of the bus must come from the bus.
-create or replace function messenger.ensure_own_types()
-returns void
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  insert into messenger.message_types as k (type, queue_name, max_retries, retry_delay_ms, retry_multiplier, retry_max_delay_ms)
-  values ('symphony.event', 'events', 5, 5000, 3, 3600000), ('symphony.webhook', 'webhooks', 8, 5000, 3, 3600000)
-  on conflict on constraint message_types_pkey do nothing;
-end $$;
-
--- As messenger.give_way_to_restored_transport. The project cannot change these rows, and messenger.on sets the handler
--- again.
-create or replace function messenger.give_way_to_restored_type()
-returns trigger
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  if new.registered_at < messenger.now() - interval '1 second' then
-    delete from messenger.message_types k where k.type = new.type and k.sql_handler is null;
-  end if;
-  return new;
-end $$;
-
-create or replace trigger message_types_restored
-before insert on messenger.message_types
-for each row when (starts_with(new.type, 'symphony.'))
-execute function messenger.give_way_to_restored_type();
-alter table messenger.message_types enable always trigger message_types_restored;
-
-do $$ begin perform messenger.ensure_own_types(); end $$;
-
-create or replace function public.messenger_register(types jsonb)
-returns bigint
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_types jsonb := types;
-  v_bad jsonb;
-begin
-  perform messenger.require_writable();
-  if v_types is null or jsonb_typeof(v_types) <> 'array' then
-    perform messenger.raise_error('SM_TYPE', 'types must be a JSON array');
-  end if;
-  if jsonb_array_length(v_types) > 1000 then
-    perform messenger.raise_error('SM_BATCH_TOO_LARGE');
-  end if;
-  select e into v_bad from jsonb_array_elements(v_types) e
-  where jsonb_typeof(e) <> 'object' or jsonb_typeof(e -> 'type') is distinct from 'string' or e ->> 'type' !~ '^[A-Za-z][A-Za-z0-9_.:-]{0,127}$'
-  limit 1;
-  if found then
-    perform messenger.raise_error('SM_TYPE', left(v_bad::text, 200));
-  end if;
-  v_types := coalesce((select jsonb_agg(e) from jsonb_array_elements(v_types) e where not starts_with(e ->> 'type', 'symphony.')), '[]');
-  select e -> 'type' into v_bad from jsonb_array_elements(v_types) e
-  where jsonb_typeof(e -> 'aliases') = 'array' and exists (select from jsonb_array_elements_text(e -> 'aliases') a where starts_with(a, 'symphony.'))
-  limit 1;
-  if found then
-    perform messenger.raise_error('SM_TYPE_FORBIDDEN', 'aliases of ' || left(v_bad #>> '{}', 128));
-  end if;
-  perform messenger.check_types(v_types);
-
-  -- A route may name a transport before an operator has made it: it is the database queue until somebody says otherwise.
-  insert into public.messenger_transports (name, type)
-  select distinct e ->> 'transport', 'supabase' from jsonb_array_elements(v_types) e where e ->> 'transport' is not null
-  order by 1
-  on conflict (name) do nothing;
-
-  -- Sorted, so that isolates that start together lock in one order; unchanged rows are not written.
-  insert into messenger.message_types as known
-    (type, transport_name, queue_name, priority, dispatchable_by, max_retries, retry_delay_ms, retry_multiplier, retry_max_delay_ms, retry_jitter, timeout_ms, aliases)
-  select distinct on (e.type)
-    e.type, e.transport, e.queue, e.priority::int, coalesce(e.dispatchable_by, 'service'),
-    coalesce(r.max_retries, 3), coalesce(r.delay_ms, 1000), coalesce(r.multiplier, 2), coalesce(r.max_delay_ms, 600000), coalesce(r.jitter, 0.2),
-    e.timeout_ms::bigint, coalesce(e.aliases, '{}')
-  -- Numeric, because 5.0 is a whole number that no int would read.
-  from jsonb_to_recordset(v_types) as e(type text, transport text, queue text, priority numeric, dispatchable_by text, retry jsonb, timeout_ms numeric, aliases text[])
-  cross join lateral jsonb_to_record(coalesce(nullif(e.retry, 'null'), '{}'))
-    as r(max_retries numeric, delay_ms numeric, multiplier double precision, max_delay_ms numeric, jitter double precision)
-  order by e.type
-  on conflict (type) do update set
-    transport_name = excluded.transport_name, queue_name = excluded.queue_name, priority = excluded.priority, dispatchable_by = excluded.dispatchable_by,
-    max_retries = excluded.max_retries, retry_delay_ms = excluded.retry_delay_ms, retry_multiplier = excluded.retry_multiplier,
-    retry_max_delay_ms = excluded.retry_max_delay_ms, retry_jitter = excluded.retry_jitter, timeout_ms = excluded.timeout_ms, aliases = excluded.aliases,
-    registered_at = messenger.now()
-  where (known.transport_name, known.queue_name, known.priority, known.dispatchable_by, known.max_retries, known.retry_delay_ms, known.retry_multiplier,
-         known.retry_max_delay_ms, known.retry_jitter, known.timeout_ms, known.aliases)
-    is distinct from
-        (excluded.transport_name, excluded.queue_name, excluded.priority, excluded.dispatchable_by, excluded.max_retries, excluded.retry_delay_ms, excluded.retry_multiplier,
-         excluded.retry_max_delay_ms, excluded.retry_jitter, excluded.timeout_ms, excluded.aliases);
-  -- The ticker does the rest, and all of it where a trigger of the project rejects a row: types are registered all the same.
-  begin
-    perform messenger.route_messages(array(select e ->> 'type' from jsonb_array_elements(v_types) e), 1000, messenger.now());
-  exception when others then
-    raise log 'symphony: messages dispatched before their type could not be routed: %', sqlerrm;
-  end;
-  return jsonb_array_length(types);
-end $$;
-
-comment on function public.messenger_register(jsonb) is
-  'Upserts message types: [{"type", "transport"?, "queue"?, "priority"?, "dispatchable_by"?: "service"|"user", "retry"?: {max_retries, delay_ms, multiplier, max_delay_ms, jitter}, "timeout_ms"?, "aliases"?}]. Types of the bus itself (symphony.*) are ignored. Returns how many were given.';
-comment on function messenger.give_way_to_restored_type() is
-  'Deletes a row of the migration''s when its restored one is inserted.';
-comment on function messenger.ensure_own_types() is 'Makes the rows of the bus''s own types where they are missing.';
-revoke all on function messenger.ensure_own_types(), messenger.give_way_to_restored_type() from public, anon,
-  authenticated, service_role;
-revoke all on function public.messenger_register(jsonb) from public, anon, authenticated;
-grant execute on function public.messenger_register(jsonb) to service_role;
-
--- ---- 21_drafts.sql
--- Parsing of dispatches: JSON elements to typed drafts, each with the first thing that is wrong with it. Nothing is written here.
-
--- The fields of an element, each with the error that a null in it gets.
-create or replace function messenger.draft_fields()
-returns jsonb
-language sql immutable parallel safe
-set search_path = pg_catalog, pg_temp
-as $$
-  select '{"type": "SM_TYPE", "payload": "SM_PAYLOAD_NOT_OBJECT", "queue": "SM_QUEUE", "priority": "SM_PRIORITY", "available_at": "SM_AVAILABLE_AT",
-    "delay": "SM_DELAY", "idempotency_key": "SM_IDEMPOTENCY_KEY", "idempotency_mode": "SM_IDEMPOTENCY_MODE", "idempotency_window": "SM_IDEMPOTENCY_KEY",
-    "ordering_key": "SM_ORDERING_KEY", "transport": "SM_TRANSPORT", "max_retries": "SM_MAX_RETRIES", "expires_at": "SM_EXPIRES_AT",
-    "headers": "SM_HEADERS_NOT_OBJECT", "metadata": "SM_METADATA_NOT_OBJECT"}'::jsonb
-$$;
+comment on type messenger.dispatched is 'What a dispatch answers: the stored message''s values after the call, also for a duplicate; available_at is null while the message waits for its predecessor.';
 
 do $$
 begin
@@ -2426,325 +2043,171 @@ begin
 end $$;
 comment on type messenger.draft is 'One element of a dispatch, defaults filled in; scheduled_at is the moment asked for, available_at that moment or now.';
 
--- One pass over the set: a function call per element would cost as much as its insert, so calls stand behind cheap tests of size.
-create or replace function messenger.read_drafts(messages jsonb, at timestamptz)
-returns setof messenger.draft
-language plpgsql stable
+-- ---- 30_dispatch/20_dispatch.sql
+-- Dispatch for services: one message, or up to a thousand in one call.
+
+-- A named type, because plpgsql rejects a parameter and a result column of one name, and language sql would plan the body again at each call (0.7 ms against 0.4).
+create or replace function public.messenger_dispatch(
+  type text, payload jsonb default '{}', queue text default null, priority int default null, available_at timestamptz default null, delay interval default null,
+  idempotency_key text default null, idempotency_mode text default 'ignore', idempotency_window interval default null, ordering_key text default null,
+  transport text default null, max_retries int default null, expires_at timestamptz default null, headers jsonb default '{}', metadata jsonb default '{}'
+)
+returns setof messenger.dispatched
+language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
-#variable_conflict use_column
 begin
   return query
-  with element as materialized (
-    select
-      e.ord, e.value, r.*,
-      -- A null or unknown field is looked for by name only where the whole element is odd.
-      case when e.value - array(select jsonb_object_keys(messenger.draft_fields())) <> '{}' or e.value @? 'strict $.* ? (@ == null)'
-      then (select f.key from jsonb_each(e.value) f where f.value = 'null' or not messenger.draft_fields() ? f.key
-            order by messenger.draft_fields() ? f.key, f.key limit 1) end as odd_field,
-      case when r.available_at is not null then messenger.read_time(r.available_at) end as parsed_available_at,
-      case when r.delay is not null then messenger.read_interval(r.delay, '100 years') end as parsed_delay,
-      case when r.expires_at is not null then messenger.read_time(r.expires_at) end as parsed_expires_at,
-      case when r.idempotency_window is not null then messenger.read_interval(r.idempotency_window, '1 year') end as parsed_window
-    from (
-      select n as ord, jsonb_typeof(v) = 'object' as is_object, case when jsonb_typeof(v) = 'object' then v else '{}' end as value
-      from jsonb_array_elements(messages) with ordinality as t(v, n)
-    ) as e
-    cross join lateral jsonb_to_record(case when e.is_object then e.value else '{"type": 0}' end) as r(
-      type jsonb, payload jsonb, queue jsonb, priority jsonb, available_at jsonb, delay jsonb, idempotency_key jsonb, idempotency_mode jsonb,
-      idempotency_window jsonb, ordering_key jsonb, transport jsonb, max_retries jsonb, expires_at jsonb, headers jsonb, metadata jsonb)
-  ),
-  checked as materialized (
-    select
-      e.*, k.queue_name as route_queue, k.priority as route_priority, k.max_retries as route_retries, t.name as transport_name, t.config as transport_config,
-      a.requested_at,
-      case
-        when e.odd_field is not null then coalesce(messenger.draft_fields() ->> e.odd_field, 'SM_UNKNOWN_FIELD')
-        when e.type is null or jsonb_typeof(e.type) <> 'string'
-          or (k.type is null and e.value ->> 'type' !~ '^[A-Za-z][A-Za-z0-9_.:-]{0,127}$') then 'SM_TYPE'
-        when starts_with(e.value ->> 'type', 'symphony.') then 'SM_TYPE_FORBIDDEN'
-        when (select messenger.has_out_of_range_number(messages)) and messenger.has_out_of_range_number(e.value) then 'SM_NUMBER_RANGE'
-        when jsonb_typeof(e.payload) <> 'object' then 'SM_PAYLOAD_NOT_OBJECT'
-        when jsonb_typeof(e.headers) <> 'object' then 'SM_HEADERS_NOT_OBJECT'
-        when e.headers ? 'x-symphony-user' then 'SM_FIELD_FORBIDDEN'
-        when jsonb_typeof(e.metadata) <> 'object' then 'SM_METADATA_NOT_OBJECT'
-        when pg_column_size(e.payload) > 6000 and messenger.exceeds(e.payload, 262144) then 'SM_PAYLOAD_TOO_LARGE'
-        when pg_column_size(e.headers) > 400 and messenger.exceeds(e.headers, 16384) then 'SM_HEADERS_TOO_LARGE'
-        when pg_column_size(e.metadata) > 400 and messenger.exceeds(e.metadata, 16384) then 'SM_HEADERS_TOO_LARGE'
-        when pg_column_size(e.value) > 500
-          and (messenger.is_too_deep(e.payload) or messenger.is_too_deep(e.headers) or messenger.is_too_deep(e.metadata)) then 'SM_DEPTH'
-        when jsonb_typeof(e.queue) <> 'string' or e.value ->> 'queue' !~ '^[a-z0-9][a-z0-9_-]{0,62}$' then 'SM_QUEUE'
-        when jsonb_typeof(e.transport) <> 'string' or t.name is null then 'SM_TRANSPORT'
-        when e.priority is not null and not e.priority = any ('{1,2,3,4,5,6,7,8,9,10}'::jsonb[]) then 'SM_PRIORITY'
-        when jsonb_typeof(e.max_retries) <> 'number' then 'SM_MAX_RETRIES'
-        when e.max_retries::numeric not between 0 and 100 or e.max_retries::numeric % 1 <> 0 then 'SM_MAX_RETRIES'
-        when e.available_at is not null and e.parsed_available_at is null then 'SM_AVAILABLE_AT'
-        when e.delay is not null and (e.parsed_delay is null or e.available_at is not null) then 'SM_DELAY'
-        when e.expires_at is not null and (e.parsed_expires_at is null
-          or e.parsed_expires_at <= greatest(at, a.requested_at)) then 'SM_EXPIRES_AT'
-        when jsonb_typeof(e.idempotency_key) <> 'string' or octet_length(e.value ->> 'idempotency_key') not between 1 and 255
-          or e.value ->> 'idempotency_key' ~ '[\x01-\x1f\x7f]' then 'SM_IDEMPOTENCY_KEY'
-        when e.idempotency_mode <> '"ignore"' and not e.idempotency_mode = any (array['"replace"', '"reschedule"', '"throttle"', '"debounce"']::jsonb[])
-          then 'SM_IDEMPOTENCY_MODE'
-        when e.idempotency_mode <> '"ignore"' and e.idempotency_key is null then 'SM_IDEMPOTENCY_KEY'
-        when e.idempotency_window is not null and (e.parsed_window is null or e.idempotency_key is null) then 'SM_IDEMPOTENCY_KEY'
-        when e.ordering_key is not null and (jsonb_typeof(e.ordering_key) <> 'string' or octet_length(e.value ->> 'ordering_key') not between 1 and 255
-          or e.value ->> 'ordering_key' ~ '[\x01-\x1f\x7f]') then 'SM_ORDERING_KEY'
-      end as error_code
-    from element e
-    left join messenger.message_types k on k.type = e.value ->> 'type'
-    left join public.messenger_transports t
-      on t.name = coalesce(e.value ->> 'transport', k.transport_name, 'supabase') and t.enabled and t.type in ('supabase', 'sync')
-    -- A debounced message without a delay waits for its window.
-    cross join lateral (
-      select coalesce(e.parsed_available_at, at + e.parsed_delay, case when e.idempotency_mode = '"debounce"'
-        then at + coalesce(e.parsed_window, (t.config ->> 'idempotency_window')::interval, '24 hours') end) as requested_at
-    ) a
-  )
-  select c.ord::int, c.error_code,
-    case when not messenger.draft_fields() ? c.odd_field then c.odd_field when c.error_code = 'SM_FIELD_FORBIDDEN' then 'headers.x-symphony-user' end, d.*
-  from checked c
-  -- Casts only where the checks passed: offset 0 keeps the planner from moving them out of the condition.
-  left join lateral (
-    select
-      c.value ->> 'type', c.transport_name, coalesce(c.value ->> 'queue', c.route_queue, 'default'), coalesce(c.priority::int, c.route_priority, 5),
-      coalesce(c.payload, '{}'), coalesce(c.headers, '{}'), coalesce(c.metadata, '{}'),
-      c.requested_at, greatest(at, c.requested_at), c.parsed_expires_at, coalesce(c.max_retries::int, c.route_retries, 3), c.value ->> 'idempotency_key',
-      coalesce(c.idempotency_mode #>> '{}', 'ignore'), coalesce(c.parsed_window, (c.transport_config ->> 'idempotency_window')::interval, '24 hours'),
-      c.ordering_key #>> '{}'
-    where c.error_code is null
-    offset 0
-  ) as d on true;
+  select s.id, s.duplicate, s.status, s.transport, s.queue, s.available_at
+  from messenger.store_messages((
+    select jsonb_build_array(jsonb_object_agg(given.field, given.value) filter (where given.value is not null))
+    from (values
+      ('type', to_jsonb(type)), ('payload', payload), ('queue', to_jsonb(queue)), ('priority', to_jsonb(priority)), ('available_at', to_jsonb(available_at)),
+      ('delay', to_jsonb(delay)), ('idempotency_key', to_jsonb(idempotency_key)), ('idempotency_mode', to_jsonb(idempotency_mode)),
+      ('idempotency_window', to_jsonb(idempotency_window)), ('ordering_key', to_jsonb(ordering_key)), ('transport', to_jsonb(transport)),
+      ('max_retries', to_jsonb(max_retries)), ('expires_at', to_jsonb(expires_at)), ('headers', headers), ('metadata', metadata)
+    ) as given(field, value)
+  ), true, 'service', messenger.caller_id(), true) as s;
 end $$;
 
-comment on function messenger.draft_fields() is 'Field names of a dispatch with the code a null in them is rejected by.';
-comment on function messenger.read_drafts(jsonb, timestamptz) is
-  'Elements of a dispatch (names as the parameters of messenger_dispatch, exact JSON types, no nulls) as drafts in order; error_code is the first error, and then the rest is null.';
-revoke all on function messenger.draft_fields(), messenger.read_drafts(jsonb, timestamptz) from public, anon, authenticated;
-grant execute on function messenger.draft_fields(), messenger.read_drafts(jsonb, timestamptz) to service_role;
-
--- ---- 21_fingerprint.sql
--- Equality of payloads for idempotency keys: what is equal as jsonb has one fingerprint.
-
--- jsonb keeps the order of keys and drops whitespace, but prints a number with the zeros it was sent with: 1 and 1.0 are
--- equal and print differently. Few payloads have such a number, so most pay for one look only. A string is matched whole,
--- which passes over the numbers in it. jsonb_hash_extended would be shorter, but it gives lists whose elements 32 places
--- apart are exchanged the same hash.
-create or replace function messenger.fingerprint(body jsonb)
-returns bytea
-language plpgsql immutable parallel safe
+create or replace function public.messenger_dispatch_batch(messages jsonb, atomic boolean default true)
+returns table (ord int, id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamptz, error_code text, error text)
+language sql
 set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_text text := body::text;
-begin
-  if v_text ~ '[.][0-9]*0[],}]' then
-    v_text := regexp_replace(v_text, '("(?:[^"\\]|\\.)*")|[.]0+(?=[],}])|([.][0-9]*[1-9])0+(?=[],}])', '\1\2', 'g');
-  end if;
-  return sha256(convert_to(v_text, 'UTF8'));
-end $$;
+as $$ select * from messenger.store_messages(messages, coalesce(atomic, true), 'service', messenger.caller_id()) $$;
 
-comment on function messenger.fingerprint(jsonb) is 'SHA-256 of a JSON object, equal for objects that are equal as jsonb.';
-revoke all on function messenger.fingerprint(jsonb) from public, anon, authenticated;
-grant execute on function messenger.fingerprint(jsonb) to service_role;
+comment on function public.messenger_dispatch(text, jsonb, text, int, timestamptz, interval, text, text, interval, text, text, int, timestamptz, jsonb, jsonb) is
+  'Stores one message in the caller''s transaction and returns the stored values, also for a duplicate of an idempotency key. A null parameter means its default. idempotency_mode: what a later dispatch on the key changes of a message that is still pending: ignore nothing, replace the content, reschedule the moment, throttle nothing, whatever the payload, debounce both, to run once, delay (or else the window) after the last call. ordering_key: of its messages in one transport and queue one is in flight, in the order of dispatch. Refusals: SQLSTATE PT<status>, detail SM_<CODE>, hint.';
+comment on function public.messenger_dispatch_batch(jsonb, boolean) is
+  'Stores 1 to 1000 elements with the names of messenger_dispatch, exact JSON types, no nulls. Atomic: one bad element rejects all and is named (counted from 1); else each row says its own error.';
+revoke all on function public.messenger_dispatch(text, jsonb, text, int, timestamptz, interval, text, text, interval, text, text, int, timestamptz, jsonb, jsonb),
+  public.messenger_dispatch_batch(jsonb, boolean) from public, anon, authenticated;
+grant execute on function public.messenger_dispatch(text, jsonb, text, int, timestamptz, interval, text, text, interval, text, text, int, timestamptz, jsonb, jsonb),
+  public.messenger_dispatch_batch(jsonb, boolean) to service_role;
 
--- ---- 22_idempotency.sql
--- Idempotency: one message for a key, and what a later dispatch on that key may still change of it.
+-- ---- 30_dispatch/25_user_dispatch.sql
+-- Dispatch for signed-in users: allow-listed types, their own idempotency scope, a limit on what they may leave unfinished.
 
--- Modes, by what a later dispatch does to a message that is pending (waiting for a retry or for its predecessor included):
--- ignore: nothing. replace: it gets the new content, its place stays. reschedule: it gets the new moment, its content stays. throttle: nothing, and the
--- payload may differ. debounce: it gets content and moment, so it runs once, that long after the last call.
--- Once a worker has had its say (processing, finished, expired) nothing of it changes. A key holds while its message is unfinished or an open dead letter, and
--- for its window, so throttle too waits for a message that takes longer than the window. Only debounce lets go earlier: what its message has begun
--- to handle is older than the call, and the call must not be lost. The key then passes on to a new message, and the old one runs on without it,
--- retries included; that one key never has two waiting messages is kept (I4).
+-- Only locked, never changed: dispatches of one user are counted one after the other, so that parallel ones cannot pass the quota together.
+create table if not exists messenger.senders (
+  user_id uuid not null,
+  check_at timestamptz not null,
+  constraint senders_pkey primary key (user_id)
+);
+comment on table messenger.senders is 'Users who dispatched lately, one row per user to be locked by their dispatches; pruned after an hour and made again when needed.';
+comment on column messenger.senders.user_id is 'auth.users.id, or the subject of another provider''s token where it is a UUID.';
+comment on column messenger.senders.check_at is 'From when on the row may be pruned.';
+create index if not exists senders_check_at_idx on messenger.senders (check_at);
+alter table messenger.senders enable row level security;
+drop policy if exists service_only on messenger.senders;
+create policy service_only on messenger.senders for all to anon, authenticated using (false) with check (false);
+revoke all on messenger.senders from public, anon, authenticated, service_role;
 
--- Stores one message at once, for a key that comes again later in the batch and may change it. With an ordering key it waits until take_turns has placed it.
-create or replace function messenger.store_draft(draft messenger.draft, new_id uuid, sender uuid, at timestamptz)
+create or replace function messenger.lock_sender(user_id uuid, at timestamptz)
 returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
-begin
-  insert into public.messenger_messages
-    (id, transport_name, queue_name, message_type, body, headers, metadata, priority, scheduled_at, available_at, expires_at,
-     created_at, updated_at, max_retries, idempotency_key, ordering_key, created_by)
-  values
-    (new_id, draft.transport_name, draft.queue_name, draft.message_type, draft.body, draft.headers, draft.metadata, draft.priority, draft.scheduled_at,
-     case when draft.ordering_key is null then draft.available_at else 'infinity' end, draft.expires_at,
-     at, at, draft.max_retries, draft.idempotency_key, draft.ordering_key, sender);
-end $$;
-
--- Changes a pending message whose row the caller has locked. A wait for a retry is never cut short, and retries already burnt stay burnt, or a sender
--- that never tires would keep a failing message from the dead letters. A blocked message stays blocked; its moment counts when its turn has come.
-create or replace function messenger.revise(message_id uuid, draft messenger.draft, at timestamptz, out available_at timestamptz, out error_code text)
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
 declare
-  v_moves boolean := draft.idempotency_mode in ('reschedule', 'debounce');
-  v_rewrites boolean := draft.idempotency_mode in ('replace', 'debounce');
-  v_scheduled_at timestamptz;
-  v_expires_at timestamptz;
+  v_lock_timeout text := messenger.bound_waits();
 begin
-  select
-    case
-      when not v_moves or m.available_at = 'infinity' then m.available_at
-      when m.retry_count > 0 then greatest(m.available_at, draft.available_at)
-      else draft.available_at
-    end,
-    case when v_moves then draft.scheduled_at else m.scheduled_at end,
-    case when v_rewrites then draft.expires_at else m.expires_at end
-  into available_at, v_scheduled_at, v_expires_at
-  from public.messenger_messages m where m.id = message_id;
-
-  if v_expires_at <= greatest(at, v_scheduled_at, nullif(available_at, 'infinity')) then
-    error_code := 'SM_EXPIRES_AT';
-    return;
-  end if;
-
-  update public.messenger_messages m
-  set available_at = revise.available_at, scheduled_at = v_scheduled_at, expires_at = v_expires_at, updated_at = at,
-      body = case when v_rewrites then draft.body else m.body end,
-      headers = case when v_rewrites then draft.headers else m.headers end,
-      metadata = case when v_rewrites then draft.metadata else m.metadata end,
-      priority = case when v_rewrites then draft.priority else m.priority end,
-      max_retries = case when v_rewrites then greatest(draft.max_retries, m.retry_count) else m.max_retries end,
-      unrouted = case when v_rewrites and draft.max_retries <> m.max_retries then null else m.unrouted end
-  where m.id = message_id;
-  if v_moves and available_at <= at then
-    perform messenger.wake_worker(m.transport_name, m.queue_name, m.message_type) from public.messenger_messages m where m.id = message_id;
-  end if;
+  insert into messenger.senders as s (user_id, check_at) values (lock_sender.user_id, lock_sender.at + interval '1 hour')
+  on conflict on constraint senders_pkey do update set check_at = s.check_at where false;
+  perform messenger.unbound_waits(v_lock_timeout);
+exception when lock_not_available then
+  perform messenger.reject_waits(v_lock_timeout, sqlerrm);
 end $$;
 
--- Takes an idempotency key for a new message, or says which message already stands for it, after changing that one as the mode says.
--- The insert waits for a transaction that is taking the same key; should that one roll back, the key is ours.
--- Reads are statements of their own, so they see what committed while the insert waited.
--- Locks, in this order: the row of the key, then the message's. Whoever changes a message has its key's row locked, so that the key cannot have passed on;
--- who only asks locks nothing. A message is locked only while it is pending: that waits for a claim's transaction, and sees what it made of it.
-create or replace function messenger.take_key(scope text, draft messenger.draft, new_id uuid, sender uuid, store boolean, at timestamptz)
-returns table (
-  taken boolean, is_stored boolean, passed_on uuid, message_id uuid, status text, transport text, queue text, available_at timestamptz, error_code text
-)
-language plpgsql rows 1
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_fingerprint bytea := messenger.fingerprint(draft.body);
-  v_may_change boolean := draft.idempotency_mode in ('replace', 'reschedule', 'debounce');
-  v_locked boolean := v_may_change;
-  v_key messenger.idempotency_keys;
-  v_is_ours boolean := false;
-  v_is_pending boolean;
-  v_holds boolean;
-begin
-  <<attempts>>
-  loop
-    insert into messenger.idempotency_keys (scope, key, message_id, message_type, fingerprint, transport_name, queue_name, expires_at)
-    values (take_key.scope, draft.idempotency_key, take_key.new_id, draft.message_type, v_fingerprint, draft.transport_name, draft.queue_name,
-      take_key.at + draft.idempotency_window)
-    on conflict on constraint idempotency_keys_pkey do nothing;
-    exit attempts when found;
-
-    if v_locked then
-      select * into v_key from messenger.idempotency_keys k where k.scope = take_key.scope and k.key = draft.idempotency_key for update;
-    else
-      select * into v_key from messenger.idempotency_keys k where k.scope = take_key.scope and k.key = draft.idempotency_key;
-    end if;
-    continue when v_key.message_id is null;
-    message_id := v_key.message_id;
-    transport := v_key.transport_name;
-    queue := v_key.queue_name;
-
-    -- What has expired is as good as finished, though nobody may have noticed yet.
-    if v_may_change then
-      perform from public.messenger_messages m
-      where m.id = v_key.message_id and m.status = 'pending' and (m.expires_at is null or m.expires_at > take_key.at) for no key update;
-      v_is_ours := found;
-    end if;
-    select m.status, m.available_at, m.status = 'pending' and (m.expires_at is null or m.expires_at > take_key.at),
-      m.processed_at is null or exists (select from public.messenger_failed_messages f where f.message_id = m.id and f.resolved_at is null)
-    into status, available_at, v_is_pending, v_holds
-    from public.messenger_messages m where m.id = v_key.message_id;
-    -- Handed back by its worker between the two looks.
-    continue when v_may_change and v_is_pending and not v_is_ours;
-    status := coalesce(status, 'completed');
-
-    -- Not ">": an earlier element of this very batch may have taken it with a window of zero.
-    if v_holds or v_key.expires_at >= take_key.at then
-      if (v_key.message_type, v_key.queue_name) <> (draft.message_type, draft.queue_name)
-        or draft.idempotency_mode in ('ignore', 'reschedule') and v_key.fingerprint <> v_fingerprint
-          and v_key.fingerprint <> sha256(convert_to(draft.body::text, 'UTF8')) then -- keys of 0.1.0 hold this one
-        error_code := 'SM_IDEMPOTENCY_MISMATCH';
-      elsif v_is_ours then
-        select r.available_at, r.error_code into available_at, error_code from messenger.revise(v_key.message_id, draft, take_key.at) r;
-        if error_code is null and v_key.fingerprint <> v_fingerprint then
-          update messenger.idempotency_keys k set fingerprint = v_fingerprint where k.scope = take_key.scope and k.key = draft.idempotency_key;
-        end if;
-      elsif draft.idempotency_mode = 'debounce' then
-        passed_on := v_key.message_id;
-      end if;
-      if passed_on is null then
-        taken := false;
-        is_stored := false;
-        return next;
-        return;
-      end if;
-    end if;
-
-    -- Free. Who only asks has not locked it; whoever takes it over looks once more under the lock.
-    if v_locked then
-      update messenger.idempotency_keys k
-      set message_id = take_key.new_id, message_type = draft.message_type, fingerprint = v_fingerprint, transport_name = draft.transport_name,
-          queue_name = draft.queue_name, expires_at = take_key.at + draft.idempotency_window
-      where k.scope = take_key.scope and k.key = draft.idempotency_key;
-      exit attempts;
-    end if;
-    v_locked := true;
-  end loop;
-
-  if store then
-    perform messenger.store_draft(draft, take_key.new_id, sender, take_key.at);
-  end if;
-  return query select true, store, take_key.passed_on, take_key.new_id, 'pending', draft.transport_name, draft.queue_name,
-    case when store and draft.ordering_key is not null then 'infinity' else draft.available_at end, null::text;
-end $$;
-
--- Takes their key off messages that lost it to a younger one, so that no dead letter brings it back. In the order of their ids, as settle locks.
--- A worker's outcome on such a message waits until the dispatching transaction ends.
-create or replace function messenger.drop_keys(ids uuid[], at timestamptz)
-returns int
+create or replace function messenger.prune_senders(at timestamptz, chunk int)
+returns bigint
 language plpgsql
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
+set enable_bitmapscan = off
 set jit = off
 as $$
 declare
-  v_dropped int;
+  v_pruned bigint;
 begin
-  with held as materialized (
-    select m.id from public.messenger_messages m
-    where m.id = any (ids) and (m.processed_at is null or m.status = 'failed')
-    order by m.id
-    for no key update
-  )
-  update public.messenger_messages m set idempotency_key = null, updated_at = at where m.id = any (array(select h.id from held h));
-  get diagnostics v_dropped = row_count;
-  return v_dropped;
+  delete from messenger.senders s
+  where s.ctid = any (array(
+    select x.ctid from messenger.senders x where x.check_at < prune_senders.at order by x.check_at limit chunk for update skip locked));
+  get diagnostics v_pruned = row_count;
+  return v_pruned;
 end $$;
 
-comment on function messenger.store_draft(messenger.draft, uuid, uuid, timestamptz) is 'Inserts one message; with an ordering key blocked and without a number.';
-comment on function messenger.revise(uuid, messenger.draft, timestamptz) is
-  'Gives a locked pending message what the draft''s mode says. Answers when it is available then, or SM_EXPIRES_AT, nothing changed, when it would expire first.';
-comment on function messenger.take_key(text, messenger.draft, uuid, uuid, boolean, timestamptz) is
-  'Takes (scope, key) for new_id (taken = true; passed_on: the message it was taken from) or names the message that holds it; error_code when that one may not be named. store: inserts the message at once.';
-comment on function messenger.drop_keys(uuid[], timestamptz) is 'Takes the idempotency key off those of these messages that a worker may still get. Returns how many.';
-revoke all on function messenger.store_draft(messenger.draft, uuid, uuid, timestamptz), messenger.revise(uuid, messenger.draft, timestamptz),
-  messenger.take_key(text, messenger.draft, uuid, uuid, boolean, timestamptz), messenger.drop_keys(uuid[], timestamptz) from public, anon, authenticated;
-grant execute on function messenger.store_draft(messenger.draft, uuid, uuid, timestamptz), messenger.revise(uuid, messenger.draft, timestamptz),
-  messenger.take_key(text, messenger.draft, uuid, uuid, boolean, timestamptz), messenger.drop_keys(uuid[], timestamptz) to service_role;
+-- Definer, because users have no rights on the tables. Who the user is comes from the token alone.
+create or replace function messenger.user_dispatch(type text, payload jsonb, idempotency_key text, delay interval, headers jsonb, metadata jsonb)
+returns table (id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamptz)
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_user uuid := messenger.caller_id();
+  v_forbidden text;
+  v_limit int;
+begin
+  perform messenger.require_writable();
+  if v_user is null then
+    if coalesce(current_setting('request.jwt.claims', true), '') ~ '"sub"\s*:\s*"[^"]' then
+      perform messenger.raise_error('SM_UNAUTHENTICATED', 'the subject of the token is not a UUID',
+        'users of other identity providers cannot own messages: dispatch for them from a server, with a secret key');
+    end if;
+    perform messenger.raise_error('SM_UNAUTHENTICATED');
+  end if;
+  perform messenger.lock_sender(v_user, messenger.now());
+  -- One answer for a type that is not allowed and one that does not exist: users cannot list the types.
+  if not exists (select from messenger.message_types k where k.type = user_dispatch.type and k.dispatchable_by = 'user') then
+    perform messenger.raise_error('SM_TYPE_FORBIDDEN');
+  end if;
+  if jsonb_typeof(headers) = 'object' then
+    select h.key into v_forbidden from jsonb_object_keys(headers) as h(key) where h.key not in ('traceparent', 'x-request-id') limit 1;
+    if found then
+      perform messenger.raise_error('SM_FIELD_FORBIDDEN', 'headers.' || left(v_forbidden, 100));
+    end if;
+  end if;
+  select s.id, s.duplicate, s.status, s.transport, s.queue, s.available_at
+  into id, duplicate, status, transport, queue, available_at
+  from messenger.store_messages((
+    select jsonb_build_array(jsonb_object_agg(field, value) filter (where value is not null))
+    from (values
+      ('type', to_jsonb(type)), ('payload', payload), ('idempotency_key', to_jsonb(idempotency_key)), ('delay', to_jsonb(delay)),
+      ('headers', headers), ('metadata', metadata)
+    ) as given(field, value)
+  ), true, v_user::text, v_user, true) s;
+  -- Asked afterwards, so that a repeated dispatch is told its message and not its limit; the error takes a new one back.
+  v_limit := coalesce((select s.max_unfinished_per_user from messenger.settings s), 1000);
+  if not duplicate and v_limit < (
+    select count(*) from (
+      (select from public.messenger_messages m where m.created_by = v_user and m.processed_at is null limit v_limit + 1)
+      union all
+      (select from public.messenger_failed_messages f where f.created_by = v_user and f.resolved_at is null limit v_limit + 1)
+    ) unfinished) then
+    perform messenger.raise_error('SM_RATE', 'of ' || v_limit || ' allowed');
+  end if;
+  return next;
+end $$;
 
--- ---- 22_store.sql
+create or replace function public.messenger_user_dispatch(
+  type text, payload jsonb default '{}', idempotency_key text default null, delay interval default null, headers jsonb default '{}', metadata jsonb default '{}'
+)
+returns table (id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamptz)
+language sql
+set search_path = pg_catalog, pg_temp
+as $$ select * from messenger.user_dispatch(type, payload, idempotency_key, delay, headers, metadata) $$;
+
+comment on function messenger.user_dispatch(text, jsonb, text, interval, jsonb, jsonb) is 'See public.messenger_user_dispatch.';
+comment on function public.messenger_user_dispatch(text, jsonb, text, interval, jsonb, jsonb) is
+  'Dispatch by a signed-in user: only types registered with dispatchable_by = user, of headers only traceparent and x-request-id, at most max_unfinished_per_user unfinished messages and open dead letters together (SM_RATE), counted exactly under parallel calls. The message carries the header x-symphony-user.';
+comment on function messenger.lock_sender(uuid, timestamptz) is 'Makes this transaction the only one that dispatches for this user.';
+comment on function messenger.prune_senders(timestamptz, int) is 'Deletes rows of users that are an hour old and not locked. Returns how many.';
+revoke all on function messenger.lock_sender(uuid, timestamptz), messenger.prune_senders(timestamptz, int) from public, anon, authenticated, service_role;
+revoke all on function messenger.user_dispatch(text, jsonb, text, interval, jsonb, jsonb),
+  public.messenger_user_dispatch(text, jsonb, text, interval, jsonb, jsonb) from public, anon, authenticated;
+grant execute on function messenger.user_dispatch(text, jsonb, text, interval, jsonb, jsonb),
+  public.messenger_user_dispatch(text, jsonb, text, interval, jsonb, jsonb) to authenticated, service_role;
+
+-- ---- 30_dispatch/30_store_messages.sql
 -- Drafts become rows. Every dispatch, of whoever, passes here.
 
 -- Any messages, those with an ordering key or a mode that changes a stored message among them. Answers as store_messages.
@@ -2966,7 +2429,119 @@ revoke all on function messenger.store_in_turn(jsonb, boolean, text, uuid, boole
 grant execute on function messenger.store_in_turn(jsonb, boolean, text, uuid, boolean, timestamptz),
   messenger.store_messages(jsonb, boolean, text, uuid, boolean) to service_role;
 
--- ---- 22_turns.sql
+-- ---- 30_dispatch/40_read_drafts.sql
+-- Parsing of dispatches: JSON elements to typed drafts, each with the first thing that is wrong with it. Nothing is written here.
+
+-- The fields of an element, each with the error that a null in it gets.
+create or replace function messenger.draft_fields()
+returns jsonb
+language sql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+  select '{"type": "SM_TYPE", "payload": "SM_PAYLOAD_NOT_OBJECT", "queue": "SM_QUEUE", "priority": "SM_PRIORITY", "available_at": "SM_AVAILABLE_AT",
+    "delay": "SM_DELAY", "idempotency_key": "SM_IDEMPOTENCY_KEY", "idempotency_mode": "SM_IDEMPOTENCY_MODE", "idempotency_window": "SM_IDEMPOTENCY_KEY",
+    "ordering_key": "SM_ORDERING_KEY", "transport": "SM_TRANSPORT", "max_retries": "SM_MAX_RETRIES", "expires_at": "SM_EXPIRES_AT",
+    "headers": "SM_HEADERS_NOT_OBJECT", "metadata": "SM_METADATA_NOT_OBJECT"}'::jsonb
+$$;
+
+-- One pass over the set: a function call per element would cost as much as its insert, so calls stand behind cheap tests of size.
+create or replace function messenger.read_drafts(messages jsonb, at timestamptz)
+returns setof messenger.draft
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+begin
+  return query
+  with element as materialized (
+    select
+      e.ord, e.value, r.*,
+      -- A null or unknown field is looked for by name only where the whole element is odd.
+      case when e.value - array(select jsonb_object_keys(messenger.draft_fields())) <> '{}' or e.value @? 'strict $.* ? (@ == null)'
+      then (select f.key from jsonb_each(e.value) f where f.value = 'null' or not messenger.draft_fields() ? f.key
+            order by messenger.draft_fields() ? f.key, f.key limit 1) end as odd_field,
+      case when r.available_at is not null then messenger.read_time(r.available_at) end as parsed_available_at,
+      case when r.delay is not null then messenger.read_interval(r.delay, '100 years') end as parsed_delay,
+      case when r.expires_at is not null then messenger.read_time(r.expires_at) end as parsed_expires_at,
+      case when r.idempotency_window is not null then messenger.read_interval(r.idempotency_window, '1 year') end as parsed_window
+    from (
+      select n as ord, jsonb_typeof(v) = 'object' as is_object, case when jsonb_typeof(v) = 'object' then v else '{}' end as value
+      from jsonb_array_elements(messages) with ordinality as t(v, n)
+    ) as e
+    cross join lateral jsonb_to_record(case when e.is_object then e.value else '{"type": 0}' end) as r(
+      type jsonb, payload jsonb, queue jsonb, priority jsonb, available_at jsonb, delay jsonb, idempotency_key jsonb, idempotency_mode jsonb,
+      idempotency_window jsonb, ordering_key jsonb, transport jsonb, max_retries jsonb, expires_at jsonb, headers jsonb, metadata jsonb)
+  ),
+  checked as materialized (
+    select
+      e.*, k.queue_name as route_queue, k.priority as route_priority, k.max_retries as route_retries, t.name as transport_name, t.config as transport_config,
+      a.requested_at,
+      case
+        when e.odd_field is not null then coalesce(messenger.draft_fields() ->> e.odd_field, 'SM_UNKNOWN_FIELD')
+        when e.type is null or jsonb_typeof(e.type) <> 'string'
+          or (k.type is null and e.value ->> 'type' !~ '^[A-Za-z][A-Za-z0-9_.:-]{0,127}$') then 'SM_TYPE'
+        when starts_with(e.value ->> 'type', 'symphony.') then 'SM_TYPE_FORBIDDEN'
+        when (select messenger.has_out_of_range_number(messages)) and messenger.has_out_of_range_number(e.value) then 'SM_NUMBER_RANGE'
+        when jsonb_typeof(e.payload) <> 'object' then 'SM_PAYLOAD_NOT_OBJECT'
+        when jsonb_typeof(e.headers) <> 'object' then 'SM_HEADERS_NOT_OBJECT'
+        when e.headers ? 'x-symphony-user' then 'SM_FIELD_FORBIDDEN'
+        when jsonb_typeof(e.metadata) <> 'object' then 'SM_METADATA_NOT_OBJECT'
+        when pg_column_size(e.payload) > 6000 and messenger.exceeds(e.payload, 262144) then 'SM_PAYLOAD_TOO_LARGE'
+        when pg_column_size(e.headers) > 400 and messenger.exceeds(e.headers, 16384) then 'SM_HEADERS_TOO_LARGE'
+        when pg_column_size(e.metadata) > 400 and messenger.exceeds(e.metadata, 16384) then 'SM_HEADERS_TOO_LARGE'
+        when pg_column_size(e.value) > 500
+          and (messenger.is_too_deep(e.payload) or messenger.is_too_deep(e.headers) or messenger.is_too_deep(e.metadata)) then 'SM_DEPTH'
+        when jsonb_typeof(e.queue) <> 'string' or e.value ->> 'queue' !~ '^[a-z0-9][a-z0-9_-]{0,62}$' then 'SM_QUEUE'
+        when jsonb_typeof(e.transport) <> 'string' or t.name is null then 'SM_TRANSPORT'
+        when e.priority is not null and not e.priority = any ('{1,2,3,4,5,6,7,8,9,10}'::jsonb[]) then 'SM_PRIORITY'
+        when jsonb_typeof(e.max_retries) <> 'number' then 'SM_MAX_RETRIES'
+        when e.max_retries::numeric not between 0 and 100 or e.max_retries::numeric % 1 <> 0 then 'SM_MAX_RETRIES'
+        when e.available_at is not null and e.parsed_available_at is null then 'SM_AVAILABLE_AT'
+        when e.delay is not null and (e.parsed_delay is null or e.available_at is not null) then 'SM_DELAY'
+        when e.expires_at is not null and (e.parsed_expires_at is null
+          or e.parsed_expires_at <= greatest(at, a.requested_at)) then 'SM_EXPIRES_AT'
+        when jsonb_typeof(e.idempotency_key) <> 'string' or octet_length(e.value ->> 'idempotency_key') not between 1 and 255
+          or e.value ->> 'idempotency_key' ~ '[\x01-\x1f\x7f]' then 'SM_IDEMPOTENCY_KEY'
+        when e.idempotency_mode <> '"ignore"' and not e.idempotency_mode = any (array['"replace"', '"reschedule"', '"throttle"', '"debounce"']::jsonb[])
+          then 'SM_IDEMPOTENCY_MODE'
+        when e.idempotency_mode <> '"ignore"' and e.idempotency_key is null then 'SM_IDEMPOTENCY_KEY'
+        when e.idempotency_window is not null and (e.parsed_window is null or e.idempotency_key is null) then 'SM_IDEMPOTENCY_KEY'
+        when e.ordering_key is not null and (jsonb_typeof(e.ordering_key) <> 'string' or octet_length(e.value ->> 'ordering_key') not between 1 and 255
+          or e.value ->> 'ordering_key' ~ '[\x01-\x1f\x7f]') then 'SM_ORDERING_KEY'
+      end as error_code
+    from element e
+    left join messenger.message_types k on k.type = e.value ->> 'type'
+    left join public.messenger_transports t
+      on t.name = coalesce(e.value ->> 'transport', k.transport_name, 'supabase') and t.enabled and t.type in ('supabase', 'sync')
+    -- A debounced message without a delay waits for its window.
+    cross join lateral (
+      select coalesce(e.parsed_available_at, at + e.parsed_delay, case when e.idempotency_mode = '"debounce"'
+        then at + coalesce(e.parsed_window, (t.config ->> 'idempotency_window')::interval, '24 hours') end) as requested_at
+    ) a
+  )
+  select c.ord::int, c.error_code,
+    case when not messenger.draft_fields() ? c.odd_field then c.odd_field when c.error_code = 'SM_FIELD_FORBIDDEN' then 'headers.x-symphony-user' end, d.*
+  from checked c
+  -- Casts only where the checks passed: offset 0 keeps the planner from moving them out of the condition.
+  left join lateral (
+    select
+      c.value ->> 'type', c.transport_name, coalesce(c.value ->> 'queue', c.route_queue, 'default'), coalesce(c.priority::int, c.route_priority, 5),
+      coalesce(c.payload, '{}'), coalesce(c.headers, '{}'), coalesce(c.metadata, '{}'),
+      c.requested_at, greatest(at, c.requested_at), c.parsed_expires_at, coalesce(c.max_retries::int, c.route_retries, 3), c.value ->> 'idempotency_key',
+      coalesce(c.idempotency_mode #>> '{}', 'ignore'), coalesce(c.parsed_window, (c.transport_config ->> 'idempotency_window')::interval, '24 hours'),
+      c.ordering_key #>> '{}'
+    where c.error_code is null
+    offset 0
+  ) as d on true;
+end $$;
+
+comment on function messenger.draft_fields() is 'Field names of a dispatch with the code a null in them is rejected by.';
+comment on function messenger.read_drafts(jsonb, timestamptz) is
+  'Elements of a dispatch (names as the parameters of messenger_dispatch, exact JSON types, no nulls) as drafts in order; error_code is the first error, and then the rest is null.';
+revoke all on function messenger.draft_fields(), messenger.read_drafts(jsonb, timestamptz) from public, anon, authenticated;
+grant execute on function messenger.draft_fields(), messenger.read_drafts(jsonb, timestamptz) to service_role;
+
+-- ---- 30_dispatch/45_take_turns.sql
 -- Ordering keys: the number of a message in the order of its key, and whether another is before it.
 
 -- The look is a statement of its own, after the lock, so its snapshot is younger. Where the transaction has one snapshot for all its statements the look may
@@ -3022,499 +2597,343 @@ comment on function messenger.take_turns(int[], uuid[], text[], text[], text[], 
 revoke all on function messenger.take_turns(int[], uuid[], text[], text[], text[], timestamptz[], boolean[]) from public, anon, authenticated;
 grant execute on function messenger.take_turns(int[], uuid[], text[], text[], text[], timestamptz[], boolean[]) to service_role;
 
--- ---- 23_dispatch.sql
--- Dispatch for services: one message, or up to a thousand in one call.
+-- ---- 30_dispatch/50_idempotency.sql
+-- Idempotency: one message for a key, and what a later dispatch on that key may still change of it.
 
--- A named type, because plpgsql rejects a parameter and a result column of one name, and language sql would plan the body again at each call (0.7 ms against 0.4).
-do $$
-begin
-  if to_regtype('messenger.dispatched') is null then
-    create type messenger.dispatched as (id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamptz);
-  end if;
-end $$;
-comment on type messenger.dispatched is 'What a dispatch answers: the stored message''s values after the call, also for a duplicate; available_at is null while the message waits for its predecessor.';
+-- Modes, by what a later dispatch does to a message that is pending (waiting for a retry or for its predecessor included):
+-- ignore: nothing. replace: it gets the new content, its place stays. reschedule: it gets the new moment, its content stays. throttle: nothing, and the
+-- payload may differ. debounce: it gets content and moment, so it runs once, that long after the last call.
+-- Once a worker has had its say (processing, finished, expired) nothing of it changes. A key holds while its message is unfinished or an open dead letter, and
+-- for its window, so throttle too waits for a message that takes longer than the window. Only debounce lets go earlier: what its message has begun
+-- to handle is older than the call, and the call must not be lost. The key then passes on to a new message, and the old one runs on without it,
+-- retries included; that one key never has two waiting messages is kept (I4).
 
-create or replace function public.messenger_dispatch(
-  type text, payload jsonb default '{}', queue text default null, priority int default null, available_at timestamptz default null, delay interval default null,
-  idempotency_key text default null, idempotency_mode text default 'ignore', idempotency_window interval default null, ordering_key text default null,
-  transport text default null, max_retries int default null, expires_at timestamptz default null, headers jsonb default '{}', metadata jsonb default '{}'
-)
-returns setof messenger.dispatched
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return query
-  select s.id, s.duplicate, s.status, s.transport, s.queue, s.available_at
-  from messenger.store_messages((
-    select jsonb_build_array(jsonb_object_agg(given.field, given.value) filter (where given.value is not null))
-    from (values
-      ('type', to_jsonb(type)), ('payload', payload), ('queue', to_jsonb(queue)), ('priority', to_jsonb(priority)), ('available_at', to_jsonb(available_at)),
-      ('delay', to_jsonb(delay)), ('idempotency_key', to_jsonb(idempotency_key)), ('idempotency_mode', to_jsonb(idempotency_mode)),
-      ('idempotency_window', to_jsonb(idempotency_window)), ('ordering_key', to_jsonb(ordering_key)), ('transport', to_jsonb(transport)),
-      ('max_retries', to_jsonb(max_retries)), ('expires_at', to_jsonb(expires_at)), ('headers', headers), ('metadata', metadata)
-    ) as given(field, value)
-  ), true, 'service', messenger.caller_id(), true) as s;
-end $$;
-
-create or replace function public.messenger_dispatch_batch(messages jsonb, atomic boolean default true)
-returns table (ord int, id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamptz, error_code text, error text)
-language sql
-set search_path = pg_catalog, pg_temp
-as $$ select * from messenger.store_messages(messages, coalesce(atomic, true), 'service', messenger.caller_id()) $$;
-
-comment on function public.messenger_dispatch(text, jsonb, text, int, timestamptz, interval, text, text, interval, text, text, int, timestamptz, jsonb, jsonb) is
-  'Stores one message in the caller''s transaction and returns the stored values, also for a duplicate of an idempotency key. A null parameter means its default. idempotency_mode: what a later dispatch on the key changes of a message that is still pending: ignore nothing, replace the content, reschedule the moment, throttle nothing, whatever the payload, debounce both, to run once, delay (or else the window) after the last call. ordering_key: of its messages in one transport and queue one is in flight, in the order of dispatch. Refusals: SQLSTATE PT<status>, detail SM_<CODE>, hint.';
-comment on function public.messenger_dispatch_batch(jsonb, boolean) is
-  'Stores 1 to 1000 elements with the names of messenger_dispatch, exact JSON types, no nulls. Atomic: one bad element rejects all and is named (counted from 1); else each row says its own error.';
-revoke all on function public.messenger_dispatch(text, jsonb, text, int, timestamptz, interval, text, text, interval, text, text, int, timestamptz, jsonb, jsonb),
-  public.messenger_dispatch_batch(jsonb, boolean) from public, anon, authenticated;
-grant execute on function public.messenger_dispatch(text, jsonb, text, int, timestamptz, interval, text, text, interval, text, text, int, timestamptz, jsonb, jsonb),
-  public.messenger_dispatch_batch(jsonb, boolean) to service_role;
-
--- ---- 24_user_dispatch.sql
--- Dispatch for signed-in users: allow-listed types, their own idempotency scope, a limit on what they may leave unfinished.
-
--- Only locked, never changed: dispatches of one user are counted one after the other, so that parallel ones cannot pass the quota together.
-create table if not exists messenger.senders (
-  user_id uuid not null,
-  check_at timestamptz not null,
-  constraint senders_pkey primary key (user_id)
-);
-comment on table messenger.senders is 'Users who dispatched lately, one row per user to be locked by their dispatches; pruned after an hour and made again when needed.';
-comment on column messenger.senders.user_id is 'auth.users.id, or the subject of another provider''s token where it is a UUID.';
-comment on column messenger.senders.check_at is 'From when on the row may be pruned.';
-create index if not exists senders_check_at_idx on messenger.senders (check_at);
-alter table messenger.senders enable row level security;
-drop policy if exists service_only on messenger.senders;
-create policy service_only on messenger.senders for all to anon, authenticated using (false) with check (false);
-revoke all on messenger.senders from public, anon, authenticated, service_role;
-
-create or replace function messenger.lock_sender(user_id uuid, at timestamptz)
-returns void
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_lock_timeout text := messenger.bound_waits();
-begin
-  insert into messenger.senders as s (user_id, check_at) values (lock_sender.user_id, lock_sender.at + interval '1 hour')
-  on conflict on constraint senders_pkey do update set check_at = s.check_at where false;
-  perform messenger.unbound_waits(v_lock_timeout);
-exception when lock_not_available then
-  perform messenger.reject_waits(v_lock_timeout, sqlerrm);
-end $$;
-
-create or replace function messenger.prune_senders(at timestamptz, chunk int)
-returns bigint
-language plpgsql
-set search_path = pg_catalog, pg_temp
-set enable_seqscan = off
-set enable_bitmapscan = off
-set jit = off
-as $$
-declare
-  v_pruned bigint;
-begin
-  delete from messenger.senders s
-  where s.ctid = any (array(
-    select x.ctid from messenger.senders x where x.check_at < prune_senders.at order by x.check_at limit chunk for update skip locked));
-  get diagnostics v_pruned = row_count;
-  return v_pruned;
-end $$;
-
--- Definer, because users have no rights on the tables. Who the user is comes from the token alone.
-create or replace function messenger.user_dispatch(type text, payload jsonb, idempotency_key text, delay interval, headers jsonb, metadata jsonb)
-returns table (id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamptz)
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_user uuid := messenger.caller_id();
-  v_forbidden text;
-  v_limit int;
-begin
-  perform messenger.require_writable();
-  if v_user is null then
-    if coalesce(current_setting('request.jwt.claims', true), '') ~ '"sub"\s*:\s*"[^"]' then
-      perform messenger.raise_error('SM_UNAUTHENTICATED', 'the subject of the token is not a UUID',
-        'users of other identity providers cannot own messages: dispatch for them from a server, with a secret key');
-    end if;
-    perform messenger.raise_error('SM_UNAUTHENTICATED');
-  end if;
-  perform messenger.lock_sender(v_user, messenger.now());
-  -- One answer for a type that is not allowed and one that does not exist: users cannot list the types.
-  if not exists (select from messenger.message_types k where k.type = user_dispatch.type and k.dispatchable_by = 'user') then
-    perform messenger.raise_error('SM_TYPE_FORBIDDEN');
-  end if;
-  if jsonb_typeof(headers) = 'object' then
-    select h.key into v_forbidden from jsonb_object_keys(headers) as h(key) where h.key not in ('traceparent', 'x-request-id') limit 1;
-    if found then
-      perform messenger.raise_error('SM_FIELD_FORBIDDEN', 'headers.' || left(v_forbidden, 100));
-    end if;
-  end if;
-  select s.id, s.duplicate, s.status, s.transport, s.queue, s.available_at
-  into id, duplicate, status, transport, queue, available_at
-  from messenger.store_messages((
-    select jsonb_build_array(jsonb_object_agg(field, value) filter (where value is not null))
-    from (values
-      ('type', to_jsonb(type)), ('payload', payload), ('idempotency_key', to_jsonb(idempotency_key)), ('delay', to_jsonb(delay)),
-      ('headers', headers), ('metadata', metadata)
-    ) as given(field, value)
-  ), true, v_user::text, v_user, true) s;
-  -- Asked afterwards, so that a repeated dispatch is told its message and not its limit; the error takes a new one back.
-  v_limit := coalesce((select s.max_unfinished_per_user from messenger.settings s), 1000);
-  if not duplicate and v_limit < (
-    select count(*) from (
-      (select from public.messenger_messages m where m.created_by = v_user and m.processed_at is null limit v_limit + 1)
-      union all
-      (select from public.messenger_failed_messages f where f.created_by = v_user and f.resolved_at is null limit v_limit + 1)
-    ) unfinished) then
-    perform messenger.raise_error('SM_RATE', 'of ' || v_limit || ' allowed');
-  end if;
-  return next;
-end $$;
-
-create or replace function public.messenger_user_dispatch(
-  type text, payload jsonb default '{}', idempotency_key text default null, delay interval default null, headers jsonb default '{}', metadata jsonb default '{}'
-)
-returns table (id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamptz)
-language sql
-set search_path = pg_catalog, pg_temp
-as $$ select * from messenger.user_dispatch(type, payload, idempotency_key, delay, headers, metadata) $$;
-
-comment on function messenger.user_dispatch(text, jsonb, text, interval, jsonb, jsonb) is 'See public.messenger_user_dispatch.';
-comment on function public.messenger_user_dispatch(text, jsonb, text, interval, jsonb, jsonb) is
-  'Dispatch by a signed-in user: only types registered with dispatchable_by = user, of headers only traceparent and x-request-id, at most max_unfinished_per_user unfinished messages and open dead letters together (SM_RATE), counted exactly under parallel calls. The message carries the header x-symphony-user.';
-comment on function messenger.lock_sender(uuid, timestamptz) is 'Makes this transaction the only one that dispatches for this user.';
-comment on function messenger.prune_senders(timestamptz, int) is 'Deletes rows of users that are an hour old and not locked. Returns how many.';
-revoke all on function messenger.lock_sender(uuid, timestamptz), messenger.prune_senders(timestamptz, int) from public, anon, authenticated, service_role;
-revoke all on function messenger.user_dispatch(text, jsonb, text, interval, jsonb, jsonb),
-  public.messenger_user_dispatch(text, jsonb, text, interval, jsonb, jsonb) from public, anon, authenticated;
-grant execute on function messenger.user_dispatch(text, jsonb, text, interval, jsonb, jsonb),
-  public.messenger_user_dispatch(text, jsonb, text, interval, jsonb, jsonb) to authenticated, service_role;
-
--- ---- 25_burial.sql
--- The ends that are not completion: lost leases, dead letters, expiry. Callers hold the row locks.
-
--- Counts the delivery of messages whose lease ran out; the message itself is then handed out alone or moved to the dead letters by the caller.
-create or replace function messenger.note_lost_leases(ids uuid[], kind text, at timestamptz)
+-- Stores one message at once, for a key that comes again later in the batch and may change it. With an ordering key it waits until take_turns has placed it.
+create or replace function messenger.store_draft(draft messenger.draft, new_id uuid, sender uuid, at timestamptz)
 returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  insert into messenger.attempts (message_id, fence, at, worker, error, error_class, duration_ms)
-  select m.id, m.fence, at, m.locked_by,
-    'the lease ran out at ' || to_char(m.lock_expires_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') || ' without a outcome: the worker died, hung or was too slow',
-    'LeaseExpired', (extract(epoch from m.lock_expires_at - m.locked_at) * 1000)::bigint
-  from public.messenger_messages m
-  where m.id = any (ids) and m.status = 'processing'
-  on conflict do nothing;
-  insert into messenger.measurements (at, transport_name, message_type, kind, error_class, error)
-  select note_lost_leases.at, m.transport_name, m.message_type, note_lost_leases.kind, 'LeaseExpired', 'the lease ran out without a outcome'
-  from public.messenger_messages m
-  where m.id = any (ids) and m.status = 'processing' and note_lost_leases.kind is not null;
+  insert into public.messenger_messages
+    (id, transport_name, queue_name, message_type, body, headers, metadata, priority, scheduled_at, available_at, expires_at,
+     created_at, updated_at, max_retries, idempotency_key, ordering_key, created_by)
+  values
+    (new_id, draft.transport_name, draft.queue_name, draft.message_type, draft.body, draft.headers, draft.metadata, draft.priority, draft.scheduled_at,
+     case when draft.ordering_key is null then draft.available_at else 'infinity' end, draft.expires_at,
+     at, at, draft.max_retries, draft.idempotency_key, draft.ordering_key, sender);
 end $$;
 
--- Moves messages to the dead letters with every attempt; the last attempt is the reason.
-create or replace function messenger.move_to_dead_letters(ids uuid[], at timestamptz)
-returns bigint
+-- Changes a pending message whose row the caller has locked. A wait for a retry is never cut short, and retries already burnt stay burnt, or a sender
+-- that never tires would keep a failing message from the dead letters. A blocked message stays blocked; its moment counts when its turn has come.
+create or replace function messenger.revise(message_id uuid, draft messenger.draft, at timestamptz, out available_at timestamptz, out error_code text)
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_moved bigint;
+  v_moves boolean := draft.idempotency_mode in ('reschedule', 'debounce');
+  v_rewrites boolean := draft.idempotency_mode in ('replace', 'debounce');
+  v_scheduled_at timestamptz;
+  v_expires_at timestamptz;
 begin
-  with history as (
-    select a.message_id,
-      jsonb_agg(jsonb_build_object('at', a.at, 'worker', a.worker, 'error', a.error, 'error_class', a.error_class, 'duration_ms', a.duration_ms) order by a.fence)
-        filter (where a.newest <= 20) as attempts,
-      max(a.error) filter (where a.newest = 1) as error,
-      max(a.error_class) filter (where a.newest = 1) as error_class,
-      max(a.error_trace) filter (where a.newest = 1) as error_trace
-    from (select x.*, row_number() over (partition by x.message_id order by x.fence desc) as newest from messenger.attempts x where x.message_id = any (move_to_dead_letters.ids)) a
-    group by a.message_id
-  ),
-  dead as (
-    update public.messenger_messages m
-    set status = 'failed', processed_at = move_to_dead_letters.at, updated_at = move_to_dead_letters.at, locked_at = null, locked_by = null, lock_expires_at = null,
-        retry_count = m.retry_count + 1, last_error = h.error, error_class = h.error_class
-    from history h
-    where m.id = h.message_id
-    returning m.*
-  )
-  insert into public.messenger_failed_messages
-    (message_id, transport_name, queue_name, message_type, body, headers, metadata, error, error_class, error_trace, attempts, retry_count, max_retries, failed_at,
-     created_at, idempotency_key, created_by)
-  select d.id, d.transport_name, d.queue_name, d.message_type, d.body, d.headers, d.metadata, h.error, h.error_class, h.error_trace, h.attempts,
-    d.retry_count, d.max_retries, move_to_dead_letters.at, d.created_at, d.idempotency_key, d.created_by
-  from dead d join history h on h.message_id = d.id;
-  get diagnostics v_moved = row_count;
-  delete from messenger.attempts a where a.message_id = any (move_to_dead_letters.ids);
-  perform messenger.emit('dead', move_to_dead_letters.ids, move_to_dead_letters.at);
-  perform messenger.unblock_next(messenger.order_keys(move_to_dead_letters.ids), move_to_dead_letters.at);
-  return v_moved;
-end $$;
+  select
+    case
+      when not v_moves or m.available_at = 'infinity' then m.available_at
+      when m.retry_count > 0 then greatest(m.available_at, draft.available_at)
+      else draft.available_at
+    end,
+    case when v_moves then draft.scheduled_at else m.scheduled_at end,
+    case when v_rewrites then draft.expires_at else m.expires_at end
+  into available_at, v_scheduled_at, v_expires_at
+  from public.messenger_messages m where m.id = message_id;
 
--- Expired and cancelled messages are never handed out again. They have no dead letter: nobody needs them any more. Neither has a user's message
--- with an invalid payload (the attempt says what is wrong with it), or a user could fill the dead letters.
-create or replace function messenger.fail_without_dead_letter(ids uuid[], error_class text, at timestamptz)
-returns void
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  update public.messenger_messages m
-  set status = 'failed', processed_at = fail_without_dead_letter.at, updated_at = fail_without_dead_letter.at, locked_at = null, locked_by = null, lock_expires_at = null,
-      error_class = fail_without_dead_letter.error_class,
-      retry_count = m.retry_count + (fail_without_dead_letter.error_class = 'InvalidPayload')::int,
-      last_error = case fail_without_dead_letter.error_class when 'Expired' then 'expired before it could be handled' when 'Cancelled' then 'cancelled'
-        else (select a.error from messenger.attempts a where a.message_id = m.id and a.fence = m.fence) end
-  where m.id = any (ids);
-  perform messenger.emit('failed', ids, at);
-  perform messenger.unblock_next(messenger.order_keys(ids), at);
-end $$;
-
--- What a scan met on its way that must not be handed out: dispositions expired, cancelled (its worker was asked to stop and let the lease end), exhausted.
-create or replace function messenger.finish_undeliverable(ids uuid[], dispositions text[], at timestamptz)
-returns void
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_expired uuid[] := array(select x.id from unnest(ids, dispositions) as x(id, disposition) where x.disposition = 'expired');
-  v_cancelled uuid[] := array(select x.id from unnest(ids, dispositions) as x(id, disposition) where x.disposition = 'cancelled');
-  v_exhausted uuid[] := array(select x.id from unnest(ids, dispositions) as x(id, disposition) where x.disposition = 'exhausted');
-begin
-  if v_expired || v_cancelled <> '{}' then
-    perform messenger.note_lost_leases(v_expired || v_cancelled, null, at);
-    perform messenger.fail_without_dead_letter(v_expired, 'Expired', at);
-    perform messenger.fail_without_dead_letter(v_cancelled, 'Cancelled', at);
-  end if;
-  -- Without need not even a look: the project may be changing the table of dead letters, and its lock would be in the way of every lost lease.
-  if v_exhausted <> '{}' then
-    perform messenger.note_lost_leases(v_exhausted, 'dead', at);
-    perform messenger.move_to_dead_letters(v_exhausted, at);
-  end if;
-end $$;
-
-comment on function messenger.note_lost_leases(uuid[], text, timestamptz) is
-  'Records an attempt of class LeaseExpired for each of these processing messages, and measures it as retried or dead, or not at all (null).';
-comment on function messenger.move_to_dead_letters(uuid[], timestamptz) is 'Fails messages for good: counts the last delivery, writes the dead letter with the last 20 attempts. An attempt must have been recorded. Returns how many.';
-comment on function messenger.fail_without_dead_letter(uuid[], text, timestamptz) is 'Fails unfinished messages as Expired, Cancelled or InvalidPayload, without a dead letter.';
-comment on function messenger.finish_undeliverable(uuid[], text[], timestamptz) is 'Finishes the messages whose disposition is expired, cancelled or exhausted; others are left alone.';
-revoke all on function messenger.finish_undeliverable(uuid[], text[], timestamptz), messenger.note_lost_leases(uuid[], text, timestamptz), messenger.move_to_dead_letters(uuid[], timestamptz), messenger.fail_without_dead_letter(uuid[], text, timestamptz)
-  from public, anon, authenticated;
-grant execute on function messenger.finish_undeliverable(uuid[], text[], timestamptz), messenger.note_lost_leases(uuid[], text, timestamptz), messenger.move_to_dead_letters(uuid[], timestamptz), messenger.fail_without_dead_letter(uuid[], text, timestamptz) to service_role;
-
--- ---- 25_order.sql
--- Ordering keys: of the unfinished messages of a key the first may be handed out, the others wait at available_at = infinity until it has finished.
-create or replace function messenger.order_keys(ids uuid[])
-returns messenger.order_key[]
-language plpgsql stable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return array(
-    select distinct row(m.transport_name, m.queue_name, m.ordering_key)::messenger.order_key
-    from public.messenger_messages m where m.id = any (ids) and m.ordering_key is not null);
-end $$;
-
--- Held until the transaction ends: the next dispatch of the key waits for it, and then sees what became of it. In the order of the keys, whatever
--- order they came in: two batches cannot wait for each other. The update changes nothing, but it locks the row that is there.
-create or replace function messenger.lock_order_keys(keys messenger.order_key[])
-returns void
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_check_at timestamptz := messenger.now() + interval '1 hour';
-  v_lock_timeout text := messenger.bound_waits();
-begin
-  insert into messenger.ordering_keys as o (transport_name, queue_name, ordering_key, check_at)
-  select k.*, v_check_at
-  from (select distinct x.transport_name, x.queue_name, x.ordering_key from unnest(keys) x) k
-  order by k.transport_name, k.queue_name, k.ordering_key
-  on conflict on constraint ordering_keys_pkey do update set check_at = o.check_at where false;
-  perform messenger.unbound_waits(v_lock_timeout);
-exception when lock_not_available then
-  perform messenger.reject_waits(v_lock_timeout, sqlerrm);
-end $$;
-
--- Lets the first unfinished message of each key go, if it waits. A message retried from the dead letters stands behind the one in flight with the
--- same ordering_seq, so the first is the one that does not wait.
--- No lock on the key: a dispatch that saw the predecessor unfinished and commits after this leaves a message waiting for nobody. The tick finds it.
-create or replace function messenger.unblock_next(keys messenger.order_key[], at timestamptz)
-returns bigint
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_next uuid[];
-  v_woken record;
-begin
-  if keys is null or keys = '{}' then
-    return 0;
-  end if;
-  v_next := array(
-    select head.id
-    from unnest(keys) k
-    cross join lateral (
-      select m.id, m.available_at from public.messenger_messages m
-      where m.transport_name = k.transport_name and m.queue_name = k.queue_name and m.ordering_key = k.ordering_key and m.processed_at is null
-      order by m.ordering_seq, m.available_at, m.id
-      limit 1
-    ) head
-    where head.available_at = 'infinity' and not messenger.is_held_by_dead_letter(k.transport_name, k.queue_name, k.ordering_key)
-    order by head.id
-  );
-  for v_woken in
-    with released as (
-      update public.messenger_messages m
-      set available_at = greatest(at, m.scheduled_at), updated_at = at
-      where m.id = any (array(
-        select x.id from public.messenger_messages x
-        where x.id = any (v_next) and x.available_at = 'infinity' and x.processed_at is null
-        order by x.id
-        for no key update skip locked))
-      returning m.transport_name, m.queue_name, m.message_type, m.available_at <= at as is_due
-    )
-    select r.transport_name, r.queue_name, r.message_type from released r where r.is_due group by r.transport_name, r.queue_name, r.message_type
-  loop
-    perform messenger.wake_worker(v_woken.transport_name, v_woken.queue_name, v_woken.message_type);
-  end loop;
-  return cardinality(v_next);
-end $$;
-
--- For messages that come back from the dead letters: before all that wait, but behind the one of their key that is on its way.
-create or replace function messenger.requeue_in_order(ids uuid[], at timestamptz)
-returns void
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_ids uuid[] := ids;
-  v_keys messenger.order_key[] := messenger.order_keys(ids);
-begin
-  if v_keys = '{}' then
+  if v_expires_at <= greatest(at, v_scheduled_at, nullif(available_at, 'infinity')) then
+    error_code := 'SM_EXPIRES_AT';
     return;
   end if;
-  perform messenger.lock_order_keys(v_keys);
+
   update public.messenger_messages m
-  set scheduled_at = m.available_at, available_at = 'infinity', updated_at = requeue_in_order.at,
-      ordering_seq = greatest(m.ordering_seq, (
-        select case when head.available_at < 'infinity' then head.ordering_seq end
-        from (
-          select h.ordering_seq, h.available_at from public.messenger_messages h
-          where h.transport_name = m.transport_name and h.queue_name = m.queue_name and h.ordering_key = m.ordering_key and h.processed_at is null
-            and h.id <> all (v_ids)
-          order by h.ordering_seq, h.available_at, h.id
-          limit 1
-        ) head))
-  where m.id = any (v_ids) and m.ordering_key is not null;
-  perform messenger.unblock_next(v_keys, at);
+  set available_at = revise.available_at, scheduled_at = v_scheduled_at, expires_at = v_expires_at, updated_at = at,
+      body = case when v_rewrites then draft.body else m.body end,
+      headers = case when v_rewrites then draft.headers else m.headers end,
+      metadata = case when v_rewrites then draft.metadata else m.metadata end,
+      priority = case when v_rewrites then draft.priority else m.priority end,
+      max_retries = case when v_rewrites then greatest(draft.max_retries, m.retry_count) else m.max_retries end,
+      unrouted = case when v_rewrites and draft.max_retries <> m.max_retries then null else m.unrouted end
+  where m.id = message_id;
+  if v_moves and available_at <= at then
+    perform messenger.wake_worker(m.transport_name, m.queue_name, m.message_type) from public.messenger_messages m where m.id = message_id;
+  end if;
 end $$;
 
--- Only where the transport says so: {"ordering_dead_letter": "block"}.
-create or replace function messenger.is_held_by_dead_letter(transport text, queue text, ordering_key text)
-returns boolean
-language plpgsql stable
+-- Takes an idempotency key for a new message, or says which message already stands for it, after changing that one as the mode says.
+-- The insert waits for a transaction that is taking the same key; should that one roll back, the key is ours.
+-- Reads are statements of their own, so they see what committed while the insert waited.
+-- Locks, in this order: the row of the key, then the message's. Whoever changes a message has its key's row locked, so that the key cannot have passed on;
+-- who only asks locks nothing. A message is locked only while it is pending: that waits for a claim's transaction, and sees what it made of it.
+create or replace function messenger.take_key(scope text, draft messenger.draft, new_id uuid, sender uuid, store boolean, at timestamptz)
+returns table (
+  taken boolean, is_stored boolean, passed_on uuid, message_id uuid, status text, transport text, queue text, available_at timestamptz, error_code text
+)
+language plpgsql rows 1
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_fingerprint bytea := messenger.fingerprint(draft.body);
+  v_may_change boolean := draft.idempotency_mode in ('replace', 'reschedule', 'debounce');
+  v_locked boolean := v_may_change;
+  v_key messenger.idempotency_keys;
+  v_is_ours boolean := false;
+  v_is_pending boolean;
+  v_holds boolean;
 begin
-  return exists (
-    select from public.messenger_transports t
-    join public.messenger_failed_messages f on f.transport_name = t.name and f.queue_name = is_held_by_dead_letter.queue and f.resolved_at is null
-    join public.messenger_messages m on m.id = f.message_id and m.ordering_key = is_held_by_dead_letter.ordering_key
-    where t.name = transport and t.config ->> 'ordering_dead_letter' = 'block');
+  <<attempts>>
+  loop
+    insert into messenger.idempotency_keys (scope, key, message_id, message_type, fingerprint, transport_name, queue_name, expires_at)
+    values (take_key.scope, draft.idempotency_key, take_key.new_id, draft.message_type, v_fingerprint, draft.transport_name, draft.queue_name,
+      take_key.at + draft.idempotency_window)
+    on conflict on constraint idempotency_keys_pkey do nothing;
+    exit attempts when found;
+
+    if v_locked then
+      select * into v_key from messenger.idempotency_keys k where k.scope = take_key.scope and k.key = draft.idempotency_key for update;
+    else
+      select * into v_key from messenger.idempotency_keys k where k.scope = take_key.scope and k.key = draft.idempotency_key;
+    end if;
+    continue when v_key.message_id is null;
+    message_id := v_key.message_id;
+    transport := v_key.transport_name;
+    queue := v_key.queue_name;
+
+    -- What has expired is as good as finished, though nobody may have noticed yet.
+    if v_may_change then
+      perform from public.messenger_messages m
+      where m.id = v_key.message_id and m.status = 'pending' and (m.expires_at is null or m.expires_at > take_key.at) for no key update;
+      v_is_ours := found;
+    end if;
+    select m.status, m.available_at, m.status = 'pending' and (m.expires_at is null or m.expires_at > take_key.at),
+      m.processed_at is null or exists (select from public.messenger_failed_messages f where f.message_id = m.id and f.resolved_at is null)
+    into status, available_at, v_is_pending, v_holds
+    from public.messenger_messages m where m.id = v_key.message_id;
+    -- Handed back by its worker between the two looks.
+    continue when v_may_change and v_is_pending and not v_is_ours;
+    status := coalesce(status, 'completed');
+
+    -- Not ">": an earlier element of this very batch may have taken it with a window of zero.
+    if v_holds or v_key.expires_at >= take_key.at then
+      if (v_key.message_type, v_key.queue_name) <> (draft.message_type, draft.queue_name)
+        or draft.idempotency_mode in ('ignore', 'reschedule') and v_key.fingerprint <> v_fingerprint
+          and v_key.fingerprint <> sha256(convert_to(draft.body::text, 'UTF8')) then -- keys of 0.1.0 hold this one
+        error_code := 'SM_IDEMPOTENCY_MISMATCH';
+      elsif v_is_ours then
+        select r.available_at, r.error_code into available_at, error_code from messenger.revise(v_key.message_id, draft, take_key.at) r;
+        if error_code is null and v_key.fingerprint <> v_fingerprint then
+          update messenger.idempotency_keys k set fingerprint = v_fingerprint where k.scope = take_key.scope and k.key = draft.idempotency_key;
+        end if;
+      elsif draft.idempotency_mode = 'debounce' then
+        passed_on := v_key.message_id;
+      end if;
+      if passed_on is null then
+        taken := false;
+        is_stored := false;
+        return next;
+        return;
+      end if;
+    end if;
+
+    -- Free. Who only asks has not locked it; whoever takes it over looks once more under the lock.
+    if v_locked then
+      update messenger.idempotency_keys k
+      set message_id = take_key.new_id, message_type = draft.message_type, fingerprint = v_fingerprint, transport_name = draft.transport_name,
+          queue_name = draft.queue_name, expires_at = take_key.at + draft.idempotency_window
+      where k.scope = take_key.scope and k.key = draft.idempotency_key;
+      exit attempts;
+    end if;
+    v_locked := true;
+  end loop;
+
+  if store then
+    perform messenger.store_draft(draft, take_key.new_id, sender, take_key.at);
+  end if;
+  return query select true, store, take_key.passed_on, take_key.new_id, 'pending', draft.transport_name, draft.queue_name,
+    case when store and draft.ordering_key is not null then 'infinity' else draft.available_at end, null::text;
 end $$;
 
--- For the clock: keys whose first message waits for nobody, a chunk of the waiting keys a tick, from where the last chunk stopped.
-create or replace function messenger.unblock_stuck(at timestamptz, chunk int, ends_at timestamptz default 'infinity')
-returns bigint
+-- Takes their key off messages that lost it to a younger one, so that no dead letter brings it back. In the order of their ids, as settle locks.
+-- A worker's outcome on such a message waits until the dispatching transaction ends.
+create or replace function messenger.drop_keys(ids uuid[], at timestamptz)
+returns int
 language plpgsql
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
-set enable_bitmapscan = off
-set enable_sort = off
 set jit = off
 as $$
 declare
-  v_after messenger.order_key;
-  v_keys messenger.order_key[];
+  v_dropped int;
 begin
-  v_after := (select c.order_after from messenger.clock c);
-  with recursive waiting as (
-    (select m.transport_name, m.queue_name, m.ordering_key, 1 as n from public.messenger_messages m
-     where m.available_at = 'infinity' and m.processed_at is null and m.ordering_key is not null
-       and (m.transport_name, m.queue_name, m.ordering_key) > (coalesce(v_after.transport_name, ''), coalesce(v_after.queue_name, ''), coalesce(v_after.ordering_key, ''))
-     order by m.transport_name, m.queue_name, m.ordering_key limit 1)
-    union all
-    select x.transport_name, x.queue_name, x.ordering_key, w.n + 1
-    from waiting w
-    cross join lateral (
-      select m.transport_name, m.queue_name, m.ordering_key from public.messenger_messages m
-      where m.available_at = 'infinity' and m.processed_at is null and m.ordering_key is not null
-        and (m.transport_name, m.queue_name, m.ordering_key) > (w.transport_name, w.queue_name, w.ordering_key)
-      order by m.transport_name, m.queue_name, m.ordering_key limit 1
-    ) x
-    where w.n < chunk
+  with held as materialized (
+    select m.id from public.messenger_messages m
+    where m.id = any (ids) and (m.processed_at is null or m.status = 'failed')
+    order by m.id
+    for no key update
   )
-  select array_agg(row(w.transport_name, w.queue_name, w.ordering_key)::messenger.order_key order by w.n) into v_keys from waiting w;
-  update messenger.clock c set order_after = case when cardinality(v_keys) = chunk then v_keys[chunk] end
-  where c.order_after is distinct from case when cardinality(v_keys) = chunk then v_keys[chunk] end
-    and c.singleton in (select x.singleton from messenger.clock x for update skip locked);
-  return messenger.unblock_each(v_keys, at, ends_at);
+  update public.messenger_messages m set idempotency_key = null, updated_at = at where m.id = any (array(select h.id from held h));
+  get diagnostics v_dropped = row_count;
+  return v_dropped;
 end $$;
 
--- A key that a dispatch holds at this moment is passed over.
-create or replace function messenger.prune_ordering_keys(at timestamptz, chunk int)
+comment on function messenger.store_draft(messenger.draft, uuid, uuid, timestamptz) is 'Inserts one message; with an ordering key blocked and without a number.';
+comment on function messenger.revise(uuid, messenger.draft, timestamptz) is
+  'Gives a locked pending message what the draft''s mode says. Answers when it is available then, or SM_EXPIRES_AT, nothing changed, when it would expire first.';
+comment on function messenger.take_key(text, messenger.draft, uuid, uuid, boolean, timestamptz) is
+  'Takes (scope, key) for new_id (taken = true; passed_on: the message it was taken from) or names the message that holds it; error_code when that one may not be named. store: inserts the message at once.';
+comment on function messenger.drop_keys(uuid[], timestamptz) is 'Takes the idempotency key off those of these messages that a worker may still get. Returns how many.';
+revoke all on function messenger.store_draft(messenger.draft, uuid, uuid, timestamptz), messenger.revise(uuid, messenger.draft, timestamptz),
+  messenger.take_key(text, messenger.draft, uuid, uuid, boolean, timestamptz), messenger.drop_keys(uuid[], timestamptz) from public, anon, authenticated;
+grant execute on function messenger.store_draft(messenger.draft, uuid, uuid, timestamptz), messenger.revise(uuid, messenger.draft, timestamptz),
+  messenger.take_key(text, messenger.draft, uuid, uuid, boolean, timestamptz), messenger.drop_keys(uuid[], timestamptz) to service_role;
+
+-- ---- 30_dispatch/55_fingerprint.sql
+-- Equality of payloads for idempotency keys: what is equal as jsonb has one fingerprint.
+
+-- jsonb keeps the order of keys and drops whitespace, but prints a number with the zeros it was sent with: 1 and 1.0 are
+-- equal and print differently. Few payloads have such a number, so most pay for one look only. A string is matched whole,
+-- which passes over the numbers in it. jsonb_hash_extended would be shorter, but it gives lists whose elements 32 places
+-- apart are exchanged the same hash.
+create or replace function messenger.fingerprint(body jsonb)
+returns bytea
+language plpgsql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_text text := body::text;
+begin
+  if v_text ~ '[.][0-9]*0[],}]' then
+    v_text := regexp_replace(v_text, '("(?:[^"\\]|\\.)*")|[.]0+(?=[],}])|([.][0-9]*[1-9])0+(?=[],}])', '\1\2', 'g');
+  end if;
+  return sha256(convert_to(v_text, 'UTF8'));
+end $$;
+
+comment on function messenger.fingerprint(jsonb) is 'SHA-256 of a JSON object, equal for objects that are equal as jsonb.';
+revoke all on function messenger.fingerprint(jsonb) from public, anon, authenticated;
+grant execute on function messenger.fingerprint(jsonb) to service_role;
+
+-- ---- 30_dispatch/60_register.sql
+-- Types announced by code: routes, retry policies and the users' allow-list become rows the other functions decide by.
+
+-- The bus's own types, symphony.*, are made by the migration: an event handled as the owner of the bus must come from the bus.
+create or replace function messenger.ensure_own_types()
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  insert into messenger.message_types as k (type, queue_name, max_retries, retry_delay_ms, retry_multiplier, retry_max_delay_ms)
+  values ('symphony.event', 'events', 5, 5000, 3, 3600000), ('symphony.webhook', 'webhooks', 8, 5000, 3, 3600000)
+  on conflict on constraint message_types_pkey do nothing;
+end $$;
+
+-- As messenger.give_way_to_restored_transport. The project cannot change these rows, and messenger.on sets the handler
+-- again.
+create or replace function messenger.give_way_to_restored_type()
+returns trigger
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if new.registered_at < messenger.now() - interval '1 second' then
+    delete from messenger.message_types k where k.type = new.type and k.sql_handler is null;
+  end if;
+  return new;
+end $$;
+
+create or replace trigger message_types_restored
+before insert on messenger.message_types
+for each row when (starts_with(new.type, 'symphony.'))
+execute function messenger.give_way_to_restored_type();
+alter table messenger.message_types enable always trigger message_types_restored;
+
+do $$ begin perform messenger.ensure_own_types(); end $$;
+
+create or replace function public.messenger_register(types jsonb)
 returns bigint
 language plpgsql
 set search_path = pg_catalog, pg_temp
-set enable_seqscan = off
-set enable_bitmapscan = off
-set enable_hashjoin = off
-set enable_mergejoin = off
-set jit = off
 as $$
 declare
-  v_pruned bigint;
+  v_types jsonb := types;
+  v_bad jsonb;
 begin
-  with looked_at as materialized (
-    select o.ctid as tid, exists (
-      select from public.messenger_messages m
-      where m.transport_name = o.transport_name and m.queue_name = o.queue_name and m.ordering_key = o.ordering_key and m.processed_at is null
-    ) as is_used
-    from messenger.ordering_keys o
-    where o.check_at < prune_ordering_keys.at
-    order by o.check_at limit chunk
-    for update skip locked
-  ),
-  kept as (
-    update messenger.ordering_keys o set check_at = prune_ordering_keys.at + interval '1 hour'
-    where o.ctid = any (array(select l.tid from looked_at l where l.is_used))
-  )
-  delete from messenger.ordering_keys o where o.ctid = any (array(select l.tid from looked_at l where not l.is_used));
-  get diagnostics v_pruned = row_count;
-  return v_pruned;
+  perform messenger.require_writable();
+  if v_types is null or jsonb_typeof(v_types) <> 'array' then
+    perform messenger.raise_error('SM_TYPE', 'types must be a JSON array');
+  end if;
+  if jsonb_array_length(v_types) > 1000 then
+    perform messenger.raise_error('SM_BATCH_TOO_LARGE');
+  end if;
+  select e into v_bad from jsonb_array_elements(v_types) e
+  where jsonb_typeof(e) <> 'object' or jsonb_typeof(e -> 'type') is distinct from 'string' or e ->> 'type' !~ '^[A-Za-z][A-Za-z0-9_.:-]{0,127}$'
+  limit 1;
+  if found then
+    perform messenger.raise_error('SM_TYPE', left(v_bad::text, 200));
+  end if;
+  v_types := coalesce((select jsonb_agg(e) from jsonb_array_elements(v_types) e where not starts_with(e ->> 'type', 'symphony.')), '[]');
+  select e -> 'type' into v_bad from jsonb_array_elements(v_types) e
+  where jsonb_typeof(e -> 'aliases') = 'array' and exists (select from jsonb_array_elements_text(e -> 'aliases') a where starts_with(a, 'symphony.'))
+  limit 1;
+  if found then
+    perform messenger.raise_error('SM_TYPE_FORBIDDEN', 'aliases of ' || left(v_bad #>> '{}', 128));
+  end if;
+  perform messenger.check_types(v_types);
+
+  -- A route may name a transport before an operator has made it: it is the database queue until somebody says otherwise.
+  insert into public.messenger_transports (name, type)
+  select distinct e ->> 'transport', 'supabase' from jsonb_array_elements(v_types) e where e ->> 'transport' is not null
+  order by 1
+  on conflict (name) do nothing;
+
+  -- Sorted, so that isolates that start together lock in one order; unchanged rows are not written.
+  insert into messenger.message_types as known
+    (type, transport_name, queue_name, priority, dispatchable_by, max_retries, retry_delay_ms, retry_multiplier, retry_max_delay_ms, retry_jitter, timeout_ms, aliases)
+  select distinct on (e.type)
+    e.type, e.transport, e.queue, e.priority::int, coalesce(e.dispatchable_by, 'service'),
+    coalesce(r.max_retries, 3), coalesce(r.delay_ms, 1000), coalesce(r.multiplier, 2), coalesce(r.max_delay_ms, 600000), coalesce(r.jitter, 0.2),
+    e.timeout_ms::bigint, coalesce(e.aliases, '{}')
+  -- Numeric, because 5.0 is a whole number that no int would read.
+  from jsonb_to_recordset(v_types) as e(type text, transport text, queue text, priority numeric, dispatchable_by text, retry jsonb, timeout_ms numeric, aliases text[])
+  cross join lateral jsonb_to_record(coalesce(nullif(e.retry, 'null'), '{}'))
+    as r(max_retries numeric, delay_ms numeric, multiplier double precision, max_delay_ms numeric, jitter double precision)
+  order by e.type
+  on conflict (type) do update set
+    transport_name = excluded.transport_name, queue_name = excluded.queue_name, priority = excluded.priority, dispatchable_by = excluded.dispatchable_by,
+    max_retries = excluded.max_retries, retry_delay_ms = excluded.retry_delay_ms, retry_multiplier = excluded.retry_multiplier,
+    retry_max_delay_ms = excluded.retry_max_delay_ms, retry_jitter = excluded.retry_jitter, timeout_ms = excluded.timeout_ms, aliases = excluded.aliases,
+    registered_at = messenger.now()
+  where (known.transport_name, known.queue_name, known.priority, known.dispatchable_by, known.max_retries, known.retry_delay_ms, known.retry_multiplier,
+         known.retry_max_delay_ms, known.retry_jitter, known.timeout_ms, known.aliases)
+    is distinct from
+        (excluded.transport_name, excluded.queue_name, excluded.priority, excluded.dispatchable_by, excluded.max_retries, excluded.retry_delay_ms, excluded.retry_multiplier,
+         excluded.retry_max_delay_ms, excluded.retry_jitter, excluded.timeout_ms, excluded.aliases);
+  -- The ticker does the rest, and all of it where a trigger of the project rejects a row: types are registered all the same.
+  begin
+    perform messenger.route_messages(array(select e ->> 'type' from jsonb_array_elements(v_types) e), 1000, messenger.now());
+  exception when others then
+    raise log 'symphony: messages dispatched before their type could not be routed: %', sqlerrm;
+  end;
+  return jsonb_array_length(types);
 end $$;
 
-comment on function messenger.prune_ordering_keys(timestamptz, int) is 'Deletes ordering keys without an unfinished message, of the next chunk that is due for a look. Returns how many.';
-comment on function messenger.lock_order_keys(messenger.order_key[]) is 'Makes this transaction the only one that dispatches to these keys.';
-comment on function messenger.requeue_in_order(uuid[], timestamptz) is 'Puts pending messages with an ordering key into line again, each behind the one of its key that may be in flight.';
-comment on function messenger.order_keys(uuid[]) is 'The ordering keys of these messages, without duplicates.';
-comment on function messenger.unblock_next(messenger.order_key[], timestamptz) is 'Makes the first waiting message of each key available when none of the key is before it. Returns how many were looked at and let go.';
-comment on function messenger.is_held_by_dead_letter(text, text, text) is 'True when an open dead letter holds up its ordering key.';
-comment on function messenger.unblock_stuck(timestamptz, int, timestamptz) is 'Lets go what waits for a predecessor that has finished meanwhile, among the next chunk of keys with waiting messages.';
-revoke all on function messenger.lock_order_keys(messenger.order_key[]), messenger.requeue_in_order(uuid[], timestamptz), messenger.order_keys(uuid[]), messenger.unblock_next(messenger.order_key[], timestamptz), messenger.is_held_by_dead_letter(text, text, text),
-  messenger.unblock_stuck(timestamptz, int, timestamptz), messenger.prune_ordering_keys(timestamptz, int)
-  from public, anon, authenticated, service_role;
-grant execute on function messenger.lock_order_keys(messenger.order_key[]), messenger.requeue_in_order(uuid[], timestamptz), messenger.order_keys(uuid[]), messenger.unblock_next(messenger.order_key[], timestamptz), messenger.is_held_by_dead_letter(text, text, text)
-  to service_role;
+comment on function public.messenger_register(jsonb) is
+  'Upserts message types: [{"type", "transport"?, "queue"?, "priority"?, "dispatchable_by"?: "service"|"user", "retry"?: {max_retries, delay_ms, multiplier, max_delay_ms, jitter}, "timeout_ms"?, "aliases"?}]. Types of the bus itself (symphony.*) are ignored. Returns how many were given.';
+comment on function messenger.give_way_to_restored_type() is
+  'Deletes a row of the migration''s when its restored one is inserted.';
+comment on function messenger.ensure_own_types() is 'Makes the rows of the bus''s own types where they are missing.';
+revoke all on function messenger.ensure_own_types(), messenger.give_way_to_restored_type() from public, anon,
+  authenticated, service_role;
+revoke all on function public.messenger_register(jsonb) from public, anon, authenticated;
+grant execute on function public.messenger_register(jsonb) to service_role;
 
--- ---- 25_routing.sql
+-- ---- 30_dispatch/65_route_messages.sql
 -- Routes for messages that came before their type: dispatched while the type was not registered, they get its route and retries once it is.
 
 create or replace function messenger.open_fields(element jsonb)
@@ -3616,624 +3035,117 @@ revoke all on function messenger.open_fields(jsonb), messenger.route_messages(te
 grant execute on function messenger.open_fields(jsonb), messenger.route_messages(text[], int, timestamptz),
   messenger.route_due(timestamptz, int, timestamptz) to service_role;
 
--- ---- 26_due_queues.sql
--- Queues: which of them hold messages, which hold messages that are due, and what a session remembers of that.
+-- ---- 30_dispatch/70_check_settings.sql
+-- Settings given as JSON, those of message types and of messenger_start: each must have its JSON type and lie within its bounds.
 
--- Every (transport, queue) with an unfinished message, by a skip scan of the hot index: one probe per queue, however long it is.
--- From the end of the index: entries of finished messages, which stay while some transaction holds a snapshot, lie at the beginning of their
--- queue, and a scan from there walked them all (77 ms beside 60,000, against 0.4 ms from the end).
-create or replace function messenger.active_queues(only_transport text, only_queues text[], halted boolean)
-returns table (transport_name text, queue_name text)
-language plpgsql stable
-set search_path = pg_catalog, pg_temp
-set enable_seqscan = off
-set enable_bitmapscan = off
-set enable_sort = off
-set jit = off
-as $$
-#variable_conflict use_column
-begin
-  return query
-  with recursive pair as (
-    (select m.transport_name, m.queue_name from public.messenger_messages m where m.processed_at is null
-     order by m.transport_name desc, m.queue_name desc limit 1)
-    union all
-    select n.transport_name, n.queue_name
-    from pair p
-    cross join lateral (
-      select m.transport_name, m.queue_name from public.messenger_messages m
-      where m.processed_at is null and (m.transport_name, m.queue_name) < (p.transport_name, p.queue_name)
-      order by m.transport_name desc, m.queue_name desc limit 1
-    ) n
-  )
-  select p.transport_name, p.queue_name
-  from pair p
-  join public.messenger_transports t on t.name = p.transport_name and t.type in ('supabase', 'sync')
-  left join messenger.queues q on q.transport_name = p.transport_name and q.queue_name = p.queue_name
-  where (halted or t.enabled and q.paused_at is null)
-    and (only_transport is null or p.transport_name = only_transport) and (only_queues is null or p.queue_name = any (only_queues));
-end $$;
-
--- Walks the hot index from its end and stops only at queues with a due message. Entries of later messages are passed over
--- inside the index: beside 5,000 queues with one message each it takes 0.4 ms where a probe per queue takes 55 ms, with 50
--- messages each 31 to 84 ms. The first step is a statement without a bound because each entry would be compared with it.
--- runnable: only messages that no worker holds.
-create or replace function messenger.scan_due_queues(
-  at timestamptz, only_transport text, runnable boolean, only_types text[], below_transport text, below_queue text,
-  max_queues int
-)
-returns table (transport_name text, queue_name text)
-language plpgsql stable
-set search_path = pg_catalog, pg_temp
-set enable_seqscan = off
-set enable_bitmapscan = off
-set enable_sort = off
-set jit = off
-set plan_cache_mode = force_generic_plan
-as $$
-#variable_conflict use_column
-declare
-  v_is_first boolean := below_transport is null;
-begin
-  if v_is_first then
-    select m.transport_name, m.queue_name into below_transport, below_queue from public.messenger_messages m
-    where m.processed_at is null and m.available_at <= scan_due_queues.at
-      and (not runnable or m.status = 'pending' or m.lock_expires_at < scan_due_queues.at)
-      and (only_types is null or m.message_type = any (only_types))
-      and (only_transport is null or m.transport_name = only_transport)
-    order by m.transport_name desc, m.queue_name desc limit 1;
-    if not found then
-      return;
-    end if;
-  end if;
-  return query
-  with recursive pair as (
-    select below_transport as transport_name, below_queue as queue_name, v_is_first as is_due
-    union all
-    select n.transport_name, n.queue_name, true
-    from pair p
-    cross join lateral (
-      select m.transport_name, m.queue_name from public.messenger_messages m
-      where (m.transport_name, m.queue_name) < (p.transport_name, p.queue_name)
-        and m.processed_at is null and m.available_at <= scan_due_queues.at
-        and (not runnable or m.status = 'pending' or m.lock_expires_at < scan_due_queues.at)
-        and (only_types is null or m.message_type = any (only_types))
-        and (only_transport is null or m.transport_name = only_transport)
-      order by m.transport_name desc, m.queue_name desc limit 1
-    ) n
-  )
-  select p.transport_name, p.queue_name from pair p where p.is_due limit max_queues;
-end $$;
-
--- Up to 64 queues are probed one by one. Beyond that the session walks to those with something due, at most max_queues
--- per call, and its next call continues where this one stopped, so that no queue waits behind others that are never
--- empty. That there are many is remembered for 10 s, because finding it out costs 65 probes.
--- runnable and only_types save a caller the look into queues that have nothing for it; they are hints.
-create or replace function messenger.due_queues(
-  at timestamptz, only_transport text default null, only_queues text[] default null, runnable boolean default false,
-  only_types text[] default null, halted boolean default false, max_queues int default 200
-)
-returns table (transport_name text, queue_name text)
-language plpgsql
-set search_path = pg_catalog, pg_temp
-set enable_seqscan = off
-set enable_bitmapscan = off
-set enable_sort = off
-set jit = off
-set plan_cache_mode = force_generic_plan
-as $$
-#variable_conflict use_column
-declare
-  v_transports text[];
-  v_queues text[];
-  v_setting text;
-  -- "until when there are known to be many, in seconds|transport|queue where the last walk stopped"
-  v_walk text[];
-  v_now numeric := extract(epoch from at);
-  v_is_whole boolean;
-begin
-  if only_queues is not null then
-    select array_agg(t.name), array_agg(q.name) into v_transports, v_queues
-    from public.messenger_transports t cross join (select distinct u.name from unnest(only_queues) u(name)) q
-    where only_transport is null or t.name = only_transport;
-  else
-    v_setting := 'messenger.many_queues_' || replace(
-      hashtextextended(concat_ws('/', only_transport, runnable, only_types::text, halted), 0)::text, '-', 'n');
-    v_walk := string_to_array(nullif(current_setting(v_setting, true), ''), '|');
-    if v_now between v_walk[1]::numeric - 10 and v_walk[1]::numeric then
-      null;
-    else
-      v_walk := null;
-      with recursive pair as (
-        (select m.transport_name, m.queue_name from public.messenger_messages m where m.processed_at is null
-         order by m.transport_name desc, m.queue_name desc limit 1)
-        union all
-        select n.transport_name, n.queue_name
-        from pair p
-        cross join lateral (
-          select m.transport_name, m.queue_name from public.messenger_messages m
-          where m.processed_at is null and (m.transport_name, m.queue_name) < (p.transport_name, p.queue_name)
-          order by m.transport_name desc, m.queue_name desc limit 1
-        ) n
-      )
-      select array_agg(p.transport_name), array_agg(p.queue_name) into v_transports, v_queues
-      from (select * from pair limit 65) p;
-      if cardinality(v_queues) > 64 then
-        v_walk := array[(v_now + 10)::text];
-      end if;
-    end if;
-  end if;
-
-  if v_walk is not null then
-    loop
-      v_is_whole := v_walk[2] is null;
-      select array_agg(w.transport_name), array_agg(w.queue_name) into v_transports, v_queues
-      from messenger.scan_due_queues(
-        due_queues.at, only_transport, runnable, only_types, v_walk[2], v_walk[3], max_queues) w;
-      v_walk := v_walk[1:1];
-      if cardinality(v_queues) = max_queues then
-        v_walk := v_walk || v_transports[max_queues] || v_queues[max_queues];
-      end if;
-      exit when v_is_whole or v_queues is not null;
-    end loop;
-    perform set_config(v_setting, array_to_string(v_walk, '|'), false);
-  end if;
-
-  -- One probe per priority: a range over all priorities would pass over every later message of the queue.
-  return query
-  select u.transport_name, u.queue_name
-  from unnest(v_transports, v_queues) as u(transport_name, queue_name)
-  join public.messenger_transports t on t.name = u.transport_name and t.type in ('supabase', 'sync')
-  where (only_transport is null or t.name = only_transport)
-    and (halted or t.enabled and not exists (
-      select from messenger.queues q
-      where q.transport_name = u.transport_name and q.queue_name = u.queue_name and q.paused_at is not null))
-    and (v_walk is not null or exists (
-      select from generate_series(1, 10) as level(priority)
-      cross join lateral (
-        select from public.messenger_messages m
-        where m.transport_name = u.transport_name and m.queue_name = u.queue_name and m.priority = level.priority
-          and m.processed_at is null and m.available_at <= due_queues.at
-        limit 1
-      ) head));
-end $$;
-
--- Up to 100 due queues as names 'transport/queue' in random order, so that no queue waits behind another that is never
--- empty; remembered by the session for 20 ms, as the look costs as much as claiming one message. A claim that its queues do
--- not fill looks again, so nothing waits for that.
--- Where the look was long (all messages finished, their index entries held by a snapshot) not even that: for twice as long
--- as it took, a second at most, a queue that fills meanwhile waits for this session. Long is what the setting
--- messenger.queues_after says, 5 ms unless set. Only twice, because a busy machine is slow too, and an idle worker must not
--- miss a message for long on its account.
--- only_types comes last, with a default: a claim of 0.1.0 that waits while the upgrade commits calls it without.
-create or replace function messenger.known_queues(
-  only_transport text, only_queues text[], again boolean, at timestamptz, only_types text[] default null
-)
-returns text[]
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_setting text := 'messenger.known_queues_' || replace(
-    hashtextextended(concat_ws('/', only_transport, only_queues::text, only_types::text), 0)::text, '-', 'n');
-  -- "placed|ends|ends for a claim that looks again|queues", moments in seconds: as text they would depend on DateStyle.
-  v_text text := current_setting(v_setting, true);
-  v_now numeric := extract(epoch from at);
-  v_known text[];
-  v_queues text[];
-  v_started timestamptz;
-  v_took numeric;
-begin
-  if v_text <> '' then
-    v_known := string_to_array(v_text, '|');
-    if v_now between v_known[1]::numeric and v_known[2 + again::int]::numeric then
-      return v_known[4]::text[];
-    end if;
-  end if;
-  v_started := clock_timestamp();
-  v_queues := array(
-    select d.transport_name || '/' || d.queue_name
-    from messenger.due_queues(at, only_transport, only_queues, true, only_types, false, 100) d order by random());
-  v_took := extract(epoch from clock_timestamp() - v_started);
-  if v_took < extract(epoch from coalesce(nullif(current_setting('messenger.queues_after', true), ''), '5 milliseconds')::interval)
-      + cardinality(v_queues) * 0.00005 then
-    v_took := 0;
-  end if;
-  v_took := least(1, 2 * v_took);
-  perform set_config(v_setting, concat_ws('|', v_now, v_now + greatest(v_took, 0.02), v_now + v_took, v_queues::text), false);
-  return v_queues;
-end $$;
-
-comment on function messenger.active_queues(text, text[], boolean) is
-  'Transports and queues with unfinished messages; halted: also those that are paused or disabled.';
-comment on function messenger.scan_due_queues(timestamptz, text, boolean, text[], text, text, int) is
-  'Queues with a due message, downwards from one transport and queue (exclusive), or from the last one.';
-comment on function messenger.due_queues(timestamptz, text, text[], boolean, text[], boolean, int) is
-  'Queues that hold a due message, of one transport or these queues only if given; of more than 64 queues at most max_queues, in turns. halted: also those that are paused or disabled. runnable, only_types: may leave out queues whose due messages are held by workers or are of other types.';
-comment on function messenger.known_queues(text, text[], boolean, timestamptz, text[]) is
-  'Due queues as transport/queue in random order, at most 20 ms old, or a second where finding them took long; again: not for the 20 ms.';
-revoke all on function messenger.active_queues(text, text[], boolean),
-  messenger.scan_due_queues(timestamptz, text, boolean, text[], text, text, int),
-  messenger.due_queues(timestamptz, text, text[], boolean, text[], boolean, int),
-  messenger.known_queues(text, text[], boolean, timestamptz, text[]) from public, anon, authenticated;
-grant execute on function messenger.active_queues(text, text[], boolean),
-  messenger.scan_due_queues(timestamptz, text, boolean, text[], text, text, int),
-  messenger.due_queues(timestamptz, text, text[], boolean, text[], boolean, int),
-  messenger.known_queues(text, text[], boolean, timestamptz, text[]) to service_role;
-
--- ---- 26_find_due.sql
--- Finding what is due in one queue.
-
--- Ends a scan that has come upon too much that it cannot take. Raising is the only way out of a running statement.
-create or replace function messenger.stop_scan()
-returns boolean
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  raise exception using errcode = 'SM001', message = 'the scan for due messages has met too many that cannot be handed out';
-end $$;
-
--- Finds what to take from one queue in order of priority (10 first), availability, id: one index range per priority, so
--- messages not yet due are never visited. A message whose lease ran out is met in the same scan. It may have killed its
--- worker, so it is handed out alone; up to 100 that are expired, cancelled or exhausted are finished on the way.
--- The first scan ends after 25 ms (setting messenger.scan_limit) and 20 us per message of the batch by an error, because what it passes over, messages of other
--- types, held or locked by others, may be any number. The caller then comes again with careful: the range is scanned in
--- chunks, at most 100,000 entries of it, and a mark is placed behind them. Beside 50,000 of them that takes 30 ms.
--- Without the planner settings the claim was measured 1.2 to 2.1 times slower; and switched-off scans look so expensive to
--- the planner that it would compile each plan (jit), for seconds.
-create or replace function messenger.find_due(
-  transport text, queue text, batch int, types text[], at timestamptz, may_be_solo boolean, careful boolean default false,
-  out ctids tid[], out is_solo boolean
-)
-language plpgsql
-set search_path = pg_catalog, pg_temp
-set enable_seqscan = off
-set enable_bitmapscan = off
-set enable_sort = off
-set jit = off
-set plan_cache_mode = force_generic_plan
-as $$
-declare
-  v_setting text := messenger.watermark_setting(transport, queue, types);
-  v_text text := current_setting(v_setting, true);
-  v_watermark jsonb;
-  v_ends_at timestamptz;
-  -- By priority. Variables without a value cost nothing: plpgsql sets each expression up again in every transaction.
-  v_from_times timestamptz[];
-  v_from_ids uuid[];
-  v_to_times timestamptz[];
-  v_to_ids uuid[];
-  v_left_out uuid[];
-  v_skips_ended boolean;
-  v_stop_priority int;
-  v_stop_at timestamptz;
-  v_stop_id uuid;
-  v_chunk int;
-  v_visited int;
-  v_started timestamptz := clock_timestamp();
-  v_took interval;
-  v_found tid[];
-  v_dispositions text[];
-  v_ids uuid[];
-  v_end int;
-begin
-  if v_text <> '' then
-    v_watermark := v_text::jsonb;
-    if at between (v_watermark ->> 'placed')::timestamptz and (v_watermark ->> 'ends')::timestamptz then
-      v_ends_at := (v_watermark ->> 'ends')::timestamptz;
-      v_from_times := array(select t::timestamptz from jsonb_array_elements_text(v_watermark -> 'times') with ordinality x(t, n) order by n);
-      v_from_ids := array(select i::uuid from jsonb_array_elements_text(v_watermark -> 'ids') with ordinality x(i, n) order by n);
-    end if;
-  end if;
-  if current_setting('messenger.leaves_out_until', true) <> '' then
-    v_left_out := messenger.messages_set_aside(at);
-  end if;
-
-  <<scans>>
-  loop
-    if careful or v_skips_ended then
-      v_chunk := least(20000, coalesce(10 * v_chunk, 2 * batch + 100));
-      select head.* into v_stop_priority, v_stop_at, v_stop_id from generate_series(10, 1, -1) as level(priority)
-      cross join lateral (
-        select m.priority, m.available_at, m.id from public.messenger_messages m
-        where m.transport_name = find_due.transport and m.queue_name = find_due.queue and m.priority = level.priority
-          and m.processed_at is null and m.available_at <= at
-          and (m.available_at, m.id) >= (coalesce(v_from_times[level.priority], '-infinity'),
-            coalesce(v_from_ids[level.priority], '00000000-0000-0000-0000-000000000000'))
-        order by m.available_at, m.id
-      ) head
-      limit 1 offset v_chunk - 1;
-      v_to_times := array(
-        select case when p < v_stop_priority then '-infinity' when p = v_stop_priority then v_stop_at else at end
-        from generate_series(1, 10) p);
-      v_to_ids := array(select case when p = v_stop_priority then v_stop_id end from generate_series(1, 10) p);
-    end if;
-
-    select array_agg(due.tid), array_agg(due.disposition) into v_found, v_dispositions
-    from (
-      select head.* from generate_series(10, 1, -1) as level(priority)
-      cross join lateral (
-        select m.ctid as tid,
-          case
-            when m.expires_at <= at then 'expired'
-            when m.cancel_requested_at is not null then 'cancelled'
-            when m.status = 'processing' and m.retry_count >= m.max_retries then 'exhausted'
-            when m.status = 'processing' then 'lost'
-            when m.lease_losses > 0 then 'suspect'
-            else 'ready'
-          end as disposition
-        from public.messenger_messages m
-        where m.transport_name = find_due.transport and m.queue_name = find_due.queue and m.priority = level.priority
-          and m.processed_at is null
-          and (m.available_at, m.id) <= (coalesce(v_to_times[level.priority], at),
-            coalesce(v_to_ids[level.priority], 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
-          and (m.available_at, m.id) >= (coalesce(v_from_times[level.priority], '-infinity'),
-            coalesce(v_from_ids[level.priority], '00000000-0000-0000-0000-000000000000'))
-          -- One expression, or the planner would put the cheap tests before that of the time.
-          and case
-            when clock_timestamp() > (select clock_timestamp() + case when careful then '1 hour'
-              else coalesce(nullif(current_setting('messenger.scan_limit', true), ''), '25 milliseconds') end::interval
-              + batch * interval '20 microseconds')
-            then messenger.stop_scan()
-            else (m.status = 'pending' or m.lock_expires_at < at) and (types is null or m.message_type = any (types))
-              and (v_left_out is null or m.id <> all (v_left_out))
-              and (v_skips_ended is null or not (coalesce(m.expires_at <= at, false) or m.cancel_requested_at is not null
-                or m.status = 'processing' and m.retry_count >= m.max_retries))
-            end
-        order by m.available_at, m.id
-        limit batch
-        for no key update skip locked
-      ) head
-      -- Here and not only where queues are looked for, so that a pause holds from its commit on.
-      where (
-        select t.enabled and t.type in ('supabase', 'sync')
-          and not exists (select from messenger.queues q where q.transport_name = t.name and q.queue_name = find_due.queue and q.paused_at is not null)
-        from public.messenger_transports t where t.name = find_due.transport
-      )
-      limit batch - coalesce(cardinality(ctids), 0)
-    ) due;
-
-    if not v_dispositions <@ '{ready}'::text[] then
-      v_ids := array(select m.id from unnest(v_found) with ordinality as x(place, n) join public.messenger_messages m on m.ctid = x.place order by x.n);
-      if v_dispositions && '{expired,cancelled,exhausted}'::text[] then
-        if careful then
-          perform messenger.finish_undeliverable_singly(v_ids[1:100], v_dispositions[1:100], at);
-        else
-          perform messenger.finish_undeliverable(v_ids[1:100], v_dispositions[1:100], at);
-        end if;
-        -- A scan by chunks, which leaves out what else is to be finished, finds the others.
-        v_skips_ended := true;
-        continue scans;
-      end if;
-      -- Up to the first message that must be alone; the next claim then starts with it.
-      v_end := (select min(x.n) from unnest(v_dispositions) with ordinality as x(disposition, n) where x.disposition <> 'ready');
-      if v_end > 1 then
-        ctids := ctids || v_found[1:v_end - 1];
-      elsif ctids is null and may_be_solo then
-        perform messenger.note_lost_leases(v_ids[1:1], 'retried', at);
-        perform messenger.emit('retried', array(select v_ids[1] where v_dispositions[1] = 'lost'), at);
-        ctids := v_found[1:1];
-        is_solo := true;
-      end if;
-      return;
-    end if;
-
-    ctids := ctids || v_found;
-    exit scans when v_stop_id is null or coalesce(cardinality(ctids), 0) >= batch;
-    v_from_times := array(
-      select case when p < v_stop_priority then v_from_times[p] when p = v_stop_priority then v_stop_at else 'infinity' end
-      from generate_series(1, 10) p);
-    v_from_ids := array(select case when p = v_stop_priority then v_stop_id else v_from_ids[p] end from generate_series(1, 10) p);
-    -- The next chunk begins with the last message of this one.
-    v_left_out := v_left_out || v_stop_id;
-    v_visited := coalesce(v_visited, 0) + v_chunk;
-    exit scans when v_visited >= 100000;
-  end loop;
-
-  v_took := clock_timestamp() - v_started;
-  if v_took > coalesce(nullif(current_setting('messenger.watermark_after', true), ''), '500 microseconds')::interval
-      + coalesce(cardinality(ctids), 0) * interval '2 microseconds' then
-    perform messenger.store_watermark(v_setting, v_ends_at, v_from_times, v_from_ids, batch, ctids, v_took, at, v_stop_priority + 1);
-  elsif v_text <> '' and v_ends_at is null then
-    perform set_config(v_setting, '', false);
-  end if;
-end $$;
-
-comment on function messenger.stop_scan() is 'Raises SQLSTATE SM001, which the claim catches.';
-comment on function messenger.find_due(text, text, int, text[], timestamptz, boolean, boolean) is
-  'Locks up to batch due messages of one queue and returns their places (ctid), or null. A solo message comes alone or, when may_be_solo is false, not at all. Raises SQLSTATE SM001 when it has passed over too many, unless careful.';
-revoke all on function messenger.stop_scan(), messenger.find_due(text, text, int, text[], timestamptz, boolean, boolean)
-  from public, anon, authenticated;
-grant execute on function messenger.stop_scan(), messenger.find_due(text, text, int, text[], timestamptz, boolean, boolean)
-  to service_role;
-
--- ---- 26_scan_marks.sql
--- Marks: where a session's next scan of a queue begins, so that scans stay short while dead index entries cannot be vacuumed.
-
--- Per priority, the position before which a session's last scan found nothing to take. While some transaction holds a snapshot, the index keeps an
--- entry for every message finished since, and each scan would walk them all: the rate fell to a third in 75 s, with marks it stayed.
--- Only an accelerator. A mark ends after at most 5 s, and when the clock stands before the moment it was placed; then a scan without it is made. What becomes
--- visible behind a mark (a late commit, an expired lease, a message handed back) waits at most that long.
--- It is a setting of the session, {"placed", "ends", "times": [ten], "ids": [ten]}, named by everything a scan filters on, or
--- one worker's mark would hide another's messages. As JSON its moments are ISO 8601, whatever the session's DateStyle.
-create or replace function messenger.watermark_setting(transport text, queue text, types text[])
-returns text
-language plpgsql immutable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return 'messenger.scan_mark_' || replace(hashtextextended(concat_ws('/', transport, queue, types::text), 0)::text, '-', 'n');
-end $$;
-
--- After a scan that was slow for what it found, places marks; after a fast one that began at the beginning, drops them.
--- Slow is what the setting messenger.watermark_after says, 500 us unless set, and 2 us a message: a scan takes 50, but a busy machine must not pass for a
--- cluttered index.
--- The margin is for transactions that commit a little after the moment they wrote into available_at.
--- lowest: the lowest priority that was scanned to its end; below it the positions stay what they were. It comes last, with a
--- default: a scan of 0.1.0 that waits while the upgrade commits calls without it.
-create or replace function messenger.store_watermark(
-  setting text, ends_at timestamptz, from_times timestamptz[], from_ids uuid[], batch int, ctids tid[],
-  took interval, at timestamptz, lowest int default null
-)
-returns void
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_times timestamptz[] := coalesce(from_times, array_fill('-infinity'::timestamptz, array[10]));
-  v_ids uuid[] := coalesce(from_ids, array_fill('00000000-0000-0000-0000-000000000000'::uuid, array[10]));
-  v_margin timestamptz := at - interval '250 milliseconds';
-  v_found record;
-  v_first int;
-  v_lowest int := coalesce(lowest, 1);
-begin
-  select array_agg(m.priority order by x.n) as priorities, array_agg(m.available_at order by x.n) as times, array_agg(m.id order by x.n) as ids
-  into v_found
-  from unnest(ctids) with ordinality as x(place, n) join public.messenger_messages m on m.ctid = x.place;
-  -- Below the last priority found the scan did not come when it had what it wanted.
-  if cardinality(ctids) >= batch then
-    v_lowest := v_found.priorities[batch];
-  end if;
-  for v_level in v_lowest..10 loop
-    v_first := array_position(v_found.priorities, v_level);
-    if v_first is not null and v_found.times[v_first] < v_margin then
-      v_times[v_level] := v_found.times[v_first];
-      v_ids[v_level] := v_found.ids[v_first];
-    else
-      v_times[v_level] := v_margin;
-      v_ids[v_level] := '00000000-0000-0000-0000-000000000000';
-    end if;
-  end loop;
-  perform set_config(setting, jsonb_build_object(
-    'placed', at, 'ends', coalesce(ends_at, at + least(interval '5 seconds', greatest(interval '1 second', 20 * took))),
-    'times', v_times, 'ids', v_ids)::text, false);
-end $$;
-
-comment on function messenger.watermark_setting(text, text, text[]) is 'Name of the session setting that keeps the marks of one queue and selection of types.';
-comment on function messenger.store_watermark(text, timestamptz, timestamptz[], uuid[], int, tid[], interval, timestamptz, int) is
-  'Keeps for the session''s next scan what this one found out, when it took long for what it found.';
-revoke all on function messenger.watermark_setting(text, text, text[]),
-  messenger.store_watermark(text, timestamptz, timestamptz[], uuid[], int, tid[], interval, timestamptz, int) from public, anon, authenticated;
-grant execute on function messenger.watermark_setting(text, text, text[]),
-  messenger.store_watermark(text, timestamptz, timestamptz[], uuid[], int, tid[], interval, timestamptz, int) to service_role;
-
--- ---- 26_unwritable.sql
--- Rows that cannot be written: which errors are due to a row, and which messages a claim therefore leaves alone.
-
--- What no retry of the whole call would fix, such as a lost connection, a full disk or a lost race. Any other error may be
--- due to a single row: a trigger or constraint of the project, a value out of range, a lock that a trigger waited for.
-create or replace function messenger.is_row_error(sqlstate text)
+create or replace function messenger.is_setting(value jsonb, kind text, lowest numeric, highest numeric)
 returns boolean
 language plpgsql immutable parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return left(sqlstate, 2) not in ('08', '25', '40', '53', '57', '58');
+  return case kind
+    when 'name' then jsonb_typeof(value) = 'string' and value #>> '{}' ~ '^[a-z0-9][a-z0-9_-]{0,62}$'
+    when 'type' then jsonb_typeof(value) = 'string' and value #>> '{}' ~ '^[A-Za-z][A-Za-z0-9_.:-]{0,127}$'
+    when 'sender' then value in ('"service"', '"user"')
+    when 'object' then jsonb_typeof(value) = 'object'
+    when 'array' then jsonb_typeof(value) = 'array'
+    -- Compared as jsonb first: 1e131071 is a number that takes 131 KB to print.
+    else coalesce(jsonb_typeof(value) = 'number' and value between to_jsonb(lowest) and to_jsonb(highest)
+      and (kind = 'number' or value::numeric % 1 = 0), false)
+  end;
 end $$;
 
--- Deferred constraints of the project would fail at commit, when it is too late to tell the rows apart, so they are checked
--- now. A session that has found none remembers that for a second. A name that a constraint which cannot be deferred has
--- as well is left alone: it could not be deferred again.
-create or replace function messenger.check_deferred(at timestamptz)
+create or replace function messenger.reject_setting(code text, field text, value jsonb, wanted text)
 returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_now numeric := extract(epoch from at);
-  v_until numeric := nullif(current_setting('messenger.not_deferred_until', true), '')::numeric;
-  v_names text;
+  v_shown text := case when messenger.has_out_of_range_number(value) then 'a number outside the range of a double' else left(value::text, 60) end;
 begin
-  if v_now between v_until - 1 and v_until then
-    return;
-  end if;
-  v_names := (
-    select string_agg(distinct format('%I.%I', n.nspname, c.conname), ', ')
-    from pg_catalog.pg_trigger t
-    join pg_catalog.pg_constraint c on c.oid = t.tgconstraint
-    join pg_catalog.pg_namespace n on n.oid = c.connamespace
-    where t.tgrelid in ('public.messenger_messages'::regclass, 'public.messenger_failed_messages'::regclass)
-      and t.tginitdeferred and t.tgenabled <> 'D' and not exists (
-        select from pg_catalog.pg_constraint x
-        where x.connamespace = c.connamespace and x.conname = c.conname and not x.condeferrable));
-  if v_names is null then
-    perform set_config('messenger.not_deferred_until', (v_now + 1)::text, false);
-  else
-    execute format('set constraints %s immediate', v_names);
-    execute format('set constraints %s deferred', v_names);
-  end if;
+  perform messenger.raise_error(code, format('%s must be %s, not %s', field, wanted, v_shown), format('set %s to %s, or leave it out', field, wanted));
 end $$;
 
--- At the head of a queue such a message would be met again by every claim. Health names it, and it is tried again after a
--- minute. Definer: the table is the ticker's, and service_role must not write what it would try again as owner.
-create or replace function messenger.set_message_aside(message_id uuid, error text, sqlstate text, at timestamptz)
+create or replace function messenger.check_types(types jsonb)
 returns void
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  perform messenger.set_row_aside(
-    'claim', 'public.messenger_messages', jsonb_build_object('id', message_id)::text, messenger.clip(error, 1000), sqlstate, at);
-  perform set_config('messenger.leaves_out_until', extract(epoch from at + interval '1 minute')::text, false);
-end $$;
-
--- Only a session that has met such a message asks, for a minute.
-create or replace function messenger.messages_set_aside(at timestamptz)
-returns uuid[]
-language plpgsql stable security definer
+language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_until numeric := nullif(current_setting('messenger.leaves_out_until', true), '')::numeric;
+  v_fault record;
 begin
-  if extract(epoch from at) between v_until - 60 and v_until then
-    return array(
-      select (s.row_id::jsonb ->> 'id')::uuid from messenger.set_aside s
-      where s.step = 'claim' and s.object = 'public.messenger_messages' and s.retry_at > messages_set_aside.at
-      order by s.at desc limit 1000);
+  select e.value ->> 'type' as type, f.code, array_to_string(f.path, '.') as field, e.value #> f.path as value, f.wanted into v_fault
+  from jsonb_array_elements(types) with ordinality as e(value, ord)
+  cross join (values
+    (1, array['transport'], 'SM_TRANSPORT', 'name', null, null, '1 to 63 lower-case letters, digits, underscores or hyphens'),
+    (2, array['queue'], 'SM_QUEUE', 'name', null, null, '1 to 63 lower-case letters, digits, underscores or hyphens'),
+    (3, array['priority'], 'SM_PRIORITY', 'whole', 1, 10, 'a whole number from 1 to 10'),
+    (4, array['dispatchable_by'], 'SM_SETTING', 'sender', null, null, '"service" or "user"'),
+    (5, array['retry'], 'SM_SETTING', 'object', null, null, 'an object'),
+    (6, array['retry', 'max_retries'], 'SM_MAX_RETRIES', 'whole', 0, 100, 'a whole number from 0 to 100'),
+    (7, array['retry', 'delay_ms'], 'SM_SETTING', 'whole', 0, 86400000000, 'a whole number of milliseconds from 0 to 86400000000 (1000 days)'),
+    (8, array['retry', 'multiplier'], 'SM_SETTING', 'number', 1, 100, 'a number from 1 to 100'),
+    (9, array['retry', 'max_delay_ms'], 'SM_SETTING', 'whole', 0, 86400000000, 'a whole number of milliseconds from 0 to 86400000000 (1000 days)'),
+    (10, array['retry', 'jitter'], 'SM_SETTING', 'number', 0, 1, 'a number from 0 to 1'),
+    (11, array['timeout_ms'], 'SM_SETTING', 'whole', 1, 86400000000, 'a whole number of milliseconds from 1 to 86400000000 (1000 days)'),
+    (12, array['aliases'], 'SM_TYPE', 'array', null, null, 'an array of message types')
+  ) as f(ord, path, code, kind, lowest, highest, wanted)
+  where e.value #> f.path <> 'null' and not messenger.is_setting(e.value #> f.path, f.kind, f.lowest, f.highest)
+  order by e.ord, f.ord limit 1;
+  if found then
+    perform messenger.reject_setting(v_fault.code, v_fault.type || ': ' || v_fault.field, v_fault.value, v_fault.wanted);
   end if;
-  return null;
+  select e.value ->> 'type' as type, a.value into v_fault
+  from jsonb_array_elements(types) with ordinality as e(value, ord)
+  cross join lateral jsonb_array_elements(case jsonb_typeof(e.value -> 'aliases') when 'array' then e.value -> 'aliases' else '[]' end) as a(value)
+  where not messenger.is_setting(a.value, 'type', null, null)
+  order by e.ord limit 1;
+  if found then
+    perform messenger.reject_setting('SM_TYPE', v_fault.type || ': aliases', v_fault.value, 'an array of message types');
+  end if;
 end $$;
 
--- One by one, each in a subtransaction of its own: one row that cannot be written keeps no other from its end.
-create or replace function messenger.finish_undeliverable_singly(ids uuid[], dispositions text[], at timestamptz)
+create or replace function messenger.check_start(functions_url text, options jsonb)
 returns void
-language plpgsql
+language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_fault record;
 begin
-  for v_place in 1..cardinality(ids) loop
-    begin
-      perform messenger.finish_undeliverable(ids[v_place:v_place], dispositions[v_place:v_place], at);
-      perform messenger.check_deferred(at);
-    exception when others then
-      if not messenger.is_row_error(sqlstate) then
-        raise;
-      end if;
-      perform messenger.set_message_aside(ids[v_place], sqlerrm, sqlstate, at);
-    end;
-  end loop;
+  if functions_url !~ '^https?://[^\s]+[^/\s]$' then
+    perform messenger.raise_error('SM_SETTING', format('functions_url must be the http or https URL of the edge functions, not "%s"', left(functions_url, 100)),
+      'for example https://<project>.supabase.co/functions/v1');
+  end if;
+  select f.field, options -> f.field as value, f.wanted into v_fault
+  from (values
+    ('max_workers', 1, 100, 'a whole number from 1 to 100'),
+    ('messages_per_worker', 1, 100000, 'a whole number from 1 to 100000'),
+    ('max_unfinished_per_user', 0, 2147483647, 'a whole number from 0 to 2147483647')
+  ) as f(field, lowest, highest, wanted)
+  where options -> f.field <> 'null' and not messenger.is_setting(options -> f.field, 'whole', f.lowest, f.highest)
+  order by f.field limit 1;
+  if found then
+    perform messenger.reject_setting('SM_SETTING', 'options.' || v_fault.field, v_fault.value, v_fault.wanted);
+  elsif options -> 'poll_interval' <> 'null' and coalesce(messenger.read_interval(options -> 'poll_interval', '1 minute') < '1 ms', true) then
+    perform messenger.reject_setting('SM_SETTING', 'options.poll_interval', options -> 'poll_interval',
+      'an interval with a unit from "1 ms" to "1 minute"');
+  end if;
 end $$;
 
-comment on function messenger.is_row_error(text) is
-  'Whether an error may be due to the row that was written; false for those of the connection, the server and lost races.';
-comment on function messenger.check_deferred(timestamptz) is
-  'Checks deferred constraints of the project on messenger_messages and messenger_failed_messages now.';
-comment on function messenger.set_message_aside(uuid, text, text, timestamptz) is
-  'Keeps a message whose row cannot be written out of claims for a minute or more, and records why.';
-comment on function messenger.messages_set_aside(timestamptz) is 'Messages that claims of this session leave out now, or null.';
-comment on function messenger.finish_undeliverable_singly(uuid[], text[], timestamptz) is
-  'As messenger.finish_undeliverable, message by message; those that cannot be written are set aside.';
-revoke all on function messenger.is_row_error(text), messenger.check_deferred(timestamptz),
-  messenger.set_message_aside(uuid, text, text, timestamptz), messenger.messages_set_aside(timestamptz),
-  messenger.finish_undeliverable_singly(uuid[], text[], timestamptz) from public, anon, authenticated;
-grant execute on function messenger.is_row_error(text), messenger.check_deferred(timestamptz),
-  messenger.set_message_aside(uuid, text, text, timestamptz), messenger.messages_set_aside(timestamptz),
-  messenger.finish_undeliverable_singly(uuid[], text[], timestamptz) to service_role;
+comment on function messenger.is_setting(jsonb, text, numeric, numeric) is
+  'Whether a JSON value is of this kind: name (of a queue or transport), type, sender, object, array, or a whole number or number between two.';
+comment on function messenger.reject_setting(text, text, jsonb, text) is 'Raises the error with this code for a field: what it must be and what it is.';
+comment on function messenger.check_types(jsonb) is 'Rejects the first definition of a message type with a field that is malformed or out of bounds, by type and field.';
+comment on function messenger.check_start(text, jsonb) is 'Rejects a URL or an option of messenger_start that is malformed or out of bounds: SM_SETTING.';
+revoke all on function messenger.is_setting(jsonb, text, numeric, numeric), messenger.reject_setting(text, text, jsonb, text),
+  messenger.check_types(jsonb), messenger.check_start(text, jsonb) from public, anon, authenticated;
+grant execute on function messenger.is_setting(jsonb, text, numeric, numeric), messenger.reject_setting(text, text, jsonb, text),
+  messenger.check_types(jsonb), messenger.check_start(text, jsonb) to service_role;
 
--- ---- 27_claim.sql
--- Claiming: a worker takes due messages under a lease with a fence, and keeps the lease by heartbeats.
+-- ---- 40_delivery/10_types.sql
+-- Composite types of claims and outcomes.
 
 do $$
 begin
@@ -4246,466 +3158,13 @@ begin
 end $$;
 comment on type messenger.claimed is 'A row of messenger_claim.';
 
--- An array prints without quotes what is a queue's name, but for the word null.
-create or replace function messenger.check_claim(worker text, lease interval, queues text[] default null)
-returns void
-language plpgsql immutable
-set search_path = pg_catalog, pg_temp
-as $$
+do $$
 begin
-  if worker is null or length(worker) not between 1 and 200 or worker ~ '[\x01-\x1f\x7f]' then
-    perform messenger.raise_error('SM_WORKER');
-  elsif queues::text !~ '^\{(([a-z0-9][a-z0-9_-]{0,62}|"null")(,([a-z0-9][a-z0-9_-]{0,62}|"null"))*)?\}$' then
-    perform messenger.raise_error('SM_QUEUE', (
-      select format('queues: "%s"', left(q.name, 100)) from unnest(queues) q(name)
-      where q.name !~ '^[a-z0-9][a-z0-9_-]{0,62}$' or q.name is null limit 1));
-  elsif lease <= '0' or lease > '12 hours' then
-    perform messenger.raise_error('SM_LEASE');
+  if to_regtype('messenger.settled') is null then
+    create type messenger.settled as (id uuid, outcome text, available_at timestamptz);
   end if;
 end $$;
-
--- A worker is active while it polls. Fifty polls per second need not all be written, nor the row be looked at by a session
--- that has just written it. Two sessions may use one name: what the other has locked is left to it, and the first poll of a
--- name gives up after 10 ms when another session is storing the same name.
-create or replace function messenger.note_poll(worker text, transport text, queues text[], types text[], at timestamptz)
-returns void
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_poll text := concat_ws('|', worker, transport, queues::text, types::text);
-  v_now numeric := extract(epoch from at);
-  v_noted text := current_setting('messenger.poll_noted', true);
-begin
-  if split_part(v_noted, '|', 2) = md5(v_poll) and v_now between split_part(v_noted, '|', 1)::numeric and split_part(v_noted, '|', 1)::numeric + 0.02 then
-    return;
-  end if;
-  update messenger.workers w
-  set polled_at = note_poll.at, transport_name = note_poll.transport, queues = note_poll.queues, types = note_poll.types
-  where w.ctid = any (array(select x.ctid from messenger.workers x where x.worker = note_poll.worker for no key update skip locked));
-  if not found then
-    if not exists (select from messenger.workers w where w.worker = note_poll.worker) then
-      perform messenger.add_worker(worker, transport, queues, types, at);
-    end if;
-  end if;
-  perform set_config('messenger.poll_noted', v_now || '|' || md5(v_poll), false);
-end $$;
-
-create or replace function messenger.add_worker(worker text, transport text, queues text[], types text[], at timestamptz)
-returns void
-language plpgsql
-set search_path = pg_catalog, pg_temp
-set lock_timeout = '10ms'
-as $$
-begin
-  insert into messenger.workers values (add_worker.worker, add_worker.transport, add_worker.queues, add_worker.types, add_worker.at, add_worker.at)
-  on conflict on constraint workers_pkey do nothing;
-exception when lock_not_available then
-  null;
-end $$;
-
--- What messenger_claim does. The messages are collected before the block ends: rows that were returned one by one could not
--- be taken back when a trigger fails at the end of the statement.
--- An error undoes the attempt, and a careful one follows: scans in chunks, and where writing the rows together fails, each
--- in a subtransaction of its own. A row that cannot be written is set aside and keeps nobody else from being handed out.
--- The block costs 3 us.
-create or replace function messenger.claim_messages(
-  worker text, batch int, lease interval, transport text, queues text[], types text[]
-)
-returns messenger.claimed[]
-language plpgsql
-set search_path = pg_catalog, pg_temp
-set enable_seqscan = off
-set jit = off
-set plan_cache_mode = force_generic_plan
-as $$
-declare
-  v_now timestamptz := messenger.now();
-  v_batch int := coalesce(batch, 10);
-  v_lease interval := coalesce(lease, '60 s');
-  v_queue text;
-  v_visited text[] := '{}'::text[];
-  v_due record;
-  v_ctids tid[] := '{}'::tid[];
-  v_claimed messenger.claimed[];
-begin
-  if current_setting('transaction_read_only') = 'on' then
-    perform messenger.require_writable();
-  end if;
-  perform messenger.check_claim(worker, v_lease, queues);
-  if v_batch not between 1 and 1000 then
-    perform messenger.raise_error('SM_BATCH');
-  elsif transport is not null then
-    if not exists (select from public.messenger_transports t where t.name = claim_messages.transport) then
-      perform messenger.raise_error('SM_TRANSPORT', quote_ident(left(transport, 100)));
-    end if;
-  end if;
-  perform messenger.note_poll(worker, transport, queues, types, v_now);
-
-  begin
-    <<looks>>
-    for v_look in 1..2 loop
-      foreach v_queue in array messenger.known_queues(transport, queues, v_look = 2, v_now, types) loop
-        continue when v_queue = any (v_visited);
-        v_visited := v_visited || v_queue;
-        v_due := messenger.find_due(split_part(v_queue, '/', 1), split_part(v_queue, '/', 2), v_batch - cardinality(v_ctids), types, v_now, v_ctids = '{}');
-        v_ctids := v_ctids || v_due.ctids;
-        exit looks when v_due.is_solo or cardinality(v_ctids) = v_batch;
-      end loop;
-    end loop;
-    if v_ctids <> '{}' then
-      v_claimed := messenger.take(v_ctids, worker, v_lease, v_now);
-    end if;
-    return coalesce(v_claimed, '{}');
-  exception when others then
-    if sqlstate <> 'SM001' and not messenger.is_row_error(sqlstate) then
-      raise;
-    end if;
-  end;
-  return messenger.claim_carefully(worker, v_batch, v_lease, transport, queues, types, v_now);
-end $$;
-
--- Queues are visited in random order, for 100 ms at most or what the setting messenger.claim_budget says.
-create or replace function messenger.claim_carefully(
-  worker text, batch int, lease interval, transport text, queues text[], types text[], at timestamptz
-)
-returns messenger.claimed[]
-language plpgsql
-set search_path = pg_catalog, pg_temp
-set enable_seqscan = off
-set jit = off
-set plan_cache_mode = force_generic_plan
-as $$
-declare
-  v_end timestamptz := clock_timestamp()
-    + coalesce(nullif(current_setting('messenger.claim_budget', true), ''), '100 milliseconds')::interval;
-  v_queue text;
-  v_due record;
-  v_claimed messenger.claimed[] := '{}'::messenger.claimed[];
-  v_has_failed boolean;
-begin
-  <<queues>>
-  foreach v_queue in array messenger.known_queues(transport, queues, true, at, types) loop
-    loop
-      v_due := messenger.find_due(
-        split_part(v_queue, '/', 1), split_part(v_queue, '/', 2), batch - cardinality(v_claimed), types, at, v_claimed = '{}', true);
-      exit when v_due.ctids is null;
-      v_has_failed := false;
-      begin
-        v_claimed := v_claimed || messenger.take(v_due.ctids, worker, lease, at);
-      exception when others then
-        if not messenger.is_row_error(sqlstate) then
-          raise;
-        end if;
-        v_has_failed := true;
-      end;
-      if v_has_failed then
-        v_claimed := v_claimed || messenger.take_singly(v_due.ctids, worker, lease, at);
-      end if;
-      exit queues when v_due.is_solo and v_claimed <> '{}' or cardinality(v_claimed) = batch or clock_timestamp() > v_end;
-      exit when not v_has_failed;
-    end loop;
-  end loop queues;
-  return v_claimed;
-end $$;
-
-create or replace function public.messenger_claim(
-  worker text, batch int default 10, lease interval default '60 s', transport text default null, queues text[] default null, types text[] default null
-)
-returns table (
-  id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority int, retry_count int, max_retries int, fence bigint,
-  lock_expires_at timestamptz, created_at timestamptz, solo boolean
-)
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return query select * from unnest(messenger.claim_messages(worker, batch, lease, transport, queues, types));
-end $$;
-
--- For an edge function that handles a message where it is dispatched: takes this one, due or not, unless somebody else has it.
-create or replace function messenger.claim_one(message_id uuid, worker text, lease interval)
-returns table (
-  id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority int, retry_count int, max_retries int, fence bigint,
-  lock_expires_at timestamptz, created_at timestamptz, solo boolean
-)
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-#variable_conflict use_column
-declare
-  v_now timestamptz := messenger.now();
-  v_worker text := worker;
-  v_lease interval := coalesce(lease, '60 s');
-begin
-  if current_setting('transaction_read_only') = 'on' then
-    perform messenger.require_writable();
-  end if;
-  perform messenger.check_claim(worker, v_lease);
-  return query
-  update public.messenger_messages m
-  set status = 'processing', fence = m.fence + 1, locked_at = v_now, locked_by = v_worker, lock_expires_at = v_now + v_lease, updated_at = v_now
-  where m.ctid = any (array(
-    select x.ctid from public.messenger_messages x
-    where x.id = message_id and x.status = 'pending' and x.available_at < 'infinity' and (x.expires_at is null or x.expires_at > v_now)
-    for no key update skip locked))
-  returning m.id, m.message_type, m.queue_name, m.body, m.headers, m.metadata, m.priority, m.retry_count, m.max_retries, m.fence, m.lock_expires_at, m.created_at,
-    m.lease_losses > 0;
-end $$;
-
-create or replace function public.messenger_claim_one(id uuid, worker text, lease interval default '60 s')
-returns table (
-  id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority int, retry_count int, max_retries int, fence bigint,
-  lock_expires_at timestamptz, created_at timestamptz, solo boolean
-)
-language sql
-set search_path = pg_catalog, pg_temp
-as $$ select * from messenger.claim_one(id, worker, lease) $$;
-
-comment on function messenger.check_claim(text, interval, text[]) is
-  'Rejects the name of a worker or a queue that is malformed, and a lease that is out of bounds.';
-comment on function messenger.note_poll(text, text, text[], text[], timestamptz) is 'Records that this worker is active.';
-comment on function messenger.add_worker(text, text, text[], text[], timestamptz) is 'Stores the first poll of a worker, unless another session is doing so.';
-comment on function messenger.claim_messages(text, int, interval, text, text[], text[]) is 'What messenger_claim does, as an array.';
-comment on function messenger.claim_carefully(text, int, interval, text, text[], text[], timestamptz) is
-  'A claim that passes over any number of messages it cannot take, and over rows that cannot be written.';
-comment on function public.messenger_claim(text, int, interval, text, text[], text[]) is
-  'Takes up to batch (1-1000) due messages for a worker under a lease (up to 12 hours). Null transport, queues or types mean all. fence must accompany every outcome. solo: the only row of its claim, to be run with nothing else in flight. Waits for nobody: messages whose rows others have locked are left for the next claim.';
-comment on function messenger.claim_one(uuid, text, interval) is 'See public.messenger_claim_one.';
-comment on function public.messenger_claim_one(uuid, text, interval) is
-  'Takes one pending message by id, due or not, for the caller that has just dispatched it. No row when another worker has it, its row is locked or it is finished.';
-revoke all on function messenger.check_claim(text, interval, text[]), messenger.note_poll(text, text, text[], text[], timestamptz),
-  messenger.add_worker(text, text, text[], text[], timestamptz),
-  messenger.claim_messages(text, int, interval, text, text[], text[]),
-  messenger.claim_carefully(text, int, interval, text, text[], text[], timestamptz), messenger.claim_one(uuid, text, interval),
-  public.messenger_claim(text, int, interval, text, text[], text[]), public.messenger_claim_one(uuid, text, interval)
-  from public, anon, authenticated;
-grant execute on function messenger.check_claim(text, interval, text[]), messenger.note_poll(text, text, text[], text[], timestamptz),
-  messenger.add_worker(text, text, text[], text[], timestamptz),
-  messenger.claim_messages(text, int, interval, text, text[], text[]),
-  messenger.claim_carefully(text, int, interval, text, text[], text[], timestamptz), messenger.claim_one(uuid, text, interval),
-  public.messenger_claim(text, int, interval, text, text[], text[]), public.messenger_claim_one(uuid, text, interval)
-  to service_role;
-
--- ---- 27_heartbeat.sql
--- Heartbeats: a worker keeps the leases of the messages it runs.
-
--- Nothing waits: a locked row is passed over, and lock_timeout ends what a trigger of the project waits for. An error undoes
--- the attempt (the block costs 3 us), and each lease is then extended on its own, for 400 ms in all.
-create or replace function public.messenger_heartbeat(leases jsonb, lease interval default '60 s')
-returns table (id uuid, outcome text, cancel_requested boolean)
-language plpgsql
-set search_path = pg_catalog, pg_temp
-set lock_timeout = '50ms'
-as $$
-#variable_conflict use_column
-declare
-  v_leases jsonb := leases;
-  v_lease interval := coalesce(lease, '60 s');
-  v_now timestamptz := messenger.now();
-  v_end timestamptz := clock_timestamp() + interval '400 milliseconds';
-  v_one jsonb;
-  v_ids uuid[];
-  v_outcomes text[];
-  v_cancels boolean[];
-begin
-  if current_setting('transaction_read_only') = 'on' then
-    perform messenger.require_writable();
-  end if;
-  if v_leases is null or jsonb_typeof(v_leases) <> 'array' then
-    perform messenger.raise_error('SM_LEASE', 'leases must be a JSON array of {"id", "fence", "progress"?}');
-  elsif jsonb_array_length(v_leases) > 1000 then
-    perform messenger.raise_error('SM_BATCH_TOO_LARGE');
-  elsif v_lease <= '0' or v_lease > '12 hours' or exists (select from jsonb_array_elements(v_leases) e where jsonb_typeof(e) <> 'object') then
-    perform messenger.raise_error('SM_LEASE');
-  end if;
-
-  begin
-    with given as materialized (
-      select row_number() over () as ord, g.id, g.fence, messenger.cap_size(g.progress) as progress
-      from jsonb_to_recordset(v_leases) as g(id uuid, fence bigint, progress jsonb)
-    ),
-    -- A lease that ran out but was not taken over is still current.
-    held as materialized (
-      select m.id, m.fence from public.messenger_messages m
-      where m.id = any (array(select g.id from given g)) and m.status = 'processing'
-      order by m.id
-      for no key update skip locked
-    ),
-    extended as (
-      update public.messenger_messages m
-      set lock_expires_at = v_now + v_lease, updated_at = v_now, progress = coalesce(g.progress, m.progress)
-      from given g join held h on h.id = g.id and h.fence = g.fence
-      where m.id = g.id
-      returning m.id, m.fence, m.cancel_requested_at is not null as cancel_requested
-    ),
-    -- What is held and could not be locked is held all the same.
-    answer as (
-      select g.id, case when e.id is not null then 'extended' when l.id is not null then 'locked' else 'stale' end as outcome,
-        coalesce(e.cancel_requested, l.cancel_requested_at is not null) as cancel_requested
-      from given g
-      left join extended e on e.id = g.id and e.fence = g.fence
-      left join lateral (
-        select m.id, m.cancel_requested_at from public.messenger_messages m
-        where e.id is null and m.id = g.id and m.fence = g.fence and m.status = 'processing'
-        limit 1
-      ) l on true
-      order by g.ord
-    )
-    select array_agg(a.id), array_agg(a.outcome), array_agg(a.cancel_requested) into v_ids, v_outcomes, v_cancels from answer a;
-    perform messenger.check_deferred(v_now);
-  exception when others then
-    if not messenger.is_row_error(sqlstate) then
-      raise;
-    elsif jsonb_array_length(v_leases) = 1 then
-      return query
-      select g.id, messenger.outcome_of_error(sqlstate, sqlerrm),
-        -- The whole table may be locked.
-        sqlstate <> '55P03' and exists (
-          select from public.messenger_messages m where m.id = g.id and m.fence = g.fence and m.cancel_requested_at is not null)
-      from jsonb_to_recordset(v_leases) as g(id uuid, fence bigint);
-      return;
-    end if;
-    for v_one in select e from jsonb_array_elements(v_leases) e loop
-      if clock_timestamp() < v_end then
-        return query select h.id, h.outcome, h.cancel_requested from public.messenger_heartbeat(jsonb_build_array(v_one), v_lease) h;
-      else
-        return query select (v_one ->> 'id')::uuid, 'locked', false;
-      end if;
-    end loop;
-    return;
-  end;
-  return query select a.id, a.outcome, a.cancel_requested from unnest(v_ids, v_outcomes, v_cancels) as a(id, outcome, cancel_requested);
-end $$;
-
-comment on function public.messenger_heartbeat(jsonb, interval) is
-  'Extends the leases [{"id", "fence", "progress"?}] to now + lease and stores progress. extended; locked (another transaction has locked the row: the lease is still held and was not extended, send it again); stale (it is not held any more); error: <SQLSTATE> <message> (a trigger or constraint on messenger_messages rejected to write it; still held). cancel_requested tells the handler to stop.';
-revoke all on function public.messenger_heartbeat(jsonb, interval) from public, anon, authenticated;
-grant execute on function public.messenger_heartbeat(jsonb, interval) to service_role;
-
--- ---- 27_lock_message.sql
--- Locking one message for a call that cannot pass over it, without waiting for a transaction that stays open.
-
--- Asked for every 10 ms instead of waited for: under lock_timeout a row can be waited for twice, for a place among those that
--- wait and then for the lock itself. For 250 ms, or what the setting messenger.lock_wait says.
-create or replace function messenger.lock_message(message_id uuid)
-returns boolean
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_end timestamptz := clock_timestamp()
-    + coalesce(nullif(current_setting('messenger.lock_wait', true), ''), '250 milliseconds')::interval;
-begin
-  loop
-    perform from public.messenger_messages m where m.id = message_id for no key update skip locked;
-    exit when found;
-    if not exists (select from public.messenger_messages m where m.id = message_id) then
-      return false;
-    elsif clock_timestamp() > v_end then
-      perform messenger.raise_error('SM_UNAVAILABLE', format('message %s is locked by another transaction', message_id));
-    end if;
-    perform pg_sleep(0.01);
-  end loop;
-  return true;
-end $$;
-
-comment on function messenger.lock_message(uuid) is
-  'Locks the row of a message until the transaction ends. False when there is none; SM_UNAVAILABLE when another transaction keeps it for longer than 250 ms.';
-revoke all on function messenger.lock_message(uuid) from public, anon, authenticated;
-grant execute on function messenger.lock_message(uuid) to service_role;
-
--- ---- 27_take.sql
--- Taking: the one statement by which messages that a scan has found and locked become a worker's.
-
--- By their places, which the lock of the scan holds still.
-create or replace function messenger.take(ctids tid[], worker text, lease interval, at timestamptz)
-returns messenger.claimed[]
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-#variable_conflict use_column
-declare
-  v_claimed messenger.claimed[];
-begin
-  with taken as (
-    update public.messenger_messages m
-    set status = 'processing', fence = m.fence + 1, locked_at = take.at, locked_by = take.worker, lock_expires_at = take.at + take.lease,
-        updated_at = take.at, retry_count = m.retry_count + (m.status = 'processing')::int,
-        lease_losses = m.lease_losses + (m.status = 'processing')::int
-    where m.ctid = any (ctids)
-    returning m.id, m.message_type, m.queue_name, m.body, m.headers, m.metadata, m.priority, m.retry_count, m.max_retries,
-      m.fence, m.lock_expires_at, m.created_at, m.lease_losses > 0 as solo, m.available_at
-  )
-  select array_agg(row(t.id, t.message_type, t.queue_name, t.body, t.headers, t.metadata, t.priority, t.retry_count, t.max_retries,
-    t.fence, t.lock_expires_at, t.created_at, t.solo)::messenger.claimed order by t.priority desc, t.available_at, t.id)
-  into v_claimed
-  from taken t;
-  perform messenger.check_deferred(at);
-  return v_claimed;
-end $$;
-
-create or replace function messenger.take_singly(ctids tid[], worker text, lease interval, at timestamptz)
-returns messenger.claimed[]
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_place tid;
-  v_claimed messenger.claimed[];
-begin
-  foreach v_place in array ctids loop
-    begin
-      v_claimed := v_claimed || messenger.take(array[v_place], worker, lease, at);
-    exception when others then
-      if not messenger.is_row_error(sqlstate) then
-        raise;
-      end if;
-      perform messenger.set_message_aside(m.id, sqlerrm, sqlstate, at) from public.messenger_messages m where m.ctid = v_place;
-    end;
-  end loop;
-  return v_claimed;
-end $$;
-
-comment on function messenger.take(tid[], text, interval, timestamptz) is
-  'Hands the messages at these places, which the caller has locked, to a worker. Null where there are none.';
-comment on function messenger.take_singly(tid[], text, interval, timestamptz) is
-  'As messenger.take, message by message; those that cannot be written are set aside.';
-revoke all on function messenger.take(tid[], text, interval, timestamptz), messenger.take_singly(tid[], text, interval, timestamptz)
-  from public, anon, authenticated;
-grant execute on function messenger.take(tid[], text, interval, timestamptz), messenger.take_singly(tid[], text, interval, timestamptz)
-  to service_role;
-
--- ---- 28_outcomes.sql
--- Reading outcomes: what workers report about the messages they hold.
-
--- A handler's own error class must not pass for one of the reserved ones.
-create or replace function messenger.error_class_of(error_class text)
-returns text
-language plpgsql immutable parallel safe
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return case when error_class in ('Expired', 'Cancelled', 'Discarded', 'LeaseExpired') then 'Handler' || error_class else left(coalesce(nullif(error_class, ''), 'Error'), 200) end;
-end $$;
-
--- Wait before the next delivery: exponential, capped, and jittered upwards only, so never earlier than the policy asked.
-create or replace function messenger.retry_delay(message_type text, failures int)
-returns interval
-language plpgsql volatile
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return (
-    select make_interval(secs =>
-      least(policy.max_delay_ms, policy.delay_ms * power(policy.multiplier, least(failures - 1, 100))) * (1 + policy.jitter * random()) / 1000)
-    from (
-      select coalesce(max(k.retry_delay_ms), 1000)::double precision as delay_ms, coalesce(max(k.retry_multiplier), 2) as multiplier,
-        coalesce(max(k.retry_max_delay_ms), 600000)::double precision as max_delay_ms, coalesce(max(k.retry_jitter), 0.2) as jitter
-      from messenger.message_types k where k.type = retry_delay.message_type
-    ) policy
-  );
-end $$;
+comment on type messenger.settled is 'A row of messenger_settle.';
 
 do $$
 begin
@@ -4717,500 +3176,6 @@ begin
 end $$;
 comment on type messenger.outcome is 'What a outcome other than completed says, with its position among the outcomes.';
 
--- The few outcomes that are not completions are read apart, in full: most batches have none.
-create or replace function messenger.read_outcomes(outcomes jsonb)
-returns messenger.outcome[]
-language plpgsql stable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return (
-    select array_agg(row(
-      v.ord, v.outcome,
-      case when v.outcome = 'failed' then messenger.clip(coalesce(v.error, 'no error text was given'), 8192) end,
-      case when v.outcome = 'failed' then messenger.error_class_of(v.error_class) end,
-      case when v.outcome = 'failed' then messenger.clip(v.error_trace, 8192) end,
-      coalesce(v.retryable, true),
-      make_interval(secs => messenger.read_milliseconds(v.delay_ms, 3155760000000) / 1000), -- 100 years
-      messenger.read_milliseconds(v.duration_ms, 1e15)::bigint)::messenger.outcome order by v.ord)
-    from rows from (jsonb_to_recordset(outcomes) as (
-      outcome text, error text, error_class text, error_trace text, retryable boolean, delay_ms jsonb, duration_ms jsonb)
-    ) with ordinality as v(outcome, error, error_class, error_trace, retryable, delay_ms, duration_ms, ord)
-    where v.outcome <> 'completed'
-  );
-end $$;
-
-comment on function messenger.error_class_of(text) is 'The class an error is stored under: Error when there is none, Handler<Name> where the name is reserved.';
-comment on function messenger.retry_delay(text, int) is 'Wait before the next delivery after so many failures, by the policy of the type.';
-comment on function messenger.read_outcomes(jsonb) is 'The outcomes of messenger_settle in order, texts clipped to 8 KB, results to 64 KB.';
-revoke all on function messenger.error_class_of(text), messenger.retry_delay(text, int), messenger.read_outcomes(jsonb) from public, anon, authenticated;
-grant execute on function messenger.error_class_of(text), messenger.retry_delay(text, int), messenger.read_outcomes(jsonb) to service_role;
-
--- ---- 28_settle.sql
--- Settling: every outcome passes here, and counts only with the current fence.
-
-do $$
-begin
-  if to_regtype('messenger.settled') is null then
-    create type messenger.settled as (id uuid, outcome text, available_at timestamptz);
-  end if;
-end $$;
-comment on type messenger.settled is 'A row of messenger_settle.';
-
--- Verdicts that count and are not completions, on rows that the caller has locked.
-create or replace function messenger.settle_rest(ids uuid[], rest messenger.outcome[], ords bigint[], dispositions text[], at timestamptz)
-returns void
-language plpgsql
-set search_path = pg_catalog, pg_temp
-set enable_seqscan = off
-set enable_hashjoin = off
-set enable_mergejoin = off
-set jit = off
-as $$
-begin
-  insert into messenger.attempts (message_id, fence, at, worker, error, error_class, error_trace, duration_ms)
-  select m.id, m.fence, settle_rest.at, m.locked_by, r.error, r.error_class, r.error_trace,
-    coalesce(r.duration_ms, (extract(epoch from settle_rest.at - m.locked_at) * 1000)::bigint)
-  from unnest(rest) r join public.messenger_messages m on m.id = ids[r.ord]
-  where r.outcome = 'failed' and r.ord = any (ords);
-
-  perform messenger.measure_failures('retried', array(select ids[c.ord] from unnest(ords, dispositions) as c(ord, disposition) where c.disposition = 'retry'), at);
-  perform messenger.measure_failures('dead', array(select ids[c.ord] from unnest(ords, dispositions) as c(ord, disposition) where c.disposition = 'dead'), at);
-  perform messenger.move_to_dead_letters(array(select ids[c.ord] from unnest(ords, dispositions) as c(ord, disposition) where c.disposition = 'dead'), at);
-  perform messenger.fail_without_dead_letter(array(select ids[c.ord] from unnest(ords, dispositions) as c(ord, disposition) where c.disposition = 'cancelled'), 'Cancelled', at);
-  perform messenger.fail_without_dead_letter(array(select ids[c.ord] from unnest(ords, dispositions) as c(ord, disposition) where c.disposition = 'invalid'), 'InvalidPayload', at);
-
-  update public.messenger_messages m
-  set status = 'pending', updated_at = settle_rest.at, locked_at = null, locked_by = null, lock_expires_at = null,
-      available_at = case c.disposition
-        when 'retry' then settle_rest.at + coalesce(r.delay, messenger.retry_delay(m.message_type, m.retry_count + 1))
-        when 'snoozed' then settle_rest.at + coalesce(r.delay, '0')
-        else m.available_at end,
-      retry_count = m.retry_count + (c.disposition = 'retry')::int,
-      lease_losses = case c.disposition when 'released' then m.lease_losses else 0 end,
-      last_error = case c.disposition when 'retry' then r.error else m.last_error end,
-      error_class = case c.disposition when 'retry' then r.error_class else m.error_class end
-  from unnest(ords, dispositions) as c(ord, disposition) join unnest(rest) r on r.ord = c.ord
-  where m.id = ids[c.ord] and c.disposition in ('retry', 'snoozed', 'released');
-  perform messenger.emit('retried', array(select ids[c.ord] from unnest(ords, dispositions) as c(ord, disposition) where c.disposition = 'retry'), at);
-end $$;
-
--- Rows are found by id, locked, and then written by their place (ctid), which the lock holds still: a second search by id, or a join of the
--- list with the table, cost 4 to 18 us a message. Without the planner settings it would read the whole table: it believes a list to be long.
---
--- Nothing waits: locked rows are passed over, and lock_timeout ends what a trigger or a cascading foreign key waits for. An
--- error undoes the attempt (the block costs 3 us), and the outcomes are recorded in parts. In a part no message is deleted,
--- because what failed may have been that: a foreign key of the project. Pruning deletes it later.
-create or replace function messenger.settle_outcomes(outcomes jsonb, is_part boolean default false)
-returns messenger.settled[]
-language plpgsql
-set search_path = pg_catalog, pg_temp
-set enable_seqscan = off
-set enable_bitmapscan = off
-set jit = off
-set plan_cache_mode = force_generic_plan
-set lock_timeout = '50ms'
-as $$
-#variable_conflict use_column
-declare
-  v_outcomes jsonb := outcomes;
-  v_now timestamptz := messenger.now();
-  v_ids uuid[];
-  v_fences bigint[];
-  v_kinds text[];
-  v_results jsonb[];
-  v_durations double precision[];
-  v_rest messenger.outcome[];
-  v_is_out_of_range boolean;
-  v_counted record;
-  v_keys messenger.order_key[];
-  v_has_deleted boolean := false;
-  v_settled messenger.settled[];
-begin
-  if current_setting('transaction_read_only') = 'on' then
-    perform messenger.require_writable();
-  end if;
-  if v_outcomes is null or jsonb_typeof(v_outcomes) <> 'array' then
-    perform messenger.raise_error('SM_OUTCOME', 'outcomes must be a JSON array');
-  elsif jsonb_array_length(v_outcomes) = 0 then
-    return '{}'::messenger.settled[];
-  elsif jsonb_array_length(v_outcomes) > 1000 then
-    perform messenger.raise_error('SM_BATCH_TOO_LARGE');
-  end if;
-  select array_agg((e ->> 'id')::uuid), array_agg((e ->> 'fence')::bigint), array_agg(e ->> 'outcome'), array_agg(nullif(e -> 'result', 'null')), array_agg(case jsonb_typeof(e -> 'duration_ms')
-      when 'number' then least(greatest((e -> 'duration_ms')::numeric, 0), 1e9)::double precision
-      when 'string' then messenger.read_milliseconds(e -> 'duration_ms', 1e9) end)
-  into v_ids, v_fences, v_kinds, v_results, v_durations
-  from jsonb_array_elements(v_outcomes) e;
-  if not v_kinds <@ '{completed,failed,snoozed,released}'::text[] then
-    perform messenger.raise_error('SM_OUTCOME');
-  end if;
-  if 'completed' <> any (v_kinds) then
-    v_rest := messenger.read_outcomes(v_outcomes);
-  end if;
-  if array_remove(v_results, null) <> '{}' then
-    v_is_out_of_range := messenger.has_out_of_range_number(v_outcomes);
-    v_results := array(
-      select case when v_is_out_of_range or pg_column_size(r.result) > 1600 then messenger.cap_size(r.result) else r.result end
-      from unnest(v_results) with ordinality as r(result, ord) order by r.ord);
-  end if;
-
-  begin
-    if is_part then
-      perform set_config('lock_timeout', '10ms', true);
-    end if;
-    -- Rows are locked in the order of their ids, whatever order the outcomes come in: two settles cannot wait for each other.
-    with held as materialized (
-      select m.ctid as tid, m.id, m.fence, m.retry_count, m.retry_count >= m.max_retries as is_last,
-        m.cancel_requested_at is not null as is_cancelled, m.ordering_key is not null as is_ordered, m.created_by is not null as has_sender,
-        m.locked_at, case when m.lease_losses = 0 and m.locked_at > m.available_at and m.available_at > '-infinity' then m.locked_at - m.available_at end as waited,
-        hashtextextended(m.message_type, hashtext(m.transport_name)) as sort,
-        m.transport_name = any (array(select t.name from public.messenger_transports t where (t.config ->> 'retention')::interval = '0')) as is_unkept
-      from public.messenger_messages m
-      where m.id = any (v_ids) and m.status = 'processing'
-      order by m.id
-      for no key update skip locked
-    ),
-    -- Of two outcomes on one delivery the first counts.
-    counted as (
-      select distinct on (v.id) v.ord, v.id, h.tid, h.retry_count, h.is_ordered, h.has_sender, h.waited, h.sort,
-        least(greatest(coalesce(v.duration, date_part('epoch', v_now - h.locked_at) * 1000), 0), 1e9)::real as duration,
-        case
-          when v.kind = 'completed' then case when h.is_unkept and not is_part then 'unkept' else 'kept' end
-          -- After a request to cancel only a completion still counts as what it says.
-          when h.is_cancelled then 'cancelled'
-          when v.kind = 'failed' then case when h.has_sender and r.error_class = 'InvalidPayload' then 'invalid' when h.is_last or not r.retryable then 'dead' else 'retry' end
-          else v.kind
-        end as disposition
-      from unnest(v_ids, v_fences, v_kinds, v_durations) with ordinality as v(id, fence, kind, duration, ord)
-      join held h on h.id = v.id and h.fence = v.fence
-      left join unnest(v_rest) r on r.ord = v.ord
-      order by v.id, v.ord
-    )
-    select array_agg(ord) as ords, array_agg(tid) as ctids, array_agg(disposition) as dispositions, bool_or(retry_count > 0) as has_history,
-      array_agg(id) filter (where is_ordered) as ordered, bool_or(has_sender) or exists (select from messenger.subscriptions s where s.event = 'completed') as is_watched,
-      array_agg(duration) as durations, count(waited) as wait_count, sum(waited) as waited, min(sort) = max(sort) as is_uniform
-    into v_counted
-    from counted;
-
-    if v_counted.ordered is not null then
-      v_keys := messenger.order_keys(v_counted.ordered);
-    end if;
-    if v_counted.is_watched then
-      perform messenger.emit('completed', array(select v_ids[c.ord] from unnest(v_counted.ords, v_counted.dispositions) as c(ord, disposition) where c.disposition in ('kept', 'unkept')), v_now);
-    end if;
-    -- One type, all completed, is the rule: to find that out from the rows, or in a function, would cost as much again.
-    if v_counted.is_uniform and v_counted.dispositions <@ '{kept,unkept}'::text[] then
-      insert into messenger.measurements (at, transport_name, message_type, kind, message_count, durations, wait_count, waited)
-      select v_now, m.transport_name, m.message_type, 'completed', cardinality(v_counted.ords), v_counted.durations, v_counted.wait_count, v_counted.waited
-      from public.messenger_messages m where m.ctid = v_counted.ctids[1];
-    elsif v_counted.dispositions && '{kept,unkept}'::text[] then
-      perform messenger.measure_completions(v_counted.ctids, v_counted.dispositions, v_counted.durations, v_now);
-    end if;
-    if v_counted.dispositions && '{unkept}'::text[] then
-      v_has_deleted := true;
-      with gone as (
-        delete from public.messenger_messages m
-        where m.ctid = any (array(select c.place from unnest(v_counted.ctids, v_counted.dispositions) as c(place, disposition) where c.disposition = 'unkept'))
-        returning m.id, m.transport_name
-      ),
-      forgotten as (
-        delete from messenger.attempts a where v_counted.has_history and a.message_id = any (array(select g.id from gone g))
-      )
-      insert into messenger.pruned (transport_name, message_count, at) select g.transport_name, count(*), v_now from gone g group by g.transport_name;
-    end if;
-    if v_counted.dispositions && '{kept}'::text[] then
-      update public.messenger_messages m
-      set status = 'completed', processed_at = v_now, updated_at = v_now, locked_at = null, locked_by = null, lock_expires_at = null, result = v_results[c.ord]
-      from unnest(v_counted.ctids, v_counted.dispositions, v_counted.ords) as c(place, disposition, ord)
-      where m.ctid = c.place and c.disposition = 'kept';
-    end if;
-    if not v_counted.dispositions <@ '{kept,unkept}'::text[] then
-      perform messenger.settle_rest(v_ids, v_rest, v_counted.ords, v_counted.dispositions, v_now);
-    end if;
-    if v_keys <> '{}' then
-      perform messenger.unblock_next(v_keys, v_now);
-    end if;
-    perform messenger.check_deferred(v_now);
-
-    if v_counted.dispositions <@ '{kept,unkept}'::text[] and cardinality(v_counted.dispositions) = cardinality(v_ids) then
-      return array(select row(v.id, 'completed', null)::messenger.settled from unnest(v_ids) v(id));
-    end if;
-    v_settled := array(
-    select row(v.id,
-      case
-        when c.disposition in ('kept', 'unkept') then 'completed'
-        when c.disposition = 'invalid' then 'dead'
-        when c.disposition is not null then c.disposition
-        when m.id is null and v.kind in ('completed', 'failed') then 'unknown'
-        when m.fence = v.fence and m.status = 'processing' then 'locked'
-        -- This very outcome on this very lease was recorded before: its reply was lost. A lease that ran out has had no outcome.
-        when m.fence = v.fence and v.kind = 'completed' and m.status = 'completed' then 'already'
-        when m.fence = v.fence and v.kind = 'failed' and m.status = 'failed' and m.error_class not in ('Expired', 'Cancelled', 'Discarded', 'LeaseExpired') then 'already'
-        when v.kind = 'failed' and exists (
-          select from messenger.attempts a where a.message_id = v.id and a.fence = v.fence and a.error_class <> 'LeaseExpired') then 'already'
-        else 'stale'
-      end,
-      case when c.disposition in ('retry', 'snoozed', 'released') then m.available_at end)::messenger.settled
-    from unnest(v_ids, v_fences, v_kinds) with ordinality as v(id, fence, kind, ord)
-    left join unnest(v_counted.ords, v_counted.dispositions) as c(ord, disposition) on c.ord = v.ord
-    left join public.messenger_messages m on m.id = v.id
-    order by v.ord);
-  exception when others then
-    if not messenger.is_row_error(sqlstate) then
-      raise;
-    elsif not is_part then
-      return messenger.settle_in_parts(v_outcomes, v_ids, v_has_deleted);
-    elsif cardinality(v_ids) > 1 then
-      return null;
-    end if;
-    return array[row(v_ids[1], messenger.outcome_of_error(sqlstate, sqlerrm), null)::messenger.settled];
-  end;
-
-  return case when is_part or 'locked' <> all (array(select s.outcome from unnest(v_settled) s)) then v_settled
-    else messenger.settle_locked(v_outcomes, v_settled) end;
-end $$;
-
-create or replace function public.messenger_settle(outcomes jsonb)
-returns table (id uuid, outcome text, available_at timestamptz)
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return query select * from unnest(messenger.settle_outcomes(outcomes));
-end $$;
-
-comment on function messenger.settle_rest(uuid[], messenger.outcome[], bigint[], text[], timestamptz) is
-  'Records failures, snoozes, releases and the end of cancelled messages: positions among the outcomes with what is to become of them.';
-comment on function messenger.settle_outcomes(jsonb, boolean) is
-  'What messenger_settle does. A part: deletes no message, and returns null when it fails and has more than one outcome.';
-comment on function public.messenger_settle(jsonb) is
-  'Records up to 1000 outcomes: [{"id", "fence", "outcome": completed|failed|snoozed|released, "result"?, "error"?, "error_class"?, "error_trace"?, "retryable"?, "delay_ms"?, "duration_ms"?}]. A duration below zero counts as zero, one beyond 100 years as 100 years. Returns in the same order: completed, retry, dead (for good: with a dead letter, but none for a user''s message of class InvalidPayload), snoozed, released, cancelled (it was requested before this outcome); already (this outcome was recorded before), stale (the lease is not current, nothing changed), unknown (no such message), locked (another transaction has locked the row, nothing changed: send it again), error: <SQLSTATE> <message> (a trigger or constraint of the project rejected the row, nothing changed). Waits for no lock longer than half a second.';
-revoke all on function messenger.settle_rest(uuid[], messenger.outcome[], bigint[], text[], timestamptz),
-  messenger.settle_outcomes(jsonb, boolean), public.messenger_settle(jsonb)
-  from public, anon, authenticated;
-grant execute on function messenger.settle_rest(uuid[], messenger.outcome[], bigint[], text[], timestamptz),
-  messenger.settle_outcomes(jsonb, boolean), public.messenger_settle(jsonb) to service_role;
-
--- ---- 28_settle_again.sql
--- Settling what could not be recorded at once: rows that were locked, and calls in which one row could not be written.
-
--- A claim of another worker whose scan began before this row was claimed locks it for the few milliseconds until it commits.
--- So what was locked is waited for, 250 ms at most or what the setting messenger.settle_wait says, before the worker has to
--- send it again.
-create or replace function messenger.settle_locked(outcomes jsonb, settled messenger.settled[])
-returns messenger.settled[]
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_settled messenger.settled[] := settled;
-  v_locked int[] := array(select n from generate_subscripts(settled, 1) n where (settled[n]).outcome = 'locked' order by n);
-  v_again messenger.settled[];
-begin
-  begin
-    perform set_config('lock_timeout', coalesce(nullif(current_setting('messenger.settle_wait', true), ''), '250ms'), true);
-    perform from public.messenger_messages m
-    where m.id = any (array(select (settled[n]).id from unnest(v_locked) n))
-    order by m.id
-    for no key update;
-  exception when lock_not_available then
-    null;
-  end;
-  v_again := messenger.settle_outcomes((select jsonb_agg(outcomes -> n - 1 order by n) from unnest(v_locked) n), true);
-  for v_place in 1..coalesce(cardinality(v_again), 0) loop
-    v_settled[v_locked[v_place]] := v_again[v_place];
-  end loop;
-  return v_settled;
-end $$;
-
-create or replace function messenger.outcome_of_error(sqlstate text, error text)
-returns text
-language plpgsql immutable parallel safe
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return case when sqlstate = '55P03' then 'locked' else 'error: ' || sqlstate || ' ' || messenger.clip(error, 1000) end;
-end $$;
-
--- A part that fails is halved, until the row at fault stands alone: ten failures for a thousand rows. In random order and for
--- 400 ms (or what the setting messenger.settle_budget says), so that rows that wait for locks keep no other from being
--- recorded for long; what is left after that counts as locked. Two outcomes of one message keep their order.
-create or replace function messenger.settle_in_parts(outcomes jsonb, ids uuid[], is_whole_first boolean)
-returns messenger.settled[]
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_end timestamptz := clock_timestamp()
-    + coalesce(nullif(current_setting('messenger.settle_budget', true), ''), '400 milliseconds')::interval;
-  v_salt bigint := (random() * 1e9)::bigint;
-  v_order int[] := array(
-    select n from generate_series(1, cardinality(ids)) n order by hashtextextended(ids[n]::text, v_salt), n);
-  -- A stack of parts, each from and to a place in this order.
-  v_from int[] := array[1];
-  v_to int[] := array[cardinality(ids)];
-  v_depth int := 1;
-  v_first int;
-  v_last int;
-  v_part messenger.settled[];
-  v_settled messenger.settled[];
-begin
-  while v_depth > 0 loop
-    v_first := v_from[v_depth];
-    v_last := v_to[v_depth];
-    v_depth := v_depth - 1;
-    v_part := null;
-    if clock_timestamp() >= v_end then
-      v_part := array(select row(ids[v_order[n]], 'locked', null)::messenger.settled from generate_series(v_first, v_last) n);
-    elsif is_whole_first or v_last - v_first + 1 < cardinality(ids) or v_first = v_last then
-      v_part := messenger.settle_outcomes(
-        (select jsonb_agg(outcomes -> v_order[n] - 1 order by n) from generate_series(v_first, v_last) n), true);
-    end if;
-    if v_part is null then
-      v_from[v_depth + 1] := (v_first + v_last + 1) / 2;
-      v_to[v_depth + 1] := v_last;
-      v_from[v_depth + 2] := v_first;
-      v_to[v_depth + 2] := v_from[v_depth + 1] - 1;
-      v_depth := v_depth + 2;
-    else
-      for v_place in v_first..v_last loop
-        v_settled[v_order[v_place]] := v_part[v_place - v_first + 1];
-      end loop;
-    end if;
-  end loop;
-  return v_settled;
-end $$;
-
-comment on function messenger.settle_locked(jsonb, messenger.settled[]) is 'Waits a moment for what was locked, and settles it.';
-comment on function messenger.outcome_of_error(text, text) is 'The outcome of a row that could not be written: locked, or error: <SQLSTATE> <message>.';
-comment on function messenger.settle_in_parts(jsonb, uuid[], boolean) is
-  'Records the outcomes of a call that failed, in parts, for half a second at most.';
-revoke all on function messenger.settle_locked(jsonb, messenger.settled[]), messenger.outcome_of_error(text, text),
-  messenger.settle_in_parts(jsonb, uuid[], boolean) from public, anon, authenticated;
-grant execute on function messenger.settle_locked(jsonb, messenger.settled[]), messenger.outcome_of_error(text, text),
-  messenger.settle_in_parts(jsonb, uuid[], boolean) to service_role;
-
--- ---- 29_events.sql
--- Events: what has become of messages, told in the transaction that decides it. An event for a subscriber is a message itself.
-
--- To the senders who are signed in, by Supabase Realtime, where it is. It may be lost, and must not cost anybody the outcome: Realtime's table can be
--- locked by signed-in users, so it is not waited for.
--- Definer: Realtime's schema is nobody else's business. The function is looked up, since a project may have no Realtime.
-create or replace function messenger.announce(ids uuid[], events text[])
-returns void
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
-set lock_timeout = '100ms'
-as $$
-declare
-  v_send regprocedure := to_regprocedure('realtime.send(jsonb,text,text,boolean)');
-begin
-  if v_send is null then
-    return;
-  end if;
-  execute format($send$
-    select %s(
-      jsonb_build_object('id', m.id, 'type', m.message_type, 'event', e.event,
-        'status', case e.event when 'completed' then 'completed' when 'retried' then 'pending' else 'failed' end),
-      e.event, 'messenger:' || m.created_by, true)
-    from public.messenger_messages m cross join unnest($2) as e(event)
-    where m.id = any ($1)$send$, v_send::regproc) using ids, events;
-exception when others then
-  raise log 'symphony: realtime.send failed, the senders were not told: %', sqlerrm;
-end $$;
-
--- Stored here and not as a dispatch: nobody may dispatch the bus's own types, and while a transport is disabled outcomes still count, and their events
--- wait in it. Definer, because an event's function runs as the owner of the bus: only the owner may write its message (messenger.guard_own_types).
-create or replace function messenger.store_events(event text, events text[], ids uuid[], at timestamptz)
-returns boolean
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
-set timezone = 'UTC'
-set enable_seqscan = off
-set enable_hashjoin = off
-set enable_mergejoin = off
-set jit = off
-as $$
-declare
-  v_event text := event;
-  v_events text[] := events;
-  v_has_webhooks boolean;
-begin
-  with stored as (
-    insert into public.messenger_messages as m (queue_name, message_type, body, available_at, created_at, updated_at, max_retries)
-    select e.queue_name, e.message_type, e.body, store_events.at, store_events.at, store_events.at, coalesce(k.max_retries, 3)
-    from (
-      select
-        case s.kind when 'webhook' then 'webhooks' else 'events' end as queue_name,
-        case s.kind when 'webhook' then 'symphony.webhook' else 'symphony.event' end as message_type,
-        jsonb_build_object('subscription', s.id, 'event', s.event, 'at', store_events.at, 'message', jsonb_build_object(
-          'id', x.id, 'type', x.message_type, 'transport', x.transport_name, 'queue', x.queue_name,
-          'status', case v_event when 'completed' then 'completed' when 'retried' then 'pending' else 'failed' end,
-          -- A lease that was lost is counted by the claim that follows.
-          'retry_count', x.retry_count + (v_event = 'retried' and x.status = 'processing')::int,
-          'error_class', case when v_event <> 'completed' then coalesce(a.error_class, x.error_class) end,
-          'error', case when v_event <> 'completed' then messenger.clip(coalesce(a.error, x.last_error), 1000) end,
-          'created_at', x.created_at, 'processed_at', case when v_event <> 'retried' then store_events.at end, 'created_by', x.created_by)) as body
-      from public.messenger_messages x
-      join messenger.subscriptions s on s.enabled and s.event = any (v_events) and coalesce(s.message_type = x.message_type, true)
-      left join messenger.attempts a on v_event = 'retried' and a.message_id = x.id and a.fence = x.fence
-      where x.id = any (ids) and not starts_with(x.message_type, 'symphony.')
-    ) e
-    left join messenger.message_types k on k.type = e.message_type
-    returning m.transport_name, m.message_type
-  ),
-  measured as (
-    insert into messenger.measurements (at, transport_name, message_type, kind) select store_events.at, t.transport_name, t.message_type, 'dispatched' from stored t
-  )
-  select bool_or(t.message_type = 'symphony.webhook') into v_has_webhooks from stored t;
-  return coalesce(v_has_webhooks, false);
-end $$;
-
--- Called before the rows of completed messages are written, as they may be deleted at once, and after all others'. The caller holds their locks, and an
--- outcome counts once, so each event is stored once: an idempotency key could only swallow the event of a message that was retried from the dead letters.
-create or replace function messenger.emit(event text, ids uuid[], at timestamptz)
-returns void
-language plpgsql
-set search_path = pg_catalog, pg_temp
-set enable_seqscan = off
-set jit = off
-as $$
-declare
-  v_events text[] := case event when 'dead' then '{dead,failed}'::text[] else array[event] end;
-  v_senders uuid[];
-begin
-  if ids = '{}' then
-    return;
-  end if;
-  if exists (select from messenger.subscriptions) then
-    if messenger.store_events(event, v_events, ids, at) then
-      perform messenger.wake_worker('supabase', 'webhooks', 'symphony.webhook');
-    end if;
-  end if;
-
-  v_senders := array(
-    select m.id from public.messenger_messages m where m.id = any (ids) and m.created_by is not null and not starts_with(m.message_type, 'symphony.'));
-  if v_senders <> '{}' then
-    perform messenger.announce(v_senders, v_events);
-  end if;
-end $$;
-
-comment on function messenger.announce(uuid[], text[]) is
-  'Sends {"id", "type", "status", "event"} to the private Realtime topic messenger:<user> of each message''s sender. Never raises.';
-comment on function messenger.emit(text, uuid[], timestamptz) is
-  'Stores a message for each subscriber to an event (completed, retried, failed, or dead, which is failed too) of these messages, and tells the senders who are users. The bus''s own messages, of types symphony.*, have no events.';
-comment on function messenger.store_events(text, text[], uuid[], timestamptz) is
-  'Stores a message for each subscriber to one of these events of these messages. True when one of them is a webhook.';
-revoke all on function messenger.announce(uuid[], text[]), messenger.store_events(text, text[], uuid[], timestamptz),
-  messenger.emit(text, uuid[], timestamptz) from public, anon, authenticated;
-grant execute on function messenger.announce(uuid[], text[]), messenger.store_events(text, text[], uuid[], timestamptz),
-  messenger.emit(text, uuid[], timestamptz) to service_role;
-
--- ---- 29_exchange.sql
--- Exchange: outcomes and the next messages in one round trip and one commit, which is how workers run.
-
--- A type of its own: a function that returns it would be unknown to the API's generated types.
 do $$
 begin
   if to_regtype('messenger.exchanged') is null then
@@ -5219,6 +3184,10 @@ begin
 end $$;
 comment on type messenger.exchanged is 'What messenger_exchange answers, before it is JSON.';
 
+-- ---- 40_delivery/12_exchange.sql
+-- Exchange: outcomes and the next messages in one round trip and one commit, which is how workers run.
+
+-- A type of its own: a function that returns it would be unknown to the API's generated types.
 create or replace function public.messenger_exchange(
   outcomes jsonb, worker text, batch int default 10, lease interval default '60 s', transport text default null, queues text[] default null, types text[] default null
 )
@@ -5238,234 +3207,7 @@ comment on function public.messenger_exchange(jsonb, text, int, interval, text, 
 revoke all on function public.messenger_exchange(jsonb, text, int, interval, text, text[], text[]) from public, anon, authenticated;
 grant execute on function public.messenger_exchange(jsonb, text, int, interval, text, text[], text[]) to service_role;
 
--- ---- 29_verdicts.sql
--- One outcome at a time, for callers in SQL; each is a settle of one.
-create or replace function public.messenger_complete(id uuid, fence bigint, result jsonb default null, strict boolean default false)
-returns text
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_outcome text;
-begin
-  select s.outcome into v_outcome
-  from public.messenger_settle(jsonb_build_array(jsonb_build_object('id', id, 'fence', fence, 'outcome', 'completed', 'result', result))) s;
-  if strict and v_outcome in ('stale', 'unknown') then
-    perform messenger.raise_error('SM_STALE_LEASE', 'message ' || id);
-  elsif strict and v_outcome = 'locked' then
-    perform messenger.raise_error('SM_UNAVAILABLE', format('message %s is locked by another transaction', id));
-  elsif strict and starts_with(v_outcome, 'error: ') then
-    perform messenger.raise_error('SM_CONFLICT', format('message %s cannot be completed: %s', id, v_outcome));
-  end if;
-  return v_outcome;
-end $$;
-
-create or replace function public.messenger_fail(
-  id uuid, fence bigint, error text, error_class text default null, error_trace text default null, retryable boolean default true, retry_after interval default null
-)
-returns table (outcome text, available_at timestamptz)
-language sql
-set search_path = pg_catalog, pg_temp
-as $$
-  select s.outcome, s.available_at
-  from public.messenger_settle(jsonb_build_array(jsonb_build_object(
-    'id', id, 'fence', fence, 'outcome', 'failed', 'error', error, 'error_class', error_class, 'error_trace', error_trace, 'retryable', retryable,
-    'delay_ms', extract(epoch from retry_after) * 1000))) as s
-$$;
-
-create or replace function public.messenger_snooze(id uuid, fence bigint, delay interval)
-returns text
-language sql
-set search_path = pg_catalog, pg_temp
-as $$
-  select s.outcome
-  from public.messenger_settle(jsonb_build_array(jsonb_build_object('id', id, 'fence', fence, 'outcome', 'snoozed', 'delay_ms', extract(epoch from delay) * 1000))) as s
-$$;
-
-create or replace function public.messenger_release(id uuid, fence bigint)
-returns text
-language sql
-set search_path = pg_catalog, pg_temp
-as $$
-  select s.outcome from public.messenger_settle(jsonb_build_array(jsonb_build_object('id', id, 'fence', fence, 'outcome', 'released'))) as s
-$$;
-
-comment on function public.messenger_complete(uuid, bigint, jsonb, boolean) is
-  'Completes a message: completed, already, stale, unknown, locked or error: ... as messenger_settle. strict raises SM_STALE_LEASE for stale and unknown, SM_UNAVAILABLE for locked and SM_CONFLICT for an error, so a transaction that holds the business writes rolls back.';
-comment on function public.messenger_fail(uuid, bigint, text, text, text, boolean, interval) is
-  'Records a failed delivery: retry (with the moment), dead, already, stale, unknown, locked or error: ... as messenger_settle. retry_after overrides the wait of the type''s policy.';
-comment on function public.messenger_snooze(uuid, bigint, interval) is 'Puts a message off without using up a retry: snoozed, stale or locked.';
-comment on function public.messenger_release(uuid, bigint) is 'Hands a message back unstarted, to its old place: released, stale or locked.';
-revoke all on function public.messenger_complete(uuid, bigint, jsonb, boolean), public.messenger_fail(uuid, bigint, text, text, text, boolean, interval),
-  public.messenger_snooze(uuid, bigint, interval), public.messenger_release(uuid, bigint) from public, anon, authenticated;
-grant execute on function public.messenger_complete(uuid, bigint, jsonb, boolean), public.messenger_fail(uuid, bigint, text, text, text, boolean, interval),
-  public.messenger_snooze(uuid, bigint, interval), public.messenger_release(uuid, bigint) to service_role;
-
--- ---- 30_complete_with.sql
--- A business function and the completion of a message in one transaction: however often the message is delivered, the effect is there once.
-
--- By catalog lookup, never by text: what comes back is the one function of exactly this signature, so nothing of the name is ever executed as SQL.
-create or replace function messenger.business_function(function_name text)
-returns regprocedure
-language plpgsql stable
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_names text[];
-  v_function regprocedure;
-  v_is_ours boolean;
-begin
-  begin
-    v_names := parse_ident(function_name);
-  exception when invalid_parameter_value then
-    v_names := null;
-  end;
-  if cardinality(v_names) = 1 then
-    v_names := array_prepend('public', v_names);
-  end if;
-  if cardinality(v_names) = 2 then
-    select p.oid::regprocedure, exists (select from pg_catalog.pg_depend d where d.classid = 'pg_catalog.pg_proc'::regclass and d.objid = p.oid and d.deptype = 'e')
-    into v_function, v_is_ours
-    from pg_catalog.pg_proc p join pg_catalog.pg_namespace n on n.oid = p.pronamespace
-    where n.nspname = v_names[1] and p.proname = v_names[2] and p.prokind = 'f' and not p.proretset
-      and p.pronargs = 1 and p.proargtypes[0] = 'jsonb'::regtype and p.prorettype = 'jsonb'::regtype;
-    -- The platform's schemas hold functions that send, schedule, decrypt and sign: none of them is anybody's business effect.
-    if v_is_ours or v_names[1] ~ '^pg_' or v_names[1] in ('information_schema', 'messenger', 'auth', 'cron', 'extensions', 'graphql', 'graphql_public', 'net',
-        'pgbouncer', 'pgmq', 'pgsodium', 'realtime', 'storage', 'supabase_functions', 'supabase_migrations', 'vault') then
-      raise exception using errcode = 'PT403', detail = 'SM_FIELD_FORBIDDEN',
-        message = 'function_name: functions of the system, the platform and extensions may not be called this way',
-        hint = 'wrap it in a function of your own, in a schema of your own or in public';
-    end if;
-  end if;
-  if v_function is null then
-    raise exception using errcode = 'PT404', detail = 'SM_NOT_FOUND',
-      message = 'function_name: there is no function ' || left(coalesce(function_name, 'null'), 200) || '(jsonb) returns jsonb',
-      hint = 'name it as schema.name or, in public, as name; quote what is not lower-case; it takes one jsonb and returns jsonb';
-  end if;
-  return v_function;
-end $$;
-
--- The row is locked before the function runs, so a second delivery never runs it at the same time: it finds the message
--- completed, its lease lost, or the row still locked.
-create or replace function public.messenger_complete_with(id uuid, fence bigint, function_name text, args jsonb default '{}')
-returns jsonb
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_id uuid := id;
-  v_fence bigint := fence;
-  v_function regprocedure;
-  v_result jsonb;
-  v_outcome text;
-begin
-  if current_setting('transaction_read_only') = 'on' then
-    perform messenger.require_writable();
-  end if;
-  perform messenger.lock_message(v_id);
-  if not exists (select from public.messenger_messages m where m.id = v_id and m.fence = v_fence and m.status = 'processing') then
-    if exists (select from public.messenger_messages m where m.id = v_id and m.fence = v_fence and m.status = 'completed') then
-      return jsonb_build_object('outcome', 'already');
-    end if;
-    perform messenger.raise_error('SM_STALE_LEASE', 'message ' || v_id);
-  end if;
-
-  v_function := messenger.business_function(function_name);
-  execute format('select %s($1)', v_function::regproc) into v_result using coalesce(args, '{}');
-  v_outcome := public.messenger_complete(v_id, v_fence, v_result, true);
-  return jsonb_build_object('outcome', v_outcome, 'result', v_result);
-end $$;
-
-comment on function messenger.business_function(text) is
-  'The function schema.name(jsonb) returns jsonb of this name (without a schema: public). SM_NOT_FOUND where there is none, SM_FIELD_FORBIDDEN for those of the system, the platform and extensions.';
-comment on function public.messenger_complete_with(uuid, bigint, text, jsonb) is
-  'Runs schema.name(jsonb) returns jsonb and completes the message in this transaction: {"outcome": "completed", "result"}, the result stored as the message''s; {"outcome": "already"} when this fence completed it before, without running anything. SM_STALE_LEASE when the lease is not current, SM_UNAVAILABLE when another transaction keeps the row locked for longer than 250 ms. Runs as the caller, with search_path pg_catalog, pg_temp; what the function raises reaches the caller, undoes everything and leaves the lease.';
-revoke all on function messenger.business_function(text), public.messenger_complete_with(uuid, bigint, text, jsonb) from public, anon, authenticated, service_role;
-grant execute on function messenger.business_function(text), public.messenger_complete_with(uuid, bigint, text, jsonb) to service_role;
-
--- ---- 31_sql_handlers.sql
--- Handlers in SQL: which function of this database handles a type, and who may say so.
-
--- What runs here runs as the clock's owner, so a function that somebody else could replace is not run.
-create or replace function messenger.owned_function(name text)
-returns regprocedure
-language plpgsql stable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return (
-    select p.oid::regprocedure from pg_catalog.pg_proc p join pg_catalog.pg_roles r on r.oid = p.proowner
-    where p.oid = to_regprocedure(owned_function.name || '(jsonb)')
-      and p.prorettype = 'jsonb'::regtype and not p.proretset and p.prokind = 'f'
-      and (r.rolsuper or p.proowner = (select c.relowner from pg_catalog.pg_class c where c.oid = 'messenger.message_types'::regclass)));
-end $$;
-
-create or replace function messenger.find_owned_function(function_name text)
-returns regprocedure
-language plpgsql stable
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_function regprocedure := messenger.business_function(function_name);
-begin
-  if messenger.owned_function(v_function::regproc::text) is distinct from v_function then
-    raise exception using errcode = 'PT403', detail = 'SM_FIELD_FORBIDDEN',
-      message = 'function_name: ' || v_function || ' does not belong to the owner of the bus',
-      hint = 'the clock would run it as that owner, and whoever owns the function can replace it: alter function ... owner to postgres';
-  end if;
-  return v_function;
-end $$;
-
--- Which function handles a type, and its former names: null where the function is gone or has changed its signature or owner.
-create or replace function messenger.sql_handlers()
-returns table (type text, handler regprocedure)
-language plpgsql stable rows 10
-set search_path = pg_catalog, pg_temp
-as $$
-#variable_conflict use_column
-begin
-  return query
-  select name.type, messenger.owned_function(k.sql_handler)
-  from messenger.message_types k cross join lateral unnest(k.type || k.aliases) as name(type)
-  where k.sql_handler is not null;
-end $$;
-
--- What is stored is a name, as one function must have one name in whatever session it is stored.
-create or replace function messenger.set_sql_handler(type text, function_name text)
-returns regprocedure
-language plpgsql
-set search_path = pg_catalog, pg_temp
-set quote_all_identifiers = off
-as $$
-declare
-  v_type text := type;
-  v_function regprocedure;
-begin
-  if v_type is null or v_type !~ '^[A-Za-z][A-Za-z0-9_.:-]{0,127}$' then
-    perform messenger.raise_error('SM_TYPE');
-  end if;
-  if function_name is null then
-    update messenger.message_types k set sql_handler = null where k.type = v_type;
-    perform messenger.sync_handlers_job();
-    return null;
-  end if;
-  v_function := messenger.find_owned_function(function_name);
-  insert into messenger.message_types as k (type, sql_handler) values (v_type, v_function::regproc::text)
-  on conflict on constraint message_types_pkey do update set sql_handler = excluded.sql_handler;
-  perform messenger.sync_handlers_job();
-  return v_function;
-end $$;
-
-comment on function messenger.owned_function(text) is 'The function name(jsonb) returns jsonb, if it belongs to the owner of the bus or a superuser; else null.';
-comment on function messenger.find_owned_function(text) is 'As messenger.business_function, and SM_FIELD_FORBIDDEN where the function belongs to somebody other than the owner of the bus.';
-comment on function messenger.sql_handlers() is 'Types that have an SQL handler, aliases too, with the function; null where it cannot be run.';
-comment on function messenger.set_sql_handler(text, text) is
-  'Lets schema.name(jsonb) returns jsonb handle a message type inside the database, run as the owner of the bus by the job symphony-handlers, or by the tick where there is no pg_cron; null as function_name takes the handler away. The type need not be registered. For postgres only. The function gets the payload; current_setting(''messenger.message'')::jsonb holds id, type, queue, fence, retry_count, headers and metadata. What it returns is the message''s result; what it raises is a failed delivery, with SQLSTATE PT422 a dead letter at once.';
-comment on column messenger.message_types.sql_handler is 'Function that handles the type inside the database, run as the owner of the bus; set by messenger.set_sql_handler, by postgres only.';
-revoke all on function messenger.owned_function(text), messenger.find_owned_function(text), messenger.sql_handlers(),
-  messenger.set_sql_handler(text, text) from public, anon, authenticated, service_role;
-
--- ---- 31_sql_runs.sql
+-- ---- 40_delivery/14_run_sql_handlers.sql
 -- Running SQL handlers: one message at a time, its effects and its completion in one subtransaction.
 
 create or replace function messenger.is_backend_alive(pid int, backend_start timestamptz)
@@ -5765,96 +3507,1991 @@ revoke all on function messenger.is_backend_alive(int, timestamptz), messenger.i
   messenger.work_off(messenger.claimed, boolean, timestamptz), messenger.run_sql_handlers(int), messenger.cancel_overdue_handlers()
   from public, anon, authenticated, service_role;
 
--- ---- 31_subscribing.sql
--- Subscribing to events, and the SQL handler that calls the functions that are subscribed.
+-- ---- 40_delivery/20_claim.sql
+-- Claiming: a worker takes due messages under a lease with a fence, and keeps the lease by heartbeats.
 
-create or replace function messenger.check_subscription(event text, message_type text)
+-- An array prints without quotes what is a queue's name, but for the word null.
+create or replace function messenger.check_claim(worker text, lease interval, queues text[] default null)
+returns void
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if worker is null or length(worker) not between 1 and 200 or worker ~ '[\x01-\x1f\x7f]' then
+    perform messenger.raise_error('SM_WORKER');
+  elsif queues::text !~ '^\{(([a-z0-9][a-z0-9_-]{0,62}|"null")(,([a-z0-9][a-z0-9_-]{0,62}|"null"))*)?\}$' then
+    perform messenger.raise_error('SM_QUEUE', (
+      select format('queues: "%s"', left(q.name, 100)) from unnest(queues) q(name)
+      where q.name !~ '^[a-z0-9][a-z0-9_-]{0,62}$' or q.name is null limit 1));
+  elsif lease <= '0' or lease > '12 hours' then
+    perform messenger.raise_error('SM_LEASE');
+  end if;
+end $$;
+
+-- A worker is active while it polls. Fifty polls per second need not all be written, nor the row be looked at by a session
+-- that has just written it. Two sessions may use one name: what the other has locked is left to it, and the first poll of a
+-- name gives up after 10 ms when another session is storing the same name.
+create or replace function messenger.note_poll(worker text, transport text, queues text[], types text[], at timestamptz)
 returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_poll text := concat_ws('|', worker, transport, queues::text, types::text);
+  v_now numeric := extract(epoch from at);
+  v_noted text := current_setting('messenger.poll_noted', true);
 begin
-  if event is null or event not in ('completed', 'failed', 'dead', 'retried') then
-    raise exception using errcode = 'PT404', detail = 'SM_NOT_FOUND', message = 'event: there is no event ' || left(coalesce(event, 'null'), 100),
-      hint = 'use completed, retried, dead or failed';
-  elsif message_type !~ '^[A-Za-z][A-Za-z0-9_.:-]{0,127}$' then
-    perform messenger.raise_error('SM_TYPE', 'message_type');
-  elsif starts_with(message_type, 'symphony.') then
-    raise exception using errcode = 'PT403', detail = 'SM_FIELD_FORBIDDEN', message = 'message_type: the bus''s own messages have no events',
-      hint = 'name a type of yours, or leave it out for all of them';
+  if split_part(v_noted, '|', 2) = md5(v_poll) and v_now between split_part(v_noted, '|', 1)::numeric and split_part(v_noted, '|', 1)::numeric + 0.02 then
+    return;
   end if;
+  update messenger.workers w
+  set polled_at = note_poll.at, transport_name = note_poll.transport, queues = note_poll.queues, types = note_poll.types
+  where w.ctid = any (array(select x.ctid from messenger.workers x where x.worker = note_poll.worker for no key update skip locked));
+  if not found then
+    if not exists (select from messenger.workers w where w.worker = note_poll.worker) then
+      perform messenger.add_worker(worker, transport, queues, types, at);
+    end if;
+  end if;
+  perform set_config('messenger.poll_noted', v_now || '|' || md5(v_poll), false);
 end $$;
 
--- What is stored is a name, as one function must have one name in whatever session it is stored.
-create or replace function messenger.on(event text, function_name text, message_type text default null)
-returns uuid
+create or replace function messenger.add_worker(worker text, transport text, queues text[], types text[], at timestamptz)
+returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
-set quote_all_identifiers = off
+set lock_timeout = '10ms'
 as $$
-declare
-  v_function regprocedure;
-  v_id uuid;
 begin
-  perform messenger.check_subscription(event, message_type);
-  v_function := messenger.find_owned_function(function_name);
-  perform messenger.ensure_own_types();
-  update messenger.message_types k set sql_handler = 'messenger.deliver_event'
-  where k.type = 'symphony.event' and k.sql_handler is distinct from 'messenger.deliver_event';
-  insert into messenger.subscriptions as s (event, message_type, function_name) values (event, message_type, v_function::regproc::text)
-  on conflict on constraint subscriptions_key do update set enabled = true, disabled_reason = null
-  returning s.id into v_id;
-  perform messenger.sync_handlers_job();
-  return v_id;
+  insert into messenger.workers values (add_worker.worker, add_worker.transport, add_worker.queues, add_worker.types, add_worker.at, add_worker.at)
+  on conflict on constraint workers_pkey do nothing;
+exception when lock_not_available then
+  null;
 end $$;
 
-create or replace function messenger.off(id uuid)
+-- What messenger_claim does. The messages are collected before the block ends: rows that were returned one by one could not
+-- be taken back when a trigger fails at the end of the statement.
+-- An error undoes the attempt, and a careful one follows: scans in chunks, and where writing the rows together fails, each
+-- in a subtransaction of its own. A row that cannot be written is set aside and keeps nobody else from being handed out.
+-- The block costs 3 us.
+create or replace function messenger.claim_messages(
+  worker text, batch int, lease interval, transport text, queues text[], types text[]
+)
+returns messenger.claimed[]
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set jit = off
+set plan_cache_mode = force_generic_plan
+as $$
+declare
+  v_now timestamptz := messenger.now();
+  v_batch int := coalesce(batch, 10);
+  v_lease interval := coalesce(lease, '60 s');
+  v_queue text;
+  v_visited text[] := '{}'::text[];
+  v_due record;
+  v_ctids tid[] := '{}'::tid[];
+  v_claimed messenger.claimed[];
+begin
+  if current_setting('transaction_read_only') = 'on' then
+    perform messenger.require_writable();
+  end if;
+  perform messenger.check_claim(worker, v_lease, queues);
+  if v_batch not between 1 and 1000 then
+    perform messenger.raise_error('SM_BATCH');
+  elsif transport is not null then
+    if not exists (select from public.messenger_transports t where t.name = claim_messages.transport) then
+      perform messenger.raise_error('SM_TRANSPORT', quote_ident(left(transport, 100)));
+    end if;
+  end if;
+  perform messenger.note_poll(worker, transport, queues, types, v_now);
+
+  begin
+    <<looks>>
+    for v_look in 1..2 loop
+      foreach v_queue in array messenger.known_queues(transport, queues, v_look = 2, v_now, types) loop
+        continue when v_queue = any (v_visited);
+        v_visited := v_visited || v_queue;
+        v_due := messenger.find_due(split_part(v_queue, '/', 1), split_part(v_queue, '/', 2), v_batch - cardinality(v_ctids), types, v_now, v_ctids = '{}');
+        v_ctids := v_ctids || v_due.ctids;
+        exit looks when v_due.is_solo or cardinality(v_ctids) = v_batch;
+      end loop;
+    end loop;
+    if v_ctids <> '{}' then
+      v_claimed := messenger.take(v_ctids, worker, v_lease, v_now);
+    end if;
+    return coalesce(v_claimed, '{}');
+  exception when others then
+    if sqlstate <> 'SM001' and not messenger.is_row_error(sqlstate) then
+      raise;
+    end if;
+  end;
+  return messenger.claim_carefully(worker, v_batch, v_lease, transport, queues, types, v_now);
+end $$;
+
+-- Queues are visited in random order, for 100 ms at most or what the setting messenger.claim_budget says.
+create or replace function messenger.claim_carefully(
+  worker text, batch int, lease interval, transport text, queues text[], types text[], at timestamptz
+)
+returns messenger.claimed[]
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set jit = off
+set plan_cache_mode = force_generic_plan
+as $$
+declare
+  v_end timestamptz := clock_timestamp()
+    + coalesce(nullif(current_setting('messenger.claim_budget', true), ''), '100 milliseconds')::interval;
+  v_queue text;
+  v_due record;
+  v_claimed messenger.claimed[] := '{}'::messenger.claimed[];
+  v_has_failed boolean;
+begin
+  <<queues>>
+  foreach v_queue in array messenger.known_queues(transport, queues, true, at, types) loop
+    loop
+      v_due := messenger.find_due(
+        split_part(v_queue, '/', 1), split_part(v_queue, '/', 2), batch - cardinality(v_claimed), types, at, v_claimed = '{}', true);
+      exit when v_due.ctids is null;
+      v_has_failed := false;
+      begin
+        v_claimed := v_claimed || messenger.take(v_due.ctids, worker, lease, at);
+      exception when others then
+        if not messenger.is_row_error(sqlstate) then
+          raise;
+        end if;
+        v_has_failed := true;
+      end;
+      if v_has_failed then
+        v_claimed := v_claimed || messenger.take_singly(v_due.ctids, worker, lease, at);
+      end if;
+      exit queues when v_due.is_solo and v_claimed <> '{}' or cardinality(v_claimed) = batch or clock_timestamp() > v_end;
+      exit when not v_has_failed;
+    end loop;
+  end loop queues;
+  return v_claimed;
+end $$;
+
+create or replace function public.messenger_claim(
+  worker text, batch int default 10, lease interval default '60 s', transport text default null, queues text[] default null, types text[] default null
+)
+returns table (
+  id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority int, retry_count int, max_retries int, fence bigint,
+  lock_expires_at timestamptz, created_at timestamptz, solo boolean
+)
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return query select * from unnest(messenger.claim_messages(worker, batch, lease, transport, queues, types));
+end $$;
+
+-- For an edge function that handles a message where it is dispatched: takes this one, due or not, unless somebody else has it.
+create or replace function messenger.claim_one(message_id uuid, worker text, lease interval)
+returns table (
+  id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority int, retry_count int, max_retries int, fence bigint,
+  lock_expires_at timestamptz, created_at timestamptz, solo boolean
+)
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+  v_now timestamptz := messenger.now();
+  v_worker text := worker;
+  v_lease interval := coalesce(lease, '60 s');
+begin
+  if current_setting('transaction_read_only') = 'on' then
+    perform messenger.require_writable();
+  end if;
+  perform messenger.check_claim(worker, v_lease);
+  return query
+  update public.messenger_messages m
+  set status = 'processing', fence = m.fence + 1, locked_at = v_now, locked_by = v_worker, lock_expires_at = v_now + v_lease, updated_at = v_now
+  where m.ctid = any (array(
+    select x.ctid from public.messenger_messages x
+    where x.id = message_id and x.status = 'pending' and x.available_at < 'infinity' and (x.expires_at is null or x.expires_at > v_now)
+    for no key update skip locked))
+  returning m.id, m.message_type, m.queue_name, m.body, m.headers, m.metadata, m.priority, m.retry_count, m.max_retries, m.fence, m.lock_expires_at, m.created_at,
+    m.lease_losses > 0;
+end $$;
+
+create or replace function public.messenger_claim_one(id uuid, worker text, lease interval default '60 s')
+returns table (
+  id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority int, retry_count int, max_retries int, fence bigint,
+  lock_expires_at timestamptz, created_at timestamptz, solo boolean
+)
+language sql
+set search_path = pg_catalog, pg_temp
+as $$ select * from messenger.claim_one(id, worker, lease) $$;
+
+comment on function messenger.check_claim(text, interval, text[]) is
+  'Rejects the name of a worker or a queue that is malformed, and a lease that is out of bounds.';
+comment on function messenger.note_poll(text, text, text[], text[], timestamptz) is 'Records that this worker is active.';
+comment on function messenger.add_worker(text, text, text[], text[], timestamptz) is 'Stores the first poll of a worker, unless another session is doing so.';
+comment on function messenger.claim_messages(text, int, interval, text, text[], text[]) is 'What messenger_claim does, as an array.';
+comment on function messenger.claim_carefully(text, int, interval, text, text[], text[], timestamptz) is
+  'A claim that passes over any number of messages it cannot take, and over rows that cannot be written.';
+comment on function public.messenger_claim(text, int, interval, text, text[], text[]) is
+  'Takes up to batch (1-1000) due messages for a worker under a lease (up to 12 hours). Null transport, queues or types mean all. fence must accompany every outcome. solo: the only row of its claim, to be run with nothing else in flight. Waits for nobody: messages whose rows others have locked are left for the next claim.';
+comment on function messenger.claim_one(uuid, text, interval) is 'See public.messenger_claim_one.';
+comment on function public.messenger_claim_one(uuid, text, interval) is
+  'Takes one pending message by id, due or not, for the caller that has just dispatched it. No row when another worker has it, its row is locked or it is finished.';
+revoke all on function messenger.check_claim(text, interval, text[]), messenger.note_poll(text, text, text[], text[], timestamptz),
+  messenger.add_worker(text, text, text[], text[], timestamptz),
+  messenger.claim_messages(text, int, interval, text, text[], text[]),
+  messenger.claim_carefully(text, int, interval, text, text[], text[], timestamptz), messenger.claim_one(uuid, text, interval),
+  public.messenger_claim(text, int, interval, text, text[], text[]), public.messenger_claim_one(uuid, text, interval)
+  from public, anon, authenticated;
+grant execute on function messenger.check_claim(text, interval, text[]), messenger.note_poll(text, text, text[], text[], timestamptz),
+  messenger.add_worker(text, text, text[], text[], timestamptz),
+  messenger.claim_messages(text, int, interval, text, text[], text[]),
+  messenger.claim_carefully(text, int, interval, text, text[], text[], timestamptz), messenger.claim_one(uuid, text, interval),
+  public.messenger_claim(text, int, interval, text, text[], text[]), public.messenger_claim_one(uuid, text, interval)
+  to service_role;
+
+-- ---- 40_delivery/22_due_queues.sql
+-- Queues: which of them hold messages, which hold messages that are due, and what a session remembers of that.
+
+-- Every (transport, queue) with an unfinished message, by a skip scan of the hot index: one probe per queue, however long it is.
+-- From the end of the index: entries of finished messages, which stay while some transaction holds a snapshot, lie at the beginning of their
+-- queue, and a scan from there walked them all (77 ms beside 60,000, against 0.4 ms from the end).
+create or replace function messenger.active_queues(only_transport text, only_queues text[], halted boolean)
+returns table (transport_name text, queue_name text)
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+set jit = off
+as $$
+#variable_conflict use_column
+begin
+  return query
+  with recursive pair as (
+    (select m.transport_name, m.queue_name from public.messenger_messages m where m.processed_at is null
+     order by m.transport_name desc, m.queue_name desc limit 1)
+    union all
+    select n.transport_name, n.queue_name
+    from pair p
+    cross join lateral (
+      select m.transport_name, m.queue_name from public.messenger_messages m
+      where m.processed_at is null and (m.transport_name, m.queue_name) < (p.transport_name, p.queue_name)
+      order by m.transport_name desc, m.queue_name desc limit 1
+    ) n
+  )
+  select p.transport_name, p.queue_name
+  from pair p
+  join public.messenger_transports t on t.name = p.transport_name and t.type in ('supabase', 'sync')
+  left join messenger.queues q on q.transport_name = p.transport_name and q.queue_name = p.queue_name
+  where (halted or t.enabled and q.paused_at is null)
+    and (only_transport is null or p.transport_name = only_transport) and (only_queues is null or p.queue_name = any (only_queues));
+end $$;
+
+-- Walks the hot index from its end and stops only at queues with a due message. Entries of later messages are passed over
+-- inside the index: beside 5,000 queues with one message each it takes 0.4 ms where a probe per queue takes 55 ms, with 50
+-- messages each 31 to 84 ms. The first step is a statement without a bound because each entry would be compared with it.
+-- runnable: only messages that no worker holds.
+create or replace function messenger.scan_due_queues(
+  at timestamptz, only_transport text, runnable boolean, only_types text[], below_transport text, below_queue text,
+  max_queues int
+)
+returns table (transport_name text, queue_name text)
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+set jit = off
+set plan_cache_mode = force_generic_plan
+as $$
+#variable_conflict use_column
+declare
+  v_is_first boolean := below_transport is null;
+begin
+  if v_is_first then
+    select m.transport_name, m.queue_name into below_transport, below_queue from public.messenger_messages m
+    where m.processed_at is null and m.available_at <= scan_due_queues.at
+      and (not runnable or m.status = 'pending' or m.lock_expires_at < scan_due_queues.at)
+      and (only_types is null or m.message_type = any (only_types))
+      and (only_transport is null or m.transport_name = only_transport)
+    order by m.transport_name desc, m.queue_name desc limit 1;
+    if not found then
+      return;
+    end if;
+  end if;
+  return query
+  with recursive pair as (
+    select below_transport as transport_name, below_queue as queue_name, v_is_first as is_due
+    union all
+    select n.transport_name, n.queue_name, true
+    from pair p
+    cross join lateral (
+      select m.transport_name, m.queue_name from public.messenger_messages m
+      where (m.transport_name, m.queue_name) < (p.transport_name, p.queue_name)
+        and m.processed_at is null and m.available_at <= scan_due_queues.at
+        and (not runnable or m.status = 'pending' or m.lock_expires_at < scan_due_queues.at)
+        and (only_types is null or m.message_type = any (only_types))
+        and (only_transport is null or m.transport_name = only_transport)
+      order by m.transport_name desc, m.queue_name desc limit 1
+    ) n
+  )
+  select p.transport_name, p.queue_name from pair p where p.is_due limit max_queues;
+end $$;
+
+-- Up to 64 queues are probed one by one. Beyond that the session walks to those with something due, at most max_queues
+-- per call, and its next call continues where this one stopped, so that no queue waits behind others that are never
+-- empty. That there are many is remembered for 10 s, because finding it out costs 65 probes.
+-- runnable and only_types save a caller the look into queues that have nothing for it; they are hints.
+create or replace function messenger.due_queues(
+  at timestamptz, only_transport text default null, only_queues text[] default null, runnable boolean default false,
+  only_types text[] default null, halted boolean default false, max_queues int default 200
+)
+returns table (transport_name text, queue_name text)
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+set jit = off
+set plan_cache_mode = force_generic_plan
+as $$
+#variable_conflict use_column
+declare
+  v_transports text[];
+  v_queues text[];
+  v_setting text;
+  -- "until when there are known to be many, in seconds|transport|queue where the last walk stopped"
+  v_walk text[];
+  v_now numeric := extract(epoch from at);
+  v_is_whole boolean;
+begin
+  if only_queues is not null then
+    select array_agg(t.name), array_agg(q.name) into v_transports, v_queues
+    from public.messenger_transports t cross join (select distinct u.name from unnest(only_queues) u(name)) q
+    where only_transport is null or t.name = only_transport;
+  else
+    v_setting := 'messenger.many_queues_' || replace(
+      hashtextextended(concat_ws('/', only_transport, runnable, only_types::text, halted), 0)::text, '-', 'n');
+    v_walk := string_to_array(nullif(current_setting(v_setting, true), ''), '|');
+    if v_now between v_walk[1]::numeric - 10 and v_walk[1]::numeric then
+      null;
+    else
+      v_walk := null;
+      with recursive pair as (
+        (select m.transport_name, m.queue_name from public.messenger_messages m where m.processed_at is null
+         order by m.transport_name desc, m.queue_name desc limit 1)
+        union all
+        select n.transport_name, n.queue_name
+        from pair p
+        cross join lateral (
+          select m.transport_name, m.queue_name from public.messenger_messages m
+          where m.processed_at is null and (m.transport_name, m.queue_name) < (p.transport_name, p.queue_name)
+          order by m.transport_name desc, m.queue_name desc limit 1
+        ) n
+      )
+      select array_agg(p.transport_name), array_agg(p.queue_name) into v_transports, v_queues
+      from (select * from pair limit 65) p;
+      if cardinality(v_queues) > 64 then
+        v_walk := array[(v_now + 10)::text];
+      end if;
+    end if;
+  end if;
+
+  if v_walk is not null then
+    loop
+      v_is_whole := v_walk[2] is null;
+      select array_agg(w.transport_name), array_agg(w.queue_name) into v_transports, v_queues
+      from messenger.scan_due_queues(
+        due_queues.at, only_transport, runnable, only_types, v_walk[2], v_walk[3], max_queues) w;
+      v_walk := v_walk[1:1];
+      if cardinality(v_queues) = max_queues then
+        v_walk := v_walk || v_transports[max_queues] || v_queues[max_queues];
+      end if;
+      exit when v_is_whole or v_queues is not null;
+    end loop;
+    perform set_config(v_setting, array_to_string(v_walk, '|'), false);
+  end if;
+
+  -- One probe per priority: a range over all priorities would pass over every later message of the queue.
+  return query
+  select u.transport_name, u.queue_name
+  from unnest(v_transports, v_queues) as u(transport_name, queue_name)
+  join public.messenger_transports t on t.name = u.transport_name and t.type in ('supabase', 'sync')
+  where (only_transport is null or t.name = only_transport)
+    and (halted or t.enabled and not exists (
+      select from messenger.queues q
+      where q.transport_name = u.transport_name and q.queue_name = u.queue_name and q.paused_at is not null))
+    and (v_walk is not null or exists (
+      select from generate_series(1, 10) as level(priority)
+      cross join lateral (
+        select from public.messenger_messages m
+        where m.transport_name = u.transport_name and m.queue_name = u.queue_name and m.priority = level.priority
+          and m.processed_at is null and m.available_at <= due_queues.at
+        limit 1
+      ) head));
+end $$;
+
+-- Up to 100 due queues as names 'transport/queue' in random order, so that no queue waits behind another that is never
+-- empty; remembered by the session for 20 ms, as the look costs as much as claiming one message. A claim that its queues do
+-- not fill looks again, so nothing waits for that.
+-- Where the look was long (all messages finished, their index entries held by a snapshot) not even that: for twice as long
+-- as it took, a second at most, a queue that fills meanwhile waits for this session. Long is what the setting
+-- messenger.queues_after says, 5 ms unless set. Only twice, because a busy machine is slow too, and an idle worker must not
+-- miss a message for long on its account.
+-- only_types comes last, with a default: a claim of 0.1.0 that waits while the upgrade commits calls it without.
+create or replace function messenger.known_queues(
+  only_transport text, only_queues text[], again boolean, at timestamptz, only_types text[] default null
+)
+returns text[]
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_setting text := 'messenger.known_queues_' || replace(
+    hashtextextended(concat_ws('/', only_transport, only_queues::text, only_types::text), 0)::text, '-', 'n');
+  -- "placed|ends|ends for a claim that looks again|queues", moments in seconds: as text they would depend on DateStyle.
+  v_text text := current_setting(v_setting, true);
+  v_now numeric := extract(epoch from at);
+  v_known text[];
+  v_queues text[];
+  v_started timestamptz;
+  v_took numeric;
+begin
+  if v_text <> '' then
+    v_known := string_to_array(v_text, '|');
+    if v_now between v_known[1]::numeric and v_known[2 + again::int]::numeric then
+      return v_known[4]::text[];
+    end if;
+  end if;
+  v_started := clock_timestamp();
+  v_queues := array(
+    select d.transport_name || '/' || d.queue_name
+    from messenger.due_queues(at, only_transport, only_queues, true, only_types, false, 100) d order by random());
+  v_took := extract(epoch from clock_timestamp() - v_started);
+  if v_took < extract(epoch from coalesce(nullif(current_setting('messenger.queues_after', true), ''), '5 milliseconds')::interval)
+      + cardinality(v_queues) * 0.00005 then
+    v_took := 0;
+  end if;
+  v_took := least(1, 2 * v_took);
+  perform set_config(v_setting, concat_ws('|', v_now, v_now + greatest(v_took, 0.02), v_now + v_took, v_queues::text), false);
+  return v_queues;
+end $$;
+
+comment on function messenger.active_queues(text, text[], boolean) is
+  'Transports and queues with unfinished messages; halted: also those that are paused or disabled.';
+comment on function messenger.scan_due_queues(timestamptz, text, boolean, text[], text, text, int) is
+  'Queues with a due message, downwards from one transport and queue (exclusive), or from the last one.';
+comment on function messenger.due_queues(timestamptz, text, text[], boolean, text[], boolean, int) is
+  'Queues that hold a due message, of one transport or these queues only if given; of more than 64 queues at most max_queues, in turns. halted: also those that are paused or disabled. runnable, only_types: may leave out queues whose due messages are held by workers or are of other types.';
+comment on function messenger.known_queues(text, text[], boolean, timestamptz, text[]) is
+  'Due queues as transport/queue in random order, at most 20 ms old, or a second where finding them took long; again: not for the 20 ms.';
+revoke all on function messenger.active_queues(text, text[], boolean),
+  messenger.scan_due_queues(timestamptz, text, boolean, text[], text, text, int),
+  messenger.due_queues(timestamptz, text, text[], boolean, text[], boolean, int),
+  messenger.known_queues(text, text[], boolean, timestamptz, text[]) from public, anon, authenticated;
+grant execute on function messenger.active_queues(text, text[], boolean),
+  messenger.scan_due_queues(timestamptz, text, boolean, text[], text, text, int),
+  messenger.due_queues(timestamptz, text, text[], boolean, text[], boolean, int),
+  messenger.known_queues(text, text[], boolean, timestamptz, text[]) to service_role;
+
+-- ---- 40_delivery/24_find_due.sql
+-- Finding what is due in one queue.
+
+-- Ends a scan that has come upon too much that it cannot take. Raising is the only way out of a running statement.
+create or replace function messenger.stop_scan()
 returns boolean
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
-declare
-  v_was_there boolean;
 begin
-  delete from messenger.subscriptions s where s.id = off.id;
-  v_was_there := found;
-  perform messenger.sync_handlers_job();
-  return v_was_there;
+  raise exception using errcode = 'SM001', message = 'the scan for due messages has met too many that cannot be handed out';
 end $$;
 
--- Looked up at each delivery: what is stored is a name, and the function of that name may have gone or changed hands.
-create or replace function messenger.deliver_event(event jsonb)
+-- Finds what to take from one queue in order of priority (10 first), availability, id: one index range per priority, so
+-- messages not yet due are never visited. A message whose lease ran out is met in the same scan. It may have killed its
+-- worker, so it is handed out alone; up to 100 that are expired, cancelled or exhausted are finished on the way.
+-- The first scan ends after 25 ms (setting messenger.scan_limit) and 20 us per message of the batch by an error, because what it passes over, messages of other
+-- types, held or locked by others, may be any number. The caller then comes again with careful: the range is scanned in
+-- chunks, at most 100,000 entries of it, and a mark is placed behind them. Beside 50,000 of them that takes 30 ms.
+-- Without the planner settings the claim was measured 1.2 to 2.1 times slower; and switched-off scans look so expensive to
+-- the planner that it would compile each plan (jit), for seconds.
+create or replace function messenger.find_due(
+  transport text, queue text, batch int, types text[], at timestamptz, may_be_solo boolean, careful boolean default false,
+  out ctids tid[], out is_solo boolean
+)
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+set jit = off
+set plan_cache_mode = force_generic_plan
+as $$
+declare
+  v_setting text := messenger.watermark_setting(transport, queue, types);
+  v_text text := current_setting(v_setting, true);
+  v_watermark jsonb;
+  v_ends_at timestamptz;
+  -- By priority. Variables without a value cost nothing: plpgsql sets each expression up again in every transaction.
+  v_from_times timestamptz[];
+  v_from_ids uuid[];
+  v_to_times timestamptz[];
+  v_to_ids uuid[];
+  v_left_out uuid[];
+  v_skips_ended boolean;
+  v_stop_priority int;
+  v_stop_at timestamptz;
+  v_stop_id uuid;
+  v_chunk int;
+  v_visited int;
+  v_started timestamptz := clock_timestamp();
+  v_took interval;
+  v_found tid[];
+  v_dispositions text[];
+  v_ids uuid[];
+  v_end int;
+begin
+  if v_text <> '' then
+    v_watermark := v_text::jsonb;
+    if at between (v_watermark ->> 'placed')::timestamptz and (v_watermark ->> 'ends')::timestamptz then
+      v_ends_at := (v_watermark ->> 'ends')::timestamptz;
+      v_from_times := array(select t::timestamptz from jsonb_array_elements_text(v_watermark -> 'times') with ordinality x(t, n) order by n);
+      v_from_ids := array(select i::uuid from jsonb_array_elements_text(v_watermark -> 'ids') with ordinality x(i, n) order by n);
+    end if;
+  end if;
+  if current_setting('messenger.leaves_out_until', true) <> '' then
+    v_left_out := messenger.messages_set_aside(at);
+  end if;
+
+  <<scans>>
+  loop
+    if careful or v_skips_ended then
+      v_chunk := least(20000, coalesce(10 * v_chunk, 2 * batch + 100));
+      select head.* into v_stop_priority, v_stop_at, v_stop_id from generate_series(10, 1, -1) as level(priority)
+      cross join lateral (
+        select m.priority, m.available_at, m.id from public.messenger_messages m
+        where m.transport_name = find_due.transport and m.queue_name = find_due.queue and m.priority = level.priority
+          and m.processed_at is null and m.available_at <= at
+          and (m.available_at, m.id) >= (coalesce(v_from_times[level.priority], '-infinity'),
+            coalesce(v_from_ids[level.priority], '00000000-0000-0000-0000-000000000000'))
+        order by m.available_at, m.id
+      ) head
+      limit 1 offset v_chunk - 1;
+      v_to_times := array(
+        select case when p < v_stop_priority then '-infinity' when p = v_stop_priority then v_stop_at else at end
+        from generate_series(1, 10) p);
+      v_to_ids := array(select case when p = v_stop_priority then v_stop_id end from generate_series(1, 10) p);
+    end if;
+
+    select array_agg(due.tid), array_agg(due.disposition) into v_found, v_dispositions
+    from (
+      select head.* from generate_series(10, 1, -1) as level(priority)
+      cross join lateral (
+        select m.ctid as tid,
+          case
+            when m.expires_at <= at then 'expired'
+            when m.cancel_requested_at is not null then 'cancelled'
+            when m.status = 'processing' and m.retry_count >= m.max_retries then 'exhausted'
+            when m.status = 'processing' then 'lost'
+            when m.lease_losses > 0 then 'suspect'
+            else 'ready'
+          end as disposition
+        from public.messenger_messages m
+        where m.transport_name = find_due.transport and m.queue_name = find_due.queue and m.priority = level.priority
+          and m.processed_at is null
+          and (m.available_at, m.id) <= (coalesce(v_to_times[level.priority], at),
+            coalesce(v_to_ids[level.priority], 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
+          and (m.available_at, m.id) >= (coalesce(v_from_times[level.priority], '-infinity'),
+            coalesce(v_from_ids[level.priority], '00000000-0000-0000-0000-000000000000'))
+          -- One expression, or the planner would put the cheap tests before that of the time.
+          and case
+            when clock_timestamp() > (select clock_timestamp() + case when careful then '1 hour'
+              else coalesce(nullif(current_setting('messenger.scan_limit', true), ''), '25 milliseconds') end::interval
+              + batch * interval '20 microseconds')
+            then messenger.stop_scan()
+            else (m.status = 'pending' or m.lock_expires_at < at) and (types is null or m.message_type = any (types))
+              and (v_left_out is null or m.id <> all (v_left_out))
+              and (v_skips_ended is null or not (coalesce(m.expires_at <= at, false) or m.cancel_requested_at is not null
+                or m.status = 'processing' and m.retry_count >= m.max_retries))
+            end
+        order by m.available_at, m.id
+        limit batch
+        for no key update skip locked
+      ) head
+      -- Here and not only where queues are looked for, so that a pause holds from its commit on.
+      where (
+        select t.enabled and t.type in ('supabase', 'sync')
+          and not exists (select from messenger.queues q where q.transport_name = t.name and q.queue_name = find_due.queue and q.paused_at is not null)
+        from public.messenger_transports t where t.name = find_due.transport
+      )
+      limit batch - coalesce(cardinality(ctids), 0)
+    ) due;
+
+    if not v_dispositions <@ '{ready}'::text[] then
+      v_ids := array(select m.id from unnest(v_found) with ordinality as x(place, n) join public.messenger_messages m on m.ctid = x.place order by x.n);
+      if v_dispositions && '{expired,cancelled,exhausted}'::text[] then
+        if careful then
+          perform messenger.finish_undeliverable_singly(v_ids[1:100], v_dispositions[1:100], at);
+        else
+          perform messenger.finish_undeliverable(v_ids[1:100], v_dispositions[1:100], at);
+        end if;
+        -- A scan by chunks, which leaves out what else is to be finished, finds the others.
+        v_skips_ended := true;
+        continue scans;
+      end if;
+      -- Up to the first message that must be alone; the next claim then starts with it.
+      v_end := (select min(x.n) from unnest(v_dispositions) with ordinality as x(disposition, n) where x.disposition <> 'ready');
+      if v_end > 1 then
+        ctids := ctids || v_found[1:v_end - 1];
+      elsif ctids is null and may_be_solo then
+        perform messenger.note_lost_leases(v_ids[1:1], 'retried', at);
+        perform messenger.emit('retried', array(select v_ids[1] where v_dispositions[1] = 'lost'), at);
+        ctids := v_found[1:1];
+        is_solo := true;
+      end if;
+      return;
+    end if;
+
+    ctids := ctids || v_found;
+    exit scans when v_stop_id is null or coalesce(cardinality(ctids), 0) >= batch;
+    v_from_times := array(
+      select case when p < v_stop_priority then v_from_times[p] when p = v_stop_priority then v_stop_at else 'infinity' end
+      from generate_series(1, 10) p);
+    v_from_ids := array(select case when p = v_stop_priority then v_stop_id else v_from_ids[p] end from generate_series(1, 10) p);
+    -- The next chunk begins with the last message of this one.
+    v_left_out := v_left_out || v_stop_id;
+    v_visited := coalesce(v_visited, 0) + v_chunk;
+    exit scans when v_visited >= 100000;
+  end loop;
+
+  v_took := clock_timestamp() - v_started;
+  if v_took > coalesce(nullif(current_setting('messenger.watermark_after', true), ''), '500 microseconds')::interval
+      + coalesce(cardinality(ctids), 0) * interval '2 microseconds' then
+    perform messenger.store_watermark(v_setting, v_ends_at, v_from_times, v_from_ids, batch, ctids, v_took, at, v_stop_priority + 1);
+  elsif v_text <> '' and v_ends_at is null then
+    perform set_config(v_setting, '', false);
+  end if;
+end $$;
+
+comment on function messenger.stop_scan() is 'Raises SQLSTATE SM001, which the claim catches.';
+comment on function messenger.find_due(text, text, int, text[], timestamptz, boolean, boolean) is
+  'Locks up to batch due messages of one queue and returns their places (ctid), or null. A solo message comes alone or, when may_be_solo is false, not at all. Raises SQLSTATE SM001 when it has passed over too many, unless careful.';
+revoke all on function messenger.stop_scan(), messenger.find_due(text, text, int, text[], timestamptz, boolean, boolean)
+  from public, anon, authenticated;
+grant execute on function messenger.stop_scan(), messenger.find_due(text, text, int, text[], timestamptz, boolean, boolean)
+  to service_role;
+
+-- ---- 40_delivery/26_scan_watermarks.sql
+-- Marks: where a session's next scan of a queue begins, so that scans stay short while dead index entries cannot be vacuumed.
+
+-- Per priority, the position before which a session's last scan found nothing to take. While some transaction holds a snapshot, the index keeps an
+-- entry for every message finished since, and each scan would walk them all: the rate fell to a third in 75 s, with marks it stayed.
+-- Only an accelerator. A mark ends after at most 5 s, and when the clock stands before the moment it was placed; then a scan without it is made. What becomes
+-- visible behind a mark (a late commit, an expired lease, a message handed back) waits at most that long.
+-- It is a setting of the session, {"placed", "ends", "times": [ten], "ids": [ten]}, named by everything a scan filters on, or
+-- one worker's mark would hide another's messages. As JSON its moments are ISO 8601, whatever the session's DateStyle.
+create or replace function messenger.watermark_setting(transport text, queue text, types text[])
+returns text
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return 'messenger.scan_mark_' || replace(hashtextextended(concat_ws('/', transport, queue, types::text), 0)::text, '-', 'n');
+end $$;
+
+-- After a scan that was slow for what it found, places marks; after a fast one that began at the beginning, drops them.
+-- Slow is what the setting messenger.watermark_after says, 500 us unless set, and 2 us a message: a scan takes 50, but a busy machine must not pass for a
+-- cluttered index.
+-- The margin is for transactions that commit a little after the moment they wrote into available_at.
+-- lowest: the lowest priority that was scanned to its end; below it the positions stay what they were. It comes last, with a
+-- default: a scan of 0.1.0 that waits while the upgrade commits calls without it.
+create or replace function messenger.store_watermark(
+  setting text, ends_at timestamptz, from_times timestamptz[], from_ids uuid[], batch int, ctids tid[],
+  took interval, at timestamptz, lowest int default null
+)
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_times timestamptz[] := coalesce(from_times, array_fill('-infinity'::timestamptz, array[10]));
+  v_ids uuid[] := coalesce(from_ids, array_fill('00000000-0000-0000-0000-000000000000'::uuid, array[10]));
+  v_margin timestamptz := at - interval '250 milliseconds';
+  v_found record;
+  v_first int;
+  v_lowest int := coalesce(lowest, 1);
+begin
+  select array_agg(m.priority order by x.n) as priorities, array_agg(m.available_at order by x.n) as times, array_agg(m.id order by x.n) as ids
+  into v_found
+  from unnest(ctids) with ordinality as x(place, n) join public.messenger_messages m on m.ctid = x.place;
+  -- Below the last priority found the scan did not come when it had what it wanted.
+  if cardinality(ctids) >= batch then
+    v_lowest := v_found.priorities[batch];
+  end if;
+  for v_level in v_lowest..10 loop
+    v_first := array_position(v_found.priorities, v_level);
+    if v_first is not null and v_found.times[v_first] < v_margin then
+      v_times[v_level] := v_found.times[v_first];
+      v_ids[v_level] := v_found.ids[v_first];
+    else
+      v_times[v_level] := v_margin;
+      v_ids[v_level] := '00000000-0000-0000-0000-000000000000';
+    end if;
+  end loop;
+  perform set_config(setting, jsonb_build_object(
+    'placed', at, 'ends', coalesce(ends_at, at + least(interval '5 seconds', greatest(interval '1 second', 20 * took))),
+    'times', v_times, 'ids', v_ids)::text, false);
+end $$;
+
+comment on function messenger.watermark_setting(text, text, text[]) is 'Name of the session setting that keeps the marks of one queue and selection of types.';
+comment on function messenger.store_watermark(text, timestamptz, timestamptz[], uuid[], int, tid[], interval, timestamptz, int) is
+  'Keeps for the session''s next scan what this one found out, when it took long for what it found.';
+revoke all on function messenger.watermark_setting(text, text, text[]),
+  messenger.store_watermark(text, timestamptz, timestamptz[], uuid[], int, tid[], interval, timestamptz, int) from public, anon, authenticated;
+grant execute on function messenger.watermark_setting(text, text, text[]),
+  messenger.store_watermark(text, timestamptz, timestamptz[], uuid[], int, tid[], interval, timestamptz, int) to service_role;
+
+-- ---- 40_delivery/28_take.sql
+-- Taking: the one statement by which messages that a scan has found and locked become a worker's.
+
+-- By their places, which the lock of the scan holds still.
+create or replace function messenger.take(ctids tid[], worker text, lease interval, at timestamptz)
+returns messenger.claimed[]
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+  v_claimed messenger.claimed[];
+begin
+  with taken as (
+    update public.messenger_messages m
+    set status = 'processing', fence = m.fence + 1, locked_at = take.at, locked_by = take.worker, lock_expires_at = take.at + take.lease,
+        updated_at = take.at, retry_count = m.retry_count + (m.status = 'processing')::int,
+        lease_losses = m.lease_losses + (m.status = 'processing')::int
+    where m.ctid = any (ctids)
+    returning m.id, m.message_type, m.queue_name, m.body, m.headers, m.metadata, m.priority, m.retry_count, m.max_retries,
+      m.fence, m.lock_expires_at, m.created_at, m.lease_losses > 0 as solo, m.available_at
+  )
+  select array_agg(row(t.id, t.message_type, t.queue_name, t.body, t.headers, t.metadata, t.priority, t.retry_count, t.max_retries,
+    t.fence, t.lock_expires_at, t.created_at, t.solo)::messenger.claimed order by t.priority desc, t.available_at, t.id)
+  into v_claimed
+  from taken t;
+  perform messenger.check_deferred(at);
+  return v_claimed;
+end $$;
+
+create or replace function messenger.take_singly(ctids tid[], worker text, lease interval, at timestamptz)
+returns messenger.claimed[]
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_place tid;
+  v_claimed messenger.claimed[];
+begin
+  foreach v_place in array ctids loop
+    begin
+      v_claimed := v_claimed || messenger.take(array[v_place], worker, lease, at);
+    exception when others then
+      if not messenger.is_row_error(sqlstate) then
+        raise;
+      end if;
+      perform messenger.set_message_aside(m.id, sqlerrm, sqlstate, at) from public.messenger_messages m where m.ctid = v_place;
+    end;
+  end loop;
+  return v_claimed;
+end $$;
+
+comment on function messenger.take(tid[], text, interval, timestamptz) is
+  'Hands the messages at these places, which the caller has locked, to a worker. Null where there are none.';
+comment on function messenger.take_singly(tid[], text, interval, timestamptz) is
+  'As messenger.take, message by message; those that cannot be written are set aside.';
+revoke all on function messenger.take(tid[], text, interval, timestamptz), messenger.take_singly(tid[], text, interval, timestamptz)
+  from public, anon, authenticated;
+grant execute on function messenger.take(tid[], text, interval, timestamptz), messenger.take_singly(tid[], text, interval, timestamptz)
+  to service_role;
+
+-- ---- 40_delivery/30_heartbeat.sql
+-- Heartbeats: a worker keeps the leases of the messages it runs.
+
+-- Nothing waits: a locked row is passed over, and lock_timeout ends what a trigger of the project waits for. An error undoes
+-- the attempt (the block costs 3 us), and each lease is then extended on its own, for 400 ms in all.
+create or replace function public.messenger_heartbeat(leases jsonb, lease interval default '60 s')
+returns table (id uuid, outcome text, cancel_requested boolean)
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '50ms'
+as $$
+#variable_conflict use_column
+declare
+  v_leases jsonb := leases;
+  v_lease interval := coalesce(lease, '60 s');
+  v_now timestamptz := messenger.now();
+  v_end timestamptz := clock_timestamp() + interval '400 milliseconds';
+  v_one jsonb;
+  v_ids uuid[];
+  v_outcomes text[];
+  v_cancels boolean[];
+begin
+  if current_setting('transaction_read_only') = 'on' then
+    perform messenger.require_writable();
+  end if;
+  if v_leases is null or jsonb_typeof(v_leases) <> 'array' then
+    perform messenger.raise_error('SM_LEASE', 'leases must be a JSON array of {"id", "fence", "progress"?}');
+  elsif jsonb_array_length(v_leases) > 1000 then
+    perform messenger.raise_error('SM_BATCH_TOO_LARGE');
+  elsif v_lease <= '0' or v_lease > '12 hours' or exists (select from jsonb_array_elements(v_leases) e where jsonb_typeof(e) <> 'object') then
+    perform messenger.raise_error('SM_LEASE');
+  end if;
+
+  begin
+    with given as materialized (
+      select row_number() over () as ord, g.id, g.fence, messenger.cap_size(g.progress) as progress
+      from jsonb_to_recordset(v_leases) as g(id uuid, fence bigint, progress jsonb)
+    ),
+    -- A lease that ran out but was not taken over is still current.
+    held as materialized (
+      select m.id, m.fence from public.messenger_messages m
+      where m.id = any (array(select g.id from given g)) and m.status = 'processing'
+      order by m.id
+      for no key update skip locked
+    ),
+    extended as (
+      update public.messenger_messages m
+      set lock_expires_at = v_now + v_lease, updated_at = v_now, progress = coalesce(g.progress, m.progress)
+      from given g join held h on h.id = g.id and h.fence = g.fence
+      where m.id = g.id
+      returning m.id, m.fence, m.cancel_requested_at is not null as cancel_requested
+    ),
+    -- What is held and could not be locked is held all the same.
+    answer as (
+      select g.id, case when e.id is not null then 'extended' when l.id is not null then 'locked' else 'stale' end as outcome,
+        coalesce(e.cancel_requested, l.cancel_requested_at is not null) as cancel_requested
+      from given g
+      left join extended e on e.id = g.id and e.fence = g.fence
+      left join lateral (
+        select m.id, m.cancel_requested_at from public.messenger_messages m
+        where e.id is null and m.id = g.id and m.fence = g.fence and m.status = 'processing'
+        limit 1
+      ) l on true
+      order by g.ord
+    )
+    select array_agg(a.id), array_agg(a.outcome), array_agg(a.cancel_requested) into v_ids, v_outcomes, v_cancels from answer a;
+    perform messenger.check_deferred(v_now);
+  exception when others then
+    if not messenger.is_row_error(sqlstate) then
+      raise;
+    elsif jsonb_array_length(v_leases) = 1 then
+      return query
+      select g.id, messenger.outcome_of_error(sqlstate, sqlerrm),
+        -- The whole table may be locked.
+        sqlstate <> '55P03' and exists (
+          select from public.messenger_messages m where m.id = g.id and m.fence = g.fence and m.cancel_requested_at is not null)
+      from jsonb_to_recordset(v_leases) as g(id uuid, fence bigint);
+      return;
+    end if;
+    for v_one in select e from jsonb_array_elements(v_leases) e loop
+      if clock_timestamp() < v_end then
+        return query select h.id, h.outcome, h.cancel_requested from public.messenger_heartbeat(jsonb_build_array(v_one), v_lease) h;
+      else
+        return query select (v_one ->> 'id')::uuid, 'locked', false;
+      end if;
+    end loop;
+    return;
+  end;
+  return query select a.id, a.outcome, a.cancel_requested from unnest(v_ids, v_outcomes, v_cancels) as a(id, outcome, cancel_requested);
+end $$;
+
+comment on function public.messenger_heartbeat(jsonb, interval) is
+  'Extends the leases [{"id", "fence", "progress"?}] to now + lease and stores progress. extended; locked (another transaction has locked the row: the lease is still held and was not extended, send it again); stale (it is not held any more); error: <SQLSTATE> <message> (a trigger or constraint on messenger_messages rejected to write it; still held). cancel_requested tells the handler to stop.';
+revoke all on function public.messenger_heartbeat(jsonb, interval) from public, anon, authenticated;
+grant execute on function public.messenger_heartbeat(jsonb, interval) to service_role;
+
+-- ---- 40_delivery/40_complete_with.sql
+-- A business function and the completion of a message in one transaction: however often the message is delivered, the effect is there once.
+
+-- The row is locked before the function runs, so a second delivery never runs it at the same time: it finds the message
+-- completed, its lease lost, or the row still locked.
+create or replace function public.messenger_complete_with(id uuid, fence bigint, function_name text, args jsonb default '{}')
 returns jsonb
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_name text;
+  v_id uuid := id;
+  v_fence bigint := fence;
   v_function regprocedure;
   v_result jsonb;
+  v_outcome text;
 begin
-  select s.function_name into v_name from messenger.subscriptions s where s.id = (deliver_event.event ->> 'subscription')::uuid and s.enabled and s.kind = 'function';
-  if not found then
-    return jsonb_build_object('skipped', 'unsubscribed');
+  if current_setting('transaction_read_only') = 'on' then
+    perform messenger.require_writable();
   end if;
-  v_function := messenger.owned_function(v_name);
-  if v_function is null then
-    raise exception using errcode = 'PT404', detail = 'SM_NOT_FOUND', message = v_name || '(jsonb) returns jsonb is gone, or has changed its owner',
-      hint = 'create it again, as the owner of the bus, or call messenger.off';
+  perform messenger.lock_message(v_id);
+  if not exists (select from public.messenger_messages m where m.id = v_id and m.fence = v_fence and m.status = 'processing') then
+    if exists (select from public.messenger_messages m where m.id = v_id and m.fence = v_fence and m.status = 'completed') then
+      return jsonb_build_object('outcome', 'already');
+    end if;
+    perform messenger.raise_error('SM_STALE_LEASE', 'message ' || v_id);
   end if;
-  execute format('select %s($1)', v_function::regproc) into v_result using deliver_event.event;
-  return v_result;
+
+  v_function := messenger.business_function(function_name);
+  execute format('select %s($1)', v_function::regproc) into v_result using coalesce(args, '{}');
+  v_outcome := public.messenger_complete(v_id, v_fence, v_result, true);
+  return jsonb_build_object('outcome', v_outcome, 'result', v_result);
 end $$;
 
-comment on function messenger.check_subscription(text, text) is 'Rejects an event or a message type that nobody can subscribe to.';
-comment on function messenger.on(text, text, text) is
-  'Subscribes schema.name(jsonb) returns jsonb to an event, of one message type or of all: completed, retried, dead or failed. For postgres only. The clock calls the function, as the owner of the bus, with {"subscription", "event", "at", "message": {"id", "type", "transport", "queue", "status", "retry_count", "error_class", "error", "created_at", "processed_at", "created_by"}}; what it raises is retried, and then a dead letter of type symphony.event. Returns the subscription''s id, the same for the same subscription.';
-comment on function messenger.off(uuid) is 'Ends a subscription; events on their way to it are dropped. False where there was none. For postgres only.';
-comment on function messenger.deliver_event(jsonb) is 'The SQL handler of symphony.event: calls the function that is subscribed.';
-revoke all on function messenger.check_subscription(text, text), messenger.on(text, text, text), messenger.off(uuid), messenger.deliver_event(jsonb)
-  from public, anon, authenticated, service_role;
+comment on function public.messenger_complete_with(uuid, bigint, text, jsonb) is
+  'Runs schema.name(jsonb) returns jsonb and completes the message in this transaction: {"outcome": "completed", "result"}, the result stored as the message''s; {"outcome": "already"} when this fence completed it before, without running anything. SM_STALE_LEASE when the lease is not current, SM_UNAVAILABLE when another transaction keeps the row locked for longer than 250 ms. Runs as the caller, with search_path pg_catalog, pg_temp; what the function raises reaches the caller, undoes everything and leaves the lease.';
+revoke all on function public.messenger_complete_with(uuid, bigint, text, jsonb) from public, anon, authenticated, service_role;
+grant execute on function public.messenger_complete_with(uuid, bigint, text, jsonb) to service_role;
 
--- ---- 31_webhooks.sql
+-- ---- 40_delivery/42_lock_message.sql
+-- Locking one message for a call that cannot pass over it, without waiting for a transaction that stays open.
+
+-- Asked for every 10 ms instead of waited for: under lock_timeout a row can be waited for twice, for a place among those that
+-- wait and then for the lock itself. For 250 ms, or what the setting messenger.lock_wait says.
+create or replace function messenger.lock_message(message_id uuid)
+returns boolean
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_end timestamptz := clock_timestamp()
+    + coalesce(nullif(current_setting('messenger.lock_wait', true), ''), '250 milliseconds')::interval;
+begin
+  loop
+    perform from public.messenger_messages m where m.id = message_id for no key update skip locked;
+    exit when found;
+    if not exists (select from public.messenger_messages m where m.id = message_id) then
+      return false;
+    elsif clock_timestamp() > v_end then
+      perform messenger.raise_error('SM_UNAVAILABLE', format('message %s is locked by another transaction', message_id));
+    end if;
+    perform pg_sleep(0.01);
+  end loop;
+  return true;
+end $$;
+
+comment on function messenger.lock_message(uuid) is
+  'Locks the row of a message until the transaction ends. False when there is none; SM_UNAVAILABLE when another transaction keeps it for longer than 250 ms.';
+revoke all on function messenger.lock_message(uuid) from public, anon, authenticated;
+grant execute on function messenger.lock_message(uuid) to service_role;
+
+-- ---- 40_delivery/44_single_outcomes.sql
+-- One outcome at a time, for callers in SQL; each is a settle of one.
+create or replace function public.messenger_complete(id uuid, fence bigint, result jsonb default null, strict boolean default false)
+returns text
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_outcome text;
+begin
+  select s.outcome into v_outcome
+  from public.messenger_settle(jsonb_build_array(jsonb_build_object('id', id, 'fence', fence, 'outcome', 'completed', 'result', result))) s;
+  if strict and v_outcome in ('stale', 'unknown') then
+    perform messenger.raise_error('SM_STALE_LEASE', 'message ' || id);
+  elsif strict and v_outcome = 'locked' then
+    perform messenger.raise_error('SM_UNAVAILABLE', format('message %s is locked by another transaction', id));
+  elsif strict and starts_with(v_outcome, 'error: ') then
+    perform messenger.raise_error('SM_CONFLICT', format('message %s cannot be completed: %s', id, v_outcome));
+  end if;
+  return v_outcome;
+end $$;
+
+create or replace function public.messenger_fail(
+  id uuid, fence bigint, error text, error_class text default null, error_trace text default null, retryable boolean default true, retry_after interval default null
+)
+returns table (outcome text, available_at timestamptz)
+language sql
+set search_path = pg_catalog, pg_temp
+as $$
+  select s.outcome, s.available_at
+  from public.messenger_settle(jsonb_build_array(jsonb_build_object(
+    'id', id, 'fence', fence, 'outcome', 'failed', 'error', error, 'error_class', error_class, 'error_trace', error_trace, 'retryable', retryable,
+    'delay_ms', extract(epoch from retry_after) * 1000))) as s
+$$;
+
+create or replace function public.messenger_snooze(id uuid, fence bigint, delay interval)
+returns text
+language sql
+set search_path = pg_catalog, pg_temp
+as $$
+  select s.outcome
+  from public.messenger_settle(jsonb_build_array(jsonb_build_object('id', id, 'fence', fence, 'outcome', 'snoozed', 'delay_ms', extract(epoch from delay) * 1000))) as s
+$$;
+
+create or replace function public.messenger_release(id uuid, fence bigint)
+returns text
+language sql
+set search_path = pg_catalog, pg_temp
+as $$
+  select s.outcome from public.messenger_settle(jsonb_build_array(jsonb_build_object('id', id, 'fence', fence, 'outcome', 'released'))) as s
+$$;
+
+comment on function public.messenger_complete(uuid, bigint, jsonb, boolean) is
+  'Completes a message: completed, already, stale, unknown, locked or error: ... as messenger_settle. strict raises SM_STALE_LEASE for stale and unknown, SM_UNAVAILABLE for locked and SM_CONFLICT for an error, so a transaction that holds the business writes rolls back.';
+comment on function public.messenger_fail(uuid, bigint, text, text, text, boolean, interval) is
+  'Records a failed delivery: retry (with the moment), dead, already, stale, unknown, locked or error: ... as messenger_settle. retry_after overrides the wait of the type''s policy.';
+comment on function public.messenger_snooze(uuid, bigint, interval) is 'Puts a message off without using up a retry: snoozed, stale or locked.';
+comment on function public.messenger_release(uuid, bigint) is 'Hands a message back unstarted, to its old place: released, stale or locked.';
+revoke all on function public.messenger_complete(uuid, bigint, jsonb, boolean), public.messenger_fail(uuid, bigint, text, text, text, boolean, interval),
+  public.messenger_snooze(uuid, bigint, interval), public.messenger_release(uuid, bigint) from public, anon, authenticated;
+grant execute on function public.messenger_complete(uuid, bigint, jsonb, boolean), public.messenger_fail(uuid, bigint, text, text, text, boolean, interval),
+  public.messenger_snooze(uuid, bigint, interval), public.messenger_release(uuid, bigint) to service_role;
+
+-- ---- 40_delivery/50_settle.sql
+-- Settling: every outcome passes here, and counts only with the current fence.
+
+-- Verdicts that count and are not completions, on rows that the caller has locked.
+create or replace function messenger.settle_rest(ids uuid[], rest messenger.outcome[], ords bigint[], dispositions text[], at timestamptz)
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set jit = off
+as $$
+begin
+  insert into messenger.attempts (message_id, fence, at, worker, error, error_class, error_trace, duration_ms)
+  select m.id, m.fence, settle_rest.at, m.locked_by, r.error, r.error_class, r.error_trace,
+    coalesce(r.duration_ms, (extract(epoch from settle_rest.at - m.locked_at) * 1000)::bigint)
+  from unnest(rest) r join public.messenger_messages m on m.id = ids[r.ord]
+  where r.outcome = 'failed' and r.ord = any (ords);
+
+  perform messenger.measure_failures('retried', array(select ids[c.ord] from unnest(ords, dispositions) as c(ord, disposition) where c.disposition = 'retry'), at);
+  perform messenger.measure_failures('dead', array(select ids[c.ord] from unnest(ords, dispositions) as c(ord, disposition) where c.disposition = 'dead'), at);
+  perform messenger.move_to_dead_letters(array(select ids[c.ord] from unnest(ords, dispositions) as c(ord, disposition) where c.disposition = 'dead'), at);
+  perform messenger.fail_without_dead_letter(array(select ids[c.ord] from unnest(ords, dispositions) as c(ord, disposition) where c.disposition = 'cancelled'), 'Cancelled', at);
+  perform messenger.fail_without_dead_letter(array(select ids[c.ord] from unnest(ords, dispositions) as c(ord, disposition) where c.disposition = 'invalid'), 'InvalidPayload', at);
+
+  update public.messenger_messages m
+  set status = 'pending', updated_at = settle_rest.at, locked_at = null, locked_by = null, lock_expires_at = null,
+      available_at = case c.disposition
+        when 'retry' then settle_rest.at + coalesce(r.delay, messenger.retry_delay(m.message_type, m.retry_count + 1))
+        when 'snoozed' then settle_rest.at + coalesce(r.delay, '0')
+        else m.available_at end,
+      retry_count = m.retry_count + (c.disposition = 'retry')::int,
+      lease_losses = case c.disposition when 'released' then m.lease_losses else 0 end,
+      last_error = case c.disposition when 'retry' then r.error else m.last_error end,
+      error_class = case c.disposition when 'retry' then r.error_class else m.error_class end
+  from unnest(ords, dispositions) as c(ord, disposition) join unnest(rest) r on r.ord = c.ord
+  where m.id = ids[c.ord] and c.disposition in ('retry', 'snoozed', 'released');
+  perform messenger.emit('retried', array(select ids[c.ord] from unnest(ords, dispositions) as c(ord, disposition) where c.disposition = 'retry'), at);
+end $$;
+
+-- Rows are found by id, locked, and then written by their place (ctid), which the lock holds still: a second search by id, or a join of the
+-- list with the table, cost 4 to 18 us a message. Without the planner settings it would read the whole table: it believes a list to be long.
+--
+-- Nothing waits: locked rows are passed over, and lock_timeout ends what a trigger or a cascading foreign key waits for. An
+-- error undoes the attempt (the block costs 3 us), and the outcomes are recorded in parts. In a part no message is deleted,
+-- because what failed may have been that: a foreign key of the project. Pruning deletes it later.
+create or replace function messenger.settle_outcomes(outcomes jsonb, is_part boolean default false)
+returns messenger.settled[]
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_bitmapscan = off
+set jit = off
+set plan_cache_mode = force_generic_plan
+set lock_timeout = '50ms'
+as $$
+#variable_conflict use_column
+declare
+  v_outcomes jsonb := outcomes;
+  v_now timestamptz := messenger.now();
+  v_ids uuid[];
+  v_fences bigint[];
+  v_kinds text[];
+  v_results jsonb[];
+  v_durations double precision[];
+  v_rest messenger.outcome[];
+  v_is_out_of_range boolean;
+  v_counted record;
+  v_keys messenger.order_key[];
+  v_has_deleted boolean := false;
+  v_settled messenger.settled[];
+begin
+  if current_setting('transaction_read_only') = 'on' then
+    perform messenger.require_writable();
+  end if;
+  if v_outcomes is null or jsonb_typeof(v_outcomes) <> 'array' then
+    perform messenger.raise_error('SM_OUTCOME', 'outcomes must be a JSON array');
+  elsif jsonb_array_length(v_outcomes) = 0 then
+    return '{}'::messenger.settled[];
+  elsif jsonb_array_length(v_outcomes) > 1000 then
+    perform messenger.raise_error('SM_BATCH_TOO_LARGE');
+  end if;
+  select array_agg((e ->> 'id')::uuid), array_agg((e ->> 'fence')::bigint), array_agg(e ->> 'outcome'), array_agg(nullif(e -> 'result', 'null')), array_agg(case jsonb_typeof(e -> 'duration_ms')
+      when 'number' then least(greatest((e -> 'duration_ms')::numeric, 0), 1e9)::double precision
+      when 'string' then messenger.read_milliseconds(e -> 'duration_ms', 1e9) end)
+  into v_ids, v_fences, v_kinds, v_results, v_durations
+  from jsonb_array_elements(v_outcomes) e;
+  if not v_kinds <@ '{completed,failed,snoozed,released}'::text[] then
+    perform messenger.raise_error('SM_OUTCOME');
+  end if;
+  if 'completed' <> any (v_kinds) then
+    v_rest := messenger.read_outcomes(v_outcomes);
+  end if;
+  if array_remove(v_results, null) <> '{}' then
+    v_is_out_of_range := messenger.has_out_of_range_number(v_outcomes);
+    v_results := array(
+      select case when v_is_out_of_range or pg_column_size(r.result) > 1600 then messenger.cap_size(r.result) else r.result end
+      from unnest(v_results) with ordinality as r(result, ord) order by r.ord);
+  end if;
+
+  begin
+    if is_part then
+      perform set_config('lock_timeout', '10ms', true);
+    end if;
+    -- Rows are locked in the order of their ids, whatever order the outcomes come in: two settles cannot wait for each other.
+    with held as materialized (
+      select m.ctid as tid, m.id, m.fence, m.retry_count, m.retry_count >= m.max_retries as is_last,
+        m.cancel_requested_at is not null as is_cancelled, m.ordering_key is not null as is_ordered, m.created_by is not null as has_sender,
+        m.locked_at, case when m.lease_losses = 0 and m.locked_at > m.available_at and m.available_at > '-infinity' then m.locked_at - m.available_at end as waited,
+        hashtextextended(m.message_type, hashtext(m.transport_name)) as sort,
+        m.transport_name = any (array(select t.name from public.messenger_transports t where (t.config ->> 'retention')::interval = '0')) as is_unkept
+      from public.messenger_messages m
+      where m.id = any (v_ids) and m.status = 'processing'
+      order by m.id
+      for no key update skip locked
+    ),
+    -- Of two outcomes on one delivery the first counts.
+    counted as (
+      select distinct on (v.id) v.ord, v.id, h.tid, h.retry_count, h.is_ordered, h.has_sender, h.waited, h.sort,
+        least(greatest(coalesce(v.duration, date_part('epoch', v_now - h.locked_at) * 1000), 0), 1e9)::real as duration,
+        case
+          when v.kind = 'completed' then case when h.is_unkept and not is_part then 'unkept' else 'kept' end
+          -- After a request to cancel only a completion still counts as what it says.
+          when h.is_cancelled then 'cancelled'
+          when v.kind = 'failed' then case when h.has_sender and r.error_class = 'InvalidPayload' then 'invalid' when h.is_last or not r.retryable then 'dead' else 'retry' end
+          else v.kind
+        end as disposition
+      from unnest(v_ids, v_fences, v_kinds, v_durations) with ordinality as v(id, fence, kind, duration, ord)
+      join held h on h.id = v.id and h.fence = v.fence
+      left join unnest(v_rest) r on r.ord = v.ord
+      order by v.id, v.ord
+    )
+    select array_agg(ord) as ords, array_agg(tid) as ctids, array_agg(disposition) as dispositions, bool_or(retry_count > 0) as has_history,
+      array_agg(id) filter (where is_ordered) as ordered, bool_or(has_sender) or exists (select from messenger.subscriptions s where s.event = 'completed') as is_watched,
+      array_agg(duration) as durations, count(waited) as wait_count, sum(waited) as waited, min(sort) = max(sort) as is_uniform
+    into v_counted
+    from counted;
+
+    if v_counted.ordered is not null then
+      v_keys := messenger.order_keys(v_counted.ordered);
+    end if;
+    if v_counted.is_watched then
+      perform messenger.emit('completed', array(select v_ids[c.ord] from unnest(v_counted.ords, v_counted.dispositions) as c(ord, disposition) where c.disposition in ('kept', 'unkept')), v_now);
+    end if;
+    -- One type, all completed, is the rule: to find that out from the rows, or in a function, would cost as much again.
+    if v_counted.is_uniform and v_counted.dispositions <@ '{kept,unkept}'::text[] then
+      insert into messenger.measurements (at, transport_name, message_type, kind, message_count, durations, wait_count, waited)
+      select v_now, m.transport_name, m.message_type, 'completed', cardinality(v_counted.ords), v_counted.durations, v_counted.wait_count, v_counted.waited
+      from public.messenger_messages m where m.ctid = v_counted.ctids[1];
+    elsif v_counted.dispositions && '{kept,unkept}'::text[] then
+      perform messenger.measure_completions(v_counted.ctids, v_counted.dispositions, v_counted.durations, v_now);
+    end if;
+    if v_counted.dispositions && '{unkept}'::text[] then
+      v_has_deleted := true;
+      with gone as (
+        delete from public.messenger_messages m
+        where m.ctid = any (array(select c.place from unnest(v_counted.ctids, v_counted.dispositions) as c(place, disposition) where c.disposition = 'unkept'))
+        returning m.id, m.transport_name
+      ),
+      forgotten as (
+        delete from messenger.attempts a where v_counted.has_history and a.message_id = any (array(select g.id from gone g))
+      )
+      insert into messenger.pruned (transport_name, message_count, at) select g.transport_name, count(*), v_now from gone g group by g.transport_name;
+    end if;
+    if v_counted.dispositions && '{kept}'::text[] then
+      update public.messenger_messages m
+      set status = 'completed', processed_at = v_now, updated_at = v_now, locked_at = null, locked_by = null, lock_expires_at = null, result = v_results[c.ord]
+      from unnest(v_counted.ctids, v_counted.dispositions, v_counted.ords) as c(place, disposition, ord)
+      where m.ctid = c.place and c.disposition = 'kept';
+    end if;
+    if not v_counted.dispositions <@ '{kept,unkept}'::text[] then
+      perform messenger.settle_rest(v_ids, v_rest, v_counted.ords, v_counted.dispositions, v_now);
+    end if;
+    if v_keys <> '{}' then
+      perform messenger.unblock_next(v_keys, v_now);
+    end if;
+    perform messenger.check_deferred(v_now);
+
+    if v_counted.dispositions <@ '{kept,unkept}'::text[] and cardinality(v_counted.dispositions) = cardinality(v_ids) then
+      return array(select row(v.id, 'completed', null)::messenger.settled from unnest(v_ids) v(id));
+    end if;
+    v_settled := array(
+    select row(v.id,
+      case
+        when c.disposition in ('kept', 'unkept') then 'completed'
+        when c.disposition = 'invalid' then 'dead'
+        when c.disposition is not null then c.disposition
+        when m.id is null and v.kind in ('completed', 'failed') then 'unknown'
+        when m.fence = v.fence and m.status = 'processing' then 'locked'
+        -- This very outcome on this very lease was recorded before: its reply was lost. A lease that ran out has had no outcome.
+        when m.fence = v.fence and v.kind = 'completed' and m.status = 'completed' then 'already'
+        when m.fence = v.fence and v.kind = 'failed' and m.status = 'failed' and m.error_class not in ('Expired', 'Cancelled', 'Discarded', 'LeaseExpired') then 'already'
+        when v.kind = 'failed' and exists (
+          select from messenger.attempts a where a.message_id = v.id and a.fence = v.fence and a.error_class <> 'LeaseExpired') then 'already'
+        else 'stale'
+      end,
+      case when c.disposition in ('retry', 'snoozed', 'released') then m.available_at end)::messenger.settled
+    from unnest(v_ids, v_fences, v_kinds) with ordinality as v(id, fence, kind, ord)
+    left join unnest(v_counted.ords, v_counted.dispositions) as c(ord, disposition) on c.ord = v.ord
+    left join public.messenger_messages m on m.id = v.id
+    order by v.ord);
+  exception when others then
+    if not messenger.is_row_error(sqlstate) then
+      raise;
+    elsif not is_part then
+      return messenger.settle_in_parts(v_outcomes, v_ids, v_has_deleted);
+    elsif cardinality(v_ids) > 1 then
+      return null;
+    end if;
+    return array[row(v_ids[1], messenger.outcome_of_error(sqlstate, sqlerrm), null)::messenger.settled];
+  end;
+
+  return case when is_part or 'locked' <> all (array(select s.outcome from unnest(v_settled) s)) then v_settled
+    else messenger.settle_locked(v_outcomes, v_settled) end;
+end $$;
+
+create or replace function public.messenger_settle(outcomes jsonb)
+returns table (id uuid, outcome text, available_at timestamptz)
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return query select * from unnest(messenger.settle_outcomes(outcomes));
+end $$;
+
+comment on function messenger.settle_rest(uuid[], messenger.outcome[], bigint[], text[], timestamptz) is
+  'Records failures, snoozes, releases and the end of cancelled messages: positions among the outcomes with what is to become of them.';
+comment on function messenger.settle_outcomes(jsonb, boolean) is
+  'What messenger_settle does. A part: deletes no message, and returns null when it fails and has more than one outcome.';
+comment on function public.messenger_settle(jsonb) is
+  'Records up to 1000 outcomes: [{"id", "fence", "outcome": completed|failed|snoozed|released, "result"?, "error"?, "error_class"?, "error_trace"?, "retryable"?, "delay_ms"?, "duration_ms"?}]. A duration below zero counts as zero, one beyond 100 years as 100 years. Returns in the same order: completed, retry, dead (for good: with a dead letter, but none for a user''s message of class InvalidPayload), snoozed, released, cancelled (it was requested before this outcome); already (this outcome was recorded before), stale (the lease is not current, nothing changed), unknown (no such message), locked (another transaction has locked the row, nothing changed: send it again), error: <SQLSTATE> <message> (a trigger or constraint of the project rejected the row, nothing changed). Waits for no lock longer than half a second.';
+revoke all on function messenger.settle_rest(uuid[], messenger.outcome[], bigint[], text[], timestamptz),
+  messenger.settle_outcomes(jsonb, boolean), public.messenger_settle(jsonb)
+  from public, anon, authenticated;
+grant execute on function messenger.settle_rest(uuid[], messenger.outcome[], bigint[], text[], timestamptz),
+  messenger.settle_outcomes(jsonb, boolean), public.messenger_settle(jsonb) to service_role;
+
+-- ---- 40_delivery/52_settle_again.sql
+-- Settling what could not be recorded at once: rows that were locked, and calls in which one row could not be written.
+
+-- A claim of another worker whose scan began before this row was claimed locks it for the few milliseconds until it commits.
+-- So what was locked is waited for, 250 ms at most or what the setting messenger.settle_wait says, before the worker has to
+-- send it again.
+create or replace function messenger.settle_locked(outcomes jsonb, settled messenger.settled[])
+returns messenger.settled[]
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_settled messenger.settled[] := settled;
+  v_locked int[] := array(select n from generate_subscripts(settled, 1) n where (settled[n]).outcome = 'locked' order by n);
+  v_again messenger.settled[];
+begin
+  begin
+    perform set_config('lock_timeout', coalesce(nullif(current_setting('messenger.settle_wait', true), ''), '250ms'), true);
+    perform from public.messenger_messages m
+    where m.id = any (array(select (settled[n]).id from unnest(v_locked) n))
+    order by m.id
+    for no key update;
+  exception when lock_not_available then
+    null;
+  end;
+  v_again := messenger.settle_outcomes((select jsonb_agg(outcomes -> n - 1 order by n) from unnest(v_locked) n), true);
+  for v_place in 1..coalesce(cardinality(v_again), 0) loop
+    v_settled[v_locked[v_place]] := v_again[v_place];
+  end loop;
+  return v_settled;
+end $$;
+
+create or replace function messenger.outcome_of_error(sqlstate text, error text)
+returns text
+language plpgsql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return case when sqlstate = '55P03' then 'locked' else 'error: ' || sqlstate || ' ' || messenger.clip(error, 1000) end;
+end $$;
+
+-- A part that fails is halved, until the row at fault stands alone: ten failures for a thousand rows. In random order and for
+-- 400 ms (or what the setting messenger.settle_budget says), so that rows that wait for locks keep no other from being
+-- recorded for long; what is left after that counts as locked. Two outcomes of one message keep their order.
+create or replace function messenger.settle_in_parts(outcomes jsonb, ids uuid[], is_whole_first boolean)
+returns messenger.settled[]
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_end timestamptz := clock_timestamp()
+    + coalesce(nullif(current_setting('messenger.settle_budget', true), ''), '400 milliseconds')::interval;
+  v_salt bigint := (random() * 1e9)::bigint;
+  v_order int[] := array(
+    select n from generate_series(1, cardinality(ids)) n order by hashtextextended(ids[n]::text, v_salt), n);
+  -- A stack of parts, each from and to a place in this order.
+  v_from int[] := array[1];
+  v_to int[] := array[cardinality(ids)];
+  v_depth int := 1;
+  v_first int;
+  v_last int;
+  v_part messenger.settled[];
+  v_settled messenger.settled[];
+begin
+  while v_depth > 0 loop
+    v_first := v_from[v_depth];
+    v_last := v_to[v_depth];
+    v_depth := v_depth - 1;
+    v_part := null;
+    if clock_timestamp() >= v_end then
+      v_part := array(select row(ids[v_order[n]], 'locked', null)::messenger.settled from generate_series(v_first, v_last) n);
+    elsif is_whole_first or v_last - v_first + 1 < cardinality(ids) or v_first = v_last then
+      v_part := messenger.settle_outcomes(
+        (select jsonb_agg(outcomes -> v_order[n] - 1 order by n) from generate_series(v_first, v_last) n), true);
+    end if;
+    if v_part is null then
+      v_from[v_depth + 1] := (v_first + v_last + 1) / 2;
+      v_to[v_depth + 1] := v_last;
+      v_from[v_depth + 2] := v_first;
+      v_to[v_depth + 2] := v_from[v_depth + 1] - 1;
+      v_depth := v_depth + 2;
+    else
+      for v_place in v_first..v_last loop
+        v_settled[v_order[v_place]] := v_part[v_place - v_first + 1];
+      end loop;
+    end if;
+  end loop;
+  return v_settled;
+end $$;
+
+comment on function messenger.settle_locked(jsonb, messenger.settled[]) is 'Waits a moment for what was locked, and settles it.';
+comment on function messenger.outcome_of_error(text, text) is 'The outcome of a row that could not be written: locked, or error: <SQLSTATE> <message>.';
+comment on function messenger.settle_in_parts(jsonb, uuid[], boolean) is
+  'Records the outcomes of a call that failed, in parts, for half a second at most.';
+revoke all on function messenger.settle_locked(jsonb, messenger.settled[]), messenger.outcome_of_error(text, text),
+  messenger.settle_in_parts(jsonb, uuid[], boolean) from public, anon, authenticated;
+grant execute on function messenger.settle_locked(jsonb, messenger.settled[]), messenger.outcome_of_error(text, text),
+  messenger.settle_in_parts(jsonb, uuid[], boolean) to service_role;
+
+-- ---- 40_delivery/54_read_outcomes.sql
+-- Reading outcomes: what workers report about the messages they hold.
+
+-- A handler's own error class must not pass for one of the reserved ones.
+create or replace function messenger.error_class_of(error_class text)
+returns text
+language plpgsql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return case when error_class in ('Expired', 'Cancelled', 'Discarded', 'LeaseExpired') then 'Handler' || error_class else left(coalesce(nullif(error_class, ''), 'Error'), 200) end;
+end $$;
+
+-- Wait before the next delivery: exponential, capped, and jittered upwards only, so never earlier than the policy asked.
+create or replace function messenger.retry_delay(message_type text, failures int)
+returns interval
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (
+    select make_interval(secs =>
+      least(policy.max_delay_ms, policy.delay_ms * power(policy.multiplier, least(failures - 1, 100))) * (1 + policy.jitter * random()) / 1000)
+    from (
+      select coalesce(max(k.retry_delay_ms), 1000)::double precision as delay_ms, coalesce(max(k.retry_multiplier), 2) as multiplier,
+        coalesce(max(k.retry_max_delay_ms), 600000)::double precision as max_delay_ms, coalesce(max(k.retry_jitter), 0.2) as jitter
+      from messenger.message_types k where k.type = retry_delay.message_type
+    ) policy
+  );
+end $$;
+
+-- The few outcomes that are not completions are read apart, in full: most batches have none.
+create or replace function messenger.read_outcomes(outcomes jsonb)
+returns messenger.outcome[]
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (
+    select array_agg(row(
+      v.ord, v.outcome,
+      case when v.outcome = 'failed' then messenger.clip(coalesce(v.error, 'no error text was given'), 8192) end,
+      case when v.outcome = 'failed' then messenger.error_class_of(v.error_class) end,
+      case when v.outcome = 'failed' then messenger.clip(v.error_trace, 8192) end,
+      coalesce(v.retryable, true),
+      make_interval(secs => messenger.read_milliseconds(v.delay_ms, 3155760000000) / 1000), -- 100 years
+      messenger.read_milliseconds(v.duration_ms, 1e15)::bigint)::messenger.outcome order by v.ord)
+    from rows from (jsonb_to_recordset(outcomes) as (
+      outcome text, error text, error_class text, error_trace text, retryable boolean, delay_ms jsonb, duration_ms jsonb)
+    ) with ordinality as v(outcome, error, error_class, error_trace, retryable, delay_ms, duration_ms, ord)
+    where v.outcome <> 'completed'
+  );
+end $$;
+
+comment on function messenger.error_class_of(text) is 'The class an error is stored under: Error when there is none, Handler<Name> where the name is reserved.';
+comment on function messenger.retry_delay(text, int) is 'Wait before the next delivery after so many failures, by the policy of the type.';
+comment on function messenger.read_outcomes(jsonb) is 'The outcomes of messenger_settle in order, texts clipped to 8 KB, results to 64 KB.';
+revoke all on function messenger.error_class_of(text), messenger.retry_delay(text, int), messenger.read_outcomes(jsonb) from public, anon, authenticated;
+grant execute on function messenger.error_class_of(text), messenger.retry_delay(text, int), messenger.read_outcomes(jsonb) to service_role;
+
+-- ---- 40_delivery/60_unwritable_messages.sql
+-- Rows that cannot be written: which errors are due to a row, and which messages a claim therefore leaves alone.
+
+-- What no retry of the whole call would fix, such as a lost connection, a full disk or a lost race. Any other error may be
+-- due to a single row: a trigger or constraint of the project, a value out of range, a lock that a trigger waited for.
+create or replace function messenger.is_row_error(sqlstate text)
+returns boolean
+language plpgsql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return left(sqlstate, 2) not in ('08', '25', '40', '53', '57', '58');
+end $$;
+
+-- Deferred constraints of the project would fail at commit, when it is too late to tell the rows apart, so they are checked
+-- now. A session that has found none remembers that for a second. A name that a constraint which cannot be deferred has
+-- as well is left alone: it could not be deferred again.
+create or replace function messenger.check_deferred(at timestamptz)
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_now numeric := extract(epoch from at);
+  v_until numeric := nullif(current_setting('messenger.not_deferred_until', true), '')::numeric;
+  v_names text;
+begin
+  if v_now between v_until - 1 and v_until then
+    return;
+  end if;
+  v_names := (
+    select string_agg(distinct format('%I.%I', n.nspname, c.conname), ', ')
+    from pg_catalog.pg_trigger t
+    join pg_catalog.pg_constraint c on c.oid = t.tgconstraint
+    join pg_catalog.pg_namespace n on n.oid = c.connamespace
+    where t.tgrelid in ('public.messenger_messages'::regclass, 'public.messenger_failed_messages'::regclass)
+      and t.tginitdeferred and t.tgenabled <> 'D' and not exists (
+        select from pg_catalog.pg_constraint x
+        where x.connamespace = c.connamespace and x.conname = c.conname and not x.condeferrable));
+  if v_names is null then
+    perform set_config('messenger.not_deferred_until', (v_now + 1)::text, false);
+  else
+    execute format('set constraints %s immediate', v_names);
+    execute format('set constraints %s deferred', v_names);
+  end if;
+end $$;
+
+-- At the head of a queue such a message would be met again by every claim. Health names it, and it is tried again after a
+-- minute. Definer: the table is the ticker's, and service_role must not write what it would try again as owner.
+create or replace function messenger.set_message_aside(message_id uuid, error text, sqlstate text, at timestamptz)
+returns void
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform messenger.set_row_aside(
+    'claim', 'public.messenger_messages', jsonb_build_object('id', message_id)::text, messenger.clip(error, 1000), sqlstate, at);
+  perform set_config('messenger.leaves_out_until', extract(epoch from at + interval '1 minute')::text, false);
+end $$;
+
+-- Only a session that has met such a message asks, for a minute.
+create or replace function messenger.messages_set_aside(at timestamptz)
+returns uuid[]
+language plpgsql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_until numeric := nullif(current_setting('messenger.leaves_out_until', true), '')::numeric;
+begin
+  if extract(epoch from at) between v_until - 60 and v_until then
+    return array(
+      select (s.row_id::jsonb ->> 'id')::uuid from messenger.set_aside s
+      where s.step = 'claim' and s.object = 'public.messenger_messages' and s.retry_at > messages_set_aside.at
+      order by s.at desc limit 1000);
+  end if;
+  return null;
+end $$;
+
+-- One by one, each in a subtransaction of its own: one row that cannot be written keeps no other from its end.
+create or replace function messenger.finish_undeliverable_singly(ids uuid[], dispositions text[], at timestamptz)
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  for v_place in 1..cardinality(ids) loop
+    begin
+      perform messenger.finish_undeliverable(ids[v_place:v_place], dispositions[v_place:v_place], at);
+      perform messenger.check_deferred(at);
+    exception when others then
+      if not messenger.is_row_error(sqlstate) then
+        raise;
+      end if;
+      perform messenger.set_message_aside(ids[v_place], sqlerrm, sqlstate, at);
+    end;
+  end loop;
+end $$;
+
+comment on function messenger.is_row_error(text) is
+  'Whether an error may be due to the row that was written; false for those of the connection, the server and lost races.';
+comment on function messenger.check_deferred(timestamptz) is
+  'Checks deferred constraints of the project on messenger_messages and messenger_failed_messages now.';
+comment on function messenger.set_message_aside(uuid, text, text, timestamptz) is
+  'Keeps a message whose row cannot be written out of claims for a minute or more, and records why.';
+comment on function messenger.messages_set_aside(timestamptz) is 'Messages that claims of this session leave out now, or null.';
+comment on function messenger.finish_undeliverable_singly(uuid[], text[], timestamptz) is
+  'As messenger.finish_undeliverable, message by message; those that cannot be written are set aside.';
+revoke all on function messenger.is_row_error(text), messenger.check_deferred(timestamptz),
+  messenger.set_message_aside(uuid, text, text, timestamptz), messenger.messages_set_aside(timestamptz),
+  messenger.finish_undeliverable_singly(uuid[], text[], timestamptz) from public, anon, authenticated;
+grant execute on function messenger.is_row_error(text), messenger.check_deferred(timestamptz),
+  messenger.set_message_aside(uuid, text, text, timestamptz), messenger.messages_set_aside(timestamptz),
+  messenger.finish_undeliverable_singly(uuid[], text[], timestamptz) to service_role;
+
+-- ---- 40_delivery/70_final_failures.sql
+-- The ends that are not completion: lost leases, dead letters, expiry. Callers hold the row locks.
+
+-- Counts the delivery of messages whose lease ran out; the message itself is then handed out alone or moved to the dead letters by the caller.
+create or replace function messenger.note_lost_leases(ids uuid[], kind text, at timestamptz)
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  insert into messenger.attempts (message_id, fence, at, worker, error, error_class, duration_ms)
+  select m.id, m.fence, at, m.locked_by,
+    'the lease ran out at ' || to_char(m.lock_expires_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') || ' without a outcome: the worker died, hung or was too slow',
+    'LeaseExpired', (extract(epoch from m.lock_expires_at - m.locked_at) * 1000)::bigint
+  from public.messenger_messages m
+  where m.id = any (ids) and m.status = 'processing'
+  on conflict do nothing;
+  insert into messenger.measurements (at, transport_name, message_type, kind, error_class, error)
+  select note_lost_leases.at, m.transport_name, m.message_type, note_lost_leases.kind, 'LeaseExpired', 'the lease ran out without a outcome'
+  from public.messenger_messages m
+  where m.id = any (ids) and m.status = 'processing' and note_lost_leases.kind is not null;
+end $$;
+
+-- Moves messages to the dead letters with every attempt; the last attempt is the reason.
+create or replace function messenger.move_to_dead_letters(ids uuid[], at timestamptz)
+returns bigint
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_moved bigint;
+begin
+  with history as (
+    select a.message_id,
+      jsonb_agg(jsonb_build_object('at', a.at, 'worker', a.worker, 'error', a.error, 'error_class', a.error_class, 'duration_ms', a.duration_ms) order by a.fence)
+        filter (where a.newest <= 20) as attempts,
+      max(a.error) filter (where a.newest = 1) as error,
+      max(a.error_class) filter (where a.newest = 1) as error_class,
+      max(a.error_trace) filter (where a.newest = 1) as error_trace
+    from (select x.*, row_number() over (partition by x.message_id order by x.fence desc) as newest from messenger.attempts x where x.message_id = any (move_to_dead_letters.ids)) a
+    group by a.message_id
+  ),
+  dead as (
+    update public.messenger_messages m
+    set status = 'failed', processed_at = move_to_dead_letters.at, updated_at = move_to_dead_letters.at, locked_at = null, locked_by = null, lock_expires_at = null,
+        retry_count = m.retry_count + 1, last_error = h.error, error_class = h.error_class
+    from history h
+    where m.id = h.message_id
+    returning m.*
+  )
+  insert into public.messenger_failed_messages
+    (message_id, transport_name, queue_name, message_type, body, headers, metadata, error, error_class, error_trace, attempts, retry_count, max_retries, failed_at,
+     created_at, idempotency_key, created_by)
+  select d.id, d.transport_name, d.queue_name, d.message_type, d.body, d.headers, d.metadata, h.error, h.error_class, h.error_trace, h.attempts,
+    d.retry_count, d.max_retries, move_to_dead_letters.at, d.created_at, d.idempotency_key, d.created_by
+  from dead d join history h on h.message_id = d.id;
+  get diagnostics v_moved = row_count;
+  delete from messenger.attempts a where a.message_id = any (move_to_dead_letters.ids);
+  perform messenger.emit('dead', move_to_dead_letters.ids, move_to_dead_letters.at);
+  perform messenger.unblock_next(messenger.order_keys(move_to_dead_letters.ids), move_to_dead_letters.at);
+  return v_moved;
+end $$;
+
+-- Expired and cancelled messages are never handed out again. They have no dead letter: nobody needs them any more. Neither has a user's message
+-- with an invalid payload (the attempt says what is wrong with it), or a user could fill the dead letters.
+create or replace function messenger.fail_without_dead_letter(ids uuid[], error_class text, at timestamptz)
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  update public.messenger_messages m
+  set status = 'failed', processed_at = fail_without_dead_letter.at, updated_at = fail_without_dead_letter.at, locked_at = null, locked_by = null, lock_expires_at = null,
+      error_class = fail_without_dead_letter.error_class,
+      retry_count = m.retry_count + (fail_without_dead_letter.error_class = 'InvalidPayload')::int,
+      last_error = case fail_without_dead_letter.error_class when 'Expired' then 'expired before it could be handled' when 'Cancelled' then 'cancelled'
+        else (select a.error from messenger.attempts a where a.message_id = m.id and a.fence = m.fence) end
+  where m.id = any (ids);
+  perform messenger.emit('failed', ids, at);
+  perform messenger.unblock_next(messenger.order_keys(ids), at);
+end $$;
+
+-- What a scan met on its way that must not be handed out: dispositions expired, cancelled (its worker was asked to stop and let the lease end), exhausted.
+create or replace function messenger.finish_undeliverable(ids uuid[], dispositions text[], at timestamptz)
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_expired uuid[] := array(select x.id from unnest(ids, dispositions) as x(id, disposition) where x.disposition = 'expired');
+  v_cancelled uuid[] := array(select x.id from unnest(ids, dispositions) as x(id, disposition) where x.disposition = 'cancelled');
+  v_exhausted uuid[] := array(select x.id from unnest(ids, dispositions) as x(id, disposition) where x.disposition = 'exhausted');
+begin
+  if v_expired || v_cancelled <> '{}' then
+    perform messenger.note_lost_leases(v_expired || v_cancelled, null, at);
+    perform messenger.fail_without_dead_letter(v_expired, 'Expired', at);
+    perform messenger.fail_without_dead_letter(v_cancelled, 'Cancelled', at);
+  end if;
+  -- Without need not even a look: the project may be changing the table of dead letters, and its lock would be in the way of every lost lease.
+  if v_exhausted <> '{}' then
+    perform messenger.note_lost_leases(v_exhausted, 'dead', at);
+    perform messenger.move_to_dead_letters(v_exhausted, at);
+  end if;
+end $$;
+
+comment on function messenger.note_lost_leases(uuid[], text, timestamptz) is
+  'Records an attempt of class LeaseExpired for each of these processing messages, and measures it as retried or dead, or not at all (null).';
+comment on function messenger.move_to_dead_letters(uuid[], timestamptz) is 'Fails messages for good: counts the last delivery, writes the dead letter with the last 20 attempts. An attempt must have been recorded. Returns how many.';
+comment on function messenger.fail_without_dead_letter(uuid[], text, timestamptz) is 'Fails unfinished messages as Expired, Cancelled or InvalidPayload, without a dead letter.';
+comment on function messenger.finish_undeliverable(uuid[], text[], timestamptz) is 'Finishes the messages whose disposition is expired, cancelled or exhausted; others are left alone.';
+revoke all on function messenger.finish_undeliverable(uuid[], text[], timestamptz), messenger.note_lost_leases(uuid[], text, timestamptz), messenger.move_to_dead_letters(uuid[], timestamptz), messenger.fail_without_dead_letter(uuid[], text, timestamptz)
+  from public, anon, authenticated;
+grant execute on function messenger.finish_undeliverable(uuid[], text[], timestamptz), messenger.note_lost_leases(uuid[], text, timestamptz), messenger.move_to_dead_letters(uuid[], timestamptz), messenger.fail_without_dead_letter(uuid[], text, timestamptz) to service_role;
+
+-- ---- 40_delivery/75_ordering.sql
+-- Ordering keys: of the unfinished messages of a key the first may be handed out, the others wait at available_at = infinity until it has finished.
+create or replace function messenger.order_keys(ids uuid[])
+returns messenger.order_key[]
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return array(
+    select distinct row(m.transport_name, m.queue_name, m.ordering_key)::messenger.order_key
+    from public.messenger_messages m where m.id = any (ids) and m.ordering_key is not null);
+end $$;
+
+-- Held until the transaction ends: the next dispatch of the key waits for it, and then sees what became of it. In the order of the keys, whatever
+-- order they came in: two batches cannot wait for each other. The update changes nothing, but it locks the row that is there.
+create or replace function messenger.lock_order_keys(keys messenger.order_key[])
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_check_at timestamptz := messenger.now() + interval '1 hour';
+  v_lock_timeout text := messenger.bound_waits();
+begin
+  insert into messenger.ordering_keys as o (transport_name, queue_name, ordering_key, check_at)
+  select k.*, v_check_at
+  from (select distinct x.transport_name, x.queue_name, x.ordering_key from unnest(keys) x) k
+  order by k.transport_name, k.queue_name, k.ordering_key
+  on conflict on constraint ordering_keys_pkey do update set check_at = o.check_at where false;
+  perform messenger.unbound_waits(v_lock_timeout);
+exception when lock_not_available then
+  perform messenger.reject_waits(v_lock_timeout, sqlerrm);
+end $$;
+
+-- Lets the first unfinished message of each key go, if it waits. A message retried from the dead letters stands behind the one in flight with the
+-- same ordering_seq, so the first is the one that does not wait.
+-- No lock on the key: a dispatch that saw the predecessor unfinished and commits after this leaves a message waiting for nobody. The tick finds it.
+create or replace function messenger.unblock_next(keys messenger.order_key[], at timestamptz)
+returns bigint
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_next uuid[];
+  v_woken record;
+begin
+  if keys is null or keys = '{}' then
+    return 0;
+  end if;
+  v_next := array(
+    select head.id
+    from unnest(keys) k
+    cross join lateral (
+      select m.id, m.available_at from public.messenger_messages m
+      where m.transport_name = k.transport_name and m.queue_name = k.queue_name and m.ordering_key = k.ordering_key and m.processed_at is null
+      order by m.ordering_seq, m.available_at, m.id
+      limit 1
+    ) head
+    where head.available_at = 'infinity' and not messenger.is_held_by_dead_letter(k.transport_name, k.queue_name, k.ordering_key)
+    order by head.id
+  );
+  for v_woken in
+    with released as (
+      update public.messenger_messages m
+      set available_at = greatest(at, m.scheduled_at), updated_at = at
+      where m.id = any (array(
+        select x.id from public.messenger_messages x
+        where x.id = any (v_next) and x.available_at = 'infinity' and x.processed_at is null
+        order by x.id
+        for no key update skip locked))
+      returning m.transport_name, m.queue_name, m.message_type, m.available_at <= at as is_due
+    )
+    select r.transport_name, r.queue_name, r.message_type from released r where r.is_due group by r.transport_name, r.queue_name, r.message_type
+  loop
+    perform messenger.wake_worker(v_woken.transport_name, v_woken.queue_name, v_woken.message_type);
+  end loop;
+  return cardinality(v_next);
+end $$;
+
+-- For messages that come back from the dead letters: before all that wait, but behind the one of their key that is on its way.
+create or replace function messenger.requeue_in_order(ids uuid[], at timestamptz)
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_ids uuid[] := ids;
+  v_keys messenger.order_key[] := messenger.order_keys(ids);
+begin
+  if v_keys = '{}' then
+    return;
+  end if;
+  perform messenger.lock_order_keys(v_keys);
+  update public.messenger_messages m
+  set scheduled_at = m.available_at, available_at = 'infinity', updated_at = requeue_in_order.at,
+      ordering_seq = greatest(m.ordering_seq, (
+        select case when head.available_at < 'infinity' then head.ordering_seq end
+        from (
+          select h.ordering_seq, h.available_at from public.messenger_messages h
+          where h.transport_name = m.transport_name and h.queue_name = m.queue_name and h.ordering_key = m.ordering_key and h.processed_at is null
+            and h.id <> all (v_ids)
+          order by h.ordering_seq, h.available_at, h.id
+          limit 1
+        ) head))
+  where m.id = any (v_ids) and m.ordering_key is not null;
+  perform messenger.unblock_next(v_keys, at);
+end $$;
+
+-- Only where the transport says so: {"ordering_dead_letter": "block"}.
+create or replace function messenger.is_held_by_dead_letter(transport text, queue text, ordering_key text)
+returns boolean
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return exists (
+    select from public.messenger_transports t
+    join public.messenger_failed_messages f on f.transport_name = t.name and f.queue_name = is_held_by_dead_letter.queue and f.resolved_at is null
+    join public.messenger_messages m on m.id = f.message_id and m.ordering_key = is_held_by_dead_letter.ordering_key
+    where t.name = transport and t.config ->> 'ordering_dead_letter' = 'block');
+end $$;
+
+-- For the clock: keys whose first message waits for nobody, a chunk of the waiting keys a tick, from where the last chunk stopped.
+create or replace function messenger.unblock_stuck(at timestamptz, chunk int, ends_at timestamptz default 'infinity')
+returns bigint
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+set jit = off
+as $$
+declare
+  v_after messenger.order_key;
+  v_keys messenger.order_key[];
+begin
+  v_after := (select c.order_after from messenger.clock c);
+  with recursive waiting as (
+    (select m.transport_name, m.queue_name, m.ordering_key, 1 as n from public.messenger_messages m
+     where m.available_at = 'infinity' and m.processed_at is null and m.ordering_key is not null
+       and (m.transport_name, m.queue_name, m.ordering_key) > (coalesce(v_after.transport_name, ''), coalesce(v_after.queue_name, ''), coalesce(v_after.ordering_key, ''))
+     order by m.transport_name, m.queue_name, m.ordering_key limit 1)
+    union all
+    select x.transport_name, x.queue_name, x.ordering_key, w.n + 1
+    from waiting w
+    cross join lateral (
+      select m.transport_name, m.queue_name, m.ordering_key from public.messenger_messages m
+      where m.available_at = 'infinity' and m.processed_at is null and m.ordering_key is not null
+        and (m.transport_name, m.queue_name, m.ordering_key) > (w.transport_name, w.queue_name, w.ordering_key)
+      order by m.transport_name, m.queue_name, m.ordering_key limit 1
+    ) x
+    where w.n < chunk
+  )
+  select array_agg(row(w.transport_name, w.queue_name, w.ordering_key)::messenger.order_key order by w.n) into v_keys from waiting w;
+  update messenger.clock c set order_after = case when cardinality(v_keys) = chunk then v_keys[chunk] end
+  where c.order_after is distinct from case when cardinality(v_keys) = chunk then v_keys[chunk] end
+    and c.singleton in (select x.singleton from messenger.clock x for update skip locked);
+  return messenger.unblock_each(v_keys, at, ends_at);
+end $$;
+
+-- A key that a dispatch holds at this moment is passed over.
+create or replace function messenger.prune_ordering_keys(at timestamptz, chunk int)
+returns bigint
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set jit = off
+as $$
+declare
+  v_pruned bigint;
+begin
+  with looked_at as materialized (
+    select o.ctid as tid, exists (
+      select from public.messenger_messages m
+      where m.transport_name = o.transport_name and m.queue_name = o.queue_name and m.ordering_key = o.ordering_key and m.processed_at is null
+    ) as is_used
+    from messenger.ordering_keys o
+    where o.check_at < prune_ordering_keys.at
+    order by o.check_at limit chunk
+    for update skip locked
+  ),
+  kept as (
+    update messenger.ordering_keys o set check_at = prune_ordering_keys.at + interval '1 hour'
+    where o.ctid = any (array(select l.tid from looked_at l where l.is_used))
+  )
+  delete from messenger.ordering_keys o where o.ctid = any (array(select l.tid from looked_at l where not l.is_used));
+  get diagnostics v_pruned = row_count;
+  return v_pruned;
+end $$;
+
+comment on function messenger.prune_ordering_keys(timestamptz, int) is 'Deletes ordering keys without an unfinished message, of the next chunk that is due for a look. Returns how many.';
+comment on function messenger.lock_order_keys(messenger.order_key[]) is 'Makes this transaction the only one that dispatches to these keys.';
+comment on function messenger.requeue_in_order(uuid[], timestamptz) is 'Puts pending messages with an ordering key into line again, each behind the one of its key that may be in flight.';
+comment on function messenger.order_keys(uuid[]) is 'The ordering keys of these messages, without duplicates.';
+comment on function messenger.unblock_next(messenger.order_key[], timestamptz) is 'Makes the first waiting message of each key available when none of the key is before it. Returns how many were looked at and let go.';
+comment on function messenger.is_held_by_dead_letter(text, text, text) is 'True when an open dead letter holds up its ordering key.';
+comment on function messenger.unblock_stuck(timestamptz, int, timestamptz) is 'Lets go what waits for a predecessor that has finished meanwhile, among the next chunk of keys with waiting messages.';
+revoke all on function messenger.lock_order_keys(messenger.order_key[]), messenger.requeue_in_order(uuid[], timestamptz), messenger.order_keys(uuid[]), messenger.unblock_next(messenger.order_key[], timestamptz), messenger.is_held_by_dead_letter(text, text, text),
+  messenger.unblock_stuck(timestamptz, int, timestamptz), messenger.prune_ordering_keys(timestamptz, int)
+  from public, anon, authenticated, service_role;
+grant execute on function messenger.lock_order_keys(messenger.order_key[]), messenger.requeue_in_order(uuid[], timestamptz), messenger.order_keys(uuid[]), messenger.unblock_next(messenger.order_key[], timestamptz), messenger.is_held_by_dead_letter(text, text, text)
+  to service_role;
+
+-- ---- 40_delivery/80_events.sql
+-- Events: what has become of messages, told in the transaction that decides it. An event for a subscriber is a message itself.
+
+-- To the senders who are signed in, by Supabase Realtime, where it is. It may be lost, and must not cost anybody the outcome: Realtime's table can be
+-- locked by signed-in users, so it is not waited for.
+-- Definer: Realtime's schema is nobody else's business. The function is looked up, since a project may have no Realtime.
+create or replace function messenger.announce(ids uuid[], events text[])
+returns void
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '100ms'
+as $$
+declare
+  v_send regprocedure := to_regprocedure('realtime.send(jsonb,text,text,boolean)');
+begin
+  if v_send is null then
+    return;
+  end if;
+  execute format($send$
+    select %s(
+      jsonb_build_object('id', m.id, 'type', m.message_type, 'event', e.event,
+        'status', case e.event when 'completed' then 'completed' when 'retried' then 'pending' else 'failed' end),
+      e.event, 'messenger:' || m.created_by, true)
+    from public.messenger_messages m cross join unnest($2) as e(event)
+    where m.id = any ($1)$send$, v_send::regproc) using ids, events;
+exception when others then
+  raise log 'symphony: realtime.send failed, the senders were not told: %', sqlerrm;
+end $$;
+
+-- Stored here and not as a dispatch: nobody may dispatch the bus's own types, and while a transport is disabled outcomes still count, and their events
+-- wait in it. Definer, because an event's function runs as the owner of the bus: only the owner may write its message (messenger.guard_own_types).
+create or replace function messenger.store_events(event text, events text[], ids uuid[], at timestamptz)
+returns boolean
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+set timezone = 'UTC'
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set jit = off
+as $$
+declare
+  v_event text := event;
+  v_events text[] := events;
+  v_has_webhooks boolean;
+begin
+  with stored as (
+    insert into public.messenger_messages as m (queue_name, message_type, body, available_at, created_at, updated_at, max_retries)
+    select e.queue_name, e.message_type, e.body, store_events.at, store_events.at, store_events.at, coalesce(k.max_retries, 3)
+    from (
+      select
+        case s.kind when 'webhook' then 'webhooks' else 'events' end as queue_name,
+        case s.kind when 'webhook' then 'symphony.webhook' else 'symphony.event' end as message_type,
+        jsonb_build_object('subscription', s.id, 'event', s.event, 'at', store_events.at, 'message', jsonb_build_object(
+          'id', x.id, 'type', x.message_type, 'transport', x.transport_name, 'queue', x.queue_name,
+          'status', case v_event when 'completed' then 'completed' when 'retried' then 'pending' else 'failed' end,
+          -- A lease that was lost is counted by the claim that follows.
+          'retry_count', x.retry_count + (v_event = 'retried' and x.status = 'processing')::int,
+          'error_class', case when v_event <> 'completed' then coalesce(a.error_class, x.error_class) end,
+          'error', case when v_event <> 'completed' then messenger.clip(coalesce(a.error, x.last_error), 1000) end,
+          'created_at', x.created_at, 'processed_at', case when v_event <> 'retried' then store_events.at end, 'created_by', x.created_by)) as body
+      from public.messenger_messages x
+      join messenger.subscriptions s on s.enabled and s.event = any (v_events) and coalesce(s.message_type = x.message_type, true)
+      left join messenger.attempts a on v_event = 'retried' and a.message_id = x.id and a.fence = x.fence
+      where x.id = any (ids) and not starts_with(x.message_type, 'symphony.')
+    ) e
+    left join messenger.message_types k on k.type = e.message_type
+    returning m.transport_name, m.message_type
+  ),
+  measured as (
+    insert into messenger.measurements (at, transport_name, message_type, kind) select store_events.at, t.transport_name, t.message_type, 'dispatched' from stored t
+  )
+  select bool_or(t.message_type = 'symphony.webhook') into v_has_webhooks from stored t;
+  return coalesce(v_has_webhooks, false);
+end $$;
+
+-- Called before the rows of completed messages are written, as they may be deleted at once, and after all others'. The caller holds their locks, and an
+-- outcome counts once, so each event is stored once: an idempotency key could only swallow the event of a message that was retried from the dead letters.
+create or replace function messenger.emit(event text, ids uuid[], at timestamptz)
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set jit = off
+as $$
+declare
+  v_events text[] := case event when 'dead' then '{dead,failed}'::text[] else array[event] end;
+  v_senders uuid[];
+begin
+  if ids = '{}' then
+    return;
+  end if;
+  if exists (select from messenger.subscriptions) then
+    if messenger.store_events(event, v_events, ids, at) then
+      perform messenger.wake_worker('supabase', 'webhooks', 'symphony.webhook');
+    end if;
+  end if;
+
+  v_senders := array(
+    select m.id from public.messenger_messages m where m.id = any (ids) and m.created_by is not null and not starts_with(m.message_type, 'symphony.'));
+  if v_senders <> '{}' then
+    perform messenger.announce(v_senders, v_events);
+  end if;
+end $$;
+
+comment on function messenger.announce(uuid[], text[]) is
+  'Sends {"id", "type", "status", "event"} to the private Realtime topic messenger:<user> of each message''s sender. Never raises.';
+comment on function messenger.emit(text, uuid[], timestamptz) is
+  'Stores a message for each subscriber to an event (completed, retried, failed, or dead, which is failed too) of these messages, and tells the senders who are users. The bus''s own messages, of types symphony.*, have no events.';
+comment on function messenger.store_events(text, text[], uuid[], timestamptz) is
+  'Stores a message for each subscriber to one of these events of these messages. True when one of them is a webhook.';
+revoke all on function messenger.announce(uuid[], text[]), messenger.store_events(text, text[], uuid[], timestamptz),
+  messenger.emit(text, uuid[], timestamptz) from public, anon, authenticated;
+grant execute on function messenger.announce(uuid[], text[]), messenger.store_events(text, text[], uuid[], timestamptz),
+  messenger.emit(text, uuid[], timestamptz) to service_role;
+
+-- ---- 40_delivery/85_webhooks.sql
 -- Webhooks: subscribing a URL, and signing what is sent to it, by the Standard Webhooks scheme. The secret never leaves the database.
 
 -- pgcrypto is there in every Supabase project, but not in the same schema in all of them.
@@ -5992,7 +5629,227 @@ revoke all on function messenger.hmac_sha256(bytea, bytea), messenger.webhook_ke
 grant execute on function messenger.sign_webhook(uuid, uuid, text), public.messenger_sign_webhook(uuid, uuid, text), messenger.disable_webhook(uuid, text),
   public.messenger_disable_webhook(uuid, text) to service_role;
 
--- ---- 32_cancel.sql
+-- ---- 40_delivery/86_subscriptions.sql
+-- Subscribing to events, and the SQL handler that calls the functions that are subscribed.
+
+create or replace function messenger.check_subscription(event text, message_type text)
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if event is null or event not in ('completed', 'failed', 'dead', 'retried') then
+    raise exception using errcode = 'PT404', detail = 'SM_NOT_FOUND', message = 'event: there is no event ' || left(coalesce(event, 'null'), 100),
+      hint = 'use completed, retried, dead or failed';
+  elsif message_type !~ '^[A-Za-z][A-Za-z0-9_.:-]{0,127}$' then
+    perform messenger.raise_error('SM_TYPE', 'message_type');
+  elsif starts_with(message_type, 'symphony.') then
+    raise exception using errcode = 'PT403', detail = 'SM_FIELD_FORBIDDEN', message = 'message_type: the bus''s own messages have no events',
+      hint = 'name a type of yours, or leave it out for all of them';
+  end if;
+end $$;
+
+-- What is stored is a name, as one function must have one name in whatever session it is stored.
+create or replace function messenger.on(event text, function_name text, message_type text default null)
+returns uuid
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set quote_all_identifiers = off
+as $$
+declare
+  v_function regprocedure;
+  v_id uuid;
+begin
+  perform messenger.check_subscription(event, message_type);
+  v_function := messenger.find_owned_function(function_name);
+  perform messenger.ensure_own_types();
+  update messenger.message_types k set sql_handler = 'messenger.deliver_event'
+  where k.type = 'symphony.event' and k.sql_handler is distinct from 'messenger.deliver_event';
+  insert into messenger.subscriptions as s (event, message_type, function_name) values (event, message_type, v_function::regproc::text)
+  on conflict on constraint subscriptions_key do update set enabled = true, disabled_reason = null
+  returning s.id into v_id;
+  perform messenger.sync_handlers_job();
+  return v_id;
+end $$;
+
+create or replace function messenger.off(id uuid)
+returns boolean
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_was_there boolean;
+begin
+  delete from messenger.subscriptions s where s.id = off.id;
+  v_was_there := found;
+  perform messenger.sync_handlers_job();
+  return v_was_there;
+end $$;
+
+-- Looked up at each delivery: what is stored is a name, and the function of that name may have gone or changed hands.
+create or replace function messenger.deliver_event(event jsonb)
+returns jsonb
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_name text;
+  v_function regprocedure;
+  v_result jsonb;
+begin
+  select s.function_name into v_name from messenger.subscriptions s where s.id = (deliver_event.event ->> 'subscription')::uuid and s.enabled and s.kind = 'function';
+  if not found then
+    return jsonb_build_object('skipped', 'unsubscribed');
+  end if;
+  v_function := messenger.owned_function(v_name);
+  if v_function is null then
+    raise exception using errcode = 'PT404', detail = 'SM_NOT_FOUND', message = v_name || '(jsonb) returns jsonb is gone, or has changed its owner',
+      hint = 'create it again, as the owner of the bus, or call messenger.off';
+  end if;
+  execute format('select %s($1)', v_function::regproc) into v_result using deliver_event.event;
+  return v_result;
+end $$;
+
+comment on function messenger.check_subscription(text, text) is 'Rejects an event or a message type that nobody can subscribe to.';
+comment on function messenger.on(text, text, text) is
+  'Subscribes schema.name(jsonb) returns jsonb to an event, of one message type or of all: completed, retried, dead or failed. For postgres only. The clock calls the function, as the owner of the bus, with {"subscription", "event", "at", "message": {"id", "type", "transport", "queue", "status", "retry_count", "error_class", "error", "created_at", "processed_at", "created_by"}}; what it raises is retried, and then a dead letter of type symphony.event. Returns the subscription''s id, the same for the same subscription.';
+comment on function messenger.off(uuid) is 'Ends a subscription; events on their way to it are dropped. False where there was none. For postgres only.';
+comment on function messenger.deliver_event(jsonb) is 'The SQL handler of symphony.event: calls the function that is subscribed.';
+revoke all on function messenger.check_subscription(text, text), messenger.on(text, text, text), messenger.off(uuid), messenger.deliver_event(jsonb)
+  from public, anon, authenticated, service_role;
+
+-- ---- 40_delivery/90_sql_handlers.sql
+-- Handlers in SQL: which function of this database handles a type, and who may say so.
+
+-- What runs here runs as the clock's owner, so a function that somebody else could replace is not run.
+create or replace function messenger.owned_function(name text)
+returns regprocedure
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (
+    select p.oid::regprocedure from pg_catalog.pg_proc p join pg_catalog.pg_roles r on r.oid = p.proowner
+    where p.oid = to_regprocedure(owned_function.name || '(jsonb)')
+      and p.prorettype = 'jsonb'::regtype and not p.proretset and p.prokind = 'f'
+      and (r.rolsuper or p.proowner = (select c.relowner from pg_catalog.pg_class c where c.oid = 'messenger.message_types'::regclass)));
+end $$;
+
+create or replace function messenger.find_owned_function(function_name text)
+returns regprocedure
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_function regprocedure := messenger.business_function(function_name);
+begin
+  if messenger.owned_function(v_function::regproc::text) is distinct from v_function then
+    raise exception using errcode = 'PT403', detail = 'SM_FIELD_FORBIDDEN',
+      message = 'function_name: ' || v_function || ' does not belong to the owner of the bus',
+      hint = 'the clock would run it as that owner, and whoever owns the function can replace it: alter function ... owner to postgres';
+  end if;
+  return v_function;
+end $$;
+
+-- Which function handles a type, and its former names: null where the function is gone or has changed its signature or owner.
+create or replace function messenger.sql_handlers()
+returns table (type text, handler regprocedure)
+language plpgsql stable rows 10
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+begin
+  return query
+  select name.type, messenger.owned_function(k.sql_handler)
+  from messenger.message_types k cross join lateral unnest(k.type || k.aliases) as name(type)
+  where k.sql_handler is not null;
+end $$;
+
+-- What is stored is a name, as one function must have one name in whatever session it is stored.
+create or replace function messenger.set_sql_handler(type text, function_name text)
+returns regprocedure
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set quote_all_identifiers = off
+as $$
+declare
+  v_type text := type;
+  v_function regprocedure;
+begin
+  if v_type is null or v_type !~ '^[A-Za-z][A-Za-z0-9_.:-]{0,127}$' then
+    perform messenger.raise_error('SM_TYPE');
+  end if;
+  if function_name is null then
+    update messenger.message_types k set sql_handler = null where k.type = v_type;
+    perform messenger.sync_handlers_job();
+    return null;
+  end if;
+  v_function := messenger.find_owned_function(function_name);
+  insert into messenger.message_types as k (type, sql_handler) values (v_type, v_function::regproc::text)
+  on conflict on constraint message_types_pkey do update set sql_handler = excluded.sql_handler;
+  perform messenger.sync_handlers_job();
+  return v_function;
+end $$;
+
+comment on function messenger.owned_function(text) is 'The function name(jsonb) returns jsonb, if it belongs to the owner of the bus or a superuser; else null.';
+comment on function messenger.find_owned_function(text) is 'As messenger.business_function, and SM_FIELD_FORBIDDEN where the function belongs to somebody other than the owner of the bus.';
+comment on function messenger.sql_handlers() is 'Types that have an SQL handler, aliases too, with the function; null where it cannot be run.';
+comment on function messenger.set_sql_handler(text, text) is
+  'Lets schema.name(jsonb) returns jsonb handle a message type inside the database, run as the owner of the bus by the job symphony-handlers, or by the tick where there is no pg_cron; null as function_name takes the handler away. The type need not be registered. For postgres only. The function gets the payload; current_setting(''messenger.message'')::jsonb holds id, type, queue, fence, retry_count, headers and metadata. What it returns is the message''s result; what it raises is a failed delivery, with SQLSTATE PT422 a dead letter at once.';
+comment on column messenger.message_types.sql_handler is 'Function that handles the type inside the database, run as the owner of the bus; set by messenger.set_sql_handler, by postgres only.';
+revoke all on function messenger.owned_function(text), messenger.find_owned_function(text), messenger.sql_handlers(),
+  messenger.set_sql_handler(text, text) from public, anon, authenticated, service_role;
+
+-- ---- 40_delivery/92_business_functions.sql
+-- Functions of the project that the bus calls by name.
+
+-- By catalog lookup, never by text: what comes back is the one function of exactly this signature, so nothing of the name is ever executed as SQL.
+create or replace function messenger.business_function(function_name text)
+returns regprocedure
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_names text[];
+  v_function regprocedure;
+  v_is_ours boolean;
+begin
+  begin
+    v_names := parse_ident(function_name);
+  exception when invalid_parameter_value then
+    v_names := null;
+  end;
+  if cardinality(v_names) = 1 then
+    v_names := array_prepend('public', v_names);
+  end if;
+  if cardinality(v_names) = 2 then
+    select p.oid::regprocedure, exists (select from pg_catalog.pg_depend d where d.classid = 'pg_catalog.pg_proc'::regclass and d.objid = p.oid and d.deptype = 'e')
+    into v_function, v_is_ours
+    from pg_catalog.pg_proc p join pg_catalog.pg_namespace n on n.oid = p.pronamespace
+    where n.nspname = v_names[1] and p.proname = v_names[2] and p.prokind = 'f' and not p.proretset
+      and p.pronargs = 1 and p.proargtypes[0] = 'jsonb'::regtype and p.prorettype = 'jsonb'::regtype;
+    -- The platform's schemas hold functions that send, schedule, decrypt and sign: none of them is anybody's business effect.
+    if v_is_ours or v_names[1] ~ '^pg_' or v_names[1] in ('information_schema', 'messenger', 'auth', 'cron', 'extensions', 'graphql', 'graphql_public', 'net',
+        'pgbouncer', 'pgmq', 'pgsodium', 'realtime', 'storage', 'supabase_functions', 'supabase_migrations', 'vault') then
+      raise exception using errcode = 'PT403', detail = 'SM_FIELD_FORBIDDEN',
+        message = 'function_name: functions of the system, the platform and extensions may not be called this way',
+        hint = 'wrap it in a function of your own, in a schema of your own or in public';
+    end if;
+  end if;
+  if v_function is null then
+    raise exception using errcode = 'PT404', detail = 'SM_NOT_FOUND',
+      message = 'function_name: there is no function ' || left(coalesce(function_name, 'null'), 200) || '(jsonb) returns jsonb',
+      hint = 'name it as schema.name or, in public, as name; quote what is not lower-case; it takes one jsonb and returns jsonb';
+  end if;
+  return v_function;
+end $$;
+
+comment on function messenger.business_function(text) is
+  'The function schema.name(jsonb) returns jsonb of this name (without a schema: public). SM_NOT_FOUND where there is none, SM_FIELD_FORBIDDEN for those of the system, the platform and extensions.';
+revoke all on function messenger.business_function(text) from public, anon, authenticated, service_role;
+grant execute on function messenger.business_function(text) to service_role;
+
+-- ---- 50_operations/10_cancel.sql
 -- Cancelling: at once while a message waits, by request while a worker has it.
 create or replace function public.messenger_cancel(id uuid)
 returns text
@@ -6028,7 +5885,7 @@ comment on function public.messenger_cancel(uuid) is
 revoke all on function public.messenger_cancel(uuid) from public, anon, authenticated;
 grant execute on function public.messenger_cancel(uuid) to service_role;
 
--- ---- 33_dead_letters.sql
+-- ---- 50_operations/20_dead_letters.sql
 -- Dead letters are resolved: retried, with the same id and history, or discarded.
 
 -- The fields of a filter, exact in type. Letters are locked in the order of their ids, so two resolutions cannot wait for each other; a letter that
@@ -6274,7 +6131,7 @@ revoke all on function messenger.lock_dead_letters(uuid[], jsonb, int), messenge
 grant execute on function messenger.lock_dead_letters(uuid[], jsonb, int), messenger.take_keys_back(uuid[], timestamptz), messenger.requeue(uuid[], jsonb, int, timestamptz),
   public.messenger_retry_failed(uuid[], jsonb, jsonb, int, int), public.messenger_discard_failed(uuid[], jsonb, int) to service_role;
 
--- ---- 34_replays.sql
+-- ---- 50_operations/30_replays.sql
 -- Replays: retries of many dead letters at a limited rate, watched by the clock and stopped when they fail again.
 create table if not exists messenger.replays (
   id uuid not null default messenger.new_id(),
@@ -6455,7 +6312,7 @@ revoke all on function messenger.return_replayed(uuid, timestamptz), messenger.w
   messenger.replay_report() from public, anon, authenticated, service_role;
 grant execute on function messenger.replay_report() to service_role;
 
--- ---- 35_pause.sql
+-- ---- 50_operations/40_pause.sql
 -- Pausing a queue: nothing more is handed out; what runs may finish, what is dispatched waits.
 create or replace function messenger.check_queue(transport text, queue text)
 returns void
@@ -6517,7 +6374,7 @@ comment on function public.messenger_resume(text, text) is
 revoke all on function messenger.check_queue(text, text), messenger.runs_since(text, text, timestamptz), public.messenger_pause(text, text), public.messenger_resume(text, text) from public, anon, authenticated;
 grant execute on function messenger.check_queue(text, text), messenger.runs_since(text, text, timestamptz), public.messenger_pause(text, text), public.messenger_resume(text, text) to service_role;
 
--- ---- 35_transports.sql
+-- ---- 50_operations/50_transports.sql
 -- Transports are listed, made and changed here; a message finds its transport by name.
 create or replace function public.messenger_list_transports()
 returns jsonb
@@ -6587,10 +6444,33 @@ comment on function public.messenger_put_transport(text, text, jsonb, boolean) i
 revoke all on function public.messenger_list_transports(), public.messenger_put_transport(text, text, jsonb, boolean) from public, anon, authenticated;
 grant execute on function public.messenger_list_transports(), public.messenger_put_transport(text, text, jsonb, boolean) to service_role;
 
--- ---- 36_cron.sql
--- Cron expressions: read once into masks, then the next matching wall-clock time by jumping from mask to mask.
+-- ---- 60_schedules/05_types.sql
+-- Composite types of cron expressions and due runs.
 
--- A mask is a text of 0 and 1, because strpos finds the next set place in one call; its first place is the field's lowest value.
+do $$
+begin
+  if to_regtype('messenger.run_plan') is null then
+    create type messenger.run_plan as (runs timestamptz[], next_run_at timestamptz);
+  end if;
+end $$;
+comment on type messenger.run_plan is 'The occurrences of a schedule to fire now, oldest first, and the next one.';
+
+do $$
+begin
+  if to_regtype('messenger.run_disposition') is null then
+    create type messenger.run_disposition as (schedule_id uuid, due_at timestamptz, error text);
+  end if;
+end $$;
+comment on type messenger.run_disposition is 'What became of an occurrence: stored, or an error.';
+
+do $$
+begin
+  if to_regtype('messenger.cron_run') is null then
+    create type messenger.cron_run as (run_at timestamptz, note text);
+  end if;
+end $$;
+comment on type messenger.cron_run is 'A run and what a change of offset did to it: moved, first of the doubled hour, second of the doubled hour, or null.';
+
 do $$
 begin
   if to_regtype('messenger.cron_fields') is null then
@@ -6602,6 +6482,1270 @@ end $$;
 comment on type messenger.cron_fields is
   'A cron expression as masks; weekdays start with Sunday. A day matches by days, weekdays (the nth of the month, 0: any), last_weekdays or last_day: what does not restrict is empty.';
 
+-- ---- 60_schedules/10_schedules.sql
+-- Saving, pausing, removing and previewing schedules.
+
+-- The message of a schedule, judged as any dispatch is, with the headers it will have; routes of its type are resolved here.
+create or replace function messenger.read_schedule_message(name text, type text, payload jsonb, schedule public.messenger_schedules, at timestamptz)
+returns public.messenger_schedules
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_row public.messenger_schedules := schedule;
+  v_draft record;
+begin
+  if name is null or length(name) not between 1 and 128 or name ~ '[/\x01-\x1f\x7f]' or name <> btrim(name) then
+    perform messenger.raise_error('SM_SCHEDULE', 'the name must have 1 to 128 characters, no slash or control character, and no space around it');
+  end if;
+  select d.* into v_draft
+  from messenger.read_drafts((
+    select jsonb_build_array(jsonb_object_agg(given.field, given.value) filter (where given.value is not null))
+    from (values
+      ('type', to_jsonb(type)), ('payload', coalesce(payload, '{}')), ('queue', to_jsonb(v_row.queue_name)), ('transport', to_jsonb(v_row.transport_name)),
+      ('headers', case when jsonb_typeof(v_row.headers) = 'object'
+        then v_row.headers || messenger.schedule_headers(name, at) else v_row.headers end)
+    ) as given(field, value)
+  ), at) d;
+  if v_draft.error_code is not null then
+    perform messenger.raise_error(v_draft.error_code);
+  end if;
+  v_row.name := name;
+  v_row.message_type := v_draft.message_type;
+  v_row.transport_name := v_draft.transport_name;
+  v_row.queue_name := v_draft.queue_name;
+  v_row.body := v_draft.body;
+  return v_row;
+end $$;
+
+-- Saving what is there already changes nothing: what is due stays due, what is over stays over, what is paused stays paused.
+create or replace function public.messenger_schedule(
+  name text, type text, schedule jsonb, payload jsonb default '{}', timezone text default 'UTC', options jsonb default '{}'
+)
+returns public.messenger_schedules
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+  v_now timestamptz := messenger.now();
+  v_new public.messenger_schedules := messenger.read_schedule(messenger_schedule.schedule, messenger_schedule.timezone, messenger_schedule.options, v_now);
+  v_old public.messenger_schedules;
+  v_is_same boolean;
+begin
+  perform messenger.require_writable();
+  v_new := messenger.read_schedule_message(messenger_schedule.name, messenger_schedule.type, messenger_schedule.payload, v_new, v_now);
+  v_new.run_count := 0;
+  v_new.updated_at := v_now;
+  loop
+    select s.* into v_old from public.messenger_schedules s where s.name = v_new.name for update;
+    v_is_same := false;
+    if found then
+      v_is_same := (v_old.schedule_config, v_old.timezone, v_old.starts_at, v_old.ends_at, v_old.dst_gap, v_old.dst_overlap)
+        is not distinct from (v_new.schedule_config, v_new.timezone, v_new.starts_at, v_new.ends_at, v_new.dst_gap, v_new.dst_overlap);
+      v_new.created_at := v_old.created_at;
+      v_new.last_run_at := v_old.last_run_at;
+      v_new.run_count := v_old.run_count;
+    end if;
+    v_new.next_run_at := case when v_is_same and v_old.next_run_at is not null and (v_old.enabled or v_new.enabled is not true)
+      then messenger.due_since(v_old) else messenger.first_run(v_new, v_now) end;
+    if v_new.run_count >= v_new.max_runs then
+      v_new.next_run_at := null;
+    end if;
+    if not v_is_same and (v_new.next_run_at is null
+      or v_new.schedule_type = 'once' and v_new.misfire = 'skip' and v_new.next_run_at < v_now - v_new.misfire_grace_ms * interval '1 millisecond') then
+      perform messenger.raise_error('SM_SCHEDULE', 'it never runs: its moments are over, outside of starts_at and ends_at, or max_runs is reached');
+    end if;
+    v_new.enabled := v_new.next_run_at is not null and coalesce(v_new.enabled, v_old.enabled or v_old.next_run_at is null, true);
+
+    if v_old.id is not null then
+      update public.messenger_schedules s
+      set message_type = v_new.message_type, transport_name = v_new.transport_name, queue_name = v_new.queue_name, body = v_new.body, headers = v_new.headers,
+          schedule_type = v_new.schedule_type, schedule_config = v_new.schedule_config, timezone = v_new.timezone, next_run_at = v_new.next_run_at,
+          max_runs = v_new.max_runs, enabled = v_new.enabled, starts_at = v_new.starts_at, ends_at = v_new.ends_at, misfire = v_new.misfire,
+          misfire_grace_ms = v_new.misfire_grace_ms, catch_up_limit = v_new.catch_up_limit, dst_gap = v_new.dst_gap, dst_overlap = v_new.dst_overlap,
+          overlap = v_new.overlap, jitter_ms = v_new.jitter_ms, last_error = null, updated_at = v_now
+      where s.id = v_old.id
+      returning s.* into v_new;
+      delete from messenger.schedule_backoffs b where b.schedule_id = v_old.id;
+      exit;
+    end if;
+    v_new.id := gen_random_uuid();
+    insert into public.messenger_schedules select v_new.* on conflict do nothing;
+    exit when found;
+    -- Somebody else has just saved the first of this name: look at theirs.
+    v_new.enabled := (messenger.read_options(coalesce(messenger_schedule.options, '{}'))).enabled;
+  end loop;
+  return v_new;
+end $$;
+
+create or replace function public.messenger_unschedule(name text)
+returns boolean
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_id uuid;
+begin
+  perform messenger.require_writable();
+  delete from public.messenger_schedules s where s.name = messenger_unschedule.name returning s.id into v_id;
+  delete from messenger.schedule_backoffs b where b.schedule_id = v_id;
+  return v_id is not null;
+end $$;
+
+create or replace function public.messenger_pause_schedule(name text)
+returns boolean
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_schedule public.messenger_schedules;
+begin
+  perform messenger.require_writable();
+  select s.* into v_schedule from public.messenger_schedules s where s.name = messenger_pause_schedule.name for update;
+  if not found then
+    perform messenger.raise_error('SM_NOT_FOUND', format('schedule "%s"', left(name, 128)));
+  end if;
+  update public.messenger_schedules s set enabled = false, updated_at = messenger.now() where s.id = v_schedule.id and s.enabled;
+  return found;
+end $$;
+
+-- What was due in the pause is over, save for what runs only once: that has its misfire policy.
+create or replace function public.messenger_resume_schedule(name text)
+returns boolean
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_now timestamptz := messenger.now();
+  v_schedule public.messenger_schedules;
+  v_next timestamptz;
+begin
+  perform messenger.require_writable();
+  select s.* into v_schedule from public.messenger_schedules s where s.name = messenger_resume_schedule.name for update;
+  if not found then
+    perform messenger.raise_error('SM_NOT_FOUND', format('schedule "%s"', left(name, 128)));
+  elsif v_schedule.enabled or v_schedule.next_run_at is null then
+    return false;
+  end if;
+  v_next := messenger.due_since(v_schedule);
+  if v_next <= v_now then
+    v_next := messenger.first_run(v_schedule, v_now);
+  end if;
+  update public.messenger_schedules s set enabled = v_next is not null, next_run_at = v_next, updated_at = v_now where s.id = v_schedule.id;
+  delete from messenger.schedule_backoffs b where b.schedule_id = v_schedule.id;
+  return v_next is not null;
+end $$;
+
+create or replace function public.messenger_schedule_preview(
+  schedule jsonb, timezone text default 'UTC', from_time timestamptz default null, count int default 10, options jsonb default '{}'
+)
+returns table (run_at timestamptz, local_time timestamp, note text)
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_after timestamptz := coalesce(from_time, messenger.now());
+  v_count int := coalesce(count, 10);
+  v_row public.messenger_schedules := messenger.read_schedule(schedule, timezone, options, v_after);
+  v_run messenger.cron_run;
+  v_skipped messenger.cron_run;
+  v_needs_gap_run boolean := v_row.schedule_type = 'cron' and v_row.dst_gap = 'skip';
+begin
+  if v_count not between 1 and 1000 then
+    perform messenger.raise_error('SM_SCHEDULE', 'count must be a whole number from 1 to 1000');
+  end if;
+  for v_turn in 1..least(v_count, v_row.max_runs) loop
+    v_row.dst_gap := case when v_needs_gap_run then 'skip' else v_row.dst_gap end;
+    v_run := messenger.next_run(v_row, v_after);
+    if v_needs_gap_run then
+      v_row.dst_gap := 'run_after';
+      v_skipped := messenger.next_run(v_row, v_after);
+    end if;
+    exit when v_run.run_at is null;
+    if v_skipped.run_at < v_run.run_at then
+      -- The clock of the gap had not been moved yet: a second before it, the offset was still the old one.
+      run_at := null;
+      local_time := messenger.wall_time_in_gap(v_skipped.run_at, v_row.timezone);
+      note := 'skipped by DST';
+      v_after := v_skipped.run_at;
+    else
+      run_at := v_run.run_at;
+      local_time := v_run.run_at at time zone v_row.timezone;
+      note := v_run.note;
+      v_after := v_run.run_at;
+    end if;
+    return next;
+  end loop;
+end $$;
+
+-- The wall-clock time that does not exist and would have been this moment.
+create or replace function messenger.wall_time_in_gap(moment timestamptz, timezone text)
+returns timestamp
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_moment timestamp := moment at time zone 'UTC';
+  v_before timestamp := (moment - interval '26 hours') at time zone timezone - (v_moment - interval '26 hours') + v_moment;
+begin
+  return v_before;
+end $$;
+
+comment on function messenger.read_schedule_message(text, text, jsonb, public.messenger_schedules, timestamptz) is 'Checks name, type, payload, headers and route of a schedule; answers the row with them.';
+comment on function messenger.wall_time_in_gap(timestamptz, text) is 'What the clock of the day before would have shown.';
+comment on function public.messenger_schedule(text, text, jsonb, jsonb, text, jsonb) is
+  'Saves a schedule by name: {"cron": "0 9 * * mon-fri"} | {"interval": ms, "startAt"?} | {"at": moment}. Options are the columns of messenger_schedules by name; those left out get their defaults. Returns the row. Refusals: SM_SCHEDULE, SM_CRON, SM_CRON_NEVER, SM_INTERVAL, SM_TIMEZONE, and those of a dispatch.';
+comment on function public.messenger_unschedule(text) is 'Removes a schedule; messages it has stored stay. False when there is none of this name.';
+comment on function public.messenger_pause_schedule(text) is 'Stops a schedule; true unless it was stopped or over. SM_NOT_FOUND.';
+comment on function public.messenger_resume_schedule(text) is 'Lets a paused schedule run again from now on; false when it runs already or is over. SM_NOT_FOUND.';
+comment on function public.messenger_schedule_preview(jsonb, text, timestamptz, int, jsonb) is
+  'What a schedule would do after a moment (default now): up to count rows (1 to 1000). note: moved, first of the doubled hour, second of the doubled hour, or skipped by DST (then run_at is null). Jitter comes on top.';
+revoke all on function messenger.read_schedule_message(text, text, jsonb, public.messenger_schedules, timestamptz), messenger.wall_time_in_gap(timestamptz, text), public.messenger_schedule(text, text, jsonb, jsonb, text, jsonb), public.messenger_unschedule(text), public.messenger_pause_schedule(text), public.messenger_resume_schedule(text), public.messenger_schedule_preview(jsonb, text, timestamptz, int, jsonb) from public, anon, authenticated;
+grant execute on function messenger.read_schedule_message(text, text, jsonb, public.messenger_schedules, timestamptz), messenger.wall_time_in_gap(timestamptz, text), public.messenger_schedule(text, text, jsonb, jsonb, text, jsonb), public.messenger_unschedule(text), public.messenger_pause_schedule(text), public.messenger_resume_schedule(text), public.messenger_schedule_preview(jsonb, text, timestamptz, int, jsonb) to service_role;
+
+-- ---- 60_schedules/15_import_cron.sql
+-- Jobs of pg_cron, read and proposed as schedules of the bus. Nothing is changed: the script is for a person to read and run.
+
+-- pg_cron's own dialect: "$" is the last day of the month, "30 seconds" an interval. A day field that begins with an asterisk, such as */2, makes both
+-- day fields count; here such a field restricts, and then either counts.
+create or replace function messenger.schedule_of_cron(schedule text)
+returns jsonb
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_schedule text := regexp_replace(btrim(schedule), '\s+', ' ', 'g');
+  v_fields text[];
+begin
+  if v_schedule ~ '^[0-9]+ [sS][eE][cC][oO][nN][dD][sS]?$' then
+    return jsonb_build_object('interval', split_part(v_schedule, ' ', 1)::bigint * 1000);
+  elsif lower(v_schedule collate "C") = '@reboot' then
+    return null;
+  end if;
+  v_fields := string_to_array(v_schedule, ' ');
+  if cardinality(v_fields) = 5 then
+    if v_fields[3] like '*%' or v_fields[5] like '*%' then
+      if (v_fields[3] not like '*%' or messenger.read_cron_field('day', v_fields[3], 1, 31, null) <> repeat('1', 31))
+        and (v_fields[5] not like '*%' or messenger.read_cron_field('weekday', v_fields[5], 0, 7, null) <> repeat('1', 7)) then
+        perform messenger.raise_error('SM_CRON', format('pg_cron runs "%s" on days that match both day fields', left(v_schedule, 80)),
+          'a schedule of the bus runs on days that match either: restrict one field, and let the handler look at the other');
+      end if;
+    end if;
+    v_fields[3] := replace(v_fields[3], '$', 'L');
+  end if;
+  return jsonb_build_object('cron', array_to_string(v_fields, ' '));
+end $$;
+
+-- A tag for dollar quotes that the text itself does not hold.
+create or replace function messenger.dollar_tag(held text)
+returns text
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_tag text := '$job$';
+  v_n int := 0;
+begin
+  while strpos(held, v_tag) > 0 loop
+    v_n := v_n + 1;
+    v_tag := '$job' || v_n || '$';
+  end loop;
+  return v_tag;
+end $$;
+
+-- Definer: pg_cron's table is not for service_role. As in cron.job itself, a job is shown to its owner only, that is to a caller who may act as the
+-- role it runs as: a command may hold a secret. Within a definer function the setting "role" still names the caller, or none where it never changed.
+create or replace function messenger.import_cron(jobid bigint)
+returns jsonb
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_job record;
+  v_name text;
+  v_type text;
+  v_function text;
+  v_schedule jsonb;
+  v_timezone text := coalesce(nullif(current_setting('cron.timezone', true), ''), 'GMT');
+  v_options jsonb;
+  v_reason text;
+  v_body text;
+  v_tag text;
+  v_notes text[] := array[]::text[];
+  v_caller name := coalesce(nullif(current_setting('role'), 'none'), session_user);
+begin
+  if to_regclass('cron.job') is null then
+    perform messenger.raise_error('SM_UNAVAILABLE', 'pg_cron is not installed', 'create extension pg_cron');
+  end if;
+  execute 'select j.jobid, j.jobname::text, j.schedule, j.command, j.active, j.username::text, j.database::text from cron.job j where j.jobid = $1' into v_job using jobid;
+  if v_job.jobid is null or not coalesce(pg_has_role(v_caller, (select r.oid from pg_catalog.pg_roles r where r.rolname = v_job.username), 'usage'), false) then
+    perform messenger.raise_error('SM_NOT_FOUND', 'pg_cron has no job ' || coalesce(jobid::text, 'without a number') || ' that ' || v_caller || ' may see',
+      'select jobid, jobname, username from cron.job, as the role the job runs as or one that is a member of it');
+  elsif v_job.jobname in ('symphony-clock', 'symphony-handlers') then
+    perform messenger.raise_error('SM_CONFLICT', v_job.jobname || ' is a job of the bus itself', 'leave it as it is');
+  end if;
+  v_reason := messenger.needs_no_transaction(v_job.command);
+  if v_reason is not null then
+    perform messenger.raise_error('SM_CONFLICT', format('the command of job %s cannot run inside a function, as a handler does: %s', v_job.jobid, v_reason),
+      'leave this job to pg_cron');
+  end if;
+
+  v_schedule := messenger.schedule_of_cron(v_job.schedule);
+  if v_schedule is null then
+    perform messenger.raise_error('SM_CRON', v_job.schedule || ' has no moment that could be due', 'leave this job to pg_cron');
+  end if;
+  v_timezone := case when v_timezone in ('GMT', 'Etc/GMT') then 'UTC' else v_timezone end;
+  -- The bus' own error where the expression is none of its dialect.
+  perform messenger.read_schedule(v_schedule, v_timezone, '{}', messenger.now());
+
+  v_options := jsonb_build_object('misfire', 'skip', 'enabled', v_job.active);
+
+  -- With the job's number, which pg_cron never gives twice: two jobs of similar names share neither type nor function.
+  v_name := left(btrim(regexp_replace(coalesce(nullif(v_job.jobname, ''), 'job ' || v_job.jobid), '[/[:cntrl:]]', '-', 'g')), 128);
+  v_type := coalesce(nullif(trim(both '_' from left(regexp_replace(coalesce(v_job.jobname, ''), '[^A-Za-z0-9]+', '_', 'g'), 90)), ''), 'job') || '_' || v_job.jobid;
+  v_function := 'public.' || quote_ident('run_cron_' || left(lower(v_type collate "C"), 33) || '_' || v_job.jobid);
+  v_type := 'cron.' || v_type;
+
+  if v_job.command ~* 'net\.http_(post|get|delete)' then
+    v_notes := v_notes || 'The command calls over HTTP, and the handler completes when the call is queued. Instead, define a message type whose handler makes the call, and schedule that: it is retried, and its failures are kept.'::text;
+  end if;
+  if exists (select from messenger.leading_words(v_job.command) w(words) where w.words ~ '^(CALL|DO)(\s|$)') then
+    v_notes := v_notes || 'The command runs a procedure or a DO block. Inside a handler it may not commit or roll back: if it does, each run fails, and the job should stay with pg_cron.'::text;
+  end if;
+  if not v_job.active then
+    v_notes := v_notes || 'The job is switched off; so is the schedule.'::text;
+  end if;
+  if v_job.username <> current_user then
+    v_notes := v_notes || format('The job runs as %I; handlers run as the owner of the bus, %I.', v_job.username, current_user);
+  end if;
+  if v_job.database <> current_database() then
+    v_notes := v_notes || format('The job runs in database %I; the handler runs in this one, %I.', v_job.database, current_database());
+  end if;
+  v_notes := v_notes || 'After an outage pg_cron runs nothing of what was missed; the schedule has misfire skip for that. Remove the option to have one run instead.'::text;
+
+  -- The command as it stands: what EXECUTE runs may be several statements, hold comments, and return rows that nobody reads.
+  v_tag := messenger.dollar_tag(v_job.command);
+  v_body := format(E'  execute %s%s%s;', v_tag, v_job.command, v_tag);
+  v_tag := messenger.dollar_tag(v_body);
+  return jsonb_build_object(
+    'job', jsonb_build_object('jobid', v_job.jobid, 'jobname', v_job.jobname, 'schedule', v_job.schedule, 'command', v_job.command, 'active', v_job.active),
+    'schedule', jsonb_build_object('name', v_name, 'type', v_type, 'schedule', v_schedule, 'timezone', v_timezone, 'options', v_options),
+    'sql', format(
+      E'-- pg_cron''s job %s, as a schedule of the bus.\nbegin;\n\n'
+      'create or replace function %s(payload jsonb)\nreturns jsonb\nlanguage plpgsql\nset search_path = public, extensions\nas %s\nbegin\n%s\n  return null;\nend %s;\n'
+      'revoke all on function %s(jsonb) from public, anon, authenticated, service_role;\n\n'
+      'select messenger.set_sql_handler(%L, %L);\n'
+      'select messenger_schedule(name => %L, type => %L, schedule => %L, timezone => %L, options => %L);\n'
+      'select cron.unschedule(%s);\n\ncommit;\n',
+      v_job.jobid, v_function, v_tag, v_body, v_tag, v_function, v_type, v_function, v_name, v_type, v_schedule, v_timezone, v_options, v_job.jobid),
+    'notes', to_jsonb(v_notes));
+end $$;
+
+create or replace function public.messenger_import_cron(jobid bigint)
+returns jsonb
+language sql
+set search_path = pg_catalog, pg_temp
+as $$ select messenger.import_cron(jobid) $$;
+
+comment on function messenger.schedule_of_cron(text) is 'A schedule of pg_cron as messenger_schedule takes it; null for @reboot.';
+comment on function messenger.dollar_tag(text) is 'A dollar quote that can hold this text.';
+comment on function messenger.import_cron(bigint) is 'See public.messenger_import_cron.';
+comment on function public.messenger_import_cron(bigint) is
+  'Proposes a schedule for a job of pg_cron and changes nothing: {"job", "schedule" (arguments of messenger_schedule), "sql" (a script that makes the handler, the schedule, and unschedules the job), "notes"}. SM_NOT_FOUND (no such job, or one of a role that the caller is not a member of), SM_CONFLICT (a job of the bus itself, or a command that cannot run inside a function), SM_CRON (an expression of pg_cron that the bus does not have), SM_UNAVAILABLE (no pg_cron).';
+revoke all on function messenger.schedule_of_cron(text), messenger.dollar_tag(text), messenger.import_cron(bigint), public.messenger_import_cron(bigint)
+  from public, anon, authenticated, service_role;
+grant execute on function messenger.import_cron(bigint), public.messenger_import_cron(bigint) to service_role;
+
+-- ---- 60_schedules/20_read_command.sql
+-- Reading a job's command: which of its statements Postgres does not run inside a function, known before they fail every night.
+
+-- Comments, literals and quoted names are passed over, as the server's own scanner does.
+create or replace function messenger.leading_words(command text)
+returns setof text
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_rest text := command;
+  v_token text;
+  v_words text[] := '{}'::text[];
+begin
+  while v_rest <> '' loop
+    v_token := messenger.read_token(v_rest);
+    if v_token = ';' then
+      if v_words <> '{}' then
+        return next array_to_string(v_words, ' ');
+      end if;
+      v_words := '{}';
+    elsif v_token !~ '^(\s|--|/\*)' and cardinality(v_words) < 12 then
+      v_words := v_words || upper(left(v_token, 100) collate "C");
+    end if;
+    v_rest := substr(v_rest, length(v_token) + 1);
+  end loop;
+  if v_words <> '{}' then
+    return next array_to_string(v_words, ' ');
+  end if;
+end $$;
+
+create or replace function messenger.read_token(sql text)
+returns text
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_token text := substring(sql from '^(?:\s+|--[^\n]*)');
+  v_watermark text;
+  v_end int := 3;
+  v_depth int := 1;
+begin
+  if v_token is not null then
+    return v_token;
+  elsif starts_with(sql, '/*') then
+    -- Comments nest.
+    while v_depth > 0 and v_end <= length(sql) loop
+      v_watermark := substr(sql, v_end, 2);
+      v_depth := v_depth + case v_watermark when '/*' then 1 when '*/' then -1 else 0 end;
+      v_end := v_end + case when v_watermark in ('/*', '*/') then 2 else 1 end;
+    end loop;
+    return left(sql, v_end - 1);
+  end if;
+  v_watermark := substring(sql from '^\$(?:[A-Za-z_\u0080-\uffff][A-Za-z0-9_\u0080-\uffff]*)?\$');
+  if v_watermark is not null then
+    v_end := strpos(substr(sql, length(v_watermark) + 1), v_watermark);
+    return case when v_end = 0 then sql else left(sql, v_end + 2 * length(v_watermark) - 1) end;
+  end if;
+  return coalesce(
+    substring(sql from $e$^[eE]'(?:[^'\\]|\\.|'')*(?:'|$)$e$), substring(sql from $l$^'(?:[^']|'')*(?:'|$)$l$), substring(sql from '^"(?:[^"]|"")*(?:"|$)'),
+    substring(sql from '^[A-Za-z_][A-Za-z0-9_$]*'), left(sql, 1));
+end $$;
+
+-- What PreventInTransactionBlock and plpgsql's EXECUTE reject, and COPY's use of the client.
+create or replace function messenger.needs_no_transaction(command text)
+returns text
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (
+    select substring(w.words from '^[A-Z]+(?: (?:TRANSACTION|DATABASE|SYSTEM|TABLESPACE|SUBSCRIPTION|(?:UNIQUE )?INDEX|ALL)\M)?')
+    from messenger.leading_words(command) w(words)
+    where w.words ~ ('^(VACUUM|BEGIN|START TRANSACTION|COMMIT|END|ROLLBACK|ABORT|SAVEPOINT|RELEASE|PREPARE TRANSACTION|ALTER SYSTEM|DISCARD ALL'
+        || '|(CREATE|DROP) (DATABASE|TABLESPACE|SUBSCRIPTION)|REINDEX (\( .* \) )?(DATABASE|SYSTEM)|CLUSTER( VERBOSE)?$)(\s|$)')
+      or w.words ~ '^(CREATE (UNIQUE )?INDEX|DROP INDEX|REINDEX( \(.*\))? (INDEX|TABLE|SCHEMA)) CONCURRENTLY(\s|$)'
+      or w.words ~ '^REINDEX \( (.* )?CONCURRENTLY(\s|$)'
+      or w.words ~ '^COPY .* (FROM STDIN|TO STDOUT)(\s|$)'
+    limit 1);
+end $$;
+
+comment on function messenger.leading_words(text) is 'The first words of each statement of an SQL text, upper case, without comments.';
+comment on function messenger.read_token(text) is 'The first token of an SQL text: white space, a comment, a literal, a name, or one character.';
+comment on function messenger.needs_no_transaction(text) is
+  'The first statement of an SQL text that Postgres does not run inside a function, by its command; null when there is none.';
+revoke all on function messenger.leading_words(text), messenger.read_token(text), messenger.needs_no_transaction(text)
+  from public, anon, authenticated, service_role;
+
+-- ---- 60_schedules/25_read_schedule.sql
+-- Parsing of schedules: what callers pass becomes a row, or the error that names what is wrong.
+
+-- pg_timezone_names reads every file of the zones (30 ms here), so a session remembers what it found. Asked at save only.
+create or replace function messenger.check_timezone(timezone text)
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_known text := coalesce(current_setting('messenger.known_zones', true), '');
+begin
+  if timezone = 'UTC' or timezone = any (string_to_array(v_known, ' ')) then
+    return;
+  end if;
+  -- Postgres itself takes Foo+99 and EST5EDT4. Three names of the list are abbreviations with a fixed offset.
+  if timezone ~ '^[A-Za-z][A-Za-z0-9/_+-]*$' and timezone !~ '^(EST|MST|HST|Factory|localtime|posixrules|posix/.*|right/.*)$'
+    and exists (select from pg_catalog.pg_timezone_names n where n.name = check_timezone.timezone) then
+    perform set_config('messenger.known_zones', right(concat_ws(' ', nullif(v_known, ''), timezone), 1000), false);
+    return;
+  end if;
+  perform messenger.raise_error('SM_TIMEZONE', format('"%s"', left(timezone, 60)));
+end $$;
+
+create or replace function messenger.read_whole(value jsonb, lowest bigint, highest bigint)
+returns bigint
+language plpgsql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if jsonb_typeof(value) <> 'number' or value < to_jsonb(lowest) or value > to_jsonb(highest) or value::numeric % 1 <> 0 then
+    return null;
+  end if;
+  return value::bigint;
+end $$;
+
+-- A moment without a zone would mean another one in every session.
+create or replace function messenger.read_moment(value jsonb)
+returns timestamptz
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return case when value #>> '{}' ~* '^[0-9]{4}-[0-9][0-9]-[0-9][0-9][t ][0-9][0-9]:.*(z|[+-][0-9][0-9](:?[0-9][0-9])?)$' then messenger.read_time(value) end;
+end $$;
+
+create or replace function messenger.read_options(options jsonb)
+returns public.messenger_schedules
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_row public.messenger_schedules;
+  v_option record;
+  v_value jsonb;
+  v_text text;
+  v_is_good boolean;
+begin
+  v_row.misfire := 'fire_once';
+  v_row.misfire_grace_ms := 60000;
+  v_row.catch_up_limit := 100;
+  v_row.dst_gap := 'run_after';
+  v_row.dst_overlap := 'first';
+  v_row.overlap := 'allow';
+  v_row.jitter_ms := 0;
+  v_row.headers := '{}';
+  if jsonb_typeof(options) <> 'object' then
+    perform messenger.raise_error('SM_SCHEDULE', 'options must be a JSON object');
+  end if;
+  for v_option in select o.key, o.value from jsonb_each(options) o loop
+    v_value := v_option.value;
+    v_text := case when jsonb_typeof(v_value) = 'string' then v_value #>> '{}' end;
+    -- No limit and no bound may be said as null; what has a default may not.
+    continue when v_value = 'null' and v_option.key in ('max_runs', 'starts_at', 'ends_at');
+    case v_option.key
+      when 'transport_name' then v_row.transport_name := v_text; v_is_good := v_text is not null;
+      when 'queue_name' then v_row.queue_name := v_text; v_is_good := v_text is not null;
+      when 'headers' then v_row.headers := v_value; v_is_good := true;
+      when 'enabled' then
+        v_is_good := jsonb_typeof(v_value) = 'boolean';
+        v_row.enabled := v_value = 'true';
+      when 'max_runs' then v_row.max_runs := messenger.read_whole(v_value, 1, 9007199254740991); v_is_good := v_row.max_runs is not null;
+      when 'starts_at' then v_row.starts_at := messenger.read_moment(v_value); v_is_good := v_row.starts_at is not null;
+      when 'ends_at' then v_row.ends_at := messenger.read_moment(v_value); v_is_good := v_row.ends_at is not null;
+      when 'misfire' then v_row.misfire := v_text; v_is_good := v_text in ('fire_once', 'skip', 'catch_up');
+      when 'misfire_grace_ms' then
+        v_row.misfire_grace_ms := messenger.read_whole(v_value, 0, 31622400000);
+        v_is_good := v_row.misfire_grace_ms is not null;
+      when 'catch_up_limit' then v_row.catch_up_limit := messenger.read_whole(v_value, 1, 1000)::int; v_is_good := v_row.catch_up_limit is not null;
+      when 'dst_gap' then v_row.dst_gap := v_text; v_is_good := v_text in ('run_after', 'skip');
+      when 'dst_overlap' then v_row.dst_overlap := v_text; v_is_good := v_text in ('first', 'second', 'both');
+      when 'overlap' then v_row.overlap := v_text; v_is_good := v_text in ('allow', 'skip', 'replace');
+      when 'jitter_ms' then v_row.jitter_ms := messenger.read_whole(v_value, 0, 31622400000); v_is_good := v_row.jitter_ms is not null;
+      else perform messenger.raise_error('SM_SCHEDULE', format('unknown option "%s"', left(v_option.key, 60)));
+    end case;
+    if v_is_good is not true then
+      perform messenger.raise_error('SM_SCHEDULE', 'options.' || v_option.key);
+    end if;
+  end loop;
+  if v_row.starts_at >= v_row.ends_at then
+    perform messenger.raise_error('SM_SCHEDULE', 'options.ends_at is not later than starts_at');
+  end if;
+  return v_row;
+end $$;
+
+create or replace function messenger.read_schedule(schedule jsonb, timezone text, options jsonb, at timestamptz)
+returns public.messenger_schedules
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_row public.messenger_schedules := messenger.read_options(coalesce(options, '{}'));
+  v_kinds text[];
+  v_odd text;
+  v_run timestamptz;
+  v_next timestamptz;
+begin
+  if schedule is null or jsonb_typeof(schedule) <> 'object' then
+    perform messenger.raise_error('SM_SCHEDULE', 'the schedule must be a JSON object');
+  end if;
+  select array_agg(k.key) filter (where k.key in ('cron', 'interval', 'at')),
+    min(k.key) filter (where k.key not in ('cron', 'interval', 'at') and not (k.key = 'startAt' and schedule ? 'interval'))
+  into v_kinds, v_odd from jsonb_object_keys(schedule) as k(key);
+  if v_odd is not null then
+    perform messenger.raise_error('SM_SCHEDULE', format('unknown field "%s"', left(v_odd, 60)));
+  elsif cardinality(v_kinds) is distinct from 1 then
+    perform messenger.raise_error('SM_SCHEDULE', 'exactly one of cron, interval, at');
+  end if;
+  perform messenger.check_timezone(coalesce(timezone, 'UTC'));
+  v_row.timezone := coalesce(timezone, 'UTC');
+  v_row.schedule_config := schedule;
+  v_row.schedule_type := case v_kinds[1] when 'at' then 'once' else v_kinds[1] end;
+  v_row.created_at := date_trunc('milliseconds', at);
+
+  case v_row.schedule_type
+    when 'cron' then
+      if jsonb_typeof(schedule -> 'cron') <> 'string' then
+        perform messenger.raise_error('SM_CRON', 'it must be a string');
+      end if;
+      v_run := (messenger.next_cron_run(
+        messenger.parse_cron(schedule ->> 'cron'), v_row.timezone, greatest(at, v_row.starts_at), v_row.dst_gap, v_row.dst_overlap)).run_at;
+      if v_run is null then
+        perform messenger.raise_error('SM_CRON_NEVER', format('"%s"', left(schedule ->> 'cron', 100)));
+      end if;
+      -- The period of a cron expression: the shortest of its next ten.
+      for v_turn in 1..case when v_row.jitter_ms > 0 then 10 else 0 end loop
+        v_next := (messenger.next_run(v_row, v_run)).run_at;
+        exit when v_next is null;
+        if v_next - v_run < v_row.jitter_ms * interval '1 millisecond' then
+          perform messenger.raise_error('SM_SCHEDULE', 'options.jitter_ms is longer than the period');
+        end if;
+        v_run := v_next;
+      end loop;
+    when 'interval' then
+      if messenger.read_whole(schedule -> 'interval', 1000, 31622400000) is null then
+        perform messenger.raise_error('SM_INTERVAL', left(schedule ->> 'interval', 40));
+      elsif schedule ? 'startAt' and messenger.read_moment(schedule -> 'startAt') is null then
+        perform messenger.raise_error('SM_SCHEDULE', 'startAt must be a moment with a zone');
+      elsif v_row.jitter_ms > (schedule -> 'interval')::bigint then
+        perform messenger.raise_error('SM_SCHEDULE', 'options.jitter_ms is longer than the period');
+      end if;
+      -- 60000.0 is a whole number, but no bigint would read it.
+      v_row.schedule_config := schedule || jsonb_build_object('interval', (schedule -> 'interval')::bigint);
+    else
+      if messenger.read_moment(schedule -> 'at') is null then
+        perform messenger.raise_error('SM_SCHEDULE', 'at must be a moment with a zone');
+      end if;
+  end case;
+  return v_row;
+end $$;
+
+comment on function messenger.check_timezone(text) is 'Rejects what is no IANA name of a time zone: SM_TIMEZONE.';
+comment on function messenger.read_whole(jsonb, bigint, bigint) is 'A JSON number as a whole one between two, or null.';
+comment on function messenger.read_moment(jsonb) is 'An ISO 8601 string with a zone as a moment, or null.';
+comment on function messenger.read_options(jsonb) is 'Options of a schedule, named as its columns, with defaults for those left out; enabled, transport_name and queue_name stay null. SM_SCHEDULE names a bad one.';
+comment on function messenger.read_schedule(jsonb, text, jsonb, timestamptz) is
+  'The columns of messenger_schedules that say when it runs, checked; SM_SCHEDULE, SM_CRON, SM_CRON_NEVER, SM_INTERVAL, SM_TIMEZONE.';
+revoke all on function messenger.check_timezone(text), messenger.read_whole(jsonb, bigint, bigint), messenger.read_moment(jsonb),
+  messenger.read_options(jsonb), messenger.read_schedule(jsonb, text, jsonb, timestamptz) from public, anon, authenticated;
+grant execute on function messenger.check_timezone(text), messenger.read_whole(jsonb, bigint, bigint), messenger.read_moment(jsonb),
+  messenger.read_options(jsonb), messenger.read_schedule(jsonb, text, jsonb, timestamptz) to service_role;
+
+-- ---- 60_schedules/30_expand_schedules.sql
+-- The clock's part in schedules: locks what is due, plans each alone, stores in chunks, moves all on in one statement.
+
+-- A schedule's message becomes available with its jitter, a hash of schedule and occurrence: the same whoever computes it, and whenever.
+create or replace function messenger.scheduled_message(schedule public.messenger_schedules, due_at timestamptz)
+returns jsonb
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_jitter interval := interval '0';
+begin
+  if schedule.jitter_ms > 0 then
+    v_jitter := ('x' || left(md5(schedule.id || '/' || extract(epoch from due_at)), 12))::bit(48)::bigint % (schedule.jitter_ms + 1) * interval '1 millisecond';
+  end if;
+  return jsonb_build_object('type', schedule.message_type, 'payload', schedule.body, 'transport', schedule.transport_name, 'queue', schedule.queue_name,
+    'available_at', due_at + v_jitter, 'headers', schedule.headers || messenger.schedule_headers(schedule.name, due_at));
+end $$;
+
+-- Schedules that the caller has locked.
+create or replace function messenger.expand_these(ids uuid[], at timestamptz)
+returns jsonb
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_schedule public.messenger_schedules;
+  v_plan messenger.run_plan;
+  v_due_at timestamptz;
+  v_run timestamptz;
+  v_messages jsonb[] := '{}'::jsonb[];
+  v_schedules uuid[] := '{}'::uuid[];
+  v_runs timestamptz[] := '{}'::timestamptz[];
+  v_replaced uuid[] := '{}'::uuid[];
+  v_bytes int := 0;
+  v_planned int := 0;
+  v_seen uuid[] := '{}'::uuid[];
+  v_due_ats timestamptz[] := '{}'::timestamptz[];
+  v_nexts timestamptz[] := '{}'::timestamptz[];
+  v_failures text[] := '{}'::text[];
+  v_stored bigint := 0;
+  v_dispositions messenger.run_disposition[] := '{}'::messenger.run_disposition[];
+begin
+  for v_schedule in
+    select s.* from unnest(ids) with ordinality as x(id, n) join public.messenger_schedules s on s.id = x.id order by x.n
+  loop
+    -- What many have to catch up on would make one tick last for minutes: the rest stays due.
+    exit when v_planned >= 10000;
+    v_due_at := v_schedule.next_run_at;
+    v_plan := null;
+    begin
+      if v_schedule.last_error is not null then
+        v_due_at := messenger.due_since(v_schedule);
+      end if;
+      v_plan := messenger.plan_runs(v_schedule, v_due_at, at);
+      v_plan.runs := messenger.runs_to_fire(v_schedule, v_plan.runs);
+      v_failures := v_failures || null::text;
+    exception when others then
+      v_plan.runs := '{}';
+      v_failures := v_failures || left(sqlerrm, 1000);
+    end;
+    v_seen := v_seen || v_schedule.id;
+    v_due_ats := v_due_ats || v_due_at;
+    v_nexts := v_nexts || v_plan.next_run_at;
+    v_planned := v_planned + cardinality(v_plan.runs);
+    foreach v_run in array v_plan.runs loop
+      if cardinality(v_messages) = 1000 or v_bytes > 4000000 then
+        v_dispositions := v_dispositions || messenger.store_runs(v_messages, v_schedules, v_runs, v_replaced, at);
+        v_messages := '{}'; v_schedules := '{}'; v_runs := '{}'; v_replaced := '{}'; v_bytes := 0;
+      end if;
+      v_messages := v_messages || messenger.scheduled_message(v_schedule, v_run);
+      v_schedules := v_schedules || v_schedule.id;
+      v_runs := v_runs || v_run;
+      v_replaced := v_replaced || case when v_schedule.overlap = 'replace' then messenger.last_message(v_schedule.id) end;
+      v_bytes := v_bytes + octet_length(v_schedule.body::text) + octet_length(v_schedule.headers::text) + 200;
+    end loop;
+  end loop;
+  if v_messages <> '{}' then
+    v_dispositions := v_dispositions || messenger.store_runs(v_messages, v_schedules, v_runs, v_replaced, at);
+  end if;
+
+  with planned as materialized (
+    select p.id, p.due_at, p.next_run_at, coalesce(p.failure, f.error) as error, coalesce(f.failed_at, p.due_at) as failed_at,
+      coalesce(f.stored, 0) as stored, f.last_run_at
+    from unnest(v_seen, v_due_ats, v_nexts, v_failures) as p(id, due_at, next_run_at, failure)
+    left join (
+      select x.schedule_id, count(*) filter (where x.error is null) as stored, max(x.due_at) filter (where x.error is null) as last_run_at,
+        max(x.error) as error, min(x.due_at) filter (where x.error is not null) as failed_at
+      from unnest(v_dispositions) x group by x.schedule_id
+    ) f on f.schedule_id = p.id
+  ),
+  put_off as (
+    insert into messenger.schedule_backoffs as b (schedule_id, due_at)
+    select p.id, p.failed_at from planned p where p.error is not null
+    on conflict on constraint schedule_backoffs_pkey do update set due_at = excluded.due_at
+  ),
+  recovered as (
+    delete from messenger.schedule_backoffs b where b.schedule_id in (select p.id from planned p where p.error is null)
+  ),
+  moved as (
+    update public.messenger_schedules s
+    set run_count = s.run_count + p.stored, last_run_at = greatest(s.last_run_at, p.last_run_at), last_error = p.error, updated_at = expand_these.at,
+        next_run_at = case when p.error is not null then expand_these.at + interval '5 minutes'
+          when s.run_count + p.stored >= s.max_runs then null else p.next_run_at end,
+        enabled = p.error is not null or (p.next_run_at is not null and coalesce(s.run_count + p.stored < s.max_runs, true))
+    from planned p
+    where s.id = p.id
+  )
+  select sum(p.stored) into v_stored from planned p;
+  return jsonb_build_object('expanded', coalesce(v_stored, 0));
+end $$;
+
+-- What raises while it is planned or stored has its error in its own row. A schedule whose row itself cannot be written is set aside, and
+-- nothing of it is stored.
+create or replace function messenger.expand_schedules(at timestamptz, batch int, ends_at timestamptz default 'infinity')
+returns bigint
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_due text[] := messenger.row_ids(array(select s.id from messenger.due_schedules(at, batch) s order by s.next_run_at));
+  v_chunk constant int := 200;
+  v_figures jsonb;
+begin
+  for v_from in 1..cardinality(v_due) by v_chunk loop
+    v_figures := messenger.add_figures(v_figures,
+      messenger.write_each('schedules', 'public.messenger_schedules', v_due[v_from:v_from + v_chunk - 1], at, ends_at));
+    exit when clock_timestamp() > ends_at;
+  end loop;
+  return coalesce((v_figures ->> 'expanded')::bigint, 0);
+end $$;
+
+comment on function messenger.scheduled_message(public.messenger_schedules, timestamptz) is 'The message of an occurrence, as a dispatch.';
+comment on function messenger.expand_these(uuid[], timestamptz) is
+  'Turns what is due of these schedules into messages and moves the schedules on; one that fails is put off by 5 minutes, with last_error.';
+comment on function messenger.expand_schedules(timestamptz, int, timestamptz) is
+  'messenger.expand_these for up to so many due schedules, one that cannot be written set aside. Returns how many messages.';
+revoke all on function messenger.scheduled_message(public.messenger_schedules, timestamptz), messenger.expand_these(uuid[], timestamptz),
+  messenger.expand_schedules(timestamptz, int, timestamptz) from public, anon, authenticated, service_role;
+
+-- ---- 60_schedules/35_due_runs.sql
+-- Due runs: which occurrences of a schedule fire, and how they become messages with their rows in the ledger.
+
+-- Occurrences to be fired, oldest first, and the one to wait for next.
+
+-- fire_once: the latest of what is due. catch_up: the latest catch_up_limit. skip: what is within the grace, unless it follows within the grace on one
+-- that is not, as the minutes do after an outage: such a backlog is skipped as a whole. At most a thousand, the rest stays due.
+create or replace function messenger.plan_runs(schedule public.messenger_schedules, due_at timestamptz, at timestamptz)
+returns messenger.run_plan
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_grace constant interval := schedule.misfire_grace_ms * interval '1 millisecond';
+  v_tiny constant interval := interval '1 microsecond';
+  v_limit constant int := least(schedule.catch_up_limit, 1000);
+  v_run timestamptz := due_at;
+  v_next timestamptz;
+  v_runs timestamptz[] := array[due_at];
+  v_gap interval := interval '1 second';
+begin
+  if schedule.misfire = 'skip' then
+    if due_at < at - v_grace then
+      v_run := (messenger.next_run(schedule, at - v_grace - v_tiny)).run_at;
+      if v_run <= at and (messenger.next_run(schedule, v_run - v_grace - v_tiny)).run_at < v_run then
+        v_run := (messenger.next_run(schedule, at)).run_at;
+      end if;
+    end if;
+    v_runs := '{}';
+    while v_run <= at and cardinality(v_runs) < 1000 loop
+      v_runs := v_runs || v_run;
+      v_run := (messenger.next_run(schedule, v_run)).run_at;
+    end loop;
+    return row(v_runs, v_run)::messenger.run_plan;
+  end if;
+
+  v_next := (messenger.next_run(schedule, due_at)).run_at;
+  if v_next <= at then
+    v_run := messenger.last_run(schedule, at + v_tiny, due_at, v_gap);
+    v_next := (messenger.next_run(schedule, v_run)).run_at;
+    v_runs := array[v_run];
+    while schedule.misfire = 'catch_up' and v_run > due_at and cardinality(v_runs) < v_limit loop
+      v_run := messenger.last_run(schedule, v_run, due_at, v_gap);
+      v_gap := make_interval(secs => extract(epoch from v_runs[1] - v_run)::double precision);
+      v_runs := v_run || v_runs;
+    end loop;
+  end if;
+  return row(v_runs, v_next)::messenger.run_plan;
+end $$;
+
+-- The plan less what the ledger, max_runs and the overlap policy keep from firing.
+-- The row of the schedule is locked, so nobody else writes its ledger.
+create or replace function messenger.runs_to_fire(schedule public.messenger_schedules, runs timestamptz[])
+returns timestamptz[]
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_runs timestamptz[] := array(
+    select r.due_at from unnest(runs) as r(due_at)
+    where not exists (select from messenger.occurrences o where o.schedule_id = schedule.id and o.due_at = r.due_at)
+    order by r.due_at);
+begin
+  if schedule.overlap = 'skip' then
+    v_runs := case when messenger.is_unfinished(messenger.last_message(schedule.id)) then '{}' else v_runs[1:1] end;
+  elsif schedule.overlap = 'replace' then
+    v_runs := v_runs[cardinality(v_runs):];
+  end if;
+  return case when schedule.max_runs is null then v_runs else v_runs[1:greatest(schedule.max_runs - schedule.run_count, 0)::int] end;
+end $$;
+
+create or replace function messenger.last_message(schedule_id uuid)
+returns uuid
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (select o.message_id from messenger.occurrences o where o.schedule_id = last_message.schedule_id order by o.due_at desc limit 1);
+end $$;
+
+create or replace function messenger.is_unfinished(id uuid)
+returns boolean
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return exists (select from public.messenger_messages m where m.id = is_unfinished.id and m.processed_at is null);
+end $$;
+
+-- Stores messages with their ledger rows. An error is a result; only what Postgres itself raises undoes the whole.
+create or replace function messenger.store_occurrences(messages jsonb[], schedules uuid[], runs timestamptz[])
+returns table (ord int, error text)
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return query
+  with stored as materialized (
+    select s.ord, s.id, concat_ws(': ', s.error_code, s.error) as error, schedules[s.ord] as schedule_id, runs[s.ord] as due_at
+    from messenger.store_messages(to_jsonb(messages), false, 'schedule', null) s
+  ),
+  entered as (
+    insert into messenger.occurrences (schedule_id, due_at, message_id)
+    select s.schedule_id, s.due_at, s.id from stored s where s.id is not null
+  )
+  -- A trigger of the project's own may have swallowed the row.
+  select s.ord, case when s.id is null then coalesce(nullif(s.error, ''), 'the message was not stored') end from stored s;
+end $$;
+
+-- Takes back the message an occurrence is to replace, if it still waits. One that a worker is just taking is not waited for.
+create or replace function messenger.replace_message(id uuid, at timestamptz)
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_waiting uuid[] := array(
+    select m.id from public.messenger_messages m where m.id = replace_message.id and m.status = 'pending' for no key update skip locked);
+begin
+  if v_waiting <> '{}' then
+    perform messenger.fail_without_dead_letter(v_waiting, 'Cancelled', at);
+  end if;
+end $$;
+
+create or replace function messenger.due_schedules(at timestamptz, batch int)
+returns setof public.messenger_schedules
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+set jit = off
+as $$
+begin
+  return query
+  select s.* from public.messenger_schedules s
+  where s.enabled and s.next_run_at <= due_schedules.at
+    and not messenger.is_set_aside('schedules', 'public.messenger_schedules', jsonb_build_object('id', s.id)::text, due_schedules.at)
+  order by s.next_run_at limit batch
+  for no key update skip locked;
+end $$;
+
+-- Stores what one schedule has due by itself: after a chunk was undone, so that the one at fault suffers alone. Constraints that the project has deferred
+-- are checked here, or they would fail with the whole transaction.
+create or replace function messenger.store_alone(messages jsonb[], schedules uuid[], runs timestamptz[])
+returns table (ord int, error text)
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  for v_place in 1..cardinality(messages) loop
+    begin
+      select v_place, s.error into ord, error
+      from messenger.store_occurrences(messages[v_place:v_place], schedules[v_place:v_place], runs[v_place:v_place]) s;
+      set constraints all immediate;
+    exception when others then
+      ord := v_place;
+      error := sqlerrm;
+    end;
+    return next;
+  end loop;
+end $$;
+
+create or replace function messenger.store_runs(messages jsonb[], schedules uuid[], runs timestamptz[], replaced uuid[], at timestamptz)
+returns messenger.run_disposition[]
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_dispositions messenger.run_disposition[];
+begin
+  begin
+    v_dispositions := array(
+      select row(schedules[s.ord], runs[s.ord], s.error)::messenger.run_disposition from messenger.store_occurrences(messages, schedules, runs) s order by s.ord);
+    set constraints all immediate;
+  exception when others then
+    v_dispositions := array(
+      select row(schedules[s.ord], runs[s.ord], s.error)::messenger.run_disposition from messenger.store_alone(messages, schedules, runs) s order by s.ord);
+  end;
+  perform messenger.replace_message(r.id, at)
+  from unnest(replaced) with ordinality as r(id, ord)
+  where r.id is not null and (v_dispositions[r.ord]).error is null;
+  return v_dispositions;
+end $$;
+
+comment on function messenger.plan_runs(public.messenger_schedules, timestamptz, timestamptz) is 'Which of the occurrences from due_at to a moment fire, by the misfire policy.';
+comment on function messenger.runs_to_fire(public.messenger_schedules, timestamptz[]) is 'Occurrences less those in the ledger, beyond max_runs, or kept back by the overlap policy.';
+comment on function messenger.last_message(uuid) is 'The message of a schedule''s latest occurrence, or null.';
+comment on function messenger.is_unfinished(uuid) is 'Whether a message is pending or processing.';
+comment on function messenger.store_occurrences(jsonb[], uuid[], timestamptz[]) is 'Stores messages and their ledger rows; error is an error of one of them.';
+comment on function messenger.store_alone(jsonb[], uuid[], timestamptz[]) is 'As store_occurrences, one by one: error is whatever was raised.';
+comment on function messenger.store_runs(jsonb[], uuid[], timestamptz[], uuid[], timestamptz) is
+  'Stores up to 1000 occurrences, together or, when Postgres raises, one by one; cancels the pending messages they replace.';
+comment on function messenger.replace_message(uuid, timestamptz) is 'Cancels a message that is pending.';
+comment on function messenger.due_schedules(timestamptz, int) is 'Locks up to so many due schedules that no other tick has.';
+revoke all on function messenger.plan_runs(public.messenger_schedules, timestamptz, timestamptz), messenger.runs_to_fire(public.messenger_schedules, timestamptz[]),
+  messenger.last_message(uuid), messenger.is_unfinished(uuid), messenger.store_occurrences(jsonb[], uuid[], timestamptz[]),
+  messenger.store_alone(jsonb[], uuid[], timestamptz[]), messenger.store_runs(jsonb[], uuid[], timestamptz[], uuid[], timestamptz),
+  messenger.replace_message(uuid, timestamptz), messenger.due_schedules(timestamptz, int)
+  from public, anon, authenticated, service_role;
+
+-- ---- 60_schedules/37_schedule_messages.sql
+-- What a schedule gives its messages, and since when it is due.
+
+-- What a schedule is waiting to run: behind an error that put it off stands the moment that was due.
+create or replace function messenger.due_since(schedule public.messenger_schedules)
+returns timestamptz
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return coalesce((select b.due_at from messenger.schedule_backoffs b where b.schedule_id = schedule.id), schedule.next_run_at);
+end $$;
+
+create or replace function messenger.schedule_headers(name text, due_at timestamptz)
+returns jsonb
+language plpgsql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return jsonb_build_object('x-schedule', name, 'x-scheduled-for', to_char(due_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'));
+end $$;
+
+comment on function messenger.due_since(public.messenger_schedules) is 'The first due moment of a schedule that has not run.';
+comment on function messenger.schedule_headers(text, timestamptz) is 'Headers that a message of a schedule carries: x-schedule and x-scheduled-for (ISO 8601, UTC).';
+revoke all on function messenger.due_since(public.messenger_schedules), messenger.schedule_headers(text, timestamptz) from public, anon, authenticated;
+grant execute on function messenger.due_since(public.messenger_schedules), messenger.schedule_headers(text, timestamptz) to service_role;
+
+-- ---- 60_schedules/40_next_run.sql
+-- When a schedule runs. The expander, the preview and the errors all ask here.
+
+-- Moments are whole milliseconds, so that the header of a message names its occurrence exactly.
+create or replace function messenger.next_run(schedule public.messenger_schedules, after timestamptz)
+returns messenger.cron_run
+language plpgsql stable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_config jsonb := schedule.schedule_config;
+  v_after timestamptz := greatest(after, schedule.starts_at - interval '1 microsecond');
+  v_run messenger.cron_run;
+  v_anchor timestamptz;
+  v_interval bigint;
+  v_elapsed bigint;
+begin
+  case schedule.schedule_type
+    when 'cron' then
+      v_run := messenger.next_cron_run(messenger.parse_cron(v_config ->> 'cron'), schedule.timezone, v_after, schedule.dst_gap, schedule.dst_overlap);
+    when 'interval' then
+      -- Counted from the anchor in whole steps: nothing drifts, whenever the clock looked.
+      v_anchor := date_trunc('milliseconds', coalesce((v_config ->> 'startAt')::timestamptz, schedule.starts_at, schedule.created_at));
+      v_interval := (v_config ->> 'interval')::bigint * 1000;
+      v_elapsed := (extract(epoch from v_after - v_anchor) * 1000000)::bigint;
+      v_run.run_at := v_anchor + case when v_elapsed < 0 then 0 else v_elapsed / v_interval + 1 end * (v_interval * interval '1 microsecond');
+    else
+      v_run.run_at := date_trunc('milliseconds', (v_config ->> 'at')::timestamptz);
+      if v_run.run_at <= v_after then
+        return null;
+      end if;
+  end case;
+  return case when v_run.run_at <= coalesce(schedule.ends_at, 'infinity') then v_run end;
+end $$;
+
+-- The last run before a moment, at or after a known one. There is no looking back in cron: next_run is monotone, so galloping and halving find it.
+-- "gap" is a guess at the distance; a right one needs two looks.
+create or replace function messenger.last_run(schedule public.messenger_schedules, before timestamptz, known timestamptz, gap interval)
+returns timestamptz
+language plpgsql stable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_run timestamptz := known;
+  v_high timestamptz := before;
+  v_gap interval := gap;
+  v_probe timestamptz;
+  v_next timestamptz;
+begin
+  loop
+    v_probe := before - v_gap;
+    exit when v_probe <= known;
+    v_next := (messenger.next_run(schedule, v_probe - interval '1 microsecond')).run_at;
+    if v_next < before then
+      v_run := v_next;
+      exit;
+    end if;
+    v_high := v_probe;
+    v_gap := v_gap * 4;
+  end loop;
+  loop
+    v_next := (messenger.next_run(schedule, v_run)).run_at;
+    exit when v_next is null or v_next >= before;
+    v_run := v_next;
+    v_probe := v_run + make_interval(secs => extract(epoch from v_high - v_run)::double precision / 2);
+    v_next := (messenger.next_run(schedule, v_probe)).run_at;
+    if v_next < before then
+      v_run := v_next;
+    else
+      v_high := v_probe;
+    end if;
+  end loop;
+  return v_run;
+end $$;
+
+-- From when on a schedule that is new or was changed may run: nothing up to its last run again; what is past only if it is to run once.
+create or replace function messenger.first_run(schedule public.messenger_schedules, at timestamptz)
+returns timestamptz
+language plpgsql stable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (messenger.next_run(schedule, case when schedule.schedule_type = 'once'
+    then coalesce(schedule.last_run_at, '-infinity') else greatest(at, schedule.last_run_at) end)).run_at;
+end $$;
+
+comment on function messenger.next_run(public.messenger_schedules, timestamptz) is 'The schedule''s first run later than a moment, between starts_at and ends_at, both included; null when there is none.';
+comment on function messenger.last_run(public.messenger_schedules, timestamptz, timestamptz, interval) is 'The schedule''s last run before a moment; "known" is a run before it, "gap" a guess at the distance in seconds.';
+comment on function messenger.first_run(public.messenger_schedules, timestamptz) is 'The run a schedule saved at a moment waits for.';
+revoke all on function messenger.next_run(public.messenger_schedules, timestamptz), messenger.last_run(public.messenger_schedules, timestamptz, timestamptz, interval),
+  messenger.first_run(public.messenger_schedules, timestamptz) from public, anon, authenticated;
+grant execute on function messenger.next_run(public.messenger_schedules, timestamptz), messenger.last_run(public.messenger_schedules, timestamptz, timestamptz, interval),
+  messenger.first_run(public.messenger_schedules, timestamptz) to service_role;
+
+-- ---- 60_schedules/45_time_zones.sql
+-- From wall clocks to moments: what a cron expression means on the days when a zone changes its offset.
+
+-- Around a change at instant T from offset o1 to o2 there are three lines to look along: the clock before T, the clock from T on, and for fixed
+-- times in a gap the clock before T as if it had gone on. Each is asked once, so a change costs a constant, however many runs lie in it.
+-- Moments are timestamps in UTC here: adding hours to them means the same in every session.
+create or replace function messenger.run_near_change(
+  fields messenger.cron_fields, after timestamp, change timestamp, offset_before interval, offset_after interval, dst_gap text, dst_overlap text
+)
+returns messenger.cron_run
+language plpgsql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_second constant interval := interval '1 second';
+  v_from timestamp := greatest(after, change - v_second);
+  v_before timestamp;
+  v_moved timestamp;
+  v_after timestamp;
+  v_run timestamp;
+begin
+  if after < change then
+    v_before := messenger.next_wall_time(fields, after + offset_before) - offset_before;
+    if v_before >= change or (not fields.elapsed and dst_overlap = 'second' and v_before + offset_before >= change + offset_after) then
+      v_before := null;
+    end if;
+  end if;
+  if offset_after > offset_before and not fields.elapsed and dst_gap = 'run_after' then
+    v_moved := messenger.next_wall_time(fields, v_from + offset_before) - offset_before;
+    if v_moved + offset_before >= change + offset_after then
+      v_moved := null;
+    end if;
+  end if;
+  v_after := v_from + offset_after;
+  if not fields.elapsed and dst_overlap = 'first' then
+    v_after := greatest(v_after, change + offset_before - v_second);
+  end if;
+  v_after := messenger.next_wall_time(fields, v_after) - offset_after;
+
+  v_run := least(v_before, v_moved, v_after);
+  return row(v_run at time zone 'UTC', case
+    when v_run = v_before and v_run + offset_before >= change + offset_after then 'first of the doubled hour'
+    when v_run = v_before or (v_run = v_after and v_run + offset_after >= change + offset_before) then null
+    when v_run = v_after then 'second of the doubled hour'
+    when v_run = v_moved then 'moved'
+  end)::messenger.cron_run;
+end $$;
+
+-- The instant at which the offset of a zone changes between two instants of different offset, to the second.
+create or replace function messenger.find_change(timezone text, low timestamp, high timestamp)
+returns timestamp
+language plpgsql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_low timestamp := date_trunc('second', low);
+  v_high timestamp := date_trunc('second', high) + interval '1 second';
+  v_offset interval := ((v_low at time zone 'UTC') at time zone timezone) - v_low;
+  v_middle timestamp;
+begin
+  while v_high - v_low > interval '1 second' loop
+    v_middle := date_trunc('second', v_low + (v_high - v_low) / 2);
+    if ((v_middle at time zone 'UTC') at time zone timezone) - v_middle = v_offset then
+      v_low := v_middle;
+    else
+      v_high := v_middle;
+    end if;
+  end loop;
+  return v_high;
+end $$;
+
+-- The offset is asked for 26 hours to both sides, because no clock was ever moved by more than a day. Zones that change twice within that are not known.
+-- Each turn either answers or leaves a change behind in which nothing ran, as every year's when fixed times in a gap are skipped.
+create or replace function messenger.next_cron_run(fields messenger.cron_fields, timezone text, after timestamptz, dst_gap text, dst_overlap text)
+returns messenger.cron_run
+language plpgsql stable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_reach constant interval := interval '26 hours';
+  v_after timestamp := after at time zone 'UTC';
+  v_end constant timestamp := v_after + interval '41 years';
+  v_offset interval;
+  v_before interval;
+  v_later interval;
+  v_wall timestamp;
+  v_run timestamp;
+  v_from timestamp;
+  v_change timestamp;
+  v_found messenger.cron_run;
+begin
+  while v_after < v_end loop
+    v_wall := (v_after at time zone 'UTC') at time zone timezone;
+    v_offset := v_wall - v_after;
+    v_before := ((v_after - v_reach) at time zone 'UTC') at time zone timezone - (v_after - v_reach);
+    v_later := ((v_after + v_reach) at time zone 'UTC') at time zone timezone - (v_after + v_reach);
+    v_run := v_after;
+    v_from := v_after;
+    if v_before = v_offset and v_later = v_offset then
+      v_wall := messenger.next_wall_time(fields, v_wall);
+      if v_wall is null then
+        return null;
+      end if;
+      v_run := (v_wall at time zone timezone) at time zone 'UTC';
+      v_offset := ((v_run at time zone 'UTC') at time zone timezone) - v_run;
+      v_before := ((v_run - v_reach) at time zone 'UTC') at time zone timezone - (v_run - v_reach);
+      v_later := ((v_run + v_reach) at time zone 'UTC') at time zone timezone - (v_run + v_reach);
+      if v_before = v_offset and v_later = v_offset then
+        return row(v_run at time zone 'UTC', null)::messenger.cron_run;
+      end if;
+      v_from := null;
+    end if;
+    if v_before <> v_offset then
+      v_change := messenger.find_change(timezone, v_run - v_reach, v_run);
+      v_later := v_offset;
+    else
+      v_change := messenger.find_change(timezone, v_run, v_run + v_reach);
+    end if;
+    v_found := messenger.run_near_change(
+      fields, coalesce(v_from, greatest(v_after, v_change - v_reach * 2)), v_change, v_before, v_later, dst_gap, dst_overlap);
+    if v_found.run_at is null or v_found.run_at at time zone 'UTC' <= v_change + v_reach then
+      return v_found;
+    end if;
+    v_after := v_change + v_reach;
+  end loop;
+  return null;
+end $$;
+
+create or replace function messenger.cron_next(expression text, timezone text, after timestamptz, dst_gap text default 'run_after', dst_overlap text default 'first')
+returns timestamptz
+language plpgsql stable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_run messenger.cron_run := messenger.next_cron_run(messenger.parse_cron(expression), timezone, after, dst_gap, dst_overlap);
+begin
+  return v_run.run_at;
+end $$;
+
+comment on function messenger.run_near_change(messenger.cron_fields, timestamp, timestamp, interval, interval, text, text) is
+  'The first run later than a moment close to a change of offset; moments are in UTC.';
+comment on function messenger.find_change(text, timestamp, timestamp) is 'When a zone''s offset changes between two moments in UTC, to the second.';
+comment on function messenger.next_cron_run(messenger.cron_fields, text, timestamptz, text, text) is
+  'The first run later than a moment, by the wall clock of a zone. dst_gap: run_after | skip; dst_overlap: first | second | both; both for fixed hours only. Null when there is none within 41 years.';
+comment on function messenger.cron_next(text, text, timestamptz, text, text) is
+  'The first moment later than "after" at which the cron expression fires in the zone; null when there is none within 41 years. The zone is not validated here.';
+revoke all on function messenger.run_near_change(messenger.cron_fields, timestamp, timestamp, interval, interval, text, text),
+  messenger.find_change(text, timestamp, timestamp), messenger.next_cron_run(messenger.cron_fields, text, timestamptz, text, text),
+  messenger.cron_next(text, text, timestamptz, text, text) from public, anon, authenticated;
+grant execute on function messenger.run_near_change(messenger.cron_fields, timestamp, timestamp, interval, interval, text, text),
+  messenger.find_change(text, timestamp, timestamp), messenger.next_cron_run(messenger.cron_fields, text, timestamptz, text, text),
+  messenger.cron_next(text, text, timestamptz, text, text) to service_role;
+
+-- ---- 60_schedules/50_cron.sql
+-- Cron expressions: read once into masks, then the next matching wall-clock time by jumping from mask to mask.
+
+-- A mask is a text of 0 and 1, because strpos finds the next set place in one call; its first place is the field's lowest value.
 -- A list of values, ranges and steps as a mask. 7 is Sunday as 0 is. A value named twice is rejected, as cron-parser does.
 create or replace function messenger.read_cron_field(field text, value text, lowest int, highest int, names text[])
 returns text
@@ -6837,1783 +7981,533 @@ revoke all on function messenger.read_cron_field(text, text, int, int, text[]), 
 grant execute on function messenger.read_cron_field(text, text, int, int, text[]), messenger.parse_cron(text),
   messenger.next_cron_day(messenger.cron_fields, date), messenger.next_wall_time(messenger.cron_fields, timestamp) to service_role;
 
--- ---- 37_zones.sql
--- From wall clocks to moments: what a cron expression means on the days when a zone changes its offset.
+-- ---- 70_ticker/10_start.sql
+-- Clock on, clock off.
 
-do $$
-begin
-  if to_regtype('messenger.cron_run') is null then
-    create type messenger.cron_run as (run_at timestamptz, note text);
-  end if;
-end $$;
-comment on type messenger.cron_run is 'A run and what a change of offset did to it: moved, first of the doubled hour, second of the doubled hour, or null.';
+create or replace function messenger.milliseconds(setting text)
+returns numeric
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$ select case when setting ~ '^[0-9]+$' then setting::numeric else extract(epoch from setting::interval) * 1000 end $$;
 
--- Around a change at instant T from offset o1 to o2 there are three lines to look along: the clock before T, the clock from T on, and for fixed
--- times in a gap the clock before T as if it had gone on. Each is asked once, so a change costs a constant, however many runs lie in it.
--- Moments are timestamps in UTC here: adding hours to them means the same in every session.
-create or replace function messenger.run_near_change(
-  fields messenger.cron_fields, after timestamp, change timestamp, offset_before interval, offset_after interval, dst_gap text, dst_overlap text
-)
-returns messenger.cron_run
-language plpgsql immutable parallel safe
+-- A statement_timeout that ends a statement before it has begun cannot be outlived. pg_cron's sessions have what is set for the role in this
+-- database, else for the role, else for the database.
+create or replace function messenger.ticker_setting_fault(out cause text, out remedy text)
+language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_second constant interval := interval '1 second';
-  v_from timestamp := greatest(after, change - v_second);
-  v_before timestamp;
-  v_moved timestamp;
-  v_after timestamp;
-  v_run timestamp;
+  v_setting record;
 begin
-  if after < change then
-    v_before := messenger.next_wall_time(fields, after + offset_before) - offset_before;
-    if v_before >= change or (not fields.elapsed and dst_overlap = 'second' and v_before + offset_before >= change + offset_after) then
-      v_before := null;
-    end if;
+  select split_part(c.value, '=', 2) as value, s.setrole <> 0 as is_role, s.setdatabase <> 0 as is_database into v_setting
+  from pg_catalog.pg_db_role_setting s cross join lateral unnest(s.setconfig) as c(value)
+  where s.setrole in (0, (select r.oid from pg_catalog.pg_roles r where r.rolname = current_user))
+    and s.setdatabase in (0, (select d.oid from pg_catalog.pg_database d where d.datname = current_database()))
+    and split_part(c.value, '=', 1) = 'statement_timeout'
+  order by s.setrole = 0, s.setdatabase = 0
+  limit 1;
+  if messenger.milliseconds(v_setting.value) between 1 and 99 then
+    cause := format('statement_timeout = %s of %s ends the job symphony-clock before its first tick', v_setting.value,
+      case when v_setting.is_role then 'role ' || current_user else 'database ' || current_database() end);
+    remedy := format('alter role %I%s set statement_timeout = %L', current_user,
+      case when v_setting.is_role and v_setting.is_database then format(' in database %I', current_database()) else '' end, '2min');
   end if;
-  if offset_after > offset_before and not fields.elapsed and dst_gap = 'run_after' then
-    v_moved := messenger.next_wall_time(fields, v_from + offset_before) - offset_before;
-    if v_moved + offset_before >= change + offset_after then
-      v_moved := null;
-    end if;
-  end if;
-  v_after := v_from + offset_after;
-  if not fields.elapsed and dst_overlap = 'first' then
-    v_after := greatest(v_after, change + offset_before - v_second);
-  end if;
-  v_after := messenger.next_wall_time(fields, v_after) - offset_after;
-
-  v_run := least(v_before, v_moved, v_after);
-  return row(v_run at time zone 'UTC', case
-    when v_run = v_before and v_run + offset_before >= change + offset_after then 'first of the doubled hour'
-    when v_run = v_before or (v_run = v_after and v_run + offset_after >= change + offset_before) then null
-    when v_run = v_after then 'second of the doubled hour'
-    when v_run = v_moved then 'moved'
-  end)::messenger.cron_run;
 end $$;
 
--- The instant at which the offset of a zone changes between two instants of different offset, to the second.
-create or replace function messenger.find_change(timezone text, low timestamp, high timestamp)
-returns timestamp
-language plpgsql immutable parallel safe
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_low timestamp := date_trunc('second', low);
-  v_high timestamp := date_trunc('second', high) + interval '1 second';
-  v_offset interval := ((v_low at time zone 'UTC') at time zone timezone) - v_low;
-  v_middle timestamp;
-begin
-  while v_high - v_low > interval '1 second' loop
-    v_middle := date_trunc('second', v_low + (v_high - v_low) / 2);
-    if ((v_middle at time zone 'UTC') at time zone timezone) - v_middle = v_offset then
-      v_low := v_middle;
-    else
-      v_high := v_middle;
-    end if;
-  end loop;
-  return v_high;
-end $$;
-
--- The offset is asked for 26 hours to both sides, because no clock was ever moved by more than a day. Zones that change twice within that are not known.
--- Each turn either answers or leaves a change behind in which nothing ran, as every year's when fixed times in a gap are skipped.
-create or replace function messenger.next_cron_run(fields messenger.cron_fields, timezone text, after timestamptz, dst_gap text, dst_overlap text)
-returns messenger.cron_run
-language plpgsql stable parallel safe
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_reach constant interval := interval '26 hours';
-  v_after timestamp := after at time zone 'UTC';
-  v_end constant timestamp := v_after + interval '41 years';
-  v_offset interval;
-  v_before interval;
-  v_later interval;
-  v_wall timestamp;
-  v_run timestamp;
-  v_from timestamp;
-  v_change timestamp;
-  v_found messenger.cron_run;
-begin
-  while v_after < v_end loop
-    v_wall := (v_after at time zone 'UTC') at time zone timezone;
-    v_offset := v_wall - v_after;
-    v_before := ((v_after - v_reach) at time zone 'UTC') at time zone timezone - (v_after - v_reach);
-    v_later := ((v_after + v_reach) at time zone 'UTC') at time zone timezone - (v_after + v_reach);
-    v_run := v_after;
-    v_from := v_after;
-    if v_before = v_offset and v_later = v_offset then
-      v_wall := messenger.next_wall_time(fields, v_wall);
-      if v_wall is null then
-        return null;
-      end if;
-      v_run := (v_wall at time zone timezone) at time zone 'UTC';
-      v_offset := ((v_run at time zone 'UTC') at time zone timezone) - v_run;
-      v_before := ((v_run - v_reach) at time zone 'UTC') at time zone timezone - (v_run - v_reach);
-      v_later := ((v_run + v_reach) at time zone 'UTC') at time zone timezone - (v_run + v_reach);
-      if v_before = v_offset and v_later = v_offset then
-        return row(v_run at time zone 'UTC', null)::messenger.cron_run;
-      end if;
-      v_from := null;
-    end if;
-    if v_before <> v_offset then
-      v_change := messenger.find_change(timezone, v_run - v_reach, v_run);
-      v_later := v_offset;
-    else
-      v_change := messenger.find_change(timezone, v_run, v_run + v_reach);
-    end if;
-    v_found := messenger.run_near_change(
-      fields, coalesce(v_from, greatest(v_after, v_change - v_reach * 2)), v_change, v_before, v_later, dst_gap, dst_overlap);
-    if v_found.run_at is null or v_found.run_at at time zone 'UTC' <= v_change + v_reach then
-      return v_found;
-    end if;
-    v_after := v_change + v_reach;
-  end loop;
-  return null;
-end $$;
-
-create or replace function messenger.cron_next(expression text, timezone text, after timestamptz, dst_gap text default 'run_after', dst_overlap text default 'first')
-returns timestamptz
-language plpgsql stable parallel safe
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_run messenger.cron_run := messenger.next_cron_run(messenger.parse_cron(expression), timezone, after, dst_gap, dst_overlap);
-begin
-  return v_run.run_at;
-end $$;
-
-comment on function messenger.run_near_change(messenger.cron_fields, timestamp, timestamp, interval, interval, text, text) is
-  'The first run later than a moment close to a change of offset; moments are in UTC.';
-comment on function messenger.find_change(text, timestamp, timestamp) is 'When a zone''s offset changes between two moments in UTC, to the second.';
-comment on function messenger.next_cron_run(messenger.cron_fields, text, timestamptz, text, text) is
-  'The first run later than a moment, by the wall clock of a zone. dst_gap: run_after | skip; dst_overlap: first | second | both; both for fixed hours only. Null when there is none within 41 years.';
-comment on function messenger.cron_next(text, text, timestamptz, text, text) is
-  'The first moment later than "after" at which the cron expression fires in the zone; null when there is none within 41 years. The zone is not validated here.';
-revoke all on function messenger.run_near_change(messenger.cron_fields, timestamp, timestamp, interval, interval, text, text),
-  messenger.find_change(text, timestamp, timestamp), messenger.next_cron_run(messenger.cron_fields, text, timestamptz, text, text),
-  messenger.cron_next(text, text, timestamptz, text, text) from public, anon, authenticated;
-grant execute on function messenger.run_near_change(messenger.cron_fields, timestamp, timestamp, interval, interval, text, text),
-  messenger.find_change(text, timestamp, timestamp), messenger.next_cron_run(messenger.cron_fields, text, timestamptz, text, text),
-  messenger.cron_next(text, text, timestamptz, text, text) to service_role;
-
--- ---- 38_import_cron.sql
--- Jobs of pg_cron, read and proposed as schedules of the bus. Nothing is changed: the script is for a person to read and run.
-
--- pg_cron's own dialect: "$" is the last day of the month, "30 seconds" an interval. A day field that begins with an asterisk, such as */2, makes both
--- day fields count; here such a field restricts, and then either counts.
-create or replace function messenger.schedule_of_cron(schedule text)
-returns jsonb
-language plpgsql immutable
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_schedule text := regexp_replace(btrim(schedule), '\s+', ' ', 'g');
-  v_fields text[];
-begin
-  if v_schedule ~ '^[0-9]+ [sS][eE][cC][oO][nN][dD][sS]?$' then
-    return jsonb_build_object('interval', split_part(v_schedule, ' ', 1)::bigint * 1000);
-  elsif lower(v_schedule collate "C") = '@reboot' then
-    return null;
-  end if;
-  v_fields := string_to_array(v_schedule, ' ');
-  if cardinality(v_fields) = 5 then
-    if v_fields[3] like '*%' or v_fields[5] like '*%' then
-      if (v_fields[3] not like '*%' or messenger.read_cron_field('day', v_fields[3], 1, 31, null) <> repeat('1', 31))
-        and (v_fields[5] not like '*%' or messenger.read_cron_field('weekday', v_fields[5], 0, 7, null) <> repeat('1', 7)) then
-        perform messenger.raise_error('SM_CRON', format('pg_cron runs "%s" on days that match both day fields', left(v_schedule, 80)),
-          'a schedule of the bus runs on days that match either: restrict one field, and let the handler look at the other');
-      end if;
-    end if;
-    v_fields[3] := replace(v_fields[3], '$', 'L');
-  end if;
-  return jsonb_build_object('cron', array_to_string(v_fields, ' '));
-end $$;
-
--- A tag for dollar quotes that the text itself does not hold.
-create or replace function messenger.dollar_tag(held text)
-returns text
-language plpgsql immutable
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_tag text := '$job$';
-  v_n int := 0;
-begin
-  while strpos(held, v_tag) > 0 loop
-    v_n := v_n + 1;
-    v_tag := '$job' || v_n || '$';
-  end loop;
-  return v_tag;
-end $$;
-
--- Definer: pg_cron's table is not for service_role. As in cron.job itself, a job is shown to its owner only, that is to a caller who may act as the
--- role it runs as: a command may hold a secret. Within a definer function the setting "role" still names the caller, or none where it never changed.
-create or replace function messenger.import_cron(jobid bigint)
+create or replace function messenger.start(functions_url text, options jsonb)
 returns jsonb
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_job record;
-  v_name text;
-  v_type text;
-  v_function text;
-  v_schedule jsonb;
-  v_timezone text := coalesce(nullif(current_setting('cron.timezone', true), ''), 'GMT');
-  v_options jsonb;
-  v_reason text;
-  v_body text;
-  v_tag text;
-  v_notes text[] := array[]::text[];
-  v_caller name := coalesce(nullif(current_setting('role'), 'none'), session_user);
+  v_url text := rtrim(functions_url, '/');
+  v_options jsonb := coalesce(options, '{}');
+  v_odd text;
+  v_settings messenger.settings;
+  v_has_clock boolean := to_regclass('cron.job') is not null;
+  v_secret record;
+  v_missing text;
+  v_clock_remedy text;
 begin
-  if to_regclass('cron.job') is null then
-    perform messenger.raise_error('SM_UNAVAILABLE', 'pg_cron is not installed', 'create extension pg_cron');
+  perform messenger.require_writable();
+  if jsonb_typeof(v_options) <> 'object' then
+    perform messenger.raise_error('SM_UNKNOWN_FIELD', 'options must be a JSON object');
   end if;
-  execute 'select j.jobid, j.jobname::text, j.schedule, j.command, j.active, j.username::text, j.database::text from cron.job j where j.jobid = $1' into v_job using jobid;
-  if v_job.jobid is null or not coalesce(pg_has_role(v_caller, (select r.oid from pg_catalog.pg_roles r where r.rolname = v_job.username), 'usage'), false) then
-    perform messenger.raise_error('SM_NOT_FOUND', 'pg_cron has no job ' || coalesce(jobid::text, 'without a number') || ' that ' || v_caller || ' may see',
-      'select jobid, jobname, username from cron.job, as the role the job runs as or one that is a member of it');
-  elsif v_job.jobname in ('symphony-clock', 'symphony-handlers') then
-    perform messenger.raise_error('SM_CONFLICT', v_job.jobname || ' is a job of the bus itself', 'leave it as it is');
+  select o.key into v_odd from jsonb_object_keys(v_options) as o(key)
+  where o.key not in ('max_workers', 'messages_per_worker', 'poll_interval', 'max_unfinished_per_user') limit 1;
+  if found then
+    perform messenger.raise_error('SM_UNKNOWN_FIELD', 'options.' || v_odd);
   end if;
-  v_reason := messenger.needs_no_transaction(v_job.command);
-  if v_reason is not null then
-    perform messenger.raise_error('SM_CONFLICT', format('the command of job %s cannot run inside a function, as a handler does: %s', v_job.jobid, v_reason),
-      'leave this job to pg_cron');
+  perform messenger.check_start(v_url, v_options);
+
+  v_secret := messenger.ensure_worker_secret();
+  perform messenger.ensure_singletons(), messenger.ensure_transports(), messenger.ensure_own_types();
+  update messenger.settings s
+  set functions_url = coalesce(v_url, s.functions_url),
+      clock_enabled = true,
+      clock_changed_at = messenger.now(),
+      max_workers = coalesce((v_options ->> 'max_workers')::numeric, s.max_workers),
+      messages_per_worker = coalesce((v_options ->> 'messages_per_worker')::numeric, s.messages_per_worker),
+      poll_interval = coalesce((v_options ->> 'poll_interval')::interval, s.poll_interval),
+      max_unfinished_per_user = coalesce((v_options ->> 'max_unfinished_per_user')::numeric, s.max_unfinished_per_user)
+  returning * into v_settings;
+  if v_has_clock then
+    perform cron.schedule('symphony-clock', messenger.job_schedule(), messenger.ticker_command());
+    perform messenger.sync_handlers_job();
+    v_clock_remedy := (select f.cause || ': ' || f.remedy from messenger.ticker_setting_fault() f);
+  else
+    v_clock_remedy := 'no pg_cron: create extension pg_cron, or let an outside clock POST to the scheduler edge function each minute';
   end if;
 
-  v_schedule := messenger.schedule_of_cron(v_job.schedule);
-  if v_schedule is null then
-    perform messenger.raise_error('SM_CRON', v_job.schedule || ' has no moment that could be due', 'leave this job to pg_cron');
-  end if;
-  v_timezone := case when v_timezone in ('GMT', 'Etc/GMT') then 'UTC' else v_timezone end;
-  -- The bus' own error where the expression is none of its dialect.
-  perform messenger.read_schedule(v_schedule, v_timezone, '{}', messenger.now());
-
-  v_options := jsonb_build_object('misfire', 'skip', 'enabled', v_job.active);
-
-  -- With the job's number, which pg_cron never gives twice: two jobs of similar names share neither type nor function.
-  v_name := left(btrim(regexp_replace(coalesce(nullif(v_job.jobname, ''), 'job ' || v_job.jobid), '[/[:cntrl:]]', '-', 'g')), 128);
-  v_type := coalesce(nullif(trim(both '_' from left(regexp_replace(coalesce(v_job.jobname, ''), '[^A-Za-z0-9]+', '_', 'g'), 90)), ''), 'job') || '_' || v_job.jobid;
-  v_function := 'public.' || quote_ident('run_cron_' || left(lower(v_type collate "C"), 33) || '_' || v_job.jobid);
-  v_type := 'cron.' || v_type;
-
-  if v_job.command ~* 'net\.http_(post|get|delete)' then
-    v_notes := v_notes || 'The command calls over HTTP, and the handler completes when the call is queued. Instead, define a message type whose handler makes the call, and schedule that: it is retried, and its failures are kept.'::text;
-  end if;
-  if exists (select from messenger.leading_words(v_job.command) w(words) where w.words ~ '^(CALL|DO)(\s|$)') then
-    v_notes := v_notes || 'The command runs a procedure or a DO block. Inside a handler it may not commit or roll back: if it does, each run fails, and the job should stay with pg_cron.'::text;
-  end if;
-  if not v_job.active then
-    v_notes := v_notes || 'The job is switched off; so is the schedule.'::text;
-  end if;
-  if v_job.username <> current_user then
-    v_notes := v_notes || format('The job runs as %I; handlers run as the owner of the bus, %I.', v_job.username, current_user);
-  end if;
-  if v_job.database <> current_database() then
-    v_notes := v_notes || format('The job runs in database %I; the handler runs in this one, %I.', v_job.database, current_database());
-  end if;
-  v_notes := v_notes || 'After an outage pg_cron runs nothing of what was missed; the schedule has misfire skip for that. Remove the option to have one run instead.'::text;
-
-  -- The command as it stands: what EXECUTE runs may be several statements, hold comments, and return rows that nobody reads.
-  v_tag := messenger.dollar_tag(v_job.command);
-  v_body := format(E'  execute %s%s%s;', v_tag, v_job.command, v_tag);
-  v_tag := messenger.dollar_tag(v_body);
+  v_missing := case
+    when v_settings.functions_url is null then 'no functions URL: select messenger_start(''https://<project>.supabase.co/functions/v1'')'
+    when to_regclass('net.http_request_queue') is null then 'no pg_net: create extension pg_net'
+    when not v_secret.is_readable then v_secret.fault
+    else 'pg_net cannot be called: ' || messenger.wakeup_fault()
+  end;
   return jsonb_build_object(
-    'job', jsonb_build_object('jobid', v_job.jobid, 'jobname', v_job.jobname, 'schedule', v_job.schedule, 'command', v_job.command, 'active', v_job.active),
-    'schedule', jsonb_build_object('name', v_name, 'type', v_type, 'schedule', v_schedule, 'timezone', v_timezone, 'options', v_options),
-    'sql', format(
-      E'-- pg_cron''s job %s, as a schedule of the bus.\nbegin;\n\n'
-      'create or replace function %s(payload jsonb)\nreturns jsonb\nlanguage plpgsql\nset search_path = public, extensions\nas %s\nbegin\n%s\n  return null;\nend %s;\n'
-      'revoke all on function %s(jsonb) from public, anon, authenticated, service_role;\n\n'
-      'select messenger.set_sql_handler(%L, %L);\n'
-      'select messenger_schedule(name => %L, type => %L, schedule => %L, timezone => %L, options => %L);\n'
-      'select cron.unschedule(%s);\n\ncommit;\n',
-      v_job.jobid, v_function, v_tag, v_body, v_tag, v_function, v_type, v_function, v_name, v_type, v_schedule, v_timezone, v_options, v_job.jobid),
-    'notes', to_jsonb(v_notes));
+    'clock', v_has_clock, 'wakeups', v_missing is null, 'functions_url', v_settings.functions_url, 'worker_secret', v_secret.is_readable)
+    || case when v_missing is null then '{}' else jsonb_build_object('wakeups_remedy', v_missing) end
+    || case when v_clock_remedy is null then '{}' else jsonb_build_object('clock_remedy', v_clock_remedy) end;
 end $$;
 
-create or replace function public.messenger_import_cron(jobid bigint)
+create or replace function messenger.stop()
+returns jsonb
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_unscheduled bigint := 0;
+begin
+  perform messenger.require_writable();
+  perform messenger.ensure_singletons();
+  update messenger.settings s set clock_enabled = false, clock_changed_at = case when s.clock_enabled then messenger.now() else s.clock_changed_at end;
+  if to_regclass('cron.job') is not null then
+    perform cron.unschedule(j.jobid) from cron.job j where j.jobname in ('symphony-clock', 'symphony-handlers');
+    get diagnostics v_unscheduled = row_count;
+  end if;
+  return jsonb_build_object('clock', false, 'unscheduled', v_unscheduled);
+end $$;
+
+create or replace function public.messenger_start(functions_url text default null, options jsonb default '{}')
 returns jsonb
 language sql
 set search_path = pg_catalog, pg_temp
-as $$ select messenger.import_cron(jobid) $$;
+as $$ select messenger.start(functions_url, options) $$;
 
-comment on function messenger.schedule_of_cron(text) is 'A schedule of pg_cron as messenger_schedule takes it; null for @reboot.';
-comment on function messenger.dollar_tag(text) is 'A dollar quote that can hold this text.';
-comment on function messenger.import_cron(bigint) is 'See public.messenger_import_cron.';
-comment on function public.messenger_import_cron(bigint) is
-  'Proposes a schedule for a job of pg_cron and changes nothing: {"job", "schedule" (arguments of messenger_schedule), "sql" (a script that makes the handler, the schedule, and unschedules the job), "notes"}. SM_NOT_FOUND (no such job, or one of a role that the caller is not a member of), SM_CONFLICT (a job of the bus itself, or a command that cannot run inside a function), SM_CRON (an expression of pg_cron that the bus does not have), SM_UNAVAILABLE (no pg_cron).';
-revoke all on function messenger.schedule_of_cron(text), messenger.dollar_tag(text), messenger.import_cron(bigint), public.messenger_import_cron(bigint)
+create or replace function public.messenger_stop()
+returns jsonb
+language sql
+set search_path = pg_catalog, pg_temp
+as $$ select messenger.stop() $$;
+
+comment on function messenger.milliseconds(text) is 'A duration as Postgres writes it in settings, in ms.';
+comment on function messenger.ticker_setting_fault() is 'The setting that stops the ticker, with its remedy; nulls where there is none.';
+comment on function messenger.start(text, jsonb) is 'See public.messenger_start.';
+comment on function messenger.stop() is 'See public.messenger_stop.';
+comment on function public.messenger_start(text, jsonb) is
+  'Turns the clock on and makes rows of the bus that are missing: pg_cron job symphony-clock (and symphony-handlers while a type has an SQL handler), worker secret in Vault, base URL of the edge functions (null keeps the stored one; none stored: a clock without wake-ups). Options: max_workers, messages_per_worker, poll_interval, max_unfinished_per_user.';
+comment on function public.messenger_stop() is 'Turns the clock off; a running minute ends within a second. Messages stay, and workers that are called still handle them.';
+revoke all on function messenger.milliseconds(text), messenger.ticker_setting_fault(), messenger.start(text, jsonb), messenger.stop(), public.messenger_start(text, jsonb), public.messenger_stop()
   from public, anon, authenticated, service_role;
-grant execute on function messenger.import_cron(bigint), public.messenger_import_cron(bigint) to service_role;
+grant execute on function messenger.start(text, jsonb), messenger.stop(), public.messenger_start(text, jsonb), public.messenger_stop() to service_role;
 
--- ---- 38_next_run.sql
--- When a schedule runs. The expander, the preview and the errors all ask here.
+-- ---- 70_ticker/20_tick.sql
+-- The tick: what the ticker does each second. Safe to call by anyone who may, at any time, at once.
 
--- Moments are whole milliseconds, so that the header of a message names its occurrence exactly.
-create or replace function messenger.next_run(schedule public.messenger_schedules, after timestamptz)
-returns messenger.cron_run
-language plpgsql stable parallel safe
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_config jsonb := schedule.schedule_config;
-  v_after timestamptz := greatest(after, schedule.starts_at - interval '1 microsecond');
-  v_run messenger.cron_run;
-  v_anchor timestamptz;
-  v_interval bigint;
-  v_elapsed bigint;
-begin
-  case schedule.schedule_type
-    when 'cron' then
-      v_run := messenger.next_cron_run(messenger.parse_cron(v_config ->> 'cron'), schedule.timezone, v_after, schedule.dst_gap, schedule.dst_overlap);
-    when 'interval' then
-      -- Counted from the anchor in whole steps: nothing drifts, whenever the clock looked.
-      v_anchor := date_trunc('milliseconds', coalesce((v_config ->> 'startAt')::timestamptz, schedule.starts_at, schedule.created_at));
-      v_interval := (v_config ->> 'interval')::bigint * 1000;
-      v_elapsed := (extract(epoch from v_after - v_anchor) * 1000000)::bigint;
-      v_run.run_at := v_anchor + case when v_elapsed < 0 then 0 else v_elapsed / v_interval + 1 end * (v_interval * interval '1 microsecond');
-    else
-      v_run.run_at := date_trunc('milliseconds', (v_config ->> 'at')::timestamptz);
-      if v_run.run_at <= v_after then
-        return null;
-      end if;
-  end case;
-  return case when v_run.run_at <= coalesce(schedule.ends_at, 'infinity') then v_run end;
-end $$;
-
--- The last run before a moment, at or after a known one. There is no looking back in cron: next_run is monotone, so galloping and halving find it.
--- "gap" is a guess at the distance; a right one needs two looks.
-create or replace function messenger.last_run(schedule public.messenger_schedules, before timestamptz, known timestamptz, gap interval)
-returns timestamptz
-language plpgsql stable parallel safe
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_run timestamptz := known;
-  v_high timestamptz := before;
-  v_gap interval := gap;
-  v_probe timestamptz;
-  v_next timestamptz;
-begin
-  loop
-    v_probe := before - v_gap;
-    exit when v_probe <= known;
-    v_next := (messenger.next_run(schedule, v_probe - interval '1 microsecond')).run_at;
-    if v_next < before then
-      v_run := v_next;
-      exit;
-    end if;
-    v_high := v_probe;
-    v_gap := v_gap * 4;
-  end loop;
-  loop
-    v_next := (messenger.next_run(schedule, v_run)).run_at;
-    exit when v_next is null or v_next >= before;
-    v_run := v_next;
-    v_probe := v_run + make_interval(secs => extract(epoch from v_high - v_run)::double precision / 2);
-    v_next := (messenger.next_run(schedule, v_probe)).run_at;
-    if v_next < before then
-      v_run := v_next;
-    else
-      v_high := v_probe;
-    end if;
-  end loop;
-  return v_run;
-end $$;
-
--- From when on a schedule that is new or was changed may run: nothing up to its last run again; what is past only if it is to run once.
-create or replace function messenger.first_run(schedule public.messenger_schedules, at timestamptz)
-returns timestamptz
-language plpgsql stable parallel safe
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return (messenger.next_run(schedule, case when schedule.schedule_type = 'once'
-    then coalesce(schedule.last_run_at, '-infinity') else greatest(at, schedule.last_run_at) end)).run_at;
-end $$;
-
-comment on function messenger.next_run(public.messenger_schedules, timestamptz) is 'The schedule''s first run later than a moment, between starts_at and ends_at, both included; null when there is none.';
-comment on function messenger.last_run(public.messenger_schedules, timestamptz, timestamptz, interval) is 'The schedule''s last run before a moment; "known" is a run before it, "gap" a guess at the distance in seconds.';
-comment on function messenger.first_run(public.messenger_schedules, timestamptz) is 'The run a schedule saved at a moment waits for.';
-revoke all on function messenger.next_run(public.messenger_schedules, timestamptz), messenger.last_run(public.messenger_schedules, timestamptz, timestamptz, interval),
-  messenger.first_run(public.messenger_schedules, timestamptz) from public, anon, authenticated;
-grant execute on function messenger.next_run(public.messenger_schedules, timestamptz), messenger.last_run(public.messenger_schedules, timestamptz, timestamptz, interval),
-  messenger.first_run(public.messenger_schedules, timestamptz) to service_role;
-
--- ---- 38_read_command.sql
--- Reading a job's command: which of its statements Postgres does not run inside a function, known before they fail every night.
-
--- Comments, literals and quoted names are passed over, as the server's own scanner does.
-create or replace function messenger.leading_words(command text)
-returns setof text
-language plpgsql immutable
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_rest text := command;
-  v_token text;
-  v_words text[] := '{}'::text[];
-begin
-  while v_rest <> '' loop
-    v_token := messenger.read_token(v_rest);
-    if v_token = ';' then
-      if v_words <> '{}' then
-        return next array_to_string(v_words, ' ');
-      end if;
-      v_words := '{}';
-    elsif v_token !~ '^(\s|--|/\*)' and cardinality(v_words) < 12 then
-      v_words := v_words || upper(left(v_token, 100) collate "C");
-    end if;
-    v_rest := substr(v_rest, length(v_token) + 1);
-  end loop;
-  if v_words <> '{}' then
-    return next array_to_string(v_words, ' ');
-  end if;
-end $$;
-
-create or replace function messenger.read_token(sql text)
-returns text
-language plpgsql immutable
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_token text := substring(sql from '^(?:\s+|--[^\n]*)');
-  v_watermark text;
-  v_end int := 3;
-  v_depth int := 1;
-begin
-  if v_token is not null then
-    return v_token;
-  elsif starts_with(sql, '/*') then
-    -- Comments nest.
-    while v_depth > 0 and v_end <= length(sql) loop
-      v_watermark := substr(sql, v_end, 2);
-      v_depth := v_depth + case v_watermark when '/*' then 1 when '*/' then -1 else 0 end;
-      v_end := v_end + case when v_watermark in ('/*', '*/') then 2 else 1 end;
-    end loop;
-    return left(sql, v_end - 1);
-  end if;
-  v_watermark := substring(sql from '^\$(?:[A-Za-z_\u0080-\uffff][A-Za-z0-9_\u0080-\uffff]*)?\$');
-  if v_watermark is not null then
-    v_end := strpos(substr(sql, length(v_watermark) + 1), v_watermark);
-    return case when v_end = 0 then sql else left(sql, v_end + 2 * length(v_watermark) - 1) end;
-  end if;
-  return coalesce(
-    substring(sql from $e$^[eE]'(?:[^'\\]|\\.|'')*(?:'|$)$e$), substring(sql from $l$^'(?:[^']|'')*(?:'|$)$l$), substring(sql from '^"(?:[^"]|"")*(?:"|$)'),
-    substring(sql from '^[A-Za-z_][A-Za-z0-9_$]*'), left(sql, 1));
-end $$;
-
--- What PreventInTransactionBlock and plpgsql's EXECUTE reject, and COPY's use of the client.
-create or replace function messenger.needs_no_transaction(command text)
-returns text
-language plpgsql immutable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return (
-    select substring(w.words from '^[A-Z]+(?: (?:TRANSACTION|DATABASE|SYSTEM|TABLESPACE|SUBSCRIPTION|(?:UNIQUE )?INDEX|ALL)\M)?')
-    from messenger.leading_words(command) w(words)
-    where w.words ~ ('^(VACUUM|BEGIN|START TRANSACTION|COMMIT|END|ROLLBACK|ABORT|SAVEPOINT|RELEASE|PREPARE TRANSACTION|ALTER SYSTEM|DISCARD ALL'
-        || '|(CREATE|DROP) (DATABASE|TABLESPACE|SUBSCRIPTION)|REINDEX (\( .* \) )?(DATABASE|SYSTEM)|CLUSTER( VERBOSE)?$)(\s|$)')
-      or w.words ~ '^(CREATE (UNIQUE )?INDEX|DROP INDEX|REINDEX( \(.*\))? (INDEX|TABLE|SCHEMA)) CONCURRENTLY(\s|$)'
-      or w.words ~ '^REINDEX \( (.* )?CONCURRENTLY(\s|$)'
-      or w.words ~ '^COPY .* (FROM STDIN|TO STDOUT)(\s|$)'
-    limit 1);
-end $$;
-
-comment on function messenger.leading_words(text) is 'The first words of each statement of an SQL text, upper case, without comments.';
-comment on function messenger.read_token(text) is 'The first token of an SQL text: white space, a comment, a literal, a name, or one character.';
-comment on function messenger.needs_no_transaction(text) is
-  'The first statement of an SQL text that Postgres does not run inside a function, by its command; null when there is none.';
-revoke all on function messenger.leading_words(text), messenger.read_token(text), messenger.needs_no_transaction(text)
-  from public, anon, authenticated, service_role;
-
--- ---- 38_read_schedule.sql
--- Parsing of schedules: what callers pass becomes a row, or the error that names what is wrong.
-
--- pg_timezone_names reads every file of the zones (30 ms here), so a session remembers what it found. Asked at save only.
-create or replace function messenger.check_timezone(timezone text)
-returns void
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_known text := coalesce(current_setting('messenger.known_zones', true), '');
-begin
-  if timezone = 'UTC' or timezone = any (string_to_array(v_known, ' ')) then
-    return;
-  end if;
-  -- Postgres itself takes Foo+99 and EST5EDT4. Three names of the list are abbreviations with a fixed offset.
-  if timezone ~ '^[A-Za-z][A-Za-z0-9/_+-]*$' and timezone !~ '^(EST|MST|HST|Factory|localtime|posixrules|posix/.*|right/.*)$'
-    and exists (select from pg_catalog.pg_timezone_names n where n.name = check_timezone.timezone) then
-    perform set_config('messenger.known_zones', right(concat_ws(' ', nullif(v_known, ''), timezone), 1000), false);
-    return;
-  end if;
-  perform messenger.raise_error('SM_TIMEZONE', format('"%s"', left(timezone, 60)));
-end $$;
-
-create or replace function messenger.read_whole(value jsonb, lowest bigint, highest bigint)
-returns bigint
-language plpgsql immutable parallel safe
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  if jsonb_typeof(value) <> 'number' or value < to_jsonb(lowest) or value > to_jsonb(highest) or value::numeric % 1 <> 0 then
-    return null;
-  end if;
-  return value::bigint;
-end $$;
-
--- A moment without a zone would mean another one in every session.
-create or replace function messenger.read_moment(value jsonb)
-returns timestamptz
-language plpgsql stable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return case when value #>> '{}' ~* '^[0-9]{4}-[0-9][0-9]-[0-9][0-9][t ][0-9][0-9]:.*(z|[+-][0-9][0-9](:?[0-9][0-9])?)$' then messenger.read_time(value) end;
-end $$;
-
-create or replace function messenger.read_options(options jsonb)
-returns public.messenger_schedules
-language plpgsql stable
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_row public.messenger_schedules;
-  v_option record;
-  v_value jsonb;
-  v_text text;
-  v_is_good boolean;
-begin
-  v_row.misfire := 'fire_once';
-  v_row.misfire_grace_ms := 60000;
-  v_row.catch_up_limit := 100;
-  v_row.dst_gap := 'run_after';
-  v_row.dst_overlap := 'first';
-  v_row.overlap := 'allow';
-  v_row.jitter_ms := 0;
-  v_row.headers := '{}';
-  if jsonb_typeof(options) <> 'object' then
-    perform messenger.raise_error('SM_SCHEDULE', 'options must be a JSON object');
-  end if;
-  for v_option in select o.key, o.value from jsonb_each(options) o loop
-    v_value := v_option.value;
-    v_text := case when jsonb_typeof(v_value) = 'string' then v_value #>> '{}' end;
-    -- No limit and no bound may be said as null; what has a default may not.
-    continue when v_value = 'null' and v_option.key in ('max_runs', 'starts_at', 'ends_at');
-    case v_option.key
-      when 'transport_name' then v_row.transport_name := v_text; v_is_good := v_text is not null;
-      when 'queue_name' then v_row.queue_name := v_text; v_is_good := v_text is not null;
-      when 'headers' then v_row.headers := v_value; v_is_good := true;
-      when 'enabled' then
-        v_is_good := jsonb_typeof(v_value) = 'boolean';
-        v_row.enabled := v_value = 'true';
-      when 'max_runs' then v_row.max_runs := messenger.read_whole(v_value, 1, 9007199254740991); v_is_good := v_row.max_runs is not null;
-      when 'starts_at' then v_row.starts_at := messenger.read_moment(v_value); v_is_good := v_row.starts_at is not null;
-      when 'ends_at' then v_row.ends_at := messenger.read_moment(v_value); v_is_good := v_row.ends_at is not null;
-      when 'misfire' then v_row.misfire := v_text; v_is_good := v_text in ('fire_once', 'skip', 'catch_up');
-      when 'misfire_grace_ms' then
-        v_row.misfire_grace_ms := messenger.read_whole(v_value, 0, 31622400000);
-        v_is_good := v_row.misfire_grace_ms is not null;
-      when 'catch_up_limit' then v_row.catch_up_limit := messenger.read_whole(v_value, 1, 1000)::int; v_is_good := v_row.catch_up_limit is not null;
-      when 'dst_gap' then v_row.dst_gap := v_text; v_is_good := v_text in ('run_after', 'skip');
-      when 'dst_overlap' then v_row.dst_overlap := v_text; v_is_good := v_text in ('first', 'second', 'both');
-      when 'overlap' then v_row.overlap := v_text; v_is_good := v_text in ('allow', 'skip', 'replace');
-      when 'jitter_ms' then v_row.jitter_ms := messenger.read_whole(v_value, 0, 31622400000); v_is_good := v_row.jitter_ms is not null;
-      else perform messenger.raise_error('SM_SCHEDULE', format('unknown option "%s"', left(v_option.key, 60)));
-    end case;
-    if v_is_good is not true then
-      perform messenger.raise_error('SM_SCHEDULE', 'options.' || v_option.key);
-    end if;
-  end loop;
-  if v_row.starts_at >= v_row.ends_at then
-    perform messenger.raise_error('SM_SCHEDULE', 'options.ends_at is not later than starts_at');
-  end if;
-  return v_row;
-end $$;
-
-create or replace function messenger.read_schedule(schedule jsonb, timezone text, options jsonb, at timestamptz)
-returns public.messenger_schedules
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_row public.messenger_schedules := messenger.read_options(coalesce(options, '{}'));
-  v_kinds text[];
-  v_odd text;
-  v_run timestamptz;
-  v_next timestamptz;
-begin
-  if schedule is null or jsonb_typeof(schedule) <> 'object' then
-    perform messenger.raise_error('SM_SCHEDULE', 'the schedule must be a JSON object');
-  end if;
-  select array_agg(k.key) filter (where k.key in ('cron', 'interval', 'at')),
-    min(k.key) filter (where k.key not in ('cron', 'interval', 'at') and not (k.key = 'startAt' and schedule ? 'interval'))
-  into v_kinds, v_odd from jsonb_object_keys(schedule) as k(key);
-  if v_odd is not null then
-    perform messenger.raise_error('SM_SCHEDULE', format('unknown field "%s"', left(v_odd, 60)));
-  elsif cardinality(v_kinds) is distinct from 1 then
-    perform messenger.raise_error('SM_SCHEDULE', 'exactly one of cron, interval, at');
-  end if;
-  perform messenger.check_timezone(coalesce(timezone, 'UTC'));
-  v_row.timezone := coalesce(timezone, 'UTC');
-  v_row.schedule_config := schedule;
-  v_row.schedule_type := case v_kinds[1] when 'at' then 'once' else v_kinds[1] end;
-  v_row.created_at := date_trunc('milliseconds', at);
-
-  case v_row.schedule_type
-    when 'cron' then
-      if jsonb_typeof(schedule -> 'cron') <> 'string' then
-        perform messenger.raise_error('SM_CRON', 'it must be a string');
-      end if;
-      v_run := (messenger.next_cron_run(
-        messenger.parse_cron(schedule ->> 'cron'), v_row.timezone, greatest(at, v_row.starts_at), v_row.dst_gap, v_row.dst_overlap)).run_at;
-      if v_run is null then
-        perform messenger.raise_error('SM_CRON_NEVER', format('"%s"', left(schedule ->> 'cron', 100)));
-      end if;
-      -- The period of a cron expression: the shortest of its next ten.
-      for v_turn in 1..case when v_row.jitter_ms > 0 then 10 else 0 end loop
-        v_next := (messenger.next_run(v_row, v_run)).run_at;
-        exit when v_next is null;
-        if v_next - v_run < v_row.jitter_ms * interval '1 millisecond' then
-          perform messenger.raise_error('SM_SCHEDULE', 'options.jitter_ms is longer than the period');
-        end if;
-        v_run := v_next;
-      end loop;
-    when 'interval' then
-      if messenger.read_whole(schedule -> 'interval', 1000, 31622400000) is null then
-        perform messenger.raise_error('SM_INTERVAL', left(schedule ->> 'interval', 40));
-      elsif schedule ? 'startAt' and messenger.read_moment(schedule -> 'startAt') is null then
-        perform messenger.raise_error('SM_SCHEDULE', 'startAt must be a moment with a zone');
-      elsif v_row.jitter_ms > (schedule -> 'interval')::bigint then
-        perform messenger.raise_error('SM_SCHEDULE', 'options.jitter_ms is longer than the period');
-      end if;
-      -- 60000.0 is a whole number, but no bigint would read it.
-      v_row.schedule_config := schedule || jsonb_build_object('interval', (schedule -> 'interval')::bigint);
-    else
-      if messenger.read_moment(schedule -> 'at') is null then
-        perform messenger.raise_error('SM_SCHEDULE', 'at must be a moment with a zone');
-      end if;
-  end case;
-  return v_row;
-end $$;
-
-comment on function messenger.check_timezone(text) is 'Rejects what is no IANA name of a time zone: SM_TIMEZONE.';
-comment on function messenger.read_whole(jsonb, bigint, bigint) is 'A JSON number as a whole one between two, or null.';
-comment on function messenger.read_moment(jsonb) is 'An ISO 8601 string with a zone as a moment, or null.';
-comment on function messenger.read_options(jsonb) is 'Options of a schedule, named as its columns, with defaults for those left out; enabled, transport_name and queue_name stay null. SM_SCHEDULE names a bad one.';
-comment on function messenger.read_schedule(jsonb, text, jsonb, timestamptz) is
-  'The columns of messenger_schedules that say when it runs, checked; SM_SCHEDULE, SM_CRON, SM_CRON_NEVER, SM_INTERVAL, SM_TIMEZONE.';
-revoke all on function messenger.check_timezone(text), messenger.read_whole(jsonb, bigint, bigint), messenger.read_moment(jsonb),
-  messenger.read_options(jsonb), messenger.read_schedule(jsonb, text, jsonb, timestamptz) from public, anon, authenticated;
-grant execute on function messenger.check_timezone(text), messenger.read_whole(jsonb, bigint, bigint), messenger.read_moment(jsonb),
-  messenger.read_options(jsonb), messenger.read_schedule(jsonb, text, jsonb, timestamptz) to service_role;
-
--- ---- 38_schedules.sql
--- Saving, pausing, removing and previewing schedules.
-
--- The message of a schedule, judged as any dispatch is, with the headers it will have; routes of its type are resolved here.
-create or replace function messenger.read_schedule_message(name text, type text, payload jsonb, schedule public.messenger_schedules, at timestamptz)
-returns public.messenger_schedules
-language plpgsql stable
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_row public.messenger_schedules := schedule;
-  v_draft record;
-begin
-  if name is null or length(name) not between 1 and 128 or name ~ '[/\x01-\x1f\x7f]' or name <> btrim(name) then
-    perform messenger.raise_error('SM_SCHEDULE', 'the name must have 1 to 128 characters, no slash or control character, and no space around it');
-  end if;
-  select d.* into v_draft
-  from messenger.read_drafts((
-    select jsonb_build_array(jsonb_object_agg(given.field, given.value) filter (where given.value is not null))
-    from (values
-      ('type', to_jsonb(type)), ('payload', coalesce(payload, '{}')), ('queue', to_jsonb(v_row.queue_name)), ('transport', to_jsonb(v_row.transport_name)),
-      ('headers', case when jsonb_typeof(v_row.headers) = 'object'
-        then v_row.headers || messenger.schedule_headers(name, at) else v_row.headers end)
-    ) as given(field, value)
-  ), at) d;
-  if v_draft.error_code is not null then
-    perform messenger.raise_error(v_draft.error_code);
-  end if;
-  v_row.name := name;
-  v_row.message_type := v_draft.message_type;
-  v_row.transport_name := v_draft.transport_name;
-  v_row.queue_name := v_draft.queue_name;
-  v_row.body := v_draft.body;
-  return v_row;
-end $$;
-
-create or replace function messenger.schedule_headers(name text, due_at timestamptz)
-returns jsonb
-language plpgsql immutable parallel safe
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return jsonb_build_object('x-schedule', name, 'x-scheduled-for', to_char(due_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'));
-end $$;
-
--- Saving what is there already changes nothing: what is due stays due, what is over stays over, what is paused stays paused.
-create or replace function public.messenger_schedule(
-  name text, type text, schedule jsonb, payload jsonb default '{}', timezone text default 'UTC', options jsonb default '{}'
-)
-returns public.messenger_schedules
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-#variable_conflict use_column
-declare
-  v_now timestamptz := messenger.now();
-  v_new public.messenger_schedules := messenger.read_schedule(messenger_schedule.schedule, messenger_schedule.timezone, messenger_schedule.options, v_now);
-  v_old public.messenger_schedules;
-  v_is_same boolean;
-begin
-  perform messenger.require_writable();
-  v_new := messenger.read_schedule_message(messenger_schedule.name, messenger_schedule.type, messenger_schedule.payload, v_new, v_now);
-  v_new.run_count := 0;
-  v_new.updated_at := v_now;
-  loop
-    select s.* into v_old from public.messenger_schedules s where s.name = v_new.name for update;
-    v_is_same := false;
-    if found then
-      v_is_same := (v_old.schedule_config, v_old.timezone, v_old.starts_at, v_old.ends_at, v_old.dst_gap, v_old.dst_overlap)
-        is not distinct from (v_new.schedule_config, v_new.timezone, v_new.starts_at, v_new.ends_at, v_new.dst_gap, v_new.dst_overlap);
-      v_new.created_at := v_old.created_at;
-      v_new.last_run_at := v_old.last_run_at;
-      v_new.run_count := v_old.run_count;
-    end if;
-    v_new.next_run_at := case when v_is_same and v_old.next_run_at is not null and (v_old.enabled or v_new.enabled is not true)
-      then messenger.due_since(v_old) else messenger.first_run(v_new, v_now) end;
-    if v_new.run_count >= v_new.max_runs then
-      v_new.next_run_at := null;
-    end if;
-    if not v_is_same and (v_new.next_run_at is null
-      or v_new.schedule_type = 'once' and v_new.misfire = 'skip' and v_new.next_run_at < v_now - v_new.misfire_grace_ms * interval '1 millisecond') then
-      perform messenger.raise_error('SM_SCHEDULE', 'it never runs: its moments are over, outside of starts_at and ends_at, or max_runs is reached');
-    end if;
-    v_new.enabled := v_new.next_run_at is not null and coalesce(v_new.enabled, v_old.enabled or v_old.next_run_at is null, true);
-
-    if v_old.id is not null then
-      update public.messenger_schedules s
-      set message_type = v_new.message_type, transport_name = v_new.transport_name, queue_name = v_new.queue_name, body = v_new.body, headers = v_new.headers,
-          schedule_type = v_new.schedule_type, schedule_config = v_new.schedule_config, timezone = v_new.timezone, next_run_at = v_new.next_run_at,
-          max_runs = v_new.max_runs, enabled = v_new.enabled, starts_at = v_new.starts_at, ends_at = v_new.ends_at, misfire = v_new.misfire,
-          misfire_grace_ms = v_new.misfire_grace_ms, catch_up_limit = v_new.catch_up_limit, dst_gap = v_new.dst_gap, dst_overlap = v_new.dst_overlap,
-          overlap = v_new.overlap, jitter_ms = v_new.jitter_ms, last_error = null, updated_at = v_now
-      where s.id = v_old.id
-      returning s.* into v_new;
-      delete from messenger.schedule_backoffs b where b.schedule_id = v_old.id;
-      exit;
-    end if;
-    v_new.id := gen_random_uuid();
-    insert into public.messenger_schedules select v_new.* on conflict do nothing;
-    exit when found;
-    -- Somebody else has just saved the first of this name: look at theirs.
-    v_new.enabled := (messenger.read_options(coalesce(messenger_schedule.options, '{}'))).enabled;
-  end loop;
-  return v_new;
-end $$;
-
--- What a schedule is waiting to run: behind an error that put it off stands the moment that was due.
-create or replace function messenger.due_since(schedule public.messenger_schedules)
-returns timestamptz
-language plpgsql stable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return coalesce((select b.due_at from messenger.schedule_backoffs b where b.schedule_id = schedule.id), schedule.next_run_at);
-end $$;
-
-create or replace function public.messenger_unschedule(name text)
-returns boolean
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_id uuid;
-begin
-  perform messenger.require_writable();
-  delete from public.messenger_schedules s where s.name = messenger_unschedule.name returning s.id into v_id;
-  delete from messenger.schedule_backoffs b where b.schedule_id = v_id;
-  return v_id is not null;
-end $$;
-
-create or replace function public.messenger_pause_schedule(name text)
-returns boolean
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_schedule public.messenger_schedules;
-begin
-  perform messenger.require_writable();
-  select s.* into v_schedule from public.messenger_schedules s where s.name = messenger_pause_schedule.name for update;
-  if not found then
-    perform messenger.raise_error('SM_NOT_FOUND', format('schedule "%s"', left(name, 128)));
-  end if;
-  update public.messenger_schedules s set enabled = false, updated_at = messenger.now() where s.id = v_schedule.id and s.enabled;
-  return found;
-end $$;
-
--- What was due in the pause is over, save for what runs only once: that has its misfire policy.
-create or replace function public.messenger_resume_schedule(name text)
-returns boolean
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_now timestamptz := messenger.now();
-  v_schedule public.messenger_schedules;
-  v_next timestamptz;
-begin
-  perform messenger.require_writable();
-  select s.* into v_schedule from public.messenger_schedules s where s.name = messenger_resume_schedule.name for update;
-  if not found then
-    perform messenger.raise_error('SM_NOT_FOUND', format('schedule "%s"', left(name, 128)));
-  elsif v_schedule.enabled or v_schedule.next_run_at is null then
-    return false;
-  end if;
-  v_next := messenger.due_since(v_schedule);
-  if v_next <= v_now then
-    v_next := messenger.first_run(v_schedule, v_now);
-  end if;
-  update public.messenger_schedules s set enabled = v_next is not null, next_run_at = v_next, updated_at = v_now where s.id = v_schedule.id;
-  delete from messenger.schedule_backoffs b where b.schedule_id = v_schedule.id;
-  return v_next is not null;
-end $$;
-
-create or replace function public.messenger_schedule_preview(
-  schedule jsonb, timezone text default 'UTC', from_time timestamptz default null, count int default 10, options jsonb default '{}'
-)
-returns table (run_at timestamptz, local_time timestamp, note text)
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_after timestamptz := coalesce(from_time, messenger.now());
-  v_count int := coalesce(count, 10);
-  v_row public.messenger_schedules := messenger.read_schedule(schedule, timezone, options, v_after);
-  v_run messenger.cron_run;
-  v_skipped messenger.cron_run;
-  v_needs_gap_run boolean := v_row.schedule_type = 'cron' and v_row.dst_gap = 'skip';
-begin
-  if v_count not between 1 and 1000 then
-    perform messenger.raise_error('SM_SCHEDULE', 'count must be a whole number from 1 to 1000');
-  end if;
-  for v_turn in 1..least(v_count, v_row.max_runs) loop
-    v_row.dst_gap := case when v_needs_gap_run then 'skip' else v_row.dst_gap end;
-    v_run := messenger.next_run(v_row, v_after);
-    if v_needs_gap_run then
-      v_row.dst_gap := 'run_after';
-      v_skipped := messenger.next_run(v_row, v_after);
-    end if;
-    exit when v_run.run_at is null;
-    if v_skipped.run_at < v_run.run_at then
-      -- The clock of the gap had not been moved yet: a second before it, the offset was still the old one.
-      run_at := null;
-      local_time := messenger.wall_time_in_gap(v_skipped.run_at, v_row.timezone);
-      note := 'skipped by DST';
-      v_after := v_skipped.run_at;
-    else
-      run_at := v_run.run_at;
-      local_time := v_run.run_at at time zone v_row.timezone;
-      note := v_run.note;
-      v_after := v_run.run_at;
-    end if;
-    return next;
-  end loop;
-end $$;
-
--- The wall-clock time that does not exist and would have been this moment.
-create or replace function messenger.wall_time_in_gap(moment timestamptz, timezone text)
-returns timestamp
-language plpgsql stable
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_moment timestamp := moment at time zone 'UTC';
-  v_before timestamp := (moment - interval '26 hours') at time zone timezone - (v_moment - interval '26 hours') + v_moment;
-begin
-  return v_before;
-end $$;
-
-comment on function messenger.read_schedule_message(text, text, jsonb, public.messenger_schedules, timestamptz) is 'Checks name, type, payload, headers and route of a schedule; answers the row with them.';
-comment on function messenger.schedule_headers(text, timestamptz) is 'Headers that a message of a schedule carries: x-schedule and x-scheduled-for (ISO 8601, UTC).';
-comment on function messenger.due_since(public.messenger_schedules) is 'The first due moment of a schedule that has not run.';
-comment on function messenger.wall_time_in_gap(timestamptz, text) is 'What the clock of the day before would have shown.';
-comment on function public.messenger_schedule(text, text, jsonb, jsonb, text, jsonb) is
-  'Saves a schedule by name: {"cron": "0 9 * * mon-fri"} | {"interval": ms, "startAt"?} | {"at": moment}. Options are the columns of messenger_schedules by name; those left out get their defaults. Returns the row. Refusals: SM_SCHEDULE, SM_CRON, SM_CRON_NEVER, SM_INTERVAL, SM_TIMEZONE, and those of a dispatch.';
-comment on function public.messenger_unschedule(text) is 'Removes a schedule; messages it has stored stay. False when there is none of this name.';
-comment on function public.messenger_pause_schedule(text) is 'Stops a schedule; true unless it was stopped or over. SM_NOT_FOUND.';
-comment on function public.messenger_resume_schedule(text) is 'Lets a paused schedule run again from now on; false when it runs already or is over. SM_NOT_FOUND.';
-comment on function public.messenger_schedule_preview(jsonb, text, timestamptz, int, jsonb) is
-  'What a schedule would do after a moment (default now): up to count rows (1 to 1000). note: moved, first of the doubled hour, second of the doubled hour, or skipped by DST (then run_at is null). Jitter comes on top.';
-revoke all on function messenger.read_schedule_message(text, text, jsonb, public.messenger_schedules, timestamptz), messenger.schedule_headers(text, timestamptz),
-  messenger.due_since(public.messenger_schedules), messenger.wall_time_in_gap(timestamptz, text),
-  public.messenger_schedule(text, text, jsonb, jsonb, text, jsonb), public.messenger_unschedule(text), public.messenger_pause_schedule(text),
-  public.messenger_resume_schedule(text), public.messenger_schedule_preview(jsonb, text, timestamptz, int, jsonb) from public, anon, authenticated;
-grant execute on function messenger.read_schedule_message(text, text, jsonb, public.messenger_schedules, timestamptz), messenger.schedule_headers(text, timestamptz),
-  messenger.due_since(public.messenger_schedules), messenger.wall_time_in_gap(timestamptz, text),
-  public.messenger_schedule(text, text, jsonb, jsonb, text, jsonb), public.messenger_unschedule(text), public.messenger_pause_schedule(text),
-  public.messenger_resume_schedule(text), public.messenger_schedule_preview(jsonb, text, timestamptz, int, jsonb) to service_role;
-
--- ---- 39_due_runs.sql
--- Due runs: which occurrences of a schedule fire, and how they become messages with their rows in the ledger.
-
--- Occurrences to be fired, oldest first, and the one to wait for next.
-do $$
-begin
-  if to_regtype('messenger.run_plan') is null then
-    create type messenger.run_plan as (runs timestamptz[], next_run_at timestamptz);
-  end if;
-end $$;
-comment on type messenger.run_plan is 'The occurrences of a schedule to fire now, oldest first, and the next one.';
-
-do $$
-begin
-  if to_regtype('messenger.run_disposition') is null then
-    create type messenger.run_disposition as (schedule_id uuid, due_at timestamptz, error text);
-  end if;
-end $$;
-comment on type messenger.run_disposition is 'What became of an occurrence: stored, or an error.';
-
-
--- fire_once: the latest of what is due. catch_up: the latest catch_up_limit. skip: what is within the grace, unless it follows within the grace on one
--- that is not, as the minutes do after an outage: such a backlog is skipped as a whole. At most a thousand, the rest stays due.
-create or replace function messenger.plan_runs(schedule public.messenger_schedules, due_at timestamptz, at timestamptz)
-returns messenger.run_plan
-language plpgsql stable
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_grace constant interval := schedule.misfire_grace_ms * interval '1 millisecond';
-  v_tiny constant interval := interval '1 microsecond';
-  v_limit constant int := least(schedule.catch_up_limit, 1000);
-  v_run timestamptz := due_at;
-  v_next timestamptz;
-  v_runs timestamptz[] := array[due_at];
-  v_gap interval := interval '1 second';
-begin
-  if schedule.misfire = 'skip' then
-    if due_at < at - v_grace then
-      v_run := (messenger.next_run(schedule, at - v_grace - v_tiny)).run_at;
-      if v_run <= at and (messenger.next_run(schedule, v_run - v_grace - v_tiny)).run_at < v_run then
-        v_run := (messenger.next_run(schedule, at)).run_at;
-      end if;
-    end if;
-    v_runs := '{}';
-    while v_run <= at and cardinality(v_runs) < 1000 loop
-      v_runs := v_runs || v_run;
-      v_run := (messenger.next_run(schedule, v_run)).run_at;
-    end loop;
-    return row(v_runs, v_run)::messenger.run_plan;
-  end if;
-
-  v_next := (messenger.next_run(schedule, due_at)).run_at;
-  if v_next <= at then
-    v_run := messenger.last_run(schedule, at + v_tiny, due_at, v_gap);
-    v_next := (messenger.next_run(schedule, v_run)).run_at;
-    v_runs := array[v_run];
-    while schedule.misfire = 'catch_up' and v_run > due_at and cardinality(v_runs) < v_limit loop
-      v_run := messenger.last_run(schedule, v_run, due_at, v_gap);
-      v_gap := make_interval(secs => extract(epoch from v_runs[1] - v_run)::double precision);
-      v_runs := v_run || v_runs;
-    end loop;
-  end if;
-  return row(v_runs, v_next)::messenger.run_plan;
-end $$;
-
--- The plan less what the ledger, max_runs and the overlap policy keep from firing.
--- The row of the schedule is locked, so nobody else writes its ledger.
-create or replace function messenger.runs_to_fire(schedule public.messenger_schedules, runs timestamptz[])
-returns timestamptz[]
-language plpgsql stable
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_runs timestamptz[] := array(
-    select r.due_at from unnest(runs) as r(due_at)
-    where not exists (select from messenger.occurrences o where o.schedule_id = schedule.id and o.due_at = r.due_at)
-    order by r.due_at);
-begin
-  if schedule.overlap = 'skip' then
-    v_runs := case when messenger.is_unfinished(messenger.last_message(schedule.id)) then '{}' else v_runs[1:1] end;
-  elsif schedule.overlap = 'replace' then
-    v_runs := v_runs[cardinality(v_runs):];
-  end if;
-  return case when schedule.max_runs is null then v_runs else v_runs[1:greatest(schedule.max_runs - schedule.run_count, 0)::int] end;
-end $$;
-
-create or replace function messenger.last_message(schedule_id uuid)
-returns uuid
-language plpgsql stable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return (select o.message_id from messenger.occurrences o where o.schedule_id = last_message.schedule_id order by o.due_at desc limit 1);
-end $$;
-
-create or replace function messenger.is_unfinished(id uuid)
-returns boolean
-language plpgsql stable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return exists (select from public.messenger_messages m where m.id = is_unfinished.id and m.processed_at is null);
-end $$;
-
--- Stores messages with their ledger rows. An error is a result; only what Postgres itself raises undoes the whole.
-create or replace function messenger.store_occurrences(messages jsonb[], schedules uuid[], runs timestamptz[])
-returns table (ord int, error text)
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return query
-  with stored as materialized (
-    select s.ord, s.id, concat_ws(': ', s.error_code, s.error) as error, schedules[s.ord] as schedule_id, runs[s.ord] as due_at
-    from messenger.store_messages(to_jsonb(messages), false, 'schedule', null) s
-  ),
-  entered as (
-    insert into messenger.occurrences (schedule_id, due_at, message_id)
-    select s.schedule_id, s.due_at, s.id from stored s where s.id is not null
-  )
-  -- A trigger of the project's own may have swallowed the row.
-  select s.ord, case when s.id is null then coalesce(nullif(s.error, ''), 'the message was not stored') end from stored s;
-end $$;
-
--- Takes back the message an occurrence is to replace, if it still waits. One that a worker is just taking is not waited for.
-create or replace function messenger.replace_message(id uuid, at timestamptz)
-returns void
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_waiting uuid[] := array(
-    select m.id from public.messenger_messages m where m.id = replace_message.id and m.status = 'pending' for no key update skip locked);
-begin
-  if v_waiting <> '{}' then
-    perform messenger.fail_without_dead_letter(v_waiting, 'Cancelled', at);
-  end if;
-end $$;
-
-create or replace function messenger.due_schedules(at timestamptz, batch int)
-returns setof public.messenger_schedules
-language plpgsql
-set search_path = pg_catalog, pg_temp
-set enable_seqscan = off
-set enable_bitmapscan = off
-set enable_sort = off
-set jit = off
-as $$
-begin
-  return query
-  select s.* from public.messenger_schedules s
-  where s.enabled and s.next_run_at <= due_schedules.at
-    and not messenger.is_set_aside('schedules', 'public.messenger_schedules', jsonb_build_object('id', s.id)::text, due_schedules.at)
-  order by s.next_run_at limit batch
-  for no key update skip locked;
-end $$;
-
--- Stores what one schedule has due by itself: after a chunk was undone, so that the one at fault suffers alone. Constraints that the project has deferred
--- are checked here, or they would fail with the whole transaction.
-create or replace function messenger.store_alone(messages jsonb[], schedules uuid[], runs timestamptz[])
-returns table (ord int, error text)
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  for v_place in 1..cardinality(messages) loop
-    begin
-      select v_place, s.error into ord, error
-      from messenger.store_occurrences(messages[v_place:v_place], schedules[v_place:v_place], runs[v_place:v_place]) s;
-      set constraints all immediate;
-    exception when others then
-      ord := v_place;
-      error := sqlerrm;
-    end;
-    return next;
-  end loop;
-end $$;
-
-create or replace function messenger.store_runs(messages jsonb[], schedules uuid[], runs timestamptz[], replaced uuid[], at timestamptz)
-returns messenger.run_disposition[]
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_dispositions messenger.run_disposition[];
-begin
-  begin
-    v_dispositions := array(
-      select row(schedules[s.ord], runs[s.ord], s.error)::messenger.run_disposition from messenger.store_occurrences(messages, schedules, runs) s order by s.ord);
-    set constraints all immediate;
-  exception when others then
-    v_dispositions := array(
-      select row(schedules[s.ord], runs[s.ord], s.error)::messenger.run_disposition from messenger.store_alone(messages, schedules, runs) s order by s.ord);
-  end;
-  perform messenger.replace_message(r.id, at)
-  from unnest(replaced) with ordinality as r(id, ord)
-  where r.id is not null and (v_dispositions[r.ord]).error is null;
-  return v_dispositions;
-end $$;
-
-comment on function messenger.plan_runs(public.messenger_schedules, timestamptz, timestamptz) is 'Which of the occurrences from due_at to a moment fire, by the misfire policy.';
-comment on function messenger.runs_to_fire(public.messenger_schedules, timestamptz[]) is 'Occurrences less those in the ledger, beyond max_runs, or kept back by the overlap policy.';
-comment on function messenger.last_message(uuid) is 'The message of a schedule''s latest occurrence, or null.';
-comment on function messenger.is_unfinished(uuid) is 'Whether a message is pending or processing.';
-comment on function messenger.store_occurrences(jsonb[], uuid[], timestamptz[]) is 'Stores messages and their ledger rows; error is an error of one of them.';
-comment on function messenger.store_alone(jsonb[], uuid[], timestamptz[]) is 'As store_occurrences, one by one: error is whatever was raised.';
-comment on function messenger.store_runs(jsonb[], uuid[], timestamptz[], uuid[], timestamptz) is
-  'Stores up to 1000 occurrences, together or, when Postgres raises, one by one; cancels the pending messages they replace.';
-comment on function messenger.replace_message(uuid, timestamptz) is 'Cancels a message that is pending.';
-comment on function messenger.due_schedules(timestamptz, int) is 'Locks up to so many due schedules that no other tick has.';
-revoke all on function messenger.plan_runs(public.messenger_schedules, timestamptz, timestamptz), messenger.runs_to_fire(public.messenger_schedules, timestamptz[]),
-  messenger.last_message(uuid), messenger.is_unfinished(uuid), messenger.store_occurrences(jsonb[], uuid[], timestamptz[]),
-  messenger.store_alone(jsonb[], uuid[], timestamptz[]), messenger.store_runs(jsonb[], uuid[], timestamptz[], uuid[], timestamptz),
-  messenger.replace_message(uuid, timestamptz), messenger.due_schedules(timestamptz, int)
-  from public, anon, authenticated, service_role;
-
--- ---- 39_expand_schedules.sql
--- The clock's part in schedules: locks what is due, plans each alone, stores in chunks, moves all on in one statement.
-
--- A schedule's message becomes available with its jitter, a hash of schedule and occurrence: the same whoever computes it, and whenever.
-create or replace function messenger.scheduled_message(schedule public.messenger_schedules, due_at timestamptz)
-returns jsonb
-language plpgsql stable
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_jitter interval := interval '0';
-begin
-  if schedule.jitter_ms > 0 then
-    v_jitter := ('x' || left(md5(schedule.id || '/' || extract(epoch from due_at)), 12))::bit(48)::bigint % (schedule.jitter_ms + 1) * interval '1 millisecond';
-  end if;
-  return jsonb_build_object('type', schedule.message_type, 'payload', schedule.body, 'transport', schedule.transport_name, 'queue', schedule.queue_name,
-    'available_at', due_at + v_jitter, 'headers', schedule.headers || messenger.schedule_headers(schedule.name, due_at));
-end $$;
-
--- Schedules that the caller has locked.
-create or replace function messenger.expand_these(ids uuid[], at timestamptz)
-returns jsonb
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_schedule public.messenger_schedules;
-  v_plan messenger.run_plan;
-  v_due_at timestamptz;
-  v_run timestamptz;
-  v_messages jsonb[] := '{}'::jsonb[];
-  v_schedules uuid[] := '{}'::uuid[];
-  v_runs timestamptz[] := '{}'::timestamptz[];
-  v_replaced uuid[] := '{}'::uuid[];
-  v_bytes int := 0;
-  v_planned int := 0;
-  v_seen uuid[] := '{}'::uuid[];
-  v_due_ats timestamptz[] := '{}'::timestamptz[];
-  v_nexts timestamptz[] := '{}'::timestamptz[];
-  v_failures text[] := '{}'::text[];
-  v_stored bigint := 0;
-  v_dispositions messenger.run_disposition[] := '{}'::messenger.run_disposition[];
-begin
-  for v_schedule in
-    select s.* from unnest(ids) with ordinality as x(id, n) join public.messenger_schedules s on s.id = x.id order by x.n
-  loop
-    -- What many have to catch up on would make one tick last for minutes: the rest stays due.
-    exit when v_planned >= 10000;
-    v_due_at := v_schedule.next_run_at;
-    v_plan := null;
-    begin
-      if v_schedule.last_error is not null then
-        v_due_at := messenger.due_since(v_schedule);
-      end if;
-      v_plan := messenger.plan_runs(v_schedule, v_due_at, at);
-      v_plan.runs := messenger.runs_to_fire(v_schedule, v_plan.runs);
-      v_failures := v_failures || null::text;
-    exception when others then
-      v_plan.runs := '{}';
-      v_failures := v_failures || left(sqlerrm, 1000);
-    end;
-    v_seen := v_seen || v_schedule.id;
-    v_due_ats := v_due_ats || v_due_at;
-    v_nexts := v_nexts || v_plan.next_run_at;
-    v_planned := v_planned + cardinality(v_plan.runs);
-    foreach v_run in array v_plan.runs loop
-      if cardinality(v_messages) = 1000 or v_bytes > 4000000 then
-        v_dispositions := v_dispositions || messenger.store_runs(v_messages, v_schedules, v_runs, v_replaced, at);
-        v_messages := '{}'; v_schedules := '{}'; v_runs := '{}'; v_replaced := '{}'; v_bytes := 0;
-      end if;
-      v_messages := v_messages || messenger.scheduled_message(v_schedule, v_run);
-      v_schedules := v_schedules || v_schedule.id;
-      v_runs := v_runs || v_run;
-      v_replaced := v_replaced || case when v_schedule.overlap = 'replace' then messenger.last_message(v_schedule.id) end;
-      v_bytes := v_bytes + octet_length(v_schedule.body::text) + octet_length(v_schedule.headers::text) + 200;
-    end loop;
-  end loop;
-  if v_messages <> '{}' then
-    v_dispositions := v_dispositions || messenger.store_runs(v_messages, v_schedules, v_runs, v_replaced, at);
-  end if;
-
-  with planned as materialized (
-    select p.id, p.due_at, p.next_run_at, coalesce(p.failure, f.error) as error, coalesce(f.failed_at, p.due_at) as failed_at,
-      coalesce(f.stored, 0) as stored, f.last_run_at
-    from unnest(v_seen, v_due_ats, v_nexts, v_failures) as p(id, due_at, next_run_at, failure)
-    left join (
-      select x.schedule_id, count(*) filter (where x.error is null) as stored, max(x.due_at) filter (where x.error is null) as last_run_at,
-        max(x.error) as error, min(x.due_at) filter (where x.error is not null) as failed_at
-      from unnest(v_dispositions) x group by x.schedule_id
-    ) f on f.schedule_id = p.id
-  ),
-  put_off as (
-    insert into messenger.schedule_backoffs as b (schedule_id, due_at)
-    select p.id, p.failed_at from planned p where p.error is not null
-    on conflict on constraint schedule_backoffs_pkey do update set due_at = excluded.due_at
-  ),
-  recovered as (
-    delete from messenger.schedule_backoffs b where b.schedule_id in (select p.id from planned p where p.error is null)
-  ),
-  moved as (
-    update public.messenger_schedules s
-    set run_count = s.run_count + p.stored, last_run_at = greatest(s.last_run_at, p.last_run_at), last_error = p.error, updated_at = expand_these.at,
-        next_run_at = case when p.error is not null then expand_these.at + interval '5 minutes'
-          when s.run_count + p.stored >= s.max_runs then null else p.next_run_at end,
-        enabled = p.error is not null or (p.next_run_at is not null and coalesce(s.run_count + p.stored < s.max_runs, true))
-    from planned p
-    where s.id = p.id
-  )
-  select sum(p.stored) into v_stored from planned p;
-  return jsonb_build_object('expanded', coalesce(v_stored, 0));
-end $$;
-
--- What raises while it is planned or stored has its error in its own row. A schedule whose row itself cannot be written is set aside, and
--- nothing of it is stored.
-create or replace function messenger.expand_schedules(at timestamptz, batch int, ends_at timestamptz default 'infinity')
-returns bigint
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_due text[] := messenger.row_ids(array(select s.id from messenger.due_schedules(at, batch) s order by s.next_run_at));
-  v_chunk constant int := 200;
-  v_figures jsonb;
-begin
-  for v_from in 1..cardinality(v_due) by v_chunk loop
-    v_figures := messenger.add_figures(v_figures,
-      messenger.write_each('schedules', 'public.messenger_schedules', v_due[v_from:v_from + v_chunk - 1], at, ends_at));
-    exit when clock_timestamp() > ends_at;
-  end loop;
-  return coalesce((v_figures ->> 'expanded')::bigint, 0);
-end $$;
-
-comment on function messenger.scheduled_message(public.messenger_schedules, timestamptz) is 'The message of an occurrence, as a dispatch.';
-comment on function messenger.expand_these(uuid[], timestamptz) is
-  'Turns what is due of these schedules into messages and moves the schedules on; one that fails is put off by 5 minutes, with last_error.';
-comment on function messenger.expand_schedules(timestamptz, int, timestamptz) is
-  'messenger.expand_these for up to so many due schedules, one that cannot be written set aside. Returns how many messages.';
-revoke all on function messenger.scheduled_message(public.messenger_schedules, timestamptz), messenger.expand_these(uuid[], timestamptz),
-  messenger.expand_schedules(timestamptz, int, timestamptz) from public, anon, authenticated, service_role;
-
--- ---- 40_worker_secret.sql
--- The secret that edge functions of the clock ask for. It lives in Vault and opens nothing else, because any SQL role may read pg_net's queue.
-
--- A secret is there and cannot be read where Vault's key is another than the one it was encrypted with, as in a
--- database restored into another project: then Vault raises, or decrypts to null.
-create or replace function messenger.read_secret(name text, out is_there boolean, out secret text, out fault text)
-language plpgsql stable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  is_there := false;
-  if to_regclass('vault.decrypted_secrets') is null then
-    return;
-  end if;
-  is_there := exists (select from vault.secrets s where s.name = read_secret.name);
-  if is_there then
-    select nullif(s.decrypted_secret, '') into secret from vault.decrypted_secrets s where s.name = read_secret.name;
-    fault := case when secret is null then 'it decrypts to nothing' end;
-  end if;
-exception when others then
-  fault := sqlerrm;
-end $$;
-
--- Definer, so that service_role needs no rights on Vault. Read one by one: a secret that cannot be decrypted must not
--- hide the other.
-create or replace function messenger.worker_secret_digests()
-returns text[]
-language plpgsql stable security definer
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return array(
-    select encode(sha256(convert_to(r.secret, 'UTF8')), 'hex')
-    from unnest(array['symphony_worker_secret', 'symphony_worker_secret_next']) with ordinality as s(name, n)
-    cross join lateral messenger.read_secret(s.name) r
-    where r.secret is not null
-    order by s.n
-  );
-end $$;
-
-create or replace function public.messenger_worker_secret_digests()
-returns text[]
-language sql stable
-set search_path = pg_catalog, pg_temp
-as $$ select messenger.worker_secret_digests() $$;
-
--- Digests are compared, so the duration of a comparison reveals nothing about the secret.
-create or replace function public.messenger_check_worker_secret(secret text)
-returns boolean
-language sql stable
-set search_path = pg_catalog, pg_temp
-as $$
-  select coalesce(
-    encode(sha256(convert_to(messenger_check_worker_secret.secret, 'UTF8')), 'hex') = any (messenger.worker_secret_digests()), false)
-$$;
-
--- Made here and never shown: 244 random bits from the server's strong source. One that cannot be read is of no use to
--- anybody and is replaced, but only by one that can be read.
-create or replace function messenger.ensure_worker_secret(out is_readable boolean, out fault text)
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_name constant text := 'symphony_worker_secret';
-  v_secret record := messenger.read_secret(v_name);
-begin
-  is_readable := v_secret.secret is not null;
-  if is_readable or to_regclass('vault.secrets') is null then
-    fault := case when not is_readable then 'there is no Vault: create extension supabase_vault' end;
-    return;
-  end if;
-  begin
-    delete from vault.secrets s where s.name = v_name;
-    perform vault.create_secret(replace(gen_random_uuid()::text || gen_random_uuid()::text, '-', ''), v_name,
-      'Symphony Messenger: the ticker shows it to the edge functions worker and scheduler');
-    v_secret := messenger.read_secret(v_name);
-    is_readable := v_secret.secret is not null;
-    if not is_readable then
-      raise exception '%', v_secret.fault;
-    end if;
-  exception when others then
-    fault := 'Vault cannot keep the worker secret: ' || sqlerrm;
-  end;
-end $$;
-
-comment on function messenger.worker_secret_digests() is 'See public.messenger_worker_secret_digests.';
-comment on function public.messenger_worker_secret_digests() is
-  'SHA-256 in lower-case hex of the worker secrets in Vault, symphony_worker_secret and, during a rotation, symphony_worker_secret_next: edge functions compare with them.';
-comment on function public.messenger_check_worker_secret(text) is
-  'True for the secret in Vault under symphony_worker_secret, or symphony_worker_secret_next during a rotation; otherwise false.';
-comment on function messenger.read_secret(text) is
-  'A secret of Vault by name: whether it is there, its value, or why it cannot be read (fault).';
-comment on function messenger.ensure_worker_secret() is
-  'Creates the worker secret where there is none that can be read. Returns whether one can be read now, else why not.';
-revoke all on function messenger.read_secret(text), messenger.worker_secret_digests(),
-  public.messenger_worker_secret_digests(), public.messenger_check_worker_secret(text),
-  messenger.ensure_worker_secret() from public, anon, authenticated, service_role;
-grant execute on function messenger.worker_secret_digests(), public.messenger_worker_secret_digests(),
-  public.messenger_check_worker_secret(text) to service_role;
-
--- ---- 41_bell.sql
--- Wakeups: they wake workers and carry nothing. A lost one costs up to a second, until the clock wakes again.
-
--- Posts the call that wakes one worker. Definer: the Vault secret and pg_net are nobody else's business. pg_net's queue can be locked by any role of the
--- project, for as long as it likes: then the wake-up is given up, not waited for.
-create or replace function messenger.send_wakeup()
-returns boolean
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
-set lock_timeout = '100ms'
-as $$
-declare
-  v_url text := (select s.functions_url from messenger.settings s);
-  v_secret record;
-begin
-  if v_url is null or to_regclass('net.http_request_queue') is null then
-    return false;
-  end if;
-  v_secret := messenger.read_secret('symphony_worker_secret');
-  if v_secret.secret is null then
-    return false;
-  end if;
-  insert into messenger.wakeups (request_id) values (net.http_post(
-    url := v_url || '/worker', body := '{}'::jsonb,
-    headers := jsonb_build_object('content-type', 'application/json', 'authorization', 'Bearer ' || v_secret.secret),
-    timeout_milliseconds := 5000));
-  return true;
-end $$;
-
--- For dispatches: a wake-up that cannot be sent must not cost the caller the message. Health tries pg_net by itself
--- (messenger.wakeup_fault).
-create or replace function messenger.try_send_wakeup()
-returns boolean
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return messenger.send_wakeup();
-exception when others then
-  raise log 'symphony: the wake-up could not be sent: %', sqlerrm;
-  return false;
-end $$;
-
--- Tries what send_wakeup does and takes it back before it can leave. Some other transaction's lock is no fault of
--- pg_net.
-create or replace function messenger.wakeup_fault()
-returns text
-language plpgsql
-set search_path = pg_catalog, pg_temp
-set lock_timeout = '100ms'
-as $$
-declare
-  v_id bigint;
-  v_is_queued boolean;
-begin
-  if to_regclass('net.http_request_queue') is null or current_setting('transaction_read_only') = 'on' then
-    return null;
-  end if;
-  begin
-    v_id := net.http_post(url := 'http://127.0.0.1:9/', body := '{}'::jsonb, timeout_milliseconds := 1000);
-    v_is_queued := exists (select from net.http_request_queue q where q.id = v_id);
-    raise exception using errcode = 'SM000';
-  exception
-    when sqlstate 'SM000' then
-      return case when not v_is_queued then 'its queue drops what is put into it' end;
-    when others then
-      return case when not messenger.is_lock_error(sqlstate) then sqlerrm end;
-  end;
-end $$;
-
--- Rings unless a worker of this type is awake on this queue or another transaction is ringing for it: an ordinary dispatch updates no shared row and never waits.
--- The setting ends with the transaction, or savepoint, as the wake-up does: a transaction of a thousand dispatches wakes once.
-create or replace function messenger.wake_worker(transport text, queue text, type text)
-returns boolean
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_pair text := transport || '/' || queue;
-  v_woken text := coalesce(current_setting('messenger.woken', true), '');
-begin
-  if v_pair = any (string_to_array(v_woken, ' ')) or messenger.active_workers(transport, queue, type, '0') > 0 then
-    return false;
-  end if;
-  -- Asked apart: an IF with a query in it costs every dispatch, this one only those that would ring. Types with an SQL handler are the clock's own.
-  if exists (select from messenger.queues q where q.transport_name = wake_worker.transport and q.queue_name = wake_worker.queue and q.paused_at is not null)
-    or exists (select from messenger.sql_handlers() h where h.type = wake_worker.type) then
-    return false;
-  end if;
-  -- No row yet: the wake-up is sent, as a dispatch must not wait for another one that makes the row.
-  perform from messenger.wakeup_locks l where l.transport_name = wake_worker.transport and l.queue_name = wake_worker.queue for update skip locked;
-  if not found then
-    if exists (select from messenger.wakeup_locks l where l.transport_name = wake_worker.transport and l.queue_name = wake_worker.queue) then
-      return false;
-    end if;
-  end if;
-  perform set_config('messenger.woken', concat_ws(' ', nullif(v_woken, ''), v_pair), true);
-  perform pg_notify('messenger', v_pair);
-  return messenger.try_send_wakeup();
-end $$;
-
-create or replace function messenger.active_workers(transport text, queue text, type text, grace interval)
-returns int
-language plpgsql stable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return (
-    select count(*)::int
-    from messenger.workers w left join messenger.settings s on true
-    -- A poll in the future was made before the clock was set back: by whom, nobody knows any more.
-    where w.polled_at > messenger.now() - greatest(2 * coalesce(s.poll_interval, '50 ms'), grace) and w.polled_at <= messenger.now()
-      and (w.transport_name is null or w.transport_name = transport)
-      and (w.queues is null or queue = any (w.queues))
-      and (w.types is null or type = any (w.types))
-  );
-end $$;
-
-create or replace function messenger.make_wakeup_locks(transports text[], queues text[], at timestamptz)
-returns void
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  insert into messenger.wakeup_locks (transport_name, queue_name, made_at)
-  select distinct q.transport, q.queue, make_wakeup_locks.at from unnest(transports, queues) as q(transport, queue) order by 1, 2
-  on conflict on constraint wakeup_locks_pkey do nothing;
-end $$;
-
-create or replace function messenger.prune_wakeup_locks(at timestamptz, chunk int)
-returns bigint
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_pruned bigint;
-begin
-  delete from messenger.wakeup_locks l
-  where l.ctid = any (array(
-    select x.ctid from messenger.wakeup_locks x where x.made_at < prune_wakeup_locks.at - interval '1 day' limit chunk for update skip locked));
-  get diagnostics v_pruned = row_count;
-  return v_pruned;
-end $$;
-
-comment on function messenger.make_wakeup_locks(text[], text[], timestamptz) is 'Makes the rows by which dispatches to these queues share a wake-up.';
-comment on function messenger.prune_wakeup_locks(timestamptz, int) is 'Deletes rows that are a day old. Returns how many.';
-revoke all on function messenger.make_wakeup_locks(text[], text[], timestamptz), messenger.prune_wakeup_locks(timestamptz, int) from public, anon, authenticated, service_role;
-comment on function messenger.send_wakeup() is
-  'Queues one POST to the worker edge function with pg_net; it leaves at commit. False without a URL, pg_net or a secret that can be read.';
-comment on function messenger.try_send_wakeup() is 'messenger.send_wakeup, and false where that raises.';
-comment on function messenger.wakeup_fault() is
-  'Why pg_net cannot be called; null where it can, or where there is none.';
-comment on function messenger.wake_worker(text, text, text) is 'Wakes a worker for a message type of a queue if none is awake, by pg_net and NOTIFY messenger.';
-comment on function messenger.active_workers(text, text, text, interval) is 'Workers that asked for this type from this queue within two poll intervals, or within the grace when that is longer.';
-revoke all on function messenger.send_wakeup(), messenger.wakeup_fault(), messenger.try_send_wakeup(), messenger.wake_worker(text,
-  text, text), messenger.active_workers(text, text, text, interval) from public, anon, authenticated, service_role;
-grant execute on function messenger.wake_worker(text, text, text) to service_role;
-
--- ---- 42_isolate.sql
--- Writing rows so that one that cannot be written does not stop the others: it is found by halving, set aside, and tried again later.
-
-create or replace function messenger.row_ids(ids uuid[])
-returns text[]
-language plpgsql immutable parallel safe
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return case when ids = '{}' then '{}' else array(
-    select jsonb_build_object('id', x.id)::text from unnest(ids) with ordinality as x(id, n) order by x.n) end;
-end $$;
-
-create or replace function messenger.uuids_of(row_ids text[])
-returns uuid[]
-language plpgsql immutable parallel safe
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return array(select (x.row_id::jsonb ->> 'id')::uuid from unnest(row_ids) with ordinality as x(row_id, n) order by x.n);
-end $$;
-
--- Null counts as no figures.
-create or replace function messenger.add_figures(a jsonb, b jsonb)
-returns jsonb
-language plpgsql immutable parallel safe
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  if a is null or b is null or b = '{}' then
-    return coalesce(a, b);
-  end if;
-  return a || (select coalesce(jsonb_object_agg(x.key, x.value::bigint + coalesce((a ->> x.key)::bigint, 0)), '{}') from jsonb_each_text(b) x);
-end $$;
-
--- A row that was set aside is left out until its time has come. Callers test with it what they are about to write, not what they look at.
-create or replace function messenger.is_set_aside(step text, object text, row_id text, at timestamptz)
-returns boolean
-language sql stable
-set search_path = pg_catalog, pg_temp
-as $$
-  select exists (
-    select from messenger.set_aside s
-    where s.step = is_set_aside.step and s.object = is_set_aside.object and s.row_id = is_set_aside.row_id and s.retry_at > is_set_aside.at)
-$$;
-
-create or replace function messenger.without_set_aside(step text, object text, row_ids text[], at timestamptz)
-returns text[]
-language plpgsql stable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  if row_ids = '{}' or not exists (select from messenger.set_aside s where s.step = without_set_aside.step) then
-    return row_ids;
-  end if;
-  return array(
-    select x.row_id from unnest(row_ids) with ordinality as x(row_id, n)
-    where not messenger.is_set_aside(step, object, x.row_id, at)
-    order by x.n);
-end $$;
-
--- The keys of these rows as a table k, and what joins them to the table t itself.
-create or replace function messenger.key_join(object regclass)
-returns text
-language sql stable
-set search_path = pg_catalog, pg_temp
-as $$
-  select format('(select r.* from unnest($1) as x(row_id) cross join lateral jsonb_populate_record(null::%s, x.row_id::jsonb) r) k where %s',
-    object, string_agg(format('t.%1$I = k.%1$I', a.attname), ' and '))
-  from pg_catalog.pg_index i join pg_catalog.pg_attribute a on a.attrelid = i.indrelid and a.attnum = any (i.indkey)
-  where i.indrelid = object and i.indisprimary
-$$;
-
--- By its primary key, with conditions checked and rows locked by the caller.
-create or replace function messenger.delete_rows(object text, row_ids text[])
-returns void
-language plpgsql
-set search_path = pg_catalog, pg_temp
-set enable_seqscan = off
-set enable_hashjoin = off
-set enable_mergejoin = off
-as $$
-begin
-  execute format('delete from %s t using %s', object::regclass, messenger.key_join(object::regclass)) using row_ids;
-end $$;
-
--- Which function writes the rows of a step; a step without one of its own deletes them.
-create or replace function messenger.write_rows(step text, object text, row_ids text[], at timestamptz)
-returns jsonb
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  case step
-    when 'rescue' then return messenger.rescue_messages(messenger.uuids_of(row_ids), at);
-    when 'unblock' then return messenger.unblock_keys(row_ids, at);
-    when 'replays' then return messenger.watch_replay(row_ids, at);
-    when 'schedules' then return messenger.expand_these(messenger.uuids_of(row_ids), at);
-    when 'prune_messages' then return messenger.delete_messages(messenger.uuids_of(row_ids), at);
-    when 'roll_up' then return messenger.roll_up_rows(row_ids);
-    else
-      perform messenger.delete_rows(object, row_ids);
-      return '{}'::jsonb;
-  end case;
-end $$;
-
-create or replace function messenger.set_row_aside(step text, object text, row_id text, error text, sqlstate text, at timestamptz)
+-- Recorded where the row can be had at once: another tick may hold it in a transaction that stays open.
+create or replace function messenger.note_step_error(step text, error text, sqlstate text, at timestamptz)
 returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_variable
 begin
-  insert into messenger.set_aside as s (step, object, row_id, error, sqlstate, at, retry_at)
-  values (step, object, row_id, left(error, 1000), sqlstate, at, at + interval '1 minute')
-  on conflict on constraint set_aside_pkey do update
-  set error = excluded.error, sqlstate = excluded.sqlstate, at = excluded.at, attempts = s.attempts + 1,
-      retry_at = excluded.at + least(interval '1 hour', interval '1 minute' * power(2, least(s.attempts, 10)));
+  if exists (select from messenger.step_errors e where e.step = note_step_error.step) then
+    update messenger.step_errors e set error = left(note_step_error.error, 1000), sqlstate = note_step_error.sqlstate,
+      at = note_step_error.at, failures = e.failures + 1,
+      repeats = case when e.at > note_step_error.at - interval '5 minutes' then e.repeats + 1 else 1 end
+    where e.step in (select x.step from messenger.step_errors x where x.step = note_step_error.step for update skip locked);
+  else
+    insert into messenger.step_errors (step, error, sqlstate, at) values (step, left(error, 1000), sqlstate, at)
+    on conflict on constraint step_errors_pkey do nothing;
+  end if;
+  update messenger.clock c set last_error = left(step || ': ' || error, 1000), last_error_at = note_step_error.at
+  where c.singleton in (select x.singleton from messenger.clock x for update skip locked);
+exception when others then
+  raise log 'symphony: the error of step % of the tick could not be recorded: %', step, error;
 end $$;
 
--- Together first. What fails is undone and halved, until the row at fault stands alone: at most ten failures for a thousand rows. Halves that
--- succeed stay written, so a tick whose time runs out has still made progress.
-create or replace function messenger.write_each(step text, object text, row_ids text[], at timestamptz, ends_at timestamptz)
+-- Ticks are counted by rows of their own, so that none waits for another's.
+create or replace function messenger.note_tick(at timestamptz, started_at timestamptz, slowest_step text, slowest interval)
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  insert into messenger.ticks (at, duration_ms, slowest_step, slowest_ms)
+  values (note_tick.at, extract(epoch from clock_timestamp() - started_at) * 1000, note_tick.slowest_step, extract(epoch from slowest) * 1000);
+  delete from messenger.ticks t
+  where t.id in (
+    select x.id from messenger.ticks x where x.at not between note_tick.at - interval '5 minutes' and note_tick.at + interval '5 minutes' for update skip locked);
+  update messenger.clock c set last_tick_at = note_tick.at, ticks = c.ticks + 1
+  where c.singleton in (select x.singleton from messenger.clock x for update skip locked);
+  if not found and not exists (select from messenger.clock) then
+    insert into messenger.clock (last_tick_at, ticks) values (note_tick.at, 1) on conflict on constraint clock_pkey do nothing;
+  end if;
+end $$;
+
+-- After 900 ms each step that is left does one chunk: with a backlog everywhere there are still 55 ticks per minute, and no step is left out.
+-- Each step is undone alone when it fails, also by what would otherwise fail at the commit. It waits for no lock: what others hold it skips, and
+-- lock_timeout is for what cannot be skipped, such as a table that the project is changing. Definer: it reads Vault, calls pg_net and prunes
+-- pg_cron's rows, which service_role cannot.
+create or replace function messenger.run_steps(batch int, without text[])
+returns jsonb
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '25ms'
+set jit = off
+as $$
+declare
+  v_now timestamptz := messenger.now();
+  v_started_at timestamptz := clock_timestamp();
+  v_figures jsonb := '{"expanded": 0, "failed": 0, "rescued": 0, "dead": 0, "woken": 0, "relayed": 0, "pruned": 0}'::jsonb;
+  v_errors jsonb := '{}'::jsonb;
+  v_step record;
+  v_step_at timestamptz;
+  v_result jsonb;
+  v_error text;
+  v_state text;
+  v_slowest_step text;
+  v_slowest interval := interval '0';
+begin
+  for v_step in select * from messenger.steps() s where s.name <> all (without) loop
+    v_step_at := clock_timestamp();
+    begin
+      v_result := messenger.run_step(v_step.name, v_now, batch, least(v_step_at + v_step.budget, v_started_at + interval '900 ms'));
+      set constraints all immediate;
+      v_figures := messenger.add_figures(v_figures, v_result);
+    exception when others or query_canceled or assert_failure then
+      get stacked diagnostics v_error = message_text, v_state = returned_sqlstate;
+      perform messenger.note_step_error(v_step.name, v_error, v_state, v_now);
+      v_errors := v_errors || jsonb_build_object(v_step.name, v_error);
+    end;
+    if clock_timestamp() - v_step_at > v_slowest then
+      v_slowest_step := v_step.name;
+      v_slowest := clock_timestamp() - v_step_at;
+    end if;
+  end loop;
+  begin
+    perform messenger.note_tick(v_now, v_started_at, v_slowest_step, v_slowest);
+  exception when others then
+    perform messenger.note_step_error('note_tick', sqlerrm, sqlstate, v_now);
+  end;
+  return v_figures || case when v_errors = '{}' then '{}' else jsonb_build_object('errors', v_errors) end;
+end $$;
+
+create or replace function messenger.tick(batch int)
+returns jsonb
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_batch int := coalesce(batch, 100);
+begin
+  perform messenger.require_writable();
+  if v_batch not between 1 and 10000 then
+    perform messenger.raise_error('SM_BATCH');
+  end if;
+  return messenger.run_steps(v_batch, case when messenger.is_handlers_job_running() then '{sql_handlers}' else '{}' end::text[]);
+end $$;
+
+create or replace function public.messenger_tick(batch int default 100)
+returns jsonb
+language sql
+set search_path = pg_catalog, pg_temp
+as $$ select messenger.tick(batch) $$;
+
+-- The table may be locked by the project, and its row may be missing: a job that runs was started.
+create or replace function messenger.is_ticker_enabled()
+returns boolean
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return coalesce((select s.clock_enabled from messenger.settings s), true);
+exception when lock_not_available then
+  return true;
+end $$;
+
+-- For the ticker. A handler that hangs, or kills its backend, would stop it, so it leaves SQL handlers to their own job wherever there can be one.
+create or replace function messenger.tick_or_note_error()
+returns boolean
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '25ms'
+as $$
+begin
+  begin
+    perform messenger.run_steps(100, case when to_regclass('cron.job') is null then '{}' else '{sql_handlers}' end::text[]);
+  exception when others then
+    perform messenger.note_step_error('tick', sqlerrm, sqlstate, messenger.now());
+  end;
+  return messenger.is_ticker_enabled();
+end $$;
+
+comment on function messenger.note_step_error(text, text, text, timestamptz) is 'Records that a step of the tick failed.';
+comment on function messenger.note_tick(timestamptz, timestamptz, text, interval) is 'Records a tick with its duration and slowest step, and forgets those of more than five minutes ago.';
+comment on function messenger.run_steps(int, text[]) is 'Runs the steps of a tick, each in a subtransaction of its own, but for those named. Returns the figures, and the errors by step where there are any.';
+comment on function messenger.tick(int) is 'See public.messenger_tick.';
+comment on function public.messenger_tick(int) is
+  'One tick: rescues, expands schedules, wakes, prunes (batch: size of a chunk), and runs SQL handlers where their job is not running. Returns {"expanded" (messages of schedules), "failed" (messages that expired or whose cancelling was due), "rescued", "dead", "woken", "relayed", "pruned"}, and "errors" by step where a step failed; the other steps have run all the same.';
+comment on function messenger.is_ticker_enabled() is 'Whether messenger_start is in force.';
+comment on function messenger.tick_or_note_error() is 'A tick that never raises. Returns whether the ticker is still enabled.';
+revoke all on function messenger.note_step_error(text, text, text, timestamptz), messenger.note_tick(timestamptz, timestamptz, text, interval),
+  messenger.run_steps(int, text[]), messenger.tick(int), public.messenger_tick(int), messenger.is_ticker_enabled(),
+  messenger.tick_or_note_error()
+  from public, anon, authenticated, service_role;
+grant execute on function messenger.tick(int), public.messenger_tick(int) to service_role;
+
+-- ---- 70_ticker/25_steps.sql
+-- The steps of a tick: their order, how long each may take, and what each does.
+
+-- A step looks at its time between two chunks of its work and leaves the rest to the next tick. Messages become due before workers are woken. User
+-- code comes last, and not in the ticker where pg_cron can run the job symphony-handlers.
+create or replace function messenger.steps()
+returns table (name text, budget interval)
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+  values ('rescue', interval '300 ms'), ('unblock', '50 ms'), ('route', '50 ms'), ('replays', '50 ms'), ('schedules', '300 ms'),
+    ('overdue_handlers', '20 ms'),
+    ('handlers_job', '20 ms'), ('wake', '50 ms'), ('roll_up', '150 ms'), ('roll_up_steps', '50 ms'),
+    ('prune_messages', '150 ms'), ('prune_dead_letters', '150 ms'), ('prune_keys', '150 ms'), ('prune_occurrences', '150 ms'),
+    ('prune_schedules', '50 ms'), ('prune_replays', '20 ms'), ('prune_workers', '20 ms'), ('prune_counts', '20 ms'),
+    ('prune_metrics', '20 ms'), ('prune_wakeups', '20 ms'), ('prune_ordering_keys', '40 ms'),
+    ('prune_locks', '20 ms'), ('prune_job_history', '20 ms'), ('set_aside', '20 ms'), ('sql_handlers', '500 ms')
+$$;
+
+create or replace function messenger.run_step(step text, at timestamptz, batch int, ends_at timestamptz)
 returns jsonb
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
-declare
-  v_figures jsonb := '{}'::jsonb;
-  v_written jsonb;
-  v_from int[] := array[1];
-  v_to int[] := array[cardinality(row_ids)];
-  v_depth int := 1;
-  v_first int;
-  v_last int;
-  v_is_narrowing boolean;
-  v_error text;
-  v_state text;
-  v_has_set_aside boolean;
 begin
-  if row_ids = '{}' then
-    return '{}'::jsonb;
-  end if;
-  v_has_set_aside := exists (select from messenger.set_aside s where s.step = write_each.step);
-  while v_depth > 0 loop
-    v_first := v_from[v_depth];
-    v_last := v_to[v_depth];
-    v_depth := v_depth - 1;
-    v_is_narrowing := false;
-    begin
-      v_written := messenger.write_rows(step, object, row_ids[v_first:v_last], at);
-      set constraints all immediate;
-      if v_has_set_aside then
-        delete from messenger.set_aside s where s.step = write_each.step and s.object = write_each.object and s.row_id = any (row_ids[v_first:v_last]);
-      end if;
-      v_figures := messenger.add_figures(v_figures, v_written);
-    exception when others or assert_failure then
-      get stacked diagnostics v_error = message_text, v_state = returned_sqlstate;
-      -- Memory, disk and shutdown are no fault of a row.
-      if left(v_state, 2) in ('53', '57', '58') then
-        raise;
-      elsif v_first < v_last then
-        v_is_narrowing := true;
-        v_from[v_depth + 1] := (v_first + v_last + 1) / 2;
-        v_to[v_depth + 1] := v_last;
-        v_from[v_depth + 2] := v_first;
-        v_to[v_depth + 2] := (v_first + v_last + 1) / 2 - 1;
-        v_depth := v_depth + 2;
-      else
-        perform messenger.set_row_aside(step, object, row_ids[v_first], v_error, v_state, at);
-        -- Each wait for a lock costs lock_timeout, and what is locked may be a table that all the rows need.
-        exit when messenger.is_lock_error(v_state);
-      end if;
-    end;
-    exit when not v_is_narrowing and clock_timestamp() > ends_at;
-  end loop;
-  return v_figures;
+  case step
+    when 'rescue' then
+      return (select jsonb_build_object('rescued', r.rescued, 'dead', r.dead, 'failed', r.given_up) from messenger.rescue(at, ends_at) r);
+    when 'unblock' then perform messenger.unblock_stuck(at, 1000, ends_at);
+    when 'route' then perform messenger.route_due(at, 200, ends_at);
+    when 'replays' then perform messenger.watch_replays(at, ends_at);
+    when 'schedules' then return jsonb_build_object('expanded', messenger.expand_schedules(at, greatest(batch, 1000), ends_at));
+    when 'overdue_handlers' then perform messenger.cancel_overdue_handlers();
+    when 'handlers_job' then perform messenger.sync_handlers_job();
+    when 'wake' then return jsonb_build_object('woken', messenger.wake(at));
+    when 'roll_up' then perform messenger.roll_up(at, ends_at);
+    when 'roll_up_steps' then perform messenger.roll_up_steps(at, ends_at);
+    when 'prune_messages' then
+      return messenger.prune(step, 'public.messenger_messages', 'find_finished_messages', at, 10 * batch, ends_at);
+    when 'prune_dead_letters' then
+      return messenger.prune(step, 'public.messenger_failed_messages', 'find_resolved_dead_letters', at, 10 * batch, ends_at);
+    when 'prune_keys' then return messenger.prune(step, 'messenger.idempotency_keys', 'find_spent_keys', at, 10 * batch, ends_at);
+    when 'prune_occurrences' then return messenger.prune(step, 'messenger.occurrences', 'find_old_occurrences', at, 10 * batch, ends_at);
+    when 'prune_schedules' then
+      return messenger.prune(step, 'public.messenger_schedules', 'find_fired_schedules', at, 10 * batch, ends_at);
+    when 'prune_replays' then perform messenger.prune_replays(at, batch);
+    when 'prune_workers' then perform messenger.prune_workers(at);
+    when 'prune_counts' then perform messenger.prune_counts();
+    when 'prune_metrics' then perform messenger.prune_metrics(at, 10 * batch);
+    when 'prune_wakeups' then perform messenger.prune_wakeups(10 * batch);
+    when 'prune_ordering_keys' then perform messenger.prune_ordering_keys(at, 20 * batch);
+    when 'prune_locks' then perform messenger.prune_wakeup_locks(at, batch), messenger.prune_senders(at, 20 * batch);
+    when 'prune_job_history' then perform messenger.prune_ticker_history() where (select c.ticks % 3600 = 0 from messenger.clock c);
+    when 'set_aside' then perform messenger.forget_set_aside(at, batch);
+    when 'sql_handlers' then perform messenger.run_sql_handlers(batch);
+  end case;
+  return null;
 end $$;
 
-create or replace function messenger.is_lock_error(sqlstate text)
-returns boolean
-language sql immutable parallel safe
-set search_path = pg_catalog, pg_temp
-as $$ select sqlstate in ('55P03', '40P01', '40001') $$;
+comment on function messenger.steps() is 'The steps of a tick in their order, each with the time it may take.';
+comment on function messenger.run_step(text, timestamptz, int, timestamptz) is
+  'Runs one step at this moment, with this size of a chunk, until about ends_at. Returns what it adds to the reply of the tick.';
+revoke all on function messenger.steps(), messenger.run_step(text, timestamptz, int, timestamptz) from public, anon, authenticated, service_role;
 
--- A row that is gone, or that its step no longer wants to write after an hour, is of no concern. Keys that no table has are of types, not of tables.
-create or replace function messenger.forget_set_aside(at timestamptz, batch int)
-returns bigint
+-- ---- 70_ticker/27_jobs.sql
+-- The jobs that pg_cron runs: the ticker, and the one for SQL handlers.
+
+-- Both are DO blocks, which may commit; a procedure with a pinned search_path may not (tried). A run lasts about a minute.
+
+-- From 1.5 on pg_cron takes seconds: a run that is over, or whose backend was lost, has a successor within five seconds. Before that only the next
+-- minute starts one; and a launcher before 1.5 waits for the end of one running job before it looks at any other (pg_cron issue 200).
+create or replace function messenger.job_schedule()
+returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select case when exists (
+      select from pg_catalog.pg_extension e
+      where e.extname = 'pg_cron' and array[split_part(e.extversion, '.', 1)::int, substring(split_part(e.extversion, '.', 2) from '^[0-9]+')::int] >= '{1,5}')
+    then '5 seconds' else '* * * * *' end
+$$;
+
+create or replace function messenger.job_ends_at(started_at timestamptz)
+returns timestamptz
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$ select date_bin('1 minute', started_at + interval '10 seconds', '2000-01-01 00:00+00') + interval '59 seconds' $$;
+
+-- While a handler runs the ticker stays: it cancels what hangs, and an old launcher would not start it again before the handler has ended.
+create or replace function messenger.may_end(ends_at timestamptz)
+returns boolean
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
-declare
-  v_row record;
-  v_join text;
-  v_exists boolean;
-  v_forgotten bigint := 0;
 begin
-  for v_row in
-    select s.step, s.object, s.row_id, s.retry_at from messenger.set_aside s
-    where s.retry_at <= forget_set_aside.at order by s.retry_at limit batch for update skip locked
-  loop
-    v_exists := v_row.retry_at > at - interval '1 hour';
-    v_join := messenger.key_join(to_regclass(v_row.object));
-    if v_exists and v_join is not null then
-      execute format('select exists (select from %s t, %s)', v_row.object::regclass, v_join) into v_exists using array[v_row.row_id];
-    end if;
-    if not v_exists then
-      delete from messenger.set_aside s where s.step = v_row.step and s.object = v_row.object and s.row_id = v_row.row_id;
-      v_forgotten := v_forgotten + 1;
-    end if;
-  end loop;
-  return v_forgotten;
+  return clock_timestamp() >= ends_at and not exists (
+    select from messenger.sql_runners r where r.message_id is not null and messenger.is_backend_alive(r.pid, r.backend_start));
+exception when lock_not_available then
+  return false;
 end $$;
 
-comment on function messenger.row_ids(uuid[]) is 'Keys of rows as messenger.set_aside writes them: {"id": ...}.';
-comment on function messenger.uuids_of(text[]) is 'The ids of such keys.';
-comment on function messenger.add_figures(jsonb, jsonb) is 'Adds two objects of whole numbers key by key.';
-comment on function messenger.is_set_aside(text, text, text, timestamptz) is 'Whether the row is set aside for this step and not to be tried again yet.';
-comment on function messenger.without_set_aside(text, text, text[], timestamptz) is 'These keys less those of rows that are set aside for this step.';
-comment on function messenger.key_join(regclass) is 'SQL that joins a table t with the rows whose keys are in $1, by the primary key; null where the table has none.';
-comment on function messenger.delete_rows(text, text[]) is 'Deletes the rows of a table that have these keys.';
-comment on function messenger.write_rows(text, text, text[], timestamptz) is 'Does what a step does to these rows of a table, and returns figures for the reply of the tick.';
-comment on function messenger.set_row_aside(text, text, text, text, text, timestamptz) is
-  'Sets a row aside, to be tried again after a minute, then twice as long each time, an hour at most.';
-comment on function messenger.write_each(text, text, text[], timestamptz, timestamptz) is
-  'messenger.write_rows for rows of which some cannot be written: those are set aside, the others are written. Ends between two attempts once ends_at has passed.';
-comment on function messenger.is_lock_error(text) is 'Whether this SQLSTATE says that another transaction was in the way.';
-comment on function messenger.forget_set_aside(timestamptz, int) is 'Deletes records of rows set aside that are gone or no longer wanted. Returns how many.';
-revoke all on function messenger.row_ids(uuid[]), messenger.uuids_of(text[]), messenger.add_figures(jsonb, jsonb),
-  messenger.is_set_aside(text, text, text, timestamptz), messenger.without_set_aside(text, text, text[], timestamptz), messenger.key_join(regclass),
-  messenger.delete_rows(text, text[]), messenger.write_rows(text, text, text[], timestamptz),
-  messenger.set_row_aside(text, text, text, text, text, timestamptz), messenger.write_each(text, text, text[], timestamptz, timestamptz),
-  messenger.is_lock_error(text), messenger.forget_set_aside(timestamptz, int) from public, anon, authenticated, service_role;
+-- What a role or database may have set for its sessions and a job cannot live with. It holds from the next transaction on: this one may be read only.
+create or replace function messenger.prepare_job()
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  -- A step that meets a row changed since its snapshot would fail, where "skip locked" must go on.
+  perform set_config('default_transaction_isolation', 'read committed', false), set_config('default_transaction_read_only', 'off', false);
+  if current_setting('transaction_timeout', true) is not null then
+    perform set_config('transaction_timeout', '0', false);
+  end if;
+end $$;
 
--- ---- 42_rescue.sql
+-- A DO block is one statement, and statement_timeout strikes it once, so many milliseconds after its beginning: it cannot be set again inside. A
+-- strike in a sleep can be caught, and nothing strikes again before the next statement. So two seconds before the strike comes the job sleeps
+-- until it has come. Returns when it will come, or null once it has.
+create or replace function messenger.outlive_statement_timeout(strikes_at timestamptz)
+returns timestamptz
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if strikes_at > clock_timestamp() + interval '2 seconds' then
+    return strikes_at;
+  elsif strikes_at is not null then
+    perform pg_sleep(extract(epoch from strikes_at - clock_timestamp()) + 0.1);
+  end if;
+  return null;
+exception when query_canceled then
+  return null;
+end $$;
+
+-- A tick begins with each full second, or at once where the one before was longer.
+create or replace function messenger.ticker_command()
+returns text
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $command$
+  select $job$do $$
+declare
+  v_strikes_at timestamptz := statement_timestamp() + nullif(current_setting('statement_timeout')::interval, '0');
+  v_ends_at timestamptz := messenger.job_ends_at(clock_timestamp());
+  v_next_at timestamptz;
+begin
+  perform messenger.prepare_job();
+  commit;
+  loop
+    v_strikes_at := messenger.outlive_statement_timeout(v_strikes_at);
+    commit;
+    v_next_at := date_trunc('second', clock_timestamp()) + interval '1 second';
+    exit when not messenger.tick_or_note_error();
+    commit;
+    exit when messenger.may_end(v_ends_at);
+    perform pg_sleep(extract(epoch from v_next_at - clock_timestamp()));
+  end loop;
+end $$$job$
+$command$;
+
+-- Claims are committed before their handlers run; while there is work it does not sleep.
+create or replace function messenger.handlers_command()
+returns text
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $command$
+  select $job$do $$
+declare
+  v_strikes_at timestamptz := statement_timestamp() + nullif(current_setting('statement_timeout')::interval, '0');
+  v_ends_at timestamptz := messenger.job_ends_at(clock_timestamp());
+  v_message messenger.claimed;
+  v_goes_on boolean;
+begin
+  perform messenger.prepare_job();
+  commit;
+  loop
+    v_strikes_at := messenger.outlive_statement_timeout(v_strikes_at);
+    commit;
+    v_goes_on := clock_timestamp() < v_ends_at and messenger.is_ticker_enabled();
+    v_message := messenger.work_off(v_message, v_goes_on, v_strikes_at);
+    commit;
+    continue when v_message.id is not null;
+    exit when not v_goes_on;
+    perform pg_sleep(1);
+  end loop;
+end $$$job$
+$command$;
+
+-- While a type has an SQL handler or a function is subscribed to an event, and until the events on their way are worked off.
+create or replace function messenger.needs_handlers_job()
+returns boolean
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+as $$
+begin
+  return exists (select from messenger.message_types k where k.sql_handler is not null and k.type <> 'symphony.event')
+    or exists (select from messenger.subscriptions s where s.kind = 'function')
+    or exists (select from public.messenger_messages m where m.transport_name = 'supabase' and m.queue_name = 'events' and m.processed_at is null);
+end $$;
+
+-- Definer: pg_cron runs a job as the role that schedules it, and these must be the owner's. A job that is unscheduled is ended with its backend, so
+-- that waits until no handler runs.
+create or replace function messenger.sync_handlers_job()
+returns void
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_job record;
+  v_is_wanted boolean;
+begin
+  if to_regclass('cron.job') is null then
+    return;
+  end if;
+  select j.jobid, j.schedule, j.command into v_job from cron.job j where j.jobname = 'symphony-handlers';
+  v_is_wanted := coalesce((select s.clock_enabled from messenger.settings s), false) and messenger.needs_handlers_job();
+  if v_is_wanted and (v_job.command, v_job.schedule) is distinct from (messenger.handlers_command(), messenger.job_schedule()) then
+    perform cron.schedule('symphony-handlers', messenger.job_schedule(), messenger.handlers_command());
+  elsif v_job.jobid is not null and not v_is_wanted and messenger.may_end('-infinity') then
+    perform cron.unschedule(v_job.jobid);
+  end if;
+end $$;
+
+comment on function messenger.job_schedule() is 'The schedule of our jobs: each five seconds where pg_cron takes seconds, else each minute.';
+comment on function messenger.job_ends_at(timestamptz) is 'When a run that began then ends: at second 59.';
+comment on function messenger.may_end(timestamptz) is 'Whether the ticker''s run may end: its time is over and no SQL handler is running.';
+comment on function messenger.prepare_job() is 'Makes the session of a job read committed and writable, whatever the role or database says.';
+comment on function messenger.outlive_statement_timeout(timestamptz) is 'Lets the statement_timeout of a job strike where it does no harm.';
+comment on function messenger.ticker_command() is 'The command of the pg_cron job symphony-clock: a tick per second, one transaction each. It holds no secret.';
+comment on function messenger.handlers_command() is 'The command of the pg_cron job symphony-handlers: runs SQL handlers, one transaction each. It holds no secret.';
+comment on function messenger.needs_handlers_job() is 'Whether anything is there that the job symphony-handlers runs.';
+comment on function messenger.sync_handlers_job() is 'Schedules the job symphony-handlers while the ticker is on and the job is needed, and unschedules it otherwise.';
+revoke all on function messenger.job_schedule(), messenger.job_ends_at(timestamptz), messenger.may_end(timestamptz), messenger.prepare_job(),
+  messenger.outlive_statement_timeout(timestamptz), messenger.ticker_command(), messenger.handlers_command(),
+  messenger.needs_handlers_job(), messenger.sync_handlers_job() from public, anon, authenticated, service_role;
+
+-- ---- 70_ticker/30_rescue.sql
 -- Rescue: expired leases and expired messages on queues where nobody asks. Where workers ask, the claim does the same in its scan.
 
 -- Rows that the caller has found and locked. What becomes of each is decided by the row as it is now.
@@ -8746,7 +8640,7 @@ comment on function messenger.rescue(timestamptz, timestamptz) is 'Returns messa
 revoke all on function messenger.rescue_messages(uuid[], timestamptz), messenger.move_rescue_cursor(text, text, int, timestamptz, uuid),
   messenger.rescue(timestamptz, timestamptz) from public, anon, authenticated, service_role;
 
--- ---- 42_unblock.sql
+-- ---- 70_ticker/35_unblock.sql
 -- Unblocking ordering keys one by one where they cannot all be unblocked together.
 
 create or replace function messenger.unblock_keys(row_ids text[], at timestamptz)
@@ -8777,7 +8671,152 @@ comment on function messenger.unblock_each(messenger.order_key[], timestamptz, t
 revoke all on function messenger.unblock_keys(text[], timestamptz), messenger.unblock_each(messenger.order_key[], timestamptz, timestamptz)
   from public, anon, authenticated, service_role;
 
--- ---- 43_add_metrics.sql
+-- ---- 70_ticker/45_roll_up.sql
+-- Rolling up: what was appended since the last tick is added to the figures, and gone.
+
+-- From which block on, and how many of them, what is not rolled up yet is looked for. While some transaction holds a snapshot the rows that were rolled up
+-- cannot be vacuumed, and to read them all each second would cost more and more.
+create or replace function messenger.roll_up_range(out tail bigint, out sweep bigint, out blocks bigint, out chunk bigint)
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  chunk := coalesce(nullif(current_setting('messenger.roll_up_blocks', true), '')::bigint, 2000);
+  blocks := pg_relation_size('messenger.measurements') / current_setting('block_size')::int;
+  tail := coalesce((select c.roll_up_tail from messenger.clock c), 0);
+  sweep := coalesce((select c.roll_up_sweep from messenger.clock c), 0);
+  -- Short enough to be read whole, or cut off by a crash or by vacuum.
+  if blocks <= chunk or tail > blocks then
+    tail := 0;
+    sweep := 0;
+  end if;
+end $$;
+
+create or replace function messenger.measurements_set_aside()
+returns bigint[]
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select coalesce(array_agg((s.row_id::jsonb ->> 'id')::bigint), '{}') from messenger.set_aside s where s.step = 'roll_up' and s.object = 'messenger.measurements'
+$$;
+
+-- Those that the caller names by their ids, deleted and counted together or not at all.
+create or replace function messenger.roll_up_rows(row_ids text[])
+returns jsonb
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set jit = off
+as $$
+declare
+  v_taken messenger.measurements[];
+begin
+  with taken as (
+    delete from messenger.measurements m
+    where m.id = any (array(select (x.row_id::jsonb ->> 'id')::bigint from unnest(row_ids) x(row_id)))
+    returning m.*
+  )
+  select array_agg(row(t.*)::messenger.measurements) into v_taken from taken t;
+  if v_taken is not null then
+    perform messenger.add_metrics(v_taken);
+    perform messenger.add_metric_errors(v_taken);
+  end if;
+  return jsonb_build_object('folded', coalesce(cardinality(v_taken), 0));
+end $$;
+
+-- What lies in two ranges of blocks, taken and counted in one transaction, so each row counts once, whatever dies when.
+create or replace function messenger.roll_up_ranges(tail_from tid, tail_to tid, sweep_from tid, sweep_to tid, aside bigint[])
+returns bigint
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set jit = off
+as $$
+declare
+  v_taken messenger.measurements[];
+begin
+  with newest as (
+    delete from messenger.measurements m where m.ctid >= tail_from and m.ctid < tail_to and m.id <> all (aside) returning m.*
+  ),
+  swept as (
+    delete from messenger.measurements m where m.ctid >= sweep_from and m.ctid < sweep_to and m.id <> all (aside) returning m.*
+  )
+  select array_agg(row(t.*)::messenger.measurements) into v_taken from (select * from newest union all select * from swept) t;
+  if v_taken is null then
+    return 0;
+  end if;
+  perform messenger.add_metrics(v_taken);
+  perform messenger.add_metric_errors(v_taken);
+  return cardinality(v_taken);
+end $$;
+
+-- One at a time. Of a table that has grown long, the end is read each second and the rest in turns: a session may still put a row there, or commit
+-- one. A range that cannot be counted as a whole is counted row by row, and what cannot be counted at all is set aside.
+create or replace function messenger.roll_up(at timestamptz default messenger.now(), ends_at timestamptz default 'infinity')
+returns bigint
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set jit = off
+as $$
+declare
+  v_object constant text := 'messenger.measurements';
+  v_range record;
+  v_tail_from tid;
+  v_tail_to tid;
+  v_sweep_from tid;
+  v_sweep_to tid;
+  v_aside bigint[];
+  v_rows text[];
+  v_rolled_up bigint;
+begin
+  if not messenger.try_lock('roll_up') then
+    return 0;
+  end if;
+  v_range := messenger.roll_up_range();
+  v_tail_from := format('(%s,0)', v_range.tail)::tid;
+  -- The end of the table may have moved on since it was measured.
+  v_tail_to := case when v_range.tail + v_range.chunk >= v_range.blocks then '(4294967295,0)'::tid else format('(%s,0)', v_range.tail + v_range.chunk)::tid end;
+  v_sweep_from := format('(%s,0)', v_range.sweep)::tid;
+  v_sweep_to := format('(%s,0)', least(v_range.sweep + v_range.chunk, v_range.tail))::tid;
+  v_aside := messenger.measurements_set_aside();
+
+  begin
+    v_rolled_up := messenger.roll_up_ranges(v_tail_from, v_tail_to, v_sweep_from, v_sweep_to, v_aside);
+    set constraints all immediate;
+  exception when others or assert_failure then
+    v_rows := array(
+      select jsonb_build_object('id', m.id)::text from messenger.measurements m
+      where (m.ctid >= v_tail_from and m.ctid < v_tail_to or m.ctid >= v_sweep_from and m.ctid < v_sweep_to) and m.id <> all (v_aside)
+      order by m.id limit 10000);
+    v_rolled_up := coalesce((messenger.write_each('roll_up', v_object, v_rows, at, ends_at) ->> 'folded')::bigint, 0);
+  end;
+  v_rows := array(select s.row_id from messenger.set_aside s where s.step = 'roll_up' and s.object = v_object and s.retry_at <= roll_up.at order by s.retry_at limit 100);
+  if v_rows <> '{}' then
+    v_rolled_up := v_rolled_up + coalesce((messenger.write_each('roll_up', v_object, v_rows, at, ends_at) ->> 'folded')::bigint, 0);
+  end if;
+
+  if v_range.blocks > v_range.chunk or v_range.tail + v_range.sweep > 0 then
+    update messenger.clock c
+    -- Sessions have half-filled pages, and extend the table by many at once.
+    set roll_up_tail = greatest(0, least(v_range.blocks - least(128, v_range.chunk / 2), v_range.tail + v_range.chunk)),
+        roll_up_sweep = case when v_range.sweep + v_range.chunk < v_range.tail then v_range.sweep + v_range.chunk else 0 end
+    where c.singleton in (select x.singleton from messenger.clock x for update skip locked);
+  end if;
+  return v_rolled_up;
+end $$;
+
+comment on function messenger.roll_up_range() is 'Where to look for what is not rolled up: from block tail on, and in turns from block sweep on; blocks of the table, and how many are read at once.';
+comment on function messenger.measurements_set_aside() is 'Ids of the measurements that could not be counted.';
+comment on function messenger.roll_up_rows(text[]) is 'Adds the measurements with these ids to the metrics.';
+comment on function messenger.roll_up_ranges(tid, tid, tid, tid, bigint[]) is 'Adds the measurements of two ranges of blocks to the metrics, but for those set aside. Returns how many.';
+comment on function messenger.roll_up(timestamptz, timestamptz) is
+  'Adds what was measured since the last roll-up to the metrics; a measurement that cannot be counted is set aside. Returns how many rows it took.';
+revoke all on function messenger.roll_up_range(), messenger.measurements_set_aside(), messenger.roll_up_rows(text[]),
+  messenger.roll_up_ranges(tid, tid, tid, tid, bigint[]), messenger.roll_up(timestamptz, timestamptz)
+  from public, anon, authenticated, service_role;
+grant execute on function messenger.roll_up_range(), messenger.measurements_set_aside() to service_role;
+
+-- ---- 70_ticker/50_add_metrics.sql
 -- Adding measurements to the figures of their minutes and hours, of the five minutes and days that are rolled up already, and to those of all time.
 
 -- Limits of the durations' buckets: 1 ms, then 2^(1/4) = 1.19 times the one before, up to 13 hours. So a percentile read from them is at most 19 percent off.
@@ -8797,28 +8836,6 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   return (select coalesce(array_agg(coalesce(x.a, 0) + coalesce(x.b, 0) order by x.n), '{}') from unnest(a, b) with ordinality as x(a, b, n));
-end $$;
-
--- Nothing in Postgres adds arrays up, and unnesting them takes half a second for 40,000 histograms. As digits of one
--- decimal fraction, 16 per element, sum() adds the same in 30 ms. Shorter histograms need no padding, since the first
--- element is the most significant one.
-create or replace function messenger.pack_histogram(durations bigint[])
-returns numeric
-language plpgsql immutable parallel safe
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return coalesce((
-    select ('0.' || string_agg(lpad(least(d, 999999999999999)::text, 16, '0'), ''))::numeric from unnest(durations) d), 0);
-end $$;
-
-create or replace function messenger.unpack_histogram(histogram numeric)
-returns bigint[]
-language plpgsql immutable parallel safe
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return array(select m[1]::bigint from regexp_matches(split_part(histogram::text, '.', 2), '.{16}', 'g') m);
 end $$;
 
 -- Measurements as rows of messenger.metrics, one a minute, transport and type.
@@ -8972,166 +8989,192 @@ end $$;
 
 comment on function messenger.bucket_limit(int) is 'Milliseconds up to which durations fall into a bucket, the first being 0.';
 comment on function messenger.add_counts(bigint[], bigint[]) is 'Adds two histograms, of which one may be shorter.';
-comment on function messenger.pack_histogram(bigint[]) is 'A histogram as a decimal fraction of 16 digits per element.';
-comment on function messenger.unpack_histogram(numeric) is 'Such a fraction, or a sum of them, as a histogram.';
 comment on function messenger.steps_of(timestamptz, timestamptz, timestamptz) is
   'The steps to which a minute belongs: its own, its hour''s, and its five minutes'' and day''s where those are before what is rolled up.';
 comment on function messenger.summarize(messenger.measurements[]) is 'Measurements as metrics of their minutes.';
 comment on function messenger.add_metrics(messenger.measurements[]) is 'Adds measurements to the metrics of their minutes, hours, and steps rolled up already, and to those of all time.';
 comment on function messenger.add_metric_errors(messenger.measurements[]) is 'Adds failed deliveries to the errors of their minutes, hours, and steps rolled up already.';
-revoke all on function messenger.bucket_limit(int), messenger.add_counts(bigint[], bigint[]), messenger.pack_histogram(bigint[]),
-  messenger.unpack_histogram(numeric), messenger.steps_of(timestamptz, timestamptz, timestamptz), messenger.summarize(messenger.measurements[]),
-  messenger.add_metrics(messenger.measurements[]), messenger.add_metric_errors(messenger.measurements[])
-  from public, anon, authenticated, service_role;
-grant execute on function messenger.bucket_limit(int), messenger.pack_histogram(bigint[]), messenger.unpack_histogram(numeric),
-  messenger.summarize(messenger.measurements[]) to service_role;
+revoke all on function messenger.bucket_limit(int), messenger.add_counts(bigint[], bigint[]), messenger.steps_of(timestamptz, timestamptz, timestamptz), messenger.summarize(messenger.measurements[]), messenger.add_metrics(messenger.measurements[]), messenger.add_metric_errors(messenger.measurements[]) from public, anon, authenticated, service_role;
+grant execute on function messenger.bucket_limit(int), messenger.summarize(messenger.measurements[]) to service_role;
 
--- ---- 43_fold.sql
--- Rolling up: what was appended since the last tick is added to the figures, and gone.
+-- ---- 70_ticker/55_roll_up_steps.sql
+-- Rolling up further: minutes to five minutes and hours to days, once these are over: long windows are read from few rows.
 
--- From which block on, and how many of them, what is not rolled up yet is looked for. While some transaction holds a snapshot the rows that were rolled up
--- cannot be vacuumed, and to read them all each second would cost more and more.
-create or replace function messenger.roll_up_range(out tail bigint, out sweep bigint, out blocks bigint, out chunk bigint)
-language plpgsql stable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  chunk := coalesce(nullif(current_setting('messenger.roll_up_blocks', true), '')::bigint, 2000);
-  blocks := pg_relation_size('messenger.measurements') / current_setting('block_size')::int;
-  tail := coalesce((select c.roll_up_tail from messenger.clock c), 0);
-  sweep := coalesce((select c.roll_up_sweep from messenger.clock c), 0);
-  -- Short enough to be read whole, or cut off by a crash or by vacuum.
-  if blocks <= chunk or tail > blocks then
-    tail := 0;
-    sweep := 0;
-  end if;
-end $$;
-
-create or replace function messenger.measurements_set_aside()
-returns bigint[]
+-- From the oldest step on and without a gap, so the newest row shows how far it has come. Where nothing is rolled up,
+-- readers take the finer rows.
+create or replace function messenger.rolled_up_until(step_seconds int)
+returns timestamptz
 language sql stable
 set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
 as $$
-  select coalesce(array_agg((s.row_id::jsonb ->> 'id')::bigint), '{}') from messenger.set_aside s where s.step = 'roll_up' and s.object = 'messenger.measurements'
+  select max(m.at) + make_interval(secs => rolled_up_until.step_seconds)
+  from messenger.metrics m where m.step_seconds = rolled_up_until.step_seconds
 $$;
 
--- Those that the caller names by their ids, deleted and counted together or not at all.
-create or replace function messenger.roll_up_rows(row_ids text[])
-returns jsonb
-language plpgsql
-set search_path = pg_catalog, pg_temp
-set jit = off
-as $$
-declare
-  v_taken messenger.measurements[];
-begin
-  with taken as (
-    delete from messenger.measurements m
-    where m.id = any (array(select (x.row_id::jsonb ->> 'id')::bigint from unnest(row_ids) x(row_id)))
-    returning m.*
-  )
-  select array_agg(row(t.*)::messenger.measurements) into v_taken from taken t;
-  if v_taken is not null then
-    perform messenger.add_metrics(v_taken);
-    perform messenger.add_metric_errors(v_taken);
-  end if;
-  return jsonb_build_object('folded', coalesce(cardinality(v_taken), 0));
-end $$;
-
--- What lies in two ranges of blocks, taken and counted in one transaction, so each row counts once, whatever dies when.
-create or replace function messenger.roll_up_ranges(tail_from tid, tail_to tid, sweep_from tid, sweep_to tid, aside bigint[])
-returns bigint
+-- No sum may leave the range of its column: one row that cannot be added up would keep all later ones from it.
+create or replace function messenger.roll_up_step(step_seconds int, finer int, begins_at timestamptz)
+returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set jit = off
 as $$
+#variable_conflict use_variable
 declare
-  v_taken messenger.measurements[];
+  v_most constant numeric := 9223372036854775807;
+  v_ends_at timestamptz := begins_at + make_interval(secs => step_seconds);
 begin
-  with newest as (
-    delete from messenger.measurements m where m.ctid >= tail_from and m.ctid < tail_to and m.id <> all (aside) returning m.*
-  ),
-  swept as (
-    delete from messenger.measurements m where m.ctid >= sweep_from and m.ctid < sweep_to and m.id <> all (aside) returning m.*
-  )
-  select array_agg(row(t.*)::messenger.measurements) into v_taken from (select * from newest union all select * from swept) t;
-  if v_taken is null then
-    return 0;
-  end if;
-  perform messenger.add_metrics(v_taken);
-  perform messenger.add_metric_errors(v_taken);
-  return cardinality(v_taken);
+  insert into messenger.metrics (
+    step_seconds, at, transport_name, message_type, dispatched, completed, retried, dead, duration_ms, wait_count, waited_ms,
+    histogram)
+  select step_seconds, begins_at, m.transport_name, m.message_type,
+    least(sum(m.dispatched), v_most), least(sum(m.completed), v_most), least(sum(m.retried), v_most), least(sum(m.dead), v_most),
+    sum(m.duration_ms), least(sum(m.wait_count), v_most), sum(m.waited_ms),
+    sum(coalesce(m.histogram, messenger.pack_histogram(m.durations)))
+  from messenger.metrics m
+  where m.step_seconds = finer and m.at >= begins_at and m.at < v_ends_at
+  group by m.transport_name, m.message_type;
+
+  -- An hour has at most 100 rows, and so has a day, with the least frequent ones together.
+  insert into messenger.metric_errors (step_seconds, at, message_type, error_class, error_count, error, last_at)
+  select step_seconds, begins_at, n.message_type, n.error_class, least(sum(e.error_count), v_most),
+    (array_agg(e.error order by e.last_at desc))[1], max(e.last_at)
+  from (
+    select m.message_type, m.error_class, sum(m.error_count) as error_count,
+      (array_agg(m.error order by m.last_at desc))[1] as error, max(m.last_at) as last_at,
+      row_number() over (order by sum(m.error_count) desc, m.message_type, m.error_class) as place
+    from messenger.metric_errors m
+    where m.step_seconds = finer and m.at >= begins_at and m.at < v_ends_at
+    group by m.message_type, m.error_class
+  ) e
+  cross join lateral (
+    select case when e.place <= 99 then e.message_type else '(other)' end as message_type,
+      case when e.place <= 99 then e.error_class else '(other)' end as error_class
+  ) n
+  group by n.message_type, n.error_class;
 end $$;
 
--- One at a time. Of a table that has grown long, the end is read each second and the rest in turns: a session may still put a row there, or commit
--- one. A range that cannot be counted as a whole is counted row by row, and what cannot be counted at all is set aside.
-create or replace function messenger.roll_up(at timestamptz default messenger.now(), ends_at timestamptz default 'infinity')
+-- An upgrade from 0.1.0 would hold its locks for a minute if it converted a million rows. The newest first, because short
+-- windows are read from minutes.
+create or replace function messenger.pack_old_metrics(chunk int)
 returns bigint
 language plpgsql
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
-set jit = off
 as $$
 declare
-  v_object constant text := 'messenger.measurements';
-  v_range record;
-  v_tail_from tid;
-  v_tail_to tid;
-  v_sweep_from tid;
-  v_sweep_to tid;
-  v_aside bigint[];
-  v_rows text[];
-  v_rolled_up bigint;
+  v_packed bigint;
+begin
+  update messenger.metrics m set histogram = messenger.pack_histogram(m.durations), durations = '{}'
+  where m.ctid = any (array(
+    select x.ctid from messenger.metrics x where x.step_seconds > 0 and x.histogram is null
+    order by x.at desc limit chunk for update skip locked));
+  get diagnostics v_packed = row_count;
+  return v_packed;
+end $$;
+
+-- Under the lock of the roll-up, which adds to the same rows.
+create or replace function messenger.roll_up_steps(at timestamptz, ends_at timestamptz)
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+declare
+  v_pair record;
+  v_length interval;
+  v_from timestamptz;
 begin
   if not messenger.try_lock('roll_up') then
-    return 0;
+    return;
   end if;
-  v_range := messenger.roll_up_range();
-  v_tail_from := format('(%s,0)', v_range.tail)::tid;
-  -- The end of the table may have moved on since it was measured.
-  v_tail_to := case when v_range.tail + v_range.chunk >= v_range.blocks then '(4294967295,0)'::tid else format('(%s,0)', v_range.tail + v_range.chunk)::tid end;
-  v_sweep_from := format('(%s,0)', v_range.sweep)::tid;
-  v_sweep_to := format('(%s,0)', least(v_range.sweep + v_range.chunk, v_range.tail))::tid;
-  v_aside := messenger.measurements_set_aside();
-
-  begin
-    v_rolled_up := messenger.roll_up_ranges(v_tail_from, v_tail_to, v_sweep_from, v_sweep_to, v_aside);
-    set constraints all immediate;
-  exception when others or assert_failure then
-    v_rows := array(
-      select jsonb_build_object('id', m.id)::text from messenger.measurements m
-      where (m.ctid >= v_tail_from and m.ctid < v_tail_to or m.ctid >= v_sweep_from and m.ctid < v_sweep_to) and m.id <> all (v_aside)
-      order by m.id limit 10000);
-    v_rolled_up := coalesce((messenger.write_each('roll_up', v_object, v_rows, at, ends_at) ->> 'folded')::bigint, 0);
-  end;
-  v_rows := array(select s.row_id from messenger.set_aside s where s.step = 'roll_up' and s.object = v_object and s.retry_at <= roll_up.at order by s.retry_at limit 100);
-  if v_rows <> '{}' then
-    v_rolled_up := v_rolled_up + coalesce((messenger.write_each('roll_up', v_object, v_rows, at, ends_at) ->> 'folded')::bigint, 0);
-  end if;
-
-  if v_range.blocks > v_range.chunk or v_range.tail + v_range.sweep > 0 then
-    update messenger.clock c
-    -- Sessions have half-filled pages, and extend the table by many at once.
-    set roll_up_tail = greatest(0, least(v_range.blocks - least(128, v_range.chunk / 2), v_range.tail + v_range.chunk)),
-        roll_up_sweep = case when v_range.sweep + v_range.chunk < v_range.tail then v_range.sweep + v_range.chunk else 0 end
-    where c.singleton in (select x.singleton from messenger.clock x for update skip locked);
-  end if;
-  return v_rolled_up;
+  while clock_timestamp() < ends_at and messenger.pack_old_metrics(200) = 200 loop
+    null;
+  end loop;
+  for v_pair in select * from (values (300, 60), (86400, 3600)) p(step, finer) loop
+    v_length := make_interval(secs => v_pair.step);
+    loop
+      select date_bin(v_length, min(m.at), '2000-01-01 00:00+00') into v_from
+      from messenger.metrics m
+      where m.step_seconds = v_pair.finer and m.at >= coalesce(messenger.rolled_up_until(v_pair.step), '-infinity');
+      exit when v_from is null or v_from + v_length > roll_up_steps.at;
+      perform messenger.roll_up_step(v_pair.step, v_pair.finer, v_from);
+      exit when clock_timestamp() > ends_at;
+    end loop;
+  end loop;
 end $$;
 
-comment on function messenger.roll_up_range() is 'Where to look for what is not rolled up: from block tail on, and in turns from block sweep on; blocks of the table, and how many are read at once.';
-comment on function messenger.measurements_set_aside() is 'Ids of the measurements that could not be counted.';
-comment on function messenger.roll_up_rows(text[]) is 'Adds the measurements with these ids to the metrics.';
-comment on function messenger.roll_up_ranges(tid, tid, tid, tid, bigint[]) is 'Adds the measurements of two ranges of blocks to the metrics, but for those set aside. Returns how many.';
-comment on function messenger.roll_up(timestamptz, timestamptz) is
-  'Adds what was measured since the last roll-up to the metrics; a measurement that cannot be counted is set aside. Returns how many rows it took.';
-revoke all on function messenger.roll_up_range(), messenger.measurements_set_aside(), messenger.roll_up_rows(text[]),
-  messenger.roll_up_ranges(tid, tid, tid, tid, bigint[]), messenger.roll_up(timestamptz, timestamptz)
-  from public, anon, authenticated, service_role;
-grant execute on function messenger.roll_up_range(), messenger.measurements_set_aside() to service_role;
+-- Hours stay until their day is rolled up, however far the ticker has fallen behind.
+create or replace function messenger.prune_metrics(at timestamptz, chunk int)
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_minutes_until timestamptz := at - interval '2 days';
+  v_hours_until timestamptz := least(at - interval '90 days', coalesce(messenger.rolled_up_until(86400), '-infinity'));
+  v_days_until timestamptz := at - interval '400 days';
+begin
+  delete from messenger.metrics m
+  where m.ctid = any (array(
+    select x.ctid
+    from (values (60, v_minutes_until), (300, v_minutes_until), (3600, v_hours_until), (86400, v_days_until)) k(step, until)
+    join messenger.metrics x on x.step_seconds = k.step and x.at < k.until limit chunk for update of x skip locked));
+  delete from messenger.metric_errors m
+  where m.ctid = any (array(
+    select x.ctid
+    from (values (60, v_minutes_until), (300, v_minutes_until), (3600, v_hours_until), (86400, v_days_until)) k(step, until)
+    join messenger.metric_errors x on x.step_seconds = k.step and x.at < k.until limit chunk for update of x skip locked));
+end $$;
 
--- ---- 43_prune.sql
+comment on function messenger.rolled_up_until(int) is
+  'Until when five minutes (300) or days (86400) are rolled up; null: none is.';
+comment on function messenger.roll_up_step(int, int, timestamptz) is
+  'Adds the rows of a finer step up to one five minutes or day.';
+comment on function messenger.pack_old_metrics(int) is
+  'Gives rows of release 0.1.0 their histogram, the newest first. Returns how many.';
+comment on function messenger.roll_up_steps(timestamptz, timestamptz) is
+  'Adds up five minutes and days that are over, one after the other, until ends_at has passed.';
+comment on function messenger.prune_metrics(timestamptz, int) is
+  'Deletes minutes and five minutes older than two days, hours older than 90 and days older than 400, in chunks; the figures of all time stay.';
+revoke all on function messenger.rolled_up_until(int), messenger.roll_up_step(int, int, timestamptz),
+  messenger.pack_old_metrics(int), messenger.roll_up_steps(timestamptz, timestamptz),
+  messenger.prune_metrics(timestamptz, int)
+  from public, anon, authenticated, service_role;
+grant execute on function messenger.rolled_up_until(int) to service_role;
+
+-- ---- 70_ticker/57_histograms.sql
+-- Histograms of durations, packed into one number each.
+
+-- Nothing in Postgres adds arrays up, and unnesting them takes half a second for 40,000 histograms. As digits of one
+-- decimal fraction, 16 per element, sum() adds the same in 30 ms. Shorter histograms need no padding, since the first
+-- element is the most significant one.
+create or replace function messenger.pack_histogram(durations bigint[])
+returns numeric
+language plpgsql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return coalesce((
+    select ('0.' || string_agg(lpad(least(d, 999999999999999)::text, 16, '0'), ''))::numeric from unnest(durations) d), 0);
+end $$;
+
+create or replace function messenger.unpack_histogram(histogram numeric)
+returns bigint[]
+language plpgsql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return array(select m[1]::bigint from regexp_matches(split_part(histogram::text, '.', 2), '.{16}', 'g') m);
+end $$;
+
+comment on function messenger.pack_histogram(bigint[]) is 'A histogram as a decimal fraction of 16 digits per element.';
+comment on function messenger.unpack_histogram(numeric) is 'Such a fraction, or a sum of them, as a histogram.';
+revoke all on function messenger.pack_histogram(bigint[]), messenger.unpack_histogram(numeric) from public, anon, authenticated, service_role;
+grant execute on function messenger.pack_histogram(bigint[]), messenger.unpack_histogram(numeric) to service_role;
+
+-- ---- 70_ticker/60_prune.sql
 -- Pruning in chunks, for as long as its step has time: finished messages past their retention, resolved dead letters, spent idempotency keys,
 -- old occurrences, schedules that have fired for good.
 
@@ -9415,7 +9458,7 @@ revoke all on function messenger.prune(text, text, text, timestamptz, int, times
   messenger.find_fired_schedules(timestamptz, uuid, timestamptz, int)
   from public, anon, authenticated, service_role;
 
--- ---- 43_prune_side_tables.sql
+-- ---- 70_ticker/65_prune_side_tables.sql
 -- Pruning of what is small: ended replays, forgotten workers, counts of pruned messages, and our own rows of pg_net and pg_cron.
 
 create or replace function messenger.prune_workers(at timestamptz)
@@ -9498,374 +9541,7 @@ comment on function messenger.prune_ticker_history() is 'Deletes rows of cron.jo
 revoke all on function messenger.prune_workers(timestamptz), messenger.prune_counts(), messenger.prune_wakeups(int), messenger.prune_ticker_history()
   from public, anon, authenticated, service_role;
 
--- ---- 43_roll_up_steps.sql
--- Rolling up further: minutes to five minutes and hours to days, once these are over: long windows are read from few rows.
-
--- From the oldest step on and without a gap, so the newest row shows how far it has come. Where nothing is rolled up,
--- readers take the finer rows.
-create or replace function messenger.rolled_up_until(step_seconds int)
-returns timestamptz
-language sql stable
-set search_path = pg_catalog, pg_temp
-set enable_seqscan = off
-as $$
-  select max(m.at) + make_interval(secs => rolled_up_until.step_seconds)
-  from messenger.metrics m where m.step_seconds = rolled_up_until.step_seconds
-$$;
-
--- No sum may leave the range of its column: one row that cannot be added up would keep all later ones from it.
-create or replace function messenger.roll_up_step(step_seconds int, finer int, begins_at timestamptz)
-returns void
-language plpgsql
-set search_path = pg_catalog, pg_temp
-set enable_seqscan = off
-set jit = off
-as $$
-#variable_conflict use_variable
-declare
-  v_most constant numeric := 9223372036854775807;
-  v_ends_at timestamptz := begins_at + make_interval(secs => step_seconds);
-begin
-  insert into messenger.metrics (
-    step_seconds, at, transport_name, message_type, dispatched, completed, retried, dead, duration_ms, wait_count, waited_ms,
-    histogram)
-  select step_seconds, begins_at, m.transport_name, m.message_type,
-    least(sum(m.dispatched), v_most), least(sum(m.completed), v_most), least(sum(m.retried), v_most), least(sum(m.dead), v_most),
-    sum(m.duration_ms), least(sum(m.wait_count), v_most), sum(m.waited_ms),
-    sum(coalesce(m.histogram, messenger.pack_histogram(m.durations)))
-  from messenger.metrics m
-  where m.step_seconds = finer and m.at >= begins_at and m.at < v_ends_at
-  group by m.transport_name, m.message_type;
-
-  -- An hour has at most 100 rows, and so has a day, with the least frequent ones together.
-  insert into messenger.metric_errors (step_seconds, at, message_type, error_class, error_count, error, last_at)
-  select step_seconds, begins_at, n.message_type, n.error_class, least(sum(e.error_count), v_most),
-    (array_agg(e.error order by e.last_at desc))[1], max(e.last_at)
-  from (
-    select m.message_type, m.error_class, sum(m.error_count) as error_count,
-      (array_agg(m.error order by m.last_at desc))[1] as error, max(m.last_at) as last_at,
-      row_number() over (order by sum(m.error_count) desc, m.message_type, m.error_class) as place
-    from messenger.metric_errors m
-    where m.step_seconds = finer and m.at >= begins_at and m.at < v_ends_at
-    group by m.message_type, m.error_class
-  ) e
-  cross join lateral (
-    select case when e.place <= 99 then e.message_type else '(other)' end as message_type,
-      case when e.place <= 99 then e.error_class else '(other)' end as error_class
-  ) n
-  group by n.message_type, n.error_class;
-end $$;
-
--- An upgrade from 0.1.0 would hold its locks for a minute if it converted a million rows. The newest first, because short
--- windows are read from minutes.
-create or replace function messenger.pack_old_metrics(chunk int)
-returns bigint
-language plpgsql
-set search_path = pg_catalog, pg_temp
-set enable_seqscan = off
-as $$
-declare
-  v_packed bigint;
-begin
-  update messenger.metrics m set histogram = messenger.pack_histogram(m.durations), durations = '{}'
-  where m.ctid = any (array(
-    select x.ctid from messenger.metrics x where x.step_seconds > 0 and x.histogram is null
-    order by x.at desc limit chunk for update skip locked));
-  get diagnostics v_packed = row_count;
-  return v_packed;
-end $$;
-
--- Under the lock of the roll-up, which adds to the same rows.
-create or replace function messenger.roll_up_steps(at timestamptz, ends_at timestamptz)
-returns void
-language plpgsql
-set search_path = pg_catalog, pg_temp
-set enable_seqscan = off
-as $$
-declare
-  v_pair record;
-  v_length interval;
-  v_from timestamptz;
-begin
-  if not messenger.try_lock('roll_up') then
-    return;
-  end if;
-  while clock_timestamp() < ends_at and messenger.pack_old_metrics(200) = 200 loop
-    null;
-  end loop;
-  for v_pair in select * from (values (300, 60), (86400, 3600)) p(step, finer) loop
-    v_length := make_interval(secs => v_pair.step);
-    loop
-      select date_bin(v_length, min(m.at), '2000-01-01 00:00+00') into v_from
-      from messenger.metrics m
-      where m.step_seconds = v_pair.finer and m.at >= coalesce(messenger.rolled_up_until(v_pair.step), '-infinity');
-      exit when v_from is null or v_from + v_length > roll_up_steps.at;
-      perform messenger.roll_up_step(v_pair.step, v_pair.finer, v_from);
-      exit when clock_timestamp() > ends_at;
-    end loop;
-  end loop;
-end $$;
-
--- Hours stay until their day is rolled up, however far the ticker has fallen behind.
-create or replace function messenger.prune_metrics(at timestamptz, chunk int)
-returns void
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_minutes_until timestamptz := at - interval '2 days';
-  v_hours_until timestamptz := least(at - interval '90 days', coalesce(messenger.rolled_up_until(86400), '-infinity'));
-  v_days_until timestamptz := at - interval '400 days';
-begin
-  delete from messenger.metrics m
-  where m.ctid = any (array(
-    select x.ctid
-    from (values (60, v_minutes_until), (300, v_minutes_until), (3600, v_hours_until), (86400, v_days_until)) k(step, until)
-    join messenger.metrics x on x.step_seconds = k.step and x.at < k.until limit chunk for update of x skip locked));
-  delete from messenger.metric_errors m
-  where m.ctid = any (array(
-    select x.ctid
-    from (values (60, v_minutes_until), (300, v_minutes_until), (3600, v_hours_until), (86400, v_days_until)) k(step, until)
-    join messenger.metric_errors x on x.step_seconds = k.step and x.at < k.until limit chunk for update of x skip locked));
-end $$;
-
-comment on function messenger.rolled_up_until(int) is
-  'Until when five minutes (300) or days (86400) are rolled up; null: none is.';
-comment on function messenger.roll_up_step(int, int, timestamptz) is
-  'Adds the rows of a finer step up to one five minutes or day.';
-comment on function messenger.pack_old_metrics(int) is
-  'Gives rows of release 0.1.0 their histogram, the newest first. Returns how many.';
-comment on function messenger.roll_up_steps(timestamptz, timestamptz) is
-  'Adds up five minutes and days that are over, one after the other, until ends_at has passed.';
-comment on function messenger.prune_metrics(timestamptz, int) is
-  'Deletes minutes and five minutes older than two days, hours older than 90 and days older than 400, in chunks; the figures of all time stay.';
-revoke all on function messenger.rolled_up_until(int), messenger.roll_up_step(int, int, timestamptz),
-  messenger.pack_old_metrics(int), messenger.roll_up_steps(timestamptz, timestamptz),
-  messenger.prune_metrics(timestamptz, int)
-  from public, anon, authenticated, service_role;
-grant execute on function messenger.rolled_up_until(int) to service_role;
-
--- ---- 44_steps.sql
--- The steps of a tick: their order, how long each may take, and what each does.
-
--- A step looks at its time between two chunks of its work and leaves the rest to the next tick. Messages become due before workers are woken. User
--- code comes last, and not in the ticker where pg_cron can run the job symphony-handlers.
-create or replace function messenger.steps()
-returns table (name text, budget interval)
-language sql immutable
-set search_path = pg_catalog, pg_temp
-as $$
-  values ('rescue', interval '300 ms'), ('unblock', '50 ms'), ('route', '50 ms'), ('replays', '50 ms'), ('schedules', '300 ms'),
-    ('overdue_handlers', '20 ms'),
-    ('handlers_job', '20 ms'), ('wake', '50 ms'), ('roll_up', '150 ms'), ('roll_up_steps', '50 ms'),
-    ('prune_messages', '150 ms'), ('prune_dead_letters', '150 ms'), ('prune_keys', '150 ms'), ('prune_occurrences', '150 ms'),
-    ('prune_schedules', '50 ms'), ('prune_replays', '20 ms'), ('prune_workers', '20 ms'), ('prune_counts', '20 ms'),
-    ('prune_metrics', '20 ms'), ('prune_wakeups', '20 ms'), ('prune_ordering_keys', '40 ms'),
-    ('prune_locks', '20 ms'), ('prune_job_history', '20 ms'), ('set_aside', '20 ms'), ('sql_handlers', '500 ms')
-$$;
-
-create or replace function messenger.run_step(step text, at timestamptz, batch int, ends_at timestamptz)
-returns jsonb
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  case step
-    when 'rescue' then
-      return (select jsonb_build_object('rescued', r.rescued, 'dead', r.dead, 'failed', r.given_up) from messenger.rescue(at, ends_at) r);
-    when 'unblock' then perform messenger.unblock_stuck(at, 1000, ends_at);
-    when 'route' then perform messenger.route_due(at, 200, ends_at);
-    when 'replays' then perform messenger.watch_replays(at, ends_at);
-    when 'schedules' then return jsonb_build_object('expanded', messenger.expand_schedules(at, greatest(batch, 1000), ends_at));
-    when 'overdue_handlers' then perform messenger.cancel_overdue_handlers();
-    when 'handlers_job' then perform messenger.sync_handlers_job();
-    when 'wake' then return jsonb_build_object('woken', messenger.wake(at));
-    when 'roll_up' then perform messenger.roll_up(at, ends_at);
-    when 'roll_up_steps' then perform messenger.roll_up_steps(at, ends_at);
-    when 'prune_messages' then
-      return messenger.prune(step, 'public.messenger_messages', 'find_finished_messages', at, 10 * batch, ends_at);
-    when 'prune_dead_letters' then
-      return messenger.prune(step, 'public.messenger_failed_messages', 'find_resolved_dead_letters', at, 10 * batch, ends_at);
-    when 'prune_keys' then return messenger.prune(step, 'messenger.idempotency_keys', 'find_spent_keys', at, 10 * batch, ends_at);
-    when 'prune_occurrences' then return messenger.prune(step, 'messenger.occurrences', 'find_old_occurrences', at, 10 * batch, ends_at);
-    when 'prune_schedules' then
-      return messenger.prune(step, 'public.messenger_schedules', 'find_fired_schedules', at, 10 * batch, ends_at);
-    when 'prune_replays' then perform messenger.prune_replays(at, batch);
-    when 'prune_workers' then perform messenger.prune_workers(at);
-    when 'prune_counts' then perform messenger.prune_counts();
-    when 'prune_metrics' then perform messenger.prune_metrics(at, 10 * batch);
-    when 'prune_wakeups' then perform messenger.prune_wakeups(10 * batch);
-    when 'prune_ordering_keys' then perform messenger.prune_ordering_keys(at, 20 * batch);
-    when 'prune_locks' then perform messenger.prune_wakeup_locks(at, batch), messenger.prune_senders(at, 20 * batch);
-    when 'prune_job_history' then perform messenger.prune_ticker_history() where (select c.ticks % 3600 = 0 from messenger.clock c);
-    when 'set_aside' then perform messenger.forget_set_aside(at, batch);
-    when 'sql_handlers' then perform messenger.run_sql_handlers(batch);
-  end case;
-  return null;
-end $$;
-
-comment on function messenger.steps() is 'The steps of a tick in their order, each with the time it may take.';
-comment on function messenger.run_step(text, timestamptz, int, timestamptz) is
-  'Runs one step at this moment, with this size of a chunk, until about ends_at. Returns what it adds to the reply of the tick.';
-revoke all on function messenger.steps(), messenger.run_step(text, timestamptz, int, timestamptz) from public, anon, authenticated, service_role;
-
--- ---- 44_tick.sql
--- The tick: what the ticker does each second. Safe to call by anyone who may, at any time, at once.
-
--- Recorded where the row can be had at once: another tick may hold it in a transaction that stays open.
-create or replace function messenger.note_step_error(step text, error text, sqlstate text, at timestamptz)
-returns void
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-#variable_conflict use_variable
-begin
-  if exists (select from messenger.step_errors e where e.step = note_step_error.step) then
-    update messenger.step_errors e set error = left(note_step_error.error, 1000), sqlstate = note_step_error.sqlstate,
-      at = note_step_error.at, failures = e.failures + 1,
-      repeats = case when e.at > note_step_error.at - interval '5 minutes' then e.repeats + 1 else 1 end
-    where e.step in (select x.step from messenger.step_errors x where x.step = note_step_error.step for update skip locked);
-  else
-    insert into messenger.step_errors (step, error, sqlstate, at) values (step, left(error, 1000), sqlstate, at)
-    on conflict on constraint step_errors_pkey do nothing;
-  end if;
-  update messenger.clock c set last_error = left(step || ': ' || error, 1000), last_error_at = note_step_error.at
-  where c.singleton in (select x.singleton from messenger.clock x for update skip locked);
-exception when others then
-  raise log 'symphony: the error of step % of the tick could not be recorded: %', step, error;
-end $$;
-
--- Ticks are counted by rows of their own, so that none waits for another's.
-create or replace function messenger.note_tick(at timestamptz, started_at timestamptz, slowest_step text, slowest interval)
-returns void
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  insert into messenger.ticks (at, duration_ms, slowest_step, slowest_ms)
-  values (note_tick.at, extract(epoch from clock_timestamp() - started_at) * 1000, note_tick.slowest_step, extract(epoch from slowest) * 1000);
-  delete from messenger.ticks t
-  where t.id in (
-    select x.id from messenger.ticks x where x.at not between note_tick.at - interval '5 minutes' and note_tick.at + interval '5 minutes' for update skip locked);
-  update messenger.clock c set last_tick_at = note_tick.at, ticks = c.ticks + 1
-  where c.singleton in (select x.singleton from messenger.clock x for update skip locked);
-  if not found and not exists (select from messenger.clock) then
-    insert into messenger.clock (last_tick_at, ticks) values (note_tick.at, 1) on conflict on constraint clock_pkey do nothing;
-  end if;
-end $$;
-
--- After 900 ms each step that is left does one chunk: with a backlog everywhere there are still 55 ticks per minute, and no step is left out.
--- Each step is undone alone when it fails, also by what would otherwise fail at the commit. It waits for no lock: what others hold it skips, and
--- lock_timeout is for what cannot be skipped, such as a table that the project is changing. Definer: it reads Vault, calls pg_net and prunes
--- pg_cron's rows, which service_role cannot.
-create or replace function messenger.run_steps(batch int, without text[])
-returns jsonb
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
-set lock_timeout = '25ms'
-set jit = off
-as $$
-declare
-  v_now timestamptz := messenger.now();
-  v_started_at timestamptz := clock_timestamp();
-  v_figures jsonb := '{"expanded": 0, "failed": 0, "rescued": 0, "dead": 0, "woken": 0, "relayed": 0, "pruned": 0}'::jsonb;
-  v_errors jsonb := '{}'::jsonb;
-  v_step record;
-  v_step_at timestamptz;
-  v_result jsonb;
-  v_error text;
-  v_state text;
-  v_slowest_step text;
-  v_slowest interval := interval '0';
-begin
-  for v_step in select * from messenger.steps() s where s.name <> all (without) loop
-    v_step_at := clock_timestamp();
-    begin
-      v_result := messenger.run_step(v_step.name, v_now, batch, least(v_step_at + v_step.budget, v_started_at + interval '900 ms'));
-      set constraints all immediate;
-      v_figures := messenger.add_figures(v_figures, v_result);
-    exception when others or query_canceled or assert_failure then
-      get stacked diagnostics v_error = message_text, v_state = returned_sqlstate;
-      perform messenger.note_step_error(v_step.name, v_error, v_state, v_now);
-      v_errors := v_errors || jsonb_build_object(v_step.name, v_error);
-    end;
-    if clock_timestamp() - v_step_at > v_slowest then
-      v_slowest_step := v_step.name;
-      v_slowest := clock_timestamp() - v_step_at;
-    end if;
-  end loop;
-  begin
-    perform messenger.note_tick(v_now, v_started_at, v_slowest_step, v_slowest);
-  exception when others then
-    perform messenger.note_step_error('note_tick', sqlerrm, sqlstate, v_now);
-  end;
-  return v_figures || case when v_errors = '{}' then '{}' else jsonb_build_object('errors', v_errors) end;
-end $$;
-
-create or replace function messenger.tick(batch int)
-returns jsonb
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_batch int := coalesce(batch, 100);
-begin
-  perform messenger.require_writable();
-  if v_batch not between 1 and 10000 then
-    perform messenger.raise_error('SM_BATCH');
-  end if;
-  return messenger.run_steps(v_batch, case when messenger.is_handlers_job_running() then '{sql_handlers}' else '{}' end::text[]);
-end $$;
-
-create or replace function public.messenger_tick(batch int default 100)
-returns jsonb
-language sql
-set search_path = pg_catalog, pg_temp
-as $$ select messenger.tick(batch) $$;
-
--- The table may be locked by the project, and its row may be missing: a job that runs was started.
-create or replace function messenger.is_ticker_enabled()
-returns boolean
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return coalesce((select s.clock_enabled from messenger.settings s), true);
-exception when lock_not_available then
-  return true;
-end $$;
-
--- For the ticker. A handler that hangs, or kills its backend, would stop it, so it leaves SQL handlers to their own job wherever there can be one.
-create or replace function messenger.tick_or_note_error()
-returns boolean
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
-set lock_timeout = '25ms'
-as $$
-begin
-  begin
-    perform messenger.run_steps(100, case when to_regclass('cron.job') is null then '{}' else '{sql_handlers}' end::text[]);
-  exception when others then
-    perform messenger.note_step_error('tick', sqlerrm, sqlstate, messenger.now());
-  end;
-  return messenger.is_ticker_enabled();
-end $$;
-
-comment on function messenger.note_step_error(text, text, text, timestamptz) is 'Records that a step of the tick failed.';
-comment on function messenger.note_tick(timestamptz, timestamptz, text, interval) is 'Records a tick with its duration and slowest step, and forgets those of more than five minutes ago.';
-comment on function messenger.run_steps(int, text[]) is 'Runs the steps of a tick, each in a subtransaction of its own, but for those named. Returns the figures, and the errors by step where there are any.';
-comment on function messenger.tick(int) is 'See public.messenger_tick.';
-comment on function public.messenger_tick(int) is
-  'One tick: rescues, expands schedules, wakes, prunes (batch: size of a chunk), and runs SQL handlers where their job is not running. Returns {"expanded" (messages of schedules), "failed" (messages that expired or whose cancelling was due), "rescued", "dead", "woken", "relayed", "pruned"}, and "errors" by step where a step failed; the other steps have run all the same.';
-comment on function messenger.is_ticker_enabled() is 'Whether messenger_start is in force.';
-comment on function messenger.tick_or_note_error() is 'A tick that never raises. Returns whether the ticker is still enabled.';
-revoke all on function messenger.note_step_error(text, text, text, timestamptz), messenger.note_tick(timestamptz, timestamptz, text, interval),
-  messenger.run_steps(int, text[]), messenger.tick(int), public.messenger_tick(int), messenger.is_ticker_enabled(),
-  messenger.tick_or_note_error()
-  from public, anon, authenticated, service_role;
-grant execute on function messenger.tick(int), public.messenger_tick(int) to service_role;
-
--- ---- 44_wake.sql
+-- ---- 70_ticker/70_wake.sql
 -- Waking workers for what is due, from the tick.
 
 -- Rings as many workers as the backlog earns, less those awake; none when nothing is due.
@@ -9950,387 +9626,530 @@ end $$;
 comment on function messenger.wake(timestamptz) is 'Rings for due messages: workers wanted by the backlog less those awake. Returns how many wake-ups were posted.';
 revoke all on function messenger.wake(timestamptz) from public, anon, authenticated, service_role;
 
--- ---- 45_jobs.sql
--- The jobs that pg_cron runs: the ticker, and the one for SQL handlers.
+-- ---- 70_ticker/75_wakeups.sql
+-- Wakeups: they wake workers and carry nothing. A lost one costs up to a second, until the clock wakes again.
 
--- Both are DO blocks, which may commit; a procedure with a pinned search_path may not (tried). A run lasts about a minute.
-
--- From 1.5 on pg_cron takes seconds: a run that is over, or whose backend was lost, has a successor within five seconds. Before that only the next
--- minute starts one; and a launcher before 1.5 waits for the end of one running job before it looks at any other (pg_cron issue 200).
-create or replace function messenger.job_schedule()
-returns text
-language sql stable
-set search_path = pg_catalog, pg_temp
-as $$
-  select case when exists (
-      select from pg_catalog.pg_extension e
-      where e.extname = 'pg_cron' and array[split_part(e.extversion, '.', 1)::int, substring(split_part(e.extversion, '.', 2) from '^[0-9]+')::int] >= '{1,5}')
-    then '5 seconds' else '* * * * *' end
-$$;
-
-create or replace function messenger.job_ends_at(started_at timestamptz)
-returns timestamptz
-language sql immutable
-set search_path = pg_catalog, pg_temp
-as $$ select date_bin('1 minute', started_at + interval '10 seconds', '2000-01-01 00:00+00') + interval '59 seconds' $$;
-
--- While a handler runs the ticker stays: it cancels what hangs, and an old launcher would not start it again before the handler has ended.
-create or replace function messenger.may_end(ends_at timestamptz)
+-- Posts the call that wakes one worker. Definer: the Vault secret and pg_net are nobody else's business. pg_net's queue can be locked by any role of the
+-- project, for as long as it likes: then the wake-up is given up, not waited for.
+create or replace function messenger.send_wakeup()
 returns boolean
-language plpgsql
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '100ms'
+as $$
+declare
+  v_url text := (select s.functions_url from messenger.settings s);
+  v_secret record;
+begin
+  if v_url is null or to_regclass('net.http_request_queue') is null then
+    return false;
+  end if;
+  v_secret := messenger.read_secret('symphony_worker_secret');
+  if v_secret.secret is null then
+    return false;
+  end if;
+  insert into messenger.wakeups (request_id) values (net.http_post(
+    url := v_url || '/worker', body := '{}'::jsonb,
+    headers := jsonb_build_object('content-type', 'application/json', 'authorization', 'Bearer ' || v_secret.secret),
+    timeout_milliseconds := 5000));
+  return true;
+end $$;
+
+-- For dispatches: a wake-up that cannot be sent must not cost the caller the message. Health tries pg_net by itself
+-- (messenger.wakeup_fault).
+create or replace function messenger.try_send_wakeup()
+returns boolean
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return clock_timestamp() >= ends_at and not exists (
-    select from messenger.sql_runners r where r.message_id is not null and messenger.is_backend_alive(r.pid, r.backend_start));
-exception when lock_not_available then
+  return messenger.send_wakeup();
+exception when others then
+  raise log 'symphony: the wake-up could not be sent: %', sqlerrm;
   return false;
 end $$;
 
--- What a role or database may have set for its sessions and a job cannot live with. It holds from the next transaction on: this one may be read only.
-create or replace function messenger.prepare_job()
-returns void
+-- Tries what send_wakeup does and takes it back before it can leave. Some other transaction's lock is no fault of
+-- pg_net.
+create or replace function messenger.wakeup_fault()
+returns text
 language plpgsql
 set search_path = pg_catalog, pg_temp
-as $$
-begin
-  -- A step that meets a row changed since its snapshot would fail, where "skip locked" must go on.
-  perform set_config('default_transaction_isolation', 'read committed', false), set_config('default_transaction_read_only', 'off', false);
-  if current_setting('transaction_timeout', true) is not null then
-    perform set_config('transaction_timeout', '0', false);
-  end if;
-end $$;
-
--- A DO block is one statement, and statement_timeout strikes it once, so many milliseconds after its beginning: it cannot be set again inside. A
--- strike in a sleep can be caught, and nothing strikes again before the next statement. So two seconds before the strike comes the job sleeps
--- until it has come. Returns when it will come, or null once it has.
-create or replace function messenger.outlive_statement_timeout(strikes_at timestamptz)
-returns timestamptz
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  if strikes_at > clock_timestamp() + interval '2 seconds' then
-    return strikes_at;
-  elsif strikes_at is not null then
-    perform pg_sleep(extract(epoch from strikes_at - clock_timestamp()) + 0.1);
-  end if;
-  return null;
-exception when query_canceled then
-  return null;
-end $$;
-
--- A tick begins with each full second, or at once where the one before was longer.
-create or replace function messenger.ticker_command()
-returns text
-language sql immutable
-set search_path = pg_catalog, pg_temp
-as $command$
-  select $job$do $$
-declare
-  v_strikes_at timestamptz := statement_timestamp() + nullif(current_setting('statement_timeout')::interval, '0');
-  v_ends_at timestamptz := messenger.job_ends_at(clock_timestamp());
-  v_next_at timestamptz;
-begin
-  perform messenger.prepare_job();
-  commit;
-  loop
-    v_strikes_at := messenger.outlive_statement_timeout(v_strikes_at);
-    commit;
-    v_next_at := date_trunc('second', clock_timestamp()) + interval '1 second';
-    exit when not messenger.tick_or_note_error();
-    commit;
-    exit when messenger.may_end(v_ends_at);
-    perform pg_sleep(extract(epoch from v_next_at - clock_timestamp()));
-  end loop;
-end $$$job$
-$command$;
-
--- Claims are committed before their handlers run; while there is work it does not sleep.
-create or replace function messenger.handlers_command()
-returns text
-language sql immutable
-set search_path = pg_catalog, pg_temp
-as $command$
-  select $job$do $$
-declare
-  v_strikes_at timestamptz := statement_timestamp() + nullif(current_setting('statement_timeout')::interval, '0');
-  v_ends_at timestamptz := messenger.job_ends_at(clock_timestamp());
-  v_message messenger.claimed;
-  v_goes_on boolean;
-begin
-  perform messenger.prepare_job();
-  commit;
-  loop
-    v_strikes_at := messenger.outlive_statement_timeout(v_strikes_at);
-    commit;
-    v_goes_on := clock_timestamp() < v_ends_at and messenger.is_ticker_enabled();
-    v_message := messenger.work_off(v_message, v_goes_on, v_strikes_at);
-    commit;
-    continue when v_message.id is not null;
-    exit when not v_goes_on;
-    perform pg_sleep(1);
-  end loop;
-end $$$job$
-$command$;
-
--- While a type has an SQL handler or a function is subscribed to an event, and until the events on their way are worked off.
-create or replace function messenger.needs_handlers_job()
-returns boolean
-language plpgsql stable
-set search_path = pg_catalog, pg_temp
-set enable_seqscan = off
-set enable_bitmapscan = off
-set enable_sort = off
-as $$
-begin
-  return exists (select from messenger.message_types k where k.sql_handler is not null and k.type <> 'symphony.event')
-    or exists (select from messenger.subscriptions s where s.kind = 'function')
-    or exists (select from public.messenger_messages m where m.transport_name = 'supabase' and m.queue_name = 'events' and m.processed_at is null);
-end $$;
-
--- Definer: pg_cron runs a job as the role that schedules it, and these must be the owner's. A job that is unscheduled is ended with its backend, so
--- that waits until no handler runs.
-create or replace function messenger.sync_handlers_job()
-returns void
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+set lock_timeout = '100ms'
 as $$
 declare
-  v_job record;
-  v_is_wanted boolean;
+  v_id bigint;
+  v_is_queued boolean;
 begin
-  if to_regclass('cron.job') is null then
-    return;
+  if to_regclass('net.http_request_queue') is null or current_setting('transaction_read_only') = 'on' then
+    return null;
   end if;
-  select j.jobid, j.schedule, j.command into v_job from cron.job j where j.jobname = 'symphony-handlers';
-  v_is_wanted := coalesce((select s.clock_enabled from messenger.settings s), false) and messenger.needs_handlers_job();
-  if v_is_wanted and (v_job.command, v_job.schedule) is distinct from (messenger.handlers_command(), messenger.job_schedule()) then
-    perform cron.schedule('symphony-handlers', messenger.job_schedule(), messenger.handlers_command());
-  elsif v_job.jobid is not null and not v_is_wanted and messenger.may_end('-infinity') then
-    perform cron.unschedule(v_job.jobid);
-  end if;
-end $$;
-
-comment on function messenger.job_schedule() is 'The schedule of our jobs: each five seconds where pg_cron takes seconds, else each minute.';
-comment on function messenger.job_ends_at(timestamptz) is 'When a run that began then ends: at second 59.';
-comment on function messenger.may_end(timestamptz) is 'Whether the ticker''s run may end: its time is over and no SQL handler is running.';
-comment on function messenger.prepare_job() is 'Makes the session of a job read committed and writable, whatever the role or database says.';
-comment on function messenger.outlive_statement_timeout(timestamptz) is 'Lets the statement_timeout of a job strike where it does no harm.';
-comment on function messenger.ticker_command() is 'The command of the pg_cron job symphony-clock: a tick per second, one transaction each. It holds no secret.';
-comment on function messenger.handlers_command() is 'The command of the pg_cron job symphony-handlers: runs SQL handlers, one transaction each. It holds no secret.';
-comment on function messenger.needs_handlers_job() is 'Whether anything is there that the job symphony-handlers runs.';
-comment on function messenger.sync_handlers_job() is 'Schedules the job symphony-handlers while the ticker is on and the job is needed, and unschedules it otherwise.';
-revoke all on function messenger.job_schedule(), messenger.job_ends_at(timestamptz), messenger.may_end(timestamptz), messenger.prepare_job(),
-  messenger.outlive_statement_timeout(timestamptz), messenger.ticker_command(), messenger.handlers_command(),
-  messenger.needs_handlers_job(), messenger.sync_handlers_job() from public, anon, authenticated, service_role;
-
--- ---- 45_start.sql
--- Clock on, clock off.
-
-create or replace function messenger.milliseconds(setting text)
-returns numeric
-language sql immutable
-set search_path = pg_catalog, pg_temp
-as $$ select case when setting ~ '^[0-9]+$' then setting::numeric else extract(epoch from setting::interval) * 1000 end $$;
-
--- A statement_timeout that ends a statement before it has begun cannot be outlived. pg_cron's sessions have what is set for the role in this
--- database, else for the role, else for the database.
-create or replace function messenger.ticker_setting_fault(out cause text, out remedy text)
-language plpgsql stable
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_setting record;
-begin
-  select split_part(c.value, '=', 2) as value, s.setrole <> 0 as is_role, s.setdatabase <> 0 as is_database into v_setting
-  from pg_catalog.pg_db_role_setting s cross join lateral unnest(s.setconfig) as c(value)
-  where s.setrole in (0, (select r.oid from pg_catalog.pg_roles r where r.rolname = current_user))
-    and s.setdatabase in (0, (select d.oid from pg_catalog.pg_database d where d.datname = current_database()))
-    and split_part(c.value, '=', 1) = 'statement_timeout'
-  order by s.setrole = 0, s.setdatabase = 0
-  limit 1;
-  if messenger.milliseconds(v_setting.value) between 1 and 99 then
-    cause := format('statement_timeout = %s of %s ends the job symphony-clock before its first tick', v_setting.value,
-      case when v_setting.is_role then 'role ' || current_user else 'database ' || current_database() end);
-    remedy := format('alter role %I%s set statement_timeout = %L', current_user,
-      case when v_setting.is_role and v_setting.is_database then format(' in database %I', current_database()) else '' end, '2min');
-  end if;
-end $$;
-
-create or replace function messenger.start(functions_url text, options jsonb)
-returns jsonb
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_url text := rtrim(functions_url, '/');
-  v_options jsonb := coalesce(options, '{}');
-  v_odd text;
-  v_settings messenger.settings;
-  v_has_clock boolean := to_regclass('cron.job') is not null;
-  v_secret record;
-  v_missing text;
-  v_clock_remedy text;
-begin
-  perform messenger.require_writable();
-  if jsonb_typeof(v_options) <> 'object' then
-    perform messenger.raise_error('SM_UNKNOWN_FIELD', 'options must be a JSON object');
-  end if;
-  select o.key into v_odd from jsonb_object_keys(v_options) as o(key)
-  where o.key not in ('max_workers', 'messages_per_worker', 'poll_interval', 'max_unfinished_per_user') limit 1;
-  if found then
-    perform messenger.raise_error('SM_UNKNOWN_FIELD', 'options.' || v_odd);
-  end if;
-  perform messenger.check_start(v_url, v_options);
-
-  v_secret := messenger.ensure_worker_secret();
-  perform messenger.ensure_singletons(), messenger.ensure_transports(), messenger.ensure_own_types();
-  update messenger.settings s
-  set functions_url = coalesce(v_url, s.functions_url),
-      clock_enabled = true,
-      clock_changed_at = messenger.now(),
-      max_workers = coalesce((v_options ->> 'max_workers')::numeric, s.max_workers),
-      messages_per_worker = coalesce((v_options ->> 'messages_per_worker')::numeric, s.messages_per_worker),
-      poll_interval = coalesce((v_options ->> 'poll_interval')::interval, s.poll_interval),
-      max_unfinished_per_user = coalesce((v_options ->> 'max_unfinished_per_user')::numeric, s.max_unfinished_per_user)
-  returning * into v_settings;
-  if v_has_clock then
-    perform cron.schedule('symphony-clock', messenger.job_schedule(), messenger.ticker_command());
-    perform messenger.sync_handlers_job();
-    v_clock_remedy := (select f.cause || ': ' || f.remedy from messenger.ticker_setting_fault() f);
-  else
-    v_clock_remedy := 'no pg_cron: create extension pg_cron, or let an outside clock POST to the scheduler edge function each minute';
-  end if;
-
-  v_missing := case
-    when v_settings.functions_url is null then 'no functions URL: select messenger_start(''https://<project>.supabase.co/functions/v1'')'
-    when to_regclass('net.http_request_queue') is null then 'no pg_net: create extension pg_net'
-    when not v_secret.is_readable then v_secret.fault
-    else 'pg_net cannot be called: ' || messenger.wakeup_fault()
+  begin
+    v_id := net.http_post(url := 'http://127.0.0.1:9/', body := '{}'::jsonb, timeout_milliseconds := 1000);
+    v_is_queued := exists (select from net.http_request_queue q where q.id = v_id);
+    raise exception using errcode = 'SM000';
+  exception
+    when sqlstate 'SM000' then
+      return case when not v_is_queued then 'its queue drops what is put into it' end;
+    when others then
+      return case when not messenger.is_lock_error(sqlstate) then sqlerrm end;
   end;
-  return jsonb_build_object(
-    'clock', v_has_clock, 'wakeups', v_missing is null, 'functions_url', v_settings.functions_url, 'worker_secret', v_secret.is_readable)
-    || case when v_missing is null then '{}' else jsonb_build_object('wakeups_remedy', v_missing) end
-    || case when v_clock_remedy is null then '{}' else jsonb_build_object('clock_remedy', v_clock_remedy) end;
 end $$;
 
-create or replace function messenger.stop()
-returns jsonb
+-- Rings unless a worker of this type is awake on this queue or another transaction is ringing for it: an ordinary dispatch updates no shared row and never waits.
+-- The setting ends with the transaction, or savepoint, as the wake-up does: a transaction of a thousand dispatches wakes once.
+create or replace function messenger.wake_worker(transport text, queue text, type text)
+returns boolean
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_unscheduled bigint := 0;
+  v_pair text := transport || '/' || queue;
+  v_woken text := coalesce(current_setting('messenger.woken', true), '');
 begin
-  perform messenger.require_writable();
-  perform messenger.ensure_singletons();
-  update messenger.settings s set clock_enabled = false, clock_changed_at = case when s.clock_enabled then messenger.now() else s.clock_changed_at end;
-  if to_regclass('cron.job') is not null then
-    perform cron.unschedule(j.jobid) from cron.job j where j.jobname in ('symphony-clock', 'symphony-handlers');
-    get diagnostics v_unscheduled = row_count;
+  if v_pair = any (string_to_array(v_woken, ' ')) or messenger.active_workers(transport, queue, type, '0') > 0 then
+    return false;
   end if;
-  return jsonb_build_object('clock', false, 'unscheduled', v_unscheduled);
+  -- Asked apart: an IF with a query in it costs every dispatch, this one only those that would ring. Types with an SQL handler are the clock's own.
+  if exists (select from messenger.queues q where q.transport_name = wake_worker.transport and q.queue_name = wake_worker.queue and q.paused_at is not null)
+    or exists (select from messenger.sql_handlers() h where h.type = wake_worker.type) then
+    return false;
+  end if;
+  -- No row yet: the wake-up is sent, as a dispatch must not wait for another one that makes the row.
+  perform from messenger.wakeup_locks l where l.transport_name = wake_worker.transport and l.queue_name = wake_worker.queue for update skip locked;
+  if not found then
+    if exists (select from messenger.wakeup_locks l where l.transport_name = wake_worker.transport and l.queue_name = wake_worker.queue) then
+      return false;
+    end if;
+  end if;
+  perform set_config('messenger.woken', concat_ws(' ', nullif(v_woken, ''), v_pair), true);
+  perform pg_notify('messenger', v_pair);
+  return messenger.try_send_wakeup();
 end $$;
 
-create or replace function public.messenger_start(functions_url text default null, options jsonb default '{}')
-returns jsonb
-language sql
+create or replace function messenger.active_workers(transport text, queue text, type text, grace interval)
+returns int
+language plpgsql stable
 set search_path = pg_catalog, pg_temp
-as $$ select messenger.start(functions_url, options) $$;
+as $$
+begin
+  return (
+    select count(*)::int
+    from messenger.workers w left join messenger.settings s on true
+    -- A poll in the future was made before the clock was set back: by whom, nobody knows any more.
+    where w.polled_at > messenger.now() - greatest(2 * coalesce(s.poll_interval, '50 ms'), grace) and w.polled_at <= messenger.now()
+      and (w.transport_name is null or w.transport_name = transport)
+      and (w.queues is null or queue = any (w.queues))
+      and (w.types is null or type = any (w.types))
+  );
+end $$;
 
-create or replace function public.messenger_stop()
-returns jsonb
-language sql
-set search_path = pg_catalog, pg_temp
-as $$ select messenger.stop() $$;
-
-comment on function messenger.milliseconds(text) is 'A duration as Postgres writes it in settings, in ms.';
-comment on function messenger.ticker_setting_fault() is 'The setting that stops the ticker, with its remedy; nulls where there is none.';
-comment on function messenger.start(text, jsonb) is 'See public.messenger_start.';
-comment on function messenger.stop() is 'See public.messenger_stop.';
-comment on function public.messenger_start(text, jsonb) is
-  'Turns the clock on and makes rows of the bus that are missing: pg_cron job symphony-clock (and symphony-handlers while a type has an SQL handler), worker secret in Vault, base URL of the edge functions (null keeps the stored one; none stored: a clock without wake-ups). Options: max_workers, messages_per_worker, poll_interval, max_unfinished_per_user.';
-comment on function public.messenger_stop() is 'Turns the clock off; a running minute ends within a second. Messages stay, and workers that are called still handle them.';
-revoke all on function messenger.milliseconds(text), messenger.ticker_setting_fault(), messenger.start(text, jsonb), messenger.stop(), public.messenger_start(text, jsonb), public.messenger_stop()
-  from public, anon, authenticated, service_role;
-grant execute on function messenger.start(text, jsonb), messenger.stop(), public.messenger_start(text, jsonb), public.messenger_stop() to service_role;
-
--- ---- 50_counting.sql
--- Counting for people who watch: exact as long as that is cheap, then what the planner believes.
-
--- Whoever polls a window must not pay for a million rows each time. The planner is asked twice: whether finding so many rows is cheap, and, where it is
--- not or there are more, how many there are. 15,000 of its cost units were a full read of 130,000 messages: 30 ms from memory, 80 from disk.
--- It takes conditions for independent of each other: "processed_at is null and status = ..." is believed to be a tenth of what it is, either alone is not.
-create or replace function messenger.count_rows(query text, args jsonb default '{}', bound int default 10000)
-returns table (n bigint, estimated boolean)
+create or replace function messenger.make_wakeup_locks(transports text[], queues text[], at timestamptz)
+returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
-set enable_seqscan = on
-set enable_bitmapscan = on
-set enable_sort = on
-set jit = off
 as $$
-declare
-  v_bounded text := format('select count(*) from (select from (%s) q limit %s) x', query, bound + 1);
-  v_plan json;
 begin
-  n := 0;
-  execute 'explain (format json) ' || v_bounded into v_plan using args;
-  if (v_plan -> 0 -> 'Plan' ->> 'Total Cost')::float <= 15000 then
-    execute v_bounded into n using args;
-    estimated := n > bound;
-  else
-    estimated := true;
-  end if;
-  if estimated then
-    n := greatest(n, messenger.estimate_rows(query, args));
-  end if;
-  return next;
+  insert into messenger.wakeup_locks (transport_name, queue_name, made_at)
+  select distinct q.transport, q.queue, make_wakeup_locks.at from unnest(transports, queues) as q(transport, queue) order by 1, 2
+  on conflict on constraint wakeup_locks_pkey do nothing;
 end $$;
 
-create or replace function messenger.estimate_rows(query text, args jsonb default '{}')
+create or replace function messenger.prune_wakeup_locks(at timestamptz, chunk int)
 returns bigint
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_plan json;
+  v_pruned bigint;
 begin
-  execute 'explain (format json) ' || query into v_plan using args;
-  return (v_plan -> 0 -> 'Plan' ->> 'Plan Rows')::numeric::bigint;
+  delete from messenger.wakeup_locks l
+  where l.ctid = any (array(
+    select x.ctid from messenger.wakeup_locks x where x.made_at < prune_wakeup_locks.at - interval '1 day' limit chunk for update skip locked));
+  get diagnostics v_pruned = row_count;
+  return v_pruned;
 end $$;
 
-comment on function messenger.count_rows(text, jsonb, int) is
-  'How many rows a query has: exact up to bound, estimated above it and where counting so far would cost too much. The query is run as it stands, with $1 for args: put values from outside there, never into the text.';
-comment on function messenger.estimate_rows(text, jsonb) is 'How many rows the planner believes a query has; $1 is args.';
-revoke all on function messenger.count_rows(text, jsonb, int), messenger.estimate_rows(text, jsonb) from public, anon, authenticated;
-grant execute on function messenger.count_rows(text, jsonb, int), messenger.estimate_rows(text, jsonb) to service_role;
+comment on function messenger.make_wakeup_locks(text[], text[], timestamptz) is 'Makes the rows by which dispatches to these queues share a wake-up.';
+comment on function messenger.prune_wakeup_locks(timestamptz, int) is 'Deletes rows that are a day old. Returns how many.';
+revoke all on function messenger.make_wakeup_locks(text[], text[], timestamptz), messenger.prune_wakeup_locks(timestamptz, int) from public, anon, authenticated, service_role;
+comment on function messenger.send_wakeup() is
+  'Queues one POST to the worker edge function with pg_net; it leaves at commit. False without a URL, pg_net or a secret that can be read.';
+comment on function messenger.try_send_wakeup() is 'messenger.send_wakeup, and false where that raises.';
+comment on function messenger.wakeup_fault() is
+  'Why pg_net cannot be called; null where it can, or where there is none.';
+comment on function messenger.wake_worker(text, text, text) is 'Wakes a worker for a message type of a queue if none is awake, by pg_net and NOTIFY messenger.';
+comment on function messenger.active_workers(text, text, text, interval) is 'Workers that asked for this type from this queue within two poll intervals, or within the grace when that is longer.';
+revoke all on function messenger.send_wakeup(), messenger.wakeup_fault(), messenger.try_send_wakeup(), messenger.wake_worker(text,
+  text, text), messenger.active_workers(text, text, text, interval) from public, anon, authenticated, service_role;
+grant execute on function messenger.wake_worker(text, text, text) to service_role;
 
--- ---- 50_own_functions.sql
--- Checks of health and reasons of explain are functions found by their names: a further one is a file that defines one function, nothing else.
+-- ---- 70_ticker/80_worker_secret.sql
+-- The secret that edge functions of the clock ask for. It lives in Vault and opens nothing else, because any SQL role may read pg_net's queue.
 
--- Their callers run as the owner of the bus, so a function that somebody else could replace is not among them.
-create or replace function messenger.own_functions(prefix text, arguments text, result regtype)
-returns table (name text, function regproc)
+-- A secret is there and cannot be read where Vault's key is another than the one it was encrypted with, as in a
+-- database restored into another project: then Vault raises, or decrypts to null.
+create or replace function messenger.read_secret(name text, out is_there boolean, out secret text, out fault text)
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  is_there := false;
+  if to_regclass('vault.decrypted_secrets') is null then
+    return;
+  end if;
+  is_there := exists (select from vault.secrets s where s.name = read_secret.name);
+  if is_there then
+    select nullif(s.decrypted_secret, '') into secret from vault.decrypted_secrets s where s.name = read_secret.name;
+    fault := case when secret is null then 'it decrypts to nothing' end;
+  end if;
+exception when others then
+  fault := sqlerrm;
+end $$;
+
+-- Definer, so that service_role needs no rights on Vault. Read one by one: a secret that cannot be decrypted must not
+-- hide the other.
+create or replace function messenger.worker_secret_digests()
+returns text[]
+language plpgsql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return array(
+    select encode(sha256(convert_to(r.secret, 'UTF8')), 'hex')
+    from unnest(array['symphony_worker_secret', 'symphony_worker_secret_next']) with ordinality as s(name, n)
+    cross join lateral messenger.read_secret(s.name) r
+    where r.secret is not null
+    order by s.n
+  );
+end $$;
+
+create or replace function public.messenger_worker_secret_digests()
+returns text[]
 language sql stable
 set search_path = pg_catalog, pg_temp
--- Names of types are compared as text.
-set quote_all_identifiers = off
+as $$ select messenger.worker_secret_digests() $$;
+
+-- Digests are compared, so the duration of a comparison reveals nothing about the secret.
+create or replace function public.messenger_check_worker_secret(secret text)
+returns boolean
+language sql stable
+set search_path = pg_catalog, pg_temp
 as $$
-  select substr(p.proname, length(prefix) + 2), p.oid::regproc
-  from pg_catalog.pg_proc p
-  where p.pronamespace = 'messenger'::regnamespace and starts_with(p.proname, prefix || '_') and p.prokind = 'f'
-    and p.prorettype = result and oidvectortypes(p.proargtypes) = arguments
-    and p.proowner = (select c.relowner from pg_catalog.pg_class c where c.oid = 'messenger.settings'::regclass)
-  order by p.proname
+  select coalesce(
+    encode(sha256(convert_to(messenger_check_worker_secret.secret, 'UTF8')), 'hex') = any (messenger.worker_secret_digests()), false)
 $$;
 
-comment on function messenger.own_functions(text, text, regtype) is
-  'Functions <prefix>_<name> of schema messenger with these argument types and this result, in order of name. Only those of the bus''s own owner.';
-revoke all on function messenger.own_functions(text, text, regtype) from public, anon, authenticated, service_role;
+-- Made here and never shown: 244 random bits from the server's strong source. One that cannot be read is of no use to
+-- anybody and is replaced, but only by one that can be read.
+create or replace function messenger.ensure_worker_secret(out is_readable boolean, out fault text)
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_name constant text := 'symphony_worker_secret';
+  v_secret record := messenger.read_secret(v_name);
+begin
+  is_readable := v_secret.secret is not null;
+  if is_readable or to_regclass('vault.secrets') is null then
+    fault := case when not is_readable then 'there is no Vault: create extension supabase_vault' end;
+    return;
+  end if;
+  begin
+    delete from vault.secrets s where s.name = v_name;
+    perform vault.create_secret(replace(gen_random_uuid()::text || gen_random_uuid()::text, '-', ''), v_name,
+      'Symphony Messenger: the ticker shows it to the edge functions worker and scheduler');
+    v_secret := messenger.read_secret(v_name);
+    is_readable := v_secret.secret is not null;
+    if not is_readable then
+      raise exception '%', v_secret.fault;
+    end if;
+  exception when others then
+    fault := 'Vault cannot keep the worker secret: ' || sqlerrm;
+  end;
+end $$;
 
--- ---- 50_views.sql
+comment on function messenger.worker_secret_digests() is 'See public.messenger_worker_secret_digests.';
+comment on function public.messenger_worker_secret_digests() is
+  'SHA-256 in lower-case hex of the worker secrets in Vault, symphony_worker_secret and, during a rotation, symphony_worker_secret_next: edge functions compare with them.';
+comment on function public.messenger_check_worker_secret(text) is
+  'True for the secret in Vault under symphony_worker_secret, or symphony_worker_secret_next during a rotation; otherwise false.';
+comment on function messenger.read_secret(text) is
+  'A secret of Vault by name: whether it is there, its value, or why it cannot be read (fault).';
+comment on function messenger.ensure_worker_secret() is
+  'Creates the worker secret where there is none that can be read. Returns whether one can be read now, else why not.';
+revoke all on function messenger.read_secret(text), messenger.worker_secret_digests(),
+  public.messenger_worker_secret_digests(), public.messenger_check_worker_secret(text),
+  messenger.ensure_worker_secret() from public, anon, authenticated, service_role;
+grant execute on function messenger.worker_secret_digests(), public.messenger_worker_secret_digests(),
+  public.messenger_check_worker_secret(text) to service_role;
+
+-- ---- 70_ticker/85_set_aside.sql
+-- Writing rows so that one that cannot be written does not stop the others: it is found by halving, set aside, and tried again later.
+
+create or replace function messenger.row_ids(ids uuid[])
+returns text[]
+language plpgsql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return case when ids = '{}' then '{}' else array(
+    select jsonb_build_object('id', x.id)::text from unnest(ids) with ordinality as x(id, n) order by x.n) end;
+end $$;
+
+create or replace function messenger.uuids_of(row_ids text[])
+returns uuid[]
+language plpgsql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return array(select (x.row_id::jsonb ->> 'id')::uuid from unnest(row_ids) with ordinality as x(row_id, n) order by x.n);
+end $$;
+
+-- Null counts as no figures.
+create or replace function messenger.add_figures(a jsonb, b jsonb)
+returns jsonb
+language plpgsql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if a is null or b is null or b = '{}' then
+    return coalesce(a, b);
+  end if;
+  return a || (select coalesce(jsonb_object_agg(x.key, x.value::bigint + coalesce((a ->> x.key)::bigint, 0)), '{}') from jsonb_each_text(b) x);
+end $$;
+
+-- A row that was set aside is left out until its time has come. Callers test with it what they are about to write, not what they look at.
+create or replace function messenger.is_set_aside(step text, object text, row_id text, at timestamptz)
+returns boolean
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select exists (
+    select from messenger.set_aside s
+    where s.step = is_set_aside.step and s.object = is_set_aside.object and s.row_id = is_set_aside.row_id and s.retry_at > is_set_aside.at)
+$$;
+
+create or replace function messenger.without_set_aside(step text, object text, row_ids text[], at timestamptz)
+returns text[]
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if row_ids = '{}' or not exists (select from messenger.set_aside s where s.step = without_set_aside.step) then
+    return row_ids;
+  end if;
+  return array(
+    select x.row_id from unnest(row_ids) with ordinality as x(row_id, n)
+    where not messenger.is_set_aside(step, object, x.row_id, at)
+    order by x.n);
+end $$;
+
+-- The keys of these rows as a table k, and what joins them to the table t itself.
+create or replace function messenger.key_join(object regclass)
+returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select format('(select r.* from unnest($1) as x(row_id) cross join lateral jsonb_populate_record(null::%s, x.row_id::jsonb) r) k where %s',
+    object, string_agg(format('t.%1$I = k.%1$I', a.attname), ' and '))
+  from pg_catalog.pg_index i join pg_catalog.pg_attribute a on a.attrelid = i.indrelid and a.attnum = any (i.indkey)
+  where i.indrelid = object and i.indisprimary
+$$;
+
+-- By its primary key, with conditions checked and rows locked by the caller.
+create or replace function messenger.delete_rows(object text, row_ids text[])
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+as $$
+begin
+  execute format('delete from %s t using %s', object::regclass, messenger.key_join(object::regclass)) using row_ids;
+end $$;
+
+-- Which function writes the rows of a step; a step without one of its own deletes them.
+create or replace function messenger.write_rows(step text, object text, row_ids text[], at timestamptz)
+returns jsonb
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  case step
+    when 'rescue' then return messenger.rescue_messages(messenger.uuids_of(row_ids), at);
+    when 'unblock' then return messenger.unblock_keys(row_ids, at);
+    when 'replays' then return messenger.watch_replay(row_ids, at);
+    when 'schedules' then return messenger.expand_these(messenger.uuids_of(row_ids), at);
+    when 'prune_messages' then return messenger.delete_messages(messenger.uuids_of(row_ids), at);
+    when 'roll_up' then return messenger.roll_up_rows(row_ids);
+    else
+      perform messenger.delete_rows(object, row_ids);
+      return '{}'::jsonb;
+  end case;
+end $$;
+
+create or replace function messenger.set_row_aside(step text, object text, row_id text, error text, sqlstate text, at timestamptz)
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_variable
+begin
+  insert into messenger.set_aside as s (step, object, row_id, error, sqlstate, at, retry_at)
+  values (step, object, row_id, left(error, 1000), sqlstate, at, at + interval '1 minute')
+  on conflict on constraint set_aside_pkey do update
+  set error = excluded.error, sqlstate = excluded.sqlstate, at = excluded.at, attempts = s.attempts + 1,
+      retry_at = excluded.at + least(interval '1 hour', interval '1 minute' * power(2, least(s.attempts, 10)));
+end $$;
+
+-- Together first. What fails is undone and halved, until the row at fault stands alone: at most ten failures for a thousand rows. Halves that
+-- succeed stay written, so a tick whose time runs out has still made progress.
+create or replace function messenger.write_each(step text, object text, row_ids text[], at timestamptz, ends_at timestamptz)
+returns jsonb
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_figures jsonb := '{}'::jsonb;
+  v_written jsonb;
+  v_from int[] := array[1];
+  v_to int[] := array[cardinality(row_ids)];
+  v_depth int := 1;
+  v_first int;
+  v_last int;
+  v_is_narrowing boolean;
+  v_error text;
+  v_state text;
+  v_has_set_aside boolean;
+begin
+  if row_ids = '{}' then
+    return '{}'::jsonb;
+  end if;
+  v_has_set_aside := exists (select from messenger.set_aside s where s.step = write_each.step);
+  while v_depth > 0 loop
+    v_first := v_from[v_depth];
+    v_last := v_to[v_depth];
+    v_depth := v_depth - 1;
+    v_is_narrowing := false;
+    begin
+      v_written := messenger.write_rows(step, object, row_ids[v_first:v_last], at);
+      set constraints all immediate;
+      if v_has_set_aside then
+        delete from messenger.set_aside s where s.step = write_each.step and s.object = write_each.object and s.row_id = any (row_ids[v_first:v_last]);
+      end if;
+      v_figures := messenger.add_figures(v_figures, v_written);
+    exception when others or assert_failure then
+      get stacked diagnostics v_error = message_text, v_state = returned_sqlstate;
+      -- Memory, disk and shutdown are no fault of a row.
+      if left(v_state, 2) in ('53', '57', '58') then
+        raise;
+      elsif v_first < v_last then
+        v_is_narrowing := true;
+        v_from[v_depth + 1] := (v_first + v_last + 1) / 2;
+        v_to[v_depth + 1] := v_last;
+        v_from[v_depth + 2] := v_first;
+        v_to[v_depth + 2] := (v_first + v_last + 1) / 2 - 1;
+        v_depth := v_depth + 2;
+      else
+        perform messenger.set_row_aside(step, object, row_ids[v_first], v_error, v_state, at);
+        -- Each wait for a lock costs lock_timeout, and what is locked may be a table that all the rows need.
+        exit when messenger.is_lock_error(v_state);
+      end if;
+    end;
+    exit when not v_is_narrowing and clock_timestamp() > ends_at;
+  end loop;
+  return v_figures;
+end $$;
+
+create or replace function messenger.is_lock_error(sqlstate text)
+returns boolean
+language sql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$ select sqlstate in ('55P03', '40P01', '40001') $$;
+
+-- A row that is gone, or that its step no longer wants to write after an hour, is of no concern. Keys that no table has are of types, not of tables.
+create or replace function messenger.forget_set_aside(at timestamptz, batch int)
+returns bigint
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_row record;
+  v_join text;
+  v_exists boolean;
+  v_forgotten bigint := 0;
+begin
+  for v_row in
+    select s.step, s.object, s.row_id, s.retry_at from messenger.set_aside s
+    where s.retry_at <= forget_set_aside.at order by s.retry_at limit batch for update skip locked
+  loop
+    v_exists := v_row.retry_at > at - interval '1 hour';
+    v_join := messenger.key_join(to_regclass(v_row.object));
+    if v_exists and v_join is not null then
+      execute format('select exists (select from %s t, %s)', v_row.object::regclass, v_join) into v_exists using array[v_row.row_id];
+    end if;
+    if not v_exists then
+      delete from messenger.set_aside s where s.step = v_row.step and s.object = v_row.object and s.row_id = v_row.row_id;
+      v_forgotten := v_forgotten + 1;
+    end if;
+  end loop;
+  return v_forgotten;
+end $$;
+
+comment on function messenger.row_ids(uuid[]) is 'Keys of rows as messenger.set_aside writes them: {"id": ...}.';
+comment on function messenger.uuids_of(text[]) is 'The ids of such keys.';
+comment on function messenger.add_figures(jsonb, jsonb) is 'Adds two objects of whole numbers key by key.';
+comment on function messenger.is_set_aside(text, text, text, timestamptz) is 'Whether the row is set aside for this step and not to be tried again yet.';
+comment on function messenger.without_set_aside(text, text, text[], timestamptz) is 'These keys less those of rows that are set aside for this step.';
+comment on function messenger.key_join(regclass) is 'SQL that joins a table t with the rows whose keys are in $1, by the primary key; null where the table has none.';
+comment on function messenger.delete_rows(text, text[]) is 'Deletes the rows of a table that have these keys.';
+comment on function messenger.write_rows(text, text, text[], timestamptz) is 'Does what a step does to these rows of a table, and returns figures for the reply of the tick.';
+comment on function messenger.set_row_aside(text, text, text, text, text, timestamptz) is
+  'Sets a row aside, to be tried again after a minute, then twice as long each time, an hour at most.';
+comment on function messenger.write_each(text, text, text[], timestamptz, timestamptz) is
+  'messenger.write_rows for rows of which some cannot be written: those are set aside, the others are written. Ends between two attempts once ends_at has passed.';
+comment on function messenger.is_lock_error(text) is 'Whether this SQLSTATE says that another transaction was in the way.';
+comment on function messenger.forget_set_aside(timestamptz, int) is 'Deletes records of rows set aside that are gone or no longer wanted. Returns how many.';
+revoke all on function messenger.row_ids(uuid[]), messenger.uuids_of(text[]), messenger.add_figures(jsonb, jsonb),
+  messenger.is_set_aside(text, text, text, timestamptz), messenger.without_set_aside(text, text, text[], timestamptz), messenger.key_join(regclass),
+  messenger.delete_rows(text, text[]), messenger.write_rows(text, text, text[], timestamptz),
+  messenger.set_row_aside(text, text, text, text, text, timestamptz), messenger.write_each(text, text, text[], timestamptz, timestamptz),
+  messenger.is_lock_error(text), messenger.forget_set_aside(timestamptz, int) from public, anon, authenticated, service_role;
+
+-- ---- 80_monitoring/05_types.sql
+-- Composite types of monitoring.
+
+do $$
+begin
+  if to_regtype('messenger.check_result') is null then
+    create type messenger.check_result as (status text, detail text, remedy text, figures jsonb);
+  end if;
+end $$;
+comment on type messenger.check_result is
+  'What a check found: status (healthy, degraded, unhealthy), detail, remedy (what fixes it when it is not healthy), figures (the numbers behind it, a JSON object).';
+
+do $$
+begin
+  if to_regtype('messenger.reason') is null then
+    create type messenger.reason as (rank int, reason text, detail text, remedy text);
+  end if;
+end $$;
+comment on type messenger.reason is
+  'A cause: rank (below 90 it holds the message up, the lowest first; 90: nothing does; from 100 on only worth knowing), reason (the name of its function), detail, remedy (SQL or a command to paste; null where there is nothing to fix).';
+
+do $$
+begin
+  if to_regtype('messenger.figures') is null then
+    create type messenger.figures as (
+      dispatched bigint, completed bigint, retried bigint, dead bigint, duration_ms double precision, durations bigint[], wait_count bigint, waited_ms double precision
+    );
+  end if;
+end $$;
+comment on type messenger.figures is 'Sums of rows of messenger.metrics.';
+
+-- ---- 80_monitoring/10_views.sql
 -- The windows: three views, exact and for people. Programs that poll ask messenger_status.
 create or replace view public.messenger_queue_depth
 with (security_invoker = true)
@@ -10361,240 +10180,8 @@ comment on view public.messenger_schedules_summary is 'Schedules by transport, t
 revoke all on public.messenger_queue_depth, public.messenger_failed_summary, public.messenger_schedules_summary from public, anon, authenticated, service_role;
 grant select on public.messenger_queue_depth, public.messenger_failed_summary, public.messenger_schedules_summary to service_role;
 
--- ---- 51_outside.sql
--- What pg_net, Vault and pg_cron know of our wake-ups, our secret and our clock: for health and explain.
-
--- Times are the server's, as pg_net's are, not those of messenger.now().
-create or replace function messenger.wakeup_responses(since interval)
-returns table (request_id bigint, sent_at timestamptz, answered_at timestamptz, status_code int, error text, has_failed boolean, is_queued boolean)
-language plpgsql stable
-set search_path = pg_catalog, pg_temp
-set jit = off
-as $$
-#variable_conflict use_column
-begin
-  if to_regclass('net._http_response') is null or to_regclass('net.http_request_queue') is null then
-    return query select b.request_id, b.at, null::timestamptz, null::int, null::text, false, false from messenger.wakeups b where b.at > pg_catalog.now() - since;
-    return;
-  end if;
-  -- Neither of pg_net's tables has an index on the id. A queue of more than that many is stuck, and its first are asked for.
-  return query
-  select b.request_id, b.at, r.created, r.status_code, case when r.timed_out then coalesce(r.error_msg, 'timed out') else r.error_msg end,
-    coalesce(r.timed_out, false) or r.error_msg is not null or coalesce(r.status_code >= 400, false), q.id is not null
-  from messenger.wakeups b
-  left join net._http_response r on r.id = b.request_id and r.created >= pg_catalog.now() - since
-  left join (select x.id from net.http_request_queue x limit 10000) q on q.id = b.request_id
-  where b.at > pg_catalog.now() - since
-  order by b.request_id desc;
-end $$;
-
-create or replace function messenger.has_worker_secret()
-returns boolean
-language plpgsql stable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return (select r.secret is not null from messenger.read_secret('symphony_worker_secret') r);
-end $$;
-
-create or replace function messenger.call_worker()
-returns text
-language sql stable
-set search_path = pg_catalog, pg_temp
-as $$
-  select format('curl -i -X POST ''%s/worker?wait=1'' -H "apikey: $SUPABASE_SECRET_KEY"', replace(s.functions_url, '''', '''\'''''))
-  from messenger.settings s where s.functions_url is not null
-$$;
-
--- From what must be there first to what is rarest.
-create or replace function messenger.ticker_fault(out cause text, out remedy text)
-language plpgsql stable
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_enabled boolean := coalesce((select s.clock_enabled from messenger.settings s), false);
-  v_error text := (select c.last_error from messenger.clock c where c.last_error_at > greatest(c.last_tick_at, messenger.now() - interval '10 seconds'));
-  v_job record;
-  v_run record;
-begin
-  if v_error is not null then
-    cause := 'each tick fails: ' || left(v_error, 500);
-    remedy := 'select messenger_tick()';
-    return;
-  elsif to_regclass('cron.job') is null then
-    cause := 'there is no pg_cron, and no outside clock calls the scheduler edge function';
-    remedy := 'create extension pg_cron; select messenger_start()';
-    return;
-  end if;
-  select j.jobid, j.active into v_job from cron.job j where j.jobname = 'symphony-clock';
-  if v_job.jobid is null or not v_enabled then
-    cause := case when v_enabled then 'pg_cron has no job symphony-clock' else 'the clock is not started' end;
-    remedy := 'select messenger_start()';
-    return;
-  elsif not v_job.active then
-    cause := 'the job symphony-clock is not active';
-    remedy := format('select cron.alter_job(%s, active => true)', v_job.jobid);
-    return;
-  end if;
-  -- Other jobs' rows are never pruned by pg_cron, and nothing is indexed but the run.
-  select d.status, d.return_message, a.pid into v_run
-  from (select * from cron.job_run_details x order by x.runid desc limit 1000) d
-  left join pg_catalog.pg_stat_activity a on a.pid = d.job_pid and d.status in ('starting', 'running') and a.query like '%tick_or_note_error%'
-  where d.jobid = v_job.jobid
-  order by d.runid desc limit 1;
-  if v_run.pid is not null then
-    cause := format('the job symphony-clock runs in process %s, and its tick does not end', v_run.pid);
-    remedy := format('select pg_cancel_backend(%s)', v_run.pid);
-  elsif (select f.cause from messenger.ticker_setting_fault() f) is not null then
-    select f.* into cause, remedy from messenger.ticker_setting_fault() f;
-  elsif v_run.status = 'failed' then
-    cause := 'the last run of the job symphony-clock failed: ' || left(coalesce(v_run.return_message, 'without a message'), 500);
-    remedy := format('select start_time, status, return_message from cron.job_run_details where jobid = %s order by runid desc limit 5', v_job.jobid);
-  elsif v_run.status is null then
-    cause := 'pg_cron begins the job symphony-clock within a minute, unless its launcher is gone';
-    remedy := 'select messenger_tick(); -- once; if the next minute brings none, restart the database';
-  else
-    cause := 'pg_cron does not run the job symphony-clock any more: its launcher is gone until the database is restarted';
-    remedy := 'select messenger_tick(); -- once, and restart the database';
-  end if;
-end $$;
-
--- A transaction that has ticked and stays open holds the row of the clock; other ticks have rows of their own.
-create or replace function messenger.last_tick_at(at timestamptz)
-returns timestamptz
-language sql stable
-set search_path = pg_catalog, pg_temp
-as $$ select greatest((select c.last_tick_at from messenger.clock c), (select max(t.at) from messenger.ticks t where t.at <= last_tick_at.at)) $$;
-
-create or replace function messenger.is_ticker_scheduled()
-returns boolean
-language plpgsql stable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  if to_regclass('cron.job') is null then
-    return false;
-  end if;
-  return exists (select from cron.job j where j.jobname = 'symphony-clock' and j.active);
-end $$;
-
--- Stopped by messenger_stop, and nobody ticks since, or silent for 70 seconds. The last minute of a clock that is stopped ends within a second.
-create or replace function messenger.is_ticker_stopped(at timestamptz)
-returns boolean
-language sql stable
-set search_path = pg_catalog, pg_temp
-as $$
-  select coalesce(tick.last_at <= is_ticker_stopped.at - interval '70 seconds', true)
-    or coalesce(not s.clock_enabled and tick.last_at < s.clock_changed_at + interval '3 seconds'
-      and is_ticker_stopped.at >= s.clock_changed_at + interval '3 seconds', false)
-  from messenger.last_tick_at(is_ticker_stopped.at) as tick(last_at) left join messenger.settings s on true
-$$;
-
-comment on function messenger.last_tick_at(timestamptz) is 'When the last tick was; null: never.';
-comment on function messenger.is_ticker_scheduled() is 'Whether pg_cron has the job symphony-clock, active.';
-comment on function messenger.is_ticker_stopped(timestamptz) is 'Whether the clock was stopped, or has not ticked for 70 seconds.';
-comment on function messenger.wakeup_responses(interval) is 'Our wake-ups of so long ago, newest first, with pg_net''s answer: status code or error; is_queued: not sent yet.';
-comment on function messenger.has_worker_secret() is 'True when the worker secret is in Vault and can be read.';
-comment on function messenger.call_worker() is 'The command that runs a worker and shows what it answers; null without a functions URL.';
-comment on function messenger.ticker_fault() is 'Why the clock does not tick, supposing that it does not, and what fixes it.';
-revoke all on function messenger.wakeup_responses(interval), messenger.has_worker_secret(), messenger.call_worker(), messenger.last_tick_at(timestamptz), messenger.is_ticker_scheduled(),
-  messenger.ticker_fault(), messenger.is_ticker_stopped(timestamptz)
-  from public, anon, authenticated, service_role;
-
--- ---- 51_status.sql
--- Status: how much there is. Exact to ten thousand, estimated above, so that it may be asked each second.
-
--- Unfinished messages are met in the hot index and no others; finished ones are counted where that is cheap.
-create or replace function messenger.queue_figures()
-returns jsonb
-language plpgsql
-set search_path = pg_catalog, pg_temp
-set enable_seqscan = off
-set enable_bitmapscan = off
-set enable_sort = off
-set jit = off
-as $$
-declare
-  v_now timestamptz := messenger.now();
-  v_depth bigint;
-  v_processing bigint;
-  v_completed record;
-  v_failed record;
-  v_estimated boolean;
-  v_pairs int;
-begin
-  select count(*), count(*) filter (where x.status = 'processing') into v_depth, v_processing
-  from (select m.status from public.messenger_messages m where m.processed_at is null limit 10001) x;
-  v_estimated := v_depth > 10000;
-  if v_estimated then
-    v_depth := greatest(v_depth, messenger.estimate_rows('select from public.messenger_messages m where m.processed_at is null'));
-    -- What runs was taken from the head of its queue, and stays there.
-    v_pairs := (select count(*) from messenger.active_queues(null, null, true));
-    select count(*) filter (where head.status = 'processing') into v_processing
-    from messenger.active_queues(null, null, true) q
-    cross join generate_series(1, 10) as level(priority)
-    cross join lateral (
-      select m.status from public.messenger_messages m
-      where m.transport_name = q.transport_name and m.queue_name = q.queue_name and m.priority = level.priority and m.processed_at is null
-        and m.available_at <= v_now
-      order by m.available_at, m.id
-      limit greatest(10, 1000 / greatest(v_pairs, 1))
-    ) head;
-  end if;
-  select * into v_completed from messenger.count_rows('select from public.messenger_messages m where m.status = ''completed''');
-  select * into v_failed from messenger.count_rows('select from public.messenger_messages m where m.status = ''failed''');
-  return jsonb_build_object('depth', v_depth, 'pending', v_depth - v_processing, 'processing', v_processing, 'completed', v_completed.n,
-    'failed', v_failed.n, 'estimated', v_estimated or v_completed.estimated or v_failed.estimated);
-end $$;
-
-create or replace function messenger.status()
-returns jsonb
-language sql security definer
-set search_path = pg_catalog, pg_temp
-as $$
-  select jsonb_build_object(
-    'queue', messenger.queue_figures(),
-    'dead_letters', (select c.n from messenger.count_rows('select from public.messenger_failed_messages f where f.resolved_at is null') c),
-    'transports', (select jsonb_agg(jsonb_build_object('name', t.name, 'type', t.type, 'enabled', t.enabled) order by t.name) from public.messenger_transports t),
-    'workers', (
-      select coalesce(jsonb_agg(jsonb_build_object('worker', w.worker, 'started_at', w.started_at, 'polled_at', w.polled_at) order by w.polled_at desc), '[]')
-      from messenger.workers w where w.polled_at > messenger.now() - interval '1 minute'
-    ),
-    'clock', (select jsonb_build_object('enabled', coalesce(s.clock_enabled, false), 'last_tick_at', c.last_tick_at, 'ticks', c.ticks, 'last_error', c.last_error, 'last_error_at', c.last_error_at)
-              from (select) one left join messenger.settings s on true left join messenger.clock c on true),
-    'replays', (
-      select coalesce(jsonb_agg(to_jsonb(r)), '[]') from messenger.replay_report() r where coalesce(r.finished_at, messenger.now()) > messenger.now() - interval '1 day'
-    ),
-    'functions_url', (select s.functions_url from messenger.settings s),
-    'pruned', (select coalesce(sum(p.message_count), 0) from messenger.pruned p),
-    'timestamp', messenger.now()
-  )
-$$;
-
-create or replace function public.messenger_status()
-returns jsonb
-language sql
-set search_path = pg_catalog, pg_temp
-as $$ select messenger.status() where messenger.require_primary() $$;
-
-comment on function messenger.queue_figures() is 'Messages by state: {"depth" (unfinished), "pending", "processing", "completed", "failed", "estimated"}; exact where none of them is above 10,000.';
-comment on function messenger.status() is 'See public.messenger_status.';
-comment on function public.messenger_status() is
-  'Figures of the whole installation: queue (depth, pending, processing, completed, failed; estimated: some are above 10,000 and what the planner believes), dead_letters (open; above 10,000 estimated), transports, workers of the last minute, clock, slow retries of the last day.';
-revoke all on function messenger.queue_figures(), messenger.status(), public.messenger_status() from public, anon, authenticated, service_role;
-grant execute on function messenger.status(), public.messenger_status() to service_role;
-
--- ---- 52_health.sql
+-- ---- 80_monitoring/20_health.sql
 -- Health: whether it moves. One function a check, found by its name: messenger.health_<name>(at timestamptz) returns setof messenger.check_result.
-do $$
-begin
-  if to_regtype('messenger.check_result') is null then
-    create type messenger.check_result as (status text, detail text, remedy text, figures jsonb);
-  end if;
-end $$;
-comment on type messenger.check_result is
-  'What a check found: status (healthy, degraded, unhealthy), detail, remedy (what fixes it when it is not healthy), figures (the numbers behind it, a JSON object).';
-
 -- What keeps one check from looking must not hide the others, and without any check nothing is known to be sound.
 create or replace function messenger.health_checks()
 returns table (name text, status text, detail text, remedy text, figures jsonb)
@@ -10649,7 +10236,7 @@ comment on function public.messenger_health() is
 revoke all on function messenger.health_checks(), messenger.health(), public.messenger_health() from public, anon, authenticated, service_role;
 grant execute on function messenger.health(), public.messenger_health() to service_role;
 
--- ---- 52_health_clock.sql
+-- ---- 80_monitoring/22_health_clock.sql
 -- Health of the ticker with its steps and jobs.
 
 -- Ticks of the last three full minutes, of those in which the ticker was on from beginning to end and ticks were counted.
@@ -10816,7 +10403,7 @@ revoke all on function messenger.ticks_per_minute(timestamptz), messenger.health
   messenger.health_set_aside(timestamptz), messenger.health_sql_handlers(timestamptz),
   messenger.health_test_clock(timestamptz) from public, anon, authenticated, service_role;
 
--- ---- 52_health_messages.sql
+-- ---- 80_monitoring/23_health_messages.sql
 -- Health of the messages: whether what is due is taken, by whom, and how it ends.
 create or replace function messenger.health_oldest_due(at timestamptz)
 returns setof messenger.check_result
@@ -10950,7 +10537,7 @@ comment on function messenger.health_dead_letters(timestamptz) is 'Any open dead
 revoke all on function messenger.due_types(timestamptz, interval), messenger.health_oldest_due(timestamptz), messenger.health_no_handler(timestamptz),
   messenger.health_workers(timestamptz), messenger.health_transports(timestamptz), messenger.health_dead_letters(timestamptz) from public, anon, authenticated, service_role;
 
--- ---- 52_health_tables.sql
+-- ---- 80_monitoring/24_health_tables.sql
 -- Health of what the bus keeps: rows and rights it needs, types, schedules, tables that grow.
 
 -- A restore without data, or a TRUNCATE, takes rows that the bus cannot do without. The tick makes messenger.clock
@@ -11102,7 +10689,7 @@ revoke all on function messenger.check_growth(), messenger.health_own_rows(times
   messenger.health_registration(timestamptz), messenger.health_schedules(timestamptz), messenger.growth_limits(),
   messenger.health_growth(timestamptz) from public, anon, authenticated, service_role;
 
--- ---- 52_health_wakeups.sql
+-- ---- 80_monitoring/25_health_wakeups.sql
 -- Health of the wake-ups: the address they go to, pg_net that sends them, the secrets they carry.
 
 -- Our own wake-ups: pg_net does not tell whose the other requests are. Those of five minutes are counted; the newest
@@ -11252,47 +10839,128 @@ comment on function messenger.health_webhook_secrets(timestamptz) is
 revoke all on function messenger.check_pg_net(), messenger.wakeup_figures(), messenger.health_pg_net(timestamptz),
   messenger.health_worker_secret(timestamptz), messenger.health_webhook_secrets(timestamptz) from public, anon, authenticated, service_role;
 
--- ---- 53_explain.sql
--- Explain: why a message is not running. One function a cause, found by its name:
--- messenger.reason_<name>(message public.messenger_messages, at timestamptz) returns setof messenger.reason.
-do $$
+-- ---- 80_monitoring/26_health_error_rate.sql
+-- Health of the deliveries: how many of them fail.
+create or replace function messenger.error_rate(at timestamptz)
+returns table (ended bigint, failed bigint)
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_variable
+declare
+  v_from timestamptz := date_bin('1 minute', at - interval '5 minutes', '2000-01-01 00:00+00');
 begin
-  if to_regtype('messenger.reason') is null then
-    create type messenger.reason as (rank int, reason text, detail text, remedy text);
-  end if;
+  return query
+  select coalesce(sum(m.completed + m.retried + m.dead), 0)::bigint, coalesce(sum(m.retried + m.dead), 0)::bigint
+  from (
+    select * from messenger.metrics r where r.step_seconds = 60 and r.at >= v_from and r.at < v_from + interval '6 minutes'
+    union all
+    select * from messenger.not_rolled_up(v_from, v_from + interval '6 minutes')
+  ) m;
 end $$;
-comment on type messenger.reason is
-  'A cause: rank (below 90 it holds the message up, the lowest first; 90: nothing does; from 100 on only worth knowing), reason (the name of its function), detail, remedy (SQL or a command to paste; null where there is nothing to fix).';
 
--- The words the causes share.
-create or replace function messenger.moment(moment timestamptz, at timestamptz)
-returns text
-language sql immutable
+create or replace function messenger.health_error_rate(at timestamptz)
+returns setof messenger.check_result
+language sql
 set search_path = pg_catalog, pg_temp
 as $$
-  select to_char(moment.moment at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"')
-    || case when seconds < 0 then ' (in ' || age || ')' else ' (' || age || ' ago)' end
-  from (select extract(epoch from moment.at - moment.moment) as seconds) s,
-    lateral (select case when abs(seconds) < 120 then round(abs(seconds)) || ' s' when abs(seconds) < 7200 then round(abs(seconds) / 60) || ' min'
-      when abs(seconds) < 172800 then round(abs(seconds) / 3600) || ' h' else round(abs(seconds) / 86400) || ' days' end as age) a
+  select
+    case when r.ended < 20 or r.failed <= 0.2 * r.ended then 'healthy' when r.failed <= 0.5 * r.ended then 'degraded' else 'unhealthy' end,
+    r.failed || ' of ' || r.ended || ' deliveries within 5 minutes failed',
+    'select jsonb_pretty(messenger_metrics(5) -> ''errors'')',
+    jsonb_build_object('ended', r.ended, 'failed', r.failed, 'share', round(r.failed / nullif(r.ended, 0)::numeric, 3))
+  from messenger.error_rate(health_error_rate.at) r
 $$;
+comment on function messenger.error_rate(timestamptz) is 'Deliveries that ended within the last five minutes, and those of them that ended badly.';
+comment on function messenger.health_error_rate(timestamptz) is 'Of at least 20 deliveries within 5 minutes, the share that failed: degraded above a fifth, unhealthy above a half.';
+revoke all on function messenger.error_rate(timestamptz), messenger.health_error_rate(timestamptz) from public, anon, authenticated, service_role;
 
-create or replace function messenger.is_waiting(message public.messenger_messages, at timestamptz)
-returns boolean
-language sql immutable
+-- ---- 80_monitoring/28_status.sql
+-- Status: how much there is. Exact to ten thousand, estimated above, so that it may be asked each second.
+
+-- Unfinished messages are met in the hot index and no others; finished ones are counted where that is cheap.
+create or replace function messenger.queue_figures()
+returns jsonb
+language plpgsql
 set search_path = pg_catalog, pg_temp
-as $$ select message.status = 'pending' or message.status = 'processing' and message.lock_expires_at < at $$;
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+set jit = off
+as $$
+declare
+  v_now timestamptz := messenger.now();
+  v_depth bigint;
+  v_processing bigint;
+  v_completed record;
+  v_failed record;
+  v_estimated boolean;
+  v_pairs int;
+begin
+  select count(*), count(*) filter (where x.status = 'processing') into v_depth, v_processing
+  from (select m.status from public.messenger_messages m where m.processed_at is null limit 10001) x;
+  v_estimated := v_depth > 10000;
+  if v_estimated then
+    v_depth := greatest(v_depth, messenger.estimate_rows('select from public.messenger_messages m where m.processed_at is null'));
+    -- What runs was taken from the head of its queue, and stays there.
+    v_pairs := (select count(*) from messenger.active_queues(null, null, true));
+    select count(*) filter (where head.status = 'processing') into v_processing
+    from messenger.active_queues(null, null, true) q
+    cross join generate_series(1, 10) as level(priority)
+    cross join lateral (
+      select m.status from public.messenger_messages m
+      where m.transport_name = q.transport_name and m.queue_name = q.queue_name and m.priority = level.priority and m.processed_at is null
+        and m.available_at <= v_now
+      order by m.available_at, m.id
+      limit greatest(10, 1000 / greatest(v_pairs, 1))
+    ) head;
+  end if;
+  select * into v_completed from messenger.count_rows('select from public.messenger_messages m where m.status = ''completed''');
+  select * into v_failed from messenger.count_rows('select from public.messenger_messages m where m.status = ''failed''');
+  return jsonb_build_object('depth', v_depth, 'pending', v_depth - v_processing, 'processing', v_processing, 'completed', v_completed.n,
+    'failed', v_failed.n, 'estimated', v_estimated or v_completed.estimated or v_failed.estimated);
+end $$;
 
--- What only a worker is missing for.
-create or replace function messenger.is_handed_out(message public.messenger_messages, at timestamptz)
-returns boolean
-language sql stable
+create or replace function messenger.status()
+returns jsonb
+language sql security definer
 set search_path = pg_catalog, pg_temp
 as $$
-  select messenger.is_waiting(message, at) and message.available_at <= at and coalesce(message.expires_at > at, true)
-    and exists (select from public.messenger_transports t where t.name = message.transport_name and t.enabled and t.type in ('supabase', 'sync'))
-    and not exists (select from messenger.queues q where q.transport_name = message.transport_name and q.queue_name = message.queue_name and q.paused_at is not null)
+  select jsonb_build_object(
+    'queue', messenger.queue_figures(),
+    'dead_letters', (select c.n from messenger.count_rows('select from public.messenger_failed_messages f where f.resolved_at is null') c),
+    'transports', (select jsonb_agg(jsonb_build_object('name', t.name, 'type', t.type, 'enabled', t.enabled) order by t.name) from public.messenger_transports t),
+    'workers', (
+      select coalesce(jsonb_agg(jsonb_build_object('worker', w.worker, 'started_at', w.started_at, 'polled_at', w.polled_at) order by w.polled_at desc), '[]')
+      from messenger.workers w where w.polled_at > messenger.now() - interval '1 minute'
+    ),
+    'clock', (select jsonb_build_object('enabled', coalesce(s.clock_enabled, false), 'last_tick_at', c.last_tick_at, 'ticks', c.ticks, 'last_error', c.last_error, 'last_error_at', c.last_error_at)
+              from (select) one left join messenger.settings s on true left join messenger.clock c on true),
+    'replays', (
+      select coalesce(jsonb_agg(to_jsonb(r)), '[]') from messenger.replay_report() r where coalesce(r.finished_at, messenger.now()) > messenger.now() - interval '1 day'
+    ),
+    'functions_url', (select s.functions_url from messenger.settings s),
+    'pruned', (select coalesce(sum(p.message_count), 0) from messenger.pruned p),
+    'timestamp', messenger.now()
+  )
 $$;
+
+create or replace function public.messenger_status()
+returns jsonb
+language sql
+set search_path = pg_catalog, pg_temp
+as $$ select messenger.status() where messenger.require_primary() $$;
+
+comment on function messenger.queue_figures() is 'Messages by state: {"depth" (unfinished), "pending", "processing", "completed", "failed", "estimated"}; exact where none of them is above 10,000.';
+comment on function messenger.status() is 'See public.messenger_status.';
+comment on function public.messenger_status() is
+  'Figures of the whole installation: queue (depth, pending, processing, completed, failed; estimated: some are above 10,000 and what the planner believes), dead_letters (open; above 10,000 estimated), transports, workers of the last minute, clock, slow retries of the last day.';
+revoke all on function messenger.queue_figures(), messenger.status(), public.messenger_status() from public, anon, authenticated, service_role;
+grant execute on function messenger.status(), public.messenger_status() to service_role;
+
+-- ---- 80_monitoring/30_explain.sql
+-- Explain: why a message is not running. Each cause is one function, found by its name:
+-- messenger.reason_<name>(message public.messenger_messages, at timestamptz) returns setof messenger.reason.
 
 create or replace function messenger.unknown_message(id uuid)
 returns setof messenger.reason
@@ -11351,112 +11019,10 @@ comment on function messenger.explain(uuid) is 'See public.messenger_explain.';
 comment on function public.messenger_explain(uuid) is
   'Why a message is not running, or what became of it: reason (a name, see docs/troubleshooting.md), detail, remedy (SQL or a command to paste). What holds it up comes first. An id nobody knows answers unknown.';
 comment on function messenger.unknown_message(uuid) is 'What there is to say of an id without a message.';
-comment on function messenger.moment(timestamptz, timestamptz) is 'A moment in words: in UTC, and how long ago it was.';
-comment on function messenger.is_waiting(public.messenger_messages, timestamptz) is 'True when no worker has a lease on an unfinished message.';
-comment on function messenger.is_handed_out(public.messenger_messages, timestamptz) is 'True when the next claim that asks for its queue and type may take it.';
-revoke all on function messenger.explain(uuid), public.messenger_explain(uuid), messenger.unknown_message(uuid), messenger.moment(timestamptz, timestamptz),
-  messenger.is_waiting(public.messenger_messages, timestamptz), messenger.is_handed_out(public.messenger_messages, timestamptz)
-  from public, anon, authenticated, service_role;
+revoke all on function messenger.explain(uuid), public.messenger_explain(uuid), messenger.unknown_message(uuid) from public, anon, authenticated, service_role;
 grant execute on function messenger.explain(uuid), public.messenger_explain(uuid) to service_role;
 
--- ---- 54_metric_windows.sql
--- The rows from which the figures of a window are read: the coarsest steps that are rolled up, finer ones at the edges,
--- and measurements that are not rolled up yet.
-
--- Of 366 days and 23 hours 59 minutes: days, then hours, five minutes and minutes before and after them.
-create or replace function messenger.window_parts(from_time timestamptz, to_time timestamptz, longest int)
-returns table (step_seconds int, begins_at timestamptz, ends_at timestamptz)
-language plpgsql stable rows 5
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_origin constant timestamptz := timestamptz '2000-01-01 00:00+00';
-  v_left tstzmultirange := tstzmultirange(tstzrange(from_time, to_time));
-  v_length interval;
-  v_until timestamptz;
-  v_gap tstzrange;
-begin
-  foreach step_seconds in array array[86400, 3600, 300, 60] loop
-    continue when step_seconds > longest;
-    v_length := make_interval(secs => step_seconds);
-    -- Minutes and hours are there from the first measurement on.
-    v_until := case when step_seconds in (60, 3600) then 'infinity'
-      else coalesce(messenger.rolled_up_until(step_seconds), '-infinity') end;
-    for v_gap in select g from unnest(v_left) g loop
-      begins_at := date_bin(v_length, lower(v_gap) - interval '1 microsecond', v_origin) + v_length;
-      ends_at := date_bin(v_length, least(upper(v_gap), v_until), v_origin);
-      if begins_at < ends_at then
-        return next;
-        v_left := v_left - tstzmultirange(tstzrange(begins_at, ends_at));
-      end if;
-    end loop;
-  end loop;
-end $$;
-
--- Where the ticker stands still, what is not rolled up gathers: then the first 20,000 rows of it.
-create or replace function messenger.not_rolled_up_rows()
-returns setof messenger.measurements
-language plpgsql stable
-set search_path = pg_catalog, pg_temp
-set enable_seqscan = off
-as $$
-declare
-  v_tail tid := (select format('(%s,0)', r.tail)::tid from messenger.roll_up_range() r);
-  v_aside bigint[] := messenger.measurements_set_aside();
-begin
-  return query select m.* from messenger.measurements m where m.ctid >= v_tail and m.id <> all (v_aside) limit 20000;
-end $$;
-
-create or replace function messenger.not_rolled_up(from_time timestamptz, to_time timestamptz)
-returns setof messenger.metrics
-language sql stable
-set search_path = pg_catalog, pg_temp
-set jit = off
-as $$
-  select s.*
-  from messenger.summarize(array(
-    select m from messenger.not_rolled_up_rows() m where m.at >= from_time and m.at < to_time)) s
-$$;
-
-create or replace function messenger.measured_errors(from_time timestamptz, to_time timestamptz)
-returns table (error_class text, message_type text, error text, error_count bigint, last_at timestamptz)
-language sql stable
-set search_path = pg_catalog, pg_temp
-set enable_seqscan = off
-set enable_hashjoin = off
-set enable_mergejoin = off
-set jit = off
-as $$
-  select e.error_class, e.message_type, (array_agg(e.error order by e.last_at desc))[1], sum(e.error_count)::bigint,
-    max(e.last_at)
-  from (
-    select m.error_class, m.message_type, m.error, m.error_count, m.last_at
-    from messenger.window_parts(from_time, to_time, 86400) w
-    join messenger.metric_errors m on m.step_seconds = w.step_seconds and m.at >= w.begins_at and m.at < w.ends_at
-    union all
-    select x.error_class, x.message_type, x.error, x.message_count, x.at from messenger.not_rolled_up_rows() x
-    where x.error_class is not null and x.at >= from_time and x.at < to_time
-  ) e
-  group by e.error_class, e.message_type
-  order by 4 desc, 5 desc
-  limit 10
-$$;
-
-comment on function messenger.window_parts(timestamptz, timestamptz, int) is
-  'Splits a window of whole minutes into spans, each to be read from rows of one step: the coarsest possible, at most longest seconds.';
-comment on function messenger.not_rolled_up_rows() is 'Measurements that no tick has rolled up yet, at most 20,000.';
-comment on function messenger.not_rolled_up(timestamptz, timestamptz) is
-  'The same of a window, as metrics of their minutes.';
-comment on function messenger.measured_errors(timestamptz, timestamptz) is
-  'The ten commonest errors of a window of whole minutes.';
-revoke all on function messenger.window_parts(timestamptz, timestamptz, int), messenger.not_rolled_up_rows(),
-  messenger.not_rolled_up(timestamptz, timestamptz), messenger.measured_errors(timestamptz, timestamptz)
-  from public, anon, authenticated, service_role;
-grant execute on function messenger.window_parts(timestamptz, timestamptz, int), messenger.not_rolled_up_rows(),
-  messenger.not_rolled_up(timestamptz, timestamptz), messenger.measured_errors(timestamptz, timestamptz)
-  to service_role;
-
--- ---- 54_reasons_end.sql
+-- ---- 80_monitoring/31_reasons_end.sql
 -- Causes: it has ended.
 create or replace function messenger.dispatch_again(id uuid)
 returns text
@@ -11547,7 +11113,7 @@ revoke all on function messenger.dispatch_again(uuid), messenger.reason_complete
   messenger.reason_invalid_payload(public.messenger_messages, timestamptz)
   from public, anon, authenticated, service_role;
 
--- ---- 54_reasons_lease.sql
+-- ---- 80_monitoring/32_reasons_lease.sql
 -- Causes: somebody has it, or had it.
 create or replace function messenger.reason_running(message public.messenger_messages, at timestamptz)
 returns setof messenger.reason
@@ -11621,7 +11187,7 @@ revoke all on function messenger.reason_locked(public.messenger_messages, timest
   messenger.reason_cancel_requested(public.messenger_messages, timestamptz), messenger.reason_alone(public.messenger_messages, timestamptz)
   from public, anon, authenticated, service_role;
 
--- ---- 54_reasons_order.sql
+-- ---- 80_monitoring/33_reasons_order.sql
 -- Causes: another message of its ordering key comes first.
 create or replace function messenger.reason_ordering_key(message public.messenger_messages, at timestamptz)
 returns setof messenger.reason
@@ -11686,190 +11252,7 @@ comment on function messenger.reason_ordering_dead_letter(public.messenger_messa
 revoke all on function messenger.reason_ordering_key(public.messenger_messages, timestamptz),
   messenger.reason_ordering_dead_letter(public.messenger_messages, timestamptz) from public, anon, authenticated, service_role;
 
--- ---- 54_reasons_queue.sql
--- Causes: its queue or transport hands nothing out, or others of its queue come first.
-create or replace function messenger.reason_paused(message public.messenger_messages, at timestamptz)
-returns setof messenger.reason
-language sql stable
-set search_path = pg_catalog, pg_temp
-as $$
-  select 20, 'paused', format('queue %s of transport %s is paused since %s', q.queue_name, q.transport_name, messenger.moment(q.paused_at, at)),
-    format('select messenger_resume(%L, %L)', q.transport_name, q.queue_name)
-  from messenger.queues q
-  where q.transport_name = message.transport_name and q.queue_name = message.queue_name and q.paused_at is not null and messenger.is_waiting(message, at)
-$$;
-
-create or replace function messenger.reason_transport_disabled(message public.messenger_messages, at timestamptz)
-returns setof messenger.reason
-language sql stable
-set search_path = pg_catalog, pg_temp
-as $$
-  select 20, 'transport_disabled', format('transport %s is disabled; it was changed at %s', t.name, messenger.moment(t.updated_at, at)),
-    format('update messenger_transports set enabled = true where name = %L', t.name)
-  from public.messenger_transports t
-  where t.name = message.transport_name and not t.enabled and messenger.is_waiting(message, at)
-$$;
-
-create or replace function messenger.reason_transport_missing(message public.messenger_messages, at timestamptz)
-returns setof messenger.reason
-language sql stable
-set search_path = pg_catalog, pg_temp
-as $$
-  select 20, 'transport_missing', format('transport %s does not exist any more', message.transport_name),
-    format('insert into messenger_transports (name, type) values (%L, ''supabase'')', message.transport_name)
-  where messenger.is_waiting(message, at) and not exists (select from public.messenger_transports t where t.name = message.transport_name)
-$$;
-
-create or replace function messenger.reason_transport_type(message public.messenger_messages, at timestamptz)
-returns setof messenger.reason
-language sql stable
-set search_path = pg_catalog, pg_temp
-as $$
-  select 20, 'transport_type', format('transport %s is of type %s: no worker takes its messages from this database', t.name, t.type),
-    format('update messenger_transports set type = ''supabase'' where name = %L', t.name)
-  from public.messenger_transports t
-  where t.name = message.transport_name and t.type not in ('supabase', 'sync') and messenger.is_waiting(message, at)
-$$;
-
--- One index range a priority, as a claim finds what is due. Entries are bounded, not only what is counted: running ones and those of finished
--- messages stand there too.
-create or replace function messenger.due_before(message public.messenger_messages, at timestamptz)
-returns bigint
-language plpgsql stable
-set search_path = pg_catalog, pg_temp
-set enable_seqscan = off
-set enable_bitmapscan = off
-set enable_sort = off
-set jit = off
-as $$
-begin
-  return (
-    select count(*) filter (where x.status = 'pending' or x.lock_expires_at < due_before.at)
-    from (
-      select head.* from generate_series(10, message.priority, -1) as level(priority)
-      cross join lateral (
-        select m.status, m.lock_expires_at from public.messenger_messages m
-        where m.transport_name = message.transport_name and m.queue_name = message.queue_name and m.priority = level.priority
-          and m.processed_at is null and m.available_at <= due_before.at
-          and (m.available_at, m.id) < (case when level.priority = message.priority then message.available_at else 'infinity' end, message.id)
-        order by m.available_at, m.id
-        limit 10001
-      ) head
-      limit 10001
-    ) x
-  );
-end $$;
-
-create or replace function messenger.reason_waiting_turn(message public.messenger_messages, at timestamptz)
-returns setof messenger.reason
-language plpgsql stable
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_before bigint;
-begin
-  if not messenger.is_handed_out(message, at) then
-    return;
-  end if;
-  v_before := messenger.due_before(message, at);
-  if v_before > 0 then
-    return query select 80, 'waiting_turn',
-      format('due messages before it in queue %s of transport %s: %s; workers that asked for its type within 5 s: %s', message.queue_name, message.transport_name,
-        case when v_before > 10000 then 'more than 10000' else v_before::text end,
-        messenger.active_workers(message.transport_name, message.queue_name, message.message_type, '5 seconds')),
-      case when message.priority < 10 then format('update messenger_messages set priority = 10 where id = %L and status = ''pending''', message.id)
-        else format('select messenger_start(options => ''{"max_workers": %s}'')', (select least(100, 2 * s.max_workers) from messenger.settings s)) end;
-  end if;
-end $$;
-
-comment on function messenger.reason_paused(public.messenger_messages, timestamptz) is 'Cause: its queue is paused.';
-comment on function messenger.reason_transport_disabled(public.messenger_messages, timestamptz) is 'Cause: its transport is disabled.';
-comment on function messenger.reason_transport_missing(public.messenger_messages, timestamptz) is 'Cause: its transport was deleted.';
-comment on function messenger.reason_transport_type(public.messenger_messages, timestamptz) is 'Cause: its transport does not hand out from this database.';
-comment on function messenger.due_before(public.messenger_messages, timestamptz) is 'How many due messages are before it in its queue, of the first 10001 entries of the index.';
-comment on function messenger.reason_waiting_turn(public.messenger_messages, timestamptz) is 'Cause: others of its queue come first.';
-revoke all on function messenger.reason_paused(public.messenger_messages, timestamptz), messenger.reason_transport_disabled(public.messenger_messages, timestamptz),
-  messenger.reason_transport_missing(public.messenger_messages, timestamptz), messenger.reason_transport_type(public.messenger_messages, timestamptz),
-  messenger.due_before(public.messenger_messages, timestamptz), messenger.reason_waiting_turn(public.messenger_messages, timestamptz)
-  from public, anon, authenticated, service_role;
-
--- ---- 54_reasons_time.sql
--- Causes: its own time has not come, or is over.
-create or replace function messenger.make_due(id uuid)
-returns text
-language sql immutable
-set search_path = pg_catalog, pg_temp
-as $$ select format('update messenger_messages set available_at = messenger.now() where id = %L and status = ''pending''', make_due.id) $$;
-
--- Whether its last delivery failed is known by the attempt that has its fence; a snooze leaves none.
-create or replace function messenger.reason_delayed(message public.messenger_messages, at timestamptz)
-returns setof messenger.reason
-language sql stable
-set search_path = pg_catalog, pg_temp
-as $$
-  select 30, 'delayed',
-    format('not before %s', messenger.moment(message.available_at, at))
-      || case when replay.id is null then ', as it was dispatched' else format(': retried from the dead letters at %s a second', replay.per_second) end,
-    messenger.make_due(message.id)
-  from (select) one
-  left join (
-    select r.id, r.per_second from messenger.replays r join messenger.replayed x on x.replay_id = r.id and x.message_id = message.id and x.fence = message.fence
-    where r.finished_at is null limit 1
-  ) replay on true
-  where message.status = 'pending' and message.available_at > at and message.available_at < 'infinity' and (message.fence = 0 or replay.id is not null)
-$$;
-
-create or replace function messenger.reason_backing_off(message public.messenger_messages, at timestamptz)
-returns setof messenger.reason
-language sql stable
-set search_path = pg_catalog, pg_temp
-as $$
-  select 30, 'backing_off',
-    format('delivery %s of %s failed at %s: %s: %s; the next comes not before %s', message.retry_count, message.max_retries + 1, messenger.moment(a.at, reason_backing_off.at),
-      a.error_class, left(coalesce(a.error, 'no text'), 300), messenger.moment(message.available_at, reason_backing_off.at)),
-    messenger.make_due(message.id)
-  from messenger.attempts a
-  where a.message_id = message.id and a.fence = message.fence
-    and message.status = 'pending' and message.available_at > reason_backing_off.at and message.available_at < 'infinity'
-$$;
-
-create or replace function messenger.reason_snoozed(message public.messenger_messages, at timestamptz)
-returns setof messenger.reason
-language sql stable
-set search_path = pg_catalog, pg_temp
-as $$
-  select 30, 'snoozed', format('put off after delivery %s: not before %s', message.fence, messenger.moment(message.available_at, at)), messenger.make_due(message.id)
-  where message.status = 'pending' and message.available_at > at and message.available_at < 'infinity' and message.fence > 0
-    and not exists (select from messenger.attempts a where a.message_id = message.id and a.fence = message.fence)
-    and not exists (
-      select from messenger.replays r join messenger.replayed x on x.replay_id = r.id and x.message_id = message.id and x.fence = message.fence
-      where r.finished_at is null)
-$$;
-
-create or replace function messenger.reason_expires(message public.messenger_messages, at timestamptz)
-returns setof messenger.reason
-language sql stable
-set search_path = pg_catalog, pg_temp
-as $$
-  select case when message.expires_at > at and (message.available_at < message.expires_at or message.available_at = 'infinity') then 110 else 25 end,
-    'expires',
-    case when message.expires_at <= at then format('expired at %s: the next claim or tick gives it up', messenger.moment(message.expires_at, at))
-      else format('expires at %s', messenger.moment(message.expires_at, at))
-        || case when message.available_at >= message.expires_at and message.available_at < 'infinity' then ', before it becomes due' else ', if no worker has begun by then' end end,
-    format('update messenger_messages set expires_at = null where id = %L and processed_at is null', message.id)
-  where messenger.is_waiting(message, at) and message.expires_at is not null
-$$;
-
-comment on function messenger.make_due(uuid) is 'SQL that makes a pending message due at once.';
-comment on function messenger.reason_delayed(public.messenger_messages, timestamptz) is 'Cause: it was dispatched, or retried, for a later moment.';
-comment on function messenger.reason_backing_off(public.messenger_messages, timestamptz) is 'Cause: its last delivery failed, and the next one waits.';
-comment on function messenger.reason_snoozed(public.messenger_messages, timestamptz) is 'Cause: its handler put it off.';
-comment on function messenger.reason_expires(public.messenger_messages, timestamptz) is 'Cause: its expiry is over, or comes before it is due; else worth knowing.';
-revoke all on function messenger.make_due(uuid), messenger.reason_delayed(public.messenger_messages, timestamptz),
-  messenger.reason_backing_off(public.messenger_messages, timestamptz), messenger.reason_snoozed(public.messenger_messages, timestamptz),
-  messenger.reason_expires(public.messenger_messages, timestamptz) from public, anon, authenticated, service_role;
-
--- ---- 54_reasons_worker.sql
+-- ---- 80_monitoring/34_reasons_worker.sql
 -- Causes: nobody asks for it; or somebody does, and nothing is wrong.
 
 -- A type that code has registered has its worker somewhere, perhaps idle: it is given ten seconds to come.
@@ -12054,7 +11437,227 @@ revoke all on function messenger.reason_no_handler(public.messenger_messages, ti
   messenger.reason_worker_unreachable(public.messenger_messages, timestamptz), messenger.reason_no_worker(public.messenger_messages, timestamptz),
   messenger.reason_ready(public.messenger_messages, timestamptz) from public, anon, authenticated, service_role;
 
--- ---- 55_counters.sql
+-- ---- 80_monitoring/35_reasons_queue.sql
+-- Causes: its queue or transport hands nothing out, or others of its queue come first.
+create or replace function messenger.reason_paused(message public.messenger_messages, at timestamptz)
+returns setof messenger.reason
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select 20, 'paused', format('queue %s of transport %s is paused since %s', q.queue_name, q.transport_name, messenger.moment(q.paused_at, at)),
+    format('select messenger_resume(%L, %L)', q.transport_name, q.queue_name)
+  from messenger.queues q
+  where q.transport_name = message.transport_name and q.queue_name = message.queue_name and q.paused_at is not null and messenger.is_waiting(message, at)
+$$;
+
+create or replace function messenger.reason_transport_disabled(message public.messenger_messages, at timestamptz)
+returns setof messenger.reason
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select 20, 'transport_disabled', format('transport %s is disabled; it was changed at %s', t.name, messenger.moment(t.updated_at, at)),
+    format('update messenger_transports set enabled = true where name = %L', t.name)
+  from public.messenger_transports t
+  where t.name = message.transport_name and not t.enabled and messenger.is_waiting(message, at)
+$$;
+
+create or replace function messenger.reason_transport_missing(message public.messenger_messages, at timestamptz)
+returns setof messenger.reason
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select 20, 'transport_missing', format('transport %s does not exist any more', message.transport_name),
+    format('insert into messenger_transports (name, type) values (%L, ''supabase'')', message.transport_name)
+  where messenger.is_waiting(message, at) and not exists (select from public.messenger_transports t where t.name = message.transport_name)
+$$;
+
+create or replace function messenger.reason_transport_type(message public.messenger_messages, at timestamptz)
+returns setof messenger.reason
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select 20, 'transport_type', format('transport %s is of type %s: no worker takes its messages from this database', t.name, t.type),
+    format('update messenger_transports set type = ''supabase'' where name = %L', t.name)
+  from public.messenger_transports t
+  where t.name = message.transport_name and t.type not in ('supabase', 'sync') and messenger.is_waiting(message, at)
+$$;
+
+-- One index range a priority, as a claim finds what is due. Entries are bounded, not only what is counted: running ones and those of finished
+-- messages stand there too.
+create or replace function messenger.due_before(message public.messenger_messages, at timestamptz)
+returns bigint
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+set jit = off
+as $$
+begin
+  return (
+    select count(*) filter (where x.status = 'pending' or x.lock_expires_at < due_before.at)
+    from (
+      select head.* from generate_series(10, message.priority, -1) as level(priority)
+      cross join lateral (
+        select m.status, m.lock_expires_at from public.messenger_messages m
+        where m.transport_name = message.transport_name and m.queue_name = message.queue_name and m.priority = level.priority
+          and m.processed_at is null and m.available_at <= due_before.at
+          and (m.available_at, m.id) < (case when level.priority = message.priority then message.available_at else 'infinity' end, message.id)
+        order by m.available_at, m.id
+        limit 10001
+      ) head
+      limit 10001
+    ) x
+  );
+end $$;
+
+create or replace function messenger.reason_waiting_turn(message public.messenger_messages, at timestamptz)
+returns setof messenger.reason
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_before bigint;
+begin
+  if not messenger.is_handed_out(message, at) then
+    return;
+  end if;
+  v_before := messenger.due_before(message, at);
+  if v_before > 0 then
+    return query select 80, 'waiting_turn',
+      format('due messages before it in queue %s of transport %s: %s; workers that asked for its type within 5 s: %s', message.queue_name, message.transport_name,
+        case when v_before > 10000 then 'more than 10000' else v_before::text end,
+        messenger.active_workers(message.transport_name, message.queue_name, message.message_type, '5 seconds')),
+      case when message.priority < 10 then format('update messenger_messages set priority = 10 where id = %L and status = ''pending''', message.id)
+        else format('select messenger_start(options => ''{"max_workers": %s}'')', (select least(100, 2 * s.max_workers) from messenger.settings s)) end;
+  end if;
+end $$;
+
+comment on function messenger.reason_paused(public.messenger_messages, timestamptz) is 'Cause: its queue is paused.';
+comment on function messenger.reason_transport_disabled(public.messenger_messages, timestamptz) is 'Cause: its transport is disabled.';
+comment on function messenger.reason_transport_missing(public.messenger_messages, timestamptz) is 'Cause: its transport was deleted.';
+comment on function messenger.reason_transport_type(public.messenger_messages, timestamptz) is 'Cause: its transport does not hand out from this database.';
+comment on function messenger.due_before(public.messenger_messages, timestamptz) is 'How many due messages are before it in its queue, of the first 10001 entries of the index.';
+comment on function messenger.reason_waiting_turn(public.messenger_messages, timestamptz) is 'Cause: others of its queue come first.';
+revoke all on function messenger.reason_paused(public.messenger_messages, timestamptz), messenger.reason_transport_disabled(public.messenger_messages, timestamptz),
+  messenger.reason_transport_missing(public.messenger_messages, timestamptz), messenger.reason_transport_type(public.messenger_messages, timestamptz),
+  messenger.due_before(public.messenger_messages, timestamptz), messenger.reason_waiting_turn(public.messenger_messages, timestamptz)
+  from public, anon, authenticated, service_role;
+
+-- ---- 80_monitoring/36_reasons_time.sql
+-- Causes: its own time has not come, or is over.
+create or replace function messenger.make_due(id uuid)
+returns text
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$ select format('update messenger_messages set available_at = messenger.now() where id = %L and status = ''pending''', make_due.id) $$;
+
+-- Whether its last delivery failed is known by the attempt that has its fence; a snooze leaves none.
+create or replace function messenger.reason_delayed(message public.messenger_messages, at timestamptz)
+returns setof messenger.reason
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select 30, 'delayed',
+    format('not before %s', messenger.moment(message.available_at, at))
+      || case when replay.id is null then ', as it was dispatched' else format(': retried from the dead letters at %s a second', replay.per_second) end,
+    messenger.make_due(message.id)
+  from (select) one
+  left join (
+    select r.id, r.per_second from messenger.replays r join messenger.replayed x on x.replay_id = r.id and x.message_id = message.id and x.fence = message.fence
+    where r.finished_at is null limit 1
+  ) replay on true
+  where message.status = 'pending' and message.available_at > at and message.available_at < 'infinity' and (message.fence = 0 or replay.id is not null)
+$$;
+
+create or replace function messenger.reason_backing_off(message public.messenger_messages, at timestamptz)
+returns setof messenger.reason
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select 30, 'backing_off',
+    format('delivery %s of %s failed at %s: %s: %s; the next comes not before %s', message.retry_count, message.max_retries + 1, messenger.moment(a.at, reason_backing_off.at),
+      a.error_class, left(coalesce(a.error, 'no text'), 300), messenger.moment(message.available_at, reason_backing_off.at)),
+    messenger.make_due(message.id)
+  from messenger.attempts a
+  where a.message_id = message.id and a.fence = message.fence
+    and message.status = 'pending' and message.available_at > reason_backing_off.at and message.available_at < 'infinity'
+$$;
+
+create or replace function messenger.reason_snoozed(message public.messenger_messages, at timestamptz)
+returns setof messenger.reason
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select 30, 'snoozed', format('put off after delivery %s: not before %s', message.fence, messenger.moment(message.available_at, at)), messenger.make_due(message.id)
+  where message.status = 'pending' and message.available_at > at and message.available_at < 'infinity' and message.fence > 0
+    and not exists (select from messenger.attempts a where a.message_id = message.id and a.fence = message.fence)
+    and not exists (
+      select from messenger.replays r join messenger.replayed x on x.replay_id = r.id and x.message_id = message.id and x.fence = message.fence
+      where r.finished_at is null)
+$$;
+
+create or replace function messenger.reason_expires(message public.messenger_messages, at timestamptz)
+returns setof messenger.reason
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select case when message.expires_at > at and (message.available_at < message.expires_at or message.available_at = 'infinity') then 110 else 25 end,
+    'expires',
+    case when message.expires_at <= at then format('expired at %s: the next claim or tick gives it up', messenger.moment(message.expires_at, at))
+      else format('expires at %s', messenger.moment(message.expires_at, at))
+        || case when message.available_at >= message.expires_at and message.available_at < 'infinity' then ', before it becomes due' else ', if no worker has begun by then' end end,
+    format('update messenger_messages set expires_at = null where id = %L and processed_at is null', message.id)
+  where messenger.is_waiting(message, at) and message.expires_at is not null
+$$;
+
+comment on function messenger.make_due(uuid) is 'SQL that makes a pending message due at once.';
+comment on function messenger.reason_delayed(public.messenger_messages, timestamptz) is 'Cause: it was dispatched, or retried, for a later moment.';
+comment on function messenger.reason_backing_off(public.messenger_messages, timestamptz) is 'Cause: its last delivery failed, and the next one waits.';
+comment on function messenger.reason_snoozed(public.messenger_messages, timestamptz) is 'Cause: its handler put it off.';
+comment on function messenger.reason_expires(public.messenger_messages, timestamptz) is 'Cause: its expiry is over, or comes before it is due; else worth knowing.';
+revoke all on function messenger.make_due(uuid), messenger.reason_delayed(public.messenger_messages, timestamptz),
+  messenger.reason_backing_off(public.messenger_messages, timestamptz), messenger.reason_snoozed(public.messenger_messages, timestamptz),
+  messenger.reason_expires(public.messenger_messages, timestamptz) from public, anon, authenticated, service_role;
+
+-- ---- 80_monitoring/38_message_facts.sql
+-- Facts about one message that several reasons use.
+
+create or replace function messenger.moment(moment timestamptz, at timestamptz)
+returns text
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+  select to_char(moment.moment at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"')
+    || case when seconds < 0 then ' (in ' || age || ')' else ' (' || age || ' ago)' end
+  from (select extract(epoch from moment.at - moment.moment) as seconds) s,
+    lateral (select case when abs(seconds) < 120 then round(abs(seconds)) || ' s' when abs(seconds) < 7200 then round(abs(seconds) / 60) || ' min'
+      when abs(seconds) < 172800 then round(abs(seconds) / 3600) || ' h' else round(abs(seconds) / 86400) || ' days' end as age) a
+$$;
+
+create or replace function messenger.is_waiting(message public.messenger_messages, at timestamptz)
+returns boolean
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$ select message.status = 'pending' or message.status = 'processing' and message.lock_expires_at < at $$;
+
+-- What only a worker is missing for.
+create or replace function messenger.is_handed_out(message public.messenger_messages, at timestamptz)
+returns boolean
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select messenger.is_waiting(message, at) and message.available_at <= at and coalesce(message.expires_at > at, true)
+    and exists (select from public.messenger_transports t where t.name = message.transport_name and t.enabled and t.type in ('supabase', 'sync'))
+    and not exists (select from messenger.queues q where q.transport_name = message.transport_name and q.queue_name = message.queue_name and q.paused_at is not null)
+$$;
+
+comment on function messenger.moment(timestamptz, timestamptz) is 'A moment in words: in UTC, and how long ago it was.';
+comment on function messenger.is_waiting(public.messenger_messages, timestamptz) is 'True when no worker has a lease on an unfinished message.';
+comment on function messenger.is_handed_out(public.messenger_messages, timestamptz) is 'True when the next claim that asks for its queue and type may take it.';
+revoke all on function messenger.moment(timestamptz, timestamptz), messenger.is_waiting(public.messenger_messages, timestamptz), messenger.is_handed_out(public.messenger_messages, timestamptz) from public, anon, authenticated, service_role;
+
+-- ---- 80_monitoring/40_counters.sql
 -- Counters and gauges for systems that scrape: sums of all time, which never fall, and what there is right now.
 create or replace function public.messenger_counters()
 returns jsonb
@@ -12089,43 +11692,7 @@ comment on function public.messenger_counters() is
 revoke all on function public.messenger_counters() from public, anon, authenticated;
 grant execute on function public.messenger_counters() to service_role;
 
--- ---- 55_error_rate.sql
--- Health of the deliveries: how many of them fail.
-create or replace function messenger.error_rate(at timestamptz)
-returns table (ended bigint, failed bigint)
-language plpgsql stable
-set search_path = pg_catalog, pg_temp
-as $$
-#variable_conflict use_variable
-declare
-  v_from timestamptz := date_bin('1 minute', at - interval '5 minutes', '2000-01-01 00:00+00');
-begin
-  return query
-  select coalesce(sum(m.completed + m.retried + m.dead), 0)::bigint, coalesce(sum(m.retried + m.dead), 0)::bigint
-  from (
-    select * from messenger.metrics r where r.step_seconds = 60 and r.at >= v_from and r.at < v_from + interval '6 minutes'
-    union all
-    select * from messenger.not_rolled_up(v_from, v_from + interval '6 minutes')
-  ) m;
-end $$;
-
-create or replace function messenger.health_error_rate(at timestamptz)
-returns setof messenger.check_result
-language sql
-set search_path = pg_catalog, pg_temp
-as $$
-  select
-    case when r.ended < 20 or r.failed <= 0.2 * r.ended then 'healthy' when r.failed <= 0.5 * r.ended then 'degraded' else 'unhealthy' end,
-    r.failed || ' of ' || r.ended || ' deliveries within 5 minutes failed',
-    'select jsonb_pretty(messenger_metrics(5) -> ''errors'')',
-    jsonb_build_object('ended', r.ended, 'failed', r.failed, 'share', round(r.failed / nullif(r.ended, 0)::numeric, 3))
-  from messenger.error_rate(health_error_rate.at) r
-$$;
-comment on function messenger.error_rate(timestamptz) is 'Deliveries that ended within the last five minutes, and those of them that ended badly.';
-comment on function messenger.health_error_rate(timestamptz) is 'Of at least 20 deliveries within 5 minutes, the share that failed: degraded above a fifth, unhealthy above a half.';
-revoke all on function messenger.error_rate(timestamptz), messenger.health_error_rate(timestamptz) from public, anon, authenticated, service_role;
-
--- ---- 55_metrics.sql
+-- ---- 80_monitoring/42_metrics.sql
 -- Metrics of a window of time: totals, shares, durations, by type, by transport, the commonest errors, and a curve.
 
 -- Within a bucket durations are taken to be spread evenly.
@@ -12160,16 +11727,6 @@ begin
   end loop;
   return v_percentiles;
 end $$;
-
-do $$
-begin
-  if to_regtype('messenger.figures') is null then
-    create type messenger.figures as (
-      dispatched bigint, completed bigint, retried bigint, dead bigint, duration_ms double precision, durations bigint[], wait_count bigint, waited_ms double precision
-    );
-  end if;
-end $$;
-comment on type messenger.figures is 'Sums of rows of messenger.metrics.';
 
 create or replace function messenger.describe_figures(of messenger.figures)
 returns jsonb
@@ -12321,7 +11878,104 @@ revoke all on function messenger.percentiles(bigint[], double precision[]), mess
 grant execute on function messenger.percentiles(bigint[], double precision[]), messenger.describe_figures(messenger.figures), public.messenger_metrics(int, timestamptz, timestamptz)
   to service_role;
 
--- ---- 56_list_failed.sql
+-- ---- 80_monitoring/44_metric_ranges.sql
+-- The rows from which the figures of a window are read: the coarsest steps that are rolled up, finer ones at the edges,
+-- and measurements that are not rolled up yet.
+
+-- Of 366 days and 23 hours 59 minutes: days, then hours, five minutes and minutes before and after them.
+create or replace function messenger.window_parts(from_time timestamptz, to_time timestamptz, longest int)
+returns table (step_seconds int, begins_at timestamptz, ends_at timestamptz)
+language plpgsql stable rows 5
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_origin constant timestamptz := timestamptz '2000-01-01 00:00+00';
+  v_left tstzmultirange := tstzmultirange(tstzrange(from_time, to_time));
+  v_length interval;
+  v_until timestamptz;
+  v_gap tstzrange;
+begin
+  foreach step_seconds in array array[86400, 3600, 300, 60] loop
+    continue when step_seconds > longest;
+    v_length := make_interval(secs => step_seconds);
+    -- Minutes and hours are there from the first measurement on.
+    v_until := case when step_seconds in (60, 3600) then 'infinity'
+      else coalesce(messenger.rolled_up_until(step_seconds), '-infinity') end;
+    for v_gap in select g from unnest(v_left) g loop
+      begins_at := date_bin(v_length, lower(v_gap) - interval '1 microsecond', v_origin) + v_length;
+      ends_at := date_bin(v_length, least(upper(v_gap), v_until), v_origin);
+      if begins_at < ends_at then
+        return next;
+        v_left := v_left - tstzmultirange(tstzrange(begins_at, ends_at));
+      end if;
+    end loop;
+  end loop;
+end $$;
+
+-- Where the ticker stands still, what is not rolled up gathers: then the first 20,000 rows of it.
+create or replace function messenger.not_rolled_up_rows()
+returns setof messenger.measurements
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+declare
+  v_tail tid := (select format('(%s,0)', r.tail)::tid from messenger.roll_up_range() r);
+  v_aside bigint[] := messenger.measurements_set_aside();
+begin
+  return query select m.* from messenger.measurements m where m.ctid >= v_tail and m.id <> all (v_aside) limit 20000;
+end $$;
+
+create or replace function messenger.not_rolled_up(from_time timestamptz, to_time timestamptz)
+returns setof messenger.metrics
+language sql stable
+set search_path = pg_catalog, pg_temp
+set jit = off
+as $$
+  select s.*
+  from messenger.summarize(array(
+    select m from messenger.not_rolled_up_rows() m where m.at >= from_time and m.at < to_time)) s
+$$;
+
+create or replace function messenger.measured_errors(from_time timestamptz, to_time timestamptz)
+returns table (error_class text, message_type text, error text, error_count bigint, last_at timestamptz)
+language sql stable
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set jit = off
+as $$
+  select e.error_class, e.message_type, (array_agg(e.error order by e.last_at desc))[1], sum(e.error_count)::bigint,
+    max(e.last_at)
+  from (
+    select m.error_class, m.message_type, m.error, m.error_count, m.last_at
+    from messenger.window_parts(from_time, to_time, 86400) w
+    join messenger.metric_errors m on m.step_seconds = w.step_seconds and m.at >= w.begins_at and m.at < w.ends_at
+    union all
+    select x.error_class, x.message_type, x.error, x.message_count, x.at from messenger.not_rolled_up_rows() x
+    where x.error_class is not null and x.at >= from_time and x.at < to_time
+  ) e
+  group by e.error_class, e.message_type
+  order by 4 desc, 5 desc
+  limit 10
+$$;
+
+comment on function messenger.window_parts(timestamptz, timestamptz, int) is
+  'Splits a window of whole minutes into spans, each to be read from rows of one step: the coarsest possible, at most longest seconds.';
+comment on function messenger.not_rolled_up_rows() is 'Measurements that no tick has rolled up yet, at most 20,000.';
+comment on function messenger.not_rolled_up(timestamptz, timestamptz) is
+  'The same of a window, as metrics of their minutes.';
+comment on function messenger.measured_errors(timestamptz, timestamptz) is
+  'The ten commonest errors of a window of whole minutes.';
+revoke all on function messenger.window_parts(timestamptz, timestamptz, int), messenger.not_rolled_up_rows(),
+  messenger.not_rolled_up(timestamptz, timestamptz), messenger.measured_errors(timestamptz, timestamptz)
+  from public, anon, authenticated, service_role;
+grant execute on function messenger.window_parts(timestamptz, timestamptz, int), messenger.not_rolled_up_rows(),
+  messenger.not_rolled_up(timestamptz, timestamptz), messenger.measured_errors(timestamptz, timestamptz)
+  to service_role;
+
+-- ---- 80_monitoring/50_list_failed.sql
 -- Dead letters by page, newest first, and one in full.
 create or replace function messenger.dead_letter_conditions(filter jsonb)
 returns text
@@ -12404,7 +12058,7 @@ comment on function public.messenger_get_failed(uuid) is 'One dead letter with a
 revoke all on function messenger.dead_letter_conditions(jsonb), public.messenger_list_failed(jsonb, text, int, int), public.messenger_get_failed(uuid) from public, anon, authenticated;
 grant execute on function messenger.dead_letter_conditions(jsonb), public.messenger_list_failed(jsonb, text, int, int), public.messenger_get_failed(uuid) to service_role;
 
--- ---- 56_list_messages.sql
+-- ---- 80_monitoring/52_list_messages.sql
 -- Messages by page, newest first, and one in full.
 
 -- There is no id of a moment before 1970, whose milliseconds are negative.
@@ -12559,7 +12213,7 @@ revoke all on function messenger.first_id(timestamptz), messenger.message_condit
 grant execute on function messenger.first_id(timestamptz), messenger.message_conditions(jsonb), messenger.longest_look(), messenger.find_messages(jsonb, uuid, uuid[], int), public.messenger_list_messages(jsonb, text, int),
   public.messenger_get_message(uuid) to service_role;
 
--- ---- 57_list_queues.sql
+-- ---- 80_monitoring/54_list_queues.sql
 -- Queues with what waits in them, and the workers that ask for it.
 
 -- What runs stands at the head of its queue, where it was taken from: so many of each queue and priority are looked at.
@@ -12693,7 +12347,7 @@ comment on function public.messenger_list_workers() is
 revoke all on function messenger.running_messages(int, text, text[]), messenger.queue_figures_of(text, text), public.messenger_list_queues(), public.messenger_list_workers() from public, anon, authenticated;
 grant execute on function messenger.running_messages(int, text, text[]), messenger.queue_figures_of(text, text), public.messenger_list_queues(), public.messenger_list_workers() to service_role;
 
--- ---- 57_list_schedules.sql
+-- ---- 80_monitoring/56_list_schedules.sql
 -- Schedules by page, in order of their names, each with the message it became last.
 create or replace function public.messenger_list_schedules(filter jsonb default '{}', cursor text default null, max int default 100)
 returns jsonb
@@ -12733,7 +12387,7 @@ comment on function public.messenger_list_schedules(jsonb, text, int) is
 revoke all on function public.messenger_list_schedules(jsonb, text, int) from public, anon, authenticated;
 grant execute on function public.messenger_list_schedules(jsonb, text, int) to service_role;
 
--- ---- 58_audit.sql
+-- ---- 80_monitoring/60_audit.sql
 -- The invariants: true in every snapshot, under any load.
 create or replace function public.messenger_audit()
 returns table (invariant text, violations bigint)
@@ -12809,95 +12463,375 @@ comment on function public.messenger_audit() is
 revoke all on function public.messenger_audit() from public, anon, authenticated, service_role;
 grant execute on function public.messenger_audit() to service_role;
 
--- ---- 60_manifest.sql
--- The catalog as data: everything this release made, one row an object, in words that do not depend on who owns it,
--- which Postgres it is, what the session has set, or whether it was restored from a dump. Expressions are printed
--- without needless parentheses: a restored "between" has lost some.
-create or replace function messenger.manifest()
-returns table (kind text, object text, definition text)
+-- ---- 80_monitoring/70_filters.sql
+-- What lists are asked with: filters, exact in type, and cursors that say where a page ended.
+
+-- Values are strings, numbers or booleans as each key says; what a list does not know is rejected by name.
+create or replace function messenger.check_filter(filter jsonb, texts text[], times text[] default '{}', booleans text[] default '{}', ids text[] default '{}')
+returns void
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_odd text;
+begin
+  if filter is null or jsonb_typeof(filter) <> 'object' then
+    perform messenger.raise_error('SM_FILTER', 'the filter must be a JSON object');
+  end if;
+  select k into v_odd from jsonb_object_keys(filter) k where k <> all (texts || times || booleans || ids) order by k limit 1;
+  if found then
+    perform messenger.raise_error('SM_UNKNOWN_FIELD', 'filter.' || left(v_odd, 100));
+  end if;
+  select f.key into v_odd from jsonb_each(filter) f
+  where case
+    when f.key = any (booleans) then jsonb_typeof(f.value) <> 'boolean'
+    when f.key = any (times) then messenger.read_time(f.value) is null
+    when f.key = any (ids) then jsonb_typeof(f.value) <> 'string' or f.value #>> '{}' !~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+    else jsonb_typeof(f.value) <> 'string'
+  end
+  order by f.key limit 1;
+  if found then
+    perform messenger.raise_error('SM_FILTER', 'filter.' || v_odd);
+  end if;
+  if messenger.read_time(filter -> 'to') <= messenger.read_time(filter -> 'from') then
+    perform messenger.raise_error('SM_FILTER', 'filter.to is not after filter.from');
+  end if;
+end $$;
+
+create or replace function messenger.check_page(max int)
+returns int
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if max not between 1 and 1000 then
+    perform messenger.raise_error('SM_BATCH', 'max');
+  end if;
+  return max;
+end $$;
+
+-- A cursor is good for the list and filter it came from: with another filter it would leave rows out without a word.
+create or replace function messenger.write_cursor(list text, filter jsonb, place jsonb)
+returns text
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return rtrim(translate(encode(convert_to(jsonb_build_object('list', list, 'filter', md5(filter::text), 'place', place)::text, 'UTF8'), 'base64'), E'+/\n', '-_'), '=');
+end $$;
+
+create or replace function messenger.read_cursor(list text, filter jsonb, cursor text)
+returns jsonb
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_cursor jsonb;
+  v_sound boolean;
+begin
+  if cursor is null then
+    return null;
+  end if;
+  begin
+    v_cursor := convert_from(decode(rpad(translate(cursor, '-_', '+/'), (length(cursor) + 3) / 4 * 4, '='), 'base64'), 'UTF8')::jsonb;
+    -- Anybody can write a cursor: the place must be what this list reads from it.
+    case list
+      when 'messages' then v_sound := (select bool_and(p::uuid is not null) from jsonb_array_elements_text(v_cursor -> 'place') p);
+      when 'failed' then v_sound := (v_cursor -> 'place' ->> 0)::timestamptz is not null and (v_cursor -> 'place' ->> 1)::uuid is not null;
+      else v_sound := jsonb_typeof(v_cursor -> 'place') = 'string';
+    end case;
+  exception when data_exception or program_limit_exceeded then
+    v_sound := false;
+  end;
+  if v_sound is not true or v_cursor ->> 'list' is distinct from list or v_cursor ->> 'filter' is distinct from md5(filter::text) then
+    perform messenger.raise_error('SM_FILTER', 'the cursor is not of this list and filter; begin again without one');
+  end if;
+  return v_cursor -> 'place';
+end $$;
+
+comment on function messenger.check_filter(jsonb, text[], text[], text[], text[]) is 'Rejects a filter with keys that are not named, with values of another type, or with a "to" that is not after "from".';
+comment on function messenger.check_page(int) is 'Rejects page sizes other than 1 to 1000; answers the size.';
+comment on function messenger.write_cursor(text, jsonb, jsonb) is 'A page''s end as opaque text, bound to its list and filter.';
+comment on function messenger.read_cursor(text, jsonb, text) is 'What write_cursor put into a cursor; rejects one that is garbled or belongs to another list or filter.';
+revoke all on function messenger.check_filter(jsonb, text[], text[], text[], text[]), messenger.check_page(int), messenger.write_cursor(text, jsonb, jsonb),
+  messenger.read_cursor(text, jsonb, text) from public, anon, authenticated;
+grant execute on function messenger.check_filter(jsonb, text[], text[], text[], text[]), messenger.check_page(int), messenger.write_cursor(text, jsonb, jsonb),
+  messenger.read_cursor(text, jsonb, text) to service_role;
+
+-- ---- 80_monitoring/75_count_rows.sql
+-- Counting for people who watch: exact as long as that is cheap, then what the planner believes.
+
+-- Whoever polls a window must not pay for a million rows each time. The planner is asked twice: whether finding so many rows is cheap, and, where it is
+-- not or there are more, how many there are. 15,000 of its cost units were a full read of 130,000 messages: 30 ms from memory, 80 from disk.
+-- It takes conditions for independent of each other: "processed_at is null and status = ..." is believed to be a tenth of what it is, either alone is not.
+create or replace function messenger.count_rows(query text, args jsonb default '{}', bound int default 10000)
+returns table (n bigint, estimated boolean)
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = on
+set enable_bitmapscan = on
+set enable_sort = on
+set jit = off
+as $$
+declare
+  v_bounded text := format('select count(*) from (select from (%s) q limit %s) x', query, bound + 1);
+  v_plan json;
+begin
+  n := 0;
+  execute 'explain (format json) ' || v_bounded into v_plan using args;
+  if (v_plan -> 0 -> 'Plan' ->> 'Total Cost')::float <= 15000 then
+    execute v_bounded into n using args;
+    estimated := n > bound;
+  else
+    estimated := true;
+  end if;
+  if estimated then
+    n := greatest(n, messenger.estimate_rows(query, args));
+  end if;
+  return next;
+end $$;
+
+create or replace function messenger.estimate_rows(query text, args jsonb default '{}')
+returns bigint
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_plan json;
+begin
+  execute 'explain (format json) ' || query into v_plan using args;
+  return (v_plan -> 0 -> 'Plan' ->> 'Plan Rows')::numeric::bigint;
+end $$;
+
+comment on function messenger.count_rows(text, jsonb, int) is
+  'How many rows a query has: exact up to bound, estimated above it and where counting so far would cost too much. The query is run as it stands, with $1 for args: put values from outside there, never into the text.';
+comment on function messenger.estimate_rows(text, jsonb) is 'How many rows the planner believes a query has; $1 is args.';
+revoke all on function messenger.count_rows(text, jsonb, int), messenger.estimate_rows(text, jsonb) from public, anon, authenticated;
+grant execute on function messenger.count_rows(text, jsonb, int), messenger.estimate_rows(text, jsonb) to service_role;
+
+-- ---- 80_monitoring/80_external_state.sql
+-- What pg_net, Vault and pg_cron know of our wake-ups, our secret and our clock: for health and explain.
+
+-- Times are the server's, as pg_net's are, not those of messenger.now().
+create or replace function messenger.wakeup_responses(since interval)
+returns table (request_id bigint, sent_at timestamptz, answered_at timestamptz, status_code int, error text, has_failed boolean, is_queued boolean)
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+set jit = off
+as $$
+#variable_conflict use_column
+begin
+  if to_regclass('net._http_response') is null or to_regclass('net.http_request_queue') is null then
+    return query select b.request_id, b.at, null::timestamptz, null::int, null::text, false, false from messenger.wakeups b where b.at > pg_catalog.now() - since;
+    return;
+  end if;
+  -- Neither of pg_net's tables has an index on the id. A queue of more than that many is stuck, and its first are asked for.
+  return query
+  select b.request_id, b.at, r.created, r.status_code, case when r.timed_out then coalesce(r.error_msg, 'timed out') else r.error_msg end,
+    coalesce(r.timed_out, false) or r.error_msg is not null or coalesce(r.status_code >= 400, false), q.id is not null
+  from messenger.wakeups b
+  left join net._http_response r on r.id = b.request_id and r.created >= pg_catalog.now() - since
+  left join (select x.id from net.http_request_queue x limit 10000) q on q.id = b.request_id
+  where b.at > pg_catalog.now() - since
+  order by b.request_id desc;
+end $$;
+
+create or replace function messenger.has_worker_secret()
+returns boolean
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (select r.secret is not null from messenger.read_secret('symphony_worker_secret') r);
+end $$;
+
+create or replace function messenger.call_worker()
+returns text
 language sql stable
 set search_path = pg_catalog, pg_temp
-set quote_all_identifiers = off
-set datestyle = 'ISO, MDY'
-set intervalstyle = postgres
-set timezone = 'UTC'
-set extra_float_digits = 1
 as $$
-  with relation as (
-    select c.oid, s.nspname || '.' || c.relname as name, c.relkind, c.relpersistence, c.relrowsecurity, c.reloptions, c.relacl, c.relowner, c.reltype
-    from pg_catalog.pg_class c join pg_catalog.pg_namespace s on s.oid = c.relnamespace
-    where s.nspname = 'messenger' or s.nspname = 'public' and c.relname like 'messenger\_%'
-  ),
-  routine as (
-    select p.*, s.nspname || '.' || p.proname || '(' || pg_get_function_identity_arguments(p.oid) || ')' as name
-    from pg_catalog.pg_proc p join pg_catalog.pg_namespace s on s.oid = p.pronamespace
-    where s.nspname = 'messenger' or s.nspname = 'public' and (p.proname like 'messenger\_%' or p.proname like 'update\_messenger\_%')
-  ),
-  -- What the API's roles hold, PUBLIC included; what the owner holds goes without saying.
-  granted as (
-    select 'relation' as of, r.name, a.grantee, a.privilege_type from relation r, aclexplode(coalesce(r.relacl, acldefault('r', r.relowner))) a where r.relkind in ('r', 'v', 'S')
-    union all
-    select 'column', r.name || '.' || t.attname, a.grantee, a.privilege_type
-    from relation r join pg_catalog.pg_attribute t on t.attrelid = r.oid, aclexplode(t.attacl) a
-    union all
-    select 'function', f.name, a.grantee, a.privilege_type from routine f, aclexplode(coalesce(f.proacl, acldefault('f', f.proowner))) a
-    union all
-    select 'schema', s.nspname, a.grantee, a.privilege_type
-    from pg_catalog.pg_namespace s, aclexplode(coalesce(s.nspacl, acldefault('n', s.nspowner))) a where s.nspname = 'messenger'
-  )
-  select 'schema', s.nspname::text, obj_description(s.oid, 'pg_namespace') from pg_catalog.pg_namespace s where s.nspname = 'messenger'
-  union all
-  select 'sequence', r.name, null from relation r where r.relkind = 'S'
-    and not exists (select from pg_catalog.pg_depend d where d.classid = 'pg_class'::regclass and d.objid = r.oid and d.deptype in ('a', 'i'))
-  union all
-  select 'table', r.name, concat_ws(' ', case r.relpersistence when 'u' then 'unlogged' end, case when r.relrowsecurity then 'rls' else 'no rls' end, r.reloptions::text)
-  from relation r where r.relkind = 'r'
-  union all
-  select 'view', r.name, concat_ws(' ', r.reloptions::text, (select string_agg(t.attname || ' ' || format_type(t.atttypid, t.atttypmod), ', ' order by t.attnum)
-    from pg_catalog.pg_attribute t where t.attrelid = r.oid and t.attnum > 0))
-  from relation r where r.relkind = 'v'
-  union all
-  select 'type', r.name, (select string_agg(t.attname || ' ' || format_type(t.atttypid, t.atttypmod), ', ' order by t.attnum) from pg_catalog.pg_attribute t where t.attrelid = r.oid)
-  from relation r where r.relkind = 'c'
-  union all
-  select 'column', r.name || '.' || t.attname,
-    concat_ws(' ', format_type(t.atttypid, t.atttypmod), case when t.attnotnull then 'not null' end, 'default ' || pg_get_expr(d.adbin, d.adrelid, true))
-  from relation r join pg_catalog.pg_attribute t on t.attrelid = r.oid and t.attnum > 0 and not t.attisdropped
-  left join pg_catalog.pg_attrdef d on d.adrelid = r.oid and d.adnum = t.attnum
-  where r.relkind = 'r'
-  union all
-  -- Postgres 18 lists "not null" as a constraint; the column says it already.
-  select 'constraint', r.name || '.' || k.conname, pg_get_constraintdef(k.oid, true) from relation r join pg_catalog.pg_constraint k on k.conrelid = r.oid where k.contype <> 'n'
-  union all
-  select 'index', r.name, pg_get_indexdef(r.oid) from relation r where r.relkind = 'i'
-  union all
-  select 'trigger', r.name || '.' || g.tgname,
-    concat_ws(' ', pg_get_triggerdef(g.oid, true),
-      case g.tgenabled when 'A' then 'always' when 'D' then 'disabled' when 'R' then 'replica' end)
-  from relation r join pg_catalog.pg_trigger g on g.tgrelid = r.oid where not g.tgisinternal
-  union all
-  select 'policy', r.name || '.' || p.polname,
-    concat_ws(' ', p.polcmd::text, (select string_agg(q.rolname, ',' order by q.rolname) from pg_catalog.pg_roles q where q.oid = any (p.polroles)),
-      'using ' || pg_get_expr(p.polqual, p.polrelid, true), 'check ' || pg_get_expr(p.polwithcheck, p.polrelid, true))
-  from relation r join pg_catalog.pg_policy p on p.polrelid = r.oid
-  union all
-  select 'function', f.name, concat_ws(' ', 'returns', pg_get_function_result(f.oid), 'language', l.lanname, case f.provolatile when 'i' then 'immutable' when 's' then 'stable' else 'volatile' end,
-    case when f.prosecdef then 'definer' else 'invoker' end, 
-      -- As it was created under quote_all_identifiers, the path has quotes.
-      (select array_agg(replace(c.setting, '"', '') order by c.n) from unnest(f.proconfig) with ordinality as c(setting, n))::text,
-    -- Line ends may differ after a detour through another machine's editor; the expected list cannot hold its own digest.
-    'source', case when f.proname = 'expected_manifest' then 'generated' else md5(replace(f.prosrc, E'\r', '')) end)
-  from routine f join pg_catalog.pg_language l on l.oid = f.prolang
-  union all
-  select 'grant', g.of || ' ' || g.name || ' to ' || coalesce(q.rolname, 'public'),
-    string_agg(distinct lower(g.privilege_type collate "C"), ',' order by lower(g.privilege_type collate "C"))
-  from granted g left join pg_catalog.pg_roles q on q.oid = g.grantee
-  where coalesce(q.rolname, 'public') in ('public', 'anon', 'authenticated', 'service_role')
-  group by g.of, g.name, q.rolname
+  select format('curl -i -X POST ''%s/worker?wait=1'' -H "apikey: $SUPABASE_SECRET_KEY"', replace(s.functions_url, '''', '''\'''''))
+  from messenger.settings s where s.functions_url is not null
 $$;
 
-comment on function messenger.manifest() is 'Every object of this installation with its definition: tables, columns, constraints, indexes, triggers, policies, functions, types, views, grants to the API''s roles.';
-revoke all on function messenger.manifest() from public, anon, authenticated, service_role;
+-- From what must be there first to what is rarest.
+create or replace function messenger.ticker_fault(out cause text, out remedy text)
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_enabled boolean := coalesce((select s.clock_enabled from messenger.settings s), false);
+  v_error text := (select c.last_error from messenger.clock c where c.last_error_at > greatest(c.last_tick_at, messenger.now() - interval '10 seconds'));
+  v_job record;
+  v_run record;
+begin
+  if v_error is not null then
+    cause := 'each tick fails: ' || left(v_error, 500);
+    remedy := 'select messenger_tick()';
+    return;
+  elsif to_regclass('cron.job') is null then
+    cause := 'there is no pg_cron, and no outside clock calls the scheduler edge function';
+    remedy := 'create extension pg_cron; select messenger_start()';
+    return;
+  end if;
+  select j.jobid, j.active into v_job from cron.job j where j.jobname = 'symphony-clock';
+  if v_job.jobid is null or not v_enabled then
+    cause := case when v_enabled then 'pg_cron has no job symphony-clock' else 'the clock is not started' end;
+    remedy := 'select messenger_start()';
+    return;
+  elsif not v_job.active then
+    cause := 'the job symphony-clock is not active';
+    remedy := format('select cron.alter_job(%s, active => true)', v_job.jobid);
+    return;
+  end if;
+  -- Other jobs' rows are never pruned by pg_cron, and nothing is indexed but the run.
+  select d.status, d.return_message, a.pid into v_run
+  from (select * from cron.job_run_details x order by x.runid desc limit 1000) d
+  left join pg_catalog.pg_stat_activity a on a.pid = d.job_pid and d.status in ('starting', 'running') and a.query like '%tick_or_note_error%'
+  where d.jobid = v_job.jobid
+  order by d.runid desc limit 1;
+  if v_run.pid is not null then
+    cause := format('the job symphony-clock runs in process %s, and its tick does not end', v_run.pid);
+    remedy := format('select pg_cancel_backend(%s)', v_run.pid);
+  elsif (select f.cause from messenger.ticker_setting_fault() f) is not null then
+    select f.* into cause, remedy from messenger.ticker_setting_fault() f;
+  elsif v_run.status = 'failed' then
+    cause := 'the last run of the job symphony-clock failed: ' || left(coalesce(v_run.return_message, 'without a message'), 500);
+    remedy := format('select start_time, status, return_message from cron.job_run_details where jobid = %s order by runid desc limit 5', v_job.jobid);
+  elsif v_run.status is null then
+    cause := 'pg_cron begins the job symphony-clock within a minute, unless its launcher is gone';
+    remedy := 'select messenger_tick(); -- once; if the next minute brings none, restart the database';
+  else
+    cause := 'pg_cron does not run the job symphony-clock any more: its launcher is gone until the database is restarted';
+    remedy := 'select messenger_tick(); -- once, and restart the database';
+  end if;
+end $$;
+
+-- A transaction that has ticked and stays open holds the row of the clock; other ticks have rows of their own.
+create or replace function messenger.last_tick_at(at timestamptz)
+returns timestamptz
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$ select greatest((select c.last_tick_at from messenger.clock c), (select max(t.at) from messenger.ticks t where t.at <= last_tick_at.at)) $$;
+
+create or replace function messenger.is_ticker_scheduled()
+returns boolean
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if to_regclass('cron.job') is null then
+    return false;
+  end if;
+  return exists (select from cron.job j where j.jobname = 'symphony-clock' and j.active);
+end $$;
+
+-- Stopped by messenger_stop, and nobody ticks since, or silent for 70 seconds. The last minute of a clock that is stopped ends within a second.
+create or replace function messenger.is_ticker_stopped(at timestamptz)
+returns boolean
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select coalesce(tick.last_at <= is_ticker_stopped.at - interval '70 seconds', true)
+    or coalesce(not s.clock_enabled and tick.last_at < s.clock_changed_at + interval '3 seconds'
+      and is_ticker_stopped.at >= s.clock_changed_at + interval '3 seconds', false)
+  from messenger.last_tick_at(is_ticker_stopped.at) as tick(last_at) left join messenger.settings s on true
+$$;
+
+comment on function messenger.last_tick_at(timestamptz) is 'When the last tick was; null: never.';
+comment on function messenger.is_ticker_scheduled() is 'Whether pg_cron has the job symphony-clock, active.';
+comment on function messenger.is_ticker_stopped(timestamptz) is 'Whether the clock was stopped, or has not ticked for 70 seconds.';
+comment on function messenger.wakeup_responses(interval) is 'Our wake-ups of so long ago, newest first, with pg_net''s answer: status code or error; is_queued: not sent yet.';
+comment on function messenger.has_worker_secret() is 'True when the worker secret is in Vault and can be read.';
+comment on function messenger.call_worker() is 'The command that runs a worker and shows what it answers; null without a functions URL.';
+comment on function messenger.ticker_fault() is 'Why the clock does not tick, supposing that it does not, and what fixes it.';
+revoke all on function messenger.wakeup_responses(interval), messenger.has_worker_secret(), messenger.call_worker(), messenger.last_tick_at(timestamptz), messenger.is_ticker_scheduled(),
+  messenger.ticker_fault(), messenger.is_ticker_stopped(timestamptz)
+  from public, anon, authenticated, service_role;
+
+-- ---- 80_monitoring/85_own_functions.sql
+-- Checks of health and reasons of explain are functions found by their names: a further one is a file that defines one function, nothing else.
+
+-- Their callers run as the owner of the bus, so a function that somebody else could replace is not among them.
+create or replace function messenger.own_functions(prefix text, arguments text, result regtype)
+returns table (name text, function regproc)
+language sql stable
+set search_path = pg_catalog, pg_temp
+-- Names of types are compared as text.
+set quote_all_identifiers = off
+as $$
+  select substr(p.proname, length(prefix) + 2), p.oid::regproc
+  from pg_catalog.pg_proc p
+  where p.pronamespace = 'messenger'::regnamespace and starts_with(p.proname, prefix || '_') and p.prokind = 'f'
+    and p.prorettype = result and oidvectortypes(p.proargtypes) = arguments
+    and p.proowner = (select c.relowner from pg_catalog.pg_class c where c.oid = 'messenger.settings'::regclass)
+  order by p.proname
+$$;
+
+comment on function messenger.own_functions(text, text, regtype) is
+  'Functions <prefix>_<name> of schema messenger with these argument types and this result, in order of name. Only those of the bus''s own owner.';
+revoke all on function messenger.own_functions(text, text, regtype) from public, anon, authenticated, service_role;
+
+-- ---- 85_rollout/10_flags.sql
+-- Feature flags with a percentage of subjects: what moves from an old system to this one, a share at a time.
+create table if not exists messenger.flags (
+  name text not null,
+  percent int not null,
+  updated_by text,
+  updated_at timestamptz not null default messenger.now(),
+  constraint flags_pkey primary key (name),
+  constraint flags_name_check check (name ~ '^[A-Za-z][A-Za-z0-9_.:-]{0,127}$'),
+  constraint flags_percent_check check (percent between 0 and 100),
+  constraint flags_updated_by_check check (length(updated_by) <= 200)
+);
+comment on table messenger.flags is 'Flags by name: the percentage of subjects they are on for. A flag here wins over the environment variable of its name.';
+comment on column messenger.flags.updated_by is 'Who set it: a user''s id, or the name of a key.';
+
+-- A subject's place from 0 to 99 depends on nothing but the flag and the subject, so a higher percentage only adds subjects,
+-- and another flag picks others first.
+create or replace function messenger.enabled(flag text, subject text)
+returns boolean
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (
+    select coalesce(abs(hashtextextended(subject, hashtextextended(f.name, 0)) % 100) < f.percent, f.percent = 100)
+    from messenger.flags f where f.name = enabled.flag
+  );
+end $$;
+
+create or replace function public.messenger_set_flag(name text, percent int, updated_by text default null)
+returns jsonb
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_row jsonb;
+begin
+  perform messenger.require_writable();
+  if name is null or name !~ '^[A-Za-z][A-Za-z0-9_.:-]{0,127}$' then
+    perform messenger.raise_error('SM_FILTER', 'a flag''s name begins with a letter and has up to 128 letters, digits, dots, colons, underscores or hyphens');
+  elsif percent is null or percent not between 0 and 100 then
+    perform messenger.raise_error('SM_BATCH', 'percent must be a whole number from 0 to 100');
+  end if;
+  insert into messenger.flags as f (name, percent, updated_by, updated_at)
+  values (messenger_set_flag.name, messenger_set_flag.percent, left(messenger_set_flag.updated_by, 200), messenger.now())
+  on conflict on constraint flags_pkey do update set percent = excluded.percent, updated_by = excluded.updated_by, updated_at = excluded.updated_at
+  returning to_jsonb(f) into v_row;
+  return v_row;
+end $$;
+
+comment on function messenger.enabled(text, text) is
+  'Whether a flag is on for a subject: sticky, raising the percentage only adds subjects. A null subject counts as in at 100 percent only. Null where no such flag was set: the environment decides then.';
+comment on function public.messenger_set_flag(text, int, text) is 'Sets a flag to a percentage from 0 to 100 and answers {"name", "percent", "updated_by", "updated_at"}.';
+alter table messenger.flags enable row level security;
+drop policy if exists service_only on messenger.flags;
+create policy service_only on messenger.flags for all to anon, authenticated using (false) with check (false);
+revoke all on messenger.flags from public, anon, authenticated, service_role;
+grant select, insert, update, delete on messenger.flags to service_role;
+revoke all on function messenger.enabled(text, text), public.messenger_set_flag(text, int, text) from public, anon, authenticated;
+grant execute on function messenger.enabled(text, text), public.messenger_set_flag(text, int, text) to service_role;
 
 -- ---- generated from manifest.json
 -- The catalog of this release, generated from manifest.json.
@@ -14049,7 +13983,7 @@ comment on function messenger.expected_manifest() is
   'The catalog this release made, as [kind, object, definition]; messenger_verify compares, the rollback removes what it names.';
 revoke all on function messenger.expected_manifest() from public, anon, authenticated, service_role;
 
--- ---- 61_verify.sql
+-- ---- 90_manifest/10_verify.sql
 -- Is this database what the release says, and does it run? messenger.expected_manifest() is generated into the migration from manifest.json.
 create or replace function messenger.verify()
 returns table (kind text, object text, state text, detail text)
@@ -14090,6 +14024,96 @@ comment on function public.messenger_verify() is
 revoke all on function messenger.verify(), public.messenger_verify() from public, anon, authenticated, service_role;
 grant execute on function messenger.verify(), public.messenger_verify() to service_role;
 
+-- ---- 90_manifest/20_manifest.sql
+-- The catalog as data: everything this release made, one row an object, in words that do not depend on who owns it,
+-- which Postgres it is, what the session has set, or whether it was restored from a dump. Expressions are printed
+-- without needless parentheses: a restored "between" has lost some.
+create or replace function messenger.manifest()
+returns table (kind text, object text, definition text)
+language sql stable
+set search_path = pg_catalog, pg_temp
+set quote_all_identifiers = off
+set datestyle = 'ISO, MDY'
+set intervalstyle = postgres
+set timezone = 'UTC'
+set extra_float_digits = 1
+as $$
+  with relation as (
+    select c.oid, s.nspname || '.' || c.relname as name, c.relkind, c.relpersistence, c.relrowsecurity, c.reloptions, c.relacl, c.relowner, c.reltype
+    from pg_catalog.pg_class c join pg_catalog.pg_namespace s on s.oid = c.relnamespace
+    where s.nspname = 'messenger' or s.nspname = 'public' and c.relname like 'messenger\_%'
+  ),
+  routine as (
+    select p.*, s.nspname || '.' || p.proname || '(' || pg_get_function_identity_arguments(p.oid) || ')' as name
+    from pg_catalog.pg_proc p join pg_catalog.pg_namespace s on s.oid = p.pronamespace
+    where s.nspname = 'messenger' or s.nspname = 'public' and (p.proname like 'messenger\_%' or p.proname like 'update\_messenger\_%')
+  ),
+  -- What the API's roles hold, PUBLIC included; what the owner holds goes without saying.
+  granted as (
+    select 'relation' as of, r.name, a.grantee, a.privilege_type from relation r, aclexplode(coalesce(r.relacl, acldefault('r', r.relowner))) a where r.relkind in ('r', 'v', 'S')
+    union all
+    select 'column', r.name || '.' || t.attname, a.grantee, a.privilege_type
+    from relation r join pg_catalog.pg_attribute t on t.attrelid = r.oid, aclexplode(t.attacl) a
+    union all
+    select 'function', f.name, a.grantee, a.privilege_type from routine f, aclexplode(coalesce(f.proacl, acldefault('f', f.proowner))) a
+    union all
+    select 'schema', s.nspname, a.grantee, a.privilege_type
+    from pg_catalog.pg_namespace s, aclexplode(coalesce(s.nspacl, acldefault('n', s.nspowner))) a where s.nspname = 'messenger'
+  )
+  select 'schema', s.nspname::text, obj_description(s.oid, 'pg_namespace') from pg_catalog.pg_namespace s where s.nspname = 'messenger'
+  union all
+  select 'sequence', r.name, null from relation r where r.relkind = 'S'
+    and not exists (select from pg_catalog.pg_depend d where d.classid = 'pg_class'::regclass and d.objid = r.oid and d.deptype in ('a', 'i'))
+  union all
+  select 'table', r.name, concat_ws(' ', case r.relpersistence when 'u' then 'unlogged' end, case when r.relrowsecurity then 'rls' else 'no rls' end, r.reloptions::text)
+  from relation r where r.relkind = 'r'
+  union all
+  select 'view', r.name, concat_ws(' ', r.reloptions::text, (select string_agg(t.attname || ' ' || format_type(t.atttypid, t.atttypmod), ', ' order by t.attnum)
+    from pg_catalog.pg_attribute t where t.attrelid = r.oid and t.attnum > 0))
+  from relation r where r.relkind = 'v'
+  union all
+  select 'type', r.name, (select string_agg(t.attname || ' ' || format_type(t.atttypid, t.atttypmod), ', ' order by t.attnum) from pg_catalog.pg_attribute t where t.attrelid = r.oid)
+  from relation r where r.relkind = 'c'
+  union all
+  select 'column', r.name || '.' || t.attname,
+    concat_ws(' ', format_type(t.atttypid, t.atttypmod), case when t.attnotnull then 'not null' end, 'default ' || pg_get_expr(d.adbin, d.adrelid, true))
+  from relation r join pg_catalog.pg_attribute t on t.attrelid = r.oid and t.attnum > 0 and not t.attisdropped
+  left join pg_catalog.pg_attrdef d on d.adrelid = r.oid and d.adnum = t.attnum
+  where r.relkind = 'r'
+  union all
+  -- Postgres 18 lists "not null" as a constraint; the column says it already.
+  select 'constraint', r.name || '.' || k.conname, pg_get_constraintdef(k.oid, true) from relation r join pg_catalog.pg_constraint k on k.conrelid = r.oid where k.contype <> 'n'
+  union all
+  select 'index', r.name, pg_get_indexdef(r.oid) from relation r where r.relkind = 'i'
+  union all
+  select 'trigger', r.name || '.' || g.tgname,
+    concat_ws(' ', pg_get_triggerdef(g.oid, true),
+      case g.tgenabled when 'A' then 'always' when 'D' then 'disabled' when 'R' then 'replica' end)
+  from relation r join pg_catalog.pg_trigger g on g.tgrelid = r.oid where not g.tgisinternal
+  union all
+  select 'policy', r.name || '.' || p.polname,
+    concat_ws(' ', p.polcmd::text, (select string_agg(q.rolname, ',' order by q.rolname) from pg_catalog.pg_roles q where q.oid = any (p.polroles)),
+      'using ' || pg_get_expr(p.polqual, p.polrelid, true), 'check ' || pg_get_expr(p.polwithcheck, p.polrelid, true))
+  from relation r join pg_catalog.pg_policy p on p.polrelid = r.oid
+  union all
+  select 'function', f.name, concat_ws(' ', 'returns', pg_get_function_result(f.oid), 'language', l.lanname, case f.provolatile when 'i' then 'immutable' when 's' then 'stable' else 'volatile' end,
+    case when f.prosecdef then 'definer' else 'invoker' end, 
+      -- As it was created under quote_all_identifiers, the path has quotes.
+      (select array_agg(replace(c.setting, '"', '') order by c.n) from unnest(f.proconfig) with ordinality as c(setting, n))::text,
+    -- Line ends may differ after a detour through another machine's editor; the expected list cannot hold its own digest.
+    'source', case when f.proname = 'expected_manifest' then 'generated' else md5(replace(f.prosrc, E'\r', '')) end)
+  from routine f join pg_catalog.pg_language l on l.oid = f.prolang
+  union all
+  select 'grant', g.of || ' ' || g.name || ' to ' || coalesce(q.rolname, 'public'),
+    string_agg(distinct lower(g.privilege_type collate "C"), ',' order by lower(g.privilege_type collate "C"))
+  from granted g left join pg_catalog.pg_roles q on q.oid = g.grantee
+  where coalesce(q.rolname, 'public') in ('public', 'anon', 'authenticated', 'service_role')
+  group by g.of, g.name, q.rolname
+$$;
+
+comment on function messenger.manifest() is 'Every object of this installation with its definition: tables, columns, constraints, indexes, triggers, policies, functions, types, views, grants to the API''s roles.';
+revoke all on function messenger.manifest() from public, anon, authenticated, service_role;
+
 -- ---- The migration verifies itself.
 do $$
 declare
@@ -14112,7 +14136,6 @@ declare
     'messenger.pruned',
     'messenger.wakeups',
     'messenger.wakeup_locks',
-    'messenger.flags',
     'messenger.measurements',
     'messenger.metrics',
     'messenger.metric_errors',
@@ -14126,16 +14149,21 @@ declare
     'messenger.senders',
     'messenger.replays',
     'messenger.replayed',
+    'messenger.flags',
     'public.messenger_queue_depth',
     'public.messenger_failed_summary',
     'public.messenger_schedules_summary'
   ];
   v_functions constant text[] := array[
     'messenger.release',
-    'messenger.now',
+    'messenger.is_api_call',
+    'messenger.bound_waits',
+    'messenger.unbound_waits',
+    'messenger.reject_waits',
     'messenger.id_prefix',
     'messenger.id_random',
     'messenger.new_id',
+    'messenger.now',
     'messenger.error_codes',
     'messenger.raise_error',
     'messenger.require_writable',
@@ -14148,16 +14176,8 @@ declare
     'messenger.read_time',
     'messenger.read_interval',
     'messenger.read_milliseconds',
-    'messenger.check_filter',
-    'messenger.check_page',
-    'messenger.write_cursor',
-    'messenger.read_cursor',
     'messenger.try_lock',
     'messenger.caller_id',
-    'messenger.is_api_call',
-    'messenger.bound_waits',
-    'messenger.unbound_waits',
-    'messenger.reject_waits',
     'public.update_messenger_transports_updated_at',
     'messenger.ensure_transports',
     'messenger.give_way_to_restored_transport',
@@ -14165,96 +14185,36 @@ declare
     'messenger.guard_own_types',
     'public.update_messenger_schedules_updated_at',
     'messenger.ensure_singletons',
-    'messenger.enabled',
-    'public.messenger_set_flag',
     'messenger.measure_completions',
     'messenger.measure_failures',
     'messenger.move_scan',
-    'messenger.is_setting',
-    'messenger.reject_setting',
-    'messenger.check_types',
-    'messenger.check_start',
-    'messenger.ensure_own_types',
-    'messenger.give_way_to_restored_type',
-    'public.messenger_register',
-    'messenger.draft_fields',
-    'messenger.read_drafts',
-    'messenger.fingerprint',
-    'messenger.store_draft',
-    'messenger.revise',
-    'messenger.take_key',
-    'messenger.drop_keys',
-    'messenger.store_in_turn',
-    'messenger.store_messages',
-    'messenger.take_turns',
     'public.messenger_dispatch',
     'public.messenger_dispatch_batch',
     'messenger.lock_sender',
     'messenger.prune_senders',
     'messenger.user_dispatch',
     'public.messenger_user_dispatch',
-    'messenger.note_lost_leases',
-    'messenger.move_to_dead_letters',
-    'messenger.fail_without_dead_letter',
-    'messenger.finish_undeliverable',
-    'messenger.order_keys',
-    'messenger.lock_order_keys',
-    'messenger.unblock_next',
-    'messenger.requeue_in_order',
-    'messenger.is_held_by_dead_letter',
-    'messenger.unblock_stuck',
-    'messenger.prune_ordering_keys',
+    'messenger.store_in_turn',
+    'messenger.store_messages',
+    'messenger.draft_fields',
+    'messenger.read_drafts',
+    'messenger.take_turns',
+    'messenger.store_draft',
+    'messenger.revise',
+    'messenger.take_key',
+    'messenger.drop_keys',
+    'messenger.fingerprint',
+    'messenger.ensure_own_types',
+    'messenger.give_way_to_restored_type',
+    'public.messenger_register',
     'messenger.open_fields',
     'messenger.route_messages',
     'messenger.route_due',
-    'messenger.active_queues',
-    'messenger.scan_due_queues',
-    'messenger.due_queues',
-    'messenger.known_queues',
-    'messenger.stop_scan',
-    'messenger.find_due',
-    'messenger.watermark_setting',
-    'messenger.store_watermark',
-    'messenger.is_row_error',
-    'messenger.check_deferred',
-    'messenger.set_message_aside',
-    'messenger.messages_set_aside',
-    'messenger.finish_undeliverable_singly',
-    'messenger.check_claim',
-    'messenger.note_poll',
-    'messenger.add_worker',
-    'messenger.claim_messages',
-    'messenger.claim_carefully',
-    'public.messenger_claim',
-    'messenger.claim_one',
-    'public.messenger_claim_one',
-    'public.messenger_heartbeat',
-    'messenger.lock_message',
-    'messenger.take',
-    'messenger.take_singly',
-    'messenger.error_class_of',
-    'messenger.retry_delay',
-    'messenger.read_outcomes',
-    'messenger.settle_rest',
-    'messenger.settle_outcomes',
-    'public.messenger_settle',
-    'messenger.settle_locked',
-    'messenger.outcome_of_error',
-    'messenger.settle_in_parts',
-    'messenger.announce',
-    'messenger.store_events',
-    'messenger.emit',
+    'messenger.is_setting',
+    'messenger.reject_setting',
+    'messenger.check_types',
+    'messenger.check_start',
     'public.messenger_exchange',
-    'public.messenger_complete',
-    'public.messenger_fail',
-    'public.messenger_snooze',
-    'public.messenger_release',
-    'messenger.business_function',
-    'public.messenger_complete_with',
-    'messenger.owned_function',
-    'messenger.find_owned_function',
-    'messenger.sql_handlers',
-    'messenger.set_sql_handler',
     'messenger.is_backend_alive',
     'messenger.is_handlers_job_running',
     'messenger.handler_timeout',
@@ -14269,10 +14229,59 @@ declare
     'messenger.work_off',
     'messenger.run_sql_handlers',
     'messenger.cancel_overdue_handlers',
-    'messenger.check_subscription',
-    'messenger.on',
-    'messenger.off',
-    'messenger.deliver_event',
+    'messenger.check_claim',
+    'messenger.note_poll',
+    'messenger.add_worker',
+    'messenger.claim_messages',
+    'messenger.claim_carefully',
+    'public.messenger_claim',
+    'messenger.claim_one',
+    'public.messenger_claim_one',
+    'messenger.active_queues',
+    'messenger.scan_due_queues',
+    'messenger.due_queues',
+    'messenger.known_queues',
+    'messenger.stop_scan',
+    'messenger.find_due',
+    'messenger.watermark_setting',
+    'messenger.store_watermark',
+    'messenger.take',
+    'messenger.take_singly',
+    'public.messenger_heartbeat',
+    'public.messenger_complete_with',
+    'messenger.lock_message',
+    'public.messenger_complete',
+    'public.messenger_fail',
+    'public.messenger_snooze',
+    'public.messenger_release',
+    'messenger.settle_rest',
+    'messenger.settle_outcomes',
+    'public.messenger_settle',
+    'messenger.settle_locked',
+    'messenger.outcome_of_error',
+    'messenger.settle_in_parts',
+    'messenger.error_class_of',
+    'messenger.retry_delay',
+    'messenger.read_outcomes',
+    'messenger.is_row_error',
+    'messenger.check_deferred',
+    'messenger.set_message_aside',
+    'messenger.messages_set_aside',
+    'messenger.finish_undeliverable_singly',
+    'messenger.note_lost_leases',
+    'messenger.move_to_dead_letters',
+    'messenger.fail_without_dead_letter',
+    'messenger.finish_undeliverable',
+    'messenger.order_keys',
+    'messenger.lock_order_keys',
+    'messenger.unblock_next',
+    'messenger.requeue_in_order',
+    'messenger.is_held_by_dead_letter',
+    'messenger.unblock_stuck',
+    'messenger.prune_ordering_keys',
+    'messenger.announce',
+    'messenger.store_events',
+    'messenger.emit',
     'messenger.hmac_sha256',
     'messenger.webhook_keys',
     'messenger.on_webhook',
@@ -14280,6 +14289,15 @@ declare
     'public.messenger_sign_webhook',
     'messenger.disable_webhook',
     'public.messenger_disable_webhook',
+    'messenger.check_subscription',
+    'messenger.on',
+    'messenger.off',
+    'messenger.deliver_event',
+    'messenger.owned_function',
+    'messenger.find_owned_function',
+    'messenger.sql_handlers',
+    'messenger.set_sql_handler',
+    'messenger.business_function',
     'public.messenger_cancel',
     'messenger.lock_dead_letters',
     'messenger.take_keys_back',
@@ -14297,21 +14315,17 @@ declare
     'messenger.runs_since',
     'public.messenger_list_transports',
     'public.messenger_put_transport',
-    'messenger.read_cron_field',
-    'messenger.parse_cron',
-    'messenger.next_cron_day',
-    'messenger.next_wall_time',
-    'messenger.run_near_change',
-    'messenger.find_change',
-    'messenger.next_cron_run',
-    'messenger.cron_next',
+    'messenger.read_schedule_message',
+    'public.messenger_schedule',
+    'public.messenger_unschedule',
+    'public.messenger_pause_schedule',
+    'public.messenger_resume_schedule',
+    'public.messenger_schedule_preview',
+    'messenger.wall_time_in_gap',
     'messenger.schedule_of_cron',
     'messenger.dollar_tag',
     'messenger.import_cron',
     'public.messenger_import_cron',
-    'messenger.next_run',
-    'messenger.last_run',
-    'messenger.first_run',
     'messenger.leading_words',
     'messenger.read_token',
     'messenger.needs_no_transaction',
@@ -14320,15 +14334,9 @@ declare
     'messenger.read_moment',
     'messenger.read_options',
     'messenger.read_schedule',
-    'messenger.read_schedule_message',
-    'messenger.schedule_headers',
-    'public.messenger_schedule',
-    'messenger.due_since',
-    'public.messenger_unschedule',
-    'public.messenger_pause_schedule',
-    'public.messenger_resume_schedule',
-    'public.messenger_schedule_preview',
-    'messenger.wall_time_in_gap',
+    'messenger.scheduled_message',
+    'messenger.expand_these',
+    'messenger.expand_schedules',
     'messenger.plan_runs',
     'messenger.runs_to_fire',
     'messenger.last_message',
@@ -14338,14 +14346,78 @@ declare
     'messenger.due_schedules',
     'messenger.store_alone',
     'messenger.store_runs',
-    'messenger.scheduled_message',
-    'messenger.expand_these',
-    'messenger.expand_schedules',
-    'messenger.read_secret',
-    'messenger.worker_secret_digests',
-    'public.messenger_worker_secret_digests',
-    'public.messenger_check_worker_secret',
-    'messenger.ensure_worker_secret',
+    'messenger.due_since',
+    'messenger.schedule_headers',
+    'messenger.next_run',
+    'messenger.last_run',
+    'messenger.first_run',
+    'messenger.run_near_change',
+    'messenger.find_change',
+    'messenger.next_cron_run',
+    'messenger.cron_next',
+    'messenger.read_cron_field',
+    'messenger.parse_cron',
+    'messenger.next_cron_day',
+    'messenger.next_wall_time',
+    'messenger.milliseconds',
+    'messenger.ticker_setting_fault',
+    'messenger.start',
+    'messenger.stop',
+    'public.messenger_start',
+    'public.messenger_stop',
+    'messenger.note_step_error',
+    'messenger.note_tick',
+    'messenger.run_steps',
+    'messenger.tick',
+    'public.messenger_tick',
+    'messenger.is_ticker_enabled',
+    'messenger.tick_or_note_error',
+    'messenger.steps',
+    'messenger.run_step',
+    'messenger.job_schedule',
+    'messenger.job_ends_at',
+    'messenger.may_end',
+    'messenger.prepare_job',
+    'messenger.outlive_statement_timeout',
+    'messenger.ticker_command',
+    'messenger.handlers_command',
+    'messenger.needs_handlers_job',
+    'messenger.sync_handlers_job',
+    'messenger.rescue_messages',
+    'messenger.move_rescue_cursor',
+    'messenger.rescue',
+    'messenger.unblock_keys',
+    'messenger.unblock_each',
+    'messenger.roll_up_range',
+    'messenger.measurements_set_aside',
+    'messenger.roll_up_rows',
+    'messenger.roll_up_ranges',
+    'messenger.roll_up',
+    'messenger.bucket_limit',
+    'messenger.add_counts',
+    'messenger.summarize',
+    'messenger.steps_of',
+    'messenger.add_metrics',
+    'messenger.add_metric_errors',
+    'messenger.rolled_up_until',
+    'messenger.roll_up_step',
+    'messenger.pack_old_metrics',
+    'messenger.roll_up_steps',
+    'messenger.prune_metrics',
+    'messenger.pack_histogram',
+    'messenger.unpack_histogram',
+    'messenger.prune',
+    'messenger.find_finished_messages',
+    'messenger.delete_messages',
+    'messenger.find_resolved_dead_letters',
+    'messenger.find_spent_keys',
+    'messenger.find_old_occurrences',
+    'messenger.find_fired_schedules',
+    'messenger.prune_workers',
+    'messenger.prune_counts',
+    'messenger.prune_wakeups',
+    'messenger.prune_ticker_history',
+    'messenger.wake',
     'messenger.send_wakeup',
     'messenger.try_send_wakeup',
     'messenger.wakeup_fault',
@@ -14353,6 +14425,11 @@ declare
     'messenger.active_workers',
     'messenger.make_wakeup_locks',
     'messenger.prune_wakeup_locks',
+    'messenger.read_secret',
+    'messenger.worker_secret_digests',
+    'public.messenger_worker_secret_digests',
+    'public.messenger_check_worker_secret',
+    'messenger.ensure_worker_secret',
     'messenger.row_ids',
     'messenger.uuids_of',
     'messenger.add_figures',
@@ -14365,78 +14442,6 @@ declare
     'messenger.write_each',
     'messenger.is_lock_error',
     'messenger.forget_set_aside',
-    'messenger.rescue_messages',
-    'messenger.move_rescue_cursor',
-    'messenger.rescue',
-    'messenger.unblock_keys',
-    'messenger.unblock_each',
-    'messenger.bucket_limit',
-    'messenger.add_counts',
-    'messenger.pack_histogram',
-    'messenger.unpack_histogram',
-    'messenger.summarize',
-    'messenger.steps_of',
-    'messenger.add_metrics',
-    'messenger.add_metric_errors',
-    'messenger.roll_up_range',
-    'messenger.measurements_set_aside',
-    'messenger.roll_up_rows',
-    'messenger.roll_up_ranges',
-    'messenger.roll_up',
-    'messenger.prune',
-    'messenger.find_finished_messages',
-    'messenger.delete_messages',
-    'messenger.find_resolved_dead_letters',
-    'messenger.find_spent_keys',
-    'messenger.find_old_occurrences',
-    'messenger.find_fired_schedules',
-    'messenger.prune_workers',
-    'messenger.prune_counts',
-    'messenger.prune_wakeups',
-    'messenger.prune_ticker_history',
-    'messenger.rolled_up_until',
-    'messenger.roll_up_step',
-    'messenger.pack_old_metrics',
-    'messenger.roll_up_steps',
-    'messenger.prune_metrics',
-    'messenger.steps',
-    'messenger.run_step',
-    'messenger.note_step_error',
-    'messenger.note_tick',
-    'messenger.run_steps',
-    'messenger.tick',
-    'public.messenger_tick',
-    'messenger.is_ticker_enabled',
-    'messenger.tick_or_note_error',
-    'messenger.wake',
-    'messenger.job_schedule',
-    'messenger.job_ends_at',
-    'messenger.may_end',
-    'messenger.prepare_job',
-    'messenger.outlive_statement_timeout',
-    'messenger.ticker_command',
-    'messenger.handlers_command',
-    'messenger.needs_handlers_job',
-    'messenger.sync_handlers_job',
-    'messenger.milliseconds',
-    'messenger.ticker_setting_fault',
-    'messenger.start',
-    'messenger.stop',
-    'public.messenger_start',
-    'public.messenger_stop',
-    'messenger.count_rows',
-    'messenger.estimate_rows',
-    'messenger.own_functions',
-    'messenger.wakeup_responses',
-    'messenger.has_worker_secret',
-    'messenger.call_worker',
-    'messenger.ticker_fault',
-    'messenger.last_tick_at',
-    'messenger.is_ticker_scheduled',
-    'messenger.is_ticker_stopped',
-    'messenger.queue_figures',
-    'messenger.status',
-    'public.messenger_status',
     'messenger.health_checks',
     'messenger.health',
     'public.messenger_health',
@@ -14464,16 +14469,14 @@ declare
     'messenger.health_pg_net',
     'messenger.health_worker_secret',
     'messenger.health_webhook_secrets',
-    'messenger.moment',
-    'messenger.is_waiting',
-    'messenger.is_handed_out',
+    'messenger.error_rate',
+    'messenger.health_error_rate',
+    'messenger.queue_figures',
+    'messenger.status',
+    'public.messenger_status',
     'messenger.unknown_message',
     'messenger.explain',
     'public.messenger_explain',
-    'messenger.window_parts',
-    'messenger.not_rolled_up_rows',
-    'messenger.not_rolled_up',
-    'messenger.measured_errors',
     'messenger.dispatch_again',
     'messenger.reason_completed',
     'messenger.reason_failed',
@@ -14488,6 +14491,14 @@ declare
     'messenger.reason_locked',
     'messenger.reason_ordering_key',
     'messenger.reason_ordering_dead_letter',
+    'messenger.reason_no_handler',
+    'messenger.reason_sql_handler_gone',
+    'messenger.reason_clock_stopped',
+    'messenger.needs_wakeup',
+    'messenger.reason_no_wakeups',
+    'messenger.reason_worker_unreachable',
+    'messenger.reason_no_worker',
+    'messenger.reason_ready',
     'messenger.reason_paused',
     'messenger.reason_transport_disabled',
     'messenger.reason_transport_missing',
@@ -14499,20 +14510,17 @@ declare
     'messenger.reason_backing_off',
     'messenger.reason_snoozed',
     'messenger.reason_expires',
-    'messenger.reason_no_handler',
-    'messenger.reason_sql_handler_gone',
-    'messenger.reason_clock_stopped',
-    'messenger.needs_wakeup',
-    'messenger.reason_no_wakeups',
-    'messenger.reason_worker_unreachable',
-    'messenger.reason_no_worker',
-    'messenger.reason_ready',
+    'messenger.moment',
+    'messenger.is_waiting',
+    'messenger.is_handed_out',
     'public.messenger_counters',
-    'messenger.error_rate',
-    'messenger.health_error_rate',
     'messenger.percentiles',
     'messenger.describe_figures',
     'public.messenger_metrics',
+    'messenger.window_parts',
+    'messenger.not_rolled_up_rows',
+    'messenger.not_rolled_up',
+    'messenger.measured_errors',
     'messenger.dead_letter_conditions',
     'public.messenger_list_failed',
     'public.messenger_get_failed',
@@ -14528,10 +14536,26 @@ declare
     'public.messenger_list_workers',
     'public.messenger_list_schedules',
     'public.messenger_audit',
-    'messenger.manifest',
+    'messenger.check_filter',
+    'messenger.check_page',
+    'messenger.write_cursor',
+    'messenger.read_cursor',
+    'messenger.count_rows',
+    'messenger.estimate_rows',
+    'messenger.wakeup_responses',
+    'messenger.has_worker_secret',
+    'messenger.call_worker',
+    'messenger.ticker_fault',
+    'messenger.last_tick_at',
+    'messenger.is_ticker_scheduled',
+    'messenger.is_ticker_stopped',
+    'messenger.own_functions',
+    'messenger.enabled',
+    'public.messenger_set_flag',
     'messenger.expected_manifest',
     'messenger.verify',
-    'public.messenger_verify'
+    'public.messenger_verify',
+    'messenger.manifest'
   ];
   v_wrong text;
 begin
@@ -14561,6 +14585,7 @@ end $$;
 -- PostgREST learns of the new functions.
 notify pgrst, 'reload schema';
 
+reset check_function_bodies;
 reset client_min_messages;
 reset quote_all_identifiers;
 reset standard_conforming_strings;

@@ -1,4 +1,5 @@
 // A planted bug: one piece of text replaced by another, in one statement of supabase/schemas or in one TypeScript file.
+import { sourceFiles } from "../../supabase/build/schemas.ts";
 
 /** What every planted bug has, in SQL and in TypeScript. */
 export interface PlantedBug {
@@ -33,8 +34,7 @@ export function fn(name: string): string {
 /** Text of all schema files, in their order. */
 export function readSchemas(): string {
   const folder = new URL("../../supabase/schemas/", import.meta.url);
-  const names = [...Deno.readDirSync(folder)].map(({ name }) => name).filter((name) => name.endsWith(".sql")).sort();
-  return names.map((name) => Deno.readTextFileSync(new URL(name, folder))).join("\n");
+  return sourceFiles(folder).map((name) => Deno.readTextFileSync(new URL(name, folder))).join("\n");
 }
 
 /**

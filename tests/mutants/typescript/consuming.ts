@@ -84,7 +84,8 @@ export const CONSUMING: readonly TypeScriptMutant[] = [
     name: "a ring for other queues is not remembered",
     breaks: "A run serves the queues of every ring that joined it.",
     file: consume,
-    find: "if (!this.#selections.some((known) => JSON.stringify(known) === requested)) this.#selections.push(selection);",
+    find:
+      "if (!this.#selections.some((known) => JSON.stringify(known) === requested)) this.#selections.push(selection);",
     replace: "",
     noticedBy: loop,
   },

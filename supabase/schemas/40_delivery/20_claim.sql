@@ -1,16 +1,5 @@
 -- Claiming: a worker takes due messages under a lease with a fence, and keeps the lease by heartbeats.
 
-do $$
-begin
-  if to_regtype('messenger.claimed') is null then
-    create type messenger.claimed as (
-      id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority int, retry_count int, max_retries int, fence bigint,
-      lock_expires_at timestamptz, created_at timestamptz, solo boolean
-    );
-  end if;
-end $$;
-comment on type messenger.claimed is 'A row of messenger_claim.';
-
 -- An array prints without quotes what is a queue's name, but for the word null.
 create or replace function messenger.check_claim(worker text, lease interval, queues text[] default null)
 returns void

@@ -1,17 +1,6 @@
 -- Cron expressions: read once into masks, then the next matching wall-clock time by jumping from mask to mask.
 
 -- A mask is a text of 0 and 1, because strpos finds the next set place in one call; its first place is the field's lowest value.
-do $$
-begin
-  if to_regtype('messenger.cron_fields') is null then
-    create type messenger.cron_fields as (
-      seconds text, minutes text, hours text, days text, months text, weekdays text, last_weekdays text, nth int, last_day boolean,
-      first_second int, first_minute int, first_hour int, elapsed boolean);
-  end if;
-end $$;
-comment on type messenger.cron_fields is
-  'A cron expression as masks; weekdays start with Sunday. A day matches by days, weekdays (the nth of the month, 0: any), last_weekdays or last_day: what does not restrict is empty.';
-
 -- A list of values, ranges and steps as a mask. 7 is Sunday as 0 is. A value named twice is rejected, as cron-parser does.
 create or replace function messenger.read_cron_field(field text, value text, lowest int, highest int, names text[])
 returns text

@@ -1,4 +1,4 @@
--- A business function and the completion of a message in one transaction: however often the message is delivered, the effect is there once.
+-- Functions of the project that the bus calls by name.
 
 -- By catalog lookup, never by text: what comes back is the one function of exactly this signature, so nothing of the name is ever executed as SQL.
 create or replace function messenger.business_function(function_name text)
@@ -41,40 +41,7 @@ begin
   return v_function;
 end $$;
 
--- The row is locked before the function runs, so a second delivery never runs it at the same time: it finds the message
--- completed, its lease lost, or the row still locked.
-create or replace function public.messenger_complete_with(id uuid, fence bigint, function_name text, args jsonb default '{}')
-returns jsonb
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_id uuid := id;
-  v_fence bigint := fence;
-  v_function regprocedure;
-  v_result jsonb;
-  v_outcome text;
-begin
-  if current_setting('transaction_read_only') = 'on' then
-    perform messenger.require_writable();
-  end if;
-  perform messenger.lock_message(v_id);
-  if not exists (select from public.messenger_messages m where m.id = v_id and m.fence = v_fence and m.status = 'processing') then
-    if exists (select from public.messenger_messages m where m.id = v_id and m.fence = v_fence and m.status = 'completed') then
-      return jsonb_build_object('outcome', 'already');
-    end if;
-    perform messenger.raise_error('SM_STALE_LEASE', 'message ' || v_id);
-  end if;
-
-  v_function := messenger.business_function(function_name);
-  execute format('select %s($1)', v_function::regproc) into v_result using coalesce(args, '{}');
-  v_outcome := public.messenger_complete(v_id, v_fence, v_result, true);
-  return jsonb_build_object('outcome', v_outcome, 'result', v_result);
-end $$;
-
 comment on function messenger.business_function(text) is
   'The function schema.name(jsonb) returns jsonb of this name (without a schema: public). SM_NOT_FOUND where there is none, SM_FIELD_FORBIDDEN for those of the system, the platform and extensions.';
-comment on function public.messenger_complete_with(uuid, bigint, text, jsonb) is
-  'Runs schema.name(jsonb) returns jsonb and completes the message in this transaction: {"outcome": "completed", "result"}, the result stored as the message''s; {"outcome": "already"} when this fence completed it before, without running anything. SM_STALE_LEASE when the lease is not current, SM_UNAVAILABLE when another transaction keeps the row locked for longer than 250 ms. Runs as the caller, with search_path pg_catalog, pg_temp; what the function raises reaches the caller, undoes everything and leaves the lease.';
-revoke all on function messenger.business_function(text), public.messenger_complete_with(uuid, bigint, text, jsonb) from public, anon, authenticated, service_role;
-grant execute on function messenger.business_function(text), public.messenger_complete_with(uuid, bigint, text, jsonb) to service_role;
+revoke all on function messenger.business_function(text) from public, anon, authenticated, service_role;
+grant execute on function messenger.business_function(text) to service_role;

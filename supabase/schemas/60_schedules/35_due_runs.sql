@@ -1,22 +1,6 @@
 -- Due runs: which occurrences of a schedule fire, and how they become messages with their rows in the ledger.
 
 -- Occurrences to be fired, oldest first, and the one to wait for next.
-do $$
-begin
-  if to_regtype('messenger.run_plan') is null then
-    create type messenger.run_plan as (runs timestamptz[], next_run_at timestamptz);
-  end if;
-end $$;
-comment on type messenger.run_plan is 'The occurrences of a schedule to fire now, oldest first, and the next one.';
-
-do $$
-begin
-  if to_regtype('messenger.run_disposition') is null then
-    create type messenger.run_disposition as (schedule_id uuid, due_at timestamptz, error text);
-  end if;
-end $$;
-comment on type messenger.run_disposition is 'What became of an occurrence: stored, or an error.';
-
 
 -- fire_once: the latest of what is due. catch_up: the latest catch_up_limit. skip: what is within the grace, unless it follows within the grace on one
 -- that is not, as the minutes do after an outage: such a backlog is skipped as a whole. At most a thousand, the rest stays due.

@@ -1,13 +1,5 @@
 -- Settling: every outcome passes here, and counts only with the current fence.
 
-do $$
-begin
-  if to_regtype('messenger.settled') is null then
-    create type messenger.settled as (id uuid, outcome text, available_at timestamptz);
-  end if;
-end $$;
-comment on type messenger.settled is 'A row of messenger_settle.';
-
 -- Verdicts that count and are not completions, on rows that the caller has locked.
 create or replace function messenger.settle_rest(ids uuid[], rest messenger.outcome[], ords bigint[], dispositions text[], at timestamptz)
 returns void

@@ -1,14 +1,6 @@
 -- Dispatch for services: one message, or up to a thousand in one call.
 
 -- A named type, because plpgsql rejects a parameter and a result column of one name, and language sql would plan the body again at each call (0.7 ms against 0.4).
-do $$
-begin
-  if to_regtype('messenger.dispatched') is null then
-    create type messenger.dispatched as (id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamptz);
-  end if;
-end $$;
-comment on type messenger.dispatched is 'What a dispatch answers: the stored message''s values after the call, also for a duplicate; available_at is null while the message waits for its predecessor.';
-
 create or replace function public.messenger_dispatch(
   type text, payload jsonb default '{}', queue text default null, priority int default null, available_at timestamptz default null, delay interval default null,
   idempotency_key text default null, idempotency_mode text default 'ignore', idempotency_window interval default null, ordering_key text default null,

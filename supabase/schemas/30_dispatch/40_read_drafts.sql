@@ -12,19 +12,6 @@ as $$
     "headers": "SM_HEADERS_NOT_OBJECT", "metadata": "SM_METADATA_NOT_OBJECT"}'::jsonb
 $$;
 
-do $$
-begin
-  if to_regtype('messenger.draft') is null then
-    create type messenger.draft as (
-      ord int, error_code text, unknown_field text,
-      message_type text, transport_name text, queue_name text, priority int, body jsonb, headers jsonb, metadata jsonb,
-      scheduled_at timestamptz, available_at timestamptz, expires_at timestamptz, max_retries int,
-      idempotency_key text, idempotency_mode text, idempotency_window interval, ordering_key text
-    );
-  end if;
-end $$;
-comment on type messenger.draft is 'One element of a dispatch, defaults filled in; scheduled_at is the moment asked for, available_at that moment or now.';
-
 -- One pass over the set: a function call per element would cost as much as its insert, so calls stand behind cheap tests of size.
 create or replace function messenger.read_drafts(messages jsonb, at timestamptz)
 returns setof messenger.draft

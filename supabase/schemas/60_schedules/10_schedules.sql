@@ -33,15 +33,6 @@ begin
   return v_row;
 end $$;
 
-create or replace function messenger.schedule_headers(name text, due_at timestamptz)
-returns jsonb
-language plpgsql immutable parallel safe
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return jsonb_build_object('x-schedule', name, 'x-scheduled-for', to_char(due_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'));
-end $$;
-
 -- Saving what is there already changes nothing: what is due stays due, what is over stays over, what is paused stays paused.
 create or replace function public.messenger_schedule(
   name text, type text, schedule jsonb, payload jsonb default '{}', timezone text default 'UTC', options jsonb default '{}'
@@ -101,16 +92,6 @@ begin
     v_new.enabled := (messenger.read_options(coalesce(messenger_schedule.options, '{}'))).enabled;
   end loop;
   return v_new;
-end $$;
-
--- What a schedule is waiting to run: behind an error that put it off stands the moment that was due.
-create or replace function messenger.due_since(schedule public.messenger_schedules)
-returns timestamptz
-language plpgsql stable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return coalesce((select b.due_at from messenger.schedule_backoffs b where b.schedule_id = schedule.id), schedule.next_run_at);
 end $$;
 
 create or replace function public.messenger_unschedule(name text)
@@ -227,8 +208,6 @@ begin
 end $$;
 
 comment on function messenger.read_schedule_message(text, text, jsonb, public.messenger_schedules, timestamptz) is 'Checks name, type, payload, headers and route of a schedule; answers the row with them.';
-comment on function messenger.schedule_headers(text, timestamptz) is 'Headers that a message of a schedule carries: x-schedule and x-scheduled-for (ISO 8601, UTC).';
-comment on function messenger.due_since(public.messenger_schedules) is 'The first due moment of a schedule that has not run.';
 comment on function messenger.wall_time_in_gap(timestamptz, text) is 'What the clock of the day before would have shown.';
 comment on function public.messenger_schedule(text, text, jsonb, jsonb, text, jsonb) is
   'Saves a schedule by name: {"cron": "0 9 * * mon-fri"} | {"interval": ms, "startAt"?} | {"at": moment}. Options are the columns of messenger_schedules by name; those left out get their defaults. Returns the row. Refusals: SM_SCHEDULE, SM_CRON, SM_CRON_NEVER, SM_INTERVAL, SM_TIMEZONE, and those of a dispatch.';
@@ -237,11 +216,5 @@ comment on function public.messenger_pause_schedule(text) is 'Stops a schedule; 
 comment on function public.messenger_resume_schedule(text) is 'Lets a paused schedule run again from now on; false when it runs already or is over. SM_NOT_FOUND.';
 comment on function public.messenger_schedule_preview(jsonb, text, timestamptz, int, jsonb) is
   'What a schedule would do after a moment (default now): up to count rows (1 to 1000). note: moved, first of the doubled hour, second of the doubled hour, or skipped by DST (then run_at is null). Jitter comes on top.';
-revoke all on function messenger.read_schedule_message(text, text, jsonb, public.messenger_schedules, timestamptz), messenger.schedule_headers(text, timestamptz),
-  messenger.due_since(public.messenger_schedules), messenger.wall_time_in_gap(timestamptz, text),
-  public.messenger_schedule(text, text, jsonb, jsonb, text, jsonb), public.messenger_unschedule(text), public.messenger_pause_schedule(text),
-  public.messenger_resume_schedule(text), public.messenger_schedule_preview(jsonb, text, timestamptz, int, jsonb) from public, anon, authenticated;
-grant execute on function messenger.read_schedule_message(text, text, jsonb, public.messenger_schedules, timestamptz), messenger.schedule_headers(text, timestamptz),
-  messenger.due_since(public.messenger_schedules), messenger.wall_time_in_gap(timestamptz, text),
-  public.messenger_schedule(text, text, jsonb, jsonb, text, jsonb), public.messenger_unschedule(text), public.messenger_pause_schedule(text),
-  public.messenger_resume_schedule(text), public.messenger_schedule_preview(jsonb, text, timestamptz, int, jsonb) to service_role;
+revoke all on function messenger.read_schedule_message(text, text, jsonb, public.messenger_schedules, timestamptz), messenger.wall_time_in_gap(timestamptz, text), public.messenger_schedule(text, text, jsonb, jsonb, text, jsonb), public.messenger_unschedule(text), public.messenger_pause_schedule(text), public.messenger_resume_schedule(text), public.messenger_schedule_preview(jsonb, text, timestamptz, int, jsonb) from public, anon, authenticated;
+grant execute on function messenger.read_schedule_message(text, text, jsonb, public.messenger_schedules, timestamptz), messenger.wall_time_in_gap(timestamptz, text), public.messenger_schedule(text, text, jsonb, jsonb, text, jsonb), public.messenger_unschedule(text), public.messenger_pause_schedule(text), public.messenger_resume_schedule(text), public.messenger_schedule_preview(jsonb, text, timestamptz, int, jsonb) to service_role;

@@ -1,14 +1,6 @@
 -- Exchange: outcomes and the next messages in one round trip and one commit, which is how workers run.
 
 -- A type of its own: a function that returns it would be unknown to the API's generated types.
-do $$
-begin
-  if to_regtype('messenger.exchanged') is null then
-    create type messenger.exchanged as (settled messenger.settled[], claimed messenger.claimed[]);
-  end if;
-end $$;
-comment on type messenger.exchanged is 'What messenger_exchange answers, before it is JSON.';
-
 create or replace function public.messenger_exchange(
   outcomes jsonb, worker text, batch int default 10, lease interval default '60 s', transport text default null, queues text[] default null, types text[] default null
 )

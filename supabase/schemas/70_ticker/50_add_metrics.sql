@@ -19,28 +19,6 @@ begin
   return (select coalesce(array_agg(coalesce(x.a, 0) + coalesce(x.b, 0) order by x.n), '{}') from unnest(a, b) with ordinality as x(a, b, n));
 end $$;
 
--- Nothing in Postgres adds arrays up, and unnesting them takes half a second for 40,000 histograms. As digits of one
--- decimal fraction, 16 per element, sum() adds the same in 30 ms. Shorter histograms need no padding, since the first
--- element is the most significant one.
-create or replace function messenger.pack_histogram(durations bigint[])
-returns numeric
-language plpgsql immutable parallel safe
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return coalesce((
-    select ('0.' || string_agg(lpad(least(d, 999999999999999)::text, 16, '0'), ''))::numeric from unnest(durations) d), 0);
-end $$;
-
-create or replace function messenger.unpack_histogram(histogram numeric)
-returns bigint[]
-language plpgsql immutable parallel safe
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return array(select m[1]::bigint from regexp_matches(split_part(histogram::text, '.', 2), '.{16}', 'g') m);
-end $$;
-
 -- Measurements as rows of messenger.metrics, one a minute, transport and type.
 create or replace function messenger.summarize(measurements messenger.measurements[])
 returns setof messenger.metrics
@@ -192,16 +170,10 @@ end $$;
 
 comment on function messenger.bucket_limit(int) is 'Milliseconds up to which durations fall into a bucket, the first being 0.';
 comment on function messenger.add_counts(bigint[], bigint[]) is 'Adds two histograms, of which one may be shorter.';
-comment on function messenger.pack_histogram(bigint[]) is 'A histogram as a decimal fraction of 16 digits per element.';
-comment on function messenger.unpack_histogram(numeric) is 'Such a fraction, or a sum of them, as a histogram.';
 comment on function messenger.steps_of(timestamptz, timestamptz, timestamptz) is
   'The steps to which a minute belongs: its own, its hour''s, and its five minutes'' and day''s where those are before what is rolled up.';
 comment on function messenger.summarize(messenger.measurements[]) is 'Measurements as metrics of their minutes.';
 comment on function messenger.add_metrics(messenger.measurements[]) is 'Adds measurements to the metrics of their minutes, hours, and steps rolled up already, and to those of all time.';
 comment on function messenger.add_metric_errors(messenger.measurements[]) is 'Adds failed deliveries to the errors of their minutes, hours, and steps rolled up already.';
-revoke all on function messenger.bucket_limit(int), messenger.add_counts(bigint[], bigint[]), messenger.pack_histogram(bigint[]),
-  messenger.unpack_histogram(numeric), messenger.steps_of(timestamptz, timestamptz, timestamptz), messenger.summarize(messenger.measurements[]),
-  messenger.add_metrics(messenger.measurements[]), messenger.add_metric_errors(messenger.measurements[])
-  from public, anon, authenticated, service_role;
-grant execute on function messenger.bucket_limit(int), messenger.pack_histogram(bigint[]), messenger.unpack_histogram(numeric),
-  messenger.summarize(messenger.measurements[]) to service_role;
+revoke all on function messenger.bucket_limit(int), messenger.add_counts(bigint[], bigint[]), messenger.steps_of(timestamptz, timestamptz, timestamptz), messenger.summarize(messenger.measurements[]), messenger.add_metrics(messenger.measurements[]), messenger.add_metric_errors(messenger.measurements[]) from public, anon, authenticated, service_role;
+grant execute on function messenger.bucket_limit(int), messenger.summarize(messenger.measurements[]) to service_role;

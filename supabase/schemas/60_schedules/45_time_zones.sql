@@ -1,13 +1,5 @@
 -- From wall clocks to moments: what a cron expression means on the days when a zone changes its offset.
 
-do $$
-begin
-  if to_regtype('messenger.cron_run') is null then
-    create type messenger.cron_run as (run_at timestamptz, note text);
-  end if;
-end $$;
-comment on type messenger.cron_run is 'A run and what a change of offset did to it: moved, first of the doubled hour, second of the doubled hour, or null.';
-
 -- Around a change at instant T from offset o1 to o2 there are three lines to look along: the clock before T, the clock from T on, and for fixed
 -- times in a gap the clock before T as if it had gone on. Each is asked once, so a change costs a constant, however many runs lie in it.
 -- Moments are timestamps in UTC here: adding hours to them means the same in every session.

@@ -33,16 +33,6 @@ begin
   return v_percentiles;
 end $$;
 
-do $$
-begin
-  if to_regtype('messenger.figures') is null then
-    create type messenger.figures as (
-      dispatched bigint, completed bigint, retried bigint, dead bigint, duration_ms double precision, durations bigint[], wait_count bigint, waited_ms double precision
-    );
-  end if;
-end $$;
-comment on type messenger.figures is 'Sums of rows of messenger.metrics.';
-
 create or replace function messenger.describe_figures(of messenger.figures)
 returns jsonb
 language plpgsql immutable parallel safe

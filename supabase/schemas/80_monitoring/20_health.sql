@@ -1,13 +1,4 @@
 -- Health: whether it moves. One function a check, found by its name: messenger.health_<name>(at timestamptz) returns setof messenger.check_result.
-do $$
-begin
-  if to_regtype('messenger.check_result') is null then
-    create type messenger.check_result as (status text, detail text, remedy text, figures jsonb);
-  end if;
-end $$;
-comment on type messenger.check_result is
-  'What a check found: status (healthy, degraded, unhealthy), detail, remedy (what fixes it when it is not healthy), figures (the numbers behind it, a JSON object).';
-
 -- What keeps one check from looking must not hide the others, and without any check nothing is known to be sound.
 create or replace function messenger.health_checks()
 returns table (name text, status text, detail text, remedy text, figures jsonb)

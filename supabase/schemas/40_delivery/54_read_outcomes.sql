@@ -28,16 +28,6 @@ begin
   );
 end $$;
 
-do $$
-begin
-  if to_regtype('messenger.outcome') is null then
-    create type messenger.outcome as (
-      ord int, outcome text, error text, error_class text, error_trace text, retryable boolean, delay interval, duration_ms bigint
-    );
-  end if;
-end $$;
-comment on type messenger.outcome is 'What a outcome other than completed says, with its position among the outcomes.';
-
 -- The few outcomes that are not completions are read apart, in full: most batches have none.
 create or replace function messenger.read_outcomes(outcomes jsonb)
 returns messenger.outcome[]
