@@ -11224,7 +11224,9 @@ begin
           else 'becomes due at ' || messenger.moment(v_head.available_at, at) end),
       format('select * from messenger_explain(%L)', v_head.id);
   elsif not messenger.is_held_by_dead_letter(message.transport_name, message.queue_name, message.ordering_key) then
-    return query select 30, 'ordering_key', format('the one before it of its ordering key %s has finished: the next tick lets it go', quote_literal(message.ordering_key)),
+    -- Its predecessor finished while it was stored, or it was stored under repeatable read or serializable.
+    return query select 30, 'ordering_key',
+      format('no other of its ordering key %s is before it: the next tick lets it go', quote_literal(message.ordering_key)),
       'select messenger_tick()';
   end if;
 end $$;
@@ -13407,7 +13409,7 @@ as $function$ select $manifest$[
 ["function","messenger.reason_no_wakeups(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source fc706568fbddf4d13bf25ef9238bce4b"],
 ["function","messenger.reason_no_worker(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 8f1153a87c7d496363191599d935ce6f"],
 ["function","messenger.reason_ordering_dead_letter(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source aee8fbca3ac24baaff60994d1debadc2"],
-["function","messenger.reason_ordering_key(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,jit=off} source 898c01932f5fff65db714f295d7bea3e"],
+["function","messenger.reason_ordering_key(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,jit=off} source d58c382d5f35e151abd4a651ad4486f6"],
 ["function","messenger.reason_paused(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source d7b3166839fe2d8ff9ae94e0d1d9ff6c"],
 ["function","messenger.reason_ready(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 991b3835cfe3346773955002828bf684"],
 ["function","messenger.reason_running(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 2ea0964101beb2548aee1dcc66bb84be"],

@@ -56,6 +56,18 @@ test("serializable · what sessions at once dispatch, claim and complete is hand
   }
 });
 
+test("serializable · the first message of an ordering key waits for the next tick, explain says so, and then it is claimed", async () => {
+  const { sql } = project();
+  await using sender = await sessionWith({ default_transaction_isolation: "serializable" });
+  const { id } = await dispatch(sender, { ordering_key: "k" });
+  assert.deepEqual(await claim(sql), []);
+  const [{ reason, detail, remedy }] = await call(sql, "messenger_explain", { id });
+  assert.deepEqual([reason, remedy], ["ordering_key", "select messenger_tick()"]);
+  assert.match(detail, /^no other of its ordering key 'k' is before it/);
+  await sql.unsafe(remedy);
+  assert.deepEqual((await claim(sql)).map((row) => row.id), [id]);
+});
+
 test("serializable · a tick beside another session's writes ends without an error, and the next does the rest", async () => {
   const { sql } = project();
   await using ticker = await sessionWith({ default_transaction_isolation: "serializable" });

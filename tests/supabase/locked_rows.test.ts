@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import type { Sql } from "postgres";
 import { empty, session, test, useProject } from "../project.ts";
-import { ask, call, claim, dispatch, dispatchMany, held, messageOf, settle } from "./bus.ts";
+import { ask, call, claim, dispatch, dispatchMany, dispatchPair, held, messageOf, settle } from "./bus.ts";
 import { effects, makeEffects } from "./effects.ts";
 import { rejected } from "./raises.ts";
 import { pidOf, untilBlocked } from "./until_blocked.ts";
@@ -68,8 +68,7 @@ test("retention 0 · a message whose row a foreign key has locked is completed, 
 
 test("settle · of a batch the rows that nobody holds are recorded, failures and the last of a key among them", async () => {
   const { sql } = project();
-  const first = await dispatch(sql, { ordering_key: "k" });
-  const next = await dispatch(sql, { ordering_key: "k" });
+  const [first, next] = await dispatchPair(sql, { ordering_key: "k" });
   const ids = await dispatchMany(sql, 3);
   const rows = await claim(sql);
   await whileLocked(ids[1], "update", async () => {

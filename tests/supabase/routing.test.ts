@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
-import { ask, call, claim, dispatch, dispatchMany, messageOf, type Row, settle } from "./bus.ts";
+import { ask, call, claim, dispatch, dispatchMany, dispatchPair, messageOf, type Row, settle } from "./bus.ts";
 import { limitWaiting } from "./until_blocked.ts";
 
 const project = useProject({ testClock: true });
@@ -59,8 +59,7 @@ test("routing · a type without a route changes the retries alone", async () => 
 test("routing · a message with a key stays in its queue and gets the retries", async () => {
   const { sql } = project();
   const { id: keyed } = await dispatch(sql, { type: "Mail", idempotency_key: "k" });
-  const { id: ordered } = await dispatch(sql, { type: "Mail", ordering_key: "o" });
-  const { id: blocked } = await dispatch(sql, { type: "Mail", ordering_key: "o" });
+  const [{ id: ordered }, { id: blocked }] = await dispatchPair(sql, { type: "Mail", ordering_key: "o" });
   await register();
   for (const id of [keyed, ordered, blocked]) assert.deepEqual(await stored(id), ["default", 5, 7, null]);
   assert.deepEqual((await claim(sql, { queues: ["default"] })).map(({ id }) => id).sort(), [keyed, ordered].sort());

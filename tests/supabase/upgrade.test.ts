@@ -4,7 +4,7 @@ import type { Sql } from "postgres";
 import { release, upgrades } from "../../supabase/build/release.ts";
 import { session, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
-import { ask, call, claim, dispatch, held, messageOf, type Row, settle } from "./bus.ts";
+import { ask, call, claim, dispatch, dispatchPair, held, messageOf, type Row, settle } from "./bus.ts";
 import { errorOf } from "./raises.ts";
 import { install, installRelease, rollBack, upgradeFrom } from "./release.ts";
 
@@ -75,8 +75,7 @@ for (const { from } of upgrades) {
     const lost = await held(sql, { type: "Lost" }, { types: ["Lost"], lease: "1 millisecond" });
     const dead = await held(sql, { type: "Dead", idempotency_key: "dead" }, { types: ["Dead"] });
     await settle(sql, [{ ...dead, outcome: "failed", error: "no", retryable: false }]);
-    const first = await dispatch(sql, { type: "Ordered", ordering_key: "k" });
-    const second = await dispatch(sql, { type: "Ordered", ordering_key: "k" });
+    const [first, second] = await dispatchPair(sql, { type: "Ordered", ordering_key: "k" });
     const delayed = await dispatch(sql, { type: "Delayed", delay: "1 hour" });
     const keyed = await dispatch(sql, { type: "Keyed", idempotency_key: "keyed" });
     const [wish] = await asRole(
@@ -116,9 +115,9 @@ for (const { from } of upgrades) {
     await installRelease(sql, from);
     await sql`
       insert into messenger.metrics (step_seconds, at, transport_name, message_type, completed, durations)
-      select 3600, date_trunc('hour', now()) - n * interval '1 hour', 'supabase', 'Old', n % 7, array[n % 7] from generate_series(1, 2100) n`;
+      select 3600, date_trunc('hour', now(), 'UTC') - n * interval '1 hour', 'supabase', 'Old', n % 7, array[n % 7] from generate_series(1, 2100) n`;
     const [{ from_time, to_time }] = await sql<{ from_time: Date; to_time: Date }[]>`
-      select date_trunc('day', now()) - interval '80 days' as from_time, date_trunc('hour', now()) as to_time`;
+      select date_trunc('day', now(), 'UTC') - interval '80 days' as from_time, date_trunc('hour', now(), 'UTC') as to_time`;
     const read = async () => {
       const { totalSucceeded, p95ProcessingTime } = await ask(sql, "messenger_metrics", { from_time, to_time });
       return [totalSucceeded, p95ProcessingTime];
@@ -130,7 +129,7 @@ for (const { from } of upgrades) {
     for (let n = 0; n < 60; n++) await ask(sql, "messenger_tick");
     const days = (step: number) =>
       sql`select distinct date_bin('1 day', at, '2000-01-01 00:00+00') as day from messenger.metrics
-        where step_seconds = ${step} and at < date_trunc('day', now()) order by 1`;
+        where step_seconds = ${step} and at < date_trunc('day', now(), 'UTC') order by 1`;
     assert.deepEqual(await days(86400), await days(3600));
     assert.deepEqual(await read(), before);
   });

@@ -70,8 +70,8 @@ test("schedules summary · counts schedules and the next run of the enabled ones
   const { sql } = project();
   await sql`
     insert into messenger_schedules (name, message_type, schedule_type, schedule_config, next_run_at, enabled) values
-      ('a', 'Report', 'cron', '{"cron": "0 0 * * *"}', '2030-01-02', true),
-      ('b', 'Report', 'cron', '{"cron": "0 1 * * *"}', '2030-01-01', false),
+      ('a', 'Report', 'cron', '{"cron": "0 0 * * *"}', '2030-01-02 00:00+00', true),
+      ('b', 'Report', 'cron', '{"cron": "0 1 * * *"}', '2030-01-01 00:00+00', false),
       ('c', 'Report', 'interval', '{"interval": 60000}', null, true)`;
   const rows = await sql`select * from messenger_schedules_summary order by schedule_type`;
   assert.deepEqual(rows.map((row) => [row.schedule_type, row.schedule_count, row.enabled_count]), [["cron", "2", "1"], [

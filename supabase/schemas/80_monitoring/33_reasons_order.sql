@@ -34,7 +34,9 @@ begin
           else 'becomes due at ' || messenger.moment(v_head.available_at, at) end),
       format('select * from messenger_explain(%L)', v_head.id);
   elsif not messenger.is_held_by_dead_letter(message.transport_name, message.queue_name, message.ordering_key) then
-    return query select 30, 'ordering_key', format('the one before it of its ordering key %s has finished: the next tick lets it go', quote_literal(message.ordering_key)),
+    -- Its predecessor finished while it was stored, or it was stored under repeatable read or serializable.
+    return query select 30, 'ordering_key',
+      format('no other of its ordering key %s is before it: the next tick lets it go', quote_literal(message.ordering_key)),
       'select messenger_tick()';
   end if;
 end $$;
