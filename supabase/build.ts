@@ -1,30 +1,39 @@
 // Generates from supabase/schemas: the migration, the upgrades from earlier releases, the rollback, and the manifest of the catalog.
 // --check: fails when a generated file on disk differs; that the manifest is true is checked by a test with a database.
+import { formerNames } from "./build/former_names.ts";
 import { formatManifest, type Manifest, manifestOf, readManifest } from "./build/manifest.ts";
 import { migrationOf } from "./build/migration.ts";
 import { migrationPath, rollbackPath, upgradePath, upgrades } from "./build/release.ts";
 import { rollbackOf } from "./build/rollback.ts";
 import { readSchemas } from "./build/schemas.ts";
-import { upgradeOf } from "./build/upgrade.ts";
+import { upgradeOf, type UpgradeSource } from "./build/upgrade.ts";
 
 const root = new URL("./", import.meta.url);
 const releases = new URL("../tests/fixtures/releases/", import.meta.url);
 const manifestPath = "manifest.json";
 const schemas = readSchemas(new URL("schemas/", root));
 
+const sourcesOfUpgrades: UpgradeSource[] = upgrades.map((upgrade) => ({
+  upgrade,
+  from: readManifest(new URL(`${upgrade.from}/manifest.json`, releases)),
+  renames: JSON.parse(read(`build/alterations/from_${upgrade.from}.renames.json`)),
+  alterations: read(`build/alterations/from_${upgrade.from}.sql`),
+}));
+
 function scriptsOf(manifest: Manifest): { path: string; text: string }[] {
+  const drops = sourcesOfUpgrades.flatMap(({ from, renames }) => formerNames(from, manifest, renames).drop);
   return [
-    { path: migrationPath, text: migrationOf(schemas, manifest) },
+    { path: migrationPath, text: migrationOf(schemas, manifest, drops) },
     { path: rollbackPath, text: rollbackOf() },
-    ...upgrades.map((upgrade) => ({
-      path: upgradePath(upgrade),
-      text: upgradeOf(schemas, manifest, {
-        upgrade,
-        from: readManifest(new URL(`${upgrade.from}/manifest.json`, releases)),
-        alterations: Deno.readTextFileSync(new URL(`build/alterations/from_${upgrade.from}.sql`, root)),
-      }),
+    ...sourcesOfUpgrades.map((source) => ({
+      path: upgradePath(source.upgrade),
+      text: upgradeOf(schemas, manifest, source),
     })),
   ];
+}
+
+function read(path: string): string {
+  return Deno.readTextFileSync(new URL(path, root));
 }
 
 if (Deno.args.includes("--check")) {

@@ -20,7 +20,8 @@ const settings = {
 export const sessionSettings = Object.entries(settings).map(([name, value]) => `set ${name} = ${value};`).join("\n");
 export const sessionResets = Object.keys(settings).map((name) => `reset ${name};`).join("\n");
 
-export function migrationOf(sources: Schema[], manifest: Manifest): string {
+/** @param drops statements that remove leftovers of upgrades from earlier releases */
+export function migrationOf(sources: Schema[], manifest: Manifest, drops: readonly string[] = []): string {
   const files = upgrades.map((upgrade) => `supabase/${upgradePath(upgrade)}`);
   return `-- Symphony Messenger ${release.version}. Generated from supabase/schemas by \`deno task build\`: change it there.
 -- Creates what is missing and replaces functions and views; running it again changes nothing.
@@ -34,6 +35,8 @@ ${
       REMEDY: literal(`apply ${files.join(" or ")}`),
     })
   }
+
+${drops.join("\n")}
 
 ${bodyOf(sources, manifest)}
 ${sessionResets}

@@ -555,6 +555,22 @@ begin
   perform set_config('search_path', v_path, true);
 end $$;
 
+drop function if exists messenger.bury(ids uuid[], at timestamp with time zone);
+drop function if exists messenger.end_unhandled(ids uuid[], fates text[], at timestamp with time zone);
+drop function if exists messenger.give_up(ids uuid[], error_class text, at timestamp with time zone);
+drop function if exists messenger.has_wild_number(value jsonb);
+drop function if exists messenger.keep_small(value jsonb);
+drop function if exists messenger.line_up(ids uuid[], at timestamp with time zone);
+drop function if exists messenger.lock_letters(ids uuid[], filter jsonb, max integer);
+drop function if exists messenger.mark_setting(transport text, queue text, types text[]);
+drop function if exists messenger.place_mark(setting text, ends_at timestamp with time zone, from_times timestamp with time zone[], from_ids uuid[], batch integer, places tid[], took interval, at timestamp with time zone);
+drop function if exists messenger.read_verdicts(outcomes jsonb);
+drop function if exists messenger.refusals();
+drop function if exists messenger.refuse(code text, what text);
+drop function if exists messenger.release_heads(keys messenger.order_key[], at timestamp with time zone);
+drop function if exists messenger.revive(letters uuid[], payload jsonb, per_second integer, at timestamp with time zone);
+drop function if exists messenger.ring(transport text, queue text, type text);
+
 -- ---- 10_foundation/10_schema.sql
 -- The schema the API never sees, and the extensions the clock and the wake-ups use.
 create schema if not exists messenger;

@@ -581,6 +581,16 @@ begin
   perform set_config('lock_timeout', v_timeout, true);
 end $$;
 
+-- ---- Objects with new names.
+alter type messenger.verdict rename to outcome;
+alter type messenger.run_fate rename to run_disposition;
+alter table messenger.bells rename to wakeups;
+alter table messenger.wakeups rename constraint bells_pkey to wakeups_pkey;
+alter table messenger.clock rename column blind_ring_at to unregistered_wakeup_at;
+alter table messenger.clock rename column fold_tail to roll_up_tail;
+alter table messenger.clock rename column fold_sweep to roll_up_sweep;
+alter table messenger.replayed rename column letter_id to dead_letter_id;
+
 -- ---- alterations
 -- What 0.1.0's tables need before the definitions of 0.2.0: columns, constraints, data.
 alter table public.messenger_failed_messages add column if not exists created_by uuid;
@@ -600,18 +610,6 @@ delete from messenger.message_types k where starts_with(k.type, 'symphony.') and
 
 -- Positions of scans have a table of their own, messenger.scan_positions: the scans begin again.
 alter table messenger.clock drop column if exists prune_after, drop column if exists prune_keys_after;
-
--- Names that 0.1.0 had of its own.
-do $$
-begin
-  if to_regclass('messenger.bells') is not null then
-    alter table messenger.bells rename to wakeups;
-    alter table messenger.wakeups rename constraint bells_pkey to wakeups_pkey;
-    alter table messenger.clock rename column blind_ring_at to unregistered_wakeup_at;
-    alter table messenger.clock rename column fold_tail to roll_up_tail;
-    alter table messenger.clock rename column fold_sweep to roll_up_sweep;
-  end if;
-end $$;
 
 -- Messages in flight that a user may have dispatched are marked as a user's: 0.1.0 cannot tell them from a service's dispatch in a user's transaction.
 update public.messenger_messages m set headers = m.headers || jsonb_build_object('x-symphony-user', m.created_by)
@@ -695,14 +693,11 @@ drop function if exists messenger.release_orphans(at timestamp with time zone, b
 drop function if exists messenger.rescue(at timestamp with time zone);
 drop function if exists messenger.revive(letters uuid[], payload jsonb, per_second integer, at timestamp with time zone);
 drop function if exists messenger.ring(transport text, queue text, type text);
-drop function if exists messenger.settle_rest(ids uuid[], rest messenger.verdict[], ords bigint[], fates text[], at timestamp with time zone);
-drop function if exists messenger.store_runs(messages jsonb[], schedules uuid[], runs timestamp with time zone[], replaced uuid[], at timestamp with time zone);
+drop function if exists messenger.settle_rest(ids uuid[], rest messenger.outcome[], ords bigint[], fates text[], at timestamp with time zone);
 drop function if exists messenger.take_keys_back(letters uuid[], at timestamp with time zone);
 drop function if exists messenger.watch_replays(at timestamp with time zone);
 drop index if exists messenger.occurrences_due_at_idx;
 drop index if exists public.messenger_failed_messages_resolved_at_idx;
-drop type if exists messenger.run_fate;
-drop type if exists messenger.verdict;
 
 -- ---- 10_foundation/10_schema.sql
 -- The schema the API never sees, and the extensions the clock and the wake-ups use.
@@ -14128,7 +14123,37 @@ as $function$ select $manifest$[
 ["type","messenger.settled","id uuid, outcome text, available_at timestamp with time zone"],
 ["view","public.messenger_failed_summary","{security_invoker=true} transport_name text, queue_name text, failed_count bigint, first_failure timestamp with time zone, last_failure timestamp with time zone"],
 ["view","public.messenger_queue_depth","{security_invoker=true} transport_name text, queue_name text, status text, message_count bigint, oldest_message timestamp with time zone, newest_message timestamp with time zone"],
-["view","public.messenger_schedules_summary","{security_invoker=true} transport_name text, message_type text, schedule_type text, schedule_count bigint, enabled_count bigint, next_run timestamp with time zone"]
+["view","public.messenger_schedules_summary","{security_invoker=true} transport_name text, message_type text, schedule_type text, schedule_count bigint, enabled_count bigint, next_run timestamp with time zone"],
+["function","messenger.bury(ids uuid[], at timestamp with time zone)","returns bigint language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source f595b96965010068fafbb0e154e84186"],
+["grant","function messenger.bury(ids uuid[], at timestamp with time zone) to service_role","execute"],
+["function","messenger.end_unhandled(ids uuid[], fates text[], at timestamp with time zone)","returns void language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source a76686866b1cc289ed20cbb6bc9580e3"],
+["grant","function messenger.end_unhandled(ids uuid[], fates text[], at timestamp with time zone) to service_role","execute"],
+["function","messenger.give_up(ids uuid[], error_class text, at timestamp with time zone)","returns void language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 121a83005a90b0ada182412c5093735c"],
+["grant","function messenger.give_up(ids uuid[], error_class text, at timestamp with time zone) to service_role","execute"],
+["function","messenger.has_wild_number(value jsonb)","returns boolean language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source a8ca6a5b43758a6554aa6a01340e1f97"],
+["grant","function messenger.has_wild_number(value jsonb) to service_role","execute"],
+["function","messenger.keep_small(value jsonb)","returns jsonb language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 4e3d594aa0fcab323ea7faf031725e3e"],
+["grant","function messenger.keep_small(value jsonb) to service_role","execute"],
+["function","messenger.line_up(ids uuid[], at timestamp with time zone)","returns void language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 73639537f22b6fde1ffd431f382f9d9f"],
+["grant","function messenger.line_up(ids uuid[], at timestamp with time zone) to service_role","execute"],
+["function","messenger.lock_letters(ids uuid[], filter jsonb, max integer)","returns uuid[] language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source b1e2bef7cfe7d9c6eb9d0d3671209ad6"],
+["grant","function messenger.lock_letters(ids uuid[], filter jsonb, max integer) to service_role","execute"],
+["function","messenger.mark_setting(transport text, queue text, types text[])","returns text language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 72d230a4d6d922a57352eda34f754700"],
+["grant","function messenger.mark_setting(transport text, queue text, types text[]) to service_role","execute"],
+["function","messenger.place_mark(setting text, ends_at timestamp with time zone, from_times timestamp with time zone[], from_ids uuid[], batch integer, places tid[], took interval, at timestamp with time zone)","returns void language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 86841b1a655ee3cc5685c5e44ff59226"],
+["grant","function messenger.place_mark(setting text, ends_at timestamp with time zone, from_times timestamp with time zone[], from_ids uuid[], batch integer, places tid[], took interval, at timestamp with time zone) to service_role","execute"],
+["function","messenger.read_verdicts(outcomes jsonb)","returns messenger.outcome[] language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 84162f5725af3963fcb308b5707fee6e"],
+["grant","function messenger.read_verdicts(outcomes jsonb) to service_role","execute"],
+["function","messenger.refusals()","returns TABLE(code text, status integer, message text, hint text) language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source cc0117ee8ba351116333fa9b535d7b88"],
+["grant","function messenger.refusals() to service_role","execute"],
+["function","messenger.refuse(code text, what text)","returns boolean language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source fb3daa4e90d0c5df2abc97a30f4511cc"],
+["grant","function messenger.refuse(code text, what text) to service_role","execute"],
+["function","messenger.release_heads(keys messenger.order_key[], at timestamp with time zone)","returns bigint language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 5d29a381b7f7620fd3bb6adad7bb2e8b"],
+["grant","function messenger.release_heads(keys messenger.order_key[], at timestamp with time zone) to service_role","execute"],
+["function","messenger.revive(letters uuid[], payload jsonb, per_second integer, at timestamp with time zone)","returns bigint language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 175477b52a5b1cb0a19b5621e6f4be05"],
+["grant","function messenger.revive(letters uuid[], payload jsonb, per_second integer, at timestamp with time zone) to service_role","execute"],
+["function","messenger.ring(transport text, queue text, type text)","returns boolean language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 11ea17a101cb7596dade3b96ad20c648"],
+["grant","function messenger.ring(transport text, queue text, type text) to service_role","execute"]
 ]$manifest$::jsonb $function$;
 comment on function messenger.expected_manifest() is
   'The catalog this release made, as [kind, object, definition]; messenger_verify compares, the rollback removes what it names.';
@@ -14736,8 +14761,129 @@ end $$;
 -- PostgREST learns of the new functions.
 notify pgrst, 'reload schema';
 
+-- ---- Former names of functions.
+create or replace function messenger.bury(ids uuid[], at timestamp with time zone)
+returns bigint
+language sql volatile
+set search_path = pg_catalog, pg_temp
+as $$ select messenger.move_to_dead_letters($1, $2) $$;
+comment on function messenger.bury(ids uuid[], at timestamp with time zone) is 'Former name of messenger.move_to_dead_letters, for calls that wait while the upgrade commits.';
+revoke all on function messenger.bury(ids uuid[], at timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function messenger.bury(ids uuid[], at timestamp with time zone) to service_role;
+create or replace function messenger.end_unhandled(ids uuid[], fates text[], at timestamp with time zone)
+returns void
+language sql volatile
+set search_path = pg_catalog, pg_temp
+as $$ select messenger.finish_undeliverable($1, $2, $3) $$;
+comment on function messenger.end_unhandled(ids uuid[], fates text[], at timestamp with time zone) is 'Former name of messenger.finish_undeliverable, for calls that wait while the upgrade commits.';
+revoke all on function messenger.end_unhandled(ids uuid[], fates text[], at timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function messenger.end_unhandled(ids uuid[], fates text[], at timestamp with time zone) to service_role;
+create or replace function messenger.give_up(ids uuid[], error_class text, at timestamp with time zone)
+returns void
+language sql volatile
+set search_path = pg_catalog, pg_temp
+as $$ select messenger.fail_without_dead_letter($1, $2, $3) $$;
+comment on function messenger.give_up(ids uuid[], error_class text, at timestamp with time zone) is 'Former name of messenger.fail_without_dead_letter, for calls that wait while the upgrade commits.';
+revoke all on function messenger.give_up(ids uuid[], error_class text, at timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function messenger.give_up(ids uuid[], error_class text, at timestamp with time zone) to service_role;
+create or replace function messenger.has_wild_number(value jsonb)
+returns boolean
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$ select messenger.has_out_of_range_number($1) $$;
+comment on function messenger.has_wild_number(value jsonb) is 'Former name of messenger.has_out_of_range_number, for calls that wait while the upgrade commits.';
+revoke all on function messenger.has_wild_number(value jsonb) from public, anon, authenticated, service_role;
+grant execute on function messenger.has_wild_number(value jsonb) to service_role;
+create or replace function messenger.keep_small(value jsonb)
+returns jsonb
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$ select messenger.cap_size($1) $$;
+comment on function messenger.keep_small(value jsonb) is 'Former name of messenger.cap_size, for calls that wait while the upgrade commits.';
+revoke all on function messenger.keep_small(value jsonb) from public, anon, authenticated, service_role;
+grant execute on function messenger.keep_small(value jsonb) to service_role;
+create or replace function messenger.line_up(ids uuid[], at timestamp with time zone)
+returns void
+language sql volatile
+set search_path = pg_catalog, pg_temp
+as $$ select messenger.requeue_in_order($1, $2) $$;
+comment on function messenger.line_up(ids uuid[], at timestamp with time zone) is 'Former name of messenger.requeue_in_order, for calls that wait while the upgrade commits.';
+revoke all on function messenger.line_up(ids uuid[], at timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function messenger.line_up(ids uuid[], at timestamp with time zone) to service_role;
+create or replace function messenger.lock_letters(ids uuid[], filter jsonb, max integer)
+returns uuid[]
+language sql volatile
+set search_path = pg_catalog, pg_temp
+as $$ select messenger.lock_dead_letters($1, $2, $3) $$;
+comment on function messenger.lock_letters(ids uuid[], filter jsonb, max integer) is 'Former name of messenger.lock_dead_letters, for calls that wait while the upgrade commits.';
+revoke all on function messenger.lock_letters(ids uuid[], filter jsonb, max integer) from public, anon, authenticated, service_role;
+grant execute on function messenger.lock_letters(ids uuid[], filter jsonb, max integer) to service_role;
+create or replace function messenger.mark_setting(transport text, queue text, types text[])
+returns text
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$ select messenger.watermark_setting($1, $2, $3) $$;
+comment on function messenger.mark_setting(transport text, queue text, types text[]) is 'Former name of messenger.watermark_setting, for calls that wait while the upgrade commits.';
+revoke all on function messenger.mark_setting(transport text, queue text, types text[]) from public, anon, authenticated, service_role;
+grant execute on function messenger.mark_setting(transport text, queue text, types text[]) to service_role;
+create or replace function messenger.place_mark(setting text, ends_at timestamp with time zone, from_times timestamp with time zone[], from_ids uuid[], batch integer, places tid[], took interval, at timestamp with time zone)
+returns void
+language sql volatile
+set search_path = pg_catalog, pg_temp
+as $$ select messenger.store_watermark($1, $2, $3, $4, $5, $6, $7, $8) $$;
+comment on function messenger.place_mark(setting text, ends_at timestamp with time zone, from_times timestamp with time zone[], from_ids uuid[], batch integer, places tid[], took interval, at timestamp with time zone) is 'Former name of messenger.store_watermark, for calls that wait while the upgrade commits.';
+revoke all on function messenger.place_mark(setting text, ends_at timestamp with time zone, from_times timestamp with time zone[], from_ids uuid[], batch integer, places tid[], took interval, at timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function messenger.place_mark(setting text, ends_at timestamp with time zone, from_times timestamp with time zone[], from_ids uuid[], batch integer, places tid[], took interval, at timestamp with time zone) to service_role;
+create or replace function messenger.read_verdicts(outcomes jsonb)
+returns messenger.outcome[]
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$ select messenger.read_outcomes($1) $$;
+comment on function messenger.read_verdicts(outcomes jsonb) is 'Former name of messenger.read_outcomes, for calls that wait while the upgrade commits.';
+revoke all on function messenger.read_verdicts(outcomes jsonb) from public, anon, authenticated, service_role;
+grant execute on function messenger.read_verdicts(outcomes jsonb) to service_role;
+create or replace function messenger.refusals()
+returns TABLE(code text, status integer, message text, hint text)
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$ select * from messenger.error_codes() $$;
+comment on function messenger.refusals() is 'Former name of messenger.error_codes, for calls that wait while the upgrade commits.';
+revoke all on function messenger.refusals() from public, anon, authenticated, service_role;
+grant execute on function messenger.refusals() to service_role;
+create or replace function messenger.refuse(code text, what text)
+returns boolean
+language sql volatile
+set search_path = pg_catalog, pg_temp
+as $$ select messenger.raise_error($1, $2) $$;
+comment on function messenger.refuse(code text, what text) is 'Former name of messenger.raise_error, for calls that wait while the upgrade commits.';
+revoke all on function messenger.refuse(code text, what text) from public, anon, authenticated, service_role;
+grant execute on function messenger.refuse(code text, what text) to service_role;
+create or replace function messenger.release_heads(keys messenger.order_key[], at timestamp with time zone)
+returns bigint
+language sql volatile
+set search_path = pg_catalog, pg_temp
+as $$ select messenger.unblock_next($1, $2) $$;
+comment on function messenger.release_heads(keys messenger.order_key[], at timestamp with time zone) is 'Former name of messenger.unblock_next, for calls that wait while the upgrade commits.';
+revoke all on function messenger.release_heads(keys messenger.order_key[], at timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function messenger.release_heads(keys messenger.order_key[], at timestamp with time zone) to service_role;
+create or replace function messenger.revive(letters uuid[], payload jsonb, per_second integer, at timestamp with time zone)
+returns bigint
+language sql volatile
+set search_path = pg_catalog, pg_temp
+as $$ select messenger.requeue($1, $2, $3, $4) $$;
+comment on function messenger.revive(letters uuid[], payload jsonb, per_second integer, at timestamp with time zone) is 'Former name of messenger.requeue, for calls that wait while the upgrade commits.';
+revoke all on function messenger.revive(letters uuid[], payload jsonb, per_second integer, at timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function messenger.revive(letters uuid[], payload jsonb, per_second integer, at timestamp with time zone) to service_role;
+create or replace function messenger.ring(transport text, queue text, type text)
+returns boolean
+language sql volatile
+set search_path = pg_catalog, pg_temp
+as $$ select messenger.wake_worker($1, $2, $3) $$;
+comment on function messenger.ring(transport text, queue text, type text) is 'Former name of messenger.wake_worker, for calls that wait while the upgrade commits.';
+revoke all on function messenger.ring(transport text, queue text, type text) from public, anon, authenticated, service_role;
+grant execute on function messenger.ring(transport text, queue text, type text) to service_role;
 -- ---- What 0.1.0 had and 0.2.0 has not.
-drop index if exists messenger.bells_pkey;
+
 
 -- ---- Jobs that are installed get this release's commands: their texts call functions by name.
 do $$

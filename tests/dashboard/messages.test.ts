@@ -197,7 +197,7 @@ test("what callers wrote is text: in type, queue, key, payload, error, trace, re
   await sql`update messenger.workers set transport_name = ${evil}, queues = ${[evil]}, types = ${[evil]}`;
   await sql`insert into messenger.queues values ('supabase', ${evil}, now())`;
   await sql`insert into messenger_messages (transport_name, queue_name, message_type) values ('supabase', ${evil}, ${evil})`;
-  const [{ deadLetter }] = await sql`select id as letter from messenger_failed_messages`;
+  const [{ deadLetter }] = await sql`select id as "deadLetter" from messenger_failed_messages`;
   await call(sql, "messenger_tick");
   for (
     const view of [

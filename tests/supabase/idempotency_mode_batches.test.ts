@@ -143,7 +143,7 @@ test("batch · a message that an element moved to now is woken for", async () =>
     await call(transaction, "messenger_dispatch_batch", {
       messages: [element("reschedule", 1), element("reschedule", 2, { available_at: "2020-01-01T00:00:00Z" })],
     });
-    return (await transaction`select current_setting('messenger.woken', true) as rung`)[0].woken.trim();
+    return (await transaction`select current_setting('messenger.woken', true) as woken`)[0].woken.trim();
   });
   assert.equal(woken, "supabase/default");
   assert.equal((await claim(project().sql)).length, 1);

@@ -125,7 +125,7 @@ for (const mode of ["reschedule", "debounce"]) {
     const rungBy = (fields: Fields) =>
       project().sql.begin(async (transaction) => {
         await dispatch(transaction, { idempotency_key: "once", idempotency_mode: mode, ...OLD, ...fields });
-        const [{ woken }] = await transaction`select current_setting('messenger.woken', true) as rung`;
+        const [{ woken }] = await transaction`select current_setting('messenger.woken', true) as woken`;
         return woken?.trim() || null;
       });
     assert.equal(await rungBy({ delay: "2 hours" }), null);

@@ -172,8 +172,8 @@ test("exhausted · a poison message that kills every worker takes nobody with it
     }
   }
   assert.deepEqual([...done].toSorted(), neighbours.toSorted());
-  const [{ deadLetters }] = await sql`select array_agg(message_id) as letters from messenger_failed_messages`;
-  assert.deepEqual(deadLetters, [poison.id]);
+  const [{ dead_letters }] = await sql`select array_agg(message_id) as dead_letters from messenger_failed_messages`;
+  assert.deepEqual(dead_letters, [poison.id]);
   const [{ most }] = await sql`select max(retry_count) as most from messenger_messages where status = 'completed'`;
   assert.equal(most, 1);
 });

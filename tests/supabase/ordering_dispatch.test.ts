@@ -262,7 +262,7 @@ test("order · nobody is woken for a blocked message", async () => {
   await send(sql);
   const woken = await asRole(sql, "service_role", async (transaction) => {
     await send(transaction);
-    return (await transaction`select current_setting('messenger.woken', true) as rung`)[0].woken;
+    return (await transaction`select current_setting('messenger.woken', true) as woken`)[0].woken;
   });
   assert.ok(!woken);
 });

@@ -96,7 +96,7 @@ test("keys · a due message on a repeated key is woken for once it has its place
     await call(transaction, "messenger_dispatch_batch", {
       messages: [{ ...ORDERED, ...REPEATED }, { ...ORDERED, ...REPEATED, payload: { n: 1 } }],
     });
-    return (await transaction`select current_setting('messenger.woken', true) as rung`)[0].woken.trim();
+    return (await transaction`select current_setting('messenger.woken', true) as woken`)[0].woken.trim();
   });
   assert.equal(woken, "supabase/default");
 });

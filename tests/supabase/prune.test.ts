@@ -230,11 +230,11 @@ test("backlog · of messages, dead letters and keys is pruned chunk by chunk, as
   await setClock(sql, "31 days");
   const sizes = async () =>
     (await sql`
-      select (select count(*)::int from messenger_messages) as messages, (select count(*)::int from messenger_failed_messages) as letters,
+      select (select count(*)::int from messenger_messages) as messages, (select count(*)::int from messenger_failed_messages) as dead_letters,
         (select count(*)::int from messenger.idempotency_keys) as keys`)[0];
   let ticks = 0;
   do await tick({ batch: 100 }); while (Object.values(await sizes()).some((size) => size > 0) && ++ticks < 30);
-  assert.deepEqual({ ...await sizes() }, { messages: 0, deadLetters: 0, keys: 0 });
+  assert.deepEqual({ ...await sizes() }, { messages: 0, dead_letters: 0, keys: 0 });
 });
 
 test("counts · are rolled up without losing any", async () => {

@@ -17,18 +17,6 @@ delete from messenger.message_types k where starts_with(k.type, 'symphony.') and
 -- Positions of scans have a table of their own, messenger.scan_positions: the scans begin again.
 alter table messenger.clock drop column if exists prune_after, drop column if exists prune_keys_after;
 
--- Names that 0.1.0 had of its own.
-do $$
-begin
-  if to_regclass('messenger.bells') is not null then
-    alter table messenger.bells rename to wakeups;
-    alter table messenger.wakeups rename constraint bells_pkey to wakeups_pkey;
-    alter table messenger.clock rename column blind_ring_at to unregistered_wakeup_at;
-    alter table messenger.clock rename column fold_tail to roll_up_tail;
-    alter table messenger.clock rename column fold_sweep to roll_up_sweep;
-  end if;
-end $$;
-
 -- Messages in flight that a user may have dispatched are marked as a user's: 0.1.0 cannot tell them from a service's dispatch in a user's transaction.
 update public.messenger_messages m set headers = m.headers || jsonb_build_object('x-symphony-user', m.created_by)
 where m.created_by is not null and m.processed_at is null;

@@ -14,7 +14,7 @@ export const lookingRow: Row = {
     await store(ground);
     const [{ id, deadLetter }] = await ground.admin`
       select (select id from messenger_messages where processed_at is null order by id limit 1) as id,
-        (select id from messenger_failed_messages limit 1) as letter`;
+        (select id from messenger_failed_messages limit 1) as "deadLetter"`;
     const figures = new Map<string, number>();
     for (const path of callsFor(id, deadLetter)) {
       const ms = median(await timesOf(ground, path));
