@@ -1,6 +1,6 @@
--- Parsing of dispatches: JSON elements to typed drafts, each with the first thing that is wrong with it. Nothing is written here.
+-- Parsing of dispatches: JSON elements become typed drafts, each with its first error. Nothing is written here.
 
--- The fields of an element, each with the error that a null in it gets.
+-- The fields of an element, each with the error code for a null in it.
 create or replace function messenger.draft_fields()
 returns jsonb
 language sql immutable parallel safe
@@ -12,7 +12,8 @@ as $$
     "headers": "SM_HEADERS_NOT_OBJECT", "metadata": "SM_METADATA_NOT_OBJECT"}'::jsonb
 $$;
 
--- One pass over the set: a function call per element would cost as much as its insert, so calls stand behind cheap tests of size.
+-- One pass over the set: a function call per element would cost as much as its insert, so calls come after cheap tests
+-- of size.
 create or replace function messenger.read_drafts(messages jsonb, at timestamptz)
 returns setof messenger.draft
 language plpgsql stable
@@ -24,7 +25,7 @@ begin
   with element as materialized (
     select
       e.ord, e.value, r.*,
-      -- A null or unknown field is looked for by name only where the whole element is odd.
+      -- The name of a null or unknown field is searched only if the element has one.
       case when e.value - array(select jsonb_object_keys(messenger.draft_fields())) <> '{}' or e.value @? 'strict $.* ? (@ == null)'
       then (select f.key from jsonb_each(e.value) f where f.value = 'null' or not messenger.draft_fields() ? f.key
             order by messenger.draft_fields() ? f.key, f.key limit 1) end as odd_field,
@@ -90,7 +91,7 @@ begin
   select c.ord::int, c.error_code,
     case when not messenger.draft_fields() ? c.odd_field then c.odd_field when c.error_code = 'SM_FIELD_FORBIDDEN' then 'headers.x-symphony-user' end, d.*
   from checked c
-  -- Casts only where the checks passed: offset 0 keeps the planner from moving them out of the condition.
+  -- Casts only after the checks have passed: offset 0 keeps the planner from moving them out of the condition.
   left join lateral (
     select
       c.value ->> 'type', c.transport_name, coalesce(c.value ->> 'queue', c.route_queue, 'default'), coalesce(c.priority::int, c.route_priority, 5),
@@ -103,8 +104,13 @@ begin
   ) as d on true;
 end $$;
 
-comment on function messenger.draft_fields() is 'Field names of a dispatch with the code a null in them is rejected by.';
+comment on function messenger.draft_fields() is
+  'The field names of a dispatch, each with the error code for a null in it.';
 comment on function messenger.read_drafts(jsonb, timestamptz) is
-  'Elements of a dispatch (names as the parameters of messenger_dispatch, exact JSON types, no nulls) as drafts in order; error_code is the first error, and then the rest is null.';
-revoke all on function messenger.draft_fields(), messenger.read_drafts(jsonb, timestamptz) from public, anon, authenticated;
+  'The elements of a dispatch as drafts, in order. Elements have the parameter names of messenger_dispatch, exact JSON '
+  'types and no nulls. error_code is the first error of an element; its other columns are then null.';
+revoke all on function
+  messenger.draft_fields(),
+  messenger.read_drafts(jsonb, timestamptz)
+from public, anon, authenticated;
 grant execute on function messenger.draft_fields(), messenger.read_drafts(jsonb, timestamptz) to service_role;

@@ -1,4 +1,4 @@
--- Routes for messages that came before their type: dispatched while the type was not registered, they get its route and retries once it is.
+-- Routing of messages that were dispatched before their type was registered: they get its route and retries afterwards.
 
 create or replace function messenger.open_fields(element jsonb)
 returns text[]
@@ -10,9 +10,9 @@ begin
     select f.field from unnest('{queue,priority,max_retries}'::text[]) as f(field) where not coalesce(element ? f.field, false)), '{}');
 end $$;
 
--- Messages with an idempotency key or an ordering key stay in their queue, which is part of the key; they get the retries alone.
--- Retries already used stay used. Running messages follow once they are pending again; what others have locked is left to
--- the next tick.
+-- Messages with an idempotency key or an ordering key stay in their queue, which is part of the key; they only get the
+-- retries. Used retries stay used. Running messages follow once they are pending again; messages that others have
+-- locked are left to the next tick.
 create or replace function messenger.route_messages(types text[], chunk int, at timestamptz)
 returns bigint
 language plpgsql
@@ -52,8 +52,8 @@ begin
   return v_routed;
 end $$;
 
--- Of the types with such messages, found by one probe of the index per type, those that are registered by now. A dispatch that
--- commits after the registration it did not see is found here, too.
+-- Finds the types of such messages by one probe of the index per type, and keeps those that are registered. A dispatch
+-- that commits after the registration, without having seen it, is found here too.
 create or replace function messenger.route_due(at timestamptz, chunk int, ends_at timestamptz)
 returns bigint
 language plpgsql
@@ -90,11 +90,20 @@ begin
   return v_total;
 end $$;
 
-comment on function messenger.open_fields(jsonb) is 'Which of queue, priority and max_retries the element of a dispatch leaves to its type; null: none.';
+comment on function messenger.open_fields(jsonb) is
+  'Those of queue, priority and max_retries that an element of a dispatch leaves to its type; null: none.';
 comment on function messenger.route_messages(text[], int, timestamptz) is
-  'Gives pending messages of these registered types, dispatched before they were, what their dispatch left open. Returns how many.';
-comment on function messenger.route_due(timestamptz, int, timestamptz) is 'messenger.route_messages for all types registered by now, until about ends_at.';
-revoke all on function messenger.open_fields(jsonb), messenger.route_messages(text[], int, timestamptz),
-  messenger.route_due(timestamptz, int, timestamptz) from public, anon, authenticated;
-grant execute on function messenger.open_fields(jsonb), messenger.route_messages(text[], int, timestamptz),
-  messenger.route_due(timestamptz, int, timestamptz) to service_role;
+  'Gives up to chunk pending messages of these registered types, which were dispatched before the registration, the '
+  'values that their dispatch left open. Returns their number.';
+comment on function messenger.route_due(timestamptz, int, timestamptz) is
+  'messenger.route_messages for all registered types, in chunks, until about ends_at. Returns the number of messages.';
+revoke all on function
+  messenger.open_fields(jsonb),
+  messenger.route_messages(text[], int, timestamptz),
+  messenger.route_due(timestamptz, int, timestamptz)
+from public, anon, authenticated;
+grant execute on function
+  messenger.open_fields(jsonb),
+  messenger.route_messages(text[], int, timestamptz),
+  messenger.route_due(timestamptz, int, timestamptz)
+to service_role;

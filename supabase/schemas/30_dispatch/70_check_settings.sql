@@ -1,4 +1,5 @@
--- Settings given as JSON, those of message types and of messenger_start: each must have its JSON type and lie within its bounds.
+-- Checks of settings in JSON, of message types and of messenger_start: each must have its JSON type and be in its
+-- range.
 
 create or replace function messenger.is_setting(value jsonb, kind text, lowest numeric, highest numeric)
 returns boolean
@@ -26,7 +27,7 @@ as $$
 declare
   v_shown text := case when messenger.has_out_of_range_number(value) then 'a number outside the range of a double' else left(value::text, 60) end;
 begin
-  perform messenger.raise_error(code, format('%s must be %s, not %s', field, wanted, v_shown), format('set %s to %s, or leave it out', field, wanted));
+  perform messenger.raise_error(code, format('%s must be %s, not %s', field, wanted, v_shown), format('set %s to %s, or omit it', field, wanted));
 end $$;
 
 create or replace function messenger.check_types(types jsonb)
@@ -97,11 +98,24 @@ begin
 end $$;
 
 comment on function messenger.is_setting(jsonb, text, numeric, numeric) is
-  'Whether a JSON value is of this kind: name (of a queue or transport), type, sender, object, array, or a whole number or number between two.';
-comment on function messenger.reject_setting(text, text, jsonb, text) is 'Raises the error with this code for a field: what it must be and what it is.';
-comment on function messenger.check_types(jsonb) is 'Rejects the first definition of a message type with a field that is malformed or out of bounds, by type and field.';
-comment on function messenger.check_start(text, jsonb) is 'Rejects a URL or an option of messenger_start that is malformed or out of bounds: SM_SETTING.';
-revoke all on function messenger.is_setting(jsonb, text, numeric, numeric), messenger.reject_setting(text, text, jsonb, text),
-  messenger.check_types(jsonb), messenger.check_start(text, jsonb) from public, anon, authenticated;
-grant execute on function messenger.is_setting(jsonb, text, numeric, numeric), messenger.reject_setting(text, text, jsonb, text),
-  messenger.check_types(jsonb), messenger.check_start(text, jsonb) to service_role;
+  'Whether a JSON value is of this kind: name (of a queue or transport), type, sender (service or user), object, '
+  'array, whole (a whole number) or number; the last two must be in the given range.';
+comment on function messenger.reject_setting(text, text, jsonb, text) is
+  'Raises the error with this code for a field, with the required and the actual value.';
+comment on function messenger.check_types(jsonb) is
+  'Raises an error for the first definition of a message type with a field that is malformed or out of range, and '
+  'names type and field.';
+comment on function messenger.check_start(text, jsonb) is
+  'Raises SM_SETTING for a URL or an option of messenger_start that is malformed or out of range.';
+revoke all on function
+  messenger.is_setting(jsonb, text, numeric, numeric),
+  messenger.reject_setting(text, text, jsonb, text),
+  messenger.check_types(jsonb),
+  messenger.check_start(text, jsonb)
+from public, anon, authenticated;
+grant execute on function
+  messenger.is_setting(jsonb, text, numeric, numeric),
+  messenger.reject_setting(text, text, jsonb, text),
+  messenger.check_types(jsonb),
+  messenger.check_start(text, jsonb)
+to service_role;

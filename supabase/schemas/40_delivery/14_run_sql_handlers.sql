@@ -22,8 +22,8 @@ as $$
     where handler_timeout.type = any (k.type || k.aliases) and k.sql_handler is not null limit 1), interval '30 seconds'))
 $$;
 
--- After "set constraints all immediate" the next handler of the same transaction would find constraints checked at once that it may count on
--- being checked at its end.
+-- After "set constraints all immediate" the constraints would be checked immediately for the next handler of the same
+-- transaction, which may rely on a check at its end.
 create or replace function messenger.defer_constraints()
 returns void
 language plpgsql
@@ -40,9 +40,10 @@ begin
   end if;
 end $$;
 
--- The handler's writes, the completion and what either leaves to the end of a transaction are undone together when any of them fails. The
--- runner's row is written last: from then on the ticker cannot lock it, so it never cancels a backend that has gone on to another message.
--- A handler that acts as another role, as one that must pass row level security may, need not change back.
+-- The handler's writes, the completion and deferred constraints are undone together if one of them fails. The runner's
+-- row is written last: from then on the ticker cannot lock it, so it never cancels a backend that has continued with
+-- another message. A handler that changes its role, for example to be subject to row level security, need not change it
+-- back.
 create or replace function messenger.handle_message(message messenger.claimed, cut_at timestamptz default null)
 returns text
 language plpgsql
@@ -75,14 +76,14 @@ begin
     get stacked diagnostics v_error = message_text, v_detail = pg_exception_detail, v_state = returned_sqlstate, v_trace = pg_exception_context;
   end;
 
-  -- The ticker holds the row until it has committed that it cancelled.
+  -- Waits for the ticker, which holds the row until it has committed the cancellation.
   select r.cancelled_at is not null into v_was_overdue from messenger.sql_runners r where r.pid = pg_backend_pid() and r.message_id = message.id for update;
   perform messenger.note_run(null);
   if v_state = '57014' and v_was_overdue then
     v_error := format('the handler did not end within %s s and was cancelled', trim_scale(extract(epoch from messenger.handler_timeout(message.message_type))));
     v_state := 'Timeout';
   elsif v_state = '57014' and clock_timestamp() >= cut_at then
-    -- The statement_timeout of the job that runs handlers, not of this one. It strikes once.
+    -- The statement_timeout of the job that runs handlers, not the timeout of the type. It occurs once.
     perform public.messenger_release(message.id, message.fence);
     return 'released';
   end if;
@@ -121,8 +122,8 @@ begin
   end if;
 end $$;
 
--- Types with an SQL handler that may be claimed. One whose handler has ended its backend waits until the lease of that message has run out:
--- with a backlog of such messages every new runner would be ended at once.
+-- If a handler has ended its backend, its type waits until the lease of that message has expired: with a backlog of
+-- such messages every new runner would be ended immediately.
 create or replace function messenger.sql_types()
 returns text[]
 language sql stable
@@ -134,22 +135,22 @@ as $$
     where r.message_id is not null and r.deadline > clock_timestamp() - interval '30 seconds' and not messenger.is_backend_alive(r.pid, r.backend_start))
 $$;
 
--- Events lie in a queue of their own. Looked for in all queues, beside 300,000 waiting messages of other types, they cost every other look 150 ms.
+-- Events have a queue of their own. Searching all queues, beside 300,000 waiting messages of other types, cost every
+-- second claim 150 ms.
 create or replace function messenger.sql_queues(types text[])
 returns text[]
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$ select case when types = '{symphony.event}' then '{events}'::text[] end $$;
 
--- Named by its backend: nobody else holds the row of this worker, so no open claim of another can be in the way.
+-- Named by its backend: no other session holds the row of this worker, so no open claim can block it.
 create or replace function messenger.sql_worker()
 returns text
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$ select 'sql-' || pg_backend_pid() $$;
 
--- Claims one message for the job symphony-handlers, and records until when its handler may run. The lease lasts 30 s longer, so that a handler
--- that is cancelled is settled, not rescued.
+-- The lease lasts 30 s longer than the handler may run, so that a cancelled handler is settled and not rescued.
 create or replace function messenger.claim_for_runner()
 returns messenger.claimed
 language plpgsql
@@ -178,8 +179,9 @@ begin
   return v_message;
 end $$;
 
--- One step of the job symphony-handlers: handles the message it claimed before and claims the next in one transaction, which the job commits.
--- So each claim is committed before its handler runs: one that ends its backend has been counted. Never raises.
+-- One transaction of the job symphony-handlers, which the job commits: it handles the message claimed before and claims
+-- the next. So each claim is committed before its handler runs, and a handler that ends its backend has been counted.
+-- Never raises.
 create or replace function messenger.work_off(message messenger.claimed, goes_on boolean, cut_at timestamptz)
 returns messenger.claimed
 language plpgsql
@@ -190,13 +192,13 @@ begin
     begin
       perform messenger.handle_message(message, cut_at);
     exception when others or query_canceled then
-      -- Not settled, so its lease runs out.
+      -- Not settled: the lease will expire.
       perform messenger.note_step_error('symphony-handlers', sqlerrm, sqlstate, messenger.now());
       perform messenger.note_run(null);
     end;
   end if;
   if goes_on then
-    -- A block of its own: what was handled stays when nothing can be claimed.
+    -- A block of its own: the handled message stays settled if the claim fails.
     begin
       return messenger.claim_for_runner();
     exception when others or query_canceled then
@@ -206,8 +208,9 @@ begin
   return null;
 end $$;
 
--- In a tick, where there is no job for it: claim, effects and completion commit together with the tick, or not at all. The time is looked at
--- between messages, and what it leaves goes back unstarted. It is half a second, or what the setting messenger.sql_handler_budget says.
+-- Runs in the tick if pg_cron has no job for it: claim, effects and completion commit together with the tick, or not at
+-- all. The time budget is checked between messages, and the remaining ones are released. It is 500 ms (setting
+-- messenger.sql_handler_budget).
 create or replace function messenger.run_sql_handlers(batch int)
 returns table (completed bigint, failed bigint, released bigint)
 language plpgsql
@@ -228,7 +231,7 @@ begin
       select * from public.messenger_claim(messenger.sql_worker(), least(v_left, 10), queues => messenger.sql_queues(v_types), types => v_types)
     loop
       v_claimed := v_claimed + 1;
-      -- The first is never put back, or a budget of nothing would be a standstill.
+      -- The first is never released: with a budget of zero no message would ever be handled.
       if completed + failed > 0 and clock_timestamp() > v_ends_at then
         perform public.messenger_release(v_message.id, v_message.fence);
         released := released + 1;
@@ -247,8 +250,9 @@ begin
   return next;
 end $$;
 
--- For the ticker. The row is locked while the signal is sent, and the runner must write it before it goes on to another message: so the signal
--- meets this handler or none. A handler that catches the cancel and goes on is ended with its backend ten seconds later.
+-- For the ticker. The row is locked while the signal is sent, and the runner must write it before it continues with
+-- another message: the signal meets this handler or none. A handler that catches the cancellation and continues is
+-- ended with its backend ten seconds later.
 create or replace function messenger.cancel_overdue_handlers()
 returns void
 language plpgsql
@@ -273,26 +277,45 @@ begin
     for update skip locked);
 end $$;
 
-comment on function messenger.is_backend_alive(int, timestamptz) is 'Whether the server process of this id is still the one that was started then.';
-comment on function messenger.is_handlers_job_running() is 'Whether a backend of the job symphony-handlers is at work.';
-comment on function messenger.handler_timeout(text) is 'How long the SQL handler of a type may run: timeout_ms of the type, 30 s by default, 11 hours at most.';
-comment on function messenger.defer_constraints() is 'Defers the constraints that are deferred at the beginning of a transaction.';
+comment on function messenger.is_backend_alive(int, timestamptz) is
+  'Whether the server process with this id is still the one that was started at that time.';
+comment on function messenger.is_handlers_job_running() is 'Whether a backend of the job symphony-handlers is running.';
+comment on function messenger.handler_timeout(text) is
+  'How long the SQL handler of a type may run: timeout_ms of the type (default: 30 s), at most 11 hours.';
+comment on function messenger.defer_constraints() is 'Defers the constraints that are initially deferred.';
 comment on function messenger.handle_message(messenger.claimed, timestamptz) is
-  'Runs the SQL handler of a claimed message and settles the message: completed, failed, or released where the statement_timeout of the job (cut_at) struck.';
+  'Runs the SQL handler of a claimed message and settles the message. Returns completed, failed, or released if the '
+  'statement_timeout of the job ended it at cut_at.';
 comment on function messenger.note_runner() is 'Records that this backend runs SQL handlers.';
-comment on function messenger.note_run(messenger.claimed, interval) is 'Records which message this backend handles and how long it may; null: none.';
-comment on function messenger.sql_types() is 'Types, aliases too, whose SQL handler may be run now; null where there are none.';
-comment on function messenger.sql_queues(text[]) is 'The queues in which these types can lie; null: any.';
-comment on function messenger.sql_worker() is 'Name under which this backend claims messages for SQL handlers.';
-comment on function messenger.claim_for_runner() is 'Claims a message for the job symphony-handlers; null where nothing is due.';
+comment on function messenger.note_run(messenger.claimed, interval) is
+  'Records the message that this backend handles, and its deadline; null: none.';
+comment on function messenger.sql_types() is 'Types and aliases whose SQL handler may run now; null if there are none.';
+comment on function messenger.sql_queues(text[]) is 'The queues in which messages of these types can be; null: any.';
+comment on function messenger.sql_worker() is
+  'The worker name under which this backend claims messages for SQL handlers.';
+comment on function messenger.claim_for_runner() is
+  'Claims one message for the job symphony-handlers and records the deadline of its handler; null if none is due.';
 comment on function messenger.work_off(messenger.claimed, boolean, timestamptz) is
-  'Handles a message that was claimed before, and claims the next if the job goes on. Returns that one, or null.';
+  'Handles a message that was claimed before and, if goes_on, claims the next. Returns that one, or null.';
 comment on function messenger.run_sql_handlers(int) is
-  'Handles up to so many due messages whose type has an SQL handler, within the time budget. Returns how many were completed, failed and put back unstarted.';
-comment on function messenger.cancel_overdue_handlers() is 'Cancels SQL handlers that have exceeded the timeout of their type, and forgets runners that are gone.';
-revoke all on function messenger.is_backend_alive(int, timestamptz), messenger.is_handlers_job_running(), messenger.handler_timeout(text),
-  messenger.defer_constraints(), messenger.handle_message(messenger.claimed, timestamptz), messenger.note_runner(),
+  'Handles up to batch due messages whose type has an SQL handler, within the time budget. Returns how many were '
+  'completed, failed and released.';
+comment on function messenger.cancel_overdue_handlers() is
+  'Cancels SQL handlers that have exceeded the timeout of their type, and deletes the rows of backends that have '
+  'ended.';
+revoke all on function
+  messenger.is_backend_alive(int, timestamptz),
+  messenger.is_handlers_job_running(),
+  messenger.handler_timeout(text),
+  messenger.defer_constraints(),
+  messenger.handle_message(messenger.claimed, timestamptz),
+  messenger.note_runner(),
   messenger.note_run(messenger.claimed, interval),
-  messenger.sql_types(), messenger.sql_queues(text[]), messenger.sql_worker(), messenger.claim_for_runner(),
-  messenger.work_off(messenger.claimed, boolean, timestamptz), messenger.run_sql_handlers(int), messenger.cancel_overdue_handlers()
-  from public, anon, authenticated, service_role;
+  messenger.sql_types(),
+  messenger.sql_queues(text[]),
+  messenger.sql_worker(),
+  messenger.claim_for_runner(),
+  messenger.work_off(messenger.claimed, boolean, timestamptz),
+  messenger.run_sql_handlers(int),
+  messenger.cancel_overdue_handlers()
+from public, anon, authenticated, service_role;

@@ -1,6 +1,6 @@
--- Finding what is due in one queue.
+-- Finding the due messages of one queue.
 
--- Ends a scan that has come upon too much that it cannot take. Raising is the only way out of a running statement.
+-- Ends a scan that has visited too many messages it cannot take. Raising is the only way out of a running statement.
 create or replace function messenger.stop_scan()
 returns boolean
 language plpgsql
@@ -10,14 +10,15 @@ begin
   raise exception using errcode = 'SM001', message = 'the scan for due messages has met too many that cannot be handed out';
 end $$;
 
--- Finds what to take from one queue in order of priority (10 first), availability, id: one index range per priority, so
--- messages not yet due are never visited. A message whose lease ran out is met in the same scan. It may have killed its
+-- In order of priority (10 first), availability and id, by one index range per priority, so messages that are not yet
+-- due are never visited. The same scan finds messages whose lease has expired. Such a message may have crashed its
 -- worker, so it is handed out alone; up to 100 that are expired, cancelled or exhausted are finished on the way.
--- The first scan ends after 25 ms (setting messenger.scan_limit) and 20 us per message of the batch by an error, because what it passes over, messages of other
--- types, held or locked by others, may be any number. The caller then comes again with careful: the range is scanned in
--- chunks, at most 100,000 entries of it, and a mark is placed behind them. Beside 50,000 of them that takes 30 ms.
--- Without the planner settings the claim was measured 1.2 to 2.1 times slower; and switched-off scans look so expensive to
--- the planner that it would compile each plan (jit), for seconds.
+-- The first scan ends by an error after 25 ms (setting messenger.scan_limit) and 20 us per message of the batch,
+-- because it may skip any number of messages: of other types, held or locked by others. The caller then calls again
+-- with careful: the range is scanned in chunks, at most 100,000 entries, and a watermark is stored behind them. Beside
+-- 50,000 such messages that takes 30 ms.
+-- Without the planner settings the claim was measured 1.2 to 2.1 times slower. Disabled scans look so expensive to the
+-- planner that it would compile each plan (jit), for seconds.
 create or replace function messenger.find_due(
   transport text, queue text, batch int, types text[], at timestamptz, may_be_solo boolean, careful boolean default false,
   out ctids tid[], out is_solo boolean
@@ -35,7 +36,7 @@ declare
   v_text text := current_setting(v_setting, true);
   v_watermark jsonb;
   v_ends_at timestamptz;
-  -- By priority. Variables without a value cost nothing: plpgsql sets each expression up again in every transaction.
+  -- By priority. Variables without a value cost nothing: plpgsql prepares each expression again in every transaction.
   v_from_times timestamptz[];
   v_from_ids uuid[];
   v_to_times timestamptz[];
@@ -70,7 +71,7 @@ begin
   loop
     if careful or v_skips_ended then
       v_chunk := least(20000, coalesce(10 * v_chunk, 2 * batch + 100));
-      select head.* into v_stop_priority, v_stop_at, v_stop_id from generate_series(10, 1, -1) as level(priority)
+      select found.* into v_stop_priority, v_stop_at, v_stop_id from generate_series(10, 1, -1) as level(priority)
       cross join lateral (
         select m.priority, m.available_at, m.id from public.messenger_messages m
         where m.transport_name = find_due.transport and m.queue_name = find_due.queue and m.priority = level.priority
@@ -78,7 +79,7 @@ begin
           and (m.available_at, m.id) >= (coalesce(v_from_times[level.priority], '-infinity'),
             coalesce(v_from_ids[level.priority], '00000000-0000-0000-0000-000000000000'))
         order by m.available_at, m.id
-      ) head
+      ) found
       limit 1 offset v_chunk - 1;
       v_to_times := array(
         select case when p < v_stop_priority then '-infinity' when p = v_stop_priority then v_stop_at else at end
@@ -88,7 +89,7 @@ begin
 
     select array_agg(due.tid), array_agg(due.disposition) into v_found, v_dispositions
     from (
-      select head.* from generate_series(10, 1, -1) as level(priority)
+      select found.* from generate_series(10, 1, -1) as level(priority)
       cross join lateral (
         select m.ctid as tid,
           case
@@ -106,7 +107,7 @@ begin
             coalesce(v_to_ids[level.priority], 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
           and (m.available_at, m.id) >= (coalesce(v_from_times[level.priority], '-infinity'),
             coalesce(v_from_ids[level.priority], '00000000-0000-0000-0000-000000000000'))
-          -- One expression, or the planner would put the cheap tests before that of the time.
+          -- One expression, because the planner would put the cheap tests before that of the time.
           and case
             when clock_timestamp() > (select clock_timestamp() + case when careful then '1 hour'
               else coalesce(nullif(current_setting('messenger.scan_limit', true), ''), '25 milliseconds') end::interval
@@ -120,8 +121,8 @@ begin
         order by m.available_at, m.id
         limit batch
         for no key update skip locked
-      ) head
-      -- Here and not only where queues are looked for, so that a pause holds from its commit on.
+      ) found
+      -- Also here, and not only in due_queues, so that a pause takes effect with its commit.
       where (
         select t.enabled and t.type in ('supabase', 'sync')
           and not exists (select from messenger.queues q where q.transport_name = t.name and q.queue_name = find_due.queue and q.paused_at is not null)
@@ -131,18 +132,18 @@ begin
     ) due;
 
     if not v_dispositions <@ '{ready}'::text[] then
-      v_ids := array(select m.id from unnest(v_found) with ordinality as x(place, n) join public.messenger_messages m on m.ctid = x.place order by x.n);
+      v_ids := array(select m.id from unnest(v_found) with ordinality as x(tid, n) join public.messenger_messages m on m.ctid = x.tid order by x.n);
       if v_dispositions && '{expired,cancelled,exhausted}'::text[] then
         if careful then
           perform messenger.finish_undeliverable_singly(v_ids[1:100], v_dispositions[1:100], at);
         else
           perform messenger.finish_undeliverable(v_ids[1:100], v_dispositions[1:100], at);
         end if;
-        -- A scan by chunks, which leaves out what else is to be finished, finds the others.
+        -- A scan by chunks, which leaves out the other messages to be finished, finds the remaining ones.
         v_skips_ended := true;
         continue scans;
       end if;
-      -- Up to the first message that must be alone; the next claim then starts with it.
+      -- Up to the first message that must be alone; the next claim begins with it.
       v_end := (select min(x.n) from unnest(v_dispositions) with ordinality as x(disposition, n) where x.disposition <> 'ready');
       if v_end > 1 then
         ctids := ctids || v_found[1:v_end - 1];
@@ -178,8 +179,13 @@ end $$;
 
 comment on function messenger.stop_scan() is 'Raises SQLSTATE SM001, which the claim catches.';
 comment on function messenger.find_due(text, text, int, text[], timestamptz, boolean, boolean) is
-  'Locks up to batch due messages of one queue and returns their places (ctid), or null. A solo message comes alone or, when may_be_solo is false, not at all. Raises SQLSTATE SM001 when it has passed over too many, unless careful.';
-revoke all on function messenger.stop_scan(), messenger.find_due(text, text, int, text[], timestamptz, boolean, boolean)
-  from public, anon, authenticated;
-grant execute on function messenger.stop_scan(), messenger.find_due(text, text, int, text[], timestamptz, boolean, boolean)
-  to service_role;
+  'Locks up to batch due messages of one queue and returns their ctids, or null. A solo message is returned alone or, '
+  'if may_be_solo is false, not at all. Raises SQLSTATE SM001 if it has skipped too many messages, unless careful.';
+revoke all on function
+  messenger.stop_scan(),
+  messenger.find_due(text, text, int, text[], timestamptz, boolean, boolean)
+from public, anon, authenticated;
+grant execute on function
+  messenger.stop_scan(),
+  messenger.find_due(text, text, int, text[], timestamptz, boolean, boolean)
+to service_role;

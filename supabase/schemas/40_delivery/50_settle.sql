@@ -1,6 +1,6 @@
--- Settling: every outcome passes here, and counts only with the current fence.
+-- Settling: all outcomes are recorded here, and only with the current fencing token.
 
--- Verdicts that count and are not completions, on rows that the caller has locked.
+-- Outcomes other than completed, of rows that the caller has locked.
 create or replace function messenger.settle_rest(ids uuid[], rest messenger.outcome[], ords bigint[], dispositions text[], at timestamptz)
 returns void
 language plpgsql
@@ -38,12 +38,12 @@ begin
   perform messenger.emit('retried', array(select ids[c.ord] from unnest(ords, dispositions) as c(ord, disposition) where c.disposition = 'retry'), at);
 end $$;
 
--- Rows are found by id, locked, and then written by their place (ctid), which the lock holds still: a second search by id, or a join of the
--- list with the table, cost 4 to 18 us a message. Without the planner settings it would read the whole table: it believes a list to be long.
---
--- Nothing waits: locked rows are passed over, and lock_timeout ends what a trigger or a cascading foreign key waits for. An
--- error undoes the attempt (the block costs 3 us), and the outcomes are recorded in parts. In a part no message is deleted,
--- because what failed may have been that: a foreign key of the project. Pruning deletes it later.
+-- Rows are found by id, locked, and then written by ctid, which cannot change while the lock is held: a second search
+-- by id, or a join of the list with the table, cost 4 to 18 us per message. Without the planner settings the whole
+-- table would be read: the planner assumes a long list.
+-- Never waits: locked rows are skipped, and lock_timeout limits the waits of triggers and cascading foreign keys. An
+-- error undoes the attempt (the block costs 3 us), and the outcomes are recorded in parts. A part deletes no message,
+-- because the error may be due to that: a foreign key of the project. Pruning deletes it later.
 create or replace function messenger.settle_outcomes(outcomes jsonb, is_part boolean default false)
 returns messenger.settled[]
 language plpgsql
@@ -102,7 +102,7 @@ begin
     if is_part then
       perform set_config('lock_timeout', '10ms', true);
     end if;
-    -- Rows are locked in the order of their ids, whatever order the outcomes come in: two settles cannot wait for each other.
+    -- Rows are locked in the order of their ids, not of the outcomes, so that two settles cannot deadlock.
     with held as materialized (
       select m.ctid as tid, m.id, m.fence, m.retry_count, m.retry_count >= m.max_retries as is_last,
         m.cancel_requested_at is not null as is_cancelled, m.ordering_key is not null as is_ordered, m.created_by is not null as has_sender,
@@ -114,13 +114,13 @@ begin
       order by m.id
       for no key update skip locked
     ),
-    -- Of two outcomes on one delivery the first counts.
+    -- Of two outcomes for one delivery the first counts.
     counted as (
       select distinct on (v.id) v.ord, v.id, h.tid, h.retry_count, h.is_ordered, h.has_sender, h.waited, h.sort,
         least(greatest(coalesce(v.duration, date_part('epoch', v_now - h.locked_at) * 1000), 0), 1e9)::real as duration,
         case
           when v.kind = 'completed' then case when h.is_unkept and not is_part then 'unkept' else 'kept' end
-          -- After a request to cancel only a completion still counts as what it says.
+          -- After a request to cancel, every outcome but completed ends the message as cancelled.
           when h.is_cancelled then 'cancelled'
           when v.kind = 'failed' then case when h.has_sender and r.error_class = 'InvalidPayload' then 'invalid' when h.is_last or not r.retryable then 'dead' else 'retry' end
           else v.kind
@@ -142,7 +142,8 @@ begin
     if v_counted.is_watched then
       perform messenger.emit('completed', array(select v_ids[c.ord] from unnest(v_counted.ords, v_counted.dispositions) as c(ord, disposition) where c.disposition in ('kept', 'unkept')), v_now);
     end if;
-    -- One type, all completed, is the rule: to find that out from the rows, or in a function, would cost as much again.
+    -- The usual case is one type, all completed: finding that out from the rows, or in a function, would cost as much
+    -- again.
     if v_counted.is_uniform and v_counted.dispositions <@ '{kept,unkept}'::text[] then
       insert into messenger.measurements (at, transport_name, message_type, kind, message_count, durations, wait_count, waited)
       select v_now, m.transport_name, m.message_type, 'completed', cardinality(v_counted.ords), v_counted.durations, v_counted.wait_count, v_counted.waited
@@ -152,21 +153,22 @@ begin
     end if;
     if v_counted.dispositions && '{unkept}'::text[] then
       v_has_deleted := true;
-      with gone as (
+      with deleted as (
         delete from public.messenger_messages m
-        where m.ctid = any (array(select c.place from unnest(v_counted.ctids, v_counted.dispositions) as c(place, disposition) where c.disposition = 'unkept'))
+        where m.ctid = any (array(select c.tid from unnest(v_counted.ctids, v_counted.dispositions) as c(tid, disposition) where c.disposition = 'unkept'))
         returning m.id, m.transport_name
       ),
-      forgotten as (
-        delete from messenger.attempts a where v_counted.has_history and a.message_id = any (array(select g.id from gone g))
+      deleted_attempts as (
+        delete from messenger.attempts a where v_counted.has_history and a.message_id = any (array(select d.id from deleted d))
       )
-      insert into messenger.pruned (transport_name, message_count, at) select g.transport_name, count(*), v_now from gone g group by g.transport_name;
+      insert into messenger.pruned (transport_name, message_count, at)
+      select d.transport_name, count(*), v_now from deleted d group by d.transport_name;
     end if;
     if v_counted.dispositions && '{kept}'::text[] then
       update public.messenger_messages m
       set status = 'completed', processed_at = v_now, updated_at = v_now, locked_at = null, locked_by = null, lock_expires_at = null, result = v_results[c.ord]
-      from unnest(v_counted.ctids, v_counted.dispositions, v_counted.ords) as c(place, disposition, ord)
-      where m.ctid = c.place and c.disposition = 'kept';
+      from unnest(v_counted.ctids, v_counted.dispositions, v_counted.ords) as c(tid, disposition, ord)
+      where m.ctid = c.tid and c.disposition = 'kept';
     end if;
     if not v_counted.dispositions <@ '{kept,unkept}'::text[] then
       perform messenger.settle_rest(v_ids, v_rest, v_counted.ords, v_counted.dispositions, v_now);
@@ -187,7 +189,8 @@ begin
         when c.disposition is not null then c.disposition
         when m.id is null and v.kind in ('completed', 'failed') then 'unknown'
         when m.fence = v.fence and m.status = 'processing' then 'locked'
-        -- This very outcome on this very lease was recorded before: its reply was lost. A lease that ran out has had no outcome.
+        -- The same outcome for the same lease was recorded before and its reply was lost. A lease that expired has had
+        -- no outcome.
         when m.fence = v.fence and v.kind = 'completed' and m.status = 'completed' then 'already'
         when m.fence = v.fence and v.kind = 'failed' and m.status = 'failed' and m.error_class not in ('Expired', 'Cancelled', 'Discarded', 'LeaseExpired') then 'already'
         when v.kind = 'failed' and exists (
@@ -224,13 +227,28 @@ begin
 end $$;
 
 comment on function messenger.settle_rest(uuid[], messenger.outcome[], bigint[], text[], timestamptz) is
-  'Records failures, snoozes, releases and the end of cancelled messages: positions among the outcomes with what is to become of them.';
+  'Records failures, snoozes, releases and the end of cancelled messages. ords are positions among the outcomes, '
+  'dispositions their effects: retry, dead, invalid, cancelled, snoozed or released.';
 comment on function messenger.settle_outcomes(jsonb, boolean) is
-  'What messenger_settle does. A part: deletes no message, and returns null when it fails and has more than one outcome.';
+  'Implements messenger_settle. is_part: deletes no message, and returns null if it fails with more than one outcome.';
 comment on function public.messenger_settle(jsonb) is
-  'Records up to 1000 outcomes: [{"id", "fence", "outcome": completed|failed|snoozed|released, "result"?, "error"?, "error_class"?, "error_trace"?, "retryable"?, "delay_ms"?, "duration_ms"?}]. A duration below zero counts as zero, one beyond 100 years as 100 years. Returns in the same order: completed, retry, dead (for good: with a dead letter, but none for a user''s message of class InvalidPayload), snoozed, released, cancelled (it was requested before this outcome); already (this outcome was recorded before), stale (the lease is not current, nothing changed), unknown (no such message), locked (another transaction has locked the row, nothing changed: send it again), error: <SQLSTATE> <message> (a trigger or constraint of the project rejected the row, nothing changed). Waits for no lock longer than half a second.';
-revoke all on function messenger.settle_rest(uuid[], messenger.outcome[], bigint[], text[], timestamptz),
-  messenger.settle_outcomes(jsonb, boolean), public.messenger_settle(jsonb)
-  from public, anon, authenticated;
-grant execute on function messenger.settle_rest(uuid[], messenger.outcome[], bigint[], text[], timestamptz),
-  messenger.settle_outcomes(jsonb, boolean), public.messenger_settle(jsonb) to service_role;
+  'Records up to 1000 outcomes: [{"id", "fence", "outcome": completed|failed|snoozed|released, "result"?, "error"?, '
+  '"error_class"?, "error_trace"?, "retryable"?, "delay_ms"?, "duration_ms"?}]. Example: select * from '
+  'messenger_settle(''[{"id": "01990000-0000-7000-8000-000000000001", "fence": 1, "outcome": "completed"}]''). '
+  'Durations are in milliseconds and limited to the range from zero to 100 years. Returns one row per outcome in the '
+  'same order: completed; retry; dead (failed finally, with a dead letter, but without one for a user''s message of '
+  'class InvalidPayload); snoozed; released; cancelled (cancellation was requested before this outcome); already (this '
+  'outcome was recorded before); stale (the lease is not current, nothing changed); unknown (no such message); locked '
+  '(another transaction has locked the row, nothing changed: send it again); error: <SQLSTATE> <message> (a trigger or '
+  'constraint of the project rejected the row, nothing changed). Waits for locks at most half a second. Errors: '
+  'SM_OUTCOME, SM_BATCH_TOO_LARGE.';
+revoke all on function
+  messenger.settle_rest(uuid[], messenger.outcome[], bigint[], text[], timestamptz),
+  messenger.settle_outcomes(jsonb, boolean),
+  public.messenger_settle(jsonb)
+from public, anon, authenticated;
+grant execute on function
+  messenger.settle_rest(uuid[], messenger.outcome[], bigint[], text[], timestamptz),
+  messenger.settle_outcomes(jsonb, boolean),
+  public.messenger_settle(jsonb)
+to service_role;

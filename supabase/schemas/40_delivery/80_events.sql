@@ -1,8 +1,9 @@
--- Events: what has become of messages, told in the transaction that decides it. An event for a subscriber is a message itself.
+-- Events of messages, stored in the transaction that decides the outcome. An event for a subscriber is a message
+-- itself.
 
--- To the senders who are signed in, by Supabase Realtime, where it is. It may be lost, and must not cost anybody the outcome: Realtime's table can be
--- locked by signed-in users, so it is not waited for.
--- Definer: Realtime's schema is nobody else's business. The function is looked up, since a project may have no Realtime.
+-- Notifies signed-in senders by Supabase Realtime, if the project has it. A notification may be lost, and must not
+-- prevent the outcome: signed-in users can lock Realtime's table, so the wait is limited. Definer, because other roles
+-- have no access to Realtime's schema.
 create or replace function messenger.announce(ids uuid[], events text[])
 returns void
 language plpgsql security definer
@@ -23,11 +24,12 @@ begin
     from public.messenger_messages m cross join unnest($2) as e(event)
     where m.id = any ($1)$send$, v_send::regproc) using ids, events;
 exception when others then
-  raise log 'symphony: realtime.send failed, the senders were not told: %', sqlerrm;
+  raise log 'symphony: realtime.send failed, the senders were not notified: %', sqlerrm;
 end $$;
 
--- Stored here and not as a dispatch: nobody may dispatch the bus's own types, and while a transport is disabled outcomes still count, and their events
--- wait in it. Definer, because an event's function runs as the owner of the bus: only the owner may write its message (messenger.guard_own_types).
+-- Inserted directly and not dispatched: nobody may dispatch the bus's own types, and while a transport is disabled
+-- outcomes still count and their events wait. Definer, because an event's function runs with the rights of the owner of
+-- the bus: only the owner may write its message (messenger.guard_own_types).
 create or replace function messenger.store_events(event text, events text[], ids uuid[], at timestamptz)
 returns boolean
 language plpgsql security definer
@@ -53,7 +55,7 @@ begin
         jsonb_build_object('subscription', s.id, 'event', s.event, 'at', store_events.at, 'message', jsonb_build_object(
           'id', x.id, 'type', x.message_type, 'transport', x.transport_name, 'queue', x.queue_name,
           'status', case v_event when 'completed' then 'completed' when 'retried' then 'pending' else 'failed' end,
-          -- A lease that was lost is counted by the claim that follows.
+          -- A lost lease is counted by the claim that follows.
           'retry_count', x.retry_count + (v_event = 'retried' and x.status = 'processing')::int,
           'error_class', case when v_event <> 'completed' then coalesce(a.error_class, x.error_class) end,
           'error', case when v_event <> 'completed' then messenger.clip(coalesce(a.error, x.last_error), 1000) end,
@@ -73,8 +75,9 @@ begin
   return coalesce(v_has_webhooks, false);
 end $$;
 
--- Called before the rows of completed messages are written, as they may be deleted at once, and after all others'. The caller holds their locks, and an
--- outcome counts once, so each event is stored once: an idempotency key could only swallow the event of a message that was retried from the dead letters.
+-- Called before completed messages are written, as they may be deleted immediately, and after all others are. The
+-- caller holds their locks and an outcome counts once, so each event is stored once: an idempotency key would only
+-- suppress the event of a message that was retried from the dead letters.
 create or replace function messenger.emit(event text, ids uuid[], at timestamptz)
 returns void
 language plpgsql
@@ -103,12 +106,22 @@ begin
 end $$;
 
 comment on function messenger.announce(uuid[], text[]) is
-  'Sends {"id", "type", "status", "event"} to the private Realtime topic messenger:<user> of each message''s sender. Never raises.';
+  'Sends {"id", "type", "status", "event"} to the private Realtime topic messenger:<user> of each message''s sender. '
+  'Never raises.';
 comment on function messenger.emit(text, uuid[], timestamptz) is
-  'Stores a message for each subscriber to an event (completed, retried, failed, or dead, which is failed too) of these messages, and tells the senders who are users. The bus''s own messages, of types symphony.*, have no events.';
+  'Stores a message for each subscriber to an event (completed, retried, failed, or dead, which implies failed) of '
+  'these messages, and notifies the senders who are users. The bus''s own messages, of types symphony.*, have no '
+  'events.';
 comment on function messenger.store_events(text, text[], uuid[], timestamptz) is
-  'Stores a message for each subscriber to one of these events of these messages. True when one of them is a webhook.';
-revoke all on function messenger.announce(uuid[], text[]), messenger.store_events(text, text[], uuid[], timestamptz),
-  messenger.emit(text, uuid[], timestamptz) from public, anon, authenticated;
-grant execute on function messenger.announce(uuid[], text[]), messenger.store_events(text, text[], uuid[], timestamptz),
-  messenger.emit(text, uuid[], timestamptz) to service_role;
+  'Stores a message for each subscriber to one of these events of these messages. Returns true if one of them is for a '
+  'webhook.';
+revoke all on function
+  messenger.announce(uuid[], text[]),
+  messenger.store_events(text, text[], uuid[], timestamptz),
+  messenger.emit(text, uuid[], timestamptz)
+from public, anon, authenticated;
+grant execute on function
+  messenger.announce(uuid[], text[]),
+  messenger.store_events(text, text[], uuid[], timestamptz),
+  messenger.emit(text, uuid[], timestamptz)
+to service_role;
