@@ -98,7 +98,8 @@ do $$ begin perform messenger.ensure_transports(); end $$;
 
 alter table public.messenger_transports enable row level security;
 drop policy if exists service_only on public.messenger_transports;
-create policy service_only on public.messenger_transports for all to anon, authenticated using (false) with check (false);
+create policy service_only on public.messenger_transports
+for all to anon, authenticated using (false) with check (false);
 revoke all on public.messenger_transports from public, anon, authenticated, service_role;
 grant select, insert, update, delete on public.messenger_transports to service_role;
 revoke all on function

@@ -71,6 +71,7 @@ on public.messenger_failed_messages (resolved_at, id) where resolved_at is not n
 
 alter table public.messenger_failed_messages enable row level security;
 drop policy if exists service_only on public.messenger_failed_messages;
-create policy service_only on public.messenger_failed_messages for all to anon, authenticated using (false) with check (false);
+create policy service_only on public.messenger_failed_messages
+for all to anon, authenticated using (false) with check (false);
 revoke all on public.messenger_failed_messages from public, anon, authenticated, service_role;
 grant select, insert, update, delete on public.messenger_failed_messages to service_role;

@@ -133,13 +133,15 @@ execute function public.update_messenger_schedules_updated_at();
 
 alter table public.messenger_schedules enable row level security;
 drop policy if exists service_only on public.messenger_schedules;
-create policy service_only on public.messenger_schedules for all to anon, authenticated using (false) with check (false);
+create policy service_only on public.messenger_schedules
+for all to anon, authenticated using (false) with check (false);
 alter table messenger.occurrences enable row level security;
 alter table messenger.schedule_backoffs enable row level security;
 drop policy if exists service_only on messenger.occurrences;
 create policy service_only on messenger.occurrences for all to anon, authenticated using (false) with check (false);
 drop policy if exists service_only on messenger.schedule_backoffs;
-create policy service_only on messenger.schedule_backoffs for all to anon, authenticated using (false) with check (false);
+create policy service_only on messenger.schedule_backoffs
+for all to anon, authenticated using (false) with check (false);
 revoke all on
   public.messenger_schedules,
   messenger.occurrences,

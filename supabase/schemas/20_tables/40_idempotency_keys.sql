@@ -33,6 +33,7 @@ create index if not exists idempotency_keys_expires_at_idx on messenger.idempote
 
 alter table messenger.idempotency_keys enable row level security;
 drop policy if exists service_only on messenger.idempotency_keys;
-create policy service_only on messenger.idempotency_keys for all to anon, authenticated using (false) with check (false);
+create policy service_only on messenger.idempotency_keys
+for all to anon, authenticated using (false) with check (false);
 revoke all on messenger.idempotency_keys from public, anon, authenticated, service_role;
 grant select, insert, update, delete on messenger.idempotency_keys to service_role;

@@ -51,7 +51,9 @@ revoke all on messenger.measurements from public, anon, authenticated, service_r
 grant select, insert on messenger.measurements to service_role;
 
 -- For completions of several types, or beside failures, before settle writes the rows.
-create or replace function messenger.measure_completions(ctids tid[], dispositions text[], durations real[], at timestamptz)
+create or replace function messenger.measure_completions(
+  ctids tid[], dispositions text[], durations real[], at timestamptz
+)
 returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -62,11 +64,15 @@ set jit = off
 as $$
 #variable_conflict use_variable
 begin
-  insert into messenger.measurements (at, transport_name, message_type, kind, message_count, durations, wait_count, waited)
-  select at, m.transport_name, m.message_type, 'completed', count(*), array_agg(c.duration), count(w.waited), sum(w.waited)
+  insert into messenger.measurements
+    (at, transport_name, message_type, kind, message_count, durations, wait_count, waited)
+  select at, m.transport_name, m.message_type, 'completed', count(*), array_agg(c.duration), count(w.waited),
+    sum(w.waited)
   from unnest(ctids, dispositions, durations) as c(tid, disposition, duration)
   join public.messenger_messages m on m.ctid = c.tid
-  cross join lateral (select case when m.lease_losses = 0 and m.locked_at > m.available_at then m.locked_at - m.available_at end as waited) w
+  cross join lateral (
+    select case when m.lease_losses = 0 and m.locked_at > m.available_at then m.locked_at - m.available_at end as waited
+  ) w
   where c.disposition in ('kept', 'unkept')
   group by m.transport_name, m.message_type;
 end $$;
@@ -82,13 +88,16 @@ begin
   if ids = '{}' then
     return;
   end if;
-  insert into messenger.measurements (at, transport_name, message_type, kind, message_count, durations, wait_count, waited, error_class, error)
-  select at, m.transport_name, m.message_type, kind, 1, case when a.error_class <> 'LeaseExpired' then array[least(a.duration_ms, 1e9)::real] end,
+  insert into messenger.measurements
+    (at, transport_name, message_type, kind, message_count, durations, wait_count, waited, error_class, error)
+  select at, m.transport_name, m.message_type, kind, 1,
+    case when a.error_class <> 'LeaseExpired' then array[least(a.duration_ms, 1e9)::real] end,
     (w.waited is not null)::int, w.waited, a.error_class, left(a.error, 200)
   from public.messenger_messages m
   join messenger.attempts a on a.message_id = m.id and a.fence = m.fence
   cross join lateral (
-    select case when m.lease_losses = 0 and a.error_class <> 'LeaseExpired' and m.locked_at > m.available_at then m.locked_at - m.available_at end as waited
+    select case when m.lease_losses = 0 and a.error_class <> 'LeaseExpired' and m.locked_at > m.available_at
+      then m.locked_at - m.available_at end as waited
   ) w
   where m.id = any (ids);
 end $$;

@@ -89,10 +89,12 @@ as $$
 begin
   if num_nonnulls(at, id) = 0 then
     delete from messenger.scan_positions p
-    where p.step in (select x.step from messenger.scan_positions x where x.step = move_scan.step for update skip locked);
+    where p.step in (
+      select x.step from messenger.scan_positions x where x.step = move_scan.step for update skip locked);
   elsif exists (select from messenger.scan_positions p where p.step = move_scan.step) then
     update messenger.scan_positions p set at = move_scan.at, id = move_scan.id
-    where p.step in (select x.step from messenger.scan_positions x where x.step = move_scan.step for update skip locked);
+    where p.step in (
+      select x.step from messenger.scan_positions x where x.step = move_scan.step for update skip locked);
   else
     insert into messenger.scan_positions values (step, at, id) on conflict on constraint scan_positions_pkey do nothing;
   end if;

@@ -3,9 +3,11 @@
 -- A named type, because plpgsql rejects a parameter and a result column of the same name. Language sql would plan the
 -- body at each call (0.7 ms against 0.4).
 create or replace function public.messenger_dispatch(
-  type text, payload jsonb default '{}', queue text default null, priority int default null, available_at timestamptz default null, delay interval default null,
-  idempotency_key text default null, idempotency_mode text default 'ignore', idempotency_window interval default null, ordering_key text default null,
-  transport text default null, max_retries int default null, expires_at timestamptz default null, headers jsonb default '{}', metadata jsonb default '{}'
+  type text, payload jsonb default '{}', queue text default null, priority int default null,
+  available_at timestamptz default null, delay interval default null, idempotency_key text default null,
+  idempotency_mode text default 'ignore', idempotency_window interval default null, ordering_key text default null,
+  transport text default null, max_retries int default null, expires_at timestamptz default null,
+  headers jsonb default '{}', metadata jsonb default '{}'
 )
 returns setof messenger.dispatched
 language plpgsql
@@ -17,16 +19,21 @@ begin
   from messenger.store_messages((
     select jsonb_build_array(jsonb_object_agg(given.field, given.value) filter (where given.value is not null))
     from (values
-      ('type', to_jsonb(type)), ('payload', payload), ('queue', to_jsonb(queue)), ('priority', to_jsonb(priority)), ('available_at', to_jsonb(available_at)),
-      ('delay', to_jsonb(delay)), ('idempotency_key', to_jsonb(idempotency_key)), ('idempotency_mode', to_jsonb(idempotency_mode)),
-      ('idempotency_window', to_jsonb(idempotency_window)), ('ordering_key', to_jsonb(ordering_key)), ('transport', to_jsonb(transport)),
-      ('max_retries', to_jsonb(max_retries)), ('expires_at', to_jsonb(expires_at)), ('headers', headers), ('metadata', metadata)
+      ('type', to_jsonb(type)), ('payload', payload), ('queue', to_jsonb(queue)), ('priority', to_jsonb(priority)),
+      ('available_at', to_jsonb(available_at)), ('delay', to_jsonb(delay)),
+      ('idempotency_key', to_jsonb(idempotency_key)), ('idempotency_mode', to_jsonb(idempotency_mode)),
+      ('idempotency_window', to_jsonb(idempotency_window)), ('ordering_key', to_jsonb(ordering_key)),
+      ('transport', to_jsonb(transport)), ('max_retries', to_jsonb(max_retries)), ('expires_at', to_jsonb(expires_at)),
+      ('headers', headers), ('metadata', metadata)
     ) as given(field, value)
   ), true, 'service', messenger.caller_id(), true) as s;
 end $$;
 
 create or replace function public.messenger_dispatch_batch(messages jsonb, atomic boolean default true)
-returns table (ord int, id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamptz, error_code text, error text)
+returns table (
+  ord int, id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamptz,
+  error_code text, error text
+)
 language sql
 set search_path = pg_catalog, pg_temp
 as $$ select * from messenger.store_messages(messages, coalesce(atomic, true), 'service', messenger.caller_id()) $$;
@@ -52,14 +59,14 @@ comment on function public.messenger_dispatch_batch(jsonb, boolean) is
   'the others are stored.';
 revoke all on function
   public.messenger_dispatch(
-    text, jsonb, text, int, timestamptz, interval, text, text, interval, text, text, int, timestamptz, jsonb,
+     text, jsonb, text, int, timestamptz, interval, text, text, interval, text, text, int, timestamptz, jsonb,
     jsonb
   ),
   public.messenger_dispatch_batch(jsonb, boolean)
 from public, anon, authenticated;
 grant execute on function
   public.messenger_dispatch(
-    text, jsonb, text, int, timestamptz, interval, text, text, interval, text, text, int, timestamptz, jsonb,
+     text, jsonb, text, int, timestamptz, interval, text, text, interval, text, text, int, timestamptz, jsonb,
     jsonb
   ),
   public.messenger_dispatch_batch(jsonb, boolean)

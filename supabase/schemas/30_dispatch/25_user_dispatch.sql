@@ -27,7 +27,8 @@ as $$
 declare
   v_lock_timeout text := messenger.bound_waits();
 begin
-  insert into messenger.senders as s (user_id, check_at) values (lock_sender.user_id, lock_sender.at + interval '1 hour')
+  insert into messenger.senders as s (user_id, check_at)
+  values (lock_sender.user_id, lock_sender.at + interval '1 hour')
   on conflict on constraint senders_pkey do update set check_at = s.check_at where false;
   perform messenger.unbound_waits(v_lock_timeout);
 exception when lock_not_available then
@@ -47,13 +48,18 @@ declare
 begin
   delete from messenger.senders s
   where s.ctid = any (array(
-    select x.ctid from messenger.senders x where x.check_at < prune_senders.at order by x.check_at limit chunk for update skip locked));
+    select x.ctid from messenger.senders x
+    where x.check_at < prune_senders.at
+    order by x.check_at limit chunk
+    for update skip locked));
   get diagnostics v_pruned = row_count;
   return v_pruned;
 end $$;
 
 -- Definer, because users have no privileges on the tables. The user's id comes from the token alone.
-create or replace function messenger.user_dispatch(type text, payload jsonb, idempotency_key text, delay interval, headers jsonb, metadata jsonb)
+create or replace function messenger.user_dispatch(
+  type text, payload jsonb, idempotency_key text, delay interval, headers jsonb, metadata jsonb
+)
 returns table (id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamptz)
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
@@ -74,11 +80,13 @@ begin
   perform messenger.lock_sender(v_user, messenger.now());
   -- The same error for a type that is not allowed and for one that does not exist: users must not be able to list the
   -- types.
-  if not exists (select from messenger.message_types k where k.type = user_dispatch.type and k.dispatchable_by = 'user') then
+  if not exists (
+    select from messenger.message_types k where k.type = user_dispatch.type and k.dispatchable_by = 'user') then
     perform messenger.raise_error('SM_TYPE_FORBIDDEN');
   end if;
   if jsonb_typeof(headers) = 'object' then
-    select h.key into v_forbidden from jsonb_object_keys(headers) as h(key) where h.key not in ('traceparent', 'x-request-id') limit 1;
+    select h.key into v_forbidden from jsonb_object_keys(headers) as h(key)
+    where h.key not in ('traceparent', 'x-request-id') limit 1;
     if found then
       perform messenger.raise_error('SM_FIELD_FORBIDDEN', 'headers.' || left(v_forbidden, 100));
     end if;
@@ -88,17 +96,19 @@ begin
   from messenger.store_messages((
     select jsonb_build_array(jsonb_object_agg(field, value) filter (where value is not null))
     from (values
-      ('type', to_jsonb(type)), ('payload', payload), ('idempotency_key', to_jsonb(idempotency_key)), ('delay', to_jsonb(delay)),
-      ('headers', headers), ('metadata', metadata)
+      ('type', to_jsonb(type)), ('payload', payload), ('idempotency_key', to_jsonb(idempotency_key)),
+      ('delay', to_jsonb(delay)), ('headers', headers), ('metadata', metadata)
     ) as given(field, value)
   ), true, v_user::text, v_user, true) s;
   -- After the dispatch, so that a duplicate gets its message and not the quota error, which undoes a new message.
   v_limit := coalesce((select s.max_unfinished_per_user from messenger.settings s), 1000);
   if not duplicate and v_limit < (
     select count(*) from (
-      (select from public.messenger_messages m where m.created_by = v_user and m.processed_at is null limit v_limit + 1)
+      (select from public.messenger_messages m
+       where m.created_by = v_user and m.processed_at is null limit v_limit + 1)
       union all
-      (select from public.messenger_failed_messages f where f.created_by = v_user and f.resolved_at is null limit v_limit + 1)
+      (select from public.messenger_failed_messages f
+       where f.created_by = v_user and f.resolved_at is null limit v_limit + 1)
     ) as unfinished
   ) then
     perform messenger.raise_error('SM_RATE', 'the quota is ' || v_limit);
@@ -107,7 +117,8 @@ begin
 end $$;
 
 create or replace function public.messenger_user_dispatch(
-  type text, payload jsonb default '{}', idempotency_key text default null, delay interval default null, headers jsonb default '{}', metadata jsonb default '{}'
+  type text, payload jsonb default '{}', idempotency_key text default null, delay interval default null,
+  headers jsonb default '{}', metadata jsonb default '{}'
 )
 returns table (id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamptz)
 language sql

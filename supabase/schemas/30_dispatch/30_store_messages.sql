@@ -88,8 +88,9 @@ begin
   ),
   stored as (
     insert into public.messenger_messages as m
-      (id, transport_name, queue_name, message_type, body, headers, metadata, priority, scheduled_at, available_at, expires_at,
-       created_at, updated_at, max_retries, idempotency_key, ordering_key, ordering_seq, created_by, unrouted)
+      (id, transport_name, queue_name, message_type, body, headers, metadata, priority, scheduled_at, available_at,
+       expires_at, created_at, updated_at, max_retries, idempotency_key, ordering_key, ordering_seq, created_by,
+       unrouted)
     select d.new_id, d.transport_name, d.queue_name, d.message_type, d.body, coalesce(d.headers || v_stamp, d.headers),
       d.metadata, d.priority, d.scheduled_at, coalesce(t.available_at, d.available_at), d.expires_at,
       v_now, v_now, d.max_retries, d.idempotency_key, d.ordering_key, t.seq, v_sender, d.unrouted
@@ -111,13 +112,16 @@ begin
   ),
   woken as materialized (
     select count(messenger.wake_worker(due.transport_name, due.queue_name, due.message_type)) as wakeups
-    from (select distinct f.transport_name, f.queue_name, f.message_type from dispatched f where f.available_at <= v_now) due
+    from (
+      select distinct f.transport_name, f.queue_name, f.message_type from dispatched f where f.available_at <= v_now
+    ) due
   ),
   -- A message of this call is not visible yet when a later element has its key. The id is null if a trigger of the
   -- project has suppressed the row.
   reply as (
     select d.ord, case when coalesce(k.taken, true) then f.id else k.message_id end as message_id,
-      not coalesce(k.taken, true) as is_duplicate, case when f.id is null then k.status else 'pending' end as message_status,
+      not coalesce(k.taken, true) as is_duplicate,
+      case when f.id is null then k.status else 'pending' end as message_status,
       coalesce(k.transport, d.transport_name) as message_transport, coalesce(k.queue, d.queue_name) as message_queue,
       nullif(coalesce(f.available_at, k.available_at), 'infinity') as message_available_at,
       d.unknown_field, coalesce(d.error_code, k.error_code) as code
@@ -131,7 +135,8 @@ begin
   from reply r where r.code is null
   union all
   select r.ord, null, null, null, null, null, null, r.code,
-    concat_ws(': ', quote_ident(r.unknown_field), (select e.message from messenger.error_codes() e where e.code = r.code))
+    concat_ws(': ', quote_ident(r.unknown_field),
+      (select e.message from messenger.error_codes() e where e.code = r.code))
   from reply r where r.code is not null
   order by 1;
 end $$;
@@ -216,8 +221,8 @@ begin
   ),
   stored as (
     insert into public.messenger_messages as m
-      (id, transport_name, queue_name, message_type, body, headers, metadata, priority, scheduled_at, available_at, expires_at,
-       created_at, updated_at, max_retries, idempotency_key, created_by, unrouted)
+      (id, transport_name, queue_name, message_type, body, headers, metadata, priority, scheduled_at, available_at,
+       expires_at, created_at, updated_at, max_retries, idempotency_key, created_by, unrouted)
     select d.new_id, d.transport_name, d.queue_name, d.message_type, d.body, coalesce(d.headers || v_stamp, d.headers),
       d.metadata, d.priority, d.scheduled_at, d.available_at, d.expires_at,
       v_now, v_now, d.max_retries, d.idempotency_key, v_sender, d.unrouted
@@ -232,13 +237,16 @@ begin
   ),
   woken as materialized (
     select count(messenger.wake_worker(due.transport_name, due.queue_name, due.message_type)) as wakeups
-    from (select distinct s.transport_name, s.queue_name, s.message_type from stored s where s.available_at <= v_now) due
+    from (
+      select distinct s.transport_name, s.queue_name, s.message_type from stored s where s.available_at <= v_now
+    ) due
   ),
   -- A message of this call is not visible yet when a later element has its key. The id is null if a trigger of the
   -- project has suppressed the row.
   reply as (
     select d.ord, case when coalesce(k.taken, true) then f.id else k.message_id end as message_id,
-      not coalesce(k.taken, true) as is_duplicate, case when f.id is null then k.status else 'pending' end as message_status,
+      not coalesce(k.taken, true) as is_duplicate,
+      case when f.id is null then k.status else 'pending' end as message_status,
       coalesce(k.transport, d.transport_name) as message_transport, coalesce(k.queue, d.queue_name) as message_queue,
       nullif(coalesce(f.available_at, k.available_at), 'infinity') as message_available_at,
       d.unknown_field, coalesce(d.error_code, k.error_code) as code
@@ -252,7 +260,8 @@ begin
   from reply r where r.code is null
   union all
   select r.ord, null, null, null, null, null, null, r.code,
-    concat_ws(': ', quote_ident(r.unknown_field), (select e.message from messenger.error_codes() e where e.code = r.code))
+    concat_ws(': ', quote_ident(r.unknown_field),
+      (select e.message from messenger.error_codes() e where e.code = r.code))
   from reply r where r.code is not null
   order by 1;
 end $$;

@@ -19,7 +19,8 @@ as $$
 #variable_conflict use_column
 begin
   perform messenger.lock_order_keys(array(
-    select row(k.transport, k.queue, k.key)::messenger.order_key from unnest(transports, queues, keys) as k(transport, queue, key)));
+    select row(k.transport, k.queue, k.key)::messenger.order_key
+    from unnest(transports, queues, keys) as k(transport, queue, key)));
 
   return query
   with numbered as materialized (
@@ -39,7 +40,8 @@ begin
       end as available_at
     from (
       select k.*, row_number() over (partition by k.transport, k.queue, k.key order by k.ord) as position
-      from unnest(ords, ids, transports, queues, keys, moments, are_stored) as k(ord, id, transport, queue, key, moment, is_stored)
+      from unnest(ords, ids, transports, queues, keys, moments, are_stored)
+        as k(ord, id, transport, queue, key, moment, is_stored)
       order by k.ord
     ) d
   ),

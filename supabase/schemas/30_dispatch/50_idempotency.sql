@@ -18,18 +18,20 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   insert into public.messenger_messages
-    (id, transport_name, queue_name, message_type, body, headers, metadata, priority, scheduled_at, available_at, expires_at,
-     created_at, updated_at, max_retries, idempotency_key, ordering_key, created_by)
+    (id, transport_name, queue_name, message_type, body, headers, metadata, priority, scheduled_at, available_at,
+     expires_at, created_at, updated_at, max_retries, idempotency_key, ordering_key, created_by)
   values
-    (new_id, draft.transport_name, draft.queue_name, draft.message_type, draft.body, draft.headers, draft.metadata, draft.priority, draft.scheduled_at,
-     case when draft.ordering_key is null then draft.available_at else 'infinity' end, draft.expires_at,
-     at, at, draft.max_retries, draft.idempotency_key, draft.ordering_key, sender);
+    (new_id, draft.transport_name, draft.queue_name, draft.message_type, draft.body, draft.headers, draft.metadata,
+     draft.priority, draft.scheduled_at,
+     case when draft.ordering_key is null then draft.available_at else 'infinity' end, draft.expires_at, at, at, draft.max_retries, draft.idempotency_key, draft.ordering_key, sender);
 end $$;
 
 -- The caller has locked the row. A wait for a retry is never shortened and used retries stay used: otherwise a sender
 -- that repeats its dispatch would keep a failing message from the dead letters. A blocked message stays blocked; its
 -- time counts when it is unblocked.
-create or replace function messenger.revise(message_id uuid, draft messenger.draft, at timestamptz, out available_at timestamptz, out error_code text)
+create or replace function messenger.revise(
+  message_id uuid, draft messenger.draft, at timestamptz, out available_at timestamptz, out error_code text
+)
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -65,7 +67,8 @@ begin
       unrouted = case when v_rewrites and draft.max_retries <> m.max_retries then null else m.unrouted end
   where m.id = message_id;
   if v_moves and available_at <= at then
-    perform messenger.wake_worker(m.transport_name, m.queue_name, m.message_type) from public.messenger_messages m where m.id = message_id;
+    perform messenger.wake_worker(m.transport_name, m.queue_name, m.message_type) from public.messenger_messages m
+    where m.id = message_id;
   end if;
 end $$;
 
@@ -74,9 +77,12 @@ end $$;
 -- Locks, in this order: the row of the key, then the message's. A call that changes a message has locked its key's row,
 -- so that the key cannot have passed on; a call that only reads locks nothing. A message is locked only while it is
 -- pending, which waits for the transaction of a claim.
-create or replace function messenger.take_key(scope text, draft messenger.draft, new_id uuid, sender uuid, store boolean, at timestamptz)
+create or replace function messenger.take_key(
+  scope text, draft messenger.draft, new_id uuid, sender uuid, store boolean, at timestamptz
+)
 returns table (
-  taken boolean, is_stored boolean, passed_on uuid, message_id uuid, status text, transport text, queue text, available_at timestamptz, error_code text
+  taken boolean, is_stored boolean, passed_on uuid, message_id uuid, status text, transport text, queue text,
+  available_at timestamptz, error_code text
 )
 language plpgsql rows 1
 set search_path = pg_catalog, pg_temp
@@ -92,16 +98,20 @@ declare
 begin
   <<attempts>>
   loop
-    insert into messenger.idempotency_keys (scope, key, message_id, message_type, fingerprint, transport_name, queue_name, expires_at)
-    values (take_key.scope, draft.idempotency_key, take_key.new_id, draft.message_type, v_fingerprint, draft.transport_name, draft.queue_name,
-      take_key.at + draft.idempotency_window)
+    insert into messenger.idempotency_keys
+      (scope, key, message_id, message_type, fingerprint, transport_name, queue_name, expires_at)
+    values
+      (take_key.scope, draft.idempotency_key, take_key.new_id, draft.message_type, v_fingerprint, draft.transport_name,
+       draft.queue_name, take_key.at + draft.idempotency_window)
     on conflict on constraint idempotency_keys_pkey do nothing;
     exit attempts when found;
 
     if v_locked then
-      select * into v_key from messenger.idempotency_keys k where k.scope = take_key.scope and k.key = draft.idempotency_key for update;
+      select * into v_key from messenger.idempotency_keys k
+      where k.scope = take_key.scope and k.key = draft.idempotency_key for update;
     else
-      select * into v_key from messenger.idempotency_keys k where k.scope = take_key.scope and k.key = draft.idempotency_key;
+      select * into v_key from messenger.idempotency_keys k
+      where k.scope = take_key.scope and k.key = draft.idempotency_key;
     end if;
     continue when v_key.message_id is null;
     message_id := v_key.message_id;
@@ -111,11 +121,13 @@ begin
     -- An expired message counts as finished, even if no scan has found it yet.
     if v_may_change then
       perform from public.messenger_messages m
-      where m.id = v_key.message_id and m.status = 'pending' and (m.expires_at is null or m.expires_at > take_key.at) for no key update;
+      where m.id = v_key.message_id and m.status = 'pending' and (m.expires_at is null or m.expires_at > take_key.at)
+      for no key update;
       v_is_ours := found;
     end if;
     select m.status, m.available_at, m.status = 'pending' and (m.expires_at is null or m.expires_at > take_key.at),
-      m.processed_at is null or exists (select from public.messenger_failed_messages f where f.message_id = m.id and f.resolved_at is null)
+      m.processed_at is null or exists (
+        select from public.messenger_failed_messages f where f.message_id = m.id and f.resolved_at is null)
     into status, available_at, v_is_pending, v_holds
     from public.messenger_messages m where m.id = v_key.message_id;
     -- Its worker has returned it between the two statements.
@@ -129,9 +141,11 @@ begin
           and v_key.fingerprint <> sha256(convert_to(draft.body::text, 'UTF8')) then -- the fingerprint of release 0.1.0
         error_code := 'SM_IDEMPOTENCY_MISMATCH';
       elsif v_is_ours then
-        select r.available_at, r.error_code into available_at, error_code from messenger.revise(v_key.message_id, draft, take_key.at) r;
+        select r.available_at, r.error_code into available_at, error_code
+        from messenger.revise(v_key.message_id, draft, take_key.at) r;
         if error_code is null and v_key.fingerprint <> v_fingerprint then
-          update messenger.idempotency_keys k set fingerprint = v_fingerprint where k.scope = take_key.scope and k.key = draft.idempotency_key;
+          update messenger.idempotency_keys k set fingerprint = v_fingerprint
+          where k.scope = take_key.scope and k.key = draft.idempotency_key;
         end if;
       elsif draft.idempotency_mode = 'debounce' then
         passed_on := v_key.message_id;
@@ -147,8 +161,9 @@ begin
     -- The key is free. Without the lock it is checked once more, under the lock.
     if v_locked then
       update messenger.idempotency_keys k
-      set message_id = take_key.new_id, message_type = draft.message_type, fingerprint = v_fingerprint, transport_name = draft.transport_name,
-          queue_name = draft.queue_name, expires_at = take_key.at + draft.idempotency_window
+      set message_id = take_key.new_id, message_type = draft.message_type, fingerprint = v_fingerprint,
+          transport_name = draft.transport_name, queue_name = draft.queue_name,
+          expires_at = take_key.at + draft.idempotency_window
       where k.scope = take_key.scope and k.key = draft.idempotency_key;
       exit attempts;
     end if;
@@ -158,7 +173,8 @@ begin
   if store then
     perform messenger.store_draft(draft, take_key.new_id, sender, take_key.at);
   end if;
-  return query select true, store, take_key.passed_on, take_key.new_id, 'pending', draft.transport_name, draft.queue_name,
+  return query
+  select true, store, take_key.passed_on, take_key.new_id, 'pending', draft.transport_name, draft.queue_name,
     case when store and draft.ordering_key is not null then 'infinity' else draft.available_at end, null::text;
 end $$;
 
@@ -180,7 +196,8 @@ begin
     order by m.id
     for no key update
   )
-  update public.messenger_messages m set idempotency_key = null, updated_at = at where m.id = any (array(select h.id from held h));
+  update public.messenger_messages m set idempotency_key = null, updated_at = at
+  where m.id = any (array(select h.id from held h));
   get diagnostics v_dropped = row_count;
   return v_dropped;
 end $$;

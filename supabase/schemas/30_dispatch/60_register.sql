@@ -8,7 +8,8 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  insert into messenger.message_types as k (type, queue_name, max_retries, retry_delay_ms, retry_multiplier, retry_max_delay_ms)
+  insert into messenger.message_types
+    (type, queue_name, max_retries, retry_delay_ms, retry_multiplier, retry_max_delay_ms)
   values ('symphony.event', 'events', 5, 5000, 3, 3600000), ('symphony.webhook', 'webhooks', 8, 5000, 3, 3600000)
   on conflict on constraint message_types_pkey do nothing;
 end $$;
@@ -89,7 +90,8 @@ begin
     type text, transport text, queue text, priority numeric, dispatchable_by text, retry jsonb, timeout_ms numeric,
     aliases text[])
   cross join lateral jsonb_to_record(coalesce(nullif(e.retry, 'null'), '{}'))
-    as r(max_retries numeric, delay_ms numeric, multiplier double precision, max_delay_ms numeric, jitter double precision)
+    as r(
+      max_retries numeric, delay_ms numeric, multiplier double precision, max_delay_ms numeric, jitter double precision)
   order by e.type
   on conflict (type) do update set
     transport_name = excluded.transport_name, queue_name = excluded.queue_name, priority = excluded.priority,
@@ -100,13 +102,14 @@ begin
   where (m.transport_name, m.queue_name, m.priority, m.dispatchable_by, m.max_retries, m.retry_delay_ms,
          m.retry_multiplier, m.retry_max_delay_ms, m.retry_jitter, m.timeout_ms, m.aliases)
     is distinct from
-        (excluded.transport_name, excluded.queue_name, excluded.priority, excluded.dispatchable_by, excluded.max_retries,
-         excluded.retry_delay_ms, excluded.retry_multiplier, excluded.retry_max_delay_ms, excluded.retry_jitter,
-         excluded.timeout_ms, excluded.aliases);
+        (excluded.transport_name, excluded.queue_name, excluded.priority, excluded.dispatchable_by,
+         excluded.max_retries, excluded.retry_delay_ms, excluded.retry_multiplier, excluded.retry_max_delay_ms,
+         excluded.retry_jitter, excluded.timeout_ms, excluded.aliases);
   -- The ticker routes the others, and all of them if a trigger of the project rejects a row: the types are registered
   -- in any case.
   begin
-    perform messenger.route_messages(array(select e ->> 'type' from jsonb_array_elements(v_types) e), 1000, messenger.now());
+    perform messenger.route_messages(
+      array(select e ->> 'type' from jsonb_array_elements(v_types) e), 1000, messenger.now());
   exception when others then
     raise log 'symphony: messages dispatched before their type could not be routed: %', sqlerrm;
   end;

@@ -7,7 +7,8 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   return nullif(array(
-    select f.field from unnest('{queue,priority,max_retries}'::text[]) as f(field) where not coalesce(element ? f.field, false)), '{}');
+    select f.field from unnest('{queue,priority,max_retries}'::text[]) as f(field)
+    where not coalesce(element ? f.field, false)), '{}');
 end $$;
 
 -- Messages with an idempotency key or an ordering key stay in their queue, which is part of the key; they only get the
@@ -38,7 +39,8 @@ begin
           then coalesce(k.queue_name, m.queue_name) else m.queue_name end,
         priority = case when 'priority' = any (m.unrouted) and num_nonnulls(m.idempotency_key, m.ordering_key) = 0
           then coalesce(k.priority, m.priority) else m.priority end,
-        max_retries = case when 'max_retries' = any (m.unrouted) then greatest(k.max_retries, m.retry_count) else m.max_retries end,
+        max_retries = case when 'max_retries' = any (m.unrouted)
+          then greatest(k.max_retries, m.retry_count) else m.max_retries end,
         unrouted = null, updated_at = route_messages.at
     from messenger.message_types k
     where k.type = m.message_type and m.ctid = any (array(select c.row_id from chosen c))
@@ -46,7 +48,10 @@ begin
   ),
   woken as (
     select count(messenger.wake_worker(d.transport_name, d.queue_name, d.message_type)) as wakeups
-    from (select distinct r.transport_name, r.queue_name, r.message_type from routed r where r.available_at <= route_messages.at) d
+    from (
+      select distinct r.transport_name, r.queue_name, r.message_type from routed r
+      where r.available_at <= route_messages.at
+    ) d
   )
   select count(*) into v_routed from routed cross join woken;
   return v_routed;

@@ -26,7 +26,8 @@ do $$
 begin
   if to_regtype('messenger.outcome') is null then
     create type messenger.outcome as (
-      ord int, outcome text, error text, error_class text, error_trace text, retryable boolean, delay interval, duration_ms bigint
+      ord int, outcome text, error text, error_class text, error_trace text, retryable boolean, delay interval,
+      duration_ms bigint
     );
   end if;
 end $$;

@@ -2,7 +2,8 @@
 
 -- Returns jsonb: a composite type of schema messenger would be unknown to the API's generated types.
 create or replace function public.messenger_exchange(
-  outcomes jsonb, worker text, batch int default 10, lease interval default '60 s', transport text default null, queues text[] default null, types text[] default null
+  outcomes jsonb, worker text, batch int default 10, lease interval default '60 s', transport text default null,
+  queues text[] default null, types text[] default null
 )
 returns jsonb
 language plpgsql
@@ -13,7 +14,8 @@ declare
 begin
   -- In one pass: rows that are aggregated to jsonb and then put into an object are serialized three times (5.5 us per
   -- row against 3.2).
-  return to_jsonb(row(v_settled, messenger.claim_messages(worker, batch, lease, transport, queues, types))::messenger.exchanged);
+  return to_jsonb(row(
+    v_settled, messenger.claim_messages(worker, batch, lease, transport, queues, types))::messenger.exchanged);
 end $$;
 
 comment on function public.messenger_exchange(jsonb, text, int, interval, text, text[], text[]) is

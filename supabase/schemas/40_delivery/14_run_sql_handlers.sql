@@ -19,7 +19,8 @@ set search_path = pg_catalog, pg_temp
 as $$
   select least(interval '11 hours', coalesce((
     select k.timeout_ms * interval '1 ms' from messenger.message_types k
-    where handler_timeout.type = any (k.type || k.aliases) and k.sql_handler is not null limit 1), interval '30 seconds'))
+    where handler_timeout.type = any (k.type || k.aliases) and k.sql_handler is not null limit 1
+  ), interval '30 seconds'))
 $$;
 
 -- After "set constraints all immediate" the constraints would be checked immediately for the next handler of the same
@@ -61,8 +62,9 @@ declare
   v_trace text;
 begin
   begin
-    perform set_config('messenger.message', jsonb_build_object('id', message.id, 'type', message.message_type, 'queue', message.queue_name,
-      'fence', message.fence, 'retry_count', message.retry_count, 'headers', message.headers, 'metadata', message.metadata)::text, true);
+    perform set_config('messenger.message', jsonb_build_object(
+      'id', message.id, 'type', message.message_type, 'queue', message.queue_name, 'fence', message.fence,
+      'retry_count', message.retry_count, 'headers', message.headers, 'metadata', message.metadata)::text, true);
     execute format('select %s($1)', v_handler::regproc) into v_result using message.body;
     if current_setting('role') <> v_role then
       perform set_config('role', v_role, false);
@@ -73,21 +75,25 @@ begin
     perform messenger.note_run(null);
     return 'completed';
   exception when others or query_canceled or assert_failure then
-    get stacked diagnostics v_error = message_text, v_detail = pg_exception_detail, v_state = returned_sqlstate, v_trace = pg_exception_context;
+    get stacked diagnostics v_error = message_text, v_detail = pg_exception_detail, v_state = returned_sqlstate,
+      v_trace = pg_exception_context;
   end;
 
   -- Waits for the ticker, which holds the row until it has committed the cancellation.
-  select r.cancelled_at is not null into v_was_overdue from messenger.sql_runners r where r.pid = pg_backend_pid() and r.message_id = message.id for update;
+  select r.cancelled_at is not null into v_was_overdue from messenger.sql_runners r
+  where r.pid = pg_backend_pid() and r.message_id = message.id for update;
   perform messenger.note_run(null);
   if v_state = '57014' and v_was_overdue then
-    v_error := format('the handler did not end within %s s and was cancelled', trim_scale(extract(epoch from messenger.handler_timeout(message.message_type))));
+    v_error := format('the handler did not end within %s s and was cancelled',
+      trim_scale(extract(epoch from messenger.handler_timeout(message.message_type))));
     v_state := 'Timeout';
   elsif v_state = '57014' and clock_timestamp() >= cut_at then
     -- The statement_timeout of the job that runs handlers, not the timeout of the type. It occurs once.
     perform public.messenger_release(message.id, message.fence);
     return 'released';
   end if;
-  perform public.messenger_fail(message.id, message.fence, concat_ws(': ', v_error, nullif(v_detail, '')), v_state, v_trace, v_state <> 'PT422');
+  perform public.messenger_fail(
+    message.id, message.fence, concat_ws(': ', v_error, nullif(v_detail, '')), v_state, v_trace, v_state <> 'PT422');
   return 'failed';
 end $$;
 
@@ -117,7 +123,8 @@ begin
     where r.pid = pg_backend_pid() and r.message_id is not null;
   else
     update messenger.sql_runners r
-    set message_id = message.id, message_type = message.message_type, deadline = clock_timestamp() + timeout, cancelled_at = null
+    set message_id = message.id, message_type = message.message_type, deadline = clock_timestamp() + timeout,
+        cancelled_at = null
     where r.pid = pg_backend_pid();
   end if;
 end $$;
@@ -132,7 +139,8 @@ as $$
   select array_agg(h.type) from messenger.sql_handlers() h
   where h.handler is not null and h.type not in (
     select r.message_type from messenger.sql_runners r
-    where r.message_id is not null and r.deadline > clock_timestamp() - interval '30 seconds' and not messenger.is_backend_alive(r.pid, r.backend_start))
+    where r.message_id is not null and r.deadline > clock_timestamp() - interval '30 seconds'
+      and not messenger.is_backend_alive(r.pid, r.backend_start))
 $$;
 
 -- Events have a queue of their own. Searching all queues, beside 300,000 waiting messages of other types, cost every
@@ -167,13 +175,16 @@ begin
     return null;
   end if;
   select * into v_message
-  from public.messenger_claim(messenger.sql_worker(), 1, '60 seconds', queues => messenger.sql_queues(v_types), types => v_types);
+  from public.messenger_claim(
+    messenger.sql_worker(), 1, '60 seconds', queues => messenger.sql_queues(v_types), types => v_types);
   if v_message.id is null then
     return null;
   end if;
   v_timeout := messenger.handler_timeout(v_message.message_type);
   if v_timeout <> interval '30 seconds' then
-    perform public.messenger_heartbeat(jsonb_build_array(jsonb_build_object('id', v_message.id, 'fence', v_message.fence)), v_timeout + interval '30 seconds');
+    perform public.messenger_heartbeat(
+      jsonb_build_array(jsonb_build_object('id', v_message.id, 'fence', v_message.fence)),
+      v_timeout + interval '30 seconds');
   end if;
   perform messenger.note_run(v_message, v_timeout);
   return v_message;
@@ -219,7 +230,8 @@ as $$
 #variable_conflict use_column
 declare
   v_types text[] := messenger.sql_types();
-  v_ends_at timestamptz := clock_timestamp() + coalesce(nullif(current_setting('messenger.sql_handler_budget', true), ''), '500 milliseconds')::interval;
+  v_ends_at timestamptz := clock_timestamp()
+    + coalesce(nullif(current_setting('messenger.sql_handler_budget', true), ''), '500 milliseconds')::interval;
   v_left int := batch;
   v_message messenger.claimed;
   v_claimed int;
@@ -228,7 +240,8 @@ begin
   while v_left > 0 and v_types is not null loop
     v_claimed := 0;
     for v_message in
-      select * from public.messenger_claim(messenger.sql_worker(), least(v_left, 10), queues => messenger.sql_queues(v_types), types => v_types)
+      select * from public.messenger_claim(messenger.sql_worker(), least(v_left, 10),
+        queues => messenger.sql_queues(v_types), types => v_types)
     loop
       v_claimed := v_claimed + 1;
       -- The first is never released: with a budget of zero no message would ever be handled.
@@ -261,7 +274,9 @@ as $$
 declare
   v_runner messenger.sql_runners;
 begin
-  for v_runner in select * from messenger.sql_runners r where r.deadline < clock_timestamp() order by r.pid for update skip locked loop
+  for v_runner in
+    select * from messenger.sql_runners r where r.deadline < clock_timestamp() order by r.pid for update skip locked
+  loop
     continue when not messenger.is_backend_alive(v_runner.pid, v_runner.backend_start);
     if v_runner.cancelled_at is null then
       update messenger.sql_runners r set cancelled_at = clock_timestamp() where r.pid = v_runner.pid;
@@ -273,7 +288,8 @@ begin
   delete from messenger.sql_runners r
   where r.pid in (
     select x.pid from messenger.sql_runners x
-    where coalesce(x.deadline < clock_timestamp() - interval '30 seconds', true) and not messenger.is_backend_alive(x.pid, x.backend_start)
+    where coalesce(x.deadline < clock_timestamp() - interval '30 seconds', true)
+      and not messenger.is_backend_alive(x.pid, x.backend_start)
     for update skip locked);
 end $$;
 

@@ -31,12 +31,14 @@ declare
   v_now numeric := extract(epoch from at);
   v_noted text := current_setting('messenger.poll_noted', true);
 begin
-  if split_part(v_noted, '|', 2) = md5(v_poll) and v_now between split_part(v_noted, '|', 1)::numeric and split_part(v_noted, '|', 1)::numeric + 0.02 then
+  if split_part(v_noted, '|', 2) = md5(v_poll)
+    and v_now between split_part(v_noted, '|', 1)::numeric and split_part(v_noted, '|', 1)::numeric + 0.02 then
     return;
   end if;
   update messenger.workers w
   set polled_at = note_poll.at, transport_name = note_poll.transport, queues = note_poll.queues, types = note_poll.types
-  where w.ctid = any (array(select x.ctid from messenger.workers x where x.worker = note_poll.worker for no key update skip locked));
+  where w.ctid = any (array(
+    select x.ctid from messenger.workers x where x.worker = note_poll.worker for no key update skip locked));
   if not found then
     if not exists (select from messenger.workers w where w.worker = note_poll.worker) then
       perform messenger.add_worker(worker, transport, queues, types, at);
@@ -45,14 +47,17 @@ begin
   perform set_config('messenger.poll_noted', v_now || '|' || md5(v_poll), false);
 end $$;
 
-create or replace function messenger.add_worker(worker text, transport text, queues text[], types text[], at timestamptz)
+create or replace function messenger.add_worker(
+  worker text, transport text, queues text[], types text[], at timestamptz
+)
 returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 set lock_timeout = '10ms'
 as $$
 begin
-  insert into messenger.workers values (add_worker.worker, add_worker.transport, add_worker.queues, add_worker.types, add_worker.at, add_worker.at)
+  insert into messenger.workers
+  values (add_worker.worker, add_worker.transport, add_worker.queues, add_worker.types, add_worker.at, add_worker.at)
   on conflict on constraint workers_pkey do nothing;
 exception when lock_not_available then
   null;
@@ -102,7 +107,9 @@ begin
       foreach v_queue in array messenger.known_queues(transport, queues, v_attempt = 2, v_now, types) loop
         continue when v_queue = any (v_visited);
         v_visited := v_visited || v_queue;
-        v_due := messenger.find_due(split_part(v_queue, '/', 1), split_part(v_queue, '/', 2), v_batch - cardinality(v_ctids), types, v_now, v_ctids = '{}');
+        v_due := messenger.find_due(
+          split_part(v_queue, '/', 1), split_part(v_queue, '/', 2), v_batch - cardinality(v_ctids), types, v_now,
+          v_ctids = '{}');
         v_ctids := v_ctids || v_due.ctids;
         exit attempts when v_due.is_solo or cardinality(v_ctids) = v_batch;
       end loop;
@@ -142,7 +149,8 @@ begin
   foreach v_queue in array messenger.known_queues(transport, queues, true, at, types) loop
     loop
       v_due := messenger.find_due(
-        split_part(v_queue, '/', 1), split_part(v_queue, '/', 2), batch - cardinality(v_claimed), types, at, v_claimed = '{}', true);
+        split_part(v_queue, '/', 1), split_part(v_queue, '/', 2), batch - cardinality(v_claimed), types, at,
+        v_claimed = '{}', true);
       exit when v_due.ctids is null;
       v_has_failed := false;
       begin
@@ -156,7 +164,8 @@ begin
       if v_has_failed then
         v_claimed := v_claimed || messenger.take_singly(v_due.ctids, worker, lease, at);
       end if;
-      exit queues when v_due.is_solo and v_claimed <> '{}' or cardinality(v_claimed) = batch or clock_timestamp() > v_end;
+      exit queues when v_due.is_solo and v_claimed <> '{}' or cardinality(v_claimed) = batch
+        or clock_timestamp() > v_end;
       exit when not v_has_failed;
     end loop;
   end loop queues;
@@ -164,11 +173,12 @@ begin
 end $$;
 
 create or replace function public.messenger_claim(
-  worker text, batch int default 10, lease interval default '60 s', transport text default null, queues text[] default null, types text[] default null
+  worker text, batch int default 10, lease interval default '60 s', transport text default null,
+  queues text[] default null, types text[] default null
 )
 returns table (
-  id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority int, retry_count int, max_retries int, fence bigint,
-  lock_expires_at timestamptz, created_at timestamptz, solo boolean
+  id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority int, retry_count int,
+  max_retries int, fence bigint, lock_expires_at timestamptz, created_at timestamptz, solo boolean
 )
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -181,8 +191,8 @@ end $$;
 -- has it.
 create or replace function messenger.claim_one(message_id uuid, worker text, lease interval)
 returns table (
-  id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority int, retry_count int, max_retries int, fence bigint,
-  lock_expires_at timestamptz, created_at timestamptz, solo boolean
+  id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority int, retry_count int,
+  max_retries int, fence bigint, lock_expires_at timestamptz, created_at timestamptz, solo boolean
 )
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -199,19 +209,21 @@ begin
   perform messenger.check_claim(worker, v_lease);
   return query
   update public.messenger_messages m
-  set status = 'processing', fence = m.fence + 1, locked_at = v_now, locked_by = v_worker, lock_expires_at = v_now + v_lease, updated_at = v_now
+  set status = 'processing', fence = m.fence + 1, locked_at = v_now, locked_by = v_worker,
+      lock_expires_at = v_now + v_lease, updated_at = v_now
   where m.ctid = any (array(
     select x.ctid from public.messenger_messages x
-    where x.id = message_id and x.status = 'pending' and x.available_at < 'infinity' and (x.expires_at is null or x.expires_at > v_now)
+    where x.id = message_id and x.status = 'pending' and x.available_at < 'infinity'
+      and (x.expires_at is null or x.expires_at > v_now)
     for no key update skip locked))
-  returning m.id, m.message_type, m.queue_name, m.body, m.headers, m.metadata, m.priority, m.retry_count, m.max_retries, m.fence, m.lock_expires_at, m.created_at,
-    m.lease_losses > 0;
+  returning m.id, m.message_type, m.queue_name, m.body, m.headers, m.metadata, m.priority, m.retry_count, m.max_retries,
+    m.fence, m.lock_expires_at, m.created_at, m.lease_losses > 0;
 end $$;
 
 create or replace function public.messenger_claim_one(id uuid, worker text, lease interval default '60 s')
 returns table (
-  id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority int, retry_count int, max_retries int, fence bigint,
-  lock_expires_at timestamptz, created_at timestamptz, solo boolean
+  id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority int, retry_count int,
+  max_retries int, fence bigint, lock_expires_at timestamptz, created_at timestamptz, solo boolean
 )
 language sql
 set search_path = pg_catalog, pg_temp

@@ -32,7 +32,8 @@ begin
   join public.messenger_transports t on t.name = p.transport_name and t.type in ('supabase', 'sync')
   left join messenger.queues q on q.transport_name = p.transport_name and q.queue_name = p.queue_name
   where (halted or t.enabled and q.paused_at is null)
-    and (only_transport is null or p.transport_name = only_transport) and (only_queues is null or p.queue_name = any (only_queues));
+    and (only_transport is null or p.transport_name = only_transport)
+    and (only_queues is null or p.queue_name = any (only_queues));
 end $$;
 
 -- Scans the hot index from its end and stops only at queues with a due message. Entries of later messages are skipped
@@ -218,12 +219,14 @@ begin
     select d.transport_name || '/' || d.queue_name
     from messenger.due_queues(at, only_transport, only_queues, true, only_types, false, 100) d order by random());
   v_took := extract(epoch from clock_timestamp() - v_started);
-  if v_took < extract(epoch from coalesce(nullif(current_setting('messenger.queues_after', true), ''), '5 milliseconds')::interval)
+  if v_took < extract(epoch from
+      coalesce(nullif(current_setting('messenger.queues_after', true), ''), '5 milliseconds')::interval)
       + cardinality(v_queues) * 0.00005 then
     v_took := 0;
   end if;
   v_took := least(1, 2 * v_took);
-  perform set_config(v_setting, concat_ws('|', v_now, v_now + greatest(v_took, 0.02), v_now + v_took, v_queues::text), false);
+  perform set_config(
+    v_setting, concat_ws('|', v_now, v_now + greatest(v_took, 0.02), v_now + v_took, v_queues::text), false);
   return v_queues;
 end $$;
 

@@ -7,7 +7,8 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  raise exception using errcode = 'SM001', message = 'the scan for due messages has met too many that cannot be handed out';
+  raise exception using errcode = 'SM001',
+    message = 'the scan for due messages has met too many that cannot be handed out';
 end $$;
 
 -- In order of priority (10 first), availability and id, by one index range per priority, so messages that are not yet
@@ -20,8 +21,8 @@ end $$;
 -- Without the planner settings the claim was measured 1.2 to 2.1 times slower. Disabled scans look so expensive to the
 -- planner that it would compile each plan (jit), for seconds.
 create or replace function messenger.find_due(
-  transport text, queue text, batch int, types text[], at timestamptz, may_be_solo boolean, careful boolean default false,
-  out ctids tid[], out is_solo boolean
+  transport text, queue text, batch int, types text[], at timestamptz, may_be_solo boolean,
+  careful boolean default false, out ctids tid[], out is_solo boolean
 )
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -59,8 +60,12 @@ begin
     v_watermark := v_text::jsonb;
     if at between (v_watermark ->> 'placed')::timestamptz and (v_watermark ->> 'ends')::timestamptz then
       v_ends_at := (v_watermark ->> 'ends')::timestamptz;
-      v_from_times := array(select t::timestamptz from jsonb_array_elements_text(v_watermark -> 'times') with ordinality x(t, n) order by n);
-      v_from_ids := array(select i::uuid from jsonb_array_elements_text(v_watermark -> 'ids') with ordinality x(i, n) order by n);
+      v_from_times := array(
+        select t::timestamptz from jsonb_array_elements_text(v_watermark -> 'times') with ordinality x(t, n)
+        order by n);
+      v_from_ids := array(
+        select i::uuid from jsonb_array_elements_text(v_watermark -> 'ids') with ordinality x(i, n)
+        order by n);
     end if;
   end if;
   if current_setting('messenger.leaves_out_until', true) <> '' then
@@ -115,7 +120,8 @@ begin
             then messenger.stop_scan()
             else (m.status = 'pending' or m.lock_expires_at < at) and (types is null or m.message_type = any (types))
               and (v_left_out is null or m.id <> all (v_left_out))
-              and (v_skips_ended is null or not (coalesce(m.expires_at <= at, false) or m.cancel_requested_at is not null
+              and (v_skips_ended is null or not (
+                coalesce(m.expires_at <= at, false) or m.cancel_requested_at is not null
                 or m.status = 'processing' and m.retry_count >= m.max_retries))
             end
         order by m.available_at, m.id
@@ -125,14 +131,18 @@ begin
       -- Also here, and not only in due_queues, so that a pause takes effect with its commit.
       where (
         select t.enabled and t.type in ('supabase', 'sync')
-          and not exists (select from messenger.queues q where q.transport_name = t.name and q.queue_name = find_due.queue and q.paused_at is not null)
+          and not exists (
+            select from messenger.queues q
+            where q.transport_name = t.name and q.queue_name = find_due.queue and q.paused_at is not null)
         from public.messenger_transports t where t.name = find_due.transport
       )
       limit batch - coalesce(cardinality(ctids), 0)
     ) due;
 
     if not v_dispositions <@ '{ready}'::text[] then
-      v_ids := array(select m.id from unnest(v_found) with ordinality as x(tid, n) join public.messenger_messages m on m.ctid = x.tid order by x.n);
+      v_ids := array(
+        select m.id from unnest(v_found) with ordinality as x(tid, n)
+        join public.messenger_messages m on m.ctid = x.tid order by x.n);
       if v_dispositions && '{expired,cancelled,exhausted}'::text[] then
         if careful then
           perform messenger.finish_undeliverable_singly(v_ids[1:100], v_dispositions[1:100], at);
@@ -144,7 +154,9 @@ begin
         continue scans;
       end if;
       -- Up to the first message that must be alone; the next claim begins with it.
-      v_end := (select min(x.n) from unnest(v_dispositions) with ordinality as x(disposition, n) where x.disposition <> 'ready');
+      v_end := (
+        select min(x.n) from unnest(v_dispositions) with ordinality as x(disposition, n)
+        where x.disposition <> 'ready');
       if v_end > 1 then
         ctids := ctids || v_found[1:v_end - 1];
       elsif ctids is null and may_be_solo then
@@ -159,9 +171,12 @@ begin
     ctids := ctids || v_found;
     exit scans when v_stop_id is null or coalesce(cardinality(ctids), 0) >= batch;
     v_from_times := array(
-      select case when p < v_stop_priority then v_from_times[p] when p = v_stop_priority then v_stop_at else 'infinity' end
+      select case
+        when p < v_stop_priority then v_from_times[p] when p = v_stop_priority then v_stop_at else 'infinity' end
       from generate_series(1, 10) p);
-    v_from_ids := array(select case when p = v_stop_priority then v_stop_id else v_from_ids[p] end from generate_series(1, 10) p);
+    v_from_ids := array(
+      select case when p = v_stop_priority then v_stop_id else v_from_ids[p] end
+      from generate_series(1, 10) p);
     -- The next chunk begins with the last message of this one.
     v_left_out := v_left_out || v_stop_id;
     v_visited := coalesce(v_visited, 0) + v_chunk;
@@ -171,7 +186,8 @@ begin
   v_took := clock_timestamp() - v_started;
   if v_took > coalesce(nullif(current_setting('messenger.watermark_after', true), ''), '500 microseconds')::interval
       + coalesce(cardinality(ctids), 0) * interval '2 microseconds' then
-    perform messenger.store_watermark(v_setting, v_ends_at, v_from_times, v_from_ids, batch, ctids, v_took, at, v_stop_priority + 1);
+    perform messenger.store_watermark(
+      v_setting, v_ends_at, v_from_times, v_from_ids, batch, ctids, v_took, at, v_stop_priority + 1);
   elsif v_text <> '' and v_ends_at is null then
     perform set_config(v_setting, '', false);
   end if;

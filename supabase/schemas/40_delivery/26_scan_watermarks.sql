@@ -16,7 +16,8 @@ language plpgsql immutable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return 'messenger.scan_mark_' || replace(hashtextextended(concat_ws('/', transport, queue, types::text), 0)::text, '-', 'n');
+  return 'messenger.scan_mark_'
+    || replace(hashtextextended(concat_ws('/', transport, queue, types::text), 0)::text, '-', 'n');
 end $$;
 
 -- After a slow scan, stores the watermarks; after a fast one that began at the beginning, find_due drops them. Slow is
@@ -41,7 +42,8 @@ declare
   v_first int;
   v_lowest int := coalesce(lowest, 1);
 begin
-  select array_agg(m.priority order by x.n) as priorities, array_agg(m.available_at order by x.n) as times, array_agg(m.id order by x.n) as ids
+  select array_agg(m.priority order by x.n) as priorities, array_agg(m.available_at order by x.n) as times,
+    array_agg(m.id order by x.n) as ids
   into v_found
   from unnest(ctids) with ordinality as x(tid, n) join public.messenger_messages m on m.ctid = x.tid;
   -- A full batch ended the scan within this priority: below it nothing was scanned.

@@ -12,15 +12,18 @@ declare
 begin
   with taken as (
     update public.messenger_messages m
-    set status = 'processing', fence = m.fence + 1, locked_at = take.at, locked_by = take.worker, lock_expires_at = take.at + take.lease,
-        updated_at = take.at, retry_count = m.retry_count + (m.status = 'processing')::int,
+    set status = 'processing', fence = m.fence + 1, locked_at = take.at, locked_by = take.worker,
+        lock_expires_at = take.at + take.lease, updated_at = take.at,
+        retry_count = m.retry_count + (m.status = 'processing')::int,
         lease_losses = m.lease_losses + (m.status = 'processing')::int
     where m.ctid = any (ctids)
-    returning m.id, m.message_type, m.queue_name, m.body, m.headers, m.metadata, m.priority, m.retry_count, m.max_retries,
-      m.fence, m.lock_expires_at, m.created_at, m.lease_losses > 0 as solo, m.available_at
+    returning m.id, m.message_type, m.queue_name, m.body, m.headers, m.metadata, m.priority, m.retry_count,
+      m.max_retries, m.fence, m.lock_expires_at, m.created_at, m.lease_losses > 0 as solo, m.available_at
   )
-  select array_agg(row(t.id, t.message_type, t.queue_name, t.body, t.headers, t.metadata, t.priority, t.retry_count, t.max_retries,
-    t.fence, t.lock_expires_at, t.created_at, t.solo)::messenger.claimed order by t.priority desc, t.available_at, t.id)
+  select array_agg(
+    row(t.id, t.message_type, t.queue_name, t.body, t.headers, t.metadata, t.priority, t.retry_count, t.max_retries,
+      t.fence, t.lock_expires_at, t.created_at, t.solo)::messenger.claimed
+    order by t.priority desc, t.available_at, t.id)
   into v_claimed
   from taken t;
   perform messenger.check_deferred(at);
@@ -43,7 +46,8 @@ begin
       if not messenger.is_row_error(sqlstate) then
         raise;
       end if;
-      perform messenger.set_message_aside(m.id, sqlerrm, sqlstate, at) from public.messenger_messages m where m.ctid = v_ctid;
+      perform messenger.set_message_aside(m.id, sqlerrm, sqlstate, at) from public.messenger_messages m
+      where m.ctid = v_ctid;
     end;
   end loop;
   return v_claimed;

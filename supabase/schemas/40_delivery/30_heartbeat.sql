@@ -26,7 +26,8 @@ begin
     perform messenger.raise_error('SM_LEASE', 'leases must be a JSON array of {"id", "fence", "progress"?}');
   elsif jsonb_array_length(v_leases) > 1000 then
     perform messenger.raise_error('SM_BATCH_TOO_LARGE');
-  elsif v_lease <= '0' or v_lease > '12 hours' or exists (select from jsonb_array_elements(v_leases) e where jsonb_typeof(e) <> 'object') then
+  elsif v_lease <= '0' or v_lease > '12 hours'
+    or exists (select from jsonb_array_elements(v_leases) e where jsonb_typeof(e) <> 'object') then
     perform messenger.raise_error('SM_LEASE');
   end if;
 
@@ -51,7 +52,8 @@ begin
     ),
     -- A lease whose row could not be locked is still held.
     reply as (
-      select g.id, case when e.id is not null then 'extended' when l.id is not null then 'locked' else 'stale' end as outcome,
+      select g.id,
+        case when e.id is not null then 'extended' when l.id is not null then 'locked' else 'stale' end as outcome,
         coalesce(e.cancel_requested, l.cancel_requested_at is not null) as cancel_requested
       from given g
       left join extended e on e.id = g.id and e.fence = g.fence
@@ -62,7 +64,9 @@ begin
       ) l on true
       order by g.ord
     )
-    select array_agg(r.id), array_agg(r.outcome), array_agg(r.cancel_requested) into v_ids, v_outcomes, v_cancels from reply r;
+    select array_agg(r.id), array_agg(r.outcome), array_agg(r.cancel_requested)
+    into v_ids, v_outcomes, v_cancels
+    from reply r;
     perform messenger.check_deferred(v_now);
   exception when others then
     if not messenger.is_row_error(sqlstate) then
@@ -72,20 +76,23 @@ begin
       select g.id, messenger.outcome_of_error(sqlstate, sqlerrm),
         -- The whole table may be locked.
         sqlstate <> '55P03' and exists (
-          select from public.messenger_messages m where m.id = g.id and m.fence = g.fence and m.cancel_requested_at is not null)
+          select from public.messenger_messages m
+          where m.id = g.id and m.fence = g.fence and m.cancel_requested_at is not null)
       from jsonb_to_recordset(v_leases) as g(id uuid, fence bigint);
       return;
     end if;
     for v_one in select e from jsonb_array_elements(v_leases) e loop
       if clock_timestamp() < v_end then
-        return query select h.id, h.outcome, h.cancel_requested from public.messenger_heartbeat(jsonb_build_array(v_one), v_lease) h;
+        return query select h.id, h.outcome, h.cancel_requested
+        from public.messenger_heartbeat(jsonb_build_array(v_one), v_lease) h;
       else
         return query select (v_one ->> 'id')::uuid, 'locked', false;
       end if;
     end loop;
     return;
   end;
-  return query select a.id, a.outcome, a.cancel_requested from unnest(v_ids, v_outcomes, v_cancels) as a(id, outcome, cancel_requested);
+  return query select a.id, a.outcome, a.cancel_requested
+  from unnest(v_ids, v_outcomes, v_cancels) as a(id, outcome, cancel_requested);
 end $$;
 
 comment on function public.messenger_heartbeat(jsonb, interval) is

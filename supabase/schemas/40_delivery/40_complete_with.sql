@@ -3,7 +3,9 @@
 
 -- The row is locked before the function runs, so a second delivery never runs it at the same time: it finds the message
 -- completed, its lease lost, or the row still locked.
-create or replace function public.messenger_complete_with(id uuid, fence bigint, function_name text, args jsonb default '{}')
+create or replace function public.messenger_complete_with(
+  id uuid, fence bigint, function_name text, args jsonb default '{}'
+)
 returns jsonb
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -19,8 +21,12 @@ begin
     perform messenger.require_writable();
   end if;
   perform messenger.lock_message(v_id);
-  if not exists (select from public.messenger_messages m where m.id = v_id and m.fence = v_fence and m.status = 'processing') then
-    if exists (select from public.messenger_messages m where m.id = v_id and m.fence = v_fence and m.status = 'completed') then
+  if not exists (
+    select from public.messenger_messages m
+    where m.id = v_id and m.fence = v_fence and m.status = 'processing') then
+    if exists (
+      select from public.messenger_messages m
+      where m.id = v_id and m.fence = v_fence and m.status = 'completed') then
       return jsonb_build_object('outcome', 'already');
     end if;
     perform messenger.raise_error('SM_STALE_LEASE', 'message ' || v_id);

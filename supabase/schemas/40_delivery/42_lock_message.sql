@@ -17,7 +17,8 @@ begin
     if not exists (select from public.messenger_messages m where m.id = message_id) then
       return false;
     elsif clock_timestamp() > v_end then
-      perform messenger.raise_error('SM_UNAVAILABLE', format('message %s is locked by another transaction', message_id));
+      perform messenger.raise_error('SM_UNAVAILABLE',
+        format('message %s is locked by another transaction', message_id));
     end if;
     perform pg_sleep(0.01);
   end loop;

@@ -1,5 +1,7 @@
 -- One outcome per call, for callers in SQL; each calls messenger_settle.
-create or replace function public.messenger_complete(id uuid, fence bigint, result jsonb default null, strict boolean default false)
+create or replace function public.messenger_complete(
+  id uuid, fence bigint, result jsonb default null, strict boolean default false
+)
 returns text
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -8,7 +10,8 @@ declare
   v_outcome text;
 begin
   select s.outcome into v_outcome
-  from public.messenger_settle(jsonb_build_array(jsonb_build_object('id', id, 'fence', fence, 'outcome', 'completed', 'result', result))) s;
+  from public.messenger_settle(jsonb_build_array(jsonb_build_object(
+    'id', id, 'fence', fence, 'outcome', 'completed', 'result', result))) s;
   if strict and v_outcome in ('stale', 'unknown') then
     perform messenger.raise_error('SM_STALE_LEASE', 'message ' || id);
   elsif strict and v_outcome = 'locked' then
@@ -20,7 +23,8 @@ begin
 end $$;
 
 create or replace function public.messenger_fail(
-  id uuid, fence bigint, error text, error_class text default null, error_trace text default null, retryable boolean default true, retry_after interval default null
+  id uuid, fence bigint, error text, error_class text default null, error_trace text default null,
+  retryable boolean default true, retry_after interval default null
 )
 returns table (outcome text, available_at timestamptz)
 language sql
@@ -28,8 +32,8 @@ set search_path = pg_catalog, pg_temp
 as $$
   select s.outcome, s.available_at
   from public.messenger_settle(jsonb_build_array(jsonb_build_object(
-    'id', id, 'fence', fence, 'outcome', 'failed', 'error', error, 'error_class', error_class, 'error_trace', error_trace, 'retryable', retryable,
-    'delay_ms', extract(epoch from retry_after) * 1000))) as s
+    'id', id, 'fence', fence, 'outcome', 'failed', 'error', error, 'error_class', error_class,
+    'error_trace', error_trace, 'retryable', retryable, 'delay_ms', extract(epoch from retry_after) * 1000))) as s
 $$;
 
 create or replace function public.messenger_snooze(id uuid, fence bigint, delay interval)
@@ -38,7 +42,8 @@ language sql
 set search_path = pg_catalog, pg_temp
 as $$
   select s.outcome
-  from public.messenger_settle(jsonb_build_array(jsonb_build_object('id', id, 'fence', fence, 'outcome', 'snoozed', 'delay_ms', extract(epoch from delay) * 1000))) as s
+  from public.messenger_settle(jsonb_build_array(jsonb_build_object(
+    'id', id, 'fence', fence, 'outcome', 'snoozed', 'delay_ms', extract(epoch from delay) * 1000))) as s
 $$;
 
 create or replace function public.messenger_release(id uuid, fence bigint)
@@ -46,7 +51,9 @@ returns text
 language sql
 set search_path = pg_catalog, pg_temp
 as $$
-  select s.outcome from public.messenger_settle(jsonb_build_array(jsonb_build_object('id', id, 'fence', fence, 'outcome', 'released'))) as s
+  select s.outcome
+  from public.messenger_settle(jsonb_build_array(jsonb_build_object(
+    'id', id, 'fence', fence, 'outcome', 'released'))) as s
 $$;
 
 comment on function public.messenger_complete(uuid, bigint, jsonb, boolean) is

@@ -10,11 +10,13 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_settled messenger.settled[] := settled;
-  v_locked int[] := array(select n from generate_subscripts(settled, 1) n where (settled[n]).outcome = 'locked' order by n);
+  v_locked int[] := array(
+    select n from generate_subscripts(settled, 1) n where (settled[n]).outcome = 'locked' order by n);
   v_again messenger.settled[];
 begin
   begin
-    perform set_config('lock_timeout', coalesce(nullif(current_setting('messenger.settle_wait', true), ''), '250ms'), true);
+    perform set_config(
+      'lock_timeout', coalesce(nullif(current_setting('messenger.settle_wait', true), ''), '250ms'), true);
     perform from public.messenger_messages m
     where m.id = any (array(select (settled[n]).id from unnest(v_locked) n))
     order by m.id
@@ -35,7 +37,8 @@ language plpgsql immutable parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return case when sqlstate = '55P03' then 'locked' else 'error: ' || sqlstate || ' ' || messenger.clip(error, 1000) end;
+  return case when sqlstate = '55P03' then 'locked'
+    else 'error: ' || sqlstate || ' ' || messenger.clip(error, 1000) end;
 end $$;
 
 -- A part that fails is halved until the faulty row is alone: ten failures for a thousand rows. In random order and for
@@ -67,7 +70,9 @@ begin
     v_depth := v_depth - 1;
     v_part := null;
     if clock_timestamp() >= v_end then
-      v_part := array(select row(ids[v_order[n]], 'locked', null)::messenger.settled from generate_series(v_first, v_last) n);
+      v_part := array(
+        select row(ids[v_order[n]], 'locked', null)::messenger.settled
+        from generate_series(v_first, v_last) n);
     elsif is_whole_first or v_last - v_first + 1 < cardinality(ids) or v_first = v_last then
       v_part := messenger.settle_outcomes(
         (select jsonb_agg(outcomes -> v_order[n] - 1 order by n) from generate_series(v_first, v_last) n), true);

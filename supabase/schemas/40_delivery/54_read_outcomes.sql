@@ -7,7 +7,9 @@ language plpgsql immutable parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return case when error_class in ('Expired', 'Cancelled', 'Discarded', 'LeaseExpired') then 'Handler' || error_class else left(coalesce(nullif(error_class, ''), 'Error'), 200) end;
+  return case
+    when error_class in ('Expired', 'Cancelled', 'Discarded', 'LeaseExpired') then 'Handler' || error_class
+    else left(coalesce(nullif(error_class, ''), 'Error'), 200) end;
 end $$;
 
 -- Exponential, capped, and jittered upwards only, so never earlier than the policy requires.
@@ -19,10 +21,13 @@ as $$
 begin
   return (
     select make_interval(secs =>
-      least(policy.max_delay_ms, policy.delay_ms * power(policy.multiplier, least(failures - 1, 100))) * (1 + policy.jitter * random()) / 1000)
+      least(policy.max_delay_ms, policy.delay_ms * power(policy.multiplier, least(failures - 1, 100)))
+        * (1 + policy.jitter * random()) / 1000)
     from (
-      select coalesce(max(k.retry_delay_ms), 1000)::double precision as delay_ms, coalesce(max(k.retry_multiplier), 2) as multiplier,
-        coalesce(max(k.retry_max_delay_ms), 600000)::double precision as max_delay_ms, coalesce(max(k.retry_jitter), 0.2) as jitter
+      select coalesce(max(k.retry_delay_ms), 1000)::double precision as delay_ms,
+        coalesce(max(k.retry_multiplier), 2) as multiplier,
+        coalesce(max(k.retry_max_delay_ms), 600000)::double precision as max_delay_ms,
+        coalesce(max(k.retry_jitter), 0.2) as jitter
       from messenger.message_types k where k.type = retry_delay.message_type
     ) policy
   );
@@ -45,7 +50,8 @@ begin
       make_interval(secs => messenger.read_milliseconds(v.delay_ms, 3155760000000) / 1000), -- 100 years
       messenger.read_milliseconds(v.duration_ms, 1e15)::bigint)::messenger.outcome order by v.ord)
     from rows from (jsonb_to_recordset(outcomes) as (
-      outcome text, error text, error_class text, error_trace text, retryable boolean, delay_ms jsonb, duration_ms jsonb)
+      outcome text, error text, error_class text, error_trace text, retryable boolean, delay_ms jsonb,
+      duration_ms jsonb)
     ) with ordinality as v(outcome, error, error_class, error_trace, retryable, delay_ms, duration_ms, ord)
     where v.outcome <> 'completed'
   );

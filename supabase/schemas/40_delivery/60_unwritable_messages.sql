@@ -55,7 +55,8 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform messenger.set_row_aside(
-    'claim', 'public.messenger_messages', jsonb_build_object('id', message_id)::text, messenger.clip(error, 1000), sqlstate, at);
+    'claim', 'public.messenger_messages', jsonb_build_object('id', message_id)::text, messenger.clip(error, 1000),
+    sqlstate, at);
   perform set_config('messenger.leaves_out_until', extract(epoch from at + interval '1 minute')::text, false);
 end $$;
 

@@ -53,11 +53,13 @@ begin
     from unnest(keys) k
     cross join lateral (
       select m.id, m.available_at from public.messenger_messages m
-      where m.transport_name = k.transport_name and m.queue_name = k.queue_name and m.ordering_key = k.ordering_key and m.processed_at is null
+      where m.transport_name = k.transport_name and m.queue_name = k.queue_name and m.ordering_key = k.ordering_key
+        and m.processed_at is null
       order by m.ordering_seq, m.available_at, m.id
       limit 1
     ) first
-    where first.available_at = 'infinity' and not messenger.is_held_by_dead_letter(k.transport_name, k.queue_name, k.ordering_key)
+    where first.available_at = 'infinity'
+      and not messenger.is_held_by_dead_letter(k.transport_name, k.queue_name, k.ordering_key)
     order by first.id
   );
   for v_woken in
@@ -99,7 +101,8 @@ begin
         select case when first.available_at < 'infinity' then first.ordering_seq end
         from (
           select h.ordering_seq, h.available_at from public.messenger_messages h
-          where h.transport_name = m.transport_name and h.queue_name = m.queue_name and h.ordering_key = m.ordering_key and h.processed_at is null
+          where h.transport_name = m.transport_name and h.queue_name = m.queue_name and h.ordering_key = m.ordering_key
+            and h.processed_at is null
             and h.id <> all (v_ids)
           order by h.ordering_seq, h.available_at, h.id
           limit 1
@@ -117,7 +120,8 @@ as $$
 begin
   return exists (
     select from public.messenger_transports t
-    join public.messenger_failed_messages f on f.transport_name = t.name and f.queue_name = is_held_by_dead_letter.queue and f.resolved_at is null
+    join public.messenger_failed_messages f on f.transport_name = t.name and f.queue_name = is_held_by_dead_letter.queue
+      and f.resolved_at is null
     join public.messenger_messages m on m.id = f.message_id and m.ordering_key = is_held_by_dead_letter.ordering_key
     where t.name = transport and t.config ->> 'ordering_dead_letter' = 'block');
 end $$;
@@ -141,7 +145,8 @@ begin
   with recursive waiting as (
     (select m.transport_name, m.queue_name, m.ordering_key, 1 as n from public.messenger_messages m
      where m.available_at = 'infinity' and m.processed_at is null and m.ordering_key is not null
-       and (m.transport_name, m.queue_name, m.ordering_key) > (coalesce(v_after.transport_name, ''), coalesce(v_after.queue_name, ''), coalesce(v_after.ordering_key, ''))
+       and (m.transport_name, m.queue_name, m.ordering_key)
+         > (coalesce(v_after.transport_name, ''), coalesce(v_after.queue_name, ''), coalesce(v_after.ordering_key, ''))
      order by m.transport_name, m.queue_name, m.ordering_key limit 1)
     union all
     select x.transport_name, x.queue_name, x.ordering_key, w.n + 1
@@ -154,7 +159,8 @@ begin
     ) x
     where w.n < chunk
   )
-  select array_agg(row(w.transport_name, w.queue_name, w.ordering_key)::messenger.order_key order by w.n) into v_keys from waiting w;
+  select array_agg(row(w.transport_name, w.queue_name, w.ordering_key)::messenger.order_key order by w.n) into v_keys
+  from waiting w;
   update messenger.clock c set order_after = case when cardinality(v_keys) = chunk then v_keys[chunk] end
   where c.order_after is distinct from case when cardinality(v_keys) = chunk then v_keys[chunk] end
     and c.singleton in (select x.singleton from messenger.clock x for update skip locked);
@@ -178,7 +184,8 @@ begin
   with checked as materialized (
     select o.ctid as tid, exists (
       select from public.messenger_messages m
-      where m.transport_name = o.transport_name and m.queue_name = o.queue_name and m.ordering_key = o.ordering_key and m.processed_at is null
+      where m.transport_name = o.transport_name and m.queue_name = o.queue_name and m.ordering_key = o.ordering_key
+        and m.processed_at is null
     ) as is_used
     from messenger.ordering_keys o
     where o.check_at < prune_ordering_keys.at

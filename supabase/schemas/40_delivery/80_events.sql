@@ -46,8 +46,10 @@ declare
   v_has_webhooks boolean;
 begin
   with stored as (
-    insert into public.messenger_messages as m (queue_name, message_type, body, available_at, created_at, updated_at, max_retries)
-    select e.queue_name, e.message_type, e.body, store_events.at, store_events.at, store_events.at, coalesce(k.max_retries, 3)
+    insert into public.messenger_messages as m
+      (queue_name, message_type, body, available_at, created_at, updated_at, max_retries)
+    select e.queue_name, e.message_type, e.body, store_events.at, store_events.at, store_events.at,
+      coalesce(k.max_retries, 3)
     from (
       select
         case s.kind when 'webhook' then 'webhooks' else 'events' end as queue_name,
@@ -59,9 +61,11 @@ begin
           'retry_count', x.retry_count + (v_event = 'retried' and x.status = 'processing')::int,
           'error_class', case when v_event <> 'completed' then coalesce(a.error_class, x.error_class) end,
           'error', case when v_event <> 'completed' then messenger.clip(coalesce(a.error, x.last_error), 1000) end,
-          'created_at', x.created_at, 'processed_at', case when v_event <> 'retried' then store_events.at end, 'created_by', x.created_by)) as body
+          'created_at', x.created_at, 'processed_at', case when v_event <> 'retried' then store_events.at end,
+          'created_by', x.created_by)) as body
       from public.messenger_messages x
-      join messenger.subscriptions s on s.enabled and s.event = any (v_events) and coalesce(s.message_type = x.message_type, true)
+      join messenger.subscriptions s on s.enabled and s.event = any (v_events)
+        and coalesce(s.message_type = x.message_type, true)
       left join messenger.attempts a on v_event = 'retried' and a.message_id = x.id and a.fence = x.fence
       where x.id = any (ids) and not starts_with(x.message_type, 'symphony.')
     ) e
@@ -69,7 +73,8 @@ begin
     returning m.transport_name, m.message_type
   ),
   measured as (
-    insert into messenger.measurements (at, transport_name, message_type, kind) select store_events.at, t.transport_name, t.message_type, 'dispatched' from stored t
+    insert into messenger.measurements (at, transport_name, message_type, kind)
+    select store_events.at, t.transport_name, t.message_type, 'dispatched' from stored t
   )
   select bool_or(t.message_type = 'symphony.webhook') into v_has_webhooks from stored t;
   return coalesce(v_has_webhooks, false);
@@ -99,7 +104,8 @@ begin
   end if;
 
   v_senders := array(
-    select m.id from public.messenger_messages m where m.id = any (ids) and m.created_by is not null and not starts_with(m.message_type, 'symphony.'));
+    select m.id from public.messenger_messages m
+    where m.id = any (ids) and m.created_by is not null and not starts_with(m.message_type, 'symphony.'));
   if v_senders <> '{}' then
     perform messenger.announce(v_senders, v_events);
   end if;

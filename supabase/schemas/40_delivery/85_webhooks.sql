@@ -13,7 +13,8 @@ declare
 begin
   select e.extnamespace::regnamespace::text into v_schema from pg_catalog.pg_extension e where e.extname = 'pgcrypto';
   if v_schema is null then
-    raise exception using errcode = 'PT404', detail = 'SM_NOT_FOUND', message = 'webhooks are signed with pgcrypto, which is not installed',
+    raise exception using errcode = 'PT404', detail = 'SM_NOT_FOUND',
+      message = 'webhooks are signed with pgcrypto, which is not installed',
       hint = 'create extension pgcrypto schema extensions';
   end if;
   execute format('select %s.hmac($1, $2, ''sha256'')', v_schema) into v_digest using data, key;
@@ -31,9 +32,11 @@ declare
 begin
   if to_regclass('vault.decrypted_secrets') is not null then
     for v_secret in
-      select s.decrypted_secret from vault.decrypted_secrets s where s.name in (secret_name, secret_name || '_next') order by s.name
+      select s.decrypted_secret from vault.decrypted_secrets s where s.name in (secret_name, secret_name || '_next')
+      order by s.name
     loop
-      if coalesce(v_secret, '') !~ '^whsec_([A-Za-z0-9+/]{4})+([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$' or length(v_secret) not between 38 and 94 then
+      if coalesce(v_secret, '') !~ '^whsec_([A-Za-z0-9+/]{4})+([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$'
+        or length(v_secret) not between 38 and 94 then
         raise exception using errcode = 'PT403', detail = 'SM_FIELD_FORBIDDEN',
           message = 'secret_name: the value of ' || quote_ident(secret_name) || ' in Vault is not a webhook secret',
           hint = 'store whsec_ and 24 to 64 random bytes in base64: '
@@ -75,8 +78,10 @@ begin
   end if;
   -- Raises an error for a secret that does not exist or cannot sign.
   perform messenger.hmac_sha256('', k.key) from messenger.webhook_keys(secret_name) as k(key);
-  insert into messenger.subscriptions as s (event, message_type, url, secret_name) values (event, message_type, url, secret_name)
-  on conflict on constraint subscriptions_key do update set secret_name = excluded.secret_name, enabled = true, disabled_reason = null
+  insert into messenger.subscriptions as s (event, message_type, url, secret_name)
+  values (event, message_type, url, secret_name)
+  on conflict on constraint subscriptions_key do update
+  set secret_name = excluded.secret_name, enabled = true, disabled_reason = null
   returning s.id into v_id;
   return v_id;
 end $$;
@@ -94,13 +99,15 @@ declare
   v_body text := body;
   v_now bigint := extract(epoch from messenger.now());
 begin
-  select * into v_subscription from messenger.subscriptions s where s.id = subscription and s.enabled and s.kind = 'webhook';
+  select * into v_subscription from messenger.subscriptions s
+  where s.id = subscription and s.enabled and s.kind = 'webhook';
   if not found then
     return;
   end if;
   return query
   select v_subscription.url, v_now,
-    string_agg('v1,' || encode(messenger.hmac_sha256(convert_to(concat_ws('.', v_id, v_now, v_body), 'UTF8'), k.key), 'base64'), ' ')
+    string_agg('v1,' || encode(
+      messenger.hmac_sha256(convert_to(concat_ws('.', v_id, v_now, v_body), 'UTF8'), k.key), 'base64'), ' ')
   from messenger.webhook_keys(v_subscription.secret_name) as k(key);
 end $$;
 
@@ -118,7 +125,8 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform messenger.require_writable();
-  update messenger.subscriptions s set enabled = false, disabled_reason = messenger.clip(coalesce(reason, 'no reason was given'), 1000)
+  update messenger.subscriptions s
+  set enabled = false, disabled_reason = messenger.clip(coalesce(reason, 'no reason was given'), 1000)
   where s.id = subscription and s.kind = 'webhook' and s.enabled;
   return found;
 end $$;

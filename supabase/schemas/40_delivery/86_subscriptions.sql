@@ -35,7 +35,8 @@ begin
   perform messenger.ensure_own_types();
   update messenger.message_types k set sql_handler = 'messenger.deliver_event'
   where k.type = 'symphony.event' and k.sql_handler is distinct from 'messenger.deliver_event';
-  insert into messenger.subscriptions as s (event, message_type, function_name) values (event, message_type, v_function::regproc::text)
+  insert into messenger.subscriptions as s (event, message_type, function_name)
+  values (event, message_type, v_function::regproc::text)
   on conflict on constraint subscriptions_key do update set enabled = true, disabled_reason = null
   returning s.id into v_id;
   perform messenger.sync_handlers_job();

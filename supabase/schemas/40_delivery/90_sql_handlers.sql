@@ -12,7 +12,8 @@ begin
     select p.oid::regprocedure from pg_catalog.pg_proc p join pg_catalog.pg_roles r on r.oid = p.proowner
     where p.oid = to_regprocedure(owned_function.name || '(jsonb)')
       and p.prorettype = 'jsonb'::regtype and not p.proretset and p.prokind = 'f'
-      and (r.rolsuper or p.proowner = (select c.relowner from pg_catalog.pg_class c where c.oid = 'messenger.message_types'::regclass)));
+      and (r.rolsuper or p.proowner = (
+        select c.relowner from pg_catalog.pg_class c where c.oid = 'messenger.message_types'::regclass)));
 end $$;
 
 create or replace function messenger.find_owned_function(function_name text)

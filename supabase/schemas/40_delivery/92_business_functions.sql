@@ -40,8 +40,10 @@ begin
   end if;
   if v_function is null then
     raise exception using errcode = 'PT404', detail = 'SM_NOT_FOUND',
-      message = 'function_name: there is no function ' || left(coalesce(function_name, 'null'), 200) || '(jsonb) returns jsonb',
-      hint = 'name it as schema.name or, in public, as name; quote names that are not lower-case; it must take one jsonb and return jsonb';
+      message = 'function_name: there is no function ' || left(coalesce(function_name, 'null'), 200)
+        || '(jsonb) returns jsonb',
+      hint = 'name it as schema.name or, in public, as name; quote names that are not lower-case; '
+        'it must take one jsonb and return jsonb';
   end if;
   return v_function;
 end $$;
