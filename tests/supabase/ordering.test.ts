@@ -175,7 +175,7 @@ test("order · a wake-up wakes for what is let go", async () => {
   await sql`delete from messenger.workers`;
   await sql.begin(async (tx) => {
     await settle(tx, [{ id: first, fence, outcome: "completed" }]);
-    const [{ woken }] = await tx`select current_setting('messenger.woken', true) as rung`;
+    const [{ woken }] = await tx`select current_setting('messenger.woken', true) as woken`;
     assert.equal(woken, "supabase/default");
   });
 });

@@ -64,20 +64,21 @@ comment on column public.messenger_schedules.enabled is 'False: it is disabled o
 comment on column public.messenger_schedules.starts_at is 'No run is due before this time; null: no limit.';
 comment on column public.messenger_schedules.ends_at is 'No run is due after this time; null: no limit.';
 comment on column public.messenger_schedules.misfire is
-  'What happens to due times that are missed by more than misfire_grace_ms: fire_once, skip or catch_up.';
+  'If several runs are due: fire_once dispatches the latest, catch_up the latest catch_up_limit, skip those that are '
+  'late by at most misfire_grace_ms.';
 comment on column public.messenger_schedules.misfire_grace_ms is
-  'Milliseconds by which a run may be late without counting as missed.';
+  'Milliseconds by which a run may be late with misfire skip.';
 comment on column public.messenger_schedules.catch_up_limit is
-  'Largest number of missed runs that catch_up dispatches.';
+  'Largest number of due runs that misfire catch_up dispatches, at most 1000.';
 comment on column public.messenger_schedules.dst_gap is
-  'A local time that the change to summer time skips: run_after dispatches after the gap, skip does not dispatch.';
+  'Cron times that the change to summer time skips: run_after dispatches after the gap, skip does not dispatch.';
 comment on column public.messenger_schedules.dst_overlap is
-  'A local time that occurs twice at the change from summer time: first, second or both.';
+  'Cron times that occur twice at the change from summer time: first, second or both.';
 comment on column public.messenger_schedules.overlap is
   'If the previous message is unfinished: allow dispatches another, skip does not, replace cancels the previous one.';
 comment on column public.messenger_schedules.jitter_ms is
-  'Milliseconds: a message becomes available up to this much after its due time, by the same amount each time that due '
-  'time is computed.';
+  'Milliseconds: a message becomes available up to this much after its due time, always by the same amount for the '
+  'same due time.';
 comment on column public.messenger_schedules.last_error is
   'Error of the last attempt to dispatch; null if it succeeded.';
 comment on column public.messenger_schedules.created_at is 'When the schedule was created.';

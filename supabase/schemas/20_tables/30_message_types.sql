@@ -49,8 +49,7 @@ comment on column messenger.message_types.retry_max_delay_ms is
   'Upper limit of the delay in milliseconds, before jitter.';
 comment on column messenger.message_types.retry_jitter is
   'Share of the delay that is added at random: the wait is in [delay, delay * (1 + jitter)].';
-comment on column messenger.message_types.timeout_ms is
-  'Milliseconds after which a handler is aborted; null: the default of the worker, for SQL handlers 30 s.';
+comment on column messenger.message_types.timeout_ms is 'Milliseconds after which a handler has failed; null: 30 s.';
 comment on column messenger.message_types.aliases is 'Former names, whose messages are handled as this type.';
 comment on column messenger.message_types.sql_handler is
   'Function, as schema.name, that handles the type inside the database with the rights of the owner of the bus; null: '

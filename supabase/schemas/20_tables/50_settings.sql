@@ -24,7 +24,7 @@ comment on column messenger.settings.functions_url is
 comment on column messenger.settings.clock_enabled is
   'Whether messenger_start (true) or messenger_stop (false) was called last.';
 comment on column messenger.settings.clock_changed_at is 'When the ticker was last started or stopped; null: never.';
-comment on column messenger.settings.max_workers is 'Largest number of workers that are woken per queue.';
+comment on column messenger.settings.max_workers is 'Largest number of workers that ticks keep active.';
 comment on column messenger.settings.messages_per_worker is
   'Number of due messages for which one more worker is woken, up to max_workers.';
 comment on column messenger.settings.poll_interval is 'Time between two polls of an idle worker.';
@@ -48,7 +48,8 @@ comment on table messenger.clock is 'One row: the heartbeat of the ticker, and w
 comment on column messenger.clock.singleton is 'Always true: the table has at most one row.';
 comment on column messenger.clock.last_tick_at is 'When the last tick began; null: none.';
 comment on column messenger.clock.ticks is 'Number of ticks.';
-comment on column messenger.clock.last_error is 'Error of the last tick that failed as a whole; null: none.';
+comment on column messenger.clock.last_error is
+  'Newest error of a step of a tick, preceded by the name of the step; null: none.';
 comment on column messenger.clock.last_error_at is 'When that error occurred; null: never.';
 comment on column messenger.clock.unregistered_wakeup_at is
   'When workers were last woken for types that no code has registered, at most once per minute; null: never.';

@@ -42,32 +42,34 @@ comment on function public.messenger_dispatch(
   text, jsonb, text, int, timestamptz, interval, text, text, interval, text, text, int, timestamptz, jsonb, jsonb
 ) is
   'Stores one message in the caller''s transaction and returns its stored values, also for the duplicate of an '
-  'idempotency key. Example: select * from messenger_dispatch(''Greeting'', ''{"name": "Ada"}'', delay => ''5 '
-  'minutes''). A null parameter means its default. queue, priority (1 to 10, 10 first), transport and max_retries (0 '
-  'to 100) default to the registration of the type, then to default, 5, supabase and 3. Give either available_at or '
-  'delay; expires_at must be later. idempotency_mode is the effect of a later dispatch with the same key on a message '
-  'that is still pending: ignore: none; replace: new content; reschedule: new time; throttle: none, and the payload '
-  'may differ; debounce: new content and time, so that it runs once, delay (default: the window) after the last call. '
-  'The window defaults to the transport''s, 24 hours. ordering_key: of the messages of one key in one transport and '
-  'queue, one is in flight, in the order of dispatch. Errors have SQLSTATE PT<status>, detail SM_<CODE> and a hint.';
+  'idempotency key. '
+  'Example: select * from messenger_dispatch(''Greeting'', ''{"name": "Ada"}'', delay => ''5 minutes''). '
+  'A null parameter means its default. queue, priority (1 to 10, 10 first), transport and max_retries (0 to 100) '
+  'default to the registration of the type, then to default, 5, supabase and 3. '
+  'Give either available_at or delay; expires_at must be later. '
+  'idempotency_mode is the effect of a later dispatch with the same key on a message that is still pending: '
+  'ignore: none; replace: new content; reschedule: new time; throttle: none, and the payload may differ; debounce: new '
+  'content and time, so that it runs once, delay (default: the window) after the last call. The window defaults to the '
+  'transport''s, 24 hours. '
+  'ordering_key: of the messages of one key in one transport and queue, one is in flight, in the order of dispatch. '
+  'Errors have SQLSTATE PT<status>, detail SM_<CODE> and a hint.';
 comment on function public.messenger_dispatch_batch(jsonb, boolean) is
   'Stores 1 to 1000 messages, at most 8 MB. The elements have the parameter names of messenger_dispatch and exact JSON '
-  'types, no nulls; timestamps are ISO 8601 with a zone, intervals text with a unit. Example: select * from '
-  'messenger_dispatch_batch(''[{"type": "Greeting", "payload": {"name": "Ada"}, "delay": "5 minutes"}]''). Returns one '
-  'row per element; ord counts from 1. atomic (default: true): the first invalid element raises its error, which names '
-  'it as "message <ord>", and nothing is stored. Otherwise the row of an invalid element has error_code and error, and '
-  'the others are stored.';
+  'types, no nulls; timestamps are ISO 8601 with a zone, intervals text with a unit. '
+  'Example: select * from messenger_dispatch_batch(''[{"type": "Greeting", "payload": {"name": "Ada"}, "delay": "5 '
+  'minutes"}]''). '
+  'Returns one row per element; ord counts from 1. '
+  'atomic (default: true): the first invalid element raises its error, which names it as "message <ord>", and nothing '
+  'is stored. Otherwise the row of an invalid element has error_code and error, and the others are stored.';
 revoke all on function
   public.messenger_dispatch(
-     text, jsonb, text, int, timestamptz, interval, text, text, interval, text, text, int, timestamptz, jsonb,
-    jsonb
+    text, jsonb, text, int, timestamptz, interval, text, text, interval, text, text, int, timestamptz, jsonb, jsonb
   ),
   public.messenger_dispatch_batch(jsonb, boolean)
 from public, anon, authenticated;
 grant execute on function
   public.messenger_dispatch(
-     text, jsonb, text, int, timestamptz, interval, text, text, interval, text, text, int, timestamptz, jsonb,
-    jsonb
+    text, jsonb, text, int, timestamptz, interval, text, text, interval, text, text, int, timestamptz, jsonb, jsonb
   ),
   public.messenger_dispatch_batch(jsonb, boolean)
 to service_role;

@@ -128,12 +128,13 @@ as $$ select * from messenger.user_dispatch(type, payload, idempotency_key, dela
 comment on function messenger.user_dispatch(text, jsonb, text, interval, jsonb, jsonb) is
   'Implements public.messenger_user_dispatch.';
 comment on function public.messenger_user_dispatch(text, jsonb, text, interval, jsonb, jsonb) is
-  'Dispatch by a signed-in user, who owns the message (created_by). Example: select * from '
-  'messenger_user_dispatch(''Greeting'', ''{"name": "Ada"}'', idempotency_key => ''greeting-1''). Accepts types that '
-  'are registered with dispatchable_by = user (SM_TYPE_FORBIDDEN) and of the headers traceparent and x-request-id '
-  '(SM_FIELD_FORBIDDEN). A user may have at most max_unfinished_per_user (default: 1000) unfinished messages and open '
-  'dead letters together (SM_RATE), counted exactly under parallel calls. Without a user: SM_UNAUTHENTICATED. The bus '
-  'adds the header x-symphony-user.';
+  'Dispatch by a signed-in user, who owns the message (created_by). '
+  'Example: select * from messenger_user_dispatch(''Greeting'', ''{"name": "Ada"}'', idempotency_key => '
+  '''greeting-1''). '
+  'Accepts types that are registered with dispatchable_by = user (SM_TYPE_FORBIDDEN) and of the headers traceparent '
+  'and x-request-id (SM_FIELD_FORBIDDEN). A user may have at most max_unfinished_per_user (default: 1000) unfinished '
+  'messages and open dead letters together (SM_RATE), counted exactly under parallel calls. '
+  'Without a user: SM_UNAUTHENTICATED. The bus adds the header x-symphony-user.';
 comment on function messenger.lock_sender(uuid, timestamptz) is
   'Makes this transaction the only one that dispatches for this user. SM_UNAVAILABLE for a call through the API if '
   'another transaction holds the user longer than a quarter of a second.';

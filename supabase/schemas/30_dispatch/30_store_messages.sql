@@ -107,27 +107,27 @@ begin
   ),
   measured as (
     insert into messenger.measurements (at, transport_name, message_type, kind, message_count)
-    select v_now, f.transport_name, f.message_type, 'dispatched', count(*)
-    from dispatched f group by f.transport_name, f.message_type
+    select v_now, s.transport_name, s.message_type, 'dispatched', count(*)
+    from dispatched s group by s.transport_name, s.message_type
   ),
   woken as materialized (
     select count(messenger.wake_worker(due.transport_name, due.queue_name, due.message_type)) as wakeups
     from (
-      select distinct f.transport_name, f.queue_name, f.message_type from dispatched f where f.available_at <= v_now
+      select distinct s.transport_name, s.queue_name, s.message_type from dispatched s where s.available_at <= v_now
     ) due
   ),
   -- A message of this call is not visible yet when a later element has its key. The id is null if a trigger of the
   -- project has suppressed the row.
   reply as (
-    select d.ord, case when coalesce(k.taken, true) then f.id else k.message_id end as message_id,
+    select d.ord, case when coalesce(k.taken, true) then s.id else k.message_id end as message_id,
       not coalesce(k.taken, true) as is_duplicate,
-      case when f.id is null then k.status else 'pending' end as message_status,
+      case when s.id is null then k.status else 'pending' end as message_status,
       coalesce(k.transport, d.transport_name) as message_transport, coalesce(k.queue, d.queue_name) as message_queue,
-      nullif(coalesce(f.available_at, k.available_at), 'infinity') as message_available_at,
+      nullif(coalesce(s.available_at, k.available_at), 'infinity') as message_available_at,
       d.unknown_field, coalesce(d.error_code, k.error_code) as code
     from draft d
     left join keyed k on k.ord = d.ord
-    left join dispatched f on f.id = coalesce(k.message_id, d.new_id)
+    left join dispatched s on s.id = coalesce(k.message_id, d.new_id)
     cross join woken
   )
   select r.ord, r.message_id, r.is_duplicate, r.message_status, r.message_transport, r.message_queue,
@@ -244,15 +244,15 @@ begin
   -- A message of this call is not visible yet when a later element has its key. The id is null if a trigger of the
   -- project has suppressed the row.
   reply as (
-    select d.ord, case when coalesce(k.taken, true) then f.id else k.message_id end as message_id,
+    select d.ord, case when coalesce(k.taken, true) then s.id else k.message_id end as message_id,
       not coalesce(k.taken, true) as is_duplicate,
-      case when f.id is null then k.status else 'pending' end as message_status,
+      case when s.id is null then k.status else 'pending' end as message_status,
       coalesce(k.transport, d.transport_name) as message_transport, coalesce(k.queue, d.queue_name) as message_queue,
-      nullif(coalesce(f.available_at, k.available_at), 'infinity') as message_available_at,
+      nullif(coalesce(s.available_at, k.available_at), 'infinity') as message_available_at,
       d.unknown_field, coalesce(d.error_code, k.error_code) as code
     from draft d
     left join keyed k on k.ord = d.ord
-    left join stored f on f.id = coalesce(k.message_id, d.new_id)
+    left join stored s on s.id = coalesce(k.message_id, d.new_id)
     cross join woken
   )
   select r.ord, r.message_id, r.is_duplicate, r.message_status, r.message_transport, r.message_queue,
@@ -274,8 +274,9 @@ comment on function messenger.store_in_turn(jsonb, boolean, text, uuid, boolean,
   'ignore.';
 comment on function messenger.store_messages(jsonb, boolean, text, uuid, boolean) is
   'Stores 1 to 1000 elements, see messenger.read_drafts, in an idempotency scope and for a sender, and wakes workers '
-  'for those that are due. atomic: the first invalid element raises its error; otherwise its row has error_code and '
-  'error. single: errors do not name the element.';
+  'for those that are due. '
+  'atomic: the first invalid element raises its error; otherwise its row has error_code and error. single: errors do '
+  'not name the element.';
 revoke all on function
   messenger.reject_message(text, int, boolean, text),
   messenger.store_in_turn(jsonb, boolean, text, uuid, boolean, timestamptz),

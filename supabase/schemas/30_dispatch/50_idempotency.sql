@@ -23,7 +23,8 @@ begin
   values
     (new_id, draft.transport_name, draft.queue_name, draft.message_type, draft.body, draft.headers, draft.metadata,
      draft.priority, draft.scheduled_at,
-     case when draft.ordering_key is null then draft.available_at else 'infinity' end, draft.expires_at, at, at, draft.max_retries, draft.idempotency_key, draft.ordering_key, sender);
+     case when draft.ordering_key is null then draft.available_at else 'infinity' end, draft.expires_at,
+     at, at, draft.max_retries, draft.idempotency_key, draft.ordering_key, sender);
 end $$;
 
 -- The caller has locked the row. A wait for a retry is never shortened and used retries stay used: otherwise a sender

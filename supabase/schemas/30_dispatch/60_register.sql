@@ -117,12 +117,14 @@ begin
 end $$;
 
 comment on function public.messenger_register(jsonb) is
-  'Inserts or updates message types. Example: select messenger_register(''[{"type": "Greeting", "queue": "mail", '
-  '"retry": {"max_retries": 5}}]''). An element is {"type", "transport"?, "queue"?, "priority"?, "dispatchable_by"?: '
-  '"service"|"user", "retry"?: {max_retries, delay_ms, multiplier, max_delay_ms, jitter}, "timeout_ms"?, "aliases"?}; '
-  'omitted fields get the defaults of messenger.message_types. Types of the bus (symphony.*) are ignored. Returns the '
-  'number of elements. The first invalid field raises SM_TYPE, SM_TYPE_FORBIDDEN, SM_TRANSPORT, SM_QUEUE, SM_PRIORITY, '
-  'SM_MAX_RETRIES or SM_SETTING; more than 1000 elements raise SM_BATCH_TOO_LARGE.';
+  'Inserts or updates message types. '
+  'Example: select messenger_register(''[{"type": "Greeting", "queue": "mail", "retry": {"max_retries": 5}}]''). '
+  'An element is {"type", "transport"?, "queue"?, "priority"?, "dispatchable_by"?: "service"|"user", "retry"?: '
+  '{max_retries, delay_ms, multiplier, max_delay_ms, jitter}, "timeout_ms"?, "aliases"?}; omitted fields get the '
+  'defaults of messenger.message_types. '
+  'Types of the bus (symphony.*) are ignored. Returns the number of elements. '
+  'The first invalid field raises SM_TYPE, SM_TYPE_FORBIDDEN, SM_TRANSPORT, SM_QUEUE, SM_PRIORITY, SM_MAX_RETRIES or '
+  'SM_SETTING; more than 1000 elements raise SM_BATCH_TOO_LARGE.';
 comment on function messenger.give_way_to_restored_type() is
   'Trigger function: deletes the row of the migration when its restored row is inserted.';
 comment on function messenger.ensure_own_types() is 'Creates the rows of the bus''s own types if they are missing.';

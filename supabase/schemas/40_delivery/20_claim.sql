@@ -242,10 +242,12 @@ comment on function messenger.claim_carefully(text, int, interval, text, text[],
   'A claim that skips any number of messages it cannot take, and rows that cannot be written.';
 comment on function public.messenger_claim(text, int, interval, text, text[], text[]) is
   'Takes up to batch (1 to 1000, default: 10) due messages for a worker under a lease (default: 60 s, at most 12 '
-  'hours). Example: select * from messenger_claim(''worker-1'', batch => 10, queues => ''{mail}''). Null transport, '
-  'queues or types mean all. Every outcome must carry the fence of its row. solo: the only row of its claim, to be run '
-  'with no other message in flight. Waits for no lock: messages whose rows others have locked are left for the next '
-  'claim. Errors: SM_WORKER, SM_BATCH, SM_LEASE, SM_QUEUE, SM_TRANSPORT.';
+  'hours). '
+  'Example: select * from messenger_claim(''worker-1'', batch => 10, queues => ''{mail}''). '
+  'Null transport, queues or types mean all. Every outcome must carry the fence of its row. solo: the only row of its '
+  'claim, to be run with no other message in flight. '
+  'Waits for no lock: messages whose rows others have locked are left for the next claim. Errors: SM_WORKER, SM_BATCH, '
+  'SM_LEASE, SM_QUEUE, SM_TRANSPORT.';
 comment on function messenger.claim_one(uuid, text, interval) is 'Implements public.messenger_claim_one.';
 comment on function public.messenger_claim_one(uuid, text, interval) is
   'Takes one pending message by id, due or not, for the caller that has just dispatched it. Returns no row if another '

@@ -97,10 +97,11 @@ end $$;
 
 comment on function public.messenger_heartbeat(jsonb, interval) is
   'Extends up to 1000 leases [{"id", "fence", "progress"?}] to now + lease (default: 60 s, at most 12 hours) and '
-  'stores progress, at most 64 KB. Example: select * from messenger_heartbeat(''[{"id": '
-  '"01990000-0000-7000-8000-000000000001", "fence": 1}]''). outcome: extended; locked (another transaction has locked '
-  'the row: the lease is still held and was not extended, send it again); stale (the lease is no longer held); error: '
-  '<SQLSTATE> <message> (a trigger or constraint on messenger_messages rejected the row; the lease is still held). '
+  'stores progress, at most 64 KB. '
+  'Example: select * from messenger_heartbeat(''[{"id": "01990000-0000-7000-8000-000000000001", "fence": 1}]''). '
+  'outcome: extended; locked (another transaction has locked the row: the lease is still held and was not extended, '
+  'send it again); stale (the lease is no longer held); error: <SQLSTATE> <message> (a trigger or constraint on '
+  'messenger_messages rejected the row; the lease is still held). '
   'cancel_requested: the handler should stop. Errors: SM_LEASE, SM_BATCH_TOO_LARGE.';
 revoke all on function public.messenger_heartbeat(jsonb, interval) from public, anon, authenticated;
 grant execute on function public.messenger_heartbeat(jsonb, interval) to service_role;

@@ -39,13 +39,14 @@ begin
 end $$;
 
 comment on function public.messenger_complete_with(uuid, bigint, text, jsonb) is
-  'Runs schema.name(jsonb) returns jsonb and completes the message in this transaction. Returns {"outcome": '
-  '"completed", "result"}, where result is stored as the message''s, or {"outcome": "already"}, without running the '
-  'function, if this fence has completed the message before. Example: select messenger_complete_with(id, fence, '
-  '''public.charge'', ''{"amount": 5}''). SM_STALE_LEASE if the lease is not current; SM_UNAVAILABLE if another '
-  'transaction holds the row longer than 250 ms; SM_NOT_FOUND or SM_FIELD_FORBIDDEN for a function that does not exist '
-  'or must not be called. The function runs with the rights of the caller and search_path pg_catalog, pg_temp; its '
-  'errors reach the caller, undo everything and leave the lease.';
+  'Runs schema.name(jsonb) returns jsonb and completes the message in this transaction. '
+  'Returns {"outcome": "completed", "result"}, where result is stored as the message''s, or {"outcome": "already"}, '
+  'without running the function, if this fence has completed the message before. '
+  'Example: select messenger_complete_with(id, fence, ''public.charge'', ''{"amount": 5}''). '
+  'SM_STALE_LEASE if the lease is not current; SM_UNAVAILABLE if another transaction holds the row longer than 250 ms; '
+  'SM_NOT_FOUND or SM_FIELD_FORBIDDEN for a function that does not exist or must not be called. '
+  'The function runs with the rights of the caller and search_path pg_catalog, pg_temp; its errors reach the caller, '
+  'undo everything and leave the lease.';
 revoke all on function
   public.messenger_complete_with(uuid, bigint, text, jsonb)
 from public, anon, authenticated, service_role;

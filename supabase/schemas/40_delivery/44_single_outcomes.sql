@@ -58,14 +58,16 @@ $$;
 
 comment on function public.messenger_complete(uuid, bigint, jsonb, boolean) is
   'Completes a message with a result of at most 64 KB. Example: select messenger_complete(id, fence, ''{"sent": '
-  'true}''). Returns completed, already, stale, unknown, locked or error: ..., see messenger_settle. strict raises '
+  'true}''). '
+  'Returns completed, already, stale, unknown, locked or error: ..., see messenger_settle. strict raises '
   'SM_STALE_LEASE for stale and unknown, SM_UNAVAILABLE for locked and SM_CONFLICT for an error, so that a transaction '
   'with the business writes rolls back.';
 comment on function public.messenger_fail(uuid, bigint, text, text, text, boolean, interval) is
   'Records a failed delivery. Example: select * from messenger_fail(id, fence, ''the server replied 503'', retry_after '
-  '=> ''1 minute''). Returns retry (with available_at), dead, already, stale, unknown, locked or error: ..., see '
-  'messenger_settle. retryable false makes it a dead letter; retry_after (default: the policy of the type) is the wait '
-  'before the next delivery.';
+  '=> ''1 minute''). '
+  'Returns retry (with available_at), dead, already, stale, unknown, locked or error: ..., see messenger_settle. '
+  'retryable false makes it a dead letter; retry_after (default: the policy of the type) is the wait before the next '
+  'delivery.';
 comment on function public.messenger_snooze(uuid, bigint, interval) is
   'Postpones a message by delay without using a retry: snoozed, stale, locked, cancelled or error: ..., see '
   'messenger_settle. Example: select messenger_snooze(id, fence, ''10 minutes'').';

@@ -268,15 +268,17 @@ comment on function messenger.settle_outcomes(jsonb, boolean) is
   'Implements messenger_settle. is_part: deletes no message, and returns null if it fails with more than one outcome.';
 comment on function public.messenger_settle(jsonb) is
   'Records up to 1000 outcomes: [{"id", "fence", "outcome": completed|failed|snoozed|released, "result"?, "error"?, '
-  '"error_class"?, "error_trace"?, "retryable"?, "delay_ms"?, "duration_ms"?}]. Example: select * from '
-  'messenger_settle(''[{"id": "01990000-0000-7000-8000-000000000001", "fence": 1, "outcome": "completed"}]''). '
+  '"error_class"?, "error_trace"?, "retryable"?, "delay_ms"?, "duration_ms"?}]. '
+  'Example: select * from messenger_settle(''[{"id": "01990000-0000-7000-8000-000000000001", "fence": 1, "outcome": '
+  '"completed"}]''). '
   'Durations are in milliseconds and limited to the range from zero to 100 years. Returns one row per outcome in the '
-  'same order: completed; retry; dead (failed finally, with a dead letter, but without one for a user''s message of '
-  'class InvalidPayload); snoozed; released; cancelled (cancellation was requested before this outcome); already (this '
+  'same order: '
+  'completed; retry; dead (failed finally, with a dead letter, but without one for a user''s message of class '
+  'InvalidPayload); snoozed; released; cancelled (cancellation was requested before this outcome); already (this '
   'outcome was recorded before); stale (the lease is not current, nothing changed); unknown (no such message); locked '
   '(another transaction has locked the row, nothing changed: send it again); error: <SQLSTATE> <message> (a trigger or '
-  'constraint of the project rejected the row, nothing changed). Waits for locks at most half a second. Errors: '
-  'SM_OUTCOME, SM_BATCH_TOO_LARGE.';
+  'constraint of the project rejected the row, nothing changed). '
+  'Waits for locks at most half a second. Errors: SM_OUTCOME, SM_BATCH_TOO_LARGE.';
 revoke all on function
   messenger.settle_rest(uuid[], messenger.outcome[], bigint[], text[], timestamptz),
   messenger.settle_outcomes(jsonb, boolean),

@@ -143,12 +143,12 @@ comment on function messenger.webhook_keys(text) is
   'The keys of a webhook secret in Vault and of its successor. SM_NOT_FOUND if there is none, SM_FIELD_FORBIDDEN if it '
   'is not a webhook secret.';
 comment on function messenger.on_webhook(text, text, text, text) is
-  'Subscribes a URL to an event (see messenger.on). For postgres only. Requests are signed with the secret '
-  'whsec_<base64> that Vault holds under secret_name, which must begin with symphony_webhook_. A worker posts the same '
-  'JSON that a subscribed function receives. Example: select messenger.on_webhook(''dead'', '
-  '''https://example.com/hook'', ''symphony_webhook_ops''). Returns the subscription''s id, the same for the same '
-  'event, type and URL; subscribing again enables it again, with the secret named then. Errors: SM_NOT_FOUND, '
-  'SM_FIELD_FORBIDDEN, SM_TYPE.';
+  'Subscribes a URL to an event (see messenger.on). For postgres only. '
+  'Requests are signed with the secret whsec_<base64> that Vault holds under secret_name, which must begin with '
+  'symphony_webhook_. A worker posts the same JSON that a subscribed function receives. '
+  'Example: select messenger.on_webhook(''dead'', ''https://example.com/hook'', ''symphony_webhook_ops''). '
+  'Returns the subscription''s id, the same for the same event, type and URL; subscribing again enables it again, with '
+  'the secret named then. Errors: SM_NOT_FOUND, SM_FIELD_FORBIDDEN, SM_TYPE.';
 comment on function messenger.sign_webhook(uuid, uuid, text) is 'Implements public.messenger_sign_webhook.';
 comment on function public.messenger_sign_webhook(uuid, uuid, text) is
   'The URL of a webhook and its signature at this time for the message id and body: url, signed_at (webhook-timestamp, '

@@ -88,9 +88,10 @@ comment on function messenger.check_subscription(text, text) is
   'Raises SM_NOT_FOUND, SM_TYPE or SM_FIELD_FORBIDDEN for an event or a message type that cannot be subscribed to.';
 comment on function messenger.on(text, text, text) is
   'Subscribes schema.name(jsonb) returns jsonb to an event, completed, retried, dead or failed, of one message type or '
-  'of all. For postgres only. Example: select messenger.on(''dead'', ''public.alert'', ''Greeting''). The function '
-  'runs with the rights of the owner of the bus and receives {"subscription", "event", "at", "message": {"id", "type", '
-  '"transport", "queue", "status", "retry_count", "error_class", "error", "created_at", "processed_at", '
+  'of all. For postgres only. '
+  'Example: select messenger.on(''dead'', ''public.alert'', ''Greeting''). '
+  'The function runs with the rights of the owner of the bus and receives {"subscription", "event", "at", "message": '
+  '{"id", "type", "transport", "queue", "status", "retry_count", "error_class", "error", "created_at", "processed_at", '
   '"created_by"}}. If it raises an error the event is retried, and then becomes a dead letter of type symphony.event. '
   'Returns the subscription''s id, the same for the same subscription. Errors: SM_NOT_FOUND, SM_FIELD_FORBIDDEN, '
   'SM_TYPE.';

@@ -82,12 +82,13 @@ comment on function messenger.sql_handlers() is
   'Types and aliases that have an SQL handler, with the function; null if it cannot run.';
 comment on function messenger.set_sql_handler(text, text) is
   'Makes schema.name(jsonb) returns jsonb the handler of a message type inside the database. For postgres only. '
-  'Example: select messenger.set_sql_handler(''Greeting'', ''public.greet''). The job symphony-handlers runs it with '
-  'the rights of the owner of the bus, or the tick if pg_cron has no such job. A null function_name removes the '
-  'handler. The type need not be registered. The function receives the payload; '
-  'current_setting(''messenger.message'')::jsonb has id, type, queue, fence, retry_count, headers and metadata. Its '
-  'result is stored as the message''s; an error is a failed delivery, with SQLSTATE PT422 a final one. Errors: '
-  'SM_TYPE, SM_NOT_FOUND, SM_FIELD_FORBIDDEN.';
+  'Example: select messenger.set_sql_handler(''Greeting'', ''public.greet''). '
+  'The job symphony-handlers runs it with the rights of the owner of the bus, or the tick if pg_cron has no such job. '
+  'A null function_name removes the handler. The type need not be registered. '
+  'The function receives the payload; current_setting(''messenger.message'')::jsonb has id, type, queue, fence, '
+  'retry_count, headers and metadata. Its result is stored as the message''s; an error is a failed delivery, with '
+  'SQLSTATE PT422 a final one. '
+  'Errors: SM_TYPE, SM_NOT_FOUND, SM_FIELD_FORBIDDEN.';
 revoke all on function
   messenger.owned_function(text),
   messenger.find_owned_function(text),
