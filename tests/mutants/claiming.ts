@@ -71,8 +71,8 @@ export const CLAIMING: Mutant[] = [
     name: "a suspect of a second queue joins the batch",
     breaks: "P6: messages of another queue were taken already, and share its disposition.",
     statement: find_due,
-    find: "elsif ctids is null and may_be_solo then",
-    replace: "elsif ctids is null then",
+    find: "elsif places is null and may_be_solo then",
+    replace: "elsif places is null then",
     noticedBy: leases,
   },
   {

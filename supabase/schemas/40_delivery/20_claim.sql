@@ -110,7 +110,7 @@ begin
         v_due := messenger.find_due(
           split_part(v_queue, '/', 1), split_part(v_queue, '/', 2), v_batch - cardinality(v_ctids), types, v_now,
           v_ctids = '{}');
-        v_ctids := v_ctids || v_due.ctids;
+        v_ctids := v_ctids || v_due.places;
         exit attempts when v_due.is_solo or cardinality(v_ctids) = v_batch;
       end loop;
     end loop;
@@ -151,10 +151,10 @@ begin
       v_due := messenger.find_due(
         split_part(v_queue, '/', 1), split_part(v_queue, '/', 2), batch - cardinality(v_claimed), types, at,
         v_claimed = '{}', true);
-      exit when v_due.ctids is null;
+      exit when v_due.places is null;
       v_has_failed := false;
       begin
-        v_claimed := v_claimed || messenger.take(v_due.ctids, worker, lease, at);
+        v_claimed := v_claimed || messenger.take(v_due.places, worker, lease, at);
       exception when others then
         if not messenger.is_row_error(sqlstate) then
           raise;
@@ -162,7 +162,7 @@ begin
         v_has_failed := true;
       end;
       if v_has_failed then
-        v_claimed := v_claimed || messenger.take_singly(v_due.ctids, worker, lease, at);
+        v_claimed := v_claimed || messenger.take_singly(v_due.places, worker, lease, at);
       end if;
       exit queues when v_due.is_solo and v_claimed <> '{}' or cardinality(v_claimed) = batch
         or clock_timestamp() > v_end;
