@@ -44,7 +44,12 @@ const OPTIONS: [options: Record<string, unknown>, code: string, sentence: RegExp
     /15:59/,
   ],
   [{ expiresAt: "tomorrow" }, "SM_EXPIRES_AT", /^options\.expiresAt must be an ISO 8601 date/, DATE],
-  [{ expiresAt: "2020-01-01T00:00:00Z" }, "SM_EXPIRES_AT", /expires_at must lie in the future/, /later than now/],
+  [
+    { expiresAt: "2020-01-01T00:00:00Z" },
+    "SM_EXPIRES_AT",
+    /expires_at must be a timestamp with a zone, in the future/,
+    /later than now/,
+  ],
   [
     { idempotencyWindow: 31_104_000_001, idempotencyKey: "a" },
     "SM_IDEMPOTENCY_KEY",
@@ -76,7 +81,7 @@ const OPTIONS: [options: Record<string, unknown>, code: string, sentence: RegExp
     /^options\.idempotencyKey must be a string, not 5/,
     /^Send a string\.$/,
   ],
-  [{ orderingKey: "a\nb" }, "SM_ORDERING_KEY", /the ordering key must be/, /^An ordering key is/],
+  [{ orderingKey: "a\nb" }, "SM_ORDERING_KEY", /the ordering key must have 1 to 255 bytes/, /^An ordering key is/],
   [{ queue: "-a" }, "SM_QUEUE", /queue name is malformed/, /the first a deadLetter or digit/],
   [{ priority: 11 }, "SM_PRIORITY", /from 1 to 10/, /^A priority is a whole number from 1 to 10/],
   [{ maxRetries: 101 }, "SM_MAX_RETRIES", /from 0 to 100/, /from 0 to 100/],
