@@ -136,8 +136,8 @@ export const DISPATCHING: Mutant[] = [
     name: "batches take keys in any order",
     breaks: "F15: two batches wait for each other's keys.",
     statement: store,
-    find: 'order by idempotency_key collate "C", ord) d',
-    replace: "order by ord) d",
+    find: 'order by x.idempotency_key collate "C", x.ord',
+    replace: "order by x.ord",
     noticedBy: races,
   },
   {
@@ -160,8 +160,8 @@ export const DISPATCHING: Mutant[] = [
     name: "the window is the default's",
     breaks: "P5: the window a caller asked for is ignored.",
     statement: take_key,
-    find: "      take_key.at + draft.idempotency_window)",
-    replace: "      take_key.at + interval '24 hours')",
+    find: "draft.queue_name, take_key.at + draft.idempotency_window)",
+    replace: "draft.queue_name, take_key.at + interval '24 hours')",
     noticedBy: keys,
   },
   {
@@ -209,7 +209,7 @@ export const DISPATCHING: Mutant[] = [
     breaks: "Row level security: a user sees the status of own messages only.",
     statement: "create policy sender_reads_own",
     find:
-      "create policy sender_reads_own on public.messenger_messages for select to authenticated using (created_by = (select auth.uid()))",
+      "create policy sender_reads_own on public.messenger_messages for select to authenticated\nusing (created_by = (select auth.uid()))",
     replace: "alter policy sender_reads_own on public.messenger_messages using (true)",
     noticedBy: users,
   },
@@ -224,7 +224,7 @@ export const DISPATCHING: Mutant[] = [
   {
     name: "anybody may complete",
     breaks: "Closed by default: anon can do nothing that was not granted by name.",
-    statement: "grant execute on function public.messenger_complete(",
+    statement: "grant execute on function\n  public.messenger_complete(",
     find: "to service_role",
     replace: "to service_role, anon",
     noticedBy: ["supabase/privileges.test.ts"],
@@ -273,8 +273,8 @@ export const DISPATCHING: Mutant[] = [
     name: "delayed messages ring",
     breaks: "Idle means no calls: a wake-up for what is not due finds nothing.",
     statement: store,
-    find: "where s.available_at <= v_now) due",
-    replace: ") due",
+    find: "from stored s where s.available_at <= v_now",
+    replace: "from stored s",
     noticedBy: wakeups,
   },
 ];

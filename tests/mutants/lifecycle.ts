@@ -142,7 +142,7 @@ export const LIVING: readonly Mutant[] = [
     name: "two of one batch and key are both free",
     breaks: "P7: one in flight per key.",
     statement: fn("messenger.take_turns"),
-    find: "when d.place > 1 or",
+    find: "when d.position > 1 or",
     replace: "when",
     noticedBy: turns,
   },

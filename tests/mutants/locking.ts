@@ -55,8 +55,8 @@ export const LOCKING: Mutant[] = [
     name: "results change places in parts",
     breaks: "After a row that could not be written, a message gets the outcome of another.",
     statement: fn("messenger.settle_in_parts"),
-    find: "v_settled[v_order[v_place]] :=",
-    replace: "v_settled[v_place] :=",
+    find: "v_settled[v_order[v_index]] :=",
+    replace: "v_settled[v_index] :=",
     noticedBy: unwritable,
   },
   {

@@ -134,7 +134,7 @@ test("realtime · raising costs neither the outcome nor the other events, and wh
     (tx) => settle(tx, [result(done, "completed"), result(dying, "failed", { retryable: false })]),
   );
   await own.end();
-  const line = "symphony: realtime.send failed, the senders were not told: no partition for today";
+  const line = "symphony: realtime.send failed, the senders were not notified: no partition for today";
   assert.deepEqual(log.filter((message) => message.startsWith("symphony")), [line, line]);
   assert.deepEqual([(await messageOf(sql, done.id)).status, (await sent()).length], ["completed", 0]);
   assert.ok(await deadLetterOf(sql, dying.id));

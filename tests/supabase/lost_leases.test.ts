@@ -41,7 +41,7 @@ test("claim · the lost delivery is an attempt with the worker that lost it", as
     "LeaseExpired",
   ]);
   assert(Math.abs(Number(attempt.duration_ms) - 60_000) < 100, attempt.duration_ms);
-  assert(attempt.error.includes("without a outcome"));
+  assert(attempt.error.includes("without an outcome"));
 });
 
 test("prefix · rows before a suspect are handed out without it; the next claim is the suspect alone", async () => {

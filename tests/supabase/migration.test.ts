@@ -192,17 +192,6 @@ test("migration · exactly four tables, three views and three trigger functions 
     assert.equal(overloads, "0");
   }));
 
-test("migration · every table, view and function of ours says what it is", () =>
-  whileInstalled(async (sql) => {
-    const silent = await sql`
-      select p.oid::regprocedure::text as name from pg_proc p
-      where p.pronamespace in ('public'::regnamespace, 'messenger'::regnamespace) and p.proname like '%messenger\\_%' and obj_description(p.oid, 'pg_proc') is null
-      union all
-      select c.oid::regclass::text from pg_class c
-      where c.relkind in ('r', 'v') and c.relnamespace in ('public'::regnamespace, 'messenger'::regnamespace) and obj_description(c.oid, 'pg_class') is null`;
-    assert.deepEqual(silent.map(({ name }) => name), []);
-  }));
-
 test("build · the files on disk are what supabase/schemas says", async () => {
   const { success, stderr } = await new Deno.Command(Deno.execPath(), {
     args: ["run", "-A", "build.ts", "--check"],

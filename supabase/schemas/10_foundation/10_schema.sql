@@ -1,6 +1,7 @@
--- The schema the API never sees, and the extensions the clock and the wake-ups use.
+-- Schema messenger, which the API does not expose, and the extensions that the ticker and the wake-ups use.
 create schema if not exists messenger;
--- The marker of ownership: migrations and the rollback leave a schema of this name alone unless its comment begins like this.
+-- Marks the schema as ours: migrations and the rollback leave a schema of this name alone unless its comment begins
+-- like this.
 comment on schema messenger is 'Symphony Messenger @RELEASE@: internal objects. The contract is public.messenger_*.';
 
 create or replace function messenger.release()
@@ -14,7 +15,8 @@ end $$;
 comment on function messenger.release() is 'The installed release, for example 0.2.0.';
 revoke all on function messenger.release() from public, anon, authenticated;
 
--- Where an extension cannot be had the bus still works: without pg_cron the scheduler edge function is the clock, without pg_net workers are woken by the clock's owner.
+-- The bus works without these extensions: without pg_cron an external scheduler calls the edge function scheduler,
+-- without pg_net that call also wakes the workers.
 do $$
 declare
   v_extension text;
@@ -32,6 +34,6 @@ begin
 end $$;
 
 revoke all on schema messenger from public, anon, authenticated;
--- authenticated needs the schema to reach messenger.user_dispatch, the one function granted to it there.
+-- For authenticated, because messenger.user_dispatch is granted to it; it is granted no other function here.
 grant usage on schema messenger to authenticated, service_role;
 grant execute on function messenger.release() to service_role;

@@ -1,17 +1,19 @@
--- Calls through the API wait only briefly for a key that an open transaction holds: their number is limited, and ten that wait
--- for one key kept every other call of a project waiting for eight seconds. Direct SQL waits as long as it likes.
+-- Calls through the API wait only briefly for a key that an open transaction holds. Their connections are few: ten
+-- calls that waited for one key delayed every other call of a project by eight seconds. Direct SQL waits as long as its
+-- own lock_timeout allows.
 
--- PostgREST sets both settings for each call, and a token has claims elsewhere too.
+-- PostgREST sets both settings for each call. Other callers set the claims too, to act with a user's token.
 create or replace function messenger.is_api_call()
 returns boolean
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return coalesce(current_setting('request.jwt.claims', true), '') <> '' or coalesce(current_setting('request.method', true), '') <> '';
+  return coalesce(current_setting('request.jwt.claims', true), '') <> ''
+    or coalesce(current_setting('request.method', true), '') <> '';
 end $$;
 
--- Half of 250 ms, because a row can be waited for twice: for a place among those that wait, and then for the lock itself.
+-- Half of 250 ms, because a row can be waited for twice: in the queue of waiting transactions, then for the row lock.
 create or replace function messenger.bound_waits()
 returns text
 language plpgsql
@@ -38,7 +40,7 @@ begin
   end if;
 end $$;
 
--- For the handler of lock_not_available: a timeout that is not of this file's making stays what it is.
+-- For the exception handler of lock_not_available. A timeout that bound_waits has not caused is raised unchanged.
 create or replace function messenger.reject_waits(lock_timeout text, error text)
 returns void
 language plpgsql
@@ -51,13 +53,23 @@ begin
   perform messenger.raise_error('SM_UNAVAILABLE', 'an open transaction holds a key of this call');
 end $$;
 
-comment on function messenger.is_api_call() is 'Whether the call comes through the API or in the name of a token.';
+comment on function messenger.is_api_call() is
+  'True if the call comes through the API or carries the claims of a token.';
 comment on function messenger.bound_waits() is
-  'Bounds the waits for locks of a call through the API and returns the former lock_timeout; null where nothing was changed.';
-comment on function messenger.unbound_waits(text) is 'Sets lock_timeout back to what messenger.bound_waits returned.';
+  'Sets lock_timeout to 120 ms for a call through the API and returns the former value; null if nothing was changed.';
+comment on function messenger.unbound_waits(text) is
+  'Restores the lock_timeout that messenger.bound_waits returned; null changes nothing.';
 comment on function messenger.reject_waits(text, text) is
-  'Raises SM_UNAVAILABLE for a wait that messenger.bound_waits has bounded, or the error as it was.';
-revoke all on function messenger.is_api_call(), messenger.bound_waits(), messenger.unbound_waits(text), messenger.reject_waits(text, text)
-  from public, anon, authenticated;
-grant execute on function messenger.is_api_call(), messenger.bound_waits(), messenger.unbound_waits(text), messenger.reject_waits(text, text)
-  to service_role;
+  'Raises SM_UNAVAILABLE for a lock wait that messenger.bound_waits has bounded, and the given error for any other.';
+revoke all on function
+  messenger.is_api_call(),
+  messenger.bound_waits(),
+  messenger.unbound_waits(text),
+  messenger.reject_waits(text, text)
+from public, anon, authenticated;
+grant execute on function
+  messenger.is_api_call(),
+  messenger.bound_waits(),
+  messenger.unbound_waits(text),
+  messenger.reject_waits(text, text)
+to service_role;

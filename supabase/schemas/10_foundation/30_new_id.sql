@@ -1,5 +1,5 @@
--- Time-ordered ids (UUID version 7): random ones cost 1.26x on claim and 1.55x on settle.
--- The twelve bits after the version hold the fraction of the millisecond, so ids of one millisecond stay in order too.
+-- Time-ordered ids (UUID version 7). Random ones cost 1.26x on claim and 1.55x on settle. The twelve bits after the
+-- version hold the fraction of the millisecond, so ids of one millisecond are in order too.
 create or replace function messenger.id_prefix(at timestamptz)
 returns text
 language plpgsql immutable parallel safe
@@ -12,7 +12,7 @@ begin
   );
 end $$;
 
--- The last 64 bits of an id: variant bits and 62 random ones. A batch draws once and adds its ordinal, which keeps its order.
+-- A batch draws one value and adds the ordinal of each element, which keeps their order.
 create or replace function messenger.id_random()
 returns bigint
 language plpgsql volatile parallel safe
@@ -31,8 +31,15 @@ begin
   return (messenger.id_prefix(messenger.now()) || lpad(to_hex(messenger.id_random()), 16, '0'))::uuid;
 end $$;
 
-comment on function messenger.id_prefix(timestamptz) is 'First 64 bits of a version 7 uuid for a moment, as 16 hex digits.';
-comment on function messenger.id_random() is 'Last 64 bits of a version 7 uuid as a bigint; adding up to 10^17 to it stays within the variant.';
-comment on function messenger.new_id() is 'A version 7 uuid for now.';
-revoke all on function messenger.id_prefix(timestamptz), messenger.id_random(), messenger.new_id() from public, anon, authenticated;
+comment on function messenger.id_prefix(timestamptz) is
+  'The first 64 bits of a version 7 UUID for a timestamp, as 16 hexadecimal digits.';
+comment on function messenger.id_random() is
+  'The last 64 bits of a version 7 UUID as a bigint: variant bits and 62 random bits. Adding up to 10^17 keeps the '
+  'variant.';
+comment on function messenger.new_id() is 'A version 7 UUID for messenger.now().';
+revoke all on function
+  messenger.id_prefix(timestamptz),
+  messenger.id_random(),
+  messenger.new_id()
+from public, anon, authenticated;
 grant execute on function messenger.id_prefix(timestamptz), messenger.id_random(), messenger.new_id() to service_role;

@@ -1,5 +1,6 @@
--- The only clock of the bus. Statements read it once and pass it on.
--- clock_timestamp(), not now(): a lease counted from the start of a long transaction would be born expired.
+-- The time source of the bus. A statement reads it once and passes the value on.
+-- clock_timestamp() instead of now(): in a long transaction a lease that counts from the transaction's start would
+-- already have expired.
 create or replace function messenger.now()
 returns timestamptz
 language plpgsql volatile parallel safe
@@ -9,6 +10,6 @@ begin
   return pg_catalog.clock_timestamp();
 end $$;
 
-comment on function messenger.now() is 'The time every decision of the bus is made by.';
+comment on function messenger.now() is 'The current time, by which all functions of the bus decide.';
 revoke all on function messenger.now() from public, anon, authenticated;
 grant execute on function messenger.now() to service_role;

@@ -1,7 +1,7 @@
--- What may stand in a row: sizes, depths and numbers of JSON, length of texts.
+-- Limits of stored values: size, depth and numbers of JSON, length of texts, range of times and intervals.
 
--- pg_column_size first: printing costs more, and below 6,000 bytes no jsonb prints to more than 40 times its size.
--- A number such as 1e131071 is 9 bytes in jsonb and 131,072 when printed, so has_out_of_range_number must be asked before this.
+-- pg_column_size first, because printing costs more; below 6,000 bytes no jsonb prints to more than 40 times its size.
+-- A number such as 1e131071 has 9 bytes in jsonb and 131,072 when printed: call has_out_of_range_number before this.
 create or replace function messenger.exceeds(value jsonb, bytes int)
 returns boolean
 language plpgsql immutable parallel safe
@@ -17,20 +17,21 @@ language plpgsql immutable parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return value @? 'strict $.** ? (@.type() == "number" && (@ > 1.7976931348623157e308 || @ < -1.7976931348623157e308 || (@ != 0 && @ > -5e-324 && @ < 5e-324)))';
+  return value @? 'strict $.** ? (@.type() == "number" && '
+    '(@ > 1.7976931348623157e308 || @ < -1.7976931348623157e308 || (@ != 0 && @ > -5e-324 && @ < 5e-324)))';
 end $$;
 
--- Sixty-five nested containers take at least 520 bytes, so most payloads are never walked.
+-- Sixty-five nested containers take at least 520 bytes, so most payloads are not searched.
 create or replace function messenger.is_too_deep(value jsonb)
 returns boolean
 language plpgsql immutable parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return pg_column_size(value) > 500 and value @? 'strict $.**{64 to last} ? (@.type() == "object" || @.type() == "array")';
+  return pg_column_size(value) > 500
+    and value @? 'strict $.**{64 to last} ? (@.type() == "object" || @.type() == "array")';
 end $$;
 
--- Cuts a text to so many bytes without cutting a character.
 create or replace function messenger.clip(value text, bytes int)
 returns text
 language plpgsql immutable parallel safe
@@ -49,7 +50,7 @@ begin
   return left(value, v_length);
 end $$;
 
--- A result or progress too large to keep is replaced by a marker, never a reason to fail the message.
+-- A result or progress that is too large is replaced by a marker: it must not fail the message.
 create or replace function messenger.cap_size(value jsonb)
 returns jsonb
 language plpgsql immutable parallel safe
@@ -58,16 +59,19 @@ as $$
 begin
   return case
     when value is null or value = 'null'::jsonb then null
-    when messenger.has_out_of_range_number(value) then jsonb_build_object('symphony_dropped', 'a number outside the range of a double')
-    when messenger.exceeds(value, 65536) then jsonb_build_object('symphony_dropped', 'larger than 64 KB', 'bytes', octet_length(value::text))
+    when messenger.has_out_of_range_number(value) then
+      jsonb_build_object('symphony_dropped', 'a number outside the range of a double')
+    when messenger.exceeds(value, 65536) then
+      jsonb_build_object('symphony_dropped', 'larger than 64 KB', 'bytes', octet_length(value::text))
     else value
   end;
 end $$;
 
--- JSON strings to moments and intervals: null where Postgres would raise, so that one bad element of a batch can be named.
+-- JSON strings as timestamps and intervals. The result is null where Postgres would raise, so that the caller can name
+-- the element of a batch.
 
--- ISO 8601 with a zone: without one, and in any other form, a moment depends on what the session has set. The forms are
--- those that Postgres prints, years before Christ included.
+-- ISO 8601 with a zone: any other form depends on the settings of the session. The forms are those that Postgres
+-- prints, years BC included.
 create or replace function messenger.read_time(value jsonb)
 returns timestamptz
 language plpgsql stable
@@ -77,8 +81,8 @@ declare
   v_text text := value #>> '{}';
   v_time timestamptz;
 begin
-  if jsonb_typeof(value) <> 'string' or v_text !~
-    '^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]+)?)? ?([Zz]|[+-][0-9]{2}(:?[0-9]{2}){0,2})( BC)?$' then
+  if jsonb_typeof(value) <> 'string' or v_text !~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}'
+    '(:[0-9]{2}(\.[0-9]+)?)? ?([Zz]|[+-][0-9]{2}(:?[0-9]{2}){0,2})( BC)?$' then
     return null;
   end if;
   v_time := v_text::timestamptz;
@@ -87,8 +91,8 @@ exception when data_exception then
   return null;
 end $$;
 
--- Postgres takes a number without a unit for seconds, at the end of '1 day 7' too, where its author may mean days or
--- milliseconds. Zero is the same in every unit. constraint messenger_transports_config_check has the same pattern.
+-- Postgres reads a number without a unit as seconds, also at the end of '1 day 7', where its author may mean days or
+-- milliseconds. Zero is the same in every unit. Constraint messenger_transports_config_check has the same pattern.
 create or replace function messenger.read_interval(value jsonb, longest interval)
 returns interval
 language plpgsql stable
@@ -98,17 +102,18 @@ declare
   v_text text := value #>> '{}';
   v_interval interval;
 begin
-  if jsonb_typeof(value) <> 'string' or v_text ~ '(^|[^0-9:.-])[+-]?[0-9.]*[1-9][0-9.]*(e[+-]?[0-9]+)?\s*(ago\s*)?$' then
+  if jsonb_typeof(value) <> 'string'
+    or v_text ~ '(^|[^0-9:.-])[+-]?[0-9.]*[1-9][0-9.]*(e[+-]?[0-9]+)?\s*(ago\s*)?$' then
     return null;
   end if;
   v_interval := v_text::interval;
-  -- '1 month -40 days' is negative from some dates only: compare where it is used, on the calendar of today.
+  -- '1 month -40 days' is negative only from some dates: compare by today's calendar, as its use will.
   return case when v_interval <= longest and pg_catalog.now() + v_interval >= pg_catalog.now() then v_interval end;
 exception when data_exception then
   return null;
 end $$;
 
--- A worker's duration: a value out of bounds is no reason to lose what it reports beside it, nor is one that is no number.
+-- A duration that is out of range or not a number must not lose the outcome reported with it.
 create or replace function messenger.read_milliseconds(value jsonb, longest numeric)
 returns double precision
 language plpgsql immutable parallel safe
@@ -121,19 +126,41 @@ begin
   end;
 end $$;
 
-comment on function messenger.exceeds(jsonb, int) is 'True when the JSON text of the value is longer than so many bytes.';
-comment on function messenger.has_out_of_range_number(jsonb) is 'True when the value holds a number no double can hold (too large, or too close to zero).';
-comment on function messenger.is_too_deep(jsonb) is 'True when objects and arrays nest deeper than 64.';
-comment on function messenger.clip(text, int) is 'The text, cut to at most so many bytes at a character boundary.';
-comment on function messenger.cap_size(jsonb) is 'The value, or a marker {"symphony_dropped": reason} when it cannot be kept (64 KB).';
-comment on function messenger.read_time(jsonb) is 'A JSON string in ISO 8601 with a zone as a moment before the year 10000, or null.';
-comment on function messenger.read_interval(jsonb, interval) is 'A JSON string with a unit as an interval from zero to the longest, or null.';
+comment on function messenger.exceeds(jsonb, int) is
+  'True if the JSON text of the value has more than this number of bytes.';
+comment on function messenger.has_out_of_range_number(jsonb) is
+  'True if the value contains a number that a double cannot hold: too large, or too close to zero.';
+comment on function messenger.is_too_deep(jsonb) is 'True if objects and arrays are nested deeper than 64 levels.';
+comment on function messenger.clip(text, int) is
+  'The text, cut to at most this number of bytes at a character boundary; null for null.';
+comment on function messenger.cap_size(jsonb) is
+  'The value, or a marker {"symphony_dropped": reason} if it has more than 64 KB or a number outside the range of a '
+  'double. JSON null becomes SQL null.';
+comment on function messenger.read_time(jsonb) is
+  'A JSON string in ISO 8601 with a zone as a timestamp before the year 10000; null for any other value.';
+comment on function messenger.read_interval(jsonb, interval) is
+  'A JSON string with a unit as an interval from zero to the given longest one; null for any other value.';
 comment on function messenger.read_milliseconds(jsonb, numeric) is
-  'A JSON number, or a string of one, clamped between zero and the longest; null for anything else.';
+  'A JSON number, or a string that contains one, limited to the range from zero to the given longest value; null for '
+  'any other value.';
 
-revoke all on function messenger.exceeds(jsonb, int), messenger.has_out_of_range_number(jsonb), messenger.is_too_deep(jsonb), messenger.clip(text, int),
-  messenger.cap_size(jsonb), messenger.read_time(jsonb), messenger.read_interval(jsonb, interval),
-  messenger.read_milliseconds(jsonb, numeric) from public, anon, authenticated;
-grant execute on function messenger.exceeds(jsonb, int), messenger.has_out_of_range_number(jsonb), messenger.is_too_deep(jsonb), messenger.clip(text, int),
-  messenger.cap_size(jsonb), messenger.read_time(jsonb), messenger.read_interval(jsonb, interval),
-  messenger.read_milliseconds(jsonb, numeric) to service_role;
+revoke all on function
+  messenger.exceeds(jsonb, int),
+  messenger.has_out_of_range_number(jsonb),
+  messenger.is_too_deep(jsonb),
+  messenger.clip(text, int),
+  messenger.cap_size(jsonb),
+  messenger.read_time(jsonb),
+  messenger.read_interval(jsonb, interval),
+  messenger.read_milliseconds(jsonb, numeric)
+from public, anon, authenticated;
+grant execute on function
+  messenger.exceeds(jsonb, int),
+  messenger.has_out_of_range_number(jsonb),
+  messenger.is_too_deep(jsonb),
+  messenger.clip(text, int),
+  messenger.cap_size(jsonb),
+  messenger.read_time(jsonb),
+  messenger.read_interval(jsonb, interval),
+  messenger.read_milliseconds(jsonb, numeric)
+to service_role;

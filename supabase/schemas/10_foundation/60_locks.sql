@@ -1,12 +1,14 @@
--- Locks of the bus's own: rows, because any role of the project can take an advisory lock and keep it.
+-- The bus's own locks are rows, because any role of the project can take an advisory lock and keep it.
 create table if not exists messenger.locks (
   name text not null,
   constraint locks_pkey primary key (name)
 );
-comment on table messenger.locks is 'One row per activity that runs once at a time. Only locked, never changed; a missing row is made when needed.';
+comment on table messenger.locks is
+  'One row per activity that must run once at a time. Rows are locked and never changed; a missing row is created on '
+  'demand.';
 comment on column messenger.locks.name is 'The activity, for example roll_up.';
 
--- The insert waits only for another session that makes the same row at this moment.
+-- The insert waits only for a session that is inserting the same row.
 create or replace function messenger.try_lock(name text)
 returns boolean
 language plpgsql
@@ -24,7 +26,8 @@ begin
 end $$;
 
 comment on function messenger.try_lock(text) is
-  'Takes the lock of this name until the transaction ends. False when another transaction holds it; never waits for that one.';
+  'Takes the lock of this name until the transaction ends. Returns false, without waiting, if another transaction '
+  'holds it.';
 alter table messenger.locks enable row level security;
 drop policy if exists service_only on messenger.locks;
 create policy service_only on messenger.locks for all to anon, authenticated using (false) with check (false);

@@ -1,6 +1,7 @@
--- Who calls: the user of the token that PostgREST has verified.
+-- The calling user: the subject of the token that PostgREST has verified.
 
--- auth.uid() raises where the subject is no UUID, as in tokens of Clerk and Firebase; a dispatch beside the project's own insert must not.
+-- auth.uid() raises an error if the subject is not a UUID, as in tokens of Clerk and Firebase. A dispatch in the
+-- transaction of the project's own insert must not fail for that.
 create or replace function messenger.caller_id()
 returns uuid
 language plpgsql stable
@@ -22,6 +23,7 @@ begin
 end $$;
 
 comment on function messenger.caller_id() is
-  'The signed-in user, as auth.uid(): the subject of the verified token. Null without a token, and where the subject is not a UUID.';
+  'The signed-in user as in auth.uid(): the subject of the verified token. Null without a token, or if the subject is '
+  'not a UUID.';
 revoke all on function messenger.caller_id() from public, anon, authenticated;
 grant execute on function messenger.caller_id() to service_role;

@@ -1,4 +1,4 @@
--- How messages travel. One row names a transport; secrets stay in Vault or the environment.
+-- Transports: how messages reach a worker. Secrets are in Vault or the environment, never here.
 create table if not exists public.messenger_transports (
   id uuid not null default gen_random_uuid(),
   name text not null,
@@ -11,7 +11,7 @@ create table if not exists public.messenger_transports (
   constraint messenger_transports_name_key unique (name),
   constraint messenger_transports_name_check check (name ~ '^[a-z0-9][a-z0-9_-]{0,62}$'),
   constraint messenger_transports_type_check check (type in ('sync', 'supabase', 'redis', 'rabbitmq', 'sqs')),
-  -- The pattern is a number without a unit, as in messenger.read_interval.
+  -- The pattern matches a number without a unit, as in messenger.read_interval.
   constraint messenger_transports_config_check check (
     jsonb_typeof(config) = 'object'
     and concat_ws('|', config ->> 'retention', config ->> 'failed_retention', config ->> 'idempotency_window')
@@ -23,9 +23,23 @@ create table if not exists public.messenger_transports (
   )
 );
 
-comment on table public.messenger_transports is 'Transports by name. sync: handled where it is dispatched; supabase: this database is the queue.';
+comment on table public.messenger_transports is
+  'Transports by name. Type sync handles a message where it is dispatched; with type supabase this database is the '
+  'queue.';
+comment on column public.messenger_transports.id is 'Random UUID of the row.';
+comment on column public.messenger_transports.name is
+  'Unique name, which dispatches and message types refer to: 1 to 63 lower-case letters, digits, underscores or '
+  'hyphens.';
+comment on column public.messenger_transports.type is 'sync, supabase, redis, rabbitmq or sqs.';
 comment on column public.messenger_transports.config is
-  'Intervals as text with a unit: retention (finished messages, 7 days; 0 deletes on completion), failed_retention (resolved dead letters, 30 days), idempotency_window (24 hours); at most 100 years, the window 1 year. ordering_dead_letter: block or continue (the default), whether an open dead letter holds up its ordering key. No secrets.';
+  'Settings as an object. Intervals are text with a unit: retention of finished messages (default: 7 days; 0 deletes '
+  'them on completion), failed_retention of resolved dead letters (default: 30 days), both at most 100 years, and '
+  'idempotency_window (default: 24 hours, at most 1 year). ordering_dead_letter: continue (default) or block, by which '
+  'an open dead letter blocks its ordering key. No secrets.';
+comment on column public.messenger_transports.enabled is
+  'False: dispatches to it are rejected and its messages are not handed out.';
+comment on column public.messenger_transports.created_at is 'When the row was inserted.';
+comment on column public.messenger_transports.updated_at is 'When the row was last changed.';
 
 create or replace function public.update_messenger_transports_updated_at()
 returns trigger
@@ -36,7 +50,8 @@ begin
   new.updated_at := messenger.now();
   return new;
 end $$;
-comment on function public.update_messenger_transports_updated_at() is 'Sets updated_at where the statement did not.';
+comment on function public.update_messenger_transports_updated_at() is
+  'Trigger function: sets updated_at if the statement has not set it.';
 
 create or replace trigger messenger_transports_updated_at
 before update on public.messenger_transports
@@ -54,10 +69,10 @@ begin
   where not exists (select from public.messenger_transports t where t.name = d.name)
   on conflict on constraint messenger_transports_name_key do nothing;
 end $$;
-comment on function messenger.ensure_transports() is 'Makes the transports supabase and sync where they are missing.';
+comment on function messenger.ensure_transports() is 'Creates the transports supabase and sync if they are missing.';
 
--- A data-only restore brings rows that the migration has made already. Those of the migration, which nobody has
--- changed, give way to them: a restored row brings an older created_at, where an ordinary insert takes the default.
+-- A data-only restore inserts rows that the migration has already created. An unchanged row of the migration is deleted
+-- in favour of the restored one, whose created_at is older; an ordinary insert takes the default.
 create or replace function messenger.give_way_to_restored_transport()
 returns trigger
 language plpgsql
@@ -70,21 +85,25 @@ begin
   return new;
 end $$;
 comment on function messenger.give_way_to_restored_transport() is
-  'Deletes a transport of the migration''s when its restored row is inserted.';
+  'Trigger function: deletes the unchanged transport of the migration when its restored row is inserted.';
 
 create or replace trigger messenger_transports_restored
 before insert on public.messenger_transports
 for each row when (new.name in ('supabase', 'sync'))
 execute function messenger.give_way_to_restored_transport();
--- Dumps of the Supabase CLI are restored with session_replication_role = replica.
+-- Dumps of the Supabase CLI are restored with session_replication_role = replica, which skips ordinary triggers.
 alter table public.messenger_transports enable always trigger messenger_transports_restored;
 
 do $$ begin perform messenger.ensure_transports(); end $$;
 
 alter table public.messenger_transports enable row level security;
 drop policy if exists service_only on public.messenger_transports;
-create policy service_only on public.messenger_transports for all to anon, authenticated using (false) with check (false);
+create policy service_only on public.messenger_transports
+for all to anon, authenticated using (false) with check (false);
 revoke all on public.messenger_transports from public, anon, authenticated, service_role;
 grant select, insert, update, delete on public.messenger_transports to service_role;
-revoke all on function messenger.ensure_transports(), messenger.give_way_to_restored_transport(),
-  public.update_messenger_transports_updated_at() from public, anon, authenticated, service_role;
+revoke all on function
+  messenger.ensure_transports(),
+  messenger.give_way_to_restored_transport(),
+  public.update_messenger_transports_updated_at()
+from public, anon, authenticated, service_role;

@@ -1,4 +1,4 @@
--- Dead letters: messages that ran out of retries or failed for good, with every attempt, until somebody resolves them.
+-- Dead letters: messages that failed finally, with every attempt, until they are retried or discarded.
 create table if not exists public.messenger_failed_messages (
   id uuid not null default messenger.new_id(),
   message_id uuid not null,
@@ -26,18 +26,42 @@ create table if not exists public.messenger_failed_messages (
   )
 );
 
-comment on table public.messenger_failed_messages is 'Dead letters. Open while resolved_at is null; pruned 30 days after they are resolved.';
-comment on column public.messenger_failed_messages.message_id is 'The message; a plain uuid, because a foreign key costs every delete of a message 25 percent more.';
+comment on table public.messenger_failed_messages is
+  'Dead letters. Open while resolved_at is null; pruned 30 days (default) after they are resolved.';
+comment on column public.messenger_failed_messages.id is
+  'Time-ordered UUID of the dead letter, version 7; a message that fails again gets another one.';
+comment on column public.messenger_failed_messages.message_id is
+  'Id of the message; a plain UUID, because a foreign key costs every delete of a message 25 percent more.';
+comment on column public.messenger_failed_messages.transport_name is 'Transport of the message.';
+comment on column public.messenger_failed_messages.queue_name is 'Queue of the message.';
+comment on column public.messenger_failed_messages.message_type is 'Type of the message.';
+comment on column public.messenger_failed_messages.body is 'Payload of the message.';
+comment on column public.messenger_failed_messages.headers is 'Headers of the message.';
+comment on column public.messenger_failed_messages.metadata is 'Metadata of the message.';
+comment on column public.messenger_failed_messages.error is
+  'Error text of the last attempt, at most 8 KB; null: none was reported.';
+comment on column public.messenger_failed_messages.error_class is 'Error class of the last attempt.';
+comment on column public.messenger_failed_messages.error_trace is
+  'Stack trace of the last attempt, at most 8 KB; null: none was reported.';
+comment on column public.messenger_failed_messages.attempts is
+  'The last 20 deliveries, one element per delivery, oldest first: at, worker, error, error_class, duration_ms.';
+comment on column public.messenger_failed_messages.retry_count is 'Number of failed deliveries, the last one included.';
+comment on column public.messenger_failed_messages.max_retries is 'The limit that the message had.';
+comment on column public.messenger_failed_messages.failed_at is 'When the message failed.';
 comment on column public.messenger_failed_messages.created_at is 'When the message was dispatched.';
-comment on column public.messenger_failed_messages.created_by is 'The user who dispatched the message; open dead letters count towards the user''s quota.';
-comment on column public.messenger_failed_messages.attempts is 'One element a delivery, oldest first, the last 20: at, worker, error, error_class, duration_ms.';
+comment on column public.messenger_failed_messages.idempotency_key is 'Idempotency key of the message; null: none.';
+comment on column public.messenger_failed_messages.resolved_at is
+  'When the dead letter was retried or discarded; null: it is open.';
+comment on column public.messenger_failed_messages.resolution is 'retried or discarded; null: it is open.';
+comment on column public.messenger_failed_messages.created_by is
+  'The user who dispatched the message, whose quota open dead letters count towards; null for services.';
 
--- One open dead letter a message: the database holds it, not the functions' good manners.
+-- At most one open dead letter per message, held by the database.
 create unique index if not exists messenger_failed_messages_open_idx
 on public.messenger_failed_messages (message_id) where resolved_at is null;
 create index if not exists messenger_failed_messages_message_idx
 on public.messenger_failed_messages (message_id);
--- Partial on created_by: dead letters of services' messages are not in it.
+-- Partial: dead letters of services' messages are not in it.
 create index if not exists messenger_failed_messages_sender_idx
 on public.messenger_failed_messages (created_by) where created_by is not null and resolved_at is null;
 create index if not exists messenger_failed_messages_failed_at_idx
@@ -47,6 +71,7 @@ on public.messenger_failed_messages (resolved_at, id) where resolved_at is not n
 
 alter table public.messenger_failed_messages enable row level security;
 drop policy if exists service_only on public.messenger_failed_messages;
-create policy service_only on public.messenger_failed_messages for all to anon, authenticated using (false) with check (false);
+create policy service_only on public.messenger_failed_messages
+for all to anon, authenticated using (false) with check (false);
 revoke all on public.messenger_failed_messages from public, anon, authenticated, service_role;
 grant select, insert, update, delete on public.messenger_failed_messages to service_role;

@@ -1,5 +1,6 @@
--- Who asks for messages, and when last: a worker is awake when it asked within two poll intervals.
--- Unlogged: a poll that claims nothing then commits without waiting for the disk, and after a crash nobody is awake anyway.
+-- Workers and their last poll: a worker is active if it polled within two poll intervals.
+-- Unlogged: a poll that claims nothing commits without waiting for the disk, and after a crash no worker is active
+-- anyway.
 create unlogged table if not exists messenger.workers (
   worker text not null,
   transport_name text,
@@ -10,7 +11,13 @@ create unlogged table if not exists messenger.workers (
   constraint workers_pkey primary key (worker)
 ) with (fillfactor = 50);
 
-comment on table messenger.workers is 'Workers by name with their last poll; null transport, queues or types mean all.';
+comment on table messenger.workers is 'Workers by name with their last poll.';
+comment on column messenger.workers.worker is 'Name of the worker.';
+comment on column messenger.workers.transport_name is 'Transport that the worker polls; null: all.';
+comment on column messenger.workers.queues is 'Queues that the worker polls; null: all.';
+comment on column messenger.workers.types is 'Message types that the worker polls; null: all.';
+comment on column messenger.workers.started_at is 'When the worker polled first.';
+comment on column messenger.workers.polled_at is 'When the worker polled last, up to 20 ms late.';
 
 alter table messenger.workers enable row level security;
 drop policy if exists service_only on messenger.workers;

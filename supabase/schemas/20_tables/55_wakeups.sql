@@ -1,4 +1,5 @@
--- Which of pg_net's requests were ours: its table of answers does not say who asked, and those of others are not ours to delete.
+-- Requests of the bus to pg_net. Its table of responses does not name the requester, and the responses of others must
+-- not be deleted.
 -- Unlogged, as pg_net's tables are: a crash empties them together. Times are the server's, as pg_net's are.
 create unlogged table if not exists messenger.wakeups (
   request_id bigint not null,
@@ -6,7 +7,9 @@ create unlogged table if not exists messenger.wakeups (
   constraint wakeups_pkey primary key (request_id)
 );
 
-comment on table messenger.wakeups is 'Requests given to pg_net within the last hours, by the id net.http_post answered.';
+comment on table messenger.wakeups is 'Requests given to pg_net within the last hours.';
+comment on column messenger.wakeups.request_id is 'Id that net.http_post returned.';
+comment on column messenger.wakeups.at is 'When the request was made, by the clock of the server.';
 
 alter table messenger.wakeups enable row level security;
 drop policy if exists service_only on messenger.wakeups;
@@ -19,8 +22,13 @@ create table if not exists messenger.wakeup_locks (
   made_at timestamptz not null default messenger.now(),
   constraint wakeup_locks_pkey primary key (transport_name, queue_name)
 );
-comment on table messenger.wakeup_locks is 'One row per queue that was woken lately, locked by the transaction that sends its wake-up, so that others need not send one. Made by the tick.';
-comment on column messenger.wakeup_locks.made_at is 'When the row was made; it is pruned a day later and made again when needed.';
+comment on table messenger.wakeup_locks is
+  'One row per recently woken queue, locked by the transaction that sends its wake-up, so that others need not send '
+  'one. Created by the tick.';
+comment on column messenger.wakeup_locks.transport_name is 'Transport of the queue.';
+comment on column messenger.wakeup_locks.queue_name is 'The queue.';
+comment on column messenger.wakeup_locks.made_at is
+  'When the row was created; it is pruned a day later and created again on demand.';
 alter table messenger.wakeup_locks enable row level security;
 drop policy if exists service_only on messenger.wakeup_locks;
 create policy service_only on messenger.wakeup_locks for all to anon, authenticated using (false) with check (false);

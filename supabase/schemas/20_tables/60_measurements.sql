@@ -1,6 +1,6 @@
--- What happened, as it happened: dispatch and settle append here and touch nothing else; the clock rolls up the rows into messenger.metrics.
--- A row is a call's messages of one type, not a message: a batch of a hundred costs one row. Counters in place of rows would be fought over, or grow
--- a chain of versions that every later settle walks while some transaction holds a snapshot.
+-- Measurements: dispatch and settle append rows here, and the ticker rolls them up into messenger.metrics. A row covers
+-- the messages of one type in one call: a batch of a hundred adds one row. Counter rows would be contended, or grow a
+-- chain of versions that every later settle follows while a transaction holds a snapshot.
 -- Unlogged: after a crash the figures of the last second are lost, never messages.
 create unlogged table if not exists messenger.measurements (
   id bigint generated always as identity,
@@ -16,18 +16,33 @@ create unlogged table if not exists messenger.measurements (
   error text,
   constraint measurements_pkey primary key (id)
 )
--- A row lives for a second.
+-- A row exists for about a second.
 with (
   fillfactor = 100,
-  autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_insert_threshold = -1, autovacuum_vacuum_cost_delay = 1
+  autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000,
+  autovacuum_vacuum_insert_threshold = -1, autovacuum_vacuum_cost_delay = 1
 );
--- A settle has at most 1000, 4 KB: they fit into the row, and compressing them would cost more than all else here.
+-- A settle has at most 1000 durations, 4 KB: they fit into the row, and compressing them would cost more than the rest
+-- of the insert.
 alter table messenger.measurements alter column durations set storage plain;
 
-comment on table messenger.measurements is 'Dispatches and ends of deliveries that no tick has rolled up yet: a row for each call, transport, type and kind (dispatched, completed, retried, dead).';
-comment on column messenger.measurements.durations is 'Milliseconds that the handlers took, as the outcomes say, else from claim to outcome; null for lost leases, which have none.';
-comment on column messenger.measurements.wait_count is 'Deliveries that waited counts: not those after a lost lease, as nobody knows since when they waited.';
-comment on column messenger.measurements.waited is 'Sum of the times from when a message was due until it was handed out.';
+comment on table messenger.measurements is
+  'Dispatches and ended deliveries that no tick has rolled up yet: one row per call, transport, type and kind.';
+comment on column messenger.measurements.id is 'Number of the row.';
+comment on column messenger.measurements.at is 'When the call was made.';
+comment on column messenger.measurements.transport_name is 'Transport of the messages.';
+comment on column messenger.measurements.message_type is 'Type of the messages.';
+comment on column messenger.measurements.kind is 'dispatched, completed, retried or dead.';
+comment on column messenger.measurements.message_count is 'Number of messages.';
+comment on column messenger.measurements.durations is
+  'Milliseconds that the handlers took as reported, otherwise from claim to outcome; null for dispatches and for lost '
+  'leases.';
+comment on column messenger.measurements.wait_count is
+  'Number of deliveries in waited; those after a lost lease are excluded, because the begin of their wait is unknown.';
+comment on column messenger.measurements.waited is 'Sum of the times from due to handed out; null: no delivery counts.';
+comment on column messenger.measurements.error_class is 'Class of the error, for retried and dead; null otherwise.';
+comment on column messenger.measurements.error is
+  'First 200 characters of the error, for retried and dead; null otherwise.';
 
 alter table messenger.measurements enable row level security;
 drop policy if exists service_only on messenger.measurements;
@@ -35,8 +50,10 @@ create policy service_only on messenger.measurements for all to anon, authentica
 revoke all on messenger.measurements from public, anon, authenticated, service_role;
 grant select, insert on messenger.measurements to service_role;
 
--- Of completions that settle is about to write, at these places, when they are of several types or others failed beside them.
-create or replace function messenger.measure_completions(ctids tid[], dispositions text[], durations real[], at timestamptz)
+-- For completions of several types, or beside failures, before settle writes the rows.
+create or replace function messenger.measure_completions(
+  ctids tid[], dispositions text[], durations real[], at timestamptz
+)
 returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -47,16 +64,20 @@ set jit = off
 as $$
 #variable_conflict use_variable
 begin
-  insert into messenger.measurements (at, transport_name, message_type, kind, message_count, durations, wait_count, waited)
-  select at, m.transport_name, m.message_type, 'completed', count(*), array_agg(c.duration), count(w.waited), sum(w.waited)
-  from unnest(ctids, dispositions, durations) as c(place, disposition, duration)
-  join public.messenger_messages m on m.ctid = c.place
-  cross join lateral (select case when m.lease_losses = 0 and m.locked_at > m.available_at then m.locked_at - m.available_at end as waited) w
+  insert into messenger.measurements
+    (at, transport_name, message_type, kind, message_count, durations, wait_count, waited)
+  select at, m.transport_name, m.message_type, 'completed', count(*), array_agg(c.duration), count(w.waited),
+    sum(w.waited)
+  from unnest(ctids, dispositions, durations) as c(tid, disposition, duration)
+  join public.messenger_messages m on m.ctid = c.tid
+  cross join lateral (
+    select case when m.lease_losses = 0 and m.locked_at > m.available_at then m.locked_at - m.available_at end as waited
+  ) w
   where c.disposition in ('kept', 'unkept')
   group by m.transport_name, m.message_type;
 end $$;
 
--- Of deliveries that ended badly, by the attempts just recorded; the messages are still locked by the caller.
+-- Reads the attempts just recorded; the caller still holds the locks of the messages.
 create or replace function messenger.measure_failures(kind text, ids uuid[], at timestamptz)
 returns void
 language plpgsql
@@ -67,19 +88,31 @@ begin
   if ids = '{}' then
     return;
   end if;
-  insert into messenger.measurements (at, transport_name, message_type, kind, message_count, durations, wait_count, waited, error_class, error)
-  select at, m.transport_name, m.message_type, kind, 1, case when a.error_class <> 'LeaseExpired' then array[least(a.duration_ms, 1e9)::real] end,
+  insert into messenger.measurements
+    (at, transport_name, message_type, kind, message_count, durations, wait_count, waited, error_class, error)
+  select at, m.transport_name, m.message_type, kind, 1,
+    case when a.error_class <> 'LeaseExpired' then array[least(a.duration_ms, 1e9)::real] end,
     (w.waited is not null)::int, w.waited, a.error_class, left(a.error, 200)
   from public.messenger_messages m
   join messenger.attempts a on a.message_id = m.id and a.fence = m.fence
   cross join lateral (
-    select case when m.lease_losses = 0 and a.error_class <> 'LeaseExpired' and m.locked_at > m.available_at then m.locked_at - m.available_at end as waited
+    select case when m.lease_losses = 0 and a.error_class <> 'LeaseExpired' and m.locked_at > m.available_at
+      then m.locked_at - m.available_at end as waited
   ) w
   where m.id = any (ids);
 end $$;
 
-comment on function messenger.measure_completions(tid[], text[], real[], timestamptz) is 'Appends measurements of the completed ones of these held messages.';
-comment on function messenger.measure_failures(text, uuid[], timestamptz) is 'Appends a measurement, retried or dead, for the newest attempt of each of these held messages.';
-revoke all on function messenger.measure_completions(tid[], text[], real[], timestamptz), messenger.measure_failures(text, uuid[], timestamptz)
-  from public, anon, authenticated;
-grant execute on function messenger.measure_completions(tid[], text[], real[], timestamptz), messenger.measure_failures(text, uuid[], timestamptz) to service_role;
+comment on function messenger.measure_completions(tid[], text[], real[], timestamptz) is
+  'Appends measurements of the messages with disposition kept or unkept, given by ctid and locked by the caller. '
+  'Durations are in milliseconds.';
+comment on function messenger.measure_failures(text, uuid[], timestamptz) is
+  'Appends one measurement of this kind, retried or dead, for the newest attempt of each of these messages, which the '
+  'caller has locked.';
+revoke all on function
+  messenger.measure_completions(tid[], text[], real[], timestamptz),
+  messenger.measure_failures(text, uuid[], timestamptz)
+from public, anon, authenticated;
+grant execute on function
+  messenger.measure_completions(tid[], text[], real[], timestamptz),
+  messenger.measure_failures(text, uuid[], timestamptz)
+to service_role;

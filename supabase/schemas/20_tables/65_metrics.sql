@@ -1,4 +1,4 @@
--- What happened, in figures: per minute, five minutes, hour, day, and of all time, by transport and type. Only the ticker writes here.
+-- Metrics per minute, five minutes, hour, day and of all time, by transport and type. Only the ticker writes here.
 create table if not exists messenger.metrics (
   step_seconds int not null,
   at timestamptz not null,
@@ -34,15 +34,38 @@ with (fillfactor = 70);
 create index if not exists metrics_unpacked_idx on messenger.metrics (at) where step_seconds > 0 and histogram is null;
 
 comment on table messenger.metrics is
-  'Figures of a minute (step_seconds 60, kept for two days), of five minutes (300, two days), of an hour (3600, 90 days), of a day in UTC (86400, 400 days) and of all time (0, at -infinity). Five minutes and days are added up once they are over. Types after the first 500 count as (other).';
-comment on column messenger.metrics.at is 'Start of the minute, hour or day.';
+  'Metrics by period, transport and type. Periods of five minutes and days are added up when they are over. Types '
+  'after the first 500 count as (other).';
+comment on column messenger.metrics.step_seconds is
+  'Length of the period: 60 (kept for two days), 300 (two days), 3600 (90 days), 86400 (a day in UTC, 400 days), or 0 '
+  'for all time.';
+comment on column messenger.metrics.at is 'Start of the period; -infinity for all time.';
+comment on column messenger.metrics.transport_name is 'Transport of the messages.';
+comment on column messenger.metrics.message_type is 'Type of the messages, or (other).';
+comment on column messenger.metrics.dispatched is 'Number of dispatched messages.';
+comment on column messenger.metrics.completed is 'Number of completed messages.';
+comment on column messenger.metrics.retried is 'Number of failed deliveries that were followed by a retry.';
+comment on column messenger.metrics.dead is 'Number of messages that became dead letters.';
+comment on column messenger.metrics.duration_ms is
+  'Sum of the durations of the deliveries in the histogram, in milliseconds.';
 comment on column messenger.metrics.durations is
-  'Deliveries of all time by duration: the first of at most 104 elements up to 1 ms, each limit 2^(1/4) times the one before, the last without limit. Other rows have a histogram instead.';
-comment on column messenger.metrics.histogram is 'The same as messenger.pack_histogram writes it, so that sum() adds it up. Null in rows of release 0.1.0, which have durations.';
-comment on column messenger.metrics.duration_ms is 'Sum of the durations, of as many deliveries as the histogram has.';
-comment on column messenger.metrics.waited_ms is 'Sum of the waits of wait_count deliveries, from when a message was due until it was handed out.';
-comment on table messenger.metric_errors is 'Failed deliveries by type and error class, of the same steps as messenger.metrics; at most 100 rows per step, the rest counts as (other).';
-comment on column messenger.metric_errors.error is 'The newest text, its first 200 characters.';
+  'Numbers of deliveries of all time by duration: at most 104 buckets, the first up to 1 ms, each limit 2^(1/4) times '
+  'the previous one, the last without limit. Other rows have a histogram instead.';
+comment on column messenger.metrics.wait_count is 'Number of deliveries in waited_ms.';
+comment on column messenger.metrics.waited_ms is 'Sum of the waits from due to handed out, in milliseconds.';
+comment on column messenger.metrics.histogram is
+  'The buckets as messenger.pack_histogram packs them, which sum() can add up. Null in rows of release 0.1.0, which '
+  'have durations.';
+comment on table messenger.metric_errors is
+  'Failed deliveries by type and error class, for the periods of messenger.metrics; at most 100 rows per period, the '
+  'others count as (other).';
+comment on column messenger.metric_errors.step_seconds is 'Length of the period: 60, 300, 3600 or 86400.';
+comment on column messenger.metric_errors.at is 'Start of the period.';
+comment on column messenger.metric_errors.message_type is 'Type of the messages, or (other).';
+comment on column messenger.metric_errors.error_class is 'Class of the errors, or (other).';
+comment on column messenger.metric_errors.error_count is 'Number of failed deliveries.';
+comment on column messenger.metric_errors.error is 'First 200 characters of the newest error.';
+comment on column messenger.metric_errors.last_at is 'When the newest error occurred.';
 
 alter table messenger.metrics enable row level security;
 alter table messenger.metric_errors enable row level security;

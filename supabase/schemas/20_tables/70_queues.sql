@@ -1,4 +1,4 @@
--- Settings of single queues. A queue exists by being named in a dispatch; one without a row here runs.
+-- Paused queues. A queue exists once a dispatch names it; a queue without a row here is not paused.
 create table if not exists messenger.queues (
   transport_name text not null,
   queue_name text not null,
@@ -7,9 +7,11 @@ create table if not exists messenger.queues (
   constraint queues_pkey primary key (transport_name, queue_name)
 );
 
-comment on table messenger.queues is 'Queues an operator has paused, or has paused before.';
-comment on column messenger.queues.paused_at is 'Since when nothing is handed out; null: it runs.';
-comment on column messenger.queues.resumed_at is 'When it last began to run again.';
+comment on table messenger.queues is 'Queues that are paused or have been paused.';
+comment on column messenger.queues.transport_name is 'Transport of the queue.';
+comment on column messenger.queues.queue_name is 'The queue.';
+comment on column messenger.queues.paused_at is 'Since when no message is handed out; null: the queue is not paused.';
+comment on column messenger.queues.resumed_at is 'When the queue was last resumed; null: never.';
 
 alter table messenger.queues enable row level security;
 drop policy if exists service_only on messenger.queues;

@@ -3,10 +3,14 @@
 do $$
 begin
   if to_regtype('messenger.dispatched') is null then
-    create type messenger.dispatched as (id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamptz);
+    create type messenger.dispatched as (
+      id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamptz
+    );
   end if;
 end $$;
-comment on type messenger.dispatched is 'What a dispatch answers: the stored message''s values after the call, also for a duplicate; available_at is null while the message waits for its predecessor.';
+comment on type messenger.dispatched is
+  'A row of messenger_dispatch: the stored values of the message after the call, also for a duplicate. available_at is '
+  'null while the message waits for its predecessor.';
 
 do $$
 begin
@@ -19,4 +23,5 @@ begin
     );
   end if;
 end $$;
-comment on type messenger.draft is 'One element of a dispatch, defaults filled in; scheduled_at is the moment asked for, available_at that moment or now.';
+comment on type messenger.draft is
+  'One parsed element of a dispatch, with defaults. scheduled_at is the requested time, available_at that time or now.';

@@ -1,14 +1,16 @@
--- Idempotency: one message for a key, and what a later dispatch on that key may still change of it.
+-- Idempotency: one message per key, and the changes that a later dispatch with that key may make to it.
 
--- Modes, by what a later dispatch does to a message that is pending (waiting for a retry or for its predecessor included):
--- ignore: nothing. replace: it gets the new content, its place stays. reschedule: it gets the new moment, its content stays. throttle: nothing, and the
--- payload may differ. debounce: it gets content and moment, so it runs once, that long after the last call.
--- Once a worker has had its say (processing, finished, expired) nothing of it changes. A key holds while its message is unfinished or an open dead letter, and
--- for its window, so throttle too waits for a message that takes longer than the window. Only debounce lets go earlier: what its message has begun
--- to handle is older than the call, and the call must not be lost. The key then passes on to a new message, and the old one runs on without it,
--- retries included; that one key never has two waiting messages is kept (I4).
+-- Modes, by the effect of a later dispatch on a pending message (waiting for a retry or its predecessor included):
+-- ignore: none. replace: new content, same position. reschedule: new time, same content. throttle: none, and the
+-- payload may differ. debounce: new content and time, so it runs once, that long after the last call.
+-- Once a worker has begun the message, or it has finished or expired, nothing of it changes. A key is in use while its
+-- message is unfinished or an open dead letter, and until the window ends, so throttle also waits for a message that
+-- takes longer than the window. Only debounce releases the key earlier: the content that its message has begun to
+-- handle is older than the call, and the call must not be lost. The key then passes to a new message, and the old one
+-- continues without it, retries included; one key never has two waiting messages (I4).
 
--- Stores one message at once, for a key that comes again later in the batch and may change it. With an ordering key it waits until take_turns has placed it.
+-- For a key that a later element of the batch uses too and may change. With an ordering key the message is blocked
+-- until take_turns has numbered it.
 create or replace function messenger.store_draft(draft messenger.draft, new_id uuid, sender uuid, at timestamptz)
 returns void
 language plpgsql
@@ -16,17 +18,21 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   insert into public.messenger_messages
-    (id, transport_name, queue_name, message_type, body, headers, metadata, priority, scheduled_at, available_at, expires_at,
-     created_at, updated_at, max_retries, idempotency_key, ordering_key, created_by)
+    (id, transport_name, queue_name, message_type, body, headers, metadata, priority, scheduled_at, available_at,
+     expires_at, created_at, updated_at, max_retries, idempotency_key, ordering_key, created_by)
   values
-    (new_id, draft.transport_name, draft.queue_name, draft.message_type, draft.body, draft.headers, draft.metadata, draft.priority, draft.scheduled_at,
+    (new_id, draft.transport_name, draft.queue_name, draft.message_type, draft.body, draft.headers, draft.metadata,
+     draft.priority, draft.scheduled_at,
      case when draft.ordering_key is null then draft.available_at else 'infinity' end, draft.expires_at,
      at, at, draft.max_retries, draft.idempotency_key, draft.ordering_key, sender);
 end $$;
 
--- Changes a pending message whose row the caller has locked. A wait for a retry is never cut short, and retries already burnt stay burnt, or a sender
--- that never tires would keep a failing message from the dead letters. A blocked message stays blocked; its moment counts when its turn has come.
-create or replace function messenger.revise(message_id uuid, draft messenger.draft, at timestamptz, out available_at timestamptz, out error_code text)
+-- The caller has locked the row. A wait for a retry is never shortened and used retries stay used: otherwise a sender
+-- that repeats its dispatch would keep a failing message from the dead letters. A blocked message stays blocked; its
+-- time counts when it is unblocked.
+create or replace function messenger.revise(
+  message_id uuid, draft messenger.draft, at timestamptz, out available_at timestamptz, out error_code text
+)
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -62,18 +68,22 @@ begin
       unrouted = case when v_rewrites and draft.max_retries <> m.max_retries then null else m.unrouted end
   where m.id = message_id;
   if v_moves and available_at <= at then
-    perform messenger.wake_worker(m.transport_name, m.queue_name, m.message_type) from public.messenger_messages m where m.id = message_id;
+    perform messenger.wake_worker(m.transport_name, m.queue_name, m.message_type) from public.messenger_messages m
+    where m.id = message_id;
   end if;
 end $$;
 
--- Takes an idempotency key for a new message, or says which message already stands for it, after changing that one as the mode says.
--- The insert waits for a transaction that is taking the same key; should that one roll back, the key is ours.
--- Reads are statements of their own, so they see what committed while the insert waited.
--- Locks, in this order: the row of the key, then the message's. Whoever changes a message has its key's row locked, so that the key cannot have passed on;
--- who only asks locks nothing. A message is locked only while it is pending: that waits for a claim's transaction, and sees what it made of it.
-create or replace function messenger.take_key(scope text, draft messenger.draft, new_id uuid, sender uuid, store boolean, at timestamptz)
+-- The insert waits for a transaction that is taking the same key; if that one rolls back, the key is free. Reads are
+-- statements of their own, so they see rows that were committed while the insert waited.
+-- Locks, in this order: the row of the key, then the message's. A call that changes a message has locked its key's row,
+-- so that the key cannot have passed on; a call that only reads locks nothing. A message is locked only while it is
+-- pending, which waits for the transaction of a claim.
+create or replace function messenger.take_key(
+  scope text, draft messenger.draft, new_id uuid, sender uuid, store boolean, at timestamptz
+)
 returns table (
-  taken boolean, is_stored boolean, passed_on uuid, message_id uuid, status text, transport text, queue text, available_at timestamptz, error_code text
+  taken boolean, is_stored boolean, passed_on uuid, message_id uuid, status text, transport text, queue text,
+  available_at timestamptz, error_code text
 )
 language plpgsql rows 1
 set search_path = pg_catalog, pg_temp
@@ -89,46 +99,54 @@ declare
 begin
   <<attempts>>
   loop
-    insert into messenger.idempotency_keys (scope, key, message_id, message_type, fingerprint, transport_name, queue_name, expires_at)
-    values (take_key.scope, draft.idempotency_key, take_key.new_id, draft.message_type, v_fingerprint, draft.transport_name, draft.queue_name,
-      take_key.at + draft.idempotency_window)
+    insert into messenger.idempotency_keys
+      (scope, key, message_id, message_type, fingerprint, transport_name, queue_name, expires_at)
+    values
+      (take_key.scope, draft.idempotency_key, take_key.new_id, draft.message_type, v_fingerprint, draft.transport_name,
+       draft.queue_name, take_key.at + draft.idempotency_window)
     on conflict on constraint idempotency_keys_pkey do nothing;
     exit attempts when found;
 
     if v_locked then
-      select * into v_key from messenger.idempotency_keys k where k.scope = take_key.scope and k.key = draft.idempotency_key for update;
+      select * into v_key from messenger.idempotency_keys k
+      where k.scope = take_key.scope and k.key = draft.idempotency_key for update;
     else
-      select * into v_key from messenger.idempotency_keys k where k.scope = take_key.scope and k.key = draft.idempotency_key;
+      select * into v_key from messenger.idempotency_keys k
+      where k.scope = take_key.scope and k.key = draft.idempotency_key;
     end if;
     continue when v_key.message_id is null;
     message_id := v_key.message_id;
     transport := v_key.transport_name;
     queue := v_key.queue_name;
 
-    -- What has expired is as good as finished, though nobody may have noticed yet.
+    -- An expired message counts as finished, even if no scan has found it yet.
     if v_may_change then
       perform from public.messenger_messages m
-      where m.id = v_key.message_id and m.status = 'pending' and (m.expires_at is null or m.expires_at > take_key.at) for no key update;
+      where m.id = v_key.message_id and m.status = 'pending' and (m.expires_at is null or m.expires_at > take_key.at)
+      for no key update;
       v_is_ours := found;
     end if;
     select m.status, m.available_at, m.status = 'pending' and (m.expires_at is null or m.expires_at > take_key.at),
-      m.processed_at is null or exists (select from public.messenger_failed_messages f where f.message_id = m.id and f.resolved_at is null)
+      m.processed_at is null or exists (
+        select from public.messenger_failed_messages f where f.message_id = m.id and f.resolved_at is null)
     into status, available_at, v_is_pending, v_holds
     from public.messenger_messages m where m.id = v_key.message_id;
-    -- Handed back by its worker between the two looks.
+    -- Its worker has returned it between the two statements.
     continue when v_may_change and v_is_pending and not v_is_ours;
     status := coalesce(status, 'completed');
 
-    -- Not ">": an earlier element of this very batch may have taken it with a window of zero.
+    -- Not ">": an earlier element of this batch may have taken the key with a window of zero.
     if v_holds or v_key.expires_at >= take_key.at then
       if (v_key.message_type, v_key.queue_name) <> (draft.message_type, draft.queue_name)
         or draft.idempotency_mode in ('ignore', 'reschedule') and v_key.fingerprint <> v_fingerprint
-          and v_key.fingerprint <> sha256(convert_to(draft.body::text, 'UTF8')) then -- keys of 0.1.0 hold this one
+          and v_key.fingerprint <> sha256(convert_to(draft.body::text, 'UTF8')) then -- the fingerprint of release 0.1.0
         error_code := 'SM_IDEMPOTENCY_MISMATCH';
       elsif v_is_ours then
-        select r.available_at, r.error_code into available_at, error_code from messenger.revise(v_key.message_id, draft, take_key.at) r;
+        select r.available_at, r.error_code into available_at, error_code
+        from messenger.revise(v_key.message_id, draft, take_key.at) r;
         if error_code is null and v_key.fingerprint <> v_fingerprint then
-          update messenger.idempotency_keys k set fingerprint = v_fingerprint where k.scope = take_key.scope and k.key = draft.idempotency_key;
+          update messenger.idempotency_keys k set fingerprint = v_fingerprint
+          where k.scope = take_key.scope and k.key = draft.idempotency_key;
         end if;
       elsif draft.idempotency_mode = 'debounce' then
         passed_on := v_key.message_id;
@@ -141,11 +159,12 @@ begin
       end if;
     end if;
 
-    -- Free. Who only asks has not locked it; whoever takes it over looks once more under the lock.
+    -- The key is free. Without the lock it is checked once more, under the lock.
     if v_locked then
       update messenger.idempotency_keys k
-      set message_id = take_key.new_id, message_type = draft.message_type, fingerprint = v_fingerprint, transport_name = draft.transport_name,
-          queue_name = draft.queue_name, expires_at = take_key.at + draft.idempotency_window
+      set message_id = take_key.new_id, message_type = draft.message_type, fingerprint = v_fingerprint,
+          transport_name = draft.transport_name, queue_name = draft.queue_name,
+          expires_at = take_key.at + draft.idempotency_window
       where k.scope = take_key.scope and k.key = draft.idempotency_key;
       exit attempts;
     end if;
@@ -155,12 +174,13 @@ begin
   if store then
     perform messenger.store_draft(draft, take_key.new_id, sender, take_key.at);
   end if;
-  return query select true, store, take_key.passed_on, take_key.new_id, 'pending', draft.transport_name, draft.queue_name,
+  return query
+  select true, store, take_key.passed_on, take_key.new_id, 'pending', draft.transport_name, draft.queue_name,
     case when store and draft.ordering_key is not null then 'infinity' else draft.available_at end, null::text;
 end $$;
 
--- Takes their key off messages that lost it to a younger one, so that no dead letter brings it back. In the order of their ids, as settle locks.
--- A worker's outcome on such a message waits until the dispatching transaction ends.
+-- So that no dead letter brings the key back. Locks in the order of ids, as settle does. A worker's outcome for such a
+-- message waits until the dispatching transaction ends.
 create or replace function messenger.drop_keys(ids uuid[], at timestamptz)
 returns int
 language plpgsql
@@ -177,18 +197,32 @@ begin
     order by m.id
     for no key update
   )
-  update public.messenger_messages m set idempotency_key = null, updated_at = at where m.id = any (array(select h.id from held h));
+  update public.messenger_messages m set idempotency_key = null, updated_at = at
+  where m.id = any (array(select h.id from held h));
   get diagnostics v_dropped = row_count;
   return v_dropped;
 end $$;
 
-comment on function messenger.store_draft(messenger.draft, uuid, uuid, timestamptz) is 'Inserts one message; with an ordering key blocked and without a number.';
+comment on function messenger.store_draft(messenger.draft, uuid, uuid, timestamptz) is
+  'Inserts one message; with an ordering key it is blocked and without a number.';
 comment on function messenger.revise(uuid, messenger.draft, timestamptz) is
-  'Gives a locked pending message what the draft''s mode says. Answers when it is available then, or SM_EXPIRES_AT, nothing changed, when it would expire first.';
+  'Changes a locked pending message as the draft''s idempotency mode requires. Returns its new available_at, or '
+  'SM_EXPIRES_AT, with nothing changed, if it would expire before that.';
 comment on function messenger.take_key(text, messenger.draft, uuid, uuid, boolean, timestamptz) is
-  'Takes (scope, key) for new_id (taken = true; passed_on: the message it was taken from) or names the message that holds it; error_code when that one may not be named. store: inserts the message at once.';
-comment on function messenger.drop_keys(uuid[], timestamptz) is 'Takes the idempotency key off those of these messages that a worker may still get. Returns how many.';
-revoke all on function messenger.store_draft(messenger.draft, uuid, uuid, timestamptz), messenger.revise(uuid, messenger.draft, timestamptz),
-  messenger.take_key(text, messenger.draft, uuid, uuid, boolean, timestamptz), messenger.drop_keys(uuid[], timestamptz) from public, anon, authenticated;
-grant execute on function messenger.store_draft(messenger.draft, uuid, uuid, timestamptz), messenger.revise(uuid, messenger.draft, timestamptz),
-  messenger.take_key(text, messenger.draft, uuid, uuid, boolean, timestamptz), messenger.drop_keys(uuid[], timestamptz) to service_role;
+  'Takes (scope, key) for new_id (taken = true; passed_on: the message that had it), or returns the message that has '
+  'it, changed as the mode requires; error_code if that one must not be returned. store: inserts the new message '
+  'immediately.';
+comment on function messenger.drop_keys(uuid[], timestamptz) is
+  'Sets the idempotency key of those of these messages to null that are unfinished or failed. Returns their number.';
+revoke all on function
+  messenger.store_draft(messenger.draft, uuid, uuid, timestamptz),
+  messenger.revise(uuid, messenger.draft, timestamptz),
+  messenger.take_key(text, messenger.draft, uuid, uuid, boolean, timestamptz),
+  messenger.drop_keys(uuid[], timestamptz)
+from public, anon, authenticated;
+grant execute on function
+  messenger.store_draft(messenger.draft, uuid, uuid, timestamptz),
+  messenger.revise(uuid, messenger.draft, timestamptz),
+  messenger.take_key(text, messenger.draft, uuid, uuid, boolean, timestamptz),
+  messenger.drop_keys(uuid[], timestamptz)
+to service_role;

@@ -1,9 +1,9 @@
--- Equality of payloads for idempotency keys: what is equal as jsonb has one fingerprint.
+-- Fingerprints of payloads for idempotency keys: values that are equal as jsonb have the same fingerprint.
 
--- jsonb keeps the order of keys and drops whitespace, but prints a number with the zeros it was sent with: 1 and 1.0 are
--- equal and print differently. Few payloads have such a number, so most pay for one look only. A string is matched whole,
--- which passes over the numbers in it. jsonb_hash_extended would be shorter, but it gives lists whose elements 32 places
--- apart are exchanged the same hash.
+-- jsonb sorts keys and drops whitespace, but prints a number with its trailing zeros: 1 and 1.0 are equal and print
+-- differently. Few payloads contain such a number, so most cost one regular expression only. A string is matched as a
+-- whole, which skips the numbers in it. jsonb_hash_extended would be shorter, but it gives the same hash to lists whose
+-- elements 32 positions apart are exchanged.
 create or replace function messenger.fingerprint(body jsonb)
 returns bytea
 language plpgsql immutable parallel safe
@@ -18,6 +18,7 @@ begin
   return sha256(convert_to(v_text, 'UTF8'));
 end $$;
 
-comment on function messenger.fingerprint(jsonb) is 'SHA-256 of a JSON object, equal for objects that are equal as jsonb.';
+comment on function messenger.fingerprint(jsonb) is
+  'SHA-256 of a JSON object, the same for objects that are equal as jsonb.';
 revoke all on function messenger.fingerprint(jsonb) from public, anon, authenticated;
 grant execute on function messenger.fingerprint(jsonb) to service_role;

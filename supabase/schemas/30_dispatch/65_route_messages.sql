@@ -1,4 +1,4 @@
--- Routes for messages that came before their type: dispatched while the type was not registered, they get its route and retries once it is.
+-- Routing of messages that were dispatched before their type was registered: they get its route and retries afterwards.
 
 create or replace function messenger.open_fields(element jsonb)
 returns text[]
@@ -7,12 +7,13 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   return nullif(array(
-    select f.field from unnest('{queue,priority,max_retries}'::text[]) as f(field) where not coalesce(element ? f.field, false)), '{}');
+    select f.field from unnest('{queue,priority,max_retries}'::text[]) as f(field)
+    where not coalesce(element ? f.field, false)), '{}');
 end $$;
 
--- Messages with an idempotency key or an ordering key stay in their queue, which is part of the key; they get the retries alone.
--- Retries already used stay used. Running messages follow once they are pending again; what others have locked is left to
--- the next tick.
+-- Messages with an idempotency key or an ordering key stay in their queue, which is part of the key; they only get the
+-- retries. Used retries stay used. Running messages follow once they are pending again; messages that others have
+-- locked are left to the next tick.
 create or replace function messenger.route_messages(types text[], chunk int, at timestamptz)
 returns bigint
 language plpgsql
@@ -38,7 +39,8 @@ begin
           then coalesce(k.queue_name, m.queue_name) else m.queue_name end,
         priority = case when 'priority' = any (m.unrouted) and num_nonnulls(m.idempotency_key, m.ordering_key) = 0
           then coalesce(k.priority, m.priority) else m.priority end,
-        max_retries = case when 'max_retries' = any (m.unrouted) then greatest(k.max_retries, m.retry_count) else m.max_retries end,
+        max_retries = case when 'max_retries' = any (m.unrouted)
+          then greatest(k.max_retries, m.retry_count) else m.max_retries end,
         unrouted = null, updated_at = route_messages.at
     from messenger.message_types k
     where k.type = m.message_type and m.ctid = any (array(select c.row_id from chosen c))
@@ -46,14 +48,17 @@ begin
   ),
   woken as (
     select count(messenger.wake_worker(d.transport_name, d.queue_name, d.message_type)) as wakeups
-    from (select distinct r.transport_name, r.queue_name, r.message_type from routed r where r.available_at <= route_messages.at) d
+    from (
+      select distinct r.transport_name, r.queue_name, r.message_type from routed r
+      where r.available_at <= route_messages.at
+    ) d
   )
   select count(*) into v_routed from routed cross join woken;
   return v_routed;
 end $$;
 
--- Of the types with such messages, found by one probe of the index per type, those that are registered by now. A dispatch that
--- commits after the registration it did not see is found here, too.
+-- Finds the types of such messages by one probe of the index per type, and keeps those that are registered. A dispatch
+-- that commits after the registration, without having seen it, is found here too.
 create or replace function messenger.route_due(at timestamptz, chunk int, ends_at timestamptz)
 returns bigint
 language plpgsql
@@ -90,11 +95,20 @@ begin
   return v_total;
 end $$;
 
-comment on function messenger.open_fields(jsonb) is 'Which of queue, priority and max_retries the element of a dispatch leaves to its type; null: none.';
+comment on function messenger.open_fields(jsonb) is
+  'Those of queue, priority and max_retries that an element of a dispatch leaves to its type; null: none.';
 comment on function messenger.route_messages(text[], int, timestamptz) is
-  'Gives pending messages of these registered types, dispatched before they were, what their dispatch left open. Returns how many.';
-comment on function messenger.route_due(timestamptz, int, timestamptz) is 'messenger.route_messages for all types registered by now, until about ends_at.';
-revoke all on function messenger.open_fields(jsonb), messenger.route_messages(text[], int, timestamptz),
-  messenger.route_due(timestamptz, int, timestamptz) from public, anon, authenticated;
-grant execute on function messenger.open_fields(jsonb), messenger.route_messages(text[], int, timestamptz),
-  messenger.route_due(timestamptz, int, timestamptz) to service_role;
+  'Gives up to chunk pending messages of these registered types, which were dispatched before the registration, the '
+  'values that their dispatch left open. Returns their number.';
+comment on function messenger.route_due(timestamptz, int, timestamptz) is
+  'messenger.route_messages for all registered types, in chunks, until about ends_at. Returns the number of messages.';
+revoke all on function
+  messenger.open_fields(jsonb),
+  messenger.route_messages(text[], int, timestamptz),
+  messenger.route_due(timestamptz, int, timestamptz)
+from public, anon, authenticated;
+grant execute on function
+  messenger.open_fields(jsonb),
+  messenger.route_messages(text[], int, timestamptz),
+  messenger.route_due(timestamptz, int, timestamptz)
+to service_role;

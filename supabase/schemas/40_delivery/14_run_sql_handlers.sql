@@ -1,17 +1,5 @@
 -- Running SQL handlers: one message at a time, its effects and its completion in one subtransaction.
 
-create or replace function messenger.is_backend_alive(pid int, backend_start timestamptz)
-returns boolean
-language sql stable
-set search_path = pg_catalog, pg_temp
-as $$ select exists (select from pg_stat_get_activity(pid) a where a.backend_start = is_backend_alive.backend_start) $$;
-
-create or replace function messenger.is_handlers_job_running()
-returns boolean
-language sql stable
-set search_path = pg_catalog, pg_temp
-as $$ select exists (select from messenger.sql_runners r where messenger.is_backend_alive(r.pid, r.backend_start)) $$;
-
 create or replace function messenger.handler_timeout(type text)
 returns interval
 language sql stable
@@ -19,11 +7,12 @@ set search_path = pg_catalog, pg_temp
 as $$
   select least(interval '11 hours', coalesce((
     select k.timeout_ms * interval '1 ms' from messenger.message_types k
-    where handler_timeout.type = any (k.type || k.aliases) and k.sql_handler is not null limit 1), interval '30 seconds'))
+    where handler_timeout.type = any (k.type || k.aliases) and k.sql_handler is not null limit 1
+  ), interval '30 seconds'))
 $$;
 
--- After "set constraints all immediate" the next handler of the same transaction would find constraints checked at once that it may count on
--- being checked at its end.
+-- After "set constraints all immediate" the constraints would be checked immediately for the next handler of the same
+-- transaction, which may rely on a check at its end.
 create or replace function messenger.defer_constraints()
 returns void
 language plpgsql
@@ -40,9 +29,10 @@ begin
   end if;
 end $$;
 
--- The handler's writes, the completion and what either leaves to the end of a transaction are undone together when any of them fails. The
--- runner's row is written last: from then on the ticker cannot lock it, so it never cancels a backend that has gone on to another message.
--- A handler that acts as another role, as one that must pass row level security may, need not change back.
+-- The handler's writes, the completion and deferred constraints are undone together if one of them fails. The runner's
+-- row is written last: from then on the ticker cannot lock it, so it never cancels a backend that has continued with
+-- another message. A handler that changes its role, for example to be subject to row level security, need not change it
+-- back.
 create or replace function messenger.handle_message(message messenger.claimed, cut_at timestamptz default null)
 returns text
 language plpgsql
@@ -60,8 +50,9 @@ declare
   v_trace text;
 begin
   begin
-    perform set_config('messenger.message', jsonb_build_object('id', message.id, 'type', message.message_type, 'queue', message.queue_name,
-      'fence', message.fence, 'retry_count', message.retry_count, 'headers', message.headers, 'metadata', message.metadata)::text, true);
+    perform set_config('messenger.message', jsonb_build_object(
+      'id', message.id, 'type', message.message_type, 'queue', message.queue_name, 'fence', message.fence,
+      'retry_count', message.retry_count, 'headers', message.headers, 'metadata', message.metadata)::text, true);
     execute format('select %s($1)', v_handler::regproc) into v_result using message.body;
     if current_setting('role') <> v_role then
       perform set_config('role', v_role, false);
@@ -72,57 +63,30 @@ begin
     perform messenger.note_run(null);
     return 'completed';
   exception when others or query_canceled or assert_failure then
-    get stacked diagnostics v_error = message_text, v_detail = pg_exception_detail, v_state = returned_sqlstate, v_trace = pg_exception_context;
+    get stacked diagnostics v_error = message_text, v_detail = pg_exception_detail, v_state = returned_sqlstate,
+      v_trace = pg_exception_context;
   end;
 
-  -- The ticker holds the row until it has committed that it cancelled.
-  select r.cancelled_at is not null into v_was_overdue from messenger.sql_runners r where r.pid = pg_backend_pid() and r.message_id = message.id for update;
+  -- Waits for the ticker, which holds the row until it has committed the cancellation.
+  select r.cancelled_at is not null into v_was_overdue from messenger.sql_runners r
+  where r.pid = pg_backend_pid() and r.message_id = message.id for update;
   perform messenger.note_run(null);
   if v_state = '57014' and v_was_overdue then
-    v_error := format('the handler did not end within %s s and was cancelled', trim_scale(extract(epoch from messenger.handler_timeout(message.message_type))));
+    v_error := format('the handler did not end within %s s and was cancelled',
+      trim_scale(extract(epoch from messenger.handler_timeout(message.message_type))));
     v_state := 'Timeout';
   elsif v_state = '57014' and clock_timestamp() >= cut_at then
-    -- The statement_timeout of the job that runs handlers, not of this one. It strikes once.
+    -- The statement_timeout of the job that runs handlers, not the timeout of the type. It occurs once.
     perform public.messenger_release(message.id, message.fence);
     return 'released';
   end if;
-  perform public.messenger_fail(message.id, message.fence, concat_ws(': ', v_error, nullif(v_detail, '')), v_state, v_trace, v_state <> 'PT422');
+  perform public.messenger_fail(
+    message.id, message.fence, concat_ws(': ', v_error, nullif(v_detail, '')), v_state, v_trace, v_state <> 'PT422');
   return 'failed';
 end $$;
 
-create or replace function messenger.note_runner()
-returns void
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_start timestamptz := (select a.backend_start from pg_stat_get_activity(pg_backend_pid()) a);
-begin
-  if not exists (select from messenger.sql_runners r where r.pid = pg_backend_pid() and r.backend_start = v_start) then
-    delete from messenger.sql_runners r where r.pid = pg_backend_pid();
-    insert into messenger.sql_runners (pid, backend_start) values (pg_backend_pid(), v_start);
-  end if;
-end $$;
-
-create or replace function messenger.note_run(message messenger.claimed, timeout interval default null)
-returns void
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-#variable_conflict use_variable
-begin
-  if message.id is null then
-    update messenger.sql_runners r set message_id = null, message_type = null, deadline = null, cancelled_at = null
-    where r.pid = pg_backend_pid() and r.message_id is not null;
-  else
-    update messenger.sql_runners r
-    set message_id = message.id, message_type = message.message_type, deadline = clock_timestamp() + timeout, cancelled_at = null
-    where r.pid = pg_backend_pid();
-  end if;
-end $$;
-
--- Types with an SQL handler that may be claimed. One whose handler has ended its backend waits until the lease of that message has run out:
--- with a backlog of such messages every new runner would be ended at once.
+-- If a handler has ended its backend, its type waits until the lease of that message has expired: with a backlog of
+-- such messages every new runner would be ended immediately.
 create or replace function messenger.sql_types()
 returns text[]
 language sql stable
@@ -131,83 +95,21 @@ as $$
   select array_agg(h.type) from messenger.sql_handlers() h
   where h.handler is not null and h.type not in (
     select r.message_type from messenger.sql_runners r
-    where r.message_id is not null and r.deadline > clock_timestamp() - interval '30 seconds' and not messenger.is_backend_alive(r.pid, r.backend_start))
+    where r.message_id is not null and r.deadline > clock_timestamp() - interval '30 seconds'
+      and not messenger.is_backend_alive(r.pid, r.backend_start))
 $$;
 
--- Events lie in a queue of their own. Looked for in all queues, beside 300,000 waiting messages of other types, they cost every other look 150 ms.
+-- Events have a queue of their own. Searching all queues, beside 300,000 waiting messages of other types, cost every
+-- second claim 150 ms.
 create or replace function messenger.sql_queues(types text[])
 returns text[]
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$ select case when types = '{symphony.event}' then '{events}'::text[] end $$;
 
--- Named by its backend: nobody else holds the row of this worker, so no open claim of another can be in the way.
-create or replace function messenger.sql_worker()
-returns text
-language sql stable
-set search_path = pg_catalog, pg_temp
-as $$ select 'sql-' || pg_backend_pid() $$;
-
--- Claims one message for the job symphony-handlers, and records until when its handler may run. The lease lasts 30 s longer, so that a handler
--- that is cancelled is settled, not rescued.
-create or replace function messenger.claim_for_runner()
-returns messenger.claimed
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_types text[];
-  v_message messenger.claimed;
-  v_timeout interval;
-begin
-  perform messenger.note_runner();
-  v_types := messenger.sql_types();
-  if v_types is null then
-    return null;
-  end if;
-  select * into v_message
-  from public.messenger_claim(messenger.sql_worker(), 1, '60 seconds', queues => messenger.sql_queues(v_types), types => v_types);
-  if v_message.id is null then
-    return null;
-  end if;
-  v_timeout := messenger.handler_timeout(v_message.message_type);
-  if v_timeout <> interval '30 seconds' then
-    perform public.messenger_heartbeat(jsonb_build_array(jsonb_build_object('id', v_message.id, 'fence', v_message.fence)), v_timeout + interval '30 seconds');
-  end if;
-  perform messenger.note_run(v_message, v_timeout);
-  return v_message;
-end $$;
-
--- One step of the job symphony-handlers: handles the message it claimed before and claims the next in one transaction, which the job commits.
--- So each claim is committed before its handler runs: one that ends its backend has been counted. Never raises.
-create or replace function messenger.work_off(message messenger.claimed, goes_on boolean, cut_at timestamptz)
-returns messenger.claimed
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  if message.id is not null then
-    begin
-      perform messenger.handle_message(message, cut_at);
-    exception when others or query_canceled then
-      -- Not settled, so its lease runs out.
-      perform messenger.note_step_error('symphony-handlers', sqlerrm, sqlstate, messenger.now());
-      perform messenger.note_run(null);
-    end;
-  end if;
-  if goes_on then
-    -- A block of its own: what was handled stays when nothing can be claimed.
-    begin
-      return messenger.claim_for_runner();
-    exception when others or query_canceled then
-      perform messenger.note_step_error('symphony-handlers', sqlerrm, sqlstate, messenger.now());
-    end;
-  end if;
-  return null;
-end $$;
-
--- In a tick, where there is no job for it: claim, effects and completion commit together with the tick, or not at all. The time is looked at
--- between messages, and what it leaves goes back unstarted. It is half a second, or what the setting messenger.sql_handler_budget says.
+-- Runs in the tick if pg_cron has no job for it: claim, effects and completion commit together with the tick, or not at
+-- all. The time budget is checked between messages, and the remaining ones are released. It is 500 ms (setting
+-- messenger.sql_handler_budget).
 create or replace function messenger.run_sql_handlers(batch int)
 returns table (completed bigint, failed bigint, released bigint)
 language plpgsql
@@ -216,7 +118,8 @@ as $$
 #variable_conflict use_column
 declare
   v_types text[] := messenger.sql_types();
-  v_ends_at timestamptz := clock_timestamp() + coalesce(nullif(current_setting('messenger.sql_handler_budget', true), ''), '500 milliseconds')::interval;
+  v_ends_at timestamptz := clock_timestamp()
+    + coalesce(nullif(current_setting('messenger.sql_handler_budget', true), ''), '500 milliseconds')::interval;
   v_left int := batch;
   v_message messenger.claimed;
   v_claimed int;
@@ -225,10 +128,11 @@ begin
   while v_left > 0 and v_types is not null loop
     v_claimed := 0;
     for v_message in
-      select * from public.messenger_claim(messenger.sql_worker(), least(v_left, 10), queues => messenger.sql_queues(v_types), types => v_types)
+      select * from public.messenger_claim(messenger.sql_worker(), least(v_left, 10),
+        queues => messenger.sql_queues(v_types), types => v_types)
     loop
       v_claimed := v_claimed + 1;
-      -- The first is never put back, or a budget of nothing would be a standstill.
+      -- The first is never released: with a budget of zero no message would ever be handled.
       if completed + failed > 0 and clock_timestamp() > v_ends_at then
         perform public.messenger_release(v_message.id, v_message.fence);
         released := released + 1;
@@ -247,52 +151,22 @@ begin
   return next;
 end $$;
 
--- For the ticker. The row is locked while the signal is sent, and the runner must write it before it goes on to another message: so the signal
--- meets this handler or none. A handler that catches the cancel and goes on is ended with its backend ten seconds later.
-create or replace function messenger.cancel_overdue_handlers()
-returns void
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_runner messenger.sql_runners;
-begin
-  for v_runner in select * from messenger.sql_runners r where r.deadline < clock_timestamp() order by r.pid for update skip locked loop
-    continue when not messenger.is_backend_alive(v_runner.pid, v_runner.backend_start);
-    if v_runner.cancelled_at is null then
-      update messenger.sql_runners r set cancelled_at = clock_timestamp() where r.pid = v_runner.pid;
-      perform pg_cancel_backend(v_runner.pid);
-    elsif v_runner.cancelled_at < clock_timestamp() - interval '10 seconds' then
-      perform pg_terminate_backend(v_runner.pid);
-    end if;
-  end loop;
-  delete from messenger.sql_runners r
-  where r.pid in (
-    select x.pid from messenger.sql_runners x
-    where coalesce(x.deadline < clock_timestamp() - interval '30 seconds', true) and not messenger.is_backend_alive(x.pid, x.backend_start)
-    for update skip locked);
-end $$;
-
-comment on function messenger.is_backend_alive(int, timestamptz) is 'Whether the server process of this id is still the one that was started then.';
-comment on function messenger.is_handlers_job_running() is 'Whether a backend of the job symphony-handlers is at work.';
-comment on function messenger.handler_timeout(text) is 'How long the SQL handler of a type may run: timeout_ms of the type, 30 s by default, 11 hours at most.';
-comment on function messenger.defer_constraints() is 'Defers the constraints that are deferred at the beginning of a transaction.';
+comment on function messenger.handler_timeout(text) is
+  'How long the SQL handler of a type may run: timeout_ms of the type (default: 30 s), at most 11 hours.';
+comment on function messenger.defer_constraints() is 'Defers the constraints that are initially deferred.';
 comment on function messenger.handle_message(messenger.claimed, timestamptz) is
-  'Runs the SQL handler of a claimed message and settles the message: completed, failed, or released where the statement_timeout of the job (cut_at) struck.';
-comment on function messenger.note_runner() is 'Records that this backend runs SQL handlers.';
-comment on function messenger.note_run(messenger.claimed, interval) is 'Records which message this backend handles and how long it may; null: none.';
-comment on function messenger.sql_types() is 'Types, aliases too, whose SQL handler may be run now; null where there are none.';
-comment on function messenger.sql_queues(text[]) is 'The queues in which these types can lie; null: any.';
-comment on function messenger.sql_worker() is 'Name under which this backend claims messages for SQL handlers.';
-comment on function messenger.claim_for_runner() is 'Claims a message for the job symphony-handlers; null where nothing is due.';
-comment on function messenger.work_off(messenger.claimed, boolean, timestamptz) is
-  'Handles a message that was claimed before, and claims the next if the job goes on. Returns that one, or null.';
+  'Runs the SQL handler of a claimed message and settles the message. Returns completed, failed, or released if the '
+  'statement_timeout of the job ended it at cut_at.';
+comment on function messenger.sql_types() is 'Types and aliases whose SQL handler may run now; null if there are none.';
+comment on function messenger.sql_queues(text[]) is 'The queues in which messages of these types can be; null: any.';
 comment on function messenger.run_sql_handlers(int) is
-  'Handles up to so many due messages whose type has an SQL handler, within the time budget. Returns how many were completed, failed and put back unstarted.';
-comment on function messenger.cancel_overdue_handlers() is 'Cancels SQL handlers that have exceeded the timeout of their type, and forgets runners that are gone.';
-revoke all on function messenger.is_backend_alive(int, timestamptz), messenger.is_handlers_job_running(), messenger.handler_timeout(text),
-  messenger.defer_constraints(), messenger.handle_message(messenger.claimed, timestamptz), messenger.note_runner(),
-  messenger.note_run(messenger.claimed, interval),
-  messenger.sql_types(), messenger.sql_queues(text[]), messenger.sql_worker(), messenger.claim_for_runner(),
-  messenger.work_off(messenger.claimed, boolean, timestamptz), messenger.run_sql_handlers(int), messenger.cancel_overdue_handlers()
-  from public, anon, authenticated, service_role;
+  'Handles up to batch due messages whose type has an SQL handler, within the time budget. Returns how many were '
+  'completed, failed and released.';
+revoke all on function
+  messenger.handler_timeout(text),
+  messenger.defer_constraints(),
+  messenger.handle_message(messenger.claimed, timestamptz),
+  messenger.sql_types(),
+  messenger.sql_queues(text[]),
+  messenger.run_sql_handlers(int)
+from public, anon, authenticated, service_role;

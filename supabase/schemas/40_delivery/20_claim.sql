@@ -1,6 +1,6 @@
--- Claiming: a worker takes due messages under a lease with a fence, and keeps the lease by heartbeats.
+-- Claiming: a worker takes due messages under a lease with a fencing token.
 
--- An array prints without quotes what is a queue's name, but for the word null.
+-- An array of valid queue names prints without quotes, except for the name null.
 create or replace function messenger.check_claim(worker text, lease interval, queues text[] default null)
 returns void
 language plpgsql immutable
@@ -18,9 +18,9 @@ begin
   end if;
 end $$;
 
--- A worker is active while it polls. Fifty polls per second need not all be written, nor the row be looked at by a session
--- that has just written it. Two sessions may use one name: what the other has locked is left to it, and the first poll of a
--- name gives up after 10 ms when another session is storing the same name.
+-- A worker is active while it polls. Of fifty polls per second not all are written, and a session skips the row that it
+-- has just written. Two sessions may use one name: a row that the other has locked is skipped, and the first poll of a
+-- name gives up after 10 ms if another session is inserting the same name.
 create or replace function messenger.note_poll(worker text, transport text, queues text[], types text[], at timestamptz)
 returns void
 language plpgsql
@@ -31,12 +31,14 @@ declare
   v_now numeric := extract(epoch from at);
   v_noted text := current_setting('messenger.poll_noted', true);
 begin
-  if split_part(v_noted, '|', 2) = md5(v_poll) and v_now between split_part(v_noted, '|', 1)::numeric and split_part(v_noted, '|', 1)::numeric + 0.02 then
+  if split_part(v_noted, '|', 2) = md5(v_poll)
+    and v_now between split_part(v_noted, '|', 1)::numeric and split_part(v_noted, '|', 1)::numeric + 0.02 then
     return;
   end if;
   update messenger.workers w
   set polled_at = note_poll.at, transport_name = note_poll.transport, queues = note_poll.queues, types = note_poll.types
-  where w.ctid = any (array(select x.ctid from messenger.workers x where x.worker = note_poll.worker for no key update skip locked));
+  where w.ctid = any (array(
+    select x.ctid from messenger.workers x where x.worker = note_poll.worker for no key update skip locked));
   if not found then
     if not exists (select from messenger.workers w where w.worker = note_poll.worker) then
       perform messenger.add_worker(worker, transport, queues, types, at);
@@ -45,23 +47,26 @@ begin
   perform set_config('messenger.poll_noted', v_now || '|' || md5(v_poll), false);
 end $$;
 
-create or replace function messenger.add_worker(worker text, transport text, queues text[], types text[], at timestamptz)
+create or replace function messenger.add_worker(
+  worker text, transport text, queues text[], types text[], at timestamptz
+)
 returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 set lock_timeout = '10ms'
 as $$
 begin
-  insert into messenger.workers values (add_worker.worker, add_worker.transport, add_worker.queues, add_worker.types, add_worker.at, add_worker.at)
+  insert into messenger.workers
+  values (add_worker.worker, add_worker.transport, add_worker.queues, add_worker.types, add_worker.at, add_worker.at)
   on conflict on constraint workers_pkey do nothing;
 exception when lock_not_available then
   null;
 end $$;
 
--- What messenger_claim does. The messages are collected before the block ends: rows that were returned one by one could not
--- be taken back when a trigger fails at the end of the statement.
--- An error undoes the attempt, and a careful one follows: scans in chunks, and where writing the rows together fails, each
--- in a subtransaction of its own. A row that cannot be written is set aside and keeps nobody else from being handed out.
+-- The messages are collected before the block ends: rows that were returned one by one could not be taken back if a
+-- trigger fails at the end of the statement.
+-- An error undoes the attempt and claim_carefully follows: it scans in chunks and, if writing the rows together fails,
+-- writes each in a subtransaction of its own. A row that cannot be written is set aside, and the others are handed out.
 -- The block costs 3 us.
 create or replace function messenger.claim_messages(
   worker text, batch int, lease interval, transport text, queues text[], types text[]
@@ -97,14 +102,16 @@ begin
   perform messenger.note_poll(worker, transport, queues, types, v_now);
 
   begin
-    <<looks>>
-    for v_look in 1..2 loop
-      foreach v_queue in array messenger.known_queues(transport, queues, v_look = 2, v_now, types) loop
+    <<attempts>>
+    for v_attempt in 1..2 loop
+      foreach v_queue in array messenger.known_queues(transport, queues, v_attempt = 2, v_now, types) loop
         continue when v_queue = any (v_visited);
         v_visited := v_visited || v_queue;
-        v_due := messenger.find_due(split_part(v_queue, '/', 1), split_part(v_queue, '/', 2), v_batch - cardinality(v_ctids), types, v_now, v_ctids = '{}');
-        v_ctids := v_ctids || v_due.ctids;
-        exit looks when v_due.is_solo or cardinality(v_ctids) = v_batch;
+        v_due := messenger.find_due(
+          split_part(v_queue, '/', 1), split_part(v_queue, '/', 2), v_batch - cardinality(v_ctids), types, v_now,
+          v_ctids = '{}');
+        v_ctids := v_ctids || v_due.places;
+        exit attempts when v_due.is_solo or cardinality(v_ctids) = v_batch;
       end loop;
     end loop;
     if v_ctids <> '{}' then
@@ -119,7 +126,7 @@ begin
   return messenger.claim_carefully(worker, v_batch, v_lease, transport, queues, types, v_now);
 end $$;
 
--- Queues are visited in random order, for 100 ms at most or what the setting messenger.claim_budget says.
+-- Queues are visited in random order, for at most 100 ms (setting messenger.claim_budget).
 create or replace function messenger.claim_carefully(
   worker text, batch int, lease interval, transport text, queues text[], types text[], at timestamptz
 )
@@ -142,11 +149,12 @@ begin
   foreach v_queue in array messenger.known_queues(transport, queues, true, at, types) loop
     loop
       v_due := messenger.find_due(
-        split_part(v_queue, '/', 1), split_part(v_queue, '/', 2), batch - cardinality(v_claimed), types, at, v_claimed = '{}', true);
-      exit when v_due.ctids is null;
+        split_part(v_queue, '/', 1), split_part(v_queue, '/', 2), batch - cardinality(v_claimed), types, at,
+        v_claimed = '{}', true);
+      exit when v_due.places is null;
       v_has_failed := false;
       begin
-        v_claimed := v_claimed || messenger.take(v_due.ctids, worker, lease, at);
+        v_claimed := v_claimed || messenger.take(v_due.places, worker, lease, at);
       exception when others then
         if not messenger.is_row_error(sqlstate) then
           raise;
@@ -154,9 +162,10 @@ begin
         v_has_failed := true;
       end;
       if v_has_failed then
-        v_claimed := v_claimed || messenger.take_singly(v_due.ctids, worker, lease, at);
+        v_claimed := v_claimed || messenger.take_singly(v_due.places, worker, lease, at);
       end if;
-      exit queues when v_due.is_solo and v_claimed <> '{}' or cardinality(v_claimed) = batch or clock_timestamp() > v_end;
+      exit queues when v_due.is_solo and v_claimed <> '{}' or cardinality(v_claimed) = batch
+        or clock_timestamp() > v_end;
       exit when not v_has_failed;
     end loop;
   end loop queues;
@@ -164,11 +173,12 @@ begin
 end $$;
 
 create or replace function public.messenger_claim(
-  worker text, batch int default 10, lease interval default '60 s', transport text default null, queues text[] default null, types text[] default null
+  worker text, batch int default 10, lease interval default '60 s', transport text default null,
+  queues text[] default null, types text[] default null
 )
 returns table (
-  id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority int, retry_count int, max_retries int, fence bigint,
-  lock_expires_at timestamptz, created_at timestamptz, solo boolean
+  id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority int, retry_count int,
+  max_retries int, fence bigint, lock_expires_at timestamptz, created_at timestamptz, solo boolean
 )
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -177,11 +187,12 @@ begin
   return query select * from unnest(messenger.claim_messages(worker, batch, lease, transport, queues, types));
 end $$;
 
--- For an edge function that handles a message where it is dispatched: takes this one, due or not, unless somebody else has it.
+-- For the sync transport, which handles a message where it is dispatched: takes this message, due or not, if no worker
+-- has it.
 create or replace function messenger.claim_one(message_id uuid, worker text, lease interval)
 returns table (
-  id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority int, retry_count int, max_retries int, fence bigint,
-  lock_expires_at timestamptz, created_at timestamptz, solo boolean
+  id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority int, retry_count int,
+  max_retries int, fence bigint, lock_expires_at timestamptz, created_at timestamptz, solo boolean
 )
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -198,45 +209,66 @@ begin
   perform messenger.check_claim(worker, v_lease);
   return query
   update public.messenger_messages m
-  set status = 'processing', fence = m.fence + 1, locked_at = v_now, locked_by = v_worker, lock_expires_at = v_now + v_lease, updated_at = v_now
+  set status = 'processing', fence = m.fence + 1, locked_at = v_now, locked_by = v_worker,
+      lock_expires_at = v_now + v_lease, updated_at = v_now
   where m.ctid = any (array(
     select x.ctid from public.messenger_messages x
-    where x.id = message_id and x.status = 'pending' and x.available_at < 'infinity' and (x.expires_at is null or x.expires_at > v_now)
+    where x.id = message_id and x.status = 'pending' and x.available_at < 'infinity'
+      and (x.expires_at is null or x.expires_at > v_now)
     for no key update skip locked))
-  returning m.id, m.message_type, m.queue_name, m.body, m.headers, m.metadata, m.priority, m.retry_count, m.max_retries, m.fence, m.lock_expires_at, m.created_at,
-    m.lease_losses > 0;
+  returning m.id, m.message_type, m.queue_name, m.body, m.headers, m.metadata, m.priority, m.retry_count, m.max_retries,
+    m.fence, m.lock_expires_at, m.created_at, m.lease_losses > 0;
 end $$;
 
 create or replace function public.messenger_claim_one(id uuid, worker text, lease interval default '60 s')
 returns table (
-  id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority int, retry_count int, max_retries int, fence bigint,
-  lock_expires_at timestamptz, created_at timestamptz, solo boolean
+  id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority int, retry_count int,
+  max_retries int, fence bigint, lock_expires_at timestamptz, created_at timestamptz, solo boolean
 )
 language sql
 set search_path = pg_catalog, pg_temp
 as $$ select * from messenger.claim_one(id, worker, lease) $$;
 
 comment on function messenger.check_claim(text, interval, text[]) is
-  'Rejects the name of a worker or a queue that is malformed, and a lease that is out of bounds.';
-comment on function messenger.note_poll(text, text, text[], text[], timestamptz) is 'Records that this worker is active.';
-comment on function messenger.add_worker(text, text, text[], text[], timestamptz) is 'Stores the first poll of a worker, unless another session is doing so.';
-comment on function messenger.claim_messages(text, int, interval, text, text[], text[]) is 'What messenger_claim does, as an array.';
+  'Raises SM_WORKER, SM_QUEUE or SM_LEASE for a worker name or queue name that is malformed, and for a lease that is '
+  'out of range.';
+comment on function messenger.note_poll(text, text, text[], text[], timestamptz) is
+  'Records the poll of a worker, which makes it active.';
+comment on function messenger.add_worker(text, text, text[], text[], timestamptz) is
+  'Inserts the row of a worker at its first poll, unless another session is inserting it.';
+comment on function messenger.claim_messages(text, int, interval, text, text[], text[]) is
+  'Implements messenger_claim and returns its rows as an array.';
 comment on function messenger.claim_carefully(text, int, interval, text, text[], text[], timestamptz) is
-  'A claim that passes over any number of messages it cannot take, and over rows that cannot be written.';
+  'A claim that skips any number of messages it cannot take, and rows that cannot be written.';
 comment on function public.messenger_claim(text, int, interval, text, text[], text[]) is
-  'Takes up to batch (1-1000) due messages for a worker under a lease (up to 12 hours). Null transport, queues or types mean all. fence must accompany every outcome. solo: the only row of its claim, to be run with nothing else in flight. Waits for nobody: messages whose rows others have locked are left for the next claim.';
-comment on function messenger.claim_one(uuid, text, interval) is 'See public.messenger_claim_one.';
+  'Takes up to batch (1 to 1000, default: 10) due messages for a worker under a lease (default: 60 s, at most 12 '
+  'hours). '
+  'Example: select * from messenger_claim(''worker-1'', batch => 10, queues => ''{mail}''). '
+  'Null transport, queues or types mean all. Every outcome must carry the fence of its row. solo: the only row of its '
+  'claim, to be run with no other message in flight. '
+  'Waits for no lock: messages whose rows others have locked are left for the next claim. Errors: SM_WORKER, SM_BATCH, '
+  'SM_LEASE, SM_QUEUE, SM_TRANSPORT.';
+comment on function messenger.claim_one(uuid, text, interval) is 'Implements public.messenger_claim_one.';
 comment on function public.messenger_claim_one(uuid, text, interval) is
-  'Takes one pending message by id, due or not, for the caller that has just dispatched it. No row when another worker has it, its row is locked or it is finished.';
-revoke all on function messenger.check_claim(text, interval, text[]), messenger.note_poll(text, text, text[], text[], timestamptz),
+  'Takes one pending message by id, due or not, for the caller that has just dispatched it. Returns no row if another '
+  'worker has it, its row is locked or it has finished. Errors: SM_WORKER, SM_LEASE.';
+revoke all on function
+  messenger.check_claim(text, interval, text[]),
+  messenger.note_poll(text, text, text[], text[], timestamptz),
   messenger.add_worker(text, text, text[], text[], timestamptz),
   messenger.claim_messages(text, int, interval, text, text[], text[]),
-  messenger.claim_carefully(text, int, interval, text, text[], text[], timestamptz), messenger.claim_one(uuid, text, interval),
-  public.messenger_claim(text, int, interval, text, text[], text[]), public.messenger_claim_one(uuid, text, interval)
-  from public, anon, authenticated;
-grant execute on function messenger.check_claim(text, interval, text[]), messenger.note_poll(text, text, text[], text[], timestamptz),
+  messenger.claim_carefully(text, int, interval, text, text[], text[], timestamptz),
+  messenger.claim_one(uuid, text, interval),
+  public.messenger_claim(text, int, interval, text, text[], text[]),
+  public.messenger_claim_one(uuid, text, interval)
+from public, anon, authenticated;
+grant execute on function
+  messenger.check_claim(text, interval, text[]),
+  messenger.note_poll(text, text, text[], text[], timestamptz),
   messenger.add_worker(text, text, text[], text[], timestamptz),
   messenger.claim_messages(text, int, interval, text, text[], text[]),
-  messenger.claim_carefully(text, int, interval, text, text[], text[], timestamptz), messenger.claim_one(uuid, text, interval),
-  public.messenger_claim(text, int, interval, text, text[], text[]), public.messenger_claim_one(uuid, text, interval)
-  to service_role;
+  messenger.claim_carefully(text, int, interval, text, text[], text[], timestamptz),
+  messenger.claim_one(uuid, text, interval),
+  public.messenger_claim(text, int, interval, text, text[], text[]),
+  public.messenger_claim_one(uuid, text, interval)
+to service_role;

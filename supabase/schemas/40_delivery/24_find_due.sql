@@ -1,26 +1,29 @@
--- Finding what is due in one queue.
+-- Finding the due messages of one queue.
 
--- Ends a scan that has come upon too much that it cannot take. Raising is the only way out of a running statement.
+-- Ends a scan that has visited too many messages it cannot take. Raising is the only way out of a running statement.
 create or replace function messenger.stop_scan()
 returns boolean
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  raise exception using errcode = 'SM001', message = 'the scan for due messages has met too many that cannot be handed out';
+  raise exception using errcode = 'SM001',
+    message = 'the scan for due messages has met too many that cannot be handed out';
 end $$;
 
--- Finds what to take from one queue in order of priority (10 first), availability, id: one index range per priority, so
--- messages not yet due are never visited. A message whose lease ran out is met in the same scan. It may have killed its
+-- In order of priority (10 first), availability and id, by one index range per priority, so messages that are not yet
+-- due are never visited. The same scan finds messages whose lease has expired. Such a message may have crashed its
 -- worker, so it is handed out alone; up to 100 that are expired, cancelled or exhausted are finished on the way.
--- The first scan ends after 25 ms (setting messenger.scan_limit) and 20 us per message of the batch by an error, because what it passes over, messages of other
--- types, held or locked by others, may be any number. The caller then comes again with careful: the range is scanned in
--- chunks, at most 100,000 entries of it, and a mark is placed behind them. Beside 50,000 of them that takes 30 ms.
--- Without the planner settings the claim was measured 1.2 to 2.1 times slower; and switched-off scans look so expensive to
--- the planner that it would compile each plan (jit), for seconds.
+-- The first scan ends by an error after 25 ms (setting messenger.scan_limit) and 20 us per message of the batch,
+-- because it may skip any number of messages: of other types, held or locked by others. The caller then calls again
+-- with careful: the range is scanned in chunks, at most 100,000 entries, and a watermark is stored behind them. Beside
+-- 50,000 such messages that takes 30 ms.
+-- Without the planner settings the claim was measured 1.2 to 2.1 times slower. Disabled scans look so expensive to the
+-- planner that it would compile each plan (jit), for seconds.
+-- The ctids are returned under their name of 0.1.0: a claim of 0.1.0 that waits while the upgrade commits reads it.
 create or replace function messenger.find_due(
-  transport text, queue text, batch int, types text[], at timestamptz, may_be_solo boolean, careful boolean default false,
-  out ctids tid[], out is_solo boolean
+  transport text, queue text, batch int, types text[], at timestamptz, may_be_solo boolean,
+  careful boolean default false, out places tid[], out is_solo boolean
 )
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -35,7 +38,7 @@ declare
   v_text text := current_setting(v_setting, true);
   v_watermark jsonb;
   v_ends_at timestamptz;
-  -- By priority. Variables without a value cost nothing: plpgsql sets each expression up again in every transaction.
+  -- By priority. Variables without a value cost nothing: plpgsql prepares each expression again in every transaction.
   v_from_times timestamptz[];
   v_from_ids uuid[];
   v_to_times timestamptz[];
@@ -58,8 +61,12 @@ begin
     v_watermark := v_text::jsonb;
     if at between (v_watermark ->> 'placed')::timestamptz and (v_watermark ->> 'ends')::timestamptz then
       v_ends_at := (v_watermark ->> 'ends')::timestamptz;
-      v_from_times := array(select t::timestamptz from jsonb_array_elements_text(v_watermark -> 'times') with ordinality x(t, n) order by n);
-      v_from_ids := array(select i::uuid from jsonb_array_elements_text(v_watermark -> 'ids') with ordinality x(i, n) order by n);
+      v_from_times := array(
+        select t::timestamptz from jsonb_array_elements_text(v_watermark -> 'times') with ordinality x(t, n)
+        order by n);
+      v_from_ids := array(
+        select i::uuid from jsonb_array_elements_text(v_watermark -> 'ids') with ordinality x(i, n)
+        order by n);
     end if;
   end if;
   if current_setting('messenger.leaves_out_until', true) <> '' then
@@ -70,7 +77,7 @@ begin
   loop
     if careful or v_skips_ended then
       v_chunk := least(20000, coalesce(10 * v_chunk, 2 * batch + 100));
-      select head.* into v_stop_priority, v_stop_at, v_stop_id from generate_series(10, 1, -1) as level(priority)
+      select found.* into v_stop_priority, v_stop_at, v_stop_id from generate_series(10, 1, -1) as level(priority)
       cross join lateral (
         select m.priority, m.available_at, m.id from public.messenger_messages m
         where m.transport_name = find_due.transport and m.queue_name = find_due.queue and m.priority = level.priority
@@ -78,7 +85,7 @@ begin
           and (m.available_at, m.id) >= (coalesce(v_from_times[level.priority], '-infinity'),
             coalesce(v_from_ids[level.priority], '00000000-0000-0000-0000-000000000000'))
         order by m.available_at, m.id
-      ) head
+      ) found
       limit 1 offset v_chunk - 1;
       v_to_times := array(
         select case when p < v_stop_priority then '-infinity' when p = v_stop_priority then v_stop_at else at end
@@ -88,7 +95,7 @@ begin
 
     select array_agg(due.tid), array_agg(due.disposition) into v_found, v_dispositions
     from (
-      select head.* from generate_series(10, 1, -1) as level(priority)
+      select found.* from generate_series(10, 1, -1) as level(priority)
       cross join lateral (
         select m.ctid as tid,
           case
@@ -106,7 +113,7 @@ begin
             coalesce(v_to_ids[level.priority], 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
           and (m.available_at, m.id) >= (coalesce(v_from_times[level.priority], '-infinity'),
             coalesce(v_from_ids[level.priority], '00000000-0000-0000-0000-000000000000'))
-          -- One expression, or the planner would put the cheap tests before that of the time.
+          -- One expression, because the planner would put the cheap tests before that of the time.
           and case
             when clock_timestamp() > (select clock_timestamp() + case when careful then '1 hour'
               else coalesce(nullif(current_setting('messenger.scan_limit', true), ''), '25 milliseconds') end::interval
@@ -114,53 +121,63 @@ begin
             then messenger.stop_scan()
             else (m.status = 'pending' or m.lock_expires_at < at) and (types is null or m.message_type = any (types))
               and (v_left_out is null or m.id <> all (v_left_out))
-              and (v_skips_ended is null or not (coalesce(m.expires_at <= at, false) or m.cancel_requested_at is not null
+              and (v_skips_ended is null or not (
+                coalesce(m.expires_at <= at, false) or m.cancel_requested_at is not null
                 or m.status = 'processing' and m.retry_count >= m.max_retries))
             end
         order by m.available_at, m.id
         limit batch
         for no key update skip locked
-      ) head
-      -- Here and not only where queues are looked for, so that a pause holds from its commit on.
+      ) found
+      -- Also here, and not only in due_queues, so that a pause takes effect with its commit.
       where (
         select t.enabled and t.type in ('supabase', 'sync')
-          and not exists (select from messenger.queues q where q.transport_name = t.name and q.queue_name = find_due.queue and q.paused_at is not null)
+          and not exists (
+            select from messenger.queues q
+            where q.transport_name = t.name and q.queue_name = find_due.queue and q.paused_at is not null)
         from public.messenger_transports t where t.name = find_due.transport
       )
-      limit batch - coalesce(cardinality(ctids), 0)
+      limit batch - coalesce(cardinality(places), 0)
     ) due;
 
     if not v_dispositions <@ '{ready}'::text[] then
-      v_ids := array(select m.id from unnest(v_found) with ordinality as x(place, n) join public.messenger_messages m on m.ctid = x.place order by x.n);
+      v_ids := array(
+        select m.id from unnest(v_found) with ordinality as x(tid, n)
+        join public.messenger_messages m on m.ctid = x.tid order by x.n);
       if v_dispositions && '{expired,cancelled,exhausted}'::text[] then
         if careful then
           perform messenger.finish_undeliverable_singly(v_ids[1:100], v_dispositions[1:100], at);
         else
           perform messenger.finish_undeliverable(v_ids[1:100], v_dispositions[1:100], at);
         end if;
-        -- A scan by chunks, which leaves out what else is to be finished, finds the others.
+        -- A scan by chunks, which leaves out the other messages to be finished, finds the remaining ones.
         v_skips_ended := true;
         continue scans;
       end if;
-      -- Up to the first message that must be alone; the next claim then starts with it.
-      v_end := (select min(x.n) from unnest(v_dispositions) with ordinality as x(disposition, n) where x.disposition <> 'ready');
+      -- Up to the first message that must be alone; the next claim begins with it.
+      v_end := (
+        select min(x.n) from unnest(v_dispositions) with ordinality as x(disposition, n)
+        where x.disposition <> 'ready');
       if v_end > 1 then
-        ctids := ctids || v_found[1:v_end - 1];
-      elsif ctids is null and may_be_solo then
+        places := places || v_found[1:v_end - 1];
+      elsif places is null and may_be_solo then
         perform messenger.note_lost_leases(v_ids[1:1], 'retried', at);
         perform messenger.emit('retried', array(select v_ids[1] where v_dispositions[1] = 'lost'), at);
-        ctids := v_found[1:1];
+        places := v_found[1:1];
         is_solo := true;
       end if;
       return;
     end if;
 
-    ctids := ctids || v_found;
-    exit scans when v_stop_id is null or coalesce(cardinality(ctids), 0) >= batch;
+    places := places || v_found;
+    exit scans when v_stop_id is null or coalesce(cardinality(places), 0) >= batch;
     v_from_times := array(
-      select case when p < v_stop_priority then v_from_times[p] when p = v_stop_priority then v_stop_at else 'infinity' end
+      select case
+        when p < v_stop_priority then v_from_times[p] when p = v_stop_priority then v_stop_at else 'infinity' end
       from generate_series(1, 10) p);
-    v_from_ids := array(select case when p = v_stop_priority then v_stop_id else v_from_ids[p] end from generate_series(1, 10) p);
+    v_from_ids := array(
+      select case when p = v_stop_priority then v_stop_id else v_from_ids[p] end
+      from generate_series(1, 10) p);
     -- The next chunk begins with the last message of this one.
     v_left_out := v_left_out || v_stop_id;
     v_visited := coalesce(v_visited, 0) + v_chunk;
@@ -169,8 +186,9 @@ begin
 
   v_took := clock_timestamp() - v_started;
   if v_took > coalesce(nullif(current_setting('messenger.watermark_after', true), ''), '500 microseconds')::interval
-      + coalesce(cardinality(ctids), 0) * interval '2 microseconds' then
-    perform messenger.store_watermark(v_setting, v_ends_at, v_from_times, v_from_ids, batch, ctids, v_took, at, v_stop_priority + 1);
+      + coalesce(cardinality(places), 0) * interval '2 microseconds' then
+    perform messenger.store_watermark(
+      v_setting, v_ends_at, v_from_times, v_from_ids, batch, places, v_took, at, v_stop_priority + 1);
   elsif v_text <> '' and v_ends_at is null then
     perform set_config(v_setting, '', false);
   end if;
@@ -178,8 +196,13 @@ end $$;
 
 comment on function messenger.stop_scan() is 'Raises SQLSTATE SM001, which the claim catches.';
 comment on function messenger.find_due(text, text, int, text[], timestamptz, boolean, boolean) is
-  'Locks up to batch due messages of one queue and returns their places (ctid), or null. A solo message comes alone or, when may_be_solo is false, not at all. Raises SQLSTATE SM001 when it has passed over too many, unless careful.';
-revoke all on function messenger.stop_scan(), messenger.find_due(text, text, int, text[], timestamptz, boolean, boolean)
-  from public, anon, authenticated;
-grant execute on function messenger.stop_scan(), messenger.find_due(text, text, int, text[], timestamptz, boolean, boolean)
-  to service_role;
+  'Locks up to batch due messages of one queue and returns their ctids, or null. A solo message is returned alone or, '
+  'if may_be_solo is false, not at all. Raises SQLSTATE SM001 if it has skipped too many messages, unless careful.';
+revoke all on function
+  messenger.stop_scan(),
+  messenger.find_due(text, text, int, text[], timestamptz, boolean, boolean)
+from public, anon, authenticated;
+grant execute on function
+  messenger.stop_scan(),
+  messenger.find_due(text, text, int, text[], timestamptz, boolean, boolean)
+to service_role;

@@ -1,26 +1,31 @@
--- Marks: where a session's next scan of a queue begins, so that scans stay short while dead index entries cannot be vacuumed.
+-- Scan watermarks: where a session's next scan of a queue begins, so that scans stay short while dead index entries
+-- cannot be vacuumed.
 
--- Per priority, the position before which a session's last scan found nothing to take. While some transaction holds a snapshot, the index keeps an
--- entry for every message finished since, and each scan would walk them all: the rate fell to a third in 75 s, with marks it stayed.
--- Only an accelerator. A mark ends after at most 5 s, and when the clock stands before the moment it was placed; then a scan without it is made. What becomes
--- visible behind a mark (a late commit, an expired lease, a message handed back) waits at most that long.
--- It is a setting of the session, {"placed", "ends", "times": [ten], "ids": [ten]}, named by everything a scan filters on, or
--- one worker's mark would hide another's messages. As JSON its moments are ISO 8601, whatever the session's DateStyle.
+-- Per priority, the position before which the session's last scan found no message to take. While a transaction holds a
+-- snapshot, the index keeps an entry for every message finished since, and each scan would visit them all: the rate
+-- fell to a third in 75 s, with watermarks it stayed constant.
+-- A watermark is only an optimization. It ends after at most 5 s, or if the clock is before the time it was stored;
+-- then a scan without it follows. Messages that become visible behind it (a late commit, an expired lease, a returned
+-- message) wait at most that long.
+-- It is a setting of the session, {"placed", "ends", "times": [ten], "ids": [ten]}, named by everything a scan filters
+-- on: otherwise the watermark of one worker would hide the messages of another. In JSON its timestamps are ISO 8601,
+-- whatever the session's DateStyle.
 create or replace function messenger.watermark_setting(transport text, queue text, types text[])
 returns text
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return 'messenger.scan_mark_' || replace(hashtextextended(concat_ws('/', transport, queue, types::text), 0)::text, '-', 'n');
+  return 'messenger.scan_mark_'
+    || replace(hashtextextended(concat_ws('/', transport, queue, types::text), 0)::text, '-', 'n');
 end $$;
 
--- After a scan that was slow for what it found, places marks; after a fast one that began at the beginning, drops them.
--- Slow is what the setting messenger.watermark_after says, 500 us unless set, and 2 us a message: a scan takes 50, but a busy machine must not pass for a
--- cluttered index.
--- The margin is for transactions that commit a little after the moment they wrote into available_at.
--- lowest: the lowest priority that was scanned to its end; below it the positions stay what they were. It comes last, with a
--- default: a scan of 0.1.0 that waits while the upgrade commits calls without it.
+-- After a slow scan, stores the watermarks; after a fast one that began at the beginning, find_due drops them. Slow is
+-- longer than 500 us (setting messenger.watermark_after) and 2 us per message: a scan takes 50 us, but a busy machine
+-- must not pass for a cluttered index. The margin is for transactions that commit a little later than the time they
+-- wrote into available_at.
+-- lowest: the lowest priority that was scanned to its end; below it the positions stay the same. It is last, with a
+-- default: a scan of 0.1.0 that waits while the upgrade commits calls the function without it.
 create or replace function messenger.store_watermark(
   setting text, ends_at timestamptz, from_times timestamptz[], from_ids uuid[], batch int, ctids tid[],
   took interval, at timestamptz, lowest int default null
@@ -37,10 +42,11 @@ declare
   v_first int;
   v_lowest int := coalesce(lowest, 1);
 begin
-  select array_agg(m.priority order by x.n) as priorities, array_agg(m.available_at order by x.n) as times, array_agg(m.id order by x.n) as ids
+  select array_agg(m.priority order by x.n) as priorities, array_agg(m.available_at order by x.n) as times,
+    array_agg(m.id order by x.n) as ids
   into v_found
-  from unnest(ctids) with ordinality as x(place, n) join public.messenger_messages m on m.ctid = x.place;
-  -- Below the last priority found the scan did not come when it had what it wanted.
+  from unnest(ctids) with ordinality as x(tid, n) join public.messenger_messages m on m.ctid = x.tid;
+  -- A full batch ended the scan within this priority: below it nothing was scanned.
   if cardinality(ctids) >= batch then
     v_lowest := v_found.priorities[batch];
   end if;
@@ -59,10 +65,17 @@ begin
     'times', v_times, 'ids', v_ids)::text, false);
 end $$;
 
-comment on function messenger.watermark_setting(text, text, text[]) is 'Name of the session setting that keeps the marks of one queue and selection of types.';
-comment on function messenger.store_watermark(text, timestamptz, timestamptz[], uuid[], int, tid[], interval, timestamptz, int) is
-  'Keeps for the session''s next scan what this one found out, when it took long for what it found.';
-revoke all on function messenger.watermark_setting(text, text, text[]),
-  messenger.store_watermark(text, timestamptz, timestamptz[], uuid[], int, tid[], interval, timestamptz, int) from public, anon, authenticated;
-grant execute on function messenger.watermark_setting(text, text, text[]),
-  messenger.store_watermark(text, timestamptz, timestamptz[], uuid[], int, tid[], interval, timestamptz, int) to service_role;
+comment on function messenger.watermark_setting(text, text, text[]) is
+  'The session setting that holds the watermarks of one queue and selection of types.';
+comment on function messenger.store_watermark(
+  text, timestamptz, timestamptz[], uuid[], int, tid[], interval, timestamptz, int
+) is
+  'Stores the positions of a slow scan for the next scan of the session.';
+revoke all on function
+  messenger.watermark_setting(text, text, text[]),
+  messenger.store_watermark(text, timestamptz, timestamptz[], uuid[], int, tid[], interval, timestamptz, int)
+from public, anon, authenticated;
+grant execute on function
+  messenger.watermark_setting(text, text, text[]),
+  messenger.store_watermark(text, timestamptz, timestamptz[], uuid[], int, tid[], interval, timestamptz, int)
+to service_role;

@@ -1,6 +1,6 @@
--- Taking: the one statement by which messages that a scan has found and locked become a worker's.
+-- Taking: the statement that gives messages, which a scan has found and locked, to a worker.
 
--- By their places, which the lock of the scan holds still.
+-- Rows are addressed by ctid, which cannot change while the scan's lock is held.
 create or replace function messenger.take(ctids tid[], worker text, lease interval, at timestamptz)
 returns messenger.claimed[]
 language plpgsql
@@ -12,15 +12,18 @@ declare
 begin
   with taken as (
     update public.messenger_messages m
-    set status = 'processing', fence = m.fence + 1, locked_at = take.at, locked_by = take.worker, lock_expires_at = take.at + take.lease,
-        updated_at = take.at, retry_count = m.retry_count + (m.status = 'processing')::int,
+    set status = 'processing', fence = m.fence + 1, locked_at = take.at, locked_by = take.worker,
+        lock_expires_at = take.at + take.lease, updated_at = take.at,
+        retry_count = m.retry_count + (m.status = 'processing')::int,
         lease_losses = m.lease_losses + (m.status = 'processing')::int
     where m.ctid = any (ctids)
-    returning m.id, m.message_type, m.queue_name, m.body, m.headers, m.metadata, m.priority, m.retry_count, m.max_retries,
-      m.fence, m.lock_expires_at, m.created_at, m.lease_losses > 0 as solo, m.available_at
+    returning m.id, m.message_type, m.queue_name, m.body, m.headers, m.metadata, m.priority, m.retry_count,
+      m.max_retries, m.fence, m.lock_expires_at, m.created_at, m.lease_losses > 0 as solo, m.available_at
   )
-  select array_agg(row(t.id, t.message_type, t.queue_name, t.body, t.headers, t.metadata, t.priority, t.retry_count, t.max_retries,
-    t.fence, t.lock_expires_at, t.created_at, t.solo)::messenger.claimed order by t.priority desc, t.available_at, t.id)
+  select array_agg(
+    row(t.id, t.message_type, t.queue_name, t.body, t.headers, t.metadata, t.priority, t.retry_count, t.max_retries,
+      t.fence, t.lock_expires_at, t.created_at, t.solo)::messenger.claimed
+    order by t.priority desc, t.available_at, t.id)
   into v_claimed
   from taken t;
   perform messenger.check_deferred(at);
@@ -33,27 +36,32 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_place tid;
+  v_ctid tid;
   v_claimed messenger.claimed[];
 begin
-  foreach v_place in array ctids loop
+  foreach v_ctid in array ctids loop
     begin
-      v_claimed := v_claimed || messenger.take(array[v_place], worker, lease, at);
+      v_claimed := v_claimed || messenger.take(array[v_ctid], worker, lease, at);
     exception when others then
       if not messenger.is_row_error(sqlstate) then
         raise;
       end if;
-      perform messenger.set_message_aside(m.id, sqlerrm, sqlstate, at) from public.messenger_messages m where m.ctid = v_place;
+      perform messenger.set_message_aside(m.id, sqlerrm, sqlstate, at) from public.messenger_messages m
+      where m.ctid = v_ctid;
     end;
   end loop;
   return v_claimed;
 end $$;
 
 comment on function messenger.take(tid[], text, interval, timestamptz) is
-  'Hands the messages at these places, which the caller has locked, to a worker. Null where there are none.';
+  'Gives the messages with these ctids, which the caller has locked, to a worker. Null if there are none.';
 comment on function messenger.take_singly(tid[], text, interval, timestamptz) is
-  'As messenger.take, message by message; those that cannot be written are set aside.';
-revoke all on function messenger.take(tid[], text, interval, timestamptz), messenger.take_singly(tid[], text, interval, timestamptz)
-  from public, anon, authenticated;
-grant execute on function messenger.take(tid[], text, interval, timestamptz), messenger.take_singly(tid[], text, interval, timestamptz)
-  to service_role;
+  'As messenger.take, one message at a time; messages that cannot be written are set aside.';
+revoke all on function
+  messenger.take(tid[], text, interval, timestamptz),
+  messenger.take_singly(tid[], text, interval, timestamptz)
+from public, anon, authenticated;
+grant execute on function
+  messenger.take(tid[], text, interval, timestamptz),
+  messenger.take_singly(tid[], text, interval, timestamptz)
+to service_role;

@@ -1,7 +1,7 @@
--- Locking one message for a call that cannot pass over it, without waiting for a transaction that stays open.
+-- Locking of one message for a call that cannot skip it, with a limit on the wait for other transactions.
 
--- Asked for every 10 ms instead of waited for: under lock_timeout a row can be waited for twice, for a place among those that
--- wait and then for the lock itself. For 250 ms, or what the setting messenger.lock_wait says.
+-- Attempted every 10 ms: under lock_timeout a row can be waited for twice, in the queue of waiting transactions and
+-- then for the row lock. The limit is 250 ms (setting messenger.lock_wait).
 create or replace function messenger.lock_message(message_id uuid)
 returns boolean
 language plpgsql
@@ -17,7 +17,8 @@ begin
     if not exists (select from public.messenger_messages m where m.id = message_id) then
       return false;
     elsif clock_timestamp() > v_end then
-      perform messenger.raise_error('SM_UNAVAILABLE', format('message %s is locked by another transaction', message_id));
+      perform messenger.raise_error('SM_UNAVAILABLE',
+        format('message %s is locked by another transaction', message_id));
     end if;
     perform pg_sleep(0.01);
   end loop;
@@ -25,6 +26,7 @@ begin
 end $$;
 
 comment on function messenger.lock_message(uuid) is
-  'Locks the row of a message until the transaction ends. False when there is none; SM_UNAVAILABLE when another transaction keeps it for longer than 250 ms.';
+  'Locks the row of a message until the transaction ends. Returns false if it does not exist; raises SM_UNAVAILABLE if '
+  'another transaction holds it longer than 250 ms.';
 revoke all on function messenger.lock_message(uuid) from public, anon, authenticated;
 grant execute on function messenger.lock_message(uuid) to service_role;

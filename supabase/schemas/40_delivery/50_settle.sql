@@ -1,7 +1,9 @@
--- Settling: every outcome passes here, and counts only with the current fence.
+-- Settling: all outcomes are recorded here, and only with the current fencing token.
 
--- Verdicts that count and are not completions, on rows that the caller has locked.
-create or replace function messenger.settle_rest(ids uuid[], rest messenger.outcome[], ords bigint[], dispositions text[], at timestamptz)
+-- Outcomes other than completed, of rows that the caller has locked.
+create or replace function messenger.settle_rest(
+  ids uuid[], rest messenger.outcome[], ords bigint[], dispositions text[], at timestamptz
+)
 returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -10,6 +12,15 @@ set enable_hashjoin = off
 set enable_mergejoin = off
 set jit = off
 as $$
+declare
+  v_retried uuid[] := array(
+    select ids[c.ord] from unnest(ords, dispositions) as c(ord, disposition) where c.disposition = 'retry');
+  v_dead uuid[] := array(
+    select ids[c.ord] from unnest(ords, dispositions) as c(ord, disposition) where c.disposition = 'dead');
+  v_cancelled uuid[] := array(
+    select ids[c.ord] from unnest(ords, dispositions) as c(ord, disposition) where c.disposition = 'cancelled');
+  v_invalid uuid[] := array(
+    select ids[c.ord] from unnest(ords, dispositions) as c(ord, disposition) where c.disposition = 'invalid');
 begin
   insert into messenger.attempts (message_id, fence, at, worker, error, error_class, error_trace, duration_ms)
   select m.id, m.fence, settle_rest.at, m.locked_by, r.error, r.error_class, r.error_trace,
@@ -17,11 +28,11 @@ begin
   from unnest(rest) r join public.messenger_messages m on m.id = ids[r.ord]
   where r.outcome = 'failed' and r.ord = any (ords);
 
-  perform messenger.measure_failures('retried', array(select ids[c.ord] from unnest(ords, dispositions) as c(ord, disposition) where c.disposition = 'retry'), at);
-  perform messenger.measure_failures('dead', array(select ids[c.ord] from unnest(ords, dispositions) as c(ord, disposition) where c.disposition = 'dead'), at);
-  perform messenger.move_to_dead_letters(array(select ids[c.ord] from unnest(ords, dispositions) as c(ord, disposition) where c.disposition = 'dead'), at);
-  perform messenger.fail_without_dead_letter(array(select ids[c.ord] from unnest(ords, dispositions) as c(ord, disposition) where c.disposition = 'cancelled'), 'Cancelled', at);
-  perform messenger.fail_without_dead_letter(array(select ids[c.ord] from unnest(ords, dispositions) as c(ord, disposition) where c.disposition = 'invalid'), 'InvalidPayload', at);
+  perform messenger.measure_failures('retried', v_retried, at);
+  perform messenger.measure_failures('dead', v_dead, at);
+  perform messenger.move_to_dead_letters(v_dead, at);
+  perform messenger.fail_without_dead_letter(v_cancelled, 'Cancelled', at);
+  perform messenger.fail_without_dead_letter(v_invalid, 'InvalidPayload', at);
 
   update public.messenger_messages m
   set status = 'pending', updated_at = settle_rest.at, locked_at = null, locked_by = null, lock_expires_at = null,
@@ -35,15 +46,15 @@ begin
       error_class = case c.disposition when 'retry' then r.error_class else m.error_class end
   from unnest(ords, dispositions) as c(ord, disposition) join unnest(rest) r on r.ord = c.ord
   where m.id = ids[c.ord] and c.disposition in ('retry', 'snoozed', 'released');
-  perform messenger.emit('retried', array(select ids[c.ord] from unnest(ords, dispositions) as c(ord, disposition) where c.disposition = 'retry'), at);
+  perform messenger.emit('retried', v_retried, at);
 end $$;
 
--- Rows are found by id, locked, and then written by their place (ctid), which the lock holds still: a second search by id, or a join of the
--- list with the table, cost 4 to 18 us a message. Without the planner settings it would read the whole table: it believes a list to be long.
---
--- Nothing waits: locked rows are passed over, and lock_timeout ends what a trigger or a cascading foreign key waits for. An
--- error undoes the attempt (the block costs 3 us), and the outcomes are recorded in parts. In a part no message is deleted,
--- because what failed may have been that: a foreign key of the project. Pruning deletes it later.
+-- Rows are found by id, locked, and then written by ctid, which cannot change while the lock is held: a second search
+-- by id, or a join of the list with the table, cost 4 to 18 us per message. Without the planner settings the whole
+-- table would be read: the planner assumes a long list.
+-- Never waits: locked rows are skipped, and lock_timeout limits the waits of triggers and cascading foreign keys. An
+-- error undoes the attempt (the block costs 3 us), and the outcomes are recorded in parts. A part deletes no message,
+-- because the error may be due to that: a foreign key of the project. Pruning deletes it later.
 create or replace function messenger.settle_outcomes(outcomes jsonb, is_part boolean default false)
 returns messenger.settled[]
 language plpgsql
@@ -80,7 +91,9 @@ begin
   elsif jsonb_array_length(v_outcomes) > 1000 then
     perform messenger.raise_error('SM_BATCH_TOO_LARGE');
   end if;
-  select array_agg((e ->> 'id')::uuid), array_agg((e ->> 'fence')::bigint), array_agg(e ->> 'outcome'), array_agg(nullif(e -> 'result', 'null')), array_agg(case jsonb_typeof(e -> 'duration_ms')
+  select array_agg((e ->> 'id')::uuid), array_agg((e ->> 'fence')::bigint), array_agg(e ->> 'outcome'),
+    array_agg(nullif(e -> 'result', 'null')),
+    array_agg(case jsonb_typeof(e -> 'duration_ms')
       when 'number' then least(greatest((e -> 'duration_ms')::numeric, 0), 1e9)::double precision
       when 'string' then messenger.read_milliseconds(e -> 'duration_ms', 1e9) end)
   into v_ids, v_fences, v_kinds, v_results, v_durations
@@ -94,7 +107,8 @@ begin
   if array_remove(v_results, null) <> '{}' then
     v_is_out_of_range := messenger.has_out_of_range_number(v_outcomes);
     v_results := array(
-      select case when v_is_out_of_range or pg_column_size(r.result) > 1600 then messenger.cap_size(r.result) else r.result end
+      select case when v_is_out_of_range or pg_column_size(r.result) > 1600
+        then messenger.cap_size(r.result) else r.result end
       from unnest(v_results) with ordinality as r(result, ord) order by r.ord);
   end if;
 
@@ -102,27 +116,34 @@ begin
     if is_part then
       perform set_config('lock_timeout', '10ms', true);
     end if;
-    -- Rows are locked in the order of their ids, whatever order the outcomes come in: two settles cannot wait for each other.
+    -- Rows are locked in the order of their ids, not of the outcomes, so that two settles cannot deadlock.
     with held as materialized (
       select m.ctid as tid, m.id, m.fence, m.retry_count, m.retry_count >= m.max_retries as is_last,
-        m.cancel_requested_at is not null as is_cancelled, m.ordering_key is not null as is_ordered, m.created_by is not null as has_sender,
-        m.locked_at, case when m.lease_losses = 0 and m.locked_at > m.available_at and m.available_at > '-infinity' then m.locked_at - m.available_at end as waited,
+        m.cancel_requested_at is not null as is_cancelled, m.ordering_key is not null as is_ordered,
+        m.created_by is not null as has_sender, m.locked_at,
+        case when m.lease_losses = 0 and m.locked_at > m.available_at and m.available_at > '-infinity'
+          then m.locked_at - m.available_at end as waited,
         hashtextextended(m.message_type, hashtext(m.transport_name)) as sort,
-        m.transport_name = any (array(select t.name from public.messenger_transports t where (t.config ->> 'retention')::interval = '0')) as is_unkept
+        m.transport_name = any (array(
+          select t.name from public.messenger_transports t
+          where (t.config ->> 'retention')::interval = '0')) as is_unkept
       from public.messenger_messages m
       where m.id = any (v_ids) and m.status = 'processing'
       order by m.id
       for no key update skip locked
     ),
-    -- Of two outcomes on one delivery the first counts.
+    -- Of two outcomes for one delivery the first counts.
     counted as (
       select distinct on (v.id) v.ord, v.id, h.tid, h.retry_count, h.is_ordered, h.has_sender, h.waited, h.sort,
         least(greatest(coalesce(v.duration, date_part('epoch', v_now - h.locked_at) * 1000), 0), 1e9)::real as duration,
         case
           when v.kind = 'completed' then case when h.is_unkept and not is_part then 'unkept' else 'kept' end
-          -- After a request to cancel only a completion still counts as what it says.
+          -- After a request to cancel, every outcome but completed ends the message as cancelled.
           when h.is_cancelled then 'cancelled'
-          when v.kind = 'failed' then case when h.has_sender and r.error_class = 'InvalidPayload' then 'invalid' when h.is_last or not r.retryable then 'dead' else 'retry' end
+          when v.kind = 'failed' then case
+            when h.has_sender and r.error_class = 'InvalidPayload' then 'invalid'
+            when h.is_last or not r.retryable then 'dead'
+            else 'retry' end
           else v.kind
         end as disposition
       from unnest(v_ids, v_fences, v_kinds, v_durations) with ordinality as v(id, fence, kind, duration, ord)
@@ -130,9 +151,12 @@ begin
       left join unnest(v_rest) r on r.ord = v.ord
       order by v.id, v.ord
     )
-    select array_agg(ord) as ords, array_agg(tid) as ctids, array_agg(disposition) as dispositions, bool_or(retry_count > 0) as has_history,
-      array_agg(id) filter (where is_ordered) as ordered, bool_or(has_sender) or exists (select from messenger.subscriptions s where s.event = 'completed') as is_watched,
-      array_agg(duration) as durations, count(waited) as wait_count, sum(waited) as waited, min(sort) = max(sort) as is_uniform
+    select array_agg(ord) as ords, array_agg(tid) as ctids, array_agg(disposition) as dispositions,
+      bool_or(retry_count > 0) as has_history, array_agg(id) filter (where is_ordered) as ordered,
+      bool_or(has_sender) or exists (
+        select from messenger.subscriptions s where s.event = 'completed') as is_watched,
+      array_agg(duration) as durations, count(waited) as wait_count, sum(waited) as waited,
+      min(sort) = max(sort) as is_uniform
     into v_counted
     from counted;
 
@@ -140,33 +164,43 @@ begin
       v_keys := messenger.order_keys(v_counted.ordered);
     end if;
     if v_counted.is_watched then
-      perform messenger.emit('completed', array(select v_ids[c.ord] from unnest(v_counted.ords, v_counted.dispositions) as c(ord, disposition) where c.disposition in ('kept', 'unkept')), v_now);
+      perform messenger.emit('completed', array(
+        select v_ids[c.ord] from unnest(v_counted.ords, v_counted.dispositions) as c(ord, disposition)
+        where c.disposition in ('kept', 'unkept')), v_now);
     end if;
-    -- One type, all completed, is the rule: to find that out from the rows, or in a function, would cost as much again.
+    -- The usual case is one type, all completed: finding that out from the rows, or in a function, would cost as much
+    -- again.
     if v_counted.is_uniform and v_counted.dispositions <@ '{kept,unkept}'::text[] then
-      insert into messenger.measurements (at, transport_name, message_type, kind, message_count, durations, wait_count, waited)
-      select v_now, m.transport_name, m.message_type, 'completed', cardinality(v_counted.ords), v_counted.durations, v_counted.wait_count, v_counted.waited
+      insert into messenger.measurements
+        (at, transport_name, message_type, kind, message_count, durations, wait_count, waited)
+      select v_now, m.transport_name, m.message_type, 'completed', cardinality(v_counted.ords), v_counted.durations,
+        v_counted.wait_count, v_counted.waited
       from public.messenger_messages m where m.ctid = v_counted.ctids[1];
     elsif v_counted.dispositions && '{kept,unkept}'::text[] then
       perform messenger.measure_completions(v_counted.ctids, v_counted.dispositions, v_counted.durations, v_now);
     end if;
     if v_counted.dispositions && '{unkept}'::text[] then
       v_has_deleted := true;
-      with gone as (
+      with deleted as (
         delete from public.messenger_messages m
-        where m.ctid = any (array(select c.place from unnest(v_counted.ctids, v_counted.dispositions) as c(place, disposition) where c.disposition = 'unkept'))
+        where m.ctid = any (array(
+          select c.tid from unnest(v_counted.ctids, v_counted.dispositions) as c(tid, disposition)
+          where c.disposition = 'unkept'))
         returning m.id, m.transport_name
       ),
-      forgotten as (
-        delete from messenger.attempts a where v_counted.has_history and a.message_id = any (array(select g.id from gone g))
+      deleted_attempts as (
+        delete from messenger.attempts a
+        where v_counted.has_history and a.message_id = any (array(select d.id from deleted d))
       )
-      insert into messenger.pruned (transport_name, message_count, at) select g.transport_name, count(*), v_now from gone g group by g.transport_name;
+      insert into messenger.pruned (transport_name, message_count, at)
+      select d.transport_name, count(*), v_now from deleted d group by d.transport_name;
     end if;
     if v_counted.dispositions && '{kept}'::text[] then
       update public.messenger_messages m
-      set status = 'completed', processed_at = v_now, updated_at = v_now, locked_at = null, locked_by = null, lock_expires_at = null, result = v_results[c.ord]
-      from unnest(v_counted.ctids, v_counted.dispositions, v_counted.ords) as c(place, disposition, ord)
-      where m.ctid = c.place and c.disposition = 'kept';
+      set status = 'completed', processed_at = v_now, updated_at = v_now, locked_at = null, locked_by = null,
+          lock_expires_at = null, result = v_results[c.ord]
+      from unnest(v_counted.ctids, v_counted.dispositions, v_counted.ords) as c(tid, disposition, ord)
+      where m.ctid = c.tid and c.disposition = 'kept';
     end if;
     if not v_counted.dispositions <@ '{kept,unkept}'::text[] then
       perform messenger.settle_rest(v_ids, v_rest, v_counted.ords, v_counted.dispositions, v_now);
@@ -176,7 +210,8 @@ begin
     end if;
     perform messenger.check_deferred(v_now);
 
-    if v_counted.dispositions <@ '{kept,unkept}'::text[] and cardinality(v_counted.dispositions) = cardinality(v_ids) then
+    if v_counted.dispositions <@ '{kept,unkept}'::text[]
+      and cardinality(v_counted.dispositions) = cardinality(v_ids) then
       return array(select row(v.id, 'completed', null)::messenger.settled from unnest(v_ids) v(id));
     end if;
     v_settled := array(
@@ -187,11 +222,14 @@ begin
         when c.disposition is not null then c.disposition
         when m.id is null and v.kind in ('completed', 'failed') then 'unknown'
         when m.fence = v.fence and m.status = 'processing' then 'locked'
-        -- This very outcome on this very lease was recorded before: its reply was lost. A lease that ran out has had no outcome.
+        -- The same outcome for the same lease was recorded before and its reply was lost. A lease that expired has had
+        -- no outcome.
         when m.fence = v.fence and v.kind = 'completed' and m.status = 'completed' then 'already'
-        when m.fence = v.fence and v.kind = 'failed' and m.status = 'failed' and m.error_class not in ('Expired', 'Cancelled', 'Discarded', 'LeaseExpired') then 'already'
+        when m.fence = v.fence and v.kind = 'failed' and m.status = 'failed'
+          and m.error_class not in ('Expired', 'Cancelled', 'Discarded', 'LeaseExpired') then 'already'
         when v.kind = 'failed' and exists (
-          select from messenger.attempts a where a.message_id = v.id and a.fence = v.fence and a.error_class <> 'LeaseExpired') then 'already'
+          select from messenger.attempts a
+          where a.message_id = v.id and a.fence = v.fence and a.error_class <> 'LeaseExpired') then 'already'
         else 'stale'
       end,
       case when c.disposition in ('retry', 'snoozed', 'released') then m.available_at end)::messenger.settled
@@ -224,13 +262,30 @@ begin
 end $$;
 
 comment on function messenger.settle_rest(uuid[], messenger.outcome[], bigint[], text[], timestamptz) is
-  'Records failures, snoozes, releases and the end of cancelled messages: positions among the outcomes with what is to become of them.';
+  'Records failures, snoozes, releases and the end of cancelled messages. ords are positions among the outcomes, '
+  'dispositions their effects: retry, dead, invalid, cancelled, snoozed or released.';
 comment on function messenger.settle_outcomes(jsonb, boolean) is
-  'What messenger_settle does. A part: deletes no message, and returns null when it fails and has more than one outcome.';
+  'Implements messenger_settle. is_part: deletes no message, and returns null if it fails with more than one outcome.';
 comment on function public.messenger_settle(jsonb) is
-  'Records up to 1000 outcomes: [{"id", "fence", "outcome": completed|failed|snoozed|released, "result"?, "error"?, "error_class"?, "error_trace"?, "retryable"?, "delay_ms"?, "duration_ms"?}]. A duration below zero counts as zero, one beyond 100 years as 100 years. Returns in the same order: completed, retry, dead (for good: with a dead letter, but none for a user''s message of class InvalidPayload), snoozed, released, cancelled (it was requested before this outcome); already (this outcome was recorded before), stale (the lease is not current, nothing changed), unknown (no such message), locked (another transaction has locked the row, nothing changed: send it again), error: <SQLSTATE> <message> (a trigger or constraint of the project rejected the row, nothing changed). Waits for no lock longer than half a second.';
-revoke all on function messenger.settle_rest(uuid[], messenger.outcome[], bigint[], text[], timestamptz),
-  messenger.settle_outcomes(jsonb, boolean), public.messenger_settle(jsonb)
-  from public, anon, authenticated;
-grant execute on function messenger.settle_rest(uuid[], messenger.outcome[], bigint[], text[], timestamptz),
-  messenger.settle_outcomes(jsonb, boolean), public.messenger_settle(jsonb) to service_role;
+  'Records up to 1000 outcomes: [{"id", "fence", "outcome": completed|failed|snoozed|released, "result"?, "error"?, '
+  '"error_class"?, "error_trace"?, "retryable"?, "delay_ms"?, "duration_ms"?}]. '
+  'Example: select * from messenger_settle(''[{"id": "01990000-0000-7000-8000-000000000001", "fence": 1, "outcome": '
+  '"completed"}]''). '
+  'Durations are in milliseconds and limited to the range from zero to 100 years. Returns one row per outcome in the '
+  'same order: '
+  'completed; retry; dead (failed finally, with a dead letter, but without one for a user''s message of class '
+  'InvalidPayload); snoozed; released; cancelled (cancellation was requested before this outcome); already (this '
+  'outcome was recorded before); stale (the lease is not current, nothing changed); unknown (no such message); locked '
+  '(another transaction has locked the row, nothing changed: send it again); error: <SQLSTATE> <message> (a trigger or '
+  'constraint of the project rejected the row, nothing changed). '
+  'Waits for locks at most half a second. Errors: SM_OUTCOME, SM_BATCH_TOO_LARGE.';
+revoke all on function
+  messenger.settle_rest(uuid[], messenger.outcome[], bigint[], text[], timestamptz),
+  messenger.settle_outcomes(jsonb, boolean),
+  public.messenger_settle(jsonb)
+from public, anon, authenticated;
+grant execute on function
+  messenger.settle_rest(uuid[], messenger.outcome[], bigint[], text[], timestamptz),
+  messenger.settle_outcomes(jsonb, boolean),
+  public.messenger_settle(jsonb)
+to service_role;

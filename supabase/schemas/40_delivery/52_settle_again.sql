@@ -1,8 +1,8 @@
--- Settling what could not be recorded at once: rows that were locked, and calls in which one row could not be written.
+-- Second attempts at settling: rows that were locked, and calls in which one row could not be written.
 
--- A claim of another worker whose scan began before this row was claimed locks it for the few milliseconds until it commits.
--- So what was locked is waited for, 250 ms at most or what the setting messenger.settle_wait says, before the worker has to
--- send it again.
+-- A claim of another worker whose scan began before this row was claimed locks it for the few milliseconds until it
+-- commits. So locked rows are waited for, at most 250 ms (setting messenger.settle_wait), before the worker has to send
+-- them again.
 create or replace function messenger.settle_locked(outcomes jsonb, settled messenger.settled[])
 returns messenger.settled[]
 language plpgsql
@@ -10,11 +10,13 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_settled messenger.settled[] := settled;
-  v_locked int[] := array(select n from generate_subscripts(settled, 1) n where (settled[n]).outcome = 'locked' order by n);
+  v_locked int[] := array(
+    select n from generate_subscripts(settled, 1) n where (settled[n]).outcome = 'locked' order by n);
   v_again messenger.settled[];
 begin
   begin
-    perform set_config('lock_timeout', coalesce(nullif(current_setting('messenger.settle_wait', true), ''), '250ms'), true);
+    perform set_config(
+      'lock_timeout', coalesce(nullif(current_setting('messenger.settle_wait', true), ''), '250ms'), true);
     perform from public.messenger_messages m
     where m.id = any (array(select (settled[n]).id from unnest(v_locked) n))
     order by m.id
@@ -23,8 +25,8 @@ begin
     null;
   end;
   v_again := messenger.settle_outcomes((select jsonb_agg(outcomes -> n - 1 order by n) from unnest(v_locked) n), true);
-  for v_place in 1..coalesce(cardinality(v_again), 0) loop
-    v_settled[v_locked[v_place]] := v_again[v_place];
+  for v_index in 1..coalesce(cardinality(v_again), 0) loop
+    v_settled[v_locked[v_index]] := v_again[v_index];
   end loop;
   return v_settled;
 end $$;
@@ -35,12 +37,13 @@ language plpgsql immutable parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return case when sqlstate = '55P03' then 'locked' else 'error: ' || sqlstate || ' ' || messenger.clip(error, 1000) end;
+  return case when sqlstate = '55P03' then 'locked'
+    else 'error: ' || sqlstate || ' ' || messenger.clip(error, 1000) end;
 end $$;
 
--- A part that fails is halved, until the row at fault stands alone: ten failures for a thousand rows. In random order and for
--- 400 ms (or what the setting messenger.settle_budget says), so that rows that wait for locks keep no other from being
--- recorded for long; what is left after that counts as locked. Two outcomes of one message keep their order.
+-- A part that fails is halved until the faulty row is alone: ten failures for a thousand rows. In random order and for
+-- 400 ms (setting messenger.settle_budget), so that rows that wait for locks do not delay the others for long; the
+-- outcomes left after that are reported as locked. Two outcomes of one message keep their order.
 create or replace function messenger.settle_in_parts(outcomes jsonb, ids uuid[], is_whole_first boolean)
 returns messenger.settled[]
 language plpgsql
@@ -52,7 +55,7 @@ declare
   v_salt bigint := (random() * 1e9)::bigint;
   v_order int[] := array(
     select n from generate_series(1, cardinality(ids)) n order by hashtextextended(ids[n]::text, v_salt), n);
-  -- A stack of parts, each from and to a place in this order.
+  -- A stack of parts, each a range of indexes of v_order.
   v_from int[] := array[1];
   v_to int[] := array[cardinality(ids)];
   v_depth int := 1;
@@ -67,7 +70,9 @@ begin
     v_depth := v_depth - 1;
     v_part := null;
     if clock_timestamp() >= v_end then
-      v_part := array(select row(ids[v_order[n]], 'locked', null)::messenger.settled from generate_series(v_first, v_last) n);
+      v_part := array(
+        select row(ids[v_order[n]], 'locked', null)::messenger.settled
+        from generate_series(v_first, v_last) n);
     elsif is_whole_first or v_last - v_first + 1 < cardinality(ids) or v_first = v_last then
       v_part := messenger.settle_outcomes(
         (select jsonb_agg(outcomes -> v_order[n] - 1 order by n) from generate_series(v_first, v_last) n), true);
@@ -79,19 +84,28 @@ begin
       v_to[v_depth + 2] := v_from[v_depth + 1] - 1;
       v_depth := v_depth + 2;
     else
-      for v_place in v_first..v_last loop
-        v_settled[v_order[v_place]] := v_part[v_place - v_first + 1];
+      for v_index in v_first..v_last loop
+        v_settled[v_order[v_index]] := v_part[v_index - v_first + 1];
       end loop;
     end if;
   end loop;
   return v_settled;
 end $$;
 
-comment on function messenger.settle_locked(jsonb, messenger.settled[]) is 'Waits a moment for what was locked, and settles it.';
-comment on function messenger.outcome_of_error(text, text) is 'The outcome of a row that could not be written: locked, or error: <SQLSTATE> <message>.';
+comment on function messenger.settle_locked(jsonb, messenger.settled[]) is
+  'Waits briefly for the rows reported as locked, and settles them.';
+comment on function messenger.outcome_of_error(text, text) is
+  'The outcome of a row that could not be written: locked, or error: <SQLSTATE> <message>.';
 comment on function messenger.settle_in_parts(jsonb, uuid[], boolean) is
-  'Records the outcomes of a call that failed, in parts, for half a second at most.';
-revoke all on function messenger.settle_locked(jsonb, messenger.settled[]), messenger.outcome_of_error(text, text),
-  messenger.settle_in_parts(jsonb, uuid[], boolean) from public, anon, authenticated;
-grant execute on function messenger.settle_locked(jsonb, messenger.settled[]), messenger.outcome_of_error(text, text),
-  messenger.settle_in_parts(jsonb, uuid[], boolean) to service_role;
+  'Records the outcomes of a call that failed in parts, for at most half a second. is_whole_first: begins with the '
+  'whole call once more.';
+revoke all on function
+  messenger.settle_locked(jsonb, messenger.settled[]),
+  messenger.outcome_of_error(text, text),
+  messenger.settle_in_parts(jsonb, uuid[], boolean)
+from public, anon, authenticated;
+grant execute on function
+  messenger.settle_locked(jsonb, messenger.settled[]),
+  messenger.outcome_of_error(text, text),
+  messenger.settle_in_parts(jsonb, uuid[], boolean)
+to service_role;

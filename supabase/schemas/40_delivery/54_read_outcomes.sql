@@ -1,16 +1,18 @@
--- Reading outcomes: what workers report about the messages they hold.
+-- Parsing of outcomes that workers report.
 
--- A handler's own error class must not pass for one of the reserved ones.
+-- A handler's own error class must not be mistaken for a reserved one.
 create or replace function messenger.error_class_of(error_class text)
 returns text
 language plpgsql immutable parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return case when error_class in ('Expired', 'Cancelled', 'Discarded', 'LeaseExpired') then 'Handler' || error_class else left(coalesce(nullif(error_class, ''), 'Error'), 200) end;
+  return case
+    when error_class in ('Expired', 'Cancelled', 'Discarded', 'LeaseExpired') then 'Handler' || error_class
+    else left(coalesce(nullif(error_class, ''), 'Error'), 200) end;
 end $$;
 
--- Wait before the next delivery: exponential, capped, and jittered upwards only, so never earlier than the policy asked.
+-- Exponential, capped, and jittered upwards only, so never earlier than the policy requires.
 create or replace function messenger.retry_delay(message_type text, failures int)
 returns interval
 language plpgsql volatile
@@ -19,16 +21,19 @@ as $$
 begin
   return (
     select make_interval(secs =>
-      least(policy.max_delay_ms, policy.delay_ms * power(policy.multiplier, least(failures - 1, 100))) * (1 + policy.jitter * random()) / 1000)
+      least(policy.max_delay_ms, policy.delay_ms * power(policy.multiplier, least(failures - 1, 100)))
+        * (1 + policy.jitter * random()) / 1000)
     from (
-      select coalesce(max(k.retry_delay_ms), 1000)::double precision as delay_ms, coalesce(max(k.retry_multiplier), 2) as multiplier,
-        coalesce(max(k.retry_max_delay_ms), 600000)::double precision as max_delay_ms, coalesce(max(k.retry_jitter), 0.2) as jitter
+      select coalesce(max(k.retry_delay_ms), 1000)::double precision as delay_ms,
+        coalesce(max(k.retry_multiplier), 2) as multiplier,
+        coalesce(max(k.retry_max_delay_ms), 600000)::double precision as max_delay_ms,
+        coalesce(max(k.retry_jitter), 0.2) as jitter
       from messenger.message_types k where k.type = retry_delay.message_type
     ) policy
   );
 end $$;
 
--- The few outcomes that are not completions are read apart, in full: most batches have none.
+-- Only outcomes other than completed: most batches have none.
 create or replace function messenger.read_outcomes(outcomes jsonb)
 returns messenger.outcome[]
 language plpgsql stable
@@ -45,14 +50,27 @@ begin
       make_interval(secs => messenger.read_milliseconds(v.delay_ms, 3155760000000) / 1000), -- 100 years
       messenger.read_milliseconds(v.duration_ms, 1e15)::bigint)::messenger.outcome order by v.ord)
     from rows from (jsonb_to_recordset(outcomes) as (
-      outcome text, error text, error_class text, error_trace text, retryable boolean, delay_ms jsonb, duration_ms jsonb)
+      outcome text, error text, error_class text, error_trace text, retryable boolean, delay_ms jsonb,
+      duration_ms jsonb)
     ) with ordinality as v(outcome, error, error_class, error_trace, retryable, delay_ms, duration_ms, ord)
     where v.outcome <> 'completed'
   );
 end $$;
 
-comment on function messenger.error_class_of(text) is 'The class an error is stored under: Error when there is none, Handler<Name> where the name is reserved.';
-comment on function messenger.retry_delay(text, int) is 'Wait before the next delivery after so many failures, by the policy of the type.';
-comment on function messenger.read_outcomes(jsonb) is 'The outcomes of messenger_settle in order, texts clipped to 8 KB, results to 64 KB.';
-revoke all on function messenger.error_class_of(text), messenger.retry_delay(text, int), messenger.read_outcomes(jsonb) from public, anon, authenticated;
-grant execute on function messenger.error_class_of(text), messenger.retry_delay(text, int), messenger.read_outcomes(jsonb) to service_role;
+comment on function messenger.error_class_of(text) is
+  'The class under which an error is stored: Error if there is none, Handler<Name> if the name is reserved; at most '
+  '200 characters.';
+comment on function messenger.retry_delay(text, int) is
+  'The wait before the next delivery after this number of failures, by the policy of the type.';
+comment on function messenger.read_outcomes(jsonb) is
+  'The outcomes of messenger_settle other than completed, in order; error texts are cut to 8 KB.';
+revoke all on function
+  messenger.error_class_of(text),
+  messenger.retry_delay(text, int),
+  messenger.read_outcomes(jsonb)
+from public, anon, authenticated;
+grant execute on function
+  messenger.error_class_of(text),
+  messenger.retry_delay(text, int),
+  messenger.read_outcomes(jsonb)
+to service_role;

@@ -1,4 +1,5 @@
--- Ordering keys: of the unfinished messages of a key the first may be handed out, the others wait at available_at = infinity until it has finished.
+-- Ordering keys: of the unfinished messages of a key the first may be handed out; the others wait with available_at =
+-- infinity until it has finished.
 create or replace function messenger.order_keys(ids uuid[])
 returns messenger.order_key[]
 language plpgsql stable
@@ -10,8 +11,9 @@ begin
     from public.messenger_messages m where m.id = any (ids) and m.ordering_key is not null);
 end $$;
 
--- Held until the transaction ends: the next dispatch of the key waits for it, and then sees what became of it. In the order of the keys, whatever
--- order they came in: two batches cannot wait for each other. The update changes nothing, but it locks the row that is there.
+-- Held until the transaction ends: the next dispatch of the key waits for it and then sees its result. In the order of
+-- the keys, not of the elements, so that two batches cannot deadlock. The update changes nothing, but it locks an
+-- existing row.
 create or replace function messenger.lock_order_keys(keys messenger.order_key[])
 returns void
 language plpgsql
@@ -31,9 +33,9 @@ exception when lock_not_available then
   perform messenger.reject_waits(v_lock_timeout, sqlerrm);
 end $$;
 
--- Lets the first unfinished message of each key go, if it waits. A message retried from the dead letters stands behind the one in flight with the
--- same ordering_seq, so the first is the one that does not wait.
--- No lock on the key: a dispatch that saw the predecessor unfinished and commits after this leaves a message waiting for nobody. The tick finds it.
+-- A message retried from the dead letters is behind the one in flight with the same ordering_seq, so the first is the
+-- one that is not blocked. No lock on the key: a dispatch that saw the predecessor unfinished and commits after this
+-- leaves its message blocked, until the tick finds it.
 create or replace function messenger.unblock_next(keys messenger.order_key[], at timestamptz)
 returns bigint
 language plpgsql
@@ -47,19 +49,21 @@ begin
     return 0;
   end if;
   v_next := array(
-    select head.id
+    select first.id
     from unnest(keys) k
     cross join lateral (
       select m.id, m.available_at from public.messenger_messages m
-      where m.transport_name = k.transport_name and m.queue_name = k.queue_name and m.ordering_key = k.ordering_key and m.processed_at is null
+      where m.transport_name = k.transport_name and m.queue_name = k.queue_name and m.ordering_key = k.ordering_key
+        and m.processed_at is null
       order by m.ordering_seq, m.available_at, m.id
       limit 1
-    ) head
-    where head.available_at = 'infinity' and not messenger.is_held_by_dead_letter(k.transport_name, k.queue_name, k.ordering_key)
-    order by head.id
+    ) first
+    where first.available_at = 'infinity'
+      and not messenger.is_held_by_dead_letter(k.transport_name, k.queue_name, k.ordering_key)
+    order by first.id
   );
   for v_woken in
-    with released as (
+    with unblocked as (
       update public.messenger_messages m
       set available_at = greatest(at, m.scheduled_at), updated_at = at
       where m.id = any (array(
@@ -69,14 +73,15 @@ begin
         for no key update skip locked))
       returning m.transport_name, m.queue_name, m.message_type, m.available_at <= at as is_due
     )
-    select r.transport_name, r.queue_name, r.message_type from released r where r.is_due group by r.transport_name, r.queue_name, r.message_type
+    select u.transport_name, u.queue_name, u.message_type from unblocked u
+    where u.is_due group by u.transport_name, u.queue_name, u.message_type
   loop
     perform messenger.wake_worker(v_woken.transport_name, v_woken.queue_name, v_woken.message_type);
   end loop;
   return cardinality(v_next);
 end $$;
 
--- For messages that come back from the dead letters: before all that wait, but behind the one of their key that is on its way.
+-- For messages retried from the dead letters: before all waiting messages of their key, but behind the one in flight.
 create or replace function messenger.requeue_in_order(ids uuid[], at timestamptz)
 returns void
 language plpgsql
@@ -93,19 +98,20 @@ begin
   update public.messenger_messages m
   set scheduled_at = m.available_at, available_at = 'infinity', updated_at = requeue_in_order.at,
       ordering_seq = greatest(m.ordering_seq, (
-        select case when head.available_at < 'infinity' then head.ordering_seq end
+        select case when first.available_at < 'infinity' then first.ordering_seq end
         from (
           select h.ordering_seq, h.available_at from public.messenger_messages h
-          where h.transport_name = m.transport_name and h.queue_name = m.queue_name and h.ordering_key = m.ordering_key and h.processed_at is null
+          where h.transport_name = m.transport_name and h.queue_name = m.queue_name and h.ordering_key = m.ordering_key
+            and h.processed_at is null
             and h.id <> all (v_ids)
           order by h.ordering_seq, h.available_at, h.id
           limit 1
-        ) head))
+        ) first))
   where m.id = any (v_ids) and m.ordering_key is not null;
   perform messenger.unblock_next(v_keys, at);
 end $$;
 
--- Only where the transport says so: {"ordering_dead_letter": "block"}.
+-- Only if the transport's config is {"ordering_dead_letter": "block"}.
 create or replace function messenger.is_held_by_dead_letter(transport text, queue text, ordering_key text)
 returns boolean
 language plpgsql stable
@@ -114,12 +120,14 @@ as $$
 begin
   return exists (
     select from public.messenger_transports t
-    join public.messenger_failed_messages f on f.transport_name = t.name and f.queue_name = is_held_by_dead_letter.queue and f.resolved_at is null
+    join public.messenger_failed_messages f on f.transport_name = t.name and f.queue_name = is_held_by_dead_letter.queue
+      and f.resolved_at is null
     join public.messenger_messages m on m.id = f.message_id and m.ordering_key = is_held_by_dead_letter.ordering_key
     where t.name = transport and t.config ->> 'ordering_dead_letter' = 'block');
 end $$;
 
--- For the clock: keys whose first message waits for nobody, a chunk of the waiting keys a tick, from where the last chunk stopped.
+-- For the ticker: keys whose first message is blocked without a predecessor, in chunks of waiting keys per tick, from
+-- where the last chunk stopped.
 create or replace function messenger.unblock_stuck(at timestamptz, chunk int, ends_at timestamptz default 'infinity')
 returns bigint
 language plpgsql
@@ -137,7 +145,8 @@ begin
   with recursive waiting as (
     (select m.transport_name, m.queue_name, m.ordering_key, 1 as n from public.messenger_messages m
      where m.available_at = 'infinity' and m.processed_at is null and m.ordering_key is not null
-       and (m.transport_name, m.queue_name, m.ordering_key) > (coalesce(v_after.transport_name, ''), coalesce(v_after.queue_name, ''), coalesce(v_after.ordering_key, ''))
+       and (m.transport_name, m.queue_name, m.ordering_key)
+         > (coalesce(v_after.transport_name, ''), coalesce(v_after.queue_name, ''), coalesce(v_after.ordering_key, ''))
      order by m.transport_name, m.queue_name, m.ordering_key limit 1)
     union all
     select x.transport_name, x.queue_name, x.ordering_key, w.n + 1
@@ -150,14 +159,15 @@ begin
     ) x
     where w.n < chunk
   )
-  select array_agg(row(w.transport_name, w.queue_name, w.ordering_key)::messenger.order_key order by w.n) into v_keys from waiting w;
+  select array_agg(row(w.transport_name, w.queue_name, w.ordering_key)::messenger.order_key order by w.n) into v_keys
+  from waiting w;
   update messenger.clock c set order_after = case when cardinality(v_keys) = chunk then v_keys[chunk] end
   where c.order_after is distinct from case when cardinality(v_keys) = chunk then v_keys[chunk] end
     and c.singleton in (select x.singleton from messenger.clock x for update skip locked);
   return messenger.unblock_each(v_keys, at, ends_at);
 end $$;
 
--- A key that a dispatch holds at this moment is passed over.
+-- A key that a dispatch has locked is skipped.
 create or replace function messenger.prune_ordering_keys(at timestamptz, chunk int)
 returns bigint
 language plpgsql
@@ -171,10 +181,11 @@ as $$
 declare
   v_pruned bigint;
 begin
-  with looked_at as materialized (
+  with checked as materialized (
     select o.ctid as tid, exists (
       select from public.messenger_messages m
-      where m.transport_name = o.transport_name and m.queue_name = o.queue_name and m.ordering_key = o.ordering_key and m.processed_at is null
+      where m.transport_name = o.transport_name and m.queue_name = o.queue_name and m.ordering_key = o.ordering_key
+        and m.processed_at is null
     ) as is_used
     from messenger.ordering_keys o
     where o.check_at < prune_ordering_keys.at
@@ -183,22 +194,43 @@ begin
   ),
   kept as (
     update messenger.ordering_keys o set check_at = prune_ordering_keys.at + interval '1 hour'
-    where o.ctid = any (array(select l.tid from looked_at l where l.is_used))
+    where o.ctid = any (array(select c.tid from checked c where c.is_used))
   )
-  delete from messenger.ordering_keys o where o.ctid = any (array(select l.tid from looked_at l where not l.is_used));
+  delete from messenger.ordering_keys o where o.ctid = any (array(select c.tid from checked c where not c.is_used));
   get diagnostics v_pruned = row_count;
   return v_pruned;
 end $$;
 
-comment on function messenger.prune_ordering_keys(timestamptz, int) is 'Deletes ordering keys without an unfinished message, of the next chunk that is due for a look. Returns how many.';
-comment on function messenger.lock_order_keys(messenger.order_key[]) is 'Makes this transaction the only one that dispatches to these keys.';
-comment on function messenger.requeue_in_order(uuid[], timestamptz) is 'Puts pending messages with an ordering key into line again, each behind the one of its key that may be in flight.';
+comment on function messenger.prune_ordering_keys(timestamptz, int) is
+  'Checks up to chunk ordering keys whose check_at has passed, and deletes those without an unfinished message. '
+  'Returns the number deleted.';
+comment on function messenger.lock_order_keys(messenger.order_key[]) is
+  'Makes this transaction the only one that dispatches to these keys. SM_UNAVAILABLE for a call through the API if '
+  'another transaction holds one longer than a quarter of a second.';
+comment on function messenger.requeue_in_order(uuid[], timestamptz) is
+  'Puts pending messages with an ordering key back in order, each behind the message of its key that may be in flight.';
 comment on function messenger.order_keys(uuid[]) is 'The ordering keys of these messages, without duplicates.';
-comment on function messenger.unblock_next(messenger.order_key[], timestamptz) is 'Makes the first waiting message of each key available when none of the key is before it. Returns how many were looked at and let go.';
-comment on function messenger.is_held_by_dead_letter(text, text, text) is 'True when an open dead letter holds up its ordering key.';
-comment on function messenger.unblock_stuck(timestamptz, int, timestamptz) is 'Lets go what waits for a predecessor that has finished meanwhile, among the next chunk of keys with waiting messages.';
-revoke all on function messenger.lock_order_keys(messenger.order_key[]), messenger.requeue_in_order(uuid[], timestamptz), messenger.order_keys(uuid[]), messenger.unblock_next(messenger.order_key[], timestamptz), messenger.is_held_by_dead_letter(text, text, text),
-  messenger.unblock_stuck(timestamptz, int, timestamptz), messenger.prune_ordering_keys(timestamptz, int)
-  from public, anon, authenticated, service_role;
-grant execute on function messenger.lock_order_keys(messenger.order_key[]), messenger.requeue_in_order(uuid[], timestamptz), messenger.order_keys(uuid[]), messenger.unblock_next(messenger.order_key[], timestamptz), messenger.is_held_by_dead_letter(text, text, text)
-  to service_role;
+comment on function messenger.unblock_next(messenger.order_key[], timestamptz) is
+  'Makes the first message of each key available if it is blocked and has no predecessor. Returns the number of such '
+  'messages.';
+comment on function messenger.is_held_by_dead_letter(text, text, text) is
+  'True if an open dead letter blocks this ordering key.';
+comment on function messenger.unblock_stuck(timestamptz, int, timestamptz) is
+  'Unblocks messages whose predecessor has finished meanwhile, among the next chunk of keys with waiting messages, '
+  'until about ends_at. Returns the number of messages.';
+revoke all on function
+  messenger.lock_order_keys(messenger.order_key[]),
+  messenger.requeue_in_order(uuid[], timestamptz),
+  messenger.order_keys(uuid[]),
+  messenger.unblock_next(messenger.order_key[], timestamptz),
+  messenger.is_held_by_dead_letter(text, text, text),
+  messenger.unblock_stuck(timestamptz, int, timestamptz),
+  messenger.prune_ordering_keys(timestamptz, int)
+from public, anon, authenticated, service_role;
+grant execute on function
+  messenger.lock_order_keys(messenger.order_key[]),
+  messenger.requeue_in_order(uuid[], timestamptz),
+  messenger.order_keys(uuid[]),
+  messenger.unblock_next(messenger.order_key[], timestamptz),
+  messenger.is_held_by_dead_letter(text, text, text)
+to service_role;

@@ -1,6 +1,7 @@
--- Handlers in SQL: which function of this database handles a type, and who may say so.
+-- SQL handlers: the function of this database that handles a type, and the right to set it.
 
--- What runs here runs as the clock's owner, so a function that somebody else could replace is not run.
+-- These functions run with the rights of the ticker's owner, so a function that another role could replace must not
+-- run.
 create or replace function messenger.owned_function(name text)
 returns regprocedure
 language plpgsql stable
@@ -11,7 +12,8 @@ begin
     select p.oid::regprocedure from pg_catalog.pg_proc p join pg_catalog.pg_roles r on r.oid = p.proowner
     where p.oid = to_regprocedure(owned_function.name || '(jsonb)')
       and p.prorettype = 'jsonb'::regtype and not p.proretset and p.prokind = 'f'
-      and (r.rolsuper or p.proowner = (select c.relowner from pg_catalog.pg_class c where c.oid = 'messenger.message_types'::regclass)));
+      and (r.rolsuper or p.proowner = (
+        select c.relowner from pg_catalog.pg_class c where c.oid = 'messenger.message_types'::regclass)));
 end $$;
 
 create or replace function messenger.find_owned_function(function_name text)
@@ -25,12 +27,13 @@ begin
   if messenger.owned_function(v_function::regproc::text) is distinct from v_function then
     raise exception using errcode = 'PT403', detail = 'SM_FIELD_FORBIDDEN',
       message = 'function_name: ' || v_function || ' does not belong to the owner of the bus',
-      hint = 'the clock would run it as that owner, and whoever owns the function can replace it: alter function ... owner to postgres';
+      hint = 'run alter function ... owner to postgres: the function runs with the rights of that owner, '
+        'and its own owner could replace it';
   end if;
   return v_function;
 end $$;
 
--- Which function handles a type, and its former names: null where the function is gone or has changed its signature or owner.
+-- Null if the function is gone or has changed its signature or owner.
 create or replace function messenger.sql_handlers()
 returns table (type text, handler regprocedure)
 language plpgsql stable rows 10
@@ -39,12 +42,12 @@ as $$
 #variable_conflict use_column
 begin
   return query
-  select name.type, messenger.owned_function(k.sql_handler)
-  from messenger.message_types k cross join lateral unnest(k.type || k.aliases) as name(type)
+  select alias.type, messenger.owned_function(k.sql_handler)
+  from messenger.message_types k cross join lateral unnest(k.type || k.aliases) as alias(type)
   where k.sql_handler is not null;
 end $$;
 
--- What is stored is a name, as one function must have one name in whatever session it is stored.
+-- The name is stored as it prints without the session's settings, so that one function always has one name.
 create or replace function messenger.set_sql_handler(type text, function_name text)
 returns regprocedure
 language plpgsql
@@ -70,11 +73,25 @@ begin
   return v_function;
 end $$;
 
-comment on function messenger.owned_function(text) is 'The function name(jsonb) returns jsonb, if it belongs to the owner of the bus or a superuser; else null.';
-comment on function messenger.find_owned_function(text) is 'As messenger.business_function, and SM_FIELD_FORBIDDEN where the function belongs to somebody other than the owner of the bus.';
-comment on function messenger.sql_handlers() is 'Types that have an SQL handler, aliases too, with the function; null where it cannot be run.';
+comment on function messenger.owned_function(text) is
+  'The function name(jsonb) returns jsonb, if it belongs to the owner of the bus or a superuser; otherwise null.';
+comment on function messenger.find_owned_function(text) is
+  'As messenger.business_function, but raises SM_FIELD_FORBIDDEN if the function does not belong to the owner of the '
+  'bus.';
+comment on function messenger.sql_handlers() is
+  'Types and aliases that have an SQL handler, with the function; null if it cannot run.';
 comment on function messenger.set_sql_handler(text, text) is
-  'Lets schema.name(jsonb) returns jsonb handle a message type inside the database, run as the owner of the bus by the job symphony-handlers, or by the tick where there is no pg_cron; null as function_name takes the handler away. The type need not be registered. For postgres only. The function gets the payload; current_setting(''messenger.message'')::jsonb holds id, type, queue, fence, retry_count, headers and metadata. What it returns is the message''s result; what it raises is a failed delivery, with SQLSTATE PT422 a dead letter at once.';
-comment on column messenger.message_types.sql_handler is 'Function that handles the type inside the database, run as the owner of the bus; set by messenger.set_sql_handler, by postgres only.';
-revoke all on function messenger.owned_function(text), messenger.find_owned_function(text), messenger.sql_handlers(),
-  messenger.set_sql_handler(text, text) from public, anon, authenticated, service_role;
+  'Makes schema.name(jsonb) returns jsonb the handler of a message type inside the database. For postgres only. '
+  'Example: select messenger.set_sql_handler(''Greeting'', ''public.greet''). '
+  'The job symphony-handlers runs it with the rights of the owner of the bus, or the tick if pg_cron has no such job. '
+  'A null function_name removes the handler. The type need not be registered. '
+  'The function receives the payload; current_setting(''messenger.message'')::jsonb has id, type, queue, fence, '
+  'retry_count, headers and metadata. Its result is stored as the message''s; an error is a failed delivery, with '
+  'SQLSTATE PT422 a final one. '
+  'Errors: SM_TYPE, SM_NOT_FOUND, SM_FIELD_FORBIDDEN.';
+revoke all on function
+  messenger.owned_function(text),
+  messenger.find_owned_function(text),
+  messenger.sql_handlers(),
+  messenger.set_sql_handler(text, text)
+from public, anon, authenticated, service_role;

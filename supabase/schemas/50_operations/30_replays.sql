@@ -29,10 +29,28 @@ create table if not exists messenger.replayed (
 create index if not exists replayed_undecided_idx on messenger.replayed (replay_id, due_at) where outcome is null;
 
 comment on table messenger.replays is 'Retries of dead letters with per_second. Stopped when more than a fifth of at least five that ended are dead letters again; pruned a week after the last one ended.';
-comment on column messenger.replays.lapsed is 'Expired or cancelled, so neither a success nor a failure of the replay.';
-comment on column messenger.replays.returned is 'Not handed out when the replay was stopped: open dead letters again, as they were before.';
+comment on column messenger.replays.id is 'Time-ordered UUID of the replay, version 7.';
+comment on column messenger.replays.started_at is 'When the replay was started.';
+comment on column messenger.replays.per_second is 'Number of messages that become due per second.';
+comment on column messenger.replays.total is 'Number of dead letters that were retried.';
+comment on column messenger.replays.completed is 'Number of messages that completed.';
+comment on column messenger.replays.dead is 'Number of messages that became dead letters again.';
+comment on column messenger.replays.lapsed is
+  'Number of messages that expired or were cancelled: neither a success nor a failure of the replay.';
+comment on column messenger.replays.returned is
+  'Number of messages that were not handed out when the replay was stopped: their dead letters are open again.';
+comment on column messenger.replays.stopped_at is 'When the replay was stopped; null: it was not.';
+comment on column messenger.replays.stop_reason is 'Why it was stopped; null: it was not.';
+comment on column messenger.replays.finished_at is 'When the last message ended; null: the replay is running.';
 comment on table messenger.replayed is 'The messages of a replay; outcome is null until they end.';
-comment on column messenger.replayed.fence is 'The message''s fence when it was retried: while it is the same, nobody has had the message.';
+comment on column messenger.replayed.replay_id is 'Id of the replay.';
+comment on column messenger.replayed.message_id is 'Id of the message.';
+comment on column messenger.replayed.dead_letter_id is 'Id of the dead letter that was retried.';
+comment on column messenger.replayed.fence is
+  'The message''s fence when it was retried; while it is the same, no worker has received the message.';
+comment on column messenger.replayed.due_at is 'When the message becomes due.';
+comment on column messenger.replayed.outcome is
+  'completed, dead, lapsed or returned; null until the message has ended.';
 
 -- Makes dead letters of the messages nobody has been given yet. Those that a claim holds at this moment are left to it, or to the next tick.
 create or replace function messenger.return_replayed(replay_id uuid, at timestamptz)

@@ -10,7 +10,11 @@ create table if not exists messenger.flags (
   constraint flags_updated_by_check check (length(updated_by) <= 200)
 );
 comment on table messenger.flags is 'Flags by name: the percentage of subjects they are on for. A flag here wins over the environment variable of its name.';
-comment on column messenger.flags.updated_by is 'Who set it: a user''s id, or the name of a key.';
+comment on column messenger.flags.name is
+  'Name of the flag: a letter, then up to 127 letters, digits, dots, colons, underscores or hyphens.';
+comment on column messenger.flags.percent is 'Percentage of subjects for which the flag is on, 0 to 100.';
+comment on column messenger.flags.updated_by is 'Who set it: the id of a user, or the name of a key; null: unknown.';
+comment on column messenger.flags.updated_at is 'When it was set.';
 
 -- A subject's place from 0 to 99 depends on nothing but the flag and the subject, so a higher percentage only adds subjects,
 -- and another flag picks others first.
