@@ -88,7 +88,7 @@ test("docs/dispatching.md · its table names every option", () => {
       .map(([, name]) => name);
   const message = toNewMessage({ message: { type: "T", payload: {} }, options: {} });
   const sql = Object.keys(message).filter((name) => !["type", "payload"].includes(name));
-  const camel = (name: string) => name.replace(/_(\w)/g, (_, deadLetter) => deadLetter.toUpperCase());
+  const camel = (name: string) => name.replace(/_(\w)/g, (_, initial) => initial.toUpperCase());
   const asOption = (name: string) => name === "available_at" ? "scheduledAt" : camel(name);
   assert.deepEqual(named(1).sort(), sql.map(asOption).sort());
   const renamed = sql.filter((name) => asOption(name) !== name);

@@ -133,14 +133,13 @@ test("docs/events.md · with its policy a user hears of own messages only", asyn
   assert.deepEqual(await heard(`messenger:${crypto.randomUUID()}`), []);
 });
 
-test("docs/events.md · its TypeScript compiles, and its links lead somewhere", async () => {
+test("docs/events.md · its TypeScript compiles", async () => {
   const { code, stderr } = await new Deno.Command(Deno.execPath(), {
     args: ["check", "--quiet", "receiver.ts", "listen.ts"],
     cwd: folder,
     env: { NO_COLOR: "1" },
   }).output();
   assert.equal(code, 0, new TextDecoder().decode(stderr));
-  for (const [, target] of text.matchAll(/\]\((?!https?:)([^)#]+)/g)) await Deno.stat(`${root}docs/${target}`);
 });
 
 /** The receiver for Node on a free port, ready to answer. */

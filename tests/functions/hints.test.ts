@@ -77,7 +77,7 @@ const OPTIONS: [options: Record<string, unknown>, code: string, sentence: RegExp
     /^Send a string\.$/,
   ],
   [{ orderingKey: "a\nb" }, "SM_ORDERING_KEY", /the ordering key must be/, /^An ordering key is/],
-  [{ queue: "-a" }, "SM_QUEUE", /queue name is malformed/, /the first a deadLetter or digit/],
+  [{ queue: "-a" }, "SM_QUEUE", /queue name is malformed/, /the first a letter or digit/],
   [{ priority: 11 }, "SM_PRIORITY", /from 1 to 10/, /^A priority is a whole number from 1 to 10/],
   [{ maxRetries: 101 }, "SM_MAX_RETRIES", /from 0 to 100/, /from 0 to 100/],
   [{ headers: [] }, "SM_HEADERS_NOT_OBJECT", /^options\.headers must be an object/, /^Send an object\.$/],

@@ -117,7 +117,7 @@ test("quota · unfinished messages and open dead letters count together; what is
   assert.equal((await deadLetterOf(sql, dead.id)).created_by, ada);
   const waiting = await wish();
   const message = await rejected(wish(), "SM_RATE", 429);
-  assert.match(message, /dead deadLetters/);
+  assert.match(message, /dead letters/);
   assert.equal(await ask(sql, "messenger_cancel", { id: waiting.id }), "cancelled");
   await wish();
   await rejected(wish(), "SM_RATE", 429);

@@ -25,7 +25,7 @@ test("failed · its error and dead letter; the remedy retries it", async () => {
   const { sql } = project();
   const { id } = await dead(sql, {}, { error: "no such address", error_class: "SmtpError" });
   const { detail } = await because(sql, id, "failed");
-  assert.match(detail, /after 1 deliveries: SmtpError: no such address; dead deadLetter /);
+  assert.match(detail, /after 1 deliveries: SmtpError: no such address; dead letter /);
   assert.ok(detail.endsWith((await deadLetterOf(sql, id)).id));
   assert.deepEqual((await mend(sql, id, "failed")).map(({ outcome }) => outcome), ["retried"]);
   assert.ok(await isTaken(sql, id));
@@ -36,7 +36,7 @@ test("failed · where somebody deleted the dead letter, the remedy dispatches it
   const { id } = await dead(sql, { payload: { to: "ada" }, priority: 9, metadata: { from: "x" } });
   await sql`delete from messenger_failed_messages`;
   const { remedy, detail } = await because(sql, id, "failed");
-  assert.match(detail, /no open dead deadLetter/);
+  assert.match(detail, /no open dead letter/);
   const [copy] = await sql.unsafe(remedy);
   const { body, priority, metadata, queue_name } = await messageOf(sql, copy.id);
   assert.deepEqual([body, priority, metadata, queue_name], [{ to: "ada" }, 9, { from: "x" }, "dead"]);
@@ -74,7 +74,7 @@ test("delayed · a slow retry of dead letters says at what rate", async () => {
   await call(sql, "messenger_retry_failed", { filter: {}, per_second: 1 });
   const [last] =
     await sql`select id from messenger_messages where id = any (${ids}::uuid[]) order by available_at desc limit 1`;
-  assert.match((await because(sql, last.id, "delayed")).detail, /retried from the dead deadLetters at 1 a second$/);
+  assert.match((await because(sql, last.id, "delayed")).detail, /retried from the dead letters at 1 a second$/);
   assert.deepEqual(await reasons(sql, last.id), ["delayed"]);
 });
 
@@ -159,7 +159,7 @@ test("lease lost · of the last delivery: the remedy buries it", async () => {
   const { sql } = project();
   const { id } = await held(sql, { max_retries: 0 }, { lease: "10 s" });
   await setClock(sql, "30 s");
-  assert.match((await because(sql, id, "lease_lost")).detail, /makes it a dead deadLetter$/);
+  assert.match((await because(sql, id, "lease_lost")).detail, /makes it a dead letter$/);
   await mend(sql, id, "lease_lost");
   assert.deepEqual(await reasons(sql, id), ["failed"]);
 });
