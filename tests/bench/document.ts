@@ -1,4 +1,4 @@
-// docs/performance.md, made from a run.
+// Writes docs/performance.md from the results of a run.
 import { judge, type Line, medianOf, type TargetResult } from "./line.ts";
 import type { Machine } from "./machine.ts";
 import type { Sizes } from "./sizes.ts";
@@ -112,7 +112,7 @@ function figuresOf(lines: readonly Line[]): string {
   );
 }
 
-/** Each note once, with the lines it is about. */
+/** Each note once, with the labels of its lines. */
 function notesOf(lines: readonly Line[]): string {
   const notes = new Map<string, string[]>();
   for (const { note, label } of lines) if (note) notes.set(note, [...notes.get(note) ?? [], label]);
@@ -120,7 +120,7 @@ function notesOf(lines: readonly Line[]): string {
     .join("\n");
 }
 
-/** What several labels have in common: "claim+settle, deleted". */
+/** The common part of several labels: "claim+settle, deleted". */
 function kindOf(labels: string[]): string {
   const [first, ...rest] = labels.map((label) => label.split(", "));
   return first.filter((part) => rest.every((parts) => parts.includes(part))).join(", ");

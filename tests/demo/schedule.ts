@@ -1,4 +1,4 @@
-// A schedule of one second that fires a few times while the demo runs.
+// A schedule with an interval of one second that fires a few times during the demo.
 import type { Sql } from "postgres";
 import { pause } from "../pause.ts";
 
@@ -6,14 +6,14 @@ const NAME = "demo: each second";
 const RUNS = 3;
 const GIVE_UP = 20_000; // ms
 
-/** Saves the schedule; after its runs it is over, so that workers can fall idle. */
+/** Saves the schedule; it expires after its runs, so that workers can become idle. */
 export async function startSchedule(sql: Sql): Promise<void> {
   await sql`select messenger_schedule(${NAME}, 'ExampleQuick', '{"interval": 1000}', options => ${
     sql.json({ max_runs: RUNS })
   })`;
 }
 
-/** Waits until the last run's message is finished; answers the line for the report, and what is wrong. */
+/** Waits until the last run's message is finished; returns the line for the report, and an error. */
 export async function readSchedule(sql: Sql): Promise<{ line: string; wrong: string[] }> {
   for (const giveUp = Date.now() + GIVE_UP;; await pause(50)) {
     const [row] = await sql<{ completed: number; moments: number }[]>`

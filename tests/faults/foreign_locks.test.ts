@@ -1,5 +1,5 @@
-// F21: the project's own transactions hold rows and tables of the bus, or its database is serializable by default. What they hold is passed over;
-// all else is claimed, completed, rescued and pruned, and the ticker keeps its pace.
+// F21: the project's own transactions lock rows and tables of the bus, or its database is serializable by default.
+// Locked rows are skipped; all others are claimed, completed, rescued and pruned, and the ticker keeps its pace.
 import assert from "node:assert/strict";
 import type { Sql } from "postgres";
 import { eventually } from "../eventually.ts";
@@ -16,7 +16,7 @@ const tick = (sql = project().sql) => ask(sql, "messenger_tick");
 const outcomes = (rows: Row[]) => rows.map(({ outcome }) => outcome);
 const completed = ({ id, fence }: Row) => ({ id, fence, outcome: "completed" });
 
-/** Runs the work while another session has an open transaction with this statement in it. */
+/** Runs the work while another session has an open transaction with this statement. */
 async function beside(statement: string, work: () => Promise<void>): Promise<void> {
   await using holder = session(project());
   await holder`begin`;
@@ -25,7 +25,7 @@ async function beside(statement: string, work: () => Promise<void>): Promise<voi
   await holder`rollback`;
 }
 
-/** A call through the API waits for nobody: half a second is what the contract allows. */
+/** A call through the API must not wait for locks: the contract allows half a second. */
 async function atOnce<T>(what: string, work: Promise<T>): Promise<T> {
   const started = performance.now();
   const result = await work;
@@ -34,7 +34,7 @@ async function atOnce<T>(what: string, work: Promise<T>): Promise<T> {
   return result;
 }
 
-/** So many ticks of the ticker in a row, each of them short enough for 55 per minute. */
+/** The given number of ticks in a row, each short enough for 55 ticks per minute. */
 async function assertPace(ticks: number): Promise<void> {
   const { sql } = project();
   await sql`truncate messenger.ticks`;
@@ -45,7 +45,7 @@ async function assertPace(ticks: number): Promise<void> {
   assert(longest < 1_000, `the longest tick took ${longest} ms`);
 }
 
-/** Two minutes later, when what a lock kept a step from writing has been tried again. */
+/** Two minutes later, after another attempt of every step that a lock had blocked. */
 async function assertClean(sql: Sql): Promise<void> {
   await setClock(sql, "9 days");
   for (let n = 0; n < 3; n++) assert.equal((await tick()).errors, undefined);
@@ -75,7 +75,7 @@ async function besideRowLocks(mode: string): Promise<void> {
   await beside(`select from messenger_messages where id in (${ids}) for ${mode}`, async () => {
     const { errors, rescued, pruned } = await atOnce("a tick", tick());
     assert.deepEqual([errors, pruned], [undefined, 1]);
-    const isShared = mode === "key share"; // changing a row is compatible with it, deleting is not
+    const isShared = mode === "key share"; // an update is compatible with it, a delete is not
     assert.equal(rescued, isShared ? 2 : 1);
     assert.equal((await messageOf(sql, lost)).status, "pending");
     assert.deepEqual([(await messageOf(sql, oldLocked)).status, await messageOf(sql, old)], ["completed", undefined]);
@@ -100,13 +100,13 @@ async function besideRowLocks(mode: string): Promise<void> {
   await tick();
   assert.equal(await messageOf(sql, oldLocked), undefined);
   assert.equal((await messageOf(sql, heldLocked)).status, "completed");
-  // Those whose lease was lost are handed out alone.
+  // Messages of a lost lease are handed out alone.
   for (let rows = await claim(sql); rows.length > 0; rows = await claim(sql)) await settle(sql, rows.map(completed));
   assert.equal((await sql`select from messenger_messages where processed_at is null`).length, 0);
   await assertClean(sql);
 }
 
-test("row locks · a strict completion, a cancel and an exchange wait for nobody either", async () => {
+test("row locks · a strict completion, a cancel and an exchange do not wait for them", async () => {
   const { sql } = project();
   const [first, second] = await dispatchMany(sql, 2);
   const running = await claim(sql);
@@ -127,7 +127,7 @@ test("row locks · a strict completion, a cancel and an exchange wait for nobody
   await assertClean(sql);
 });
 
-test("claims · an open one, of the same worker or of another, keeps nobody from claiming the rest", async () => {
+test("claims · an open claim of the same worker or of another does not block the claim of other messages", async () => {
   const { sql } = project();
   await dispatchMany(sql, 2);
   await claim(sql, { batch: 1, types: ["Other"] }); // so that the worker has its row
@@ -143,7 +143,7 @@ test("claims · an open one, of the same worker or of another, keeps nobody from
   await assertClean(sql);
 });
 
-test("foreign key · an insert that refers to a message keeps nobody from completing it; with retention 0 pruning deletes it later", async () => {
+test("foreign key · an insert that refers to a message does not block its completion; with retention 0 pruning deletes it later", async () => {
   const { sql } = project();
   await sql`update messenger_transports set config = '{"retention": "0 seconds"}' where name = 'supabase'`;
   await sql`create table public.orders (message_id uuid references public.messenger_messages)`;
@@ -164,7 +164,7 @@ test("foreign key · an insert that refers to a message keeps nobody from comple
   }
 });
 
-test("trigger · one that forbids to change a message costs its outcome alone, and it is settled once the trigger is gone", async () => {
+test("trigger · one that rejects the update of a message blocks only that outcome, which is recorded without the trigger", async () => {
   const { sql } = project();
   const ids = await dispatchMany(sql, 5);
   const running = await claim(sql);
@@ -193,7 +193,7 @@ const DDL = {
   "alter table messenger.metrics add column note text": "metrics",
   "alter table messenger.idempotency_keys add column note text": "idempotency keys",
 };
-test("ddl · while a table of the bus is being changed, the ticker keeps its pace, and what does not need it goes on", async (t) => {
+test("ddl · while a table of the bus is altered, the ticker keeps its pace, and work without that table continues", async (t) => {
   for (const [statement, what] of Object.entries(DDL)) {
     await t.step(statement, () => besideDdl(statement, what));
     await empty(project().sql);
@@ -223,13 +223,13 @@ async function besideDdl(statement: string, what: string): Promise<void> {
   await assertClean(sql);
 }
 
-test("serializable · the default of a database: four workers complete everything once, and the ticker keeps its pace", async () => {
+test("serializable · as the database's default: four workers complete everything once, and the ticker keeps its pace", async () => {
   const { sql } = project();
   await using admin = session(project(), "supabase_admin");
   await admin`alter database postgres set default_transaction_isolation = 'serializable'`;
   try {
     const again = <T>(work: () => Promise<T>) =>
-      eventually("a call is not turned away by a concurrent one", () =>
+      eventually("a concurrent call is not rejected", () =>
         work().catch((error) => {
           if (error.code !== "40001" && error.code !== "40P01") throw error;
           return undefined;

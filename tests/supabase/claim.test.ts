@@ -272,7 +272,7 @@ test("claim · writes down that the worker is awake, with what it asked for", as
   ]);
 });
 
-test("clock · moved back, what was due is hidden no longer than the clock was moved", async () => {
+test("clock · moved back, due messages are hidden for at most the distance of the move", async () => {
   const { sql } = project();
   await setClock(sql, "1 hour");
   const { id } = await dispatch(sql);
@@ -282,7 +282,7 @@ test("clock · moved back, what was due is hidden no longer than the clock was m
   assert.deepEqual(ids(await claim(sql)), [id]);
 });
 
-test("clock · moved back, a lease stays its owner's and the worker's poll is still written", async () => {
+test("clock · moved back, the owner keeps its lease and the worker's poll is still recorded", async () => {
   const { sql } = project();
   await dispatch(sql);
   await setClock(sql, "1 hour");

@@ -28,7 +28,7 @@ async function tickUnder(settings: Record<string, string>, wanted: number): Prom
   return took / 1_000;
 }
 
-test("settings · the ticker outlives every timeout of its session, and is read committed and writable", async () => {
+test("settings · the ticker ignores every timeout of its session, and is read committed and writable", async () => {
   const { sql } = project();
   await sql.unsafe(`
     create table public.seen (isolation text, read_only text);

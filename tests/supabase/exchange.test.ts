@@ -67,7 +67,7 @@ test("exchange · a bad claim undoes the settle: one commit", async () => {
   await rejected(exchange([{ id, fence, outcome: "nonsense" }]), "SM_OUTCOME");
 });
 
-test("exchange · repeated after a lost reply, the outcomes are already and the first claim's rows stay leased", async () => {
+test("exchange · repeated after a lost reply, the outcomes are reported as already recorded and the rows of the first claim stay leased", async () => {
   const { sql } = project();
   const [a, b, c] = await dispatchMany(sql, 3);
   const [{ fence }] = await claim(sql, { batch: 1 });

@@ -120,7 +120,7 @@ test("race · a heartbeat during a take-over is locked, and stale once that has 
   assert.equal((await beat([{ id, fence }]))[0].outcome, "stale");
 });
 
-test("race · a heartbeat extends what it can, and tells of a cancel request on a row that is locked", async () => {
+test("race · a heartbeat extends the unlocked leases, and reports a cancel request for a locked row", async () => {
   await using holder = session(project());
   const { sql } = project();
   const [a, b] = await dispatchMany(sql, 2);

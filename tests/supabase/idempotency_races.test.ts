@@ -26,7 +26,7 @@ test("race · the second waits for the first and answers its id", async () => {
   assert.deepEqual(await ids(), [won.id]);
 });
 
-test("race · when the first rolls back, the one that waited is stored", async () => {
+test("race · when the first dispatch rolls back, the waiting one is stored", async () => {
   await using first = session(project());
   await using second = session(project());
   const pid = await pidOf(second);
@@ -66,7 +66,7 @@ test("race · other keys and keyless messages wait for nobody", async () => {
   await first`rollback`;
 });
 
-test("race · of a hundred dispatches on ten connections one is stored, and exactly one hears so", async () => {
+test("race · of a hundred dispatches on ten connections one is stored, and exactly one is reported as new", async () => {
   const sessions = Array.from({ length: 10 }, () => session(project()));
   try {
     const replies = await Promise.all(sessions.flatMap((sql) => Array.from({ length: 10 }, () => dispatch(sql, KEY))));
@@ -78,7 +78,7 @@ test("race · of a hundred dispatches on ten connections one is stored, and exac
   }
 });
 
-test("race · with winners that roll back at random, every answer that committed names the one row", async () => {
+test("race · with first dispatches that roll back at random, every committed reply has the id of the one stored row", async () => {
   const sessions = Array.from({ length: 10 }, () => session(project()));
   try {
     const replies = await Promise.all(sessions.map(async (sql, n) => {
@@ -193,7 +193,7 @@ test("race · two batches with their keys in opposite order do not deadlock", as
   assert.equal((await ids()).length, 1000);
 });
 
-test("race · two batches wait for the first key they share, not crosswise", async () => {
+test("race · two batches wait for the first key they share, without a deadlock", async () => {
   await using holder = session(project());
   await using first = session(project());
   await using second = session(project());

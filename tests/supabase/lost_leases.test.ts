@@ -15,7 +15,7 @@ test("claim · a message whose lease runs is nobody else's", async () => {
   assert.deepEqual(await claim(sql, { worker: "bob" }), []);
 });
 
-test("claim · a message whose lease ran out is handed out alone", async () => {
+test("claim · a message whose lease has expired is handed out alone", async () => {
   const { sql } = project();
   const { id } = await held(sql);
   const next = await dispatch(sql);
@@ -156,7 +156,7 @@ test("exhausted · a message that has cost its last delivery is moved to the dea
   assert.equal((await sql`select from messenger.attempts`).length, 0);
 });
 
-test("exhausted · a poison message that kills every worker takes nobody with it", async () => {
+test("exhausted · a poison message that kills every worker does not affect other messages", async () => {
   const { sql } = project();
   const poison = await dispatch(sql, { max_retries: 1 });
   const neighbours = await dispatchMany(sql, 9);

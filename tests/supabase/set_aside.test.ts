@@ -87,7 +87,7 @@ test("foreign key · a message that a table of the project refers to stays, the 
   });
 });
 
-test("foreign key · one that is deferred, and one whose row is just being inserted, harm nobody else", async () => {
+test("foreign key · a deferred one, and one whose row is being inserted, do not affect other messages", async () => {
   const { sql } = project();
   const ids = await finished(30);
   await withOrders("deferrable initially deferred", async (shop) => {
@@ -121,7 +121,7 @@ test("foreign key · a locked row of the project's that refers to a message is n
   });
 });
 
-test("trigger · a dead letter, a key and an occurrence that may not be deleted stay alone", async () => {
+test("trigger · a dead letter, a key and an occurrence that cannot be deleted are the only ones that stay", async () => {
   const { sql } = project();
   const dead = await dispatchMany(sql, 20, { max_retries: 0 });
   const rows = await claim(sql, { batch: 20 });
@@ -163,7 +163,7 @@ test("trigger · a dead letter, a key and an occurrence that may not be deleted 
   assert.deepEqual([await left(), await aside()], [0, []]);
 });
 
-test("trigger · a lost message that may not be updated keeps no other from being rescued", async () => {
+test("trigger · a lost message that cannot be updated does not block the rescue of others", async () => {
   const { sql } = project();
   const ids = await dispatchMany(sql, 200);
   await claim(sql, { batch: 200 });

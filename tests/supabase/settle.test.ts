@@ -124,7 +124,7 @@ test("failed · for good, the message is a dead letter with its attempts", async
   ]]);
 });
 
-test("failed · max_retries n are n + 1 deliveries, then the dead letter holds them all", async () => {
+test("failed · max_retries n allows n + 1 deliveries, then the dead letter has all their errors", async () => {
   const { sql } = project();
   for (const max_retries of [0, 1, 3]) {
     const { id } = await dispatch(sql, { max_retries });

@@ -53,7 +53,7 @@ test("error · is cut to 8 KB, between characters", async () => {
   assert(longest <= 8192 && longest > 8170, `${longest}`);
 });
 
-test("error · of exactly 8 KB is whole, of 1 MB is taken", async () => {
+test("error · a text of exactly 8 KB is kept whole, one of 1 MB is accepted", async () => {
   assert.equal((await fail({ error: "x".repeat(8192) })).last_error.length, 8192);
   assert.equal((await fail({ error: "x".repeat(1_000_000) })).last_error.length, 8192);
 });
@@ -228,7 +228,7 @@ test("race · two settles in opposite order do not deadlock", async () => {
   }
 });
 
-test("race · a settle passes over a row that is locked, records the others, and is sent again for it", async () => {
+test("race · a settle skips a locked row, records the others, and is repeated for that row", async () => {
   await using holder = session(project());
   const [a, b] = await dispatchMany(project().sql, 2);
   const rows = await claim(project().sql);

@@ -171,7 +171,7 @@ test("locks · a table that the project is changing costs the steps that need it
   }
 });
 
-test("locks · the ticker goes on while its own tables are locked", async () => {
+test("locks · the ticker continues while its own tables are locked", async () => {
   const { sql } = project();
   await sql`update messenger.settings set clock_enabled = true`;
   const id = await lapsed();
@@ -184,7 +184,7 @@ test("locks · the ticker goes on while its own tables are locked", async () => 
   assert.equal((await messageOf(sql, id)).status, "pending");
 });
 
-test("ticks · one that stays open in a transaction stops no other, and health counts the others", async () => {
+test("ticks · a tick in an open transaction blocks no other tick, and health counts the others", async () => {
   const { sql } = project();
   await using open = session(project());
   await held(sql);

@@ -41,7 +41,7 @@ test("marks · what arrives after a mark is found at once", async () => {
   }
 });
 
-test("marks · a transaction that commits late is found within five seconds", async () => {
+test("scan watermarks · a transaction that commits late is found within five seconds", async () => {
   await using producer = session(project());
   await using sql = await marking();
   await producer`begin`;
@@ -67,7 +67,7 @@ test("marks · a lease that runs out behind a mark is found within five seconds"
   assert.deepEqual(await claimed(sql), [id]);
 });
 
-test("marks · a clock that steps back drops them", async () => {
+test("scan watermarks · a clock that steps back resets them", async () => {
   await using sql = await marking();
   await later("1 hour");
   await dispatched();

@@ -1,11 +1,12 @@
-// This project, called in SQL as the product's own transport calls it: as service_role, row level security and fences on.
+// This project, called in SQL as the shipped transport calls it: as service_role, with row level security and fencing
+// tokens.
 import postgres, { type Sql } from "postgres";
 import type { Project } from "../../../supabase/local/project.ts";
 import { pause } from "../../pause.ts";
 import { type Drained, payloadOf, type Peer, type Plan } from "./peer.ts";
 
 const TYPE = "BenchMessage";
-const STOCK = 1_000; // messages a call
+const STOCK = 1_000; // messages per call
 
 interface Claimed {
   id: string;
@@ -14,7 +15,7 @@ interface Claimed {
 
 export interface SymphonyOptions {
   connections?: number;
-  /** Whether completed messages stay (the default retention) or are deleted on completion (retention 0). */
+  /** Whether completed messages are kept (default retention) or deleted on completion (retention 0). */
   kept?: boolean;
 }
 
@@ -35,7 +36,8 @@ export async function openSymphony(
       sql.json(options())
     }`;
   const dispatchMany = (messages: { type: string; payload: unknown; delay?: string }[]) =>
-    sql`select * from messenger_dispatch_batch(${sql.json(messages as postgres.JSONValue)})`; // plain JSON by construction
+    // plain JSON by construction
+    sql`select * from messenger_dispatch_batch(${sql.json(messages as postgres.JSONValue)})`;
   return {
     name: "symphony",
     async empty() {
@@ -88,7 +90,7 @@ async function exchange(sql: Sql, outcomes: unknown[], worker: string, batch: nu
   return reply;
 }
 
-/** Each consumer settles what it has with its next claim, as the shipped consume loop does. */
+/** Each consumer settles its messages together with its next claim, as the shipped consume loop does. */
 async function drain(sql: Sql, { messages, consumers, batch, within, onHandled }: Plan): Promise<Drained> {
   let requested = 0;
   let handled = 0;
@@ -107,7 +109,8 @@ async function drain(sql: Sql, { messages, consumers, batch, within, onHandled }
       if (claimed.length > 0) onHandled?.(claimed.length);
     }
     if (outcomes.length > 0) {
-      await sql`select * from messenger_settle(${sql.json(outcomes as postgres.JSONValue)})`; // as above
+      // plain JSON by construction
+      await sql`select * from messenger_settle(${sql.json(outcomes as postgres.JSONValue)})`;
     }
   };
   await Promise.all(Array.from({ length: consumers }, (_, n) => consume(`bench-${n}`)));

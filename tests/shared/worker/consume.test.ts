@@ -204,7 +204,7 @@ Deno.test("consume · joined wakes with other queues are asked in turn", async (
   assert.deepEqual(receiver.requests[1].queues, ["fast"]);
 });
 
-Deno.test("consume · stops claiming when the isolate is old, finishes what runs", async () => {
+Deno.test("consume · stops claiming when the isolate is old, and finishes the running messages", async () => {
   const { receiver, clock, consumer } = bench();
   for (let n = 0; n < 10; n++) receiver.add("Work", { ms: 3_000 });
   const stats = await clock.until(consumer.wake({ ...LIMITS, timeLimit: 7_000, maxConcurrency: 1 }).done);
@@ -227,7 +227,7 @@ Deno.test("consume · handles no more messages than the limit", async () => {
   assert.deepEqual([stats.claimed, stats.completed, receiver.pending.length], [5, 5, 5]);
 });
 
-Deno.test("consume · when the isolate ends, the unstarted go back and the finished are settled", async () => {
+Deno.test("consume · when the isolate ends, unstarted messages are released and finished ones are settled", async () => {
   const { receiver, clock, consumer, started } = bench();
   receiver.add("Work", { ms: 200 });
   const solo = receiver.add("Work", {}, { solo: true });

@@ -175,7 +175,7 @@ Deno.test("execute · a delay is at most ten years, and one that is negative or 
   }
 });
 
-Deno.test("execute · error texts lose NUL, secrets, half characters and what exceeds 8 KB", async () => {
+Deno.test("execute · error texts lose NUL, secrets, half characters and everything beyond 8 KB", async () => {
   const outcome = await failure(() => {
     throw new Error(`a\0b \ud800 Bearer abc.def ${"\u00e9".repeat(1_000_000)}`);
   });

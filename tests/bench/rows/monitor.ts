@@ -1,28 +1,28 @@
-// What operators wait for: every call of the monitor that the dashboard makes, beside a million messages that are kept.
-import { type Ground, settle } from "../setup.ts";
+// Latency of every monitor call that the dashboard makes, beside a million kept messages.
+import { type BenchSetup, settle } from "../setup.ts";
 import { median, OURS } from "../line.ts";
 import type { Row } from "./row.ts";
 
-const TIMES = 11; // calls each; the first, which fills caches, is left out
+const TIMES = 11; // calls per path; the first call fills caches and is left out
 const DAY = 86_400_000; // ms
 
-export const lookingRow: Row = {
-  name: "looking",
-  async measure(ground, { symphony }) {
-    const { sizes, say } = ground;
-    say(`storing ${sizes.kept} finished messages, with dead letters, a backlog and metrics`);
-    await store(ground);
-    const [{ id, deadLetter }] = await ground.admin`
+export const monitorRow: Row = {
+  name: "monitor",
+  async measure(setup, { symphony }) {
+    const { sizes, report } = setup;
+    report(`storing ${sizes.kept} finished messages, with dead letters, a backlog and metrics`);
+    await store(setup);
+    const [{ id, deadLetter }] = await setup.admin`
       select (select id from messenger_messages where processed_at is null order by id limit 1) as id,
         (select id from messenger_failed_messages limit 1) as letter`;
     const figures = new Map<string, number>();
     for (const path of callsFor(id, deadLetter)) {
-      const ms = median(await timesOf(ground, path));
-      say(`looking: ${path}, ${ms.toFixed(0)} ms`);
+      const ms = median(await timesOf(setup, path));
+      report(`monitor: ${path}, ${ms.toFixed(0)} ms`);
       figures.set(path, ms);
     }
     await symphony.empty();
-    await ground.admin`truncate messenger.metrics, messenger.queues`;
+    await setup.admin`truncate messenger.metrics, messenger.queues`;
     const slowest = [...figures].sort(([, a], [, b]) => b - a);
     return [{
       label: `slowest call of monitor beside ${sizes.kept.toLocaleString("en-US")} kept`,
@@ -68,7 +68,7 @@ function callsFor(id: string, deadLetter: string): string[] {
   ];
 }
 
-async function timesOf({ project }: Ground, path: string): Promise<number[]> {
+async function timesOf({ project }: BenchSetup, path: string): Promise<number[]> {
   const times: number[] = [];
   for (let n = 0; n < TIMES; n++) {
     const begin = performance.now();
@@ -76,15 +76,18 @@ async function timesOf({ project }: Ground, path: string): Promise<number[]> {
       headers: { apikey: project.secretKey },
     });
     await response.body?.pipeTo(new WritableStream());
-    // An unhealthy bus answers 503 with its checks.
+    // An unhealthy bus returns 503 with its checks.
     if (!response.ok && path !== "health") throw new Error(`/monitor/${path} answered ${response.status}`);
     times.push(performance.now() - begin);
   }
   return times.slice(1);
 }
 
-/** Six days of finished messages of some twenty types, a twentieth of them dead letters; an hour's backlog in paused queues; two days of metrics. */
-async function store({ admin, sizes: { kept } }: Ground): Promise<void> {
+/**
+ * Six days of finished messages of 20 types, one in twenty a dead letter; an hour's backlog in paused queues; two days
+ * of metrics.
+ */
+async function store({ admin, sizes: { kept } }: BenchSetup): Promise<void> {
   await admin`
     insert into messenger.queues (transport_name, queue_name, paused_at)
     select 'supabase', q, now() from unnest('{default,email,sms,bulk}'::text[]) q
