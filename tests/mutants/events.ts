@@ -1,4 +1,4 @@
-// Planted bugs of lifecycle events: what is told, to whom, how often, and what it may cost.
+// Planted bugs of lifecycle events: their content, their receivers, their number and their cost.
 import { fn, type Mutant } from "./mutant.ts";
 
 const emit = fn("messenger.emit");
@@ -12,7 +12,7 @@ const webhooks = ["supabase/webhooks.test.ts"];
 export const TELLING: readonly Mutant[] = [
   {
     name: "events have events",
-    breaks: "A subscription to all types hears of its own deliveries, without end.",
+    breaks: "A subscription to all types receives events of its own deliveries, without end.",
     statement: storeEvents,
     find: "where x.id = any (ids) and not starts_with(x.message_type, 'symphony.')",
     replace: "where x.id = any (ids)",
@@ -20,31 +20,31 @@ export const TELLING: readonly Mutant[] = [
   },
   {
     name: "dead is not failed",
-    breaks: "Who subscribed to every bad end does not hear of dead letters.",
+    breaks: "A subscriber to every failure receives no events of dead letters.",
     statement: emit,
     find: "'{dead,failed}'::text[]",
     replace: "'{dead}'::text[]",
     noticedBy: events,
   },
   {
-    name: "a disabled subscription is served",
-    breaks: "A receiver that answered 410 is called indefinitely.",
+    name: "a disabled subscription receives events",
+    breaks: "A receiver that replied 410 is called indefinitely.",
     statement: storeEvents,
     find: "s.enabled and ",
     replace: "",
     noticedBy: webhooks,
   },
   {
-    name: "every type is told to every subscriber",
-    breaks: "A subscription to one type hears of all.",
+    name: "every subscriber receives events of every type",
+    breaks: "A subscription to one type receives events of all.",
     statement: storeEvents,
     find: "and coalesce(s.message_type = x.message_type, true)",
     replace: "",
     noticedBy: events,
   },
   {
-    name: "settle tells what it was asked, not what it did",
-    breaks: "A repeated, late or second outcome is told once more.",
+    name: "settle sends events of requested, not of recorded outcomes",
+    breaks: "A repeated, late or second outcome sends its event once more.",
     statement: settle,
     find:
       "array(select v_ids[c.ord] from unnest(v_counted.ords, v_counted.dispositions) as c(ord, disposition) where c.disposition in ('kept', 'unkept'))",
@@ -52,7 +52,7 @@ export const TELLING: readonly Mutant[] = [
     noticedBy: [...races, ...events],
   },
   {
-    name: "completed messages are told after they are gone",
+    name: "events of completed messages are sent after their deletion",
     breaks: "With retention 0 the event is lost.",
     statement: settle,
     find: "where c.disposition in ('kept', 'unkept'))",
@@ -60,40 +60,40 @@ export const TELLING: readonly Mutant[] = [
     noticedBy: events,
   },
   {
-    name: "a claim that takes a lost lease over is silent",
-    breaks: "A delivery that ended by lease expiry is told only where no worker asks.",
+    name: "a claim that takes over a lost lease sends no event",
+    breaks: "An event of a lease's expiry is sent only if no worker claims.",
     statement: fn("messenger.find_due"),
     find: "where v_dispositions[1] = 'lost'",
     replace: "where false",
     noticedBy: events,
   },
   {
-    name: "the clock's rescue is silent",
-    breaks: "A lost lease is told only where a worker asks.",
+    name: "the ticker's rescue sends no event",
+    breaks: "An event of a lost lease is sent only if a worker claims.",
     statement: fn("messenger.rescue_messages"),
     find: "perform messenger.emit('retried', v_lost, rescue_messages.at);",
     replace: "",
     noticedBy: events,
   },
   {
-    name: "expiry and cancelling are silent",
-    breaks: "Who subscribed to every bad end does not hear of these.",
+    name: "expiry and cancelling send no events",
+    breaks: "A subscriber to every failure receives no events of these.",
     statement: fn("messenger.fail_without_dead_letter"),
     find: "perform messenger.emit('failed', ids, at);",
     replace: "",
     noticedBy: [...events, ...realtime],
   },
   {
-    name: "Realtime may cost the outcome",
-    breaks: "P2: an error in Realtime makes a message be handled again, and again.",
+    name: "an error in Realtime fails the outcome",
+    breaks: "P2: an error in Realtime makes a message be handled repeatedly.",
     statement: fn("messenger.announce"),
     find: "raise log",
     replace: "raise exception",
     noticedBy: realtime,
   },
   {
-    name: "senders are told in public",
-    breaks: "Whoever knows a user's id hears of that user's messages.",
+    name: "events for senders are public",
+    breaks: "Anyone with a user's id receives the events of that user's messages.",
     statement: fn("messenger.announce"),
     find: "'messenger:' || m.created_by, true)",
     replace: "'messenger:' || m.created_by, false)",
@@ -101,15 +101,15 @@ export const TELLING: readonly Mutant[] = [
   },
   {
     name: "any secret signs",
-    breaks: "Whoever can subscribe a webhook makes any secret of Vault sign.",
+    breaks: "Any role that can subscribe a webhook can sign with any secret of Vault.",
     statement: fn("messenger.on_webhook"),
     find: "coalesce(not starts_with(secret_name, 'symphony_webhook_'), true)",
     replace: "false",
     noticedBy: webhooks,
   },
   {
-    name: "the signature leaves the time out",
-    breaks: "A delivery that was recorded can be replayed indefinitely.",
+    name: "the signature does not cover the time",
+    breaks: "A recorded delivery can be replayed indefinitely.",
     statement: fn("messenger.sign_webhook"),
     find: "concat_ws('.', v_id, v_now, v_body)",
     replace: "concat_ws('.', v_id, v_body)",
