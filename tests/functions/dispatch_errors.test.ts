@@ -1,4 +1,4 @@
-// The dispatch edge function and bad input: each is rejected by code, status and remedy, and nothing of it is stored.
+// The dispatch edge function and bad input: each is rejected with code, status and remedy, and nothing is stored.
 import assert from "node:assert/strict";
 import { test } from "../project.ts";
 import { assertRejected, type Call, useTarget } from "../target.ts";
@@ -8,7 +8,7 @@ const JSON_TYPE = { "content-type": "application/json" };
 const TYPE = "TestNote";
 
 function refuses(what: string, status: number, code: string, call: Call, naming?: RegExp, path = "dispatch") {
-  test(`${path === "dispatch" ? "dispatch app" : "batch app"} · rejects ${what}`, async () => {
+  test(`/${path} · rejects ${what}`, async () => {
     const before = await target().countMessages();
     const message = assertRejected(await target().call(path, { method: "POST", ...call }), status, code);
     if (naming) assert.match(message, naming);
@@ -26,7 +26,7 @@ const nested = (depth: number) => `{"a":${"[".repeat(depth)}${"]".repeat(depth)}
 
 // Bodies
 refuses("a body that is not JSON", 400, "SM_JSON", text("{message"));
-refuses("JSON with something behind it", 400, "SM_JSON", text("{}{}"));
+refuses("JSON followed by text", 400, "SM_JSON", text("{}{}"));
 refuses("an empty body", 400, "SM_BODY", text(""));
 refuses("a body of spaces", 400, "SM_BODY", text(" \n "));
 refuses("no body at all", 415, "SM_CONTENT_TYPE", {});
@@ -40,7 +40,7 @@ for (const type of ["text/plain", "application/x-www-form-urlencoded", "multipar
 refuses("a payload over 256 KB", 413, "SM_PAYLOAD_TOO_LARGE", payload(`{"a":"${"x".repeat(262_144)}"}`));
 refuses("256 KB counted in bytes", 413, "SM_PAYLOAD_TOO_LARGE", payload(`{"a":"${"é".repeat(131_070)}"}`));
 refuses("a megabyte of body", 413, "SM_PAYLOAD_TOO_LARGE", text("x".repeat(1_048_576)));
-refuses("a megabyte that does not say how long it is", 413, "SM_PAYLOAD_TOO_LARGE", {
+refuses("a megabyte without a declared length", 413, "SM_PAYLOAD_TOO_LARGE", {
   get raw() {
     return new Blob(["x".repeat(1_048_576)]).stream();
   },
@@ -103,9 +103,9 @@ for (
     "a type of 129 characters": "A".repeat(129),
     "a type with a space": "A B",
     "a type of SQL": "A'; drop table messenger_messages; --",
-    "a type of look-alikes": "Тest",
+    "a type of look-alike characters": "Тest",
     "a type that starts with a digit": "1A",
-    "a type that ends a line": "A\n",
+    "a type that ends with a line break": "A\n",
     "a type that is a number": 5,
     "a type that is null": null,
     "a missing type": undefined,
@@ -154,7 +154,7 @@ for (const [name, [code, ...values]] of Object.entries(BAD_OPTIONS)) {
     refuses(what, 400, code, option(name, shown));
   }
 }
-refuses("an expiry before the message's date", 400, "SM_EXPIRES_AT", {
+refuses("an expiry before the message's time", 400, "SM_EXPIRES_AT", {
   json: {
     message: { type: TYPE, payload: {} },
     options: { scheduledAt: "2031-01-02T00:00:00Z", expiresAt: "2031-01-01T00:00:00Z" },
@@ -163,7 +163,7 @@ refuses("an expiry before the message's date", 400, "SM_EXPIRES_AT", {
 for (const mode of ["replace", "reschedule", "throttle", "debounce"]) {
   refuses(`the mode ${mode} without a key`, 400, "SM_IDEMPOTENCY_KEY", option("idempotencyMode", `"${mode}"`));
 }
-refuses("a delay and a date together", 400, "SM_DELAY", {
+refuses("a delay and a time together", 400, "SM_DELAY", {
   json: { message: { type: TYPE, payload: {} }, options: { delay: 5, scheduledAt: "2031-01-02T00:00:00Z" } },
 });
 for (const [what, key] of [["empty", ""], ["of 256 bytes", "x".repeat(256)], ["with a tab", "a\tb"]]) {
@@ -181,7 +181,7 @@ const rejectsBatch = (what: string, status: number, code: string, call: Call, na
   refuses(what, status, code, call, naming, "dispatch/batch");
 rejectsBatch("an empty batch", 400, "SM_BATCH", batch({ messages: [] }));
 rejectsBatch("a batch without messages", 400, "SM_BATCH", batch({}));
-rejectsBatch("messages that are no list", 400, "SM_BATCH", batch({ messages: good }));
+rejectsBatch("messages that are not a list", 400, "SM_BATCH", batch({ messages: good }));
 rejectsBatch("1,001 messages", 413, "SM_BATCH_TOO_LARGE", batch({ messages: Array(1_001).fill(good) }));
 rejectsBatch("9 MB", 413, "SM_BATCH_TOO_LARGE", text("x".repeat(9 * 1_048_576)));
 rejectsBatch("an unknown field", 400, "SM_UNKNOWN_FIELD", batch({ messages: [good], atom: true }), /atom/);
@@ -202,11 +202,11 @@ for (const index of [0, 1, 2]) {
     const messages: unknown[] = Array(3).fill(good);
     messages[index] = element;
     const place = new RegExp(`^message ${index + 1}: `);
-    rejectsBatch(`all for ${what} in place ${index + 1}`, status, code, batch({ messages }), place);
+    rejectsBatch(`all for ${what} at index ${index + 1}`, status, code, batch({ messages }), place);
   }
 }
 
-test("batch edge function · one bad element at each place of a batch that is not atomic costs only itself", async () => {
+test("batch edge function · one bad element at any index of a batch that is not atomic affects only itself", async () => {
   for (const index of [0, 1, 2]) {
     for (const [what, , code, element] of BAD_ELEMENTS) {
       const before = await target().countMessages();

@@ -1,4 +1,4 @@
-// What an error says of a field is that field's own: the value, the range, the next step, and never a neighbour's hint.
+// Errors name the field, the value, the allowed range and the next step of that very field.
 import assert from "node:assert/strict";
 import { test } from "../project.ts";
 import { assertRejected, type Call, useTarget } from "../target.ts";
@@ -271,7 +271,7 @@ for (const [path, json, code, sentence, hint] of OPERATORS) {
   says(shown, path, { method, json }, code, sentence, hint);
 }
 
-test("hints · the widest values that are allowed are those that the database takes", async () => {
+test("hints · the API's ranges are those of the database", async () => {
   const widest = [{ delay: 3_110_400_000_000 }, { idempotencyKey: "widest", idempotencyWindow: 31_104_000_000 }]
     .concat([{ scheduledAt: "9999-12-31T23:59:59Z" }, { expiresAt: "9999-12-31T23:59:59.999999+15:59" }] as never[]);
   for (const options of widest) {

@@ -1,4 +1,4 @@
-// The stand-in for PostgREST and the API gateway: arguments, errors, roles and rows, as a hosted project answers.
+// The stand-in for PostgREST and the API gateway: arguments, errors, roles and rows, as in a hosted project.
 import assert from "node:assert/strict";
 import { test, useProject } from "../project.ts";
 
@@ -52,14 +52,14 @@ const rpc = (name: string, args?: unknown, init: { key?: string; token?: string 
     ...init,
   });
 
-test("gateway · arguments are named, the missing take their defaults, null is null", async () => {
+test("gateway · arguments are named, missing ones have their defaults, null is null", async () => {
   assert.deepEqual((await rpc("gw_echo", { c: "é", a: 1 })).body, { a: 1, b: null, c: "é", d: null });
   assert.deepEqual((await rpc("gw_echo")).body, { a: 7, b: null, c: "x", d: null });
   assert.deepEqual((await rpc("gw_echo", { a: null, c: null })).body, { a: null, b: null, c: null, d: null });
   assert.deepEqual((await ask("rpc/gw_echo?a=3&c=y")).status, 200);
 });
 
-test("gateway · JSON arrives as it was sent, whatever it holds", async () => {
+test("gateway · JSON values of every kind arrive unchanged", async () => {
   const texts = [
     '{"big": 9007199254740993, "small": 1e-7, "exact": 0.10000000000000000001}',
     '[1, "two", null, true, {"deep": [[[]]]}]',
@@ -74,14 +74,14 @@ test("gateway · JSON arrives as it was sent, whatever it holds", async () => {
   }
 });
 
-test("gateway · rows, scalars and nothing are answered as PostgREST does", async () => {
+test("gateway · rows, scalars and empty results have PostgREST's form", async () => {
   assert.deepEqual((await rpc("gw_rows", { count: 2 })).body, [{ n: 1, name: "row 1" }, { n: 2, name: "row 2" }]);
   assert.deepEqual((await rpc("gw_rows", { count: 0 })).body, []);
   assert.equal((await rpc("gw_required", { a: 1, b: 2 })).body, 3);
   assert.deepEqual([(await rpc("gw_nothing")).status, (await rpc("gw_nothing")).text], [204, ""]);
 });
 
-test("gateway · PTxyz is answered with HTTP xyz, and detail and hint are kept", async () => {
+test("gateway · PTxyz becomes HTTP xyz, with detail and hint", async () => {
   for (const status of [400, 401, 403, 404, 409, 413, 422, 429, 503]) {
     const args = { code: `PT${status}`, message: "a sentence", detail: "SM_CODE", hint: "a remedy" };
     const reply = await rpc("gw_raise", args);
@@ -122,12 +122,12 @@ test("gateway · an unknown function is 404, and so is a known one with unknown 
   assert.equal((await ask("nowhere")).status, 404);
 });
 
-test("gateway · a function made just now is found without a restart", async () => {
+test("gateway · a new function is found without a restart", async () => {
   await project().sql`create function public.gw_new() returns int language sql as 'select 5'`;
   assert.equal((await rpc("gw_new")).body, 5);
 });
 
-test("gateway · the key decides the role, a user's token wins over it", async () => {
+test("gateway · the key determines the role, a user's token takes precedence", async () => {
   const { publishableKey, secretKey, anonKey, serviceRoleKey, signUser } = project();
   const sub = crypto.randomUUID();
   const roleOf = async (key: string, token?: string) =>
@@ -150,7 +150,7 @@ test("gateway · roles have the statement timeouts of a hosted project", async (
   assert.equal(await timeout(project().publishableKey, await project().signUser({ sub: crypto.randomUUID() })), "8s");
 });
 
-test("gateway · without a key, with a wrong one, or with a bad token nobody gets in", async () => {
+test("gateway · without a key, with a wrong one, or with a bad token there is no access", async () => {
   const { publishableKey: key, signUser } = project();
   const expired = await signUser({ sub: crypto.randomUUID() }, { expiresIn: -60 });
   for (
@@ -160,7 +160,7 @@ test("gateway · without a key, with a wrong one, or with a bad token nobody get
   }
 });
 
-test("gateway · what a role may not do is 403 for users and 401 for the anonymous", async () => {
+test("gateway · forbidden calls are 403 for users and 401 for the anonymous", async () => {
   const { publishableKey: key, signUser } = project();
   const token = await signUser({ sub: crypto.randomUUID() });
   for (const [call, status] of [[{ key }, 401], [{ key, token }, 403]] as const) {
@@ -185,7 +185,7 @@ test("gateway · GET, and a function that is declared stable, run read only", as
   assert.equal((await rpc("gw_write")).body, 1);
 });
 
-test("gateway · a failed call leaves nothing behind, the next one is unharmed", async () => {
+test("gateway · a failed call leaves nothing behind and does not affect the next one", async () => {
   await project().sql`create table if not exists public.gw_log (n int)`;
   await project().sql.unsafe(`
     create or replace function public.gw_fail_late() returns int language plpgsql as $$ begin

@@ -52,7 +52,7 @@ export const CLAIMING: Mutant[] = [
     noticedBy: leases,
   },
   {
-    name: "a suspect among others",
+    name: "a suspect is handed out among others",
     breaks: "P6: after its rescue by the ticker, a message that killed its worker affects its batch.",
     statement: find_due,
     find: "when m.lease_losses > 0 then 'suspect'",
@@ -148,8 +148,8 @@ export const CLAIMING: Mutant[] = [
     noticedBy: claims,
   },
   {
-    name: "priority upside down",
-    breaks: "P7: 10 goes first.",
+    name: "priorities are reversed",
+    breaks: "P7: priority 10 is handed out first.",
     statement: find_due,
     find: "generate_series(10, 1, -1) as level(priority)\n      cross join lateral (\n        select m.ctid",
     replace: "generate_series(1, 10) as level(priority)\n      cross join lateral (\n        select m.ctid",
@@ -212,7 +212,7 @@ export const CLAIMING: Mutant[] = [
     noticedBy: ["supabase/heartbeat.test.ts"],
   },
   {
-    name: "a mark never ends",
+    name: "a scan watermark never expires",
     breaks: "P2: a message that commits late behind a scan watermark is never handed out by this session.",
     statement: find_due,
     find: "at between (v_watermark ->> 'placed')::timestamptz and (v_watermark ->> 'ends')::timestamptz",
@@ -228,7 +228,7 @@ export const CLAIMING: Mutant[] = [
     noticedBy: marks,
   },
   {
-    name: "a mark renews itself",
+    name: "a scan watermark renews itself",
     breaks: "P2: while scans are slow, messages behind the scan watermark are never found.",
     statement: fn("messenger.store_watermark"),
     find: "coalesce(ends_at, at + least(",

@@ -68,8 +68,7 @@ export const DISPATCHING: Mutant[] = [
   },
   {
     name: "a key whose message is not visible is free",
-    breaks:
-      "P5: a check of visible rows, and not the unique key, decides; a dispatch that waited is stored as well.",
+    breaks: "P5: a check of visible rows, and not the unique key, decides; a dispatch that waited is stored as well.",
     statement: take_key,
     find: "on conflict on constraint idempotency_keys_pkey do nothing",
     replace: "on conflict on constraint idempotency_keys_pkey do update set message_id = excluded.message_id " +
@@ -109,7 +108,7 @@ export const DISPATCHING: Mutant[] = [
     noticedBy: keys,
   },
   {
-    name: "a key never ends",
+    name: "a key never expires",
     breaks: "P5: after its window a key is free.",
     statement: take_key,
     find: "if v_holds or v_key.expires_at >= take_key.at then",
@@ -197,7 +196,7 @@ export const DISPATCHING: Mutant[] = [
     noticedBy: users,
   },
   {
-    name: "users without a limit",
+    name: "users have no limit",
     breaks: "One user fills the queue.",
     statement: user,
     find: "if not duplicate and v_limit <",
@@ -222,7 +221,7 @@ export const DISPATCHING: Mutant[] = [
     noticedBy: [...users, "supabase/privileges.test.ts"],
   },
   {
-    name: "anybody may complete",
+    name: "any role may complete",
     breaks: "Closed by default: anon has only explicitly granted rights.",
     statement: "grant execute on function public.messenger_complete(",
     find: "to service_role",
@@ -270,7 +269,7 @@ export const DISPATCHING: Mutant[] = [
     noticedBy: wakeups,
   },
   {
-    name: "delayed messages ring",
+    name: "delayed messages send wake-ups",
     breaks: "Idle means no calls: a wake-up for messages that are not due finds nothing.",
     statement: store,
     find: "where s.available_at <= v_now) due",

@@ -100,7 +100,7 @@ export const TELLING: readonly Mutant[] = [
     noticedBy: realtime,
   },
   {
-    name: "any secret signs",
+    name: "any secret can sign",
     breaks: "Any role that can subscribe a webhook can sign with any secret of Vault.",
     statement: fn("messenger.on_webhook"),
     find: "coalesce(not starts_with(secret_name, 'symphony_webhook_'), true)",

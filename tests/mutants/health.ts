@@ -73,7 +73,7 @@ export const WATCHING: Mutant[] = [
     noticedBy: queues,
   },
   {
-    name: "explain is silent when one cause cannot be looked at",
+    name: "explain returns nothing if one cause cannot be checked",
     breaks: "A cause that cannot be checked does not hide the others.",
     statement: fn("messenger.explain"),
     find: "exception when others then",
@@ -90,7 +90,7 @@ export const WATCHING: Mutant[] = [
   },
   {
     name: "a snooze counts as a failure",
-    breaks: "Explain gives the cause of this delivery, not of an earlier one.",
+    breaks: "Explain names the cause of this delivery, not of an earlier one.",
     statement: fn("messenger.reason_backing_off"),
     find: "and a.fence = message.fence",
     replace: "",
@@ -98,7 +98,7 @@ export const WATCHING: Mutant[] = [
   },
   {
     name: "a failed wake-up is ignored after a later one has been sent",
-    breaks: "Explain shows pg_net's last answer to our wake-ups.",
+    breaks: "Explain shows pg_net's last response to the wake-ups.",
     statement: fn("messenger.reason_worker_unreachable"),
     find: "where b.answered_at is not null order by",
     replace: "order by",

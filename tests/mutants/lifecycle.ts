@@ -92,7 +92,7 @@ export const LIVING: readonly Mutant[] = [
   },
   {
     name: "the wrong message of a key is unblocked",
-    breaks: "P7: in dispatch order.",
+    breaks: "P7: messages of a key run in dispatch order.",
     statement: fn("messenger.unblock_next"),
     find: "order by m.ordering_seq, m.available_at, m.id",
     replace: "order by m.ordering_seq desc, m.available_at, m.id",
@@ -115,7 +115,7 @@ export const LIVING: readonly Mutant[] = [
     noticedBy: orders,
   },
   {
-    name: "orphans wait indefinitely",
+    name: "stuck messages wait indefinitely",
     breaks: "P7: messages that a race left blocked are unblocked within a second.",
     statement: fn("messenger.unblock_stuck"),
     find: "return messenger.unblock_each(v_keys, at, ends_at);",

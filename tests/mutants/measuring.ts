@@ -9,7 +9,8 @@ const rollUps = ["supabase/metrics_roll_up.test.ts"];
 export const MEASURING: Mutant[] = [
   {
     name: "two roll-ups at once",
-    breaks: "One roll-up runs at a time: a second one would wait for the rows of the first, and the tick must not wait.",
+    breaks:
+      "One roll-up runs at a time: a second one would wait for the rows of the first, and the tick must not wait.",
     statement: rollUp,
     find: "if not messenger.try_lock('roll_up') then",
     replace: "if false then",
@@ -48,7 +49,7 @@ export const MEASURING: Mutant[] = [
     noticedBy: fromMeasurements,
   },
   {
-    name: "types without a bound",
+    name: "the number of types has no limit",
     breaks: "A caller that invents types does not fill the table of all-time figures.",
     statement: fn("messenger.add_metrics"),
     find: "<= 500 -",
@@ -56,7 +57,7 @@ export const MEASURING: Mutant[] = [
     noticedBy: fromMeasurements,
   },
   {
-    name: "error classes without a bound",
+    name: "the number of error classes has no limit",
     breaks: "A caller that invents error classes does not fill the table of errors.",
     statement: fn("messenger.add_metric_errors"),
     find: "<= 99 -",

@@ -48,7 +48,7 @@ export const KEEPING: Mutant[] = [
     noticedBy: ticks,
   },
   {
-    name: "a rescue never buries",
+    name: "a rescue never makes dead letters",
     breaks: "P6: a message without deliveries left returns to the queue.",
     statement: rescued,
     find: "when m.retry_count >= m.max_retries then 'exhausted'",

@@ -120,7 +120,7 @@ export const SETTLING: Mutant[] = [
     noticedBy: limits,
   },
   {
-    name: "jitter shortens",
+    name: "jitter shortens delays",
     breaks: "P6: a retry is never earlier than the policy's delay.",
     statement: fn("messenger.retry_delay"),
     find: "(1 + policy.jitter * random())",
@@ -152,7 +152,7 @@ export const SETTLING: Mutant[] = [
     noticedBy: ["supabase/lost_leases.test.ts"],
   },
   {
-    name: "a snooze burns a retry",
+    name: "a snooze uses a retry",
     breaks: "P6: a snooze uses up a delivery.",
     statement: fn("messenger.settle_rest"),
     find: "(c.disposition = 'retry')::int",
@@ -160,7 +160,7 @@ export const SETTLING: Mutant[] = [
     noticedBy: ends,
   },
   {
-    name: "a release burns a retry",
+    name: "a release uses a retry",
     breaks: "P6: a message released unstarted uses up a delivery.",
     statement: fn("messenger.settle_rest"),
     find: "(c.disposition = 'retry')::int",
@@ -200,7 +200,7 @@ export const SETTLING: Mutant[] = [
     noticedBy: limits,
   },
   {
-    name: "no dead letter",
+    name: "a permanent failure makes no dead letter",
     breaks: "P1: a message that failed for good is not kept anywhere.",
     statement: fn("messenger.move_to_dead_letters"),
     find: "from dead d join history h on h.message_id = d.id",

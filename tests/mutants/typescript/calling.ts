@@ -24,7 +24,7 @@ export const CALLING: readonly TypeScriptMutant[] = [
     noticedBy: connecting,
   },
   {
-    name: "averages become texts",
+    name: "averages become strings",
     breaks: "Figures of the bus stay numbers, however many digits they have.",
     file: numbers,
     find: "if (!path.some((key) => PROJECT_DATA.has(String(key)))) continue;",
@@ -81,7 +81,7 @@ export const CALLING: readonly TypeScriptMutant[] = [
   },
   {
     name: "any audience is accepted",
-    breaks: "With SYMPHONY_JWT_AUDIENCE a token must be for it.",
+    breaks: "With SYMPHONY_JWT_AUDIENCE a token's audience must include it.",
     file: "shared/http/claims.ts",
     find: "settings.audience !== undefined && !audiences.includes(settings.audience)",
     replace: "settings.audience !== undefined && audiences.length === 0",
@@ -89,7 +89,7 @@ export const CALLING: readonly TypeScriptMutant[] = [
   },
   {
     name: "any issuer is accepted",
-    breaks: "With SYMPHONY_JWT_ISSUER a token must be of it.",
+    breaks: "With SYMPHONY_JWT_ISSUER a token's issuer must equal it.",
     file: "shared/http/claims.ts",
     find: "settings.issuer !== undefined && iss !== settings.issuer",
     replace: "settings.issuer !== undefined && iss === undefined",

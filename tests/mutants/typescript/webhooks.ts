@@ -82,7 +82,7 @@ export const WEBHOOKS: readonly TypeScriptMutant[] = [
     noticedBy: posting,
   },
   {
-    name: "decoded secrets stay",
+    name: "decoded secrets are kept",
     breaks: "Secret parts of a URL are removed, encoded or decoded.",
     file: secrets,
     find: "[token, decoded(token)]",
