@@ -73,7 +73,7 @@ Deno.test("sync transport · a claim that fails, or finds the message claimed, l
   }
 });
 
-Deno.test("sync transport · a settlement whose reply is lost is repeated, and "already" counts as success", async () => {
+Deno.test("sync transport · a settlement whose reply is lost is repeated, and 'already' counts as success", async () => {
   const completed = await send({ settlements: [away(), away(), "already"] });
   assert.deepEqual([completed.sent.status, completed.sent.result], ["completed", { ok: true }]);
   assert.equal(completed.settled.length, 3);

@@ -66,7 +66,7 @@ Deno.test("completeWith · whatever the handler returns, throws or snoozes after
   }
 });
 
-Deno.test("completeWith · a call whose reply is lost is repeated, and "already" is a success", async () => {
+Deno.test("completeWith · a call whose reply is lost is repeated, and 'already' is a success", async () => {
   let reply: unknown;
   const { stats, calls, receiver } = scene([LOST_REPLY, LOST_REPLY, { outcome: "already" }], async (ctx) => {
     reply = await ctx.completeWith("pay");
