@@ -1,4 +1,4 @@
-// messenger_audit: zero on a busy bus, and every invariant is able to fail.
+// messenger_audit: zero violations on a busy bus, and a check of every invariant that it detects violations.
 import assert from "node:assert/strict";
 import type { TransactionSql } from "postgres";
 import { empty, session, test, useProject } from "../project.ts";
@@ -30,7 +30,7 @@ test("audit · names ten invariants less the one that needs the dispatcher's lis
   assert(rows.every(({ violations }) => violations === "0"));
 });
 
-test("audit · zero in every snapshot while workers do all they can do", async () => {
+test("audit · zero in every snapshot while workers do everything they can", async () => {
   const { sql } = project();
   const outcomes = ["completed", "failed", "snoozed", "released", "dead"];
   const sessions = Array.from({ length: 3 }, () => session(project()));
@@ -70,7 +70,10 @@ test("audit · zero in every snapshot while workers do all they can do", async (
   }
 });
 
-/** Plants a state that the bus cannot reach, with the constraints in its way dropped, looks, and undoes it all. */
+/**
+ * Plants a state that the bus cannot reach, without the constraints that prevent it, reads the audit, and undoes it
+ * all.
+ */
 async function planted(plant: (sql: TransactionSql) => Promise<unknown>): Promise<Row[]> {
   const undo = new Error("undo");
   let seen: Row[] = [];
@@ -132,7 +135,7 @@ test("I3 · a lease on a pending message, and a processing one without", async (
   assert.deepEqual(await planted(plant), [["I3", "2"]]);
 });
 
-test("I4 · an unfinished message whose key names another or nothing", async () => {
+test("I4 · an unfinished message whose key belongs to another or to none", async () => {
   await dispatch(project().sql, { idempotency_key: "k" });
   assert.deepEqual(await planted((sql) => sql`update messenger.idempotency_keys set message_id = gen_random_uuid()`), [[
     "I4",
@@ -159,7 +162,7 @@ test("I6 · an attempt with a higher fence than its message", async () => {
   assert.deepEqual(await planted((tx) => tx`update messenger.attempts set fence = 2`), [["I6", "1"]]);
 });
 
-test("I7 · a finished moment on an unfinished message", async () => {
+test("I7 · a processed_at on an unfinished message", async () => {
   await dispatch(project().sql);
   const plant = async (sql: TransactionSql) => {
     await dropCheck(sql, "processed");
@@ -168,7 +171,7 @@ test("I7 · a finished moment on an unfinished message", async () => {
   assert.deepEqual(await planted(plant), [["I7", "1"]]);
 });
 
-test("I8 · a lease overdue by more than two minutes while the clock runs; not when it stands still", async () => {
+test("I8 · a lease overdue by more than two minutes while the ticker runs; not while it is stopped", async () => {
   const { sql } = project();
   await held(sql);
   await setClock(sql, "200 seconds");

@@ -1,11 +1,11 @@
-// The bus as these tests speak to it: public functions by name, rows read back, the clock moved.
+// Calls of the bus for the tests: public functions by name, rows, and the test clock.
 import type { Sql, TransactionSql } from "postgres";
 
 export type Asker = Sql | TransactionSql;
 // deno-lint-ignore no-explicit-any -- rows are read by the columns a test names
 export type Row = any;
 
-/** Calls a function of schema public with named arguments; objects travel as jsonb, arrays of strings as text[]. */
+/** Calls a function of schema public with named arguments; objects are sent as jsonb, arrays of strings as text[]. */
 export async function call(sql: Asker, name: string, args: Record<string, unknown> = {}): Promise<Row[]> {
   const names = Object.entries(args).map(([name, value], at) =>
     `${name} => $${at + 1}${isJson(value) ? "::jsonb" : ""}`
@@ -19,13 +19,13 @@ function isJson(value: unknown): boolean {
   return !(Array.isArray(value) && value.some((element) => typeof element === "string"));
 }
 
-/** Dispatches one message, of type Greeting unless told; answers what the function answers. */
+/** Dispatches one message (default type: Greeting); returns the function's result. */
 export async function dispatch(sql: Asker, fields: Record<string, unknown> = {}): Promise<Row> {
   const [reply] = await call(sql, "messenger_dispatch", { type: "Greeting", ...fields });
   return reply;
 }
 
-/** Dispatches so many messages at once; answers their ids in order. */
+/** Dispatches the given number of messages at once; returns their ids in order. */
 export async function dispatchMany(sql: Asker, count: number, fields: Record<string, unknown> = {}): Promise<string[]> {
   const messages = Array.from({ length: count }, (_, n) => ({ type: "Greeting", payload: { n }, ...fields }));
   return (await call(sql, "messenger_dispatch_batch", { messages })).map(({ id }) => id);
@@ -42,12 +42,12 @@ export async function held(sql: Asker, fields: Record<string, unknown> = {}, arg
   return row;
 }
 
-/** Settles; answers the outcomes in order. */
+/** Settles outcomes; returns the results in order. */
 export async function settle(sql: Asker, outcomes: Record<string, unknown>[]): Promise<Row[]> {
   return await call(sql, "messenger_settle", { outcomes });
 }
 
-/** Answers the text of a function that returns one value. */
+/** Returns the text of a function with a single value. */
 export async function ask(sql: Asker, name: string, args: Record<string, unknown> = {}): Promise<Row> {
   const [row] = await call(sql, name, args);
   return row[name];
@@ -63,8 +63,11 @@ export async function deadLetterOf(sql: Asker, id: string): Promise<Row> {
   return row;
 }
 
-/** Sets the bus's time so far ahead of real time; absolute. */
-/** Wakeups have an address, and the clock has no job: the test ticks, as somebody's own clock would, and nobody has stopped it. */
+/** Sets the bus's time this far ahead of real time; absolute, not relative to earlier calls. */
+/**
+ * Wake-ups have an address, and the ticker has no job: the test ticks, like an external ticker that has not been
+ * stopped.
+ */
 export async function tickByHand(sql: Asker, functionsUrl: string): Promise<void> {
   await sql`select messenger_start(${functionsUrl}), messenger_stop()`;
   await sql`update messenger.settings set clock_changed_at = null`;
@@ -75,7 +78,7 @@ export async function setClock(sql: Asker, skew: string): Promise<void> {
   await sql`select messenger.set_clock(${skew}::interval)`;
 }
 
-/** Seconds from the bus's now until a moment. */
+/** Seconds from the bus's now until the given time. */
 export async function secondsUntil(sql: Asker, moment: Date): Promise<number> {
   const [{ seconds }] = await sql`select extract(epoch from ${moment}::timestamptz - messenger.now()) as seconds`;
   return Number(seconds);

@@ -12,7 +12,7 @@ Deno.test.beforeEach(() => empty(project().sql));
 
 const cancel = (id: string): Promise<string> => ask(project().sql, "messenger_cancel", { id });
 
-/** It is finished as cancelled, holds no lease, has no dead letter, and breaks no invariant. */
+/** The message is finished as cancelled, has no lease and no dead letter, and violates no invariant. */
 async function assertCancelled(id: string): Promise<void> {
   const { sql } = project();
   const row = await messageOf(sql, id);
@@ -34,7 +34,7 @@ test("cancel · a waiting message is never handed out", async () => {
   await assertCancelled(id);
 });
 
-test("cancel · a delayed message and one that waits for its retry too", async () => {
+test("cancel · a delayed message, and one that waits for its retry, too", async () => {
   const { sql } = project();
   const { id: delayed } = await dispatch(sql, { delay: "1 hour" });
   assert.equal(await cancel(delayed), "cancelled");
@@ -47,7 +47,7 @@ test("cancel · a delayed message and one that waits for its retry too", async (
   await assertCancelled(retried);
 });
 
-test("cancel · twice, of a finished message and of none", async () => {
+test("cancel · repeated, of a finished message and of a missing one", async () => {
   const { sql } = project();
   const { id } = await dispatch(sql);
   await cancel(id);
@@ -59,7 +59,7 @@ test("cancel · twice, of a finished message and of none", async () => {
   assert.equal(await cancel(crypto.randomUUID()), "unknown");
 });
 
-test("cancel · changes the one row it names", async () => {
+test("cancel · changes only the named row", async () => {
   const { sql } = project();
   const { id: other } = await dispatch(sql);
   const { id } = await dispatch(sql);
@@ -68,7 +68,7 @@ test("cancel · changes the one row it names", async () => {
   assert.deepEqual(await messageOf(sql, other), before);
 });
 
-test("request · a running message goes on, and its heartbeat hears of it", async () => {
+test("request · a running message continues, and its heartbeat reports the request", async () => {
   const { sql } = project();
   const { id, fence } = await held(sql);
   assert.equal(await cancel(id), "requested");
@@ -102,7 +102,7 @@ for (const result of ["failed", "snoozed", "released"]) {
   });
 }
 
-test("request · a failure is kept as an attempt, and repeating it answers already", async () => {
+test("request · a failure is stored as an attempt, and its repetition is reported as already recorded", async () => {
   const { sql } = project();
   const { id, fence } = await held(sql);
   await cancel(id);
@@ -113,7 +113,7 @@ test("request · a failure is kept as an attempt, and repeating it answers alrea
   assert.equal(error, "boom");
 });
 
-test("request · one batch settles cancelled and ordinary messages each by its own rule", async () => {
+test("request · one batch settles cancelled and ordinary messages by separate rules", async () => {
   const { sql } = project();
   const rows = [await held(sql), await held(sql), await held(sql)];
   await cancel(rows[0].id);
@@ -133,7 +133,7 @@ for (
     ["the tick", () => call(project().sql, "messenger_tick")],
   ] as const
 ) {
-  test(`request · the end of the lease makes it cancelled, met by ${who}`, async () => {
+  test(`request · the end of the lease makes it cancelled, found by ${who}`, async () => {
     const { sql } = project();
     const { id, fence } = await held(sql);
     await cancel(id);
@@ -145,7 +145,7 @@ for (
   });
 }
 
-test("request · a lease that ran out but was not met can still be completed", async () => {
+test("request · a message with an expired lease can still be completed before a claim finds it", async () => {
   const { sql } = project();
   const { id, fence } = await held(sql);
   await cancel(id);
@@ -167,7 +167,7 @@ test("race · a cancel that waits for a claim finds the message running", async 
   assert.equal(await cancelling, "requested");
 });
 
-test("race · a cancel gives up after a quarter of a second, and nothing is changed", async () => {
+test("race · a cancel ends after waiting a quarter of a second, and nothing is changed", async () => {
   const { sql } = project();
   const { id } = await dispatch(sql);
   await using other = session(project());
@@ -180,7 +180,7 @@ test("race · a cancel gives up after a quarter of a second, and nothing is chan
   assert.equal(await cancel(id), "cancelled");
 });
 
-test("race · a cancel waits for no foreign key of the project", async () => {
+test("race · a cancel does not wait for a foreign key of the project", async () => {
   const { sql } = project();
   const { id } = await dispatch(sql);
   await using other = session(project());
@@ -190,7 +190,7 @@ test("race · a cancel waits for no foreign key of the project", async () => {
   await other`rollback`;
 });
 
-test("race · a claim passes over a message that is being cancelled", async () => {
+test("race · a claim skips a message that is being cancelled", async () => {
   const { sql } = project();
   const { id } = await dispatch(sql);
   await using operator = session(project());

@@ -1,4 +1,5 @@
-// The ticker ticks under whatever a role or database has set for its sessions, or health says which setting stops it.
+// The ticker runs under any settings that a role or database has for its sessions, or health names the setting that
+// stops it.
 import assert from "node:assert/strict";
 import { eventually } from "../eventually.ts";
 import { empty, session, test, testWithCron, useProject } from "../project.ts";
@@ -11,7 +12,9 @@ const check = async (name: string): Promise<Row> =>
   (await ask(project().sql, "messenger_health")).checks.find((check: Row) => check.name === name);
 const ticks = async () => Number((await project().sql`select ticks from messenger.clock`)[0].ticks);
 
-/** Runs the command of the ticker's job in a session with these settings until it has ticked so often. */
+/**
+ * Runs the command of the ticker's job in a session with these settings until it has ticked the given number of times.
+ */
 async function tickUnder(settings: Record<string, string>, wanted: number): Promise<number> {
   const { sql } = project();
   await sql`update messenger.settings set clock_enabled = true`;
@@ -55,14 +58,14 @@ test("settings · the ticker ignores every timeout of its session, and is read c
   }
 });
 
-test("settings · a statement_timeout of some seconds strikes once, in a pause", async () => {
+test("settings · a statement_timeout of some seconds cancels one pause only", async () => {
   await tickUnder({ statement_timeout: "3500ms" }, 5);
   assert.equal((await project().sql`select from messenger.step_errors`).length, 0);
 });
 
 test("settings · a tick that is longer than a second is followed by the next at once", async () => {
   const { sql } = project();
-  // Found before that of pg_catalog by the command of the job, which has no search_path of its own.
+  // The job's command, which has no search_path of its own, finds it before that of pg_catalog.
   await sql.unsafe(`
     create schema pauses;
     create table pauses.taken (seconds double precision);
@@ -82,7 +85,7 @@ test("settings · a tick that is longer than a second is followed by the next at
   }
 });
 
-test("settings · a statement_timeout that is over before the first tick is named by messenger_start and health", async () => {
+test("settings · a statement_timeout that ends before the first tick is named by messenger_start and health", async () => {
   await using admin = session(project(), "supabase_admin");
   for (
     const [setting, cause, remedy] of [
@@ -104,7 +107,7 @@ test("settings · a statement_timeout that is over before the first tick is name
       ["role postgres set statement_timeout = '100ms'"],
     ]
   ) {
-    // Rolled back: no job is started, and the next session has its timeouts.
+    // Rolled back, so that no job is started and the next session has its timeouts.
     await admin`begin`;
     await admin.unsafe(`alter ${setting}`);
     const { clock_remedy } = await ask(admin, "messenger_start");
@@ -115,12 +118,12 @@ test("settings · a statement_timeout that is over before the first tick is name
       assert.ok(clock_remedy?.startsWith(cause) && clock_remedy.includes(remedy), clock_remedy);
       assert.ok(clock.detail.includes(cause) && clock.remedy.startsWith(remedy), JSON.stringify(clock));
     } else {
-      assert.equal(clock_remedy, undefined, "this one is outlived");
+      assert.equal(clock_remedy, undefined, "the ticker outlives this one");
     }
   }
 });
 
-/** The job of the ticker is there, and has made so many ticks in each of the last minutes. */
+/** The job of the ticker exists, and has made this number of ticks in each of the last minutes. */
 async function paced(...perMinute: number[]) {
   const { sql } = project();
   await sql`select messenger_start()`;
@@ -146,7 +149,7 @@ test("pace · health counts the ticks of the last three full minutes, and below 
   await ask(sql, "messenger_stop");
 });
 
-test("pace · minutes before the ticker was started, or that nobody counted, do not matter; nor does an outside clock's", async () => {
+test("pace · minutes before the ticker's start, uncounted minutes and an external ticker's do not count", async () => {
   const { sql } = project();
   await paced(30, 60, 60);
   await sql`update messenger.settings set clock_changed_at = date_trunc('minute', messenger.now()) - interval '30 seconds'`;
@@ -165,7 +168,7 @@ test("pace · minutes before the ticker was started, or that nobody counted, do 
   assert.deepEqual([(await check("clock")).status, (await check("clock")).figures.ticks_per_minute], ["healthy", 20]);
 });
 
-test("pace · ticks older than five minutes are forgotten", async () => {
+test("pace · ticks older than five minutes are deleted", async () => {
   const { sql } = project();
   await ask(sql, "messenger_tick");
   await setClock(sql, "5 minutes 1 second");
@@ -176,7 +179,7 @@ test("pace · ticks older than five minutes are forgotten", async () => {
   assert.equal((await sql`select from messenger.ticks`).length, 1, "nor do those of a clock that was set back stay");
 });
 
-testWithCron("schedule · pg_cron from 1.5 on takes seconds, before that only minutes", async () => {
+testWithCron("schedule · pg_cron accepts seconds from 1.5 on, before that only minutes", async () => {
   await using admin = session(project(), "supabase_admin");
   const schedules: Record<string, string> = {};
   await admin`begin`;
@@ -196,7 +199,7 @@ testWithCron("schedule · pg_cron from 1.5 on takes seconds, before that only mi
   });
 });
 
-test("schedule · a run ends at second 59, ten seconds after its beginning at least, and not while a handler runs", async () => {
+test("schedule · a run ends at second 59, ten seconds after its start at least, and not while a handler runs", async () => {
   const { sql } = project();
   for (
     const [from, to] of [["10:00:00.3", "10:00:59"], ["10:00:49.9", "10:00:59"], ["10:00:50", "10:01:59"], [
@@ -217,10 +220,10 @@ test("schedule · a run ends at second 59, ten seconds after its beginning at le
     union all select 1, now(), gen_random_uuid(), 'Ship', clock_timestamp()`;
   assert.equal(await mayEnd(), false);
   await sql`delete from messenger.sql_runners where pid <> 1`;
-  assert.equal(await mayEnd(), true, "a backend that is gone runs nothing");
+  assert.equal(await mayEnd(), true, "a backend that has ended runs nothing");
 });
 
-test("settings · a tick called by hand under serializable works, alone", async () => {
+test("settings · a tick called manually under serializable works, alone", async () => {
   const figures = await project().sql.begin("isolation level serializable", (tx) => ask(tx, "messenger_tick"));
   assert.equal(figures.errors, undefined);
 });

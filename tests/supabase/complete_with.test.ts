@@ -1,4 +1,5 @@
-// messenger_complete_with: a business function and the completion in one transaction, so that a message delivered twice leaves one effect.
+// messenger_complete_with: a business function and the completion in one transaction, so that a message delivered twice
+// has one effect.
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { ask, claim, dispatch, held, messageOf, setClock } from "./bus.ts";
@@ -16,7 +17,7 @@ Deno.test.beforeEach(async () => {
   await project().sql`truncate public.effects`;
 });
 
-test("complete_with · runs the function, stores its result as the message's, and answers with it", async () => {
+test("complete_with · runs the function, stores its result as the message's, and returns it", async () => {
   const { sql } = project();
   const delivery = await held(sql);
   const reply = await completeWith(sql, delivery, "public.take_effect", { order: 7 });
@@ -26,7 +27,7 @@ test("complete_with · runs the function, stores its result as the message's, an
   assert.deepEqual(await effects(project().sql), [{ order: 7 }]);
 });
 
-test("complete_with · repeated after a lost reply it answers already and runs nothing", async () => {
+test("complete_with · repeated after a lost reply it returns 'already' and runs nothing", async () => {
   const { sql } = project();
   const delivery = await held(sql);
   await completeWith(sql, delivery, "take_effect", { order: 7 });
@@ -36,7 +37,7 @@ test("complete_with · repeated after a lost reply it answers already and runs n
   assert.deepEqual(await effects(project().sql), [{ order: 7 }]);
 });
 
-test("complete_with · without args the function gets an empty object; null and other JSON values pass as they are", async () => {
+test("complete_with · without args the function gets an empty object; null and other JSON values are passed unchanged", async () => {
   const { sql } = project();
   await completeWith(sql, await held(sql), "take_effect");
   await sql`select messenger_complete_with(id, fence, 'take_effect', null) from messenger_claim(${(await dispatch(sql),
@@ -54,10 +55,10 @@ test("complete_with · a result over 64 KB is replaced by a marker in the row, a
   assert.equal((await messageOf(sql, delivery.id)).result.symphony_dropped, "larger than 64 KB");
 });
 
-test("complete_with · a lease that is not current, or no message at all, is rejected before the function runs", async () => {
+test("complete_with · an old lease, or a missing message, is rejected before the function runs", async () => {
   const { sql } = project();
   const delivery = await held(sql);
-  // A function that would raise is not even asked.
+  // A function that would raise an error is not even called.
   for (const name of ["take_effect", "is_rejected", "no_such_function"]) {
     await rejected(completeWith(sql, { ...delivery, fence: "9" }, name), "SM_STALE_LEASE", 409);
   }
@@ -69,7 +70,7 @@ test("complete_with · a lease that is not current, or no message at all, is rej
   assert.deepEqual(await effects(project().sql), []);
 });
 
-test("complete_with · a message delivered twice leaves one effect: the first worker comes too late", async () => {
+test("complete_with · a message delivered twice has one effect: the first worker comes too late", async () => {
   const { sql } = project();
   const first = await held(sql);
   await setClock(sql, "61 seconds");
@@ -80,14 +81,14 @@ test("complete_with · a message delivered twice leaves one effect: the first wo
   assert.deepEqual(await effects(project().sql), [{ by: "bob" }]);
 });
 
-test("complete_with · a lease that ran out but was not taken over still completes", async () => {
+test("complete_with · a lease that expired but was not taken over still completes", async () => {
   const { sql } = project();
   const delivery = await held(sql);
   await setClock(sql, "2 minutes");
   assert.equal((await completeWith(sql, delivery, "take_effect")).outcome, "completed");
 });
 
-test("race · the repetition waits for the first call's open transaction, then answers already", async () => {
+test("race · the repetition waits for the first call's open transaction, then returns 'already'", async () => {
   await using first = session(project());
   await using again = session(project());
   const delivery = await held(project().sql);
@@ -101,7 +102,7 @@ test("race · the repetition waits for the first call's open transaction, then a
   assert.deepEqual(await effects(project().sql), [{ call: 1 }]);
 });
 
-test("race · should the first call's transaction roll back, the repetition has the effect", async () => {
+test("race · if the first call's transaction rolls back, the repetition has the effect", async () => {
   await using first = session(project());
   await using again = session(project());
   const delivery = await held(project().sql);
@@ -115,7 +116,7 @@ test("race · should the first call's transaction roll back, the repetition has 
   assert.deepEqual(await effects(project().sql), [{ call: 2 }]);
 });
 
-test("race · a lease that ran out is not taken over while its worker's effect is being committed", async () => {
+test("race · an expired lease is not taken over while its worker's effect is being committed", async () => {
   const { sql } = project();
   await using first = session(project());
   const delivery = await held(sql);
@@ -129,7 +130,7 @@ test("race · a lease that ran out is not taken over while its worker's effect i
   assert.deepEqual(await effects(project().sql), [{ by: "ada" }]);
 });
 
-test("race · a worker that waits while its lease is taken over is stale, and its effect never was", async () => {
+test("race · a worker that waits while its lease is taken over is stale, and has no effect", async () => {
   const { sql } = project();
   await using late = session(project());
   await using taker = session(project());
@@ -147,7 +148,7 @@ test("race · a worker that waits while its lease is taken over is stale, and it
   assert.deepEqual(await effects(project().sql), [{ by: "bob" }]);
 });
 
-test("complete_with · what the function raises reaches the caller, undoes the effect and leaves the lease", async () => {
+test("complete_with · an error of the function reaches the caller, undoes the effect and keeps the lease", async () => {
   const { sql } = project();
   const delivery = await held(sql);
   const error = await errorOf(completeWith(sql, delivery, "is_rejected", { order: 1 }));
@@ -156,7 +157,7 @@ test("complete_with · what the function raises reaches the caller, undoes the e
   assert.equal((await completeWith(sql, delivery, "take_effect")).outcome, "completed");
 });
 
-test("complete_with · a function that settles the message otherwise is undone", async () => {
+test("complete_with · a function that settles the message otherwise is rolled back", async () => {
   const { sql } = project();
   await sql.unsafe(`
     create or replace function public.meddle(args jsonb) returns jsonb language plpgsql set search_path = pg_catalog, pg_temp as $$
@@ -170,7 +171,7 @@ test("complete_with · a function that settles the message otherwise is undone",
   await assertUntouched(project().sql, { id, fence });
 });
 
-test("complete_with · is there for supabase.rpc, with its codes as HTTP statuses", async () => {
+test("complete_with · is callable with supabase.rpc, with its codes as HTTP statuses", async () => {
   const { sql, url, secretKey } = project();
   const rpc = async (args: Record<string, unknown>) => {
     const response = await fetch(`${url}/rest/v1/rpc/messenger_complete_with`, {

@@ -1,4 +1,4 @@
-// Which functions messenger_complete_with runs, and in whose name: names, signatures, schemas, rights, search_path.
+// The functions that messenger_complete_with runs, and their role: names, signatures, schemas, rights, search_path.
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
@@ -20,7 +20,7 @@ Deno.test.beforeEach(async () => {
   await project().sql`truncate public.effects`;
 });
 
-test("function_name · only the function of exactly this signature counts, whatever else has its name", async () => {
+test("function_name · only the function with exactly this signature counts, whatever else has its name", async () => {
   const { sql } = project();
   await sql.unsafe(`
     create schema wrong;
@@ -62,7 +62,7 @@ test("function_name · only the function of exactly this signature counts, whate
   assert.equal((await completeWith(sql, delivery, "wrong.overloaded")).result, "jsonb");
 });
 
-test("function_name · names are rolled up and quoted as SQL does it; nothing in them is ever run", async () => {
+test("function_name · names are lower-cased and quoted as in SQL; nothing in them is ever executed", async () => {
   const { sql } = project();
   assert.equal((await completeWith(sql, await held(sql), 'shop."Odd name"')).result, "odd");
   assert.equal((await completeWith(sql, await held(sql), "Public . TAKE_EFFECT")).outcome, "completed");
@@ -120,7 +120,7 @@ test("function_name · functions of the system, the platform, extensions and the
   await assertUntouched(project().sql, delivery);
 });
 
-test("function_name · runs as the caller, who needs the right to execute the function and to do what it does", async () => {
+test("function_name · runs as the caller, who needs the right to execute the function and the rights it uses", async () => {
   const { sql } = project();
   await sql.unsafe(`
     create or replace function shop.who(jsonb) returns jsonb language sql set search_path = pg_catalog, pg_temp as $$ select to_jsonb(current_user::text) $$;
@@ -149,7 +149,7 @@ test("function_name · runs as the caller, who needs the right to execute the fu
   await assertUntouched(project().sql, { id, fence });
 });
 
-test("function_name · the function finds search_path pg_catalog, pg_temp unless it sets its own", async () => {
+test("function_name · the function has search_path pg_catalog, pg_temp unless it sets its own", async () => {
   const { sql } = project();
   await sql.unsafe(`
     create or replace function public.careless(args jsonb) returns jsonb language plpgsql as $$

@@ -1,14 +1,14 @@
-// Dead letters as these tests make, resolve and check them.
+// Dead letters: creating, resolving and checking them in tests.
 import assert from "node:assert/strict";
 import { type Asker, call, claim, dispatchMany, held, type Row, settle } from "./bus.ts";
 
-/** Dispatches a message, claims it and fails it for good; answers its row at the claim and the id of its letter. */
+/** Dispatches a message, claims it and fails it for good; returns its claimed row and the id of its dead letter. */
 export async function dead(sql: Asker, fields: Row = {}, failure: Row = {}): Promise<Row> {
   const row = await held(sql, { queue: "dead", ...fields }, { queues: [fields.queue ?? "dead"] });
   return { ...row, deadLetter: await die(sql, row, failure) };
 }
 
-/** Fails a claimed message for good; answers the id of its open letter. */
+/** Fails a claimed message for good; returns the id of its open dead letter. */
 export async function die(sql: Asker, { id, fence }: Row, failure: Row = {}): Promise<string> {
   const [{ outcome }] = await settle(sql, [
     { id, fence, outcome: "failed", error: "no", retryable: false, ...failure },
@@ -19,7 +19,7 @@ export async function die(sql: Asker, { id, fence }: Row, failure: Row = {}): Pr
   return deadLetter.id;
 }
 
-/** So many dead letters at once; answers the messages in order. */
+/** The given number of dead letters at once; returns the messages in order. */
 export async function manyDead(sql: Asker, count: number, fields: Row = {}): Promise<string[]> {
   const ids = [];
   for (let left = count; left > 0; left -= 1000) {

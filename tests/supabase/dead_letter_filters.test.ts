@@ -1,4 +1,5 @@
-// Who may name dead letters, which ones a filter means, and every way to name them wrongly: rejected with a code, and nothing changed.
+// The right to select dead letters, the dead letters that a filter selects, and every wrong filter: rejected with a
+// code, without changes.
 import assert from "node:assert/strict";
 import { empty, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
@@ -14,7 +15,7 @@ const HOUR = 3_600_000;
 const START = Date.now();
 const hours = (count: number) => new Date(START + count * HOUR).toISOString();
 
-/** Four dead letters, an hour apart: of another type, error, queue and transport each. */
+/** Four dead letters, an hour apart, each of another type, error, queue and transport. */
 async function four(): Promise<Row[]> {
   const { sql } = project();
   await sql`insert into messenger_transports (name, type) values ('email', 'supabase')`;
@@ -42,8 +43,8 @@ const filters: [name: string, filter: Row, means: number[]][] = [
   ["from, which is inclusive", { from: hours(2) }, [2, 3]],
   ["to, which is exclusive", { to: hours(2) }, [0, 1]],
   ["from and to", { from: hours(1), to: hours(3) }, [1, 2]],
-  ["several, which all must hold", { type: "Greeting", queue: "dead", to: hours(3) }, [1]],
-  ["what no letter has", { type: "Nothing", queue: "A queue; drop table" }, []],
+  ["several conditions, which must all hold", { type: "Greeting", queue: "dead", to: hours(3) }, [1]],
+  ["a value that no dead letter has", { type: "Nothing", queue: "A queue; drop table" }, []],
 ];
 
 for (const [name, filter, means] of filters) {
@@ -61,11 +62,11 @@ for (const [name, filter, means] of filters) {
       throw undo;
     }).catch((error) => assert.equal(error, undo));
     assert.deepEqual(await retry(sql, { filter }), expected);
-    assert.deepEqual(await retry(sql, { filter }), [], "resolved dead letters are in no filter");
+    assert.deepEqual(await retry(sql, { filter }), [], "resolved dead letters match no filter");
   });
 }
 
-test("max · the oldest dead letters go first, and no more than told", async () => {
+test("max · the oldest dead letters are resolved first, and at most max of them", async () => {
   const { sql } = project();
   const deadLetters = await four();
   const ids = async (max: number) => (await retry(sql, { filter: {}, max })).map(({ id }) => id);
@@ -88,7 +89,7 @@ const badNames: [name: string, args: Row, code: string, says: RegExp, status?: n
   ["a number for from", { filter: { from: 1_700_000_000 } }, "SM_FILTER", /filter\.from/],
   ["no date for from", { filter: { from: "yesterday-ish" } }, "SM_FILTER", /filter\.from/],
   ["infinity for to", { filter: { to: "infinity" } }, "SM_FILTER", /filter\.to/],
-  ["a year without end for to", { filter: { to: "20000-01-01T00:00:00Z" } }, "SM_FILTER", /filter\.to/],
+  ["an infinite date for to", { filter: { to: "20000-01-01T00:00:00Z" } }, "SM_FILTER", /filter\.to/],
   ["a to that is not after from", { filter: { from: hours(2), to: hours(2) } }, "SM_FILTER", /filter\.to/],
   ["max 0", { filter: {}, max: 0 }, "SM_BATCH", /max/],
   ["max below zero", { filter: {}, max: -1 }, "SM_BATCH", /max/],

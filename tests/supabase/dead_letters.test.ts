@@ -1,4 +1,4 @@
-// Dead letters, resolved: what a retry keeps and what it sets back, what becomes of the key, what discarding means.
+// Resolved dead letters: the fields that a retry keeps and resets, the idempotency key, and discarding.
 import assert from "node:assert/strict";
 import { empty, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
@@ -44,7 +44,7 @@ test("retry · the message is pending as it was dispatched, with all its retries
   assert.equal((await settle(sql, [{ id, fence: "2", outcome: "completed" }]))[0].outcome, "completed");
 });
 
-test("retry · a message that dies again has a new letter with its own history, and its fence goes on", async () => {
+test("retry · a message that fails again has a new dead letter with its own history, and its fence continues", async () => {
   const { sql } = project();
   const { id, deadLetter } = await dead(sql, { max_retries: 1 }, { error: "first life" });
   await retry(sql, { ids: [deadLetter] });
@@ -78,7 +78,7 @@ test("retry · a poison message that lost its leases is handed out among others 
   assert.equal((await claim(sql)).length, 2);
 });
 
-test("retry · a cancel request of the former life is forgotten", async () => {
+test("retry · an earlier cancel request is cleared", async () => {
   const { sql } = project();
   const { id, deadLetter } = await dead(sql);
   await sql`update messenger_messages set cancel_requested_at = now() where id = ${id}`;
@@ -86,7 +86,7 @@ test("retry · a cancel request of the former life is forgotten", async () => {
   assert.equal((await messageOf(sql, id)).cancel_requested_at, null);
 });
 
-test("retry · the outcome of a worker from the former life changes nothing", async () => {
+test("retry · the outcome of a worker from before the retry changes nothing", async () => {
   const { sql } = project();
   const { id, fence, deadLetter } = await dead(sql);
   await retry(sql, { ids: [deadLetter] });
@@ -96,7 +96,7 @@ test("retry · the outcome of a worker from the former life changes nothing", as
   assert.equal((await messageOf(sql, id)).status, "pending");
 });
 
-test("retry · one answer for each id, in their order: retried, resolved, unknown", async () => {
+test("retry · one result for each id, in their order: retried, resolved, unknown", async () => {
   const { sql } = project();
   const [retried, old, given] = [await dead(sql), await dead(sql), await dead(sql)];
   const stranger = "00000000-0000-7000-8000-000000000000";
@@ -114,7 +114,7 @@ test("retry · one answer for each id, in their order: retried, resolved, unknow
   assert.equal((await messageOf(sql, given.id)).error_class, "Discarded");
 });
 
-test("retry · retried messages keep their place: priority, then the moment of the retry, then age", async () => {
+test("retry · retried messages are ordered by priority, then by the time of the retry, then by age", async () => {
   const { sql } = project();
   const old = await dead(sql, { priority: 5 });
   const older = [await dead(sql, { priority: 2 }), old, await dead(sql, { priority: 5 })];
@@ -125,7 +125,7 @@ test("retry · retried messages keep their place: priority, then the moment of t
   assert.deepEqual(order, [urgent.id, waiting.id, old.id, older[2].id, older[0].id]);
 });
 
-test("retry · a message past its expires_at is not handed out: nobody needs it any more", async () => {
+test("retry · a message past its expires_at is not handed out, because it has expired", async () => {
   const { sql } = project();
   const { id, deadLetter } = await dead(sql, { expires_at: new Date(Date.now() + 60_000) });
   await setClock(sql, "1 hour");
@@ -134,7 +134,7 @@ test("retry · a message past its expires_at is not handed out: nobody needs it 
   assert.equal((await messageOf(sql, id)).error_class, "Expired");
 });
 
-test("retry · with an edited payload the message is the same one with a new body; the dead letter keeps the old", async () => {
+test("retry · with an edited payload the message keeps its id and has a new body; the dead letter keeps the old one", async () => {
   const { sql } = project();
   const { id, deadLetter } = await dead(sql, { payload: { to: "nobody" }, idempotency_key: "k" });
   const [reply] = await retry(sql, { ids: [deadLetter], payload: { to: "Ada" } });
@@ -143,12 +143,12 @@ test("retry · with an edited payload the message is the same one with a new bod
   assert.deepEqual([claimed.id, claimed.body], [id, { to: "Ada" }]);
   assert.deepEqual((await deadLettersOf(sql, id))[0].body, { to: "nobody" });
   const again = await dispatch(sql, { queue: "dead", payload: { to: "nobody" }, idempotency_key: "k" });
-  assert.deepEqual([again.id, again.duplicate], [id, true], "the producer that repeats itself hears of this message");
+  assert.deepEqual([again.id, again.duplicate], [id, true], "the repeated dispatch returns this message");
   await die(sql, claimed);
   assert.deepEqual((await deadLettersOf(sql, id))[1].body, { to: "Ada" });
 });
 
-test("key · is the message's own while it is dead, retried and finished, long after its window", async () => {
+test("key · belongs to the message while it is dead, retried and finished, long after its window", async () => {
   const { sql } = project();
   const fields = { queue: "dead", idempotency_key: "k", idempotency_window: "1 minute" };
   const { id, deadLetter } = await dead(sql, fields);
@@ -162,7 +162,7 @@ test("key · is the message's own while it is dead, retried and finished, long a
   assert.equal((await dispatch(sql, fields)).duplicate, false);
 });
 
-test("key · that somebody deleted is put back in its scope", async () => {
+test("key · a deleted key is restored in its scope", async () => {
   const { sql } = project();
   await call(sql, "messenger_register", { types: [{ type: "Greeting", dispatchable_by: "user" }] });
   const user = crypto.randomUUID();
@@ -177,7 +177,7 @@ test("key · that somebody deleted is put back in its scope", async () => {
   assert.equal((await dispatch(sql, { queue: "dead", idempotency_key: "k" })).id, ours.id);
 });
 
-test("key · that another message holds by now is a conflict, and nothing changes", async () => {
+test("key · a key that another message has by now is a conflict, and nothing changes", async () => {
   const { sql } = project();
   const { id, deadLetter } = await dead(sql, { idempotency_key: "k" });
   const free = await dead(sql);
@@ -194,7 +194,7 @@ test("key · that another message holds by now is a conflict, and nothing change
   assert.deepEqual((await messageOf(sql, id)).body, {});
 });
 
-test("gone · a message that somebody deleted comes back with its id from the dead letter, ahead of every fence it had", async () => {
+test("gone · a deleted message is restored with its id from the dead letter, with a fence above its earlier ones", async () => {
   const { sql } = project();
   await call(sql, "messenger_register", { types: [{ type: "Greeting", priority: 8 }] });
   const fields = { payload: { n: 1 }, headers: { h: 1 }, metadata: { m: 1 }, max_retries: 5, idempotency_key: "k" };
@@ -224,7 +224,7 @@ test("gone · a message that somebody deleted comes back with its id from the de
   assert.deepEqual([(await dispatch(sql, { queue: "dead", ...fields })).id, (await claim(sql)).length], [first.id, 1]);
 });
 
-test("gone · a user's key is still the user's", async () => {
+test("gone · a user's key still belongs to the user", async () => {
   const { sql } = project();
   await call(sql, "messenger_register", { types: [{ type: "Greeting", dispatchable_by: "user" }] });
   const user = crypto.randomUUID();
@@ -237,7 +237,7 @@ test("gone · a user's key is still the user's", async () => {
   assert.equal((await keyOf(id)).scope, user);
 });
 
-test("alive · a message that somebody made pending by hand is a conflict", async () => {
+test("alive · a message that was made pending manually is a conflict", async () => {
   const { sql } = project();
   const { id, deadLetter } = await dead(sql);
   await sql`update messenger_messages set status = 'pending', processed_at = null where id = ${id}`;
@@ -246,7 +246,7 @@ test("alive · a message that somebody made pending by hand is a conflict", asyn
   assert.deepEqual([(await messageOf(sql, id)).status, (await messageOf(sql, id)).error_class], ["pending", "Error"]);
 });
 
-test("discard · counts what it gave up on, and leaves what was resolved", async () => {
+test("discard · counts the discarded messages, and does not change resolved ones", async () => {
   const { sql } = project();
   const [one, two] = [await dead(sql), await dead(sql)];
   await retry(sql, { ids: [two.deadLetter] });
@@ -266,7 +266,7 @@ test("discard · counts what it gave up on, and leaves what was resolved", async
   assert.equal(await discard(sql, { filter: {} }), 1);
 });
 
-test("wake-up · wakes once for each queue and type that has something due", async () => {
+test("wake-up · sends one for each queue and type with due messages", async () => {
   const { sql } = project();
   await sql`delete from net.http_request_queue`;
   await call(sql, "messenger_start", { functions_url: "https://example.test/functions/v1" });
@@ -278,7 +278,7 @@ test("wake-up · wakes once for each queue and type that has something due", asy
   assert.equal((await sql`select from net.http_request_queue`).length, 2);
 });
 
-test("many · ten thousand dead letters go back in chunks of a thousand, oldest first", async () => {
+test("many · ten thousand dead letters are retried in chunks of a thousand, oldest first", async () => {
   const { sql } = project();
   const ids = await manyDead(sql, 10_000);
   const bites: string[][] = [];

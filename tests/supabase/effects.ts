@@ -1,9 +1,13 @@
-// Business functions for the tests of completion with an effect: a table where each run leaves a row, and helpers that look at it.
+// Business functions for the tests of completion with an effect: a table with a row for each run, and functions that
+// read it.
 import assert from "node:assert/strict";
 import type { Sql } from "postgres";
 import { ask, type Asker, messageOf, type Row } from "./bus.ts";
 
-/** Makes public.effects, take_effect (leaves a row, answers {"got": args}) and is_rejected (leaves a row, then raises XS001). */
+/**
+ * Creates public.effects, take_effect (inserts a row, returns {"got": args}) and is_rejected (inserts a row, then
+ * raises XS001).
+ */
 export async function makeEffects(sql: Sql): Promise<void> {
   await sql.unsafe(`
     create table public.effects (n int generated always as identity, args jsonb);
@@ -34,7 +38,7 @@ export function completeWith(sql: Asker, { id, fence }: Held, function_name: str
   return ask(sql, "messenger_complete_with", { id, fence, function_name, ...(args !== undefined && { args }) });
 }
 
-/** Checks that the delivery is still with the worker ada, and that no effect is there. */
+/** Checks that the worker ada still has the delivery, and that there is no effect. */
 export async function assertUntouched(sql: Asker, { id, fence }: Held): Promise<void> {
   const row = await messageOf(sql, id);
   assert.deepEqual([row.status, row.fence, row.locked_by, row.result], ["processing", fence, "ada", null]);

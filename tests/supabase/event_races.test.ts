@@ -1,4 +1,5 @@
-// Events and transactions: one event an end, however often a outcome is sent, by how many sessions, and none for what was rolled back.
+// Events and transactions: one event per end, however many sessions repeat an outcome, and none for rolled back
+// outcomes.
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
@@ -37,7 +38,7 @@ const types = ["Greeting"];
 
 class RolledBack extends Error {}
 
-test("rolled back · a outcome that is undone was never told", async () => {
+test("rolled back · an outcome that is rolled back has no event", async () => {
   const { sql } = project();
   const message = await held(sql);
   await sql.begin(async (tx) => {
@@ -49,7 +50,7 @@ test("rolled back · a outcome that is undone was never told", async () => {
   assert.deepEqual(await told(), ["completed"]);
 });
 
-test("lost reply · each outcome repeated, and others after it, are told once", async () => {
+test("lost reply · repeated and later outcomes cause no second event", async () => {
   const { sql } = project();
   const first = await held(sql);
   for (let n = 0; n < 3; n++) await settle(sql, result(first, "failed", { delay_ms: 0 }));
@@ -63,7 +64,7 @@ test("lost reply · each outcome repeated, and others after it, are told once", 
   assert.deepEqual(await told(), ["retried", "completed", "dead", "failed"]);
 });
 
-test("two outcomes on one delivery in a call · the first one is told", async () => {
+test("two outcomes on one delivery in a call · the first one has an event", async () => {
   const { sql } = project();
   const message = await held(sql);
   await settle(sql, [...result(message, "completed"), ...result(message, "failed", { retryable: false })]);
@@ -71,7 +72,7 @@ test("two outcomes on one delivery in a call · the first one is told", async ()
 });
 
 for (const [first, second] of [["completed", "completed"], ["completed", "failed"], ["failed", "completed"]]) {
-  test(`two sessions · ${first} holds the row, ${second} is sent again: one event`, async () => {
+  test(`two sessions · ${first} has locked the row, ${second} is repeated: one event`, async () => {
     const { sql } = project();
     const message = await held(sql, { max_retries: 0 });
     await using one = session(project());
@@ -86,7 +87,7 @@ for (const [first, second] of [["completed", "completed"], ["completed", "failed
   });
 }
 
-test("two sessions · a cancel waits for the completion, and is told of no failure", async () => {
+test("two sessions · a cancel waits for the completion, and has no event of a failure", async () => {
   const { sql } = project();
   const message = await held(sql);
   await using one = session(project());
@@ -101,7 +102,7 @@ test("two sessions · a cancel waits for the completion, and is told of no failu
   assert.deepEqual([await waiting, await told()], ["finished", ["completed"]]);
 });
 
-test("two claims · of one lost lease tell of one retry", async () => {
+test("two claims · of one lost lease cause one event of a retry", async () => {
   const { sql } = project();
   const { id } = await dispatch(sql);
   await claim(sql);
@@ -115,12 +116,12 @@ test("two claims · of one lost lease tell of one retry", async () => {
   assert.deepEqual(await told(), ["retried"]);
 });
 
-test("subscription · holds for every settle that begins after its commit, in sessions that have settled before it, and ends likewise", async () => {
+test("subscription · applies to every settle that begins after its commit, in sessions with earlier settles too, and ends likewise", async () => {
   const { sql } = project();
   await sql`truncate messenger.subscriptions`;
   await using worker = session(project());
   const complete = async () => await settle(worker, result(await held(worker, {}, { types }), "completed"));
-  for (let n = 0; n < 10; n++) await complete(); // past the point where plans are kept
+  for (let n = 0; n < 10; n++) await complete(); // past the point at which plans are cached
   await sql.begin(async (tx) => {
     await on(tx, "completed");
     await complete();
@@ -133,7 +134,7 @@ test("subscription · holds for every settle that begins after its commit, in se
   assert.deepEqual(await told(), ["completed"]);
 });
 
-test("service_role · settles and cancels what is subscribed, without the right to see where it goes", async () => {
+test("service_role · settles and cancels messages with subscriptions, without the right to see their targets", async () => {
   const { sql } = project();
   const { id: waiting } = await dispatch(sql);
   await asRole(sql, "service_role", (tx) => ask(tx, "messenger_cancel", { id: waiting }));
@@ -142,7 +143,7 @@ test("service_role · settles and cancels what is subscribed, without the right 
   assert.deepEqual((await told()).sort(), ["completed", "failed"]);
 });
 
-test("users · see nothing of the events of their messages", async () => {
+test("users · do not see the events of their messages", async () => {
   const { sql } = project();
   const user = crypto.randomUUID();
   await call(sql, "messenger_register", { types: [{ type: "Greeting", dispatchable_by: "user" }] });

@@ -1,4 +1,5 @@
-// Senders who are signed in hear of their messages by Supabase Realtime: where it is, and never at the price of the outcome.
+// Signed-in senders receive events of their messages by Supabase Realtime, if it is installed, and never at the cost of
+// the outcome.
 import assert from "node:assert/strict";
 import postgres from "postgres";
 import { empty, test, useProject } from "../project.ts";
@@ -8,7 +9,7 @@ import { ask, call, claim, deadLetterOf, held, messageOf, type Row, settle } fro
 const project = useProject();
 const user = "01990000-0000-4000-8000-00000000000a";
 
-/** Supabase's own shapes; what send does stands in the tests' hands. */
+/** Supabase's own definitions; the tests define the body of send. */
 async function makeRealtime(
   body =
     "insert into realtime.messages (topic, extension, payload, event, private) values ($3, 'broadcast', $1, $2, $4)",
@@ -46,10 +47,10 @@ const result = ({ id, fence }: Row, outcome: string, more: Row = {}) => ({
   ...more,
 });
 const sent = () => project().sql`select * from realtime.messages order by inserted_at, event`;
-/** As the edge functions do it: nothing of Realtime is granted to them. */
+/** As in the edge functions: they have no rights on Realtime. */
 const settleAsService = (outcomes: Row[]) => asRole(project().sql, "service_role", (tx) => settle(tx, outcomes));
 
-test("realtime · retried, completed, dead, failed and cancelled reach the sender's private topic, with id, type, status and event alone", async () => {
+test("realtime · retried, completed, dead, failed and cancelled are sent to the sender's private topic, with id, type, status and event only", async () => {
   const { sql } = project();
   await makeRealtime();
   const message = await heldOfUser();
@@ -72,7 +73,7 @@ test("realtime · retried, completed, dead, failed and cancelled reach the sende
   for (const row of rows) assert.deepEqual([row.topic, row.private], [`messenger:${user}`, true]);
 });
 
-test("realtime · also of a message that retention 0 deletes", async () => {
+test("realtime · also for a message that retention 0 deletes", async () => {
   const { sql } = project();
   await makeRealtime();
   await sql`update messenger_transports set config = '{"retention": "0"}' where name = 'supabase'`;
@@ -81,7 +82,7 @@ test("realtime · also of a message that retention 0 deletes", async () => {
   assert.deepEqual([await messageOf(sql, message.id), (await sent()).length], [undefined, 1]);
 });
 
-test("realtime · a rolled back outcome is not told", async () => {
+test("realtime · a rolled back outcome is not sent", async () => {
   await makeRealtime();
   const message = await heldOfUser();
   await project().sql.begin(async (tx) => {
@@ -91,7 +92,7 @@ test("realtime · a rolled back outcome is not told", async () => {
   assert.equal((await sent()).length, 0);
 });
 
-test("realtime · nobody is told of messages of services, nor of the bus's own", async () => {
+test("realtime · messages of services and the bus's own are not sent", async () => {
   const { sql } = project();
   await makeRealtime();
   await settleAsService([result(await held(sql), "completed")]);
@@ -101,13 +102,13 @@ test("realtime · nobody is told of messages of services, nor of the bus's own",
   assert.equal((await sent()).length, 0);
 });
 
-test("realtime · is absent: outcomes are as ever", async () => {
+test("realtime · if it is absent, outcomes are recorded as usual", async () => {
   const message = await heldOfUser();
   await settleAsService([result(message, "completed")]);
   assert.equal((await messageOf(project().sql, message.id)).status, "completed");
 });
 
-test("realtime · another signature, as an older or newer release may have, is as absent", async () => {
+test("realtime · another signature, as an older or newer release may have, counts as absent", async () => {
   await makeRealtime();
   await project().sql.unsafe(`
     drop function realtime.send(jsonb, text, text, boolean);
@@ -117,7 +118,7 @@ test("realtime · another signature, as an older or newer release may have, is a
   assert.equal((await messageOf(project().sql, message.id)).status, "completed");
 });
 
-test("realtime · raising costs neither the outcome nor the other events, and what it wrote is undone", async () => {
+test("realtime · an error of it affects neither the outcome nor the other events, and its writes are rolled back", async () => {
   const { sql } = project();
   await makeRealtime(
     "insert into realtime.messages (topic, extension) values ('half', 'broadcast'); raise exception 'no partition for today'",

@@ -1,4 +1,4 @@
-// Lifecycle events: which there are, what each says, and to whom it is told.
+// Lifecycle events: their kinds, their content, and their receivers.
 import assert from "node:assert/strict";
 import { empty, test, useProject } from "../project.ts";
 import { ask, call, claim, dispatch, dispatchMany, held, messageOf, type Row, setClock, settle } from "./bus.ts";
@@ -24,7 +24,7 @@ async function eventOf(event: string): Promise<Row> {
   return body;
 }
 
-test("completed · one event with what is known of the message, its body excepted; the subscribed function gets it with the tick", async () => {
+test("completed · one event with the message's fields except its body; the subscribed function gets it with the tick", async () => {
   const { sql } = project();
   const subscription = await on(sql, "completed");
   const { id, fence } = await held(sql, { payload: { secret: "of the business" }, queue: "shop" });
@@ -55,7 +55,7 @@ test("completed · one event with what is known of the message, its body excepte
   assert.deepEqual(await told(sql), ["completed of completed"], "an event has no events");
 });
 
-test("retried, dead, failed · each delivery that ended badly is told, and the end once as dead and as failed", async () => {
+test("retried, dead, failed · each failed delivery has an event, and the end has one as dead and as failed", async () => {
   const { sql } = project();
   for (const event of EVENTS) await on(sql, event);
   const first = await held(sql, { max_retries: 1 });
@@ -77,7 +77,7 @@ test("retried, dead, failed · each delivery that ended badly is told, and the e
   }
 });
 
-test("failed · also what expired and what was cancelled, which is not dead", async () => {
+test("failed · expired and cancelled messages, too, which are not dead", async () => {
   const { sql } = project();
   for (const event of EVENTS) await on(sql, event);
   const { id } = await dispatch(sql);
@@ -94,7 +94,7 @@ test("failed · also what expired and what was cancelled, which is not dead", as
   assert.equal((await messageOf(sql, expiring)).error_class, "Expired");
 });
 
-test("lost lease · is told as retried, by the claim that takes the message over and by the clock, and its last one as dead", async () => {
+test("lost lease · has an event as retried, by the next claim or the ticker, and the last one as dead", async () => {
   const { sql } = project();
   for (const event of EVENTS) await on(sql, event);
   await dispatch(sql, { max_retries: 2 });
@@ -116,7 +116,7 @@ test("lost lease · is told as retried, by the claim that takes the message over
   assert.deepEqual((await effects(sql) as Row[]).slice(2).map(({ event }) => event).sort(), ["dead", "failed"]);
 });
 
-test("snoozed, released · are no events, and neither is a retry from the dead letters", async () => {
+test("snoozed, released · have no events, and neither has a retry of a dead letter", async () => {
   const { sql } = project();
   for (const event of EVENTS) await on(sql, event);
   const { id, fence } = await held(sql);
@@ -130,10 +130,10 @@ test("snoozed, released · are no events, and neither is a retry from the dead l
   assert.deepEqual(await told(sql), ["dead of failed", "failed of failed"]);
   const [fourth] = await claim(sql, { types: ["Greeting"] });
   await settle(sql, [failed(fourth, { retryable: false })]);
-  assert.equal((await told(sql)).length, 4, "the second death is an event of its own");
+  assert.equal((await told(sql)).length, 4, "the second failure for good has its own event");
 });
 
-test("retention 0 · the message is gone, the event is not", async () => {
+test("retention 0 · the message is deleted, the event is not", async () => {
   const { sql } = project();
   await sql`update public.messenger_transports set config = '{"retention": "0"}' where name = 'supabase'`;
   await on(sql, "completed");
@@ -165,7 +165,7 @@ test("settle · a thousand outcomes, four subscribers, each event to each once",
   ]);
 });
 
-test("error · of a long text the event holds 1000 bytes, whole characters", async () => {
+test("error · the event has the first 1000 bytes of a long text, whole characters", async () => {
   const { sql } = project();
   await on(sql, "dead");
   await settle(sql, [failed(await held(sql), { error: `x${"漢".repeat(3000)}`, retryable: false })]);
@@ -174,7 +174,7 @@ test("error · of a long text the event holds 1000 bytes, whole characters", asy
   assert.equal(new TextEncoder().encode(error).length, 1000);
 });
 
-test("type · a subscription to one hears of no other", async () => {
+test("type · a subscription to one receives events of no other", async () => {
   const { sql } = project();
   await on(sql, "completed", "Invoice");
   await settle(sql, [completed(await held(sql, { type: "Greeting" }))]);
@@ -183,7 +183,7 @@ test("type · a subscription to one hears of no other", async () => {
   assert.deepEqual(await told(sql), ["completed of completed"]);
 });
 
-test("complete_with, complete, SQL handlers · end in the same events", async () => {
+test("complete_with, complete, SQL handlers · have the same events", async () => {
   const { sql } = project();
   await on(sql, "completed", "Ship");
   await sql`select messenger.set_sql_handler('Ship', 'take_effect')`;

@@ -1,7 +1,7 @@
-// What tests of events share: subscribing, the messages that carry events, and outcomes.
+// Common parts of the event tests: subscriptions, the messages with the events, and outcomes.
 import { ask, type Asker, type Row } from "./bus.ts";
 
-/** Subscribes a function to an event; answers the subscription's id. */
+/** Subscribes a function to an event; returns the subscription's id. */
 export async function on(
   sql: Asker,
   event: string,
@@ -12,7 +12,7 @@ export async function on(
   return id;
 }
 
-/** The events that were stored, as `event of status`, oldest first. */
+/** The stored events as `event of status`, oldest first. */
 export async function told(sql: Asker): Promise<string[]> {
   const rows = await sql`
     select body ->> 'event' || ' of ' || (body #>> '{message,status}') as told
@@ -20,7 +20,7 @@ export async function told(sql: Asker): Promise<string[]> {
   return rows.map(({ told }) => told);
 }
 
-/** Lets the clock call the functions. */
+/** Ticks, so that the functions are called. */
 export const tick = (sql: Asker) => ask(sql, "messenger_tick");
 
 export const completed = ({ id, fence }: Row) => ({ id, fence, outcome: "completed" });

@@ -13,7 +13,7 @@ const exchange = (outcomes: unknown[], args: Record<string, unknown> = {}, sql =
 const claimOne = (id: string, args: Record<string, unknown> = {}, sql = project().sql) =>
   call(sql, "messenger_claim_one", { id, worker: "ada", ...args });
 
-test("exchange · settles first, then claims, and answers both", async () => {
+test("exchange · settles first, then claims, and returns both", async () => {
   const { sql } = project();
   const [a, b, c] = await dispatchMany(sql, 3);
   const rows = await claim(sql, { batch: 2 });
@@ -25,13 +25,13 @@ test("exchange · settles first, then claims, and answers both", async () => {
     b,
     "retry",
   ]]);
-  // b became due at the exchange's own moment or a little later; c was due before.
+  // b became due at the time of the exchange or a little later; c was due before.
   assert.equal(reply.claimed[0].id, c);
   assert.deepEqual(Object.keys(reply.claimed[0]).toSorted(), Object.keys(rows[0]).toSorted());
   assert.deepEqual([reply.claimed[0].fence, reply.claimed[0].body], [1, { n: 2 }]);
 });
 
-test("exchange · nothing to settle and nothing to claim are empty lists", async () => {
+test("exchange · nothing to settle and nothing to claim give empty lists", async () => {
   assert.deepEqual(await exchange([]), { settled: [], claimed: [] });
 });
 
@@ -54,7 +54,7 @@ test("exchange · batch, lease, transport, queues and types are the claim's", as
   assert(Date.parse(claimed[0].lock_expires_at) > Date.now() + 7_000_000);
 });
 
-test("exchange · a bad claim undoes the settle: one commit", async () => {
+test("exchange · a bad claim rolls the settle back: one commit", async () => {
   const { sql } = project();
   const { id, fence } = await held(sql);
   const outcomes = [{ id, fence, outcome: "completed" }];
@@ -78,7 +78,7 @@ test("exchange · repeated after a lost reply, the outcomes are reported as alre
   assert.equal((await messageOf(sql, b)).fence, "1");
 });
 
-test("exchange · a message it released is not lost when the claim skips it, and service_role may", async () => {
+test("exchange · a message it released is not lost if the claim skips it, and service_role may", async () => {
   const { sql } = project();
   const { id, fence } = await held(sql);
   const reply = await asRole(
@@ -89,7 +89,7 @@ test("exchange · a message it released is not lost when the claim skips it, and
   assert.deepEqual(reply.claimed.map((row: Record<string, unknown>) => [row.id, row.fence]), [[id, 2]]);
 });
 
-test("claim one · takes the message by id, due or not, and no other", async () => {
+test("claim one · returns the message by id, due or not, and no other", async () => {
   const { sql } = project();
   const first = await dispatch(sql);
   const { id } = await dispatch(sql, { delay: "1 hour", transport: "sync", payload: { a: 1 } });
@@ -99,7 +99,7 @@ test("claim one · takes the message by id, due or not, and no other", async () 
   assert.equal((await settle(sql, [{ id, fence: row.fence, outcome: "completed" }]))[0].outcome, "completed");
 });
 
-test("claim one · no row for a message that is taken, finished, expired, waiting or unknown", async () => {
+test("claim one · returns no row for a message that is claimed, finished, expired, waiting or unknown", async () => {
   const { sql } = project();
   const { id, fence } = await held(sql);
   assert.deepEqual(await claimOne(id), []);
@@ -114,7 +114,7 @@ test("claim one · no row for a message that is taken, finished, expired, waitin
   assert.deepEqual(await claimOne(crypto.randomUUID()), []);
 });
 
-test("claim one · of many at once, one gets it", async () => {
+test("claim one · of many concurrent calls one gets the message", async () => {
   const { id } = await dispatch(project().sql);
   const sessions = Array.from({ length: 6 }, () => session(project()));
   try {

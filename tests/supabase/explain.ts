@@ -1,4 +1,4 @@
-// messenger_explain as its tests ask it, and its remedies run as somebody would paste them.
+// Calls of messenger_explain for its tests; remedies are executed as a user would paste them.
 import assert from "node:assert/strict";
 import type { Sql } from "postgres";
 import { type Asker, call, claim, type Row } from "./bus.ts";
@@ -9,7 +9,7 @@ export async function reasons(sql: Asker, id: string): Promise<string[]> {
   return (await explain(sql, id)).map(({ reason }) => reason);
 }
 
-/** The row of this reason, which must be among those answered. */
+/** The row with this reason, which must be among the returned ones. */
 export async function because(sql: Asker, id: string, reason: string): Promise<Row> {
   const rows = await explain(sql, id);
   const row = rows.find((row) => row.reason === reason);
@@ -17,7 +17,7 @@ export async function because(sql: Asker, id: string, reason: string): Promise<R
   return row;
 }
 
-/** Runs the remedy of this reason, which must be SQL; afterwards the reason is not given any more. */
+/** Runs the remedy of this reason, which must be SQL; afterwards the reason is not returned any more. */
 export async function mend(sql: Sql, id: string, reason: string): Promise<Row[]> {
   const { remedy } = await because(sql, id, reason);
   assert.match(remedy, /^(select|update|insert) /);

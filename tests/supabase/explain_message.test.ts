@@ -1,4 +1,4 @@
-// messenger_explain of a message's own state: ended, not yet due, in a worker's hands, behind another of its ordering key.
+// messenger_explain of a message's own state: finished, not yet due, running, behind another of its ordering key.
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { call, claim, deadLetterOf, dispatch, held, messageOf, setClock, settle, tickByHand } from "./bus.ts";
@@ -12,7 +12,7 @@ Deno.test.beforeEach(async () => {
   await tickByHand(sql, "https://example.test/functions/v1");
 });
 
-test("completed · when, and with which delivery; there is nothing to fix", async () => {
+test("completed · the time and the delivery; there is no remedy", async () => {
   const { sql } = project();
   const { id, fence } = await held(sql);
   await call(sql, "messenger_complete", { id, fence });
@@ -31,7 +31,7 @@ test("failed · its error and dead letter; the remedy retries it", async () => {
   assert.ok(await isTaken(sql, id));
 });
 
-test("failed · where somebody deleted the dead letter, the remedy dispatches it again", async () => {
+test("failed · without the dead letter, the remedy dispatches the message again", async () => {
   const { sql } = project();
   const { id } = await dead(sql, { payload: { to: "ada" }, priority: 9, metadata: { from: "x" } });
   await sql`delete from messenger_failed_messages`;
@@ -42,7 +42,7 @@ test("failed · where somebody deleted the dead letter, the remedy dispatches it
   assert.deepEqual([body, priority, metadata, queue_name], [{ to: "ada" }, 9, { from: "x" }, "dead"]);
 });
 
-test("expired, cancelled, discarded · each says so, and the remedy dispatches a copy", async () => {
+test("expired, cancelled, discarded · each is named, and the remedy dispatches a copy", async () => {
   const { sql } = project();
   const { id: late } = await dispatch(sql, { expires_at: new Date(Date.now() + 60_000) });
   const { id: unwanted } = await dispatch(sql, { queue: "other" });
@@ -59,7 +59,7 @@ test("expired, cancelled, discarded · each says so, and the remedy dispatches a
   }
 });
 
-test("delayed · until when; the remedy makes it due", async () => {
+test("delayed · the time until which; the remedy makes it due", async () => {
   const { sql } = project();
   const { id } = await dispatch(sql, { delay: "3 hours" });
   assert.deepEqual(await reasons(sql, id), ["delayed"]);
@@ -68,7 +68,7 @@ test("delayed · until when; the remedy makes it due", async () => {
   assert.ok(await isTaken(sql, id));
 });
 
-test("delayed · a slow retry of dead letters says at what rate", async () => {
+test("delayed · a slow retry of dead letters has its rate in the detail", async () => {
   const { sql } = project();
   const ids = await manyDead(sql, 3);
   await call(sql, "messenger_retry_failed", { filter: {}, per_second: 1 });
@@ -78,7 +78,7 @@ test("delayed · a slow retry of dead letters says at what rate", async () => {
   assert.deepEqual(await reasons(sql, last.id), ["delayed"]);
 });
 
-test("backing off · which delivery failed and why; the remedy tries at once", async () => {
+test("backing off · the failed delivery and its error; the remedy retries at once", async () => {
   const { sql } = project();
   const { id, fence } = await held(sql);
   await settle(sql, [{ id, fence, outcome: "failed", error: "busy", error_class: "Http503", delay_ms: 600_000 }]);
@@ -89,7 +89,7 @@ test("backing off · which delivery failed and why; the remedy tries at once", a
   assert.ok(await isTaken(sql, id));
 });
 
-test("snoozed · put off by its handler, also after an earlier failure; the remedy makes it due", async () => {
+test("snoozed · by its handler, also after an earlier failure; the remedy makes it due", async () => {
   const { sql } = project();
   const { id, fence } = await held(sql);
   await settle(sql, [{ id, fence, outcome: "failed", error: "busy", delay_ms: 0 }]);
@@ -100,7 +100,7 @@ test("snoozed · put off by its handler, also after an earlier failure; the reme
   assert.ok(await isTaken(sql, id));
 });
 
-test("expires · over, before it is due, or only worth knowing; the remedy takes the expiry away", async () => {
+test("expires · expired, before it is due, or later; the remedy removes the expiry", async () => {
   const { sql } = project();
   const soon = new Date(Date.now() + 60_000);
   const { id: waiting } = await dispatch(sql, { expires_at: soon });
@@ -116,7 +116,7 @@ test("expires · over, before it is due, or only worth knowing; the remedy takes
   assert.ok(await isTaken(sql, waiting));
 });
 
-test("running · since when, by whom, until when; a paused queue and a missing worker are not its cause", async () => {
+test("running · since when, by which worker, until when; a paused queue and a missing worker are not its cause", async () => {
   const { sql } = project();
   const { id } = await held(sql, {}, { worker: "edge 1", lease: "5 minutes" });
   await call(sql, "messenger_pause", { transport: "supabase", queue: "default" });
@@ -129,7 +129,7 @@ test("running · since when, by whom, until when; a paused queue and a missing w
   );
 });
 
-test("locked · by whom and since when, without locking it itself; the remedy ends that session", async () => {
+test("locked · by which session and since when, without locking it; the remedy ends that session", async () => {
   const { sql } = project();
   const { id } = await dispatch(sql);
   const holder = session(project());
@@ -137,13 +137,13 @@ test("locked · by whom and since when, without locking it itself; the remedy en
   await holder`select from messenger_messages where id = ${id} for update`;
   assert.ok(!await isTaken(sql, id));
   assert.match((await because(sql, id, "locked")).detail, /^process \d+ \(.+\) has locked its row in a transaction /);
-  assert.ok(!(await reasons(holder, id)).includes("locked"), "its own lock it knows of");
+  assert.ok(!(await reasons(holder, id)).includes("locked"), "its own lock is recognised");
   await mend(sql, id, "locked");
   assert.ok(await isTaken(sql, id));
   await holder.end({ timeout: 1 });
 });
 
-test("lease lost · who had it; the remedy puts it back, to be handed out alone", async () => {
+test("lease lost · the earlier worker; the remedy returns the message to the queue, to be handed out alone", async () => {
   const { sql } = project();
   const { id } = await held(sql, {}, { lease: "10 s" });
   await setClock(sql, "30 s");
@@ -151,11 +151,11 @@ test("lease lost · who had it; the remedy puts it back, to be handed out alone"
   await mend(sql, id, "lease_lost");
   const { remedy } = await because(sql, id, "alone");
   assert.deepEqual((await sql.unsafe(remedy)).map(({ worker }) => worker), ["ada"]);
-  assert.equal((await reasons(sql, id)).at(-1), "alone", "it holds nothing up");
+  assert.equal((await reasons(sql, id)).at(-1), "alone", "it blocks nothing");
   assert.ok(await isTaken(sql, id));
 });
 
-test("lease lost · of the last delivery: the remedy buries it", async () => {
+test("lease lost · of the last delivery: the remedy makes it a dead letter", async () => {
   const { sql } = project();
   const { id } = await held(sql, { max_retries: 0 }, { lease: "10 s" });
   await setClock(sql, "30 s");
@@ -164,7 +164,7 @@ test("lease lost · of the last delivery: the remedy buries it", async () => {
   assert.deepEqual(await reasons(sql, id), ["failed"]);
 });
 
-test("cancel requested · while it runs; once the lease is over the remedy cancels it", async () => {
+test("cancel requested · while it runs; after the lease the remedy cancels it", async () => {
   const { sql } = project();
   const { id } = await held(sql, {}, { lease: "10 s" });
   await call(sql, "messenger_cancel", { id });
@@ -175,7 +175,7 @@ test("cancel requested · while it runs; once the lease is over the remedy cance
   assert.deepEqual(await reasons(sql, id), ["cancelled"]);
 });
 
-test("ordering key · behind which message and what that does; following the remedies moves it", async () => {
+test("ordering key · the blocking message and its state; its remedies unblock this one", async () => {
   const { sql } = project();
   const key = { ordering_key: "o'brien" };
   const first = await held(sql, key);
@@ -196,7 +196,7 @@ test("ordering key · behind which message and what that does; following the rem
   assert.ok(!(await reasons(sql, second)).includes("ordering_key"));
 });
 
-test("ordering key · left waiting by a race: the remedy lets it go", async () => {
+test("ordering key · left blocked by a race: the remedy unblocks it", async () => {
   const { sql } = project();
   await dispatch(sql, { ordering_key: "k" });
   const { id } = await dispatch(sql, { ordering_key: "k" });
@@ -206,7 +206,7 @@ test("ordering key · left waiting by a race: the remedy lets it go", async () =
   assert.ok(await isTaken(sql, id));
 });
 
-test("ordering dead letter · where the transport says block; the remedy retries it, and then the line moves", async () => {
+test("ordering dead letter · if the transport's policy is block; the remedy retries it, and then the next follow", async () => {
   const { sql } = project();
   await sql`update messenger_transports set config = '{"ordering_dead_letter": "block"}' where name = 'supabase'`;
   const { id: first, deadLetter } = await dead(sql, { ordering_key: "k", queue: "q" });

@@ -1,4 +1,5 @@
-// messenger_explain of what stands around a message: its queue and transport, those before it, and how the causes are found.
+// messenger_explain of a message's surroundings: its queue and transport, the messages before it, and how causes are
+// found.
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
@@ -22,7 +23,7 @@ test("paused · since when; the remedy resumes", async () => {
   assert.ok(await isTaken(sql, id));
 });
 
-test("paused · comes before the message's own delay, and is not said of other queues", async () => {
+test("paused · precedes the message's own delay, and is not returned for other queues", async () => {
   const { sql } = project();
   const { id } = await dispatch(sql, { queue: "mail", delay: "1 hour" });
   const { id: other } = await dispatch(sql, { delay: "1 hour" });
@@ -39,7 +40,7 @@ test("transport disabled · the remedy enables it", async () => {
   assert.ok(await isTaken(sql, id));
 });
 
-test("transport missing · the remedy makes it again", async () => {
+test("transport missing · the remedy creates it again", async () => {
   const { sql } = project();
   await sql`insert into messenger_transports (name, type) values ('mail', 'supabase')`;
   const { id } = await dispatch(sql, { transport: "mail" });
@@ -49,7 +50,7 @@ test("transport missing · the remedy makes it again", async () => {
   assert.ok(await isTaken(sql, id));
 });
 
-test("transport type · one whose messages travel elsewhere; the remedy takes them from here", async () => {
+test("transport type · a transport of another type; the remedy makes its messages available here", async () => {
   const { sql } = project();
   await sql`insert into messenger_transports (name, type) values ('mail', 'supabase')`;
   const { id } = await dispatch(sql, { transport: "mail" });
@@ -59,7 +60,7 @@ test("transport type · one whose messages travel elsewhere; the remedy takes th
   assert.ok(await isTaken(sql, id));
 });
 
-test("waiting turn · by priority, moment and arrival; running, delayed and other queues' ones are not before it", async () => {
+test("waiting turn · by priority, time and arrival; running, delayed and other queues' messages are not before it", async () => {
   const { sql } = project();
   const taken = await held(sql);
   await dispatchMany(sql, 3, { priority: 8 });
@@ -73,7 +74,7 @@ test("waiting turn · by priority, moment and arrival; running, delayed and othe
   assert.match((await because(sql, third, "waiting_turn")).detail, /supabase: 6; /);
 });
 
-test("waiting turn · the remedy lets it go first; one of the highest priority needs more workers", async () => {
+test("waiting turn · the remedy puts it first; one of the highest priority needs more workers", async () => {
   const { sql } = project();
   const ids = await dispatchMany(sql, 20);
   await mend(sql, ids[19], "waiting_turn");
@@ -86,7 +87,7 @@ test("waiting turn · the remedy lets it go first; one of the highest priority n
   await call(sql, "messenger_stop");
 });
 
-test("waiting turn · behind very many it counts no further, and reads no further", async () => {
+test("waiting turn · behind very many it stops counting and reading", async () => {
   await using own = session(project());
   await own`insert into messenger_messages (message_type, priority) select 'Greeting', 1 + g % 10 from generate_series(1, 40000) g`;
   const { id } = await dispatch(own, { priority: 1 });
@@ -99,7 +100,7 @@ test("waiting turn · behind very many it counts no further, and reads no furthe
   });
 });
 
-test("ready · due, first, and a worker asks: nothing is in its way", async () => {
+test("ready · due, first, and a worker polls: nothing blocks it", async () => {
   const { sql } = project();
   await call(sql, "messenger_claim", { worker: "ada" });
   const { id } = await dispatch(sql);
@@ -109,7 +110,7 @@ test("ready · due, first, and a worker asks: nothing is in its way", async () =
   assert.equal(row.remedy, null);
 });
 
-test("unknown · an id nobody dispatched, none at all, and one whose dead letter is left", async () => {
+test("unknown · an id without a message, null, and one whose dead letter is left", async () => {
   const { sql } = project();
   for (const id of ["01990000-0000-7000-8000-000000000000", null]) {
     const [row] = await sql`select * from messenger_explain(${id})`;
@@ -123,7 +124,7 @@ test("unknown · an id nobody dispatched, none at all, and one whose dead letter
   assert.ok(await isTaken(sql, id));
 });
 
-test("explain · for service_role, and for no user; names are quoted in remedies", async () => {
+test("explain · is for service_role, and for no user; names are quoted in remedies", async () => {
   const { sql } = project();
   const { id } = await dispatch(sql);
   const requested = await asRole(sql, "service_role", (tx) => reasons(tx, id));
@@ -137,7 +138,7 @@ const CAUSE = (name: string, body: string) =>
   `create or replace function messenger.reason_${name}(message public.messenger_messages, at timestamptz)
    returns setof messenger.reason language plpgsql set search_path = pg_catalog, pg_temp as $$ begin ${body} end $$`;
 
-test("causes · a further one is one function; one that raises hides no other; a caller's and another's shape are not asked", async () => {
+test("causes · a further one is one function; an error in one hides no other; other signatures are not called", async () => {
   await using own = session(project());
   const { id } = await dispatch(own, { delay: "1 hour" });
   const undo = new Error("undo");
@@ -160,7 +161,7 @@ test("causes · a further one is one function; one that raises hides no other; a
   }).catch((error) => assert.equal(error, undo));
 });
 
-test("causes · each answers under the name of its function, and says which it is", async () => {
+test("causes · each returns the name of its function, and has a comment", async () => {
   const { sql } = project();
   const causes = await sql`
     select c.name, p.prosrc as source, obj_description(p.oid) as comment
@@ -173,7 +174,7 @@ test("causes · each answers under the name of its function, and says which it i
   }
 });
 
-test("health · a check that raises is unhealthy and hides no other", async () => {
+test("health · a check with an error is unhealthy and hides no other", async () => {
   await using own = session(project());
   const undo = new Error("undo");
   await own.begin(async (tx) => {

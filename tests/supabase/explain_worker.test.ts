@@ -1,4 +1,5 @@
-// messenger_explain of a message that nobody asks for: no handler, no clock, no wake-ups, wake-ups that fail, and workers that sleep.
+// messenger_explain of a message that no worker claims: no handler, no ticker, no wake-ups, failed wake-ups, idle
+// workers.
 import assert from "node:assert/strict";
 import { empty, session, test, testWithCron, useProject } from "../project.ts";
 import { call, claim, dispatch, messageOf, type Row, setClock, tickByHand } from "./bus.ts";
@@ -23,7 +24,7 @@ interface Answer {
   timedOut?: boolean;
 }
 
-/** What pg_net does with all that is queued: sends it, and keeps the answer. */
+/** The work of pg_net: sends all queued requests, and stores the responses. */
 async function reply({ status, error, timedOut = false }: Answer): Promise<void> {
   await project().sql`
     with sent as (delete from net.http_request_queue returning id)
@@ -31,7 +32,7 @@ async function reply({ status, error, timedOut = false }: Answer): Promise<void>
     select id, ${status ?? null}::int, ${error ?? null}::text, ${timedOut}, clock_timestamp() from sent`;
 }
 
-test("no handler · workers are awake and none takes the type; naming it to one moves the message", async () => {
+test("no handler · workers are active and none claims the type; a worker that announces it gets the message", async () => {
   const { sql } = project();
   await claim(sql, { worker: "edge-1", types: ["Else"], queues: ["a", "b"] });
   const { id } = await dispatch(sql, { type: "Lost.One" });
@@ -49,7 +50,7 @@ test("no handler · workers are awake and none takes the type; naming it to one 
   assert.deepEqual(taken.map((row) => row.id), [id]);
 });
 
-test("no handler · nobody is awake, but no code has ever registered the type; a former name is registered", async () => {
+test("no handler · no worker is active, and no code has registered the type; a former name is registered", async () => {
   const { sql } = project();
   await call(sql, "messenger_register", { types: [{ type: "Mail", aliases: ["OldMail"] }] });
   const { id } = await dispatch(sql, { type: "Lost" });
@@ -58,7 +59,7 @@ test("no handler · nobody is awake, but no code has ever registered the type; a
   assert.ok(!(await reasons(sql, known)).includes("no_handler"));
 });
 
-test("no handler · a registered type has ten seconds, in which its worker may be on the way", async () => {
+test("no handler · a registered type has ten seconds, in which its worker may start", async () => {
   const { sql } = project();
   await claim(sql, { worker: "edge-1", types: ["Else"] });
   const { id } = await dispatch(sql);
@@ -67,7 +68,7 @@ test("no handler · a registered type has ten seconds, in which its worker may b
   assert.deepEqual(await reasons(sql, id), ["no_handler"]);
 });
 
-test("SQL handler · ready while the clock ticks; gone, the remedy leaves the type to workers", async () => {
+test("SQL handler · ready while the ticker runs; without the function the remedy leaves the type to workers", async () => {
   const { sql } = project();
   await sql.unsafe(
     `create or replace function public.explained(jsonb) returns jsonb language sql set search_path = pg_catalog, pg_temp as $$ select '1'::jsonb $$;
@@ -86,7 +87,7 @@ test("SQL handler · ready while the clock ticks; gone, the remedy leaves the ty
   assert.ok(await isTaken(sql, id));
 });
 
-testWithCron("clock stopped · never started, its job gone, not active, not run; each remedy fits", async () => {
+testWithCron("clock stopped · never started, its job missing, inactive, not run; each with its remedy", async () => {
   const { sql } = project();
   await sql`update messenger.clock set last_tick_at = null`;
   await sql`delete from messenger.ticks`;
@@ -107,7 +108,7 @@ testWithCron("clock stopped · never started, its job gone, not active, not run;
   await sql`select messenger_stop()`;
 });
 
-/** What this reason says where a schema of an extension is gone. */
+/** The detail and remedy of this reason without the schema of an extension. */
 async function without(schema: string, id: string, reason: string): Promise<Row> {
   await using admin = session(project(), "supabase_admin");
   const undo = new Error("undo");
@@ -120,7 +121,7 @@ async function without(schema: string, id: string, reason: string): Promise<Row>
   return found;
 }
 
-test("without pg_cron, pg_net or Vault · the reason names what is missing and how to get it", async () => {
+test("without pg_cron, pg_net or Vault · the reason names the missing extension and its installation", async () => {
   const { sql } = project();
   const { id } = await dispatch(sql);
   await setClock(sql, "2 minutes");
@@ -134,7 +135,7 @@ test("without pg_cron, pg_net or Vault · the reason names what is missing and h
   assert.match((await without("vault", id, "no_wakeups")).detail, /secret is not in Vault, or cannot be decrypted$/);
 });
 
-testWithCron("clock stopped · its last run failed, hangs, or was long ago; and each tick fails", async () => {
+testWithCron("clock stopped · its last run failed, hangs, or is long ago; or each tick fails", async () => {
   const { sql } = project();
   await sql`select messenger_start()`;
   await sql`select cron.alter_job(jobid, schedule => ${RARELY}) from cron.job`;
@@ -163,7 +164,7 @@ testWithCron("clock stopped · its last run failed, hangs, or was long ago; and 
   await admin`delete from cron.job_run_details`;
 });
 
-test("clock stopped · holds up nothing while a worker asks", async () => {
+test("clock stopped · blocks nothing while a worker polls", async () => {
   const { sql } = project();
   await setClock(sql, "2 minutes");
   await claim(sql);
@@ -173,7 +174,7 @@ test("clock stopped · holds up nothing while a worker asks", async () => {
   assert.equal((await reasons(sql, id))[0], "clock_stopped");
 });
 
-test("no wake-ups · no functions URL, no secret; the remedies bring them", async () => {
+test("no wake-ups · without functions URL or secret; the remedies set them", async () => {
   const { sql } = project();
   await sql`update messenger.settings set functions_url = null`;
   const { id } = await dispatch(sql);
@@ -184,7 +185,7 @@ test("no wake-ups · no functions URL, no secret; the remedies bring them", asyn
   assert.match((await because(sql, id, "no_wakeups")).detail, /secret is not in Vault, or cannot be decrypted$/);
   await mend(sql, id, "no_wakeups");
   await call(sql, "messenger_tick");
-  assert.equal((await sql`select from net.http_request_queue`).length, 1, "a wake-up is woken for it");
+  assert.equal((await sql`select from net.http_request_queue`).length, 1, "a wake-up is sent for it");
   await sql`select messenger_stop()`;
 });
 
@@ -228,7 +229,7 @@ for (const [name, failure, detail, remedy] of failures) {
   });
 }
 
-test("worker unreachable · pg_net does not send; other people's answers are not ours", async () => {
+test("worker unreachable · pg_net sends nothing; responses to others' requests do not count", async () => {
   const { sql } = project();
   await sql`insert into net._http_response (id, status_code, created) values (-1, 500, clock_timestamp())`;
   const { id } = await dispatch(sql);
@@ -239,14 +240,14 @@ test("worker unreachable · pg_net does not send; other people's answers are not
   assert.equal(row.remedy, "select net.worker_restart()");
 });
 
-test("no worker · answered, and still nobody asks; the newest answer counts", async () => {
+test("no worker · a wake-up had a response, and no worker polls; the newest response counts", async () => {
   const { sql } = project();
   const { id } = await dispatch(sql);
   assert.match((await because(sql, id, "no_worker")).detail, /woken at .* and is not answered yet$/);
   await reply({ status: 500 });
   assert.deepEqual(await reasons(sql, id), ["worker_unreachable"]);
   await call(sql, "messenger_tick");
-  assert.deepEqual(await reasons(sql, id), ["worker_unreachable"], "until a later one is answered");
+  assert.deepEqual(await reasons(sql, id), ["worker_unreachable"], "until a later one has a response");
   await reply({ status: 202 });
   assert.deepEqual(await reasons(sql, id), ["no_worker"]);
   const row = await because(sql, id, "no_worker");
@@ -260,7 +261,7 @@ test("no worker · answered, and still nobody asks; the newest answer counts", a
   assert.equal((await messageOf(sql, id)).locked_by, "bob");
 });
 
-test("no worker · the command is safe to paste, whatever the functions URL says", async () => {
+test("no worker · the command is safe to paste with any functions URL", async () => {
   const { sql } = project();
   await sql`update messenger.settings set functions_url = ${"https://x.test/$(id)'`id`\"x"}`;
   const { id } = await dispatch(sql);
@@ -270,7 +271,7 @@ test("no worker · the command is safe to paste, whatever the functions URL says
   assert.equal(new TextDecoder().decode(stdout), "https://x.test/$(id)'`id`\"x/worker?wait=1");
 });
 
-test("no worker · not said of what is paused, delayed, running or done", async () => {
+test("no worker · not returned for paused, delayed, running or finished messages", async () => {
   const { sql } = project();
   const { id: done } = await dispatch(sql);
   const [{ fence }] = await claim(sql);

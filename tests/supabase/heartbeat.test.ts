@@ -1,4 +1,4 @@
-// messenger_heartbeat: a lease goes on, and only its owner's.
+// messenger_heartbeat: a lease is extended, and only its owner's.
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
@@ -11,7 +11,7 @@ Deno.test.beforeEach(() => empty(project().sql));
 const beat = (leases: unknown[], args: Record<string, unknown> = {}, sql = project().sql) =>
   call(sql, "messenger_heartbeat", { leases, ...args });
 
-test("heartbeat · the lease counts from now, and nobody takes the message over", async () => {
+test("heartbeat · the lease counts from now, and no other worker gets the message", async () => {
   const { sql } = project();
   const { id, fence } = await held(sql);
   await setClock(sql, "50 seconds");
@@ -33,7 +33,7 @@ test("heartbeat · a null lease is 60 seconds", async () => {
   assert(Math.abs(await secondsUntil(sql, (await messageOf(sql, id)).lock_expires_at) - 60) < 5);
 });
 
-test("heartbeat · progress is stored, kept when none is sent, and replaced by a marker when too large", async () => {
+test("heartbeat · progress is stored, kept if none is sent, and replaced by a marker if it is too large", async () => {
   const { sql } = project();
   const { id, fence } = await held(sql);
   await beat([{ id, fence, progress: { done: 3, of: 10 } }]);
@@ -43,7 +43,7 @@ test("heartbeat · progress is stored, kept when none is sent, and replaced by a
   assert.equal((await messageOf(sql, id)).progress.symphony_dropped, "larger than 64 KB");
 });
 
-test("heartbeat · stale for another fence, another state and no message; nothing changes", async () => {
+test("heartbeat · stale for another fence, another state and a missing message; nothing changes", async () => {
   const { sql } = project();
   const { id, fence } = await held(sql);
   const pending = await dispatch(sql, { delay: "1 hour" });
@@ -58,7 +58,7 @@ test("heartbeat · stale for another fence, another state and no message; nothin
   assert.equal((await beat([{ id, fence }]))[0].outcome, "stale");
 });
 
-test("heartbeat · stale once the lease was taken over, extended while it only lapsed", async () => {
+test("heartbeat · stale after the lease was taken over, extended while it has only expired", async () => {
   const { sql } = project();
   const { id, fence } = await held(sql);
   await setClock(sql, "61 seconds");
@@ -69,7 +69,7 @@ test("heartbeat · stale once the lease was taken over, extended while it only l
   assert.deepEqual([(await messageOf(sql, id)).progress, (await messageOf(sql, id)).locked_by], [null, "bob"]);
 });
 
-test("heartbeat · answers in order, duplicates too, and tells of a cancel request", async () => {
+test("heartbeat · returns results in order, duplicates too, and reports a cancel request", async () => {
   const { sql } = project();
   const [a, b] = await dispatchMany(sql, 2);
   await claim(sql);
@@ -108,7 +108,7 @@ test("heartbeat · bad arguments are rejected", async () => {
   assert.deepEqual(await beat([]), []);
 });
 
-test("race · a heartbeat during a take-over is locked, and stale once that has committed", async () => {
+test("race · a heartbeat during a claim of the lost lease is locked, and stale after its commit", async () => {
   await using taker = session(project());
   const { sql } = project();
   const { id, fence } = await held(sql);
@@ -142,7 +142,7 @@ test("race · a heartbeat extends the unlocked leases, and reports a cancel requ
   assert.deepEqual((await beat(leases)).map(({ outcome }) => outcome), ["extended", "extended"]);
 });
 
-test("race · forty leases on locked rows keep no other from being extended", async () => {
+test("race · forty leases on locked rows do not block the extension of others", async () => {
   await using holder = session(project());
   const { sql } = project();
   const ids = await dispatchMany(sql, 41);
@@ -154,7 +154,7 @@ test("race · forty leases on locked rows keep no other from being extended", as
   await holder`rollback`;
 });
 
-test("race · a heartbeat waits for no foreign key of the project", async () => {
+test("race · a heartbeat does not wait for a foreign key of the project", async () => {
   await using holder = session(project());
   const { id, fence } = await held(project().sql);
   await holder`begin`;

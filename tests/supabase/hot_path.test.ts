@@ -1,4 +1,4 @@
-// The properties that make the queue fast, asked of the planner and the statistics, not of a stopwatch.
+// The properties that make the queue fast, checked with the planner and the statistics, not with a stopwatch.
 import assert from "node:assert/strict";
 import postgres from "postgres";
 import { empty, test, useProject } from "../project.ts";
@@ -23,7 +23,7 @@ test("hot path · a claim is a HOT update: it writes no index", async () => {
   });
 });
 
-test("hot path · what a claim changes is in no index and in no index's predicate", async () => {
+test("hot path · the columns that a claim changes are in no index and in no index's predicate", async () => {
   const rows = await project().sql<{ name: string; columns: string[] }[]>`
     select i.indexrelid::regclass::text as name, array_agg(distinct a.attname::text) as columns
     from pg_index i
@@ -71,7 +71,7 @@ for (const [situation, backlog, found] of polls) {
     await admin.end();
     assert.equal(rows.length, found);
     const scans = plans.flatMap((text) => scansOf(JSON.parse(text.slice(text.indexOf("{"))).Plan));
-    assert.ok(scans.some(({ index }) => index === "messenger_messages_claim_idx"), "the claim's plan was not seen");
+    assert.ok(scans.some(({ index }) => index === "messenger_messages_claim_idx"), "the claim's plan was not found");
     for (const { node, index, pages } of scans) {
       if (node === "Tid Scan") continue;
       assert.deepEqual([node.replace("Only ", ""), index], ["Index Scan", "messenger_messages_claim_idx"]);

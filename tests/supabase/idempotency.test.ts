@@ -1,4 +1,4 @@
-// One key, one message: duplicates, windows, mismatches, what holds a key and what frees it.
+// One key, one message: duplicates, windows, mismatches, and the times at which a key is in use and free.
 import assert from "node:assert/strict";
 import { empty, test, useProject } from "../project.ts";
 import { call, claim, dispatch, messageOf, setClock, settle } from "./bus.ts";
@@ -10,7 +10,7 @@ Deno.test.beforeEach(() => empty(project().sql));
 const once = (fields: Record<string, unknown> = {}) => dispatch(project().sql, { idempotency_key: "once", ...fields });
 const stored = async () => (await project().sql`select from messenger_messages`).length;
 
-test("key · the second dispatch answers the first one's values and stores nothing", async () => {
+test("key · the second dispatch returns the first one's values and stores nothing", async () => {
   const first = await once({ queue: "letters", delay: "1 hour", priority: 9 });
   const second = await once({ queue: "letters", priority: 1 });
   assert.deepEqual({ ...second, duplicate: false }, { ...first });
@@ -18,7 +18,7 @@ test("key · the second dispatch answers the first one's values and stores nothi
   assert.equal(await stored(), 1);
 });
 
-test("key · a duplicate answers the status of now", async () => {
+test("key · a duplicate returns the current status", async () => {
   const { sql } = project();
   const { id } = await once();
   const [{ fence }] = await claim(sql);
@@ -43,14 +43,14 @@ for (
   });
 }
 
-test("key · the order of a payload's fields and its blanks make no other payload", async () => {
+test("key · the order of a payload's fields and its whitespace do not make another payload", async () => {
   const { sql } = project();
   await sql`select * from messenger_dispatch('T', '{"a": 1, "b": 2}', idempotency_key => 'k')`;
   const [reply] = await sql`select * from messenger_dispatch('T', '{"b":2,"a":1}', idempotency_key => 'k')`;
   assert.equal(reply.duplicate, true);
 });
 
-test("key · payloads that are equal as jsonb are one payload, however their numbers are written", async () => {
+test("key · payloads that are equal as jsonb are one payload, whatever the format of their numbers", async () => {
   const { sql } = project();
   const same: [first: string, second: string][] = [
     ['{"n": 1}', '{"n": 1.0}'],
@@ -70,7 +70,7 @@ test("key · payloads that are equal as jsonb are one payload, however their num
   }
 });
 
-test("key · payloads that differ in a number or in a text that looks like one are two", async () => {
+test("key · payloads that differ in a number or in a string that looks like one are different", async () => {
   const { sql } = project();
   const pairs: [first: string, second: string][] = [
     ['{"n": 1}', '{"n": 10}'],
@@ -105,11 +105,11 @@ test("key · priority, delay and metadata may differ", async () => {
   assert.equal((await once({ priority: 1, delay: "1 h", metadata: { try: 2 } })).duplicate, true);
 });
 
-test("key · of 255 bytes is taken", async () => {
+test("key · of 255 bytes is accepted", async () => {
   assert.equal((await once({ idempotency_key: "ä".repeat(127) + "a" })).duplicate, false);
 });
 
-test("window · a finished message holds its key for 24 hours, then the key is free", async () => {
+test("window · a finished message keeps its key for 24 hours, then the key is free", async () => {
   const { sql } = project();
   const { id } = await once();
   const [{ fence }] = await claim(sql);
@@ -122,7 +122,7 @@ test("window · a finished message holds its key for 24 hours, then the key is f
   assert.equal((await once()).id, next.id);
 });
 
-test("window · freed, the key may stand for another message", async () => {
+test("window · a free key can be used for another message", async () => {
   const { sql } = project();
   const { id } = await once({ idempotency_window: "1 minute" });
   const [{ fence }] = await claim(sql);
@@ -131,14 +131,14 @@ test("window · freed, the key may stand for another message", async () => {
   assert.equal((await once({ payload: { other: true } })).duplicate, false);
 });
 
-test("window · an unfinished message holds its key however long", async () => {
+test("window · an unfinished message keeps its key for any time", async () => {
   const { sql } = project();
   const { id } = await once({ idempotency_window: "1 second" });
   await setClock(sql, "400 days");
   assert.equal((await once()).id, id);
 });
 
-test("window · the transport's config sets it, the call's own wins", async () => {
+test("window · the transport's config sets it, the call's own overrides it", async () => {
   const { sql } = project();
   await sql`update messenger_transports set config = '{"idempotency_window": "1 hour"}' where name = 'supabase'`;
   for (const [key, window] of [["a", undefined], ["b", "3 hours"]] as const) {
@@ -180,7 +180,7 @@ test("key · an open dead letter keeps its key past every window; a resolved one
   assert.equal((await once()).duplicate, false);
 });
 
-test("key · an expired message frees its key after the window", async () => {
+test("key · an expired message releases its key after the window", async () => {
   const { sql } = project();
   const { id } = await once({ expires_at: new Date(Date.now() + 60_000), idempotency_window: "1 hour" });
   await setClock(sql, "2 minutes");
@@ -191,7 +191,7 @@ test("key · an expired message frees its key after the window", async () => {
   assert.equal((await once()).duplicate, false);
 });
 
-test("batch · a key twice in one batch makes one message, whatever its window", async () => {
+test("batch · a key twice in one batch stores one message, whatever its window", async () => {
   const { sql } = project();
   for (const window of ["1 hour", "0"]) {
     const element = { type: "T", idempotency_key: `k${window}`, idempotency_window: window };

@@ -1,4 +1,4 @@
-// One key, many sessions at once: one message, one winner, no deadlock, and a loser never answers a row that was rolled back.
+// One key in many concurrent sessions: one message, no deadlock, and no result with the id of a rolled back row.
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { call, claim, dispatch, setClock, settle } from "./bus.ts";
@@ -12,7 +12,7 @@ Deno.test.beforeEach(() => empty(project().sql));
 const KEY = { idempotency_key: "once" };
 const ids = async () => (await project().sql`select id from messenger_messages order by id`).map(({ id }) => id);
 
-test("race · the second waits for the first and answers its id", async () => {
+test("race · the second dispatch waits for the first and returns its id", async () => {
   await using first = session(project());
   await using second = session(project());
   const pid = await pidOf(second);
@@ -40,7 +40,7 @@ test("race · when the first dispatch rolls back, the waiting one is stored", as
   assert.deepEqual(await ids(), [stored.id]);
 });
 
-test("race · of three, the third waits for whichever wins", async () => {
+test("race · of three, the third waits until one is stored", async () => {
   await using first = session(project());
   await using second = session(project());
   await using third = session(project());
@@ -56,7 +56,7 @@ test("race · of three, the third waits for whichever wins", async () => {
   assert.equal(replies[0].id, replies[1].id);
 });
 
-test("race · other keys and keyless messages wait for nobody", async () => {
+test("race · other keys and keyless messages do not wait", async () => {
   await using first = session(project());
   const { sql } = project();
   await first`begin`;
@@ -84,7 +84,7 @@ test("race · with first dispatches that roll back at random, every committed re
     const replies = await Promise.all(sessions.map(async (sql, n) => {
       await sql`begin`;
       const reply = await dispatch(sql, KEY);
-      // A duplicate that commits names a row that committed; every third winner goes away.
+      // A duplicate that commits names a row that committed; every third first dispatch rolls back.
       if (n % 3 === 0) return await sql`rollback`.then(() => null);
       return await sql`commit`.then(() => reply);
     }));
@@ -97,7 +97,7 @@ test("race · with first dispatches that roll back at random, every committed re
   }
 });
 
-test("race · a key whose window passed is taken over by one of many", async () => {
+test("race · an expired key is taken over by one of many", async () => {
   const { sql } = project();
   const { id } = await dispatch(sql, { ...KEY, idempotency_window: "1 minute" });
   const [{ fence }] = await claim(sql);
@@ -126,7 +126,7 @@ test("race · of two that both saw the key free, one takes it over", async () =>
   await using first = session(project());
   await using second = session(project());
   const pids = [await pidOf(first), await pidOf(second)];
-  // A row lock stops nobody from reading that the key is free; it stops both where they take it.
+  // A row lock does not block the read of a free key; it blocks both where they take it.
   await gate`begin`;
   await gate`select from messenger.idempotency_keys for update`;
   const waiting = [dispatch(first, KEY), dispatch(second, KEY)];
@@ -138,7 +138,7 @@ test("race · of two that both saw the key free, one takes it over", async () =>
   assert.equal((await ids()).length, 2);
 });
 
-test("race · a takeover that rolls back leaves the key to the one that waited", async () => {
+test("race · a takeover that rolls back leaves the key to the waiting one", async () => {
   const { sql } = project();
   const { id } = await dispatch(sql, { ...KEY, idempotency_window: "1 minute" });
   const [{ fence }] = await claim(sql);
@@ -157,7 +157,7 @@ test("race · a takeover that rolls back leaves the key to the one that waited",
   assert.equal((await dispatch(sql, KEY)).id, won.id);
 });
 
-test("race · the clock prunes a spent key while it is taken over: the dispatch waits and is stored", async () => {
+test("race · an expired key is pruned while it is taken over: the dispatch waits and is stored", async () => {
   const { sql } = project();
   const { id } = await dispatch(sql, { ...KEY, idempotency_window: "1 minute" });
   const [{ fence }] = await claim(sql);
@@ -212,7 +212,7 @@ test("race · two batches wait for the first key they share, without a deadlock"
   assert.equal((await ids()).length, 3);
 });
 
-test("race · under repeatable read the loser is told to try again, never given a second message", async () => {
+test("race · under repeatable read the waiting one is rejected as retryable, never stored twice", async () => {
   await using first = session(project());
   await using second = session(project());
   await second`begin isolation level repeatable read`;

@@ -1,4 +1,4 @@
-// messenger_import_cron: what it proposes for a job of pg_cron runs, fires, and does what the job did.
+// messenger_import_cron: its proposal for a job of pg_cron runs, fires, and has the effect of the job.
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
@@ -15,7 +15,7 @@ Deno.test.beforeEach(async () => {
   await sql`create table public.ledger (what text, at timestamptz default now())`;
 });
 
-/** pg_cron's table, changed behind its back: older versions reject schedules that newer ones take. */
+/** pg_cron's table, changed directly: older versions reject schedules that newer ones accept. */
 async function rewrite(statement: string): Promise<void> {
   await using admin = session(project(), "supabase_admin");
   await admin.unsafe(statement);
@@ -64,8 +64,8 @@ const COMMANDS: [what: string, name: string | null, command: string][] = [
     "create temp table t as select 'done' as what; insert into ledger (what) select what from t; drop table t",
   ],
   ["a DO block", "block", "do $$ begin insert into public.ledger (what) values ('done'); end $$"],
-  ["a name that would break out", `x'); drop table ledger; --`, "insert into ledger (what) values ('done')"],
-  ["a name of signs only", "***", "insert into ledger (what) values ('done')"],
+  ["a name with an injection", `x'); drop table ledger; --`, "insert into ledger (what) values ('done')"],
+  ["a name of punctuation only", "***", "insert into ledger (what) values ('done')"],
   ["no name", null, "insert into ledger (what) values ('done')"],
 ];
 for (const [what, name, command] of COMMANDS) {
@@ -104,7 +104,7 @@ const DIALECTS: [schedule: string, ours: unknown][] = [
   ["@daily", { cron: "@daily" }],
 ];
 for (const [schedule, ours] of DIALECTS) {
-  test(`import · pg_cron's ${schedule.trim()} is ours as ${JSON.stringify(ours)}`, async () => {
+  test(`import · pg_cron's ${schedule.trim()} becomes ${JSON.stringify(ours)}`, async () => {
     const id = await job("dialect", "* * * * *", "select 1");
     await rewrite(`update cron.job set schedule = '${schedule}' where jobid = ${id}`);
     const proposal = await propose(id);
@@ -154,12 +154,12 @@ for (
     "end_of_day()",
   ]
 ) {
-  test(`import · ${JSON.stringify(command)} is no reason to reject`, async () => {
+  test(`import · ${JSON.stringify(command)} is accepted`, async () => {
     await propose(await job("x", "0 3 * * *", command));
   });
 }
 
-test("import · what would be better as a message type, or may fail inside a transaction, is noted", async () => {
+test("import · commands that would be better as a message type, or may fail inside a transaction, have a note", async () => {
   const http = await propose(
     await job("calls", "0 3 * * *", "select net.http_post('https://x.supabase.co/functions/v1/y')"),
   );
@@ -169,7 +169,7 @@ test("import · what would be better as a message type, or may fail inside a tra
   }
 });
 
-test("import · two jobs of similar names share neither type nor handler", async () => {
+test("import · two jobs with similar names share neither type nor handler", async () => {
   const { sql } = project();
   const ids = [
     await job("send mails", "0 3 * * *", "select 1"),
@@ -189,7 +189,7 @@ test("import · two jobs of similar names share neither type nor handler", async
   assert.equal(new Set(handlers.map(({ sql_handler }) => sql_handler)).size, 4);
 });
 
-test("import · a stepped day field beside a restricted one means both in pg_cron: refused, where the bus would mean either", async () => {
+test("import · a stepped day field beside a restricted one means both in pg_cron: rejected, since the bus would mean either", async () => {
   const id = await job("days", "* * * * *", "select 1");
   for (const schedule of ["0 0 */2 * 1", "0 0 1 * */2", "0 0 */2 * */3"]) {
     await rewrite(`update cron.job set schedule = '${schedule}' where jobid = ${id}`);
@@ -201,7 +201,7 @@ test("import · a stepped day field beside a restricted one means both in pg_cro
   }
 });
 
-test("import · a job that is switched off is proposed as a schedule that rests", async () => {
+test("import · an inactive job is proposed as a paused schedule", async () => {
   const { sql } = project();
   const id = await job("off", "0 3 * * *", "select 1");
   await rewrite(`update cron.job set active = false where jobid = ${id}`);
@@ -213,7 +213,7 @@ test("import · a job that is switched off is proposed as a schedule that rests"
   assert.equal(enabled, false);
 });
 
-test("import · rejects jobs that are not there, the clock's own, and moments that never come", async () => {
+test("import · rejects missing jobs, the ticker's own, and times that never come", async () => {
   const { sql } = project();
   await rejected(propose(999_999), "SM_NOT_FOUND", 404);
   await call(sql, "messenger_start");
@@ -227,7 +227,7 @@ test("import · rejects jobs that are not there, the clock's own, and moments th
   }
 });
 
-test("import · a job is shown to a caller who may act as the role it runs as, and to nobody else", async () => {
+test("import · a job is shown to members of the role it runs as, and to no other caller", async () => {
   const { sql } = project();
   const id = await job("x", "0 3 * * *", "select 'a password'");
   await rejected(asRole(sql, "service_role", (own) => own`select messenger_import_cron(${id})`), "SM_NOT_FOUND", 404);

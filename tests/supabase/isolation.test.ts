@@ -1,4 +1,5 @@
-// Under serializable and other settings of a session: what must be retried fails with 40001 alone, names and positions are one, nothing is lost.
+// Serializable and other settings of a session: conflicts fail with 40001 only, names and positions are independent of
+// settings, nothing is lost.
 import assert from "node:assert/strict";
 import postgres, { type Sql } from "postgres";
 import { empty, session, test, useProject } from "../project.ts";
@@ -7,14 +8,14 @@ import { ask, call, claim, dispatch, dispatchMany, setClock } from "./bus.ts";
 const project = useProject({ testClock: true });
 Deno.test.beforeEach(() => empty(project().sql));
 
-/** A session with settings of its own. */
+/** A session with its own settings. */
 async function sessionWith(settings: Record<string, string>) {
   const sql = session(project());
   for (const [name, value] of Object.entries(settings)) await sql`select set_config(${name}, ${value}, false)`;
   return sql;
 }
 
-/** Repeats a call while it is told to try again. */
+/** Repeats a call while it fails with 40001. */
 async function retried<Result>(work: () => Promise<Result>, failures: string[]): Promise<Result> {
   while (true) {
     try {
@@ -27,7 +28,7 @@ async function retried<Result>(work: () => Promise<Result>, failures: string[]):
   }
 }
 
-test("serializable · what sessions at once dispatch, claim and complete is handled once, and nothing but 40001 is raised", async () => {
+test("serializable · messages that concurrent sessions dispatch, claim and complete are handled once, and only 40001 is raised", async () => {
   const { sql } = project();
   const sessions = await Promise.all(
     Array.from({ length: 4 }, () => sessionWith({ default_transaction_isolation: "serializable" })),
@@ -74,7 +75,7 @@ test("serializable · a tick beside another session's writes ends without an err
   assert.deepEqual(rows.map(({ status }) => status), ["completed", "pending", "pending", "pending", "pending"]);
 });
 
-test("sessions · a scan goes on where it stopped, whatever DateStyle and zone the session before it had", async () => {
+test("sessions · a scan continues at its last position, whatever DateStyle and zone the session before it had", async () => {
   const { sql } = project();
   await using india = await sessionWith({ datestyle: "SQL, DMY", timezone: "Asia/Kolkata" });
   await using iso = await sessionWith({ datestyle: "ISO, MDY", timezone: "UTC" });
@@ -84,14 +85,14 @@ test("sessions · a scan goes on where it stopped, whatever DateStyle and zone t
       insert into messenger.idempotency_keys (scope, key, message_id, message_type, fingerprint, transport_name, queue_name, expires_at)
       select 'service', 'k' || n, gen_random_uuid(), 'T', '', 'supabase', 'default', messenger.now() - n * interval '1 minute' from generate_series(1, 9) n`;
     await writer`select messenger.move_scan('prune_keys', messenger.now() - interval '5.5 minutes', null)`;
-    // A step whose time is over does one chunk.
+    // A step without time left does one chunk.
     await reader`select messenger.prune('prune_keys', 'messenger.idempotency_keys', 'find_spent_keys', messenger.now(), 2, '-infinity')`;
     const left = (await sql`select key from messenger.idempotency_keys order by 1`).map(({ key }) => key);
     assert.deepEqual(left, ["k1", "k2", "k3", "k6", "k7", "k8", "k9"]);
   }
 });
 
-test("sessions · what a session remembers of its claims is read after DateStyle and zone have changed", async () => {
+test("sessions · a session's remembered claims are readable after DateStyle and zone have changed", async () => {
   const { sql } = project();
   await dispatchMany(sql, 6);
   // The first scan that is remembered is the first.
@@ -130,7 +131,7 @@ test("sessions · a function that is subscribed under quote_all_identifiers is s
   await sql`select messenger.set_sql_handler('Inner', null)`;
 });
 
-test("sessions · verify, health and explain are the same under every setting that changes how names and moments are printed", async () => {
+test("sessions · verify, health and explain are independent of settings for names and times", async () => {
   const { sql } = project();
   const { id } = await dispatch(sql, { delay: "1 hour" });
   const settings = {

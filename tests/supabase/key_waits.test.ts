@@ -1,4 +1,5 @@
-// Keys held by open transactions: calls through the API give up soon, so that a project's API goes on; direct SQL waits.
+// Keys held by open transactions: calls through the API end soon, so that a project's API stays available; direct SQL
+// waits.
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
@@ -15,7 +16,7 @@ const KEYS = [{ idempotency_key: "k" }, { ordering_key: "k" }, { idempotency_key
 for (const fields of KEYS) {
   const name = Object.entries(fields).map(([key, value]) => `${key} ${value}`).join(", ");
 
-  test(`keys · ten calls through the API that want ${name} of an open transaction get 503 soon, and nothing is stored`, async () => {
+  test(`keys · ten calls through the API that need ${name} of an open transaction get 503 soon, and nothing is stored`, async () => {
     const { sql, url, secretKey } = project();
     await using other = session(project());
     await other`begin`;
@@ -34,7 +35,7 @@ for (const fields of KEYS) {
     assert.equal((await asRole(sql, "service_role", (tx) => dispatch(tx, fields))).duplicate, false);
   });
 
-  test(`keys · direct SQL that wants ${name} of an open transaction waits for its end`, async () => {
+  test(`keys · direct SQL that needs ${name} of an open transaction waits for its end`, async () => {
     const { sql } = project();
     await using other = session(project());
     await using waiter = session(project());
@@ -49,7 +50,7 @@ for (const fields of KEYS) {
   });
 }
 
-test("keys · a batch through the API says which call to send again, and has stored none of it", async () => {
+test("keys · a batch through the API names the call to repeat, and has stored none of it", async () => {
   const { sql } = project();
   await using other = session(project());
   await other`begin`;
@@ -63,7 +64,7 @@ test("keys · a batch through the API says which call to send again, and has sto
   assert.equal((await sql`select from messenger_messages`).length, 0);
 });
 
-test("keys · a user whose own dispatch is still open gets 503 too", async () => {
+test("keys · a user whose own dispatch is still open gets 503, too", async () => {
   const { sql } = project();
   const user = crypto.randomUUID();
   await call(sql, "messenger_register", { types: [{ type: "Greeting", dispatchable_by: "user" }] });
@@ -78,7 +79,7 @@ test("keys · a user whose own dispatch is still open gets 503 too", async () =>
   assert.equal((await send()).length, 1);
 });
 
-test("keys · a project's own lock_timeout is what it was after a call that found its key free", async () => {
+test("keys · a project's own lock_timeout is unchanged after a call that found its key free", async () => {
   const { sql } = project();
   const after = await asRole(sql, "service_role", async (tx) => {
     await tx`set local lock_timeout = '7 s'`;

@@ -1,7 +1,7 @@
-// What a session remembers of due queues, made to last: 20 ms would be over before the next statement of a slow machine.
+// A session's memory of due queues, extended: 20 ms would end before the next statement on a slow machine.
 import type { Sql } from "postgres";
 
-/** Lets this session, which has just claimed from all queues, rely for a day on the queues that it found. */
+/** Makes this session, which has just claimed from all queues, rely for a day on the queues that it found. */
 export async function rememberQueues(sql: Sql): Promise<void> {
   // "placed|ends|ends for another look|queues"
   const [{ queues }] = await sql`

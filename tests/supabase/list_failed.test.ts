@@ -1,4 +1,5 @@
-// messenger_list_failed and messenger_get_failed: filters, pages while dead letters come, are resolved and go, and the bound of a look.
+// messenger_list_failed and messenger_get_failed: filters, pages while dead letters are added, resolved and deleted,
+// and the limit of a scan.
 import assert from "node:assert/strict";
 import { empty, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
@@ -13,7 +14,7 @@ const list = (args: Row = {}): Promise<Row> => ask(project().sql, "messenger_lis
 const idsOf = ({ messages }: Row): string[] => messages.map(({ id }: Row) => id);
 const hour = (n: number) => `2031-01-01T${String(n).padStart(2, "0")}:00:00Z`;
 
-/** Puts a letter on file; answers its id. */
+/** Stores a dead letter; returns its id. */
 async function deadLetter(fields: Row = {}): Promise<string> {
   const { sql } = project();
   const row = {
@@ -32,7 +33,7 @@ async function deadLetter(fields: Row = {}): Promise<string> {
   return id;
 }
 
-/** Many dead letters at once: so many per failed_at, so that order within a moment counts. */
+/** Many dead letters at once, several per failed_at, so that the order within a time counts. */
 async function deadLetters(count: number, each = 3): Promise<string[]> {
   const { sql } = project();
   await sql`
@@ -45,7 +46,7 @@ async function deadLetters(count: number, each = 3): Promise<string[]> {
   return (await sql`select id from messenger_failed_messages order by failed_at desc, id`).map(({ id }) => id);
 }
 
-test("list_failed · each filter finds what it names and nothing else", async () => {
+test("list_failed · each filter selects exactly the matching dead letters", async () => {
   const plain = await deadLetter({ failed_at: hour(1) });
   const mailed = await deadLetter({ failed_at: hour(2), transport_name: "mail" });
   const queued = await deadLetter({ failed_at: hour(3), queue_name: "letters" });
@@ -76,7 +77,7 @@ test("list_failed · each filter finds what it names and nothing else", async ()
   }
 });
 
-test("list_failed · a list shows how many attempts there were, neither them nor bodies nor long errors", async () => {
+test("list_failed · a list has the number of attempts, without attempts, bodies and long errors", async () => {
   const id = await deadLetter({ error: "x".repeat(5_000), error_trace: "hush" });
   const page = await list();
   assert.ok(!JSON.stringify(page).includes("hush"));
@@ -86,7 +87,7 @@ test("list_failed · a list shows how many attempts there were, neither them nor
   assert.equal(await ask(project().sql, "messenger_get_failed", { id: crypto.randomUUID() }), null);
 });
 
-test("list_failed · pages give nothing twice and leave nothing out while dead letters come, are resolved and go", async () => {
+test("list_failed · pages repeat nothing and omit nothing while dead letters are added, resolved and deleted", async () => {
   const { sql } = project();
   const ids = await deadLetters(40);
   const gone = [ids[20], ids[39]];
@@ -95,7 +96,7 @@ test("list_failed · pages give nothing twice and leave nothing out while dead l
     "messages",
     async (page) => {
       await deadLetter({ failed_at: hour(20) });
-      // What was shown goes, and some of what was not; none of it may shift the pages.
+      // Some of the listed ones are deleted, and some of the others; none of it may shift the pages.
       if (page === 1) await call(sql, "messenger_discard_failed", { ids: [...ids.slice(0, 7), gone[0]] });
       if (page === 2) {
         await sql`delete from messenger_failed_messages where id = any (${[...ids.slice(7, 14), gone[1]]})`;
@@ -105,7 +106,7 @@ test("list_failed · pages give nothing twice and leave nothing out while dead l
   assert.deepEqual(seen.map(({ id }) => id), ids.filter((id) => !gone.includes(id)));
 });
 
-test("list_failed · skip passes over so many, also from a cursor on", async () => {
+test("list_failed · skip skips the given number, also after a cursor", async () => {
   const ids = await deadLetters(10);
   assert.deepEqual(idsOf(await list({ skip: 3, max: 4 })), ids.slice(3, 7));
   const { next_cursor } = await list({ max: 2 });
@@ -116,7 +117,7 @@ test("list_failed · skip passes over so many, also from a cursor on", async () 
   assert.deepEqual([idsOf(full), full.next_cursor], [ids, null]);
 });
 
-test("list_failed · a look ends after 20,000 dead letters, says how far back it came, and goes on from there", async () => {
+test("list_failed · a scan ends after 20,000 dead letters, returns its position in time, and continues from there", async () => {
   const { sql } = project();
   const rare = await deadLetter({ message_type: "Rare", failed_at: "2030-01-01T00:00:00Z" });
   await deadLetters(45_000, 7);
@@ -135,13 +136,13 @@ test("list_failed · a look ends after 20,000 dead letters, says how far back it
 });
 
 const REFUSED: [what: string, args: Row, code: string][] = [
-  ["a filter that is a text", { filter: "all" }, "SM_FILTER"],
-  ["a key it does not know", { filter: { status: "failed" } }, "SM_UNKNOWN_FIELD"],
+  ["a filter that is a string", { filter: "all" }, "SM_FILTER"],
+  ["an unknown key", { filter: { status: "failed" } }, "SM_UNKNOWN_FIELD"],
   ["a word for resolved", { filter: { resolved: "true" } }, "SM_FILTER"],
   ["null for resolved", { filter: { resolved: null } }, "SM_FILTER"],
   ["a list for type", { filter: { type: ["A"] } }, "SM_FILTER"],
   ["a number for from", { filter: { from: 5 } }, "SM_FILTER"],
-  ["a moment without a zone for from", { filter: { from: "2030-01-01T00:00:00" } }, "SM_FILTER"],
+  ["a time without a zone for from", { filter: { from: "2030-01-01T00:00:00" } }, "SM_FILTER"],
   ["a range that ends before it begins", { filter: { from: hour(2), to: hour(1) } }, "SM_FILTER"],
   ["skipping backwards", { skip: -1 }, "SM_BATCH"],
   ["skipping 10,001", { skip: 10_001 }, "SM_BATCH"],
@@ -153,14 +154,14 @@ for (const [what, args, code] of REFUSED) {
     await rejected(filterAsJson(args), code);
   });
 }
-/** A text as the filter is JSON, too. */
+/** A JSON string as the filter, too. */
 function filterAsJson({ filter, ...rest }: Row): Promise<Row> {
   if (typeof filter !== "string") return list({ ...(filter && { filter }), ...rest });
   const { sql } = project();
   return sql`select messenger_list_failed(filter => ${sql.json(filter)}::jsonb)`;
 }
 
-test("list_failed · cursors that are garbled, of another list or filter, or written by hand are rejected", async () => {
+test("list_failed · cursors that are malformed, of another list or filter, or forged are rejected", async () => {
   const { sql } = project();
   await deadLetters(3);
   await dispatchMany(sql, 2);
@@ -192,7 +193,7 @@ test("list_failed · texts that look like SQL are only texts", async () => {
   assert.equal((await sql`select from messenger_failed_messages`).length, 1);
 });
 
-test("list_failed · service_role may ask, users may not", async () => {
+test("list_failed · service_role may call it, users may not", async () => {
   const { sql } = project();
   const id = await deadLetter();
   const requested = (role: "service_role" | "authenticated" | "anon", name: string, args: Row) =>

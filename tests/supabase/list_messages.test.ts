@@ -1,4 +1,5 @@
-// messenger_list_messages and messenger_get_message: filters, pages while messages come and go, the bound of a look, and what callers send.
+// messenger_list_messages and messenger_get_message: filters, pages while messages come and go, the limit of a scan,
+// and bad input.
 import assert from "node:assert/strict";
 import { empty, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
@@ -23,7 +24,7 @@ async function dispatchAs(user: string, fields: Row): Promise<string> {
   return (await asRole(sql, "authenticated", (tx) => call(tx, "messenger_user_dispatch", send), user))[0].id;
 }
 
-test("list_messages · each filter finds what it names and nothing else", async () => {
+test("list_messages · each filter selects exactly the matching messages", async () => {
   const { sql } = project();
   await call(sql, "messenger_put_transport", { name: "mail" });
   const user = crypto.randomUUID();
@@ -69,14 +70,14 @@ test("list_messages · each filter finds what it names and nothing else", async 
   }
 });
 
-test("list_messages · from belongs to the range, to does not, and both may lie anywhere", async () => {
+test("list_messages · from is inclusive, to is exclusive, and both may be any time", async () => {
   const { sql } = project();
   const ids: string[] = [];
   for (const hours of [0, 1, 2]) {
     await setClock(sql, `${(Date.parse(hour(hours)) - Date.now()) / 1000} seconds`);
     ids.unshift((await dispatch(sql)).id);
   }
-  // To the moment, for the bounds; within the minute's room that an id has.
+  // To the microsecond, for the limits; within the minute of tolerance that an id has.
   await sql`update messenger_messages set created_at = date_trunc('minute', created_at + interval '30 seconds')`;
   assert.deepEqual(await found({ from: hour(1) }), ids.slice(0, 2));
   assert.deepEqual(await found({ to: hour(1) }), ids.slice(2));
@@ -90,7 +91,7 @@ test("list_messages · from belongs to the range, to does not, and both may lie 
   assert.deepEqual(await found({ from: "9999-12-31T23:59:59Z" }), []);
 });
 
-test("list_messages · the same key of several senders finds all of theirs, and one sender's where it is named", async () => {
+test("list_messages · a key of several senders finds the messages of all, and with a sender that sender's only", async () => {
   const { sql } = project();
   const users = [crypto.randomUUID(), crypto.randomUUID()];
   const ids = [(await dispatch(sql, { idempotency_key: "same" })).id];
@@ -99,7 +100,7 @@ test("list_messages · the same key of several senders finds all of theirs, and 
   assert.deepEqual(await found({ idempotency_key: "same", created_by: users[0] }), [ids[1]]);
 });
 
-test("list_messages · a message that waits for its predecessor is blocked and has no moment", async () => {
+test("list_messages · a message that waits for its predecessor is blocked and has no time", async () => {
   const { sql } = project();
   const first = (await dispatch(sql, { ordering_key: "ada" })).id;
   const second = (await dispatch(sql, { ordering_key: "ada" })).id;
@@ -110,7 +111,7 @@ test("list_messages · a message that waits for its predecessor is blocked and h
   assert.deepEqual([whole.blocked, whole.available_at, whole.attempts, whole.dead_letters], [true, null, [], []]);
 });
 
-test("list_messages · a list shows neither bodies nor long errors", async () => {
+test("list_messages · a list has neither bodies nor long errors", async () => {
   const { sql } = project();
   const { id } = await dispatch(sql, { payload: { secret: "hush" }, headers: { a: "hush" }, metadata: { b: "hush" } });
   const [{ fence }] = await claim(sql);
@@ -123,7 +124,7 @@ test("list_messages · a list shows neither bodies nor long errors", async () =>
 });
 
 for (const filter of [{}, { type: "Greeting" }, { status: "pending" }, { status: "completed" }]) {
-  test(`list_messages · pages of ${JSON.stringify(filter)} give nothing twice and leave nothing out while messages come, finish and go`, async () => {
+  test(`list_messages · pages of ${JSON.stringify(filter)} repeat nothing and omit nothing while messages come, finish and go`, async () => {
     const { sql } = project();
     const ids = await dispatchMany(sql, 40);
     const finish = async (count: number) => {
@@ -137,7 +138,7 @@ for (const filter of [{}, { type: "Greeting" }, { status: "pending" }, { status:
       "messages",
       async (page) => {
         await dispatchMany(sql, 3);
-        // The oldest finish, the next oldest go.
+        // The oldest finish, the next oldest are deleted.
         if (page === 1 && !("status" in filter)) await finish(2);
         if (page === 2) {
           const gone = ids.slice(3, 5);
@@ -170,7 +171,7 @@ async function fill(count: number) {
   await sql`analyze messenger_messages`;
 }
 
-test("list_messages · a look ends after 20,000 messages, says how far back it came, and goes on from there", async () => {
+test("list_messages · a scan ends after 20,000 messages, returns its position in time, and continues from there", async () => {
   const { sql } = project();
   const rare = (await dispatch(sql, { type: "Rare" })).id;
   await fill(45_000);
@@ -187,7 +188,7 @@ test("list_messages · a look ends after 20,000 messages, says how far back it c
   assert.deepEqual([first.messages, first.next_cursor !== null], [[], true]);
 });
 
-test("list_messages · a message is found by its id, and by a key that is held, however many are younger", async () => {
+test("list_messages · a message is found by its id, and by a key in use, however many are younger", async () => {
   const { sql } = project();
   const user = crypto.randomUUID();
   const old = (await dispatch(sql, { idempotency_key: "order-1" })).id;
@@ -200,7 +201,7 @@ test("list_messages · a message is found by its id, and by a key that is held, 
   assert.deepEqual([idsOf(first), first.searched_to !== null], [[old], true]);
   const pages = await walk((cursor) => list({ filter: { idempotency_key: "order-1" }, cursor, max: 1 }), "messages");
   assert.deepEqual(pages.map(({ id }) => id).sort(), [old, theirs].sort());
-  // The key is forgotten between two pages: what was shown is not shown again.
+  // The key is deleted between two pages: listed messages are not listed again.
   await sql`delete from messenger.idempotency_keys`;
   const next = await list({ filter: { idempotency_key: "order-1" }, cursor: first.next_cursor });
   assert.deepEqual(idsOf(next), [theirs]);
@@ -216,9 +217,9 @@ test("list_messages · totals above 10,000 are estimated", async () => {
 
 const REFUSED: [what: string, args: Row, code: string][] = [
   ["a filter that is a list", { filter: [] }, "SM_FILTER"],
-  ["a key it does not know", { filter: { colour: "red" } }, "SM_UNKNOWN_FIELD"],
+  ["an unknown key", { filter: { colour: "red" } }, "SM_UNKNOWN_FIELD"],
   ["a key in another spelling", { filter: { errorClass: "x" } }, "SM_UNKNOWN_FIELD"],
-  ["a status that is none", { filter: { status: "lost" } }, "SM_FILTER"],
+  ["an unknown status", { filter: { status: "lost" } }, "SM_FILTER"],
   ["a number for type", { filter: { type: 5 } }, "SM_FILTER"],
   ["null for queue", { filter: { queue: null } }, "SM_FILTER"],
   ["a word for id", { filter: { id: "five" } }, "SM_FILTER"],
@@ -235,7 +236,7 @@ for (const [what, args, code] of REFUSED) {
   });
 }
 
-test("list_messages · cursors that are garbled, of another list or filter, or written by hand are rejected", async () => {
+test("list_messages · cursors that are malformed, of another list or filter, or forged are rejected", async () => {
   const { sql } = project();
   await dispatchMany(sql, 3);
   const good = (await list({ max: 1 })).next_cursor;
@@ -272,7 +273,7 @@ test("list_messages · texts that look like SQL are only texts", async () => {
   assert.equal((await sql`select from messenger_messages`).length, 1);
 });
 
-test("list_messages · service_role may ask, users may not", async () => {
+test("list_messages · service_role may call it, users may not", async () => {
   const { sql } = project();
   const { id } = await dispatch(sql);
   const requested = (role: "service_role" | "authenticated" | "anon", name: string, args: Row) =>

@@ -1,4 +1,4 @@
-// Locks of the bus are rows of its own: whoever has no rights on schema messenger cannot hold one, and whoever holds one is not waited for.
+// Locks of the bus are rows: roles without rights on schema messenger cannot hold one, and no call waits for one.
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
@@ -20,7 +20,7 @@ const tryLock = async (sql: { unsafe: (text: string) => PromiseLike<Record<strin
 const keys = async () =>
   (await project().sql`select ordering_key from messenger.ordering_keys order by 1`).map((row) => row.ordering_key);
 
-test("lock · one transaction has it, others are told at once, and it ends with the transaction", async () => {
+test("lock · one transaction has it, others are rejected at once, and it ends with the transaction", async () => {
   await using first = session(project());
   await using second = session(project());
   for (const round of ["first row ever", "row is there"]) {
@@ -47,7 +47,7 @@ test("lock · a tick while another transaction rolls up does all the rest and do
   await holder.unsafe("rollback");
 });
 
-test("lock · roles without rights on the schema can neither lock the rows nor hold the bus up by advisory locks", async () => {
+test("lock · roles without rights on the schema can neither lock the rows nor block the bus with advisory locks", async () => {
   const { sql } = project();
   await tryLock(sql);
   await dispatch(sql, { ordering_key: "k" });
@@ -78,7 +78,7 @@ test("lock · roles without rights on the schema can neither lock the rows nor h
   }
 });
 
-test("lock · pg_net's queue, held by any role of the project, costs a dispatch and a tick their wake-up and nothing else", async () => {
+test("lock · if any role locks pg_net's queue, a dispatch and a tick lose their wake-up and nothing else", async () => {
   const { sql } = project();
   await sql`select messenger_start('http://127.0.0.1:1/functions/v1'), messenger_stop()`;
   await using anybody = session(project());
@@ -92,7 +92,7 @@ test("lock · pg_net's queue, held by any role of the project, costs a dispatch 
   assert.equal((await sql`select from net.http_request_queue`).length, 1);
 });
 
-test("lock · Realtime's table, held by a signed-in user, costs the sender a notice and nobody an outcome", async () => {
+test("lock · if a signed-in user locks Realtime's table, the sender loses a notice and no outcome is lost", async () => {
   const { sql } = project();
   await using admin = session(project(), "supabase_admin");
   await admin.unsafe(`
@@ -141,7 +141,7 @@ test("ordering keys · two keys never wait for each other, whatever their hash",
   await first.unsafe("rollback");
 });
 
-test("ordering keys · batches that name the same keys in opposite orders do not deadlock", async () => {
+test("ordering keys · batches with the same keys in opposite orders do not deadlock", async () => {
   const { sql } = project();
   await using first = session(project());
   await using second = session(project());
@@ -160,7 +160,7 @@ test("ordering keys · batches that name the same keys in opposite orders do not
   await second.unsafe("commit");
 });
 
-test("ordering keys · are pruned an hour later once nothing of theirs is unfinished, and not while a dispatch holds them", async () => {
+test("ordering keys · are pruned an hour after their last unfinished message, and not while a dispatch holds them", async () => {
   const { sql } = project();
   for (const ordering_key of ["held", "used", "idle"]) await dispatch(sql, { ordering_key });
   const rows = await claim(sql, { batch: 10 });
@@ -180,10 +180,10 @@ test("ordering keys · are pruned an hour later once nothing of theirs is unfini
   assert.deepEqual(await keys(), ["used"]);
   const [{ later }] =
     await sql`select check_at > messenger.now() + interval '90 minutes' as later from messenger.ordering_keys`;
-  assert.equal(later, true, "a key in use is looked at again an hour later");
+  assert.equal(later, true, "a key in use is checked again an hour later");
 });
 
-test("wake-ups · the rows that share them are made by the tick and pruned a day later", async () => {
+test("wake-ups · the rows for sharing them are made by the tick and pruned a day later", async () => {
   const { sql } = project();
   await sql`select messenger_start('http://127.0.0.1:1/functions/v1'), messenger_stop()`;
   await dispatch(sql);

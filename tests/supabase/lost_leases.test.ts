@@ -1,4 +1,5 @@
-// Leases that run out: the message comes back, alone, counted, and ends in the dead letters when it keeps costing workers.
+// Expired leases: the message is handed out again, alone and counted, and becomes a dead letter if it keeps killing
+// workers.
 import assert from "node:assert/strict";
 import { empty, test, useProject } from "../project.ts";
 import { claim, deadLetterOf, dispatch, dispatchMany, held, messageOf, setClock, settle } from "./bus.ts";
@@ -8,7 +9,7 @@ Deno.test.beforeEach(() => empty(project().sql));
 
 const ids = (rows: { id: string }[]) => rows.map(({ id }) => id);
 
-test("claim · a message whose lease runs is nobody else's", async () => {
+test("claim · a message with a running lease is not handed out again", async () => {
   const { sql } = project();
   await held(sql);
   await setClock(sql, "59 seconds");
@@ -58,9 +59,9 @@ test("prefix · rows before a suspect are handed out without it; the next claim 
   assert.deepEqual(ids(await claim(sql)), after);
 });
 
-test("prefix · a suspect found after rows of another queue waits for a claim of its own", async () => {
+test("prefix · a suspect found after rows of another queue waits for a separate claim", async () => {
   const { sql } = project();
-  // Queues are visited in random order: ten times, so that the suspect's comes second at least once.
+  // Queues are scanned in random order: ten times, so that the suspect's is second at least once.
   for (let time = 0; time < 10; time++) {
     await empty(sql);
     await held(sql, { queue: "a" });
@@ -86,7 +87,7 @@ test("prefix · two suspects take two claims", async () => {
   assert.deepEqual(await claim(sql), []);
 });
 
-test("suspect · stays alone through snooze of nothing but an ordinary outcome: a release keeps it, a failure clears it", async () => {
+test("suspect · is cleared by ordinary outcomes only: a release keeps it, a failure clears it", async () => {
   const { sql } = project();
   const { id } = await held(sql);
   await setClock(sql, "61 seconds");
@@ -110,7 +111,7 @@ test("suspect · a snooze is an ordinary outcome", async () => {
   assert.deepEqual([row.id, row.solo], [id, false]);
 });
 
-test("exhausted · a message that has cost its last delivery is moved to the dead letters by the claim, with every attempt", async () => {
+test("exhausted · a message that has lost its last delivery is moved to the dead letters by the claim, with every attempt", async () => {
   const { sql } = project();
   const { id } = await held(sql, {
     max_retries: 2,
@@ -178,7 +179,7 @@ test("exhausted · a poison message that kills every worker does not affect othe
   assert.equal(most, 1);
 });
 
-test("exhausted · a lease lost on a message with max_retries 0 is its end", async () => {
+test("exhausted · with max_retries 0 a lost lease ends the message", async () => {
   const { sql } = project();
   const { id } = await held(sql, { max_retries: 0 });
   await setClock(sql, "61 seconds");
@@ -186,7 +187,7 @@ test("exhausted · a lease lost on a message with max_retries 0 is its end", asy
   assert.equal((await deadLetterOf(sql, id)).attempts.length, 1);
 });
 
-test("expired · a running message past its expiry whose lease ran out fails as Expired, not as a dead letter", async () => {
+test("expired · a running message past its expiry whose lease has expired fails as Expired, not as a dead letter", async () => {
   const { sql } = project();
   const { id } = await held(sql, { expires_at: new Date(Date.now() + 30_000) });
   await setClock(sql, "61 seconds");
@@ -194,7 +195,7 @@ test("expired · a running message past its expiry whose lease ran out fails as 
   assert.deepEqual([(await messageOf(sql, id)).error_class, await deadLetterOf(sql, id)], ["Expired", undefined]);
 });
 
-test("types · a lost message is given only to a worker that knows its type", async () => {
+test("types · a lost message is given only to a worker with its type", async () => {
   const { sql } = project();
   const { id } = await held(sql, { type: "A" });
   await setClock(sql, "61 seconds");

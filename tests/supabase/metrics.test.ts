@@ -1,4 +1,4 @@
-// messenger_metrics: every dispatch and every end of a delivery counted once, in the window it happened in.
+// messenger_metrics: every dispatch and every end of a delivery is counted once, in its window.
 import assert from "node:assert/strict";
 import { empty, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
@@ -13,7 +13,7 @@ const metrics = (args: Record<string, unknown> = {}) => ask(project().sql, "mess
 const tick = () => call(project().sql, "messenger_tick");
 const totals = (m: Row) => [m.totalDispatched, m.totalProcessed, m.totalSucceeded, m.totalFailed, m.totalRetried];
 
-/** Completes what is due, each delivery having taken so long. */
+/** Completes due messages, with this duration of each delivery. */
 async function complete(durations: number[]): Promise<void> {
   const { sql } = project();
   for (const duration_ms of durations) {
@@ -22,7 +22,7 @@ async function complete(durations: number[]): Promise<void> {
   }
 }
 
-test("metrics · an empty bus has zeros, and nothing where there is nothing to say", async () => {
+test("metrics · an empty bus has zeros, and nulls for figures without data", async () => {
   const m = await metrics();
   assert.deepEqual(totals(m), [0, 0, 0, 0, 0]);
   assert.deepEqual(
@@ -40,7 +40,7 @@ test("metrics · an empty bus has zeros, and nothing where there is nothing to s
   assert.ok(m.series.length >= 60 && m.series.every((point: Row) => point.dispatched === 0));
 });
 
-test("metrics · the whole life is counted, before the clock has rolled up and after it the same", async () => {
+test("metrics · the whole life is counted, with the same figures before and after the roll-up", async () => {
   const { sql } = project();
   await complete([10, 20]);
   const retried = await held(sql, { type: "Other" });
@@ -83,7 +83,7 @@ test("metrics · the whole life is counted, before the clock has rolled up and a
   assert.equal(open, 0, "the tick rolls up all");
 });
 
-test("metrics · a batch of several types is told apart", async () => {
+test("metrics · the types of a batch are counted separately", async () => {
   const { sql } = project();
   for (const type of ["A", "B"]) await dispatchMany(sql, 3, { type });
   const rows = await claim(sql);
@@ -92,7 +92,7 @@ test("metrics · a batch of several types is told apart", async () => {
   assert.deepEqual([A.succeeded, B.succeeded, A.dispatched, B.dispatched], [3, 3, 3, 3]);
 });
 
-test("metrics · what a transport deletes at once is counted too", async () => {
+test("metrics · messages that a transport deletes at once are counted, too", async () => {
   const { sql } = project();
   await sql`update messenger_transports set config = '{"retention": "0"}' where name = 'supabase'`;
   await complete([5]);
@@ -113,7 +113,7 @@ test("metrics · a lost lease is a retried delivery, and the last one a dead mes
   assert.deepEqual(m.errors.map((e: Row) => [e.errorClass, e.count]), [["LeaseExpired", 2]]);
 });
 
-test("metrics · snoozed, released, expired and cancelled messages count in neither", async () => {
+test("metrics · snoozed, released, expired and cancelled messages count as neither", async () => {
   const { sql } = project();
   const snoozed = await held(sql);
   await settle(sql, [{ id: snoozed.id, fence: snoozed.fence, outcome: "snoozed", delay_ms: 1e6 }]);
@@ -126,7 +126,7 @@ test("metrics · snoozed, released, expired and cancelled messages count in neit
   assert.deepEqual(totals(await metrics()), [3, 0, 0, 0, 0]);
 });
 
-test("metrics · a outcome that does not count is not counted: repeated, late, rolled back", async () => {
+test("metrics · an outcome that is repeated, late or rolled back is not counted", async () => {
   const { sql } = project();
   const { id, fence } = await held(sql);
   const result = [{ id, fence, outcome: "completed" }];
@@ -152,7 +152,7 @@ test("metrics · a dispatch that is rolled back, rejected or a duplicate is not 
   assert.equal((await metrics()).totalDispatched, 3);
 });
 
-test("metrics · a window holds its own minutes and no others", async () => {
+test("metrics · a window has exactly its own minutes", async () => {
   const { sql } = project();
   await sql`
     insert into messenger.metrics (step_seconds, at, transport_name, message_type, completed)
@@ -215,13 +215,13 @@ test("metrics · percentiles are within a fifth of the true ones", async () => {
   assert.ok(Math.abs(m.averageProcessingTime - durations.reduce((a, b) => a + b) / 900) < 0.01);
 });
 
-test("metrics · a worker may say any duration, it is kept within bounds", async () => {
+test("metrics · a worker may send any duration; it is limited to the allowed range", async () => {
   await complete([-5, 1e300, 0]);
   const m = await metrics();
   assert.ok(m.p50ProcessingTime >= 0 && m.averageProcessingTime <= 1e9, JSON.stringify(m));
 });
 
-test("counters · never fall, whatever is pruned", async () => {
+test("counters · never decrease, whatever is pruned", async () => {
   const { sql } = project();
   await complete([10]);
   await tick();
@@ -243,7 +243,7 @@ test("health · the error rate: of twenty deliveries a fifth may fail, then it i
     await settle(sql, rows.map(({ id, fence }) => ({ id, fence, outcome, error: "e", retryable: false })));
   };
   await end(15, "failed");
-  assert.equal((await rate()).status, "healthy", "fifteen are too few to tell");
+  assert.equal((await rate()).status, "healthy", "fifteen are too few for a rate");
   await end(60, "completed");
   assert.deepEqual([(await rate()).status, (await rate()).figures], ["healthy", { ended: 75, failed: 15, share: 0.2 }]);
   await end(5, "failed");
@@ -254,7 +254,7 @@ test("health · the error rate: of twenty deliveries a fifth may fail, then it i
   assert.equal((await rate()).status, "healthy");
 });
 
-test("metrics · services may ask, users may not", async () => {
+test("metrics · services may call it, users may not", async () => {
   const { sql } = project();
   await asRole(sql, "service_role", (own) => own`select messenger_metrics(), messenger_counters()`);
   for (const name of ["messenger_metrics", "messenger_counters"]) {

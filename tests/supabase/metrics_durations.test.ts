@@ -1,4 +1,4 @@
-// Percentiles out of the histogram against exact ones: at most 19 percent, or a millisecond, off.
+// Percentiles of the histogram against exact ones: at most 19 percent, or a millisecond, off.
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { empty, test, useProject } from "../project.ts";
@@ -59,7 +59,7 @@ test("percentiles · within the bound for any durations", async () => {
   );
 });
 
-test("percentiles · of thousands as handlers are: most fast, a long tail", async () => {
+test("percentiles · of thousands of typical handlers: most fast, a long tail", async () => {
   let seed = 7;
   const random = () => (seed = (seed * 48_271) % 2_147_483_647) / 2_147_483_647;
   const durations = Array.from(
@@ -86,7 +86,7 @@ test("percentiles · each limit falls into its own bucket", async () => {
   }
 });
 
-test("percentiles · beyond 13 hours they say 13 hours", async () => {
+test("percentiles · above 13 hours are reported as 13 hours", async () => {
   const [p50] = await measure([1e8]);
   assert.equal(p50, Number((2 ** 25.5).toFixed(3)));
 });

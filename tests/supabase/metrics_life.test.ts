@@ -1,4 +1,4 @@
-// messenger_metrics: what is counted, through the whole life of messages.
+// messenger_metrics: the counted events through the whole life of messages.
 import assert from "node:assert/strict";
 import { empty, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
@@ -17,18 +17,18 @@ const counts = (of: Row) => [
   of.retried ?? of.totalRetried,
 ];
 
-/** Before and after the roll-up the figures are the same; answers them. */
+/** The figures, which must be the same before and after the roll-up. */
 async function measured(args: Record<string, unknown> = {}): Promise<Row> {
   const before = await metrics(args);
   const [{ rows }] = await project().sql`select count(*)::int as rows from messenger.measurements`;
-  assert(rows > 0, "nothing is left to roll-up");
+  assert(rows > 0, "nothing is left to roll up");
   await project().sql`select messenger.roll_up()`;
   const after = await metrics(args);
   assert.deepEqual({ ...after, to: before.to }, before);
   return after;
 }
 
-test("metrics · nothing happened: zeros, and no rates, durations and errors", async () => {
+test("metrics · without messages: zeros, and no rates, durations and errors", async () => {
   const reply = await metrics();
   assert.deepEqual(counts(reply), [0, 0, 0, 0, 0]);
   for (
@@ -83,7 +83,7 @@ test("metrics · a message deleted on completion counts like one that is kept", 
   assert.deepEqual([counts(reply), counts(reply.byMessageType.Other)], [[4, 4, 4, 0, 0], [1, 1, 1, 0, 0]]);
 });
 
-test("metrics · snoozed, released, stale and repeated outcomes count as nothing", async () => {
+test("metrics · snoozed, released, stale and repeated outcomes are not counted", async () => {
   const { sql } = project();
   const a = await held(sql);
   await call(sql, "messenger_snooze", { id: a.id, fence: a.fence, delay: "1 hour" });
@@ -132,7 +132,7 @@ test("metrics · a lost lease is a retry, the last one is dead; neither has a du
   ]]);
 });
 
-test("metrics · a lease that the tick finds lost is one retry, handing it out again none", async () => {
+test("metrics · a lost lease that the tick finds is one retry, handing it out again none", async () => {
   const { sql } = project();
   await held(sql);
   await setClock(sql, "61 seconds");
@@ -160,7 +160,7 @@ test("metrics · durations are the outcomes', else from claim to outcome; waits 
   assert.equal((await metrics()).byMessageType.Other.averageProcessingTime, 700);
 });
 
-test("metrics · a duration no handler can have had spoils nothing", async () => {
+test("metrics · an impossible duration of a handler affects no figure", async () => {
   const { sql } = project();
   const rows = [];
   for (const duration_ms of ["NaN", -5, "Infinity", 1e30, 10]) {
@@ -187,7 +187,7 @@ test("metrics · a dispatch that was rolled back, or repeated with its key, is n
   assert.equal((await metrics()).totalDispatched, 4);
 });
 
-test("metrics · the ten commonest errors, with the newest text of each, cut", async () => {
+test("metrics · the ten most frequent errors, with the newest text of each, shortened", async () => {
   const { sql } = project();
   for (let n = 1; n <= 12; n++) {
     await dispatchMany(sql, n);
@@ -231,7 +231,7 @@ test("error rate · deliveries of the last five minutes, lost leases among them"
   assert.deepEqual(await rate(), { ended: 1, failed: 1 });
 });
 
-test("metrics · service_role may ask, users and callers may not; a read-only transaction may", async () => {
+test("metrics · service_role may call it, users may not; a read-only transaction may", async () => {
   const { sql } = project();
   await dispatch(sql);
   assert.equal((await asRole(sql, "service_role", (tx) => metrics({}, tx))).totalDispatched, 1);

@@ -1,4 +1,5 @@
-// Five minutes and days: rolled up once they are over, so that any window is read from few rows and has the same figures as before.
+// Five minutes and days: rolled up after their end, so that any window is read from few rows with the same figures as
+// before.
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { ask, call, dispatch, held, type Row, setClock, settle } from "./bus.ts";
@@ -27,7 +28,7 @@ async function rollUp(): Promise<void> {
   }
 }
 
-/** So many days of two types, each minute another figure, as minutes and hours of release 0.1.0. */
+/** The given number of days of two types, each minute with another figure, as minutes and hours of release 0.1.0. */
 async function fill(days: number): Promise<void> {
   await project().sql`
     with minute as (
@@ -74,7 +75,7 @@ test("roll-up · any window has the same figures before and after, whole or with
   assert(before.every(({ totalProcessed, errors }) => totalProcessed > 0 && errors.length === 2));
 });
 
-test("roll-up · what is measured late counts in the five minutes and the day that are rolled up", async () => {
+test("roll-up · late measurements count in the five minutes and the day that are rolled up", async () => {
   const { sql } = project();
   await dispatch(sql);
   await tick();
@@ -133,7 +134,7 @@ test("roll-up · rows of release 0.1.0 get their histogram from the ticker, and 
   assert.deepEqual(await metrics({ minutes: 300, to_time }), before);
 });
 
-test("roll-up · a day that the project forbids to write costs no figure and no other step", async () => {
+test("roll-up · a day whose update the project rejects affects no figure and no other step", async () => {
   const { sql } = project();
   await fill(2);
   const before = (await metrics({ minutes: 30 * 1440 })).totalProcessed;
@@ -152,7 +153,7 @@ test("roll-up · a day that the project forbids to write costs no figure and no 
   }
 });
 
-test("roll-up · hours that are due to be pruned stay until their day is rolled up", async () => {
+test("roll-up · hours past their retention stay until their day is rolled up", async () => {
   const { sql } = project();
   await dispatch(sql);
   await tick();
@@ -183,7 +184,7 @@ test("roll-up · a day has at most a hundred errors, the most frequent by name",
   assert(rows[0].error_class === "(other)" && rows.some(({ error_class }) => error_class === "E3/99"));
 });
 
-test("roll-up · one that counts more than a bigint holds is capped and keeps no later one from it", async () => {
+test("roll-up · a sum above the range of bigint is capped and blocks no later one", async () => {
   const { sql } = project();
   await sql`
     insert into messenger.metrics (step_seconds, at, transport_name, message_type, dispatched)

@@ -1,4 +1,4 @@
-// messenger_metrics: any window of time, in minutes and in hours, and what is none.
+// messenger_metrics: any window of time, in minutes and in hours, and invalid windows.
 import assert from "node:assert/strict";
 import { empty, test, useProject } from "../project.ts";
 import { ask, held, type Row, setClock, settle } from "./bus.ts";
@@ -57,7 +57,7 @@ test("windows · a long window adds minutes at its edges to the full hours insid
   assert.equal(await processed("01 10:07", "01 10:31"), 60);
 });
 
-test("windows · what is no window is rejected", async () => {
+test("windows · invalid windows are rejected", async () => {
   const now = new Date();
   const windows = [
     { minutes: 0 },

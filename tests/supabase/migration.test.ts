@@ -1,4 +1,4 @@
-// The migration installs, again and again; the rollback leaves nothing of ours and everything of others.
+// The migration installs, repeatedly; the rollback removes everything of ours and nothing of others.
 import assert from "node:assert/strict";
 import type { Sql } from "postgres";
 import { test, useProject } from "../project.ts";
@@ -11,7 +11,10 @@ const project = useProject({ migrate: false, defaultPrivileges: "revoked" });
 const install = (sql: Sql = project().sql) => installIn(sql);
 const rollBack = (sql: Sql = project().sql) => rollBackIn(sql);
 
-/** Everything a migration could leave: catalog objects of all schemas with definition, rights and comment; jobs and secrets. */
+/**
+ * Everything a migration could leave: catalog objects of all schemas with definition, rights and comment; jobs and
+ * secrets.
+ */
 async function listing(): Promise<string[]> {
   const rows = await project().sql.unsafe(`
     with spaces as (select oid, nspname from pg_namespace where nspname !~ '^pg_(toast|temp)' and nspname not in ('pg_catalog', 'information_schema'))
@@ -49,13 +52,13 @@ async function listing(): Promise<string[]> {
     union all
     select concat_ws(' ', 'secret', name) from vault.secrets
     order by 1`);
-  // Revoked and granted again, a role moves to the end of its list: that is no difference.
+  // After a revoke and a grant, a role moves to the end of its list, which is no difference.
   return rows.map(({ line }) =>
     line.replace(/\{[^{}]*\}/g, (list: string) => list.slice(1, -1).split(",").sort().join())
   );
 }
 
-/** Installs, works, and takes it away again whatever happens. */
+/** Installs, works, and uninstalls again in any case. */
 async function whileInstalled(work: (sql: Sql) => Promise<void>) {
   await install();
   try {
@@ -101,7 +104,7 @@ test("migration · run twice, messages, settings, types and transports stay", ()
     await usable(sql);
   }));
 
-test("rollback · nothing of ours is left, the clock's job and the secrets neither", async () => {
+test("rollback · nothing of ours is left, neither the ticker's job nor the secrets", async () => {
   const before = await listing();
   assert(!before.some((line) => line.includes("messenger")));
   await whileInstalled(async (sql) => {
@@ -116,7 +119,7 @@ test("rollback · nothing of ours is left, the clock's job and the secrets neith
   assert.deepEqual(await listing(), before);
 });
 
-test("rollback · what others named or stored stays", async () => {
+test("rollback · objects and data of others stay", async () => {
   const { sql } = project();
   await install();
   await sql.unsafe(`
@@ -162,7 +165,7 @@ test("migration · verifies itself: a caller's overload stops it, and then nothi
   }
 });
 
-test("migration · exactly four tables, three views and three trigger functions carry the mission's names", () =>
+test("migration · exactly four tables, three views and three trigger functions have the mission's names", () =>
   whileInstalled(async (sql) => {
     const names = async (query: string) => (await sql.unsafe(query)).map((row) => Object.values(row)[0]);
     assert.deepEqual(
@@ -192,7 +195,7 @@ test("migration · exactly four tables, three views and three trigger functions 
     assert.equal(overloads, "0");
   }));
 
-test("migration · every table, view and function of ours says what it is", () =>
+test("migration · every table, view and function of ours has a comment", () =>
   whileInstalled(async (sql) => {
     const silent = await sql`
       select p.oid::regprocedure::text as name from pg_proc p
@@ -203,7 +206,7 @@ test("migration · every table, view and function of ours says what it is", () =
     assert.deepEqual(silent.map(({ name }) => name), []);
   }));
 
-test("build · the files on disk are what supabase/schemas says", async () => {
+test("build · the generated files match supabase/schemas", async () => {
   const { success, stderr } = await new Deno.Command(Deno.execPath(), {
     args: ["run", "-A", "build.ts", "--check"],
     cwd: new URL("../../supabase/", import.meta.url),

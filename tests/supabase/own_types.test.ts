@@ -1,4 +1,5 @@
-// The bus's own types, symphony.*: their messages are handled as the owner of the bus, so nobody else can make, change or claim to be one.
+// The bus's own types, symphony.*: their messages are handled as the owner of the bus, so no other role can create,
+// change or imitate one.
 import assert from "node:assert/strict";
 import { empty, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
@@ -41,7 +42,7 @@ for (const type of ["symphony.event", "symphony.webhook", "symphony.anything"]) 
   });
 }
 
-test("own types · a schedule of one, written into the table, becomes no message and says why", async () => {
+test("own types · a schedule of one, inserted into the table, makes no message and records the reason", async () => {
   const { sql } = project();
   await call(sql, "messenger_schedule", { name: "s", type: "Letter", schedule: { interval: 1000 } });
   await asService((tx) =>
@@ -53,7 +54,7 @@ test("own types · a schedule of one, written into the table, becomes no message
   assert.equal((await sql`select from messenger_messages`).length, 0);
 });
 
-test("own types · register ignores them, with everything that is said of them", async () => {
+test("own types · register ignores them with all their fields", async () => {
   const { sql } = project();
   const before = await sql`select * from messenger.message_types where type like 'symphony.%' order by type`;
   assert.deepEqual(before.map(({ type }) => type), ["symphony.event", "symphony.webhook"]);
@@ -70,7 +71,7 @@ test("own types · register ignores them, with everything that is said of them",
   );
 });
 
-test("own types · no other type takes one as its alias, or it would bring its own handler", async () => {
+test("own types · no other type can have one as its alias, which would bring its own handler", async () => {
   const { sql } = project();
   const types = [{ type: "Letter", aliases: ["Brief", "symphony.event"] }];
   const message = await rejected(call(sql, "messenger_register", { types }), "SM_TYPE_FORBIDDEN", 403);
@@ -109,7 +110,7 @@ test("own types · an event forged in the table by service_role is rejected, new
   assert.equal((await effects(sql)).length, 1, "the genuine event alone");
 });
 
-test("own types · a dead letter of one is retried as it is, never with another payload", async () => {
+test("own types · a dead letter of one is retried unchanged, never with another payload", async () => {
   const { sql } = project();
   await on(sql, "completed", null, "public.is_rejected");
   await sql`update messenger.message_types set max_retries = 0 where type = 'symphony.event'`;
@@ -124,7 +125,7 @@ test("own types · a dead letter of one is retried as it is, never with another 
   assert.deepEqual([outcome, (await messageOf(sql, message_id)).status], ["retried", "pending"]);
 });
 
-test("own types · a dead letter of one that service_role has made up, or whose message is gone, becomes no message", async () => {
+test("own types · a dead letter that service_role has invented, or whose message is gone, makes no message", async () => {
   const { sql } = project();
   await on(sql, "completed");
   const other = await held(sql, { type: "Letter" });

@@ -1,4 +1,4 @@
-// messenger_pause and messenger_resume: nothing more is handed out; what runs may finish and what is dispatched waits.
+// messenger_pause and messenger_resume: no message is handed out; running ones may finish and dispatched ones wait.
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
@@ -14,7 +14,7 @@ const pause = (queue: string, transport = "supabase"): Promise<boolean> =>
 const resume = (queue: string, transport = "supabase"): Promise<boolean> =>
   ask(project().sql, "messenger_resume", { transport, queue });
 
-test("pause · nothing of the queue is handed out until it is resumed, other queues run on", async () => {
+test("pause · no message of the queue is handed out until it is resumed, other queues continue", async () => {
   const { sql } = project();
   const { id: paused } = await dispatch(sql, { queue: "mail" });
   const { id: other } = await dispatch(sql, { queue: "chat" });
@@ -25,7 +25,7 @@ test("pause · nothing of the queue is handed out until it is resumed, other que
   assert.deepEqual((await claim(sql)).map(({ id }) => id), [paused]);
 });
 
-test("pause · holds at once for a session that has just claimed from the queue", async () => {
+test("pause · applies at once to a session that has just claimed from the queue", async () => {
   await using sql = session(project());
   await dispatch(sql);
   await dispatch(sql);
@@ -37,7 +37,7 @@ test("pause · holds at once for a session that has just claimed from the queue"
   assert.equal((await claim(sql, { batch: 1 })).length, 1);
 });
 
-test("pause · a disabled transport holds at once too", async () => {
+test("pause · a disabled transport applies at once, too", async () => {
   await using sql = session(project());
   await dispatch(sql);
   await dispatch(sql);
@@ -47,7 +47,7 @@ test("pause · a disabled transport holds at once too", async () => {
   assert.deepEqual(await claim(sql, { batch: 1 }), []);
 });
 
-test("pause · what runs may finish, and what is dispatched is stored", async () => {
+test("pause · running messages may finish, and dispatched ones are stored", async () => {
   const { sql } = project();
   const { id, fence } = await held(sql);
   await pause("default");
@@ -56,7 +56,7 @@ test("pause · what runs may finish, and what is dispatched is stored", async ()
   assert.equal((await settle(sql, [{ id, fence, outcome: "completed" }]))[0].outcome, "completed");
 });
 
-test("pause · a lease that runs out meanwhile is counted, and the message waits", async () => {
+test("pause · a lease that expires meanwhile is counted, and the message waits", async () => {
   const { sql } = project();
   const { id } = await held(sql);
   await pause("default");
@@ -67,7 +67,7 @@ test("pause · a lease that runs out meanwhile is counted, and the message waits
   assert.deepEqual(await claim(sql), []);
 });
 
-test("pause · a dispatch wakes no wake-up for it", async () => {
+test("pause · a dispatch sends no wake-up for it", async () => {
   const { sql } = project();
   const woken = () =>
     sql.begin(async (tx) => {
@@ -80,7 +80,7 @@ test("pause · a dispatch wakes no wake-up for it", async () => {
   assert.equal(await woken(), "supabase/default");
 });
 
-test("pause · again and resuming what runs change nothing", async () => {
+test("pause · a repeated pause, and resuming a queue that is not paused, change nothing", async () => {
   const { sql } = project();
   assert.equal(await pause("default"), true);
   const [{ paused_at }] = await sql`select paused_at from messenger.queues`;

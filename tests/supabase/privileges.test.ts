@@ -1,4 +1,5 @@
-// Closed by default, in both kinds of project: what the API's roles may do is what was granted by name, relation by relation, function by function.
+// Closed by default, in both kinds of project: the API's roles have exactly the explicitly granted rights, relation by
+// relation, function by function.
 import assert from "node:assert/strict";
 import type { Sql, TransactionSql } from "postgres";
 import { test, useProject } from "../project.ts";
@@ -18,7 +19,7 @@ const FUNCTIONS = `
   where s.nspname = 'messenger' or s.nspname = 'public' and (p.proname like 'messenger\\_%' or p.proname like 'update\\_messenger\\_%')`;
 const VERBS = ["select", "insert", "update", "delete", "truncate", "references", "trigger"];
 
-/** What a role holds on relations and columns, as `name verb` and `name.column verb`. */
+/** Rights of a role on relations and columns, as `name verb` and `name.column verb`. */
 async function heldRights(sql: Asker, role: string): Promise<string[]> {
   const rows = await sql.unsafe(
     `
@@ -57,7 +58,7 @@ const SENDERS_COLUMNS = [
 ];
 
 for (const [mode, project] of Object.entries(projects)) {
-  test(`${mode} · anon holds no right and may call nothing`, async () => {
+  test(`${mode} · anon has no rights and may call nothing`, async () => {
     const { sql } = project();
     assert.deepEqual([await heldRights(sql, "anon"), await heldCalls(sql, "anon")], [[], []]);
     const [{ usage }] = await sql`select has_schema_privilege('anon', 'messenger', 'usage') as usage`;
@@ -95,7 +96,7 @@ for (const [mode, project] of Object.entries(projects)) {
     assert(may.length > 20);
   });
 
-  test(`${mode} · each relation turns anon and authenticated away when they try`, async () => {
+  test(`${mode} · each relation rejects anon and authenticated`, async () => {
     const { sql } = project();
     const relations = await sql.unsafe(RELATIONS);
     assert(relations.length >= 15, `${relations.length} relations`);
@@ -112,7 +113,7 @@ for (const [mode, project] of Object.entries(projects)) {
     }
   });
 
-  test(`${mode} · row level security is on everywhere, and no policy lets callers in`, async () => {
+  test(`${mode} · row level security is on everywhere, and no policy admits callers`, async () => {
     const { sql } = project();
     const open = await sql.unsafe(`select name from (${RELATIONS}) r where kind in ('r', 'p') and not rls`);
     assert.deepEqual([...open], []);
@@ -135,13 +136,13 @@ for (const [mode, project] of Object.entries(projects)) {
     assert.equal(policies.length, tables.length);
   });
 
-  test(`${mode} · views ask with the rights of whoever looks`, async () => {
+  test(`${mode} · views have the rights of the caller`, async () => {
     const { sql } = project();
     const views = await sql.unsafe(`select name, options from (${RELATIONS}) r where kind = 'v' order by name`);
     assert.deepEqual(views.map(({ options }) => options), Array(3).fill(["security_invoker=true"]));
   });
 
-  test(`${mode} · every function pins its search_path; definers stand in schema messenger only and belong to postgres`, async () => {
+  test(`${mode} · every function sets its search_path; definers are in schema messenger only and belong to postgres`, async () => {
     const { sql } = project();
     const functions = await sql.unsafe(FUNCTIONS);
     assert(functions.length > 50);
@@ -153,7 +154,7 @@ for (const [mode, project] of Object.entries(projects)) {
     assert(functions.some(({ definer }) => definer));
   });
 
-  test(`${mode} · a grant to PUBLIC or to a role would be seen by these tests`, async () => {
+  test(`${mode} · these tests detect a grant to PUBLIC or to a role`, async () => {
     const { sql } = project();
     const undo = new Error("undo");
     await sql.begin(async (tx) => {

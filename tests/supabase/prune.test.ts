@@ -1,4 +1,4 @@
-// Pruning, by the tick: what is over and past its retention goes, counted; what anybody may still need stays.
+// Pruning by the tick: rows past their retention are deleted and counted; rows that may still be needed stay.
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { ask, call, claim, dispatch, dispatchMany, held, messageOf, setClock, settle } from "./bus.ts";
@@ -18,7 +18,7 @@ async function done(fields: Record<string, unknown> = {}) {
   return id;
 }
 
-test("messages · finished ones go after seven days, and are counted", async () => {
+test("messages · finished ones are deleted after seven days, and are counted", async () => {
   await done();
   await setClock(project().sql, "6 days 23 hours");
   assert.equal((await tick()).pruned, 0);
@@ -43,7 +43,7 @@ test("messages · each transport has its retention", async () => {
   assert.equal(await counted(), 2);
 });
 
-test("messages · of a transport that is gone go too", async () => {
+test("messages · of a missing transport are deleted, too", async () => {
   const { sql } = project();
   await sql`insert into messenger_transports (name, type) values ('gone', 'supabase')`;
   await done({ transport: "gone" });
@@ -52,7 +52,7 @@ test("messages · of a transport that is gone go too", async () => {
   assert.equal((await tick()).pruned, 1);
 });
 
-test("messages · retention counts from the finish, not the dispatch", async () => {
+test("messages · the retention counts from the finish, not from the dispatch", async () => {
   const { sql } = project();
   const { id } = await dispatch(sql);
   await setClock(sql, "20 days");
@@ -79,7 +79,7 @@ test("messages · unfinished ones and open dead letters are never touched", asyn
   ]);
 });
 
-test("messages · expired ones go like finished ones", async () => {
+test("messages · expired ones are deleted like finished ones", async () => {
   const { sql } = project();
   await dispatch(sql, { expires_at: new Date(Date.now() + 1000) });
   await setClock(sql, "1 hour");
@@ -88,7 +88,7 @@ test("messages · expired ones go like finished ones", async () => {
   assert.equal((await tick()).pruned, 1);
 });
 
-test("dead letters · resolved ones go after thirty days or the transport's own time; the message with its retention", async () => {
+test("dead letters · resolved ones are deleted after thirty days or the transport's own time; the message with its retention", async () => {
   const { sql } = project();
   await sql`insert into messenger_transports (name, type, config) values ('brief', 'supabase', '{"failed_retention": "1 day"}')`;
   for (const transport of ["supabase", "brief"]) {
@@ -111,7 +111,7 @@ test("dead letters · resolved ones go after thirty days or the transport's own 
 
 test("dead letters · the thirty days count from the resolution, not from the failure", async () => {
   const { sql } = project();
-  // The shortest time of all transports bounds the search for dead letters, so that it finds those of the others too early.
+  // The shortest time of all transports limits the search for dead letters, so it finds those of the others too early.
   await sql`insert into messenger_transports (name, type, config) values ('brief', 'supabase', '{"failed_retention": "1 day"}')`;
   const { id, fence } = await held(sql);
   await settle(sql, [{ id, fence, outcome: "failed", error: "e", retryable: false }]);
@@ -126,7 +126,7 @@ test("dead letters · the thirty days count from the resolution, not from the fa
   assert.equal(await deadLetters(), 0);
 });
 
-test("attempts · go with their message", async () => {
+test("attempts · are deleted with their message", async () => {
   const { sql } = project();
   const { id, fence } = await held(sql);
   await settle(sql, [{ id, fence, outcome: "failed", error: "e", delay_ms: 0 }]);
@@ -138,7 +138,7 @@ test("attempts · go with their message", async () => {
   assert.equal((await sql`select from messenger.attempts`).length, 0);
 });
 
-test("messages · more than a chunk that must stay do not hide one that goes", async () => {
+test("messages · more than a chunk that must stay do not hide one to delete", async () => {
   const { sql } = project();
   for (let n = 0; n < 2; n++) await dispatchMany(sql, 1000, { delay: "5 years" });
   await done();
@@ -148,7 +148,7 @@ test("messages · more than a chunk that must stay do not hide one that goes", a
   assert.deepEqual([pruned, await stored()], [1, 2000]);
 });
 
-test("messages · a walk of thousands ends with none left, all of them counted", async () => {
+test("messages · a scan of thousands ends with none left, all of them counted", async () => {
   const { sql } = project();
   await dispatchMany(sql, 1000);
   await dispatchMany(sql, 500);
@@ -162,7 +162,7 @@ test("messages · a walk of thousands ends with none left, all of them counted",
   assert.deepEqual([pruned, await stored(), await counted()], [1500, 0, 1500]);
 });
 
-test("keys · spent ones go; those of unfinished messages, open dead letters and running windows stay", async () => {
+test("keys · expired ones are deleted; those of unfinished messages, open dead letters and running windows stay", async () => {
   const { sql } = project();
   await dispatch(sql, { idempotency_key: "waiting", delay: "5 years" });
   const dead = await held(sql, { idempotency_key: "dead" });
@@ -182,7 +182,7 @@ test("keys · spent ones go; those of unfinished messages, open dead letters and
   assert.deepEqual(await keys(), ["dead", "waiting"]);
 });
 
-test("keys · more than a chunk of expired ones that must stay do not hide those that are spent", async () => {
+test("keys · more than a chunk of expired ones that must stay do not hide those to delete", async () => {
   const { sql } = project();
   const messages = (prefix: string, fields: Record<string, unknown>) =>
     Array.from({ length: 250 }, (_, n) => ({ type: "Greeting", idempotency_key: `${prefix}${n}`, ...fields }));
@@ -196,7 +196,7 @@ test("keys · more than a chunk of expired ones that must stay do not hide those
   assert.deepEqual(left.map(({ kind }) => kind), ["waiti"]);
 });
 
-test("keys · one that is taken over while the clock looks at it stays, even with a window of zero", async () => {
+test("keys · one that is taken over while it is being pruned stays, even with a window of zero", async () => {
   const { sql } = project();
   const key = { idempotency_key: "k", idempotency_window: "0" };
   await done(key);
@@ -210,7 +210,7 @@ test("keys · one that is taken over while the clock looks at it stays, even wit
   assert.equal((await sql`select message_id from messenger.idempotency_keys`)[0].message_id, id);
 });
 
-test("backlog · of messages, dead letters and keys is pruned chunk by chunk, as long as there is time", async () => {
+test("backlog · of messages, dead letters and keys is pruned chunk by chunk, while there is time", async () => {
   const { sql } = project();
   for (let n = 0; n < 3; n++) {
     const ids = await dispatchMany(sql, 1000);
@@ -245,7 +245,7 @@ test("counts · are rolled up without losing any", async () => {
   assert.equal(await counted(), 150 * 151 / 2);
 });
 
-test("workers · that have not asked for an hour are forgotten", async () => {
+test("workers · without a poll for an hour are deleted", async () => {
   const { sql } = project();
   await claim(sql, { worker: "old" });
   await setClock(sql, "61 minutes");

@@ -1,5 +1,5 @@
-// A month of steady traffic under the test clock: the tables grow until the retentions have passed and are level from then on.
-// SYMPHONY_TEST_MESSAGES_A_DAY makes it larger than the suite needs.
+// A month of steady traffic under the test clock: the tables grow until the retentions have passed and are level from
+// then on. SYMPHONY_TEST_MESSAGES_A_DAY makes it larger than the suite needs.
 import assert from "node:assert/strict";
 import { empty, test, useProject } from "../project.ts";
 import { call, claim, dispatch, type Row, setClock, settle } from "./bus.ts";
@@ -21,7 +21,7 @@ async function sizes(): Promise<Record<string, number>> {
   return { ...row };
 }
 
-/** One of ten messages fails once and is retried, one of fifty dies. */
+/** One of ten messages fails once and is retried, one of fifty becomes a dead letter. */
 function result({ id, fence, body, retry_count }: Row): Row {
   const failed = { id, fence, outcome: "failed", error: "no", delay_ms: 0 };
   if (body.n % 50 === 1) return { ...failed, retryable: false };
@@ -49,13 +49,13 @@ async function dayOfWork(day: number): Promise<void> {
 
 test("month · every table is level between the fifteenth day and the thirtieth, and nothing is lost on the way", async () => {
   const { sql } = project();
-  // Of thirty days, so that the dead letters too come to be level within the month.
+  // Of thirty days, so that the dead letters are level within the month, too.
   await sql`update messenger_transports set config = '{"failed_retention": "10 days"}'`;
   const seen: Record<string, number>[] = [];
   for (let day = 0; day < 30; day++) {
     await setClock(sql, `${day} days`);
     await dayOfWork(day);
-    // Of the day's dead letters half are given up, the others go back slowly.
+    // Half of the day's dead letters are discarded, the others are retried slowly.
     await call(sql, "messenger_discard_failed", { filter: {}, max: Math.ceil(A_DAY / 100) });
     await call(sql, "messenger_retry_failed", { filter: {}, per_second: 1000 });
     for (let tick = 1; tick <= TICKS_A_DAY; tick++) {
@@ -66,7 +66,7 @@ test("month · every table is level between the fifteenth day and the thirtieth,
     seen.push(await sizes());
   }
   const [middle, end] = [seen[15], seen[29]];
-  // Counts are rolled up when there are more than a hundred.
+  // Counts are rolled up if there are more than a hundred.
   for (const [table, size] of Object.entries(end).filter(([table]) => table !== "counts")) {
     assert(size <= middle[table] * 1.1 + 2, `${table}: ${middle[table]} rows on day 15, ${size} on day 30`);
   }

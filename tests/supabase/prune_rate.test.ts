@@ -1,4 +1,5 @@
-// Pruning keeps up with 2,000 messages, dead letters, idempotency keys and occurrences per second each, and a tick beside a backlog of them ends in time.
+// Pruning keeps up with 2,000 messages, dead letters, idempotency keys and occurrences per second each, and a tick
+// beside a backlog of them ends in time.
 import assert from "node:assert/strict";
 import { empty, test, useProject } from "../project.ts";
 import { ask } from "./bus.ts";
@@ -37,7 +38,7 @@ const left = async () => {
   return Object.values(row).reduce((sum, count) => sum + count, 0);
 };
 
-/** How many ticks it took until all was pruned, and milliseconds of the longest. */
+/** Number of ticks until all was pruned, and milliseconds of the longest. */
 async function pruneAll(): Promise<{ ticks: number; longest: number }> {
   const { sql } = project();
   await sql`truncate messenger.ticks`;

@@ -1,4 +1,4 @@
-// Pruning of pg_net's answers: ours are known by the ids that were noted when the wake-ups were woken.
+// Pruning of pg_net's responses: ours are known by the request ids that wake-ups record.
 import assert from "node:assert/strict";
 import { empty, test, useProject } from "../project.ts";
 import { ask, call, dispatch } from "./bus.ts";
@@ -11,7 +11,7 @@ Deno.test.beforeEach(async () => {
 
 const tick = (args: Record<string, unknown> = {}) => ask(project().sql, "messenger_tick", args);
 
-/** Wakeups woken so long ago, answered at once, beside answers to others' requests with neighbouring ids. */
+/** Wake-ups of this age, with responses, beside responses to others' requests with neighbouring ids. */
 async function respondedWakeups(count: number, age: string) {
   const { sql } = project();
   await sql`
@@ -31,7 +31,7 @@ const replies = async () => {
   return Object.fromEntries(rows.map(({ content, count }) => [content, count]));
 };
 
-test("wake-ups · pg_net's answers to our own go once they are an hour old, looked for once an hour; nobody else's ever", async () => {
+test("wake-ups · pg_net's responses to ours are deleted after an hour, checked once per hour; others' never", async () => {
   const { sql } = project();
   await respondedWakeups(3, "90 minutes");
   await respondedWakeups(2, "10 minutes");
@@ -44,7 +44,7 @@ test("wake-ups · pg_net's answers to our own go once they are an hour old, look
   assert.equal((await sql`select from messenger.wakeups`).length, 2);
 });
 
-test("wake-ups · of a burst go in chunks", async () => {
+test("wake-ups · of a burst are deleted in chunks", async () => {
   await respondedWakeups(25, "5 hours");
   const left = [];
   for (let n = 0; n < 3; n++) {
@@ -55,7 +55,7 @@ test("wake-ups · of a burst go in chunks", async () => {
   assert.equal((await replies()).theirs, 25);
 });
 
-test("wake-ups · every call to the worker edge function is known by its id, also one that is woken by the clock", async () => {
+test("wake-ups · every call of the worker edge function is known by its id, also one by the ticker", async () => {
   const { sql } = project();
   await call(sql, "messenger_register", { types: [{ type: "Greeting" }] });
   await call(sql, "messenger_start", { functions_url: "https://example.test/functions/v1" });

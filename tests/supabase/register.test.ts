@@ -1,4 +1,4 @@
-// messenger_register: what code announces becomes the rows that SQL decides by.
+// messenger_register: the definitions of code become the rows that SQL uses.
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
@@ -13,7 +13,7 @@ const typeOf = async (type: string) =>
   (await project()
     .sql`select *, retry_multiplier::numeric as multiplier from messenger.message_types where type = ${type}`)[0];
 
-test("register · a type alone gets the default policy", async () => {
+test("register · a type alone has the default policy", async () => {
   assert.equal(await register([{ type: "Mail" }]), "1");
   const { registered_at: _, multiplier: __, ...row } = await typeOf("Mail");
   assert.deepEqual(row, {
@@ -33,7 +33,7 @@ test("register · a type alone gets the default policy", async () => {
   });
 });
 
-test("register · every field it is given is kept, by service_role", async () => {
+test("register · every given field is stored, by service_role", async () => {
   const retry = { max_retries: 7, delay_ms: 5, multiplier: 1.5, max_delay_ms: 70, jitter: 0 };
   const types = [{
     type: "Mail",
@@ -58,7 +58,7 @@ test("register · every field it is given is kept, by service_role", async () =>
   assert.deepEqual([row.timeout_ms, row.aliases], ["30000", ["Old.Mail"]]);
 });
 
-test("register · again, it replaces what was said before", async () => {
+test("register · repeated, it replaces the earlier definition", async () => {
   await register([{ type: "Mail", queue: "q", priority: 9, retry: { max_retries: 7 } }]);
   await register([{ type: "Mail", queue: "p" }]);
   const row = await typeOf("Mail");
@@ -95,7 +95,7 @@ test("register · a transport without a row becomes a database queue; one with a
   assert.equal((await dispatch(sql, { type: "A" })).transport, "post");
 });
 
-test("register · sql_handler is nobody's to set through it, and no service's at all", async () => {
+test("register · sql_handler cannot be set through it, by services least of all", async () => {
   const { sql } = project();
   await register([{ type: "Mail", sql_handler: "public.evil" }]);
   assert.equal((await typeOf("Mail")).sql_handler, null);
@@ -110,7 +110,7 @@ test("register · sql_handler is nobody's to set through it, and no service's at
   assert.equal((await typeOf("Mail")).sql_handler, "shop.handle");
 });
 
-test("register · what is no list of types is rejected and nothing is kept", async () => {
+test("register · input that is no list of types is rejected and nothing is stored", async () => {
   const { sql } = project();
   for (
     const types of [
@@ -166,7 +166,7 @@ const BAD: [fields: Record<string, unknown>, code: string, sentence: RegExp][] =
   [{ retry: { jitter: true } }, "SM_SETTING", /^Bad: retry\.jitter must/],
 ];
 
-test("register · values out of bounds are rejected by type and field, and nothing is kept", async () => {
+test("register · values out of range are rejected by type and field, and nothing is stored", async () => {
   const { sql } = project();
   for (const [fields, code, sentence] of BAD) {
     assert.match(await rejected(register([{ type: "Good" }, { type: "Bad", ...fields }]), code), sentence);
@@ -176,7 +176,7 @@ test("register · values out of bounds are rejected by type and field, and nothi
   assert.equal((await sql`select from messenger.message_types where type not like 'symphony.%'`).length, 0);
 });
 
-test("register · the bounds themselves are taken, whole numbers however they are written, and null is left out", async () => {
+test("register · the limits themselves are accepted, whole numbers in any format, and null means omitted", async () => {
   const { sql } = project();
   const most = { max_retries: 100, delay_ms: 86_400_000_000, multiplier: 100, max_delay_ms: 86_400_000_000, jitter: 1 };
   const least = { max_retries: 0, delay_ms: 0, multiplier: 1, max_delay_ms: 0, jitter: 0 };
@@ -199,7 +199,7 @@ test("register · the bounds themselves are taken, whole numbers however they ar
   ]);
 });
 
-test("register · isolates that start together with lists in other orders do not deadlock", async () => {
+test("register · concurrent isolates with lists in other orders do not deadlock", async () => {
   await using first = session(project());
   await using second = session(project());
   const types = Array.from({ length: 100 }, (_, n) => ({ type: `T${n}`, transport: `t${n % 7}` }));

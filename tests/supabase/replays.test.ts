@@ -1,4 +1,5 @@
-// Slow retries: spread over time, counted by the clock, stopped when they fail again, and then everything not handed out is as it was before.
+// Slow retries: spread over time, counted by the ticker, stopped when they fail again, after which everything not
+// handed out is as before.
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { ask, call, claim, dispatch, messageOf, type Row, secondsUntil, setClock, settle } from "./bus.ts";
@@ -18,7 +19,7 @@ const figures = async () => {
 };
 const NONE = { completed: 0, dead: 0, lapsed: 0, returned: 0 };
 
-/** Lets a worker take what is due and die of the first so many, completing the rest. */
+/** Makes a worker handle due messages: it fails the given number and completes the rest. */
 async function work(deadly: number, batch = 1000): Promise<Row[]> {
   const { sql } = project();
   const rows = await claim(sql, { batch });
@@ -28,7 +29,7 @@ async function work(deadly: number, batch = 1000): Promise<Row[]> {
   return rows;
 }
 
-test("rate · messages become available at so many a second, oldest first, the first at once", async () => {
+test("rate · messages become available at the given rate per second, oldest first, the first at once", async () => {
   const { sql } = project();
   const ids = await manyDead(sql, 5);
   const rows = await retry(sql, { filter: {}, per_second: 2 });
@@ -71,7 +72,7 @@ test("finish · a replay whose messages have ended is finished with its figures,
   assert.deepEqual([(await reports()).length, (await sql`select from messenger.replayed`).length], [0, 0]);
 });
 
-test("stop · more than a fifth of at least five: what was not handed out is a dead letter again, as it was", async () => {
+test("stop · more than a fifth of at least five failed: messages not handed out are dead letters again, as before", async () => {
   const { sql } = project();
   const ids = await manyDead(sql, 12);
   const before = await Promise.all(ids.map((id) => messageOf(sql, id)));
@@ -94,7 +95,7 @@ test("stop · more than a fifth of at least five: what was not handed out is a d
   const lasting = ({ processed_at, updated_at, available_at, ...rest }: Row) =>
     processed_at && updated_at && available_at && rest;
   for (const row of before.slice(6)) assert.deepEqual(lasting(await messageOf(sql, row.id)), lasting(row));
-  assert.deepEqual(await deadLettersOf(sql, ids[11]), [old], "the very same letter is open again");
+  assert.deepEqual(await deadLettersOf(sql, ids[11]), [old], "the very same dead letter is open again");
   await setClock(sql, "2 hours");
   assert.deepEqual((await claim(sql)).map(({ id }) => id), [running.id], "nothing else fires");
   await settle(sql, [{ id: running.id, fence: "3", outcome: "completed" }]);
@@ -113,7 +114,7 @@ test("stop · a fifth is not more than a fifth", async () => {
   assert.deepEqual([(await figures()).dead, (await reports())[0].stopped_at], [1, null]);
 });
 
-test("stop · four are too few to judge by", async () => {
+test("stop · four are too few for a decision", async () => {
   const { sql } = project();
   await manyDead(sql, 10);
   await retry(sql, { filter: {}, per_second: 1000 });
@@ -126,7 +127,7 @@ test("stop · four are too few to judge by", async () => {
   assert.deepEqual([(await figures()).returned, (await reports())[0].finished_at instanceof Date], [5, true]);
 });
 
-test("stop · a letter that came back can be retried or discarded as ever", async () => {
+test("stop · a restored dead letter can be retried or discarded as usual", async () => {
   const { sql } = project();
   await manyDead(sql, 7);
   await retry(sql, { filter: {}, per_second: 1 });
@@ -140,7 +141,7 @@ test("stop · a letter that came back can be retried or discarded as ever", asyn
   assert.equal((await claim(sql)).length, 6);
 });
 
-test("stop · a message that came back from the dead letter alone goes back into it", async () => {
+test("stop · a message that was restored from the dead letter alone returns to it", async () => {
   const { sql } = project();
   const ids = await manyDead(sql, 6);
   await sql`delete from messenger_messages`;
@@ -152,7 +153,7 @@ test("stop · a message that came back from the dead letter alone goes back into
   assert.deepEqual([(await messageOf(sql, ids[5])).status, (await messageOf(sql, ids[5])).retry_count], ["failed", 1]);
 });
 
-test("stop · keys of what came back hold on", async () => {
+test("stop · keys of restored dead letters stay in use", async () => {
   const { sql } = project();
   await manyDead(sql, 5);
   const fields = { queue: "dead", idempotency_key: "k", idempotency_window: "0" };
@@ -166,7 +167,7 @@ test("stop · keys of what came back hold on", async () => {
   assert.deepEqual([(await figures()).returned, (await dispatch(sql, fields)).id], [1, last.id]);
 });
 
-test("race · what a worker is being given while the replay stops is the worker's", async () => {
+test("race · a message that is being claimed while the replay stops stays with its worker", async () => {
   const { sql } = project();
   const ids = await manyDead(sql, 8);
   await retry(sql, { filter: {}, per_second: 1000 });
@@ -185,7 +186,7 @@ test("race · what a worker is being given while the replay stops is the worker'
   assert.deepEqual(await figures(), { total: 8, completed: 1, dead: 5, lapsed: 0, returned: 2, remaining: 0 });
 });
 
-test("race · what a claim let go again while the replay stopped goes back with the next tick", async () => {
+test("race · a message whose claim rolled back while the replay stopped is restored by the next tick", async () => {
   const { sql } = project();
   await manyDead(sql, 7);
   await retry(sql, { filter: {}, per_second: 1000 });
@@ -201,7 +202,7 @@ test("race · what a claim let go again while the replay stopped goes back with 
   assert.deepEqual(await claim(sql), []);
 });
 
-test("race · a tick leaves a replay to the tick that has it, and each end is counted once", async () => {
+test("race · a tick skips a replay that another tick has locked, and each end is counted once", async () => {
   const { sql } = project();
   await manyDead(sql, 50);
   await retry(sql, { filter: {}, per_second: 1000 });
@@ -234,7 +235,7 @@ test("figures · expired and pruned messages end a replay without failing it", a
   assert.equal((await reports())[0].stopped_at, null);
 });
 
-test("figures · messenger_status shows what runs and what ended within a day", async () => {
+test("figures · messenger_status shows running replays and those that ended within a day", async () => {
   const { sql } = project();
   const { deadLetter } = await dead(sql);
   await retry(sql, { ids: [deadLetter], per_second: 1 });

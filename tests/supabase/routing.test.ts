@@ -15,7 +15,7 @@ const tick = () => ask(project().sql, "messenger_tick");
 const routeOf = ({ queue_name, priority, max_retries, unrouted }: Row) => [queue_name, priority, max_retries, unrouted];
 const stored = async (id: string) => routeOf(await messageOf(project().sql, id));
 
-test("routing · a message that came before its type gets the type's queue, priority and retries", async () => {
+test("routing · a message stored before its type gets the type's queue, priority and retries", async () => {
   const { sql } = project();
   const { id } = await dispatch(sql, { type: "Mail" });
   assert.deepEqual(await stored(id), ["default", 5, 3, ["queue", "priority", "max_retries"]]);
@@ -31,7 +31,7 @@ test("routing · the registration of service_role does it, too", async () => {
   assert.deepEqual(await stored(id), ["mail", 9, 7, null]);
 });
 
-test("routing · what the dispatch said stays, each field for itself, in a batch too", async () => {
+test("routing · options of the dispatch are kept, each field separately, in a batch, too", async () => {
   const { sql } = project();
   const cases: [fields: Row, expected: unknown[]][] = [
     [{ queue: "own" }, ["own", 9, 7, null]],
@@ -50,7 +50,7 @@ test("routing · what the dispatch said stays, each field for itself, in a batch
   }
 });
 
-test("routing · a type without a route changes the retries alone", async () => {
+test("routing · a type without a route changes only the retries", async () => {
   const { id } = await dispatch(project().sql, { type: "Mail" });
   await register([{ type: "Mail", retry: { max_retries: 1 } }]);
   assert.deepEqual(await stored(id), ["default", 5, 1, null]);
@@ -66,7 +66,7 @@ test("routing · a message with a key stays in its queue and gets the retries", 
   assert.deepEqual((await claim(sql, { queues: ["default"] })).map(({ id }) => id).sort(), [keyed, ordered].sort());
 });
 
-test("routing · retries that a message has used stay used", async () => {
+test("routing · used retries stay used", async () => {
   const { sql } = project();
   const { id } = await dispatch(sql, { type: "Mail" });
   for (let delivery = 0; delivery < 3; delivery++) {
@@ -77,7 +77,7 @@ test("routing · retries that a message has used stay used", async () => {
   assert.deepEqual(await stored(id), ["default", 5, 3, null]);
 });
 
-test("routing · a running message follows once it is pending again, by the ticker", async () => {
+test("routing · a running message follows when it is pending again, by the ticker", async () => {
   const { sql } = project();
   const { id } = await dispatch(sql, { type: "Mail" });
   const [{ fence }] = await claim(sql);
@@ -88,7 +88,7 @@ test("routing · a running message follows once it is pending again, by the tick
   assert.deepEqual(await stored(id), ["mail", 9, 7, null]);
 });
 
-test("routing · messages of other types, finished ones and those dispatched afterwards are left alone", async () => {
+test("routing · messages of other types, finished ones and later ones are not changed", async () => {
   const { sql } = project();
   const { id: finished } = await dispatch(sql, { type: "Mail" });
   const [{ fence }] = await claim(sql);
@@ -113,7 +113,7 @@ test("routing · of more than a thousand the registration routes a thousand and 
   assert.equal(await routed(), 1700);
 });
 
-test("routing · workers of the queue that messages come into are woken, those of delayed ones are not", async () => {
+test("routing · workers of the queue that receives messages are woken, those of delayed ones are not", async () => {
   const { sql } = project();
   await dispatch(sql, { type: "Mail" });
   await dispatch(sql, { type: "Later", delay: "1 hour" });
@@ -137,7 +137,7 @@ test("routing · a dispatch that did not see the registration is routed by the t
   assert.deepEqual(await stored(id), ["mail", 9, 7, null]);
 });
 
-test("routing · a message that somebody has locked does not delay the registration, and follows with the tick", async () => {
+test("routing · a locked message does not delay the registration, and follows with the tick", async () => {
   const { sql } = project();
   const { id } = await dispatch(sql, { type: "Mail" });
   await using holder = session(project());
@@ -149,7 +149,7 @@ test("routing · a message that somebody has locked does not delay the registrat
   assert.deepEqual(await stored(id), ["mail", 9, 7, null]);
 });
 
-test("routing · a trigger of the project that rejects the change does not keep the type from being registered", async () => {
+test("routing · a trigger of the project that rejects the change does not block the registration", async () => {
   const { sql } = project();
   const { id } = await dispatch(sql, { type: "Mail" });
   await sql.unsafe(

@@ -1,4 +1,5 @@
-// Expansion: an occurrence becomes one message; errors put off one schedule and no other; the clock set back fires nothing twice.
+// Expansion: an occurrence becomes one message; errors delay one schedule and no other; a clock set back fires nothing
+// twice.
 import assert from "node:assert/strict";
 import { empty, test, useProject } from "../project.ts";
 import { ask, call, claim, settle } from "./bus.ts";
@@ -16,7 +17,7 @@ Deno.test.afterEach(async () => {
 
 const minutely = { cron: "* * * * *" };
 
-test("expand · the message carries type, payload and headers, and the ledger names it", async () => {
+test("expand · the message has type, payload and headers, and the ledger names it", async () => {
   const { sql } = project();
   const { id } = await schedule(sql, "m", minutely, {
     payload: { n: 1 },
@@ -71,7 +72,7 @@ test("max_runs · counts messages, not minutes", async () => {
   }
 });
 
-test("jitter · puts off the message, not the occurrence, by the same for the same occurrence", async () => {
+test("jitter · delays the message, not the occurrence, by the same time for the same occurrence", async () => {
   const { sql } = project();
   const row = await schedule(sql, "m", minutely, { jitter_ms: 50_000, misfire: "catch_up" });
   await tickAt(sql, "2027-03-01T12:20:00.9Z");
@@ -86,7 +87,7 @@ test("jitter · puts off the message, not the occurrence, by the same for the sa
   assert.equal(Date.parse(again.at), Number(rows[0].at));
 });
 
-test("errors · a schedule whose transport is gone backs off alone, and makes up for it", async () => {
+test("errors · a schedule whose transport is missing backs off alone, and catches up", async () => {
   const { sql } = project();
   await sql`insert into messenger_transports (name, type) values ('other', 'supabase')`;
   await schedule(sql, "broken", minutely, { transport_name: "other" });
@@ -98,7 +99,7 @@ test("errors · a schedule whose transport is gone backs off alone, and makes up
   assert.deepEqual([row.enabled, row.run_count], [true, "0"]);
   assert.equal(row.next_run_at.toISOString().slice(0, 19), "2027-03-01T12:06:00");
   for (const minute of ["02", "03", "04", "05"]) assert.equal(await tickAt(sql, `2027-03-01T12:${minute}:00Z`), 1);
-  assert.equal(await tickAt(sql, "2027-03-01T12:06:10Z"), 1, "it is still broken, and tried again");
+  assert.equal(await tickAt(sql, "2027-03-01T12:06:10Z"), 1, "it is still broken, and retried");
   await sql`insert into messenger_transports (name, type) values ('other', 'supabase')`;
   assert.equal(await tickAt(sql, "2027-03-01T12:11:30Z"), 2);
   assert.deepEqual(await fired(sql, "broken"), ["2027-03-01T12:11:00.000Z"]);
@@ -106,7 +107,7 @@ test("errors · a schedule whose transport is gone backs off alone, and makes up
   assert.equal((await sql`select from messenger.schedule_backoffs`).length, 0);
 });
 
-test("errors · saving a broken schedule again tries what is due at once", async () => {
+test("errors · saving a broken schedule again retries due occurrences at once", async () => {
   const { sql } = project();
   await schedule(sql, "one", { at: "2027-03-01T12:01:00Z" });
   await sql`update messenger_transports set enabled = false where name = 'supabase'`;
@@ -118,7 +119,7 @@ test("errors · saving a broken schedule again tries what is due at once", async
   assert.deepEqual(await fired(sql, "one"), ["2027-03-01T12:01:00.000Z"]);
 });
 
-test("errors · a row nobody can read, and a message Postgres rejects, harm no other schedule", async () => {
+test("errors · an unreadable row, and a message that Postgres rejects, affect no other schedule", async () => {
   const { sql } = project();
   for (const name of ["a", "unreadable", "refused", "z"]) await schedule(sql, name, minutely, { payload: { name } });
   await sql`update messenger_schedules set schedule_config = '{"cron": "nonsense"}' where name = 'unreadable'`;
@@ -134,10 +135,10 @@ test("errors · a row nobody can read, and a message Postgres rejects, harm no o
   assert.match((await scheduleOf(sql, "unreadable")).last_error, /cron expression is not understood/);
   assert.equal((await scheduleOf(sql, "refused")).last_error, "not this one");
   assert.equal(await tickAt(sql, "2027-03-01T12:02:00Z"), 2);
-  assert.equal(await tickAt(sql, "2027-03-01T12:06:30Z"), 3, "the rejected one has come back by itself");
+  assert.equal(await tickAt(sql, "2027-03-01T12:06:30Z"), 3, "the rejected one has recovered by itself");
 });
 
-test("clock · set back: nothing fires twice, not even after saving again, nor when the ledger has forgotten", async () => {
+test("clock · set back: nothing fires twice, not even after saving again, nor after the ledger was pruned", async () => {
   const { sql } = project();
   await schedule(sql, "m", minutely);
   await tickAt(sql, "2027-03-01T12:01:00Z");
@@ -149,7 +150,7 @@ test("clock · set back: nothing fires twice, not even after saving again, nor w
   assert.equal(await tickAt(sql, "2027-03-01T12:03:00Z"), 1);
 });
 
-test("clock · even where a row is moved back by hand, the ledger lets nothing fire twice", async () => {
+test("clock · the ledger lets nothing fire twice, even if a row is moved back manually", async () => {
   const { sql } = project();
   await schedule(sql, "m", minutely);
   await tickAt(sql, "2027-03-01T12:01:00Z");
@@ -169,7 +170,7 @@ test("expand · a tick stores about 10,000 messages at most, the next one the re
   assert.equal((await sql`select (messenger_tick() ->> 'expanded')::int >= 1000 as rest`)[0].rest, true);
 });
 
-test("errors · a trigger that swallows the message counts as an error, not as a run", async () => {
+test("errors · a trigger that drops the message counts as an error, not as a run", async () => {
   const { sql } = project();
   await schedule(sql, "m", minutely);
   await sql.unsafe(`
@@ -185,7 +186,7 @@ test("errors · a trigger that swallows the message counts as an error, not as a
   assert.equal((await sql`select from messenger.occurrences`).length, 0);
 });
 
-test("prune · the ledger keeps a week, and longer what overlap asks for or could still fire", async () => {
+test("prune · the ledger keeps a week, and longer occurrences that overlap needs or that could still fire", async () => {
   const { sql } = project();
   await schedule(sql, "done", minutely, { max_runs: 1 });
   await schedule(sql, "waits", minutely, { max_runs: 1, queue_name: "asleep" });

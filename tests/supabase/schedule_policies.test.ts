@@ -1,4 +1,4 @@
-// What becomes of occurrences after an outage (misfire), and while the message before is unfinished (overlap).
+// Occurrences after an outage (misfire), and while the previous message is unfinished (overlap).
 import assert from "node:assert/strict";
 import { empty, test, useProject } from "../project.ts";
 import { claim, settle } from "./bus.ts";
@@ -16,7 +16,7 @@ Deno.test.afterEach(async () => {
 
 const minutely = { cron: "* * * * *" };
 
-test("misfire · three hours down on a minute schedule: fire_once 1, skip 0, catch_up its cap, each the latest", async () => {
+test("misfire · three hours down on a minute schedule: fire_once 1, skip 0, catch_up its maximum, each the latest", async () => {
   const { sql } = project();
   await schedule(sql, "once", minutely);
   await schedule(sql, "skip", minutely, { misfire: "skip" });
@@ -29,10 +29,10 @@ test("misfire · three hours down on a minute schedule: fire_once 1, skip 0, cat
   assert.deepEqual([all.length, all[0], all[179]], [180, "2027-03-01T12:01:00.000Z", "2027-03-01T15:00:00.000Z"]);
   assert.deepEqual(await fired(sql, "cap"), all.slice(-3));
   assert.equal(await tickAt(sql, "2027-03-01T15:00:30Z"), 0);
-  assert.equal(await tickAt(sql, "2027-03-01T15:01:00Z"), 4, "all go on with the next minute");
+  assert.equal(await tickAt(sql, "2027-03-01T15:01:00Z"), 4, "all continue with the next minute");
 });
 
-test("misfire · skip fires what is within its grace, an hour's run after an outage included", async () => {
+test("misfire · skip fires occurrences within its grace, an hourly run after an outage included", async () => {
   const { sql } = project();
   await schedule(sql, "minute", minutely, { misfire: "skip" });
   await schedule(sql, "hour", { cron: "0 * * * *" }, { misfire: "skip" });
@@ -49,7 +49,7 @@ test("misfire · skip fires what is within its grace, an hour's run after an out
   assert.equal((await fired(sql, "minute")).length, 1);
 });
 
-test("misfire · what an outage of years left is found without walking through it", async () => {
+test("misfire · the occurrences of an outage of years are found without a scan through them", async () => {
   const { sql } = project();
   await schedule(sql, "second", { cron: "* * * * * *" });
   await schedule(sql, "leap", { cron: "0 0 29 2 *" });
@@ -66,7 +66,7 @@ test("misfire · what an outage of years left is found without walking through i
   ]);
 });
 
-test("overlap · skip waits until the message before is finished, allow does not", async () => {
+test("overlap · skip waits until the previous message is finished, allow does not", async () => {
   const { sql } = project();
   await schedule(sql, "m", minutely, { overlap: "skip" });
   await schedule(sql, "free", minutely);
@@ -76,13 +76,13 @@ test("overlap · skip waits until the message before is finished, allow does not
   assert.equal((await fired(sql, "free")).length, 2);
   const rows = await claim(sql);
   await tickAt(sql, "2027-03-01T12:03:00Z");
-  assert.equal((await fired(sql, "m")).length, 1, "running is unfinished too");
+  assert.equal((await fired(sql, "m")).length, 1, "running is unfinished, too");
   await settle(sql, rows.map(({ id, fence }) => ({ id, fence, outcome: "completed" })));
   await tickAt(sql, "2027-03-01T12:04:00Z");
   assert.deepEqual(await fired(sql, "m"), ["2027-03-01T12:01:00.000Z", "2027-03-01T12:04:00.000Z"]);
 });
 
-test("overlap · replace cancels the message that waits, and leaves one that runs alone", async () => {
+test("overlap · replace cancels the waiting message, and not a running one", async () => {
   const { sql } = project();
   const states = async () =>
     (await sql`select status, error_class from messenger_messages order by headers ->> 'x-scheduled-for'`).map((
@@ -98,7 +98,7 @@ test("overlap · replace cancels the message that waits, and leaves one that run
   assert.deepEqual(await states(), ["Cancelled", "processing", "pending"]);
 });
 
-test("overlap · of what an outage left, skip and replace make one message", async () => {
+test("overlap · after an outage, skip and replace make one message", async () => {
   const { sql } = project();
   const all = { misfire: "catch_up" };
   await schedule(sql, "skip", minutely, { ...all, overlap: "skip" });

@@ -1,4 +1,4 @@
-// Many ticks, one schedule: one message an occurrence, whoever ticks, dies or saves meanwhile.
+// Many ticks, one schedule: one message per occurrence, with any session that ticks, is killed or saves meanwhile.
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { ask } from "./bus.ts";
@@ -15,14 +15,14 @@ Deno.test.beforeEach(async () => {
 const minutely = { cron: "* * * * *" };
 const expanded = async (sql: ReturnType<typeof session>) => (await ask(sql, "messenger_tick")).expanded;
 
-test("race · ten ticks at once over 1,000 schedules make 1,000 messages", async () => {
+test("race · ten concurrent ticks over 1,000 schedules make 1,000 messages", async () => {
   const { sql } = project();
   await sql`select messenger_schedule('s' || n, 'Greeting', '{"cron": "* * * * *"}') from generate_series(1, 1000) n`;
   await moveTo(sql, "2027-03-01T12:01:00Z");
   const sessions = Array.from({ length: 10 }, () => session(project()));
   try {
     const counts = await Promise.all(sessions.map(expanded));
-    for (let n = 0; n < 20; n++) counts.push(await expanded(sessions[0])); // a tick whose time is over leaves the rest
+    for (let n = 0; n < 20; n++) counts.push(await expanded(sessions[0])); // a tick without time left skips the rest
     assert.equal(counts.reduce((sum, count) => sum + count, 0), 1000);
     const [row] = await sql`
       select count(*)::int as messages, count(distinct headers ->> 'x-schedule')::int as schedules from messenger_messages`;
@@ -35,7 +35,7 @@ test("race · ten ticks at once over 1,000 schedules make 1,000 messages", async
   }
 });
 
-test("race · while one tick has a schedule the other passes it by; rolled back, nothing is lost", async () => {
+test("race · while one tick has locked a schedule the other skips it; rolled back, nothing is lost", async () => {
   const { sql } = project();
   await schedule(sql, "m", minutely);
   await moveTo(sql, "2027-03-01T12:01:00Z");
@@ -66,7 +66,7 @@ test("race · a tick killed between expansion and commit loses nothing and doubl
   assert.equal((await scheduleOf(sql, "m")).run_count, "1");
 });
 
-test("race · saving, pausing and removing wait for the tick that has the schedule", async () => {
+test("race · saving, pausing and removing wait for the tick that has locked the schedule", async () => {
   const { sql } = project();
   const changes: [name: string, change: (sql: ReturnType<typeof session>) => Promise<unknown>][] = [
     ["saved", (sql) => schedule(sql, "saved", minutely)],
@@ -112,7 +112,7 @@ test("race · of two that save a new name, the second waits and changes the firs
   assert.deepEqual([row.id, row.schedule_config, row.enabled], [id, { cron: "0 * * * *" }, false]);
 });
 
-test("race · replacing does not wait for a worker that is taking the message", async () => {
+test("race · replacing does not wait for a worker that is claiming the message", async () => {
   const { sql } = project();
   await schedule(sql, "m", minutely, { overlap: "replace" });
   await moveTo(sql, "2027-03-01T12:01:00Z");

@@ -1,4 +1,5 @@
-// Rows that a tick cannot write, because the project forbids it or a value does not fit: they are set aside, and everything else goes on.
+// Rows that a tick cannot write, because the project rejects it or a value does not fit: they are set aside, and
+// everything else continues.
 import assert from "node:assert/strict";
 import type { Sql } from "postgres";
 import { empty, session, test, useProject } from "../project.ts";
@@ -20,7 +21,7 @@ const check = async (): Promise<Row> =>
   (await ask(project().sql, "messenger_health")).checks.find((check: Row) => check.name === "set_aside");
 const aside = () => setAside(project().sql);
 
-/** Ticks until nothing is left to be done, as far as the count says. */
+/** Ticks until nothing is left to do by this count. */
 async function tickUntil(left: () => Promise<number>, wanted: number): Promise<void> {
   for (let n = 0; n < 30 && await left() > wanted; n++) await tick();
   assert.equal(await left(), wanted);
@@ -36,7 +37,7 @@ async function finished(count: number, fields: Record<string, unknown> = {}): Pr
 
 const stored = async () => (await project().sql`select from messenger_messages`).length;
 
-/** Lets a table of the project refer to messages while the work lasts, and gives it a session of the project's own. */
+/** Lets a table of the project refer to messages during the work, and passes it a session of the project. */
 async function withOrders(reference: string, work: (shop: Sql) => Promise<void>): Promise<void> {
   const { sql } = project();
   await sql.unsafe(`create table public.orders (message_id uuid references public.messenger_messages ${reference})`);
@@ -73,12 +74,12 @@ test("foreign key · a message that a table of the project refers to stays, the 
     assert.equal((await sql`select sum(message_count)::int as sum from messenger.pruned`)[0].sum, 999);
 
     await tick();
-    assert.equal((await aside())[0].attempts, 1, "not tried again at once");
+    assert.equal((await aside())[0].attempts, 1, "not retried at once");
     await setClock(sql, "8 days 2 minutes");
     await tick();
     assert.equal((await aside())[0].attempts, 2);
     const [{ wait }] = await sql`select retry_at - at = interval '2 minutes' as wait from messenger.set_aside`;
-    assert.ok(wait, "each time it waits twice as long");
+    assert.ok(wait, "each wait is twice as long");
     await sql`delete from public.orders`;
     await setClock(sql, "8 days 5 minutes");
     await tick();
@@ -97,14 +98,14 @@ test("foreign key · a deferred one, and one whose row is being inserted, do not
     await shop`insert into public.orders values (${ids[7]})`;
     await setClock(sql, "8 days");
     await tickUntil(stored, 2);
-    assert.deepEqual((await aside()).map(({ key }) => key.id), [ids[3]], "what is locked is passed over");
+    assert.deepEqual((await aside()).map(({ key }) => key.id), [ids[3]], "locked rows are skipped");
     await shop`rollback`;
     await tick();
     assert.equal(await stored(), 1);
   });
 });
 
-test("foreign key · a locked row of the project's that refers to a message is not waited for", async () => {
+test("foreign key · a locked row of the project that refers to a message is not waited for", async () => {
   const { sql } = project();
   const ids = await finished(30);
   await withOrders("on delete set null", async (shop) => {
@@ -185,7 +186,7 @@ test("trigger · a lost message that cannot be updated does not block the rescue
   );
 });
 
-test("trigger · one that is deferred and forbids to update a lost message costs this one alone, within one tick", async () => {
+test("trigger · a deferred one that rejects the update of a lost message affects this one alone, within one tick", async () => {
   const { sql } = project();
   const ids = await dispatchMany(sql, 5);
   await claim(sql);
@@ -203,7 +204,7 @@ test("trigger · one that is deferred and forbids to update a lost message costs
   }
 });
 
-test("ordering key · one whose first message may not be updated keeps no other key waiting", async () => {
+test("ordering key · one whose first message cannot be updated blocks no other key", async () => {
   const { sql } = project();
   const ids = [];
   for (const key of ["a", "b", "c"]) ids.push((await dispatch(sql, { ordering_key: key })).id);
@@ -219,7 +220,7 @@ test("ordering key · one whose first message may not be updated keeps no other 
   assert.equal((await sql`select from messenger_messages where available_at = 'infinity'`).length, 0);
 });
 
-test("replay · one that may not be updated keeps no other from being watched", async () => {
+test("replay · one that cannot be updated does not block the others", async () => {
   const { sql } = project();
   for (const type of ["First", "Second"]) {
     const { id, fence } = await held(sql, { type });
@@ -238,7 +239,7 @@ test("replay · one that may not be updated keeps no other from being watched", 
   });
 });
 
-test("retry · a row that is gone, or that is no longer to be written, is forgotten", async () => {
+test("retry · a row that is gone, or need not be written any more, is dropped from the record", async () => {
   const { sql } = project();
   const [gone, kept] = await dispatchMany(sql, 2);
   await sql`
@@ -254,7 +255,7 @@ test("retry · a row that is gone, or that is no longer to be written, is forgot
   assert.deepEqual(await aside(), []);
 });
 
-test("full disk · what is no fault of a row fails the step, and no row is set aside", async () => {
+test("full disk · an error that no row has caused fails the step, and no row is set aside", async () => {
   const { sql } = project();
   await finished(20);
   await setClock(sql, "8 days");

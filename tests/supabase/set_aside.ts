@@ -1,8 +1,8 @@
-// Rows that a project forbids to write, and what the ticker has set aside.
+// Rows whose writes a project rejects, and the record of rows set aside.
 import type { Sql } from "postgres";
 import type { Row } from "./bus.ts";
 
-/** Makes the trigger function that forbids. */
+/** Creates the trigger function that rejects. */
 export async function makeForbid(sql: Sql): Promise<void> {
   await sql.unsafe(`
     create function public.forbid() returns trigger language plpgsql as $$
@@ -14,7 +14,9 @@ export async function makeForbid(sql: Sql): Promise<void> {
     end $$`);
 }
 
-/** Runs the work while a trigger of the project forbids to delete, or to update, the row with this value in this column. */
+/**
+ * Runs the work while a trigger of the project rejects deletes, or updates, of the row with this value in this column.
+ */
 export async function forbidding(
   sql: Sql,
   what: "delete" | "update",

@@ -1,4 +1,4 @@
-// Schedules and measurements that a tick cannot write: they are set aside, and everything else goes on.
+// Schedules and measurements that a tick cannot write: they are set aside, and everything else continues.
 import assert from "node:assert/strict";
 import { empty, test, useProject } from "../project.ts";
 import { ask, call, dispatchMany, setClock } from "./bus.ts";
@@ -16,7 +16,7 @@ Deno.test.beforeEach(() => empty(project().sql));
 
 const tick = () => ask(project().sql, "messenger_tick");
 
-test("schedule · one whose row may not be updated stores nothing, and the others run", async () => {
+test("schedule · one whose row cannot be updated stores nothing, and the others run", async () => {
   const { sql } = project();
   for (const name of ["first", "kept", "last"]) {
     await call(sql, "messenger_schedule", { name, type: "Report", schedule: { interval: 60_000 }, payload: { name } });
@@ -48,8 +48,8 @@ test("schedule · one whose message violates a deferred constraint of the projec
     create constraint trigger no_such_type after insert on messenger_messages deferrable initially deferred
     for each row when (new.message_type = 'Forbidden') execute function public.no_such_type()`);
   try {
-    // What succeeds leaves the constraints immediate for what follows in the tick. Where the steps before it fail, nothing has succeeded
-    // when the first schedule has its turn.
+    // A success leaves the constraints immediate for the rest of the tick. If the steps before it fail, nothing has
+    // succeeded before the first schedule.
     for (const broken of [[], ["replays", "rescue", "unblock"]]) {
       await setClock(sql, broken.length === 0 ? "90 seconds" : "10 minutes");
       await sql`

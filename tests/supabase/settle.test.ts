@@ -1,4 +1,4 @@
-// messenger_settle: every outcome and what it leaves behind; what is rejected.
+// messenger_settle: the effects of every outcome, and rejected input.
 import assert from "node:assert/strict";
 import { empty, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
@@ -171,7 +171,7 @@ test("snoozed · the message waits without using up a retry", async () => {
   assert.equal((await claim(sql))[0].fence, "2");
 });
 
-test("released · the message is back in its old place as if never claimed", async () => {
+test("released · the message is back at its old position as if never claimed", async () => {
   const { sql } = project();
   const [a, b] = await dispatchMany(sql, 2);
   const before = await messageOf(sql, a);
@@ -218,7 +218,7 @@ test("retention 0 · a failed message and its dead letter stay, and earlier atte
   assert.equal((await messageOf(sql, dead.id)).status, "failed");
 });
 
-test("bad input · is rejected whole: nothing is settled", async () => {
+test("bad input · is rejected as a whole: nothing is settled", async () => {
   const { sql } = project();
   const { id, fence } = await held(sql);
   const good = JSON.stringify({ id, fence, outcome: "completed" });

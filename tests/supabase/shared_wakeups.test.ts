@@ -1,4 +1,5 @@
-// Wake-ups that transactions share: one sends it, the others go on. Nothing sends them here, so they are counted where pg_net queues them.
+// Wake-ups that transactions share: one sends it, the others continue. Nothing sends requests here, so they are counted
+// in pg_net's queue.
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { call, dispatch } from "./bus.ts";
@@ -17,7 +18,7 @@ Deno.test.beforeEach(async () => {
 
 const sent = async () => (await project().sql`select from net.http_request_queue`).length;
 
-/** The rows by which transactions share a wake-up are made by the tick, when it first wakes a worker for a queue. */
+/** The tick creates the rows by which transactions share a wake-up when it first wakes a worker for a queue. */
 const wokenBefore = (...queues: string[]) =>
   project()
     .sql`select messenger.make_wakeup_locks(array_fill('supabase'::text, array[${queues.length}::int]), ${queues}, messenger.now())`;
@@ -36,7 +37,7 @@ test("wake-up · while another transaction sends one for the queue, a dispatch s
   assert.equal(await sent(), 2);
 });
 
-test("wake-up · for a queue that no tick has woken yet, each transaction sends its own and none waits", async () => {
+test("wake-up · for a queue without a wake-up by a tick, each transaction sends its own and none waits", async () => {
   await using first = session(project());
   const { sql } = project();
   await first`begin`;
@@ -47,7 +48,7 @@ test("wake-up · for a queue that no tick has woken yet, each transaction sends 
   assert.equal(await sent(), 2);
 });
 
-test("wake-up · a lock that any role can take keeps none from being sent", async () => {
+test("wake-up · a lock that any role can take blocks no wake-up", async () => {
   await using anybody = session(project());
   const { sql } = project();
   await wokenBefore("default");

@@ -1,4 +1,5 @@
-// One outcome at a time, for callers in SQL: complete, fail, snooze, release, and strict completion in a transaction of one's own.
+// Single outcomes, for callers in SQL: complete, fail, snooze, release, and strict completion in the caller's
+// transaction.
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
@@ -20,7 +21,7 @@ test("complete · completed, then already; stale with another fence; unknown wit
   assert.equal(await ask(sql, "messenger_complete", { id: crypto.randomUUID(), fence }), "unknown");
 });
 
-test("complete · a foreign message's fence opens nothing", async () => {
+test("complete · a fence of another message has no effect", async () => {
   const { sql } = project();
   const mine = await held(sql);
   await dispatch(sql);
@@ -31,7 +32,7 @@ test("complete · a foreign message's fence opens nothing", async () => {
   assert.equal(await ask(sql, "messenger_complete", { id: mine.id, fence: again.fence }), "stale");
 });
 
-test("complete · changes the one row it names", async () => {
+test("complete · changes only the named row", async () => {
   const { sql } = project();
   const ids = [];
   for (let n = 0; n < 3; n++) ids.push((await dispatch(sql)).id);
@@ -41,7 +42,7 @@ test("complete · changes the one row it names", async () => {
   assert.deepEqual(states.map(({ status }) => status), ["processing", "completed", "processing"]);
 });
 
-test("strict · a lost lease raises, so the business writes of the transaction are undone", async () => {
+test("strict · a lost lease raises an error, so the business writes of the transaction are rolled back", async () => {
   const { sql } = project();
   await using worker = session(project());
   await sql`create table if not exists public.ledger (message uuid)`;
@@ -62,7 +63,7 @@ test("strict · a lost lease raises, so the business writes of the transaction a
   await sql`drop table public.ledger`;
 });
 
-test("strict · an unknown message raises, a repeated completion does not", async () => {
+test("strict · an unknown message raises an error, a repeated completion does not", async () => {
   const { sql } = project();
   const { id, fence } = await held(sql);
   await rejected(
@@ -84,7 +85,7 @@ test("strict · a completion that rolls back leaves the message with its worker"
   assert.deepEqual([(await messageOf(sql, id)).status, (await messageOf(sql, id)).fence], ["processing", "1"]);
 });
 
-test("fail · retry with its moment, dead for good, stale and unknown", async () => {
+test("fail · retry with its time, dead for good, stale and unknown", async () => {
   const { sql } = project();
   const { id, fence } = await held(sql);
   const [retry] = await call(sql, "messenger_fail", { id, fence, error: "e", error_class: "C", error_trace: "t" });
@@ -109,7 +110,7 @@ test("fail · retry with its moment, dead for good, stale and unknown", async ()
   assert.equal((await deadLetterOf(sql, other.id)).error, "no");
 });
 
-test("fail · retry_after overrides the policy's wait", async () => {
+test("fail · retry_after overrides the policy's delay", async () => {
   const { sql } = project();
   const { id, fence } = await held(sql);
   const [{ available_at }] = await call(sql, "messenger_fail", { id, fence, error: "e", retry_after: "2 hours" });
@@ -124,7 +125,7 @@ test("fail · a retry_after cannot save a message without retries left", async (
   assert.equal(outcome, "dead");
 });
 
-test("fail, snooze · a wait out of bounds is taken to its bound, and what is reported counts", async () => {
+test("fail, snooze · a delay out of range is set to its limit, and the outcome is recorded", async () => {
   const { sql } = project();
   const cases: [wait: string, seconds: number][] = [["-1 s", 0], ["-200 years", 0], ["200 years", 3_155_760_000]];
   for (const [wait, seconds] of cases) {
@@ -148,7 +149,7 @@ test("fail, snooze · a wait out of bounds is taken to its bound, and what is re
   }
 });
 
-test("snooze · puts off without using up a retry; stale for everything else", async () => {
+test("snooze · delays without using a retry; stale for everything else", async () => {
   const { sql } = project();
   const { id, fence } = await held(sql);
   assert.equal(await ask(sql, "messenger_snooze", { id, fence: 9, delay: "1 hour" }), "stale");
@@ -160,7 +161,7 @@ test("snooze · puts off without using up a retry; stale for everything else", a
   assert.equal(await ask(sql, "messenger_snooze", { id: crypto.randomUUID(), fence, delay: "1 s" }), "stale");
 });
 
-test("release · hands back unstarted; stale for everything else", async () => {
+test("release · releases unstarted messages; stale for everything else", async () => {
   const { sql } = project();
   const { id, fence } = await held(sql);
   assert.equal(await ask(sql, "messenger_release", { id, fence: 9 }), "stale");
@@ -170,7 +171,7 @@ test("release · hands back unstarted; stale for everything else", async () => {
   assert.deepEqual([row.id, row.fence, row.retry_count, row.solo], [id, "2", 0, false]);
 });
 
-test("outcomes · service_role may give each of them", async () => {
+test("outcomes · service_role may report each of them", async () => {
   const { sql } = project();
   const calls: [string, Record<string, unknown>][] = [
     ["messenger_complete", {}],

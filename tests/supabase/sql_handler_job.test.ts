@@ -1,4 +1,5 @@
-// The job symphony-handlers: claims before it runs, so that a handler which hangs or ends its backend is counted and stops nobody else.
+// The job symphony-handlers claims before it runs, so a handler that hangs or ends its backend is counted and stops no
+// other.
 import assert from "node:assert/strict";
 import { eventually } from "../eventually.ts";
 import { empty, session, test, useProject } from "../project.ts";
@@ -64,10 +65,10 @@ const runner = async (): Promise<Row> =>
   (await project().sql`select * from messenger.sql_runners where message_id is not null`)[0];
 const overdue = () =>
   project().sql`update messenger.sql_runners set deadline = clock_timestamp() where message_id is not null`;
-/** The part of a tick that looks after running handlers. */
+/** The part of a tick that cancels overdue handlers. */
 const cancelOverdue = (sql = project().sql) => sql`select messenger.cancel_overdue_handlers()`;
 
-test("job · works off a backlog without pausing, each message in two transactions, one worker in all", async () => {
+test("job · handles a backlog without pausing, each message in two transactions, one worker in all", async () => {
   const { sql } = project();
   await setHandler("Ship", "take_effect");
   const ids = await dispatchMany(sql, 60, { type: "Ship" });
@@ -134,7 +135,7 @@ test("backend lost · is counted by the lease, ends as a dead letter, and no oth
   assert.deepEqual(await effects(sql), [{ delivery: 1 }, { delivery: 2 }]);
 });
 
-test("timeout · a handler that hangs is cancelled, counts as a failed delivery, and its backend goes on", async () => {
+test("timeout · a hanging handler is cancelled, counts as a failed delivery, and its backend continues", async () => {
   const { sql } = project();
   await register("Wait", { timeout_ms: 1_500, retry: { max_retries: 0 } });
   await setHandler("Wait", "wait_at_gate");
@@ -175,7 +176,7 @@ test("timeout · a handler that ignores the cancel loses its backend ten seconds
   await assert.rejects(job.ended);
 });
 
-test("timeout · a backend that has got the process id of a lost runner is not cancelled", async () => {
+test("timeout · a backend with the process id of a lost runner is not cancelled", async () => {
   const { sql } = project();
   await using _gate = await closeGate(project());
   await using innocent = session(project());
@@ -191,7 +192,7 @@ test("timeout · a backend that has got the process id of a lost runner is not c
   await waiting;
 });
 
-test("timeout · a cancel that comes as the handler ends meets this handler, never the next", async () => {
+test("timeout · a cancel that arrives as the handler ends affects this handler, never the next", async () => {
   const { sql } = project();
   await setHandler("Wait", "wait_at_gate");
   await setHandler("Ship", "take_effect");
@@ -201,7 +202,7 @@ test("timeout · a cancel that comes as the handler ends meets this handler, nev
   await using ticker = session(project());
   await using job = await startHandlerJob(project());
   await untilBlocked(sql, job.pid);
-  // The ticker has the row, and its signal is still to come; meanwhile the handler returns.
+  // The ticker has locked the row, and its signal is still to come; meanwhile the handler returns.
   await ticker`begin`;
   await ticker`select from messenger.sql_runners for update`;
   await gate.open();
@@ -214,10 +215,10 @@ test("timeout · a cancel that comes as the handler ends meets this handler, nev
   await ticker`commit`;
   await untilStatus(sql, ship.id, "completed");
   assert.equal((await messageOf(sql, id)).status, "failed");
-  assert.deepEqual(await effects(sql), [{}], "the effect of the cancelled one is undone");
+  assert.deepEqual(await effects(sql), [{}], "the effect of the cancelled one is rolled back");
 });
 
-test("statement_timeout · that strikes a handler costs it no retry, and does not strike again", async () => {
+test("statement_timeout · that cancels a handler uses no retry, and does not cancel it again", async () => {
   const { sql } = project();
   await sql.unsafe(`
     create or replace function public.take_long(args jsonb) returns jsonb language plpgsql as $$ begin perform pg_sleep(2.5); return '{}'; end $$`);
@@ -251,7 +252,7 @@ test("constraints · a deferred one that a handler violates fails that delivery 
   }
 });
 
-test("constraints · a deferred one on messages that the completion violates fails the delivery too", async () => {
+test("constraints · a deferred one on messages that the completion violates fails the delivery, too", async () => {
   const { sql } = project();
   await setHandler("Ship", "take_effect");
   await sql.unsafe(`
@@ -268,7 +269,7 @@ test("constraints · a deferred one on messages that the completion violates fai
   }
 });
 
-test("tick · runs handlers itself where no backend of the job is at work, and leaves them to it where one is", async () => {
+test("tick · runs handlers itself if no backend of the job runs, and leaves them to it otherwise", async () => {
   const { sql } = project();
   await setHandler("Wait", "wait_at_gate");
   await setHandler("Ship", "take_effect");

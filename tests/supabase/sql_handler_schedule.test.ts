@@ -1,4 +1,4 @@
-// The job symphony-handlers beside the ticker and the project: when it is there, whose locks and roles it minds, where its errors go.
+// The job symphony-handlers beside the ticker and the project: its existence, locks and roles, and its errors.
 import assert from "node:assert/strict";
 import { eventually } from "../eventually.ts";
 import { empty, session, test, useProject } from "../project.ts";
@@ -35,7 +35,7 @@ Deno.test.beforeEach(async () => {
 const setHandler = (type: string, name: string | null) =>
   project().sql`select messenger.set_sql_handler(${type}, ${name})`;
 
-test("job · what a handler did is committed before the job pauses", async () => {
+test("job · the effect of a handler is committed before the job pauses", async () => {
   const { sql } = project();
   await setHandler("Ship", "take_effect");
   const { id } = await dispatch(sql, { type: "Ship" });
@@ -57,7 +57,7 @@ test("job · what a handler did is committed before the job pauses", async () =>
   }
 });
 
-test("role · a handler that acts as a user need not change back", async () => {
+test("role · a handler that acts as a user need not reset the role", async () => {
   const { sql } = project();
   await setHandler("User", "as_user");
   const ids = await dispatchMany(sql, 2, { type: "User" });
@@ -68,7 +68,7 @@ test("role · a handler that acts as a user need not change back", async () => {
   }]);
 });
 
-test("locks · neither an open claim of a worker named sql nor any advisory lock keeps handlers from running", async () => {
+test("locks · neither an open claim of a worker named sql nor any advisory lock blocks handlers", async () => {
   const { sql } = project();
   await setHandler("Ship", "take_effect");
   await using other = session(project());
@@ -83,7 +83,7 @@ test("locks · neither an open claim of a worker named sql nor any advisory lock
   await untilStatus(sql, second.id, "completed");
 });
 
-test("errors · of the job itself are recorded by name, undo nothing that was handled, and it goes on", async () => {
+test("errors · of the job itself are recorded by name, undo no handled message, and it continues", async () => {
   const { sql } = project();
   await setHandler("Wait", "wait_at_gate");
   const first = await dispatch(sql, { type: "Wait" });
@@ -109,7 +109,7 @@ const jobs = async () =>
     { jobname },
   ) => jobname);
 
-test("cron · the job is there while the ticker is on and something needs it, events on their way included", async () => {
+test("cron · the job exists while the ticker is on and something needs it, undelivered events included", async () => {
   const { sql } = project();
   await setHandler("Ship", "take_effect");
   assert.deepEqual(await jobs(), [], "the ticker is off");
@@ -122,7 +122,7 @@ test("cron · the job is there while the ticker is on and something needs it, ev
   const { id, fence } = (await claim(sql, { batch: 1 }))[0] ?? (await dispatch(sql), (await claim(sql))[0]);
   await call(sql, "messenger_complete", { id, fence });
   await sql`select messenger.off(${subscription})`;
-  assert.deepEqual(await jobs(), ["symphony-clock", "symphony-handlers"], "an event is on its way");
+  assert.deepEqual(await jobs(), ["symphony-clock", "symphony-handlers"], "an event is undelivered");
   await sql`select messenger.run_sql_handlers(10)`;
   await sql`select messenger.tick_or_note_error()`;
   assert.deepEqual(await jobs(), ["symphony-clock"]);
@@ -131,7 +131,7 @@ test("cron · the job is there while the ticker is on and something needs it, ev
   assert.deepEqual(await jobs(), []);
 });
 
-test("cron · health says when the job is missing, and its history is pruned with the ticker's", async () => {
+test("cron · health reports a missing job, and its history is pruned with the ticker's", async () => {
   const { sql } = project();
   const check = async (): Promise<Row> =>
     (await ask(sql, "messenger_health")).checks.find(({ name }: Row) => name === "sql_handlers");

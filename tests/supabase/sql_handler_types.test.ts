@@ -1,4 +1,4 @@
-// Which types SQL handlers take, who may name them, and that nobody is woken for them.
+// The types of SQL handlers, the right to name them, and that they cause no wake-ups.
 import assert from "node:assert/strict";
 import { empty, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
@@ -19,7 +19,7 @@ async function setHandler(type: string, name: string | null): Promise<void> {
   await project().sql`select messenger.set_sql_handler(${type}, ${name})`;
 }
 
-test("types · only those with a handler are taken, aliases too; the others stay for their workers", async () => {
+test("types · only those with a handler are claimed, aliases too; the others stay for their workers", async () => {
   const { sql } = project();
   await call(sql, "messenger_register", { types: [{ type: "Ship", aliases: ["OldShip"] }] });
   await setHandler("Ship", "take_effect");
@@ -32,10 +32,10 @@ test("types · only those with a handler are taken, aliases too; the others stay
   ]);
   await call(sql, "messenger_register", { types: [{ type: "Ship" }] });
   const [{ sql_handler }] = await sql`select sql_handler from messenger.message_types where type = 'Ship'`;
-  assert.equal(sql_handler, "public.take_effect", "registering from code does not take the handler away");
+  assert.equal(sql_handler, "public.take_effect", "registering from code does not remove the handler");
 });
 
-test("types · a worker that names its types leaves them alone; one that names none takes what it gets", async () => {
+test("types · a worker that announces its types does not get them; one that announces none handles what it gets", async () => {
   const { sql } = project();
   await setHandler("Ship", "take_effect");
   const { id } = await dispatch(sql, { type: "Ship" });
@@ -100,7 +100,7 @@ test("set_sql_handler · a bad type or name is rejected when it is set, and noth
   assert.equal(sql_handler, null);
 });
 
-test("set_sql_handler · a function that goes away leaves its messages waiting, and health says so", async () => {
+test("set_sql_handler · a function that is dropped leaves its messages waiting, and health reports it", async () => {
   const { sql } = project();
   const define =
     `create function public.passing(jsonb) returns jsonb language sql set search_path = pg_catalog, pg_temp as $$ select '1'::jsonb $$`;
@@ -119,7 +119,7 @@ test("set_sql_handler · a function that goes away leaves its messages waiting, 
   assert.equal((await messageOf(sql, id)).status, "completed");
 });
 
-test("wake-ups · nobody is woken for a type that the clock handles, at its dispatch or later", async () => {
+test("wake-ups · none is sent for a type with an SQL handler, at its dispatch or later", async () => {
   const { sql } = project();
   await call(sql, "messenger_start", { functions_url: "https://example.test/functions/v1" });
   await call(sql, "messenger_stop");
@@ -130,7 +130,7 @@ test("wake-ups · nobody is woken for a type that the clock handles, at its disp
   await dispatchMany(sql, 500, { type: "Ship" });
   const [{ woken }] = await sql`select messenger.wake(messenger.now()) as woken`;
   assert.deepEqual([await wakeups(), woken], [0, 0]);
-  // Behind more of them than a wake looks at, and in the same queue.
+  // Behind more of them than a wake-up reads, and in the same queue.
   await dispatch(sql, { type: "Code" });
   assert.equal(await wakeups(), 1, "woken by the dispatch");
   await sql`delete from net.http_request_queue`;

@@ -1,4 +1,4 @@
-// messenger_start, messenger_stop and messenger_check_worker_secret: the clock's job, the settings, the secret.
+// messenger_start, messenger_stop and messenger_check_worker_secret: the ticker's job, the settings, the secret.
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
@@ -23,7 +23,7 @@ const secret = async (name = "symphony_worker_secret") =>
   (await project().sql`select decrypted_secret from vault.decrypted_secrets where name = ${name}`)[0]?.decrypted_secret;
 const check = (given: string | null) => ask(project().sql, "messenger_check_worker_secret", { secret: given });
 
-test("start · the clock's job, the secret and the address are there", async () => {
+test("start · the ticker's job, the secret and the address exist", async () => {
   assert.deepEqual(await start({ functions_url: URL }), {
     clock: true,
     wakeups: true,
@@ -36,7 +36,7 @@ test("start · the clock's job, the secret and the address are there", async () 
   assert((await secret()).length >= 40);
 });
 
-test("start · no secret and no key stands in cron.job", async () => {
+test("start · cron.job has no secret and no key", async () => {
   const { serviceRoleKey, secretKey } = project();
   await start({ functions_url: URL });
   const text = JSON.stringify(await jobs());
@@ -52,20 +52,20 @@ test("start · service_role may, and stop", async () => {
   assert.equal((await asRole(sql, "service_role", (tx) => ask(tx, "messenger_stop"))).unscheduled, 1);
 });
 
-test("start · again changes nothing: one job, the same secret, the stored address", async () => {
+test("start · repeated, it changes nothing: one job, the same secret, the stored address", async () => {
   await start({ functions_url: `${URL}/` });
   const before = await secret();
   assert.equal((await start()).functions_url, URL);
   assert.deepEqual([(await jobs()).length, await secret()], [1, before]);
 });
 
-test("start · without any address it is a clock without wake-ups, and says what to do", async () => {
+test("start · without any address the ticker runs without wake-ups, and the reply has the remedy", async () => {
   const reply = await start();
   assert.deepEqual([reply.clock, reply.wakeups, reply.functions_url], [true, false, null]);
   assert(reply.wakeups_remedy.includes("messenger_start("));
 });
 
-test("start · options are stored, those not given stay", async () => {
+test("start · options are stored, omitted ones stay", async () => {
   await start({ options: { max_workers: 9, poll_interval: "2 seconds", max_unfinished_per_user: 0 } });
   await start({ options: { messages_per_worker: 50 } });
   const { max_workers, messages_per_worker, poll_seconds, max_unfinished_per_user } = await settings();
@@ -86,7 +86,7 @@ test("start · an unknown option is rejected by name, and nothing is changed", a
   ]);
 });
 
-test("start · values out of bounds and addresses that are none are rejected, and nothing is changed", async () => {
+test("start · values out of range and invalid addresses are rejected, and nothing is changed", async () => {
   const bad: [options: Record<string, unknown>, sentence: RegExp][] = [
     [{ max_workers: 0 }, /^options\.max_workers must be a whole number from 1 to 100, not 0/],
     [{ max_workers: 101 }, /^options\.max_workers must/],
@@ -121,7 +121,7 @@ test("start · values out of bounds and addresses that are none are rejected, an
   assert.deepEqual([(await settings()).clock_enabled, (await jobs()).length], [false, 0]);
 });
 
-test("stop · removes the job and only ours, keeps the address, and may be said twice", async () => {
+test("stop · removes the job and only ours, keeps the address, and may be repeated", async () => {
   const { sql } = project();
   await sql`select cron.schedule('theirs', '0 0 1 1 *', 'select 1')`;
   await start({ functions_url: URL });
@@ -132,7 +132,7 @@ test("stop · removes the job and only ours, keeps the address, and may be said 
   await sql`select cron.unschedule('theirs')`;
 });
 
-test("clock · the job's command ticks, commits, and ends when the clock is stopped", async () => {
+test("ticker · the job's command ticks, commits, and ends when the ticker is stopped", async () => {
   const { sql } = project();
   await using runner = session(project());
   await start();
@@ -170,7 +170,7 @@ test("secret · the stored one and the next one are true, everything else is fal
   await sql`delete from vault.secrets where name = 'other_secret'`;
 });
 
-test("secret · service_role may ask, users may not", async () => {
+test("secret · service_role may check, users may not", async () => {
   const { sql } = project();
   await start();
   const stored = await secret();

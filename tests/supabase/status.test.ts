@@ -1,4 +1,4 @@
-// messenger_status: how much there is, and how long it takes to say so.
+// messenger_status: its figures, and the cost of reading them.
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
@@ -41,7 +41,7 @@ test("status · counts every state, the open dead letters and what was pruned", 
   assert.equal((await status()).dead_letters, 0);
 });
 
-test("status · above ten thousand it estimates, says so, and still finds what runs", async () => {
+test("status · above ten thousand it estimates, marks the figure, and still finds running messages", async () => {
   const { sql } = project();
   await sql`insert into messenger_messages (message_type) select 'Greeting' from generate_series(1, 12000)`;
   await sql`analyze messenger_messages`;
@@ -51,7 +51,7 @@ test("status · above ten thousand it estimates, says so, and still finds what r
   assert.ok(completed >= 0);
 });
 
-test("status · statistics that are wrong or missing make no figure negative, nor smaller than what was seen", async () => {
+test("status · statistics that are wrong or missing make no figure negative, nor smaller than the counted rows", async () => {
   const { sql } = project();
   await using admin = session(project(), "supabase_admin");
   await admin`update pg_class set reltuples = 0, relpages = 1 where oid = 'public.messenger_messages'::regclass`;
@@ -70,7 +70,7 @@ test("status and health · read a bounded number of rows, however many there are
   await sql`insert into messenger_messages (message_type, status, processed_at)
     select 'Greeting', 'completed', now() from generate_series(1, 60000)`;
   await sql`analyze messenger_messages`;
-  // As if ten million stood on these pages: a hundred thousand are cheap to read, so many are not.
+  // The statistics claim ten million rows on these pages: a hundred thousand are cheap to read, ten million are not.
   await using admin = session(project(), "supabase_admin");
   await admin`update pg_class set reltuples = 12000000 where oid = 'public.messenger_messages'::regclass`;
   for (const name of ["messenger_status", "messenger_health"]) {
@@ -79,7 +79,7 @@ test("status and health · read a bounded number of rows, however many there are
       const [{ read }] = await transaction`
         select (pg_stat_get_xact_tuples_returned(c) + pg_stat_get_xact_tuples_fetched(c))::int as read
         from (select 'public.messenger_messages'::regclass as c) t`;
-      assert.ok(read > 10_000, "this counts what is read");
+      assert.ok(read > 10_000, "this counts the rows that are read");
       assert.ok(read < 90_000, `${name} read ${read} rows`);
     });
   }
@@ -103,7 +103,7 @@ test("status · an empty bus is zeros", async () => {
   ], ["sync", "sync", true]]);
 });
 
-test("status · workers of the last minute and the clock's heartbeat", async () => {
+test("status · workers of the last minute and the ticker's heartbeat", async () => {
   const { sql } = project();
   await claim(sql, { worker: "old" });
   await setClock(sql, "70 seconds");
@@ -118,7 +118,7 @@ test("status · workers of the last minute and the clock's heartbeat", async () 
   ]);
 });
 
-test("status and health · show no secret and no body; service_role may ask, users may not", async () => {
+test("status and health · show no secret and no body; service_role may call them, users may not", async () => {
   const { sql } = project();
   await dispatch(sql, { payload: { iban: "DE00" }, metadata: { iban: "DE00" } });
   const [{ secret }] =

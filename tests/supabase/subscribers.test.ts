@@ -1,4 +1,4 @@
-// Functions that are subscribed to events: how the clock calls them, and what becomes of the event when that fails.
+// Functions that are subscribed to events: their calls by the ticker, and the event after a failure.
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { deadLetterOf, held, messageOf, setClock, settle } from "./bus.ts";
@@ -18,7 +18,7 @@ Deno.test.beforeEach(async () => {
   await project().sql`truncate public.effects`;
 });
 
-test("off · nothing more is stored, and what was on its way is dropped", async () => {
+test("off · no more events are stored, and undelivered ones are dropped", async () => {
   const { sql } = project();
   const id = await on(sql, "completed");
   await settle(sql, [completed(await held(sql))]);
@@ -40,7 +40,7 @@ test("on · the same subscription twice is one", async () => {
   assert.equal((await told(sql)).length, 1);
 });
 
-test("subscriber that raises · is undone, retried, and a dead letter of its own; the message is unharmed, and no event is told of it", async () => {
+test("subscriber with an error · is rolled back, retried, and its own dead letter; the message is not affected, and has no event of it", async () => {
   const { sql } = project();
   for (const event of ["failed", "dead", "retried"]) await on(sql, event);
   await on(sql, "completed", null, "public.is_rejected");
@@ -58,13 +58,13 @@ test("subscriber that raises · is undone, retried, and a dead letter of its own
   assert.deepEqual(await told(sql), ["completed of completed"]);
 });
 
-/** What only a superuser may: give functions to service_role. */
+/** Granting functions to service_role, which only a superuser may do. */
 async function asAdmin(statements: string): Promise<void> {
   await using admin = session(project(), "supabase_admin");
   await admin.unsafe(statements).simple();
 }
 
-test("subscriber that is gone, or that is somebody else's by then · is not called", async () => {
+test("subscriber that is gone, or belongs to another role by then · is not called", async () => {
   const { sql } = project();
   await sql.unsafe(`create function public.passing(args jsonb) returns jsonb language sql as 'select args'`);
   await on(sql, "completed", null, "passing");
@@ -82,7 +82,7 @@ test("subscriber that is gone, or that is somebody else's by then · is not call
   await asAdmin("drop function public.passing(jsonb)");
 });
 
-test("disabled transport · outcomes count all the same, and their events wait in it", async () => {
+test("disabled transport · outcomes are recorded all the same, and their events wait in it", async () => {
   const { sql } = project();
   await on(sql, "dead");
   const message = await held(sql);
@@ -96,7 +96,7 @@ test("disabled transport · outcomes count all the same, and their events wait i
   assert.equal((await effects(sql)).length, 1);
 });
 
-test("tick · looks for events in their queue alone, beside other SQL handlers in all queues", async () => {
+test("tick · searches events in their queue alone, beside other SQL handlers in all queues", async () => {
   const { sql } = project();
   const looked = async () => {
     await tick(sql);
@@ -113,19 +113,19 @@ test("tick · looks for events in their queue alone, beside other SQL handlers i
 
 const BAD: [string, [event: string | null, name: string | null, type?: string], string, number][] = [
   ["no event", [null, "take_effect"], "SM_NOT_FOUND", 404],
-  ["an event there is not", ["Completed", "take_effect"], "SM_NOT_FOUND", 404],
-  ["a type that is none", ["dead", "take_effect", "a b"], "SM_TYPE", 400],
+  ["an unknown event", ["Completed", "take_effect"], "SM_NOT_FOUND", 404],
+  ["an invalid type", ["dead", "take_effect", "a b"], "SM_TYPE", 400],
   ["an empty type", ["dead", "take_effect", ""], "SM_TYPE", 400],
   ["a type of the bus", ["dead", "take_effect", "symphony.event"], "SM_FIELD_FORBIDDEN", 403],
   ["no function", ["dead", null], "SM_NOT_FOUND", 404],
-  ["a function there is not", ["dead", "nothing"], "SM_NOT_FOUND", 404],
+  ["a missing function", ["dead", "nothing"], "SM_NOT_FOUND", 404],
   ["SQL", ["dead", "take_effect('{}'); drop table public.effects; --"], "SM_NOT_FOUND", 404],
   ["a function of the bus", ["dead", "messenger.deliver_event"], "SM_FIELD_FORBIDDEN", 403],
   ["a function of the system", ["dead", "pg_catalog.jsonb_strip_nulls"], "SM_FIELD_FORBIDDEN", 403],
-  ["a function of a service's own", ["dead", "of_a_service"], "SM_FIELD_FORBIDDEN", 403],
+  ["a function owned by a service", ["dead", "of_a_service"], "SM_FIELD_FORBIDDEN", 403],
 ];
 
-test("on · rejects what could not be told, or would let somebody else run as the owner of the bus", async (t) => {
+test("on · rejects subscriptions that could not be delivered, or would run another role's code as the owner of the bus", async (t) => {
   const { sql } = project();
   await asAdmin(`
     create function public.of_a_service(args jsonb) returns jsonb language sql as 'select args';

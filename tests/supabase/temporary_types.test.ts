@@ -1,4 +1,4 @@
-// A caller who names a temporary type like one of Postgres's own must not have code of theirs run inside the bus's functions.
+// A temporary type with the name of one of Postgres' own must not make the bus's functions run the caller's code.
 import assert from "node:assert/strict";
 import type { Sql } from "postgres";
 import { session, test, useProject } from "../project.ts";
@@ -7,7 +7,7 @@ import { errorOf } from "./raises.ts";
 
 const project = useProject();
 
-/** Type names that the grammar does not qualify by itself: each can be looked up in pg_temp. */
+/** Type names that the grammar does not qualify: each can be resolved in pg_temp. */
 const TYPES = [
   "text",
   "jsonb",
@@ -26,7 +26,7 @@ const TYPES = [
   "regtype",
 ];
 
-/** Makes a domain for each name whose check raises where it runs as anybody but the role itself. */
+/** Creates a domain for each name whose check raises an error if it runs as any role but its own. */
 async function plantTypes(sql: Sql, role: ApiRole) {
   await sql.unsafe(`
     create function pg_temp.run_as_caller() returns pg_catalog.bool language plpgsql as $$
@@ -47,7 +47,10 @@ interface Callable {
   name: string;
 }
 
-/** Functions of the bus that the role may execute, each as a call with its arguments null and, where all may be left out, with none. */
+/**
+ * Functions of the bus that the role may execute, each as a call with null arguments and, if all have defaults, with
+ * none.
+ */
 async function callables(role: ApiRole): Promise<Callable[]> {
   const rows = await project().sql`
     select s.nspname || '.' || p.proname as name,
@@ -91,7 +94,7 @@ for (const role of ["authenticated", "service_role"] as const) {
   });
 }
 
-test("temporary types · the attack is one: a definer function with an empty path falls for it", async () => {
+test("temporary types · the attack works: a definer function with an empty path runs the code", async () => {
   const { sql } = project();
   await sql.unsafe(`
     create function messenger.planted(value pg_catalog.text) returns pg_catalog.text language plpgsql security definer set search_path = '' as $$

@@ -1,4 +1,4 @@
-// messenger_tick: rescue, expiry, pruning, the heartbeat, and many ticks at once.
+// messenger_tick: rescue, expiry, pruning, the heartbeat, and concurrent ticks.
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
@@ -13,7 +13,7 @@ Deno.test.beforeEach(() => empty(project().sql));
 const tick = (args: Record<string, unknown> = {}, sql = project().sql) => ask(sql, "messenger_tick", args);
 const IDLE = { expanded: 0, failed: 0, rescued: 0, dead: 0, woken: 0, relayed: 0, pruned: 0 };
 
-test("tick · an idle one answers zeros and beats the heart", async () => {
+test("tick · an idle one returns zeros and updates the heartbeat", async () => {
   const { sql } = project();
   assert.deepEqual(await tick(), IDLE);
   assert.deepEqual(await asRole(sql, "service_role", (tx) => ask(tx, "messenger_tick")), IDLE);
@@ -27,7 +27,7 @@ test("tick · a bad batch is rejected, null is the default", async () => {
   assert.deepEqual(await tick({ batch: null }), IDLE);
 });
 
-test("rescue · a lapsed lease is pending again, counted, and alone when handed out", async () => {
+test("rescue · a message with an expired lease is pending again, counted, and handed out alone", async () => {
   const { sql } = project();
   const { id } = await held(sql);
   const running = await held(sql, { queue: "other" }, { lease: "1 hour" });
@@ -82,7 +82,7 @@ test("rescue · expired messages, waiting or lost, fail without a dead letter", 
   assert.equal((await sql`select from messenger_failed_messages`).length, 0);
 });
 
-test("rescue · a running message past its expiry is left to its worker", async () => {
+test("rescue · a running message past its expiry stays with its worker", async () => {
   const { sql } = project();
   const { id, fence } = await held(sql, { expires_at: new Date(Date.now() + 30_000) }, { lease: "1 hour" });
   await setClock(sql, "61 seconds");
@@ -90,7 +90,7 @@ test("rescue · a running message past its expiry is left to its worker", async 
   assert.equal((await settle(sql, [{ id, fence, outcome: "completed" }]))[0].outcome, "completed");
 });
 
-test("rescue · a queue with more than a thousand due is walked in turns, and the walk begins again", async () => {
+test("rescue · a queue with more than a thousand due is scanned in parts, and the scan starts again", async () => {
   const { sql } = project();
   await dispatchMany(sql, 1000);
   await dispatchMany(sql, 1000);
@@ -105,7 +105,7 @@ test("rescue · a queue with more than a thousand due is walked in turns, and th
   assert.equal((await tick()).rescued, 1);
 });
 
-test("rescue · every priority and queue is looked at", async () => {
+test("rescue · every priority and queue is scanned", async () => {
   const { sql } = project();
   for (const priority of [1, 5, 10]) for (const queue of ["a", "b"]) await dispatch(sql, { priority, queue });
   for (const { id } of await sql`select id from messenger_messages`) {
@@ -115,7 +115,7 @@ test("rescue · every priority and queue is looked at", async () => {
   assert.equal((await tick()).rescued, 6);
 });
 
-test("rescue · a message that a worker holds locked is left for the next tick", async () => {
+test("rescue · a message that a worker has locked is left for the next tick", async () => {
   const { sql } = project();
   await using worker = session(project());
   const { id, fence } = await held(sql);
@@ -128,7 +128,7 @@ test("rescue · a message that a worker holds locked is left for the next tick",
   assert.equal((await messageOf(sql, id)).status, "completed");
 });
 
-/** Starts a rescue, holds it between its look and its locks while `meanwhile` commits, and answers what it then did. */
+/** Starts a rescue, holds it between its scan and its locks while `meanwhile` commits, and returns its result. */
 async function rescueWhile(meanwhile: () => Promise<unknown>): Promise<Record<string, unknown>> {
   await using gate = session(project());
   await using rescuer = session(project());
@@ -145,7 +145,7 @@ async function rescueWhile(meanwhile: () => Promise<unknown>): Promise<Record<st
     end $$`);
   const [{ slow }] =
     await gate`select position('slow.pass' in prosrc) > 0 as slow from pg_proc where oid = 'slow.rescue'::regproc`;
-  assert(slow, "the rescue looks for lost leases where this test expects it to");
+  assert(slow, "the rescue scans for lost leases where this test expects it");
   const pid = await pidOf(rescuer);
   await gate`select pg_advisory_lock(4712)`;
   const rescuing = rescuer`select * from slow.rescue(messenger.now())`.execute();
@@ -157,7 +157,7 @@ async function rescueWhile(meanwhile: () => Promise<unknown>): Promise<Record<st
 
 const NOBODY = { rescued: "0", dead: "0", given_up: "0" };
 
-test("rescue · a lease that its worker renews while the clock looks stays the worker's", async () => {
+test("rescue · a lease that its worker renews during the scan stays the worker's", async () => {
   const { sql } = project();
   const { id, fence } = await held(sql);
   await setClock(sql, "61 seconds");
@@ -167,7 +167,7 @@ test("rescue · a lease that its worker renews while the clock looks stays the w
   assert.equal((await sql`select from messenger.attempts`).length, 0);
 });
 
-test("rescue · a message that its worker settles while the clock looks is left as it was settled", async () => {
+test("rescue · a message that its worker settles during the scan stays settled", async () => {
   const { sql } = project();
   for (const outcome of ["completed", "released"]) {
     await setClock(sql, "0");
@@ -179,7 +179,7 @@ test("rescue · a message that its worker settles while the clock looks is left 
   }
 });
 
-test("ticks · from several sessions at once do no work twice", async () => {
+test("ticks · concurrent ones do no work twice", async () => {
   const { sql } = project();
   await dispatchMany(sql, 300);
   await claim(sql, { batch: 300 });
@@ -200,7 +200,7 @@ test("ticks · from several sessions at once do no work twice", async () => {
   }
 });
 
-test("ticks · one that finds the heartbeat's row taken does not wait for it", async () => {
+test("ticks · one that finds the heartbeat's row locked does not wait for it", async () => {
   await using other = session(project());
   await other`begin`;
   await other`select from messenger.clock for update`;

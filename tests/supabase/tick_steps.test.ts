@@ -1,4 +1,4 @@
-// The steps of a tick: an error, a lock or an open transaction costs one step, never the others.
+// The steps of a tick: an error, a lock or an open transaction fails one step, never the others.
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { ask, claim, held, messageOf, type Row, setClock, settle } from "./bus.ts";
@@ -12,14 +12,14 @@ const tick = (sql = project().sql) => ask(sql, "messenger_tick");
 const check = async (name: string): Promise<Row> =>
   (await ask(project().sql, "messenger_health")).checks.find((check: Row) => check.name === name);
 
-/** A message whose lease has run out: a tick whose step "rescue" works returns it. */
+/** A message whose lease has expired: a tick whose step "rescue" works returns it. */
 async function lapsed(): Promise<string> {
   const { id } = await held(project().sql);
   await setClock(project().sql, "61 seconds");
   return id;
 }
 
-/** Forbids deletes from a table as long as the work lasts. */
+/** Rejects deletes from a table during the work. */
 async function withForbidden(table: string, work: () => Promise<void>, deferred = false): Promise<void> {
   const { sql } = project();
   await sql.unsafe(`
@@ -70,7 +70,7 @@ test("steps · each may fail while all the others run, and the reply, the table 
   }
 });
 
-test("steps · an assertion or a cancelled query in one is an error of that one", async () => {
+test("steps · an assertion or a cancelled query in one is an error of that step", async () => {
   const { sql } = project();
   for (const sqlstate of ["P0004", "57014", "XX000"]) {
     await sql.unsafe(`
@@ -84,7 +84,7 @@ test("steps · an assertion or a cancelled query in one is an error of that one"
   }
 });
 
-test("steps · one that fails is undone alone, and tried again by the next tick", async () => {
+test("steps · a failed one is rolled back alone, and retried by the next tick", async () => {
   const { sql } = project();
   await claim(sql, { worker: "old" });
   const id = await lapsed();
@@ -109,9 +109,10 @@ test("steps · a constraint that the project has deferred fails the step that vi
   }, true);
 });
 
-test("steps · a deferred constraint that no later step happens to check fails the step that violates it too", async () => {
+test("steps · a deferred constraint that no later step checks fails the step that violates it, too", async () => {
   const { sql } = project();
-  // A runner whose backend is gone: the step "overdue_handlers" forgets it, before any step that checks constraints itself.
+  // A runner whose backend has ended: the step "overdue_handlers" deletes it, before any step that checks constraints
+  // itself.
   await sql`
     insert into messenger.sql_runners (pid, backend_start, message_id, message_type, deadline)
     values (1, now(), gen_random_uuid(), 'Ship', now() - interval '1 hour')`;
@@ -123,7 +124,7 @@ test("steps · a deferred constraint that no later step happens to check fails t
   }, true);
 });
 
-test("locks · an error whose row another transaction holds is still the ticker's last error", async () => {
+test("locks · an error whose row another transaction has locked is still the ticker's last error", async () => {
   const { sql } = project();
   await claim(sql, { worker: "old" });
   await setClock(sql, "2 hours");
@@ -143,7 +144,7 @@ test("locks · an error whose row another transaction holds is still the ticker'
   });
 });
 
-test("locks · a table that the project is changing costs the steps that need it", async () => {
+test("locks · a table that the project is altering fails the steps that need it", async () => {
   const { sql } = project();
   for (
     const [table, needed] of [
@@ -201,12 +202,12 @@ test("ticks · a tick in an open transaction blocks no other tick, and health co
   });
   await sql`select messenger.note_step_error('wake', 'new', 'XX000', messenger.now())`;
   assert.equal((await messageOf(sql, id)).status, "pending");
-  assert.equal((await check("clock")).status, "healthy", "the row of the clock is held by the open one");
+  assert.equal((await check("clock")).status, "healthy", "the open one holds the ticker's row");
   await open`rollback`;
   assert.equal((await settle(sql, [{ id, fence, outcome: "completed" }]))[0].outcome, "stale");
 });
 
-test("ticks · where the rows of settings and clock are missing a tick and health work, and messenger_start repairs", async () => {
+test("ticks · without the rows of settings and ticker a tick and health work, and messenger_start restores them", async () => {
   const { sql } = project();
   const id = await lapsed();
   await sql`delete from messenger.settings`;

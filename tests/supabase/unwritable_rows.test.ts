@@ -1,4 +1,5 @@
-// One message whose row the project forbids to write harms only itself: the others of its batch are recorded and handed out.
+// A message whose row the project forbids to write affects only itself: the others of its batch are recorded and handed
+// out.
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { ask, call, claim, dispatch, dispatchMany, messageOf, settle } from "./bus.ts";
@@ -7,7 +8,7 @@ import { forbidding, makeForbid, setAside } from "./set_aside.ts";
 const project = useProject({ testClock: true });
 Deno.test.beforeAll(async () => {
   await makeForbid(project().sql);
-  // What calls may take is over soon on a busy machine.
+  // The time limit of calls is short for a busy machine.
   await project()
     .sql`select set_config(name, '1 minute', false) from unnest(array['messenger.settle_budget', 'messenger.claim_budget']) name`;
 });
@@ -18,7 +19,7 @@ const forbidUpdate = (id: string, work: () => Promise<void>) =>
 
 const NOT_ALLOWED = "error: P0001 the project keeps this one";
 
-test("settle · two hundred outcomes of which three cannot be written: the others are recorded, those three say why", async () => {
+test("settle · two hundred outcomes of which three cannot be written: the others are recorded, those three have the error", async () => {
   const { sql } = project();
   const ids = await dispatchMany(sql, 200);
   const outcomes = (await claim(sql, { batch: 200 })).map(({ id, fence }, n) => ({
@@ -55,7 +56,7 @@ test("settle · two hundred outcomes of which three cannot be written: the other
   ]);
 });
 
-test("exchange · outcomes stay recorded when a message to be claimed cannot be written", async () => {
+test("exchange · outcomes stay recorded if a message to be claimed cannot be written", async () => {
   const { sql } = project();
   const ids = await dispatchMany(sql, 3);
   const rows = await claim(sql, { batch: 1 });
@@ -77,7 +78,7 @@ test("heartbeat · the other leases are extended, and the one that cannot be is 
   });
 });
 
-test("claim · a message at the head of its queue that cannot be claimed is set aside, and claimed once that is over", async () => {
+test("claim · a message at the head of its queue that cannot be claimed is set aside, and claimed later", async () => {
   const { sql } = project();
   const ids = await dispatchMany(sql, 5);
   await forbidUpdate(ids[0], async () => {
@@ -95,7 +96,7 @@ test("claim · a message at the head of its queue that cannot be claimed is set 
   assert.deepEqual((await claim(other)).map(({ id }) => id), [ids[0]]);
 });
 
-test("claim · an expired message that cannot be finished keeps nothing behind it waiting", async () => {
+test("claim · an expired message that cannot be finished does not block the ones behind it", async () => {
   const { sql } = project();
   const { id: expired } = await dispatch(sql, { expires_at: new Date(Date.now() + 30_000) });
   await sql`select messenger.set_clock('1 minute')`;
@@ -156,7 +157,7 @@ test("deferred constraints · of the caller's own tables stay deferred until the
   }
 });
 
-test("triggers · one that waits for a lock keeps its own row only, and for less than half a second", async () => {
+test("triggers · one that waits for a lock delays its own row only, and for less than half a second", async () => {
   const { sql } = project();
   await sql.unsafe(`
     create table public.counters (n int primary key, total int);

@@ -1,4 +1,5 @@
-// Upgrades: an installed earlier release with messages in flight, a running ticker and old workers becomes this one, and nothing is lost.
+// Upgrades: an installed earlier release with messages in flight, a running ticker and old workers becomes this one,
+// and nothing is lost.
 import assert from "node:assert/strict";
 import type { Sql } from "postgres";
 import { release, upgrades } from "../../supabase/build/release.ts";
@@ -19,7 +20,10 @@ const differences = async (sql: Sql) => [
   ...await sql`select kind, object, state, detail from messenger_verify() where kind <> 'operation' and state <> 'ok'`,
 ];
 const violations = async (sql: Sql) => (await call(sql, "messenger_audit")).filter(({ violations }) => violations > 0);
-/** Runs the installed job as pg_cron does each minute, until it is unscheduled: the run that an upgrade meets is one of the old command. */
+/**
+ * Runs the installed job each minute, like pg_cron, until it is unscheduled: the run during an upgrade has the old
+ * command.
+ */
 async function runJob(): Promise<void> {
   await using own = session(project());
   const installed = () => own`select command from cron.job where jobname = 'symphony-clock'`;
@@ -31,7 +35,7 @@ async function runJob(): Promise<void> {
 const releaseOf = async (sql: Sql) => (await sql`select messenger.release() as release`)[0].release;
 
 for (const { from } of upgrades) {
-  test(`upgrade from ${from} · what a new database has is what an upgraded one has`, async () => {
+  test(`upgrade from ${from} · an upgraded database equals a new one`, async () => {
     const { sql } = project();
     await installRelease(sql, from);
     await upgradeFrom(sql, from);
@@ -40,7 +44,7 @@ for (const { from } of upgrades) {
     assert.deepEqual(await differences(sql), [], "and the full migration may be run again over it");
   });
 
-  test(`upgrade from ${from} · durations of transports that had no unit keep what they meant, and keys keep their payload`, async () => {
+  test(`upgrade from ${from} · durations of transports without a unit keep their meaning, and keys keep their payload`, async () => {
     const { sql } = project();
     await installRelease(sql, from);
     await sql`insert into messenger_transports (name, type, config) values
@@ -60,7 +64,7 @@ for (const { from } of upgrades) {
     assert.deepEqual([again.id, again.duplicate], [id, true]);
   });
 
-  test(`upgrade from ${from} · each message goes on from where it stands`, async () => {
+  test(`upgrade from ${from} · each message continues from its state`, async () => {
     const { sql } = project();
     await installRelease(sql, from);
     await sql.unsafe(`
@@ -107,11 +111,11 @@ for (const { from } of upgrades) {
     assert.equal((await messageOf(sql, delayed.id)).status, "pending");
     assert.equal((await call(sql, "messenger_list_schedules")).length, 1);
     await ask(sql, "messenger_tick");
-    assert.equal((await sql`select from public.upgrade_events`).length, 4, "events of what completed since");
+    assert.equal((await sql`select from public.upgrade_events`).length, 4, "events of completions since");
     assert.deepEqual([await violations(sql), await differences(sql)], [[], []]);
   });
 
-  test(`upgrade from ${from} · metrics of three months are carried over, and days are rolled up from their hours`, async () => {
+  test(`upgrade from ${from} · metrics of three months are kept, and days are rolled up from their hours`, async () => {
     const { sql } = project();
     await installRelease(sql, from);
     await sql`
@@ -159,7 +163,8 @@ for (const { from } of upgrades) {
       await using own = session(project());
       await own`set role service_role`;
       let outcomes: Row[] = [];
-      // What a race between a dispatch and a completion of one ordering key leaves blocked, the next tick finds.
+      // The next tick finds messages that a race between a dispatch and a completion of one ordering key leaves
+      // blocked.
       for (const end = Date.now() + 30_000; Date.now() < end && (produces || handled.length < acknowledged.length);) {
         const [{ messenger_exchange: { settled, claimed } }] = await call(own, "messenger_exchange", {
           outcomes,
@@ -191,10 +196,11 @@ for (const { from } of upgrades) {
     const rows =
       await sql`select status, count(*)::int as count from messenger_messages where message_type = 'Traffic' group by status`;
     assert.deepEqual([...rows], [{ status: "completed", count: acknowledged.length }]);
-    // The tick that waits while the upgrade commits goes on with the old code, finds its functions gone, and is undone.
+    // The tick that waits while the upgrade commits continues with the old code, does not find its functions, and is
+    // rolled back.
     const [{ last_error, ticks }] = await sql`
       select c.last_error, (select count(*)::int from messenger.ticks) as ticks from messenger.clock c`;
-    // On a busy machine a step may meet a lock of the traffic's: the next tick makes up for it.
+    // On a busy machine a step may meet a lock of the traffic: the next tick catches up.
     const known = /^function messenger\.\w+\(.*\) does not exist$|canceling statement due to lock timeout$/;
     if (last_error !== null) assert.match(last_error, known);
     const errors = await sql`select step, error from messenger.step_errors where not messenger.is_lock_error(sqlstate)`;
@@ -216,7 +222,7 @@ for (const { from } of upgrades) {
     assert.equal((await sql`select from cron.job`).length, 0);
   });
 
-  test(`upgrade from ${from} · a writer that stays open stops it with a sentence, and everything stays`, async () => {
+  test(`upgrade from ${from} · an open writer stops it with a message, and nothing changes`, async () => {
     const { sql } = project();
     await installRelease(sql, from);
     await using writer = session(project());
@@ -232,7 +238,7 @@ for (const { from } of upgrades) {
     assert.equal(await releaseOf(sql), release.version);
   });
 
-  test(`upgrade from ${from} · applied where it does not fit, it says which release is there`, async () => {
+  test(`upgrade from ${from} · applied to another release, it names the installed one`, async () => {
     const { sql } = project();
     const fresh = await errorOf(upgradeFrom(sql, from));
     assert.match(fresh.message, /not installed|messenger/);
@@ -246,7 +252,7 @@ for (const { from } of upgrades) {
     assert.match(full.hint ?? "", /supabase\/upgrades\/\d+_upgrade_symphony_messenger/);
   });
 
-  test(`rollback of an installed ${from} · removes all of it, and what the project made stays`, async () => {
+  test(`rollback of an installed ${from} · removes all of it, and the project's objects stay`, async () => {
     const { sql } = project();
     const names = async () =>
       (await sql`

@@ -1,4 +1,4 @@
-// The three views: exact figures for people, with the rights of whoever looks.
+// The three views: exact figures, with the rights of the caller.
 import assert from "node:assert/strict";
 import { empty, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";

@@ -1,4 +1,5 @@
-// Wakeups: who is woken, when, how often, and what the call carries. Nothing sends them here, so they can be read where pg_net queues them.
+// Wake-ups: the woken workers, the times, the number, and the content of the call. Nothing sends requests here, so they
+// are read from pg_net's queue.
 import assert from "node:assert/strict";
 import type { Sql } from "postgres";
 import { empty, session, test, useProject } from "../project.ts";
@@ -34,7 +35,7 @@ const wakeups = async (): Promise<
 const tick = async () => (await ask(project().sql, "messenger_tick")).woken;
 const known = (sql: Sql) => call(sql, "messenger_register", { types: [{ type: "Greeting" }] });
 
-test("wake-up · a dispatch posts one call to the worker edge function, with the worker secret and never the service key", async () => {
+test("wake-up · a dispatch queues one call of the worker edge function, with the worker secret and never the service key", async () => {
   const { sql, serviceRoleKey, secretKey } = project();
   await dispatch(sql);
   const woken = await wakeups();
@@ -46,7 +47,7 @@ test("wake-up · a dispatch posts one call to the worker edge function, with the
   for (const key of [serviceRoleKey, secretKey]) assert(!text.includes(key));
 });
 
-test("wake-up · wakes at the commit, and not when the dispatch is rolled back", async () => {
+test("wake-up · is sent at the commit, and not if the dispatch is rolled back", async () => {
   await using writer = session(project());
   await writer`begin`;
   await dispatch(writer);
@@ -59,7 +60,7 @@ test("wake-up · wakes at the commit, and not when the dispatch is rolled back",
   assert.equal((await wakeups()).length, 1);
 });
 
-test("wake-up · NOTIFY messenger names the queue, once a transaction", async () => {
+test("wake-up · NOTIFY messenger names the queue, once per transaction", async () => {
   await using listener = session(project());
   const { sql } = project();
   const heard: string[] = [];
@@ -73,7 +74,7 @@ test("wake-up · NOTIFY messenger names the queue, once a transaction", async ()
   assert.deepEqual(heard, ["supabase/a", "supabase/b", "the end"]);
 });
 
-test("wake-up · a delayed message, a duplicate and a rejected one ring nothing", async () => {
+test("wake-up · a delayed message, a duplicate and a rejected one send none", async () => {
   const { sql } = project();
   await dispatch(sql, { delay: "1 hour" });
   await dispatch(sql, { delay: "1 hour", idempotency_key: "k" });
@@ -82,7 +83,7 @@ test("wake-up · a delayed message, a duplicate and a rejected one ring nothing"
   assert.deepEqual(await wakeups(), []);
 });
 
-test("wake-up · a batch wakes once for each of its queues", async () => {
+test("wake-up · a batch sends one for each of its queues", async () => {
   const { sql } = project();
   await call(sql, "messenger_dispatch_batch", {
     messages: ["a", "b", "a", "b", "a"].map((queue) => ({ type: "T", queue })),
@@ -90,7 +91,7 @@ test("wake-up · a batch wakes once for each of its queues", async () => {
   assert.equal((await wakeups()).length, 2);
 });
 
-test("wake-up · many dispatches in one transaction ring once a queue", async () => {
+test("wake-up · many dispatches in one transaction send one per queue", async () => {
   const { sql } = project();
   await sql.begin(async (transaction) => {
     for (let n = 0; n < 20; n++) await dispatch(transaction);
@@ -98,7 +99,7 @@ test("wake-up · many dispatches in one transaction ring once a queue", async ()
   assert.equal((await wakeups()).length, 1);
 });
 
-test("wake-up · rolled back to a savepoint, the next dispatch of the transaction wakes", async () => {
+test("wake-up · rolled back to a savepoint, the next dispatch of the transaction sends one", async () => {
   await using writer = session(project());
   await writer`begin`;
   await writer`savepoint s`;
@@ -108,10 +109,10 @@ test("wake-up · rolled back to a savepoint, the next dispatch of the transactio
   await writer`commit`;
   assert.equal((await wakeups()).length, 1);
   await dispatch(writer);
-  assert.equal((await wakeups()).length, 2, "a session wakes again in its next transaction");
+  assert.equal((await wakeups()).length, 2, "a session sends one again in its next transaction");
 });
 
-test("wake-up · none while a worker that asked for the queue is awake", async () => {
+test("wake-up · none while a worker that polled the queue is active", async () => {
   const { sql } = project();
   await sql`update messenger.settings set poll_interval = '1 minute'`;
   await claim(sql, { queues: ["a"] });
@@ -127,7 +128,7 @@ test("wake-up · none while a worker that asked for the queue is awake", async (
   assert.equal((await wakeups()).length, 2);
 });
 
-test("wake-up · a worker that is awake for other types is none", async () => {
+test("wake-up · a worker that is active for other types does not count", async () => {
   const { sql } = project();
   await sql`update messenger.settings set poll_interval = '1 minute'`;
   await claim(sql, { types: ["Other"] });
@@ -137,7 +138,7 @@ test("wake-up · a worker that is awake for other types is none", async () => {
   assert.equal((await wakeups()).length, 1);
 });
 
-test("wake-up · without a functions URL, without a secret, nothing is woken and the message is kept", async () => {
+test("wake-up · without a functions URL, or without a secret, none is sent and the message is stored", async () => {
   const { sql } = project();
   await sql`update messenger.settings set functions_url = null`;
   await dispatch(sql);
@@ -148,7 +149,7 @@ test("wake-up · without a functions URL, without a secret, nothing is woken and
   assert.equal((await sql`select from messenger_messages`).length, 2);
 });
 
-test("wake-up · a pg_net that fails costs the wake-up, not the message", async () => {
+test("wake-up · a failing pg_net loses the wake-up, not the message", async () => {
   await using admin = session(project(), "supabase_admin");
   await admin`alter table net.http_request_queue rename to broken`;
   try {
@@ -171,7 +172,7 @@ test("wake · none when nothing is due", async () => {
   assert.deepEqual(await wakeups(), []);
 });
 
-test("wake · as many workers as the backlog earns, at most max_workers", async () => {
+test("wake · as many workers as the backlog needs, at most max_workers", async () => {
   const { sql } = project();
   await known(sql);
   await sql`update messenger.settings set messages_per_worker = 10, max_workers = 3`;
@@ -182,7 +183,7 @@ test("wake · as many workers as the backlog earns, at most max_workers", async 
   }
 });
 
-test("wake · less those awake, counting a worker that asked within a second", async () => {
+test("wake · less the active ones, counting a worker that polled within a second", async () => {
   const { sql } = project();
   await known(sql);
   await sql`update messenger.settings set messages_per_worker = 10, max_workers = 3`;
@@ -197,7 +198,7 @@ test("wake · less those awake, counting a worker that asked within a second", a
   assert.equal(await tick(), 2);
 });
 
-test("wake · a retry that has become due, and a lease that ran out, wake a worker", async () => {
+test("wake · a retry that has become due, and an expired lease, wake a worker", async () => {
   const { sql } = project();
   await known(sql);
   const { id, fence } = await held(sql);
@@ -213,7 +214,7 @@ test("wake · a retry that has become due, and a lease that ran out, wake a work
   assert.equal(await tick(), 1);
 });
 
-test("wake · a lost lease that the clock could not rescue, because somebody has the row, wakes a worker all the same", async () => {
+test("wake · a lost lease that the ticker could not rescue, because the row is locked, wakes a worker all the same", async () => {
   const { sql } = project();
   await using other = session(project());
   await known(sql);
@@ -225,7 +226,7 @@ test("wake · a lost lease that the clock could not rescue, because somebody has
   await other`rollback`;
 });
 
-test("wake · for types that no code registered, at most once a minute", async () => {
+test("wake · for types that no code registered, at most once per minute", async () => {
   const { sql } = project();
   await dispatch(sql);
   const woken = [];
@@ -236,7 +237,7 @@ test("wake · for types that no code registered, at most once a minute", async (
   assert.deepEqual(woken, [1, 0, 0, 1, 0, 0, 1]);
 });
 
-test("wake · registered types are woken for although unregistered ones wait too", async () => {
+test("wake · for registered types although unregistered ones wait, too", async () => {
   const { sql } = project();
   await known(sql);
   await dispatch(sql, { type: "Nobody", priority: 10 });
@@ -258,7 +259,7 @@ test("wake · not for a disabled transport, nor without a functions URL", async 
   assert.equal(await tick(), 0);
 });
 
-test("wake · a worker that asked before the clock was set back does not pass for awake", async () => {
+test("wake · a worker that polled before the clock was set back does not count as active", async () => {
   const { sql } = project();
   await known(sql);
   await setClock(sql, "2 hours");

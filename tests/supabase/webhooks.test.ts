@@ -1,4 +1,4 @@
-// Webhooks in the database: what can be subscribed, how it is signed, and that nobody gets the secret.
+// Webhooks in the database: subscriptions, signatures, and the protection of the secret.
 import assert from "node:assert/strict";
 import { Webhook } from "standardwebhooks";
 import { empty, test, useProject } from "../project.ts";
@@ -100,7 +100,7 @@ test("sign · during a rotation both secrets sign", async () => {
   assert.doesNotMatch((await sign(subscription, ID, "{}"))[0].signature, / /);
 });
 
-test("sign · nothing for a subscription that is off, disabled or a function's", async () => {
+test("sign · no signature for a subscription that is off, disabled or a function's", async () => {
   const { sql } = project();
   const [gone, off] = [await onWebhook(), await onWebhook({ event: "dead" })];
   await sql.unsafe(`create or replace function public.listen(a jsonb) returns jsonb language sql as 'select a'`);
@@ -112,7 +112,7 @@ test("sign · nothing for a subscription that is off, disabled or a function's",
   for (const id of [gone, off, listener, ID]) assert.deepEqual(await sign(id, ID, "{}"), []);
 });
 
-test("sign · without its secret there is no signature but an error, for the worker to try again", async () => {
+test("sign · without its secret an error, so that the worker retries", async () => {
   const { sql } = project();
   const subscription = await onWebhook();
   const rename = (name: string) =>
@@ -122,7 +122,7 @@ test("sign · without its secret there is no signature but an error, for the wor
   await rename("symphony_webhook_shop");
 });
 
-test("disabled · has no events, says why, and subscribing again enables it under the same id", async () => {
+test("disabled · has no events, has the reason, and subscribing again enables it under the same id", async () => {
   const { sql } = project();
   const id = await onWebhook();
   await ask(sql, "messenger_disable_webhook", { subscription: id, reason: "answered 410" });
@@ -144,8 +144,8 @@ test("disabled · has no events, says why, and subscribing again enables it unde
 
 const BAD: [string, Wanted, string, number][] = [
   ["no event", { event: null }, "SM_NOT_FOUND", 404],
-  ["an event there is not", { event: "started" }, "SM_NOT_FOUND", 404],
-  ["a type that is none", { type: "a b" }, "SM_TYPE", 400],
+  ["an unknown event", { event: "started" }, "SM_NOT_FOUND", 404],
+  ["an invalid type", { type: "a b" }, "SM_TYPE", 400],
   ["a type of the bus", { type: "symphony.webhook" }, "SM_FIELD_FORBIDDEN", 403],
   ["no url", { url: null }, "SM_FIELD_FORBIDDEN", 403],
   ["plain http", { url: "http://example.com/" }, "SM_FIELD_FORBIDDEN", 403],
@@ -155,8 +155,8 @@ const BAD: [string, Wanted, string, number][] = [
   ["a backslash", { url: "https://example.com\\@elsewhere/" }, "SM_FIELD_FORBIDDEN", 403],
   ["no host", { url: "https:///hook" }, "SM_FIELD_FORBIDDEN", 403],
   ["a line break", { url: "https://example.com/\nhost: elsewhere" }, "SM_FIELD_FORBIDDEN", 403],
-  ["characters that belong encoded", { url: "https://example.com/größe" }, "SM_FIELD_FORBIDDEN", 403],
-  ["a host that belongs encoded", { url: "https://exämple.com/" }, "SM_FIELD_FORBIDDEN", 403],
+  ["characters that must be encoded", { url: "https://example.com/größe" }, "SM_FIELD_FORBIDDEN", 403],
+  ["a host that must be encoded", { url: "https://exämple.com/" }, "SM_FIELD_FORBIDDEN", 403],
   ["a file", { url: "file:///etc/passwd" }, "SM_FIELD_FORBIDDEN", 403],
   ["a URL of 2001 characters", { url: `https://example.com/${"x".repeat(1981)}` }, "SM_FIELD_FORBIDDEN", 403],
   ["no secret", { secret: null }, "SM_FIELD_FORBIDDEN", 403],
@@ -166,7 +166,7 @@ const BAD: [string, Wanted, string, number][] = [
   ["a secret that is too short", { secret: "symphony_webhook_short" }, "SM_FIELD_FORBIDDEN", 403],
 ];
 
-test("on_webhook · rejects what could not be sent or signed, and never shows a secret", async (t) => {
+test("on_webhook · rejects webhooks that could not be sent or signed, and never shows a secret", async (t) => {
   const { sql } = project();
   await sql`select vault.create_secret('hunter2', 'symphony_webhook_odd')`;
   await sql`select vault.create_secret('whsec_aHVudGVyMg==', 'symphony_webhook_short')`;

@@ -1,4 +1,5 @@
-// messenger_worker_secret_digests: the digests that edge functions compare worker secrets with, and who may read them.
+// messenger_worker_secret_digests: the digests with which edge functions compare worker secrets, and the right to read
+// them.
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { test, useProject } from "../project.ts";
