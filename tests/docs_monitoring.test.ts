@@ -1,6 +1,6 @@
 // docs/monitoring.md lists the calls of the edge functions, and its SQL and curl command have the described effect.
 import assert from "node:assert/strict";
-import { held, settle } from "./supabase/bus.ts";
+import { dispatchAndClaim, settle } from "./supabase/bus.ts";
 import { test, useProject } from "./project.ts";
 
 const text = await Deno.readTextFile(new URL("../docs/monitoring.md", import.meta.url));
@@ -33,7 +33,7 @@ test("docs/monitoring.md · its SQL gives a user the role, and the user's token 
 
 test("docs/monitoring.md · its curl command retries the named dead letters", async () => {
   const { sql } = project();
-  const { id, fence } = await held(sql);
+  const { id, fence } = await dispatchAndClaim(sql);
   await settle(sql, [{ id, fence, outcome: "failed", error: "e", error_class: "Timeout", retryable: false }]);
   const [line] = blocks("sh").filter((code) => code.startsWith("curl "));
   const { code, stdout } = await new Deno.Command("bash", {

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { connect, type Connection, ConnectionLost } from "../../supabase/local/connection.ts";
 import { eventually } from "../eventually.ts";
 import { empty, test, useProject } from "../project.ts";
-import { claim, dispatch, held, messageOf, settle } from "../supabase/bus.ts";
+import { claim, dispatch, dispatchAndClaim, messageOf, settle } from "../supabase/bus.ts";
 
 const project = useProject({ durable: true });
 Deno.test.beforeEach(() => empty(project().sql));
@@ -44,7 +44,7 @@ test("backend killed · during a dispatch: no message is stored, and its key is 
 });
 
 test("backend killed · during a settle: the worker keeps the message, and the repeated outcome is recorded", async () => {
-  const { id, fence } = await held(project().sql);
+  const { id, fence } = await dispatchAndClaim(project().sql);
   const result = [{ id, fence, outcome: "completed" }];
   const connection = await openTransaction();
   const [{ outcome }] = await connection.query<{ outcome: string }>(
@@ -86,7 +86,7 @@ test("backend killed · pg_terminate_backend ends one session, and a dispatch th
 });
 
 test("backend killed · kill -9 of the postmaster: committed messages and leases are restored, uncommitted ones are not", async () => {
-  const { id, fence } = await held(project().sql);
+  const { id, fence } = await dispatchAndClaim(project().sql);
   const kept = await dispatch(project().sql);
   const connection = await openTransaction();
   await connection.query(send);

@@ -251,7 +251,7 @@ export const FAULTS: readonly Fault[] = [
         "locks · the ticker continues while its own tables are locked",
         "ticks · a tick in an open transaction blocks no other tick, and health counts the others",
       ],
-      "supabase/clock_settings.test.ts": [
+      "supabase/ticker_settings.test.ts": [
         "settings · the ticker ignores every timeout of its session, and is read committed and writable",
       ],
     },

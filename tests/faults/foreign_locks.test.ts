@@ -4,15 +4,25 @@ import assert from "node:assert/strict";
 import type { Sql } from "postgres";
 import { eventually } from "../eventually.ts";
 import { empty, session, test, useProject } from "../project.ts";
-import { ask, call, claim, dispatch, dispatchMany, messageOf, type Row, setClock, settle } from "../supabase/bus.ts";
-import { errorOf } from "../supabase/raises.ts";
+import {
+  call,
+  callValue,
+  claim,
+  dispatch,
+  dispatchMany,
+  messageOf,
+  type Row,
+  setClock,
+  settle,
+} from "../supabase/bus.ts";
+import { errorOf } from "../supabase/assert_rejected.ts";
 import { limitWaiting } from "../supabase/until_blocked.ts";
 
 const project = useProject({ testClock: true });
 Deno.test.beforeAll(() => limitWaiting(project().sql));
 Deno.test.beforeEach(() => empty(project().sql));
 
-const tick = (sql = project().sql) => ask(sql, "messenger_tick");
+const tick = (sql = project().sql) => callValue(sql, "messenger_tick");
 const outcomes = (rows: Row[]) => rows.map(({ outcome }) => outcome);
 const completed = ({ id, fence }: Row) => ({ id, fence, outcome: "completed" });
 
@@ -118,7 +128,7 @@ test("row locks · a strict completion, a cancel and an exchange do not wait for
     assert.deepEqual([rejected.code, rejected.detail], ["PT503", "SM_UNAVAILABLE"]);
     const { settled } = await atOnce(
       "an exchange",
-      ask(sql, "messenger_exchange", { outcomes: running.map(completed), worker: "ada" }),
+      callValue(sql, "messenger_exchange", { outcomes: running.map(completed), worker: "ada" }),
     );
     assert.deepEqual(outcomes(settled), ["locked", "completed"]);
   });

@@ -3,8 +3,8 @@
 import assert from "node:assert/strict";
 import type { Sql } from "postgres";
 import { empty, session, test, useProject } from "../project.ts";
-import { call, claim, dispatch, dispatchMany, held, messageOf, setClock, settle } from "../supabase/bus.ts";
-import { errorOf } from "../supabase/raises.ts";
+import { call, claim, dispatch, dispatchAndClaim, dispatchMany, messageOf, setClock, settle } from "../supabase/bus.ts";
+import { errorOf } from "../supabase/assert_rejected.ts";
 
 const project = useProject({ testClock: true });
 Deno.test.beforeEach(() => empty(project().sql));
@@ -59,7 +59,7 @@ test("statement timeout · at one row of a settle: no outcome is recorded, and t
 
 test("statement timeout · during an exchange, after its settle: the settle is rolled back with it", async () => {
   const { sql } = project();
-  const { id, fence } = await held(sql);
+  const { id, fence } = await dispatchAndClaim(sql);
   // The claim records the worker as active; the settle does not touch that table.
   await timedOut(
     "lock table messenger.workers in access exclusive mode",
@@ -72,7 +72,7 @@ test("statement timeout · during an exchange, after its settle: the settle is r
 
 test("statement timeout · during a step of a tick: that step is rolled back and retried, the others have run", async () => {
   const { sql } = project();
-  const { id } = await held(sql);
+  const { id } = await dispatchAndClaim(sql);
   await setClock(sql, "2 hours");
   await using hurried = session(project());
   await hurried`begin`; // a tick that only caches the plans of its statements

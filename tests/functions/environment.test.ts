@@ -115,7 +115,7 @@ test("a function with wrong variables does not start, and its log names each of 
 test("a worker that finds no message ends after 600 polls, and still serves every later call", async () => {
   let polls = 0;
   await using worker = await openEdgeFunction("worker", {
-    entrypoint: "tests/functions/hasty_worker.ts",
+    entrypoint: "tests/functions/worker_without_pauses.ts",
     env: { SYMPHONY_WORKER_LINGER: "3600000", SYMPHONY_WORKER_POLL_INTERVAL: "10" },
     api: {
       messenger_exchange({ outcomes, ...request }) {

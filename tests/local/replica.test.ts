@@ -5,7 +5,7 @@ import postgres, { type Sql } from "postgres";
 import { openCluster } from "../../supabase/local/cluster.ts";
 import { empty, test, useProject } from "../project.ts";
 import { call } from "../supabase/bus.ts";
-import { errorOf } from "../supabase/raises.ts";
+import { errorOf } from "../supabase/assert_rejected.ts";
 
 const project = useProject();
 const ID = "01990000-0000-7000-8000-000000000001";

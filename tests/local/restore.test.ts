@@ -5,7 +5,7 @@ import type { Sql } from "postgres";
 import { findInstallation } from "../../supabase/local/installations.mjs";
 import type { Project } from "../../supabase/local/project.ts";
 import { empty, session, test, useProject } from "../project.ts";
-import { ask, call, claim, dispatch, type Row } from "../supabase/bus.ts";
+import { call, callValue, claim, dispatch, type Row } from "../supabase/bus.ts";
 import { install } from "../supabase/release.ts";
 
 const source = useProject();
@@ -87,25 +87,25 @@ const differences = async () =>
     .map(({ kind, object, state }) => `${state} ${kind} ${object}`);
 
 async function check(name: string): Promise<Row> {
-  return (await ask(target().sql, "messenger_health")).checks.find((row: Row) => row.name === name);
+  return (await callValue(target().sql, "messenger_health")).checks.find((row: Row) => row.name === name);
 }
 
 async function works(sql: Sql) {
   const { id } = await dispatch(sql, { type: "Later", queue: "later" });
   const [row] = await claim(sql, { queues: ["later"] });
   assert.equal(row.id, id);
-  assert.equal(await ask(sql, "messenger_complete", { id, fence: row.fence }), "completed");
+  assert.equal(await callValue(sql, "messenger_complete", { id, fence: row.fence }), "completed");
 }
 
 async function hasEverything(sql: Sql) {
   const [row] = await sql`
-    select (select count(*)::int from messenger_messages) as messages, (select count(*)::int from messenger_failed_messages) as letters,
+    select (select count(*)::int from messenger_messages) as messages, (select count(*)::int from messenger_failed_messages) as dead_letters,
       (select array_agg(name) from messenger_schedules) as schedules, (select config from messenger_transports where name = 'supabase') as config,
       (select array_agg(name order by name) from messenger_transports) as transports,
       (select max_workers from messenger.settings) as workers, (select count(*)::int from messenger.message_types) as types`;
   assert.deepEqual({ ...row }, {
     messages: 2,
-    deadLetters: 1,
+    dead_letters: 1,
     schedules: ["nightly"],
     config: { retention: "3 days" },
     transports: ["supabase", "sync"],

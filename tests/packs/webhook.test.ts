@@ -5,7 +5,7 @@ import { Webhook } from "standardwebhooks";
 import { webhooks } from "../../packs/webhook/index.ts";
 import { createRegistry } from "../../shared/message.ts";
 import { empty, test, useProject } from "../project.ts";
-import { ask, call, deadLetterOf, dispatch, messageOf, type Row, settle } from "../supabase/bus.ts";
+import { call, callValue, deadLetterOf, dispatch, messageOf, type Row, settle } from "../supabase/bus.ts";
 
 const SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const env = { SYMPHONY_WORKER_LINGER: "0" };
@@ -195,9 +195,9 @@ test("webhook · wakes a worker at commit, like a dispatch", async () => {
   await sql`select messenger_start(${`${url}/functions/v1`})`;
   try {
     await end("completed");
-    const [{ wakeups }] = await sql`select count(*)::int as bells from messenger.wakeups`;
+    const [{ wakeups }] = await sql`select count(*)::int as wakeups from messenger.wakeups`;
     assert.ok(wakeups > 0);
   } finally {
-    await ask(sql, "messenger_stop");
+    await callValue(sql, "messenger_stop");
   }
 });

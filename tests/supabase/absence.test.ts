@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
-import { ask, call, claim, dispatch, type Row, setClock, tickByHand } from "./bus.ts";
+import { call, callValue, claim, dispatch, type Row, setClock, tickByHand } from "./bus.ts";
 
 const project = useProject({ testClock: true });
 const URL = "https://example.test/functions/v1";
@@ -15,7 +15,7 @@ Deno.test.beforeEach(async () => {
   await tickByHand(sql, URL);
 });
 
-const health = () => ask(project().sql, "messenger_health");
+const health = () => callValue(project().sql, "messenger_health");
 const check = async (name: string) => (await health()).checks.find((row: Row) => row.name === name);
 
 /** Runs SQL as the superuser during `work`, then the SQL that undoes it. */
@@ -40,7 +40,7 @@ test("rows · with any of the bus's tables emptied, the bus works or messenger_s
   for (const { name } of tables) {
     await dispatch(sql, { ordering_key: "a", idempotency_key: name, queue: "other" });
     await sql.unsafe(`truncate ${name}`);
-    const { errors } = await ask(sql, "messenger_tick");
+    const { errors } = await callValue(sql, "messenger_tick");
     assert.equal(errors, undefined, name);
     const { checks } = await health();
     assert.deepEqual(checks.filter(({ detail }: Row) => /the check itself failed/.test(detail)), [], name);
@@ -50,7 +50,7 @@ test("rows · with any of the bus's tables emptied, the bus works or messenger_s
     const { id } = await dispatch(sql, { queue: "after" });
     const [row] = await claim(sql, { queues: ["after"] });
     assert.equal(row?.id, id, name);
-    assert.equal(await ask(sql, "messenger_complete", { id, fence: row.fence }), "completed", name);
+    assert.equal(await callValue(sql, "messenger_complete", { id, fence: row.fence }), "completed", name);
   }
   assert.equal((await check("own_rows")).status, "healthy");
   await call(sql, "messenger_stop");
@@ -98,7 +98,7 @@ test("rows · settings that are lost while the ticker is scheduled are named, an
   await sql`delete from messenger.settings`;
   assert.match((await check("own_rows")).detail, /^missing: messenger\.settings$/);
   assert.equal((await check("pg_net")).detail, "no functions URL");
-  assert.equal((await ask(sql, "messenger_status")).clock.enabled, false);
+  assert.equal((await callValue(sql, "messenger_status")).clock.enabled, false);
   const wish = asRole(sql, "authenticated", (tx) => call(tx, "messenger_user_dispatch", { type: "Wish" }), user);
   await assert.rejects(wish, { detail: "SM_RATE" });
   await call(sql, "messenger_start", { functions_url: URL });
@@ -117,7 +117,7 @@ for (
 ) {
   test(`secret · one whose decryption ${what} is named, and messenger_start creates a readable one`, async () => {
     const { sql } = project();
-    const digests = () => ask(sql, "messenger_worker_secret_digests");
+    const digests = () => callValue(sql, "messenger_worker_secret_digests");
     const [before] = await digests();
     await sql`select vault.create_secret('next', 'symphony_worker_secret_next')`;
     const [{ definition }] = await sql`select pg_get_viewdef('vault.decrypted_secrets'::regclass) as definition`;
@@ -146,7 +146,7 @@ for (
 
 test("wake-ups · a pg_net that raises errors or drops requests is named by health and messenger_start", async () => {
   const { sql } = project();
-  const reply = async () => (await ask(sql, "messenger_start")).wakeups_remedy;
+  const reply = async () => (await callValue(sql, "messenger_start")).wakeups_remedy;
   const drop = `create function net.drop_it() returns trigger language plpgsql as $$ begin return null; end $$;
     create trigger drop_it before insert on net.http_request_queue for each row execute function net.drop_it()`;
   await whileChanged(drop, "drop function net.drop_it cascade", async () => {

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import type { TransactionSql } from "postgres";
 import { empty, session, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
-import { call, claim, dispatch, dispatchMany, held, type Row, setClock, settle } from "./bus.ts";
+import { call, claim, dispatch, dispatchAndClaim, dispatchMany, type Row, setClock, settle } from "./bus.ts";
 
 const project = useProject({ testClock: true });
 Deno.test.beforeEach(() => empty(project().sql));
@@ -92,7 +92,7 @@ const dropCheck = (sql: TransactionSql, name: string) =>
 
 async function dead() {
   const { sql } = project();
-  const { id, fence } = await held(sql);
+  const { id, fence } = await dispatchAndClaim(sql);
   await settle(sql, [{ id, fence, outcome: "failed", error: "e", retryable: false }]);
   return id;
 }
@@ -126,7 +126,7 @@ test("I2 · two open dead letters of one message", async () => {
 test("I3 · a lease on a pending message, and a processing one without", async () => {
   const { sql } = project();
   await dispatch(sql, { queue: "a" });
-  await held(sql, { queue: "b" }, { queues: ["b"] });
+  await dispatchAndClaim(sql, { queue: "b" }, { queues: ["b"] });
   const plant = async (tx: TransactionSql) => {
     await dropCheck(tx, "lease");
     await tx`update messenger_messages set locked_by = 'w', locked_at = now(), lock_expires_at = now() where status = 'pending'`;
@@ -157,7 +157,7 @@ test("I5 · more deliveries than allowed, or than fences", async () => {
 
 test("I6 · an attempt with a higher fence than its message", async () => {
   const { sql } = project();
-  const { id, fence } = await held(sql);
+  const { id, fence } = await dispatchAndClaim(sql);
   await settle(sql, [{ id, fence, outcome: "failed", error: "e" }]);
   assert.deepEqual(await planted((tx) => tx`update messenger.attempts set fence = 2`), [["I6", "1"]]);
 });
@@ -173,7 +173,7 @@ test("I7 · a processed_at on an unfinished message", async () => {
 
 test("I8 · a lease overdue by more than two minutes while the ticker runs; not while it is stopped", async () => {
   const { sql } = project();
-  await held(sql);
+  await dispatchAndClaim(sql);
   await setClock(sql, "200 seconds");
   assert.deepEqual(await broken(sql), []);
   assert.deepEqual(await planted((tx) => tx`update messenger.clock set last_tick_at = messenger.now()`), [["I8", "1"]]);

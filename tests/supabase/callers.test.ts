@@ -3,8 +3,8 @@
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
-import { ask, call, claim, deadLetterOf, dispatch, messageOf, settle } from "./bus.ts";
-import { errorOf, rejected } from "./raises.ts";
+import { call, callValue, claim, deadLetterOf, dispatch, messageOf, settle } from "./bus.ts";
+import { assertRejected, errorOf } from "./assert_rejected.ts";
 import { limitWaiting, pidOf, untilBlocked } from "./until_blocked.ts";
 
 const project = useProject();
@@ -67,7 +67,7 @@ for (const [what, claims, owner] of CLAIMS) {
 }
 
 test("subject · one that is no UUID cannot own messages, and the error names the reason", async () => {
-  const message = await rejected(wish({}, "user_2abcDEF"), "SM_UNAUTHENTICATED", 401);
+  const message = await assertRejected(wish({}, "user_2abcDEF"), "SM_UNAUTHENTICATED", 401);
   assert.match(message, /not a UUID/);
   const error = await errorOf(wish({}, "user_2abcDEF"));
   assert.match(error.hint ?? "", /secret key/);
@@ -100,11 +100,11 @@ test("sender · no caller can set that header: service, user, batch, schedule", 
       () => call(sql, "messenger_dispatch_batch", { messages: [{ type: "A", headers }] }),
     ]
   ) {
-    const message = await rejected(work(), "SM_FIELD_FORBIDDEN", 403);
+    const message = await assertRejected(work(), "SM_FIELD_FORBIDDEN", 403);
     assert.match(message, /x-symphony-user/);
   }
   const schedule = { name: "s", type: "A", schedule: { interval: 1000 }, options: { headers } };
-  await rejected(call(sql, "messenger_schedule", schedule), "SM_FIELD_FORBIDDEN", 403);
+  await assertRejected(call(sql, "messenger_schedule", schedule), "SM_FIELD_FORBIDDEN", 403);
   assert.equal((await sql`select from messenger_messages`).length, 0);
 });
 
@@ -117,14 +117,14 @@ test("quota · unfinished messages and open dead letters count together; finishe
   await settle(sql, [{ id: row.id, fence: row.fence, outcome: "failed", error: "no" }]);
   assert.equal((await deadLetterOf(sql, dead.id)).created_by, ada);
   const waiting = await wish();
-  const message = await rejected(wish(), "SM_RATE", 429);
+  const message = await assertRejected(wish(), "SM_RATE", 429);
   assert.match(message, /dead letters/);
-  assert.equal(await ask(sql, "messenger_cancel", { id: waiting.id }), "cancelled");
+  assert.equal(await callValue(sql, "messenger_cancel", { id: waiting.id }), "cancelled");
   await wish();
-  await rejected(wish(), "SM_RATE", 429);
+  await assertRejected(wish(), "SM_RATE", 429);
   await call(sql, "messenger_discard_failed", { filter: {} });
   await wish();
-  await rejected(wish(), "SM_RATE", 429);
+  await assertRejected(wish(), "SM_RATE", 429);
   assert.equal((await wish({}, crypto.randomUUID())).status, "pending", "another user has a separate quota");
 });
 
@@ -143,7 +143,7 @@ test("quota · of two concurrent calls the second counts the first one's message
   await call(first, "messenger_user_dispatch", { type: "Wish" });
   const pid = await pidOf(second);
   await as(second);
-  const waiting = rejected(call(second, "messenger_user_dispatch", { type: "Wish" }), "SM_RATE", 429);
+  const waiting = assertRejected(call(second, "messenger_user_dispatch", { type: "Wish" }), "SM_RATE", 429);
   await untilBlocked(sql, pid);
   await first.unsafe("commit");
   await waiting;

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
 import { call, claim, dispatch, dispatchMany, messageOf, secondsUntil, setClock } from "./bus.ts";
-import { errorOf, rejected } from "./raises.ts";
+import { assertRejected, errorOf } from "./assert_rejected.ts";
 
 const project = useProject({ testClock: true });
 Deno.test.beforeEach(() => empty(project().sql));
@@ -203,7 +203,7 @@ test("claim · every queue name that dispatch accepts is accepted, the word null
 test("claim · a rejected queue name is shown", async () => {
   const { sql } = project();
   assert.match(
-    await rejected(sql`select * from messenger_claim('w', queues => '{a,Default}')`, "SM_QUEUE"),
+    await assertRejected(sql`select * from messenger_claim('w', queues => '{a,Default}')`, "SM_QUEUE"),
     /queues: "Default"/,
   );
 });
@@ -235,7 +235,7 @@ test("claim · bad arguments are rejected and no lease is given", async () => {
     ["'w', lease => '13 h'", "SM_LEASE"],
     ["'w', transport => 'pigeon'", "SM_TRANSPORT"],
   ];
-  for (const [args, code] of bad) await rejected(sql.unsafe(`select * from messenger_claim(${args})`), code);
+  for (const [args, code] of bad) await assertRejected(sql.unsafe(`select * from messenger_claim(${args})`), code);
   assert.equal((await errorOf(sql`select * from messenger_claim('w', lease => 'soon')`)).code, "22007");
   assert.equal((await sql`select from messenger_messages where status = 'processing'`).length, 0);
 });

@@ -2,7 +2,7 @@
 // lost nor taken twice.
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
-import { call, claim, dispatch, dispatchMany, held, messageOf, setClock, settle } from "./bus.ts";
+import { call, claim, dispatch, dispatchAndClaim, dispatchMany, messageOf, setClock, settle } from "./bus.ts";
 import { limitWaiting, pidOf, untilBlocked } from "./until_blocked.ts";
 
 const project = useProject({ testClock: true });
@@ -54,7 +54,7 @@ test("race · a claim skips a row that another session has locked", async () => 
 test("race · of two claims of a lost lease, one returns it, the other nothing, with one attempt", async () => {
   await using first = session(project());
   const { sql } = project();
-  const { id } = await held(sql);
+  const { id } = await dispatchAndClaim(sql);
   await setClock(sql, "61 seconds");
   await first`begin`;
   assert.deepEqual(ids(await claim(first, { worker: "one" })), [id]);
@@ -180,7 +180,7 @@ test("scan · a row deleted meanwhile is no error, and no other message is retur
 
 test("scan · a lost lease that its worker renewed meanwhile stays the worker's", async () => {
   const { sql } = project();
-  const { id, fence } = await held(sql);
+  const { id, fence } = await dispatchAndClaim(sql);
   await setClock(sql, "61 seconds");
   const taken = await claimWhile(() => call(sql, "messenger_heartbeat", { leases: [{ id, fence }] }));
   assert.deepEqual(taken, []);
@@ -191,7 +191,7 @@ test("scan · a lost lease that its worker renewed meanwhile stays the worker's"
 
 test("scan · a lost lease that the ticker rescued meanwhile is handed out once, counted once", async () => {
   const { sql } = project();
-  const { id } = await held(sql);
+  const { id } = await dispatchAndClaim(sql);
   await setClock(sql, "61 seconds");
   const taken = await claimWhile(() => call(sql, "messenger_tick"));
   const rest = ids(await claim(sql));
@@ -234,7 +234,7 @@ test("race · many claims, releases, snoozes and completions hand nothing out tw
 
 test("settle · is repeated when a heartbeat has locked the row, and applies to the row as the heartbeat left it", async () => {
   const { sql } = project();
-  const { id, fence } = await held(sql);
+  const { id, fence } = await dispatchAndClaim(sql);
   for (const result of ["snoozed", "completed"]) {
     const [{ fence: current }] = result === "snoozed" ? [{ fence }] : await claimAgain(id);
     await using first = session(project());

@@ -2,9 +2,9 @@
 // has one effect.
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
-import { ask, claim, dispatch, held, messageOf, setClock } from "./bus.ts";
+import { callValue, claim, dispatch, dispatchAndClaim, messageOf, setClock } from "./bus.ts";
 import { assertUntouched, completeWith, effects, makeEffects } from "./effects.ts";
-import { errorOf, rejected } from "./raises.ts";
+import { assertRejected, errorOf } from "./assert_rejected.ts";
 import { limitWaiting, patient, untilPolling } from "./until_blocked.ts";
 
 const project = useProject({ testClock: true });
@@ -19,7 +19,7 @@ Deno.test.beforeEach(async () => {
 
 test("complete_with · runs the function, stores its result as the message's, and returns it", async () => {
   const { sql } = project();
-  const delivery = await held(sql);
+  const delivery = await dispatchAndClaim(sql);
   const reply = await completeWith(sql, delivery, "public.take_effect", { order: 7 });
   assert.deepEqual(reply, { outcome: "completed", result: { got: { order: 7 } } });
   const row = await messageOf(sql, delivery.id);
@@ -29,7 +29,7 @@ test("complete_with · runs the function, stores its result as the message's, an
 
 test("complete_with · repeated after a lost reply it returns 'already' and runs nothing", async () => {
   const { sql } = project();
-  const delivery = await held(sql);
+  const delivery = await dispatchAndClaim(sql);
   await completeWith(sql, delivery, "take_effect", { order: 7 });
   for (const name of ["take_effect", "is_rejected", "no_such_function"]) {
     assert.deepEqual(await completeWith(sql, delivery, name, { order: 8 }), { outcome: "already" });
@@ -39,7 +39,7 @@ test("complete_with · repeated after a lost reply it returns 'already' and runs
 
 test("complete_with · without args the function gets an empty object; null and other JSON values are passed unchanged", async () => {
   const { sql } = project();
-  await completeWith(sql, await held(sql), "take_effect");
+  await completeWith(sql, await dispatchAndClaim(sql), "take_effect");
   await sql`select messenger_complete_with(id, fence, 'take_effect', null) from messenger_claim(${(await dispatch(sql),
     "ada")})`;
   await sql`select messenger_complete_with(id, fence, 'take_effect', '[1]') from messenger_claim(${(await dispatch(sql),
@@ -49,7 +49,7 @@ test("complete_with · without args the function gets an empty object; null and 
 
 test("complete_with · a result over 64 KB is replaced by a marker in the row, and does not fail the message", async () => {
   const { sql } = project();
-  const delivery = await held(sql);
+  const delivery = await dispatchAndClaim(sql);
   const { outcome, result } = await completeWith(sql, delivery, "take_effect", { pad: "x".repeat(70_000) });
   assert.deepEqual([outcome, result.got.pad.length], ["completed", 70_000]);
   assert.equal((await messageOf(sql, delivery.id)).result.symphony_dropped, "larger than 64 KB");
@@ -57,33 +57,37 @@ test("complete_with · a result over 64 KB is replaced by a marker in the row, a
 
 test("complete_with · an old lease, or a missing message, is rejected before the function runs", async () => {
   const { sql } = project();
-  const delivery = await held(sql);
+  const delivery = await dispatchAndClaim(sql);
   // A function that would raise an error is not even called.
   for (const name of ["take_effect", "is_rejected", "no_such_function"]) {
-    await rejected(completeWith(sql, { ...delivery, fence: "9" }, name), "SM_STALE_LEASE", 409);
+    await assertRejected(completeWith(sql, { ...delivery, fence: "9" }, name), "SM_STALE_LEASE", 409);
   }
-  await rejected(completeWith(sql, { ...delivery, id: crypto.randomUUID() }, "take_effect"), "SM_STALE_LEASE", 409);
-  await rejected(completeWith(sql, { ...delivery, id: null as never }, "take_effect"), "SM_STALE_LEASE", 409);
+  await assertRejected(
+    completeWith(sql, { ...delivery, id: crypto.randomUUID() }, "take_effect"),
+    "SM_STALE_LEASE",
+    409,
+  );
+  await assertRejected(completeWith(sql, { ...delivery, id: null as never }, "take_effect"), "SM_STALE_LEASE", 409);
   await assertUntouched(project().sql, delivery);
-  await ask(sql, "messenger_release", { id: delivery.id, fence: delivery.fence });
-  await rejected(completeWith(sql, delivery, "take_effect"), "SM_STALE_LEASE", 409);
+  await callValue(sql, "messenger_release", { id: delivery.id, fence: delivery.fence });
+  await assertRejected(completeWith(sql, delivery, "take_effect"), "SM_STALE_LEASE", 409);
   assert.deepEqual(await effects(project().sql), []);
 });
 
 test("complete_with · a message delivered twice has one effect: the first worker comes too late", async () => {
   const { sql } = project();
-  const first = await held(sql);
+  const first = await dispatchAndClaim(sql);
   await setClock(sql, "61 seconds");
   const [second] = await claim(sql, { worker: "bob" });
-  await rejected(completeWith(sql, first, "take_effect", { by: "ada" }), "SM_STALE_LEASE", 409);
+  await assertRejected(completeWith(sql, first, "take_effect", { by: "ada" }), "SM_STALE_LEASE", 409);
   assert.equal((await completeWith(sql, second, "take_effect", { by: "bob" })).outcome, "completed");
-  await rejected(completeWith(sql, first, "take_effect", { by: "ada" }), "SM_STALE_LEASE", 409);
+  await assertRejected(completeWith(sql, first, "take_effect", { by: "ada" }), "SM_STALE_LEASE", 409);
   assert.deepEqual(await effects(project().sql), [{ by: "bob" }]);
 });
 
 test("complete_with · a lease that expired but was not taken over still completes", async () => {
   const { sql } = project();
-  const delivery = await held(sql);
+  const delivery = await dispatchAndClaim(sql);
   await setClock(sql, "2 minutes");
   assert.equal((await completeWith(sql, delivery, "take_effect")).outcome, "completed");
 });
@@ -91,7 +95,7 @@ test("complete_with · a lease that expired but was not taken over still complet
 test("race · the repetition waits for the first call's open transaction, then returns 'already'", async () => {
   await using first = session(project());
   await using again = session(project());
-  const delivery = await held(project().sql);
+  const delivery = await dispatchAndClaim(project().sql);
   const pid = await patient(again);
   await first`begin`;
   await completeWith(first, delivery, "take_effect", { call: 1 });
@@ -105,7 +109,7 @@ test("race · the repetition waits for the first call's open transaction, then r
 test("race · if the first call's transaction rolls back, the repetition has the effect", async () => {
   await using first = session(project());
   await using again = session(project());
-  const delivery = await held(project().sql);
+  const delivery = await dispatchAndClaim(project().sql);
   const pid = await patient(again);
   await first`begin`;
   await completeWith(first, delivery, "take_effect", { call: 1 });
@@ -119,12 +123,12 @@ test("race · if the first call's transaction rolls back, the repetition has the
 test("race · an expired lease is not taken over while its worker's effect is being committed", async () => {
   const { sql } = project();
   await using first = session(project());
-  const delivery = await held(sql);
+  const delivery = await dispatchAndClaim(sql);
   await setClock(sql, "61 seconds");
   await first`begin`;
   await completeWith(first, delivery, "take_effect", { by: "ada" });
   assert.deepEqual(await claim(sql, { worker: "bob" }), []);
-  assert.equal((await ask(sql, "messenger_tick")).rescued, 0);
+  assert.equal((await callValue(sql, "messenger_tick")).rescued, 0);
   await first`commit`;
   assert.deepEqual(await claim(sql, { worker: "bob" }), []);
   assert.deepEqual(await effects(project().sql), [{ by: "ada" }]);
@@ -134,7 +138,7 @@ test("race · a worker that waits while its lease is taken over is stale, and ha
   const { sql } = project();
   await using late = session(project());
   await using taker = session(project());
-  const delivery = await held(sql);
+  const delivery = await dispatchAndClaim(sql);
   await setClock(sql, "61 seconds");
   const pid = await patient(late);
   await taker`begin`;
@@ -144,13 +148,13 @@ test("race · a worker that waits while its lease is taken over is stale, and ha
   await untilPolling(sql, pid);
   assert.equal((await completeWith(taker, taken, "take_effect", { by: "bob" })).outcome, "completed");
   await taker`commit`;
-  await rejected(waiting, "SM_STALE_LEASE", 409);
+  await assertRejected(waiting, "SM_STALE_LEASE", 409);
   assert.deepEqual(await effects(project().sql), [{ by: "bob" }]);
 });
 
 test("complete_with · an error of the function reaches the caller, undoes the effect and keeps the lease", async () => {
   const { sql } = project();
-  const delivery = await held(sql);
+  const delivery = await dispatchAndClaim(sql);
   const error = await errorOf(completeWith(sql, delivery, "is_rejected", { order: 1 }));
   assert.deepEqual([error.code, error.message, error.hint], ["XS001", "out of stock", "order some"]);
   await assertUntouched(project().sql, delivery);
@@ -166,8 +170,8 @@ test("complete_with · a function that settles the message otherwise is rolled b
       perform public.messenger_release((args ->> 'id')::uuid, (args ->> 'fence')::bigint);
       return '{}';
     end $$`);
-  const { id, fence } = await held(sql);
-  await rejected(completeWith(sql, { id, fence }, "meddle", { id, fence }), "SM_STALE_LEASE", 409);
+  const { id, fence } = await dispatchAndClaim(sql);
+  await assertRejected(completeWith(sql, { id, fence }, "meddle", { id, fence }), "SM_STALE_LEASE", 409);
   await assertUntouched(project().sql, { id, fence });
 });
 
@@ -181,7 +185,7 @@ test("complete_with · is callable with supabase.rpc, with its codes as HTTP sta
     });
     return { status: response.status, body: await response.json() };
   };
-  const { id, fence } = await held(sql);
+  const { id, fence } = await dispatchAndClaim(sql);
   const missing = await rpc({ id, fence, function_name: "missing" });
   assert.deepEqual([missing.status, missing.body.details], [404, "SM_NOT_FOUND"]);
   const raised = await rpc({ id, fence, function_name: "is_rejected" });

@@ -2,9 +2,9 @@
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
-import { held } from "./bus.ts";
+import { dispatchAndClaim } from "./bus.ts";
 import { assertUntouched, completeWith, effects, makeEffects } from "./effects.ts";
-import { errorOf, rejected } from "./raises.ts";
+import { assertRejected, errorOf } from "./assert_rejected.ts";
 
 const project = useProject();
 Deno.test.beforeAll(async () => {
@@ -39,7 +39,7 @@ test("function_name · only the function with exactly this signature counts, wha
     create function wrong.two_in(jsonb, jsonb default '1') returns jsonb language sql set search_path = pg_catalog, pg_temp as $$ select '1'::jsonb $$;
     create procedure wrong.a_procedure(jsonb) language sql set search_path = pg_catalog, pg_temp as $$ select $$;
     create aggregate wrong.an_aggregate(jsonb) (sfunc = pg_catalog.jsonb_concat, stype = jsonb)`);
-  const delivery = await held(sql);
+  const delivery = await dispatchAndClaim(sql);
   for (
     const name of [
       ..."text_in text_out nothing_out many_out all_in two_in a_procedure an_aggregate".split(" ").map((f) =>
@@ -55,7 +55,7 @@ test("function_name · only the function with exactly this signature counts, wha
       "x".repeat(10_000),
     ]
   ) {
-    await rejected(completeWith(sql, delivery, name as string), "SM_NOT_FOUND", 404);
+    await assertRejected(completeWith(sql, delivery, name as string), "SM_NOT_FOUND", 404);
   }
   assert.equal((await errorOf(completeWith(sql, delivery, "wrong.unclear"))).code, "42725", "as in any call in SQL");
   await assertUntouched(project().sql, delivery);
@@ -64,10 +64,10 @@ test("function_name · only the function with exactly this signature counts, wha
 
 test("function_name · names are lower-cased and quoted as in SQL; nothing in them is ever executed", async () => {
   const { sql } = project();
-  assert.equal((await completeWith(sql, await held(sql), 'shop."Odd name"')).result, "odd");
-  assert.equal((await completeWith(sql, await held(sql), "Public . TAKE_EFFECT")).outcome, "completed");
+  assert.equal((await completeWith(sql, await dispatchAndClaim(sql), 'shop."Odd name"')).result, "odd");
+  assert.equal((await completeWith(sql, await dispatchAndClaim(sql), "Public . TAKE_EFFECT")).outcome, "completed");
   await sql`truncate public.effects`;
-  const delivery = await held(sql);
+  const delivery = await dispatchAndClaim(sql);
   for (
     const name of [
       "take_effect(args); drop table public.effects; --",
@@ -82,7 +82,7 @@ test("function_name · names are lower-cased and quoted as in SQL; nothing in th
       "%s",
     ]
   ) {
-    await rejected(completeWith(sql, delivery, name), "SM_NOT_FOUND", 404);
+    await assertRejected(completeWith(sql, delivery, name), "SM_NOT_FOUND", 404);
   }
   await assertUntouched(project().sql, delivery);
   await sql.unsafe(`
@@ -96,7 +96,7 @@ test("function_name · functions of the system, the platform, extensions and the
   await admin.unsafe(`
     create function public.of_an_extension(jsonb) returns jsonb language sql set search_path = pg_catalog, pg_temp as $$ select '1'::jsonb $$;
     alter extension plpgsql add function public.of_an_extension(jsonb)`);
-  const delivery = await held(sql);
+  const delivery = await dispatchAndClaim(sql);
   for (
     const name of [
       "pg_catalog.to_jsonb",
@@ -115,7 +115,7 @@ test("function_name · functions of the system, the platform, extensions and the
       "of_an_extension",
     ]
   ) {
-    await rejected(completeWith(sql, delivery, name), "SM_FIELD_FORBIDDEN", 403);
+    await assertRejected(completeWith(sql, delivery, name), "SM_FIELD_FORBIDDEN", 403);
   }
   await assertUntouched(project().sql, delivery);
 });
@@ -131,7 +131,7 @@ test("function_name · runs as the caller, who needs the right to execute the fu
       update messenger.settings set max_workers = 1;
       return '1';
     end $$`);
-  const delivery = await held(sql);
+  const delivery = await dispatchAndClaim(sql);
   for (const name of ["shop.closed", "shop.reach"]) {
     const denied = asRole(sql, "service_role", (tx) => completeWith(tx, delivery, name));
     assert.equal((await errorOf(denied)).code, "42501", name);
@@ -139,9 +139,9 @@ test("function_name · runs as the caller, who needs the right to execute the fu
   await assertUntouched(project().sql, delivery);
   await sql`grant execute on function shop.closed(jsonb) to service_role`;
   assert.equal((await asRole(sql, "service_role", (tx) => completeWith(tx, delivery, "shop.closed"))).result, 1);
-  const other = await held(sql);
+  const other = await dispatchAndClaim(sql);
   assert.equal((await asRole(sql, "service_role", (tx) => completeWith(tx, other, "shop.who"))).result, "service_role");
-  const [{ id, fence }] = await asRole(sql, "service_role", async (tx) => [await held(tx)]);
+  const [{ id, fence }] = await asRole(sql, "service_role", async (tx) => [await dispatchAndClaim(tx)]);
   for (const role of ["anon", "authenticated"] as const) {
     const denied = asRole(sql, role, (tx) => completeWith(tx, { id, fence }, "take_effect"));
     assert.equal((await errorOf(denied)).code, "42501", role);
@@ -162,7 +162,7 @@ test("function_name · the function has search_path pg_catalog, pg_temp unless i
       insert into effects (args) values (args);
       return null;
     end $$`);
-  const delivery = await held(sql);
+  const delivery = await dispatchAndClaim(sql);
   assert.equal((await errorOf(completeWith(sql, delivery, "careless"))).code, "42P01");
   await assertUntouched(project().sql, delivery);
   const reply = await completeWith(sql, delivery, "careful", { n: 1 });

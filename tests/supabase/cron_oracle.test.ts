@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { CronExpressionParser } from "cron-parser";
 import { test, useProject } from "../project.ts";
 import { randomFrom, sampleExpressions, sampleMoment, sampleMutants, zones } from "./cron_cases.ts";
-import { countsElapsed, nearChange, nextByWallClock, offsetAt, type Policies } from "./wall_clock.ts";
+import { countsElapsed, nearChange, nextByWallClock, offsetAt, type Policies } from "./expected_runs.ts";
 
 const full = Deno.env.get("SYMPHONY_ORACLE") === "full";
 const SEED = 20261121;

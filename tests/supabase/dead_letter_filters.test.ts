@@ -4,8 +4,8 @@ import assert from "node:assert/strict";
 import { empty, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
 import { type Row, setClock } from "./bus.ts";
-import { assertSound, dead, discard, retry } from "./dead.ts";
-import { errorOf, rejected } from "./raises.ts";
+import { assertSound, discard, makeDeadLetter, retry } from "./make_dead_letters.ts";
+import { assertRejected, errorOf } from "./assert_rejected.ts";
 
 const project = useProject({ testClock: true });
 Deno.test.beforeEach(() => empty(project().sql));
@@ -29,7 +29,7 @@ async function four(): Promise<Row[]> {
     ]
   ) {
     await setClock(sql, `${deadLetters.length} hours 30 minutes`);
-    deadLetters.push(await dead(sql, fields, failure));
+    deadLetters.push(await makeDeadLetter(sql, fields, failure));
   }
   return deadLetters;
 }
@@ -100,9 +100,9 @@ const badNames: [name: string, args: Row, code: string, says: RegExp, status?: n
 for (const [name, args, code, says, status] of badNames) {
   test(`rejected · ${name}`, async () => {
     const { sql } = project();
-    await dead(sql);
-    assert.match(await rejected(retry(sql, args), code, status), says);
-    assert.match(await rejected(discard(sql, args), code, status), says);
+    await makeDeadLetter(sql);
+    assert.match(await assertRejected(retry(sql, args), code, status), says);
+    assert.match(await assertRejected(discard(sql, args), code, status), says);
     await nothingChanged();
   });
 }
@@ -122,8 +122,8 @@ const badRetries: [name: string, args: Row, code: string, status?: number][] = [
 for (const [name, args, code, status] of badRetries) {
   test(`rejected · ${name}`, async () => {
     const { sql } = project();
-    const { deadLetter } = await dead(sql);
-    await rejected(retry(sql, "filter" in args ? args : { ids: [deadLetter], ...args }), code, status);
+    const { deadLetter } = await makeDeadLetter(sql);
+    await assertRejected(retry(sql, "filter" in args ? args : { ids: [deadLetter], ...args }), code, status);
     await nothingChanged();
   });
 }
@@ -138,7 +138,7 @@ const badTexts: [name: string, payload: string, code: string][] = [
 for (const [name, payload, code] of badTexts) {
   test(`rejected · ${name} in an edited payload`, async () => {
     const { sql } = project();
-    const { deadLetter } = await dead(sql);
+    const { deadLetter } = await makeDeadLetter(sql);
     const error = await errorOf(
       sql.unsafe("select * from messenger_retry_failed(array[$1]::uuid[], payload => $2::text::jsonb)", [
         deadLetter,
@@ -152,14 +152,14 @@ for (const [name, payload, code] of badTexts) {
 
 test("rejected · a null among the ids", async () => {
   const { sql } = project();
-  const { deadLetter } = await dead(sql);
-  await rejected(sql`select * from messenger_retry_failed(array[${deadLetter}, null]::uuid[])`, "SM_FILTER");
+  const { deadLetter } = await makeDeadLetter(sql);
+  await assertRejected(sql`select * from messenger_retry_failed(array[${deadLetter}, null]::uuid[])`, "SM_FILTER");
   await nothingChanged();
 });
 
 test("rights · service_role may, users may not", async () => {
   const { sql } = project();
-  const [one, two] = [await dead(sql, { idempotency_key: "k" }), await dead(sql)];
+  const [one, two] = [await makeDeadLetter(sql, { idempotency_key: "k" }), await makeDeadLetter(sql)];
   for (const role of ["anon", "authenticated"] as const) {
     await assert.rejects(asRole(sql, role, (tx) => retry(tx, { filter: {} })), { code: "42501" });
     await assert.rejects(asRole(sql, role, (tx) => discard(tx, { filter: {} })), { code: "42501" });
@@ -170,7 +170,7 @@ test("rights · service_role may, users may not", async () => {
     assert.equal(await discard(tx, { ids: [two.deadLetter] }), 1);
     assert.equal((await tx`select * from messenger.replay_report()`).length, 1);
   });
-  await rejected(asRole(sql, "service_role", (tx) => retry(tx, {})), "SM_FILTER");
+  await assertRejected(asRole(sql, "service_role", (tx) => retry(tx, {})), "SM_FILTER");
 });
 
 async function nothingChanged() {

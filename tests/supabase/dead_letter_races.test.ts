@@ -2,7 +2,15 @@
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { call, claim, dispatch, messageOf, setClock } from "./bus.ts";
-import { assertSound, dead, deadLettersOf, die, discard, manyDead, retry } from "./dead.ts";
+import {
+  assertSound,
+  deadLettersOf,
+  discard,
+  failForGood,
+  makeDeadLetter,
+  makeDeadLetters,
+  retry,
+} from "./make_dead_letters.ts";
 import { limitWaiting, pidOf, untilBlocked } from "./until_blocked.ts";
 
 const project = useProject({ testClock: true });
@@ -14,7 +22,7 @@ const outcomes = (rows: { outcome: string }[]) => rows.map(({ outcome }) => outc
 
 test("race · of two retries one succeeds, and the other is reported as resolved", async () => {
   const { sql } = project();
-  const { id, deadLetter } = await dead(sql);
+  const { id, deadLetter } = await makeDeadLetter(sql);
   await using first = session(project());
   await using second = session(project());
   const pid = await pidOf(second);
@@ -29,7 +37,7 @@ test("race · of two retries one succeeds, and the other is reported as resolved
 
 test("race · if the first retry rolls back, the second one retries", async () => {
   const { sql } = project();
-  const { deadLetter } = await dead(sql, { idempotency_key: "k" });
+  const { deadLetter } = await makeDeadLetter(sql, { idempotency_key: "k" });
   await using first = session(project());
   await using second = session(project());
   const pid = await pidOf(second);
@@ -44,7 +52,7 @@ test("race · if the first retry rolls back, the second one retries", async () =
 test("race · a discard that waited for a retry discards nothing, and the other way round", async () => {
   const { sql } = project();
   for (const [one, other, status] of [["retry", "discard", "pending"], ["discard", "retry", "failed"]]) {
-    const { id, deadLetter } = await dead(sql, { queue: one });
+    const { id, deadLetter } = await makeDeadLetter(sql, { queue: one });
     const run = {
       retry: async (own: typeof sql) => outcomes(await retry(own, { ids: [deadLetter] }))[0] === "retried",
       discard: async (own: typeof sql) => await discard(own, { ids: [deadLetter] }) === 1,
@@ -65,7 +73,7 @@ test("race · a discard that waited for a retry discards nothing, and the other 
 test("race · calls with ids in opposite order wait for the first dead letter they share, without a deadlock", async () => {
   const { sql } = project();
   const deadLetters: string[] = [];
-  for (let n = 0; n < 3; n++) deadLetters.push((await dead(sql)).deadLetter);
+  for (let n = 0; n < 3; n++) deadLetters.push((await makeDeadLetter(sql)).deadLetter);
   await using holder = session(project());
   await using first = session(project());
   await using second = session(project());
@@ -82,7 +90,7 @@ test("race · calls with ids in opposite order wait for the first dead letter th
 test("race · two chunks of one filter resolve different dead letters", async () => {
   const { sql } = project();
   const deadLetters: string[] = [];
-  for (let n = 0; n < 4; n++) deadLetters.push((await dead(sql)).deadLetter);
+  for (let n = 0; n < 4; n++) deadLetters.push((await makeDeadLetter(sql)).deadLetter);
   await using first = session(project());
   await using second = session(project());
   const pid = await pidOf(second);
@@ -96,7 +104,7 @@ test("race · two chunks of one filter resolve different dead letters", async ()
 
 test("race · each of a thousand dead letters is resolved exactly once by many concurrent sessions", async () => {
   const { sql } = project();
-  const ids = await manyDead(sql, 1000);
+  const ids = await makeDeadLetters(sql, 1000);
   const sessions = Array.from({ length: 4 }, () => session(project()));
   try {
     const retried: string[] = [];
@@ -121,7 +129,7 @@ test("race · each of a thousand dead letters is resolved exactly once by many c
 test("race · an uncommitted retry is not claimed by a worker, and its key still returns the message", async () => {
   const { sql } = project();
   const fields = { queue: "dead", idempotency_key: "k", idempotency_window: "0" };
-  const { id, deadLetter } = await dead(sql, fields);
+  const { id, deadLetter } = await makeDeadLetter(sql, fields);
   await using operator = session(project());
   await operator`begin`;
   await retry(operator, { ids: [deadLetter] });
@@ -135,7 +143,7 @@ test("race · an uncommitted retry is not claimed by a worker, and its key still
 for (const [ending, outcome] of [["commit", "conflict"], ["rollback", "retried"]]) {
   test(`race · a retry waits for a dispatch that takes its lost key: after its ${ending}, ${outcome}`, async () => {
     const { sql } = project();
-    const { deadLetter } = await dead(sql, { idempotency_key: "k" });
+    const { deadLetter } = await makeDeadLetter(sql, { idempotency_key: "k" });
     await sql`delete from messenger.idempotency_keys`;
     await using producer = session(project());
     await using operator = session(project());
@@ -151,7 +159,7 @@ for (const [ending, outcome] of [["commit", "conflict"], ["rollback", "retried"]
 
 test("race · a dispatch waits for a retry that restores its lost key, and is its duplicate", async () => {
   const { sql } = project();
-  const { id, deadLetter } = await dead(sql, { idempotency_key: "k" });
+  const { id, deadLetter } = await makeDeadLetter(sql, { idempotency_key: "k" });
   await sql`delete from messenger.idempotency_keys`;
   await using operator = session(project());
   await using producer = session(project());
@@ -167,7 +175,7 @@ test("race · a dispatch waits for a retry that restores its lost key, and is it
 
 test("race · pruning sees an old dead letter before its retry or an unfinished message after it", async () => {
   const { sql } = project();
-  const { id, deadLetter } = await dead(sql, { idempotency_key: "k" });
+  const { id, deadLetter } = await makeDeadLetter(sql, { idempotency_key: "k" });
   await setClock(sql, "400 days");
   await using operator = session(project());
   await operator`begin`;
@@ -181,13 +189,13 @@ test("race · pruning sees an old dead letter before its retry or an unfinished 
 
 test("race · a retry that waited while the message ran and failed again does not change the new dead letter", async () => {
   const { sql } = project();
-  const { id, deadLetter } = await dead(sql);
+  const { id, deadLetter } = await makeDeadLetter(sql);
   await using first = session(project());
   await using second = session(project());
   const pid = await pidOf(second);
   await first`begin`;
   await retry(first, { ids: [deadLetter] });
-  await die(first, (await claim(first))[0]);
+  await failForGood(first, (await claim(first))[0]);
   const waiting = retry(second, { ids: [deadLetter] });
   await untilBlocked(sql, pid);
   await first`commit`;

@@ -2,7 +2,17 @@
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
-import { ask, call, claim, dispatch, dispatchMany, held, messageOf, secondsUntil, setClock } from "./bus.ts";
+import {
+  call,
+  callValue,
+  claim,
+  dispatch,
+  dispatchAndClaim,
+  dispatchMany,
+  messageOf,
+  secondsUntil,
+  setClock,
+} from "./bus.ts";
 
 const project = useProject({ testClock: true });
 Deno.test.beforeEach(() => empty(project().sql));
@@ -221,7 +231,7 @@ test("dispatch · a message for a sync transport is a row that can be claimed", 
 
 test("rows · the constraints reject a row with a contradictory state", async () => {
   const { sql } = project();
-  const { id } = await held(sql);
+  const { id } = await dispatchAndClaim(sql);
   for (
     const lie of [
       "status = 'pending'",
@@ -236,7 +246,7 @@ test("rows · the constraints reject a row with a contradictory state", async ()
   ) {
     await assert.rejects(sql.unsafe(`update messenger_messages set ${lie} where id = '${id}'`), { code: "23514" }, lie);
   }
-  assert.equal(await ask(sql, "messenger_complete", { id, fence: "1" }), "completed");
+  assert.equal(await callValue(sql, "messenger_complete", { id, fence: "1" }), "completed");
 });
 
 test("rows · the trigger changes updated_at with every manual update", async () => {

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { ERRORS } from "../../shared/errors.ts";
 import { empty, test, useProject } from "../project.ts";
 import { call } from "./bus.ts";
-import { errorOf, rejected } from "./raises.ts";
+import { assertRejected, errorOf } from "./assert_rejected.ts";
 
 const project = useProject();
 Deno.test.beforeAll(async () => {
@@ -109,7 +109,7 @@ const CALLS: [what: string, args: string, code: string, status?: number][] = [
 
 for (const [what, args, code, status] of CALLS) {
   test(`dispatch · ${what} is rejected: ${code}`, async () => {
-    await rejected(project().sql.unsafe(`select * from messenger_dispatch(${args})`), code, status);
+    await assertRejected(project().sql.unsafe(`select * from messenger_dispatch(${args})`), code, status);
     assert.equal(await stored(), 0);
   });
 }
@@ -200,7 +200,11 @@ for (const [what, element, code, status = 400] of ELEMENTS) {
     const { sql } = project();
     for (const at of [1, 2, 3]) {
       const list = ['{"type": "A"}', '{"type": "B"}', '{"type": "C"}'].with(at - 1, element);
-      const message = await rejected(sql.unsafe(`select * from messenger_dispatch_batch('[${list}]')`), code, status);
+      const message = await assertRejected(
+        sql.unsafe(`select * from messenger_dispatch_batch('[${list}]')`),
+        code,
+        status,
+      );
       assert(message.includes(`message ${at}`), message);
       assert.equal(await stored(), 0);
     }
@@ -221,7 +225,7 @@ test("batch · an unknown field is named", async () => {
   const { sql } = project();
   assert(
     /prioritty/.test(
-      await rejected(
+      await assertRejected(
         sql`select * from messenger_dispatch_batch('[{"type": "T", "prioritty": 5}]')`,
         "SM_UNKNOWN_FIELD",
       ),
@@ -232,12 +236,12 @@ test("batch · an unknown field is named", async () => {
 test("batch · an empty one, one that is no list, and one of more than a thousand are rejected", async () => {
   const { sql } = project();
   for (const messages of ["[]", "{}", "5", '"x"', "null"]) {
-    await rejected(sql.unsafe(`select * from messenger_dispatch_batch('${messages}')`), "SM_BATCH");
+    await assertRejected(sql.unsafe(`select * from messenger_dispatch_batch('${messages}')`), "SM_BATCH");
   }
-  await rejected(sql`select * from messenger_dispatch_batch(null)`, "SM_BATCH");
+  await assertRejected(sql`select * from messenger_dispatch_batch(null)`, "SM_BATCH");
   const messages = Array.from({ length: 1001 }, () => ({ type: "T" }));
-  await rejected(call(sql, "messenger_dispatch_batch", { messages }), "SM_BATCH_TOO_LARGE", 413);
-  await rejected(call(sql, "messenger_dispatch_batch", { messages, atomic: false }), "SM_BATCH_TOO_LARGE", 413);
+  await assertRejected(call(sql, "messenger_dispatch_batch", { messages }), "SM_BATCH_TOO_LARGE", 413);
+  await assertRejected(call(sql, "messenger_dispatch_batch", { messages, atomic: false }), "SM_BATCH_TOO_LARGE", 413);
   assert.equal(await stored(), 0);
 });
 
@@ -246,14 +250,14 @@ test("batch · more than 8 MB is rejected", async () => {
   const work = sql`
     select * from messenger_dispatch_batch((
       select jsonb_agg(jsonb_build_object('type', 'T', 'payload', jsonb_build_object('a', repeat('x', 200000)))) from generate_series(1, 50)))`;
-  await rejected(work, "SM_BATCH_TOO_LARGE", 413);
+  await assertRejected(work, "SM_BATCH_TOO_LARGE", 413);
   assert.equal(await stored(), 0);
 });
 
 test("batch · a bad last element of a thousand stores nothing", async () => {
   const { sql } = project();
   const messages = [...Array.from({ length: 999 }, () => ({ type: "T" })), { type: "T", priority: 0 }];
-  assert(/message 1000/.test(await rejected(call(sql, "messenger_dispatch_batch", { messages }), "SM_PRIORITY")));
+  assert(/message 1000/.test(await assertRejected(call(sql, "messenger_dispatch_batch", { messages }), "SM_PRIORITY")));
   assert.equal(await stored(), 0);
 });
 

@@ -2,7 +2,7 @@
 // read it.
 import assert from "node:assert/strict";
 import type { Sql } from "postgres";
-import { ask, type Asker, messageOf, type Row } from "./bus.ts";
+import { callValue, messageOf, type Row, type SqlClient } from "./bus.ts";
 
 /**
  * Creates public.effects, take_effect (inserts a row, returns {"got": args}) and is_rejected (inserts a row, then
@@ -25,7 +25,7 @@ export async function makeEffects(sql: Sql): Promise<void> {
 }
 
 /** The arguments of each effect, in order. */
-export async function effects(sql: Asker): Promise<unknown[]> {
+export async function effects(sql: SqlClient): Promise<unknown[]> {
   return (await sql`select args from public.effects order by n`).map(({ args }) => args);
 }
 
@@ -34,12 +34,12 @@ export interface Held {
   fence: string;
 }
 
-export function completeWith(sql: Asker, { id, fence }: Held, function_name: string, args?: unknown): Promise<Row> {
-  return ask(sql, "messenger_complete_with", { id, fence, function_name, ...(args !== undefined && { args }) });
+export function completeWith(sql: SqlClient, { id, fence }: Held, function_name: string, args?: unknown): Promise<Row> {
+  return callValue(sql, "messenger_complete_with", { id, fence, function_name, ...(args !== undefined && { args }) });
 }
 
 /** Checks that the worker ada still has the delivery, and that there is no effect. */
-export async function assertUntouched(sql: Asker, { id, fence }: Held): Promise<void> {
+export async function assertUntouched(sql: SqlClient, { id, fence }: Held): Promise<void> {
   const row = await messageOf(sql, id);
   assert.deepEqual([row.status, row.fence, row.locked_by, row.result], ["processing", fence, "ada", null]);
   assert.deepEqual(await effects(sql), []);

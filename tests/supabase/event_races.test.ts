@@ -3,7 +3,18 @@
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
-import { ask, type Asker, call, claim, dispatch, held, messageOf, type Row, setClock, settle } from "./bus.ts";
+import {
+  call,
+  callValue,
+  claim,
+  dispatch,
+  dispatchAndClaim,
+  messageOf,
+  type Row,
+  setClock,
+  settle,
+  type SqlClient,
+} from "./bus.ts";
 import { limitWaiting, patient, untilPolling } from "./until_blocked.ts";
 
 const project = useProject({ testClock: true });
@@ -19,7 +30,7 @@ Deno.test.beforeEach(async () => {
   for (const event of ["completed", "retried", "dead", "failed"]) await on(sql, event);
 });
 
-async function on(sql: Asker, event: string): Promise<void> {
+async function on(sql: SqlClient, event: string): Promise<void> {
   await sql`select messenger.on(${event}, 'listen', 'Greeting')`;
 }
 
@@ -40,7 +51,7 @@ class RolledBack extends Error {}
 
 test("rolled back · an outcome that is rolled back has no event", async () => {
   const { sql } = project();
-  const message = await held(sql);
+  const message = await dispatchAndClaim(sql);
   await sql.begin(async (tx) => {
     await settle(tx, result(message, "completed"));
     throw new RolledBack();
@@ -52,21 +63,21 @@ test("rolled back · an outcome that is rolled back has no event", async () => {
 
 test("lost reply · repeated and later outcomes cause no second event", async () => {
   const { sql } = project();
-  const first = await held(sql);
+  const first = await dispatchAndClaim(sql);
   for (let n = 0; n < 3; n++) await settle(sql, result(first, "failed", { delay_ms: 0 }));
   assert.deepEqual(await told(), ["retried"]);
   const [second] = await claim(sql, { types });
   for (const outcome of ["completed", "completed", "failed", "snoozed"]) await settle(sql, result(second, outcome));
   await settle(sql, [...result(first, "completed"), ...result(second, "completed"), ...result(second, "completed")]);
   assert.deepEqual(await told(), ["retried", "completed"]);
-  const dead = await held(sql, {}, { types });
+  const dead = await dispatchAndClaim(sql, {}, { types });
   for (let n = 0; n < 2; n++) await settle(sql, result(dead, "failed", { retryable: false }));
   assert.deepEqual(await told(), ["retried", "completed", "dead", "failed"]);
 });
 
 test("two outcomes on one delivery in a call · the first one has an event", async () => {
   const { sql } = project();
-  const message = await held(sql);
+  const message = await dispatchAndClaim(sql);
   await settle(sql, [...result(message, "completed"), ...result(message, "failed", { retryable: false })]);
   assert.deepEqual(await told(), ["completed"]);
 });
@@ -74,7 +85,7 @@ test("two outcomes on one delivery in a call · the first one has an event", asy
 for (const [first, second] of [["completed", "completed"], ["completed", "failed"], ["failed", "completed"]]) {
   test(`two sessions · ${first} has locked the row, ${second} is repeated: one event`, async () => {
     const { sql } = project();
-    const message = await held(sql, { max_retries: 0 });
+    const message = await dispatchAndClaim(sql, { max_retries: 0 });
     await using one = session(project());
     await using two = session(project());
     await one.begin(async (tx) => {
@@ -89,14 +100,14 @@ for (const [first, second] of [["completed", "completed"], ["completed", "failed
 
 test("two sessions · a cancel waits for the completion, and has no event of a failure", async () => {
   const { sql } = project();
-  const message = await held(sql);
+  const message = await dispatchAndClaim(sql);
   await using one = session(project());
   await using two = session(project());
   const pid = await patient(two);
   let waiting: Promise<Row> | undefined;
   await one.begin(async (tx) => {
     await settle(tx, result(message, "completed"));
-    waiting = ask(two, "messenger_cancel", { id: message.id });
+    waiting = callValue(two, "messenger_cancel", { id: message.id });
     await untilPolling(sql, pid);
   });
   assert.deepEqual([await waiting, await told()], ["finished", ["completed"]]);
@@ -111,7 +122,7 @@ test("two claims · of one lost lease cause one event of a retry", async () => {
   await sql.begin(async (tx) => {
     assert.equal((await claim(tx, { types }))[0].id, id);
     assert.deepEqual(await claim(two, { worker: "bob", types }), []);
-    await ask(two, "messenger_tick");
+    await callValue(two, "messenger_tick");
   });
   assert.deepEqual(await told(), ["retried"]);
 });
@@ -120,7 +131,7 @@ test("subscription · applies to every settle that begins after its commit, in s
   const { sql } = project();
   await sql`truncate messenger.subscriptions`;
   await using worker = session(project());
-  const complete = async () => await settle(worker, result(await held(worker, {}, { types }), "completed"));
+  const complete = async () => await settle(worker, result(await dispatchAndClaim(worker, {}, { types }), "completed"));
   for (let n = 0; n < 10; n++) await complete(); // past the point at which plans are cached
   await sql.begin(async (tx) => {
     await on(tx, "completed");
@@ -137,8 +148,8 @@ test("subscription · applies to every settle that begins after its commit, in s
 test("service_role · settles and cancels messages with subscriptions, without the right to see their targets", async () => {
   const { sql } = project();
   const { id: waiting } = await dispatch(sql);
-  await asRole(sql, "service_role", (tx) => ask(tx, "messenger_cancel", { id: waiting }));
-  const message = await held(sql, {}, { types });
+  await asRole(sql, "service_role", (tx) => callValue(tx, "messenger_cancel", { id: waiting }));
+  const message = await dispatchAndClaim(sql, {}, { types });
   await asRole(sql, "service_role", (tx) => settle(tx, result(message, "completed")));
   assert.deepEqual((await told()).sort(), ["completed", "failed"]);
 });

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import postgres from "postgres";
 import { empty, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
-import { ask, call, claim, deadLetterOf, held, messageOf, type Row, settle } from "./bus.ts";
+import { call, callValue, claim, deadLetterOf, dispatchAndClaim, messageOf, type Row, settle } from "./bus.ts";
 
 const project = useProject();
 const user = "01990000-0000-4000-8000-00000000000a";
@@ -60,8 +60,8 @@ test("realtime · retried, completed, dead, failed and cancelled are sent to the
   const dying = await heldOfUser();
   await settleAsService([result(dying, "failed", { retryable: false })]);
   const cancelled = await heldOfUser();
-  await ask(sql, "messenger_release", { id: cancelled.id, fence: cancelled.fence });
-  await asRole(sql, "service_role", (tx) => ask(tx, "messenger_cancel", { id: cancelled.id }));
+  await callValue(sql, "messenger_release", { id: cancelled.id, fence: cancelled.fence });
+  await asRole(sql, "service_role", (tx) => callValue(tx, "messenger_cancel", { id: cancelled.id }));
   const rows = await sent();
   assert.deepEqual(rows.map(({ payload, event }) => [payload, event]), [
     [{ id: message.id, type: "Greeting", status: "pending", event: "retried" }, "retried"],
@@ -95,7 +95,7 @@ test("realtime · a rolled back outcome is not sent", async () => {
 test("realtime · messages of services and the bus's own are not sent", async () => {
   const { sql } = project();
   await makeRealtime();
-  await settleAsService([result(await held(sql), "completed")]);
+  await settleAsService([result(await dispatchAndClaim(sql), "completed")]);
   await sql`insert into messenger_messages (message_type, created_by) values ('symphony.event', ${user})`;
   const [own] = await claim(sql);
   await settleAsService([result(own, "completed")]);

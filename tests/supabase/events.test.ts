@@ -1,9 +1,20 @@
 // Lifecycle events: their kinds, their content, and their receivers.
 import assert from "node:assert/strict";
 import { empty, test, useProject } from "../project.ts";
-import { ask, call, claim, dispatch, dispatchMany, held, messageOf, type Row, setClock, settle } from "./bus.ts";
+import {
+  call,
+  callValue,
+  claim,
+  dispatch,
+  dispatchAndClaim,
+  dispatchMany,
+  messageOf,
+  type Row,
+  setClock,
+  settle,
+} from "./bus.ts";
 import { effects, makeEffects } from "./effects.ts";
-import { completed, failed, on, tick, told } from "./events.ts";
+import { completed, failed, on, storedEvents, tick } from "./events.ts";
 import { limitWaiting } from "./until_blocked.ts";
 
 const project = useProject({ testClock: true });
@@ -27,9 +38,9 @@ async function eventOf(event: string): Promise<Row> {
 test("completed · one event with the message's fields except its body; the subscribed function gets it with the tick", async () => {
   const { sql } = project();
   const subscription = await on(sql, "completed");
-  const { id, fence } = await held(sql, { payload: { secret: "of the business" }, queue: "shop" });
+  const { id, fence } = await dispatchAndClaim(sql, { payload: { secret: "of the business" }, queue: "shop" });
   await settle(sql, [completed({ id, fence })]);
-  assert.deepEqual(await told(sql), ["completed of completed"]);
+  assert.deepEqual(await storedEvents(sql), ["completed of completed"]);
   await tick(sql);
   const [event] = await effects(sql) as Row[];
   const { created_at, processed_at, ...message } = event.message;
@@ -52,15 +63,15 @@ test("completed · one event with the message's fields except its body; the subs
   const row = await messageOf(sql, id);
   assert.deepEqual([new Date(created_at), new Date(processed_at)], [row.created_at, row.processed_at]);
   assert.match(event.at, /^\d{4}-\d\d-\d\dT[\d:.]+\+00:00$/);
-  assert.deepEqual(await told(sql), ["completed of completed"], "an event has no events");
+  assert.deepEqual(await storedEvents(sql), ["completed of completed"], "an event has no events");
 });
 
 test("retried, dead, failed · each failed delivery has an event, and the end has one as dead and as failed", async () => {
   const { sql } = project();
   for (const event of EVENTS) await on(sql, event);
-  const first = await held(sql, { max_retries: 1 });
+  const first = await dispatchAndClaim(sql, { max_retries: 1 });
   await settle(sql, [failed(first, { error_class: "Timeout", delay_ms: 0 })]);
-  assert.deepEqual(await told(sql), ["retried of pending"]);
+  assert.deepEqual(await storedEvents(sql), ["retried of pending"]);
   const { message } = await eventOf("retried");
   assert.deepEqual([message.retry_count, message.error, message.error_class, message.processed_at], [
     1,
@@ -70,7 +81,7 @@ test("retried, dead, failed · each failed delivery has an event, and the end ha
   ]);
   const [second] = await claim(sql, { types: ["Greeting"] });
   await settle(sql, [failed(second, { error: "gone", error_class: "Gone" })]);
-  assert.deepEqual(await told(sql), ["retried of pending", "dead of failed", "failed of failed"]);
+  assert.deepEqual(await storedEvents(sql), ["retried of pending", "dead of failed", "failed of failed"]);
   for (const event of ["dead", "failed"]) {
     const { message } = await eventOf(event);
     assert.deepEqual([message.retry_count, message.error, message.error_class], [2, "gone", "Gone"]);
@@ -81,11 +92,11 @@ test("failed · expired and cancelled messages, too, which are not dead", async 
   const { sql } = project();
   for (const event of EVENTS) await on(sql, event);
   const { id } = await dispatch(sql);
-  await ask(sql, "messenger_cancel", { id });
+  await callValue(sql, "messenger_cancel", { id });
   assert.equal((await eventOf("failed")).message.error_class, "Cancelled");
-  const running = await held(sql, {}, { types: ["Greeting"] });
-  await ask(sql, "messenger_cancel", { id: running.id });
-  assert.deepEqual(await told(sql), ["failed of failed"], "a request is no end");
+  const running = await dispatchAndClaim(sql, {}, { types: ["Greeting"] });
+  await callValue(sql, "messenger_cancel", { id: running.id });
+  assert.deepEqual(await storedEvents(sql), ["failed of failed"], "a request is no end");
   await settle(sql, [failed(running)]);
   const { id: expiring } = await dispatch(sql, { expires_at: new Date(Date.now() + 60_000) });
   await setClock(sql, "2 minutes");
@@ -119,25 +130,25 @@ test("lost lease · has an event as retried, by the next claim or the ticker, an
 test("snoozed, released · have no events, and neither has a retry of a dead letter", async () => {
   const { sql } = project();
   for (const event of EVENTS) await on(sql, event);
-  const { id, fence } = await held(sql);
+  const { id, fence } = await dispatchAndClaim(sql);
   await settle(sql, [{ id, fence, outcome: "snoozed", delay_ms: 0 }]);
   const [again] = await claim(sql, { types: ["Greeting"] });
   await settle(sql, [{ id, fence: again.fence, outcome: "released" }]);
-  assert.deepEqual(await told(sql), []);
+  assert.deepEqual(await storedEvents(sql), []);
   const [third] = await claim(sql, { types: ["Greeting"] });
   await settle(sql, [failed(third, { retryable: false })]);
   await call(sql, "messenger_retry_failed", { filter: {} });
-  assert.deepEqual(await told(sql), ["dead of failed", "failed of failed"]);
+  assert.deepEqual(await storedEvents(sql), ["dead of failed", "failed of failed"]);
   const [fourth] = await claim(sql, { types: ["Greeting"] });
   await settle(sql, [failed(fourth, { retryable: false })]);
-  assert.equal((await told(sql)).length, 4, "the second failure for good has its own event");
+  assert.equal((await storedEvents(sql)).length, 4, "the second failure for good has its own event");
 });
 
 test("retention 0 · the message is deleted, the event is not", async () => {
   const { sql } = project();
   await sql`update public.messenger_transports set config = '{"retention": "0"}' where name = 'supabase'`;
   await on(sql, "completed");
-  const message = await held(sql);
+  const message = await dispatchAndClaim(sql);
   await settle(sql, [completed(message)]);
   assert.equal(await messageOf(sql, message.id), undefined);
   await tick(sql);
@@ -168,7 +179,7 @@ test("settle · a thousand outcomes, four subscribers, each event to each once",
 test("error · the event has the first 1000 bytes of a long text, whole characters", async () => {
   const { sql } = project();
   await on(sql, "dead");
-  await settle(sql, [failed(await held(sql), { error: `x${"漢".repeat(3000)}`, retryable: false })]);
+  await settle(sql, [failed(await dispatchAndClaim(sql), { error: `x${"漢".repeat(3000)}`, retryable: false })]);
   const { error } = (await eventOf("dead")).message;
   assert.match(error, /^x漢+$/);
   assert.equal(new TextEncoder().encode(error).length, 1000);
@@ -177,10 +188,10 @@ test("error · the event has the first 1000 bytes of a long text, whole characte
 test("type · a subscription to one receives events of no other", async () => {
   const { sql } = project();
   await on(sql, "completed", "Invoice");
-  await settle(sql, [completed(await held(sql, { type: "Greeting" }))]);
-  assert.deepEqual(await told(sql), []);
-  await settle(sql, [completed(await held(sql, { type: "Invoice" }))]);
-  assert.deepEqual(await told(sql), ["completed of completed"]);
+  await settle(sql, [completed(await dispatchAndClaim(sql, { type: "Greeting" }))]);
+  assert.deepEqual(await storedEvents(sql), []);
+  await settle(sql, [completed(await dispatchAndClaim(sql, { type: "Invoice" }))]);
+  assert.deepEqual(await storedEvents(sql), ["completed of completed"]);
 });
 
 test("complete_with, complete, SQL handlers · have the same events", async () => {
@@ -190,9 +201,9 @@ test("complete_with, complete, SQL handlers · have the same events", async () =
   await dispatch(sql, { type: "Ship", payload: { n: 1 } });
   await tick(sql);
   await sql`select messenger.set_sql_handler('Ship', null)`;
-  const { id, fence } = await held(sql, { type: "Ship" }, { types: ["Ship"] });
-  await ask(sql, "messenger_complete_with", { id, fence, function_name: "take_effect", args: {} });
-  const last = await held(sql, { type: "Ship" }, { types: ["Ship"] });
-  await ask(sql, "messenger_complete", { id: last.id, fence: last.fence });
-  assert.equal((await told(sql)).length, 3);
+  const { id, fence } = await dispatchAndClaim(sql, { type: "Ship" }, { types: ["Ship"] });
+  await callValue(sql, "messenger_complete_with", { id, fence, function_name: "take_effect", args: {} });
+  const last = await dispatchAndClaim(sql, { type: "Ship" }, { types: ["Ship"] });
+  await callValue(sql, "messenger_complete", { id: last.id, fence: last.fence });
+  assert.equal((await storedEvents(sql)).length, 3);
 });

@@ -1,9 +1,9 @@
 // Common parts of the event tests: subscriptions, the messages with the events, and outcomes.
-import { ask, type Asker, type Row } from "./bus.ts";
+import { callValue, type Row, type SqlClient } from "./bus.ts";
 
 /** Subscribes a function to an event; returns the subscription's id. */
 export async function on(
-  sql: Asker,
+  sql: SqlClient,
   event: string,
   type: string | null = null,
   name = "public.take_effect",
@@ -13,7 +13,7 @@ export async function on(
 }
 
 /** The stored events as `event of status`, oldest first. */
-export async function told(sql: Asker): Promise<string[]> {
+export async function storedEvents(sql: SqlClient): Promise<string[]> {
   const rows = await sql`
     select body ->> 'event' || ' of ' || (body #>> '{message,status}') as told
     from public.messenger_messages where message_type like 'symphony.%' order by created_at, 1`;
@@ -21,7 +21,7 @@ export async function told(sql: Asker): Promise<string[]> {
 }
 
 /** Ticks, so that the functions are called. */
-export const tick = (sql: Asker) => ask(sql, "messenger_tick");
+export const tick = (sql: SqlClient) => callValue(sql, "messenger_tick");
 
 export const completed = ({ id, fence }: Row) => ({ id, fence, outcome: "completed" });
 export const failed = ({ id, fence }: Row, more: Row = {}) => ({

@@ -2,14 +2,24 @@
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
-import { ask, call, claim, dispatch, dispatchMany, held, messageOf, setClock, settle } from "./bus.ts";
-import { rejected } from "./raises.ts";
+import {
+  call,
+  callValue,
+  claim,
+  dispatch,
+  dispatchAndClaim,
+  dispatchMany,
+  messageOf,
+  setClock,
+  settle,
+} from "./bus.ts";
+import { assertRejected } from "./assert_rejected.ts";
 
 const project = useProject({ testClock: true });
 Deno.test.beforeEach(() => empty(project().sql));
 
 const exchange = (outcomes: unknown[], args: Record<string, unknown> = {}, sql = project().sql) =>
-  ask(sql, "messenger_exchange", { outcomes, worker: "ada", ...args });
+  callValue(sql, "messenger_exchange", { outcomes, worker: "ada", ...args });
 const claimOne = (id: string, args: Record<string, unknown> = {}, sql = project().sql) =>
   call(sql, "messenger_claim_one", { id, worker: "ada", ...args });
 
@@ -56,15 +66,15 @@ test("exchange · batch, lease, transport, queues and types are the claim's", as
 
 test("exchange · a bad claim rolls the settle back: one commit", async () => {
   const { sql } = project();
-  const { id, fence } = await held(sql);
+  const { id, fence } = await dispatchAndClaim(sql);
   const outcomes = [{ id, fence, outcome: "completed" }];
-  await rejected(exchange(outcomes, { batch: 0 }), "SM_BATCH");
-  await rejected(exchange(outcomes, { worker: "" }), "SM_WORKER");
-  await rejected(exchange(outcomes, { worker: "a\u0007" }), "SM_WORKER");
-  await rejected(exchange(outcomes, { queues: ["A b"] }), "SM_QUEUE");
-  await rejected(exchange(outcomes, { transport: "pigeon" }), "SM_TRANSPORT");
+  await assertRejected(exchange(outcomes, { batch: 0 }), "SM_BATCH");
+  await assertRejected(exchange(outcomes, { worker: "" }), "SM_WORKER");
+  await assertRejected(exchange(outcomes, { worker: "a\u0007" }), "SM_WORKER");
+  await assertRejected(exchange(outcomes, { queues: ["A b"] }), "SM_QUEUE");
+  await assertRejected(exchange(outcomes, { transport: "pigeon" }), "SM_TRANSPORT");
   assert.equal((await messageOf(sql, id)).status, "processing");
-  await rejected(exchange([{ id, fence, outcome: "nonsense" }]), "SM_OUTCOME");
+  await assertRejected(exchange([{ id, fence, outcome: "nonsense" }]), "SM_OUTCOME");
 });
 
 test("exchange · repeated after a lost reply, the outcomes are reported as already recorded and the rows of the first claim stay leased", async () => {
@@ -80,11 +90,11 @@ test("exchange · repeated after a lost reply, the outcomes are reported as alre
 
 test("exchange · a message it released is not lost if the claim skips it, and service_role may", async () => {
   const { sql } = project();
-  const { id, fence } = await held(sql);
+  const { id, fence } = await dispatchAndClaim(sql);
   const reply = await asRole(
     sql,
     "service_role",
-    (tx) => ask(tx, "messenger_exchange", { outcomes: [{ id, fence, outcome: "released" }], worker: "w" }),
+    (tx) => callValue(tx, "messenger_exchange", { outcomes: [{ id, fence, outcome: "released" }], worker: "w" }),
   );
   assert.deepEqual(reply.claimed.map((row: Record<string, unknown>) => [row.id, row.fence]), [[id, 2]]);
 });
@@ -101,7 +111,7 @@ test("claim one · returns the message by id, due or not, and no other", async (
 
 test("claim one · returns no row for a message that is claimed, finished, expired, waiting or unknown", async () => {
   const { sql } = project();
-  const { id, fence } = await held(sql);
+  const { id, fence } = await dispatchAndClaim(sql);
   assert.deepEqual(await claimOne(id), []);
   await settle(sql, [{ id, fence, outcome: "completed" }]);
   assert.deepEqual(await claimOne(id), []);
@@ -127,12 +137,12 @@ test("claim one · of many concurrent calls one gets the message", async () => {
 
 test("claim one · a message that lost a lease is marked solo, and bad arguments are rejected", async () => {
   const { sql } = project();
-  const { id } = await held(sql);
+  const { id } = await dispatchAndClaim(sql);
   await setClock(sql, "61 seconds");
   await call(sql, "messenger_tick");
   const [row] = await asRole(sql, "service_role", (tx) => call(tx, "messenger_claim_one", { id, worker: "w" }));
   assert.deepEqual([row.solo, row.fence, row.retry_count], [true, "2", 1]);
-  await rejected(claimOne(id, { worker: "" }), "SM_WORKER");
-  await rejected(claimOne(id, { worker: "a\nb" }), "SM_WORKER");
-  await rejected(claimOne(id, { lease: "13 h" }), "SM_LEASE");
+  await assertRejected(claimOne(id, { worker: "" }), "SM_WORKER");
+  await assertRejected(claimOne(id, { worker: "a\nb" }), "SM_WORKER");
+  await assertRejected(claimOne(id, { lease: "13 h" }), "SM_LEASE");
 });

@@ -1,9 +1,19 @@
 // messenger_explain of a message's own state: finished, not yet due, running, behind another of its ordering key.
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
-import { call, claim, deadLetterOf, dispatch, held, messageOf, setClock, settle, tickByHand } from "./bus.ts";
-import { dead, discard, manyDead } from "./dead.ts";
-import { because, explain, isTaken, mend, reasons } from "./explain.ts";
+import {
+  call,
+  claim,
+  deadLetterOf,
+  dispatch,
+  dispatchAndClaim,
+  messageOf,
+  setClock,
+  settle,
+  tickByHand,
+} from "./bus.ts";
+import { discard, makeDeadLetter, makeDeadLetters } from "./make_dead_letters.ts";
+import { applyRemedy, because, explain, isTaken, reasons } from "./explain.ts";
 
 const project = useProject({ testClock: true, isolation: "read committed" });
 Deno.test.beforeEach(async () => {
@@ -14,7 +24,7 @@ Deno.test.beforeEach(async () => {
 
 test("completed · the time and the delivery; there is no remedy", async () => {
   const { sql } = project();
-  const { id, fence } = await held(sql);
+  const { id, fence } = await dispatchAndClaim(sql);
   await call(sql, "messenger_complete", { id, fence });
   const [row, ...others] = await explain(sql, id);
   assert.deepEqual([row.reason, row.remedy, others], ["completed", null, []]);
@@ -23,17 +33,17 @@ test("completed · the time and the delivery; there is no remedy", async () => {
 
 test("failed · its error and dead letter; the remedy retries it", async () => {
   const { sql } = project();
-  const { id } = await dead(sql, {}, { error: "no such address", error_class: "SmtpError" });
+  const { id } = await makeDeadLetter(sql, {}, { error: "no such address", error_class: "SmtpError" });
   const { detail } = await because(sql, id, "failed");
   assert.match(detail, /after 1 deliveries: SmtpError: no such address; dead letter /);
   assert.ok(detail.endsWith((await deadLetterOf(sql, id)).id));
-  assert.deepEqual((await mend(sql, id, "failed")).map(({ outcome }) => outcome), ["retried"]);
+  assert.deepEqual((await applyRemedy(sql, id, "failed")).map(({ outcome }) => outcome), ["retried"]);
   assert.ok(await isTaken(sql, id));
 });
 
 test("failed · without the dead letter, the remedy dispatches the message again", async () => {
   const { sql } = project();
-  const { id } = await dead(sql, { payload: { to: "ada" }, priority: 9, metadata: { from: "x" } });
+  const { id } = await makeDeadLetter(sql, { payload: { to: "ada" }, priority: 9, metadata: { from: "x" } });
   await sql`delete from messenger_failed_messages`;
   const { remedy, detail } = await because(sql, id, "failed");
   assert.match(detail, /no open dead letter/);
@@ -47,7 +57,7 @@ test("expired, cancelled, discarded · each is named, and the remedy dispatches 
   const { id: late } = await dispatch(sql, { expires_at: new Date(Date.now() + 60_000) });
   const { id: unwanted } = await dispatch(sql, { queue: "other" });
   await call(sql, "messenger_cancel", { id: unwanted });
-  const { id: hopeless, deadLetter } = await dead(sql);
+  const { id: hopeless, deadLetter } = await makeDeadLetter(sql);
   await discard(sql, { ids: [deadLetter] });
   await setClock(sql, "2 minutes");
   await call(sql, "messenger_tick");
@@ -64,13 +74,13 @@ test("delayed · the time until which; the remedy makes it due", async () => {
   const { id } = await dispatch(sql, { delay: "3 hours" });
   assert.deepEqual(await reasons(sql, id), ["delayed"]);
   assert.match((await because(sql, id, "delayed")).detail, /^not before .* UTC \(in 3 h\), as it was dispatched$/);
-  await mend(sql, id, "delayed");
+  await applyRemedy(sql, id, "delayed");
   assert.ok(await isTaken(sql, id));
 });
 
 test("delayed · a slow retry of dead letters has its rate in the detail", async () => {
   const { sql } = project();
-  const ids = await manyDead(sql, 3);
+  const ids = await makeDeadLetters(sql, 3);
   await call(sql, "messenger_retry_failed", { filter: {}, per_second: 1 });
   const [last] =
     await sql`select id from messenger_messages where id = any (${ids}::uuid[]) order by available_at desc limit 1`;
@@ -80,23 +90,23 @@ test("delayed · a slow retry of dead letters has its rate in the detail", async
 
 test("backing off · the failed delivery and its error; the remedy retries at once", async () => {
   const { sql } = project();
-  const { id, fence } = await held(sql);
+  const { id, fence } = await dispatchAndClaim(sql);
   await settle(sql, [{ id, fence, outcome: "failed", error: "busy", error_class: "Http503", delay_ms: 600_000 }]);
   assert.deepEqual(await reasons(sql, id), ["backing_off"]);
   const { detail } = await because(sql, id, "backing_off");
   assert.match(detail, /^delivery 1 of 4 failed at .*: Http503: busy; the next comes not before .* \(in 10 min\)$/);
-  await mend(sql, id, "backing_off");
+  await applyRemedy(sql, id, "backing_off");
   assert.ok(await isTaken(sql, id));
 });
 
 test("snoozed · by its handler, also after an earlier failure; the remedy makes it due", async () => {
   const { sql } = project();
-  const { id, fence } = await held(sql);
+  const { id, fence } = await dispatchAndClaim(sql);
   await settle(sql, [{ id, fence, outcome: "failed", error: "busy", delay_ms: 0 }]);
   const [again] = await claim(sql);
   await settle(sql, [{ id, fence: again.fence, outcome: "snoozed", delay_ms: 60_000 }]);
   assert.deepEqual(await reasons(sql, id), ["snoozed"]);
-  await mend(sql, id, "snoozed");
+  await applyRemedy(sql, id, "snoozed");
   assert.ok(await isTaken(sql, id));
 });
 
@@ -105,20 +115,20 @@ test("expires · expired, before it is due, or later; the remedy removes the exp
   const soon = new Date(Date.now() + 60_000);
   const { id: waiting } = await dispatch(sql, { expires_at: soon });
   assert.equal((await reasons(sql, waiting)).at(-1), "expires");
-  const { id: backing, fence } = await held(sql, { queue: "b", expires_at: soon }, { queues: ["b"] });
+  const { id: backing, fence } = await dispatchAndClaim(sql, { queue: "b", expires_at: soon }, { queues: ["b"] });
   await settle(sql, [{ id: backing, fence, outcome: "failed", error: "busy", delay_ms: 600_000 }]);
   assert.deepEqual(await reasons(sql, backing), ["expires", "backing_off"]);
   assert.match((await because(sql, backing, "expires")).detail, /before it becomes due$/);
   await setClock(sql, "2 minutes");
   assert.equal((await reasons(sql, waiting))[0], "expires");
   assert.match((await because(sql, waiting, "expires")).detail, /^expired at .* gives it up$/);
-  await mend(sql, waiting, "expires");
+  await applyRemedy(sql, waiting, "expires");
   assert.ok(await isTaken(sql, waiting));
 });
 
 test("running · since when, by which worker, until when; a paused queue and a missing worker are not its cause", async () => {
   const { sql } = project();
-  const { id } = await held(sql, {}, { worker: "edge 1", lease: "5 minutes" });
+  const { id } = await dispatchAndClaim(sql, {}, { worker: "edge 1", lease: "5 minutes" });
   await call(sql, "messenger_pause", { transport: "supabase", queue: "default" });
   await setClock(sql, "1 minute");
   const [row, ...others] = await explain(sql, id);
@@ -138,17 +148,17 @@ test("locked · by which session and since when, without locking it; the remedy 
   assert.ok(!await isTaken(sql, id));
   assert.match((await because(sql, id, "locked")).detail, /^process \d+ \(.+\) has locked its row in a transaction /);
   assert.ok(!(await reasons(holder, id)).includes("locked"), "its own lock is recognised");
-  await mend(sql, id, "locked");
+  await applyRemedy(sql, id, "locked");
   assert.ok(await isTaken(sql, id));
   await holder.end({ timeout: 1 });
 });
 
 test("lease lost · the earlier worker; the remedy returns the message to the queue, to be handed out alone", async () => {
   const { sql } = project();
-  const { id } = await held(sql, {}, { lease: "10 s" });
+  const { id } = await dispatchAndClaim(sql, {}, { lease: "10 s" });
   await setClock(sql, "30 s");
   assert.match((await because(sql, id, "lease_lost")).detail, /worker ada ran out .* as delivery 2 of 4/);
-  await mend(sql, id, "lease_lost");
+  await applyRemedy(sql, id, "lease_lost");
   const { remedy } = await because(sql, id, "alone");
   assert.deepEqual((await sql.unsafe(remedy)).map(({ worker }) => worker), ["ada"]);
   assert.equal((await reasons(sql, id)).at(-1), "alone", "it blocks nothing");
@@ -157,28 +167,28 @@ test("lease lost · the earlier worker; the remedy returns the message to the qu
 
 test("lease lost · of the last delivery: the remedy makes it a dead letter", async () => {
   const { sql } = project();
-  const { id } = await held(sql, { max_retries: 0 }, { lease: "10 s" });
+  const { id } = await dispatchAndClaim(sql, { max_retries: 0 }, { lease: "10 s" });
   await setClock(sql, "30 s");
   assert.match((await because(sql, id, "lease_lost")).detail, /makes it a dead letter$/);
-  await mend(sql, id, "lease_lost");
+  await applyRemedy(sql, id, "lease_lost");
   assert.deepEqual(await reasons(sql, id), ["failed"]);
 });
 
 test("cancel requested · while it runs; after the lease the remedy cancels it", async () => {
   const { sql } = project();
-  const { id } = await held(sql, {}, { lease: "10 s" });
+  const { id } = await dispatchAndClaim(sql, {}, { lease: "10 s" });
   await call(sql, "messenger_cancel", { id });
   assert.deepEqual(await reasons(sql, id), ["running", "cancel_requested"]);
   assert.equal((await because(sql, id, "cancel_requested")).remedy, null);
   await setClock(sql, "30 s");
-  await mend(sql, id, "cancel_requested");
+  await applyRemedy(sql, id, "cancel_requested");
   assert.deepEqual(await reasons(sql, id), ["cancelled"]);
 });
 
 test("ordering key · the blocking message and its state; its remedies unblock this one", async () => {
   const { sql } = project();
   const key = { ordering_key: "o'brien" };
-  const first = await held(sql, key);
+  const first = await dispatchAndClaim(sql, key);
   const { id: second } = await dispatch(sql, key);
   const { id: third } = await dispatch(sql, key);
   assert.deepEqual(await reasons(sql, third), ["ordering_key"]);
@@ -190,7 +200,7 @@ test("ordering key · the blocking message and its state; its remedies unblock t
   assert.equal((await sql.unsafe(remedy))[0].reason, "running");
   await settle(sql, [{ id: first.id, fence: first.fence, outcome: "failed", error: "busy", delay_ms: 60_000 }]);
   assert.match((await because(sql, second, "ordering_key")).detail, /which becomes due at .* \(in 60 s\)$/);
-  await mend(sql, first.id, "backing_off");
+  await applyRemedy(sql, first.id, "backing_off");
   const [again] = await claim(sql);
   await settle(sql, [{ id: first.id, fence: again.fence, outcome: "completed" }]);
   assert.ok(!(await reasons(sql, second)).includes("ordering_key"));
@@ -202,18 +212,18 @@ test("ordering key · left blocked by a race: the remedy unblocks it", async () 
   const { id } = await dispatch(sql, { ordering_key: "k" });
   await sql`delete from messenger_messages where id <> ${id}`;
   assert.match((await because(sql, id, "ordering_key")).detail, /has finished: the next tick lets it go$/);
-  await mend(sql, id, "ordering_key");
+  await applyRemedy(sql, id, "ordering_key");
   assert.ok(await isTaken(sql, id));
 });
 
 test("ordering dead letter · if the transport's policy is block; the remedy retries it, and then the next follow", async () => {
   const { sql } = project();
   await sql`update messenger_transports set config = '{"ordering_dead_letter": "block"}' where name = 'supabase'`;
-  const { id: first, deadLetter } = await dead(sql, { ordering_key: "k", queue: "q" });
+  const { id: first, deadLetter } = await makeDeadLetter(sql, { ordering_key: "k", queue: "q" });
   const { id } = await dispatch(sql, { ordering_key: "k", queue: "q" });
   assert.deepEqual(await reasons(sql, id), ["ordering_dead_letter"]);
   assert.ok((await because(sql, id, "ordering_dead_letter")).detail.includes(deadLetter));
-  await mend(sql, id, "ordering_dead_letter");
+  await applyRemedy(sql, id, "ordering_dead_letter");
   const [{ fence }] = await claim(sql);
   await settle(sql, [{ id: first, fence, outcome: "completed" }]);
   assert.ok(await isTaken(sql, id));

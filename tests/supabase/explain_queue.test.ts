@@ -3,8 +3,8 @@
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
-import { ask, call, claim, dispatch, dispatchMany, held } from "./bus.ts";
-import { because, explain, isTaken, mend, reasons } from "./explain.ts";
+import { call, callValue, claim, dispatch, dispatchAndClaim, dispatchMany } from "./bus.ts";
+import { applyRemedy, because, explain, isTaken, reasons } from "./explain.ts";
 
 const project = useProject({ testClock: true });
 Deno.test.beforeEach(async () => {
@@ -19,7 +19,7 @@ test("paused · since when; the remedy resumes", async () => {
   await call(sql, "messenger_pause", { transport: "supabase", queue: "mail" });
   assert.deepEqual(await reasons(sql, id), ["paused"]);
   assert.match((await because(sql, id, "paused")).detail, /^queue mail of transport supabase is paused since /);
-  await mend(sql, id, "paused");
+  await applyRemedy(sql, id, "paused");
   assert.ok(await isTaken(sql, id));
 });
 
@@ -36,7 +36,7 @@ test("transport disabled · the remedy enables it", async () => {
   const { id } = await dispatch(sql);
   await sql`update messenger_transports set enabled = false where name = 'supabase'`;
   assert.deepEqual(await reasons(sql, id), ["transport_disabled"]);
-  await mend(sql, id, "transport_disabled");
+  await applyRemedy(sql, id, "transport_disabled");
   assert.ok(await isTaken(sql, id));
 });
 
@@ -46,7 +46,7 @@ test("transport missing · the remedy creates it again", async () => {
   const { id } = await dispatch(sql, { transport: "mail" });
   await sql`delete from messenger_transports where name = 'mail'`;
   assert.deepEqual(await reasons(sql, id), ["transport_missing"]);
-  await mend(sql, id, "transport_missing");
+  await applyRemedy(sql, id, "transport_missing");
   assert.ok(await isTaken(sql, id));
 });
 
@@ -56,13 +56,13 @@ test("transport type · a transport of another type; the remedy makes its messag
   const { id } = await dispatch(sql, { transport: "mail" });
   await sql`update messenger_transports set type = 'redis' where name = 'mail'`;
   assert.deepEqual(await reasons(sql, id), ["transport_type"]);
-  await mend(sql, id, "transport_type");
+  await applyRemedy(sql, id, "transport_type");
   assert.ok(await isTaken(sql, id));
 });
 
 test("waiting turn · by priority, time and arrival; running, delayed and other queues' messages are not before it", async () => {
   const { sql } = project();
-  const taken = await held(sql);
+  const taken = await dispatchAndClaim(sql);
   await dispatchMany(sql, 3, { priority: 8 });
   await dispatchMany(sql, 2, { queue: "other", priority: 10 });
   await dispatch(sql, { priority: 10, delay: "1 hour" });
@@ -77,7 +77,7 @@ test("waiting turn · by priority, time and arrival; running, delayed and other 
 test("waiting turn · the remedy puts it first; one of the highest priority needs more workers", async () => {
   const { sql } = project();
   const ids = await dispatchMany(sql, 20);
-  await mend(sql, ids[19], "waiting_turn");
+  await applyRemedy(sql, ids[19], "waiting_turn");
   assert.deepEqual((await claim(sql, { batch: 1 })).map(({ id }) => id), [ids[19]]);
   const [, urgent] = await dispatchMany(sql, 2, { priority: 10 });
   const { remedy } = await because(sql, urgent, "waiting_turn");
@@ -117,10 +117,10 @@ test("unknown · an id without a message, null, and one whose dead letter is lef
     assert.deepEqual([row.reason, row.remedy], ["unknown", null]);
     assert.match(row.detail, /never dispatched here, .* or it finished and was pruned$/);
   }
-  const { id, fence } = await held(sql);
+  const { id, fence } = await dispatchAndClaim(sql);
   await call(sql, "messenger_fail", { id, fence, error: "no", retryable: false });
   await sql`delete from messenger_messages where id = ${id}`;
-  await mend(sql, id, "unknown");
+  await applyRemedy(sql, id, "unknown");
   assert.ok(await isTaken(sql, id));
 });
 
@@ -180,7 +180,7 @@ test("health · a check with an error is unhealthy and hides no other", async ()
   await own.begin(async (tx) => {
     await tx.unsafe(`create function messenger.health_broken(at timestamptz) returns setof messenger.check_result
       language plpgsql set search_path = pg_catalog, pg_temp as $$ begin raise exception 'out of order'; end $$`);
-    const { status, checks } = await ask(tx, "messenger_health");
+    const { status, checks } = await callValue(tx, "messenger_health");
     assert.equal(status, "unhealthy");
     const names = checks.map(({ name }: { name: string }) => name);
     assert.ok(names.includes("broken") && names.includes("clock") && names.includes("workers"));

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { empty, session, test, testWithCron, useProject } from "../project.ts";
 import { call, claim, dispatch, messageOf, type Row, setClock, tickByHand } from "./bus.ts";
-import { because, isTaken, mend, reasons } from "./explain.ts";
+import { applyRemedy, because, isTaken, reasons } from "./explain.ts";
 
 const project = useProject({ testClock: true });
 const URL = "https://example.test/functions/v1";
@@ -83,7 +83,7 @@ test("SQL handler · ready while the ticker runs; without the function the remed
   await sql`drop function public.explained(jsonb)`;
   assert.deepEqual(await reasons(sql, id), ["sql_handler_gone"]);
   assert.match((await because(sql, id, "sql_handler_gone")).detail, /public.explained\(jsonb\) is gone/);
-  await mend(sql, id, "sql_handler_gone");
+  await applyRemedy(sql, id, "sql_handler_gone");
   assert.ok(await isTaken(sql, id));
 });
 
@@ -104,7 +104,7 @@ testWithCron("clock stopped · never started, its job missing, inactive, not run
   await sql`select cron.unschedule('symphony-clock')`;
   assert.match((await clock()).detail, /has no job symphony-clock$/);
   await sql.unsafe((await clock()).remedy);
-  await mend(sql, id, "clock_stopped");
+  await applyRemedy(sql, id, "clock_stopped");
   await sql`select messenger_stop()`;
 });
 
@@ -159,7 +159,7 @@ testWithCron("clock stopped · its last run failed, hangs, or is long ago; or ea
   assert.match((await clock()).detail, /its launcher is gone until the database is restarted$/);
   await sql`update messenger.clock set last_error = 'disk full', last_error_at = messenger.now()`;
   assert.match((await clock()).detail, /: each tick fails: disk full$/);
-  await mend(sql, id, "clock_stopped");
+  await applyRemedy(sql, id, "clock_stopped");
   await sql`select messenger_stop()`;
   await admin`delete from cron.job_run_details`;
 });
@@ -183,7 +183,7 @@ test("no wake-ups · without functions URL or secret; the remedies set them", as
   await sql.unsafe((await because(sql, id, "no_wakeups")).remedy);
   await sql`delete from vault.secrets where name = 'symphony_worker_secret'`;
   assert.match((await because(sql, id, "no_wakeups")).detail, /secret is not in Vault, or cannot be decrypted$/);
-  await mend(sql, id, "no_wakeups");
+  await applyRemedy(sql, id, "no_wakeups");
   await call(sql, "messenger_tick");
   assert.equal((await sql`select from net.http_request_queue`).length, 1, "a wake-up is sent for it");
   await sql`select messenger_stop()`;

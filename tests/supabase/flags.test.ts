@@ -2,15 +2,15 @@
 import assert from "node:assert/strict";
 import { empty, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
-import { ask, type Row } from "./bus.ts";
+import { callValue, type Row } from "./bus.ts";
 import { INJECTIONS } from "./pages.ts";
-import { rejected } from "./raises.ts";
+import { assertRejected } from "./assert_rejected.ts";
 
 const project = useProject();
 Deno.test.beforeEach(() => empty(project().sql));
 
 const set = (name: string, percent: number, updated_by?: string): Promise<Row> =>
-  ask(project().sql, "messenger_set_flag", { name, percent, ...(updated_by !== undefined && { updated_by }) });
+  callValue(project().sql, "messenger_set_flag", { name, percent, ...(updated_by !== undefined && { updated_by }) });
 
 /** The subjects among 10,000 for which a flag is on. */
 async function subjects(flag: string): Promise<Set<number>> {
@@ -90,11 +90,11 @@ test("flags · invalid names and percentages are rejected, and change nothing", 
   const { sql } = project();
   await set("emails", 5);
   for (const name of ["", "5", "_a", "a b", "a\n", "ä", "a".repeat(129), ...INJECTIONS]) {
-    await rejected(set(name, 1), "SM_FILTER");
+    await assertRejected(set(name, 1), "SM_FILTER");
   }
-  for (const percent of [-1, 101, 2_147_483_647]) await rejected(set("emails", percent), "SM_BATCH");
-  await rejected(sql`select messenger_set_flag(null, 1)`, "SM_FILTER");
-  await rejected(sql`select messenger_set_flag('emails', null)`, "SM_BATCH");
+  for (const percent of [-1, 101, 2_147_483_647]) await assertRejected(set("emails", percent), "SM_BATCH");
+  await assertRejected(sql`select messenger_set_flag(null, 1)`, "SM_FILTER");
+  await assertRejected(sql`select messenger_set_flag('emails', null)`, "SM_BATCH");
   const rows = await sql`select name, percent from messenger.flags`;
   assert.deepEqual(rows.map(({ name, percent }) => [name, percent]), [["emails", 5]]);
   for (const text of INJECTIONS) assert.equal(await enabled(text, text), null);
@@ -103,11 +103,14 @@ test("flags · invalid names and percentages are rejected, and change nothing", 
 test("flags · service_role may set and read, users may neither, nor read the table", async () => {
   const { sql } = project();
   const args = { name: "emails", percent: 5 };
-  assert.equal((await asRole(sql, "service_role", (tx) => ask(tx, "messenger_set_flag", args))).percent, 5);
+  assert.equal((await asRole(sql, "service_role", (tx) => callValue(tx, "messenger_set_flag", args))).percent, 5);
   assert.equal((await asRole(sql, "service_role", (tx) => tx`select messenger.enabled('emails', 'ada')`)).length, 1);
   for (const role of ["authenticated", "anon"] as const) {
     const user = crypto.randomUUID();
-    await assert.rejects(asRole(sql, role, (tx) => ask(tx, "messenger_set_flag", args), user), /permission denied/);
+    await assert.rejects(
+      asRole(sql, role, (tx) => callValue(tx, "messenger_set_flag", args), user),
+      /permission denied/,
+    );
     await assert.rejects(
       asRole(sql, role, (tx) => tx`select messenger.enabled('emails', 'ada')`, user),
       /permission denied/,

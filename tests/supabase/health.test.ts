@@ -1,7 +1,7 @@
 // messenger_health, check by check.
 import assert from "node:assert/strict";
 import { empty, test, useProject } from "../project.ts";
-import { ask, call, claim, dispatch, held, type Row, setClock, settle, tickByHand } from "./bus.ts";
+import { call, callValue, claim, dispatch, dispatchAndClaim, type Row, setClock, settle, tickByHand } from "./bus.ts";
 
 const project = useProject({ testClock: true });
 
@@ -13,7 +13,7 @@ Deno.test.beforeEach(async () => {
   await tickByHand(sql, "https://example.test/functions/v1");
 });
 
-const health = () => ask(project().sql, "messenger_health");
+const health = () => callValue(project().sql, "messenger_health");
 const check = async (name: string) => (await health()).checks.find((row: Row) => row.name === name);
 
 test("health · of a running bus reports only the test clock", async () => {
@@ -103,7 +103,7 @@ test("health · an error of a step is reported for five minutes, with the step's
 test("health · due messages that no worker claims; not delayed ones, not running ones", async () => {
   const { sql } = project();
   await dispatch(sql, { delay: "5 days" });
-  await held(sql, { queue: "run" }, { lease: "2 hours" });
+  await dispatchAndClaim(sql, { queue: "run" }, { lease: "2 hours" });
   await setClock(sql, "1 hour");
   assert.equal((await check("oldest_due")).status, "healthy");
   await setClock(sql, "0");
@@ -119,7 +119,7 @@ test("health · due messages that no worker claims; not delayed ones, not runnin
 
 test("health · a message with an expired lease counts as due", async () => {
   const { sql } = project();
-  await held(sql);
+  await dispatchAndClaim(sql);
   await setClock(sql, "11 minutes");
   assert.equal((await check("oldest_due")).status, "unhealthy");
 });
@@ -226,7 +226,7 @@ test("health · wake-ups without an address, no secret, open dead letters", asyn
   assert.equal((await check("pg_net")).status, "degraded");
   await sql`delete from vault.secrets where name = 'symphony_worker_secret'`;
   assert.equal((await check("worker_secret")).status, "unhealthy");
-  const { id, fence } = await held(sql);
+  const { id, fence } = await dispatchAndClaim(sql);
   await settle(sql, [{ id, fence, outcome: "failed", error: "e", retryable: false }]);
   const deadLetters = await check("dead_letters");
   assert.deepEqual([deadLetters.status, deadLetters.detail], ["degraded", "1 open"]);

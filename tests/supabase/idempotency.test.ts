@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { empty, test, useProject } from "../project.ts";
 import { call, claim, dispatch, messageOf, setClock, settle } from "./bus.ts";
-import { rejected } from "./raises.ts";
+import { assertRejected } from "./assert_rejected.ts";
 
 const project = useProject({ testClock: true });
 Deno.test.beforeEach(() => empty(project().sql));
@@ -37,7 +37,7 @@ for (
 ) {
   test(`key · the same key with another ${what} is rejected`, async () => {
     const { id } = await once();
-    const message = await rejected(once(fields), "SM_IDEMPOTENCY_MISMATCH", 409);
+    const message = await assertRejected(once(fields), "SM_IDEMPOTENCY_MISMATCH", 409);
     assert(message.includes(id), message);
     assert.equal(await stored(), 1);
   });
@@ -88,7 +88,7 @@ test("key · payloads that differ in a number or in a string that looks like one
     const send = (list: string) =>
       sql`select * from messenger_dispatch('T', jsonb_build_object('list', ${list}::text::jsonb), idempotency_key => ${key})`;
     await send(first);
-    await rejected(send(second), "SM_IDEMPOTENCY_MISMATCH", 409);
+    await assertRejected(send(second), "SM_IDEMPOTENCY_MISMATCH", 409);
   }
 });
 
@@ -210,7 +210,11 @@ test("batch · a mismatch rejects an atomic batch, and is one element's error in
   const { sql } = project();
   const { id } = await once();
   const messages = [{ type: "T" }, { type: "Other", idempotency_key: "once" }, { type: "T" }];
-  const message = await rejected(call(sql, "messenger_dispatch_batch", { messages }), "SM_IDEMPOTENCY_MISMATCH", 409);
+  const message = await assertRejected(
+    call(sql, "messenger_dispatch_batch", { messages }),
+    "SM_IDEMPOTENCY_MISMATCH",
+    409,
+  );
   assert(message.includes("message 2") && message.includes(id), message);
   assert.equal(await stored(), 1);
   const replies = await call(sql, "messenger_dispatch_batch", { messages, atomic: false });
@@ -221,6 +225,6 @@ test("batch · a mismatch rejects an atomic batch, and is one element's error in
 test("batch · a rejected atomic batch leaves its keys free", async () => {
   const { sql } = project();
   const messages = [{ type: "Greeting", idempotency_key: "once" }, { type: "bad type" }];
-  await rejected(call(sql, "messenger_dispatch_batch", { messages }), "SM_TYPE");
+  await assertRejected(call(sql, "messenger_dispatch_batch", { messages }), "SM_TYPE");
   assert.equal((await once()).duplicate, false);
 });

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { empty, test, useProject } from "../project.ts";
 import { call, claim, dispatch, messageOf, type Row } from "./bus.ts";
-import { rejected } from "./raises.ts";
+import { assertRejected } from "./assert_rejected.ts";
 
 const project = useProject({ testClock: true });
 Deno.test.beforeEach(() => empty(project().sql));
@@ -85,7 +85,7 @@ test("batch · a mismatch between two elements rejects an atomic batch, and is o
     element("reschedule", 1, { payload: { n: 7 } }),
     element("replace", 2),
   ];
-  const message = await rejected(send(messages), "SM_IDEMPOTENCY_MISMATCH", 409);
+  const message = await assertRejected(send(messages), "SM_IDEMPOTENCY_MISMATCH", 409);
   assert(message.includes("message 3"), message);
   assert.deepEqual(await rows(), []);
   const replies = await send(messages, false);
@@ -144,7 +144,7 @@ test("batch · a message that an element moved to now causes a wake-up", async (
     await call(transaction, "messenger_dispatch_batch", {
       messages: [element("reschedule", 1), element("reschedule", 2, { available_at: "2020-01-01T00:00:00Z" })],
     });
-    return (await transaction`select current_setting('messenger.woken', true) as rung`)[0].woken.trim();
+    return (await transaction`select current_setting('messenger.woken', true) as woken`)[0].woken.trim();
   });
   assert.equal(woken, "supabase/default");
   assert.equal((await claim(project().sql)).length, 1);

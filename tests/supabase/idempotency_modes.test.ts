@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { empty, test, useProject } from "../project.ts";
 import { call, claim, deadLetterOf, dispatch, messageOf, secondsUntil, setClock, settle } from "./bus.ts";
-import { rejected } from "./raises.ts";
+import { assertRejected } from "./assert_rejected.ts";
 
 const project = useProject({ testClock: true });
 Deno.test.beforeEach(() => empty(project().sql));
@@ -59,7 +59,7 @@ test("replace · the key belongs to the new payload from then on", async () => {
   await send("ignore", OLD);
   await send("replace", NEW);
   assert.equal((await send("ignore", NEW)).duplicate, true);
-  await rejected(send("ignore", OLD), "SM_IDEMPOTENCY_MISMATCH", 409);
+  await assertRejected(send("ignore", OLD), "SM_IDEMPOTENCY_MISMATCH", 409);
 });
 
 test("replace · a message that waits for a retry keeps the delay and its used retries", async () => {
@@ -82,7 +82,7 @@ test("replace · a message that waits for a retry keeps the delay and its used r
 test("replace · an expiry before the message's time is rejected, and nothing changes", async () => {
   const { id } = await send("replace", { ...OLD, delay: "2 hours" });
   const soon = new Date(Date.now() + 3_600_000);
-  const message = await rejected(send("replace", { ...NEW, expires_at: soon }), "SM_EXPIRES_AT");
+  const message = await assertRejected(send("replace", { ...NEW, expires_at: soon }), "SM_EXPIRES_AT");
   assert(message.includes(id), message);
   assert.deepEqual((await rowOf(id)).body, { version: 1 });
   assert.equal((await send("ignore", OLD)).id, id);
@@ -102,13 +102,13 @@ test("reschedule · a pending message moves, and keeps its content", async () =>
 
 test("reschedule · another payload is rejected, and nothing moves", async () => {
   const { id } = await send("ignore", OLD);
-  await rejected(send("reschedule", { ...NEW, delay: "1 hour" }), "SM_IDEMPOTENCY_MISMATCH", 409);
+  await assertRejected(send("reschedule", { ...NEW, delay: "1 hour" }), "SM_IDEMPOTENCY_MISMATCH", 409);
   assert.equal((await rowOf(id)).scheduled_at, null);
 });
 
 test("reschedule · a time after the message's expiry is rejected", async () => {
   const { id } = await send("ignore", { ...OLD, expires_at: new Date(Date.now() + 3_600_000) });
-  await rejected(send("reschedule", { ...OLD, delay: "2 hours" }), "SM_EXPIRES_AT");
+  await assertRejected(send("reschedule", { ...OLD, delay: "2 hours" }), "SM_EXPIRES_AT");
   assert.equal((await rowOf(id)).scheduled_at, null);
 });
 
@@ -126,7 +126,7 @@ for (const mode of ["reschedule", "debounce"]) {
     const rungBy = (fields: Fields) =>
       project().sql.begin(async (transaction) => {
         await dispatch(transaction, { idempotency_key: "once", idempotency_mode: mode, ...OLD, ...fields });
-        const [{ woken }] = await transaction`select current_setting('messenger.woken', true) as rung`;
+        const [{ woken }] = await transaction`select current_setting('messenger.woken', true) as woken`;
         return woken?.trim() || null;
       });
     assert.equal(await rungBy({ delay: "2 hours" }), null);
@@ -221,10 +221,10 @@ for (const mode of [...CHANGING, "throttle"]) {
     test(`${mode} · another ${what} is rejected, while the message is pending and while it runs`, async () => {
       const { id } = await send("ignore", OLD);
       const before = await rowOf(id);
-      await rejected(send(mode, { ...OLD, ...fields, delay: "1 hour" }), "SM_IDEMPOTENCY_MISMATCH", 409);
+      await assertRejected(send(mode, { ...OLD, ...fields, delay: "1 hour" }), "SM_IDEMPOTENCY_MISMATCH", 409);
       assert.deepEqual(await rowOf(id), before);
       await claim(project().sql);
-      await rejected(send(mode, { ...OLD, ...fields, delay: "1 hour" }), "SM_IDEMPOTENCY_MISMATCH", 409);
+      await assertRejected(send(mode, { ...OLD, ...fields, delay: "1 hour" }), "SM_IDEMPOTENCY_MISMATCH", 409);
       assert.equal(await stored(), 1);
     });
   }

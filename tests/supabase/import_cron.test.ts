@@ -2,8 +2,8 @@
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
-import { ask, call, setClock } from "./bus.ts";
-import { rejected } from "./raises.ts";
+import { call, callValue, setClock } from "./bus.ts";
+import { assertRejected } from "./assert_rejected.ts";
 
 const project = useProject({ testClock: true });
 
@@ -31,7 +31,7 @@ async function job(name: string | null, schedule: string, command: string): Prom
   return Number(jobid);
 }
 
-const propose = (jobid: number) => ask(project().sql, "messenger_import_cron", { jobid });
+const propose = (jobid: number) => callValue(project().sql, "messenger_import_cron", { jobid });
 
 const COMMANDS: [what: string, name: string | null, command: string][] = [
   ["a plain statement", "nightly", "insert into ledger (what) values ('done')"],
@@ -138,7 +138,7 @@ for (
   ]
 ) {
   test(`import · ${JSON.stringify(command)} cannot run inside a function: rejected with the reason`, async () => {
-    const message = await rejected(propose(await job("x", "0 3 * * *", command)), "SM_CONFLICT", 409);
+    const message = await assertRejected(propose(await job("x", "0 3 * * *", command)), "SM_CONFLICT", 409);
     assert.match(message, /cannot run inside a function/);
   });
 }
@@ -193,7 +193,7 @@ test("import · a stepped day field beside a restricted one means both in pg_cro
   const id = await job("days", "* * * * *", "select 1");
   for (const schedule of ["0 0 */2 * 1", "0 0 1 * */2", "0 0 */2 * */3"]) {
     await rewrite(`update cron.job set schedule = '${schedule}' where jobid = ${id}`);
-    assert.match(await rejected(propose(id), "SM_CRON"), /match both day fields/);
+    assert.match(await assertRejected(propose(id), "SM_CRON"), /match both day fields/);
   }
   for (const schedule of ["0 0 */2 * *", "0 0 * * */2", "0 0 */1 * mon", "0 0 13 * fri"]) {
     await rewrite(`update cron.job set schedule = '${schedule}' where jobid = ${id}`);
@@ -215,27 +215,31 @@ test("import · an inactive job is proposed as a paused schedule", async () => {
 
 test("import · rejects missing jobs, the ticker's own, and times that never come", async () => {
   const { sql } = project();
-  await rejected(propose(999_999), "SM_NOT_FOUND", 404);
+  await assertRejected(propose(999_999), "SM_NOT_FOUND", 404);
   await call(sql, "messenger_start");
   const [{ jobid }] = await sql`select jobid from cron.job where jobname = 'symphony-clock'`;
-  await rejected(propose(Number(jobid)), "SM_CONFLICT", 409);
+  await assertRejected(propose(Number(jobid)), "SM_CONFLICT", 409);
   await call(sql, "messenger_stop");
   const id = await job("odd", "* * * * *", "select 1");
   for (const [schedule, code] of [["@reboot", "SM_CRON"], ["0 0 31 2 *", "SM_CRON_NEVER"]]) {
     await rewrite(`update cron.job set schedule = '${schedule}' where jobid = ${id}`);
-    await rejected(propose(id), code);
+    await assertRejected(propose(id), code);
   }
 });
 
 test("import · a job is shown to members of the role it runs as, and to no other caller", async () => {
   const { sql } = project();
   const id = await job("x", "0 3 * * *", "select 'a password'");
-  await rejected(asRole(sql, "service_role", (own) => own`select messenger_import_cron(${id})`), "SM_NOT_FOUND", 404);
+  await assertRejected(
+    asRole(sql, "service_role", (own) => own`select messenger_import_cron(${id})`),
+    "SM_NOT_FOUND",
+    404,
+  );
   await rewrite(`update cron.job set username = 'service_role' where jobid = ${id}`);
   await asRole(sql, "service_role", (own) => own`select messenger_import_cron(${id})`);
   await propose(id);
   await rewrite(`update cron.job set username = 'supabase_admin' where jobid = ${id}`);
-  await rejected(propose(id), "SM_NOT_FOUND", 404);
+  await assertRejected(propose(id), "SM_NOT_FOUND", 404);
 });
 
 test("import · users may not call it", async () => {

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { empty, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
-import { ask, call, claim, deadLetterOf, dispatch, messageOf, type Row, settle } from "./bus.ts";
+import { call, callValue, claim, deadLetterOf, dispatch, messageOf, type Row, settle } from "./bus.ts";
 
 const project = useProject();
 const ada = crypto.randomUUID();
@@ -69,8 +69,8 @@ test("a user's invalid payload · a thousand of them leave health and the error 
   const rows = await claim(sql, { batch: 1000 });
   assert.equal(rows.length, 1000);
   await settle(sql, rows.map((row) => invalid(row)));
-  await ask(sql, "messenger_tick");
-  const { checks } = await ask(sql, "messenger_health");
+  await callValue(sql, "messenger_tick");
+  const { checks } = await callValue(sql, "messenger_health");
   for (const name of ["dead_letters", "error_rate"]) {
     assert.equal(checks.find((check: Row) => check.name === name).status, "healthy", name);
   }

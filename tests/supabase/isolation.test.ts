@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import postgres, { type Sql } from "postgres";
 import { empty, session, test, useProject } from "../project.ts";
-import { ask, call, claim, dispatch, dispatchMany, setClock } from "./bus.ts";
+import { call, callValue, claim, dispatch, dispatchMany, setClock } from "./bus.ts";
 
 const project = useProject({ testClock: true });
 Deno.test.beforeEach(() => empty(project().sql));
@@ -40,7 +40,7 @@ test("serializable · messages that concurrent sessions dispatch, claim and comp
       await retried(() => dispatch(own, { payload: { n, turn }, idempotency_key: `${n}-${turn}` }), failures);
       const rows = await retried(() => claim(own, { worker: `w${n}`, batch: 2 }), failures);
       for (const { id, fence } of rows) {
-        assert.equal(await retried(() => ask(own, "messenger_complete", { id, fence }), failures), "completed");
+        assert.equal(await retried(() => callValue(own, "messenger_complete", { id, fence }), failures), "completed");
         handled.push(id);
       }
     }
@@ -67,10 +67,10 @@ test("serializable · a tick beside another session's writes ends without an err
   await ticker`select count(*) from messenger_messages`;
   const [first] = await sql`select id, fence from messenger_messages order by id limit 1`;
   await call(sql, "messenger_complete", first);
-  const figures = await ask(ticker, "messenger_tick");
+  const figures = await callValue(ticker, "messenger_tick");
   assert.equal(typeof figures.rescued, "number");
   await ticker`commit`.catch((error: postgres.PostgresError) => assert.equal(error.code, "40001"));
-  await ask(sql, "messenger_tick");
+  await callValue(sql, "messenger_tick");
   const rows = await sql`select status from messenger_messages order by id`;
   assert.deepEqual(rows.map(({ status }) => status), ["completed", "pending", "pending", "pending", "pending"]);
 });
@@ -148,7 +148,9 @@ test("sessions · verify, health and explain are independent of settings for nam
     (await own`select kind, object, state from messenger_verify() where kind <> 'operation'`).map((row) => ({
       ...row,
     })),
-    (await ask(own, "messenger_health")).checks.map(({ name, status }: Record<string, string>) => `${name} ${status}`),
+    (await callValue(own, "messenger_health")).checks.map(({ name, status }: Record<string, string>) =>
+      `${name} ${status}`
+    ),
     (await call(own, "messenger_explain", { id })).map(({ reason, remedy }) => [reason, remedy]),
   ];
   const [verify, checks] = await seen(hostile);

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
 import { call, dispatch } from "./bus.ts";
-import { rejected } from "./raises.ts";
+import { assertRejected } from "./assert_rejected.ts";
 import { limitWaiting, pidOf, untilBlocked } from "./until_blocked.ts";
 
 const project = useProject();
@@ -58,7 +58,7 @@ test("keys · a batch through the API names the call to repeat, and has stored n
   const messages = ["a", "b", "c"].map((idempotency_key) => ({ type: "Greeting", idempotency_key }));
   for (const atomic of [true, false]) {
     const batch = asRole(sql, "service_role", (tx) => call(tx, "messenger_dispatch_batch", { messages, atomic }));
-    assert.match(await rejected(batch, "SM_UNAVAILABLE", 503), /^an open transaction holds a key of this call/);
+    assert.match(await assertRejected(batch, "SM_UNAVAILABLE", 503), /^an open transaction holds a key of this call/);
   }
   await other`rollback`;
   assert.equal((await sql`select from messenger_messages`).length, 0);
@@ -74,7 +74,7 @@ test("keys · a user whose own dispatch is still open gets 503, too", async () =
   await other`begin`;
   await other`select set_config('request.jwt.claims', ${JSON.stringify({ sub: user })}, true)`;
   await call(other, "messenger_user_dispatch", { type: "Greeting" });
-  await rejected(send(), "SM_UNAVAILABLE", 503);
+  await assertRejected(send(), "SM_UNAVAILABLE", 503);
   await other`rollback`;
   assert.equal((await send()).length, 1);
 });

@@ -3,14 +3,14 @@
 import assert from "node:assert/strict";
 import { empty, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
-import { ask, call, dispatchMany, type Row } from "./bus.ts";
-import { forgeCursor, INJECTIONS, walk } from "./pages.ts";
-import { rejected } from "./raises.ts";
+import { call, callValue, dispatchMany, type Row } from "./bus.ts";
+import { forgeCursor, INJECTIONS, readAllPages } from "./pages.ts";
+import { assertRejected } from "./assert_rejected.ts";
 
 const project = useProject();
 Deno.test.beforeEach(() => empty(project().sql));
 
-const list = (args: Row = {}): Promise<Row> => ask(project().sql, "messenger_list_failed", args);
+const list = (args: Row = {}): Promise<Row> => callValue(project().sql, "messenger_list_failed", args);
 const idsOf = ({ messages }: Row): string[] => messages.map(({ id }: Row) => id);
 const hour = (n: number) => `2031-01-01T${String(n).padStart(2, "0")}:00:00Z`;
 
@@ -82,16 +82,16 @@ test("list_failed · a list has the number of attempts, without attempts, bodies
   const page = await list();
   assert.ok(!JSON.stringify(page).includes("hush"));
   assert.deepEqual([page.messages[0].attempt_count, page.messages[0].error.length], [2, 500]);
-  const whole = await ask(project().sql, "messenger_get_failed", { id });
+  const whole = await callValue(project().sql, "messenger_get_failed", { id });
   assert.deepEqual([whole.body, whole.attempts.length, whole.error_trace], [{ secret: "hush" }, 2, "hush"]);
-  assert.equal(await ask(project().sql, "messenger_get_failed", { id: crypto.randomUUID() }), null);
+  assert.equal(await callValue(project().sql, "messenger_get_failed", { id: crypto.randomUUID() }), null);
 });
 
 test("list_failed · pages repeat nothing and omit nothing while dead letters are added, resolved and deleted", async () => {
   const { sql } = project();
   const ids = await deadLetters(40);
   const gone = [ids[20], ids[39]];
-  const seen = await walk(
+  const seen = await readAllPages(
     (cursor) => list({ cursor, max: 7 }),
     "messages",
     async (page) => {
@@ -122,7 +122,7 @@ test("list_failed · a scan ends after 20,000 dead letters, returns its position
   const rare = await deadLetter({ message_type: "Rare", failed_at: "2030-01-01T00:00:00Z" });
   await deadLetters(45_000, 7);
   const searched: string[] = [];
-  const seen = await walk(
+  const seen = await readAllPages(
     (cursor) => list({ filter: { type: "Rare" }, cursor }),
     "messages",
     (_, page) => Promise.resolve(void (page.searched_to && searched.push(page.searched_to))),
@@ -151,7 +151,7 @@ const REFUSED: [what: string, args: Row, code: string][] = [
 ];
 for (const [what, args, code] of REFUSED) {
   test(`list_failed · rejects ${what}`, async () => {
-    await rejected(filterAsJson(args), code);
+    await assertRejected(filterAsJson(args), code);
   });
 }
 /** A JSON string as the filter, too. */
@@ -167,7 +167,7 @@ test("list_failed · cursors that are malformed, of another list or filter, or f
   await dispatchMany(sql, 2);
   const good = (await list({ max: 1 })).next_cursor;
   const other = (await list({ filter: { resolved: false }, max: 1 })).next_cursor;
-  const foreign = (await ask(sql, "messenger_list_messages", { max: 1 })).next_cursor;
+  const foreign = (await callValue(sql, "messenger_list_messages", { max: 1 })).next_cursor;
   const id = crypto.randomUUID();
   const forged = [null, 5, "x", [], {}, [hour(1)], [null, id], ["soon", id], [hour(1), "x"], [id, hour(1)]];
   const cursors = [
@@ -175,7 +175,7 @@ test("list_failed · cursors that are malformed, of another list or filter, or f
     ...INJECTIONS,
     ...await Promise.all(forged.map((place) => forgeCursor(sql, "failed", {}, place))),
   ];
-  for (const cursor of cursors) await rejected(list({ cursor, max: 1 }), "SM_FILTER");
+  for (const cursor of cursors) await assertRejected(list({ cursor, max: 1 }), "SM_FILTER");
   assert.equal((await list({ cursor: good })).messages.length, 2);
 });
 
@@ -187,8 +187,8 @@ test("list_failed · texts that look like SQL are only texts", async () => {
       const page = await list({ filter: { [key]: text } });
       assert.deepEqual([page.messages, page.total], [[], 0], `${key}: ${text}`);
     }
-    for (const key of ["resolved", "from", "to"]) await rejected(list({ filter: { [key]: text } }), "SM_FILTER");
-    await rejected(list({ filter: { [text]: "x" } }), "SM_UNKNOWN_FIELD");
+    for (const key of ["resolved", "from", "to"]) await assertRejected(list({ filter: { [key]: text } }), "SM_FILTER");
+    await assertRejected(list({ filter: { [text]: "x" } }), "SM_UNKNOWN_FIELD");
   }
   assert.equal((await sql`select from messenger_failed_messages`).length, 1);
 });
@@ -197,7 +197,7 @@ test("list_failed · service_role may call it, users may not", async () => {
   const { sql } = project();
   const id = await deadLetter();
   const requested = (role: "service_role" | "authenticated" | "anon", name: string, args: Row) =>
-    asRole(sql, role, (tx) => ask(tx, name, args), crypto.randomUUID());
+    asRole(sql, role, (tx) => callValue(tx, name, args), crypto.randomUUID());
   assert.equal((await requested("service_role", "messenger_list_failed", {})).messages.length, 1);
   assert.equal((await requested("service_role", "messenger_get_failed", { id })).id, id);
   for (const role of ["authenticated", "anon"] as const) {

@@ -3,15 +3,15 @@
 import assert from "node:assert/strict";
 import { empty, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
-import { ask, call, claim, dispatch, dispatchMany, type Row, setClock, settle } from "./bus.ts";
-import { forgeCursor, INJECTIONS, walk } from "./pages.ts";
-import { rejected } from "./raises.ts";
+import { call, callValue, claim, dispatch, dispatchMany, type Row, setClock, settle } from "./bus.ts";
+import { forgeCursor, INJECTIONS, readAllPages } from "./pages.ts";
+import { assertRejected } from "./assert_rejected.ts";
 
 const project = useProject({ testClock: true, isolation: "read committed" });
 Deno.test.beforeEach(() => empty(project().sql));
 
 type Filter = Record<string, unknown>;
-const list = (args: Row = {}): Promise<Row> => ask(project().sql, "messenger_list_messages", args);
+const list = (args: Row = {}): Promise<Row> => callValue(project().sql, "messenger_list_messages", args);
 const idsOf = ({ messages }: Row): string[] => messages.map(({ id }: Row) => id);
 const found = async (filter: Filter) => idsOf(await list({ filter }));
 const hour = (n: number) => `2031-01-01T${String(n).padStart(2, "0")}:00:00Z`;
@@ -107,7 +107,7 @@ test("list_messages · a message that waits for its predecessor is blocked and h
   const { messages } = await list({ filter: { ordering_key: "ada" } });
   assert.deepEqual(messages.map(({ id, blocked }: Row) => [id, blocked]), [[second, true], [first, false]]);
   assert.deepEqual([messages[0].available_at, typeof messages[1].available_at], [null, "string"]);
-  const whole = await ask(sql, "messenger_get_message", { id: second });
+  const whole = await callValue(sql, "messenger_get_message", { id: second });
   assert.deepEqual([whole.blocked, whole.available_at, whole.attempts, whole.dead_letters], [true, null, [], []]);
 });
 
@@ -119,8 +119,8 @@ test("list_messages · a list has neither bodies nor long errors", async () => {
   const page = await list();
   assert.ok(!JSON.stringify(page).includes("hush"));
   assert.equal(page.messages[0].last_error.length, 200);
-  assert.equal((await ask(sql, "messenger_get_message", { id })).body.secret, "hush");
-  assert.equal(await ask(sql, "messenger_get_message", { id: crypto.randomUUID() }), null);
+  assert.equal((await callValue(sql, "messenger_get_message", { id })).body.secret, "hush");
+  assert.equal(await callValue(sql, "messenger_get_message", { id: crypto.randomUUID() }), null);
 });
 
 for (const filter of [{}, { type: "Greeting" }, { status: "pending" }, { status: "completed" }]) {
@@ -133,7 +133,7 @@ for (const filter of [{}, { type: "Greeting" }, { status: "pending" }, { status:
     };
     if ("status" in filter && filter.status === "completed") await finish(40);
     const removed: string[] = [];
-    const seen = await walk(
+    const seen = await readAllPages(
       (cursor) => list({ filter, cursor, max: 7 }),
       "messages",
       async (page) => {
@@ -176,7 +176,7 @@ test("list_messages · a scan ends after 20,000 messages, returns its position i
   const rare = (await dispatch(sql, { type: "Rare" })).id;
   await fill(45_000);
   const searched: string[] = [];
-  const seen = await walk(
+  const seen = await readAllPages(
     (cursor) => list({ filter: { type: "Rare" }, cursor }),
     "messages",
     (_, page) => Promise.resolve(void (page.searched_to && searched.push(page.searched_to))),
@@ -199,7 +199,10 @@ test("list_messages · a message is found by its id, and by a key in use, howeve
   assert.deepEqual(await found({ to: (await list({ filter: { id: old } })).messages[0].created_at }), []);
   const first = await list({ filter: { idempotency_key: "order-1" } });
   assert.deepEqual([idsOf(first), first.searched_to !== null], [[old], true]);
-  const pages = await walk((cursor) => list({ filter: { idempotency_key: "order-1" }, cursor, max: 1 }), "messages");
+  const pages = await readAllPages(
+    (cursor) => list({ filter: { idempotency_key: "order-1" }, cursor, max: 1 }),
+    "messages",
+  );
   assert.deepEqual(pages.map(({ id }) => id).sort(), [old, theirs].sort());
   // The key is deleted between two pages: listed messages are not listed again.
   await sql`delete from messenger.idempotency_keys`;
@@ -232,7 +235,7 @@ const REFUSED: [what: string, args: Row, code: string][] = [
 ];
 for (const [what, args, code] of REFUSED) {
   test(`list_messages · rejects ${what}`, async () => {
-    await rejected(list(args), code);
+    await assertRejected(list(args), code);
   });
 }
 
@@ -244,7 +247,7 @@ test("list_messages · cursors that are malformed, of another list or filter, or
   for (const n of [1, 2]) {
     await call(sql, "messenger_schedule", { name: `s${n}`, type: "A", schedule: { cron: "@daily" } });
   }
-  const foreign = (await ask(sql, "messenger_list_schedules", { max: 1 })).next_cursor;
+  const foreign = (await callValue(sql, "messenger_list_schedules", { max: 1 })).next_cursor;
   const forged = [null, 5, "x", [], [null], ["x"], [good], {}, [[]], [crypto.randomUUID(), null]];
   const cursors = [
     ...["", "=", "garbled", "é", "null", "bnVsbA", good.slice(0, -9), `${good}x`, good + good, "A".repeat(100_000)],
@@ -252,8 +255,8 @@ test("list_messages · cursors that are malformed, of another list or filter, or
     ...[other, foreign],
     ...await Promise.all(forged.map((place) => forgeCursor(sql, "messages", {}, place))),
   ];
-  for (const cursor of cursors) await rejected(list({ cursor, max: 1 }), "SM_FILTER");
-  await rejected(list({ cursor: good, filter: { type: "Greeting" } }), "SM_FILTER");
+  for (const cursor of cursors) await assertRejected(list({ cursor, max: 1 }), "SM_FILTER");
+  await assertRejected(list({ cursor: good, filter: { type: "Greeting" } }), "SM_FILTER");
   assert.equal((await list({ cursor: good, max: 1 })).messages.length, 1);
 });
 
@@ -266,9 +269,9 @@ test("list_messages · texts that look like SQL are only texts", async () => {
       assert.deepEqual([page.messages, page.total], [[], 0], `${key}: ${text}`);
     }
     for (const key of ["status", "id", "created_by", "from"]) {
-      await rejected(list({ filter: { [key]: text } }), "SM_FILTER");
+      await assertRejected(list({ filter: { [key]: text } }), "SM_FILTER");
     }
-    await rejected(list({ filter: { [text]: "x" } }), "SM_UNKNOWN_FIELD");
+    await assertRejected(list({ filter: { [text]: "x" } }), "SM_UNKNOWN_FIELD");
   }
   assert.equal((await sql`select from messenger_messages`).length, 1);
 });
@@ -277,7 +280,7 @@ test("list_messages · service_role may call it, users may not", async () => {
   const { sql } = project();
   const { id } = await dispatch(sql);
   const requested = (role: "service_role" | "authenticated" | "anon", name: string, args: Row) =>
-    asRole(sql, role, (tx) => ask(tx, name, args), crypto.randomUUID());
+    asRole(sql, role, (tx) => callValue(tx, name, args), crypto.randomUUID());
   assert.equal((await requested("service_role", "messenger_list_messages", {})).messages.length, 1);
   assert.equal((await requested("service_role", "messenger_get_message", { id })).id, id);
   for (const role of ["authenticated", "anon"] as const) {

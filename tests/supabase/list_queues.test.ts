@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { empty, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
-import { ask, call, claim, dispatch, dispatchMany, type Row, setClock, settle } from "./bus.ts";
+import { call, callValue, claim, dispatch, dispatchMany, type Row, setClock, settle } from "./bus.ts";
 
 const project = useProject({ testClock: true, isolation: "read committed" });
 Deno.test.beforeEach(async () => {
@@ -11,8 +11,8 @@ Deno.test.beforeEach(async () => {
   await project().sql`update messenger.settings set poll_interval = '1 minute'`;
 });
 
-const queues = async (): Promise<Row[]> => (await ask(project().sql, "messenger_list_queues")).queues;
-const workers = async (): Promise<Row[]> => (await ask(project().sql, "messenger_list_workers")).workers;
+const queues = async (): Promise<Row[]> => (await callValue(project().sql, "messenger_list_queues")).queues;
+const workers = async (): Promise<Row[]> => (await callValue(project().sql, "messenger_list_workers")).workers;
 const figures = (queue: Row) => [queue.pending, queue.due, queue.delayed, queue.blocked, queue.processing];
 
 test("list_queues · a queue without messages that is not paused is not listed", async () => {
@@ -129,9 +129,9 @@ test("list_queues · service_role may call it, users may not", async () => {
   const { sql } = project();
   await dispatch(sql);
   for (const name of ["messenger_list_queues", "messenger_list_workers"]) {
-    assert.ok(await asRole(sql, "service_role", (tx) => ask(tx, name)));
+    assert.ok(await asRole(sql, "service_role", (tx) => callValue(tx, name)));
     for (const role of ["authenticated", "anon"] as const) {
-      await assert.rejects(asRole(sql, role, (tx) => ask(tx, name), crypto.randomUUID()), /permission denied/);
+      await assert.rejects(asRole(sql, role, (tx) => callValue(tx, name), crypto.randomUUID()), /permission denied/);
     }
   }
 });

@@ -2,14 +2,14 @@
 import assert from "node:assert/strict";
 import { empty, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
-import { ask, call, type Row, setClock } from "./bus.ts";
-import { forgeCursor, INJECTIONS, walk } from "./pages.ts";
-import { rejected } from "./raises.ts";
+import { call, callValue, type Row, setClock } from "./bus.ts";
+import { forgeCursor, INJECTIONS, readAllPages } from "./pages.ts";
+import { assertRejected } from "./assert_rejected.ts";
 
 const project = useProject({ testClock: true });
 Deno.test.beforeEach(() => empty(project().sql));
 
-const list = (args: Row = {}): Promise<Row> => ask(project().sql, "messenger_list_schedules", args);
+const list = (args: Row = {}): Promise<Row> => callValue(project().sql, "messenger_list_schedules", args);
 const namesOf = ({ schedules }: Row): string[] => schedules.map(({ name }: Row) => name);
 const plan = (name: string, fields: Row = {}) =>
   call(project().sql, "messenger_schedule", { name, type: "Digest", schedule: { cron: "@daily" }, ...fields });
@@ -58,7 +58,7 @@ test("list_schedules · wildcards in the beginning of a name are literal", async
 test("list_schedules · pages repeat nothing and omit nothing while schedules come and go", async () => {
   const names = Array.from({ length: 30 }, (_, n) => `s${String(n).padStart(2, "0")}`);
   for (const name of names) await plan(name);
-  const seen = await walk(
+  const seen = await readAllPages(
     (cursor) => list({ cursor, max: 4 }),
     "schedules",
     async (page) => {
@@ -77,7 +77,7 @@ test("list_schedules · pages repeat nothing and omit nothing while schedules co
 test("list_schedules · a page that is just full ends the list, and names of other scripts are paged, too", async () => {
   const names = ["Ärger", "ähnlich", "Zebra", "zebra", "日報", "🎺", "a b", "a-b", "ab"];
   for (const name of names) await plan(name);
-  const seen = await walk((cursor) => list({ cursor, max: 3 }), "schedules");
+  const seen = await readAllPages((cursor) => list({ cursor, max: 3 }), "schedules");
   assert.deepEqual(seen.map(({ name }) => name).sort(), names.toSorted());
   assert.equal((await list({ max: 9 })).next_cursor, null);
 });
@@ -107,7 +107,7 @@ const REFUSED: [what: string, args: Row, code: string][] = [
 ];
 for (const [what, args, code] of REFUSED) {
   test(`list_schedules · rejects ${what}`, async () => {
-    await rejected(list(args), code);
+    await assertRejected(list(args), code);
   });
 }
 
@@ -122,7 +122,7 @@ test("list_schedules · cursors that are malformed, of another list or filter, o
     ...INJECTIONS,
     ...await Promise.all(forged.map((place) => forgeCursor(sql, "schedules", {}, place))),
   ];
-  for (const cursor of cursors) await rejected(list({ cursor, max: 1 }), "SM_FILTER");
+  for (const cursor of cursors) await assertRejected(list({ cursor, max: 1 }), "SM_FILTER");
   for (const text of INJECTIONS) {
     const page = await list({ cursor: await forgeCursor(sql, "schedules", {}, text) });
     assert.ok(page.schedules.length <= 2, "a name that looks like SQL");
@@ -134,15 +134,15 @@ test("list_schedules · texts that look like SQL are only texts", async () => {
   await plan("a");
   for (const text of INJECTIONS) {
     for (const key of ["type", "name"]) assert.deepEqual((await list({ filter: { [key]: text } })).schedules, [], text);
-    await rejected(list({ filter: { [text]: "x" } }), "SM_UNKNOWN_FIELD");
+    await assertRejected(list({ filter: { [text]: "x" } }), "SM_UNKNOWN_FIELD");
   }
 });
 
 test("list_schedules · service_role may call it, users may not", async () => {
   const { sql } = project();
-  assert.ok(await asRole(sql, "service_role", (tx) => ask(tx, "messenger_list_schedules")));
+  assert.ok(await asRole(sql, "service_role", (tx) => callValue(tx, "messenger_list_schedules")));
   for (const role of ["authenticated", "anon"] as const) {
-    const requested = asRole(sql, role, (tx) => ask(tx, "messenger_list_schedules"), crypto.randomUUID());
+    const requested = asRole(sql, role, (tx) => callValue(tx, "messenger_list_schedules"), crypto.randomUUID());
     await assert.rejects(requested, /permission denied/);
   }
 });

@@ -2,9 +2,9 @@
 import assert from "node:assert/strict";
 import type { Sql } from "postgres";
 import { empty, session, test, useProject } from "../project.ts";
-import { ask, call, claim, dispatch, dispatchMany, held, messageOf, settle } from "./bus.ts";
+import { call, callValue, claim, dispatch, dispatchAndClaim, dispatchMany, messageOf, settle } from "./bus.ts";
 import { effects, makeEffects } from "./effects.ts";
-import { rejected } from "./raises.ts";
+import { assertRejected } from "./assert_rejected.ts";
 import { pidOf, untilBlocked } from "./until_blocked.ts";
 
 const project = useProject({ testClock: true });
@@ -40,12 +40,12 @@ test("foreign keys · a row that one has locked is claimed, extended, failed, cl
 
 test("foreign keys · the tick rescues and expires rows that one has locked", async () => {
   const { sql } = project();
-  const { id: lost } = await held(sql);
+  const { id: lost } = await dispatchAndClaim(sql);
   const { id: expired } = await dispatch(sql, { expires_at: new Date(Date.now() + 60_000) });
   await sql`select messenger.set_clock('2 minutes')`;
   await whileLocked(lost, "key share", () =>
     whileLocked(expired, "key share", async () => {
-      const { rescued, failed } = await ask(sql, "messenger_tick");
+      const { rescued, failed } = await callValue(sql, "messenger_tick");
       assert.deepEqual([rescued, failed], [1, 1]);
     }));
 });
@@ -91,7 +91,7 @@ test("settle · the unlocked rows of a batch are recorded, failures and the last
 
 test("settle · waits for a row briefly, because a claim of another worker may lock it for that long", async () => {
   const { sql } = project();
-  const { id, fence } = await held(sql);
+  const { id, fence } = await dispatchAndClaim(sql);
   await using other = session(project());
   await using worker = session(project());
   await worker`set messenger.settle_wait = '5 s'`;
@@ -118,22 +118,22 @@ test("exchange · locked outcomes are in the reply, and the next messages are cl
 
 test("single calls · fail, snooze and release report a locked row, and nothing has changed", async () => {
   const { sql } = project();
-  const { id, fence } = await held(sql);
+  const { id, fence } = await dispatchAndClaim(sql);
   const before = await messageOf(sql, id);
   await whileLocked(id, "update", async () => {
-    assert.equal(await ask(sql, "messenger_complete", { id, fence }), "locked");
+    assert.equal(await callValue(sql, "messenger_complete", { id, fence }), "locked");
     assert.equal((await call(sql, "messenger_fail", { id, fence, error: "e" }))[0].outcome, "locked");
-    assert.equal(await ask(sql, "messenger_snooze", { id, fence, delay: "1 s" }), "locked");
-    assert.equal(await ask(sql, "messenger_release", { id, fence }), "locked");
+    assert.equal(await callValue(sql, "messenger_snooze", { id, fence, delay: "1 s" }), "locked");
+    assert.equal(await callValue(sql, "messenger_release", { id, fence }), "locked");
   });
   assert.deepEqual(await messageOf(sql, id), before);
 });
 
 test("strict completion · on a locked row raises an error, so that the handler's own writes are rolled back", async () => {
   const { sql } = project();
-  const { id, fence } = await held(sql);
+  const { id, fence } = await dispatchAndClaim(sql);
   await whileLocked(id, "update", async () => {
-    await rejected(
+    await assertRejected(
       sql.begin(async (tx) => {
         await tx`insert into public.effects (args) values ('{"n": 1}')`;
         await call(tx, "messenger_complete", { id, fence, strict: true });
@@ -141,7 +141,7 @@ test("strict completion · on a locked row raises an error, so that the handler'
       "SM_UNAVAILABLE",
       503,
     );
-    await rejected(
+    await assertRejected(
       call(sql, "messenger_complete_with", { id, fence, function_name: "take_effect" }),
       "SM_UNAVAILABLE",
       503,

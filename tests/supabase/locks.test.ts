@@ -2,8 +2,8 @@
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
-import { ask, call, claim, dispatch, settle } from "./bus.ts";
-import { errorOf } from "./raises.ts";
+import { call, callValue, claim, dispatch, settle } from "./bus.ts";
+import { errorOf } from "./assert_rejected.ts";
 import { limitWaiting, pidOf, untilBlocked } from "./until_blocked.ts";
 
 const project = useProject({ testClock: true, isolation: "read committed" });
@@ -41,7 +41,7 @@ test("lock · a tick while another transaction rolls up does all the rest and do
   assert.equal(await tryLock(holder), true);
   await sql`select messenger_start('http://127.0.0.1:1/functions/v1'), messenger_stop()`;
   await dispatch(sql);
-  await ask(sql, "messenger_tick");
+  await callValue(sql, "messenger_tick");
   const [{ last_tick_at }] = await sql`select last_tick_at from messenger.clock`;
   assert.notEqual(last_tick_at, null);
   await holder.unsafe("rollback");
@@ -66,7 +66,7 @@ test("lock · roles without rights on the schema can neither lock the rows nor b
       await own`select pg_advisory_xact_lock(hashtextextended(${key}, 0))`;
     }
     await dispatch(sql, { ordering_key: "k" });
-    await ask(sql, "messenger_tick");
+    await callValue(sql, "messenger_tick");
     await own.unsafe("savepoint s");
     for (const table of ["locks", "ordering_keys", "wakeup_locks", "senders"]) {
       assert.equal((await errorOf(own.unsafe(`select * from messenger.${table} for update`))).code, "42501");
@@ -86,7 +86,7 @@ test("lock · if any role locks pg_net's queue, a dispatch and a tick lose their
   await anybody.unsafe("set local role anon");
   await anybody.unsafe("lock table net.http_request_queue in access exclusive mode");
   assert.equal((await dispatch(sql)).status, "pending");
-  assert.equal((await ask(sql, "messenger_tick")).woken, 0);
+  assert.equal((await callValue(sql, "messenger_tick")).woken, 0);
   await anybody.unsafe("rollback");
   assert.equal((await dispatch(sql)).status, "pending");
   assert.equal((await sql`select from net.http_request_queue`).length, 1);
@@ -115,7 +115,7 @@ test("lock · if a signed-in user locks Realtime's table, the sender loses a not
     await anybody.unsafe("begin");
     await anybody.unsafe("set local role authenticated");
     await anybody.unsafe("lock table realtime.messages in access exclusive mode");
-    assert.equal(await ask(sql, "messenger_complete", { id, fence }), "completed");
+    assert.equal(await callValue(sql, "messenger_complete", { id, fence }), "completed");
     await anybody.unsafe("rollback");
   } finally {
     await admin.unsafe("drop schema realtime cascade");
@@ -187,7 +187,7 @@ test("wake-ups · the rows for sharing them are made by the tick and pruned a da
   const { sql } = project();
   await sql`select messenger_start('http://127.0.0.1:1/functions/v1'), messenger_stop()`;
   await dispatch(sql);
-  await ask(sql, "messenger_tick");
+  await callValue(sql, "messenger_tick");
   const rows = async () =>
     (await sql`select transport_name || '/' || queue_name as queue from messenger.wakeup_locks`).map(({ queue }) =>
       queue

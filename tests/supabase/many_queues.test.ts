@@ -1,7 +1,7 @@
 // Thousands of queues, one per tenant for example: a claim and a tick read those with due messages, not each.
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
-import { ask, call, claim, dispatch, messageOf, settle } from "./bus.ts";
+import { call, callValue, claim, dispatch, messageOf, settle } from "./bus.ts";
 
 const project = useProject({ testClock: true });
 const QUEUES = 1000;
@@ -40,7 +40,7 @@ test("queues · the one due message among a thousand queues is claimed at once, 
   const { id } = await dispatch(sql, { type: "Letter", queue: "tenant-500" });
   await sql`select messenger_start('http://127.0.0.1:1/functions/v1'), messenger_stop()`;
   await call(sql, "messenger_register", { types: [{ type: "Letter" }] });
-  assert.equal((await ask(sql, "messenger_tick")).woken, 1);
+  assert.equal((await callValue(sql, "messenger_tick")).woken, 1);
   await using worker = session(project());
   assert.deepEqual((await claim(worker)).map((row) => row.id), [id]);
 });
@@ -68,7 +68,7 @@ test("queues · a lost lease and an expired message in one of a thousand are fou
   await claim(sql, { types: ["Lost"], lease: "1 second" });
   const expired = await dispatch(sql, { type: "Old", queue: "tenant-900", expires_at: new Date(Date.now() + 1_000) });
   await sql`select messenger.set_clock('5 seconds')`;
-  for (let n = 0; n < 3; n++) await ask(sql, "messenger_tick");
+  for (let n = 0; n < 3; n++) await callValue(sql, "messenger_tick");
   assert.deepEqual(
     [(await messageOf(sql, lost.id)).status, (await messageOf(sql, expired.id)).error_class],
     ["pending", "Expired"],

@@ -2,14 +2,14 @@
 import assert from "node:assert/strict";
 import { empty, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
-import { ask, call, claim, dispatch, dispatchMany, held, type Row, setClock, settle } from "./bus.ts";
-import { rejected } from "./raises.ts";
+import { call, callValue, claim, dispatch, dispatchAndClaim, dispatchMany, type Row, setClock, settle } from "./bus.ts";
+import { assertRejected } from "./assert_rejected.ts";
 
 const project = useProject({ testClock: true });
 
 Deno.test.beforeEach(() => empty(project().sql));
 
-const metrics = (args: Record<string, unknown> = {}) => ask(project().sql, "messenger_metrics", args);
+const metrics = (args: Record<string, unknown> = {}) => callValue(project().sql, "messenger_metrics", args);
 const tick = () => call(project().sql, "messenger_tick");
 const totals = (m: Row) => [m.totalDispatched, m.totalProcessed, m.totalSucceeded, m.totalFailed, m.totalRetried];
 
@@ -17,7 +17,7 @@ const totals = (m: Row) => [m.totalDispatched, m.totalProcessed, m.totalSucceede
 async function complete(durations: number[]): Promise<void> {
   const { sql } = project();
   for (const duration_ms of durations) {
-    const { id, fence } = await held(sql);
+    const { id, fence } = await dispatchAndClaim(sql);
     await settle(sql, [{ id, fence, outcome: "completed", duration_ms }]);
   }
 }
@@ -43,7 +43,7 @@ test("metrics · an empty bus has zeros, and nulls for figures without data", as
 test("metrics · the whole life is counted, with the same figures before and after the roll-up", async () => {
   const { sql } = project();
   await complete([10, 20]);
-  const retried = await held(sql, { type: "Other" });
+  const retried = await dispatchAndClaim(sql, { type: "Other" });
   await settle(sql, [{
     id: retried.id,
     fence: retried.fence,
@@ -52,7 +52,7 @@ test("metrics · the whole life is counted, with the same figures before and aft
     error_class: "Timeout",
     duration_ms: 40,
   }]);
-  const dead = await held(sql, { type: "Other" });
+  const dead = await dispatchAndClaim(sql, { type: "Other" });
   await settle(sql, [{
     id: dead.id,
     fence: dead.fence,
@@ -101,7 +101,7 @@ test("metrics · messages that a transport deletes at once are counted, too", as
 
 test("metrics · a lost lease is a retried delivery, and the last one a dead message", async () => {
   const { sql } = project();
-  await held(sql, { max_retries: 1 }, { lease: "1 second" });
+  await dispatchAndClaim(sql, { max_retries: 1 }, { lease: "1 second" });
   await setClock(sql, "10 seconds");
   await tick();
   assert.deepEqual(totals(await metrics()), [1, 0, 0, 0, 1]);
@@ -115,9 +115,9 @@ test("metrics · a lost lease is a retried delivery, and the last one a dead mes
 
 test("metrics · snoozed, released, expired and cancelled messages count as neither", async () => {
   const { sql } = project();
-  const snoozed = await held(sql);
+  const snoozed = await dispatchAndClaim(sql);
   await settle(sql, [{ id: snoozed.id, fence: snoozed.fence, outcome: "snoozed", delay_ms: 1e6 }]);
-  const released = await held(sql);
+  const released = await dispatchAndClaim(sql);
   await settle(sql, [{ id: released.id, fence: released.fence, outcome: "released" }]);
   await call(sql, "messenger_cancel", { id: released.id });
   await sql`select * from messenger_dispatch('Greeting', expires_at => messenger.now() + interval '1 second')`;
@@ -128,7 +128,7 @@ test("metrics · snoozed, released, expired and cancelled messages count as neit
 
 test("metrics · an outcome that is repeated, late or rolled back is not counted", async () => {
   const { sql } = project();
-  const { id, fence } = await held(sql);
+  const { id, fence } = await dispatchAndClaim(sql);
   const result = [{ id, fence, outcome: "completed" }];
   await sql.begin(async (transaction) => {
     await settle(transaction, result);
@@ -180,12 +180,12 @@ for (
   ] as [string, Record<string, unknown>][]
 ) {
   test(`metrics · rejects ${what}`, async () => {
-    await rejected(metrics(args), "SM_FILTER");
+    await assertRejected(metrics(args), "SM_FILTER");
   });
 }
 
 test("metrics · rejects a window without end", async () => {
-  await rejected(project().sql`select messenger_metrics(to_time => 'infinity')`, "SM_FILTER");
+  await assertRejected(project().sql`select messenger_metrics(to_time => 'infinity')`, "SM_FILTER");
 });
 
 test("metrics · percentiles are within a fifth of the true ones", async () => {
@@ -228,7 +228,7 @@ test("counters · never decrease, whatever is pruned", async () => {
   await setClock(sql, "200 days");
   await tick();
   await tick();
-  const { counters: [counter], dead_letters } = await ask(sql, "messenger_counters");
+  const { counters: [counter], dead_letters } = await callValue(sql, "messenger_counters");
   assert.deepEqual([counter.completed, counter.dispatched, counter.deliveries, dead_letters], [1, 1, 1, 0]);
   assert.deepEqual(counter.duration_ms_buckets.at(-1).count, 1);
   assert.deepEqual(counter.duration_ms_buckets[0], { le: 1, count: 0 });
@@ -236,7 +236,8 @@ test("counters · never decrease, whatever is pruned", async () => {
 
 test("health · the error rate: of twenty deliveries a fifth may fail, then it is degraded, above a half unhealthy", async () => {
   const { sql } = project();
-  const rate = async () => (await ask(sql, "messenger_health")).checks.find((row: Row) => row.name === "error_rate");
+  const rate = async () =>
+    (await callValue(sql, "messenger_health")).checks.find((row: Row) => row.name === "error_rate");
   const end = async (count: number, outcome: string) => {
     await dispatchMany(sql, count);
     const rows = await claim(sql, { batch: count });

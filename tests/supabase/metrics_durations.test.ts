@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { empty, test, useProject } from "../project.ts";
-import { ask } from "./bus.ts";
+import { callValue } from "./bus.ts";
 
 const project = useProject();
 Deno.test.beforeEach(() => empty(project().sql));
@@ -24,7 +24,7 @@ async function measure(durations: number[]): Promise<number[]> {
       values (now(), 'supabase', 'Greeting', 'completed', ${part.length}, ${part}::real[])`;
   }
   if (durations.length % 2) await sql`select messenger.roll_up()`;
-  const reply = await ask(sql, "messenger_metrics");
+  const reply = await callValue(sql, "messenger_metrics");
   const mean = durations.reduce((a, b) => a + b, 0) / durations.length;
   assert(
     Math.abs(reply.averageProcessingTime - mean) <= 0.001 + mean * 1e-5,

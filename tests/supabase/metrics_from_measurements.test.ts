@@ -2,7 +2,7 @@
 // does not make it slow.
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
-import { ask, claim, dispatch, dispatchMany, held, type Row, setClock, settle } from "./bus.ts";
+import { callValue, claim, dispatch, dispatchAndClaim, dispatchMany, type Row, setClock, settle } from "./bus.ts";
 import { limitWaiting, pidOf } from "./until_blocked.ts";
 
 const project = useProject({ testClock: true });
@@ -10,8 +10,8 @@ Deno.test.beforeAll(() => limitWaiting(project().sql));
 Deno.test.beforeEach(() => empty(project().sql));
 
 const rollUp = async (sql = project().sql) => (await sql`select messenger.roll_up()::int as rows`)[0].rows;
-const tick = () => ask(project().sql, "messenger_tick");
-const metrics = (args: Record<string, unknown> = {}) => ask(project().sql, "messenger_metrics", args);
+const tick = () => callValue(project().sql, "messenger_tick");
+const metrics = (args: Record<string, unknown> = {}) => callValue(project().sql, "messenger_metrics", args);
 const figures = async (step: number): Promise<Row[]> => [
   ...await project()
     .sql`select at, message_type, dispatched::int, completed::int from messenger.metrics where step_seconds = ${step} order by at, message_type`,
@@ -204,7 +204,7 @@ async function blocksReadBy(roller: ReturnType<typeof session>): Promise<number>
 test("pruning · minutes are deleted after two days, hours after 90, days after 400, in chunks; all-time figures stay", async () => {
   const { sql } = project();
   await complete(3);
-  const { id, fence } = await held(sql);
+  const { id, fence } = await dispatchAndClaim(sql);
   await settle(sql, [{ id, fence, outcome: "failed", error: "e" }]);
   await tick();
   const steps = async (table: string) =>

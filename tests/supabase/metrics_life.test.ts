@@ -2,13 +2,25 @@
 import assert from "node:assert/strict";
 import { empty, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
-import { ask, type Asker, call, claim, dispatch, dispatchMany, held, type Row, setClock, settle } from "./bus.ts";
+import {
+  call,
+  callValue,
+  claim,
+  dispatch,
+  dispatchAndClaim,
+  dispatchMany,
+  type Row,
+  setClock,
+  settle,
+  type SqlClient,
+} from "./bus.ts";
 
 const project = useProject({ testClock: true });
 Deno.test.beforeEach(() => empty(project().sql));
 
-const metrics = (args: Record<string, unknown> = {}, sql: Asker = project().sql) => ask(sql, "messenger_metrics", args);
-const tick = () => ask(project().sql, "messenger_tick");
+const metrics = (args: Record<string, unknown> = {}, sql: SqlClient = project().sql) =>
+  callValue(sql, "messenger_metrics", args);
+const tick = () => callValue(project().sql, "messenger_tick");
 const counts = (of: Row) => [
   of.dispatched ?? of.totalDispatched,
   of.processed ?? of.totalProcessed,
@@ -85,9 +97,9 @@ test("metrics · a message deleted on completion counts like one that is kept", 
 
 test("metrics · snoozed, released, stale and repeated outcomes are not counted", async () => {
   const { sql } = project();
-  const a = await held(sql);
+  const a = await dispatchAndClaim(sql);
   await call(sql, "messenger_snooze", { id: a.id, fence: a.fence, delay: "1 hour" });
-  const b = await held(sql);
+  const b = await dispatchAndClaim(sql);
   await call(sql, "messenger_release", { id: b.id, fence: b.fence });
   const [again] = await claim(sql);
   const result = { id: again.id, fence: again.fence, outcome: "completed" };
@@ -99,13 +111,13 @@ test("metrics · snoozed, released, stale and repeated outcomes are not counted"
 test("metrics · expired and cancelled messages count as neither, waiting, running or lost", async () => {
   const { sql } = project();
   await call(sql, "messenger_cancel", { id: (await dispatch(sql)).id });
-  const running = await held(sql);
+  const running = await dispatchAndClaim(sql);
   await call(sql, "messenger_cancel", { id: running.id });
   await settle(sql, [{ id: running.id, fence: running.fence, outcome: "failed", error: "stopped" }]);
-  const lost = await held(sql);
+  const lost = await dispatchAndClaim(sql);
   await call(sql, "messenger_cancel", { id: lost.id });
   const expires_at = new Date(Date.now() + 30_000);
-  await held(sql, { expires_at });
+  await dispatchAndClaim(sql, { expires_at });
   await dispatch(sql, { expires_at });
   await setClock(sql, "61 seconds");
   await tick();
@@ -115,7 +127,7 @@ test("metrics · expired and cancelled messages count as neither, waiting, runni
 
 test("metrics · a lost lease is a retry, the last one is dead; neither has a duration nor a wait", async () => {
   const { sql } = project();
-  await held(sql, { max_retries: 1 });
+  await dispatchAndClaim(sql, { max_retries: 1 });
   await setClock(sql, "61 seconds");
   const [taken] = await claim(sql);
   assert.equal(taken.solo, true);
@@ -134,7 +146,7 @@ test("metrics · a lost lease is a retry, the last one is dead; neither has a du
 
 test("metrics · a lost lease that the tick finds is one retry, handing it out again none", async () => {
   const { sql } = project();
-  await held(sql);
+  await dispatchAndClaim(sql);
   await setClock(sql, "61 seconds");
   await tick();
   const [taken] = await claim(sql);
@@ -155,7 +167,7 @@ test("metrics · durations are the outcomes', else from claim to outcome; waits 
     `${reply.averageProcessingTime}`,
   );
   assert(reply.averageWait > 3000 && reply.averageWait < 5500, `${reply.averageWait}`);
-  const next = await held(sql, { type: "Other" });
+  const next = await dispatchAndClaim(sql, { type: "Other" });
   await settle(sql, [{ id: next.id, fence: next.fence, outcome: "failed", error: "e", duration_ms: 700 }]);
   assert.equal((await metrics()).byMessageType.Other.averageProcessingTime, 700);
 });
@@ -164,7 +176,7 @@ test("metrics · an impossible duration of a handler affects no figure", async (
   const { sql } = project();
   const rows = [];
   for (const duration_ms of ["NaN", -5, "Infinity", 1e30, 10]) {
-    const { id, fence } = await held(sql);
+    const { id, fence } = await dispatchAndClaim(sql);
     rows.push({ id, fence, outcome: "completed", duration_ms });
   }
   await settle(sql, rows);
@@ -204,7 +216,7 @@ test("metrics · the ten most frequent errors, with the newest text of each, sho
       })),
     );
   }
-  const { id, fence } = await held(sql);
+  const { id, fence } = await dispatchAndClaim(sql);
   await settle(sql, [{ id, fence, outcome: "failed", error: "the newest", error_class: "E12", retryable: false }]);
   const { errors } = await measured();
   assert.deepEqual(errors.map((e: Row) => [e.errorClass, e.count]), [

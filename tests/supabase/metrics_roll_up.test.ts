@@ -2,15 +2,15 @@
 // before.
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
-import { ask, call, dispatch, held, type Row, setClock, settle } from "./bus.ts";
+import { call, callValue, dispatch, dispatchAndClaim, type Row, setClock, settle } from "./bus.ts";
 import { limitWaiting } from "./until_blocked.ts";
 
 const project = useProject({ testClock: true });
 Deno.test.beforeAll(() => limitWaiting(project().sql));
 Deno.test.beforeEach(() => empty(project().sql));
 
-const tick = () => ask(project().sql, "messenger_tick");
-const metrics = (args: Record<string, unknown> = {}) => ask(project().sql, "messenger_metrics", args);
+const tick = () => callValue(project().sql, "messenger_tick");
+const metrics = (args: Record<string, unknown> = {}) => callValue(project().sql, "messenger_metrics", args);
 const rowsOf = async (step: number) => [
   ...await project().sql`
     select at, message_type, dispatched::int, completed::int, dead::int from messenger.metrics
@@ -98,7 +98,7 @@ test("roll-up · a failed delivery that is measured late is among the errors of 
   const { sql } = project();
   await dispatch(sql);
   await tick();
-  const { id, fence } = await held(sql, { type: "Late" }, { types: ["Late"] });
+  const { id, fence } = await dispatchAndClaim(sql, { type: "Late" }, { types: ["Late"] });
   await using late = session(project());
   await late.begin(async (tx) => {
     await settle(tx, [{ id, fence, outcome: "failed", error: "e", error_class: "TooLate", retryable: false }]);

@@ -1,20 +1,20 @@
 // messenger_metrics: any window of time, in minutes and in hours, and invalid windows.
 import assert from "node:assert/strict";
 import { empty, test, useProject } from "../project.ts";
-import { ask, held, type Row, setClock, settle } from "./bus.ts";
-import { errorOf } from "./raises.ts";
+import { callValue, dispatchAndClaim, type Row, setClock, settle } from "./bus.ts";
+import { errorOf } from "./assert_rejected.ts";
 
 const project = useProject({ testClock: true });
 Deno.test.beforeEach(() => empty(project().sql));
 
-const metrics = (args: Record<string, unknown> = {}) => ask(project().sql, "messenger_metrics", args);
+const metrics = (args: Record<string, unknown> = {}) => callValue(project().sql, "messenger_metrics", args);
 
 test("windows · any window: the last minutes, or from until to, in steps of at most 180", async () => {
   const { sql } = project();
   const days = [0, 1, 3];
   for (const day of days) {
     await setClock(sql, `${day} days`);
-    const { id, fence } = await held(sql);
+    const { id, fence } = await dispatchAndClaim(sql);
     await settle(sql, [{ id, fence, outcome: day === 1 ? "failed" : "completed", error: "e", retryable: false }]);
     await sql`select messenger.roll_up()`;
   }

@@ -2,8 +2,8 @@
 import assert from "node:assert/strict";
 import type { Sql } from "postgres";
 import { test, useProject } from "../project.ts";
-import { ask, call, claim, dispatch } from "./bus.ts";
-import { errorOf } from "./raises.ts";
+import { call, callValue, claim, dispatch } from "./bus.ts";
+import { errorOf } from "./assert_rejected.ts";
 import { install as installIn, rollBack as rollBackIn } from "./release.ts";
 
 const project = useProject({ migrate: false, defaultPrivileges: "revoked" });
@@ -71,7 +71,7 @@ async function whileInstalled(work: (sql: Sql) => Promise<void>) {
 async function usable(sql: Sql) {
   const { id } = await dispatch(sql);
   const [{ fence }] = await claim(sql);
-  assert.equal(await ask(sql, "messenger_complete", { id, fence }), "completed");
+  assert.equal(await callValue(sql, "messenger_complete", { id, fence }), "completed");
 }
 
 test("migration · run twice, nothing differs", () =>

@@ -1,13 +1,13 @@
 // Types without a handler: health names them, and their messages wait, however long it takes.
 import assert from "node:assert/strict";
 import { empty, test, useProject } from "../project.ts";
-import { ask, call, claim, dispatch, dispatchMany, messageOf, type Row, setClock } from "./bus.ts";
+import { call, callValue, claim, dispatch, dispatchMany, messageOf, type Row, setClock } from "./bus.ts";
 
 const project = useProject({ testClock: true });
 Deno.test.beforeEach(() => empty(project().sql));
 
 async function noHandler(): Promise<Row> {
-  const { checks } = await ask(project().sql, "messenger_health");
+  const { checks } = await callValue(project().sql, "messenger_health");
   return checks.find((row: Row) => row.name === "no_handler");
 }
 
@@ -28,7 +28,7 @@ test("no_handler · a due type that no worker announces is named after ten secon
   const { status, detail, remedy } = await noHandler();
   assert.deepEqual([status, detail], ["degraded", 'no worker of the last minute handles "Lost", "Other.Lost"']);
   assert.match(remedy, /deploy a worker/);
-  assert.equal((await ask(sql, "messenger_health")).status, "unhealthy", "the clock never ticked here");
+  assert.equal((await callValue(sql, "messenger_health")).status, "unhealthy", "the clock never ticked here");
 });
 
 test("no_handler · a worker that announced the type within a minute counts, also one that announces no types", async () => {

@@ -2,7 +2,7 @@
 // or be delayed.
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
-import { ask, call, claim, dispatch, dispatchMany, messageOf, setClock, settle } from "./bus.ts";
+import { call, callValue, claim, dispatch, dispatchMany, messageOf, setClock, settle } from "./bus.ts";
 
 const project = useProject({ testClock: true, isolation: "read committed" });
 Deno.test.beforeEach(() => empty(project().sql));
@@ -101,10 +101,10 @@ test("order · a lost lease keeps its position, too", async () => {
 
 const ENDS: Record<string, (first: string) => Promise<unknown>> = {
   "a dead letter": (first) => result(first, { outcome: "failed", error: "e", retryable: false }),
-  "a cancelled message": (first) => ask(project().sql, "messenger_cancel", { id: first }),
+  "a cancelled message": (first) => callValue(project().sql, "messenger_cancel", { id: first }),
   "a message with a cancel request": async (first) => {
     const [{ fence }] = await claim(project().sql);
-    await ask(project().sql, "messenger_cancel", { id: first });
+    await callValue(project().sql, "messenger_cancel", { id: first });
     await settle(project().sql, [{ id: first, fence, outcome: "failed", error: "e" }]);
   },
   "an exhausted message found by a claim": async (first) => {
@@ -140,7 +140,7 @@ for (const [what, end] of Object.entries(ENDS)) {
 test("order · cancelling a blocked one changes nothing for the others", async () => {
   const { sql } = project();
   const [first, second, third] = await dispatchMany(sql, 3, KEY);
-  assert.equal(await ask(sql, "messenger_cancel", { id: second }), "cancelled");
+  assert.equal(await callValue(sql, "messenger_cancel", { id: second }), "cancelled");
   await result(first, { outcome: "completed" });
   await result(third, { outcome: "completed" });
 });
@@ -176,7 +176,7 @@ test("order · an unblocked message causes a wake-up", async () => {
   await sql`delete from messenger.workers`;
   await sql.begin(async (tx) => {
     await settle(tx, [{ id: first, fence, outcome: "completed" }]);
-    const [{ woken }] = await tx`select current_setting('messenger.woken', true) as rung`;
+    const [{ woken }] = await tx`select current_setting('messenger.woken', true) as woken`;
     assert.equal(woken, "supabase/default");
   });
 });

@@ -3,8 +3,8 @@ import assert from "node:assert/strict";
 import type { Sql } from "postgres";
 import { empty, session, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
-import { type Asker, call, claim, dispatch, messageOf, settle } from "./bus.ts";
-import { errorOf } from "./raises.ts";
+import { call, claim, dispatch, messageOf, settle, type SqlClient } from "./bus.ts";
+import { errorOf } from "./assert_rejected.ts";
 import { limitWaiting, pidOf, untilBlocked } from "./until_blocked.ts";
 
 const project = useProject({ testClock: true, isolation: "read committed" });
@@ -16,8 +16,8 @@ Deno.test.afterEach(async () => {
 });
 
 type Fields = Record<string, unknown>;
-const send = (sql: Asker, fields: Fields = {}) => dispatch(sql, { ordering_key: "ada", ...fields });
-const batch = (sql: Asker, messages: Fields[]) =>
+const send = (sql: SqlClient, fields: Fields = {}) => dispatch(sql, { ordering_key: "ada", ...fields });
+const batch = (sql: SqlClient, messages: Fields[]) =>
   call(sql, "messenger_dispatch_batch", { messages: messages.map((fields) => ({ type: "Greeting", ...fields })) });
 const line = async () => [
   ...await project().sql`
@@ -262,7 +262,7 @@ test("order · a blocked message causes no wake-up", async () => {
   await send(sql);
   const woken = await asRole(sql, "service_role", async (transaction) => {
     await send(transaction);
-    return (await transaction`select current_setting('messenger.woken', true) as rung`)[0].woken;
+    return (await transaction`select current_setting('messenger.woken', true) as woken`)[0].woken;
   });
   assert.ok(!woken);
 });

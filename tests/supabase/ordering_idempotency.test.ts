@@ -97,7 +97,7 @@ test("keys · a due message with a repeated key causes a wake-up when it has its
     await call(transaction, "messenger_dispatch_batch", {
       messages: [{ ...ORDERED, ...REPEATED }, { ...ORDERED, ...REPEATED, payload: { n: 1 } }],
     });
-    return (await transaction`select current_setting('messenger.woken', true) as rung`)[0].woken.trim();
+    return (await transaction`select current_setting('messenger.woken', true) as woken`)[0].woken.trim();
   });
   assert.equal(woken, "supabase/default");
 });

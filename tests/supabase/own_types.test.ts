@@ -3,10 +3,10 @@
 import assert from "node:assert/strict";
 import { empty, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
-import { call, claim, deadLetterOf, dispatch, held, messageOf, settle } from "./bus.ts";
+import { call, claim, deadLetterOf, dispatch, dispatchAndClaim, messageOf, settle } from "./bus.ts";
 import { effects, makeEffects } from "./effects.ts";
 import { completed, failed, on, tick } from "./events.ts";
-import { errorOf, rejected } from "./raises.ts";
+import { assertRejected, errorOf } from "./assert_rejected.ts";
 
 const project = useProject({ testClock: true });
 const forged = { event: "completed", message: { id: crypto.randomUUID() } };
@@ -22,17 +22,21 @@ const asService = <Result>(work: Parameters<typeof asRole<Result>>[2]) => asRole
 for (const type of ["symphony.event", "symphony.webhook", "symphony.anything"]) {
   test(`own types · ${type} cannot be dispatched, scheduled, or named in a batch, by service_role or by postgres`, async () => {
     const { sql } = project();
-    await rejected(dispatch(sql, { type }), "SM_TYPE_FORBIDDEN", 403);
-    await rejected(asService((tx) => dispatch(tx, { type })), "SM_TYPE_FORBIDDEN", 403);
-    await rejected(
+    await assertRejected(dispatch(sql, { type }), "SM_TYPE_FORBIDDEN", 403);
+    await assertRejected(asService((tx) => dispatch(tx, { type })), "SM_TYPE_FORBIDDEN", 403);
+    await assertRejected(
       asService((tx) => dispatch(tx, { type, idempotency_key: "k", idempotency_mode: "debounce", ordering_key: "o" })),
       "SM_TYPE_FORBIDDEN",
       403,
     );
     const schedule = { name: "forged", type, schedule: { interval: 1000 } };
-    await rejected(asService((tx) => call(tx, "messenger_schedule", schedule)), "SM_TYPE_FORBIDDEN", 403);
+    await assertRejected(asService((tx) => call(tx, "messenger_schedule", schedule)), "SM_TYPE_FORBIDDEN", 403);
     const messages = [{ type: "Letter" }, { type }];
-    await rejected(asService((tx) => call(tx, "messenger_dispatch_batch", { messages })), "SM_TYPE_FORBIDDEN", 403);
+    await assertRejected(
+      asService((tx) => call(tx, "messenger_dispatch_batch", { messages })),
+      "SM_TYPE_FORBIDDEN",
+      403,
+    );
     const replies = await call(sql, "messenger_dispatch_batch", { messages, atomic: false });
     assert.deepEqual(replies.map(({ error_code }) => error_code), [null, "SM_TYPE_FORBIDDEN"]);
     assert.deepEqual(
@@ -74,7 +78,7 @@ test("own types · register ignores them with all their fields", async () => {
 test("own types · no other type can have one as its alias, which would bring its own handler", async () => {
   const { sql } = project();
   const types = [{ type: "Letter", aliases: ["Brief", "symphony.event"] }];
-  const message = await rejected(call(sql, "messenger_register", { types }), "SM_TYPE_FORBIDDEN", 403);
+  const message = await assertRejected(call(sql, "messenger_register", { types }), "SM_TYPE_FORBIDDEN", 403);
   assert.match(message, /aliases of Letter/);
   await call(sql, "messenger_register", { types: [{ type: "Letter" }] });
   const error = await errorOf(
@@ -101,7 +105,7 @@ test("own types · an event forged in the table by service_role is rejected, new
     asService((tx) => tx`update messenger_messages set message_type = 'symphony.event' where id = ${id}`),
   );
   assert.equal(changed.detail, "SM_TYPE_FORBIDDEN");
-  await settle(sql, [completed(await held(sql, {}, { types: ["Greeting"] }))]);
+  await settle(sql, [completed(await dispatchAndClaim(sql, {}, { types: ["Greeting"] }))]);
   const rewritten = await errorOf(
     asService((tx) => tx`update messenger_messages set body = ${tx.json(body)} where message_type = 'symphony.event'`),
   );
@@ -114,12 +118,12 @@ test("own types · a dead letter of one is retried unchanged, never with another
   const { sql } = project();
   await on(sql, "completed", null, "public.is_rejected");
   await sql`update messenger.message_types set max_retries = 0 where type = 'symphony.event'`;
-  await settle(sql, [completed(await held(sql))]);
+  await settle(sql, [completed(await dispatchAndClaim(sql))]);
   await tick(sql);
   const [{ id, message_id }] = await sql`select id, message_id from messenger_failed_messages`;
   const edited = { ids: [id], payload: forged };
-  await rejected(asService((tx) => call(tx, "messenger_retry_failed", edited)), "SM_TYPE_FORBIDDEN", 403);
-  await rejected(call(sql, "messenger_retry_failed", edited), "SM_TYPE_FORBIDDEN", 403);
+  await assertRejected(asService((tx) => call(tx, "messenger_retry_failed", edited)), "SM_TYPE_FORBIDDEN", 403);
+  await assertRejected(call(sql, "messenger_retry_failed", edited), "SM_TYPE_FORBIDDEN", 403);
   assert.equal((await messageOf(sql, message_id)).status, "failed");
   const [{ outcome }] = await asService((tx) => call(tx, "messenger_retry_failed", { ids: [id] }));
   assert.deepEqual([outcome, (await messageOf(sql, message_id)).status], ["retried", "pending"]);
@@ -128,7 +132,7 @@ test("own types · a dead letter of one is retried unchanged, never with another
 test("own types · a dead letter that service_role has invented, or whose message is gone, makes no message", async () => {
   const { sql } = project();
   await on(sql, "completed");
-  const other = await held(sql, { type: "Letter" });
+  const other = await dispatchAndClaim(sql, { type: "Letter" });
   await settle(sql, [failed(other, { retryable: false })]);
   const message_id = crypto.randomUUID();
   await asService((tx) =>

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import type { Sql } from "postgres";
 import { session, test, useProject } from "../project.ts";
 import { dispatch } from "./bus.ts";
-import { errorOf } from "./raises.ts";
+import { errorOf } from "./assert_rejected.ts";
 import { install, installRelease, rollBack, upgradeFrom } from "./release.ts";
 
 const project = useProject({ migrate: false, defaultPrivileges: "revoked" });

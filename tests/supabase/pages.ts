@@ -3,7 +3,7 @@ import type { Sql } from "postgres";
 import type { Row } from "./bus.ts";
 
 /** Reads page after page to the end; between two pages `meanwhile` may change the rows. */
-export async function walk(
+export async function readAllPages(
   ask: (cursor: string | null) => Promise<Row>,
   rows: string,
   meanwhile?: (page: number, reply: Row) => Promise<unknown>,

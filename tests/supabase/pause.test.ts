@@ -2,17 +2,17 @@
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
-import { ask, call, claim, dispatch, held, messageOf, setClock, settle } from "./bus.ts";
+import { call, callValue, claim, dispatch, dispatchAndClaim, messageOf, setClock, settle } from "./bus.ts";
 import { rememberQueues } from "./known_queues.ts";
-import { rejected } from "./raises.ts";
+import { assertRejected } from "./assert_rejected.ts";
 
 const project = useProject({ testClock: true });
 Deno.test.beforeEach(() => empty(project().sql));
 
 const pause = (queue: string, transport = "supabase"): Promise<boolean> =>
-  ask(project().sql, "messenger_pause", { transport, queue });
+  callValue(project().sql, "messenger_pause", { transport, queue });
 const resume = (queue: string, transport = "supabase"): Promise<boolean> =>
-  ask(project().sql, "messenger_resume", { transport, queue });
+  callValue(project().sql, "messenger_resume", { transport, queue });
 
 test("pause · no message of the queue is handed out until it is resumed, other queues continue", async () => {
   const { sql } = project();
@@ -49,7 +49,7 @@ test("pause · a disabled transport applies at once, too", async () => {
 
 test("pause · running messages may finish, and dispatched ones are stored", async () => {
   const { sql } = project();
-  const { id, fence } = await held(sql);
+  const { id, fence } = await dispatchAndClaim(sql);
   await pause("default");
   const later = await dispatch(sql);
   assert.equal(later.status, "pending");
@@ -58,7 +58,7 @@ test("pause · running messages may finish, and dispatched ones are stored", asy
 
 test("pause · a lease that expires meanwhile is counted, and the message waits", async () => {
   const { sql } = project();
-  const { id } = await held(sql);
+  const { id } = await dispatchAndClaim(sql);
   await pause("default");
   await setClock(sql, "2 minutes");
   await call(sql, "messenger_tick");
@@ -72,7 +72,7 @@ test("pause · a dispatch sends no wake-up for it", async () => {
   const woken = () =>
     sql.begin(async (tx) => {
       await dispatch(tx);
-      return (await tx`select coalesce(current_setting('messenger.woken', true), '') as rung`)[0].woken;
+      return (await tx`select coalesce(current_setting('messenger.woken', true), '') as woken`)[0].woken;
     });
   await pause("default");
   assert.equal(await woken(), "");
@@ -103,7 +103,7 @@ for (
   for (const verb of ["messenger_pause", "messenger_resume"]) {
     test(`rejected · ${verb} of ${what}`, async () => {
       const { sql } = project();
-      await rejected(call(sql, verb, args), code);
+      await assertRejected(call(sql, verb, args), code);
       assert.equal((await sql`select from messenger.queues`).length, 0);
     });
   }
@@ -113,7 +113,7 @@ test("pause · service_role may, users may not", async () => {
   const { sql } = project();
   const args = { transport: "supabase", queue: "default" };
   for (const role of ["anon", "authenticated"] as const) {
-    await assert.rejects(asRole(sql, role, (tx) => ask(tx, "messenger_pause", args)), { code: "42501" });
+    await assert.rejects(asRole(sql, role, (tx) => callValue(tx, "messenger_pause", args)), { code: "42501" });
   }
-  assert.equal(await asRole(sql, "service_role", (tx) => ask(tx, "messenger_pause", args)), true);
+  assert.equal(await asRole(sql, "service_role", (tx) => callValue(tx, "messenger_pause", args)), true);
 });

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import type { Sql, TransactionSql } from "postgres";
 import { test, useProject } from "../project.ts";
 import { type ApiRole, asRole } from "./as_role.ts";
-import type { Asker } from "./bus.ts";
+import type { SqlClient } from "./bus.ts";
 
 const projects = { legacy: useProject(), revoked: useProject({ defaultPrivileges: "revoked" }) };
 
@@ -20,7 +20,7 @@ const FUNCTIONS = `
 const VERBS = ["select", "insert", "update", "delete", "truncate", "references", "trigger"];
 
 /** Rights of a role on relations and columns, as `name verb` and `name.column verb`. */
-async function heldRights(sql: Asker, role: string): Promise<string[]> {
+async function heldRights(sql: SqlClient, role: string): Promise<string[]> {
   const rows = await sql.unsafe(
     `
     select r.name || ' ' || v.verb as right from (${RELATIONS}) r, unnest($2::text[]) v(verb)
@@ -38,7 +38,7 @@ async function heldRights(sql: Asker, role: string): Promise<string[]> {
   return rows.map(({ right }) => right);
 }
 
-async function heldCalls(sql: Asker, role: string): Promise<string[]> {
+async function heldCalls(sql: SqlClient, role: string): Promise<string[]> {
   const rows = await sql.unsafe(
     `select f.name from (${FUNCTIONS}) f where has_function_privilege($1, f.oid, 'execute') order by 1`,
     [role],

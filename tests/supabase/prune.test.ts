@@ -1,19 +1,29 @@
 // Pruning by the tick: rows past their retention are deleted and counted; rows that may still be needed stay.
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
-import { ask, call, claim, dispatch, dispatchMany, held, messageOf, setClock, settle } from "./bus.ts";
+import {
+  call,
+  callValue,
+  claim,
+  dispatch,
+  dispatchAndClaim,
+  dispatchMany,
+  messageOf,
+  setClock,
+  settle,
+} from "./bus.ts";
 
 const project = useProject({ testClock: true });
 Deno.test.beforeEach(() => empty(project().sql));
 
-const tick = (args: Record<string, unknown> = {}) => ask(project().sql, "messenger_tick", args);
+const tick = (args: Record<string, unknown> = {}) => callValue(project().sql, "messenger_tick", args);
 const stored = async () => (await project().sql`select from messenger_messages`).length;
 const counted = async () =>
   Number((await project().sql`select coalesce(sum(message_count), 0) as sum from messenger.pruned`)[0].sum);
 
 async function done(fields: Record<string, unknown> = {}) {
   const { sql } = project();
-  const { id, fence } = await held(sql, fields);
+  const { id, fence } = await dispatchAndClaim(sql, fields);
   await settle(sql, [{ id, fence, outcome: "completed" }]);
   return id;
 }
@@ -66,8 +76,8 @@ test("messages · the retention counts from the finish, not from the dispatch", 
 test("messages · unfinished ones and open dead letters are never touched", async () => {
   const { sql } = project();
   const later = await dispatch(sql, { delay: "5 years" });
-  const running = await held(sql, { queue: "run" });
-  const dead = await held(sql, { queue: "dead" });
+  const running = await dispatchAndClaim(sql, { queue: "run" });
+  const dead = await dispatchAndClaim(sql, { queue: "dead" });
   await settle(sql, [{ id: dead.id, fence: dead.fence, outcome: "failed", error: "e", retryable: false }]);
   await setClock(sql, "400 days");
   for (let n = 0; n < 3; n++) assert.equal((await tick()).pruned, 0);
@@ -92,7 +102,7 @@ test("dead letters · resolved ones are deleted after thirty days or the transpo
   const { sql } = project();
   await sql`insert into messenger_transports (name, type, config) values ('brief', 'supabase', '{"failed_retention": "1 day"}')`;
   for (const transport of ["supabase", "brief"]) {
-    const { id, fence } = await held(sql, { transport });
+    const { id, fence } = await dispatchAndClaim(sql, { transport });
     await settle(sql, [{ id, fence, outcome: "failed", error: "e", retryable: false }]);
   }
   await sql`update messenger_failed_messages set resolved_at = messenger.now(), resolution = 'discarded'`;
@@ -113,7 +123,7 @@ test("dead letters · the thirty days count from the resolution, not from the fa
   const { sql } = project();
   // The shortest time of all transports limits the search for dead letters, so it finds those of the others too early.
   await sql`insert into messenger_transports (name, type, config) values ('brief', 'supabase', '{"failed_retention": "1 day"}')`;
-  const { id, fence } = await held(sql);
+  const { id, fence } = await dispatchAndClaim(sql);
   await settle(sql, [{ id, fence, outcome: "failed", error: "e", retryable: false }]);
   await setClock(sql, "100 days");
   await sql`update messenger_failed_messages set resolved_at = messenger.now(), resolution = 'discarded'`;
@@ -128,7 +138,7 @@ test("dead letters · the thirty days count from the resolution, not from the fa
 
 test("attempts · are deleted with their message", async () => {
   const { sql } = project();
-  const { id, fence } = await held(sql);
+  const { id, fence } = await dispatchAndClaim(sql);
   await settle(sql, [{ id, fence, outcome: "failed", error: "e", delay_ms: 0 }]);
   const [second] = await claim(sql);
   await settle(sql, [{ id, fence: second.fence, outcome: "completed" }]);
@@ -165,7 +175,7 @@ test("messages · a scan of thousands ends with none left, all of them counted",
 test("keys · expired ones are deleted; those of unfinished messages, open dead letters and running windows stay", async () => {
   const { sql } = project();
   await dispatch(sql, { idempotency_key: "waiting", delay: "5 years" });
-  const dead = await held(sql, { idempotency_key: "dead" });
+  const dead = await dispatchAndClaim(sql, { idempotency_key: "dead" });
   await settle(sql, [{ id: dead.id, fence: dead.fence, outcome: "failed", error: "e", retryable: false }]);
   await done({ idempotency_key: "long", idempotency_window: "100 days" });
   await done({ idempotency_key: "spent" });
@@ -230,11 +240,11 @@ test("backlog · of messages, dead letters and keys is pruned chunk by chunk, wh
   await setClock(sql, "31 days");
   const sizes = async () =>
     (await sql`
-      select (select count(*)::int from messenger_messages) as messages, (select count(*)::int from messenger_failed_messages) as letters,
+      select (select count(*)::int from messenger_messages) as messages, (select count(*)::int from messenger_failed_messages) as dead_letters,
         (select count(*)::int from messenger.idempotency_keys) as keys`)[0];
   let ticks = 0;
   do await tick({ batch: 100 }); while (Object.values(await sizes()).some((size) => size > 0) && ++ticks < 30);
-  assert.deepEqual({ ...await sizes() }, { messages: 0, deadLetters: 0, keys: 0 });
+  assert.deepEqual({ ...await sizes() }, { messages: 0, dead_letters: 0, keys: 0 });
 });
 
 test("counts · are rolled up without losing any", async () => {

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { empty, test, useProject } from "../project.ts";
 import { call, claim, dispatch, type Row, setClock, settle } from "./bus.ts";
-import { assertSound } from "./dead.ts";
+import { assertSound } from "./make_dead_letters.ts";
 
 const project = useProject({ testClock: true });
 Deno.test.beforeEach(() => empty(project().sql));
@@ -14,7 +14,7 @@ const TICKS_A_DAY = 4 + 3 * Math.ceil(A_DAY / 1000);
 async function sizes(): Promise<Record<string, number>> {
   const [row] = await project().sql`
     select (select count(*)::int from messenger_messages) as messages, (select count(*)::int from messenger.attempts) as attempts,
-      (select count(*)::int from messenger.idempotency_keys) as keys, (select count(*)::int from messenger_failed_messages) as letters,
+      (select count(*)::int from messenger.idempotency_keys) as keys, (select count(*)::int from messenger_failed_messages) as dead_letters,
       (select count(*)::int from messenger.pruned) as counts, (select count(*)::int from messenger.workers) as workers,
       (select count(*)::int from messenger.replays) as replays, (select count(*)::int from messenger.replayed) as replayed,
       (select count(*)::int from messenger.rescue_cursors) as cursors, (select count(*)::int from messenger.clock) as clocks`;
@@ -72,7 +72,7 @@ test("month · every table is level between the fifteenth day and the thirtieth,
   }
   assert(end.messages >= 7 * A_DAY && end.messages < 9 * A_DAY, `${end.messages} messages`);
   assert(end.counts <= 101, `${end.counts} counts`);
-  assert(end.deadLetters > 0 && end.keys > 0 && end.attempts > 0);
+  assert(end.dead_letters > 0 && end.keys > 0 && end.attempts > 0);
   const [{ pruned }] = await sql`select sum(message_count)::int as pruned from messenger.pruned`;
   assert.equal(pruned + end.messages, 30 * (A_DAY + 1));
   await assertSound(sql);

@@ -2,7 +2,7 @@
 // beside a backlog of them ends in time.
 import assert from "node:assert/strict";
 import { empty, test, useProject } from "../project.ts";
-import { ask } from "./bus.ts";
+import { callValue } from "./bus.ts";
 
 const project = useProject();
 Deno.test.beforeEach(() => empty(project().sql));
@@ -44,7 +44,7 @@ async function pruneAll(): Promise<{ ticks: number; longest: number }> {
   await sql`truncate messenger.ticks`;
   await fill();
   for (let before = await left(); before > 0;) {
-    assert.equal((await ask(sql, "messenger_tick")).errors, undefined);
+    assert.equal((await callValue(sql, "messenger_tick")).errors, undefined);
     const now = await left();
     assert(now < before, "each tick prunes some");
     before = now;

@@ -1,7 +1,7 @@
 // Pruning of pg_net's responses: ours are known by the request ids that wake-ups record.
 import assert from "node:assert/strict";
 import { empty, test, useProject } from "../project.ts";
-import { ask, call, dispatch } from "./bus.ts";
+import { call, callValue, dispatch } from "./bus.ts";
 
 const project = useProject();
 Deno.test.beforeEach(async () => {
@@ -9,7 +9,7 @@ Deno.test.beforeEach(async () => {
   await project().sql`truncate net._http_response`;
 });
 
-const tick = (args: Record<string, unknown> = {}) => ask(project().sql, "messenger_tick", args);
+const tick = (args: Record<string, unknown> = {}) => callValue(project().sql, "messenger_tick", args);
 
 /** Wake-ups of this age, with responses, beside responses to others' requests with neighbouring ids. */
 async function respondedWakeups(count: number, age: string) {

@@ -2,13 +2,13 @@
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
-import { ask, dispatch, setClock } from "./bus.ts";
-import { errorOf, rejected } from "./raises.ts";
+import { callValue, dispatch, setClock } from "./bus.ts";
+import { assertRejected, errorOf } from "./assert_rejected.ts";
 
 const project = useProject({ testClock: true });
 Deno.test.beforeEach(() => empty(project().sql));
 
-const register = (types: unknown[], sql = project().sql) => ask(sql, "messenger_register", { types });
+const register = (types: unknown[], sql = project().sql) => callValue(sql, "messenger_register", { types });
 const typeOf = async (type: string) =>
   (await project()
     .sql`select *, retry_multiplier::numeric as multiplier from messenger.message_types where type = ${type}`)[0];
@@ -45,7 +45,7 @@ test("register · every given field is stored, by service_role", async () => {
     timeout_ms: 30000,
     aliases: ["Old.Mail"],
   }];
-  await asRole(project().sql, "service_role", (sql) => ask(sql, "messenger_register", { types }));
+  await asRole(project().sql, "service_role", (sql) => callValue(sql, "messenger_register", { types }));
   const row = await typeOf("Mail");
   assert.deepEqual([row.transport_name, row.queue_name, row.priority, row.dispatchable_by], ["post", "q", 9, "user"]);
   assert.deepEqual([
@@ -125,14 +125,18 @@ test("register · input that is no list of types is rejected and nothing is stor
       '[{"type": "a b"}]',
     ]
   ) {
-    await rejected(sql.unsafe(`select messenger_register('${types}')`), "SM_TYPE");
+    await assertRejected(sql.unsafe(`select messenger_register('${types}')`), "SM_TYPE");
   }
-  await rejected(sql`select messenger_register(null)`, "SM_TYPE");
-  await rejected(
+  await assertRejected(sql`select messenger_register(null)`, "SM_TYPE");
+  await assertRejected(
     sql.unsafe(`select messenger_register('[{"type": "Good"}, {"type": "${"a".repeat(129)}"}]')`),
     "SM_TYPE",
   );
-  await rejected(register(Array.from({ length: 1001 }, (_, n) => ({ type: `T${n}` }))), "SM_BATCH_TOO_LARGE", 413);
+  await assertRejected(
+    register(Array.from({ length: 1001 }, (_, n) => ({ type: `T${n}` }))),
+    "SM_BATCH_TOO_LARGE",
+    413,
+  );
   assert.equal((await sql`select from messenger.message_types where type not like 'symphony.%'`).length, 0);
 });
 
@@ -169,10 +173,10 @@ const BAD: [fields: Record<string, unknown>, code: string, sentence: RegExp][] =
 test("register · values out of range are rejected by type and field, and nothing is stored", async () => {
   const { sql } = project();
   for (const [fields, code, sentence] of BAD) {
-    assert.match(await rejected(register([{ type: "Good" }, { type: "Bad", ...fields }]), code), sentence);
+    assert.match(await assertRejected(register([{ type: "Good" }, { type: "Bad", ...fields }]), code), sentence);
   }
   const wild = sql`select messenger_register('[{"type": "Bad", "priority": 1e131071}]')`;
-  assert.match(await rejected(wild, "SM_PRIORITY"), /not a number outside the range of a double/);
+  assert.match(await assertRejected(wild, "SM_PRIORITY"), /not a number outside the range of a double/);
   assert.equal((await sql`select from messenger.message_types where type not like 'symphony.%'`).length, 0);
 });
 

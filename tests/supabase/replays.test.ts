@@ -2,8 +2,16 @@
 // handed out is as before.
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
-import { ask, call, claim, dispatch, messageOf, type Row, secondsUntil, setClock, settle } from "./bus.ts";
-import { assertSound, dead, deadLettersOf, die, discard, manyDead, retry } from "./dead.ts";
+import { call, callValue, claim, dispatch, messageOf, type Row, secondsUntil, setClock, settle } from "./bus.ts";
+import {
+  assertSound,
+  deadLettersOf,
+  discard,
+  failForGood,
+  makeDeadLetter,
+  makeDeadLetters,
+  retry,
+} from "./make_dead_letters.ts";
 import { limitWaiting } from "./until_blocked.ts";
 
 const project = useProject({ testClock: true });
@@ -11,7 +19,7 @@ Deno.test.beforeAll(() => limitWaiting(project().sql));
 Deno.test.beforeEach(() => empty(project().sql));
 Deno.test.afterEach(() => assertSound(project().sql));
 
-const tick = () => ask(project().sql, "messenger_tick");
+const tick = () => callValue(project().sql, "messenger_tick");
 const reports = async (): Promise<Row[]> => [...await project().sql`select * from messenger.replay_report()`];
 const figures = async () => {
   const [{ total, completed, dead, lapsed, returned, remaining }] = await reports();
@@ -23,7 +31,7 @@ const NONE = { completed: 0, dead: 0, lapsed: 0, returned: 0 };
 async function work(deadly: number, batch = 1000): Promise<Row[]> {
   const { sql } = project();
   const rows = await claim(sql, { batch });
-  for (const row of rows.slice(0, deadly)) await die(sql, row, { error: "again" });
+  for (const row of rows.slice(0, deadly)) await failForGood(sql, row, { error: "again" });
   const rest = rows.slice(deadly).map(({ id, fence }) => ({ id, fence, outcome: "completed" }));
   if (rest.length > 0) await settle(sql, rest);
   return rows;
@@ -31,7 +39,7 @@ async function work(deadly: number, batch = 1000): Promise<Row[]> {
 
 test("rate · messages become available at the given rate per second, oldest first, the first at once", async () => {
   const { sql } = project();
-  const ids = await manyDead(sql, 5);
+  const ids = await makeDeadLetters(sql, 5);
   const rows = await retry(sql, { filter: {}, per_second: 2 });
   assert.equal(rows.length, 5);
   const moments = await Promise.all(ids.map(async (id) => (await messageOf(sql, id)).available_at.getTime()));
@@ -44,7 +52,7 @@ test("rate · messages become available at the given rate per second, oldest fir
 
 test("rate · only slow retries of at least one message are replays", async () => {
   const { sql } = project();
-  const { deadLetter } = await dead(sql);
+  const { deadLetter } = await makeDeadLetter(sql);
   await retry(sql, { ids: [deadLetter] });
   await retry(sql, { ids: [deadLetter], per_second: 5 });
   assert.deepEqual(await reports(), []);
@@ -52,7 +60,7 @@ test("rate · only slow retries of at least one message are replays", async () =
 
 test("finish · a replay whose messages have ended is finished with its figures, and pruned after a week", async () => {
   const { sql } = project();
-  await manyDead(sql, 10);
+  await makeDeadLetters(sql, 10);
   await retry(sql, { filter: {}, per_second: 1000 });
   await setClock(sql, "1 second");
   await work(1, 6);
@@ -74,7 +82,7 @@ test("finish · a replay whose messages have ended is finished with its figures,
 
 test("stop · more than a fifth of at least five failed: messages not handed out are dead letters again, as before", async () => {
   const { sql } = project();
-  const ids = await manyDead(sql, 12);
+  const ids = await makeDeadLetters(sql, 12);
   const before = await Promise.all(ids.map((id) => messageOf(sql, id)));
   const [old] = await deadLettersOf(sql, ids[11]);
   await setClock(sql, "1 hour");
@@ -106,7 +114,7 @@ test("stop · more than a fifth of at least five failed: messages not handed out
 
 test("stop · a fifth is not more than a fifth", async () => {
   const { sql } = project();
-  await manyDead(sql, 10);
+  await makeDeadLetters(sql, 10);
   await retry(sql, { filter: {}, per_second: 1000 });
   await setClock(sql, "1 second");
   await work(1, 5);
@@ -116,7 +124,7 @@ test("stop · a fifth is not more than a fifth", async () => {
 
 test("stop · four are too few for a decision", async () => {
   const { sql } = project();
-  await manyDead(sql, 10);
+  await makeDeadLetters(sql, 10);
   await retry(sql, { filter: {}, per_second: 1000 });
   await setClock(sql, "1 second");
   await work(4, 4);
@@ -129,7 +137,7 @@ test("stop · four are too few for a decision", async () => {
 
 test("stop · a restored dead letter can be retried or discarded as usual", async () => {
   const { sql } = project();
-  await manyDead(sql, 7);
+  await makeDeadLetters(sql, 7);
   await retry(sql, { filter: {}, per_second: 1 });
   await setClock(sql, "4.5 seconds");
   await work(5);
@@ -143,7 +151,7 @@ test("stop · a restored dead letter can be retried or discarded as usual", asyn
 
 test("stop · a message that was restored from the dead letter alone returns to it", async () => {
   const { sql } = project();
-  const ids = await manyDead(sql, 6);
+  const ids = await makeDeadLetters(sql, 6);
   await sql`delete from messenger_messages`;
   await retry(sql, { filter: {}, per_second: 1 });
   await setClock(sql, "4.5 seconds");
@@ -155,9 +163,9 @@ test("stop · a message that was restored from the dead letter alone returns to 
 
 test("stop · keys of restored dead letters stay in use", async () => {
   const { sql } = project();
-  await manyDead(sql, 5);
+  await makeDeadLetters(sql, 5);
   const fields = { queue: "dead", idempotency_key: "k", idempotency_window: "0" };
-  const last = await dead(sql, fields);
+  const last = await makeDeadLetter(sql, fields);
   await retry(sql, { filter: {}, per_second: 1 });
   await setClock(sql, "4.5 seconds");
   await work(5);
@@ -169,7 +177,7 @@ test("stop · keys of restored dead letters stay in use", async () => {
 
 test("race · a message that is being claimed while the replay stops stays with its worker", async () => {
   const { sql } = project();
-  const ids = await manyDead(sql, 8);
+  const ids = await makeDeadLetters(sql, 8);
   await retry(sql, { filter: {}, per_second: 1000 });
   await setClock(sql, "1 second");
   await work(5, 5);
@@ -188,7 +196,7 @@ test("race · a message that is being claimed while the replay stops stays with 
 
 test("race · a message whose claim rolled back while the replay stopped is restored by the next tick", async () => {
   const { sql } = project();
-  await manyDead(sql, 7);
+  await makeDeadLetters(sql, 7);
   await retry(sql, { filter: {}, per_second: 1000 });
   await setClock(sql, "1 second");
   await work(5, 5);
@@ -204,7 +212,7 @@ test("race · a message whose claim rolled back while the replay stopped is rest
 
 test("race · a tick skips a replay that another tick has locked, and each end is counted once", async () => {
   const { sql } = project();
-  await manyDead(sql, 50);
+  await makeDeadLetters(sql, 50);
   await retry(sql, { filter: {}, per_second: 1000 });
   await setClock(sql, "1 second");
   await work(20);
@@ -222,8 +230,8 @@ test("figures · expired and pruned messages end a replay without failing it", a
   const { sql } = project();
   await sql`insert into messenger_transports (name, type, config) values ('brief', 'supabase', '{"retention": "0"}')`;
   const expires_at = new Date(Date.now() + 60_000);
-  for (let n = 0; n < 5; n++) await dead(sql, { expires_at });
-  await dead(sql, { transport: "brief" });
+  for (let n = 0; n < 5; n++) await makeDeadLetter(sql, { expires_at });
+  await makeDeadLetter(sql, { transport: "brief" });
   await retry(sql, { filter: {}, per_second: 1000 });
   await setClock(sql, "1 second");
   await claim(sql, { transport: "brief" }).then(([{ id, fence }]) =>
@@ -237,9 +245,9 @@ test("figures · expired and pruned messages end a replay without failing it", a
 
 test("figures · messenger_status shows running replays and those that ended within a day", async () => {
   const { sql } = project();
-  const { deadLetter } = await dead(sql);
+  const { deadLetter } = await makeDeadLetter(sql);
   await retry(sql, { ids: [deadLetter], per_second: 1 });
-  const replays = async () => (await ask(sql, "messenger_status")).replays.map((row: Row) => row.total);
+  const replays = async () => (await callValue(sql, "messenger_status")).replays.map((row: Row) => row.total);
   assert.deepEqual(await replays(), [1]);
   await setClock(sql, "2 days");
   await work(0);

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
-import { ask, call, claim, dispatch, dispatchMany, messageOf, type Row, settle } from "./bus.ts";
+import { call, callValue, claim, dispatch, dispatchMany, messageOf, type Row, settle } from "./bus.ts";
 import { limitWaiting } from "./until_blocked.ts";
 
 const project = useProject({ testClock: true });
@@ -10,8 +10,8 @@ Deno.test.beforeAll(() => limitWaiting(project().sql));
 Deno.test.beforeEach(() => empty(project().sql));
 
 const MAIL = { type: "Mail", queue: "mail", priority: 9, retry: { max_retries: 7 } };
-const register = (types: unknown[] = [MAIL], sql = project().sql) => ask(sql, "messenger_register", { types });
-const tick = () => ask(project().sql, "messenger_tick");
+const register = (types: unknown[] = [MAIL], sql = project().sql) => callValue(sql, "messenger_register", { types });
+const tick = () => callValue(project().sql, "messenger_tick");
 const routeOf = ({ queue_name, priority, max_retries, unrouted }: Row) => [queue_name, priority, max_retries, unrouted];
 const stored = async (id: string) => routeOf(await messageOf(project().sql, id));
 
@@ -27,7 +27,7 @@ test("routing · a message stored before its type gets the type's queue, priorit
 test("routing · the registration of service_role does it, too", async () => {
   const { sql } = project();
   const { id } = await dispatch(sql, { type: "Mail" });
-  await asRole(sql, "service_role", (tx) => ask(tx, "messenger_register", { types: [MAIL] }));
+  await asRole(sql, "service_role", (tx) => callValue(tx, "messenger_register", { types: [MAIL] }));
   assert.deepEqual(await stored(id), ["mail", 9, 7, null]);
 });
 

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { ERRORS } from "../../shared/errors.ts";
 import { empty, test, useProject } from "../project.ts";
-import { errorOf, rejected } from "./raises.ts";
+import { assertRejected, errorOf } from "./assert_rejected.ts";
 
 const project = useProject({ testClock: true });
 Deno.test.beforeAll(() => empty(project().sql));
@@ -170,8 +170,11 @@ test("schedule · a rejected save does not change the schedule of that name", as
   const { sql } = project();
   await sql`select messenger_schedule('kept', 'T', '{"interval": 60000}')`;
   const before = await sql`select * from messenger_schedules`;
-  await rejected(sql`select messenger_schedule('kept', 'T', '{"interval": 1}')`, "SM_INTERVAL");
-  await rejected(sql`select messenger_schedule('kept', 'T', '{"interval": 90000}', '[]')`, "SM_PAYLOAD_NOT_OBJECT");
+  await assertRejected(sql`select messenger_schedule('kept', 'T', '{"interval": 1}')`, "SM_INTERVAL");
+  await assertRejected(
+    sql`select messenger_schedule('kept', 'T', '{"interval": 90000}', '[]')`,
+    "SM_PAYLOAD_NOT_OBJECT",
+  );
   assert.deepEqual(await sql`select * from messenger_schedules`, before);
   await sql`select messenger_unschedule('kept')`;
 });
@@ -179,19 +182,19 @@ test("schedule · a rejected save does not change the schedule of that name", as
 test("preview · rejects the same input as saving, and a count out of range", async () => {
   const { sql } = project();
   const preview = (args: string) => sql.unsafe(`select * from messenger_schedule_preview(${args})`);
-  await rejected(preview(`'{"cron": "* * * *"}'`), "SM_CRON");
-  await rejected(preview(`'{"cron": "0 0 31 2 *"}'`), "SM_CRON_NEVER");
-  await rejected(preview(`'{"interval": 5}'`), "SM_INTERVAL");
-  await rejected(preview(`'{"cron": "* * * * *"}', 'EST'`), "SM_TIMEZONE");
-  await rejected(preview(`'{"cron": "* * * * *"}', options => '{"x": 1}'`), "SM_SCHEDULE");
+  await assertRejected(preview(`'{"cron": "* * * *"}'`), "SM_CRON");
+  await assertRejected(preview(`'{"cron": "0 0 31 2 *"}'`), "SM_CRON_NEVER");
+  await assertRejected(preview(`'{"interval": 5}'`), "SM_INTERVAL");
+  await assertRejected(preview(`'{"cron": "* * * * *"}', 'EST'`), "SM_TIMEZONE");
+  await assertRejected(preview(`'{"cron": "* * * * *"}', options => '{"x": 1}'`), "SM_SCHEDULE");
   for (const count of [0, -1, 1001]) {
-    await rejected(preview(`'{"cron": "* * * * *"}', count => ${count}`), "SM_SCHEDULE");
+    await assertRejected(preview(`'{"cron": "* * * * *"}', count => ${count}`), "SM_SCHEDULE");
   }
 });
 
 test("pause, resume · a missing name is rejected; unschedule returns false", async () => {
   const { sql } = project();
-  await rejected(sql`select messenger_pause_schedule('nobody')`, "SM_NOT_FOUND", 404);
-  await rejected(sql`select messenger_resume_schedule('nobody')`, "SM_NOT_FOUND", 404);
+  await assertRejected(sql`select messenger_pause_schedule('nobody')`, "SM_NOT_FOUND", 404);
+  await assertRejected(sql`select messenger_resume_schedule('nobody')`, "SM_NOT_FOUND", 404);
   assert.deepEqual({ ...(await sql`select messenger_unschedule('nobody') as gone`)[0] }, { gone: false });
 });

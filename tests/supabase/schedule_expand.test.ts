@@ -2,7 +2,7 @@
 // twice.
 import assert from "node:assert/strict";
 import { empty, test, useProject } from "../project.ts";
-import { ask, call, claim, settle } from "./bus.ts";
+import { call, callValue, claim, settle } from "./bus.ts";
 import { fired, moveTo, schedule, scheduleOf, tickAt } from "./schedule_clock.ts";
 
 const project = useProject({ testClock: true });
@@ -210,6 +210,6 @@ test("expand · a schedule of a paused queue fires, its message waits", async ()
   await call(sql, "messenger_pause", { transport: "supabase", queue: "default" });
   assert.equal(await tickAt(sql, "2027-03-01T12:01:00Z"), 1);
   assert.equal((await claim(sql)).length, 0);
-  await ask(sql, "messenger_resume", { transport: "supabase", queue: "default" });
+  await callValue(sql, "messenger_resume", { transport: "supabase", queue: "default" });
   assert.equal((await claim(sql)).length, 1);
 });

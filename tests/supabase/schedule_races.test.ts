@@ -1,7 +1,7 @@
 // Many ticks, one schedule: one message per occurrence, with any session that ticks, is killed or saves meanwhile.
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
-import { ask } from "./bus.ts";
+import { callValue } from "./bus.ts";
 import { fired, moveTo, schedule, scheduleOf } from "./schedule_clock.ts";
 import { limitWaiting, pidOf, untilBlocked } from "./until_blocked.ts";
 
@@ -13,7 +13,7 @@ Deno.test.beforeEach(async () => {
 });
 
 const minutely = { cron: "* * * * *" };
-const expanded = async (sql: ReturnType<typeof session>) => (await ask(sql, "messenger_tick")).expanded;
+const expanded = async (sql: ReturnType<typeof session>) => (await callValue(sql, "messenger_tick")).expanded;
 
 test("race · ten concurrent ticks over 1,000 schedules make 1,000 messages", async () => {
   const { sql } = project();
@@ -70,8 +70,8 @@ test("race · saving, pausing and removing wait for the tick that has locked the
   const { sql } = project();
   const changes: [name: string, change: (sql: ReturnType<typeof session>) => Promise<unknown>][] = [
     ["saved", (sql) => schedule(sql, "saved", minutely)],
-    ["paused", (sql) => ask(sql, "messenger_pause_schedule", { name: "paused" })],
-    ["removed", (sql) => ask(sql, "messenger_unschedule", { name: "removed" })],
+    ["paused", (sql) => callValue(sql, "messenger_pause_schedule", { name: "paused" })],
+    ["removed", (sql) => callValue(sql, "messenger_unschedule", { name: "removed" })],
   ];
   for (const [name] of changes) await schedule(sql, name, minutely);
   await moveTo(sql, "2027-03-01T12:01:00Z");
@@ -116,7 +116,7 @@ test("race · replacing does not wait for a worker that is claiming the message"
   const { sql } = project();
   await schedule(sql, "m", minutely, { overlap: "replace" });
   await moveTo(sql, "2027-03-01T12:01:00Z");
-  await ask(sql, "messenger_tick");
+  await callValue(sql, "messenger_tick");
   await moveTo(sql, "2027-03-01T12:02:00Z");
   await using worker = session(project());
   await worker`begin`;

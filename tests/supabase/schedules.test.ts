@@ -3,9 +3,9 @@
 import assert from "node:assert/strict";
 import { empty, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
-import { ask, call, messageOf } from "./bus.ts";
+import { call, callValue, messageOf } from "./bus.ts";
 import { fired, moveTo, preview, schedule, scheduleOf, tickAt } from "./schedule_clock.ts";
-import { rejected } from "./raises.ts";
+import { assertRejected } from "./assert_rejected.ts";
 
 const project = useProject({ testClock: true });
 Deno.test.beforeEach(async () => {
@@ -125,7 +125,7 @@ test("schedule · saving the same again changes nothing, paused or expired; anot
   await moveTo(sql, "2027-03-01T12:07:30Z");
   const again = await schedule(sql, "m", { cron: "* * * * *" }, { payload: { n: 2 } });
   assert.equal(again.next_run_at.toISOString(), "2027-03-01T12:01:00.000Z");
-  await ask(sql, "messenger_pause_schedule", { name: "m" });
+  await callValue(sql, "messenger_pause_schedule", { name: "m" });
   assert.equal((await schedule(sql, "m", { cron: "* * * * *" })).enabled, false);
   assert.equal((await schedule(sql, "m", { cron: "* * * * *" }, { enabled: true })).enabled, true);
   const changed = await schedule(sql, "m", { cron: "0 * * * *" });
@@ -149,26 +149,26 @@ test("pause · occurrences meanwhile are lost; resuming waits for the next, a sc
   await schedule(sql, "m", { cron: "* * * * *" });
   await schedule(sql, "one", { at: "2027-03-01T12:02:00Z" });
   for (const name of ["m", "one"]) {
-    assert.equal(await ask(sql, "messenger_pause_schedule", { name }), true);
-    assert.equal(await ask(sql, "messenger_pause_schedule", { name }), false);
+    assert.equal(await callValue(sql, "messenger_pause_schedule", { name }), true);
+    assert.equal(await callValue(sql, "messenger_pause_schedule", { name }), false);
   }
   assert.equal(await tickAt(sql, "2027-03-01T12:10:30Z"), 0);
   for (const name of ["m", "one"]) {
-    assert.equal(await ask(sql, "messenger_resume_schedule", { name }), true);
-    assert.equal(await ask(sql, "messenger_resume_schedule", { name }), false);
+    assert.equal(await callValue(sql, "messenger_resume_schedule", { name }), true);
+    assert.equal(await callValue(sql, "messenger_resume_schedule", { name }), false);
   }
   assert.equal((await scheduleOf(sql, "m")).next_run_at.toISOString(), "2027-03-01T12:11:00.000Z");
   assert.equal(await tickAt(sql, "2027-03-01T12:10:31Z"), 1);
   assert.deepEqual(await fired(sql, "one"), ["2027-03-01T12:02:00.000Z"]);
-  assert.equal(await ask(sql, "messenger_resume_schedule", { name: "one" }), false, "it is over");
+  assert.equal(await callValue(sql, "messenger_resume_schedule", { name: "one" }), false, "it is over");
 });
 
 test("unschedule · nothing more fires, stored messages stay", async () => {
   const { sql } = project();
   await schedule(sql, "m", { cron: "* * * * *" });
   await tickAt(sql, "2027-03-01T12:01:00Z");
-  assert.equal(await ask(sql, "messenger_unschedule", { name: "m" }), true);
-  assert.equal(await ask(sql, "messenger_unschedule", { name: "m" }), false);
+  assert.equal(await callValue(sql, "messenger_unschedule", { name: "m" }), true);
+  assert.equal(await callValue(sql, "messenger_unschedule", { name: "m" }), false);
   assert.equal(await tickAt(sql, "2027-03-01T12:05:00Z"), 0);
   assert.equal((await fired(sql, "m")).length, 1);
 });
@@ -178,7 +178,7 @@ test("unschedule · a name that is used again has its own occurrences, and the a
   for (let round = 0; round < 2; round++) {
     await schedule(sql, "again", { at: "2027-03-01T12:01:00Z" });
     assert.equal(await tickAt(sql, "2027-03-01T12:01:00Z"), 1);
-    await ask(sql, "messenger_unschedule", { name: "again" });
+    await callValue(sql, "messenger_unschedule", { name: "again" });
   }
   assert.equal((await fired(sql, "again")).length, 2);
   assert.equal((await sql`select from messenger_audit() where violations > 0`).length, 0);
@@ -211,6 +211,6 @@ test("schedule · a changed max_runs that is already reached is rejected", async
   await schedule(sql, "m", { cron: "* * * * *" }, { max_runs: 1 });
   await tickAt(sql, "2027-03-01T12:01:00Z");
   assert.equal((await scheduleOf(sql, "m")).enabled, false);
-  await rejected(schedule(sql, "m", { cron: "0 * * * *" }, { max_runs: 1 }), "SM_SCHEDULE");
+  await assertRejected(schedule(sql, "m", { cron: "0 * * * *" }, { max_runs: 1 }), "SM_SCHEDULE");
   assert.equal((await schedule(sql, "m", { cron: "* * * * *" }, { max_runs: 2 })).enabled, true);
 });

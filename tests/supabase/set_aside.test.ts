@@ -3,7 +3,18 @@
 import assert from "node:assert/strict";
 import type { Sql } from "postgres";
 import { empty, session, test, useProject } from "../project.ts";
-import { ask, call, claim, dispatch, dispatchMany, held, messageOf, type Row, setClock, settle } from "./bus.ts";
+import {
+  call,
+  callValue,
+  claim,
+  dispatch,
+  dispatchAndClaim,
+  dispatchMany,
+  messageOf,
+  type Row,
+  setClock,
+  settle,
+} from "./bus.ts";
 import { forbidding, makeForbid, setAside, unhurrySteps } from "./set_aside.ts";
 import { limitWaiting } from "./until_blocked.ts";
 
@@ -16,9 +27,9 @@ Deno.test.beforeAll(async () => {
 });
 Deno.test.beforeEach(() => empty(project().sql));
 
-const tick = (sql = project().sql) => ask(sql, "messenger_tick");
+const tick = (sql = project().sql) => callValue(sql, "messenger_tick");
 const check = async (): Promise<Row> =>
-  (await ask(project().sql, "messenger_health")).checks.find((check: Row) => check.name === "set_aside");
+  (await callValue(project().sql, "messenger_health")).checks.find((check: Row) => check.name === "set_aside");
 const aside = () => setAside(project().sql);
 
 /** Ticks until nothing is left to do by this count. */
@@ -223,7 +234,7 @@ test("ordering key · one whose first message cannot be updated blocks no other 
 test("replay · one that cannot be updated does not block the others", async () => {
   const { sql } = project();
   for (const type of ["First", "Second"]) {
-    const { id, fence } = await held(sql, { type });
+    const { id, fence } = await dispatchAndClaim(sql, { type });
     await settle(sql, [{ id, fence, outcome: "failed", error: "e", retryable: false }]);
     await call(sql, "messenger_retry_failed", { filter: { type }, per_second: 1 });
     const [again] = await claim(sql);

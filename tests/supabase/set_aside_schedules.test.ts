@@ -1,7 +1,7 @@
 // Schedules and measurements that a tick cannot write: they are set aside, and everything else continues.
 import assert from "node:assert/strict";
 import { empty, test, useProject } from "../project.ts";
-import { ask, call, dispatchMany, setClock } from "./bus.ts";
+import { call, callValue, dispatchMany, setClock } from "./bus.ts";
 import { forbidding, makeForbid, setAside, unhurrySteps, withBrokenSteps } from "./set_aside.ts";
 import { limitWaiting } from "./until_blocked.ts";
 
@@ -14,7 +14,7 @@ Deno.test.beforeAll(async () => {
 });
 Deno.test.beforeEach(() => empty(project().sql));
 
-const tick = () => ask(project().sql, "messenger_tick");
+const tick = () => callValue(project().sql, "messenger_tick");
 
 test("schedule · one whose row cannot be updated stores nothing, and the others run", async () => {
   const { sql } = project();
@@ -86,7 +86,7 @@ test("metrics · a measurement that cannot be counted is set aside, and messenge
     "index row",
     "out of range",
   ]);
-  const metrics = await ask(sql, "messenger_metrics");
+  const metrics = await callValue(sql, "messenger_metrics");
   assert.equal(metrics.byMessageType.Greeting.dispatched, 5);
   await dispatchMany(sql, 2);
   await tick();

@@ -1,21 +1,21 @@
 // Sizes of outcomes and delays of retries: results, error texts, error classes, delays by policy.
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
-import { call, claim, dispatch, dispatchMany, held, messageOf, secondsUntil, settle } from "./bus.ts";
+import { call, claim, dispatch, dispatchAndClaim, dispatchMany, messageOf, secondsUntil, settle } from "./bus.ts";
 
 const project = useProject({ testClock: true });
 Deno.test.beforeEach(() => empty(project().sql));
 
 async function fail(fields: Record<string, unknown>, dispatched: Record<string, unknown> = {}) {
   const { sql } = project();
-  const { id, fence } = await held(sql, dispatched);
+  const { id, fence } = await dispatchAndClaim(sql, dispatched);
   await settle(sql, [{ id, fence, outcome: "failed", error: "e", ...fields }]);
   return await messageOf(sql, id);
 }
 
 async function complete(result: string) {
   const { sql } = project();
-  const { id, fence } = await held(sql);
+  const { id, fence } = await dispatchAndClaim(sql);
   await sql.unsafe(
     `select * from messenger_settle(jsonb_build_array(jsonb_build_object('id', '${id}', 'fence', ${fence}, 'outcome', 'completed', 'result', ${result})))`,
   );
@@ -167,8 +167,8 @@ test("delay · one out of range is set to its limit, one that is no number is ig
   ];
   for (const outcome of ["failed", "snoozed"]) {
     for (const [delay, least, most] of cases) {
-      const { id, fence } = await held(sql);
-      const other = await held(sql);
+      const { id, fence } = await dispatchAndClaim(sql);
+      const other = await dispatchAndClaim(sql);
       const outcomes = `[{"id": "${id}", "fence": ${fence}, "outcome": "${outcome}", "delay_ms": ${delay}},
         {"id": "${other.id}", "fence": ${other.fence}, "outcome": "completed"}]`;
       const rows = await sql`select * from messenger_settle(${outcomes}::text::jsonb)`;
@@ -202,8 +202,8 @@ test("duration · one out of range is set to its limit, one that is no number is
     ['"long"', 0, 10_000],
   ];
   for (const [duration, least, most] of cases) {
-    const failed = await held(sql);
-    const done = await held(sql);
+    const failed = await dispatchAndClaim(sql);
+    const done = await dispatchAndClaim(sql);
     const outcomes =
       `[{"id": "${failed.id}", "fence": ${failed.fence}, "outcome": "failed", "duration_ms": ${duration}},
       {"id": "${done.id}", "fence": ${done.fence}, "outcome": "completed", "duration_ms": ${duration}}]`;
@@ -245,7 +245,7 @@ test("race · a settle skips a locked row, records the others, and is repeated f
 test("race · of a completion and a claim of the lost lease one succeeds, and the other is rejected", async () => {
   await using worker = session(project());
   const { sql } = project();
-  const { id, fence } = await held(sql);
+  const { id, fence } = await dispatchAndClaim(sql);
   await sql`select messenger.set_clock('61 seconds')`;
   await worker`begin`;
   assert.equal((await settle(worker, [{ id, fence, outcome: "completed" }]))[0].outcome, "completed");

@@ -2,7 +2,7 @@
 // nothing.
 import assert from "node:assert/strict";
 import { empty, test, useProject } from "../project.ts";
-import { call, claim, dispatch, dispatchMany, held, messageOf, setClock, settle } from "./bus.ts";
+import { call, claim, dispatch, dispatchAndClaim, dispatchMany, messageOf, setClock, settle } from "./bus.ts";
 
 const project = useProject({ testClock: true });
 Deno.test.beforeEach(() => empty(project().sql));
@@ -59,7 +59,7 @@ test("results · the same outcome again is already recorded, and changes nothing
 
 test("results · another outcome on a settled delivery is stale, and changes nothing", async () => {
   const { sql } = project();
-  const { id, fence } = await held(sql);
+  const { id, fence } = await dispatchAndClaim(sql);
   await one({ id, fence, outcome: "completed" });
   const before = await snapshot();
   for (const outcome of ["failed", "snoozed", "released"]) {
@@ -70,7 +70,7 @@ test("results · another outcome on a settled delivery is stale, and changes not
 
 test("results · a wrong, older, newer or missing fence is stale for every outcome", async () => {
   const { sql } = project();
-  const { id } = await held(sql);
+  const { id } = await dispatchAndClaim(sql);
   await setClock(sql, "61 seconds");
   await claim(sql, { worker: "bob" });
   const before = await snapshot();
@@ -117,7 +117,7 @@ test("duplicates · of two outcomes on one delivery in one call the first counts
 
 test("late · a completion after the lease was taken over is stale", async () => {
   const { sql } = project();
-  const { id, fence } = await held(sql);
+  const { id, fence } = await dispatchAndClaim(sql);
   await setClock(sql, "61 seconds");
   const [taken] = await claim(sql, { worker: "bob" });
   assert.equal((await one({ id, fence, outcome: "completed" })).outcome, "stale");
@@ -127,7 +127,7 @@ test("late · a completion after the lease was taken over is stale", async () =>
 
 test("late · a lease that expired but was not taken over can still be completed", async () => {
   const { sql } = project();
-  const { id, fence } = await held(sql);
+  const { id, fence } = await dispatchAndClaim(sql);
   await setClock(sql, "10 minutes");
   assert.equal((await one({ id, fence, outcome: "completed" })).outcome, "completed");
   assert.equal((await messageOf(sql, id)).retry_count, 0);
@@ -135,7 +135,7 @@ test("late · a lease that expired but was not taken over can still be completed
 
 test("late · an outcome after the ticker rescued the message is stale, and the message continues", async () => {
   const { sql } = project();
-  const { id, fence } = await held(sql);
+  const { id, fence } = await dispatchAndClaim(sql);
   await setClock(sql, "61 seconds");
   await call(sql, "messenger_tick");
   const before = await snapshot();
@@ -147,7 +147,7 @@ test("late · an outcome after the ticker rescued the message is stale, and the 
 
 test("late · a failure of a message moved to the dead letters for its lost lease is stale and never revives it", async () => {
   const { sql } = project();
-  const { id, fence } = await held(sql, { max_retries: 0 });
+  const { id, fence } = await dispatchAndClaim(sql, { max_retries: 0 });
   await setClock(sql, "61 seconds");
   await claim(sql);
   const before = await snapshot();
@@ -159,7 +159,7 @@ test("late · a failure of a message moved to the dead letters for its lost leas
 
 test("late · a failure whose reply was lost is already recorded, also if the message was claimed again since", async () => {
   const { sql } = project();
-  const { id, fence } = await held(sql);
+  const { id, fence } = await dispatchAndClaim(sql);
   await one({ id, fence, outcome: "failed", error: "e", delay_ms: 0 });
   const [second] = await claim(sql, { worker: "bob" });
   const before = await snapshot();

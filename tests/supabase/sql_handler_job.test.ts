@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { eventually } from "../eventually.ts";
 import { empty, session, test, useProject } from "../project.ts";
-import { ask, call, deadLetterOf, dispatch, dispatchMany, messageOf, type Row, setClock } from "./bus.ts";
+import { call, callValue, deadLetterOf, dispatch, dispatchMany, messageOf, type Row, setClock } from "./bus.ts";
 import { effects, makeEffects } from "./effects.ts";
 import { closeGate, startHandlerJob, untilStatus } from "./handler_job.ts";
 import { limitWaiting, pidOf, untilBlocked } from "./until_blocked.ts";
@@ -240,7 +240,7 @@ test("constraints · a deferred one that a handler violates fails that delivery 
       ids.push((await dispatch(sql, { type: "Child", payload, max_retries: 0 })).id);
     }
     if (run === "tick") {
-      assert.equal((await ask(sql, "messenger_tick")).errors, undefined);
+      assert.equal((await callValue(sql, "messenger_tick")).errors, undefined);
     } else {
       await using _job = await startHandlerJob(project());
       await untilStatus(sql, ids[2], "completed");
@@ -286,6 +286,6 @@ test("tick · runs handlers itself if no backend of the job runs, and leaves the
   }
   await sql`update messenger.sql_runners set backend_start = now() - interval '1 day'`;
   const { id } = await dispatch(sql, { type: "Ship" });
-  await ask(sql, "messenger_tick");
+  await callValue(sql, "messenger_tick");
   assert.equal((await messageOf(sql, id)).status, "completed");
 });

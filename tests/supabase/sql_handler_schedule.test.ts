@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { eventually } from "../eventually.ts";
 import { empty, session, test, useProject } from "../project.ts";
-import { ask, call, claim, dispatch, dispatchMany, messageOf, type Row } from "./bus.ts";
+import { call, callValue, claim, dispatch, dispatchMany, messageOf, type Row } from "./bus.ts";
 import { makeEffects } from "./effects.ts";
 import { closeGate, startHandlerJob, untilStatus } from "./handler_job.ts";
 import { limitWaiting, untilBlocked } from "./until_blocked.ts";
@@ -76,7 +76,7 @@ test("locks · neither an open claim of a worker named sql nor any advisory lock
   await claim(other, { worker: "sql" });
   await other`select pg_advisory_xact_lock(hashtextextended('messenger.run_sql_handlers', 0))`;
   const first = await dispatch(sql, { type: "Ship" });
-  await ask(sql, "messenger_tick");
+  await callValue(sql, "messenger_tick");
   assert.equal((await messageOf(sql, first.id)).status, "completed");
   const second = await dispatch(sql, { type: "Ship" });
   await using _job = await startHandlerJob(project());
@@ -113,7 +113,7 @@ test("cron · the job exists while the ticker is on and something needs it, unde
   const { sql } = project();
   await setHandler("Ship", "take_effect");
   assert.deepEqual(await jobs(), [], "the ticker is off");
-  await ask(sql, "messenger_start");
+  await callValue(sql, "messenger_start");
   assert.deepEqual(await jobs(), ["symphony-clock", "symphony-handlers"]);
   await setHandler("Ship", null);
   assert.deepEqual(await jobs(), ["symphony-clock"]);
@@ -127,14 +127,14 @@ test("cron · the job exists while the ticker is on and something needs it, unde
   await sql`select messenger.tick_or_note_error()`;
   assert.deepEqual(await jobs(), ["symphony-clock"]);
   await setHandler("Ship", "take_effect");
-  assert.deepEqual({ ...await ask(sql, "messenger_stop") }, { clock: false, unscheduled: 2 });
+  assert.deepEqual({ ...await callValue(sql, "messenger_stop") }, { clock: false, unscheduled: 2 });
   assert.deepEqual(await jobs(), []);
 });
 
 test("cron · health reports a missing job, and its history is pruned with the ticker's", async () => {
   const { sql } = project();
   const check = async (): Promise<Row> =>
-    (await ask(sql, "messenger_health")).checks.find(({ name }: Row) => name === "sql_handlers");
+    (await callValue(sql, "messenger_health")).checks.find(({ name }: Row) => name === "sql_handlers");
   assert.equal(await check(), undefined, "nothing needs it");
   await setHandler("Ship", "take_effect");
   await sql`update messenger.settings set clock_enabled = true`;
@@ -144,7 +144,7 @@ test("cron · health reports a missing job, and its history is pruned with the t
     "types have SQL handlers, and pg_cron has no job symphony-handlers",
     "select messenger_start()",
   ]);
-  await ask(sql, "messenger_start");
+  await callValue(sql, "messenger_start");
   assert.equal((await check()).status, "healthy");
   await using admin = session(project(), "supabase_admin");
   await admin`
@@ -157,5 +157,5 @@ test("cron · health reports a missing job, and its history is pruned with the t
     [300003],
   );
   await admin`delete from cron.job_run_details where runid > 300000`;
-  await ask(sql, "messenger_stop");
+  await callValue(sql, "messenger_stop");
 });

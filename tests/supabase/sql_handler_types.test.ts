@@ -2,9 +2,9 @@
 import assert from "node:assert/strict";
 import { empty, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
-import { ask, call, claim, dispatch, dispatchMany, messageOf, type Row, setClock } from "./bus.ts";
+import { call, callValue, claim, dispatch, dispatchMany, messageOf, type Row, setClock } from "./bus.ts";
 import { effects, makeEffects } from "./effects.ts";
-import { errorOf, rejected } from "./raises.ts";
+import { assertRejected, errorOf } from "./assert_rejected.ts";
 
 const project = useProject({ testClock: true });
 Deno.test.beforeAll(() => makeEffects(project().sql));
@@ -13,7 +13,7 @@ Deno.test.beforeEach(async () => {
   await project().sql`truncate public.effects`;
 });
 
-const tick = () => ask(project().sql, "messenger_tick");
+const tick = () => callValue(project().sql, "messenger_tick");
 
 async function setHandler(type: string, name: string | null): Promise<void> {
   await project().sql`select messenger.set_sql_handler(${type}, ${name})`;
@@ -77,10 +77,10 @@ test("set_sql_handler · for postgres only, like the column; services may neithe
 
 test("set_sql_handler · a bad type or name is rejected when it is set, and nothing is stored", async () => {
   const { sql } = project();
-  await rejected(setHandler("9 types", "take_effect"), "SM_TYPE");
-  await rejected(setHandler("Ship", "no_such_function"), "SM_NOT_FOUND", 404);
-  await rejected(setHandler("Ship", "take_effect(jsonb)"), "SM_NOT_FOUND", 404);
-  await rejected(setHandler("Ship", "messenger.cap_size"), "SM_FIELD_FORBIDDEN", 403);
+  await assertRejected(setHandler("9 types", "take_effect"), "SM_TYPE");
+  await assertRejected(setHandler("Ship", "no_such_function"), "SM_NOT_FOUND", 404);
+  await assertRejected(setHandler("Ship", "take_effect(jsonb)"), "SM_NOT_FOUND", 404);
+  await assertRejected(setHandler("Ship", "messenger.cap_size"), "SM_FIELD_FORBIDDEN", 403);
   await sql.unsafe("grant create on schema public to service_role");
   await asRole(
     sql,
@@ -88,7 +88,7 @@ test("set_sql_handler · a bad type or name is rejected when it is set, and noth
     (tx) =>
       tx.unsafe("create function public.of_a_service(jsonb) returns jsonb language sql as $$ select '1'::jsonb $$"),
   );
-  assert.match(await rejected(setHandler("Ship", "of_a_service"), "SM_FIELD_FORBIDDEN", 403), /owner/);
+  assert.match(await assertRejected(setHandler("Ship", "of_a_service"), "SM_FIELD_FORBIDDEN", 403), /owner/);
   for (const name of ["take_effect", "public.take_effect(", "a b.c", "", "public.x; select 1"]) {
     const written = sql`insert into messenger.message_types (type, sql_handler) values ('Ship', ${name})`;
     assert.equal((await errorOf(written)).code, "23514", name);
@@ -111,7 +111,7 @@ test("set_sql_handler · a function that is dropped leaves its messages waiting,
   await setClock(sql, "11 seconds");
   await tick();
   assert.deepEqual([(await messageOf(sql, id)).status, (await messageOf(sql, id)).retry_count], ["pending", 0]);
-  const { checks } = await ask(sql, "messenger_health");
+  const { checks } = await callValue(sql, "messenger_health");
   const check = checks.find(({ name }: Row) => name === "no_handler");
   assert.deepEqual([check.status, check.detail], ["degraded", 'no worker of the last minute handles "Ship"']);
   await sql.unsafe(define);

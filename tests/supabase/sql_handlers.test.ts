@@ -2,7 +2,17 @@
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
-import { ask, type Asker, call, deadLetterOf, dispatch, dispatchMany, messageOf, type Row, setClock } from "./bus.ts";
+import {
+  call,
+  callValue,
+  deadLetterOf,
+  dispatch,
+  dispatchMany,
+  messageOf,
+  type Row,
+  setClock,
+  type SqlClient,
+} from "./bus.ts";
 import { effects, makeEffects } from "./effects.ts";
 import { limitWaiting } from "./until_blocked.ts";
 
@@ -29,7 +39,7 @@ Deno.test.beforeEach(async () => {
   await project().sql`truncate public.effects`;
 });
 
-const tick = (sql: Asker = project().sql) => ask(sql, "messenger_tick");
+const tick = (sql: SqlClient = project().sql) => callValue(sql, "messenger_tick");
 
 async function setHandler(type: string, name: string | null): Promise<void> {
   await project().sql`select messenger.set_sql_handler(${type}, ${name})`;

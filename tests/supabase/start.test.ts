@@ -2,8 +2,8 @@
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
-import { ask } from "./bus.ts";
-import { errorOf, rejected } from "./raises.ts";
+import { callValue } from "./bus.ts";
+import { assertRejected, errorOf } from "./assert_rejected.ts";
 
 const project = useProject();
 const URL = "https://example.test/functions/v1";
@@ -11,17 +11,17 @@ const URL = "https://example.test/functions/v1";
 Deno.test.beforeEach(async () => {
   const { sql } = project();
   await empty(sql);
-  await ask(sql, "messenger_stop");
+  await callValue(sql, "messenger_stop");
   await sql`delete from vault.secrets where name like 'symphony%'`;
 });
 
-const start = (args: Record<string, unknown> = {}) => ask(project().sql, "messenger_start", args);
+const start = (args: Record<string, unknown> = {}) => callValue(project().sql, "messenger_start", args);
 const jobs = async () => [...await project().sql`select jobname, schedule, command, active from cron.job`];
 const settings = async () =>
   (await project().sql`select *, extract(epoch from poll_interval)::int as poll_seconds from messenger.settings`)[0];
 const secret = async (name = "symphony_worker_secret") =>
   (await project().sql`select decrypted_secret from vault.decrypted_secrets where name = ${name}`)[0]?.decrypted_secret;
-const check = (given: string | null) => ask(project().sql, "messenger_check_worker_secret", { secret: given });
+const check = (given: string | null) => callValue(project().sql, "messenger_check_worker_secret", { secret: given });
 
 test("start · the ticker's job, the secret and the address exist", async () => {
   assert.deepEqual(await start({ functions_url: URL }), {
@@ -46,10 +46,10 @@ test("start · cron.job has no secret and no key", async () => {
 test("start · service_role may, and stop", async () => {
   const { sql } = project();
   assert.equal(
-    (await asRole(sql, "service_role", (tx) => ask(tx, "messenger_start", { functions_url: URL }))).clock,
+    (await asRole(sql, "service_role", (tx) => callValue(tx, "messenger_start", { functions_url: URL }))).clock,
     true,
   );
-  assert.equal((await asRole(sql, "service_role", (tx) => ask(tx, "messenger_stop"))).unscheduled, 1);
+  assert.equal((await asRole(sql, "service_role", (tx) => callValue(tx, "messenger_stop"))).unscheduled, 1);
 });
 
 test("start · repeated, it changes nothing: one job, the same secret, the stored address", async () => {
@@ -74,11 +74,11 @@ test("start · options are stored, omitted ones stay", async () => {
 
 test("start · an unknown option is rejected by name, and nothing is changed", async () => {
   assert(
-    (await rejected(start({ functions_url: URL, options: { max_worker: 9 } }), "SM_UNKNOWN_FIELD")).includes(
+    (await assertRejected(start({ functions_url: URL, options: { max_worker: 9 } }), "SM_UNKNOWN_FIELD")).includes(
       "options.max_worker",
     ),
   );
-  await rejected(project().sql`select messenger_start(options => '[]')`, "SM_UNKNOWN_FIELD");
+  await assertRejected(project().sql`select messenger_start(options => '[]')`, "SM_UNKNOWN_FIELD");
   assert.deepEqual([(await settings()).functions_url, (await settings()).clock_enabled, (await jobs()).length], [
     null,
     false,
@@ -108,13 +108,13 @@ test("start · values out of range and invalid addresses are rejected, and nothi
     [{ poll_interval: [] }, /^options\.poll_interval must/],
   ];
   for (const [options, sentence] of bad) {
-    assert.match(await rejected(start({ options }), "SM_SETTING"), sentence);
+    assert.match(await assertRejected(start({ options }), "SM_SETTING"), sentence);
   }
   for (
     const functions_url of ["example.test", "ftp://example.test", "https://", "https://a b", "", "javascript:alert(1)"]
   ) {
     assert.match(
-      await rejected(start({ functions_url }), "SM_SETTING"),
+      await assertRejected(start({ functions_url }), "SM_SETTING"),
       /^functions_url must be the http or https URL/,
     );
   }
@@ -125,9 +125,9 @@ test("stop · removes the job and only ours, keeps the address, and may be repea
   const { sql } = project();
   await sql`select cron.schedule('theirs', '0 0 1 1 *', 'select 1')`;
   await start({ functions_url: URL });
-  assert.deepEqual(await ask(sql, "messenger_stop"), { clock: false, unscheduled: 1 });
+  assert.deepEqual(await callValue(sql, "messenger_stop"), { clock: false, unscheduled: 1 });
   assert.deepEqual((await jobs()).map(({ jobname }) => jobname), ["theirs"]);
-  assert.deepEqual(await ask(sql, "messenger_stop"), { clock: false, unscheduled: 0 });
+  assert.deepEqual(await callValue(sql, "messenger_stop"), { clock: false, unscheduled: 0 });
   assert.deepEqual([(await settings()).functions_url, (await settings()).clock_enabled], [URL, false]);
   await sql`select cron.unschedule('theirs')`;
 });
@@ -140,7 +140,7 @@ test("ticker · the job's command ticks, commits, and ends when the ticker is st
   const running = runner.unsafe(command).simple().execute();
   let ticks = 0;
   while (ticks < 1) ticks = Number((await sql`select ticks from messenger.clock`)[0].ticks);
-  await ask(sql, "messenger_stop");
+  await callValue(sql, "messenger_stop");
   await running;
   assert(Number((await sql`select ticks from messenger.clock`)[0].ticks) <= ticks + 2);
 });
@@ -175,10 +175,10 @@ test("secret · service_role may check, users may not", async () => {
   await start();
   const stored = await secret();
   const given = { secret: stored };
-  assert.equal(await asRole(sql, "service_role", (tx) => ask(tx, "messenger_check_worker_secret", given)), true);
+  assert.equal(await asRole(sql, "service_role", (tx) => callValue(tx, "messenger_check_worker_secret", given)), true);
   for (const role of ["anon", "authenticated"] as const) {
     assert.equal(
-      (await errorOf(asRole(sql, role, (tx) => ask(tx, "messenger_check_worker_secret", given)))).code,
+      (await errorOf(asRole(sql, role, (tx) => callValue(tx, "messenger_check_worker_secret", given)))).code,
       "42501",
     );
   }

@@ -2,7 +2,17 @@
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
-import { ask, claim, dispatch, dispatchMany, held, type Row, setClock, settle, tickByHand } from "./bus.ts";
+import {
+  callValue,
+  claim,
+  dispatch,
+  dispatchAndClaim,
+  dispatchMany,
+  type Row,
+  setClock,
+  settle,
+  tickByHand,
+} from "./bus.ts";
 
 const project = useProject({ testClock: true });
 
@@ -14,14 +24,14 @@ Deno.test.beforeEach(async () => {
   await tickByHand(sql, "https://example.test/functions/v1");
 });
 
-const status = () => ask(project().sql, "messenger_status");
+const status = () => callValue(project().sql, "messenger_status");
 
 test("status · counts every state, the open dead letters and what was pruned", async () => {
   const { sql } = project();
   await dispatchMany(sql, 3, { delay: "1 hour" });
-  await held(sql);
-  const done = await held(sql);
-  const dead = await held(sql);
+  await dispatchAndClaim(sql);
+  const done = await dispatchAndClaim(sql);
+  const dead = await dispatchAndClaim(sql);
   await settle(sql, [
     { id: done.id, fence: done.fence, outcome: "completed" },
     { id: dead.id, fence: dead.fence, outcome: "failed", error: "e", retryable: false },
@@ -75,7 +85,7 @@ test("status and health · read a bounded number of rows, however many there are
   await admin`update pg_class set reltuples = 12000000 where oid = 'public.messenger_messages'::regclass`;
   for (const name of ["messenger_status", "messenger_health"]) {
     await sql.begin(async (transaction) => {
-      await ask(transaction, name);
+      await callValue(transaction, name);
       const [{ read }] = await transaction`
         select (pg_stat_get_xact_tuples_returned(c) + pg_stat_get_xact_tuples_fetched(c))::int as read
         from (select 'public.messenger_messages'::regclass as c) t`;
@@ -124,10 +134,10 @@ test("status and health · show no secret and no body; service_role may call the
   const [{ secret }] =
     await sql`select decrypted_secret as secret from vault.decrypted_secrets where name = 'symphony_worker_secret'`;
   for (const name of ["messenger_status", "messenger_health"]) {
-    const text = JSON.stringify(await asRole(sql, "service_role", (tx) => ask(tx, name)));
+    const text = JSON.stringify(await asRole(sql, "service_role", (tx) => callValue(tx, name)));
     assert(!text.includes(secret) && !text.includes("DE00"), name);
     for (const role of ["anon", "authenticated"] as const) {
-      await assert.rejects(asRole(sql, role, (tx) => ask(tx, name)), { code: "42501" });
+      await assert.rejects(asRole(sql, role, (tx) => callValue(tx, name)), { code: "42501" });
     }
   }
 });

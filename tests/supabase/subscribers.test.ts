@@ -1,10 +1,10 @@
 // Functions that are subscribed to events: their calls by the ticker, and the event after a failure.
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
-import { deadLetterOf, held, messageOf, setClock, settle } from "./bus.ts";
+import { deadLetterOf, dispatchAndClaim, messageOf, setClock, settle } from "./bus.ts";
 import { effects, makeEffects } from "./effects.ts";
-import { completed, failed, on, tick, told } from "./events.ts";
-import { rejected } from "./raises.ts";
+import { completed, failed, on, storedEvents, tick } from "./events.ts";
+import { assertRejected } from "./assert_rejected.ts";
 import { limitWaiting } from "./until_blocked.ts";
 
 const project = useProject({ testClock: true });
@@ -21,12 +21,12 @@ Deno.test.beforeEach(async () => {
 test("off · no more events are stored, and undelivered ones are dropped", async () => {
   const { sql } = project();
   const id = await on(sql, "completed");
-  await settle(sql, [completed(await held(sql))]);
+  await settle(sql, [completed(await dispatchAndClaim(sql))]);
   const off = async () => (await sql`select messenger.off(${id}) as off`)[0].off;
   assert.deepEqual([await off(), await off()], [true, false]);
-  await settle(sql, [completed(await held(sql, {}, { types: ["Greeting"] }))]);
+  await settle(sql, [completed(await dispatchAndClaim(sql, {}, { types: ["Greeting"] }))]);
   await tick(sql);
-  assert.deepEqual([await told(sql), await effects(sql)], [["completed of completed"], []]);
+  assert.deepEqual([await storedEvents(sql), await effects(sql)], [["completed of completed"], []]);
   const [{ status, result }] =
     await sql`select status, result from public.messenger_messages where message_type = 'symphony.event'`;
   assert.deepEqual([status, result], ["completed", { skipped: "unsubscribed" }]);
@@ -36,15 +36,15 @@ test("on · the same subscription twice is one", async () => {
   const { sql } = project();
   assert.equal(await on(sql, "completed"), await on(sql, "completed"));
   assert.notEqual(await on(sql, "completed"), await on(sql, "completed", "Greeting"));
-  await settle(sql, [completed(await held(sql, { type: "Other" }))]);
-  assert.equal((await told(sql)).length, 1);
+  await settle(sql, [completed(await dispatchAndClaim(sql, { type: "Other" }))]);
+  assert.equal((await storedEvents(sql)).length, 1);
 });
 
 test("subscriber with an error · is rolled back, retried, and its own dead letter; the message is not affected, and has no event of it", async () => {
   const { sql } = project();
   for (const event of ["failed", "dead", "retried"]) await on(sql, event);
   await on(sql, "completed", null, "public.is_rejected");
-  const message = await held(sql);
+  const message = await dispatchAndClaim(sql);
   await settle(sql, [completed(message)]);
   for (const minutes of [0, 2, 4, 8, 16, 32]) {
     await setClock(sql, `${minutes} minutes`);
@@ -55,7 +55,7 @@ test("subscriber with an error · is rolled back, retried, and its own dead lett
     await sql`select message_id as id, error, retry_count from public.messenger_failed_messages`;
   assert.deepEqual([error, retry_count], ["out of stock", 6]);
   assert.deepEqual((await messageOf(sql, id)).message_type, "symphony.event");
-  assert.deepEqual(await told(sql), ["completed of completed"]);
+  assert.deepEqual(await storedEvents(sql), ["completed of completed"]);
 });
 
 /** Granting functions to service_role, which only a superuser may do. */
@@ -69,7 +69,7 @@ test("subscriber that is gone, or belongs to another role by then · is not call
   await sql.unsafe(`create function public.passing(args jsonb) returns jsonb language sql as 'select args'`);
   await on(sql, "completed", null, "passing");
   await sql`drop function public.passing(jsonb)`;
-  await settle(sql, [completed(await held(sql))]);
+  await settle(sql, [completed(await dispatchAndClaim(sql))]);
   await tick(sql);
   const [row] = await sql`select * from public.messenger_messages where message_type = 'symphony.event'`;
   assert.match(row.last_error, /^public\.passing\(jsonb\) returns jsonb is gone, or has changed its owner/);
@@ -85,7 +85,7 @@ test("subscriber that is gone, or belongs to another role by then · is not call
 test("disabled transport · outcomes are recorded all the same, and their events wait in it", async () => {
   const { sql } = project();
   await on(sql, "dead");
-  const message = await held(sql);
+  const message = await dispatchAndClaim(sql);
   await sql`update public.messenger_transports set enabled = false where name = 'supabase'`;
   await settle(sql, [failed(message, { retryable: false })]);
   assert.ok(await deadLetterOf(sql, message.id));
@@ -132,7 +132,7 @@ test("on · rejects subscriptions that could not be delivered, or would run anot
     alter function public.of_a_service(jsonb) owner to service_role`);
   for (const [what, [event, name, type = null], code, status] of BAD) {
     await t.step(what, async () => {
-      await rejected(sql`select messenger.on(${event}, ${name}, ${type})`, code, status);
+      await assertRejected(sql`select messenger.on(${event}, ${name}, ${type})`, code, status);
     });
   }
   assert.equal((await sql`select from messenger.subscriptions`).length, 0);

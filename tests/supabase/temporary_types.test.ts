@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import type { Sql } from "postgres";
 import { session, test, useProject } from "../project.ts";
 import type { ApiRole } from "./as_role.ts";
-import { errorOf } from "./raises.ts";
+import { errorOf } from "./assert_rejected.ts";
 
 const project = useProject();
 

@@ -2,35 +2,46 @@
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
-import { ask, call, claim, deadLetterOf, dispatch, dispatchMany, held, messageOf, setClock, settle } from "./bus.ts";
-import { rejected } from "./raises.ts";
+import {
+  call,
+  callValue,
+  claim,
+  deadLetterOf,
+  dispatch,
+  dispatchAndClaim,
+  dispatchMany,
+  messageOf,
+  setClock,
+  settle,
+} from "./bus.ts";
+import { assertRejected } from "./assert_rejected.ts";
 import { limitWaiting, pidOf, untilBlocked } from "./until_blocked.ts";
 
 const project = useProject({ testClock: true });
 Deno.test.beforeAll(() => limitWaiting(project().sql));
 Deno.test.beforeEach(() => empty(project().sql));
 
-const tick = (args: Record<string, unknown> = {}, sql = project().sql) => ask(sql, "messenger_tick", args);
+const tick = (args: Record<string, unknown> = {}, sql = project().sql) => callValue(sql, "messenger_tick", args);
 const IDLE = { expanded: 0, failed: 0, rescued: 0, dead: 0, woken: 0, relayed: 0, pruned: 0 };
 
 test("tick · an idle one returns zeros and updates the heartbeat", async () => {
   const { sql } = project();
   assert.deepEqual(await tick(), IDLE);
-  assert.deepEqual(await asRole(sql, "service_role", (tx) => ask(tx, "messenger_tick")), IDLE);
+  assert.deepEqual(await asRole(sql, "service_role", (tx) => callValue(tx, "messenger_tick")), IDLE);
   const [clock] =
     await sql`select ticks, last_tick_at > messenger.now() - interval '5 s' as fresh, last_error from messenger.clock`;
   assert.deepEqual(clock, { ticks: "2", fresh: true, last_error: null });
 });
 
 test("tick · a bad batch is rejected, null is the default", async () => {
-  for (const batch of [0, -1, 10_001]) await rejected(tick({ batch }), "SM_BATCH");
+  for (const batch of [0, -1, 10_001]) await assertRejected(tick({ batch }), "SM_BATCH");
   assert.deepEqual(await tick({ batch: null }), IDLE);
 });
 
 test("rescue · a message with an expired lease is pending again, counted, and handed out alone", async () => {
   const { sql } = project();
-  const { id } = await held(sql);
-  const running = await held(sql, { queue: "other" }, { lease: "1 hour" });
+  const { id } = await dispatchAndClaim(sql);
+  const running = await dispatchAndClaim(sql, { queue: "other" }, { lease: "1 hour" });
   await dispatch(sql);
   await setClock(sql, "61 seconds");
   assert.deepEqual(await tick(), { ...IDLE, rescued: 1 });
@@ -53,7 +64,7 @@ test("rescue · a message with an expired lease is pending again, counted, and h
 
 test("rescue · an exhausted message is moved to the dead letters with its attempts", async () => {
   const { sql } = project();
-  const { id } = await held(sql, { max_retries: 0 });
+  const { id } = await dispatchAndClaim(sql, { max_retries: 0 });
   await setClock(sql, "61 seconds");
   assert.deepEqual(await tick(), { ...IDLE, dead: 1 });
   const deadLetter = await deadLetterOf(sql, id);
@@ -67,7 +78,7 @@ test("rescue · an exhausted message is moved to the dead letters with its attem
 test("rescue · expired messages, waiting or lost, fail without a dead letter", async () => {
   const { sql } = project();
   const expires_at = new Date(Date.now() + 30_000);
-  const lost = await held(sql, { expires_at });
+  const lost = await dispatchAndClaim(sql, { expires_at });
   const waiting = await dispatch(sql, { expires_at });
   const fresh = await dispatch(sql, { expires_at: new Date(Date.now() + 3_600_000) });
   await setClock(sql, "61 seconds");
@@ -84,7 +95,7 @@ test("rescue · expired messages, waiting or lost, fail without a dead letter", 
 
 test("rescue · a running message past its expiry stays with its worker", async () => {
   const { sql } = project();
-  const { id, fence } = await held(sql, { expires_at: new Date(Date.now() + 30_000) }, { lease: "1 hour" });
+  const { id, fence } = await dispatchAndClaim(sql, { expires_at: new Date(Date.now() + 30_000) }, { lease: "1 hour" });
   await setClock(sql, "61 seconds");
   assert.deepEqual(await tick(), IDLE);
   assert.equal((await settle(sql, [{ id, fence, outcome: "completed" }]))[0].outcome, "completed");
@@ -118,7 +129,7 @@ test("rescue · every priority and queue is scanned", async () => {
 test("rescue · a message that a worker has locked is left for the next tick", async () => {
   const { sql } = project();
   await using worker = session(project());
-  const { id, fence } = await held(sql);
+  const { id, fence } = await dispatchAndClaim(sql);
   await setClock(sql, "61 seconds");
   await worker`begin`;
   await settle(worker, [{ id, fence, outcome: "completed" }]);
@@ -159,7 +170,7 @@ const NOBODY = { rescued: "0", dead: "0", given_up: "0" };
 
 test("rescue · a lease that its worker renews during the scan stays the worker's", async () => {
   const { sql } = project();
-  const { id, fence } = await held(sql);
+  const { id, fence } = await dispatchAndClaim(sql);
   await setClock(sql, "61 seconds");
   assert.deepEqual(await rescueWhile(() => call(sql, "messenger_heartbeat", { leases: [{ id, fence }] })), NOBODY);
   const row = await messageOf(sql, id);
@@ -171,7 +182,7 @@ test("rescue · a message that its worker settles during the scan stays settled"
   const { sql } = project();
   for (const outcome of ["completed", "released"]) {
     await setClock(sql, "0");
-    const { id, fence } = await held(sql);
+    const { id, fence } = await dispatchAndClaim(sql);
     await setClock(sql, "61 seconds");
     assert.deepEqual(await rescueWhile(() => settle(sql, [{ id, fence, outcome }])), NOBODY);
     const row = await messageOf(sql, id);

@@ -1,20 +1,20 @@
 // The steps of a tick: an error, a lock or an open transaction fails one step, never the others.
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
-import { ask, claim, held, messageOf, type Row, setClock, settle } from "./bus.ts";
+import { callValue, claim, dispatchAndClaim, messageOf, type Row, setClock, settle } from "./bus.ts";
 import { limitWaiting } from "./until_blocked.ts";
 
 const project = useProject({ testClock: true });
 Deno.test.beforeAll(() => limitWaiting(project().sql));
 Deno.test.beforeEach(() => empty(project().sql));
 
-const tick = (sql = project().sql) => ask(sql, "messenger_tick");
+const tick = (sql = project().sql) => callValue(sql, "messenger_tick");
 const check = async (name: string): Promise<Row> =>
-  (await ask(project().sql, "messenger_health")).checks.find((check: Row) => check.name === name);
+  (await callValue(project().sql, "messenger_health")).checks.find((check: Row) => check.name === name);
 
 /** A message whose lease has expired: a tick whose step "rescue" works returns it. */
 async function lapsed(): Promise<string> {
-  const { id } = await held(project().sql);
+  const { id } = await dispatchAndClaim(project().sql);
   await setClock(project().sql, "61 seconds");
   return id;
 }
@@ -136,7 +136,7 @@ test("locks · an error whose row another transaction has locked is still the ti
     await other`select from messenger.step_errors where step = 'prune_workers' for update`;
     await tick();
     await other`rollback`;
-    const { clock } = await ask(sql, "messenger_status");
+    const { clock } = await callValue(sql, "messenger_status");
     assert.deepEqual([clock.last_error, clock.last_error_at], [
       "prune_workers: the project keeps these",
       clock.last_tick_at,
@@ -188,13 +188,13 @@ test("locks · the ticker continues while its own tables are locked", async () =
 test("ticks · a tick in an open transaction blocks no other tick, and health counts the others", async () => {
   const { sql } = project();
   await using open = session(project());
-  await held(sql);
+  await dispatchAndClaim(sql);
   await sql`insert into messenger.step_errors values ('wake', 'old', 'XX000', messenger.now())`;
   await setClock(sql, "61 seconds");
   await open`begin`;
   await tick(open);
   await open`select messenger.note_step_error('wake', 'open', 'XX000', messenger.now())`;
-  const { id, fence } = await held(sql, { queue: "other" });
+  const { id, fence } = await dispatchAndClaim(sql, { queue: "other" });
   await setClock(sql, "150 seconds");
   assert.deepEqual(await tick().then(({ rescued, errors }) => ({ rescued, errors })), {
     rescued: 1,
@@ -215,7 +215,7 @@ test("ticks · without the rows of settings and ticker a tick and health work, a
   assert.deepEqual((await tick()).rescued, 1);
   assert.equal((await sql`select messenger.tick_or_note_error() as on`)[0].on, true);
   assert.equal((await messageOf(sql, id)).status, "pending");
-  const health = await ask(sql, "messenger_health");
+  const health = await callValue(sql, "messenger_health");
   assert.deepEqual(health.checks.filter(({ detail }: Row) => /itself failed/.test(detail)), []);
   assert.equal((await check("clock")).status, "healthy");
   await sql`select messenger_start(), messenger_stop()`;

@@ -3,15 +3,15 @@
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
-import { ask, dispatch, type Row } from "./bus.ts";
+import { callValue, dispatch, type Row } from "./bus.ts";
 import { INJECTIONS } from "./pages.ts";
-import { errorOf, rejected } from "./raises.ts";
+import { assertRejected, errorOf } from "./assert_rejected.ts";
 
 const project = useProject();
 Deno.test.beforeEach(() => empty(project().sql));
 
-const put = (args: Row): Promise<Row> => ask(project().sql, "messenger_put_transport", args);
-const list = async (): Promise<Row[]> => (await ask(project().sql, "messenger_list_transports")).transports;
+const put = (args: Row): Promise<Row> => callValue(project().sql, "messenger_put_transport", args);
+const list = async (): Promise<Row[]> => (await callValue(project().sql, "messenger_list_transports")).transports;
 const shown = ({ name, type, config, enabled }: Row) => [name, type, config, enabled];
 
 test("transports · those of the migration are listed, in order of their names", async () => {
@@ -100,7 +100,7 @@ for (const [what, args, code] of REFUSED) {
   test(`transports · rejects ${what}, and changes nothing`, async () => {
     await put({ name: "cache", type: "redis", config: { url_secret: "REDIS_URL" } });
     const before = await list();
-    await rejected(put(args), code);
+    await assertRejected(put(args), code);
     assert.deepEqual(await list(), before);
   });
 }
@@ -112,7 +112,7 @@ test("transports · with the longest settings messages are dispatched, and the t
     config: { retention: "100 years", failed_retention: "100 years", idempotency_window: "1 year" },
   });
   await dispatch(sql, { idempotency_key: "k" });
-  await ask(sql, "messenger_tick");
+  await callValue(sql, "messenger_tick");
 });
 
 test("transports · an error names the setting, its range and the remedy", async () => {
@@ -126,7 +126,7 @@ test("transports · an error names the setting, its range and the remedy", async
     [{ ordering_dead_letter: "wait" }, /config\.ordering_dead_letter must be block or continue/],
   ];
   for (const [config, sentence] of cases) {
-    assert.match(await rejected(put({ name: "mail", config }), "SM_TRANSPORT"), sentence);
+    assert.match(await assertRejected(put({ name: "mail", config }), "SM_TRANSPORT"), sentence);
   }
 });
 
@@ -154,26 +154,27 @@ test("transports · durations are accepted in every style that Postgres prints, 
 });
 
 test("transports · a name that is null is rejected", async () => {
-  await rejected(project().sql`select messenger_put_transport(null)`, "SM_TRANSPORT");
-  await rejected(project().sql`select messenger_put_transport('mail', config => 'null')`, "SM_TRANSPORT");
+  await assertRejected(project().sql`select messenger_put_transport(null)`, "SM_TRANSPORT");
+  await assertRejected(project().sql`select messenger_put_transport('mail', config => 'null')`, "SM_TRANSPORT");
 });
 
 test("transports · texts that look like SQL are rejected", async () => {
   for (const text of INJECTIONS) {
-    await rejected(put({ name: text }), "SM_TRANSPORT");
-    await rejected(put({ name: "mail", type: text }), "SM_TRANSPORT");
-    await rejected(put({ name: "mail", config: { [text]: "1 day" } }), "SM_UNKNOWN_FIELD");
-    await rejected(put({ name: "mail", config: { retention: text } }), "SM_TRANSPORT");
+    await assertRejected(put({ name: text }), "SM_TRANSPORT");
+    await assertRejected(put({ name: "mail", type: text }), "SM_TRANSPORT");
+    await assertRejected(put({ name: "mail", config: { [text]: "1 day" } }), "SM_UNKNOWN_FIELD");
+    await assertRejected(put({ name: "mail", config: { retention: text } }), "SM_TRANSPORT");
   }
   assert.equal((await list()).length, 2);
 });
 
 test("transports · service_role may list and change, users may not", async () => {
   const { sql } = project();
-  assert.ok(await asRole(sql, "service_role", (tx) => ask(tx, "messenger_list_transports")));
-  assert.ok(await asRole(sql, "service_role", (tx) => ask(tx, "messenger_put_transport", { name: "mail" })));
+  assert.ok(await asRole(sql, "service_role", (tx) => callValue(tx, "messenger_list_transports")));
+  assert.ok(await asRole(sql, "service_role", (tx) => callValue(tx, "messenger_put_transport", { name: "mail" })));
   for (const role of ["authenticated", "anon"] as const) {
-    const requested = (name: string, args: Row) => asRole(sql, role, (tx) => ask(tx, name, args), crypto.randomUUID());
+    const requested = (name: string, args: Row) =>
+      asRole(sql, role, (tx) => callValue(tx, name, args), crypto.randomUUID());
     await assert.rejects(requested("messenger_list_transports", {}), /permission denied/);
     await assert.rejects(requested("messenger_put_transport", { name: "mine" }), /permission denied/);
   }

@@ -2,7 +2,7 @@
 // out.
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
-import { ask, call, claim, dispatch, dispatchMany, messageOf, settle } from "./bus.ts";
+import { call, callValue, claim, dispatch, dispatchMany, messageOf, settle } from "./bus.ts";
 import { forbidding, makeForbid, setAside } from "./set_aside.ts";
 
 const project = useProject({ testClock: true });
@@ -90,7 +90,7 @@ test("claim · a message at the head of its queue that cannot be claimed is set 
   assert.deepEqual((await setAside(sql)).map(({ step, key, error }) => [step, key, error]), [
     ["claim", { id: ids[0] }, "the project keeps this one"],
   ]);
-  const { checks } = await ask(sql, "messenger_health");
+  const { checks } = await callValue(sql, "messenger_health");
   assert.notEqual(checks.find(({ name }: { name: string }) => name === "set_aside")?.status, "ok");
   await using other = session(project());
   assert.deepEqual((await claim(other)).map(({ id }) => id), [ids[0]]);

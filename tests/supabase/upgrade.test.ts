@@ -5,8 +5,8 @@ import type { Sql } from "postgres";
 import { release, upgrades } from "../../supabase/build/release.ts";
 import { session, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
-import { ask, call, claim, dispatch, held, messageOf, type Row, settle } from "./bus.ts";
-import { errorOf } from "./raises.ts";
+import { call, callValue, claim, dispatch, dispatchAndClaim, messageOf, type Row, settle } from "./bus.ts";
+import { errorOf } from "./assert_rejected.ts";
 import { install, installRelease, rollBack, upgradeFrom } from "./release.ts";
 
 const project = useProject({ migrate: false });
@@ -75,9 +75,9 @@ for (const { from } of upgrades) {
     await call(sql, "messenger_register", {
       types: [{ type: "Wish", dispatchable_by: "user", retry: { delay_ms: 0 } }],
     });
-    const running = await held(sql, { type: "Running" }, { types: ["Running"] });
-    const lost = await held(sql, { type: "Lost" }, { types: ["Lost"], lease: "1 millisecond" });
-    const dead = await held(sql, { type: "Dead", idempotency_key: "dead" }, { types: ["Dead"] });
+    const running = await dispatchAndClaim(sql, { type: "Running" }, { types: ["Running"] });
+    const lost = await dispatchAndClaim(sql, { type: "Lost" }, { types: ["Lost"], lease: "1 millisecond" });
+    const dead = await dispatchAndClaim(sql, { type: "Dead", idempotency_key: "dead" }, { types: ["Dead"] });
     await settle(sql, [{ ...dead, outcome: "failed", error: "no", retryable: false }]);
     const first = await dispatch(sql, { type: "Ordered", ordering_key: "k" });
     const second = await dispatch(sql, { type: "Ordered", ordering_key: "k" });
@@ -97,9 +97,9 @@ for (const { from } of upgrades) {
 
     assert.deepEqual((await messageOf(sql, wish.id)).headers, { "x-symphony-user": ada });
     assert.deepEqual((await messageOf(sql, keyed.id)).headers, {});
-    assert.equal(await ask(sql, "messenger_complete", { id: running.id, fence: running.fence }), "completed");
+    assert.equal(await callValue(sql, "messenger_complete", { id: running.id, fence: running.fence }), "completed");
     assert.equal((await dispatch(sql, { type: "Keyed", idempotency_key: "keyed" })).id, keyed.id);
-    assert.equal(await ask(sql, "messenger_complete", { id: lost.id, fence: lost.fence }), "completed");
+    assert.equal(await callValue(sql, "messenger_complete", { id: lost.id, fence: lost.fence }), "completed");
     const work = await claim(sql, { batch: 100, types: ["Ordered", "Keyed", "Delayed", "Paused", "Scheduled"] });
     assert.deepEqual(work.map(({ id }) => id).sort(), [first.id, keyed.id].sort());
     await settle(sql, work.map(({ id, fence }) => ({ id, fence, outcome: "completed" })));
@@ -110,7 +110,7 @@ for (const { from } of upgrades) {
     assert.deepEqual([outcome, (await messageOf(sql, dead.id)).status], ["retried", "pending"]);
     assert.equal((await messageOf(sql, delayed.id)).status, "pending");
     assert.equal((await call(sql, "messenger_list_schedules")).length, 1);
-    await ask(sql, "messenger_tick");
+    await callValue(sql, "messenger_tick");
     assert.equal((await sql`select from public.upgrade_events`).length, 4, "events of completions since");
     assert.deepEqual([await violations(sql), await differences(sql)], [[], []]);
   });
@@ -124,14 +124,14 @@ for (const { from } of upgrades) {
     const [{ from_time, to_time }] = await sql<{ from_time: Date; to_time: Date }[]>`
       select date_trunc('day', now()) - interval '80 days' as from_time, date_trunc('hour', now()) as to_time`;
     const read = async () => {
-      const { totalSucceeded, p95ProcessingTime } = await ask(sql, "messenger_metrics", { from_time, to_time });
+      const { totalSucceeded, p95ProcessingTime } = await callValue(sql, "messenger_metrics", { from_time, to_time });
       return [totalSucceeded, p95ProcessingTime];
     };
     const before = await read();
     assert(before[0] > 0);
     await upgradeFrom(sql, from);
     assert.deepEqual(await read(), before);
-    for (let n = 0; n < 60; n++) await ask(sql, "messenger_tick");
+    for (let n = 0; n < 60; n++) await callValue(sql, "messenger_tick");
     const days = (step: number) =>
       sql`select distinct date_bin('1 day', at, '2000-01-01 00:00+00') as day from messenger.metrics
         where step_seconds = ${step} and at < date_trunc('day', now()) order by 1`;

@@ -4,7 +4,7 @@ import type { TransactionSql } from "postgres";
 import { empty, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
 import { call, claim, deadLetterOf, dispatch, messageOf, settle } from "./bus.ts";
-import { errorOf, rejected } from "./raises.ts";
+import { assertRejected, errorOf } from "./assert_rejected.ts";
 
 const project = useProject();
 const [ada, bob] = [crypto.randomUUID(), crypto.randomUUID()];
@@ -54,14 +54,14 @@ test("user · metadata that claim another user do not change the message's user"
 test("user · a type for services and a missing one get the same error", async () => {
   const replies = [];
   for (const type of ["Secret", "Nonsense", "'; --", "", null]) {
-    replies.push(await rejected(wish(ada, { type }), "SM_TYPE_FORBIDDEN", 403));
+    replies.push(await assertRejected(wish(ada, { type }), "SM_TYPE_FORBIDDEN", 403));
   }
   assert.equal(new Set(replies).size, 1);
   assert.equal(await stored(), 0);
 });
 
 test("user · headers other than the tracing ones are rejected by name", async () => {
-  const message = await rejected(
+  const message = await assertRejected(
     wish(ada, { headers: { traceparent: "x", "x-schedule": "nightly" } }),
     "SM_FIELD_FORBIDDEN",
     403,
@@ -72,8 +72,8 @@ test("user · headers other than the tracing ones are rejected by name", async (
 
 test("user · a caller without a signed-in user is rejected, with a token without a user, too", async () => {
   const { sql } = project();
-  await rejected(sql`select * from messenger_user_dispatch('Wish')`, "SM_UNAUTHENTICATED", 401);
-  await rejected(
+  await assertRejected(sql`select * from messenger_user_dispatch('Wish')`, "SM_UNAUTHENTICATED", 401);
+  await assertRejected(
     asRole(sql, "authenticated", (tx) => call(tx, "messenger_user_dispatch", { type: "Wish" })),
     "SM_UNAUTHENTICATED",
     401,
@@ -86,18 +86,18 @@ test("user · anon may not even call it", async () => {
 });
 
 test("user · the payload's rules apply to users, too", async () => {
-  await rejected(wish(ada, { payload: { n: "x".repeat(262144) } }), "SM_PAYLOAD_TOO_LARGE", 413);
-  await rejected(wish(ada, { delay: "-1 s" }), "SM_DELAY");
-  await rejected(wish(ada, { idempotency_key: "" }), "SM_IDEMPOTENCY_KEY");
-  await rejected(
+  await assertRejected(wish(ada, { payload: { n: "x".repeat(262144) } }), "SM_PAYLOAD_TOO_LARGE", 413);
+  await assertRejected(wish(ada, { delay: "-1 s" }), "SM_DELAY");
+  await assertRejected(wish(ada, { idempotency_key: "" }), "SM_IDEMPOTENCY_KEY");
+  await assertRejected(
     asUser(ada, (sql) => sql.unsafe(`select * from messenger_user_dispatch('Wish', '[]')`)),
     "SM_PAYLOAD_NOT_OBJECT",
   );
-  await rejected(
+  await assertRejected(
     asUser(ada, (sql) => sql.unsafe(`select * from messenger_user_dispatch('Wish', headers => '[]')`)),
     "SM_HEADERS_NOT_OBJECT",
   );
-  await rejected(
+  await assertRejected(
     asUser(ada, (sql) => sql.unsafe(`select * from messenger_user_dispatch('Wish', '{"n": 1e131071}')`)),
     "SM_NUMBER_RANGE",
     422,
@@ -130,10 +130,10 @@ test("limit · at most this number of unfinished messages per user, and finished
   await sql`update messenger.settings set max_unfinished_per_user = 2`;
   await wish(ada);
   await wish(ada);
-  await rejected(wish(ada), "SM_RATE", 429);
+  await assertRejected(wish(ada), "SM_RATE", 429);
   assert.equal((await wish(bob)).duplicate, false);
   const rows = await claim(sql, { batch: 1 });
-  await rejected(wish(ada), "SM_RATE", 429);
+  await assertRejected(wish(ada), "SM_RATE", 429);
   await settle(sql, rows.map(({ id, fence }) => ({ id, fence, outcome: "completed" })));
   assert.equal((await wish(ada)).duplicate, false);
 });
@@ -141,7 +141,7 @@ test("limit · at most this number of unfinished messages per user, and finished
 test("limit · zero admits no user, and services are not counted", async () => {
   const { sql } = project();
   await sql`update messenger.settings set max_unfinished_per_user = 0`;
-  await rejected(wish(ada), "SM_RATE", 429);
+  await assertRejected(wish(ada), "SM_RATE", 429);
   assert((await dispatch(sql)).id);
 });
 

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import type { Sql } from "postgres";
 import { empty, session, test, useProject } from "../project.ts";
-import { ask, call, claim, dispatch, dispatchMany, held, setClock, settle } from "./bus.ts";
+import { call, callValue, claim, dispatch, dispatchAndClaim, dispatchMany, setClock, settle } from "./bus.ts";
 import { limitWaiting } from "./until_blocked.ts";
 
 const project = useProject({ testClock: true });
@@ -32,7 +32,7 @@ const wakeups = async (): Promise<
     Bell[]
   >`select method, url, headers, convert_from(body, 'UTF8') as body from net.http_request_queue order by id`,
 ];
-const tick = async () => (await ask(project().sql, "messenger_tick")).woken;
+const tick = async () => (await callValue(project().sql, "messenger_tick")).woken;
 const known = (sql: Sql) => call(sql, "messenger_register", { types: [{ type: "Greeting" }] });
 
 test("wake-up · a dispatch queues one call of the worker edge function, with the worker secret and never the service key", async () => {
@@ -166,7 +166,7 @@ test("wake · none when nothing is due", async () => {
   const { sql } = project();
   await known(sql);
   await dispatch(sql, { delay: "1 hour" });
-  await held(sql, { queue: "running" }, { lease: "1 hour" });
+  await dispatchAndClaim(sql, { queue: "running" }, { lease: "1 hour" });
   await sql`delete from net.http_request_queue`;
   assert.equal(await tick(), 0);
   assert.deepEqual(await wakeups(), []);
@@ -201,7 +201,7 @@ test("wake · less the active ones, counting a worker that polled within a secon
 test("wake · a retry that has become due, and an expired lease, wake a worker", async () => {
   const { sql } = project();
   await known(sql);
-  const { id, fence } = await held(sql);
+  const { id, fence } = await dispatchAndClaim(sql);
   await settle(sql, [{ id, fence, outcome: "failed", error: "e", delay_ms: 60_000 }]);
   await setClock(sql, "59 seconds");
   assert.equal(await tick(), 0);
@@ -218,7 +218,7 @@ test("wake · a lost lease that the ticker could not rescue, because the row is 
   const { sql } = project();
   await using other = session(project());
   await known(sql);
-  const { id } = await held(sql);
+  const { id } = await dispatchAndClaim(sql);
   await setClock(sql, "5 minutes");
   await other`begin`;
   await other`select from messenger_messages where id = ${id} for update`;

@@ -12,11 +12,11 @@ export const monitorRow: Row = {
     const { sizes, report } = setup;
     report(`storing ${sizes.kept} finished messages, with dead letters, a backlog and metrics`);
     await store(setup);
-    const [{ id, deadLetter }] = await setup.admin`
+    const [{ id, dead_letter }] = await setup.admin`
       select (select id from messenger_messages where processed_at is null order by id limit 1) as id,
-        (select id from messenger_failed_messages limit 1) as letter`;
+        (select id from messenger_failed_messages limit 1) as dead_letter`;
     const figures = new Map<string, number>();
-    for (const path of callsFor(id, deadLetter)) {
+    for (const path of callsFor(id, dead_letter)) {
       const ms = median(await timesOf(setup, path));
       report(`monitor: ${path}, ${ms.toFixed(0)} ms`);
       figures.set(path, ms);
@@ -31,7 +31,7 @@ export const monitorRow: Row = {
       samples: new Map([[OURS, [{ value: slowest[0][1] }]]]),
       target: { of: "value", must: 100, aim: 50 },
       note: `The calls use HTTP, with a tenth as many pending messages and a twentieth as many dead letters. In ms: ${
-        slowest.map(([path, ms]) => `${path.replace(id, "{id}").replace(deadLetter, "{id}")} ${ms.toFixed(0)}`).join(
+        slowest.map(([path, ms]) => `${path.replace(id, "{id}").replace(dead_letter, "{id}")} ${ms.toFixed(0)}`).join(
           ", ",
         )
       }.`,

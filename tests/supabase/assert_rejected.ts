@@ -10,7 +10,7 @@ export async function errorOf(work: PromiseLike<unknown>): Promise<postgres.Post
 }
 
 /** Checks that a call is rejected with this code and status; returns the message. */
-export async function rejected(work: PromiseLike<unknown>, code: string, status = 400): Promise<string> {
+export async function assertRejected(work: PromiseLike<unknown>, code: string, status = 400): Promise<string> {
   const error = await errorOf(work);
   assert.deepEqual([error.code, error.detail], [`PT${status}`, code], error.message);
   assert(error.hint, "an error has a hint");

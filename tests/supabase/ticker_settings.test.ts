@@ -3,13 +3,13 @@
 import assert from "node:assert/strict";
 import { eventually } from "../eventually.ts";
 import { empty, session, test, testWithCron, useProject } from "../project.ts";
-import { ask, type Row, setClock } from "./bus.ts";
+import { callValue, type Row, setClock } from "./bus.ts";
 
 const project = useProject({ testClock: true });
 Deno.test.beforeEach(() => empty(project().sql));
 
 const check = async (name: string): Promise<Row> =>
-  (await ask(project().sql, "messenger_health")).checks.find((check: Row) => check.name === name);
+  (await callValue(project().sql, "messenger_health")).checks.find((check: Row) => check.name === name);
 const ticks = async () => Number((await project().sql`select ticks from messenger.clock`)[0].ticks);
 
 /**
@@ -110,8 +110,8 @@ test("settings · a statement_timeout that ends before the first tick is named b
     // Rolled back, so that no job is started and the next session has its timeouts.
     await admin`begin`;
     await admin.unsafe(`alter ${setting}`);
-    const { clock_remedy } = await ask(admin, "messenger_start");
-    const { checks } = await ask(admin, "messenger_health");
+    const { clock_remedy } = await callValue(admin, "messenger_start");
+    const { checks } = await callValue(admin, "messenger_health");
     const clock = checks.find(({ name }: Row) => name === "clock");
     await admin`rollback`;
     if (cause) {
@@ -146,7 +146,7 @@ test("pace · health counts the ticks of the last three full minutes, and below 
   const bad = await check("clock");
   assert.deepEqual([bad.status, bad.figures.ticks_per_minute], ["degraded", 50]);
   assert.match(bad.detail, /at least 55 are expected: the slowest step was prune_keys with 90 ms/);
-  await ask(sql, "messenger_stop");
+  await callValue(sql, "messenger_stop");
 });
 
 test("pace · minutes before the ticker's start, uncounted minutes and an external ticker's do not count", async () => {
@@ -163,19 +163,19 @@ test("pace · minutes before the ticker's start, uncounted minutes and an extern
   assert.equal((await check("clock")).figures.ticks_per_minute, undefined);
   await sql`truncate messenger.ticks`;
   await paced(20, 20, 20, 1);
-  await ask(sql, "messenger_stop");
+  await callValue(sql, "messenger_stop");
   await sql`update messenger.settings set clock_changed_at = null`;
   assert.deepEqual([(await check("clock")).status, (await check("clock")).figures.ticks_per_minute], ["healthy", 20]);
 });
 
 test("pace · ticks older than five minutes are deleted", async () => {
   const { sql } = project();
-  await ask(sql, "messenger_tick");
+  await callValue(sql, "messenger_tick");
   await setClock(sql, "5 minutes 1 second");
-  await ask(sql, "messenger_tick");
+  await callValue(sql, "messenger_tick");
   assert.equal((await sql`select from messenger.ticks`).length, 1);
   await setClock(sql, "-1 hour");
-  await ask(sql, "messenger_tick");
+  await callValue(sql, "messenger_tick");
   assert.equal((await sql`select from messenger.ticks`).length, 1, "nor do those of a clock that was set back stay");
 });
 
@@ -224,6 +224,6 @@ test("schedule · a run ends at second 59, ten seconds after its start at least,
 });
 
 test("settings · a tick called manually under serializable works, alone", async () => {
-  const figures = await project().sql.begin("isolation level serializable", (tx) => ask(tx, "messenger_tick"));
+  const figures = await project().sql.begin("isolation level serializable", (tx) => callValue(tx, "messenger_tick"));
   assert.equal(figures.errors, undefined);
 });
