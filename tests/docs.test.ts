@@ -17,8 +17,8 @@ function blocks(language: string): string[] {
 test("docs · the TypeScript of the README compiles at the paths it names", async () => {
   const folder = await Deno.makeTempDir({ dir: `${root}.symphony` });
   try {
-    for (const room of ["shared", "node_modules", "deno.json", "package.json"]) {
-      await Deno.symlink(root + room, `${folder}/${room}`);
+    for (const name of ["shared", "node_modules", "deno.json", "package.json"]) {
+      await Deno.symlink(root + name, `${folder}/${name}`);
     }
     const files = blocks("ts").map((code) => ({ path: code.match(/^\/\/ (\S+\.ts)$/m)?.[1], code }));
     assert.equal(files.length, 3);

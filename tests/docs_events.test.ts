@@ -125,13 +125,13 @@ test("docs/events.md · with its policy a user receives events of their own mess
   await sql`insert into messenger_messages (message_type, created_by, queue_name) values ('Own', ${user}, 'own')`;
   const [{ id, fence }] = await sql`select id, fence from messenger_claim('ada', queues => array['own'])`;
   await sql`select messenger_complete(${id}, ${fence})`;
-  const heard = (topic: string) =>
+  const received = (topic: string) =>
     asRole(sql, "authenticated", async (tx) => {
       await tx`select set_config('realtime.topic', ${topic}, true)`;
       return (await tx`select payload from realtime.messages`).map(({ payload }) => payload);
     }, user);
-  assert.deepEqual(await heard(`messenger:${user}`), [{ id, type: "Own", status: "completed", event: "completed" }]);
-  assert.deepEqual(await heard(`messenger:${crypto.randomUUID()}`), []);
+  assert.deepEqual(await received(`messenger:${user}`), [{ id, type: "Own", status: "completed", event: "completed" }]);
+  assert.deepEqual(await received(`messenger:${crypto.randomUUID()}`), []);
 });
 
 test("docs/events.md · its TypeScript compiles", async () => {
@@ -155,7 +155,7 @@ async function startNode(secret: string) {
     stdout: "null",
   }).spawn();
   const url = `http://127.0.0.1:${port}/`;
-  await eventually("the receiver answers", async () => (await fetch(url)).body?.cancel().then(() => true));
+  await eventually("the receiver accepts requests", async () => (await fetch(url)).body?.cancel().then(() => true));
   return {
     url,
     async [Symbol.asyncDispose]() {

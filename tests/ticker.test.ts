@@ -16,7 +16,7 @@ async function clock(): Promise<Clock> {
   return row;
 }
 
-/** What messenger_health says of the clock, the bus's time being so far ahead of the last tick. */
+/** The check of the ticker in messenger_health, with the bus's time this far ahead of the last tick. */
 async function healthAfter(skew: string): Promise<{ clock: string; overall: string; remedy?: string }> {
   await project().sql`select messenger.set_clock(${skew})`;
   const [{ health }] = await project().sql`select messenger_health() as health`;
@@ -25,21 +25,21 @@ async function healthAfter(skew: string): Promise<{ clock: string; overall: stri
   return { clock: check.status, overall: health.status, remedy: check.remedy };
 }
 
-test("clock · before messenger_start nothing ticks, and health says so", async () => {
+test("ticker · before messenger_start nothing ticks, and health reports it", async () => {
   const [{ jobs }] = await project().sql`select count(*)::int as jobs from cron.job`;
   const { clock, overall, remedy } = await healthAfter("0");
   assert.deepEqual([jobs, clock, overall], [0, "unhealthy", "unhealthy"]);
   assert.match(remedy ?? "", /messenger_start/);
 });
 
-test("clock · messenger_start without a URL gives a clock without wake-ups, and says what is missing", async () => {
+test("ticker · messenger_start without a URL starts a ticker without wake-ups, and reports what is missing", async () => {
   const [{ started }] = await project().sql`select messenger_start() as started`;
   assert.deepEqual([started.clock, started.wakeups, started.worker_secret], [true, false, true]);
   assert.match(started.wakeups_remedy, /functions\/v1/);
   const jobs = await project().sql`select jobname, schedule, command from cron.job`;
   assert.deepEqual(jobs.map(({ jobname, schedule }) => [jobname, schedule]), [["symphony-clock", "* * * * *"]]);
   const [{ secret }] = await project().sql`select decrypted_secret as secret from vault.decrypted_secrets`;
-  assert.ok(!jobs[0].command.includes(secret), "the job holds no secret");
+  assert.ok(!jobs[0].command.includes(secret), "the job contains no secret");
 });
 
 testWithCron("ticker · pg_cron starts the job at a full minute, and it ticks once per second", async () => {

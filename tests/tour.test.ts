@@ -34,13 +34,13 @@ testLocally("flow · one message from POST to result, every step", async () => {
   const workerCalls = calls("worker");
 
   const sent = await target().call("dispatch", {
-    json: { message: { type: "ExampleQuick", payload: { walk: 1 } }, options: { priority: 7 } },
+    json: { message: { type: "ExampleQuick", payload: { n: 1 } }, options: { priority: 7 } },
   });
   const id = String(sent.body.messageId);
   assert.deepEqual([sent.status, sent.body.status], [201, "pending"]);
 
   const stored = await rowOf(id);
-  assert.deepEqual([stored.message_type, stored.priority, stored.body], ["ExampleQuick", 7, { walk: 1 }]);
+  assert.deepEqual([stored.message_type, stored.priority, stored.body], ["ExampleQuick", 7, { n: 1 }]);
 
   await eventually("the wake-up is sent", () => project().wakeups.sent > wakeups);
   await eventually("the worker is called", () => calls("worker") > workerCalls);

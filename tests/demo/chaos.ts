@@ -10,19 +10,19 @@ export async function unleash(
   project: Project,
   finished: () => number,
   sent: Promise<void>,
-  tell: (what: string) => void,
+  report: (what: string) => void,
 ) {
   project.wakeups.drop(0.5);
-  tell("half of the wake-ups are dropped from now on");
+  report("half of the wake-ups are dropped from now on");
   await eventually("150 messages are finished", () => finished() >= 150, 60_000);
   await project.functions.kill("worker");
-  tell(`kill -9 of the worker after ${finished()} messages`);
+  report(`kill -9 of the worker after ${finished()} messages`);
   // The demo's own transactions must have ended: postgres.js ends the process when the server dies inside sql.begin.
   await sent;
   await eventually("400 messages are finished", () => finished() >= 400, 60_000);
   await project.restartDatabase("immediate");
-  tell(`Postgres stopped in immediate mode and started again after ${finished()} messages`);
+  report(`Postgres stopped in immediate mode and started again after ${finished()} messages`);
   await eventually("600 messages are finished", () => finished() >= 600, 60_000);
   await project.functions.kill("worker");
-  tell(`kill -9 of the worker after ${finished()} messages`);
+  report(`kill -9 of the worker after ${finished()} messages`);
 }

@@ -24,10 +24,10 @@ export async function measureLatency(app: App, project: Project, progress: () =>
     await pause(Math.random() * 100);
     active.push(await sample());
   }
-  const asleep: number[] = [];
+  const idle: number[] = [];
   for (let n = 0; n < 10; n++) {
     await untilIdle(app);
-    asleep.push(await sample());
+    idle.push(await sample());
   }
   const cold: number[] = [];
   for (let n = 0; n < 5; n++) {
@@ -37,7 +37,7 @@ export async function measureLatency(app: App, project: Project, progress: () =>
   }
   return [
     { label: "active worker", limit: 100, samples: active },
-    { label: "no active worker, woken by pg_net", limit: 250, samples: asleep },
+    { label: "no active worker, woken by pg_net", limit: 250, samples: idle },
     { label: "no active worker, cold isolate", samples: cold },
   ];
 }

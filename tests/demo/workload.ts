@@ -117,7 +117,7 @@ export async function openEdgeFunction(project: Project, patient: boolean): Prom
     });
     const reply: unknown = await response.json();
     if (response.status >= 300 || response.status === 207) {
-      throw new Error(`POST /${path} answered ${response.status}: ${JSON.stringify(reply)}`);
+      throw new Error(`POST /${path} returned ${response.status}: ${JSON.stringify(reply)}`);
     }
     return { status: response.status, body: reply };
   };

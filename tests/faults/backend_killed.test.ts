@@ -27,7 +27,7 @@ async function killBackend(connection: Connection & { pid: number }): Promise<vo
 }
 
 async function respondsAgain(): Promise<void> {
-  await eventually("Postgres answers", async () => (await project().sql`select`).count === 1);
+  await eventually("Postgres accepts queries", async () => (await project().sql`select`).count === 1);
 }
 
 const send = `select id, duplicate from messenger_dispatch('Greeting', '{"n": 1}', idempotency_key => 'k')`;

@@ -77,7 +77,7 @@ test("stale worker · stopped past its lease, its late outcome is rejected and c
   assert.deepEqual(after.result, result);
   const figures = await harness.judge("stale worker, taken over and completed");
   harness.assertSound(figures);
-  assert(figures.stale_rejected <= 1, "or a heartbeat told the worker first");
+  assert(figures.stale_rejected <= 1, "or a heartbeat reported the loss first");
 });
 
 test("stale worker · its late outcome is rejected while the second worker still runs, too", async () => {

@@ -24,7 +24,7 @@ const root = await rootWith({
         const answer = await ctx.completeWith(payload.function, { order: payload.order });
         ctx.log.info("shipped", { answer: answer.outcome });
         await pause(payload.ms);
-        throw new Error("after its completion a handler may say what it likes");
+        throw new Error("an error after the completion has no effect");
       },
     });
     export const messageTypes = [ship];
@@ -97,7 +97,7 @@ Deno.test.beforeAll(async () => {
       insert into public.shipments (order_id) values ((args ->> 'order')::int) returning n into v_n;
       return jsonb_build_object('shipment', v_n);
     end $$;
-    create function public.refuse(args jsonb) returns jsonb language plpgsql set search_path = pg_catalog, pg_temp as $$
+    create function public.reject(args jsonb) returns jsonb language plpgsql set search_path = pg_catalog, pg_temp as $$
     begin
       insert into public.shipments (order_id) values ((args ->> 'order')::int);
       raise exception 'no such order' using errcode = 'PT422';
@@ -159,7 +159,7 @@ testLocally(
   async () => {
     const { sql } = project();
     const [rejected, missing] = await send([
-      { order: 1_001, function: "refuse", ms: 0 },
+      { order: 1_001, function: "reject", ms: 0 },
       { order: 1_002, function: "no_such_function", ms: 0 },
     ]);
     await sql`update messenger_messages set max_retries = 1 where id = ${missing}`;

@@ -83,7 +83,7 @@ testLocally("dispatch bodies · a byte order mark is skipped", async () => {
  * Writes HTTP directly, for requests that fetch does not send; `isCutOff` closes this side of the connection after
  * `text`.
  */
-async function speak(headers: string[], text: string, isCutOff = false): Promise<string> {
+async function sendRaw(headers: string[], text: string, isCutOff = false): Promise<string> {
   const { hostname, port } = new URL(target().url);
   using connection = await Deno.connect({ hostname, port: Number(port) });
   const lines = ["POST /functions/v1/dispatch HTTP/1.1", `Host: ${hostname}:${port}`, `apikey: ${target().secretKey}`];
@@ -97,8 +97,8 @@ async function speak(headers: string[], text: string, isCutOff = false): Promise
 testLocally("dispatch bodies · with a wrong Content-Length nothing is stored", async () => {
   const before = await target().countMessages();
   const body = note({ lie: true });
-  assert.match(await speak([`Content-Length: ${body.length - 3}`], body), /^HTTP\/1\.1 400.*"SM_JSON"/s);
-  const broken = await speak([`Content-Length: ${body.length + 3}`], body, true);
+  assert.match(await sendRaw([`Content-Length: ${body.length - 3}`], body), /^HTTP\/1\.1 400.*"SM_JSON"/s);
+  const broken = await sendRaw([`Content-Length: ${body.length + 3}`], body, true);
   assert.doesNotMatch(broken, /^HTTP\/1\.1 2/);
   assert.equal(await target().countMessages(), before);
   assert.deepEqual(lines.filter((line) => line.includes("request failed")), [], "not an error of the edge function");
@@ -108,7 +108,7 @@ testLocally("dispatch bodies · a chunked body is read like any other", async ()
   const body = note({ chunked: true });
   const chunk = (text: string) => `${text.length.toString(16)}\r\n${text}\r\n`;
   const text = chunk(body.slice(0, 10)) + chunk(body.slice(10)) + chunk("");
-  assert.match(await speak(["Transfer-Encoding: chunked"], text), /^HTTP\/1\.1 201/);
+  assert.match(await sendRaw(["Transfer-Encoding: chunked"], text), /^HTTP\/1\.1 201/);
 });
 
 test("idempotency key · the quoted header of the IETF draft is the same key", async () => {

@@ -247,7 +247,7 @@ testLocally("edge functions · the legacy service_role key is a service, as apik
 });
 
 /** Writes HTTP directly, for requests that fetch does not send. */
-async function speak(requestLine: string, headers: string[], body = ""): Promise<string> {
+async function sendRaw(requestLine: string, headers: string[], body = ""): Promise<string> {
   const { hostname, port } = new URL(target().url);
   using connection = await Deno.connect({ hostname, port: Number(port) });
   const lines = [requestLine, `Host: ${hostname}:${port}`, `apikey: ${target().secretKey}`, ...headers];
@@ -260,7 +260,7 @@ testLocally("edge functions · a request with two lengths is rejected before it 
   const before = await target().countMessages();
   const body = JSON.stringify(MESSAGE);
   const lengths = [`Content-Length: ${body.length}`, "Content-Length: 5"];
-  const reply = await speak(
+  const reply = await sendRaw(
     "POST /functions/v1/dispatch HTTP/1.1",
     ["Content-Type: application/json", ...lengths],
     body,

@@ -6,7 +6,7 @@ import { assertRejected, type Call, useTarget } from "../target.ts";
 const { target } = useTarget();
 const DATE = /^Send an ISO 8601 date with a zone, such as 2030-01-31T09:00:00Z\.$/;
 
-function says(what: string, path: string, call: Call, code: string, sentence: RegExp, hint: RegExp): void {
+function testHint(what: string, path: string, call: Call, code: string, sentence: RegExp, hint: RegExp): void {
   test(`hints · /${path} ${what}`, async () => {
     const reply = await target().call(path, call);
     assert.match(assertRejected(reply, reply.status, code), sentence);
@@ -103,7 +103,7 @@ const OPTIONS: [options: Record<string, unknown>, code: string, sentence: RegExp
 ];
 for (const [options, code, sentence, hint] of OPTIONS) {
   const shown = JSON.stringify(options).slice(0, 60);
-  says(`names the option of ${shown}`, "dispatch", { json: { message, options } }, code, sentence, hint);
+  testHint(`names the option of ${shown}`, "dispatch", { json: { message, options } }, code, sentence, hint);
 }
 
 const DISPATCH: [what: string, path: string, call: Call, code: string, sentence: RegExp, hint: RegExp][] = [
@@ -165,7 +165,7 @@ const DISPATCH: [what: string, path: string, call: Call, code: string, sentence:
     /^The largest value allowed is 1000\.$/,
   ],
 ];
-for (const [what, ...rest] of DISPATCH) says(what, ...rest);
+for (const [what, ...rest] of DISPATCH) testHint(what, ...rest);
 
 const OPERATORS: [path: string, json: unknown, code: string, sentence: RegExp, hint: RegExp][] = [
   [
@@ -268,7 +268,7 @@ const OPERATORS: [path: string, json: unknown, code: string, sentence: RegExp, h
 for (const [path, json, code, sentence, hint] of OPERATORS) {
   const method = /^admin\/(flags|schedules|transports)/.test(path) ? "PUT" : json === undefined ? "GET" : "POST";
   const shown = json === undefined ? "names the parameter" : `names the field of ${JSON.stringify(json).slice(0, 60)}`;
-  says(shown, path, { method, json }, code, sentence, hint);
+  testHint(shown, path, { method, json }, code, sentence, hint);
 }
 
 test("hints · the API's ranges are those of the database", async () => {

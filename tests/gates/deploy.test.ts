@@ -9,7 +9,7 @@ import { cliMissing, supabase } from "./supabase_cli.ts";
 const PROJECT = "abcdefghijklmnopqrst";
 const TOKEN = `sbp_${"0123456789".repeat(4)}`;
 /** Named one by one, so that an edge function that vanished with its folder is noticed. */
-const DOORS = ["dispatch", "scheduler", "worker"];
+const EDGE_FUNCTIONS = ["dispatch", "scheduler", "worker"];
 
 gate("supabase functions deploy uploads each edge function with exactly the files it imports", cliMissing, async () => {
   await using repository = await workingCopy();
@@ -18,7 +18,7 @@ gate("supabase functions deploy uploads each edge function with exactly the file
   await deploy(repository.path, api);
   assert.deepEqual(api.unknown, []);
   assert.deepEqual(api.uploads.map(({ slug }) => slug).sort(), await functionsIn(repository.path));
-  assert.deepEqual(DOORS.filter((app) => !api.uploads.some(({ slug }) => slug === app)), []);
+  assert.deepEqual(EDGE_FUNCTIONS.filter((app) => !api.uploads.some(({ slug }) => slug === app)), []);
   assert.deepEqual(await faultsOf(repository.path, api), []);
   for (const { files } of api.uploads) {
     for (const [path, text] of files) assert.equal(text, await Deno.readTextFile(join(repository.path, path)), path);
@@ -83,9 +83,9 @@ async function faultsOf(repository: string, { uploads, released }: ManagementApi
     if (release?.verify_jwt) faults.push(`${app} would verify JWTs after the deployment`);
     const needed = ["deno.json", ...await reachableFrom(repository, entrypoint)];
     for (const path of needed) if (!files.has(path)) faults.push(`${app} is uploaded without ${path}`);
-    const rooms = new RegExp(`^(deno\\.json$|shared/|packs/|functions/${app}/)`);
+    const expected = new RegExp(`^(deno\\.json$|shared/|packs/|functions/${app}/)`);
     for (const path of files.keys()) {
-      if (!needed.includes(path) || !rooms.test(path)) faults.push(`${app} uploads ${path}`);
+      if (!needed.includes(path) || !expected.test(path)) faults.push(`${app} uploads ${path}`);
     }
   }
   return faults;

@@ -37,8 +37,8 @@ gate(`under Deno ${VERSION} every edge function starts, and rejects a caller wit
   await using copy = await deployed();
   for (const app of apps) {
     await t.step(app, async () => {
-      await using stranger = await open(copy.path, app);
-      const { status, body } = await stranger.post({}, {});
+      await using running = await open(copy.path, app);
+      const { status, body } = await running.post({}, {});
       assert.deepEqual([status, body.error?.code], [401, "SM_UNAUTHENTICATED"]);
     });
   }

@@ -7,7 +7,7 @@ const FUNCTIONS = {
   spy: `
     let calls = 0;
     const started = crypto.randomUUID();
-    const says = async (work) => { try { return await work(); } catch (error) { return error.name; } };
+    const attempt = async (work) => { try { return await work(); } catch (error) { return error.name; } };
     Deno.serve(async (request) => {
       const path = new URL(request.url).pathname;
       if (path === "/spy/env") return Response.json(Deno.env.toObject());
@@ -17,9 +17,9 @@ const FUNCTIONS = {
         EdgeRuntime.waitUntil(new Promise((resolve) => setTimeout(resolve, 200)).then(() => calls = 1000));
       }
       if (path === "/spy/reach") return Response.json({
-        write: await says(() => Deno.writeTextFile("/tmp/written-by-a-function", "")),
-        run: await says(() => new Deno.Command("true").output().then(() => "ran")),
-        read: await says(() => Deno.readTextFile("/etc/passwd").then(() => "read")),
+        write: await attempt(() => Deno.writeTextFile("/tmp/written-by-a-function", "")),
+        run: await attempt(() => new Deno.Command("true").output().then(() => "ran")),
+        read: await attempt(() => Deno.readTextFile("/etc/passwd").then(() => "read")),
       });
       return Response.json({ path, calls: calls++, started, body: await request.text(), method: request.method });
     });`,

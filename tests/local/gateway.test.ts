@@ -27,14 +27,14 @@ Deno.test.beforeAll(async () => {
     notify pgrst, 'reload schema'`);
 });
 
-interface Answer {
+interface Reply {
   status: number;
   body: unknown;
   text: string;
   headers: Headers;
 }
 
-async function ask(path: string, init: RequestInit & { key?: string; token?: string } = {}): Promise<Answer> {
+async function ask(path: string, init: RequestInit & { key?: string; token?: string } = {}): Promise<Reply> {
   const { key = project().secretKey, token, ...rest } = init;
   const headers = new Headers(rest.headers);
   if (key) headers.set("apikey", key);
@@ -178,7 +178,7 @@ test("gateway · GET, and a function that is declared stable, run read only", as
     as 'insert into public.gw_written values (1) returning n';
     create function public.gw_write_stable() returns int language plpgsql stable
     as 'begin return public.gw_write(); end'`);
-  const code = ({ status, body }: Answer) => [status, (body as { code?: string }).code];
+  const code = ({ status, body }: Reply) => [status, (body as { code?: string }).code];
   assert.deepEqual(code(await ask("rpc/gw_write")), [405, "25006"]);
   assert.deepEqual(code(await rpc("gw_write_stable")), [405, "25006"]);
   assert.equal((await sql`select from gw_written`).length, 0);

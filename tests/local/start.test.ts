@@ -186,7 +186,7 @@ test("npm start · prints the ports in use and takes others, rejects a second st
     const second = launch();
     assert.equal((await second.child.status).code, 1);
     const sentence = `A project already runs in ${checkout}/.symphony/project, started by process ${first.child.pid}`;
-    await eventually("it says why", () => second.said().includes(sentence));
+    await eventually("it prints the reason", () => second.said().includes(sentence));
     assert.equal(await stateOf(first, id), "completed", "the first still runs");
   });
 

@@ -3,10 +3,10 @@ import assert from "node:assert/strict";
 import { Gone, NotAccepted, post, readRetryAfter } from "../../packs/webhook/post.ts";
 import { RetryAfter } from "../../shared/errors.ts";
 
-type Answer = (request: Request) => Response | Promise<Response>;
+type Responder = (request: Request) => Response | Promise<Response>;
 
 /** Posts to a server with this handler. */
-async function posted(reply: Answer, more: { timeout?: number; signal?: AbortSignal } = {}): Promise<unknown> {
+async function posted(reply: Responder, more: { timeout?: number; signal?: AbortSignal } = {}): Promise<unknown> {
   const paths: string[] = [];
   await using server = Deno.serve({ port: 0, hostname: "127.0.0.1", onListen: () => {} }, (request) => {
     paths.push(new URL(request.url).pathname);
@@ -15,7 +15,7 @@ async function posted(reply: Answer, more: { timeout?: number; signal?: AbortSig
   const url = new URL(`http://127.0.0.1:${server.addr.port}/hook/s3cret?key=s3cret`);
   const signal = new AbortController().signal;
   const status = await post(url, { body: "{}", headers: { a: "b" }, signal, ...more }).catch((error: unknown) => error);
-  assert.deepEqual(paths, ["/hook/s3cret"], "asked once");
+  assert.deepEqual(paths, ["/hook/s3cret"], "called once");
   return status;
 }
 

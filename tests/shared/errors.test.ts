@@ -12,11 +12,11 @@ Deno.test("ERRORS · every code has a remedy and a status that an edge function 
 });
 
 Deno.test("toSymphonyError · a caller's message is only logged", () => {
-  const stranger = new Error("password is hunter2");
-  const error = toSymphonyError(stranger);
+  const unexpected = new Error("password is hunter2");
+  const error = toSymphonyError(unexpected);
   assert.equal(error.status, 500);
   assert.doesNotMatch(error.message, /hunter2/);
-  assert.equal(error.cause, stranger);
+  assert.equal(error.cause, unexpected);
   const ours = new SymphonyError("SM_RATE", "slow down");
   assert.equal(toSymphonyError(ours), ours);
 });

@@ -76,7 +76,7 @@ test("max · the oldest dead letters are resolved first, and at most max of them
 });
 
 const ID = "00000000-0000-7000-8000-000000000000";
-const badNames: [name: string, args: Row, code: string, says: RegExp, status?: number][] = [
+const badNames: [name: string, args: Row, code: string, message: RegExp, status?: number][] = [
   ["neither ids nor filter", {}, "SM_FILTER", /either by ids or by a filter/],
   ["both ids and filter", { ids: [ID], filter: {} }, "SM_FILTER", /either/],
   ["a filter that is an array", { filter: [] }, "SM_FILTER", /JSON object/],
@@ -97,12 +97,12 @@ const badNames: [name: string, args: Row, code: string, says: RegExp, status?: n
   ["more ids than max", { ids: [ID, ID, ID], max: 2 }, "SM_BATCH_TOO_LARGE", /more ids than max/, 413],
 ];
 
-for (const [name, args, code, says, status] of badNames) {
+for (const [name, args, code, message, status] of badNames) {
   test(`rejected · ${name}`, async () => {
     const { sql } = project();
     await makeDeadLetter(sql);
-    assert.match(await assertRejected(retry(sql, args), code, status), says);
-    assert.match(await assertRejected(discard(sql, args), code, status), says);
+    assert.match(await assertRejected(retry(sql, args), code, status), message);
+    assert.match(await assertRejected(discard(sql, args), code, status), message);
     await nothingChanged();
   });
 }

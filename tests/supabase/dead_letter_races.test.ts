@@ -169,8 +169,8 @@ test("race · a dispatch waits for a retry that restores its lost key, and is it
   const waiting = dispatch(producer, { queue: "dead", idempotency_key: "k" });
   await untilBlocked(sql, pid);
   await operator`commit`;
-  const { id: answered, duplicate } = await waiting;
-  assert.deepEqual([answered, duplicate], [id, true]);
+  const { id: returned, duplicate } = await waiting;
+  assert.deepEqual([returned, duplicate], [id, true]);
 });
 
 test("race · pruning sees an old dead letter before its retry or an unfinished message after it", async () => {

@@ -107,13 +107,13 @@ test("retry · the outcome of a worker from before the retry changes nothing", a
 test("retry · one result for each id, in their order: retried, resolved, unknown", async () => {
   const { sql } = project();
   const [retried, old, given] = [await makeDeadLetter(sql), await makeDeadLetter(sql), await makeDeadLetter(sql)];
-  const stranger = "00000000-0000-7000-8000-000000000000";
+  const unknownId = "00000000-0000-7000-8000-000000000000";
   await retry(sql, { ids: [old.deadLetter] });
   await discard(sql, { ids: [given.deadLetter] });
-  const ids = [given.deadLetter, stranger, retried.deadLetter, old.deadLetter, retried.deadLetter];
+  const ids = [given.deadLetter, unknownId, retried.deadLetter, old.deadLetter, retried.deadLetter];
   assert.deepEqual(await retry(sql, { ids }), [
     { id: given.deadLetter, message_id: given.id, outcome: "resolved" },
-    { id: stranger, message_id: null, outcome: "unknown" },
+    { id: unknownId, message_id: null, outcome: "unknown" },
     { id: retried.deadLetter, message_id: retried.id, outcome: "retried" },
     { id: old.deadLetter, message_id: old.id, outcome: "resolved" },
     { id: retried.deadLetter, message_id: retried.id, outcome: "resolved" },
@@ -289,11 +289,11 @@ test("wake-up · sends one for each queue and type with due messages", async () 
 test("many · ten thousand dead letters are retried in chunks of a thousand, oldest first", async () => {
   const { sql } = project();
   const ids = await makeDeadLetters(sql, 10_000);
-  const bites: string[][] = [];
-  do bites.push((await retry(sql, { filter: { queue: "dead" } })).map((row) => row.message_id)); while (
-    bites.at(-1)?.length
+  const chunks: string[][] = [];
+  do chunks.push((await retry(sql, { filter: { queue: "dead" } })).map((row) => row.message_id)); while (
+    chunks.at(-1)?.length
   );
-  assert.deepEqual(bites.map((chunk) => chunk.length), [...Array(10).fill(1000), 0]);
-  assert.deepEqual(bites.flat().toSorted(), ids.toSorted());
+  assert.deepEqual(chunks.map((chunk) => chunk.length), [...Array(10).fill(1000), 0]);
+  assert.deepEqual(chunks.flat().toSorted(), ids.toSorted());
   assert.equal((await claim(sql, { batch: 1000 })).length, 1000);
 });

@@ -29,17 +29,17 @@ export async function effects(sql: SqlClient): Promise<unknown[]> {
   return (await sql`select args from public.effects order by n`).map(({ args }) => args);
 }
 
-export interface Held {
+export interface Delivery {
   id: string;
   fence: string;
 }
 
-export function completeWith(sql: SqlClient, { id, fence }: Held, function_name: string, args?: unknown): Promise<Row> {
+export function completeWith(sql: SqlClient, { id, fence }: Delivery, function_name: string, args?: unknown): Promise<Row> {
   return callValue(sql, "messenger_complete_with", { id, fence, function_name, ...(args !== undefined && { args }) });
 }
 
 /** Checks that the worker ada still has the delivery, and that there is no effect. */
-export async function assertUntouched(sql: SqlClient, { id, fence }: Held): Promise<void> {
+export async function assertUntouched(sql: SqlClient, { id, fence }: Delivery): Promise<void> {
   const row = await messageOf(sql, id);
   assert.deepEqual([row.status, row.fence, row.locked_by, row.result], ["processing", fence, "ada", null]);
   assert.deepEqual(await effects(sql), []);

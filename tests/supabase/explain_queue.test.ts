@@ -145,7 +145,7 @@ test("causes · a further one is one function; an error in one hides no other; o
   await own.begin(async (tx) => {
     await tx.unsafe(CAUSE("limit", "return query select 5, 'limit', 'the limit of ' || message.queue_name, null;"));
     await tx.unsafe(CAUSE("broken", "raise exception 'out of order';"));
-    await tx.unsafe(CAUSE("stranger", "raise exception 'never asked';"));
+    await tx.unsafe(CAUSE("foreign", "raise exception 'never asked';"));
     await tx.unsafe(
       "create function messenger.reason_shape(uuid) returns setof messenger.reason language sql as 'select null::messenger.reason'",
     );
@@ -169,7 +169,7 @@ test("causes · each returns the name of its function, and has a comment", async
     join pg_proc p on p.oid = c.function`;
   assert.ok(causes.length >= 20, `${causes.length} causes`);
   for (const { name, source, comment } of causes) {
-    assert.ok(source.includes(`'${name}'`), `reason_${name} answers under another name`);
+    assert.ok(source.includes(`'${name}'`), `reason_${name} returns another name`);
     assert.ok(comment, `reason_${name} has no comment`);
   }
 });

@@ -18,14 +18,14 @@ Deno.test.beforeEach(async () => {
   await call(sql, "messenger_register", { types: [{ type: "Greeting" }] });
 });
 
-interface Answer {
+interface WakeupResponse {
   status?: number;
   error?: string;
   timedOut?: boolean;
 }
 
 /** The work of pg_net: sends all queued requests, and stores the responses. */
-async function reply({ status, error, timedOut = false }: Answer): Promise<void> {
+async function reply({ status, error, timedOut = false }: WakeupResponse): Promise<void> {
   await project().sql`
     with sent as (delete from net.http_request_queue returning id)
     insert into net._http_response (id, status_code, error_msg, timed_out, created)
@@ -189,7 +189,7 @@ test("no wake-ups · without functions URL or secret; the remedies set them", as
   await sql`select messenger_stop()`;
 });
 
-const failures: [string, Answer, RegExp, string | RegExp][] = [
+const failures: [string, WakeupResponse, RegExp, string | RegExp][] = [
   [
     "another secret",
     { status: 401 },

@@ -30,8 +30,8 @@ test("flags · a higher percentage only adds subjects, from none to all", async 
     const now = await subjects("emails");
     assert.ok(before.isSubsetOf(now), `${percent} percent removes no subject`);
     // Four standard deviations of 10,000 draws.
-    const room = 4 * Math.sqrt(percent * (100 - percent)) + 1e-9;
-    assert.ok(Math.abs(now.size - percent * 100) <= room, `${percent} percent are ${now.size} of 10,000`);
+    const tolerance = 4 * Math.sqrt(percent * (100 - percent)) + 1e-9;
+    assert.ok(Math.abs(now.size - percent * 100) <= tolerance, `${percent} percent are ${now.size} of 10,000`);
     before = now;
   }
 });

@@ -113,17 +113,17 @@ test("sessions · a session's remembered claims are readable after DateStyle and
 test("sessions · a function that is subscribed under quote_all_identifiers is subscribed once", async () => {
   const { sql } = project();
   await sql.unsafe(
-    `create or replace function public.heard(jsonb) returns jsonb language sql set search_path = pg_catalog, pg_temp as $$ select null::jsonb $$`,
+    `create or replace function public.receive_event(jsonb) returns jsonb language sql set search_path = pg_catalog, pg_temp as $$ select null::jsonb $$`,
   );
   await using quoting = await sessionWith({ quote_all_identifiers: "on" });
   await using plain = await sessionWith({ quote_all_identifiers: "off" });
   const ids = [];
   for (const own of [quoting, plain]) {
-    ids.push((await own`select messenger.on('completed', 'public.heard') as id`)[0].id);
-    await own`select messenger.set_sql_handler('Inner', 'public.heard')`;
+    ids.push((await own`select messenger.on('completed', 'public.receive_event') as id`)[0].id);
+    await own`select messenger.set_sql_handler('Inner', 'public.receive_event')`;
     assert.equal(
       (await sql`select sql_handler from messenger.message_types where type = 'Inner'`)[0].sql_handler,
-      "public.heard",
+      "public.receive_event",
     );
   }
   assert.equal(ids[0], ids[1]);

@@ -135,7 +135,7 @@ test("list_failed · a scan ends after 20,000 dead letters, returns its position
   assert.ok(estimated && total > 10_000 && total < 60_000, `${total}`);
 });
 
-const REFUSED: [what: string, args: Row, code: string][] = [
+const REJECTED: [what: string, args: Row, code: string][] = [
   ["a filter that is a string", { filter: "all" }, "SM_FILTER"],
   ["an unknown key", { filter: { status: "failed" } }, "SM_UNKNOWN_FIELD"],
   ["a word for resolved", { filter: { resolved: "true" } }, "SM_FILTER"],
@@ -149,7 +149,7 @@ const REFUSED: [what: string, args: Row, code: string][] = [
   ["pages of nothing", { max: 0 }, "SM_BATCH"],
   ["pages of 1001", { max: 1_001 }, "SM_BATCH"],
 ];
-for (const [what, args, code] of REFUSED) {
+for (const [what, args, code] of REJECTED) {
   test(`list_failed · rejects ${what}`, async () => {
     await assertRejected(filterAsJson(args), code);
   });

@@ -218,7 +218,7 @@ test("list_messages · totals above 10,000 are estimated", async () => {
   assert.deepEqual([few.total, few.estimated], [1, false]);
 });
 
-const REFUSED: [what: string, args: Row, code: string][] = [
+const REJECTED: [what: string, args: Row, code: string][] = [
   ["a filter that is a list", { filter: [] }, "SM_FILTER"],
   ["an unknown key", { filter: { colour: "red" } }, "SM_UNKNOWN_FIELD"],
   ["a key in another spelling", { filter: { errorClass: "x" } }, "SM_UNKNOWN_FIELD"],
@@ -233,7 +233,7 @@ const REFUSED: [what: string, args: Row, code: string][] = [
   ["pages of nothing", { max: 0 }, "SM_BATCH"],
   ["pages of 1001", { max: 1001 }, "SM_BATCH"],
 ];
-for (const [what, args, code] of REFUSED) {
+for (const [what, args, code] of REJECTED) {
   test(`list_messages · rejects ${what}`, async () => {
     await assertRejected(list(args), code);
   });

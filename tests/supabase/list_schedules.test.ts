@@ -96,7 +96,7 @@ test("list_schedules · each has its last message and that message's status", as
   assert.deepEqual([after.last_message_id, after.last_message_status], [newest.id, "pending"]);
 });
 
-const REFUSED: [what: string, args: Row, code: string][] = [
+const REJECTED: [what: string, args: Row, code: string][] = [
   ["a filter that is a list", { filter: [] }, "SM_FILTER"],
   ["an unknown key", { filter: { queue: "a" } }, "SM_UNKNOWN_FIELD"],
   ["a word for enabled", { filter: { enabled: "yes" } }, "SM_FILTER"],
@@ -105,7 +105,7 @@ const REFUSED: [what: string, args: Row, code: string][] = [
   ["pages of nothing", { max: 0 }, "SM_BATCH"],
   ["pages of 1001", { max: 1_001 }, "SM_BATCH"],
 ];
-for (const [what, args, code] of REFUSED) {
+for (const [what, args, code] of REJECTED) {
   test(`list_schedules · rejects ${what}`, async () => {
     await assertRejected(list(args), code);
   });

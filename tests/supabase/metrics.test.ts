@@ -62,10 +62,10 @@ test("metrics · the whole life is counted, with the same figures before and aft
     retryable: false,
     duration_ms: 80,
   }]);
-  for (const folded of [false, true]) {
-    if (folded) await tick();
+  for (const rolledUp of [false, true]) {
+    if (rolledUp) await tick();
     const m = await metrics();
-    assert.deepEqual(totals(m), [4, 3, 2, 1, 1], `rolled up: ${folded}`);
+    assert.deepEqual(totals(m), [4, 3, 2, 1, 1], `rolled up: ${rolledUp}`);
     assert.deepEqual([m.successRate, m.failureRate, m.averageProcessingTime], [0.6667, 0.3333, 37.5]);
     const { Greeting, Other } = m.byMessageType;
     assert.deepEqual([Greeting.succeeded, Greeting.failed, Greeting.averageProcessingTime], [2, 0, 15]);

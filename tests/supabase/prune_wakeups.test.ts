@@ -15,13 +15,13 @@ const tick = (args: Record<string, unknown> = {}) => callValue(project().sql, "m
 async function respondedWakeups(count: number, age: string) {
   const { sql } = project();
   await sql`
-    with bell as (
+    with wakeup as (
       insert into messenger.wakeups (request_id, at)
       select nextval('net.http_request_queue_id_seq'), now() - ${age}::interval from generate_series(1, ${count}::int) returning *
     ),
-    other as (select nextval('net.http_request_queue_id_seq') as request_id, b.at from bell b)
+    other as (select nextval('net.http_request_queue_id_seq') as request_id, b.at from wakeup b)
     insert into net._http_response (id, status_code, content, created)
-    select b.request_id, 202, 'ours', b.at + interval '1 second' from bell b
+    select b.request_id, 202, 'ours', b.at + interval '1 second' from wakeup b
     union all
     select o.request_id, 200, 'theirs', o.at + interval '1 second' from other o`;
 }

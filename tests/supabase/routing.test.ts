@@ -118,12 +118,12 @@ test("routing · workers of the queue that receives messages are woken, those of
   await dispatch(sql, { type: "Mail" });
   await dispatch(sql, { type: "Later", delay: "1 hour" });
   await using listener = session(project());
-  const heard: string[] = [];
-  await listener.listen("messenger", (payload) => heard.push(payload));
+  const received: string[] = [];
+  await listener.listen("messenger", (payload) => received.push(payload));
   await register([MAIL, { type: "Later", queue: "later" }]);
   await sql`select pg_notify('messenger', 'the end')`;
-  while (heard.at(-1) !== "the end") await new Promise((resolve) => setTimeout(resolve, 5));
-  assert.deepEqual(heard, ["supabase/mail", "the end"]);
+  while (received.at(-1) !== "the end") await new Promise((resolve) => setTimeout(resolve, 5));
+  assert.deepEqual(received, ["supabase/mail", "the end"]);
 });
 
 test("routing · a dispatch that did not see the registration is routed by the ticker", async () => {

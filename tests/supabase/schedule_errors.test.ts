@@ -148,15 +148,15 @@ test("schedule · malformed input is rejected with its code and a remedy, and no
 });
 
 test("schedule · the error names the wrong part", async () => {
-  const say = async (args: string) =>
+  const messageOfRejection = async (args: string) =>
     (await errorOf(project().sql.unsafe(`select messenger_schedule(${args})`))).message;
-  assert.match(await say(cron("0 99 * * *")), /^hour "99"/);
-  assert.match(await say(cron("0 0 * foo *")), /^month "FOO"/);
-  assert.match(await say(cron("* * * *")), /^4 fields/);
-  assert.match(await say(cron("@reboot")), /@reboot/);
-  assert.match(await say(cron("5,5 * * * *")), /^minute "5,5" names a value twice/);
-  assert.match(await say(minutely('{"jitter": 5}')), /^unknown option "jitter"/);
-  assert.match(await say(inZone("EST")), /^"EST"/);
+  assert.match(await messageOfRejection(cron("0 99 * * *")), /^hour "99"/);
+  assert.match(await messageOfRejection(cron("0 0 * foo *")), /^month "FOO"/);
+  assert.match(await messageOfRejection(cron("* * * *")), /^4 fields/);
+  assert.match(await messageOfRejection(cron("@reboot")), /@reboot/);
+  assert.match(await messageOfRejection(cron("5,5 * * * *")), /^minute "5,5" names a value twice/);
+  assert.match(await messageOfRejection(minutely('{"jitter": 5}')), /^unknown option "jitter"/);
+  assert.match(await messageOfRejection(inZone("EST")), /^"EST"/);
 });
 
 test("schedule · a NUL is rejected by Postgres when it reads the payload", async () => {

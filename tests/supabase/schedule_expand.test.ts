@@ -121,19 +121,19 @@ test("errors · saving a broken schedule again retries due occurrences at once",
 
 test("errors · an unreadable row, and a message that Postgres rejects, affect no other schedule", async () => {
   const { sql } = project();
-  for (const name of ["a", "unreadable", "refused", "z"]) await schedule(sql, name, minutely, { payload: { name } });
+  for (const name of ["a", "unreadable", "rejected", "z"]) await schedule(sql, name, minutely, { payload: { name } });
   await sql`update messenger_schedules set schedule_config = '{"cron": "nonsense"}' where name = 'unreadable'`;
   await sql.unsafe(`
     create function public.no_such_thing() returns trigger language plpgsql as $$ begin raise 'not this one'; end $$;
     create trigger no_such_thing before insert on messenger_messages for each row
-    when (new.body ->> 'name' = 'refused') execute function public.no_such_thing()`);
+    when (new.body ->> 'name' = 'rejected') execute function public.no_such_thing()`);
   try {
     assert.equal(await tickAt(sql, "2027-03-01T12:01:00Z"), 2);
   } finally {
     await sql`drop function public.no_such_thing cascade`;
   }
   assert.match((await scheduleOf(sql, "unreadable")).last_error, /cron expression is not understood/);
-  assert.equal((await scheduleOf(sql, "refused")).last_error, "not this one");
+  assert.equal((await scheduleOf(sql, "rejected")).last_error, "not this one");
   assert.equal(await tickAt(sql, "2027-03-01T12:02:00Z"), 2);
   assert.equal(await tickAt(sql, "2027-03-01T12:06:30Z"), 3, "the rejected one has recovered by itself");
 });
@@ -189,7 +189,7 @@ test("errors · a trigger that drops the message counts as an error, not as a ru
 test("prune · the ledger keeps a week, and longer occurrences that overlap needs or that could still fire", async () => {
   const { sql } = project();
   await schedule(sql, "done", minutely, { max_runs: 1 });
-  await schedule(sql, "waits", minutely, { max_runs: 1, queue_name: "asleep" });
+  await schedule(sql, "waits", minutely, { max_runs: 1, queue_name: "paused" });
   await schedule(sql, "back", minutely, { max_runs: 1 });
   await tickAt(sql, "2027-03-01T12:01:00Z");
   const rows = await claim(sql, { queues: ["default"] });

@@ -131,7 +131,7 @@ test("schedule · saving the same again changes nothing, paused or expired; anot
   const changed = await schedule(sql, "m", { cron: "0 * * * *" });
   assert.equal(changed.next_run_at.toISOString(), "2027-03-01T13:00:00.000Z");
   assert.equal(changed.id, again.id);
-  assert.equal((await schedule(sql, "asleep", { cron: "* * * * *" }, { enabled: false })).enabled, false);
+  assert.equal((await schedule(sql, "disabled", { cron: "* * * * *" }, { enabled: false })).enabled, false);
 });
 
 test("schedule · between starts_at and ends_at, both included, then it has expired", async () => {

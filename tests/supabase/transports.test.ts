@@ -59,7 +59,7 @@ test("transports · names of 63 letters are accepted", async () => {
   assert.equal((await put({ name })).name, name);
 });
 
-const REFUSED: [what: string, args: Row, code: string][] = [
+const REJECTED: [what: string, args: Row, code: string][] = [
   ["no name", { name: "" }, "SM_TRANSPORT"],
   ["a name of 64 letters", { name: "x".repeat(64) }, "SM_TRANSPORT"],
   ["capitals in a name", { name: "Mail" }, "SM_TRANSPORT"],
@@ -96,7 +96,7 @@ const REFUSED: [what: string, args: Row, code: string][] = [
   ["a bad setting and enabled", { name: "supabase", enabled: false, config: { retention: "soon" } }, "SM_TRANSPORT"],
   ["settings of another type kept", { name: "cache", type: "supabase" }, "SM_UNKNOWN_FIELD"],
 ];
-for (const [what, args, code] of REFUSED) {
+for (const [what, args, code] of REJECTED) {
   test(`transports · rejects ${what}, and changes nothing`, async () => {
     await put({ name: "cache", type: "redis", config: { url_secret: "REDIS_URL" } });
     const before = await list();

@@ -18,7 +18,7 @@ Deno.test.beforeEach(async () => {
   await call(sql, "messenger_stop");
 });
 
-interface Bell {
+interface WakeupCall {
   method: string;
   url: string;
   headers: Record<string, string>;
@@ -26,14 +26,14 @@ interface Bell {
 }
 
 const wakeups = async (): Promise<
-  Bell[]
+  WakeupCall[]
 > => [
   ...await project().sql<
-    Bell[]
+    WakeupCall[]
   >`select method, url, headers, convert_from(body, 'UTF8') as body from net.http_request_queue order by id`,
 ];
 const tick = async () => (await callValue(project().sql, "messenger_tick")).woken;
-const known = (sql: Sql) => call(sql, "messenger_register", { types: [{ type: "Greeting" }] });
+const registerGreeting = (sql: Sql) => call(sql, "messenger_register", { types: [{ type: "Greeting" }] });
 
 test("wake-up · a dispatch queues one call of the worker edge function, with the worker secret and never the service key", async () => {
   const { sql, serviceRoleKey, secretKey } = project();
@@ -63,15 +63,15 @@ test("wake-up · is sent at the commit, and not if the dispatch is rolled back",
 test("wake-up · NOTIFY messenger names the queue, once per transaction", async () => {
   await using listener = session(project());
   const { sql } = project();
-  const heard: string[] = [];
-  await listener.listen("messenger", (payload) => heard.push(payload));
+  const received: string[] = [];
+  await listener.listen("messenger", (payload) => received.push(payload));
   await dispatch(sql, { queue: "a" });
   await sql.begin(async (transaction) => {
     for (let n = 0; n < 3; n++) await dispatch(transaction, { queue: "b" });
   });
   await sql`select pg_notify('messenger', 'the end')`;
-  while (heard.at(-1) !== "the end") await new Promise((resolve) => setTimeout(resolve, 5));
-  assert.deepEqual(heard, ["supabase/a", "supabase/b", "the end"]);
+  while (received.at(-1) !== "the end") await new Promise((resolve) => setTimeout(resolve, 5));
+  assert.deepEqual(received, ["supabase/a", "supabase/b", "the end"]);
 });
 
 test("wake-up · a delayed message, a duplicate and a rejected one send none", async () => {
@@ -164,7 +164,7 @@ test("wake-up · a failing pg_net loses the wake-up, not the message", async () 
 
 test("wake · none when nothing is due", async () => {
   const { sql } = project();
-  await known(sql);
+  await registerGreeting(sql);
   await dispatch(sql, { delay: "1 hour" });
   await dispatchAndClaim(sql, { queue: "running" }, { lease: "1 hour" });
   await sql`delete from net.http_request_queue`;
@@ -174,7 +174,7 @@ test("wake · none when nothing is due", async () => {
 
 test("wake · as many workers as the backlog needs, at most max_workers", async () => {
   const { sql } = project();
-  await known(sql);
+  await registerGreeting(sql);
   await sql`update messenger.settings set messages_per_worker = 10, max_workers = 3`;
   for (const [more, wanted] of [[1, 1], [9, 1], [1, 2], [10, 3], [100, 3]]) {
     await dispatchMany(sql, more);
@@ -185,7 +185,7 @@ test("wake · as many workers as the backlog needs, at most max_workers", async 
 
 test("wake · less the active ones, counting a worker that polled within a second", async () => {
   const { sql } = project();
-  await known(sql);
+  await registerGreeting(sql);
   await sql`update messenger.settings set messages_per_worker = 10, max_workers = 3`;
   await claim(sql);
   await dispatchMany(sql, 15);
@@ -200,7 +200,7 @@ test("wake · less the active ones, counting a worker that polled within a secon
 
 test("wake · a retry that has become due, and an expired lease, wake a worker", async () => {
   const { sql } = project();
-  await known(sql);
+  await registerGreeting(sql);
   const { id, fence } = await dispatchAndClaim(sql);
   await settle(sql, [{ id, fence, outcome: "failed", error: "e", delay_ms: 60_000 }]);
   await setClock(sql, "59 seconds");
@@ -217,7 +217,7 @@ test("wake · a retry that has become due, and an expired lease, wake a worker",
 test("wake · a lost lease that the ticker could not rescue, because the row is locked, wakes a worker all the same", async () => {
   const { sql } = project();
   await using other = session(project());
-  await known(sql);
+  await registerGreeting(sql);
   const { id } = await dispatchAndClaim(sql);
   await setClock(sql, "5 minutes");
   await other`begin`;
@@ -239,7 +239,7 @@ test("wake · for types that no code registered, at most once per minute", async
 
 test("wake · for registered types although unregistered ones wait, too", async () => {
   const { sql } = project();
-  await known(sql);
+  await registerGreeting(sql);
   await dispatch(sql, { type: "Nobody", priority: 10 });
   await dispatch(sql);
   for (const seconds of [0, 2, 4]) {
@@ -250,7 +250,7 @@ test("wake · for registered types although unregistered ones wait, too", async 
 
 test("wake · not for a disabled transport, nor without a functions URL", async () => {
   const { sql } = project();
-  await known(sql);
+  await registerGreeting(sql);
   await dispatch(sql);
   await sql`update messenger_transports set enabled = false`;
   assert.equal(await tick(), 0);
@@ -261,7 +261,7 @@ test("wake · not for a disabled transport, nor without a functions URL", async 
 
 test("wake · a worker that polled before the clock was set back does not count as active", async () => {
   const { sql } = project();
-  await known(sql);
+  await registerGreeting(sql);
   await setClock(sql, "2 hours");
   await claim(sql);
   await setClock(sql, "0");

@@ -98,11 +98,11 @@ async function drain(sql: Sql, { messages, consumers, batch, within, onHandled }
   const consume = async (worker: string) => {
     let outcomes: unknown[] = [];
     while (performance.now() - begin < within && handled < messages) {
-      const room = Math.min(batch, messages - requested);
-      if (room <= 0) break;
-      requested += room;
-      const { claimed } = await exchange(sql, outcomes, worker, room);
-      requested -= room - claimed.length;
+      const wanted = Math.min(batch, messages - requested);
+      if (wanted <= 0) break;
+      requested += wanted;
+      const { claimed } = await exchange(sql, outcomes, worker, wanted);
+      requested -= wanted - claimed.length;
       if (claimed.length === 0 && outcomes.length === 0) await pause(1);
       outcomes = claimed.map(({ id, fence }) => ({ id, fence, outcome: "completed", result: null, duration_ms: 0 }));
       handled += claimed.length;

@@ -77,7 +77,7 @@ async function timesOf({ project }: BenchSetup, path: string): Promise<number[]>
     });
     await response.body?.pipeTo(new WritableStream());
     // An unhealthy bus returns 503 with its checks.
-    if (!response.ok && path !== "health") throw new Error(`/monitor/${path} answered ${response.status}`);
+    if (!response.ok && path !== "health") throw new Error(`/monitor/${path} returned ${response.status}`);
     times.push(performance.now() - begin);
   }
   return times.slice(1);

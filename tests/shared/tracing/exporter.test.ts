@@ -28,7 +28,7 @@ function exporting(reply: () => Promise<void> = () => Promise.resolve()) {
   return { exporter, clock, batches, notes, record };
 }
 
-const refuse = () => Promise.reject(new Error("The collector answered 500."));
+const fail = () => Promise.reject(new Error("The collector answered 500."));
 
 Deno.test("spans · wait a second for others, then are sent together", async () => {
   const { clock, batches, record } = exporting();
@@ -94,7 +94,7 @@ Deno.test("spans · a collector that hangs receives one request, and the number 
 });
 
 Deno.test("spans · a failed batch drops the waiting ones, and is logged at once, then once per minute", async () => {
-  const { clock, batches, notes, record } = exporting(refuse);
+  const { clock, batches, notes, record } = exporting(fail);
   record(600);
   await clock.pass(1);
   assert.deepEqual(batches.map(({ size }) => size), [512]);

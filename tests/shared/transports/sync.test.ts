@@ -20,7 +20,7 @@ const inline = defineMessage({
   payload: z.object({ fail: z.boolean().optional() }).loose(),
   handle({ fail }, { envelope }) {
     handled.push(envelope);
-    if (fail) throw new Error("as asked");
+    if (fail) throw new Error("on request");
     return { handled: true };
   },
 });
