@@ -60,12 +60,14 @@ test("docs · the SQL of docs/dead_letters.md lists, retries, edits, slows down 
       n + 1
     }`} where message_id = ${id}`;
   }
-  await sql`update messenger_failed_messages set queue_name = 'default', failed_at = '2025-01-01' where id::text like '%5'`;
+  await sql`update messenger_failed_messages set queue_name = 'default', failed_at = '2025-01-01'
+    where id::text like '%5'`;
   const statements = [...read("docs/dead_letters.md").matchAll(/^```sql\n(.*?)^```/gms)].map(([, code]) => code);
   assert.equal(statements.length, 8);
   for (const statement of statements) await own.unsafe(statement);
   const deadLetters = await sql`
-    select f.resolution, m.status, m.body from messenger_failed_messages f join messenger_messages m on m.id = f.message_id
+    select f.resolution, m.status, m.body from messenger_failed_messages f
+      join messenger_messages m on m.id = f.message_id
     where f.id::text like '01990000%' order by f.id`;
   assert.deepEqual(deadLetters.map(({ resolution, status, body }) => [resolution, status, body]), [
     ["retried", "pending", {}],

@@ -113,7 +113,8 @@ test("docs/events.md · with its policy a user receives events of their own mess
   const { sql } = project();
   await sql.unsafe(`
     create schema realtime;
-    create table realtime.messages (topic text not null, payload jsonb, event text, private boolean, id uuid default gen_random_uuid());
+    create table realtime.messages (topic text not null, payload jsonb, event text, private boolean,
+      id uuid default gen_random_uuid());
     alter table realtime.messages enable row level security;
     grant usage on schema realtime to authenticated;
     grant select on realtime.messages to authenticated;

@@ -81,17 +81,24 @@ export async function empty(sql: Sql): Promise<void> {
     do $$ begin
       if to_regclass('messenger.test_clock') is not null then perform messenger.set_clock('0'); end if;
     end $$;
-    truncate public.messenger_messages, public.messenger_failed_messages, public.messenger_schedules, messenger.attempts,
-      messenger.idempotency_keys, messenger.workers, messenger.message_types, messenger.rescue_cursors, messenger.pruned, messenger.replays, messenger.replayed,
-      messenger.wakeups, messenger.queues, messenger.occurrences, messenger.schedule_backoffs, messenger.flags, messenger.subscriptions,
-      messenger.measurements, messenger.metrics, messenger.metric_errors, messenger.ticks, messenger.step_errors, messenger.set_aside,
-      messenger.scan_positions, messenger.sql_runners, messenger.ordering_keys, messenger.wakeup_locks, messenger.senders;
+    truncate public.messenger_messages, public.messenger_failed_messages, public.messenger_schedules,
+    messenger.attempts,
+      messenger.idempotency_keys, messenger.workers, messenger.message_types, messenger.rescue_cursors,
+      messenger.pruned, messenger.replays, messenger.replayed,
+      messenger.wakeups, messenger.queues, messenger.occurrences, messenger.schedule_backoffs, messenger.flags,
+      messenger.subscriptions,
+      messenger.measurements, messenger.metrics, messenger.metric_errors, messenger.ticks, messenger.step_errors,
+      messenger.set_aside,
+      messenger.scan_positions, messenger.sql_runners, messenger.ordering_keys, messenger.wakeup_locks,
+      messenger.senders;
     select messenger.ensure_own_types(), messenger.ensure_singletons();
     delete from public.messenger_transports where name not in ('supabase', 'sync');
     update public.messenger_transports set config = '{}', enabled = true where config <> '{}' or not enabled;
-    update messenger.settings set functions_url = null, clock_enabled = false, clock_changed_at = null, max_unfinished_per_user = default, max_workers = default,
+    update messenger.settings set functions_url = null, clock_enabled = false, clock_changed_at = null,
+      max_unfinished_per_user = default, max_workers = default,
       messages_per_worker = default, poll_interval = default;
-    update messenger.clock set last_tick_at = null, ticks = 0, last_error = null, last_error_at = null, unregistered_wakeup_at = null, order_after = null,
+    update messenger.clock set last_tick_at = null, ticks = 0, last_error = null, last_error_at = null,
+      unregistered_wakeup_at = null, order_after = null,
       roll_up_tail = default, roll_up_sweep = default`);
 }
 

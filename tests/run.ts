@@ -43,7 +43,9 @@ const unloaded = code !== 0 && failed === 0 ? 1 : 0;
 console.log(`${passed} passed, ${failed + unloaded} failed${skipped ? `, ${skipped} skipped` : ""}`);
 Deno.exit(code);
 
-/** Arguments of `deno test` for the unit tests; they leave out the type check of the code, which `npm run check` runs. */
+/**
+ * Arguments of `deno test` for the unit tests; they leave out the type check of the code, which `npm run check` runs.
+ */
 function unitTests(): string[] {
   Deno.env.set("SYMPHONY_UNIT_TESTS", "true");
   return ["--no-check", ...unitTestFiles()];

@@ -126,7 +126,8 @@ test("ticker · prunes its own job history and that of no other job", async () =
   await using admin = session(project(), "supabase_admin");
   await admin`
     insert into cron.job_run_details (jobid, runid, command, status, start_time, end_time)
-    select j.jobid, 100000 + 10 * j.jobid + n, j.command, 'succeeded', now() - n * interval '13 hours', now() - n * interval '13 hours'
+    select j.jobid, 100000 + 10 * j.jobid + n, j.command, 'succeeded', now() - n * interval '13 hours',
+      now() - n * interval '13 hours'
     from cron.job j, generate_series(1, 3) n`;
   // A run that was cut off, of a ticker that has been stopped and started since: without an end, under the id of
   // another job.

@@ -1,4 +1,5 @@
-// The test files that need no database, browser, service or network: none of their imports, direct or indirect, opens one.
+// The test files that need no database, browser, service or network: none of their imports, direct or indirect, opens
+// one.
 import { relative } from "node:path";
 
 const root = new URL("../", import.meta.url);

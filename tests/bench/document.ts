@@ -92,9 +92,8 @@ function summaryOf(results: readonly TargetResult[]): string {
   const count = (grade: TargetResult["grade"]) => results.filter((result) => result.grade === grade).length;
   const missed = count("missed");
   const met = results.length - missed;
-  return `This page compares the hot path with graphile-worker and pg-boss, in one database. Of ${results.length} targets, ${met} are met (${
-    count("aim")
-  } of them reach the aim)\nand ${
+  return `This page compares the hot path with graphile-worker and pg-boss,
+    in one database. Of ${results.length} targets, ${met} are met (${count("aim")} of them reach the aim)\nand ${
     missed === 0 ? "none is missed" : `**${missed} ${missed === 1 ? "is" : "are"} missed**`
   }.`;
 }

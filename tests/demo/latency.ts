@@ -50,7 +50,8 @@ async function dispatchToStart(app: App): Promise<number> {
   const { messageId } = body as { messageId: string }; // the documented reply of the edge function
   const startedAt = await eventually(`message ${messageId} is handled`, async () => {
     const [row] = await app.sql<{ started_at: string | null }[]>`
-      select result ->> 'startedAt' as started_at from messenger_messages where id = ${messageId} and status = 'completed'`;
+      select result ->> 'startedAt' as started_at from messenger_messages
+        where id = ${messageId} and status = 'completed'`;
     return row?.started_at;
   }, 20_000);
   return Date.parse(startedAt) - sentAt;
@@ -59,7 +60,8 @@ async function dispatchToStart(app: App): Promise<number> {
 async function untilIdle({ sql }: App): Promise<void> {
   await eventually("the worker is idle", async () => {
     const [{ active }] = await sql<{ active: boolean }[]>`
-      select exists (select from messenger.workers where polled_at > messenger.now() - interval '200 milliseconds') as active`;
+      select exists (select from messenger.workers where polled_at > messenger.now() - interval '200 milliseconds') as
+        active`;
     return !active;
   }, 20_000);
 }

@@ -31,7 +31,8 @@ export async function report(sql: Sql, { tallies, latencies, seconds, chaos }: F
   const rows = await readRows(sql);
   const [{ lost }] = await sql<{ lost: number }[]>`
     select (select count(*) from messenger.attempts where error_class = 'LeaseExpired')::int
-      + (select count(*) from messenger_failed_messages f, jsonb_array_elements(f.attempts) a where a ->> 'error_class' = 'LeaseExpired')::int as lost`;
+      + (select count(*) from messenger_failed_messages f, jsonb_array_elements(f.attempts) a
+      where a ->> 'error_class' = 'LeaseExpired')::int as lost`;
 
   const table = newTable(["messages", "type", "dispatched", "completed", "retried", "dead", "p50", "p95"], 2);
   for (const kind of KINDS) {
@@ -104,12 +105,15 @@ export async function report(sql: Sql, { tallies, latencies, seconds, chaos }: F
 
 async function readRows(sql: Sql): Promise<Map<string, Row>> {
   const rows = await sql<Row[]>`
-    select m.metadata ->> 'kind' as kind, count(*)::int as messages, count(*) filter (where m.status = 'completed')::int as completed,
+    select m.metadata ->> 'kind' as kind, count(*)::int as messages,
+      count(*) filter (where m.status = 'completed')::int as completed,
       -- The delivery that ends in a dead letter counts in retry_count but is followed by no retry.
       sum(m.retry_count - (m.status = 'failed')::int)::int as retries,
       count(f.id)::int as dead,
-      percentile_disc(0.5) within group (order by extract(epoch from m.processed_at - greatest(m.created_at, m.scheduled_at)) * 1000)::float8 as p50,
-      percentile_disc(0.95) within group (order by extract(epoch from m.processed_at - greatest(m.created_at, m.scheduled_at)) * 1000)::float8 as p95
+      percentile_disc(0.5) within group
+      (order by extract(epoch from m.processed_at - greatest(m.created_at, m.scheduled_at)) * 1000)::float8 as p50,
+      percentile_disc(0.95) within group
+      (order by extract(epoch from m.processed_at - greatest(m.created_at, m.scheduled_at)) * 1000)::float8 as p95
     from messenger_messages m
     left join messenger_failed_messages f on f.message_id = m.id and f.resolved_at is null
     where m.metadata ? 'kind'

@@ -17,7 +17,8 @@ export async function startSchedule(sql: Sql): Promise<void> {
 export async function readSchedule(sql: Sql): Promise<{ line: string; wrong: string[] }> {
   for (const giveUp = Date.now() + GIVE_UP;; await pause(50)) {
     const [row] = await sql<{ completed: number; moments: number }[]>`
-      select count(*) filter (where m.status = 'completed')::int as completed, count(distinct m.headers ->> 'x-scheduled-for')::int as moments
+      select count(*) filter (where m.status = 'completed')::int as completed,
+        count(distinct m.headers ->> 'x-scheduled-for')::int as moments
       from messenger_messages m where m.headers ->> 'x-schedule' = ${NAME}`;
     if (row.completed < RUNS && Date.now() < giveUp) continue;
     const [{ enabled }] = await sql`select enabled from messenger_schedules where name = ${NAME}`;

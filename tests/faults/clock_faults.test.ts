@@ -88,8 +88,8 @@ test("clock steps · an hour forward, two back, a day forward, with messages in 
     if (skew !== "-1 hour") {
       await eventually("all are finished", async () => {
         await tick();
-        const [{ open }] =
-          await sql`select count(*)::int as open from messenger_messages where id = any (${ids}) and processed_at is null`;
+        const [{ open }] = await sql`select count(*)::int as open from messenger_messages
+            where id = any (${ids}) and processed_at is null`;
         return open === 0;
       });
     }

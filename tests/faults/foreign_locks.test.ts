@@ -179,7 +179,8 @@ test("trigger · one that rejects the update of a message blocks only that outco
   const ids = await dispatchMany(sql, 5);
   const running = await claim(sql);
   await sql.unsafe(`
-    create function public.keep_still() returns trigger language plpgsql as $$ begin raise exception 'the project keeps this one'; end $$;
+    create function public.keep_still() returns trigger
+      language plpgsql as $$ begin raise exception 'the project keeps this one'; end $$;
     create trigger keep_still before update on messenger_messages for each row when (old.id = '${
     ids[2]
   }') execute function public.keep_still()`);
@@ -215,7 +216,8 @@ async function besideDdl(statement: string, what: string): Promise<void> {
   const [lost] = await dispatchMany(sql, 1);
   await claim(sql);
   await setClock(sql, "2 minutes");
-  await sql`insert into messenger.measurements (at, transport_name, message_type, kind) values (messenger.now(), 'supabase', 'T', 'dispatched')`;
+  await sql`insert into messenger.measurements (at, transport_name, message_type, kind)
+    values (messenger.now(), 'supabase', 'T', 'dispatched')`;
   await beside(statement, async () => {
     await assertPace(5);
     const [{ rolled_up }] = await sql`select count(*) = 0 as rolled_up from messenger.measurements`;

@@ -50,7 +50,8 @@ function secondWorker() {
   const claim = () =>
     eventually("the second worker gets it", async () => {
       await project()
-        .sql`update messenger_messages set lock_expires_at = messenger.now() - interval '1 ms' where fence = 1 and status = 'processing'`;
+        .sql`update messenger_messages set lock_expires_at = messenger.now() - interval '1 ms'
+          where fence = 1 and status = 'processing'`;
       const { claimed } = await receiver.exchange([], request);
       return claimed.length > 0 && claimed;
     });

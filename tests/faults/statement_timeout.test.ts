@@ -42,7 +42,8 @@ test("statement timeout · at one row of a settle: no outcome is recorded, and t
   await dispatchMany(sql, 5);
   const outcomes = (await claim(sql)).map(({ id, fence }) => ({ id, fence, outcome: "completed" }));
   await sql.unsafe(`
-    create function public.take_long() returns trigger language plpgsql as $$ begin perform pg_sleep(10); return new; end $$;
+    create function public.take_long() returns trigger language plpgsql as $$ begin perform pg_sleep(10);
+      return new; end $$;
     create trigger take_long before update on messenger_messages for each row when (new.id = '${outcomes[4].id}')
       execute function public.take_long()`);
   try {
@@ -80,7 +81,8 @@ test("statement timeout · during a step of a tick: that step is rolled back and
   await call(hurried, "messenger_tick", { batch: 1 });
   await hurried`rollback`;
   await sql.unsafe(`
-    create function public.take_long() returns trigger language plpgsql as $$ begin perform pg_sleep(10); return old; end $$;
+    create function public.take_long() returns trigger language plpgsql as $$ begin perform pg_sleep(10);
+      return old; end $$;
     create trigger take_long before delete on messenger.workers for each row execute function public.take_long()`);
   try {
     await hurried`set statement_timeout = '1 s'`;

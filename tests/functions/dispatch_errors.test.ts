@@ -31,7 +31,9 @@ testRejection("an empty body", 400, "SM_BODY", text(""));
 testRejection("a body of spaces", 400, "SM_BODY", text(" \n "));
 testRejection("no body at all", 415, "SM_CONTENT_TYPE", {});
 testRejection("an array", 400, "SM_BODY", text("[]"));
-for (const scalar of ["null", "5", "true", '"text"']) testRejection(`the scalar ${scalar}`, 400, "SM_BODY", text(scalar));
+for (const scalar of ["null", "5", "true", '"text"']) {
+  testRejection(`the scalar ${scalar}`, 400, "SM_BODY", text(scalar));
+}
 testRejection("an object without a message", 400, "SM_BODY", text("{}"), /message/);
 testRejection("bytes that are not UTF-8", 400, "SM_JSON", text(new Uint8Array([0x22, 0xff, 0xfe, 0x22])));
 for (const type of ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "json"]) {
@@ -94,7 +96,13 @@ testRejection("an unknown field of the message", 400, "SM_UNKNOWN_FIELD", {
   json: { message: { type: TYPE, payload: {}, body: {} } },
 }, /message\.body/);
 testRejection("an unknown option", 400, "SM_UNKNOWN_FIELD", option("prio", "5"), /options\.prio/);
-testRejection("an option in SQL's spelling", 400, "SM_UNKNOWN_FIELD", option("max_retries", "5"), /options\.max_retries/);
+testRejection(
+  "an option in SQL's spelling",
+  400,
+  "SM_UNKNOWN_FIELD",
+  option("max_retries", "5"),
+  /options\.max_retries/,
+);
 
 // Fields
 for (
@@ -117,7 +125,9 @@ for (const value of ["null", "[]", '"text"', "5"]) {
   testRejection(`the metadata ${value}`, 400, "SM_METADATA_NOT_OBJECT", option("metadata", value));
 }
 testRejection("a missing payload", 400, "SM_PAYLOAD_NOT_OBJECT", { json: { message: { type: TYPE } } });
-testRejection("options that are null", 400, "SM_BODY", { json: { message: { type: TYPE, payload: {} }, options: null } });
+testRejection("options that are null", 400, "SM_BODY", {
+  json: { message: { type: TYPE, payload: {} }, options: null },
+});
 
 const BAD_OPTIONS: Record<string, [code: string, ...values: unknown[]]> = {
   priority: ["SM_PRIORITY", "5", null, 5.5, 0, 11, -1, true, [], 1e10],

@@ -13,7 +13,8 @@ gate("shared/database.types.ts is generated from the current database (deno task
 
 gate("a changed signature changes the types", cliMissing, async () => {
   const { sql } = project();
-  await sql`create function public.messenger_planted(colour text) returns text language sql set search_path = pg_catalog, pg_temp as 'select colour'`;
+  await sql`create function public.messenger_planted(colour text) returns text language sql
+    set search_path = pg_catalog, pg_temp as 'select colour'`;
   try {
     const types = await databaseTypes(project().databaseUrl());
     assert.match(types, /"messenger_planted": \{\s*Args: \{ "colour": string \}/);

@@ -6,18 +6,22 @@ const project = useProject();
 
 Deno.test.beforeAll(async () => {
   await project().sql.unsafe(`
-    create function public.gw_echo(a int default 7, b jsonb default null, c text default 'x', d timestamptz default null)
+    create function public.gw_echo(a int default 7, b jsonb default null, c text default 'x',
+      d timestamptz default null)
     returns jsonb language sql as $$ select jsonb_build_object('a', a, 'b', b, 'c', c, 'd', d) $$;
     create function public.gw_json(value jsonb) returns jsonb language sql as $$ select value $$;
     create function public.gw_required(a int, b int) returns int language sql as $$ select a + b $$;
-    create function public.gw_rows(count int) returns table (n int, name text) language sql as $$ select n, 'row ' || n from generate_series(1, count) n $$;
+    create function public.gw_rows(count int) returns table (n int, name text) language sql as $$ select n, 'row ' || n
+      from generate_series(1, count) n $$;
     create function public.gw_nothing() returns void language sql as $$ select $$;
-    create function public.gw_raise(code text, message text default 'no', detail text default null, hint text default null)
+    create function public.gw_raise(code text, message text default 'no', detail text default null,
+      hint text default null)
     returns void language plpgsql as $$ begin
       raise exception using errcode = code, message = message, detail = coalesce(detail, ''), hint = coalesce(hint, '');
     end $$;
     create function public.gw_who() returns jsonb language sql stable as $$
-      select jsonb_build_object('role', current_user, 'uid', auth.uid(), 'timeout', current_setting('statement_timeout'))
+      select jsonb_build_object('role', current_user, 'uid', auth.uid(), 'timeout',
+        current_setting('statement_timeout'))
     $$;
     create function public.gw_closed() returns int language sql as $$ select 1 $$;
     revoke all on function public.gw_closed() from public, anon, authenticated;
@@ -198,7 +202,8 @@ test("gateway · a failed call leaves nothing behind and does not affect the nex
 test("gateway · rows are read with filters, order, limit and count, as far as the caller may see them", async () => {
   const { sql, publishableKey, signUser } = project();
   const [ada, bob] = [crypto.randomUUID(), crypto.randomUUID()];
-  await sql`insert into gw_notes select n, case when n % 2 = 0 then ${ada}::uuid else ${bob}::uuid end, 'note ' || n, n * 1.5
+  await sql`insert into gw_notes select n, case when n % 2 = 0 then ${ada}::uuid else ${bob}::uuid end, 'note ' || n,
+    n * 1.5
     from generate_series(1, 10) n`;
   const ids = async (query: string, token?: string) => {
     const { body } = await ask(`gw_notes?select=id&${query}`, token ? { key: publishableKey, token } : {});

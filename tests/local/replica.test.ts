@@ -103,7 +103,8 @@ test("replica · functions that need the primary raise one error with its remedy
   await empty(sql);
   await call(sql, "messenger_schedule", { name: "nightly", type: "Greeting", schedule: { cron: "0 3 * * *" } });
   const names = await sql`
-    select proname from pg_proc where pronamespace = 'public'::regnamespace and proname like 'messenger\\_%' order by 1`;
+    select proname from pg_proc where pronamespace = 'public'::regnamespace and proname like 'messenger\\_%'
+      order by 1`;
   assert.deepEqual(
     names.map(({ proname }) => proname),
     [...Object.keys(READS), ...Object.keys(NEEDS_PRIMARY), ...OTHERS].sort(),

@@ -99,10 +99,13 @@ async function works(sql: Sql) {
 
 async function hasEverything(sql: Sql) {
   const [row] = await sql`
-    select (select count(*)::int from messenger_messages) as messages, (select count(*)::int from messenger_failed_messages) as dead_letters,
-      (select array_agg(name) from messenger_schedules) as schedules, (select config from messenger_transports where name = 'supabase') as config,
+    select (select count(*)::int from messenger_messages) as messages,
+      (select count(*)::int from messenger_failed_messages) as dead_letters,
+      (select array_agg(name) from messenger_schedules) as schedules,
+      (select config from messenger_transports where name = 'supabase') as config,
       (select array_agg(name order by name) from messenger_transports) as transports,
-      (select max_workers from messenger.settings) as workers, (select count(*)::int from messenger.message_types) as types`;
+      (select max_workers from messenger.settings) as workers,
+      (select count(*)::int from messenger.message_types) as types`;
   assert.deepEqual({ ...row }, {
     messages: 2,
     dead_letters: 1,

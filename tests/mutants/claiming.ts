@@ -23,8 +23,8 @@ export const CLAIMING: Mutant[] = [
     breaks: "Bounded work: a claim scans queues with due messages only.",
     statement: fn("messenger.due_queues"),
     find: "if cardinality(v_queues) > 64 then",
-    replace:
-      "select array_agg(a.transport_name), array_agg(a.queue_name) into v_transports, v_queues from messenger.active_queues(null, null, true) a; if false then",
+    replace: "select array_agg(a.transport_name), array_agg(a.queue_name) into v_transports, v_queues from " +
+      "messenger.active_queues(null, null, true) a; if false then",
     noticedBy: ["supabase/many_queues.test.ts"],
   },
   {

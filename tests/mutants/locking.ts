@@ -133,8 +133,8 @@ export const LOCKING: Mutant[] = [
   },
   {
     name: "every claim scans the messages that are set aside",
-    breaks:
-      "P2: a message that cannot be claimed occupies a part of each batch; with batches of one, no other is handed out.",
+    breaks: "P2: a message that cannot be claimed occupies a part of each batch; with batches of " +
+      "one, no other is handed out.",
     statement: find_due,
     find: "v_left_out := messenger.messages_set_aside(at);",
     replace: "null;",

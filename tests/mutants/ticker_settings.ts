@@ -25,8 +25,8 @@ export const TICKER_SETTINGS: Mutant[] = [
     breaks: "A tick that is longer than a second is followed by the next at once.",
     statement: fn("messenger.ticker_command"),
     find: "perform pg_sleep(extract(epoch from v_next_at - clock_timestamp()));",
-    replace:
-      "perform pg_sleep(extract(epoch from date_trunc('second', clock_timestamp()) + interval '1 second' - clock_timestamp()));",
+    replace: "perform pg_sleep(extract(epoch from date_trunc('second', clock_timestamp()) + interval '1 " +
+      "second' - clock_timestamp()));",
     noticedBy: settings,
   },
   {

@@ -61,7 +61,8 @@ async function end(outcome: "completed" | "failed", { sql } = project()): Promis
 
 /** Makes the worker edge function handle due messages, including those that wait for a retry. */
 async function work({ sql, url, secretKey } = project()): Promise<Row> {
-  await sql`update messenger_messages set available_at = now() where message_type = 'symphony.webhook' and status = 'pending'`;
+  await sql`update messenger_messages set available_at = now()
+    where message_type = 'symphony.webhook' and status = 'pending'`;
   const response = await fetch(`${url}/functions/v1/worker?wait=1`, { method: "POST", headers: { apikey: secretKey } });
   const reply = await response.json();
   assert.equal(response.status, 200, JSON.stringify(reply));

@@ -178,7 +178,8 @@ test("client · lists schedules by name, pauses, resumes and removes them", asyn
 
 test("client · lists more schedules than a page holds", async () => {
   await project().sql`
-    select messenger_schedule('s' || to_char(n, 'FM0000'), 'Sweep', '{"interval": 60000}') from generate_series(1, 1001) n`;
+    select messenger_schedule('s' || to_char(n, 'FM0000'), 'Sweep', '{"interval": 60000}')
+      from generate_series(1, 1001) n`;
   const names = (await symphony().schedules()).map(({ name }) => name);
   assert.deepEqual([names.length, names[0], names.at(-1)], [1_001, "s0001", "s1001"]);
 });

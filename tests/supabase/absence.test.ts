@@ -33,7 +33,8 @@ test("rows · with any of the bus's tables emptied, the bus works or messenger_s
   const { sql } = project();
   const tables = await sql`
     select s.nspname || '.' || c.relname as name from pg_class c join pg_namespace s on s.oid = c.relnamespace
-    where c.relkind = 'r' and (s.nspname = 'messenger' or s.nspname = 'public' and c.relname like 'messenger\\_%') and c.relname <> 'test_clock'
+    where c.relkind = 'r' and (s.nspname = 'messenger' or s.nspname = 'public' and c.relname like 'messenger\\_%')
+      and c.relname <> 'test_clock'
     order by 1`;
   assert.ok(tables.length > 25);
   const needed = ["messenger.message_types", "messenger.settings", "public.messenger_transports"];
@@ -60,14 +61,16 @@ test("rows · a restored transport or type replaces the migration's, once, and n
   const { sql } = project();
   const id = crypto.randomUUID();
   await sql`
-    insert into messenger_transports (id, name, type, config, created_at) values (${id}, 'sync', 'sync', '{"retention": "1 day"}', '2020-01-01')`;
+    insert into messenger_transports (id, name, type, config, created_at)
+      values (${id}, 'sync', 'sync', '{"retention": "1 day"}', '2020-01-01')`;
   assert.equal((await sql`select id from messenger_transports where name = 'sync'`)[0].id, id);
   const again = sql`insert into messenger_transports (name, type, created_at) values ('sync', 'sync', '2020-01-01')`;
   await assert.rejects(again, { code: "23505" });
   await assert.rejects(sql`insert into messenger_transports (name, type) values ('supabase', 'redis')`, {
     code: "23505",
   });
-  await sql`insert into messenger.message_types (type, max_retries, registered_at) values ('symphony.event', 7, '2020-01-01')`;
+  await sql`insert into messenger.message_types (type, max_retries, registered_at)
+    values ('symphony.event', 7, '2020-01-01')`;
   const [{ retries }] =
     await sql`select max_retries as retries from messenger.message_types where type = 'symphony.event'`;
   assert.equal(retries, 7);
@@ -179,7 +182,8 @@ test("wake-ups · those lost between pg_net's queue and its replies are counted"
 test("wake-ups · an unreachable address stays unhealthy while nothing is sent, and the remedy names the URL", async () => {
   const { sql } = project();
   await sql`insert into messenger.wakeups values (1, now() - interval '1 hour')`;
-  await sql`insert into net._http_response (id, error_msg, created) values (1, 'Couldn''t resolve host name', now() - interval '1 hour')`;
+  await sql`insert into net._http_response (id, error_msg, created)
+    values (1, 'Couldn''t resolve host name', now() - interval '1 hour')`;
   const { status, detail, remedy } = await check("pg_net");
   assert.equal(status, "unhealthy");
   assert.match(detail, /^the last wake-up, answered at .* failed: Couldn't resolve host name$/);
@@ -232,7 +236,8 @@ test("growth · a table with more rows than usual is named with its figure", asy
   assert.equal((await check("growth")).status, "healthy");
   await sql`
     insert into messenger_schedules (name, message_type, schedule_type, schedule_config, enabled, last_run_at)
-    select 's' || n, 'T', 'once', '{"at": "2026-01-01T00:00:00Z"}', false, messenger.now() from generate_series(1, 10001) n`;
+    select 's' || n, 'T', 'once', '{"at": "2026-01-01T00:00:00Z"}', false, messenger.now()
+      from generate_series(1, 10001) n`;
   await sql`analyze messenger_schedules`;
   const { status, detail, remedy } = await check("growth");
   assert.equal(status, "degraded");

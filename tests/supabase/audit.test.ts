@@ -117,8 +117,10 @@ test("I2 · two open dead letters of one message", async () => {
   const twice = async (sql: TransactionSql) => {
     await sql`drop index messenger_failed_messages_open_idx`;
     await sql`
-      insert into messenger_failed_messages (message_id, transport_name, queue_name, message_type, body, retry_count, max_retries, created_at)
-      select message_id, transport_name, queue_name, message_type, body, retry_count, max_retries, created_at from messenger_failed_messages`;
+      insert into messenger_failed_messages (message_id, transport_name, queue_name, message_type, body, retry_count,
+        max_retries, created_at)
+      select message_id, transport_name, queue_name, message_type, body, retry_count, max_retries, created_at
+        from messenger_failed_messages`;
   };
   assert.deepEqual(await planted(twice), [["I2", "1"]]);
 });
@@ -129,7 +131,8 @@ test("I3 · a lease on a pending message, and a processing one without", async (
   await dispatchAndClaim(sql, { queue: "b" }, { queues: ["b"] });
   const plant = async (tx: TransactionSql) => {
     await dropCheck(tx, "lease");
-    await tx`update messenger_messages set locked_by = 'w', locked_at = now(), lock_expires_at = now() where status = 'pending'`;
+    await tx`update messenger_messages set locked_by = 'w', locked_at = now(), lock_expires_at = now()
+      where status = 'pending'`;
     await tx`update messenger_messages set locked_by = null where status = 'processing'`;
   };
   assert.deepEqual(await planted(plant), [["I3", "2"]]);

@@ -82,7 +82,8 @@ async function slowTypes(sql: ReturnType<typeof session>) {
         execute replace(replace(pg_get_functiondef(p.oid), 'messenger.find_due(', 'slow.find_due('),
           'm.message_type = any (types)', 'slow.wait(types, m.message_type)')
         from pg_proc p where p.oid = 'messenger.find_due'::regproc;
-        execute replace(replace(pg_get_functiondef(p.oid), 'messenger.claim_messages(', 'slow.claim_messages('), 'messenger.find_due(', 'slow.find_due(')
+        execute replace(replace(pg_get_functiondef(p.oid),
+        'messenger.claim_messages(', 'slow.claim_messages('), 'messenger.find_due(', 'slow.find_due(')
         from pg_proc p where p.oid = 'messenger.claim_messages'::regproc;
       end if;
     end $$`);

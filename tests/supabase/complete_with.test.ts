@@ -164,7 +164,8 @@ test("complete_with · an error of the function reaches the caller, undoes the e
 test("complete_with · a function that settles the message otherwise is rolled back", async () => {
   const { sql } = project();
   await sql.unsafe(`
-    create or replace function public.meddle(args jsonb) returns jsonb language plpgsql set search_path = pg_catalog, pg_temp as $$
+    create or replace function public.meddle(args jsonb) returns jsonb language plpgsql
+      set search_path = pg_catalog, pg_temp as $$
     begin
       insert into public.effects (args) values (args);
       perform public.messenger_release((args ->> 'id')::uuid, (args ->> 'fence')::bigint);

@@ -13,7 +13,8 @@ Deno.test.beforeAll(async () => {
   await sql.unsafe(`
     create schema shop;
     grant usage on schema shop to service_role;
-    create function shop."Odd name"(jsonb) returns jsonb language sql set search_path = pg_catalog, pg_temp as $$ select '"odd"'::jsonb $$`);
+    create function shop."Odd name"(jsonb) returns jsonb language sql set search_path = pg_catalog, pg_temp as $$
+      select '"odd"'::jsonb $$`);
 });
 Deno.test.beforeEach(async () => {
   await empty(project().sql);
@@ -24,19 +25,32 @@ test("function_name · only the function with exactly this signature counts, wha
   const { sql } = project();
   await sql.unsafe(`
     create schema wrong;
-    create function wrong.overloaded(jsonb) returns jsonb language sql set search_path = pg_catalog, pg_temp as $$ select '"jsonb"'::jsonb $$;
-    create function wrong.overloaded(json) returns jsonb language sql set search_path = pg_catalog, pg_temp as $$ select '"json"'::jsonb $$;
-    create function wrong.overloaded(text) returns jsonb language sql set search_path = pg_catalog, pg_temp as $$ select '"text"'::jsonb $$;
-    create function wrong.overloaded(int, jsonb default '1') returns jsonb language sql set search_path = pg_catalog, pg_temp as $$ select '"more"'::jsonb $$;
-    create function wrong.unclear(jsonb) returns jsonb language sql set search_path = pg_catalog, pg_temp as $$ select '1'::jsonb $$;
-    create function wrong.unclear(jsonb, int default 1) returns jsonb language sql set search_path = pg_catalog, pg_temp as $$ select '1'::jsonb $$;
-    create function wrong.overloaded() returns jsonb language sql set search_path = pg_catalog, pg_temp as $$ select '"none"'::jsonb $$;
-    create function wrong.text_in(text) returns jsonb language sql set search_path = pg_catalog, pg_temp as $$ select '1'::jsonb $$;
-    create function wrong.text_out(jsonb) returns text language sql set search_path = pg_catalog, pg_temp as $$ select '1' $$;
-    create function wrong.nothing_out(jsonb) returns void language sql set search_path = pg_catalog, pg_temp as $$ select $$;
-    create function wrong.many_out(jsonb) returns setof jsonb language sql set search_path = pg_catalog, pg_temp as $$ select '1'::jsonb $$;
-    create function wrong.all_in(variadic jsonb[]) returns jsonb language sql set search_path = pg_catalog, pg_temp as $$ select '1'::jsonb $$;
-    create function wrong.two_in(jsonb, jsonb default '1') returns jsonb language sql set search_path = pg_catalog, pg_temp as $$ select '1'::jsonb $$;
+    create function wrong.overloaded(jsonb) returns jsonb language sql set search_path = pg_catalog, pg_temp as $$
+      select '"jsonb"'::jsonb $$;
+    create function wrong.overloaded(json) returns jsonb language sql set search_path = pg_catalog, pg_temp as $$
+      select '"json"'::jsonb $$;
+    create function wrong.overloaded(text) returns jsonb language sql set search_path = pg_catalog, pg_temp as $$
+      select '"text"'::jsonb $$;
+    create function wrong.overloaded(int, jsonb default '1') returns jsonb language sql
+      set search_path = pg_catalog, pg_temp as $$ select '"more"'::jsonb $$;
+    create function wrong.unclear(jsonb) returns jsonb language sql set search_path = pg_catalog, pg_temp as $$
+      select '1'::jsonb $$;
+    create function wrong.unclear(jsonb, int default 1) returns jsonb language sql
+      set search_path = pg_catalog, pg_temp as $$ select '1'::jsonb $$;
+    create function wrong.overloaded() returns jsonb language sql set search_path = pg_catalog, pg_temp as $$
+      select '"none"'::jsonb $$;
+    create function wrong.text_in(text) returns jsonb language sql set search_path = pg_catalog, pg_temp as $$
+      select '1'::jsonb $$;
+    create function wrong.text_out(jsonb) returns text language sql set search_path = pg_catalog, pg_temp as $$
+      select '1' $$;
+    create function wrong.nothing_out(jsonb) returns void language sql set search_path = pg_catalog, pg_temp as $$
+      select $$;
+    create function wrong.many_out(jsonb) returns setof jsonb language sql set search_path = pg_catalog, pg_temp as $$
+      select '1'::jsonb $$;
+    create function wrong.all_in(variadic jsonb[]) returns jsonb language sql
+      set search_path = pg_catalog, pg_temp as $$ select '1'::jsonb $$;
+    create function wrong.two_in(jsonb, jsonb default '1') returns jsonb language sql
+      set search_path = pg_catalog, pg_temp as $$ select '1'::jsonb $$;
     create procedure wrong.a_procedure(jsonb) language sql set search_path = pg_catalog, pg_temp as $$ select $$;
     create aggregate wrong.an_aggregate(jsonb) (sfunc = pg_catalog.jsonb_concat, stype = jsonb)`);
   const delivery = await dispatchAndClaim(sql);
@@ -94,7 +108,8 @@ test("function_name · functions of the system, the platform, extensions and the
   const { sql } = project();
   await using admin = session(project(), "supabase_admin");
   await admin.unsafe(`
-    create function public.of_an_extension(jsonb) returns jsonb language sql set search_path = pg_catalog, pg_temp as $$ select '1'::jsonb $$;
+    create function public.of_an_extension(jsonb) returns jsonb language sql set search_path = pg_catalog, pg_temp as $$
+      select '1'::jsonb $$;
     alter extension plpgsql add function public.of_an_extension(jsonb)`);
   const delivery = await dispatchAndClaim(sql);
   for (
@@ -123,10 +138,13 @@ test("function_name · functions of the system, the platform, extensions and the
 test("function_name · runs as the caller, who needs the right to execute the function and the rights it uses", async () => {
   const { sql } = project();
   await sql.unsafe(`
-    create or replace function shop.who(jsonb) returns jsonb language sql set search_path = pg_catalog, pg_temp as $$ select to_jsonb(current_user::text) $$;
-    create or replace function shop.closed(jsonb) returns jsonb language sql set search_path = pg_catalog, pg_temp as $$ select '1'::jsonb $$;
+    create or replace function shop.who(jsonb) returns jsonb language sql set search_path = pg_catalog, pg_temp as $$
+      select to_jsonb(current_user::text) $$;
+    create or replace function shop.closed(jsonb) returns jsonb language sql set search_path = pg_catalog, pg_temp as $$
+      select '1'::jsonb $$;
     revoke execute on function shop.closed(jsonb) from public;
-    create or replace function shop.reach(jsonb) returns jsonb language plpgsql set search_path = pg_catalog, pg_temp as $$
+    create or replace function shop.reach(jsonb) returns jsonb language plpgsql
+      set search_path = pg_catalog, pg_temp as $$
     begin
       update messenger.settings set max_workers = 1;
       return '1';

@@ -69,7 +69,8 @@ const REJECTED_HERE: [name: string, applies: (expression: string) => boolean][] 
 async function nextInSql(cases: Case[]): Promise<(number | null)[]> {
   const column = (name: keyof Case) => cases.map((one) => one[name]);
   const rows = await project().sql`
-    select extract(epoch from messenger.cron_next(c.expression, c.timezone, to_timestamp(c.after / 1000), c.gap, c.overlap)) * 1000 as run
+    select extract(epoch from messenger.cron_next(c.expression, c.timezone, to_timestamp(c.after / 1000), c.gap,
+      c.overlap)) * 1000 as run
     from unnest(${column("expression")}::text[], ${column("timezone")}::text[], ${column("after")}::float8[], ${
     column("gap")
   }::text[], ${column("overlap")}::text[]) with ordinality as c(expression, timezone, after, gap, overlap, ord)

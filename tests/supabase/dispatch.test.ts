@@ -56,8 +56,10 @@ test("dispatch · a type alone has the default of every option", async () => {
 test("dispatch · a null parameter means its default", async () => {
   const { sql } = project();
   const [reply] = await sql`
-    select * from messenger_dispatch('Greeting', payload => null, queue => null, priority => null, available_at => null, delay => null,
-      idempotency_key => null, idempotency_mode => null, idempotency_window => null, ordering_key => null, transport => null,
+    select * from messenger_dispatch('Greeting', payload => null, queue => null, priority => null, available_at => null,
+      delay => null,
+      idempotency_key => null, idempotency_mode => null, idempotency_window => null, ordering_key => null,
+      transport => null,
       max_retries => null, expires_at => null, headers => null, metadata => null)`;
   const row = await messageOf(sql, reply.id);
   assert.deepEqual([row.body, row.headers, row.metadata, row.priority, row.queue_name], [{}, {}, {}, 5, "default"]);

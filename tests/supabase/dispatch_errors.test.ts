@@ -9,7 +9,8 @@ const project = useProject();
 Deno.test.beforeAll(async () => {
   await empty(project().sql);
   await project()
-    .sql`insert into messenger_transports (name, type, enabled) values ('off', 'supabase', false), ('broker', 'redis', true)`;
+    .sql`insert into messenger_transports (name, type, enabled)
+      values ('off', 'supabase', false), ('broker', 'redis', true)`;
 });
 
 const stored = async () => (await project().sql`select from messenger_messages`).length;
@@ -249,7 +250,8 @@ test("batch · more than 8 MB is rejected", async () => {
   const { sql } = project();
   const work = sql`
     select * from messenger_dispatch_batch((
-      select jsonb_agg(jsonb_build_object('type', 'T', 'payload', jsonb_build_object('a', repeat('x', 200000)))) from generate_series(1, 50)))`;
+      select jsonb_agg(jsonb_build_object('type', 'T', 'payload', jsonb_build_object('a', repeat('x', 200000))))
+        from generate_series(1, 50)))`;
   await assertRejected(work, "SM_BATCH_TOO_LARGE", 413);
   assert.equal(await stored(), 0);
 });

@@ -12,12 +12,14 @@ export async function makeEffects(sql: Sql): Promise<void> {
   await sql.unsafe(`
     create table public.effects (n int generated always as identity, args jsonb);
     grant select, insert on public.effects to service_role;
-    create function public.take_effect(args jsonb) returns jsonb language plpgsql set search_path = pg_catalog, pg_temp as $$
+    create function public.take_effect(args jsonb) returns jsonb language plpgsql
+      set search_path = pg_catalog, pg_temp as $$
     begin
       insert into public.effects (args) values (args);
       return jsonb_build_object('got', args);
     end $$;
-    create function public.is_rejected(args jsonb) returns jsonb language plpgsql set search_path = pg_catalog, pg_temp as $$
+    create function public.is_rejected(args jsonb) returns jsonb language plpgsql
+      set search_path = pg_catalog, pg_temp as $$
     begin
       insert into public.effects (args) values (args);
       raise exception 'out of stock' using errcode = 'XS001', hint = 'order some';
@@ -34,7 +36,12 @@ export interface Delivery {
   fence: string;
 }
 
-export function completeWith(sql: SqlClient, { id, fence }: Delivery, function_name: string, args?: unknown): Promise<Row> {
+export function completeWith(
+  sql: SqlClient,
+  { id, fence }: Delivery,
+  function_name: string,
+  args?: unknown,
+): Promise<Row> {
   return callValue(sql, "messenger_complete_with", { id, fence, function_name, ...(args !== undefined && { args }) });
 }
 

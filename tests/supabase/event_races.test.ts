@@ -36,7 +36,8 @@ async function on(sql: SqlClient, event: string): Promise<void> {
 
 async function told(): Promise<string[]> {
   const rows = await project().sql`
-    select body ->> 'event' as event from messenger_messages where message_type = 'symphony.event' order by created_at, 1`;
+    select body ->> 'event' as event from messenger_messages where message_type = 'symphony.event'
+      order by created_at, 1`;
   return rows.map(({ event }) => event);
 }
 

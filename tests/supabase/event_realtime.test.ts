@@ -17,9 +17,12 @@ async function makeRealtime(
   await project().sql.unsafe(`
     create schema if not exists realtime;
     create table if not exists realtime.messages (
-      topic text not null, extension text not null, payload jsonb, event text, private boolean default false, updated_at timestamp not null default now(),
-      inserted_at timestamp not null default now(), id uuid not null default gen_random_uuid(), primary key (id, inserted_at));
-    create or replace function realtime.send(payload jsonb, event text, topic text, private boolean default true) returns void language plpgsql as $send$
+      topic text not null, extension text not null, payload jsonb, event text, private boolean default false,
+      updated_at timestamp not null default now(),
+      inserted_at timestamp not null default now(), id uuid not null default gen_random_uuid(),
+        primary key (id, inserted_at));
+    create or replace function realtime.send(payload jsonb, event text, topic text, private boolean default true)
+      returns void language plpgsql as $send$
     begin
       ${body};
     end $send$`);
@@ -121,7 +124,8 @@ test("realtime · another signature, as an older or newer release may have, coun
 test("realtime · an error of it affects neither the outcome nor the other events, and its writes are rolled back", async () => {
   const { sql } = project();
   await makeRealtime(
-    "insert into realtime.messages (topic, extension) values ('half', 'broadcast'); raise exception 'no partition for today'",
+    "insert into realtime.messages (topic, extension) values ('half', 'broadcast'); raise " +
+      "exception 'no partition for today'",
   );
   await sql.unsafe(`create or replace function public.listen(a jsonb) returns jsonb language sql as 'select a'`);
   for (const event of ["completed", "dead"]) await sql`select messenger.on(${event}, 'listen')`;
@@ -140,6 +144,7 @@ test("realtime · an error of it affects neither the outcome nor the other event
   assert.deepEqual([(await messageOf(sql, done.id)).status, (await sent()).length], ["completed", 0]);
   assert.ok(await deadLetterOf(sql, dying.id));
   const events =
-    await sql`select body ->> 'event' as event from messenger_messages where message_type = 'symphony.event' order by 1`;
+    await sql`select body ->> 'event' as event from messenger_messages where message_type = 'symphony.event'
+      order by 1`;
   assert.deepEqual(events.map(({ event }) => event), ["completed", "dead"]);
 });

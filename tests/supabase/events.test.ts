@@ -31,7 +31,8 @@ Deno.test.beforeEach(async () => {
 
 async function eventOf(event: string): Promise<Row> {
   const [{ body }] = await project()
-    .sql`select body from public.messenger_messages where message_type = 'symphony.event' and body ->> 'event' = ${event}`;
+    .sql`select body from public.messenger_messages
+      where message_type = 'symphony.event' and body ->> 'event' = ${event}`;
   return body;
 }
 

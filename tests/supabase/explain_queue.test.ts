@@ -89,7 +89,8 @@ test("waiting turn · the remedy puts it first; one of the highest priority need
 
 test("waiting turn · behind very many it stops counting and reading", async () => {
   await using own = session(project());
-  await own`insert into messenger_messages (message_type, priority) select 'Greeting', 1 + g % 10 from generate_series(1, 40000) g`;
+  await own`insert into messenger_messages (message_type, priority) select 'Greeting', 1 + g % 10
+    from generate_series(1, 40000) g`;
   const { id } = await dispatch(own, { priority: 1 });
   await own.begin(async (transaction) => {
     assert.match((await because(transaction, id, "waiting_turn")).detail, /supabase: more than 10000; /);
@@ -147,7 +148,8 @@ test("causes · a further one is one function; an error in one hides no other; o
     await tx.unsafe(CAUSE("broken", "raise exception 'out of order';"));
     await tx.unsafe(CAUSE("foreign", "raise exception 'never asked';"));
     await tx.unsafe(
-      "create function messenger.reason_shape(uuid) returns setof messenger.reason language sql as 'select null::messenger.reason'",
+      "create function messenger.reason_shape(uuid) returns setof messenger.reason language sql as " +
+        "'select null::messenger.reason'",
     );
     await tx.unsafe(`grant create on schema messenger to service_role;
       alter function messenger.reason_foreign(public.messenger_messages, timestamptz) owner to service_role`);

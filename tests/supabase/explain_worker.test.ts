@@ -71,7 +71,8 @@ test("no handler · a registered type has ten seconds, in which its worker may s
 test("SQL handler · ready while the ticker runs; without the function the remedy leaves the type to workers", async () => {
   const { sql } = project();
   await sql.unsafe(
-    `create or replace function public.explained(jsonb) returns jsonb language sql set search_path = pg_catalog, pg_temp as $$ select '1'::jsonb $$;
+    `create or replace function public.explained(jsonb) returns jsonb language sql
+      set search_path = pg_catalog, pg_temp as $$ select '1'::jsonb $$;
     select messenger.set_sql_handler('Inner', 'public.explained')`,
   );
   const { id } = await dispatch(sql, { type: "Inner" });
@@ -148,7 +149,8 @@ testWithCron("clock stopped · its last run failed, hangs, or is long ago; or ea
   const lastRun = (status: string) =>
     admin`
     insert into cron.job_run_details (jobid, runid, job_pid, command, username, status, return_message)
-    select jobid, nextval('cron.runid_seq'), ${pid}, command, username, ${status}, 'no slot' from cron.job where jobname = 'symphony-clock'`;
+    select jobid, nextval('cron.runid_seq'), ${pid}, command, username, ${status}, 'no slot' from cron.job
+      where jobname = 'symphony-clock'`;
   await lastRun("failed");
   assert.match((await clock()).detail, /symphony-clock failed: no slot$/);
   assert.deepEqual((await sql.unsafe((await clock()).remedy)).map(({ status }) => status), ["failed"]);

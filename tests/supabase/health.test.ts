@@ -165,7 +165,8 @@ test("health · no active worker is unhealthy when a message is due for half a m
 test("health · the tick that runs SQL handlers is no worker, and messages it handles need none", async () => {
   const { sql } = project();
   await sql.unsafe(
-    `create function public.in_sql(jsonb) returns jsonb language sql set search_path = pg_catalog, pg_temp as $$ select '1'::jsonb $$;
+    `create function public.in_sql(jsonb) returns jsonb language sql set search_path = pg_catalog, pg_temp as $$
+      select '1'::jsonb $$;
     select messenger.set_sql_handler('Inner', 'public.in_sql')`,
   );
   await dispatch(sql, { type: "Inner" });
@@ -188,12 +189,15 @@ test("health · while no worker is active at all, that is reported, and no missi
 
 test("health · failed wake-ups: a fifth is degraded, a half unhealthy; other requests and old wake-ups do not count", async () => {
   const { sql } = project();
-  await sql`insert into net._http_response (id, status_code, created) select -g, 500, now() from generate_series(1, 9) g`;
-  await sql`insert into messenger.wakeups (request_id, at) select -g, now() - interval '6 minutes' from generate_series(1, 9) g`;
+  await sql`insert into net._http_response (id, status_code, created) select -g, 500, now()
+    from generate_series(1, 9) g`;
+  await sql`insert into messenger.wakeups (request_id, at) select -g, now() - interval '6 minutes'
+    from generate_series(1, 9) g`;
   const seen = [];
   for (const status of [202, 202, 202, 202, 401, 404, 503, 500, 500]) {
     const [{ id }] =
-      await sql`insert into messenger.wakeups (request_id) values (nextval('net.http_request_queue_id_seq')) returning request_id as id`;
+      await sql`insert into messenger.wakeups (request_id) values (nextval('net.http_request_queue_id_seq'))
+        returning request_id as id`;
     await sql`insert into net._http_response (id, status_code, created) values (${id}, ${status}, now())`;
     seen.push((await check("pg_net")).status);
   }
@@ -202,7 +206,8 @@ test("health · failed wake-ups: a fifth is degraded, a half unhealthy; other re
   assert.equal(detail, "5 of 9 wake-ups of the last 5 minutes failed, the last with: HTTP 500");
   assert.deepEqual(figures, { wakeups: 9, answered: 9, failed: 5, failed_share: 0.556, dropped: 0 });
   const [{ id }] =
-    await sql`insert into messenger.wakeups (request_id) values (nextval('net.http_request_queue_id_seq')) returning request_id as id`;
+    await sql`insert into messenger.wakeups (request_id) values (nextval('net.http_request_queue_id_seq'))
+      returning request_id as id`;
   await sql`insert into net._http_response (id, status_code, created) values (${id}, 202, now())`;
   const mended = await check("pg_net");
   assert.deepEqual([mended.status, /the newest did not; the last failure: HTTP 500$/.test(mended.detail)], [

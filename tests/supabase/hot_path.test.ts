@@ -7,7 +7,8 @@ const project = useProject();
 Deno.test.beforeEach(() => empty(project().sql));
 
 const BACKLOG =
-  `select messenger_dispatch_batch((select jsonb_agg(jsonb_build_object('type', 'Greeting', 'priority', 1 + g % 10)) from generate_series(1, 1000) g))`;
+  `select messenger_dispatch_batch((select jsonb_agg(jsonb_build_object('type', 'Greeting', 'priority', 1 + g % 10))
+    from generate_series(1, 1000) g))`;
 const DELAYED = BACKLOG.replace("'priority'", "'delay', '1 hour', 'priority'");
 
 test("hot path · a claim is a HOT update: it writes no index", async () => {
@@ -83,8 +84,9 @@ for (const [situation, backlog, found] of polls) {
 test("hot path · ids are ordered by time, and a batch keeps its order", async () => {
   const { sql } = project();
   const [first] = await sql`select id from messenger_dispatch('A')`;
-  const batch =
-    await sql`select id from messenger_dispatch_batch((select jsonb_agg(jsonb_build_object('type', 'B')) from generate_series(1, 500))) order by ord`;
+  const batch = await sql`select id from
+      messenger_dispatch_batch((select jsonb_agg(jsonb_build_object('type', 'B')) from generate_series(1, 500)))
+      order by ord`;
   const [last] = await sql`select id from messenger_dispatch('C')`;
   const ids = [first, ...batch, last].map(({ id }) => id);
   assert.deepEqual([...ids].sort(), ids);

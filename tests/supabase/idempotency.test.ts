@@ -63,7 +63,8 @@ test("key · payloads that are equal as jsonb are one payload, whatever the form
     const replies = [];
     for (const payload of payloads) {
       replies.push(
-        ...await sql`select * from messenger_dispatch('T', ${payload}::text::jsonb, idempotency_key => ${`same${index}`})`,
+        ...await sql`select *
+          from messenger_dispatch('T', ${payload}::text::jsonb, idempotency_key => ${`same${index}`})`,
       );
     }
     assert.deepEqual(replies.map(({ duplicate }) => duplicate), [false, true], payloads.join(" "));
@@ -86,7 +87,8 @@ test("key · payloads that differ in a number or in a string that looks like one
   for (const [index, [first, second]] of pairs.entries()) {
     const key = `other${index}`;
     const send = (list: string) =>
-      sql`select * from messenger_dispatch('T', jsonb_build_object('list', ${list}::text::jsonb), idempotency_key => ${key})`;
+      sql`select * from messenger_dispatch('T', jsonb_build_object('list', ${list}::text::jsonb),
+        idempotency_key => ${key})`;
     await send(first);
     await assertRejected(send(second), "SM_IDEMPOTENCY_MISMATCH", 409);
   }

@@ -71,7 +71,8 @@ const COMMANDS: [what: string, name: string | null, command: string][] = [
 for (const [what, name, command] of COMMANDS) {
   test(`import · ${what}: the proposed script runs, the schedule fires once, the job is gone`, async () => {
     const { sql } = project();
-    await sql`create or replace function public.note_done(what text) returns void language sql as 'insert into public.ledger (what) values (what)'`;
+    await sql`create or replace function public.note_done(what text) returns void
+      language sql as 'insert into public.ledger (what) values (what)'`;
     const id = await job(name, "*/5 * * * *", command);
     const proposal = await propose(id);
     assert.equal((await sql`select from cron.job`).length, 1, "asking changes nothing");

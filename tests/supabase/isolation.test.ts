@@ -82,11 +82,14 @@ test("sessions · a scan continues at its last position, whatever DateStyle and 
   for (const [writer, reader] of [[india, iso], [iso, india]]) {
     await sql`delete from messenger.idempotency_keys`;
     await sql`
-      insert into messenger.idempotency_keys (scope, key, message_id, message_type, fingerprint, transport_name, queue_name, expires_at)
-      select 'service', 'k' || n, gen_random_uuid(), 'T', '', 'supabase', 'default', messenger.now() - n * interval '1 minute' from generate_series(1, 9) n`;
+      insert into messenger.idempotency_keys (scope, key, message_id, message_type, fingerprint, transport_name,
+        queue_name, expires_at)
+      select 'service', 'k' || n, gen_random_uuid(), 'T', '', 'supabase', 'default',
+        messenger.now() - n * interval '1 minute' from generate_series(1, 9) n`;
     await writer`select messenger.move_scan('prune_keys', messenger.now() - interval '5.5 minutes', null)`;
     // A step without time left does one chunk.
-    await reader`select messenger.prune('prune_keys', 'messenger.idempotency_keys', 'find_spent_keys', messenger.now(), 2, '-infinity')`;
+    await reader`select messenger.prune('prune_keys', 'messenger.idempotency_keys', 'find_spent_keys', messenger.now(),
+      2, '-infinity')`;
     const left = (await sql`select key from messenger.idempotency_keys order by 1`).map(({ key }) => key);
     assert.deepEqual(left, ["k1", "k2", "k3", "k6", "k7", "k8", "k9"]);
   }
@@ -113,7 +116,8 @@ test("sessions · a session's remembered claims are readable after DateStyle and
 test("sessions · a function that is subscribed under quote_all_identifiers is subscribed once", async () => {
   const { sql } = project();
   await sql.unsafe(
-    `create or replace function public.receive_event(jsonb) returns jsonb language sql set search_path = pg_catalog, pg_temp as $$ select null::jsonb $$`,
+    `create or replace function public.receive_event(jsonb) returns jsonb language sql
+      set search_path = pg_catalog, pg_temp as $$ select null::jsonb $$`,
   );
   await using quoting = await sessionWith({ quote_all_identifiers: "on" });
   await using plain = await sessionWith({ quote_all_identifiers: "off" });

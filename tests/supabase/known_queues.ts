@@ -5,7 +5,10 @@ import type { Sql } from "postgres";
 export async function rememberQueues(sql: Sql): Promise<void> {
   // "placed|ends|ends for another look|queues"
   const [{ queues }] = await sql`
-    select split_part(set_config(name, replace(value, split_part(value, '|', 2), extract(epoch from messenger.now() + interval '1 day')::text), false), '|', 4) as queues
-    from (select 'messenger.known_queues_' || replace(hashtextextended('', 0)::text, '-', 'n') as name) n, current_setting(name) as value`;
+    select split_part(set_config(name,
+      replace(value, split_part(value, '|', 2), extract(epoch from messenger.now() + interval '1 day')::text), false),
+      '|', 4) as queues
+    from (select 'messenger.known_queues_' || replace(hashtextextended('', 0)::text, '-', 'n') as name) n,
+      current_setting(name) as value`;
   if (!queues || queues === "{}") throw new Error("This session remembers no queue.");
 }

@@ -37,7 +37,8 @@ async function deadLetter(fields: Row = {}): Promise<string> {
 async function deadLetters(count: number, each = 3): Promise<string[]> {
   const { sql } = project();
   await sql`
-    insert into messenger_failed_messages (message_id, transport_name, queue_name, message_type, body, retry_count, max_retries, failed_at, created_at)
+    insert into messenger_failed_messages (message_id, transport_name, queue_name, message_type, body, retry_count,
+      max_retries, failed_at, created_at)
     select gen_random_uuid(), 'supabase', 'default', 'Greeting', '{}', 1, 0, ${
     hour(0)
   }::timestamptz + n / ${each}::int * interval '1 second', ${hour(0)}

@@ -166,7 +166,8 @@ async function fill(count: number) {
   const { sql } = project();
   await sql`
     insert into messenger_messages (id, message_type, queue_name, status, processed_at, created_at)
-    select (messenger.id_prefix(t) || lpad(to_hex(messenger.id_random()), 16, '0'))::uuid, 'Filler', 'filler', 'completed', t, t
+    select (messenger.id_prefix(t) || lpad(to_hex(messenger.id_random()), 16, '0'))::uuid, 'Filler', 'filler',
+      'completed', t, t
     from (select messenger.now() + n * interval '1 ms' as t from generate_series(1, ${count}::int) n) x`;
   await sql`analyze messenger_messages`;
 }

@@ -77,7 +77,8 @@ test("list_queues · the oldest due message is searched in every priority, among
 
 test("list_queues · above 10,000 figures are estimated and consistent, those of small queues stay exact", async () => {
   const { sql } = project();
-  await sql`insert into messenger_messages (message_type, queue_name) select 'Filler', 'big' from generate_series(1, 12000) n`;
+  await sql`insert into messenger_messages (message_type, queue_name) select 'Filler', 'big'
+    from generate_series(1, 12000) n`;
   await dispatchMany(sql, 3, { queue: "small" });
   await claim(sql, { queues: ["big"], batch: 5 });
   await sql`analyze messenger_messages`;
@@ -90,7 +91,8 @@ test("list_queues · above 10,000 figures are estimated and consistent, those of
 
 test("list_queues · at 10,000 figures are still exact", async () => {
   const { sql } = project();
-  await sql`insert into messenger_messages (message_type, queue_name) select 'Filler', 'big' from generate_series(1, 10000) n`;
+  await sql`insert into messenger_messages (message_type, queue_name) select 'Filler', 'big'
+    from generate_series(1, 10000) n`;
   const [{ pending, estimated }] = await queues();
   assert.deepEqual([pending, estimated], [10_000, false]);
 });

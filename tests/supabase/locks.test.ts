@@ -125,7 +125,8 @@ test("lock · if a signed-in user locks Realtime's table, the sender loses a not
 test("ordering keys · two thousand in one transaction take no more locks than one", async () => {
   const { sql } = project();
   await sql.begin(async (tx) => {
-    await tx`select count(d.id) from generate_series(1, 2000) n cross join lateral messenger_dispatch('Letter', ordering_key => 'customer-' || n) d`;
+    await tx`select count(d.id) from generate_series(1, 2000) n cross
+      join lateral messenger_dispatch('Letter', ordering_key => 'customer-' || n) d`;
     const [{ locks }] = await tx`select count(*)::int as locks from pg_locks where pid = pg_backend_pid()`;
     assert(locks < 100, `${locks} locks`);
     throw new Error("undo");

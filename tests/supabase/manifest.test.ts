@@ -175,8 +175,8 @@ const drifts: { fault: string; kind: string; object: string; state: string }[] =
     state: "different",
   },
   {
-    fault:
-      "create or replace function messenger.now() returns timestamptz language plpgsql volatile parallel safe set search_path = pg_catalog, pg_temp as 'begin return pg_catalog.now(); end'",
+    fault: "create or replace function messenger.now() returns timestamptz language plpgsql volatile parallel safe " +
+      "set search_path = pg_catalog, pg_temp as 'begin return pg_catalog.now(); end'",
     kind: "function",
     object: "messenger.now()",
     state: "different",

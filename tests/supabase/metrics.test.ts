@@ -156,7 +156,8 @@ test("metrics · a window has exactly its own minutes", async () => {
   const { sql } = project();
   await sql`
     insert into messenger.metrics (step_seconds, at, transport_name, message_type, completed)
-    select 60, date_trunc('day', now(), 'UTC') + n * interval '1 minute', 'supabase', 'A', 1 from generate_series(600, 659) n
+    select 60, date_trunc('day', now(), 'UTC') + n * interval '1 minute', 'supabase', 'A', 1
+      from generate_series(600, 659) n
     union all select 3600, date_trunc('day', now(), 'UTC') + interval '10 hours', 'supabase', 'A', 60`;
   const today = new Date().toISOString().slice(0, 10);
   const of = async (from_time: string, to_time: string) => (await metrics({ from_time, to_time })).totalSucceeded;

@@ -78,7 +78,8 @@ test("percentiles · each limit falls into its own bucket", async () => {
     const at = async (ms: number) => {
       await sql`truncate messenger.measurements`;
       const [row] = await sql`select array_position(s.durations, 1) - 1 as bucket from messenger.summarize(array[row(
-        1, now(), 'supabase', 'T', 'completed', 1, array[${ms}::real], 0, null, null, null)::messenger.measurements]) s`;
+        1, now(), 'supabase', 'T', 'completed', 1, array[${ms}::real], 0, null, null,
+        null)::messenger.measurements]) s`;
       return row.bucket;
     };
     if (b % 4 === 0) assert.equal(await at(ms), b);

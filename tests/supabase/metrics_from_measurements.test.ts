@@ -14,7 +14,8 @@ const tick = () => callValue(project().sql, "messenger_tick");
 const metrics = (args: Record<string, unknown> = {}) => callValue(project().sql, "messenger_metrics", args);
 const figures = async (step: number): Promise<Row[]> => [
   ...await project()
-    .sql`select at, message_type, dispatched::int, completed::int from messenger.metrics where step_seconds = ${step} order by at, message_type`,
+    .sql`select at, message_type, dispatched::int, completed::int from messenger.metrics where step_seconds = ${step}
+      order by at, message_type`,
 ];
 
 async function complete(count: number, type = "Greeting") {
@@ -45,7 +46,8 @@ test("roll-up · the tick adds new measurements to their minute, their hour and 
 test("roll-up · measurements of many minutes and types in one roll-up, each in its row", async () => {
   const { sql } = project();
   await sql`insert into messenger.measurements (at, transport_name, message_type, kind, message_count, durations)
-    select '2026-03-01 00:00:30+00'::timestamptz + n * interval '1 minute', 'supabase', 'T' || n % 2, 'completed', 2, array[n, 1000] from generate_series(0, 179) n`;
+    select '2026-03-01 00:00:30+00'::timestamptz + n * interval '1 minute', 'supabase', 'T' || n % 2, 'completed', 2,
+      array[n, 1000] from generate_series(0, 179) n`;
   assert.equal(await rollUp(), 180);
   const [minutes, hours, ever] = [await figures(60), await figures(3600), await figures(0)];
   assert.deepEqual([minutes.length, hours.length, ever.length], [180, 6, 2]);
@@ -190,8 +192,8 @@ async function blocksReadBy(roller: ReturnType<typeof session>): Promise<number>
   const read = async () => {
     await roller`select pg_stat_force_next_flush()`;
     await roller`select pg_stat_clear_snapshot()`;
-    const [row] =
-      await roller`select heap_blks_read + heap_blks_hit as blocks from pg_statio_all_tables where relid = 'messenger.measurements'::regclass`;
+    const [row] = await roller`select heap_blks_read + heap_blks_hit as blocks from pg_statio_all_tables
+        where relid = 'messenger.measurements'::regclass`;
     return Number(row.blocks);
   };
   await read();
@@ -235,7 +237,8 @@ test("limits · types after the first 500, and error classes after the first 99 
   const { sql } = project();
   const measure = (from: number, to: number) =>
     sql`insert into messenger.measurements (at, transport_name, message_type, kind, message_count, error_class, error)
-      select '2026-03-01 00:00:30+00', 'supabase', 'T' || n, 'dead', 1, 'E' || n, 'text ' || n from generate_series(${from}::int, ${to}::int) n`;
+      select '2026-03-01 00:00:30+00', 'supabase', 'T' || n, 'dead', 1, 'E' || n, 'text ' || n
+        from generate_series(${from}::int, ${to}::int) n`;
   await measure(1, 300);
   await rollUp();
   await measure(250, 900);

@@ -43,7 +43,8 @@ async function fill(days: number): Promise<void> {
       insert into messenger.metric_errors (step_seconds, at, message_type, error_class, error_count, error, last_at)
       select step, at, 'T' || t, 'E', count, 'e', at from stepped
     )
-    insert into messenger.metrics (step_seconds, at, transport_name, message_type, completed, dead, duration_ms, durations, wait_count, waited_ms)
+    insert into messenger.metrics (step_seconds, at, transport_name, message_type, completed, dead, duration_ms,
+      durations, wait_count, waited_ms)
     select step, at, 'supabase', 'T' || t, count, t, 3 * count, durations, count, 5 * count from stepped`;
 }
 
@@ -140,7 +141,8 @@ test("roll-up · a day whose update the project rejects affects no figure and no
   const before = (await metrics({ minutes: 30 * 1440 })).totalProcessed;
   await sql.unsafe(`
     create function public.no_days() returns trigger language plpgsql as $$ begin raise exception 'no days'; end $$;
-    create trigger no_days before insert on messenger.metrics for each row when (new.step_seconds = 86400) execute function public.no_days()`);
+    create trigger no_days before insert on messenger.metrics for each row when (new.step_seconds = 86400)
+      execute function public.no_days()`);
   try {
     await dispatch(sql);
     let errors: Row = {};
@@ -174,11 +176,13 @@ test("roll-up · a day has at most a hundred errors, the most frequent by name",
     select 3600, date_trunc('day', messenger.now()) - interval '1 day', 'supabase', 'T', 1`;
   await sql`
     insert into messenger.metric_errors (step_seconds, at, message_type, error_class, error_count, error, last_at)
-    select 3600, date_trunc('day', messenger.now()) - (h || ' hours')::interval, 'T', 'E' || h || '/' || n, n, 'e', messenger.now()
+    select 3600, date_trunc('day', messenger.now()) - (h || ' hours')::interval, 'T', 'E' || h || '/' || n, n, 'e',
+      messenger.now()
     from generate_series(1, 3) h, generate_series(1, 99) n`;
   await rollUp();
   const rows = await sql`
-    select error_class, error_count::int as count from messenger.metric_errors where step_seconds = 86400 order by error_class`;
+    select error_class, error_count::int as count from messenger.metric_errors where step_seconds = 86400
+      order by error_class`;
   assert.equal(rows.length, 100);
   assert.equal(rows.reduce((sum, { count }) => sum + count, 0), 3 * 99 * 50);
   assert(rows[0].error_class === "(other)" && rows.some(({ error_class }) => error_class === "E3/99"));
@@ -188,7 +192,8 @@ test("roll-up · a sum above the range of bigint is capped and blocks no later o
   const { sql } = project();
   await sql`
     insert into messenger.metrics (step_seconds, at, transport_name, message_type, dispatched)
-    select 3600, date_trunc('day', messenger.now()) - n * interval '1 hour', 'supabase', 'Huge', 9223372036854775807 from generate_series(1, 30) n`;
+    select 3600, date_trunc('day', messenger.now()) - n * interval '1 hour', 'supabase', 'Huge', 9223372036854775807
+      from generate_series(1, 30) n`;
   await rollUp();
   assert.equal((await sql`select from messenger.metrics where step_seconds = 86400`).length, 2);
 });
@@ -215,10 +220,13 @@ test("speed · no window up to a year is read from more than 400 rows per type",
 test("speed · windows of three hours, a day, two weeks and a year of 200 types take less than a second", async () => {
   const { sql } = project();
   await sql`
-    with h as materialized (select messenger.pack_histogram(array(select (b * 7) % 23 from generate_series(0, 50) b)) as histogram)
+    with h as materialized
+    (select messenger.pack_histogram(array(select (b * 7) % 23 from generate_series(0, 50) b)) as histogram)
     insert into messenger.metrics (step_seconds, at, transport_name, message_type, completed, histogram)
-    select s.step, date_bin(make_interval(secs => s.step), messenger.now(), '2000-01-01 00:00+00') - n * make_interval(secs => s.step), 'supabase', 'T' || t, 100, h.histogram
-    from (values (60, 180), (300, 290), (3600, 360), (86400, 366)) s(step, count), generate_series(1, s.count) n, generate_series(1, 200) t, h`;
+    select s.step, date_bin(make_interval(secs => s.step), messenger.now(), '2000-01-01 00:00+00') - n *
+      make_interval(secs => s.step), 'supabase', 'T' || t, 100, h.histogram
+    from (values (60, 180), (300, 290), (3600, 360), (86400, 366)) s(step, count), generate_series(1, s.count) n,
+      generate_series(1, 200) t, h`;
   await sql`analyze messenger.metrics`;
   for (const minutes of [175, 1440, 21_000, 525_600]) {
     const taken = [];

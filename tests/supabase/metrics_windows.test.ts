@@ -41,9 +41,11 @@ test("windows · any window: the last minutes, or from until to, in steps of at 
 test("windows · a long window adds minutes at its edges to the full hours inside, each message once", async () => {
   const { sql } = project();
   await sql`insert into messenger.metrics (step_seconds, at, transport_name, message_type, completed)
-    select 60, at, 'supabase', 'Greeting', 1 from generate_series('2026-03-01 00:00+00', '2026-03-03 23:59+00', interval '1 minute') at
+    select 60, at, 'supabase', 'Greeting', 1
+      from generate_series('2026-03-01 00:00+00', '2026-03-03 23:59+00', interval '1 minute') at
     union all
-    select 3600, at, 'supabase', 'Greeting', 60 from generate_series('2026-03-01 00:00+00', '2026-03-03 23:00+00', interval '1 hour') at`;
+    select 3600, at, 'supabase', 'Greeting', 60
+      from generate_series('2026-03-01 00:00+00', '2026-03-03 23:00+00', interval '1 hour') at`;
   const processed = async (from_time: string, to_time: string) =>
     (await metrics({ from_time: `2026-03-${from_time}+00`, to_time: `2026-03-${to_time}+00` })).totalProcessed;
   const [{ skew }] = await sql`select ('2026-03-03 09:00+00'::timestamptz - now())::text as skew`;

@@ -17,34 +17,45 @@ const rollBack = (sql: Sql = project().sql) => rollBackIn(sql);
  */
 async function listing(): Promise<string[]> {
   const rows = await project().sql.unsafe(`
-    with spaces as (select oid, nspname from pg_namespace where nspname !~ '^pg_(toast|temp)' and nspname not in ('pg_catalog', 'information_schema'))
-    select 'schema ' || nspname || ' ' || coalesce(nspacl::text, '') as line from spaces join pg_namespace using (oid, nspname)
+    with spaces as (select oid, nspname from pg_namespace
+    where nspname !~ '^pg_(toast|temp)' and nspname not in ('pg_catalog', 'information_schema'))
+    select 'schema ' || nspname || ' ' || coalesce(nspacl::text, '') as line from spaces
+      join pg_namespace using (oid, nspname)
     union all
-    select concat_ws(' ', 'relation', s.nspname, c.relname, c.relkind, c.relpersistence, c.relrowsecurity, c.reloptions, c.relacl, obj_description(c.oid, 'pg_class'),
+    select concat_ws(' ', 'relation', s.nspname, c.relname, c.relkind, c.relpersistence, c.relrowsecurity, c.reloptions,
+      c.relacl, obj_description(c.oid, 'pg_class'),
       case c.relkind when 'i' then pg_get_indexdef(c.oid) when 'v' then pg_get_viewdef(c.oid) end)
     from pg_class c join spaces s on s.oid = c.relnamespace
     union all
-    select concat_ws(' ', 'column', a.attrelid::regclass, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attacl, pg_get_expr(d.adbin, d.adrelid),
+    select concat_ws(' ', 'column', a.attrelid::regclass, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull,
+      a.attacl, pg_get_expr(d.adbin, d.adrelid),
       col_description(a.attrelid, a.attnum))
-    from pg_attribute a join pg_class c on c.oid = a.attrelid join spaces s on s.oid = c.relnamespace left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
+    from pg_attribute a join pg_class c on c.oid = a.attrelid join spaces s on s.oid = c.relnamespace left
+      join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
     where a.attnum > 0
     union all
-    select concat_ws(' ', 'function', p.oid::regprocedure, case when p.prokind in ('f', 'p') then md5(pg_get_functiondef(p.oid)) end, p.proacl, obj_description(p.oid, 'pg_proc'))
+    select concat_ws(' ', 'function', p.oid::regprocedure,
+      case when p.prokind in ('f', 'p') then md5(pg_get_functiondef(p.oid)) end, p.proacl,
+      obj_description(p.oid, 'pg_proc'))
     from pg_proc p join spaces s on s.oid = p.pronamespace
     union all
-    select concat_ws(' ', 'type', s.nspname, t.typname, t.typtype, t.typacl, obj_description(t.oid, 'pg_type')) from pg_type t join spaces s on s.oid = t.typnamespace
+    select concat_ws(' ', 'type', s.nspname, t.typname, t.typtype, t.typacl, obj_description(t.oid, 'pg_type'))
+      from pg_type t join spaces s on s.oid = t.typnamespace
     union all
-    select concat_ws(' ', 'constraint', k.conrelid::regclass, k.conname, pg_get_constraintdef(k.oid)) from pg_constraint k join spaces s on s.oid = k.connamespace
+    select concat_ws(' ', 'constraint', k.conrelid::regclass, k.conname, pg_get_constraintdef(k.oid))
+      from pg_constraint k join spaces s on s.oid = k.connamespace
     union all
     select concat_ws(' ', 'trigger', g.tgrelid::regclass, g.tgname, pg_get_triggerdef(g.oid)) from pg_trigger g
     union all
-    select concat_ws(' ', 'policy', p.polrelid::regclass, p.polname, p.polcmd, p.polroles::regrole[], pg_get_expr(p.polqual, p.polrelid), pg_get_expr(p.polwithcheck, p.polrelid)) from pg_policy p
+    select concat_ws(' ', 'policy', p.polrelid::regclass, p.polname, p.polcmd, p.polroles::regrole[],
+      pg_get_expr(p.polqual, p.polrelid), pg_get_expr(p.polwithcheck, p.polrelid)) from pg_policy p
     union all
     select concat_ws(' ', 'extension', extname, extversion) from pg_extension
     union all
     select concat_ws(' ', 'event trigger', evtname) from pg_event_trigger
     union all
-    select concat_ws(' ', 'default acl', defaclrole::regrole, defaclnamespace::regnamespace, defaclobjtype, defaclacl) from pg_default_acl
+    select concat_ws(' ', 'default acl', defaclrole::regrole, defaclnamespace::regnamespace, defaclobjtype, defaclacl)
+      from pg_default_acl
     union all
     select concat_ws(' ', 'setting', setdatabase, setrole, setconfig) from pg_db_role_setting
     union all
@@ -140,7 +151,8 @@ test("rollback · objects and data of others stay", async () => {
     ]);
   } finally {
     await sql.unsafe(
-      "drop table messenger_notes; drop function messenger_mine(); select cron.unschedule('theirs'); delete from vault.secrets",
+      "drop table messenger_notes; drop function messenger_mine(); select " +
+        "cron.unschedule('theirs'); delete from vault.secrets",
     );
   }
 });
@@ -170,19 +182,22 @@ test("migration · exactly four tables, three views and three trigger functions 
     const names = async (query: string) => (await sql.unsafe(query)).map((row) => Object.values(row)[0]);
     assert.deepEqual(
       await names(
-        "select table_name from information_schema.tables where table_schema = 'public' and table_name like 'messenger_%' and table_type = 'BASE TABLE' order by 1",
+        "select table_name from information_schema.tables where table_schema = 'public' and table_name like " +
+          "'messenger_%' and table_type = 'BASE TABLE' order by 1",
       ),
       ["messenger_failed_messages", "messenger_messages", "messenger_schedules", "messenger_transports"],
     );
     assert.deepEqual(
       await names(
-        "select table_name from information_schema.views where table_schema = 'public' and table_name like 'messenger_%' order by 1",
+        "select table_name from information_schema.views where table_schema = 'public' and " +
+          "table_name like 'messenger_%' order by 1",
       ),
       ["messenger_failed_summary", "messenger_queue_depth", "messenger_schedules_summary"],
     );
     assert.deepEqual(
       await names(
-        "select routine_name from information_schema.routines where routine_schema = 'public' and routine_name like 'update_messenger_%' order by 1",
+        "select routine_name from information_schema.routines where routine_schema = 'public' and routine_name " +
+          "like 'update_messenger_%' order by 1",
       ),
       [
         "update_messenger_messages_updated_at",
@@ -191,7 +206,8 @@ test("migration · exactly four tables, three views and three trigger functions 
       ],
     );
     const [{ overloads }] = await sql`
-      select count(*) - count(distinct proname) as overloads from pg_proc where pronamespace = 'public'::regnamespace and proname like 'messenger\\_%'`;
+      select count(*) - count(distinct proname) as overloads from pg_proc
+        where pronamespace = 'public'::regnamespace and proname like 'messenger\\_%'`;
     assert.equal(overloads, "0");
   }));
 
@@ -199,10 +215,12 @@ test("migration · every table, view and function of ours has a comment", () =>
   whileInstalled(async (sql) => {
     const silent = await sql`
       select p.oid::regprocedure::text as name from pg_proc p
-      where p.pronamespace in ('public'::regnamespace, 'messenger'::regnamespace) and p.proname like '%messenger\\_%' and obj_description(p.oid, 'pg_proc') is null
+      where p.pronamespace in ('public'::regnamespace, 'messenger'::regnamespace) and p.proname like '%messenger\\_%'
+        and obj_description(p.oid, 'pg_proc') is null
       union all
       select c.oid::regclass::text from pg_class c
-      where c.relkind in ('r', 'v') and c.relnamespace in ('public'::regnamespace, 'messenger'::regnamespace) and obj_description(c.oid, 'pg_class') is null`;
+      where c.relkind in ('r', 'v') and c.relnamespace in ('public'::regnamespace, 'messenger'::regnamespace)
+        and obj_description(c.oid, 'pg_class') is null`;
     assert.deepEqual(silent.map(({ name }) => name), []);
   }));
 

@@ -54,7 +54,8 @@ test("no_handler · a worker of another transport or queue does not count", asyn
     ('ada', null, array['other'], array['Lost'], messenger.now(), messenger.now()),
     ('bob', 'sync', null, array['Lost'], messenger.now(), messenger.now())`;
   assert.equal((await noHandler()).status, "degraded");
-  await sql`insert into messenger.workers values ('eve', 'supabase', array['x', 'mine'], array['Lost'], messenger.now(), messenger.now())`;
+  await sql`insert into messenger.workers
+    values ('eve', 'supabase', array['x', 'mine'], array['Lost'], messenger.now(), messenger.now())`;
   assert.deepEqual(await noHandler(), HEALTHY);
 });
 
@@ -70,7 +71,8 @@ test("no_handler · not for delayed, running or finished messages", async () => 
 test("no_handler · a type with a handler in SQL has a handler", async () => {
   const { sql } = project();
   await sql.unsafe(`
-    create function public.handle_it(jsonb) returns jsonb language sql set search_path = pg_catalog, pg_temp as $$ select '1'::jsonb $$;
+    create function public.handle_it(jsonb) returns jsonb language sql set search_path = pg_catalog, pg_temp as $$
+      select '1'::jsonb $$;
     select messenger.set_sql_handler('Lost', 'handle_it')`);
   await dispatch(sql, { type: "Lost" });
   await setClock(sql, "1 hour");

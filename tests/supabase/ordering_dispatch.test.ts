@@ -21,7 +21,8 @@ const batch = (sql: SqlClient, messages: Fields[]) =>
   call(sql, "messenger_dispatch_batch", { messages: messages.map((fields) => ({ type: "Greeting", ...fields })) });
 const line = async () => [
   ...await project().sql`
-    select id, ordering_key, available_at = 'infinity' as blocked from messenger_messages where ordering_key is not null order by ordering_seq`,
+    select id, ordering_key, available_at = 'infinity' as blocked from messenger_messages where ordering_key is not null
+      order by ordering_seq`,
 ];
 const isBlocked = async (id: string) => (await line()).find((row) => row.id === id)?.blocked;
 

@@ -16,7 +16,8 @@ const batch = (messages: Fields[]) =>
   call(project().sql, "messenger_dispatch_batch", { messages: messages.map((fields) => ({ ...ORDERED, ...fields })) });
 const line = async () => [
   ...await project().sql`
-    select id, body, available_at = 'infinity' as blocked from messenger_messages where ordering_key is not null order by ordering_seq`,
+    select id, body, available_at = 'infinity' as blocked from messenger_messages where ordering_key is not null
+      order by ordering_seq`,
 ];
 
 test("keys · a duplicate takes no new position, and the result of a blocked message has no time", async () => {

@@ -50,7 +50,8 @@ test("own types · a schedule of one, inserted into the table, makes no message 
   const { sql } = project();
   await call(sql, "messenger_schedule", { name: "s", type: "Letter", schedule: { interval: 1000 } });
   await asService((tx) =>
-    tx`update messenger_schedules set message_type = 'symphony.event', queue_name = 'events', next_run_at = now() - interval '1 s'`
+    tx`update messenger_schedules set message_type = 'symphony.event', queue_name = 'events',
+      next_run_at = now() - interval '1 s'`
   );
   await tick(sql);
   const [{ last_error }] = await sql`select last_error from messenger_schedules`;
@@ -136,7 +137,8 @@ test("own types · a dead letter that service_role has invented, or whose messag
   await settle(sql, [failed(other, { retryable: false })]);
   const message_id = crypto.randomUUID();
   await asService((tx) =>
-    tx`insert into messenger_failed_messages (message_id, transport_name, queue_name, message_type, body, retry_count, max_retries, created_at)
+    tx`insert into messenger_failed_messages (message_id, transport_name, queue_name, message_type, body, retry_count,
+      max_retries, created_at)
        values (${message_id}, 'supabase', 'events', 'symphony.event', ${tx.json(forged)}, 0, 3, now())`
   );
   const replies = await asService((tx) => call(tx, "messenger_retry_failed", { filter: {} }));

@@ -11,17 +11,22 @@ const project = useProject({ migrate: false, defaultPrivileges: "revoked" });
 /** Names, owners, rights and definitions of everything in the two schemas, and the rows of the project's tables. */
 async function listing(sql: Sql): Promise<string[]> {
   const rows = await sql`
-    select concat_ws(' ', 'schema', nspname, nspacl, obj_description(oid, 'pg_namespace')) as line from pg_namespace where nspname in ('public', 'messenger')
+    select concat_ws(' ', 'schema', nspname, nspacl, obj_description(oid, 'pg_namespace')) as line from pg_namespace
+      where nspname in ('public', 'messenger')
     union all
-    select concat_ws(' ', c.relkind, c.oid::regclass, c.relacl, c.relrowsecurity, obj_description(c.oid, 'pg_class')) from pg_class c
+    select concat_ws(' ', c.relkind, c.oid::regclass, c.relacl, c.relrowsecurity, obj_description(c.oid, 'pg_class'))
+      from pg_class c
     where c.relnamespace in (to_regnamespace('public'), to_regnamespace('messenger'))
     union all
-    select concat_ws(' ', p.oid::regprocedure, p.proacl, md5(p.prosrc), obj_description(p.oid, 'pg_proc')) from pg_proc p
+    select concat_ws(' ', p.oid::regprocedure, p.proacl, md5(p.prosrc), obj_description(p.oid, 'pg_proc'))
+      from pg_proc p
     where p.pronamespace in (to_regnamespace('public'), to_regnamespace('messenger'))
     union all
-    select concat_ws(' ', 'type', t.oid::regtype) from pg_type t where t.typnamespace in (to_regnamespace('public'), to_regnamespace('messenger'))
+    select concat_ws(' ', 'type', t.oid::regtype) from pg_type t
+      where t.typnamespace in (to_regnamespace('public'), to_regnamespace('messenger'))
     union all
-    select concat_ws(' ', 'constraint', k.conrelid::regclass, k.conname) from pg_constraint k where k.connamespace in (to_regnamespace('public'), to_regnamespace('messenger'))
+    select concat_ws(' ', 'constraint', k.conrelid::regclass, k.conname) from pg_constraint k
+      where k.connamespace in (to_regnamespace('public'), to_regnamespace('messenger'))
     order by 1`;
   // Without the quotes of quote_all_identifiers.
   return rows.map(({ line }) => line.replaceAll('"', ""));
@@ -31,7 +36,8 @@ async function listing(sql: Sql): Promise<string[]> {
 const FOREIGN: [what: string, create: string, named: string, drop: string][] = [
   [
     "Symfony's table",
-    "create table public.messenger_messages (id bigserial primary key, body text not null, headers text not null, queue_name varchar(190) not null)",
+    "create table public.messenger_messages (id bigserial primary key, body text not null, headers text not " +
+    "null, queue_name varchar(190) not null)",
     "table public.messenger_messages",
     "drop table public.messenger_messages",
   ],
@@ -73,7 +79,8 @@ const FOREIGN: [what: string, create: string, named: string, drop: string][] = [
   ],
   [
     "a function of the same signature",
-    "create function public.messenger_tick(batch int default 100) returns jsonb language sql as $$ select '1'::jsonb $$",
+    "create function public.messenger_tick(batch int default 100) returns jsonb language " +
+    "sql as $$ select '1'::jsonb $$",
     "function public.messenger_tick(integer)",
     "drop function public.messenger_tick(int)",
   ],
@@ -85,7 +92,8 @@ const FOREIGN: [what: string, create: string, named: string, drop: string][] = [
   ],
   [
     "a trigger function",
-    "create function public.update_messenger_messages_updated_at() returns trigger language plpgsql as 'begin return new; end'",
+    "create function public.update_messenger_messages_updated_at() returns trigger language " +
+    "plpgsql as 'begin return new; end'",
     "function public.update_messenger_messages_updated_at()",
     "drop function public.update_messenger_messages_updated_at()",
   ],
@@ -205,7 +213,8 @@ const DEPENDENT: [what: string, create: string, named: RegExp, drop: string][] =
   ],
   [
     "a trigger of ours on another table",
-    "create table public.notes (updated_at timestamptz); create trigger t before update on public.notes for each row execute function public.update_messenger_messages_updated_at()",
+    "create table public.notes (updated_at timestamptz); create trigger t before update on public.notes for each " +
+    "row execute function public.update_messenger_messages_updated_at()",
     /trigger t on table public\.notes/,
     "drop table public.notes",
   ],

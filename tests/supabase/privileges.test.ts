@@ -9,14 +9,18 @@ import type { SqlClient } from "./bus.ts";
 const projects = { legacy: useProject(), revoked: useProject({ defaultPrivileges: "revoked" }) };
 
 const RELATIONS = `
-  select c.oid, case when s.nspname = 'messenger' then 'messenger.' else '' end || c.relname as name, c.relname, s.nspname as schema, c.relkind as kind, c.relrowsecurity as rls, coalesce(c.reloptions, '{}') as options
+  select c.oid, case when s.nspname = 'messenger' then 'messenger.' else '' end || c.relname as name, c.relname,
+    s.nspname as schema, c.relkind as kind, c.relrowsecurity as rls, coalesce(c.reloptions, '{}') as options
   from pg_class c join pg_namespace s on s.oid = c.relnamespace
-  where c.relkind in ('r', 'v', 'm', 'p', 'f', 'S') and (s.nspname = 'messenger' or s.nspname = 'public' and c.relname like 'messenger\\_%')`;
+  where c.relkind in ('r', 'v', 'm', 'p', 'f', 'S')
+    and (s.nspname = 'messenger' or s.nspname = 'public' and c.relname like 'messenger\\_%')`;
 const FUNCTIONS = `
-  select p.oid, s.nspname || '.' || p.proname as name, s.nspname as schema, p.prosecdef as definer, coalesce(p.proconfig, '{}') as config,
+  select p.oid, s.nspname || '.' || p.proname as name, s.nspname as schema, p.prosecdef as definer,
+    coalesce(p.proconfig, '{}') as config,
     pg_get_userbyid(p.proowner) as owner
   from pg_proc p join pg_namespace s on s.oid = p.pronamespace
-  where s.nspname = 'messenger' or s.nspname = 'public' and (p.proname like 'messenger\\_%' or p.proname like 'update\\_messenger\\_%')`;
+  where s.nspname = 'messenger' or s.nspname = 'public'
+    and (p.proname like 'messenger\\_%' or p.proname like 'update\\_messenger\\_%')`;
 const VERBS = ["select", "insert", "update", "delete", "truncate", "references", "trigger"];
 
 /** Rights of a role on relations and columns, as `name verb` and `name.column verb`. */
@@ -26,9 +30,11 @@ async function heldRights(sql: SqlClient, role: string): Promise<string[]> {
     select r.name || ' ' || v.verb as right from (${RELATIONS}) r, unnest($2::text[]) v(verb)
     where r.kind <> 'S' and has_table_privilege($1, r.oid, v.verb)
     union all
-    select r.name || '.' || a.attname || ' ' || v.verb from (${RELATIONS}) r join pg_attribute a on a.attrelid = r.oid and a.attnum > 0 and not a.attisdropped,
+    select r.name || '.' || a.attname || ' ' || v.verb from (${RELATIONS}) r
+      join pg_attribute a on a.attrelid = r.oid and a.attnum > 0 and not a.attisdropped,
       unnest(array['select', 'insert', 'update', 'references']) v(verb)
-    where r.kind <> 'S' and has_column_privilege($1, r.oid, a.attnum, v.verb) and not has_table_privilege($1, r.oid, v.verb)
+    where r.kind <> 'S' and has_column_privilege($1, r.oid, a.attnum, v.verb)
+      and not has_table_privilege($1, r.oid, v.verb)
     union all
     select r.name || ' ' || v.verb from (${RELATIONS}) r, unnest(array['usage', 'select', 'update']) v(verb)
     where r.kind = 'S' and has_sequence_privilege($1, r.oid, v.verb)
@@ -159,7 +165,8 @@ for (const [mode, project] of Object.entries(projects)) {
     const undo = new Error("undo");
     await sql.begin(async (tx) => {
       await tx.unsafe(
-        "grant select on messenger.clock to public; grant update (status) on messenger_messages to anon; grant execute on function messenger_tick(int) to public",
+        "grant select on messenger.clock to public; grant update (status) on messenger_messages to anon; grant " +
+          "execute on function messenger_tick(int) to public",
       );
       assert.deepEqual(await heldRights(tx, "anon"), ["messenger.clock select", "messenger_messages.status update"]);
       assert.deepEqual(await heldCalls(tx, "anon"), ["public.messenger_tick"]);

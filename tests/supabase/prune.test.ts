@@ -40,7 +40,8 @@ test("messages · finished ones are deleted after seven days, and are counted", 
 
 test("messages · each transport has its retention", async () => {
   const { sql } = project();
-  await sql`insert into messenger_transports (name, type, config) values ('brief', 'supabase', '{"retention": "1 hour"}'), ('long', 'supabase', '{"retention": "90 days"}')`;
+  await sql`insert into messenger_transports (name, type, config)
+    values ('brief', 'supabase', '{"retention": "1 hour"}'), ('long', 'supabase', '{"retention": "90 days"}')`;
   const long = await done({ transport: "long" });
   const usual = await done();
   await done({ transport: "brief" });
@@ -100,7 +101,8 @@ test("messages · expired ones are deleted like finished ones", async () => {
 
 test("dead letters · resolved ones are deleted after thirty days or the transport's own time; the message with its retention", async () => {
   const { sql } = project();
-  await sql`insert into messenger_transports (name, type, config) values ('brief', 'supabase', '{"failed_retention": "1 day"}')`;
+  await sql`insert into messenger_transports (name, type, config)
+    values ('brief', 'supabase', '{"failed_retention": "1 day"}')`;
   for (const transport of ["supabase", "brief"]) {
     const { id, fence } = await dispatchAndClaim(sql, { transport });
     await settle(sql, [{ id, fence, outcome: "failed", error: "e", retryable: false }]);
@@ -122,7 +124,8 @@ test("dead letters · resolved ones are deleted after thirty days or the transpo
 test("dead letters · the thirty days count from the resolution, not from the failure", async () => {
   const { sql } = project();
   // The shortest time of all transports limits the search for dead letters, so it finds those of the others too early.
-  await sql`insert into messenger_transports (name, type, config) values ('brief', 'supabase', '{"failed_retention": "1 day"}')`;
+  await sql`insert into messenger_transports (name, type, config)
+    values ('brief', 'supabase', '{"failed_retention": "1 day"}')`;
   const { id, fence } = await dispatchAndClaim(sql);
   await settle(sql, [{ id, fence, outcome: "failed", error: "e", retryable: false }]);
   await setClock(sql, "100 days");
@@ -231,7 +234,8 @@ test("backlog · of messages, dead letters and keys is pruned chunk by chunk, wh
       rows.map(({ id, fence }, at) => ({ id, fence, ...(at < 100 ? failed : { outcome: "completed" }) })),
     );
     await sql`
-      insert into messenger.idempotency_keys (scope, key, message_id, message_type, fingerprint, transport_name, queue_name, expires_at)
+      insert into messenger.idempotency_keys (scope, key, message_id, message_type, fingerprint, transport_name,
+        queue_name, expires_at)
       select 'service', id::text, id, 'Greeting', '', 'supabase', 'default', messenger.now() from unnest(${
       ids.slice(0, 100)
     }::uuid[]) id`;
@@ -240,7 +244,8 @@ test("backlog · of messages, dead letters and keys is pruned chunk by chunk, wh
   await setClock(sql, "31 days");
   const sizes = async () =>
     (await sql`
-      select (select count(*)::int from messenger_messages) as messages, (select count(*)::int from messenger_failed_messages) as dead_letters,
+      select (select count(*)::int from messenger_messages) as messages,
+        (select count(*)::int from messenger_failed_messages) as dead_letters,
         (select count(*)::int from messenger.idempotency_keys) as keys`)[0];
   let ticks = 0;
   do await tick({ batch: 100 }); while (Object.values(await sizes()).some((size) => size > 0) && ++ticks < 30);
@@ -249,7 +254,8 @@ test("backlog · of messages, dead letters and keys is pruned chunk by chunk, wh
 
 test("counts · are rolled up without losing any", async () => {
   const { sql } = project();
-  await sql`insert into messenger.pruned (transport_name, message_count) select 't' || n % 3, n from generate_series(1, 150) n`;
+  await sql`insert into messenger.pruned (transport_name, message_count) select 't' || n % 3, n
+    from generate_series(1, 150) n`;
   await tick();
   assert.equal((await sql`select from messenger.pruned`).length, 3);
   assert.equal(await counted(), 150 * 151 / 2);

@@ -13,11 +13,15 @@ const TICKS_A_DAY = 4 + 3 * Math.ceil(A_DAY / 1000);
 
 async function sizes(): Promise<Record<string, number>> {
   const [row] = await project().sql`
-    select (select count(*)::int from messenger_messages) as messages, (select count(*)::int from messenger.attempts) as attempts,
-      (select count(*)::int from messenger.idempotency_keys) as keys, (select count(*)::int from messenger_failed_messages) as dead_letters,
+    select (select count(*)::int from messenger_messages) as messages,
+      (select count(*)::int from messenger.attempts) as attempts,
+      (select count(*)::int from messenger.idempotency_keys) as keys,
+      (select count(*)::int from messenger_failed_messages) as dead_letters,
       (select count(*)::int from messenger.pruned) as counts, (select count(*)::int from messenger.workers) as workers,
-      (select count(*)::int from messenger.replays) as replays, (select count(*)::int from messenger.replayed) as replayed,
-      (select count(*)::int from messenger.rescue_cursors) as cursors, (select count(*)::int from messenger.clock) as clocks`;
+      (select count(*)::int from messenger.replays) as replays,
+      (select count(*)::int from messenger.replayed) as replayed,
+      (select count(*)::int from messenger.rescue_cursors) as cursors,
+      (select count(*)::int from messenger.clock) as clocks`;
   return { ...row };
 }
 

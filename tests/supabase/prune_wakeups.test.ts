@@ -17,7 +17,8 @@ async function respondedWakeups(count: number, age: string) {
   await sql`
     with wakeup as (
       insert into messenger.wakeups (request_id, at)
-      select nextval('net.http_request_queue_id_seq'), now() - ${age}::interval from generate_series(1, ${count}::int) returning *
+      select nextval('net.http_request_queue_id_seq'), now() - ${age}::interval from generate_series(1, ${count}::int)
+        returning *
     ),
     other as (select nextval('net.http_request_queue_id_seq') as request_id, b.at from wakeup b)
     insert into net._http_response (id, status_code, content, created)

@@ -154,7 +154,8 @@ test("routing · a trigger of the project that rejects the change does not block
   const { id } = await dispatch(sql, { type: "Mail" });
   await sql.unsafe(
     `create function public.no_moves() returns trigger language plpgsql as $$ begin raise 'no moves'; end $$;
-    create trigger no_moves before update of queue_name on public.messenger_messages for each row execute function public.no_moves()`,
+    create trigger no_moves before update of queue_name on public.messenger_messages for each row
+      execute function public.no_moves()`,
   );
   try {
     assert.equal(await register(), "1");

@@ -1,5 +1,5 @@
 // Schedules under a clock that the test sets.
-import type { SqlClient, Row } from "./bus.ts";
+import type { Row, SqlClient } from "./bus.ts";
 
 /** Moves the bus to a time; the seconds of the test itself are added. */
 export async function moveTo(sql: SqlClient, moment: string | Date): Promise<void> {
@@ -34,7 +34,8 @@ export async function scheduleOf(sql: SqlClient, name: string): Promise<Row> {
 /** The occurrences of a schedule's messages, in order. */
 export async function fired(sql: SqlClient, name: string): Promise<string[]> {
   const rows = await sql`
-    select headers ->> 'x-scheduled-for' as at from messenger_messages where headers ->> 'x-schedule' = ${name} order by 1`;
+    select headers ->> 'x-scheduled-for' as at from messenger_messages where headers ->> 'x-schedule' = ${name}
+      order by 1`;
   return rows.map(({ at }) => at);
 }
 

@@ -77,13 +77,15 @@ test("jitter · delays the message, not the occurrence, by the same time for the
   const row = await schedule(sql, "m", minutely, { jitter_ms: 50_000, misfire: "catch_up" });
   await tickAt(sql, "2027-03-01T12:20:00.9Z");
   const rows = await sql`
-    select headers ->> 'x-scheduled-for' as due, extract(epoch from scheduled_at) * 1000 as at from messenger_messages order by due`;
+    select headers ->> 'x-scheduled-for' as due, extract(epoch from scheduled_at) * 1000 as at from messenger_messages
+      order by due`;
   const delays = rows.map(({ due, at }) => Number(at) - Date.parse(due));
   assert.equal(rows.length, 20);
   assert.ok(delays.every((delay) => delay >= 0 && delay <= 50_000), `${delays}`);
   assert.ok(new Set(delays).size > 15);
   const [again] = await sql`
-    select messenger.scheduled_message(s, '2027-03-01T12:01:00Z') ->> 'available_at' as at from messenger_schedules s where id = ${row.id}`;
+    select messenger.scheduled_message(s, '2027-03-01T12:01:00Z') ->> 'available_at' as at from messenger_schedules s
+      where id = ${row.id}`;
   assert.equal(Date.parse(again.at), Number(rows[0].at));
 });
 
@@ -196,7 +198,8 @@ test("prune · the ledger keeps a week, and longer occurrences that overlap need
   await settle(sql, rows.map(({ id, fence }) => ({ id, fence, outcome: "completed" })));
   await sql`update messenger_schedules set next_run_at = '2027-03-01T12:01:00Z' where name = 'back'`;
   const ledger = async () =>
-    (await sql`select s.name from messenger.occurrences o join messenger_schedules s on s.id = o.schedule_id order by 1`)
+    (await sql`select s.name from messenger.occurrences o join messenger_schedules s on s.id = o.schedule_id
+      order by 1`)
       .map(({ name }) => name);
   await tickAt(sql, "2027-03-08T12:00:00Z");
   assert.deepEqual(await ledger(), ["back", "done", "waits"]);

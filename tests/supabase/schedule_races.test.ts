@@ -25,7 +25,8 @@ test("race · ten concurrent ticks over 1,000 schedules make 1,000 messages", as
     for (let n = 0; n < 20; n++) counts.push(await expanded(sessions[0])); // a tick without time left skips the rest
     assert.equal(counts.reduce((sum, count) => sum + count, 0), 1000);
     const [row] = await sql`
-      select count(*)::int as messages, count(distinct headers ->> 'x-schedule')::int as schedules from messenger_messages`;
+      select count(*)::int as messages, count(distinct headers ->> 'x-schedule')::int as schedules
+        from messenger_messages`;
     assert.deepEqual({ ...row }, { messages: 1000, schedules: 1000 });
     assert.equal((await sql`select from messenger.occurrences`).length, 1000);
     const broken = await sql`select invariant from messenger_audit() where violations > 0`;

@@ -140,13 +140,17 @@ test("trigger · a dead letter, a key and an occurrence that cannot be deleted a
   await settle(sql, rows.map(({ id, fence }) => ({ id, fence, outcome: "failed", error: "e" })));
   await call(sql, "messenger_discard_failed", { filter: {} });
   await sql`
-    insert into messenger.idempotency_keys (scope, key, message_id, message_type, fingerprint, transport_name, queue_name, expires_at)
-    select 'service', 'key ' || n, gen_random_uuid(), 'Greeting', '', 'supabase', 'default', messenger.now() from generate_series(1, 20) n`;
-  await sql`insert into messenger.occurrences select gen_random_uuid(), messenger.now() - n * interval '1 hour', gen_random_uuid() from generate_series(1, 20) n`;
+    insert into messenger.idempotency_keys (scope, key, message_id, message_type, fingerprint, transport_name,
+      queue_name, expires_at)
+    select 'service', 'key ' || n, gen_random_uuid(), 'Greeting', '', 'supabase', 'default', messenger.now()
+      from generate_series(1, 20) n`;
+  await sql`insert into messenger.occurrences select gen_random_uuid(), messenger.now() - n * interval '1 hour',
+    gen_random_uuid() from generate_series(1, 20) n`;
   const [{ kept }] = await sql`select message_id as kept from messenger.occurrences limit 1`;
   await setClock(sql, "31 days");
   const left = async () =>
-    (await sql`select ((select count(*) from messenger_failed_messages) + (select count(*) from messenger.idempotency_keys)
+    (await sql`select ((select count(*) from messenger_failed_messages) + (select count(*)
+      from messenger.idempotency_keys)
       + (select count(*) from messenger.occurrences))::int as left`)[0].left;
   await forbidding(
     project().sql,
@@ -255,7 +259,8 @@ test("retry · a row that is gone, or need not be written any more, is dropped f
   const [gone, kept] = await dispatchMany(sql, 2);
   await sql`
     insert into messenger.set_aside (step, object, row_id, error, sqlstate, at, retry_at)
-    select 'prune_messages', 'public.messenger_messages', jsonb_build_object('id', id), 'e', 'P0001', messenger.now(), messenger.now()
+    select 'prune_messages', 'public.messenger_messages', jsonb_build_object('id', id), 'e', 'P0001', messenger.now(),
+      messenger.now()
     from unnest(${[gone, kept]}::uuid[]) id`;
   await sql`delete from messenger_messages where id = ${gone}`;
   await setClock(sql, "1 minute");
@@ -271,7 +276,8 @@ test("full disk · an error that no row has caused fails the step, and no row is
   await finished(20);
   await setClock(sql, "8 days");
   await sql.unsafe(`
-    create function public.no_space() returns trigger language plpgsql as $$ begin raise sqlstate '53100' using message = 'no space left'; end $$;
+    create function public.no_space() returns trigger
+      language plpgsql as $$ begin raise sqlstate '53100' using message = 'no space left'; end $$;
     create trigger no_space before delete on messenger_messages for each row execute function public.no_space()`);
   try {
     assert.deepEqual((await tick()).errors, { prune_messages: "no space left" });

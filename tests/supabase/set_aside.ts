@@ -26,7 +26,8 @@ export async function forbidding(
   work: () => Promise<void>,
 ): Promise<void> {
   await sql.unsafe(
-    `create trigger forbid before ${what} on ${table} for each row execute function public.forbid('${column}', '${value}')`,
+    `create trigger forbid before ${what} on ${table} for each row
+      execute function public.forbid('${column}', '${value}')`,
   );
   try {
     await work();
@@ -45,7 +46,8 @@ export async function setAside(sql: Sql): Promise<Row[]> {
 export async function unhurrySteps(sql: Sql): Promise<void> {
   await sql.unsafe(`
     alter function messenger.run_step(text, timestamptz, int, timestamptz) rename to hurried_step;
-    create function messenger.run_step(step text, at timestamptz, batch int, ends_at timestamptz) returns jsonb language plpgsql as $$
+    create function messenger.run_step(step text, at timestamptz, batch int, ends_at timestamptz) returns jsonb
+      language plpgsql as $$
     begin
       return messenger.hurried_step(step, at, batch, 'infinity');
     end $$`);
@@ -55,7 +57,8 @@ export async function unhurrySteps(sql: Sql): Promise<void> {
 export async function withBrokenSteps(sql: Sql, steps: readonly string[], work: () => Promise<void>): Promise<void> {
   await sql.unsafe(`
     alter function messenger.run_step(text, timestamptz, int, timestamptz) rename to sound_step;
-    create function messenger.run_step(step text, at timestamptz, batch int, ends_at timestamptz) returns jsonb language plpgsql as $$
+    create function messenger.run_step(step text, at timestamptz, batch int, ends_at timestamptz) returns jsonb
+      language plpgsql as $$
     begin
       if step = any ('{${steps}}') then
         raise exception 'broken on purpose';

@@ -44,7 +44,8 @@ test("schedule · one whose message violates a deferred constraint of the projec
     await call(sql, "messenger_schedule", { name: type.toLowerCase(), type, schedule: { interval: 60_000 } });
   }
   await sql.unsafe(`
-    create function public.no_such_type() returns trigger language plpgsql as $$ begin raise exception 'no such type here'; end $$;
+    create function public.no_such_type() returns trigger
+      language plpgsql as $$ begin raise exception 'no such type here'; end $$;
     create constraint trigger no_such_type after insert on messenger_messages deferrable initially deferred
     for each row when (new.message_type = 'Forbidden') execute function public.no_such_type()`);
   try {
@@ -54,7 +55,8 @@ test("schedule · one whose message violates a deferred constraint of the projec
       await setClock(sql, broken.length === 0 ? "90 seconds" : "10 minutes");
       await sql`
         update messenger_schedules set last_error = null,
-          next_run_at = messenger.now() - case message_type when 'Forbidden' then interval '2 seconds' else '1 second' end`;
+          next_run_at = messenger.now() - case message_type when 'Forbidden' then interval '2 seconds' else '1 second'
+          end`;
       await withBrokenSteps(sql, broken, async () => {
         const { expanded, errors } = await tick();
         assert.deepEqual([expanded, Object.keys(errors ?? {}).toSorted()], [2, broken]);
@@ -71,10 +73,12 @@ test("schedule · one whose message violates a deferred constraint of the projec
 test("metrics · a measurement that cannot be counted is set aside, and messenger_metrics works without it", async () => {
   const { sql } = project();
   await dispatchMany(sql, 5);
-  await sql`insert into messenger.metrics (step_seconds, at, transport_name, message_type, dispatched) values (0, '-infinity', 'supabase', 'Huge', 9223372036854775807)`;
+  await sql`insert into messenger.metrics (step_seconds, at, transport_name, message_type, dispatched)
+    values (0, '-infinity', 'supabase', 'Huge', 9223372036854775807)`;
   await sql`
     insert into messenger.measurements (at, transport_name, message_type, kind)
-    select messenger.now(), 'supabase', 'Long' || string_agg(md5(random()::text), ''), 'dispatched' from generate_series(1, 2000)
+    select messenger.now(), 'supabase', 'Long' || string_agg(md5(random()::text), ''), 'dispatched'
+      from generate_series(1, 2000)
     union all select messenger.now(), 'supabase', 'Huge', 'dispatched'`;
   for (let n = 0; n < 4; n++) await tick();
   const rows = await setAside(sql);

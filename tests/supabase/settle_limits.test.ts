@@ -17,7 +17,8 @@ async function complete(result: string) {
   const { sql } = project();
   const { id, fence } = await dispatchAndClaim(sql);
   await sql.unsafe(
-    `select * from messenger_settle(jsonb_build_array(jsonb_build_object('id', '${id}', 'fence', ${fence}, 'outcome', 'completed', 'result', ${result})))`,
+    `select * from messenger_settle(jsonb_build_array(jsonb_build_object('id', '${id}', 'fence', ${fence}, 'outcome',
+      'completed', 'result', ${result})))`,
   );
   return (await messageOf(sql, id)).result;
 }

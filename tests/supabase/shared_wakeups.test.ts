@@ -21,7 +21,8 @@ const sent = async () => (await project().sql`select from net.http_request_queue
 /** The tick creates the rows by which transactions share a wake-up when it first wakes a worker for a queue. */
 const wokenBefore = (...queues: string[]) =>
   project()
-    .sql`select messenger.make_wakeup_locks(array_fill('supabase'::text, array[${queues.length}::int]), ${queues}, messenger.now())`;
+    .sql`select messenger.make_wakeup_locks(array_fill('supabase'::text, array[${queues.length}::int]), ${queues},
+      messenger.now())`;
 
 test("wake-up · while another transaction sends one for the queue, a dispatch sends none and does not wait", async () => {
   await using first = session(project());

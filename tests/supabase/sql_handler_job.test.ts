@@ -185,7 +185,8 @@ test("timeout · a backend with the process id of a lost runner is not cancelled
   await untilBlocked(sql, pid);
   await sql`
     insert into messenger.sql_runners (pid, backend_start, message_id, message_type, deadline)
-    select pid, backend_start - interval '1 minute', gen_random_uuid(), 'Ship', clock_timestamp() - interval '1 minute' from pg_stat_activity where pid = ${pid}`;
+    select pid, backend_start - interval '1 minute', gen_random_uuid(), 'Ship', clock_timestamp() - interval '1 minute'
+      from pg_stat_activity where pid = ${pid}`;
   await cancelOverdue();
   assert.equal((await sql`select from messenger.sql_runners`).length, 0, "it is forgotten");
   await _gate.open();
@@ -221,7 +222,8 @@ test("timeout · a cancel that arrives as the handler ends affects this handler,
 test("statement_timeout · that cancels a handler uses no retry, and does not cancel it again", async () => {
   const { sql } = project();
   await sql.unsafe(`
-    create or replace function public.take_long(args jsonb) returns jsonb language plpgsql as $$ begin perform pg_sleep(2.5); return '{}'; end $$`);
+    create or replace function public.take_long(args jsonb) returns jsonb
+      language plpgsql as $$ begin perform pg_sleep(2.5); return '{}'; end $$`);
   await setHandler("Long", "take_long");
   const { id } = await dispatch(sql, { type: "Long" });
   await using _job = await startHandlerJob(project(), { statement_timeout: "2200ms" });
@@ -256,7 +258,8 @@ test("constraints · a deferred one on messages that the completion violates fai
   const { sql } = project();
   await setHandler("Ship", "take_effect");
   await sql.unsafe(`
-    create function public.no_result() returns trigger language plpgsql as $$ begin raise exception 'no results here'; end $$;
+    create function public.no_result() returns trigger
+      language plpgsql as $$ begin raise exception 'no results here'; end $$;
     create constraint trigger no_result after update on messenger_messages deferrable initially deferred
     for each row when (new.result is not null) execute function public.no_result()`);
   try {

@@ -150,7 +150,8 @@ test("cron · health reports a missing job, and its history is pruned with the t
   await admin`
     insert into cron.job_run_details (jobid, runid, command, status, start_time, end_time)
     select 1, 300000 + n, c.command, 'succeeded', now() - interval '2 days', now() - interval '2 days'
-    from unnest(array[messenger.ticker_command(), messenger.handlers_command(), 'select messenger.tick_or_note_error()']) with ordinality as c(command, n)`;
+    from unnest(array[messenger.ticker_command(), messenger.handlers_command(),
+      'select messenger.tick_or_note_error()']) with ordinality as c(command, n)`;
   await sql`select messenger.prune_ticker_history()`;
   assert.deepEqual(
     (await sql`select runid::int from cron.job_run_details where runid > 300000`).map(({ runid }) => runid),

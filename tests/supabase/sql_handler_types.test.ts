@@ -103,7 +103,8 @@ test("set_sql_handler · a bad type or name is rejected when it is set, and noth
 test("set_sql_handler · a function that is dropped leaves its messages waiting, and health reports it", async () => {
   const { sql } = project();
   const define =
-    `create function public.passing(jsonb) returns jsonb language sql set search_path = pg_catalog, pg_temp as $$ select '1'::jsonb $$`;
+    `create function public.passing(jsonb) returns jsonb language sql set search_path = pg_catalog, pg_temp as $$
+      select '1'::jsonb $$`;
   await sql.unsafe(define);
   await setHandler("Ship", "passing");
   await sql.unsafe("drop function public.passing(jsonb)");

@@ -23,14 +23,17 @@ Deno.test.beforeAll(async () => {
   await limitWaiting(sql);
   await makeEffects(sql);
   await sql.unsafe(`
-    create function public.raise_it(args jsonb) returns jsonb language plpgsql set search_path = pg_catalog, pg_temp as $$
+    create function public.raise_it(args jsonb) returns jsonb language plpgsql
+      set search_path = pg_catalog, pg_temp as $$
     begin
       insert into public.effects (args) values (args);
       raise exception using errcode = args ->> 'sqlstate', message = 'out of stock', detail = 'shelf 7';
     end $$;
-    create function public.show_delivery(args jsonb) returns jsonb language plpgsql set search_path = pg_catalog, pg_temp as $$
+    create function public.show_delivery(args jsonb) returns jsonb language plpgsql
+      set search_path = pg_catalog, pg_temp as $$
     begin
-      return current_setting('messenger.message')::jsonb || jsonb_build_object('user', current_user, 'path', replace(current_setting('search_path'), '"', ''),
+      return current_setting('messenger.message')::jsonb || jsonb_build_object('user', current_user, 'path',
+      replace(current_setting('search_path'), '"', ''),
         'lock_timeout', current_setting('lock_timeout'));
     end $$`);
 });
@@ -210,7 +213,8 @@ test("atomic · effects and completion are rolled back with the tick's transacti
 test("atomic · a handler that settles its message itself is rolled back and failed", async () => {
   const { sql } = project();
   await sql.unsafe(`
-    create or replace function public.meddle(args jsonb) returns jsonb language plpgsql set search_path = pg_catalog, pg_temp as $$
+    create or replace function public.meddle(args jsonb) returns jsonb language plpgsql
+      set search_path = pg_catalog, pg_temp as $$
     declare
       v_message jsonb := current_setting('messenger.message');
     begin

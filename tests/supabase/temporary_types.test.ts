@@ -31,7 +31,8 @@ async function plantTypes(sql: Sql, role: ApiRole) {
   await sql.unsafe(`
     create function pg_temp.run_as_caller() returns pg_catalog.bool language plpgsql as $$
     begin
-      if current_user <> '${role}' then raise exception 'code of ${role} ran as %', current_user using errcode = 'ESCAL'; end if;
+      if current_user <> '${role}' then raise exception 'code of ${role} ran as %',
+      current_user using errcode = 'ESCAL'; end if;
       return true;
     end $$;
     grant execute on function pg_temp.run_as_caller() to public;
@@ -55,12 +56,15 @@ async function callables(role: ApiRole): Promise<Callable[]> {
   const rows = await project().sql`
     select s.nspname || '.' || p.proname as name,
       format('select * from %I.%I(%s)', s.nspname, p.proname,
-        (select string_agg('null::pg_catalog.' || case when y.typelem <> 0 and y.typlen = -1 then e.typname || '[]' else y.typname end, ', ')
-         from unnest(p.proargtypes) with ordinality as a(oid, ord) join pg_type y on y.oid = a.oid left join pg_type e on e.oid = y.typelem)) as call
+        (select string_agg('null::pg_catalog.' || case when y.typelem <> 0 and y.typlen = -1 then e.typname || '[]'
+        else y.typname end, ', ')
+         from unnest(p.proargtypes) with ordinality as a(oid, ord) join pg_type y on y.oid = a.oid left
+           join pg_type e on e.oid = y.typelem)) as call
     from pg_proc p join pg_namespace s on s.oid = p.pronamespace
     where (s.nspname = 'messenger' or s.nspname = 'public' and p.proname like 'messenger\\_%')
       and has_function_privilege(${role}, p.oid, 'execute') and p.prorettype <> 'trigger'::regtype
-      and not exists (select from unnest(p.proargtypes) a(oid) join pg_type y on y.oid = a.oid where y.typnamespace <> 'pg_catalog'::regnamespace)
+      and not exists (select from unnest(p.proargtypes) a(oid) join pg_type y on y.oid = a.oid
+        where y.typnamespace <> 'pg_catalog'::regnamespace)
     order by 1`;
   return rows as unknown as Callable[];
 }
@@ -97,7 +101,8 @@ for (const role of ["authenticated", "service_role"] as const) {
 test("temporary types · the attack works: a definer function with an empty path runs the code", async () => {
   const { sql } = project();
   await sql.unsafe(`
-    create function messenger.planted(value pg_catalog.text) returns pg_catalog.text language plpgsql security definer set search_path = '' as $$
+    create function messenger.planted(value pg_catalog.text) returns pg_catalog.text language plpgsql security definer
+      set search_path = '' as $$
     declare v_value text := value;
     begin return v_value; end $$;
     grant execute on function messenger.planted(pg_catalog.text) to authenticated`);

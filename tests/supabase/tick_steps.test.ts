@@ -23,7 +23,8 @@ async function lapsed(): Promise<string> {
 async function withForbidden(table: string, work: () => Promise<void>, deferred = false): Promise<void> {
   const { sql } = project();
   await sql.unsafe(`
-    create function public.forbid() returns trigger language plpgsql as $$ begin raise exception 'the project keeps these'; end $$;
+    create function public.forbid() returns trigger
+      language plpgsql as $$ begin raise exception 'the project keeps these'; end $$;
     create ${deferred ? "constraint" : ""} trigger forbid ${deferred ? "after" : "before"} delete on ${table}
     ${deferred ? "deferrable initially deferred" : ""} for each row execute function public.forbid()`);
   try {
@@ -39,7 +40,8 @@ test("steps · each may fail while all the others run, and the reply, the table 
   assert.ok(names.length > 15);
   await sql.unsafe(`
     alter function messenger.run_step(text, timestamptz, int, timestamptz) rename to sound_step;
-    create function messenger.run_step(step text, at timestamptz, batch int, ends_at timestamptz) returns jsonb language plpgsql as $$
+    create function messenger.run_step(step text, at timestamptz, batch int, ends_at timestamptz) returns jsonb
+      language plpgsql as $$
     begin
       if step = current_setting('test.broken') then
         raise exception 'broken on purpose';
@@ -74,8 +76,10 @@ test("steps · an assertion or a cancelled query in one is an error of that step
   const { sql } = project();
   for (const sqlstate of ["P0004", "57014", "XX000"]) {
     await sql.unsafe(`
-      create or replace function public.raise_it() returns trigger language plpgsql as $$ begin raise sqlstate '${sqlstate}'; end $$;
-      create or replace trigger raise_it before delete on messenger.workers for each row execute function public.raise_it()`);
+      create or replace function public.raise_it() returns trigger
+        language plpgsql as $$ begin raise sqlstate '${sqlstate}'; end $$;
+      create or replace trigger raise_it before delete on messenger.workers for each row
+        execute function public.raise_it()`);
     await claim(sql, { worker: "old" });
     await setClock(sql, "2 hours");
     assert.deepEqual(Object.keys((await tick()).errors), ["prune_workers"], sqlstate);

@@ -37,7 +37,8 @@ test("settings · the ticker ignores every timeout of its session, and is read c
     create table public.seen (isolation text, read_only text);
     create function public.look() returns trigger language plpgsql as $$
     begin
-      insert into public.seen values (current_setting('transaction_isolation'), current_setting('transaction_read_only'));
+      insert into public.seen
+        values (current_setting('transaction_isolation'), current_setting('transaction_read_only'));
       return new;
     end $$;
     create trigger look before insert on messenger.ticks for each row execute function public.look()`);
@@ -69,8 +70,10 @@ test("settings · a tick that is longer than a second is followed by the next at
   await sql.unsafe(`
     create schema pauses;
     create table pauses.taken (seconds double precision);
-    create function pauses.pg_sleep(seconds double precision) returns void language sql as $$ insert into pauses.taken values (seconds) $$;
-    create function public.be_slow() returns trigger language plpgsql as $$ begin perform pg_sleep(1.01); return new; end $$;
+    create function pauses.pg_sleep(seconds double precision) returns void language sql as $$ insert into pauses.taken
+      values (seconds) $$;
+    create function public.be_slow() returns trigger language plpgsql as $$ begin perform pg_sleep(1.01);
+      return new; end $$;
     create trigger be_slow before insert on messenger.ticks for each row execute function public.be_slow()`);
   try {
     await tickUnder({ search_path: "pauses, pg_catalog, public" }, 3);
@@ -130,7 +133,8 @@ async function paced(...perMinute: number[]) {
   await sql`update messenger.settings set clock_changed_at = messenger.now() - interval '1 hour'`;
   await sql`
     insert into messenger.ticks (at, duration_ms, slowest_step, slowest_ms)
-    select date_trunc('minute', messenger.now()) - m.n * interval '1 minute' + t * interval '0.9 seconds', 40, 'prune_keys', 30 + t
+    select date_trunc('minute', messenger.now()) - m.n * interval '1 minute' + t * interval '0.9 seconds', 40,
+      'prune_keys', 30 + t
     from unnest(${perMinute}::int[]) with ordinality as m(ticks, n) cross join generate_series(1, m.ticks) t`;
   await sql`insert into messenger.ticks (at, duration_ms) values (messenger.now(), 1)`;
 }
@@ -152,7 +156,8 @@ test("pace · health counts the ticks of the last three full minutes, and below 
 test("pace · minutes before the ticker's start, uncounted minutes and an external ticker's do not count", async () => {
   const { sql } = project();
   await paced(30, 60, 60);
-  await sql`update messenger.settings set clock_changed_at = date_trunc('minute', messenger.now()) - interval '30 seconds'`;
+  await sql`update messenger.settings
+    set clock_changed_at = date_trunc('minute', messenger.now()) - interval '30 seconds'`;
   assert.deepEqual([(await check("clock")).status, (await check("clock")).figures.ticks_per_minute], [
     "healthy",
     undefined,
@@ -208,7 +213,8 @@ test("schedule · a run ends at second 59, ten seconds after its start at least,
     ]]
   ) {
     const [{ ends }] =
-      await sql`select to_char(messenger.job_ends_at(${`2030-01-01 ${from}+00`}::timestamptz) at time zone 'UTC', 'HH24:MI:SS') as ends`;
+      await sql`select to_char(messenger.job_ends_at(${`2030-01-01 ${from}+00`}::timestamptz) at time zone 'UTC',
+        'HH24:MI:SS') as ends`;
     assert.equal(ends, to, from);
   }
   const mayEnd = async () => (await sql`select messenger.may_end(clock_timestamp()) as may`)[0].may;
@@ -216,7 +222,8 @@ test("schedule · a run ends at second 59, ten seconds after its start at least,
   assert.equal((await sql`select messenger.may_end(clock_timestamp() + interval '1 second') as may`)[0].may, false);
   await sql`
     insert into messenger.sql_runners (pid, backend_start, message_id, message_type, deadline)
-    select pid, backend_start, gen_random_uuid(), 'Ship', clock_timestamp() from pg_stat_activity where backend_type = 'checkpointer'
+    select pid, backend_start, gen_random_uuid(), 'Ship', clock_timestamp() from pg_stat_activity
+      where backend_type = 'checkpointer'
     union all select 1, now(), gen_random_uuid(), 'Ship', clock_timestamp()`;
   assert.equal(await mayEnd(), false);
   await sql`delete from messenger.sql_runners where pid <> 1`;

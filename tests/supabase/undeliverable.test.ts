@@ -7,8 +7,8 @@ import { claim, dispatch, dispatchMany, settle } from "./bus.ts";
 const project = useProject({ testClock: true });
 Deno.test.beforeEach(() => empty(project().sql));
 
-const LEASE =
-  "message_type, status, fence, locked_at, locked_by, lock_expires_at, retry_count, cancel_requested_at, created_at, available_at";
+const LEASE = "message_type, status, fence, locked_at, locked_by, lock_expires_at, retry_count, " +
+  "cancel_requested_at, created_at, available_at";
 const lease = (ends: string, retries: number, cancelled = "null") =>
   `'Greeting', 'processing', 4, messenger.now() - interval '1 hour', 'w', messenger.now() ${ends}, ${retries}, ${cancelled}`;
 
@@ -29,7 +29,8 @@ async function fill(kind: string, count: number) {
   const [columns, values] = KINDS[kind];
   await project().sql.unsafe(`
     insert into messenger_messages (${columns})
-    select ${values}, messenger.now() - interval '2 hours', messenger.now() - interval '1 hour' from generate_series(1, ${count})`);
+    select ${values}, messenger.now() - interval '2 hours', messenger.now() - interval '1 hour'
+      from generate_series(1, ${count})`);
 }
 
 /** A new worker, whose calls are cancelled after a second. */
@@ -73,7 +74,8 @@ test("undeliverable · behind 50,000 of all kinds and 5,000 that another transac
   await using other = session(project());
   await other`begin`;
   await other`select count(*) from (select from messenger_messages where status = 'pending' limit 5000 for update) x`;
-  await other`select count(*) from (select from messenger_messages where message_type = 'Greeting' and expires_at is null for update) x`;
+  await other`select count(*)
+    from (select from messenger_messages where message_type = 'Greeting' and expires_at is null for update) x`;
   const ids = await dispatchMany(sql, 3);
   assert.deepEqual(await claimOneEach(3), ids);
   await other`rollback`;

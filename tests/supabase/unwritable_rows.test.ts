@@ -10,7 +10,8 @@ Deno.test.beforeAll(async () => {
   await makeForbid(project().sql);
   // The time limit of calls is short for a busy machine.
   await project()
-    .sql`select set_config(name, '1 minute', false) from unnest(array['messenger.settle_budget', 'messenger.claim_budget']) name`;
+    .sql`select set_config(name, '1 minute', false)
+      from unnest(array['messenger.settle_budget', 'messenger.claim_budget']) name`;
 });
 Deno.test.beforeEach(() => empty(project().sql));
 
@@ -167,7 +168,8 @@ test("triggers · one that waits for a lock delays its own row only, and for les
       update public.counters set total = total + 1 where n = (new.body ->> 'n')::int;
       return new;
     end $$;
-    create trigger count_up before update on messenger_messages for each row when (new.status = 'completed') execute function public.count_up()`);
+    create trigger count_up before update on messenger_messages for each row when (new.status = 'completed')
+      execute function public.count_up()`);
   try {
     await using other = session(project());
     await dispatchMany(sql, 3);

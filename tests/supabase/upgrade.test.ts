@@ -48,7 +48,8 @@ for (const { from } of upgrades) {
     const { sql } = project();
     await installRelease(sql, from);
     await sql`insert into messenger_transports (name, type, config) values
-      ('a', 'supabase', '{"retention": 7, "failed_retention": "2 days"}'), ('b', 'supabase', '{"idempotency_window": "1 day 30"}'),
+      ('a', 'supabase', '{"retention": 7, "failed_retention": "2 days"}'),
+      ('b', 'supabase', '{"idempotency_window": "1 day 30"}'),
       ('c', 'supabase', '{"retention": "0"}')`;
     const send = (payload: string) =>
       sql`select * from messenger_dispatch('T', ${payload}::text::jsonb, idempotency_key => 'price')`;
@@ -120,7 +121,8 @@ for (const { from } of upgrades) {
     await installRelease(sql, from);
     await sql`
       insert into messenger.metrics (step_seconds, at, transport_name, message_type, completed, durations)
-      select 3600, date_trunc('hour', now()) - n * interval '1 hour', 'supabase', 'Old', n % 7, array[n % 7] from generate_series(1, 2100) n`;
+      select 3600, date_trunc('hour', now()) - n * interval '1 hour', 'supabase', 'Old', n % 7, array[n % 7]
+        from generate_series(1, 2100) n`;
     const [{ from_time, to_time }] = await sql<{ from_time: Date; to_time: Date }[]>`
       select date_trunc('day', now()) - interval '80 days' as from_time, date_trunc('hour', now()) as to_time`;
     const read = async () => {
@@ -193,8 +195,8 @@ for (const { from } of upgrades) {
 
     assert.deepEqual([handled.length, new Set(handled).size], [acknowledged.length, acknowledged.length]);
     assert.deepEqual(handled.toSorted(), acknowledged.toSorted());
-    const rows =
-      await sql`select status, count(*)::int as count from messenger_messages where message_type = 'Traffic' group by status`;
+    const rows = await sql`select status, count(*)::int as count from messenger_messages where message_type = 'Traffic'
+        group by status`;
     assert.deepEqual([...rows], [{ status: "completed", count: acknowledged.length }]);
     // The tick that waits while the upgrade commits continues with the old code, does not find its functions, and is
     // rolled back.
@@ -256,8 +258,10 @@ for (const { from } of upgrades) {
     const { sql } = project();
     const names = async () =>
       (await sql`
-      select c.oid::regclass::text as name from pg_class c where c.relnamespace::regnamespace::text in ('public', 'messenger') and c.relkind in ('r', 'v', 'S')
-      union all select p.oid::regprocedure::text from pg_proc p where p.pronamespace::regnamespace::text in ('public', 'messenger')
+      select c.oid::regclass::text as name from pg_class c
+        where c.relnamespace::regnamespace::text in ('public', 'messenger') and c.relkind in ('r', 'v', 'S')
+      union all select p.oid::regprocedure::text from pg_proc p
+      where p.pronamespace::regnamespace::text in ('public', 'messenger')
       order by 1`).map(({ name }) => name);
     const before = await names();
     await installRelease(sql, from);

@@ -153,7 +153,8 @@ test("reads · users see the granted columns of their own messages and nothing e
   const rows = await asUser(
     ada,
     (tx) =>
-      tx`select id, message_type, status, progress, result, created_at, available_at, processed_at from public.messenger_messages`,
+      tx`select id, message_type, status, progress, result, created_at, available_at, processed_at
+        from public.messenger_messages`,
   );
   assert.deepEqual(rows.map(({ id }) => id), [own.id]);
   for (

@@ -114,7 +114,8 @@ test("scan watermarks · one is deleted when scans are fast again", async () => 
 test("scan watermarks · every priority has its own: a high one that was full hides no lower one", async () => {
   await using sql = await marking();
   const { sql: any } = project();
-  await any`select messenger_dispatch_batch((select jsonb_agg(jsonb_build_object('type', 'High', 'priority', 9)) from generate_series(1, 15)))`;
+  await any`select messenger_dispatch_batch((select jsonb_agg(jsonb_build_object('type', 'High', 'priority', 9))
+    from generate_series(1, 15)))`;
   const [{ id: low }] = await any`select id from messenger_dispatch('Low', priority => 2)`;
   await later("1 second");
   assert.equal((await claimed(sql)).length, 10, "the scan stopped in priority 9");
@@ -127,7 +128,8 @@ test("scan watermarks · a session with a slow search for queues remembers them,
   await dispatched();
   await claimed(sql);
   const [{ known }] = await sql`
-    select string_to_array(current_setting('messenger.known_queues_' || replace(hashtextextended('', 0)::text, '-', 'n')), '|') as known`;
+    select string_to_array(current_setting('messenger.known_queues_' || replace(hashtextextended('', 0)::text, '-',
+      'n')), '|') as known`;
   const [placed, , endsForAnotherLook, queues] = known;
   assert.equal(queues, "{supabase/default}");
   const seconds = Number(endsForAnotherLook) - Number(placed);

@@ -119,7 +119,8 @@ test("sign · without its secret an error, so that the worker retries", async ()
   const { sql } = project();
   const subscription = await onWebhook();
   const rename = (name: string) =>
-    sql`select vault.update_secret(id, new_name => ${name}) from vault.secrets where name in ('symphony_webhook_shop', 'elsewhere')`;
+    sql`select vault.update_secret(id, new_name => ${name}) from vault.secrets
+      where name in ('symphony_webhook_shop', 'elsewhere')`;
   await rename("elsewhere");
   assert.match(await assertRejected(sign(subscription, ID, "{}"), "SM_NOT_FOUND", 404), /symphony_webhook_shop/);
   await rename("symphony_webhook_shop");

@@ -43,7 +43,8 @@ export async function openSymphony(
     async empty() {
       await setRetention();
       await project
-        .sql`truncate messenger_messages, messenger_failed_messages, messenger.attempts, messenger.workers, messenger.pruned`;
+        .sql`truncate messenger_messages, messenger_failed_messages, messenger.attempts, messenger.workers,
+          messenger.pruned`;
     },
     async stock(messages, delayed = false) {
       for (let done = 0; done < messages; done += STOCK * connections) {

@@ -53,8 +53,8 @@ export const activeRow: Row = {
         better: "lower",
         samples: at(0.5),
         target: { of: "peer", must: 1, aim: 2 },
-        note:
-          "Symphony uses HTTP through the gateway at both ends, graphile-worker uses database connections and LISTEN/NOTIFY.",
+        note: "Symphony uses HTTP through the gateway at both ends, graphile-worker uses database " +
+          "connections and LISTEN/NOTIFY.",
       },
       {
         label: "dispatch to handler, active worker, 100/s: p99",
@@ -167,7 +167,8 @@ async function dispatchToStart({ project }: BenchSetup): Promise<number> {
   const { messageId } = z.object({ messageId: z.string() }).parse(await response.json());
   for (const giveUp = Date.now() + GIVE_UP; Date.now() < giveUp; await pause(10)) {
     const [row] = await project.sql<{ started_at: string | null }[]>`
-      select result ->> 'startedAt' as started_at from messenger_messages where id = ${messageId} and status = 'completed'`;
+      select result ->> 'startedAt' as started_at from messenger_messages
+        where id = ${messageId} and status = 'completed'`;
     if (row?.started_at) return Date.parse(row.started_at) - sentAt;
   }
   throw new Error(`message ${messageId} was not handled within ${GIVE_UP / 1_000} s`);
@@ -176,7 +177,8 @@ async function dispatchToStart({ project }: BenchSetup): Promise<number> {
 async function untilIdle({ project }: BenchSetup): Promise<void> {
   for (const giveUp = Date.now() + GIVE_UP; Date.now() < giveUp; await pause(20)) {
     const [{ active }] = await project.sql<{ active: boolean }[]>`
-      select exists (select from messenger.workers where polled_at > messenger.now() - interval '200 milliseconds') as active`;
+      select exists (select from messenger.workers where polled_at > messenger.now() - interval '200 milliseconds') as
+        active`;
     if (!active) return;
   }
   throw new Error("the worker did not become idle");

@@ -96,29 +96,38 @@ async function store({ admin, sizes: { kept } }: BenchSetup): Promise<void> {
     create function pg_temp.id_of(at timestamptz, n bigint) returns uuid language sql
     as $$ select (messenger.id_prefix(at) || lpad(to_hex(n), 16, '8'))::uuid $$`);
   await admin`
-    insert into messenger_messages (id, queue_name, message_type, body, status, available_at, created_at, processed_at, updated_at, fence, last_error, error_class,
+    insert into messenger_messages (id, queue_name, message_type, body, status, available_at, created_at, processed_at,
+      updated_at, fence, last_error, error_class,
       idempotency_key)
     select pg_temp.id_of(t, n), (array['default', 'email', 'sms'])[1 + n % 3], case when n % ${
     kept / 20
   } = 0 then 'Rare' else 'Type' || n % 20 end,
-      jsonb_build_object('n', n, 'text', repeat('x', 80)), case when n % 20 = 1 then 'failed' else 'completed' end, t, t, t + interval '1 second', t, 1,
-      case when n % 20 = 1 then 'boom ' || n end, case when n % 20 = 1 then 'Error' || n % 7 end, case when n % 10 = 0 then 'key-' || n end
+      jsonb_build_object('n', n, 'text', repeat('x', 80)), case when n % 20 = 1 then 'failed' else 'completed' end, t,
+      t, t + interval '1 second', t, 1,
+      case when n % 20 = 1 then 'boom ' || n end, case when n % 20 = 1 then 'Error' || n % 7 end,
+      case when n % 10 = 0 then 'key-' || n end
     from (select n, now() - interval '6 days' + n * interval '6 days' / ${
     kept + 1
   } as t from generate_series(1, ${kept}) n) s`;
   await admin`
     insert into messenger_messages (id, queue_name, message_type, body, priority, available_at, created_at, updated_at)
-    select pg_temp.id_of(t, n), 'bulk', 'Type' || n % 20, jsonb_build_object('n', n), 1 + n % 10, case when n % 3 = 0 then t + interval '1 day' else t end, t, t
+    select pg_temp.id_of(t, n), 'bulk', 'Type' || n % 20, jsonb_build_object('n', n), 1 + n % 10,
+      case when n % 3 = 0 then t + interval '1 day' else t end, t, t
     from (select n, now() - n * interval '1 hour' / ${kept / 10} as t from generate_series(1, ${kept / 10}) n) s`;
   await admin`
-    insert into messenger_failed_messages (id, message_id, transport_name, queue_name, message_type, body, error, error_class, error_trace, attempts, retry_count, max_retries,
+    insert into messenger_failed_messages (id, message_id, transport_name, queue_name, message_type, body, error,
+      error_class, error_trace, attempts, retry_count, max_retries,
       failed_at, created_at)
-    select gen_random_uuid(), m.id, m.transport_name, m.queue_name, m.message_type, m.body, m.last_error, m.error_class, repeat('trace ', 100),
-      jsonb_build_array(jsonb_build_object('at', m.processed_at, 'error', m.last_error)), 3, 3, m.processed_at, m.created_at
+    select gen_random_uuid(), m.id, m.transport_name, m.queue_name, m.message_type, m.body, m.last_error, m.error_class,
+      repeat('trace ', 100),
+      jsonb_build_array(jsonb_build_object('at', m.processed_at, 'error', m.last_error)), 3, 3, m.processed_at,
+      m.created_at
     from messenger_messages m where m.status = 'failed'`;
   await admin`
-    insert into messenger.metrics (step_seconds, at, transport_name, message_type, dispatched, completed, retried, dead, duration_ms, durations)
-    select 60, date_trunc('minute', now()) - minute * interval '1 minute', 'supabase', 'Type' || type, 40, 38, 2, 1, 4800,
+    insert into messenger.metrics (step_seconds, at, transport_name, message_type, dispatched, completed, retried, dead,
+      duration_ms, durations)
+    select 60, date_trunc('minute', now()) - minute * interval '1 minute', 'supabase', 'Type' || type, 40, 38, 2, 1,
+      4800,
       array(select 1 from generate_series(1, 39))
     from generate_series(1, 2879) minute, generate_series(0, 19) type`;
   await settle(admin);

@@ -47,7 +47,8 @@ async function handle(sql: Sql, { id, fence }: ClaimedRow, n: number): Promise<v
         select messenger_complete('${id}', ${fence}, strict => true)`).simple();
     } else {
       await sql`
-        with effect as (insert into soak.effects (message_id, fence) values (${id}, ${fence}) returning message_id, fence)
+        with effect as (insert into soak.effects (message_id, fence) values (${id}, ${fence})
+        returning message_id, fence)
         select messenger_complete(message_id, fence, strict => true) from effect`;
     }
   } catch (error) {

@@ -46,7 +46,8 @@ export const SOAK_FAULTS: readonly SoakFault[] = [
     stopsTicker: true,
     async inject({ project }) {
       const [{ pid }] = await project.sql<{ pid: number }[]>`
-        select pid from pg_stat_activity where application_name ~ '^sql-' or usename = 'authenticator' order by state, random() limit 1`;
+        select pid from pg_stat_activity where application_name ~ '^sql-' or usename = 'authenticator'
+          order by state, random() limit 1`;
       Deno.kill(pid, "SIGKILL");
     },
   },

@@ -12,7 +12,8 @@ const HOLD_TIME = 3_000; // ms
  */
 async function idleWith(setup: SoakSetup, ...statements: string[]): Promise<void> {
   for (let attempt = 1;; attempt++) {
-    await runWhenUp(setup, RELEASE_SNAPSHOTS); // otherwise DDL would wait a minute for the snapshot, and everything else for the DDL
+    // otherwise DDL would wait a minute for the snapshot, and everything else for the DDL
+    await runWhenUp(setup, RELEASE_SNAPSHOTS);
     try {
       return await idleOnce(setup, statements);
     } catch (error) {
@@ -63,7 +64,8 @@ export const FOREIGN_FAULTS: readonly SoakFault[] = [
     async inject(setup) {
       await runWhenUp(
         setup,
-        `create or replace function soak.keep() returns trigger language plpgsql as $$ begin raise exception 'the project keeps this one'; end $$;
+        `create or replace function soak.keep() returns trigger
+          language plpgsql as $$ begin raise exception 'the project keeps this one'; end $$;
          create or replace trigger soak_keep before update on public.messenger_messages for each row
          when (hashtext(old.id::text) % 100 = 0) execute function soak.keep()`,
       );
@@ -94,8 +96,8 @@ export const FOREIGN_FAULTS: readonly SoakFault[] = [
     what: "the database serializable by default",
     affects: "anybody",
     async inject(setup) {
-      const reconnect =
-        "select pg_terminate_backend(pid) from pg_stat_activity where application_name ~ '^sql-' or usename = 'authenticator'";
+      const reconnect = "select pg_terminate_backend(pid) from pg_stat_activity where application_name ~ " +
+        "'^sql-' or usename = 'authenticator'";
       await runWhenUp(setup, "alter database postgres set default_transaction_isolation = 'serializable'");
       await runWhenUp(setup, reconnect);
       await pause(HOLD_TIME);

@@ -54,8 +54,8 @@ export class MovingClock {
 
 /** Part of the text of a statement that holds a snapshot, and with it a lock on the table of messages, for a minute. */
 export const SNAPSHOT_MARKER = "held_by_the_soak";
-export const RELEASE_SNAPSHOTS =
-  `select pg_terminate_backend(pid) from pg_stat_activity where query ~ '${SNAPSHOT_MARKER}' and pid <> pg_backend_pid()`;
+export const RELEASE_SNAPSHOTS = `select pg_terminate_backend(pid) from pg_stat_activity
+    where query ~ '${SNAPSHOT_MARKER}' and pid <> pg_backend_pid()`;
 
 /** Runs a statement as soon as Postgres accepts it. */
 export async function runWhenUp({ project }: Pick<SoakSetup, "project">, statement: string): Promise<void> {

@@ -43,7 +43,8 @@ export class TickMeter {
     // A tick's time is the bus's time; its distance from real time may have changed since.
     const rows = await sql<{ id: string; at: Date; duration_ms: number }[]>`
       select id, duration_ms, least(clock_timestamp(), at - (messenger.now() - clock_timestamp())) as at
-      from messenger.ticks where id > ${this.#seen} or (select max(id) from messenger.ticks) < ${this.#seen} order by id`;
+      from messenger.ticks where id > ${this.#seen} or (select max(id) from messenger.ticks) < ${this.#seen}
+        order by id`;
     for (const { id, at, duration_ms } of rows) {
       this.#seen = Number(id);
       this.#note(Date.now() - at.getTime() > 30_000 ? Date.now() : at.getTime(), duration_ms);
