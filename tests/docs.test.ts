@@ -107,7 +107,7 @@ test("docs · the curl command of the README dispatches a message", async () => 
   assert.deepEqual({ ...row }, { body: { to: "Grace" }, priority: 10 });
 });
 
-test("docs · docs/errors.md lists exactly the existing codes with status and remedy, and SQL raises only those", async () => {
+test("docs · docs/errors.md lists exactly the existing codes with status and remedy; SQL raises no other", async () => {
   const listed = [...read("docs/errors.md").matchAll(/^\| `(SM_\w+)` \| (\d+) \| (.+) \|$/gm)].map((
     [, code, status, remedy],
   ) => ({ code, status, remedy }));

@@ -37,7 +37,7 @@ test("docs/dispatching.md · its TypeScript compiles", async () => {
   assert.equal(code, 0, new TextDecoder().decode(stderr));
 });
 
-test("docs/dispatching.md · a trigger on a table that users write dispatches in their transaction, on their behalf", async () => {
+test("docs/dispatching.md · a trigger on a users' table dispatches in their transaction and name", async () => {
   for (const statements of blocks(dispatching, "sql")) await project().sql.unsafe(statements);
   const { id: user } = await target().newUser();
   await using own = session(project());

@@ -58,7 +58,7 @@ async function deliveredTo(url: string): Promise<number> {
   return result?.status;
 }
 
-test("docs/events.md · a function records each failed order once, and the event has exactly the documented fields", async () => {
+test("docs/events.md · a function records each failed order once; the event has the documented fields", async () => {
   const { sql } = project();
   await sql.unsafe(functionSql);
   const id = await end("failed");

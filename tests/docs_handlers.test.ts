@@ -86,7 +86,7 @@ test("docs/handlers.md · a user changes only their own account, whatever the pa
   assert.deepEqual(names.map(({ name }) => name), ["Augusta", "bob"]);
 });
 
-test("docs/handlers.md · an effect is applied exactly once, and not at all if the function raises an error", async () => {
+test("docs/handlers.md · an effect is applied exactly once, and not at all if the function fails", async () => {
   const { sql } = project();
   const paid = await send("Payment", { orderId: 1, amount: 30 });
   const rejected = await send("Payment", { orderId: 2, amount: -1 });

@@ -18,7 +18,7 @@ test("docs/monitoring.md · lists exactly the calls of the two edge functions", 
   assert.deepEqual([...new Set(full)].sort(), [...new Set(called)].sort());
 });
 
-test("docs/monitoring.md · its SQL gives a user the role, and the user's token then opens the edge functions", async () => {
+test("docs/monitoring.md · its SQL gives a user the role, and the token then opens the edge functions", async () => {
   const { sql } = project();
   const id = crypto.randomUUID();
   await sql`insert into auth.users (id, email) values (${id}, 'ada@example.com')`;

@@ -32,7 +32,7 @@ test("ticker · before messenger_start nothing ticks, and health reports it", as
   assert.match(remedy ?? "", /messenger_start/);
 });
 
-test("ticker · messenger_start without a URL starts a ticker without wake-ups, and reports what is missing", async () => {
+test("ticker · messenger_start without a URL starts it without wake-ups, and names what is missing", async () => {
   const [{ started }] = await project().sql`select messenger_start() as started`;
   assert.deepEqual([started.clock, started.wakeups, started.worker_secret], [true, false, true]);
   assert.match(started.wakeups_remedy, /functions\/v1/);

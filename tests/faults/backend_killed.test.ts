@@ -43,7 +43,7 @@ test("backend killed · during a dispatch: no message is stored, and its key is 
   assert.deepEqual(await stored(), [again.id]);
 });
 
-test("backend killed · during a settle: the worker keeps the message, and the repeated outcome is recorded", async () => {
+test("backend killed · during a settle: the worker keeps the message, and the repeated outcome counts", async () => {
   const { id, fence } = await dispatchAndClaim(project().sql);
   const result = [{ id, fence, outcome: "completed" }];
   const connection = await openTransaction();
@@ -67,7 +67,7 @@ test("backend killed · during a claim: the message is due as before", async () 
   assert.deepEqual([row.id, row.fence, row.retry_count, row.solo], [id, "1", 0, false]);
 });
 
-test("backend killed · pg_terminate_backend ends one session, and a dispatch that waited for its key is stored", async () => {
+test("backend killed · pg_terminate_backend ends one session, a dispatch waiting for its key is stored", async () => {
   const { sql } = project();
   const first = await openTransaction();
   const second = await openTransaction();
@@ -85,7 +85,7 @@ test("backend killed · pg_terminate_backend ends one session, and a dispatch th
   await Promise.all([first.close(), second.close()]);
 });
 
-test("backend killed · kill -9 of the postmaster: committed messages and leases are restored, uncommitted ones are not", async () => {
+test("backend killed · kill -9 of the postmaster: committed messages and leases are restored, no others", async () => {
   const { id, fence } = await dispatchAndClaim(project().sql);
   const kept = await dispatch(project().sql);
   const connection = await openTransaction();

@@ -24,10 +24,10 @@ export const FAULTS: readonly Fault[] = [
     what: "an isolate at its limits releases the messages that it has not started",
     tests: {
       "faults/worker_retired.test.ts": [
-        "worker retired · at its wall clock limit unstarted messages are released, running ones settled, and the next isolate continues",
+        "worker retired · at its wall clock limit unstarted messages are released, running ones settled",
       ],
       "shared/worker/consume.test.ts": [
-        "consume · when the isolate ends, unstarted messages are released and finished ones are settled",
+        "consume · when the isolate ends, unstarted messages are released, finished ones settled",
         "consume · stops claiming when the isolate is old, and finishes the running messages",
       ],
     },
@@ -38,9 +38,9 @@ export const FAULTS: readonly Fault[] = [
     tests: {
       "faults/backend_killed.test.ts": [
         "backend killed · during a dispatch: no message is stored, and its key is free",
-        "backend killed · during a settle: the worker keeps the message, and the repeated outcome is recorded",
+        "backend killed · during a settle: the worker keeps the message, and the repeated outcome counts",
         "backend killed · during a claim: the message is due as before",
-        "backend killed · pg_terminate_backend ends one session, and a dispatch that waited for its key is stored",
+        "backend killed · pg_terminate_backend ends one session, a dispatch waiting for its key is stored",
       ],
     },
   },
@@ -49,7 +49,7 @@ export const FAULTS: readonly Fault[] = [
     what: "kill -9 of the postmaster, immediate stops",
     tests: {
       "faults/backend_killed.test.ts": [
-        "backend killed · kill -9 of the postmaster: committed messages and leases are restored, uncommitted ones are not",
+        "backend killed · kill -9 of the postmaster: committed messages and leases are restored, no others",
       ],
       "faults/database_restarted.test.ts": [
         "database restarted · three immediate stops during work: no acknowledged message is lost",
@@ -62,12 +62,12 @@ export const FAULTS: readonly Fault[] = [
     what: "a connection cut after the commit and before the reply",
     tests: {
       "faults/reply_lost.test.ts": [
-        "reply lost · of a dispatch: the edge function returns 503, and the same key returns the stored message",
+        "reply lost · of a dispatch: the edge function returns 503, the same key returns the stored message",
         "reply lost · of a settle: the worker repeats the outcome, which is reported as recorded already",
-        "reply lost · of a claim: no worker runs the message until the lease expires, then it is handed out again",
+        "reply lost · of a claim: no worker runs the message until the lease expires, then one does",
       ],
       "supabase/exchange.test.ts": [
-        "exchange · repeated after a lost reply, the outcomes are reported as already recorded and the rows of the first claim stay leased",
+        "exchange · repeated after a lost reply, outcomes are already recorded, first rows stay leased",
       ],
     },
   },
@@ -78,7 +78,7 @@ export const FAULTS: readonly Fault[] = [
       "faults/stale_worker.test.ts": [
         "stale worker · stopped past its lease, its late outcome is rejected and changes nothing",
         "stale worker · its late outcome is rejected while the second worker still runs, too",
-        "stale worker · the outcome still counts if the lease has expired and no other worker has claimed the message",
+        "stale worker · the outcome counts if the lease has expired and no other worker has the message",
       ],
     },
   },
@@ -88,7 +88,7 @@ export const FAULTS: readonly Fault[] = [
     tests: {
       "faults/slow_handler.test.ts": [
         "slow handler · with heartbeats it runs for three leases and no other worker claims its message",
-        "slow handler · without heartbeats: the outcome of the second worker counts, and the first one's is rejected",
+        "slow handler · without heartbeats: the second worker's outcome counts, the first one's is rejected",
       ],
     },
   },
@@ -98,8 +98,8 @@ export const FAULTS: readonly Fault[] = [
     tests: {
       "supabase/idempotency_races.test.ts": [
         "race · when the first dispatch rolls back, the waiting one is stored",
-        "race · of a hundred dispatches on ten connections one is stored, and exactly one is reported as new",
-        "race · with first dispatches that roll back at random, every committed reply has the id of the one stored row",
+        "race · of a hundred dispatches on ten connections one is stored and reported as new",
+        "race · with random rollbacks, every committed reply has the id of the one stored row",
       ],
     },
   },
@@ -109,7 +109,7 @@ export const FAULTS: readonly Fault[] = [
     tests: {
       "faults/wakeups_lost.test.ts": [
         "wake-ups lost · a message without any wake-up is handled when the ticker sends wake-ups again",
-        "wake-ups lost · half of them lost and a fifth doubled: all of 200 messages are handled exactly once",
+        "wake-ups lost · half of them lost and a fifth doubled: all of 200 messages are handled once",
       ],
     },
   },
@@ -129,7 +129,7 @@ export const FAULTS: readonly Fault[] = [
     what: "the clock +1 h, -2 h, +1 day",
     tests: {
       "faults/clock_faults.test.ts": [
-        "clock steps · an hour forward, two back, a day forward, with messages in flight: all complete, late outcomes are rejected",
+        "clock steps · an hour forward, two back, a day forward: all complete, late outcomes are rejected",
       ],
       "supabase/claim.test.ts": [
         "clock · moved back, due messages are hidden for at most the distance of the move",
@@ -143,7 +143,7 @@ export const FAULTS: readonly Fault[] = [
     what: "a snapshot held under load",
     tests: {
       "faults/many_due.test.ts": [
-        "held snapshot · thousands are handled beside index entries that it keeps, and later messages are found",
+        "held snapshot · thousands are handled beside the index entries it keeps, later messages are found",
       ],
       "supabase/watermark_settings.test.ts": [
         "scan watermarks · a transaction that commits late is found within five seconds",
@@ -166,9 +166,9 @@ export const FAULTS: readonly Fault[] = [
       "faults/statement_timeout.test.ts": [
         "statement timeout · during a dispatch: nothing is stored, and its key is free",
         "statement timeout · during a claim: nothing is claimed, and the next claim returns the message",
-        "statement timeout · at one row of a settle: no outcome is recorded, and the same outcomes count later",
+        "statement timeout · at one row of a settle: no outcome is recorded, the same ones count later",
         "statement timeout · during an exchange, after its settle: the settle is rolled back with it",
-        "statement timeout · during a step of a tick: that step is rolled back and retried, the others have run",
+        "statement timeout · during a step of a tick: that step is rolled back and retried, others have run",
       ],
     },
   },
@@ -194,7 +194,7 @@ export const FAULTS: readonly Fault[] = [
     what: "poison messages: always failing, killing their worker, unreadable, with huge errors",
     tests: {
       "faults/worker_killed.test.ts": [
-        "worker killed · a message that kills its worker each time becomes a dead letter, its neighbour completes",
+        "worker killed · a message that kills its worker each time becomes a dead letter, others complete",
       ],
       "supabase/settle.test.ts": [
         "failed · max_retries n allows n + 1 deliveries, then the dead letter has all their errors",
@@ -223,7 +223,7 @@ export const FAULTS: readonly Fault[] = [
     what: "connections exhausted: 503 with Retry-After",
     tests: {
       "faults/connections_exhausted.test.ts": [
-        "connections exhausted · a dispatch receives 503, and its repetition is stored once; the worker resumes",
+        "connections exhausted · a dispatch receives 503, its repetition is stored once; the worker resumes",
       ],
     },
   },
@@ -232,18 +232,18 @@ export const FAULTS: readonly Fault[] = [
     what: "objects and locks of the project",
     tests: {
       "faults/foreign_locks.test.ts": [
-        "row locks · of an idle transaction, in any mode: all other messages are claimed, completed, rescued and pruned",
+        "row locks · of an idle transaction: all other messages are claimed, completed, rescued and pruned",
         "row locks · a strict completion, a cancel and an exchange do not wait for them",
         "claims · an open claim of the same worker or of another does not block the claim of other messages",
-        "foreign key · an insert that refers to a message does not block its completion; with retention 0 pruning deletes it later",
-        "trigger · one that rejects the update of a message blocks only that outcome, which is recorded without the trigger",
-        "ddl · while a table of the bus is altered, the ticker keeps its pace, and work without that table continues",
-        "serializable · as the database's default: four workers complete everything once, and the ticker keeps its pace",
+        "foreign key · an insert that refers to a message does not block its completion or a later pruning",
+        "trigger · one that rejects updates of a message blocks its outcome only, until the trigger is gone",
+        "ddl · while a table of the bus is altered, the ticker keeps its pace, and other work continues",
+        "serializable · as the database's default: workers complete all once, the ticker keeps its pace",
       ],
       "supabase/set_aside.test.ts": [
-        "foreign key · a message that a table of the project refers to stays, the thousand around it are pruned",
+        "foreign key · a message that a project's table refers to stays, a thousand others are pruned",
         "foreign key · a deferred one, and one whose row is being inserted, do not affect other messages",
-        "trigger · a dead letter, a key and an occurrence that cannot be deleted are the only ones that stay",
+        "trigger · a dead letter, a key and an occurrence that cannot be deleted stay, others do not",
         "trigger · a lost message that cannot be updated does not block the rescue of others",
       ],
       "supabase/tick_steps.test.ts": [

@@ -19,7 +19,7 @@ async function post(app: string, body: unknown) {
   return { status: response.status, headers: response.headers, body: await response.json() };
 }
 
-test("connections exhausted · a dispatch receives 503, and its repetition is stored once; the worker resumes", async () => {
+test("connections exhausted · a dispatch receives 503, its repetition is stored once; the worker resumes", async () => {
   await using admin = session(project(), "supabase_admin");
   const first = await harness.produce({ type: "ExampleQuick", payload: {} });
   const taken = (await Promise.allSettled(Array.from({ length: 110 }, () => connect(project().databaseUrl()))))

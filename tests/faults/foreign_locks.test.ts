@@ -63,7 +63,7 @@ async function assertClean(sql: Sql): Promise<void> {
   assert.deepEqual((await call(sql, "messenger_audit")).filter(({ violations }) => violations > 0), []);
 }
 
-test("row locks · of an idle transaction, in any mode: all other messages are claimed, completed, rescued and pruned", async (t) => {
+test("row locks · of an idle transaction: all other messages are claimed, completed, rescued and pruned", async (t) => {
   for (const mode of ["key share", "share", "no key update", "update"]) {
     await t.step(`for ${mode}`, () => besideRowLocks(mode));
     await empty(project().sql);
@@ -153,7 +153,7 @@ test("claims · an open claim of the same worker or of another does not block th
   await assertClean(sql);
 });
 
-test("foreign key · an insert that refers to a message does not block its completion; with retention 0 pruning deletes it later", async () => {
+test("foreign key · an insert that refers to a message does not block its completion or a later pruning", async () => {
   const { sql } = project();
   await sql`update messenger_transports set config = '{"retention": "0 seconds"}' where name = 'supabase'`;
   await sql`create table public.orders (message_id uuid references public.messenger_messages)`;
@@ -174,7 +174,7 @@ test("foreign key · an insert that refers to a message does not block its compl
   }
 });
 
-test("trigger · one that rejects the update of a message blocks only that outcome, which is recorded without the trigger", async () => {
+test("trigger · one that rejects updates of a message blocks its outcome only, until the trigger is gone", async () => {
   const { sql } = project();
   const ids = await dispatchMany(sql, 5);
   const running = await claim(sql);
@@ -204,7 +204,7 @@ const DDL = {
   "alter table messenger.metrics add column note text": "metrics",
   "alter table messenger.idempotency_keys add column note text": "idempotency keys",
 };
-test("ddl · while a table of the bus is altered, the ticker keeps its pace, and work without that table continues", async (t) => {
+test("ddl · while a table of the bus is altered, the ticker keeps its pace, and other work continues", async (t) => {
   for (const [statement, what] of Object.entries(DDL)) {
     await t.step(statement, () => besideDdl(statement, what));
     await empty(project().sql);
@@ -235,7 +235,7 @@ async function besideDdl(statement: string, what: string): Promise<void> {
   await assertClean(sql);
 }
 
-test("serializable · as the database's default: four workers complete everything once, and the ticker keeps its pace", async () => {
+test("serializable · as the database's default: workers complete all once, the ticker keeps its pace", async () => {
   const { sql } = project();
   await using admin = session(project(), "supabase_admin");
   await admin`alter database postgres set default_transaction_isolation = 'serializable'`;

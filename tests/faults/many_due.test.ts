@@ -42,7 +42,7 @@ test("many due · five thousand at one instant: none before it, then each once, 
   assert.equal(odd, "0");
 });
 
-test("held snapshot · thousands are handled beside index entries that it keeps, and later messages are found", async () => {
+test("held snapshot · thousands are handled beside the index entries it keeps, later messages are found", async () => {
   const { sql } = project();
   await using holder = session(project());
   await using worker = session(project());

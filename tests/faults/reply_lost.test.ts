@@ -45,7 +45,7 @@ async function call(app: string, body?: unknown) {
 
 const work = async (): Promise<Record<string, number>> => (await call("worker?wait=1", {})).body.stats;
 
-test("reply lost · of a dispatch: the edge function returns 503, and the same key returns the stored message", async () => {
+test("reply lost · of a dispatch: the edge function returns 503, the same key returns the stored message", async () => {
   const request = { message: { type: "ExampleQuick", payload: {} }, options: { idempotencyKey: "once" } };
   await harness.produce({ type: "ExampleQuick", payload: {} }); // the edge function has made its initial calls
   const lost = await withoutReplies(() => call("dispatch", request));
@@ -72,7 +72,7 @@ test("reply lost · of a settle: the worker repeats the outcome, which is report
   assert.deepEqual([row.fence, row.retry_count, row.status], ["1", 0, "completed"]);
 });
 
-test("reply lost · of a claim: no worker runs the message until the lease expires, then it is handed out again", async () => {
+test("reply lost · of a claim: no worker runs the message until the lease expires, then one does", async () => {
   const id = await harness.produce({ type: "ExampleQuick", payload: {} });
   assert.equal(await withoutReplies(work), undefined, "the run received no reply from the database");
   const held = await rowOf(id);

@@ -49,7 +49,7 @@ test("slow handler · with heartbeats it runs for three leases and no other work
   harness.assertSound(await harness.judge("a handler of three leases, with heartbeats"));
 });
 
-test("slow handler · without heartbeats: the outcome of the second worker counts, and the first one's is rejected", async () => {
+test("slow handler · without heartbeats: the second worker's outcome counts, the first one's is rejected", async () => {
   const id = await harness.produce({ type: "ExampleSlow", payload: { ms: 2 * LEASE } });
   const run = work();
   await eventually("it runs", async () => (await rowOf(id)).status === "processing");

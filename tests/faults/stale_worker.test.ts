@@ -94,7 +94,7 @@ test("stale worker · its late outcome is rejected while the second worker still
   assert.equal(settled.outcome, "completed");
 });
 
-test("stale worker · the outcome still counts if the lease has expired and no other worker has claimed the message", async () => {
+test("stale worker · the outcome counts if the lease has expired and no other worker has the message", async () => {
   const id = await harness.produce({ type: "ExampleSlow", payload: { ms: 3_000 } });
   // After its first report the worker makes no more polls, in which it would claim its own expired message again.
   const run = await stopWorkerHolding(id, "progress");

@@ -37,7 +37,7 @@ test("statement timeout · during a claim: nothing is claimed, and the next clai
   assert.deepEqual(rows.map(({ id, fence, retry_count }) => [id, fence, retry_count]), ids.map((id) => [id, "1", 0]));
 });
 
-test("statement timeout · at one row of a settle: no outcome is recorded, and the same outcomes count later", async () => {
+test("statement timeout · at one row of a settle: no outcome is recorded, the same ones count later", async () => {
   const { sql } = project();
   await dispatchMany(sql, 5);
   const outcomes = (await claim(sql)).map(({ id, fence }) => ({ id, fence, outcome: "completed" }));
@@ -71,7 +71,7 @@ test("statement timeout · during an exchange, after its settle: the settle is r
   assert.equal((await settle(sql, [{ id, fence, outcome: "completed" }]))[0].outcome, "completed");
 });
 
-test("statement timeout · during a step of a tick: that step is rolled back and retried, the others have run", async () => {
+test("statement timeout · during a step of a tick: that step is rolled back and retried, others have run", async () => {
   const { sql } = project();
   const { id } = await dispatchAndClaim(sql);
   await setClock(sql, "2 hours");

@@ -27,7 +27,7 @@ test("wake-ups lost · a message without any wake-up is handled when the ticker 
   });
 });
 
-test("wake-ups lost · half of them lost and a fifth doubled: all of 200 messages are handled exactly once", async () => {
+test("wake-ups lost · half of them lost and a fifth doubled: all of 200 messages are handled once", async () => {
   const { wakeups, functions } = project();
   const before = { dropped: wakeups.dropped, calls: functions.invocations("worker") };
   wakeups.drop(0.5);

@@ -41,7 +41,7 @@ test("worker killed · three times during a batch: all messages complete, none i
   assert.deepEqual([...late], [], "each kill costs a message one delivery at most");
 });
 
-test("worker killed · a message that kills its worker each time becomes a dead letter, its neighbour completes", async () => {
+test("worker killed · a message that kills its worker each time becomes a dead letter, others complete", async () => {
   const { sql, functions } = project();
   const [poison, neighbour] = await harness.produceAll([
     { type: "ExampleSlow", payload: { ms: 60_000 }, options: { maxRetries: 1, priority: 10 } },

@@ -15,7 +15,7 @@ const project = useProject({
   limits: { wallClock: WALL_CLOCK },
 });
 
-test("worker retired · at its wall clock limit unstarted messages are released, running ones settled, and the next isolate continues", async () => {
+test("worker retired · at its wall clock limit unstarted messages are released, running ones settled", async () => {
   const { functions, sql } = project();
   const born = Date.now();
   functions.warm("worker");

@@ -12,7 +12,13 @@ const root = await rootWith({
     const payload = z.object({}).loose();
     export const messageTypes = [
       defineMessage({ type: "Bad", payload, route: { queue: "Bad Queue", priority: 11 }, handle: () => "bad" }),
-      defineMessage({ type: "Good", payload, route: { queue: "good", priority: 8 }, retry: { maxRetries: 1 }, handle: () => "good" }),
+      defineMessage({
+        type: "Good",
+        payload,
+        route: { queue: "good", priority: 8 },
+        retry: { maxRetries: 1 },
+        handle: () => "good",
+      }),
       defineMessage({ type: "Renamed", aliases: ["Good"], payload, handle: () => "renamed" }),
     ];
     export const middleware = [];

@@ -67,7 +67,7 @@ test("dispatch edge function · a delay in milliseconds sets the message's time"
   assert.ok(Math.abs(moved - 3_600_000) < 60_000, `${moved} ms`);
 });
 
-test("dispatch edge function · a repeated key returns 200 with the first message, from header and options alike", async () => {
+test("dispatch edge function · a repeated key returns 200 with the first message, in header and options", async () => {
   const key = crypto.randomUUID();
   const first = await target().call("dispatch", { json: { message: NOTE }, headers: { "Idempotency-Key": key } });
   const second = await target().call("dispatch", { json: { message: NOTE, options: { idempotencyKey: key } } });
@@ -82,7 +82,7 @@ test("dispatch edge function · a repeated key returns 200 with the first messag
   assert.equal(second.body.duplicate, true);
 });
 
-test("dispatch edge function · many concurrent sends with one key store one message, and one reply reports it as new", async () => {
+test("dispatch edge function · concurrent sends with one key store one message, one reply is new", async () => {
   const json = { message: NOTE, options: { idempotencyKey: crypto.randomUUID() } };
   const replies = await Promise.all(Array.from({ length: 20 }, () => target().call("dispatch", { json })));
   assert.equal(new Set(replies.map(({ body }) => body.messageId)).size, 1);
@@ -126,7 +126,7 @@ test("dispatch edge function · a batch returns its results in the order of its 
   ]);
 });
 
-test("dispatch edge function · a batch that is not atomic returns 207, stores valid messages and an error for each other", async () => {
+test("dispatch edge function · a batch that is not atomic returns 207 and an error per bad message", async () => {
   const before = await target().countMessages();
   const { status, body } = await target().call("dispatch/batch", {
     json: {

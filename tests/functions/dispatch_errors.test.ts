@@ -216,7 +216,7 @@ for (const index of [0, 1, 2]) {
   }
 }
 
-test("batch edge function · one bad element at any index of a batch that is not atomic affects only itself", async () => {
+test("batch edge function · a bad element of a batch that is not atomic affects only itself", async () => {
   for (const index of [0, 1, 2]) {
     for (const [what, , code, element] of BAD_ELEMENTS) {
       const before = await target().countMessages();

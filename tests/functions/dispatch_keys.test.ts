@@ -68,14 +68,14 @@ testLocally(
   },
 );
 
-test("dispatch edge function · many concurrent debounced sends store one message, and one reply reports it as new", async () => {
+test("dispatch edge function · concurrent debounced sends store one message, one reply is new", async () => {
   const options = keyed("debounce");
   const replies = await Promise.all(Array.from({ length: 20 }, (_, n) => send(n, options)));
   assert.equal(new Set(replies.map(({ body }) => body.messageId)).size, 1);
   assert.deepEqual(replies.map(({ status }) => status).sort(), [...Array(19).fill(200), 201]);
 });
 
-test("dispatch edge function · a message behind another of its ordering key is blocked and has no time, in every reply", async () => {
+test("dispatch edge function · a message behind another of its ordering key is blocked, without a time", async () => {
   const options = { orderingKey: crypto.randomUUID() };
   const head = await send(1, options);
   assert.deepEqual([head.status, "blocked" in head.body, head.body.scheduledAt !== null], [201, false, true]);
@@ -104,7 +104,7 @@ test("dispatch edge function · a message behind another of its ordering key is 
   assert.equal("blocked" in first.body, false);
 });
 
-test("dispatch edge function · a sync message with an ordering key is stored for a worker, not run in the call", async () => {
+test("dispatch edge function · a sync message with an ordering key is stored, not run in the call", async () => {
   const options = { transport: "sync", orderingKey: crypto.randomUUID(), delay: 60_000 };
   const json = { message: { type: "ExampleQuick", payload: {} }, options };
   for (const blocked of [undefined, true]) {

@@ -34,7 +34,7 @@ test("dispatch edge function · another user's message is reported as missing", 
   assert.equal((await target().call(`dispatch/${body.messageId}`)).status, 200, "a service sees it");
 });
 
-test("dispatch edge function · a user may not send other types, and the reply does not reveal which exist", async () => {
+test("dispatch edge function · a user may not send other types, and cannot find out which exist", async () => {
   const as = await target().newUser();
   const before = await target().countMessages();
   const sentences = new Set<string>();

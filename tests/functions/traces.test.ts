@@ -18,7 +18,9 @@ const root = await rootWith({
         retry: { maxRetries: 5, delay: 0 },
         dispatchableBy: "user",
         handle({ failures = 0, secret }, ctx) {
-          if (ctx.envelope.retryCount < failures) throw new TypeError("with Bearer abc.def.ghi " + secret + "x".repeat(500));
+          if (ctx.envelope.retryCount < failures) {
+            throw new TypeError("with Bearer abc.def.ghi " + secret + "x".repeat(500));
+          }
           return ctx.traceparent;
         },
       }),
@@ -34,7 +36,10 @@ const root = await rootWith({
         payload,
         retry: { maxRetries: 0 },
         handleBatch(items) {
-          for (const item of items) item.payload.failures ? item.fail(new RangeError("no such page")) : item.complete(items.length);
+          for (const item of items) {
+            if (item.payload.failures) item.fail(new RangeError("no such page"));
+            else item.complete(items.length);
+          }
         },
       }),
     ];

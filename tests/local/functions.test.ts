@@ -64,7 +64,7 @@ test("functions · a killed process is replaced for the next request", async () 
   assert.notEqual(project().functions.pid("spy"), pid);
 });
 
-test("functions · if it is killed during a request, the caller receives 500 and no other request is affected", async () => {
+test("functions · if it is killed during a request, the caller receives 500, others are not affected", async () => {
   await spy();
   const before = project().functions.invocations("spy");
   const hanging = call("spy/hang");

@@ -98,7 +98,7 @@ const OTHERS = ["messenger_import_cron", "messenger_sign_webhook", "messenger_us
 
 const ask = (sql: Sql, name: string, args: string) => sql.unsafe(`select * from ${name}(${args})`);
 
-test("replica · functions that need the primary raise one error with its remedy, functions that only read work", async () => {
+test("replica · functions that need the primary raise one error with its remedy, the others work", async () => {
   const { sql } = project();
   await empty(sql);
   await call(sql, "messenger_schedule", { name: "nightly", type: "Greeting", schedule: { cron: "0 3 * * *" } });

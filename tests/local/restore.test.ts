@@ -178,7 +178,7 @@ test("data only · a changed transport is kept, and no ordinary insert replaces 
 });
 
 // As `supabase migration squash` dumps.
-test("schema only · health names the missing rows, dispatch the remedy, and messenger_start restores them", async () => {
+test("schema only · health names the missing rows, dispatch the remedy, messenger_start restores them", async () => {
   await fill(source().sql);
   await restore(await dump("--schema-only", "--quote-all-identifiers", "--no-comments"));
   const { sql } = target();

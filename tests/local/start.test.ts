@@ -122,7 +122,7 @@ async function untilNoneIsLeft(): Promise<void> {
     .catch(async () => assert.fail((await processes()).join("\n")));
 }
 
-test("npm start · prints the ports in use and takes others, rejects a second start, ends with Ctrl-C, keeps its data", async (t) => {
+test("npm start · prints the ports in use, rejects a second start, ends with Ctrl-C, keeps its data", async (t) => {
   // Taken by this test, or already by another process: both are "in use".
   const taken: Deno.Listener[] = [];
   for (const port of [24321, 24322]) {

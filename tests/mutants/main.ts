@@ -56,7 +56,8 @@ const trials = new Map<Mutant | TypeScriptMutant, Trial>();
   const sound = await tryOut(files, first.root);
   if (sound.result !== "survived") {
     console.error(
-      `These tests fail without a planted bug, so their failure would prove nothing:\n  ${sound.by}\n  ${sound.because}`,
+      "These tests fail without a planted bug, so their failure would prove nothing:\n" +
+        `  ${sound.by}\n  ${sound.because}`,
     );
     await trees.disposeAsync();
     Deno.exit(1);

@@ -41,7 +41,7 @@ function stored(messages: NewMessage[]): Rows {
   }));
 }
 
-Deno.test("client · without a call in flight a message is sent at once, otherwise with those that arrive meanwhile", async () => {
+Deno.test("client · a message is sent at once, during a call together with those that arrive meanwhile", async () => {
   const first = Promise.withResolvers<void>();
   const { symphony, calls } = lineOf(async (messages, call) => {
     if (call === 1) await first.promise;
@@ -78,7 +78,7 @@ Deno.test("client · a rejected element fails its own caller only", async () => 
   );
 });
 
-Deno.test("client · if the database is unavailable every caller receives the error and nothing is sent again", async () => {
+Deno.test("client · if the database is unavailable every caller receives the error, nothing is repeated", async () => {
   const { symphony, calls } = lineOf(() => Promise.reject(new SymphonyError("SM_UNAVAILABLE", "away")));
   const settled = await Promise.allSettled(["a", "b", "c"].map((text) => symphony.dispatch(note, { text })));
   assert.ok(settled.every((one) => one.status === "rejected" && one.reason.code === "SM_UNAVAILABLE"));
@@ -182,7 +182,7 @@ Deno.test("client · a batch is atomic in the database by default", async () => 
   assert.deepEqual(calls.map(({ atomic }) => atomic), [true, true, false]);
 });
 
-Deno.test("client · an atomic batch is rejected as a whole with the index, any other stores its valid messages", async () => {
+Deno.test("client · an atomic batch is rejected as a whole with the index, any other in part", async () => {
   const { symphony, calls } = lineOf(stored);
   const dispatches = ["a", "x".repeat(300_000), "c"].map((text) => ({ messageType: note, payload: { text } }));
   await assert.rejects(

@@ -46,10 +46,11 @@ Deno.test("exact numbers · an inexact number is found at any position of the te
   }
 });
 
-Deno.test("exact numbers · in replies they become strings in a project's own data, and figures of the bus stay numbers", () => {
+Deno.test("exact numbers · they become strings in a project's own data; figures of the bus stay numbers", () => {
   const reply =
     `{"average": 0.33333333333333333333, "claimed": [{"fence": 3, "body": {"user": 1145678901234567891, "n": 1},
-    "headers": {}, "metadata": {"deep": [{"x": 0.12345678901234567890}]}, "result": 18446744073709551615, "rate": 0.1428571428571428571428}]}`;
+    "headers": {}, "metadata": {"deep": [{"x": 0.12345678901234567890}]}, "result": 18446744073709551615,
+    "rate": 0.1428571428571428571428}]}`;
   assert.deepEqual(JSON.parse(quoteInexactNumbers(reply)), {
     average: 1 / 3,
     claimed: [{

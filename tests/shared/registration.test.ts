@@ -51,7 +51,7 @@ Deno.test("registration · by default a type is retried 3 times, after 1 s, doub
   assert.deepEqual(note.retry, { max_retries: 3, delay_ms: 1_000, multiplier: 2, max_delay_ms: 600_000, jitter: 0.2 });
 });
 
-Deno.test("registration · a type that the database rejects is logged by name, and the others are registered one by one", async () => {
+Deno.test("registration · a type that the database rejects is logged by name, the others are registered", async () => {
   const lines: string[] = [];
   const registered: string[] = [];
   const { db } = scriptedDatabase((_name, { types }) => {
@@ -77,7 +77,7 @@ Deno.test("registration · if the only type is rejected, the call still succeeds
   await createRegistration(db, only, log)();
 });
 
-Deno.test("registration · an obstacle for all types is no fault of one: the registration fails, and is repeated", async () => {
+Deno.test("registration · an obstacle for all types is no fault of one: the registration is repeated", async () => {
   const replies = Array.from({ length: 3 }, () => new SymphonyError("SM_INTERNAL", "a trigger of the project"));
   const { db } = scriptedDatabase(() => {
     const error = replies.pop();

@@ -90,7 +90,7 @@ test("rights · of PUBLIC on a table of the bus, as a restore gives them, are na
   }
 });
 
-test("rows · settings that are lost while the ticker is scheduled are named, and a user's quota stays in force", async () => {
+test("rows · settings that are lost while the ticker is scheduled are named, quotas stay in force", async () => {
   const { sql } = project();
   const user = crypto.randomUUID();
   await call(sql, "messenger_register", { types: [{ type: "Wish", dispatchable_by: "user" }] });
@@ -179,7 +179,7 @@ test("wake-ups · those lost between pg_net's queue and its replies are counted"
   assert.match(detail, /^3 of 3 wake-ups of the last 5 minutes were neither sent nor answered/);
 });
 
-test("wake-ups · an unreachable address stays unhealthy while nothing is sent, and the remedy names the URL", async () => {
+test("wake-ups · an unreachable address stays unhealthy without new ones, the remedy names the URL", async () => {
   const { sql } = project();
   await sql`insert into messenger.wakeups values (1, now() - interval '1 hour')`;
   await sql`insert into net._http_response (id, error_msg, created)
@@ -245,7 +245,7 @@ test("growth · a table with more rows than usual is named with its figure", asy
   assert.match(remedy, /dispatch with a delay/);
 });
 
-test("schedules · one that runs once is deleted after its transport's retention; paused and recurring ones stay", async () => {
+test("schedules · one that runs once is deleted after its retention; paused and recurring ones stay", async () => {
   const { sql } = project();
   const at = "2026-01-01T00:00:00Z";
   await call(sql, "messenger_schedule", { name: "fired", type: "T", schedule: { at } });

@@ -240,7 +240,7 @@ test("claim · bad arguments are rejected and no lease is given", async () => {
   assert.equal((await sql`select from messenger_messages where status = 'processing'`).length, 0);
 });
 
-test("claim · null means the default of batch, lease and filters; the longest lease and name are accepted", async () => {
+test("claim · null means the default of batch, lease and filters; the longest values are accepted", async () => {
   const { sql } = project();
   await dispatchMany(sql, 11);
   const rows = await call(sql, "messenger_claim", {

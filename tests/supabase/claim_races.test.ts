@@ -233,7 +233,7 @@ test("race · many claims, releases, snoozes and completions hand nothing out tw
   }
 });
 
-test("settle · is repeated when a heartbeat has locked the row, and applies to the row as the heartbeat left it", async () => {
+test("settle · is repeated when a heartbeat has locked the row, and keeps the heartbeat's change", async () => {
   const { sql } = project();
   const { id, fence } = await dispatchAndClaim(sql);
   for (const result of ["snoozed", "completed"]) {

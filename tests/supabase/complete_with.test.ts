@@ -37,7 +37,7 @@ test("complete_with · repeated after a lost reply it returns 'already' and runs
   assert.deepEqual(await effects(project().sql), [{ order: 7 }]);
 });
 
-test("complete_with · without args the function gets an empty object; null and other JSON values are passed unchanged", async () => {
+test("complete_with · without args the function gets {}; null and other JSON values are unchanged", async () => {
   const { sql } = project();
   await completeWith(sql, await dispatchAndClaim(sql), "take_effect");
   await sql`select messenger_complete_with(id, fence, 'take_effect', null) from messenger_claim(${(await dispatch(sql),
@@ -47,7 +47,7 @@ test("complete_with · without args the function gets an empty object; null and 
   assert.deepEqual(await effects(project().sql), [{}, {}, [1]]);
 });
 
-test("complete_with · a result over 64 KB is replaced by a marker in the row, and does not fail the message", async () => {
+test("complete_with · a result over 64 KB is replaced by a marker, and does not fail the message", async () => {
   const { sql } = project();
   const delivery = await dispatchAndClaim(sql);
   const { outcome, result } = await completeWith(sql, delivery, "take_effect", { pad: "x".repeat(70_000) });

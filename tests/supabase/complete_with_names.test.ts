@@ -100,7 +100,8 @@ test("function_name · names are lower-cased and quoted as in SQL; nothing in th
   }
   await assertUntouched(project().sql, delivery);
   await sql.unsafe(`
-    create function shop."a""); truncate public.effects; --"(jsonb) returns jsonb language sql set search_path = pg_catalog, pg_temp as $$ select '"quoted"'::jsonb $$`);
+    create function shop."a""); truncate public.effects; --"(jsonb) returns jsonb language sql
+      set search_path = pg_catalog, pg_temp as $$ select '"quoted"'::jsonb $$`);
   assert.equal((await completeWith(sql, delivery, `shop."a""); truncate public.effects; --"`)).result, "quoted");
 });
 
@@ -135,7 +136,7 @@ test("function_name · functions of the system, the platform, extensions and the
   await assertUntouched(project().sql, delivery);
 });
 
-test("function_name · runs as the caller, who needs the right to execute the function and the rights it uses", async () => {
+test("function_name · runs as the caller, who needs the right to execute and the rights it uses", async () => {
   const { sql } = project();
   await sql.unsafe(`
     create or replace function shop.who(jsonb) returns jsonb language sql set search_path = pg_catalog, pg_temp as $$

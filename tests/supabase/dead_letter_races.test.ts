@@ -70,7 +70,7 @@ test("race · a discard that waited for a retry discards nothing, and the other 
   }
 });
 
-test("race · calls with ids in opposite order wait for the first dead letter they share, without a deadlock", async () => {
+test("race · calls with ids in opposite order wait for the first shared one, without a deadlock", async () => {
   const { sql } = project();
   const deadLetters: string[] = [];
   for (let n = 0; n < 3; n++) deadLetters.push((await makeDeadLetter(sql)).deadLetter);
@@ -187,7 +187,7 @@ test("race · pruning sees an old dead letter before its retry or an unfinished 
   assert.equal((await sql`select from messenger.idempotency_keys`).length, 1);
 });
 
-test("race · a retry that waited while the message ran and failed again does not change the new dead letter", async () => {
+test("race · a retry that waited while the message failed again does not change the new dead letter", async () => {
   const { sql } = project();
   const { id, deadLetter } = await makeDeadLetter(sql);
   await using first = session(project());

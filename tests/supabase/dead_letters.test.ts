@@ -20,7 +20,7 @@ Deno.test.afterEach(() => assertSound(project().sql));
 const keyOf = async (id: string) =>
   (await project().sql`select scope, key from messenger.idempotency_keys where message_id = ${id}`)[0];
 
-test("retry · the message is pending as it was dispatched, with all its retries and its fence; the dead letter is resolved", async () => {
+test("retry · the message is pending as dispatched, with all retries; the dead letter is resolved", async () => {
   const { sql } = project();
   const fields = { payload: { n: 1 }, priority: 9, headers: { h: 1 }, metadata: { m: 1 }, max_retries: 2 };
   const { id, deadLetter } = await makeDeadLetter(sql, fields, { error: "broke", error_class: "Boom" });
@@ -52,7 +52,7 @@ test("retry · the message is pending as it was dispatched, with all its retries
   assert.equal((await settle(sql, [{ id, fence: "2", outcome: "completed" }]))[0].outcome, "completed");
 });
 
-test("retry · a message that fails again has a new dead letter with its own history, and its fence continues", async () => {
+test("retry · a message that fails again has a new dead letter, and its fence continues", async () => {
   const { sql } = project();
   const { id, deadLetter } = await makeDeadLetter(sql, { max_retries: 1 }, { error: "first life" });
   await retry(sql, { ids: [deadLetter] });
@@ -142,7 +142,7 @@ test("retry · a message past its expires_at is not handed out, because it has e
   assert.equal((await messageOf(sql, id)).error_class, "Expired");
 });
 
-test("retry · with an edited payload the message keeps its id and has a new body; the dead letter keeps the old one", async () => {
+test("retry · with an edited payload the message has a new body; the dead letter keeps the old one", async () => {
   const { sql } = project();
   const { id, deadLetter } = await makeDeadLetter(sql, { payload: { to: "nobody" }, idempotency_key: "k" });
   const [reply] = await retry(sql, { ids: [deadLetter], payload: { to: "Ada" } });
@@ -202,7 +202,7 @@ test("key · a key that another message has by now is a conflict, and nothing ch
   assert.deepEqual((await messageOf(sql, id)).body, {});
 });
 
-test("gone · a deleted message is restored with its id from the dead letter, with a fence above its earlier ones", async () => {
+test("gone · a deleted message is restored with its id from the dead letter, with a higher fence", async () => {
   const { sql } = project();
   await call(sql, "messenger_register", { types: [{ type: "Greeting", priority: 8 }] });
   const fields = { payload: { n: 1 }, headers: { h: 1 }, metadata: { m: 1 }, max_retries: 5, idempotency_key: "k" };

@@ -143,7 +143,8 @@ test("dispatch · service_role may, and the row has the user of its token", asyn
 
 test("dispatch · a registered type's route and retries apply, and arguments override them", async () => {
   const { sql } = project();
-  await sql`select messenger_register('[{"type": "Mail", "transport": "post", "queue": "mail", "priority": 8, "retry": {"max_retries": 9}}]')`;
+  await sql`select messenger_register(
+    '[{"type": "Mail", "transport": "post", "queue": "mail", "priority": 8, "retry": {"max_retries": 9}}]')`;
   const routed = await messageOf(sql, (await dispatch(sql, { type: "Mail" })).id);
   assert.deepEqual([routed.transport_name, routed.queue_name, routed.priority, routed.max_retries], [
     "post",
@@ -260,7 +261,7 @@ test("rows · the trigger changes updated_at with every manual update", async ()
   assert((await messageOf(sql, id)).updated_at.getTime() > before.updated_at.getTime() + 3_500_000);
 });
 
-test("batch · times in every form of ISO 8601 that Postgres prints are accepted, and mean the same in every session", async () => {
+test("batch · times in every form of ISO 8601 that Postgres prints mean the same in every session", async () => {
   const moments = [
     "2100-01-31T09:00:00Z",
     "2100-01-31 09:00:00+00",
@@ -278,7 +279,7 @@ test("batch · times in every form of ISO 8601 that Postgres prints are accepted
   }
 });
 
-test("batch · durations with a unit are accepted in every style that Postgres prints, and a zero in a string needs none", async () => {
+test("batch · durations with a unit are accepted in every style of Postgres, zero needs no unit", async () => {
   for (const style of ["postgres", "postgres_verbose", "sql_standard", "iso_8601"]) {
     await using own = session(project());
     await own.unsafe(`set intervalstyle = ${style}`);

@@ -128,7 +128,7 @@ test("two claims · of one lost lease cause one event of a retry", async () => {
   assert.deepEqual(await told(), ["retried"]);
 });
 
-test("subscription · applies to every settle that begins after its commit, in sessions with earlier settles too, and ends likewise", async () => {
+test("subscription · starts and ends with its commit, also in sessions with earlier settles", async () => {
   const { sql } = project();
   await sql`truncate messenger.subscriptions`;
   await using worker = session(project());
@@ -146,7 +146,7 @@ test("subscription · applies to every settle that begins after its commit, in s
   assert.deepEqual(await told(), ["completed"]);
 });
 
-test("service_role · settles and cancels messages with subscriptions, without the right to see their targets", async () => {
+test("service_role · settles and cancels messages with subscriptions, without seeing their targets", async () => {
   const { sql } = project();
   const { id: waiting } = await dispatch(sql);
   await asRole(sql, "service_role", (tx) => callValue(tx, "messenger_cancel", { id: waiting }));

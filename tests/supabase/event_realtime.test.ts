@@ -53,7 +53,7 @@ const sent = () => project().sql`select * from realtime.messages order by insert
 /** As in the edge functions: they have no rights on Realtime. */
 const settleAsService = (outcomes: Row[]) => asRole(project().sql, "service_role", (tx) => settle(tx, outcomes));
 
-test("realtime · retried, completed, dead, failed and cancelled are sent to the sender's private topic, with id, type, status and event only", async () => {
+test("realtime · every end is sent to the sender's private topic, with id, type, status and event only", async () => {
   const { sql } = project();
   await makeRealtime();
   const message = await heldOfUser();
@@ -121,7 +121,7 @@ test("realtime · another signature, as an older or newer release may have, coun
   assert.equal((await messageOf(project().sql, message.id)).status, "completed");
 });
 
-test("realtime · an error of it affects neither the outcome nor the other events, and its writes are rolled back", async () => {
+test("realtime · an error of it affects neither the outcome nor other events, and is rolled back", async () => {
   const { sql } = project();
   await makeRealtime(
     "insert into realtime.messages (topic, extension) values ('half', 'broadcast'); raise " +

@@ -36,7 +36,7 @@ async function eventOf(event: string): Promise<Row> {
   return body;
 }
 
-test("completed · one event with the message's fields except its body; the subscribed function gets it with the tick", async () => {
+test("completed · one event with the message's fields except its body, which the function receives", async () => {
   const { sql } = project();
   const subscription = await on(sql, "completed");
   const { id, fence } = await dispatchAndClaim(sql, { payload: { secret: "of the business" }, queue: "shop" });
@@ -67,7 +67,7 @@ test("completed · one event with the message's fields except its body; the subs
   assert.deepEqual(await storedEvents(sql), ["completed of completed"], "an event has no events");
 });
 
-test("retried, dead, failed · each failed delivery has an event, and the end has one as dead and as failed", async () => {
+test("retried, dead, failed · each failed delivery has an event, the end has both dead and failed", async () => {
   const { sql } = project();
   for (const event of EVENTS) await on(sql, event);
   const first = await dispatchAndClaim(sql, { max_retries: 1 });

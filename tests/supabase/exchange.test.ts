@@ -77,7 +77,7 @@ test("exchange · a bad claim rolls the settle back: one commit", async () => {
   await assertRejected(exchange([{ id, fence, outcome: "nonsense" }]), "SM_OUTCOME");
 });
 
-test("exchange · repeated after a lost reply, the outcomes are reported as already recorded and the rows of the first claim stay leased", async () => {
+test("exchange · repeated after a lost reply, outcomes are already recorded, first rows stay leased", async () => {
   const { sql } = project();
   const [a, b, c] = await dispatchMany(sql, 3);
   const [{ fence }] = await claim(sql, { batch: 1 });

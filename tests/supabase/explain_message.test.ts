@@ -126,7 +126,7 @@ test("expires · expired, before it is due, or later; the remedy removes the exp
   assert.ok(await isTaken(sql, waiting));
 });
 
-test("running · since when, by which worker, until when; a paused queue and a missing worker are not its cause", async () => {
+test("running · since when, by which worker, until when; a paused queue is not its cause", async () => {
   const { sql } = project();
   const { id } = await dispatchAndClaim(sql, {}, { worker: "edge 1", lease: "5 minutes" });
   await call(sql, "messenger_pause", { transport: "supabase", queue: "default" });
@@ -153,7 +153,7 @@ test("locked · by which session and since when, without locking it; the remedy 
   await holder.end({ timeout: 1 });
 });
 
-test("lease lost · the earlier worker; the remedy returns the message to the queue, to be handed out alone", async () => {
+test("lease lost · the earlier worker; the remedy returns the message, to be handed out alone", async () => {
   const { sql } = project();
   const { id } = await dispatchAndClaim(sql, {}, { lease: "10 s" });
   await setClock(sql, "30 s");
@@ -216,7 +216,7 @@ test("ordering key · left blocked by a race: the remedy unblocks it", async () 
   assert.ok(await isTaken(sql, id));
 });
 
-test("ordering dead letter · if the transport's policy is block; the remedy retries it, and then the next follow", async () => {
+test("ordering dead letter · with policy block; the remedy retries it, and the next ones follow", async () => {
   const { sql } = project();
   await sql`update messenger_transports set config = '{"ordering_dead_letter": "block"}' where name = 'supabase'`;
   const { id: first, deadLetter } = await makeDeadLetter(sql, { ordering_key: "k", queue: "q" });

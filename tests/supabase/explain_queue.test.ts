@@ -60,7 +60,7 @@ test("transport type · a transport of another type; the remedy makes its messag
   assert.ok(await isTaken(sql, id));
 });
 
-test("waiting turn · by priority, time and arrival; running, delayed and other queues' messages are not before it", async () => {
+test("waiting turn · by priority, time and arrival; running, delayed and other ones do not count", async () => {
   const { sql } = project();
   const taken = await dispatchAndClaim(sql);
   await dispatchMany(sql, 3, { priority: 8 });
@@ -139,7 +139,7 @@ const CAUSE = (name: string, body: string) =>
   `create or replace function messenger.reason_${name}(message public.messenger_messages, at timestamptz)
    returns setof messenger.reason language plpgsql set search_path = pg_catalog, pg_temp as $$ begin ${body} end $$`;
 
-test("causes · a further one is one function; an error in one hides no other; other signatures are not called", async () => {
+test("causes · a further one is one function; an error in one hides no other", async () => {
   await using own = session(project());
   const { id } = await dispatch(own, { delay: "1 hour" });
   const undo = new Error("undo");

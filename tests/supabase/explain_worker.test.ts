@@ -32,7 +32,7 @@ async function reply({ status, error, timedOut = false }: WakeupResponse): Promi
     select id, ${status ?? null}::int, ${error ?? null}::text, ${timedOut}, clock_timestamp() from sent`;
 }
 
-test("no handler · workers are active and none claims the type; a worker that announces it gets the message", async () => {
+test("no handler · workers are active and none claims the type; one that announces it gets it", async () => {
   const { sql } = project();
   await claim(sql, { worker: "edge-1", types: ["Else"], queues: ["a", "b"] });
   const { id } = await dispatch(sql, { type: "Lost.One" });
@@ -40,7 +40,10 @@ test("no handler · workers are active and none claims the type; a worker that a
   assert.match(detail, /takes type "Lost.One" from queue default of transport supabase; those awake: edge-1 /);
   assert.match(
     detail,
-    /\(transport any, queues a b, types Else\); define it in a pack \(packs\/\), and deploy: locally, saving it is enough$/,
+    new RegExp(
+      "\\(transport any, queues a b, types Else\\); " +
+        "define it in a pack \\(packs/\\), and deploy: locally, saving it is enough$",
+    ),
   );
   assert.equal(remedy, "supabase functions deploy worker");
   assert.equal((await reasons(sql, id))[0], "no_handler");
@@ -68,7 +71,7 @@ test("no handler · a registered type has ten seconds, in which its worker may s
   assert.deepEqual(await reasons(sql, id), ["no_handler"]);
 });
 
-test("SQL handler · ready while the ticker runs; without the function the remedy leaves the type to workers", async () => {
+test("SQL handler · ready while the ticker runs; without the function workers get the type", async () => {
   const { sql } = project();
   await sql.unsafe(
     `create or replace function public.explained(jsonb) returns jsonb language sql

@@ -37,7 +37,7 @@ test("health · a ticker that stopped without messenger_stop is reported within 
   assert.equal((await check("clock")).status, "healthy");
 });
 
-test("health · a stopped ticker is unhealthy at once, a ticker just started is degraded until pg_cron's next minute", async () => {
+test("health · a stopped ticker is unhealthy, a new one is degraded until pg_cron's next minute", async () => {
   const { sql } = project();
   await call(sql, "messenger_start", { functions_url: "https://x.supabase.co/functions/v1" });
   await call(sql, "messenger_tick");
@@ -177,7 +177,7 @@ test("health · the tick that runs SQL handlers is no worker, and messages it ha
   assert.deepEqual((await check("workers")).figures, { awake: 0 });
 });
 
-test("health · while no worker is active at all, that is reported, and no missing handler of registered types", async () => {
+test("health · while no worker is active, that is reported, and no missing handler", async () => {
   const { sql } = project();
   await call(sql, "messenger_register", { types: [{ type: "Known" }] });
   await dispatch(sql, { type: "Known" });
@@ -187,7 +187,7 @@ test("health · while no worker is active at all, that is reported, and no missi
   assert.deepEqual([(await check("workers")).status, (await check("no_handler")).status], ["healthy", "degraded"]);
 });
 
-test("health · failed wake-ups: a fifth is degraded, a half unhealthy; other requests and old wake-ups do not count", async () => {
+test("health · failed wake-ups: a fifth is degraded, a half unhealthy; other requests do not count", async () => {
   const { sql } = project();
   await sql`insert into net._http_response (id, status_code, created) select -g, 500, now()
     from generate_series(1, 9) g`;

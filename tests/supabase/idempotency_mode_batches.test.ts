@@ -77,7 +77,7 @@ test("batch · modes may be mixed on one key: each element finds the state that 
   assert.deepEqual([row.body, row.available_at], [{ n: 1 }, new Date(year(3))]);
 });
 
-test("batch · a mismatch between two elements rejects an atomic batch, and is one element's error in another", async () => {
+test("batch · a mismatch of two elements rejects an atomic batch, and one element of another", async () => {
   const messages = [
     { type: "T" },
     element("replace", 0),

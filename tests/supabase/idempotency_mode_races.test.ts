@@ -129,7 +129,7 @@ for (const mode of CHANGING) {
   });
 
   for (const end of ["commit", "rollback"] as const) {
-    test(`${mode} · a claim does not wait for the change, and after its ${end} returns the available messages`, async () => {
+    test(`${mode} · a claim does not wait for the change, and after its ${end} returns the messages`, async () => {
       const { sql } = project();
       await using sender = session(project());
       const { id } = await send(sql, "ignore", 0);

@@ -171,7 +171,7 @@ test("debounce · a burst makes one message, with the last payload, the delay af
   assert.deepEqual((await claim(sql)).map(({ id, body, priority }) => [id, body, priority]), [[first.id, { n: 3 }, 3]]);
 });
 
-test("debounce · without a delay it waits for the window, of the call, the transport or a day; a time takes precedence", async () => {
+test("debounce · without a delay it waits for the window of call or transport; a time wins", async () => {
   const { sql } = project();
   assert.equal(await minutesUntil((await send("debounce", OLD)).available_at), 1440);
   await sql`update messenger_transports set config = '{"idempotency_window": "2 hours"}' where name = 'supabase'`;
@@ -181,7 +181,7 @@ test("debounce · without a delay it waits for the window, of the call, the tran
   assert.deepEqual((await send("debounce", { ...OLD, available_at: moment })).available_at, moment);
 });
 
-test("debounce · a call while the message runs stores a new one, and the old one continues without the key", async () => {
+test("debounce · a call while the message runs stores a new one, the old one loses the key", async () => {
   const { sql } = project();
   const old = await send("debounce", { ...OLD, delay: "0" });
   const [{ fence }] = await claim(sql);
@@ -208,7 +208,7 @@ test("debounce · a call after the message finished stores a new one, within its
   assert.equal((await send("debounce", NEW)).duplicate, false);
 });
 
-test("debounce · a call beside an open dead letter stores a new one, and the dead letter cannot take the key back", async () => {
+test("debounce · a call beside an open dead letter stores a new one, which keeps the key", async () => {
   const { id } = await send("debounce", { ...OLD, delay: "0", max_retries: 0 });
   await finish({ outcome: "failed", error: "no" });
   const next = await send("debounce", NEW);
@@ -232,7 +232,7 @@ for (const mode of [...CHANGING, "throttle"]) {
 
 for (const mode of ["replace", "reschedule"]) {
   const fields = mode === "replace" ? NEW : OLD;
-  test(`${mode} · a running, finished, dead or deleted message is named and not changed, until its window is over`, async () => {
+  test(`${mode} · a running, finished, dead or deleted message is not changed within its window`, async () => {
     const { sql } = project();
     const unchanged = async (status: string) => {
       const before = await rowOf(id);

@@ -160,7 +160,7 @@ for (
   });
 }
 
-test("import · commands that would be better as a message type, or may fail inside a transaction, have a note", async () => {
+test("import · commands better as a message type, or failing in a transaction, have a note", async () => {
   const http = await propose(
     await job("calls", "0 3 * * *", "select net.http_post('https://x.supabase.co/functions/v1/y')"),
   );
@@ -190,7 +190,7 @@ test("import · two jobs with similar names share neither type nor handler", asy
   assert.equal(new Set(handlers.map(({ sql_handler }) => sql_handler)).size, 4);
 });
 
-test("import · a stepped day field beside a restricted one means both in pg_cron: rejected, since the bus would mean either", async () => {
+test("import · a stepped day field beside a restricted one is rejected: pg_cron needs both", async () => {
   const id = await job("days", "* * * * *", "select 1");
   for (const schedule of ["0 0 */2 * 1", "0 0 1 * */2", "0 0 */2 * */3"]) {
     await rewrite(`update cron.job set schedule = '${schedule}' where jobid = ${id}`);

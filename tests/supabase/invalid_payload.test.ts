@@ -52,7 +52,7 @@ test("a user's invalid payload · the message ends at once, without a dead lette
   assert.match(reason.remedy, /dispatch a new message/);
 });
 
-test("a user's invalid payload · is final even if reported as retryable, and a repeated report is already recorded", async () => {
+test("a user's invalid payload · is final even if reported as retryable; a repetition is 'already'", async () => {
   const { sql } = project();
   await wish();
   const [row] = await claim(sql);

@@ -28,7 +28,7 @@ async function retried<Result>(work: () => Promise<Result>, failures: string[]):
   }
 }
 
-test("serializable · messages that concurrent sessions dispatch, claim and complete are handled once, and only 40001 is raised", async () => {
+test("serializable · messages of concurrent sessions are handled once, only 40001 is raised", async () => {
   const { sql } = project();
   const sessions = await Promise.all(
     Array.from({ length: 4 }, () => sessionWith({ default_transaction_isolation: "serializable" })),
@@ -57,7 +57,7 @@ test("serializable · messages that concurrent sessions dispatch, claim and comp
   }
 });
 
-test("serializable · a tick beside another session's writes ends without an error, and the next does the rest", async () => {
+test("serializable · a tick beside another session's writes has no error, the next does the rest", async () => {
   const { sql } = project();
   await using ticker = await sessionWith({ default_transaction_isolation: "serializable" });
   await dispatchMany(sql, 5);
@@ -75,7 +75,7 @@ test("serializable · a tick beside another session's writes ends without an err
   assert.deepEqual(rows.map(({ status }) => status), ["completed", "pending", "pending", "pending", "pending"]);
 });
 
-test("sessions · a scan continues at its last position, whatever DateStyle and zone the session before it had", async () => {
+test("sessions · a scan continues at its last position under any DateStyle and zone", async () => {
   const { sql } = project();
   await using india = await sessionWith({ datestyle: "SQL, DMY", timezone: "Asia/Kolkata" });
   await using iso = await sessionWith({ datestyle: "ISO, MDY", timezone: "UTC" });

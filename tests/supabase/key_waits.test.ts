@@ -16,7 +16,7 @@ const KEYS = [{ idempotency_key: "k" }, { ordering_key: "k" }, { idempotency_key
 for (const fields of KEYS) {
   const name = Object.entries(fields).map(([key, value]) => `${key} ${value}`).join(", ");
 
-  test(`keys · ten calls through the API that need ${name} of an open transaction get 503 soon, and nothing is stored`, async () => {
+  test(`keys · ten API calls that need ${name} of an open transaction get 503, nothing is stored`, async () => {
     const { sql, url, secretKey } = project();
     await using other = session(project());
     await other`begin`;

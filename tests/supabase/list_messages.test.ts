@@ -91,7 +91,7 @@ test("list_messages · from is inclusive, to is exclusive, and both may be any t
   assert.deepEqual(await found({ from: "9999-12-31T23:59:59Z" }), []);
 });
 
-test("list_messages · a key of several senders finds the messages of all, and with a sender that sender's only", async () => {
+test("list_messages · a key of several senders finds all messages, or those of one sender", async () => {
   const { sql } = project();
   const users = [crypto.randomUUID(), crypto.randomUUID()];
   const ids = [(await dispatch(sql, { idempotency_key: "same" })).id];
@@ -124,7 +124,7 @@ test("list_messages · a list has neither bodies nor long errors", async () => {
 });
 
 for (const filter of [{}, { type: "Greeting" }, { status: "pending" }, { status: "completed" }]) {
-  test(`list_messages · pages of ${JSON.stringify(filter)} repeat nothing and omit nothing while messages come, finish and go`, async () => {
+  test(`list_messages · pages of ${JSON.stringify(filter)} repeat and omit nothing during changes`, async () => {
     const { sql } = project();
     const ids = await dispatchMany(sql, 40);
     const finish = async (count: number) => {
@@ -172,7 +172,7 @@ async function fill(count: number) {
   await sql`analyze messenger_messages`;
 }
 
-test("list_messages · a scan ends after 20,000 messages, returns its position in time, and continues from there", async () => {
+test("list_messages · a scan ends after 20,000 messages and continues from its position", async () => {
   const { sql } = project();
   const rare = (await dispatch(sql, { type: "Rare" })).id;
   await fill(45_000);

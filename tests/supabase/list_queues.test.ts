@@ -24,7 +24,7 @@ test("list_queues · a queue without messages that is not paused is not listed",
   assert.deepEqual(await queues(), []);
 });
 
-test("list_queues · due, delayed, blocked and running messages are counted separately, and pending ones do not run", async () => {
+test("list_queues · due, delayed, blocked, pending and running messages are counted separately", async () => {
   const { sql } = project();
   await dispatch(sql);
   await claim(sql);

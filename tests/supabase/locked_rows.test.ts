@@ -129,7 +129,7 @@ test("single calls · fail, snooze and release report a locked row, and nothing 
   assert.deepEqual(await messageOf(sql, id), before);
 });
 
-test("strict completion · on a locked row raises an error, so that the handler's own writes are rolled back", async () => {
+test("strict completion · on a locked row raises an error, which rolls the handler's writes back", async () => {
   const { sql } = project();
   const { id, fence } = await dispatchAndClaim(sql);
   await whileLocked(id, "update", async () => {

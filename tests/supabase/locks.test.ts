@@ -47,7 +47,7 @@ test("lock · a tick while another transaction rolls up does all the rest and do
   await holder.unsafe("rollback");
 });
 
-test("lock · roles without rights on the schema can neither lock the rows nor block the bus with advisory locks", async () => {
+test("lock · roles without rights on the schema can neither lock the rows nor block the bus", async () => {
   const { sql } = project();
   await tryLock(sql);
   await dispatch(sql, { ordering_key: "k" });
@@ -92,7 +92,7 @@ test("lock · if any role locks pg_net's queue, a dispatch and a tick lose their
   assert.equal((await sql`select from net.http_request_queue`).length, 1);
 });
 
-test("lock · if a signed-in user locks Realtime's table, the sender loses a notice and no outcome is lost", async () => {
+test("lock · if a user locks Realtime's table, the sender loses a notice, and no outcome is lost", async () => {
   const { sql } = project();
   await using admin = session(project(), "supabase_admin");
   await admin.unsafe(`
@@ -161,7 +161,7 @@ test("ordering keys · batches with the same keys in opposite orders do not dead
   await second.unsafe("commit");
 });
 
-test("ordering keys · are pruned an hour after their last unfinished message, and not while a dispatch holds them", async () => {
+test("ordering keys · are pruned an hour after their last unfinished message, unless they are held", async () => {
   const { sql } = project();
   for (const ordering_key of ["held", "used", "idle"]) await dispatch(sql, { ordering_key });
   const rows = await claim(sql, { batch: 10 });

@@ -111,7 +111,7 @@ test("suspect · a snooze is an ordinary outcome", async () => {
   assert.deepEqual([row.id, row.solo], [id, false]);
 });
 
-test("exhausted · a message that has lost its last delivery is moved to the dead letters by the claim, with every attempt", async () => {
+test("exhausted · a message without deliveries left becomes a dead letter with every attempt", async () => {
   const { sql } = project();
   const { id } = await dispatchAndClaim(sql, {
     max_retries: 2,
@@ -187,7 +187,7 @@ test("exhausted · with max_retries 0 a lost lease ends the message", async () =
   assert.equal((await deadLetterOf(sql, id)).attempts.length, 1);
 });
 
-test("expired · a running message past its expiry whose lease has expired fails as Expired, not as a dead letter", async () => {
+test("expired · a running message past its expiry and lease fails as Expired, not as a dead letter", async () => {
   const { sql } = project();
   const { id } = await dispatchAndClaim(sql, { expires_at: new Date(Date.now() + 30_000) });
   await setClock(sql, "61 seconds");

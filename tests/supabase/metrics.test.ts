@@ -235,7 +235,7 @@ test("counters · never decrease, whatever is pruned", async () => {
   assert.deepEqual(counter.duration_ms_buckets[0], { le: 1, count: 0 });
 });
 
-test("health · the error rate: of twenty deliveries a fifth may fail, then it is degraded, above a half unhealthy", async () => {
+test("health · the error rate: a fifth of twenty deliveries is healthy, above a half unhealthy", async () => {
   const { sql } = project();
   const rate = async () =>
     (await callValue(sql, "messenger_health")).checks.find((row: Row) => row.name === "error_rate");

@@ -89,7 +89,7 @@ test("roll-up · ten concurrent ones during work: each measurement counts once",
   assert(rolledUp >= 100 && completed > 100);
 });
 
-test("roll-up · only one runs at a time: a concurrent tick leaves new measurements to a later one, without an error", async () => {
+test("roll-up · only one runs at a time: a concurrent tick leaves new measurements to a later one", async () => {
   const { sql } = project();
   const left = async () => (await sql`select from messenger.measurements`).length;
   await dispatch(sql);
@@ -138,7 +138,7 @@ test("roll-up · a transaction that commits after a roll-up is counted by the ne
   assert(minutes.every(({ at }) => at.getTime() < Date.now() + 60_000));
 });
 
-test("roll-up · under a held snapshot it reads the end of the table and a part of the rest, not all of it", async () => {
+test("roll-up · under a held snapshot it reads the end of the table and a part of the rest", async () => {
   const { sql } = project();
   await using holder = session(project());
   await using roller = session(project());
@@ -203,7 +203,7 @@ async function blocksReadBy(roller: ReturnType<typeof session>): Promise<number>
   return await read() - before;
 }
 
-test("pruning · minutes are deleted after two days, hours after 90, days after 400, in chunks; all-time figures stay", async () => {
+test("pruning · minutes go after two days, hours after 90, days after 400; all-time figures stay", async () => {
   const { sql } = project();
   await complete(3);
   const { id, fence } = await dispatchAndClaim(sql);
@@ -233,7 +233,7 @@ test("pruning · minutes are deleted after two days, hours after 90, days after 
   assert.deepEqual((await figures(0)).map(({ completed }) => completed), [3]);
 });
 
-test("limits · types after the first 500, and error classes after the first 99 of a minute, are counted together", async () => {
+test("limits · types after the first 500, and error classes after 99 per minute, share a row", async () => {
   const { sql } = project();
   const measure = (from: number, to: number) =>
     sql`insert into messenger.measurements (at, transport_name, message_type, kind, message_count, error_class, error)

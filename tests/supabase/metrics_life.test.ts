@@ -154,7 +154,7 @@ test("metrics · a lost lease that the tick finds is one retry, handing it out a
   assert.deepEqual(counts(await metrics()), [1, 0, 0, 0, 1]);
 });
 
-test("metrics · durations are the outcomes', else from claim to outcome; waits begin when a message is due", async () => {
+test("metrics · durations are the outcomes', else from claim to outcome; waits begin when due", async () => {
   const { sql } = project();
   await dispatch(sql, { delay: "10 seconds" });
   await setClock(sql, "14 seconds");

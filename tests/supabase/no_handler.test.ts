@@ -31,7 +31,7 @@ test("no_handler · a due type that no worker announces is named after ten secon
   assert.equal((await callValue(sql, "messenger_health")).status, "unhealthy", "the clock never ticked here");
 });
 
-test("no_handler · a worker that announced the type within a minute counts, also one that announces no types", async () => {
+test("no_handler · a worker that announced the type, or no types, within a minute counts", async () => {
   const { sql } = project();
   await dispatch(sql, { type: "Lost" });
   await setClock(sql, "1 hour");
@@ -89,7 +89,7 @@ test("no_handler · found behind a thousand messages with a handler", async () =
   assert.equal((await noHandler()).detail, 'no worker of the last minute handles "Lost"');
 });
 
-test("no_handler · its messages are never lost: other workers and ticks do not change them, a new handler gets them", async () => {
+test("no_handler · its messages are never lost: they wait unchanged for a new handler", async () => {
   const { sql } = project();
   const { id } = await dispatch(sql, { type: "Lost", priority: 10 });
   for (const hours of [1, 24, 24 * 30]) {

@@ -206,7 +206,7 @@ test("block · a retried dead letter goes first, then its successors", async () 
   await result(second, { outcome: "completed" });
 });
 
-test("retry · a dead letter whose successors continued waits for the one in flight, and precedes the rest", async () => {
+test("retry · a dead letter whose successors continued waits for the one in flight, then goes first", async () => {
   const { sql } = project();
   const [first, second, third] = await dispatchMany(sql, 3, KEY);
   await result(first, { outcome: "failed", error: "e", retryable: false });

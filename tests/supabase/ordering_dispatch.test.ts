@@ -26,7 +26,7 @@ const line = async () => [
 ];
 const isBlocked = async (id: string) => (await line()).find((row) => row.id === id)?.blocked;
 
-test("order · the first is due, those behind it are blocked without a time, numbered in the order of dispatch", async () => {
+test("order · the first is due, those behind it are blocked without a time, in dispatch order", async () => {
   const { sql } = project();
   const replies = [await send(sql), await send(sql), await send(sql)];
   assert.deepEqual((await line()).map(({ id, blocked }) => [id, blocked]), [
@@ -152,7 +152,7 @@ test("order · a bad element of a batch that is not atomic has no position", asy
 });
 
 for (const seen of ["an empty table", "the waiting messages"]) {
-  test(`order · one more reads a few rows, however many are blocked under other keys, if the planner has seen ${seen}`, async () => {
+  test(`order · one more reads a few rows, however many keys are blocked, if the planner saw ${seen}`, async () => {
     const { sql } = project();
     if (seen === "an empty table") await sql`analyze messenger_messages`;
     await using planned = session(project());
@@ -173,7 +173,7 @@ for (const seen of ["an empty table", "the waiting messages"]) {
 }
 
 for (const key of ["new", "that was used before"]) {
-  test(`race · with a key ${key}, the second session waits for the first's transaction, and its message follows`, async () => {
+  test(`race · with a key ${key}, the second session waits for the first's, and its message follows`, async () => {
     if (key !== "new") await call(project().sql, "messenger_cancel", { id: (await send(project().sql)).id });
     await using first = session(project());
     await using second = session(project());

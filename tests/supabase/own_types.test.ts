@@ -20,7 +20,7 @@ Deno.test.beforeEach(async () => {
 const asService = <Result>(work: Parameters<typeof asRole<Result>>[2]) => asRole(project().sql, "service_role", work);
 
 for (const type of ["symphony.event", "symphony.webhook", "symphony.anything"]) {
-  test(`own types · ${type} cannot be dispatched, scheduled, or named in a batch, by service_role or by postgres`, async () => {
+  test(`own types · ${type} cannot be dispatched or scheduled, by service_role or by postgres`, async () => {
     const { sql } = project();
     await assertRejected(dispatch(sql, { type }), "SM_TYPE_FORBIDDEN", 403);
     await assertRejected(asService((tx) => dispatch(tx, { type })), "SM_TYPE_FORBIDDEN", 403);
@@ -130,7 +130,7 @@ test("own types · a dead letter of one is retried unchanged, never with another
   assert.deepEqual([outcome, (await messageOf(sql, message_id)).status], ["retried", "pending"]);
 });
 
-test("own types · a dead letter that service_role has invented, or whose message is gone, makes no message", async () => {
+test("own types · a dead letter that is invented, or whose message is gone, makes no message", async () => {
   const { sql } = project();
   await on(sql, "completed");
   const other = await dispatchAndClaim(sql, { type: "Letter" });

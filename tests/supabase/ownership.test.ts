@@ -99,7 +99,7 @@ const FOREIGN: [what: string, create: string, named: string, drop: string][] = [
   ],
 ];
 for (const [what, create, named, drop] of FOREIGN) {
-  test(`migration · ${what} under a name of ours stops it before any change, and the rollback does not remove it`, async () => {
+  test(`migration · ${what} under a name of ours stops it, and the rollback does not remove it`, async () => {
     const { sql } = project();
     await sql.unsafe(create);
     try {

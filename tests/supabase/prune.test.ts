@@ -99,7 +99,7 @@ test("messages · expired ones are deleted like finished ones", async () => {
   assert.equal((await tick()).pruned, 1);
 });
 
-test("dead letters · resolved ones are deleted after thirty days or the transport's own time; the message with its retention", async () => {
+test("dead letters · resolved ones are deleted after thirty days or the transport's own time", async () => {
   const { sql } = project();
   await sql`insert into messenger_transports (name, type, config)
     values ('brief', 'supabase', '{"failed_retention": "1 day"}')`;
@@ -175,7 +175,7 @@ test("messages · a scan of thousands ends with none left, all of them counted",
   assert.deepEqual([pruned, await stored(), await counted()], [1500, 0, 1500]);
 });
 
-test("keys · expired ones are deleted; those of unfinished messages, open dead letters and running windows stay", async () => {
+test("keys · expired ones are deleted; those of unfinished messages and running windows stay", async () => {
   const { sql } = project();
   await dispatch(sql, { idempotency_key: "waiting", delay: "5 years" });
   const dead = await dispatchAndClaim(sql, { idempotency_key: "dead" });

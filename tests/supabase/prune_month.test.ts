@@ -51,7 +51,7 @@ async function dayOfWork(day: number): Promise<void> {
   }
 }
 
-test("month · every table is level between the fifteenth day and the thirtieth, and nothing is lost on the way", async () => {
+test("month · every table is level between the fifteenth and the thirtieth day, nothing is lost", async () => {
   const { sql } = project();
   // Of thirty days, so that the dead letters are level within the month, too.
   await sql`update messenger_transports set config = '{"failed_retention": "10 days"}'`;

@@ -32,7 +32,7 @@ const replies = async () => {
   return Object.fromEntries(rows.map(({ content, count }) => [content, count]));
 };
 
-test("wake-ups · pg_net's responses to ours are deleted after an hour, checked once per hour; others' never", async () => {
+test("wake-ups · pg_net's responses to ours are deleted after an hour; others' never", async () => {
   const { sql } = project();
   await respondedWakeups(3, "90 minutes");
   await respondedWakeups(2, "10 minutes");

@@ -190,7 +190,8 @@ test("register · the limits themselves are accepted, whole numbers in any forma
     retry: least,
     timeout_ms: 1,
   }]);
-  await sql`select messenger_register('[{"type": "Point", "priority": 5.0, "retry": {"max_retries": 2.0, "delay_ms": 1e3}, "timeout_ms": 7.00}]')`;
+  await sql`select messenger_register(
+    '[{"type": "Point", "priority": 5.0, "retry": {"max_retries": 2.0, "delay_ms": 1e3}, "timeout_ms": 7.00}]')`;
   await register([{ type: "Null", queue: null, priority: null, retry: null, timeout_ms: null, aliases: null }]);
   const rows =
     await sql`select type, priority, max_retries, retry_delay_ms::int8, timeout_ms::int8 from messenger.message_types

@@ -80,7 +80,7 @@ test("finish · a replay whose messages have ended is finished with its figures,
   assert.deepEqual([(await reports()).length, (await sql`select from messenger.replayed`).length], [0, 0]);
 });
 
-test("stop · more than a fifth of at least five failed: messages not handed out are dead letters again, as before", async () => {
+test("stop · more than a fifth of at least five failed: the others are dead letters again", async () => {
   const { sql } = project();
   const ids = await makeDeadLetters(sql, 12);
   const before = await Promise.all(ids.map((id) => messageOf(sql, id)));

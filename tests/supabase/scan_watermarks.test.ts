@@ -45,7 +45,7 @@ test("scan watermark · a batch that was filled leaves the rest where it can be 
   assert.deepEqual(taken.map(({ id }) => id), all);
 });
 
-test("scan watermark · a message released behind it waits at most five seconds, and other sessions see it at once", async () => {
+test("scan watermark · a message released behind it waits at most five seconds in this session", async () => {
   await using sql = await slowSession();
   await using other = await slowSession();
   const { id } = await dispatch(sql);
@@ -86,7 +86,7 @@ test("scan watermark · of one queue hides nothing in another", async () => {
   assert.deepEqual((await claim(sql, { queues: ["b"] })).map((row) => row.id), [id]);
 });
 
-test("scan watermark · a claim that rolls back hides nothing from the session's next one for longer than five seconds", async () => {
+test("scan watermark · a claim that rolls back hides nothing for longer than five seconds", async () => {
   await using sql = await slowSession();
   const { id } = await dispatch(sql);
   await setClock(sql, "1 minute");

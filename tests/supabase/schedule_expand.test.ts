@@ -140,7 +140,7 @@ test("errors · an unreadable row, and a message that Postgres rejects, affect n
   assert.equal(await tickAt(sql, "2027-03-01T12:06:30Z"), 3, "the rejected one has recovered by itself");
 });
 
-test("clock · set back: nothing fires twice, not even after saving again, nor after the ledger was pruned", async () => {
+test("clock · set back: nothing fires twice, not after saving again, nor after a pruning", async () => {
   const { sql } = project();
   await schedule(sql, "m", minutely);
   await tickAt(sql, "2027-03-01T12:01:00Z");
@@ -188,7 +188,7 @@ test("errors · a trigger that drops the message counts as an error, not as a ru
   assert.equal((await sql`select from messenger.occurrences`).length, 0);
 });
 
-test("prune · the ledger keeps a week, and longer occurrences that overlap needs or that could still fire", async () => {
+test("prune · the ledger keeps a week, and occurrences that overlap needs or that could fire", async () => {
   const { sql } = project();
   await schedule(sql, "done", minutely, { max_runs: 1 });
   await schedule(sql, "waits", minutely, { max_runs: 1, queue_name: "paused" });

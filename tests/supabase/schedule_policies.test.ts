@@ -16,7 +16,7 @@ Deno.test.afterEach(async () => {
 
 const minutely = { cron: "* * * * *" };
 
-test("misfire · three hours down on a minute schedule: fire_once 1, skip 0, catch_up its maximum, each the latest", async () => {
+test("misfire · three hours down on a minute schedule: fire_once 1, skip 0, catch_up its maximum", async () => {
   const { sql } = project();
   await schedule(sql, "once", minutely);
   await schedule(sql, "skip", minutely, { misfire: "skip" });

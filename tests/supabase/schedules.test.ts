@@ -119,7 +119,7 @@ test("once · fires once, at its time or as soon as it is saved too late, and di
   assert.equal(await tickAt(sql, "2027-03-02T12:06:00Z"), 0, "saving an expired one again does not start it again");
 });
 
-test("schedule · saving the same again changes nothing, paused or expired; another definition starts from now", async () => {
+test("schedule · saving the same again changes nothing; another definition starts from now", async () => {
   const { sql } = project();
   await schedule(sql, "m", { cron: "* * * * *" });
   await moveTo(sql, "2027-03-01T12:07:30Z");
@@ -144,7 +144,7 @@ test("schedule · between starts_at and ends_at, both included, then it has expi
   assert.equal((await scheduleOf(sql, "m")).enabled, false);
 });
 
-test("pause · occurrences meanwhile are lost; resuming waits for the next, a schedule that runs once keeps its run", async () => {
+test("pause · occurrences meanwhile are lost; a schedule that runs once keeps its run", async () => {
   const { sql } = project();
   await schedule(sql, "m", { cron: "* * * * *" });
   await schedule(sql, "one", { at: "2027-03-01T12:02:00Z" });

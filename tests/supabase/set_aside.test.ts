@@ -60,7 +60,7 @@ async function withOrders(reference: string, work: (shop: Sql) => Promise<void>)
   }
 }
 
-test("foreign key · a message that a table of the project refers to stays, the thousand around it are pruned", async () => {
+test("foreign key · a message that a project's table refers to stays, a thousand others are pruned", async () => {
   const { sql } = project();
   const ids = await finished(1000);
   const kept = ids[617];
@@ -133,7 +133,7 @@ test("foreign key · a locked row of the project that refers to a message is not
   });
 });
 
-test("trigger · a dead letter, a key and an occurrence that cannot be deleted are the only ones that stay", async () => {
+test("trigger · a dead letter, a key and an occurrence that cannot be deleted stay, others do not", async () => {
   const { sql } = project();
   const dead = await dispatchMany(sql, 20, { max_retries: 0 });
   const rows = await claim(sql, { batch: 20 });
@@ -201,7 +201,7 @@ test("trigger · a lost message that cannot be updated does not block the rescue
   );
 });
 
-test("trigger · a deferred one that rejects the update of a lost message affects this one alone, within one tick", async () => {
+test("trigger · a deferred one that rejects one update affects this message alone, within a tick", async () => {
   const { sql } = project();
   const ids = await dispatchMany(sql, 5);
   await claim(sql);

@@ -38,7 +38,7 @@ test("schedule · one whose row cannot be updated stores nothing, and the others
   assert.equal((await sql`select from messenger_audit() where violations > 0`).length, 0);
 });
 
-test("schedule · one whose message violates a deferred constraint of the project has the error, the others run", async () => {
+test("schedule · one whose message violates a deferred constraint has the error, the others run", async () => {
   const { sql } = project();
   for (const type of ["First", "Forbidden", "Last"]) {
     await call(sql, "messenger_schedule", { name: type.toLowerCase(), type, schedule: { interval: 60_000 } });
@@ -70,7 +70,7 @@ test("schedule · one whose message violates a deferred constraint of the projec
   }
 });
 
-test("metrics · a measurement that cannot be counted is set aside, and messenger_metrics works without it", async () => {
+test("metrics · a measurement that cannot be counted is set aside, and messenger_metrics works", async () => {
   const { sql } = project();
   await dispatchMany(sql, 5);
   await sql`insert into messenger.metrics (step_seconds, at, transport_name, message_type, dispatched)

@@ -205,7 +205,7 @@ test("retention 0 · a completed message is deleted, counted, and then unknown",
   assert.deepEqual(again.toSorted(), ["already", "unknown", "unknown", "unknown"]);
 });
 
-test("retention 0 · a failed message and its dead letter stay, and earlier attempts go with a completed one", async () => {
+test("retention 0 · a failed message and its dead letter stay, attempts of a completed one go", async () => {
   const { sql } = project();
   await sql`update messenger_transports set config = '{"retention": "0"}' where name = 'supabase'`;
   const { id, fence } = await dispatchAndClaim(sql);

@@ -152,7 +152,7 @@ test("delay · delay_ms overrides the policy, to the millisecond and to zero", a
   assert(await secondsUntil(sql, (await fail({ delay_ms: 0 })).available_at) <= 0);
 });
 
-test("delay · one out of range is set to its limit, one that is no number is ignored; no other outcome is lost", async () => {
+test("delay · one out of range is set to its limit, an invalid one ignored; no outcome is lost", async () => {
   const { sql } = project();
   const cases: [delay: string, least: number, most: number][] = [
     ["-5", -1, 0],
@@ -190,7 +190,7 @@ test("delay · one out of range is set to its limit, one that is no number is ig
   }
 });
 
-test("duration · one out of range is set to its limit, one that is no number is measured; the outcome counts", async () => {
+test("duration · one out of range is set to its limit, an invalid one measured; the outcome counts", async () => {
   const { sql } = project();
   const cases: [duration: string, least: number, most: number][] = [
     ["-5", 0, 0],

@@ -145,7 +145,7 @@ test("late · an outcome after the ticker rescued the message is stale, and the 
   assert.deepEqual(await snapshot(), before);
 });
 
-test("late · a failure of a message moved to the dead letters for its lost lease is stale and never revives it", async () => {
+test("late · a failure of a message that is a dead letter for its lost lease is stale", async () => {
   const { sql } = project();
   const { id, fence } = await dispatchAndClaim(sql, { max_retries: 0 });
   await setClock(sql, "61 seconds");
@@ -157,7 +157,7 @@ test("late · a failure of a message moved to the dead letters for its lost leas
   assert.deepEqual(await snapshot(), before);
 });
 
-test("late · a failure whose reply was lost is already recorded, also if the message was claimed again since", async () => {
+test("late · a failure whose reply was lost is 'already', also after another claim", async () => {
   const { sql } = project();
   const { id, fence } = await dispatchAndClaim(sql);
   await one({ id, fence, outcome: "failed", error: "e", delay_ms: 0 });

@@ -24,7 +24,7 @@ const wokenBefore = (...queues: string[]) =>
     .sql`select messenger.make_wakeup_locks(array_fill('supabase'::text, array[${queues.length}::int]), ${queues},
       messenger.now())`;
 
-test("wake-up · while another transaction sends one for the queue, a dispatch sends none and does not wait", async () => {
+test("wake-up · while another transaction sends one for the queue, a dispatch sends none", async () => {
   await using first = session(project());
   const { sql } = project();
   await wokenBefore("default", "another");

@@ -232,7 +232,7 @@ test("statement_timeout · that cancels a handler uses no retry, and does not ca
   assert.deepEqual([fence, retry_count], ["2", 0]);
 });
 
-test("constraints · a deferred one that a handler violates fails that delivery alone, in the job and in a tick", async () => {
+test("constraints · a deferred one that a handler violates fails that delivery alone", async () => {
   const { sql } = project();
   await setHandler("Child", "child_first");
   for (const run of ["job", "tick"]) {

@@ -35,7 +35,7 @@ test("types · only those with a handler are claimed, aliases too; the others st
   assert.equal(sql_handler, "public.take_effect", "registering from code does not remove the handler");
 });
 
-test("types · a worker that announces its types does not get them; one that announces none handles what it gets", async () => {
+test("types · a worker that announces types does not get them; one that announces none does", async () => {
   const { sql } = project();
   await setHandler("Ship", "take_effect");
   const { id } = await dispatch(sql, { type: "Ship" });

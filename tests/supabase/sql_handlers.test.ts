@@ -191,7 +191,7 @@ test("failure · a handler that waits for a lock fails, and is retried", async (
   assert.equal((await messageOf(sql, id)).status, "completed");
 });
 
-test("atomic · effects and completion are rolled back with the tick's transaction, and repeated by the next", async () => {
+test("atomic · effects and completion roll back with the tick's transaction, and are repeated", async () => {
   const { sql } = project();
   await setHandler("Ship", "take_effect");
   const { id } = await dispatch(sql, { type: "Ship", payload: { n: 1 } });
@@ -228,7 +228,7 @@ test("atomic · a handler that settles its message itself is rolled back and fai
   assert.deepEqual([(await deadLetterOf(sql, id)).error_class, await effects(sql)], ["PT409", []]);
 });
 
-test("budget · when it is used up the rest is released unstarted, at its old position and with its retries", async () => {
+test("budget · when it is used up the rest is released unstarted, at its old position", async () => {
   const { sql } = project();
   await setHandler("Ship", "take_effect");
   const ids = await dispatchMany(sql, 12, { type: "Ship" });

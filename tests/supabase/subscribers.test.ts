@@ -40,7 +40,7 @@ test("on · the same subscription twice is one", async () => {
   assert.equal((await storedEvents(sql)).length, 1);
 });
 
-test("subscriber with an error · is rolled back, retried, and its own dead letter; the message is not affected, and has no event of it", async () => {
+test("subscriber with an error · is retried and becomes its own dead letter, without events", async () => {
   const { sql } = project();
   for (const event of ["failed", "dead", "retried"]) await on(sql, event);
   await on(sql, "completed", null, "public.is_rejected");
@@ -125,7 +125,7 @@ const BAD: [string, [event: string | null, name: string | null, type?: string], 
   ["a function owned by a service", ["dead", "of_a_service"], "SM_FIELD_FORBIDDEN", 403],
 ];
 
-test("on · rejects subscriptions that could not be delivered, or would run another role's code as the owner of the bus", async (t) => {
+test("on · rejects subscriptions that could not run, or would run as the owner of the bus", async (t) => {
   const { sql } = project();
   await asAdmin(`
     create function public.of_a_service(args jsonb) returns jsonb language sql as 'select args';

@@ -182,7 +182,8 @@ test("locks · the ticker continues while its own tables are locked", async () =
   const id = await lapsed();
   await using other = session(project());
   await other`begin`;
-  await other`lock table messenger.settings, messenger.clock, messenger.ticks, messenger.step_errors in access exclusive mode`;
+  await other`lock table messenger.settings, messenger.clock, messenger.ticks, messenger.step_errors
+    in access exclusive mode`;
   const [{ on }] = await sql`select messenger.tick_or_note_error() as on`;
   assert.equal(on, true);
   await other`rollback`;
@@ -211,7 +212,7 @@ test("ticks · a tick in an open transaction blocks no other tick, and health co
   assert.equal((await settle(sql, [{ id, fence, outcome: "completed" }]))[0].outcome, "stale");
 });
 
-test("ticks · without the rows of settings and ticker a tick and health work, and messenger_start restores them", async () => {
+test("ticks · without the rows of settings and ticker they work, and messenger_start restores them", async () => {
   const { sql } = project();
   const id = await lapsed();
   await sql`delete from messenger.settings`;

@@ -88,7 +88,7 @@ test("settings · a tick that is longer than a second is followed by the next at
   }
 });
 
-test("settings · a statement_timeout that ends before the first tick is named by messenger_start and health", async () => {
+test("settings · a statement_timeout before the first tick is named by messenger_start and health", async () => {
   await using admin = session(project(), "supabase_admin");
   for (
     const [setting, cause, remedy] of [
@@ -204,7 +204,7 @@ testWithCron("schedule · pg_cron accepts seconds from 1.5 on, before that only 
   });
 });
 
-test("schedule · a run ends at second 59, ten seconds after its start at least, and not while a handler runs", async () => {
+test("schedule · a run ends at second 59, ten seconds after its start, never during a handler", async () => {
   const { sql } = project();
   for (
     const [from, to] of [["10:00:00.3", "10:00:59"], ["10:00:49.9", "10:00:59"], ["10:00:50", "10:01:59"], [

@@ -10,7 +10,8 @@ Deno.test.beforeEach(() => empty(project().sql));
 const LEASE = "message_type, status, fence, locked_at, locked_by, lock_expires_at, retry_count, " +
   "cancel_requested_at, created_at, available_at";
 const lease = (ends: string, retries: number, cancelled = "null") =>
-  `'Greeting', 'processing', 4, messenger.now() - interval '1 hour', 'w', messenger.now() ${ends}, ${retries}, ${cancelled}`;
+  `'Greeting', 'processing', 4, messenger.now() - interval '1 hour', 'w', messenger.now() ${ends}, ${retries},
+    ${cancelled}`;
 
 /** Messages that cannot be handed out to a worker for the type Greeting: columns of their rows, and the values. */
 const KINDS: Record<string, [columns: string, values: string]> = {

@@ -20,7 +20,7 @@ const forbidUpdate = (id: string, work: () => Promise<void>) =>
 
 const NOT_ALLOWED = "error: P0001 the project keeps this one";
 
-test("settle · two hundred outcomes of which three cannot be written: the others are recorded, those three have the error", async () => {
+test("settle · of two hundred outcomes with three unwritable rows the others are recorded", async () => {
   const { sql } = project();
   const ids = await dispatchMany(sql, 200);
   const outcomes = (await claim(sql, { batch: 200 })).map(({ id, fence }, n) => ({

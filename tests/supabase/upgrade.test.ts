@@ -44,7 +44,7 @@ for (const { from } of upgrades) {
     assert.deepEqual(await differences(sql), [], "and the full migration may be run again over it");
   });
 
-  test(`upgrade from ${from} · durations of transports without a unit keep their meaning, and keys keep their payload`, async () => {
+  test(`upgrade from ${from} · durations without a unit keep their meaning, keys their payload`, async () => {
     const { sql } = project();
     await installRelease(sql, from);
     await sql`insert into messenger_transports (name, type, config) values
@@ -141,7 +141,7 @@ for (const { from } of upgrades) {
     assert.deepEqual(await read(), before);
   });
 
-  test(`upgrade from ${from} · under traffic, with a running ticker and old workers: lost 0, handled twice 0, audit 0`, async () => {
+  test(`upgrade from ${from} · under traffic, with old workers: lost 0, handled twice 0, audit 0`, async () => {
     const { sql } = project();
     await installRelease(sql, from);
     await sql`select messenger_start('http://127.0.0.1:1/functions/v1')`;
@@ -210,7 +210,7 @@ for (const { from } of upgrades) {
     assert.deepEqual([await violations(sql), await differences(sql)], [[], []]);
   });
 
-  test(`upgrade from ${from} · an installed ticker's job gets the new release's command, one that is stopped stays stopped`, async () => {
+  test(`upgrade from ${from} · a ticker's job gets the new command, a stopped one stays stopped`, async () => {
     const { sql } = project();
     await installRelease(sql, from);
     await sql`select messenger_start('http://127.0.0.1:1/functions/v1')`;

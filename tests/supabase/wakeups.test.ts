@@ -35,7 +35,7 @@ const wakeups = async (): Promise<
 const tick = async () => (await callValue(project().sql, "messenger_tick")).woken;
 const registerGreeting = (sql: Sql) => call(sql, "messenger_register", { types: [{ type: "Greeting" }] });
 
-test("wake-up · a dispatch queues one call of the worker edge function, with the worker secret and never the service key", async () => {
+test("wake-up · a dispatch queues one call with the worker secret, never with the service key", async () => {
   const { sql, serviceRoleKey, secretKey } = project();
   await dispatch(sql);
   const woken = await wakeups();
@@ -214,7 +214,7 @@ test("wake · a retry that has become due, and an expired lease, wake a worker",
   assert.equal(await tick(), 1);
 });
 
-test("wake · a lost lease that the ticker could not rescue, because the row is locked, wakes a worker all the same", async () => {
+test("wake · a lost lease that the ticker could not rescue wakes a worker all the same", async () => {
   const { sql } = project();
   await using other = session(project());
   await registerGreeting(sql);

@@ -122,7 +122,7 @@ test("scan watermarks · every priority has its own: a high one that was full hi
   assert.deepEqual((await claimed(sql)).slice(-1), [low]);
 });
 
-test("scan watermarks · a session with a slow search for queues remembers them, for a second at most, and finds a new one then", async () => {
+test("scan watermarks · a slow search for queues is remembered for a second at most", async () => {
   await using sql = session(project());
   await sql`set messenger.queues_after = '-1 hour'`;
   await dispatched();

@@ -21,7 +21,7 @@ test("worker secret · without a secret in Vault there are no digests", async ()
   assert.deepEqual(await digests(), []);
 });
 
-test("worker secret · the digests are SHA-256 in lower-case hex of the two secrets of a rotation, and of no other secret", async () => {
+test("worker secret · digests are SHA-256 in hex of the two secrets of a rotation, and no other", async () => {
   await store("somebody-elses", "other_secret");
   assert.deepEqual(await digests(), []);
   await store("the-present-one-ä", "symphony_worker_secret");

@@ -91,7 +91,7 @@ Deno.test("dispatch · an atomic batch over two types of transport is rejected, 
   ]]);
 });
 
-Deno.test("dispatch · an unconfigured type of transport is rejected, an unknown name is left to the database", async () => {
+Deno.test("dispatch · an unconfigured type of transport is rejected, the database checks unknown names", async () => {
   const { dispatcher, stored } = dispatching();
   await assert.rejects(dispatcher.dispatch(request("Note", { transport: "pigeon" }), {}), {
     code: "SM_TRANSPORT",

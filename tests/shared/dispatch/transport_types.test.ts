@@ -22,7 +22,7 @@ function reading() {
 
 const aMoment = () => new Promise((resolve) => setTimeout(resolve)); // for a concurrent read
 
-Deno.test("transport types · one read is used for ten seconds, then the next one runs concurrently with a call", async () => {
+Deno.test("transport types · one read is used for ten seconds, then the next runs beside a call", async () => {
   const { clock, state, types } = reading();
   assert.deepEqual([await types.typeOf("a"), await types.typeOf("a")], ["supabase", "supabase"]);
   await clock.pass(10_000);

@@ -123,7 +123,7 @@ Deno.test("auth · a good key never makes up for a bad token, in any spelling of
 
 const ISSUER = "https://project.supabase.co/auth/v1";
 
-Deno.test("auth · with SYMPHONY_JWT_ISSUER the iss claim must equal it, without the setting it is ignored", async () => {
+Deno.test("auth · with SYMPHONY_JWT_ISSUER the iss claim must equal it, otherwise it is ignored", async () => {
   const settings = { SYMPHONY_JWT_ISSUER: ISSUER };
   assert.equal((await callerOf({ ...USER, iss: ISSUER }, settings)).kind, "user");
   assert.equal((await callerOf({ ...USER, iss: "https://elsewhere.example" })).kind, "user");
@@ -136,7 +136,7 @@ Deno.test("auth · with SYMPHONY_JWT_ISSUER the iss claim must equal it, without
   }
 });
 
-Deno.test("auth · with SYMPHONY_JWT_AUDIENCE the aud claim must be or contain it, without the setting it is ignored", async () => {
+Deno.test("auth · with SYMPHONY_JWT_AUDIENCE the aud claim must contain it, otherwise it is ignored", async () => {
   const settings = { SYMPHONY_JWT_AUDIENCE: "orders" };
   for (const aud of ["orders", ["orders"], ["web", "orders", 7]]) {
     assert.equal((await callerOf({ ...USER, aud }, settings)).kind, "user", JSON.stringify(aud));

@@ -72,7 +72,7 @@ Deno.test("worker secret · calls that arrive during a read share it, however lo
   assert.equal(vault.reads, 1);
 });
 
-Deno.test("worker secret · a new one is accepted a second after the last read, also among many wrong ones", async () => {
+Deno.test("worker secret · a new one is accepted a second after the last read, also among wrong ones", async () => {
   const { clock, vault, check } = secretStoreWith("old");
   assert.equal(await check.matches("old"), true);
   vault.secrets.push("new");
@@ -97,7 +97,7 @@ Deno.test("worker secret · a removed one is accepted for a minute at most", asy
   assert.equal(await check.matches("new"), false);
 });
 
-Deno.test("worker secret · while reads fail a cached one is accepted until its minute is over, then every call is 503", async () => {
+Deno.test("worker secret · while reads fail a cached one is accepted for its minute, then calls are 503", async () => {
   const { clock, vault, check } = secretStoreWith("good");
   assert.equal(await check.matches("good"), true);
   vault.failure = DOWN;

@@ -75,7 +75,7 @@ Deno.test("spans · keep the isolate alive until the collector has them", async 
   await sending;
 });
 
-Deno.test("spans · a collector that hangs receives one request, and the number of waiting spans is bounded", async () => {
+Deno.test("spans · a collector that hangs receives one request, and the waiting spans are bounded", async () => {
   const reply = Promise.withResolvers<void>();
   const { clock, batches, notes, record } = exporting(() => reply.promise);
   record(512);

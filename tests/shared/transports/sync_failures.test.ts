@@ -54,7 +54,7 @@ async function send({ claim, settlements = ["completed"], handle = () => ({ ok: 
   return { sent, held, calls, settled };
 }
 
-Deno.test("sync transport · workers do not claim the message for 30 s, and the lease outlasts the timeout by as much", async () => {
+Deno.test("sync transport · workers do not claim the message for 30 s; the lease outlasts the timeout", async () => {
   const { held, calls } = await send({});
   assert.equal(held[0].delay, "30000 milliseconds");
   assert.deepEqual(calls, [{
@@ -73,18 +73,18 @@ Deno.test("sync transport · a claim that fails, or finds the message claimed, l
   }
 });
 
-Deno.test("sync transport · a settlement whose reply is lost is repeated, and 'already' counts as success", async () => {
+Deno.test("sync transport · a settlement whose reply is lost is repeated, and 'already' is a success", async () => {
   const completed = await send({ settlements: [away(), away(), "already"] });
   assert.deepEqual([completed.sent.status, completed.sent.result], ["completed", { ok: true }]);
   assert.equal(completed.settled.length, 3);
 });
 
-Deno.test("sync transport · a settlement that fails four times leaves the message until its lease expires", async () => {
+Deno.test("sync transport · a settlement that fails four times leaves the message until its lease ends", async () => {
   const { sent, settled } = await send({ settlements: [away(), away(), away(), away(), "completed"] });
   assert.deepEqual([sent.status, "result" in sent, settled.length], ["processing", false, 4]);
 });
 
-Deno.test("sync transport · a failed handler is reported with the database's disposition: retried or dead", async () => {
+Deno.test("sync transport · a failed handler is reported as the database decided: retried or dead", async () => {
   const handle = () => Promise.reject(new Error("no"));
   const retried = await send({ handle, settlements: ["retry"] });
   assert.deepEqual([retried.sent.status, retried.sent.available_at], ["pending", "2030-01-01T00:00:00Z"]);

@@ -105,7 +105,7 @@ Deno.test("completeWith · a call that fails after its signal aborted is not rep
   assert.deepEqual([outcome?.outcome, calls], ["failed", 2]); // the abort ends the pause; the second call is the last
 });
 
-Deno.test("completeWith · an error of the function is thrown with its code and message, once, and retried by policy", async () => {
+Deno.test("completeWith · an error of the function is thrown once, with its code, and retried by policy", async () => {
   // 42P01 and 42883 look like a missing installation, 57014 like a busy database; here they are the function's.
   for (const code of ["XS001", "23505", "42P01", "42883", "57014", "22P02"]) {
     let thrown: unknown;
@@ -131,7 +131,7 @@ Deno.test("completeWith · a function that raises PT422 fails the message withou
   assert.ok(result.outcome === "failed" && !result.retryable && result.error_class === "PT422");
 });
 
-Deno.test("completeWith · a handler that catches the failure may decide otherwise, even complete with another function", async () => {
+Deno.test("completeWith · a handler that catches the failure may decide otherwise", async () => {
   const { stats, receiver } = scene(
     [raised("XS001"), { outcome: "completed" }],
     (ctx) => ctx.completeWith("pay").catch(() => ctx.completeWith("refund")),

@@ -227,7 +227,7 @@ Deno.test("consume · handles no more messages than the limit", async () => {
   assert.deepEqual([stats.claimed, stats.completed, receiver.pending.length], [5, 5, 5]);
 });
 
-Deno.test("consume · when the isolate ends, unstarted messages are released and finished ones are settled", async () => {
+Deno.test("consume · when the isolate ends, unstarted messages are released, finished ones settled", async () => {
   const { receiver, clock, consumer, started } = bench();
   receiver.add("Work", { ms: 200 });
   const solo = receiver.add("Work", {}, { solo: true });

@@ -193,7 +193,7 @@ Deno.test("execute · thrown values that are not errors still fail the delivery"
   assert.equal((await failure(() => Promise.reject(undefined))).error, "undefined");
 });
 
-Deno.test("execute · a finished handler whose result cannot be stored is completed with a marker, and logged", async () => {
+Deno.test("execute · a handler whose result cannot be stored is completed with a marker, and logged", async () => {
   const { result, runtime } = start(() => ({ n: 1n }));
   const outcome = await result();
   assert.ok(outcome?.outcome === "completed", JSON.stringify(outcome));
@@ -252,7 +252,7 @@ Deno.test("execute · progress is passed on, and progress that cannot be stored 
   assert.equal((await failure((_payload, ctx) => ctx.progress("\0"))).error_class, "SM_NUL");
 });
 
-Deno.test("execute · middleware receives the outcome and may replace it; an error of it fails the delivery", async () => {
+Deno.test("execute · middleware receives the outcome and may replace it; its error fails the delivery", async () => {
   const replaced = start(() => 1, undefined, {
     middleware: [
       async (_ctx: unknown, next: () => Promise<Outcome | null>) => ({ ...await next(), result: "replaced" }),

@@ -61,7 +61,7 @@ const failed = (outcome: Outcome) => {
   return outcome as Extract<Outcome, { outcome: "failed" }>; // asserted in the line above
 };
 
-Deno.test("handleBatch · receives the deliveries of its type in one claim together, aliases too, the others run alone", async () => {
+Deno.test("handleBatch · receives the deliveries of its type in one claim, aliases too, others run alone", async () => {
   const { run, add, batches, ones, receiver } = scene(() => {});
   add("Many", 1, 2);
   add("One", 3, 4);
@@ -229,7 +229,7 @@ Deno.test("lost leases · a delivery that is lost while its batch gathers does n
   assert.deepEqual([s.batches, stale, completed], [[[2]], 1, 1]);
 });
 
-Deno.test("StaleLease · thrown from the batch because of one item fails the others, which are still owned", async () => {
+Deno.test("StaleLease · thrown from the batch for one item fails the others, which are still owned", async () => {
   const db = {
     ...noDatabase,
     call: () => Promise.reject(new SymphonyError("SM_STALE_LEASE", "another worker has it")),

@@ -35,7 +35,7 @@ Deno.test("heartbeat · after a failed one the next follows within a twelfth of 
   assert.deepEqual(at, [20_000, 25_000, 45_000]);
 });
 
-Deno.test("heartbeat · progress does not wait for the next heartbeat, but at most one call per second carries it", async () => {
+Deno.test("heartbeat · progress does not wait for the next one, but at most one call per second has it", async () => {
   const { receiver, clock, consumer } = bench({
     async handle(ctx) {
       for (let percent = 0; percent < 100; percent++) {

@@ -29,7 +29,7 @@ Deno.test("worker request · an empty one has the environment's limits and serve
   });
 });
 
-Deno.test("worker request · its own limits take precedence, and its time limit counts from the start of the run", () => {
+Deno.test("worker request · its own limits take precedence, its time limit counts from the run's start", () => {
   const request = { batchSize: 1, maxConcurrency: 2, timeLimit: 3, messageLimit: 4, queues: ["b", "a", "b"] };
   const { limits, selection } = parseWorkerRequest(request, settingsOf({}));
   assert.deepEqual(limits, {
