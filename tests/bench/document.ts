@@ -65,9 +65,9 @@ ${costsOf(lines)}
 
 ## Method
 
-- One PostgreSQL server has three installations: \`messenger_*\`, schema \`graphile_worker\` and schema \`pgboss\`. Server
-  settings are the defaults except \`max_wal_size\` and \`checkpoint_timeout\`, which are raised so that no checkpoint
-  occurs during a measurement.
+- One PostgreSQL server has three installations: \`messenger_*\`, schema \`graphile_worker\` and schema \`pgboss\`.
+  Server settings are the defaults except \`max_wal_size\` and \`checkpoint_timeout\`, which are raised so that no
+  checkpoint occurs during a measurement.
 - The buses are measured in turn, A B C A B C. Before each turn the bus is emptied, a checkpoint is made, the messages
   are stored with the bus's own batch function, and \`vacuum analyze\` updates the statistics of the planner. Autovacuum
   is on. Every message has the same payload of 80 bytes.
@@ -75,14 +75,14 @@ ${costsOf(lines)}
   service_role with the arguments of the shipped transport, with row level security and fencing tokens. "Deleted" is a
   transport with \`retention\` 0, "kept" is the default. The rows of the 64 senders and of the latencies use the shipped
   client, consume loop and edge functions over HTTP; the gateway runs in the process of the load.
-- **graphile-worker**: jobs are stored with its SQL functions \`add_job\` and \`add_jobs\` and prepared statements, which
-  is faster than its \`addJob\`. Its own \`run\` handles them, with one pool per consumer. For batches above 1,
+- **graphile-worker**: jobs are stored with its SQL functions \`add_job\` and \`add_jobs\` and prepared statements,
+  which is faster than its \`addJob\`. Its own \`run\` handles them, with one pool per consumer. For batches above 1,
   \`localQueue.size\` is the batch, \`concurrency\` is the batch up to 24, and \`completeJobBatchDelay\` is 0, as in its
   published benchmark. It deletes completed jobs. Its time ends when its pools have stopped, which takes about 0.03 s.
   The latencies are measured without a local queue and with concurrency 10.
-- **pg-boss**: the bench calls \`send\`, \`insert\`, \`fetch\` and \`complete\` on its own pool. Jobs are completed by id and
-  attempt, as by its own worker. \`supervise\` and \`schedule\` are off, and so is Symphony's ticker. It keeps completed
-  jobs and cannot delete them on completion.
+- **pg-boss**: the bench calls \`send\`, \`insert\`, \`fetch\` and \`complete\` on its own pool. Jobs are completed by
+  id and attempt, as by its own worker. \`supervise\` and \`schedule\` are off, and so is Symphony's ticker. It keeps
+  completed jobs and cannot delete them on completion.
 - The bench does not measure the network, PostgREST, the connection pooler and the disks of the hosted platform, other
   payload sizes, or many queues.
 

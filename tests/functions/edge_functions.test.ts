@@ -48,16 +48,8 @@ for (const path of ["dispatch/a/b", "dispatch/batch/x", "worker/run", "scheduler
   });
 }
 
-const IDS = [
-  "5",
-  "batch",
-  "not-a-uuid",
-  "..%2f..%2fetc%2fpasswd",
-  "'%20or%201=1",
-  "%00",
-  "0190a000-0000-7000-8000-0000",
-];
-for (const id of [...IDS, crypto.randomUUID(), "x".repeat(5_000)]) {
+const IDS = ["5", "batch", "not-a-uuid", "..%2f..%2fetc%2fpasswd", "'%20or%201=1", "%00"];
+for (const id of [...IDS, "0190a000-0000-7000-8000-0000", crypto.randomUUID(), "x".repeat(5_000)]) {
   test(`dispatch edge function · there is no message with the id ${id.slice(0, 40)}`, async () => {
     assertRejected(await target().call(`dispatch/${id}`), 404, "SM_NOT_FOUND");
   });
@@ -259,12 +251,8 @@ async function sendRaw(requestLine: string, headers: string[], body = ""): Promi
 testLocally("edge functions · a request with two lengths is rejected before it is read", async () => {
   const before = await target().countMessages();
   const body = JSON.stringify(MESSAGE);
-  const lengths = [`Content-Length: ${body.length}`, "Content-Length: 5"];
-  const reply = await sendRaw(
-    "POST /functions/v1/dispatch HTTP/1.1",
-    ["Content-Type: application/json", ...lengths],
-    body,
-  );
+  const headers = ["Content-Type: application/json", `Content-Length: ${body.length}`, "Content-Length: 5"];
+  const reply = await sendRaw("POST /functions/v1/dispatch HTTP/1.1", headers, body);
   assert.match(reply, /^HTTP\/1\.1 400/);
   assert.equal(await target().countMessages(), before);
 });

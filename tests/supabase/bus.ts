@@ -71,7 +71,6 @@ export async function deadLetterOf(sql: SqlClient, id: string): Promise<Row> {
   return row;
 }
 
-/** Sets the bus's time this far ahead of real time; absolute, not relative to earlier calls. */
 /**
  * Wake-ups have an address, and the ticker has no job: the test ticks, like an external ticker that has not been
  * stopped.
@@ -82,6 +81,7 @@ export async function tickByHand(sql: SqlClient, functionsUrl: string): Promise<
   await sql`select messenger_tick()`;
 }
 
+/** Sets the bus's time this far ahead of real time; absolute, not relative to earlier calls. */
 export async function setClock(sql: SqlClient, skew: string): Promise<void> {
   await sql`select messenger.set_clock(${skew}::interval)`;
 }
