@@ -6,7 +6,7 @@ import { eventually } from "../eventually.ts";
 export const CHAOS_LEASE = 4_000;
 
 /** Causes the faults one after the other and reports each. */
-export async function unleash(
+export async function injectFaults(
   project: Project,
   finished: () => number,
   sent: Promise<void>,

@@ -2,7 +2,7 @@
 // With `-- --chaos` it also kills workers, drops wake-ups and stops Postgres. The exit code is 0 only if every figure
 // is as expected.
 import { type Project, startProject } from "../../supabase/local/project.ts";
-import { CHAOS_LEASE, unleash } from "./chaos.ts";
+import { CHAOS_LEASE, injectFaults } from "./chaos.ts";
 import { measureLatency, SAMPLES } from "./latency.ts";
 import { pause } from "../pause.ts";
 import { newBar } from "../terminal.ts";
@@ -54,7 +54,9 @@ async function demonstrate(project: Project): Promise<string[]> {
     for (const kind of KINDS) tallies.set(kind, await kind.send(app));
   })();
   const watching = untilFinished(project, (count) => bar.update(finished = count));
-  const faulting = chaos ? unleash(project, () => finished, sending, (what) => faults.push(what)) : Promise.resolve();
+  const faulting = chaos
+    ? injectFaults(project, () => finished, sending, (what) => faults.push(what))
+    : Promise.resolve();
   try {
     await Promise.all([sending, watching, faulting]);
   } finally {

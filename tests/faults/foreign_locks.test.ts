@@ -16,10 +16,10 @@ import {
   settle,
 } from "../supabase/bus.ts";
 import { errorOf } from "../supabase/assert_rejected.ts";
-import { limitWaiting } from "../supabase/until_blocked.ts";
+import { limitLockWaits } from "../supabase/until_blocked.ts";
 
 const project = useProject({ testClock: true });
-Deno.test.beforeAll(() => limitWaiting(project().sql));
+Deno.test.beforeAll(() => limitLockWaits(project().sql));
 Deno.test.beforeEach(() => empty(project().sql));
 
 const tick = (sql = project().sql) => callValue(sql, "messenger_tick");

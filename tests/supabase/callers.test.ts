@@ -5,14 +5,14 @@ import { empty, session, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
 import { call, callValue, claim, deadLetterOf, dispatch, messageOf, settle } from "./bus.ts";
 import { assertRejected, errorOf } from "./assert_rejected.ts";
-import { limitWaiting, pidOf, untilBlocked } from "./until_blocked.ts";
+import { limitLockWaits, pidOf, untilBlocked } from "./until_blocked.ts";
 
 const project = useProject();
 const ada: string = crypto.randomUUID();
 
 Deno.test.beforeAll(async () => {
   const { sql } = project();
-  await limitWaiting(sql);
+  await limitLockWaits(sql);
   await sql.unsafe(`
     create table public.orders (id bigint generated always as identity primary key, email text);
     create function public.order_placed() returns trigger language plpgsql security definer set search_path = '' as $$

@@ -4,10 +4,10 @@ import { empty, session, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
 import { call, callValue, claim, dispatch, dispatchAndClaim, messageOf, setClock, settle } from "./bus.ts";
 import { assertRejected } from "./assert_rejected.ts";
-import { limitWaiting, patient, untilPolling } from "./until_blocked.ts";
+import { limitLockWaits, untilPolling, waitLongForRows } from "./until_blocked.ts";
 
 const project = useProject({ testClock: true });
-Deno.test.beforeAll(() => limitWaiting(project().sql));
+Deno.test.beforeAll(() => limitLockWaits(project().sql));
 Deno.test.beforeEach(() => empty(project().sql));
 
 const cancel = (id: string): Promise<string> => callValue(project().sql, "messenger_cancel", { id });
@@ -158,7 +158,7 @@ test("race · a cancel that waits for a claim finds the message running", async 
   const { id } = await dispatch(sql);
   await using worker = session(project());
   await using operator = session(project());
-  const pid = await patient(operator);
+  const pid = await waitLongForRows(operator);
   await worker`begin`;
   assert.equal((await claim(worker)).length, 1);
   const cancelling = callValue(operator, "messenger_cancel", { id });

@@ -5,11 +5,11 @@ import { empty, session, test, useProject } from "../project.ts";
 import { callValue, claim, dispatch, dispatchAndClaim, messageOf, setClock } from "./bus.ts";
 import { assertUntouched, completeWith, effects, makeEffects } from "./effects.ts";
 import { assertRejected, errorOf } from "./assert_rejected.ts";
-import { limitWaiting, patient, untilPolling } from "./until_blocked.ts";
+import { limitLockWaits, untilPolling, waitLongForRows } from "./until_blocked.ts";
 
 const project = useProject({ testClock: true });
 Deno.test.beforeAll(async () => {
-  await limitWaiting(project().sql);
+  await limitLockWaits(project().sql);
   await makeEffects(project().sql);
 });
 Deno.test.beforeEach(async () => {
@@ -96,7 +96,7 @@ test("race · the repetition waits for the first call's open transaction, then r
   await using first = session(project());
   await using again = session(project());
   const delivery = await dispatchAndClaim(project().sql);
-  const pid = await patient(again);
+  const pid = await waitLongForRows(again);
   await first`begin`;
   await completeWith(first, delivery, "take_effect", { call: 1 });
   const repeated = completeWith(again, delivery, "take_effect", { call: 2 });
@@ -110,7 +110,7 @@ test("race · if the first call's transaction rolls back, the repetition has the
   await using first = session(project());
   await using again = session(project());
   const delivery = await dispatchAndClaim(project().sql);
-  const pid = await patient(again);
+  const pid = await waitLongForRows(again);
   await first`begin`;
   await completeWith(first, delivery, "take_effect", { call: 1 });
   const repeated = completeWith(again, delivery, "take_effect", { call: 2 });
@@ -140,7 +140,7 @@ test("race · a worker that waits while its lease is taken over is stale, and ha
   await using taker = session(project());
   const delivery = await dispatchAndClaim(sql);
   await setClock(sql, "61 seconds");
-  const pid = await patient(late);
+  const pid = await waitLongForRows(late);
   await taker`begin`;
   const [taken] = await claim(taker, { worker: "bob" });
   const waiting = completeWith(late, delivery, "take_effect", { by: "ada" });

@@ -15,13 +15,13 @@ import {
   settle,
   type SqlClient,
 } from "./bus.ts";
-import { limitWaiting, patient, untilPolling } from "./until_blocked.ts";
+import { limitLockWaits, untilPolling, waitLongForRows } from "./until_blocked.ts";
 
 const project = useProject({ testClock: true });
 
 Deno.test.beforeAll(async () => {
   const { sql } = project();
-  await limitWaiting(sql);
+  await limitLockWaits(sql);
   await sql.unsafe(`create function public.listen(args jsonb) returns jsonb language sql as 'select args'`);
 });
 Deno.test.beforeEach(async () => {
@@ -104,7 +104,7 @@ test("two sessions · a cancel waits for the completion, and has no event of a f
   const message = await dispatchAndClaim(sql);
   await using one = session(project());
   await using two = session(project());
-  const pid = await patient(two);
+  const pid = await waitLongForRows(two);
   let waiting: Promise<Row> | undefined;
   await one.begin(async (tx) => {
     await settle(tx, result(message, "completed"));

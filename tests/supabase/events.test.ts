@@ -14,14 +14,14 @@ import {
   settle,
 } from "./bus.ts";
 import { effects, makeEffects } from "./effects.ts";
-import { completed, failed, on, storedEvents, tick } from "./events.ts";
-import { limitWaiting } from "./until_blocked.ts";
+import { completed, failed, storedEvents, subscribe, tick } from "./events.ts";
+import { limitLockWaits } from "./until_blocked.ts";
 
 const project = useProject({ testClock: true });
 const EVENTS = ["completed", "retried", "dead", "failed"];
 
 Deno.test.beforeAll(async () => {
-  await limitWaiting(project().sql);
+  await limitLockWaits(project().sql);
   await makeEffects(project().sql);
 });
 Deno.test.beforeEach(async () => {
@@ -38,7 +38,7 @@ async function eventOf(event: string): Promise<Row> {
 
 test("completed · one event with the message's fields except its body, which the function receives", async () => {
   const { sql } = project();
-  const subscription = await on(sql, "completed");
+  const subscription = await subscribe(sql, "completed");
   const { id, fence } = await dispatchAndClaim(sql, { payload: { secret: "of the business" }, queue: "shop" });
   await settle(sql, [completed({ id, fence })]);
   assert.deepEqual(await storedEvents(sql), ["completed of completed"]);
@@ -69,7 +69,7 @@ test("completed · one event with the message's fields except its body, which th
 
 test("retried, dead, failed · each failed delivery has an event, the end has both dead and failed", async () => {
   const { sql } = project();
-  for (const event of EVENTS) await on(sql, event);
+  for (const event of EVENTS) await subscribe(sql, event);
   const first = await dispatchAndClaim(sql, { max_retries: 1 });
   await settle(sql, [failed(first, { error_class: "Timeout", delay_ms: 0 })]);
   assert.deepEqual(await storedEvents(sql), ["retried of pending"]);
@@ -91,7 +91,7 @@ test("retried, dead, failed · each failed delivery has an event, the end has bo
 
 test("failed · expired and cancelled messages, too, which are not dead", async () => {
   const { sql } = project();
-  for (const event of EVENTS) await on(sql, event);
+  for (const event of EVENTS) await subscribe(sql, event);
   const { id } = await dispatch(sql);
   await callValue(sql, "messenger_cancel", { id });
   assert.equal((await eventOf("failed")).message.error_class, "Cancelled");
@@ -108,7 +108,7 @@ test("failed · expired and cancelled messages, too, which are not dead", async 
 
 test("lost lease · has an event as retried, by the next claim or the ticker, and the last one as dead", async () => {
   const { sql } = project();
-  for (const event of EVENTS) await on(sql, event);
+  for (const event of EVENTS) await subscribe(sql, event);
   await dispatch(sql, { max_retries: 2 });
   await claim(sql);
   await setClock(sql, "2 minutes");
@@ -130,7 +130,7 @@ test("lost lease · has an event as retried, by the next claim or the ticker, an
 
 test("snoozed, released · have no events, and neither has a retry of a dead letter", async () => {
   const { sql } = project();
-  for (const event of EVENTS) await on(sql, event);
+  for (const event of EVENTS) await subscribe(sql, event);
   const { id, fence } = await dispatchAndClaim(sql);
   await settle(sql, [{ id, fence, outcome: "snoozed", delay_ms: 0 }]);
   const [again] = await claim(sql, { types: ["Greeting"] });
@@ -148,7 +148,7 @@ test("snoozed, released · have no events, and neither has a retry of a dead let
 test("retention 0 · the message is deleted, the event is not", async () => {
   const { sql } = project();
   await sql`update public.messenger_transports set config = '{"retention": "0"}' where name = 'supabase'`;
-  await on(sql, "completed");
+  await subscribe(sql, "completed");
   const message = await dispatchAndClaim(sql);
   await settle(sql, [completed(message)]);
   assert.equal(await messageOf(sql, message.id), undefined);
@@ -159,7 +159,7 @@ test("retention 0 · the message is deleted, the event is not", async () => {
 test("settle · a thousand outcomes, four subscribers, each event to each once", async () => {
   const { sql } = project();
   for (const [event, type] of [["completed", null], ["completed", "Greeting"], ["retried", null], ["failed", null]]) {
-    await on(sql, event as string, type);
+    await subscribe(sql, event as string, type);
   }
   await dispatchMany(sql, 1000);
   const rows = await claim(sql, { batch: 1000 });
@@ -179,7 +179,7 @@ test("settle · a thousand outcomes, four subscribers, each event to each once",
 
 test("error · the event has the first 1000 bytes of a long text, whole characters", async () => {
   const { sql } = project();
-  await on(sql, "dead");
+  await subscribe(sql, "dead");
   await settle(sql, [failed(await dispatchAndClaim(sql), { error: `x${"漢".repeat(3000)}`, retryable: false })]);
   const { error } = (await eventOf("dead")).message;
   assert.match(error, /^x漢+$/);
@@ -188,7 +188,7 @@ test("error · the event has the first 1000 bytes of a long text, whole characte
 
 test("type · a subscription to one receives events of no other", async () => {
   const { sql } = project();
-  await on(sql, "completed", "Invoice");
+  await subscribe(sql, "completed", "Invoice");
   await settle(sql, [completed(await dispatchAndClaim(sql, { type: "Greeting" }))]);
   assert.deepEqual(await storedEvents(sql), []);
   await settle(sql, [completed(await dispatchAndClaim(sql, { type: "Invoice" }))]);
@@ -197,7 +197,7 @@ test("type · a subscription to one receives events of no other", async () => {
 
 test("complete_with, complete, SQL handlers · have the same events", async () => {
   const { sql } = project();
-  await on(sql, "completed", "Ship");
+  await subscribe(sql, "completed", "Ship");
   await sql`select messenger.set_sql_handler('Ship', 'take_effect')`;
   await dispatch(sql, { type: "Ship", payload: { n: 1 } });
   await tick(sql);

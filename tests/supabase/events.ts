@@ -2,7 +2,7 @@
 import { callValue, type Row, type SqlClient } from "./bus.ts";
 
 /** Subscribes a function to an event; returns the subscription's id. */
-export async function on(
+export async function subscribe(
   sql: SqlClient,
   event: string,
   type: string | null = null,

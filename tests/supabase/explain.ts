@@ -10,7 +10,7 @@ export async function reasons(sql: SqlClient, id: string): Promise<string[]> {
 }
 
 /** The row with this reason, which must be among the returned ones. */
-export async function because(sql: SqlClient, id: string, reason: string): Promise<Row> {
+export async function causeOf(sql: SqlClient, id: string, reason: string): Promise<Row> {
   const rows = await explain(sql, id);
   const row = rows.find((row) => row.reason === reason);
   assert.ok(row, `${reason} is not among ${JSON.stringify(rows)}`);
@@ -19,13 +19,13 @@ export async function because(sql: SqlClient, id: string, reason: string): Promi
 
 /** Runs the remedy of this reason, which must be SQL; afterwards the reason is not returned any more. */
 export async function applyRemedy(sql: Sql, id: string, reason: string): Promise<Row[]> {
-  const { remedy } = await because(sql, id, reason);
+  const { remedy } = await causeOf(sql, id, reason);
   assert.match(remedy, /^(select|update|insert) /);
   const rows = [...await sql.unsafe(remedy)];
   assert.ok(!(await reasons(sql, id)).includes(reason), `${reason} after ${remedy}`);
   return rows;
 }
 
-export async function isTaken(sql: SqlClient, id: string): Promise<boolean> {
+export async function isClaimable(sql: SqlClient, id: string): Promise<boolean> {
   return (await claim(sql, { worker: "taker" })).some((row) => row.id === id);
 }

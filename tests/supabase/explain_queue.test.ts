@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
 import { call, callValue, claim, dispatch, dispatchAndClaim, dispatchMany } from "./bus.ts";
-import { applyRemedy, because, explain, isTaken, reasons } from "./explain.ts";
+import { applyRemedy, causeOf, explain, isClaimable, reasons } from "./explain.ts";
 
 const project = useProject({ testClock: true });
 Deno.test.beforeEach(async () => {
@@ -18,9 +18,9 @@ test("paused · since when; the remedy resumes", async () => {
   const { id } = await dispatch(sql, { queue: "mail" });
   await call(sql, "messenger_pause", { transport: "supabase", queue: "mail" });
   assert.deepEqual(await reasons(sql, id), ["paused"]);
-  assert.match((await because(sql, id, "paused")).detail, /^queue mail of transport supabase is paused since /);
+  assert.match((await causeOf(sql, id, "paused")).detail, /^queue mail of transport supabase is paused since /);
   await applyRemedy(sql, id, "paused");
-  assert.ok(await isTaken(sql, id));
+  assert.ok(await isClaimable(sql, id));
 });
 
 test("paused · precedes the message's own delay, and is not returned for other queues", async () => {
@@ -37,7 +37,7 @@ test("transport disabled · the remedy enables it", async () => {
   await sql`update messenger_transports set enabled = false where name = 'supabase'`;
   assert.deepEqual(await reasons(sql, id), ["transport_disabled"]);
   await applyRemedy(sql, id, "transport_disabled");
-  assert.ok(await isTaken(sql, id));
+  assert.ok(await isClaimable(sql, id));
 });
 
 test("transport missing · the remedy creates it again", async () => {
@@ -47,7 +47,7 @@ test("transport missing · the remedy creates it again", async () => {
   await sql`delete from messenger_transports where name = 'mail'`;
   assert.deepEqual(await reasons(sql, id), ["transport_missing"]);
   await applyRemedy(sql, id, "transport_missing");
-  assert.ok(await isTaken(sql, id));
+  assert.ok(await isClaimable(sql, id));
 });
 
 test("transport type · a transport of another type; the remedy makes its messages available here", async () => {
@@ -57,7 +57,7 @@ test("transport type · a transport of another type; the remedy makes its messag
   await sql`update messenger_transports set type = 'redis' where name = 'mail'`;
   assert.deepEqual(await reasons(sql, id), ["transport_type"]);
   await applyRemedy(sql, id, "transport_type");
-  assert.ok(await isTaken(sql, id));
+  assert.ok(await isClaimable(sql, id));
 });
 
 test("waiting turn · by priority, time and arrival; running, delayed and other ones do not count", async () => {
@@ -68,10 +68,10 @@ test("waiting turn · by priority, time and arrival; running, delayed and other 
   await dispatch(sql, { priority: 10, delay: "1 hour" });
   const [, , third] = await dispatchMany(sql, 3);
   await dispatch(sql, { priority: 4 });
-  const { detail } = await because(sql, third, "waiting_turn");
+  const { detail } = await causeOf(sql, third, "waiting_turn");
   assert.match(detail, /^due messages before it in queue default of transport supabase: 5; .* within 5 s: 1$/);
   await sql`update messenger_messages set lock_expires_at = now() - interval '1 s' where id = ${taken.id}`;
-  assert.match((await because(sql, third, "waiting_turn")).detail, /supabase: 6; /);
+  assert.match((await causeOf(sql, third, "waiting_turn")).detail, /supabase: 6; /);
 });
 
 test("waiting turn · the remedy puts it first; one of the highest priority needs more workers", async () => {
@@ -80,7 +80,7 @@ test("waiting turn · the remedy puts it first; one of the highest priority need
   await applyRemedy(sql, ids[19], "waiting_turn");
   assert.deepEqual((await claim(sql, { batch: 1 })).map(({ id }) => id), [ids[19]]);
   const [, urgent] = await dispatchMany(sql, 2, { priority: 10 });
-  const { remedy } = await because(sql, urgent, "waiting_turn");
+  const { remedy } = await causeOf(sql, urgent, "waiting_turn");
   assert.equal(remedy, `select messenger_start(options => '{"max_workers": 8}')`);
   await sql.unsafe(remedy);
   assert.equal((await sql`select max_workers from messenger.settings`)[0].max_workers, 8);
@@ -93,7 +93,7 @@ test("waiting turn · behind very many it stops counting and reading", async () 
     from generate_series(1, 40000) g`;
   const { id } = await dispatch(own, { priority: 1 });
   await own.begin(async (transaction) => {
-    assert.match((await because(transaction, id, "waiting_turn")).detail, /supabase: more than 10000; /);
+    assert.match((await causeOf(transaction, id, "waiting_turn")).detail, /supabase: more than 10000; /);
     const [{ read }] = await transaction`
       select sum(pg_stat_get_xact_tuples_returned(c) + pg_stat_get_xact_tuples_fetched(c))::int as read
       from (select 'public.messenger_messages'::regclass as c) t`;
@@ -106,7 +106,7 @@ test("ready · due, first, and a worker polls: nothing blocks it", async () => {
   await call(sql, "messenger_claim", { worker: "ada" });
   const { id } = await dispatch(sql);
   assert.deepEqual(await reasons(sql, id), ["ready"]);
-  const row = await because(sql, id, "ready");
+  const row = await causeOf(sql, id, "ready");
   assert.match(row.detail, /^due since .* and first in its queue; .* within 5 s: 1$/);
   assert.equal(row.remedy, null);
 });
@@ -122,7 +122,7 @@ test("unknown · an id without a message, null, and one whose dead letter is lef
   await call(sql, "messenger_fail", { id, fence, error: "no", retryable: false });
   await sql`delete from messenger_messages where id = ${id}`;
   await applyRemedy(sql, id, "unknown");
-  assert.ok(await isTaken(sql, id));
+  assert.ok(await isClaimable(sql, id));
 });
 
 test("explain · is for service_role, and for no user; names are quoted in remedies", async () => {

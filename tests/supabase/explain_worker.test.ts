@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { empty, session, test, testWithCron, useProject } from "../project.ts";
 import { call, claim, dispatch, messageOf, type Row, setClock, tickByHand } from "./bus.ts";
-import { applyRemedy, because, isTaken, reasons } from "./explain.ts";
+import { applyRemedy, causeOf, isClaimable, reasons } from "./explain.ts";
 
 const project = useProject({ testClock: true });
 const URL = "https://example.test/functions/v1";
@@ -36,7 +36,7 @@ test("no handler · workers are active and none claims the type; one that announ
   const { sql } = project();
   await claim(sql, { worker: "edge-1", types: ["Else"], queues: ["a", "b"] });
   const { id } = await dispatch(sql, { type: "Lost.One" });
-  const { detail, remedy } = await because(sql, id, "no_handler");
+  const { detail, remedy } = await causeOf(sql, id, "no_handler");
   assert.match(detail, /takes type "Lost.One" from queue default of transport supabase; those awake: edge-1 /);
   assert.match(
     detail,
@@ -57,7 +57,7 @@ test("no handler · no worker is active, and no code has registered the type; a 
   const { sql } = project();
   await call(sql, "messenger_register", { types: [{ type: "Mail", aliases: ["OldMail"] }] });
   const { id } = await dispatch(sql, { type: "Lost" });
-  assert.match((await because(sql, id, "no_handler")).detail, /no code has registered the type; /);
+  assert.match((await causeOf(sql, id, "no_handler")).detail, /no code has registered the type; /);
   const { id: known } = await dispatch(sql, { type: "OldMail" });
   assert.ok(!(await reasons(sql, known)).includes("no_handler"));
 });
@@ -80,15 +80,15 @@ test("SQL handler · ready while the ticker runs; without the function workers g
   );
   const { id } = await dispatch(sql, { type: "Inner" });
   assert.deepEqual(await reasons(sql, id), ["ready"]);
-  assert.match((await because(sql, id, "ready")).detail, /its SQL handler runs within a second$/);
+  assert.match((await causeOf(sql, id, "ready")).detail, /its SQL handler runs within a second$/);
   await setClock(sql, "2 minutes");
   assert.deepEqual(await reasons(sql, id), ["clock_stopped"]);
   await setClock(sql, "0");
   await sql`drop function public.explained(jsonb)`;
   assert.deepEqual(await reasons(sql, id), ["sql_handler_gone"]);
-  assert.match((await because(sql, id, "sql_handler_gone")).detail, /public.explained\(jsonb\) is gone/);
+  assert.match((await causeOf(sql, id, "sql_handler_gone")).detail, /public.explained\(jsonb\) is gone/);
   await applyRemedy(sql, id, "sql_handler_gone");
-  assert.ok(await isTaken(sql, id));
+  assert.ok(await isClaimable(sql, id));
 });
 
 testWithCron("clock stopped · never started, its job missing, inactive, not run; each with its remedy", async () => {
@@ -97,7 +97,7 @@ testWithCron("clock stopped · never started, its job missing, inactive, not run
   await sql`delete from messenger.ticks`;
   const { id } = await dispatch(sql, { delay: "1 hour" });
   assert.deepEqual(await reasons(sql, id), ["delayed", "clock_stopped"]);
-  const clock = () => because(sql, id, "clock_stopped");
+  const clock = () => causeOf(sql, id, "clock_stopped");
   assert.equal((await clock()).detail, "the clock has never ticked: the clock is not started");
   assert.equal((await clock()).remedy, "select messenger_start()");
   await sql.unsafe((await clock()).remedy);
@@ -119,7 +119,7 @@ async function without(schema: string, id: string, reason: string): Promise<Row>
   let found: Row;
   await admin.begin(async (tx) => {
     await tx.unsafe(`alter schema ${schema} rename to gone`);
-    found = await because(tx, id, reason);
+    found = await causeOf(tx, id, reason);
     throw undo;
   }).catch((error) => assert.equal(error, undo));
   return found;
@@ -145,7 +145,7 @@ testWithCron("clock stopped · its last run failed, hangs, or is long ago; or ea
   await sql`select cron.alter_job(jobid, schedule => ${RARELY}) from cron.job`;
   await setClock(sql, "2 minutes");
   const { id } = await dispatch(sql, { delay: "1 hour" });
-  const clock = () => because(sql, id, "clock_stopped");
+  const clock = () => causeOf(sql, id, "clock_stopped");
   await using admin = session(project(), "supabase_admin");
   await using ticking = session(project());
   const [{ pid }] = await ticking`select pg_backend_pid() as pid, 'tick_or_note_error' as job`;
@@ -184,10 +184,10 @@ test("no wake-ups · without functions URL or secret; the remedies set them", as
   await sql`update messenger.settings set functions_url = null`;
   const { id } = await dispatch(sql);
   assert.deepEqual(await reasons(sql, id), ["no_wakeups"]);
-  assert.match((await because(sql, id, "no_wakeups")).detail, /there is no functions URL$/);
-  await sql.unsafe((await because(sql, id, "no_wakeups")).remedy);
+  assert.match((await causeOf(sql, id, "no_wakeups")).detail, /there is no functions URL$/);
+  await sql.unsafe((await causeOf(sql, id, "no_wakeups")).remedy);
   await sql`delete from vault.secrets where name = 'symphony_worker_secret'`;
-  assert.match((await because(sql, id, "no_wakeups")).detail, /secret is not in Vault, or cannot be decrypted$/);
+  assert.match((await causeOf(sql, id, "no_wakeups")).detail, /secret is not in Vault, or cannot be decrypted$/);
   await applyRemedy(sql, id, "no_wakeups");
   await call(sql, "messenger_tick");
   assert.equal((await sql`select from net.http_request_queue`).length, 1, "a wake-up is sent for it");
@@ -227,7 +227,7 @@ for (const [name, failure, detail, remedy] of failures) {
     const { id } = await dispatch(sql);
     await reply(failure);
     assert.deepEqual(await reasons(sql, id), ["worker_unreachable"]);
-    const row = await because(sql, id, "worker_unreachable");
+    const row = await causeOf(sql, id, "worker_unreachable");
     assert.match(row.detail, detail);
     if (typeof remedy === "string") assert.equal(row.remedy, remedy);
     else assert.match(row.remedy, remedy);
@@ -240,7 +240,7 @@ test("worker unreachable · pg_net sends nothing; responses to others' requests 
   const { id } = await dispatch(sql);
   assert.deepEqual(await reasons(sql, id), ["no_worker"]);
   await sql`update messenger.wakeups set at = at - interval '20 seconds'`;
-  const row = await because(sql, id, "worker_unreachable");
+  const row = await causeOf(sql, id, "worker_unreachable");
   assert.match(row.detail, /^pg_net has not sent 1 of our wakeups/);
   assert.equal(row.remedy, "select net.worker_restart()");
 });
@@ -248,18 +248,18 @@ test("worker unreachable · pg_net sends nothing; responses to others' requests 
 test("no worker · a wake-up had a response, and no worker polls; the newest response counts", async () => {
   const { sql } = project();
   const { id } = await dispatch(sql);
-  assert.match((await because(sql, id, "no_worker")).detail, /woken at .* and is not answered yet$/);
+  assert.match((await causeOf(sql, id, "no_worker")).detail, /woken at .* and is not answered yet$/);
   await reply({ status: 500 });
   assert.deepEqual(await reasons(sql, id), ["worker_unreachable"]);
   await call(sql, "messenger_tick");
   assert.deepEqual(await reasons(sql, id), ["worker_unreachable"], "until a later one has a response");
   await reply({ status: 202 });
   assert.deepEqual(await reasons(sql, id), ["no_worker"]);
-  const row = await because(sql, id, "no_worker");
+  const row = await causeOf(sql, id, "no_worker");
   assert.match(row.detail, /woken at .* and answered HTTP 202$/);
   assert.equal(row.remedy, `curl -i -X POST '${URL}/worker?wait=1' -H "apikey: $SUPABASE_SECRET_KEY"`);
   await sql`truncate messenger.wakeups`;
-  assert.match((await because(sql, id, "no_worker")).detail, /no wakeup was woken within the last hour$/);
+  assert.match((await causeOf(sql, id, "no_worker")).detail, /no wakeup was woken within the last hour$/);
   await claim(sql, { worker: "ada", queues: ["none"] });
   assert.ok((await reasons(sql, id)).includes("no_worker"), "a worker of another queue");
   await claim(sql, { worker: "bob", types: ["Greeting"], batch: 1 });
@@ -270,7 +270,7 @@ test("no worker · the command is safe to paste with any functions URL", async (
   const { sql } = project();
   await sql`update messenger.settings set functions_url = ${"https://x.test/$(id)'`id`\"x"}`;
   const { id } = await dispatch(sql);
-  const { remedy } = await because(sql, id, "no_worker");
+  const { remedy } = await causeOf(sql, id, "no_worker");
   const echo = remedy.replace(/^curl -i -X POST/, "printf %s").replace(/ -H .*$/, "");
   const { stdout } = await new Deno.Command("bash", { args: ["-c", echo] }).output();
   assert.equal(new TextDecoder().decode(stdout), "https://x.test/$(id)'`id`\"x/worker?wait=1");

@@ -44,7 +44,7 @@ export async function untilStatus(sql: Sql, id: string, status: string): Promise
 }
 
 /** Holds the advisory lock 4713, for which a test's handlers wait, until it is opened. */
-export async function closeGate(project: Project): Promise<Sql & AsyncDisposable & { open(): Promise<unknown> }> {
+export async function holdHandlers(project: Project): Promise<Sql & AsyncDisposable & { open(): Promise<unknown> }> {
   const gate = session(project);
   await gate`select pg_advisory_lock(4713)`;
   return Object.assign(gate, { open: () => Promise.resolve(gate`select pg_advisory_unlock(4713)`) });

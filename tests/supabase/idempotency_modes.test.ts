@@ -261,7 +261,7 @@ for (const mode of ["replace", "reschedule"]) {
 }
 
 for (const mode of CHANGING) {
-  test(`${mode} · a message past its expiry is not revived, whether a claim has found it or not`, async () => {
+  test(`${mode} · a message past its expiry is not restored, whether a claim has found it or not`, async () => {
     const { sql } = project();
     const { id } = await send("ignore", { ...OLD, expires_at: new Date(Date.now() + 60_000) });
     await setClock(sql, "2 minutes");

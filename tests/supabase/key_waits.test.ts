@@ -5,10 +5,10 @@ import { empty, session, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
 import { call, dispatch } from "./bus.ts";
 import { assertRejected } from "./assert_rejected.ts";
-import { limitWaiting, pidOf, untilBlocked } from "./until_blocked.ts";
+import { limitLockWaits, pidOf, untilBlocked } from "./until_blocked.ts";
 
 const project = useProject();
-Deno.test.beforeAll(() => limitWaiting(project().sql));
+Deno.test.beforeAll(() => limitLockWaits(project().sql));
 Deno.test.beforeEach(() => empty(project().sql));
 
 const KEYS = [{ idempotency_key: "k" }, { ordering_key: "k" }, { idempotency_key: "k", idempotency_mode: "debounce" }];

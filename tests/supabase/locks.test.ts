@@ -4,11 +4,11 @@ import { empty, session, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
 import { call, callValue, claim, dispatch, settle } from "./bus.ts";
 import { errorOf } from "./assert_rejected.ts";
-import { limitWaiting, pidOf, untilBlocked } from "./until_blocked.ts";
+import { limitLockWaits, pidOf, untilBlocked } from "./until_blocked.ts";
 
 const project = useProject({ testClock: true, isolation: "read committed" });
 
-Deno.test.beforeAll(() => limitWaiting(project().sql));
+Deno.test.beforeAll(() => limitLockWaits(project().sql));
 Deno.test.beforeEach(async () => {
   await empty(project().sql);
   await project().sql`truncate messenger.locks`;

@@ -3,10 +3,10 @@
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { callValue, claim, dispatch, dispatchAndClaim, dispatchMany, type Row, setClock, settle } from "./bus.ts";
-import { limitWaiting, pidOf } from "./until_blocked.ts";
+import { limitLockWaits, pidOf } from "./until_blocked.ts";
 
 const project = useProject({ testClock: true });
-Deno.test.beforeAll(() => limitWaiting(project().sql));
+Deno.test.beforeAll(() => limitLockWaits(project().sql));
 Deno.test.beforeEach(() => empty(project().sql));
 
 const rollUp = async (sql = project().sql) => (await sql`select messenger.roll_up()::int as rows`)[0].rows;

@@ -5,7 +5,7 @@ import { empty, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
 import { call, claim, deadLetterOf, dispatch, dispatchAndClaim, messageOf, settle } from "./bus.ts";
 import { effects, makeEffects } from "./effects.ts";
-import { completed, failed, on, tick } from "./events.ts";
+import { completed, failed, subscribe, tick } from "./events.ts";
 import { assertRejected, errorOf } from "./assert_rejected.ts";
 
 const project = useProject({ testClock: true });
@@ -90,7 +90,7 @@ test("own types · no other type can have one as its alias, which would bring it
 
 test("own types · an event forged in the table by service_role is rejected, new or by changing a message", async () => {
   const { sql } = project();
-  await on(sql, "completed");
+  await subscribe(sql, "completed");
   const [{ id: subscription }] = await sql`select id from messenger.subscriptions`;
   const body = { subscription, ...forged };
   const error = await errorOf(
@@ -117,7 +117,7 @@ test("own types · an event forged in the table by service_role is rejected, new
 
 test("own types · a dead letter of one is retried unchanged, never with another payload", async () => {
   const { sql } = project();
-  await on(sql, "completed", null, "public.is_rejected");
+  await subscribe(sql, "completed", null, "public.is_rejected");
   await sql`update messenger.message_types set max_retries = 0 where type = 'symphony.event'`;
   await settle(sql, [completed(await dispatchAndClaim(sql))]);
   await tick(sql);
@@ -132,7 +132,7 @@ test("own types · a dead letter of one is retried unchanged, never with another
 
 test("own types · a dead letter that is invented, or whose message is gone, makes no message", async () => {
   const { sql } = project();
-  await on(sql, "completed");
+  await subscribe(sql, "completed");
   const other = await dispatchAndClaim(sql, { type: "Letter" });
   await settle(sql, [failed(other, { retryable: false })]);
   const message_id = crypto.randomUUID();
@@ -152,7 +152,7 @@ test("own types · a dead letter that is invented, or whose message is gone, mak
 
 test("own types · genuine events of messages that a worker of service_role settles still arrive", async () => {
   const { sql } = project();
-  for (const event of ["completed", "retried", "dead", "failed"]) await on(sql, event);
+  for (const event of ["completed", "retried", "dead", "failed"]) await subscribe(sql, event);
   await call(sql, "messenger_register", { types: [{ type: "Letter", retry: { max_retries: 1, delay_ms: 0 } }] });
   await dispatch(sql, { type: "Letter" });
   await dispatch(sql, { type: "Other" });

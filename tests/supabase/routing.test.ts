@@ -3,10 +3,10 @@ import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
 import { call, callValue, claim, dispatch, dispatchMany, messageOf, type Row, settle } from "./bus.ts";
-import { limitWaiting } from "./until_blocked.ts";
+import { limitLockWaits } from "./until_blocked.ts";
 
 const project = useProject({ testClock: true });
-Deno.test.beforeAll(() => limitWaiting(project().sql));
+Deno.test.beforeAll(() => limitLockWaits(project().sql));
 Deno.test.beforeEach(() => empty(project().sql));
 
 const MAIL = { type: "Mail", queue: "mail", priority: 9, retry: { max_retries: 7 } };

@@ -32,7 +32,7 @@ export async function scheduleOf(sql: SqlClient, name: string): Promise<Row> {
 }
 
 /** The occurrences of a schedule's messages, in order. */
-export async function fired(sql: SqlClient, name: string): Promise<string[]> {
+export async function firedRuns(sql: SqlClient, name: string): Promise<string[]> {
   const rows = await sql`
     select headers ->> 'x-scheduled-for' as at from messenger_messages where headers ->> 'x-schedule' = ${name}
       order by 1`;

@@ -2,7 +2,7 @@
 // runs.
 import assert from "node:assert/strict";
 import { empty, test, useProject } from "../project.ts";
-import { fired, moveTo, preview, schedule, tickAt } from "./schedule_clock.ts";
+import { firedRuns, moveTo, preview, schedule, tickAt } from "./schedule_clock.ts";
 
 const project = useProject({ testClock: true });
 Deno.test.beforeEach(() => empty(project().sql));
@@ -196,6 +196,6 @@ test("preview · matches the actual runs, one by one", async () => {
     await schedule(sql, "s", spec, settings);
     for (let at = Date.parse(from); at < Date.parse(until); at += 4_800_000) await tickAt(sql, new Date(at));
     await tickAt(sql, until);
-    assert.deepEqual(await fired(sql, "s"), said, what);
+    assert.deepEqual(await firedRuns(sql, "s"), said, what);
   }
 });

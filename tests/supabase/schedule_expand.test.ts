@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { empty, test, useProject } from "../project.ts";
 import { call, callValue, claim, settle } from "./bus.ts";
-import { fired, moveTo, schedule, scheduleOf, tickAt } from "./schedule_clock.ts";
+import { firedRuns, moveTo, schedule, scheduleOf, tickAt } from "./schedule_clock.ts";
 
 const project = useProject({ testClock: true });
 Deno.test.beforeEach(async () => {
@@ -56,7 +56,7 @@ test("expand · an interval of a second fires each second, at its own millisecon
   const { created_at } = await schedule(sql, "s", { interval: 1000 });
   const moments = [1, 2, 3, 4, 5].map((n) => new Date(created_at.getTime() + n * 1000));
   for (const moment of moments) assert.equal(await tickAt(sql, moment), 1);
-  assert.deepEqual(await fired(sql, "s"), moments.map((moment) => moment.toISOString()));
+  assert.deepEqual(await firedRuns(sql, "s"), moments.map((moment) => moment.toISOString()));
 });
 
 test("max_runs · counts messages, not minutes", async () => {
@@ -64,8 +64,8 @@ test("max_runs · counts messages, not minutes", async () => {
   await schedule(sql, "m", minutely, { max_runs: 2 });
   await schedule(sql, "all", minutely, { max_runs: 3, misfire: "catch_up" });
   for (const minute of ["10:00", "11:00", "12:00"]) await tickAt(sql, `2027-03-01T12:${minute}Z`);
-  assert.deepEqual(await fired(sql, "m"), ["2027-03-01T12:10:00.000Z", "2027-03-01T12:11:00.000Z"]);
-  assert.deepEqual((await fired(sql, "all")).length, 3);
+  assert.deepEqual(await firedRuns(sql, "m"), ["2027-03-01T12:10:00.000Z", "2027-03-01T12:11:00.000Z"]);
+  assert.deepEqual((await firedRuns(sql, "all")).length, 3);
   for (const name of ["m", "all"]) {
     const row = await scheduleOf(sql, name);
     assert.deepEqual([row.enabled, row.next_run_at], [false, null]);
@@ -104,7 +104,7 @@ test("errors · a schedule whose transport is missing backs off alone, and catch
   assert.equal(await tickAt(sql, "2027-03-01T12:06:10Z"), 1, "it is still broken, and retried");
   await sql`insert into messenger_transports (name, type) values ('other', 'supabase')`;
   assert.equal(await tickAt(sql, "2027-03-01T12:11:30Z"), 2);
-  assert.deepEqual(await fired(sql, "broken"), ["2027-03-01T12:11:00.000Z"]);
+  assert.deepEqual(await firedRuns(sql, "broken"), ["2027-03-01T12:11:00.000Z"]);
   assert.equal((await scheduleOf(sql, "broken")).last_error, null);
   assert.equal((await sql`select from messenger.schedule_backoffs`).length, 0);
 });
@@ -118,7 +118,7 @@ test("errors · saving a broken schedule again retries due occurrences at once",
   await sql`update messenger_transports set enabled = true where name = 'supabase'`;
   await schedule(sql, "one", { at: "2027-03-01T12:01:00Z" });
   assert.equal(await tickAt(sql, "2027-03-01T12:02:00Z"), 1);
-  assert.deepEqual(await fired(sql, "one"), ["2027-03-01T12:01:00.000Z"]);
+  assert.deepEqual(await firedRuns(sql, "one"), ["2027-03-01T12:01:00.000Z"]);
 });
 
 test("errors · an unreadable row, and a message that Postgres rejects, affect no other schedule", async () => {

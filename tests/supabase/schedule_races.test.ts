@@ -2,11 +2,11 @@
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { callValue } from "./bus.ts";
-import { fired, moveTo, schedule, scheduleOf } from "./schedule_clock.ts";
-import { limitWaiting, pidOf, untilBlocked } from "./until_blocked.ts";
+import { firedRuns, moveTo, schedule, scheduleOf } from "./schedule_clock.ts";
+import { limitLockWaits, pidOf, untilBlocked } from "./until_blocked.ts";
 
 const project = useProject({ testClock: true });
-Deno.test.beforeAll(() => limitWaiting(project().sql));
+Deno.test.beforeAll(() => limitLockWaits(project().sql));
 Deno.test.beforeEach(async () => {
   await empty(project().sql);
   await moveTo(project().sql, "2027-03-01T12:00:00.5Z");
@@ -48,7 +48,7 @@ test("race · while one tick has locked a schedule the other skips it; rolled ba
   await first`rollback`;
   assert.equal(await expanded(second), 1);
   assert.equal(await expanded(first), 0);
-  assert.deepEqual(await fired(sql, "m"), ["2027-03-01T12:01:00.000Z"]);
+  assert.deepEqual(await firedRuns(sql, "m"), ["2027-03-01T12:01:00.000Z"]);
 });
 
 test("race · a tick killed between expansion and commit loses nothing and doubles nothing", async () => {
@@ -63,7 +63,7 @@ test("race · a tick killed between expansion and commit loses nothing and doubl
   await doomed`select`.catch(() => {});
   await using next = session(project());
   assert.equal(await expanded(next), 1);
-  assert.equal((await fired(sql, "m")).length, 1);
+  assert.equal((await firedRuns(sql, "m")).length, 1);
   assert.equal((await scheduleOf(sql, "m")).run_count, "1");
 });
 
@@ -89,7 +89,7 @@ test("race · saving, pausing and removing wait for the tick that has locked the
     }
     await clock`commit`;
     await Promise.all(waiting);
-    for (const [name] of changes) assert.equal((await fired(sql, name)).length, 1, name);
+    for (const [name] of changes) assert.equal((await firedRuns(sql, name)).length, 1, name);
     const saved = await scheduleOf(sql, "saved");
     assert.deepEqual([saved.next_run_at.toISOString(), saved.run_count], ["2027-03-01T12:02:00.000Z", "1"]);
     assert.equal((await scheduleOf(sql, "paused")).enabled, false);

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { empty, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
 import { call, callValue, messageOf } from "./bus.ts";
-import { fired, moveTo, preview, schedule, scheduleOf, tickAt } from "./schedule_clock.ts";
+import { firedRuns, moveTo, preview, schedule, scheduleOf, tickAt } from "./schedule_clock.ts";
 import { assertRejected } from "./assert_rejected.ts";
 
 const project = useProject({ testClock: true });
@@ -114,7 +114,7 @@ test("once · fires once, at its time or as soon as it is saved too late, and di
     const row = await scheduleOf(sql, name);
     assert.deepEqual([row.enabled, row.next_run_at, row.run_count], [false, null, "1"]);
   }
-  assert.deepEqual(await fired(sql, "late"), ["2027-03-01T11:00:00.000Z"]);
+  assert.deepEqual(await firedRuns(sql, "late"), ["2027-03-01T11:00:00.000Z"]);
   await schedule(sql, "late", { at: "2027-03-01T11:00:00Z" });
   assert.equal(await tickAt(sql, "2027-03-02T12:06:00Z"), 0, "saving an expired one again does not start it again");
 });
@@ -140,7 +140,7 @@ test("schedule · between starts_at and ends_at, both included, then it has expi
   const row = await schedule(sql, "m", { cron: "* * * * *" }, bounds);
   assert.equal(row.next_run_at.toISOString(), "2027-03-01T12:03:00.000Z");
   for (const minute of [1, 2, 3, 4, 5]) await tickAt(sql, `2027-03-01T12:0${minute}:00Z`);
-  assert.deepEqual(await fired(sql, "m"), ["2027-03-01T12:03:00.000Z", "2027-03-01T12:04:00.000Z"]);
+  assert.deepEqual(await firedRuns(sql, "m"), ["2027-03-01T12:03:00.000Z", "2027-03-01T12:04:00.000Z"]);
   assert.equal((await scheduleOf(sql, "m")).enabled, false);
 });
 
@@ -159,7 +159,7 @@ test("pause · occurrences meanwhile are lost; a schedule that runs once keeps i
   }
   assert.equal((await scheduleOf(sql, "m")).next_run_at.toISOString(), "2027-03-01T12:11:00.000Z");
   assert.equal(await tickAt(sql, "2027-03-01T12:10:31Z"), 1);
-  assert.deepEqual(await fired(sql, "one"), ["2027-03-01T12:02:00.000Z"]);
+  assert.deepEqual(await firedRuns(sql, "one"), ["2027-03-01T12:02:00.000Z"]);
   assert.equal(await callValue(sql, "messenger_resume_schedule", { name: "one" }), false, "it is over");
 });
 
@@ -170,7 +170,7 @@ test("unschedule · nothing more fires, stored messages stay", async () => {
   assert.equal(await callValue(sql, "messenger_unschedule", { name: "m" }), true);
   assert.equal(await callValue(sql, "messenger_unschedule", { name: "m" }), false);
   assert.equal(await tickAt(sql, "2027-03-01T12:05:00Z"), 0);
-  assert.equal((await fired(sql, "m")).length, 1);
+  assert.equal((await firedRuns(sql, "m")).length, 1);
 });
 
 test("unschedule · a name that is used again has its own occurrences, and the audit agrees", async () => {
@@ -180,7 +180,7 @@ test("unschedule · a name that is used again has its own occurrences, and the a
     assert.equal(await tickAt(sql, "2027-03-01T12:01:00Z"), 1);
     await callValue(sql, "messenger_unschedule", { name: "again" });
   }
-  assert.equal((await fired(sql, "again")).length, 2);
+  assert.equal((await firedRuns(sql, "again")).length, 2);
   assert.equal((await sql`select from messenger_audit() where violations > 0`).length, 0);
 });
 

@@ -15,15 +15,15 @@ import {
   setClock,
   settle,
 } from "./bus.ts";
-import { forbidding, makeForbid, setAside, unhurrySteps } from "./set_aside.ts";
-import { limitWaiting } from "./until_blocked.ts";
+import { makeForbidTrigger, setAside, unlimitStepTime, withForbiddenWrites } from "./set_aside.ts";
+import { limitLockWaits } from "./until_blocked.ts";
 
 const project = useProject({ testClock: true });
 Deno.test.beforeAll(async () => {
   const { sql } = project();
-  await limitWaiting(sql);
-  await makeForbid(sql);
-  await unhurrySteps(sql);
+  await limitLockWaits(sql);
+  await makeForbidTrigger(sql);
+  await unlimitStepTime(sql);
 });
 Deno.test.beforeEach(() => empty(project().sql));
 
@@ -152,21 +152,21 @@ test("trigger · a dead letter, a key and an occurrence that cannot be deleted s
     (await sql`select ((select count(*) from messenger_failed_messages) + (select count(*)
       from messenger.idempotency_keys)
       + (select count(*) from messenger.occurrences))::int as left`)[0].left;
-  await forbidding(
+  await withForbiddenWrites(
     project().sql,
     "delete",
     "messenger_failed_messages",
     "message_id",
     dead[4],
     () =>
-      forbidding(
+      withForbiddenWrites(
         project().sql,
         "delete",
         "messenger.idempotency_keys",
         "key",
         "key 9",
         () =>
-          forbidding(project().sql, "delete", "messenger.occurrences", "message_id", kept, async () => {
+          withForbiddenWrites(project().sql, "delete", "messenger.occurrences", "message_id", kept, async () => {
             await tickUntil(left, 3);
             const steps = (await aside()).map(({ step }) => step).sort();
             assert.deepEqual(steps, ["prune_dead_letters", "prune_keys", "prune_occurrences"]);
@@ -184,7 +184,7 @@ test("trigger · a lost message that cannot be updated does not block the rescue
   const ids = await dispatchMany(sql, 200);
   await claim(sql, { batch: 200 });
   await setClock(sql, "61 seconds");
-  await forbidding(project().sql, "update", "messenger_messages", "id", ids[150], async () => {
+  await withForbiddenWrites(project().sql, "update", "messenger_messages", "id", ids[150], async () => {
     let rescued = 0;
     for (let n = 0; n < 5; n++) rescued += (await tick()).rescued;
     assert.equal(rescued, 199);
@@ -224,7 +224,7 @@ test("ordering key · one whose first message cannot be updated blocks no other 
   const ids = [];
   for (const key of ["a", "b", "c"]) ids.push((await dispatch(sql, { ordering_key: key })).id);
   await sql`update messenger_messages set available_at = 'infinity'`;
-  await forbidding(project().sql, "update", "messenger_messages", "ordering_key", "b", async () => {
+  await withForbiddenWrites(project().sql, "update", "messenger_messages", "ordering_key", "b", async () => {
     for (let n = 0; n < 3; n++) await tick();
     const rows = await sql`select ordering_key, available_at = 'infinity' as waits from messenger_messages order by 1`;
     assert.deepEqual(rows.map(({ waits }) => waits), [false, true, false]);
@@ -245,7 +245,7 @@ test("replay · one that cannot be updated does not block the others", async () 
     await settle(sql, [{ id, fence: again.fence, outcome: "completed" }]);
   }
   const [first] = await sql`select id from messenger.replays order by id`;
-  await forbidding(project().sql, "update", "messenger.replays", "id", first.id, async () => {
+  await withForbiddenWrites(project().sql, "update", "messenger.replays", "id", first.id, async () => {
     await setClock(sql, "1 minute");
     await tick();
     const rows = await sql`select completed from messenger.replays order by id`;

@@ -3,7 +3,7 @@ import type { Sql } from "postgres";
 import type { Row } from "./bus.ts";
 
 /** Creates the trigger function that rejects. */
-export async function makeForbid(sql: Sql): Promise<void> {
+export async function makeForbidTrigger(sql: Sql): Promise<void> {
   await sql.unsafe(`
     create function public.forbid() returns trigger language plpgsql as $$
     begin
@@ -17,7 +17,7 @@ export async function makeForbid(sql: Sql): Promise<void> {
 /**
  * Runs the work while a trigger of the project rejects deletes, or updates, of the row with this value in this column.
  */
-export async function forbidding(
+export async function withForbiddenWrites(
   sql: Sql,
   what: "delete" | "update",
   table: string,
@@ -43,7 +43,7 @@ export async function setAside(sql: Sql): Promise<Row[]> {
 }
 
 /** Lets each step of a tick take the time it needs, so that a slow machine leaves nothing to the next tick. */
-export async function unhurrySteps(sql: Sql): Promise<void> {
+export async function unlimitStepTime(sql: Sql): Promise<void> {
   await sql.unsafe(`
     alter function messenger.run_step(text, timestamptz, int, timestamptz) rename to hurried_step;
     create function messenger.run_step(step text, at timestamptz, batch int, ends_at timestamptz) returns jsonb

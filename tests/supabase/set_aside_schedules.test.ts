@@ -2,15 +2,15 @@
 import assert from "node:assert/strict";
 import { empty, test, useProject } from "../project.ts";
 import { call, callValue, dispatchMany, setClock } from "./bus.ts";
-import { forbidding, makeForbid, setAside, unhurrySteps, withBrokenSteps } from "./set_aside.ts";
-import { limitWaiting } from "./until_blocked.ts";
+import { makeForbidTrigger, setAside, unlimitStepTime, withBrokenSteps, withForbiddenWrites } from "./set_aside.ts";
+import { limitLockWaits } from "./until_blocked.ts";
 
 const project = useProject({ testClock: true });
 Deno.test.beforeAll(async () => {
   const { sql } = project();
-  await limitWaiting(sql);
-  await makeForbid(sql);
-  await unhurrySteps(sql);
+  await limitLockWaits(sql);
+  await makeForbidTrigger(sql);
+  await unlimitStepTime(sql);
 });
 Deno.test.beforeEach(() => empty(project().sql));
 
@@ -22,7 +22,7 @@ test("schedule · one whose row cannot be updated stores nothing, and the others
     await call(sql, "messenger_schedule", { name, type: "Report", schedule: { interval: 60_000 }, payload: { name } });
   }
   await setClock(sql, "90 seconds");
-  await forbidding(sql, "update", "messenger_schedules", "name", "kept", async () => {
+  await withForbiddenWrites(sql, "update", "messenger_schedules", "name", "kept", async () => {
     assert.equal((await tick()).expanded, 2);
     assert.deepEqual(
       (await sql`select body ->> 'name' as name from messenger_messages order by 1`).map(({ name }) => name),

@@ -5,14 +5,14 @@ import { eventually } from "../eventually.ts";
 import { empty, session, test, useProject } from "../project.ts";
 import { call, callValue, deadLetterOf, dispatch, dispatchMany, messageOf, type Row, setClock } from "./bus.ts";
 import { effects, makeEffects } from "./effects.ts";
-import { closeGate, startHandlerJob, untilStatus } from "./handler_job.ts";
-import { limitWaiting, pidOf, untilBlocked } from "./until_blocked.ts";
+import { holdHandlers, startHandlerJob, untilStatus } from "./handler_job.ts";
+import { limitLockWaits, pidOf, untilBlocked } from "./until_blocked.ts";
 
 const project = useProject({ testClock: true });
 
 Deno.test.beforeAll(async () => {
   const { sql } = project();
-  await limitWaiting(sql);
+  await limitLockWaits(sql);
   await makeEffects(sql);
   await sql.unsafe(`
     create table public.parents (id int primary key);
@@ -87,7 +87,7 @@ test("job · a claim is committed before its handler runs, with the lease and de
   await register("Wait", { timeout_ms: 90_000 });
   await setHandler("Wait", "wait_at_gate");
   const { id } = await dispatch(sql, { type: "Wait" });
-  await using gate = await closeGate(project());
+  await using gate = await holdHandlers(project());
   await using job = await startHandlerJob(project());
   await untilBlocked(sql, job.pid);
   const message = await messageOf(sql, id);
@@ -142,7 +142,7 @@ test("timeout · a hanging handler is cancelled, counts as a failed delivery, an
   await setHandler("Ship", "take_effect");
   const { id } = await dispatch(sql, { type: "Wait", priority: 10 });
   const ship = await dispatch(sql, { type: "Ship" });
-  await using _gate = await closeGate(project());
+  await using _gate = await holdHandlers(project());
   await using job = await startHandlerJob(project());
   await untilBlocked(sql, job.pid);
   await cancelOverdue();
@@ -163,7 +163,7 @@ test("timeout · a handler that ignores the cancel loses its backend ten seconds
   const { sql } = project();
   await setHandler("Deaf", "ignore_cancel");
   await dispatch(sql, { type: "Deaf" });
-  await using _gate = await closeGate(project());
+  await using _gate = await holdHandlers(project());
   await using job = await startHandlerJob(project());
   await untilBlocked(sql, job.pid);
   await overdue();
@@ -178,7 +178,7 @@ test("timeout · a handler that ignores the cancel loses its backend ten seconds
 
 test("timeout · a backend with the process id of a lost runner is not cancelled", async () => {
   const { sql } = project();
-  await using _gate = await closeGate(project());
+  await using _gate = await holdHandlers(project());
   await using innocent = session(project());
   const pid = await pidOf(innocent);
   const waiting = innocent`select pg_advisory_xact_lock(4713)`.execute();
@@ -199,7 +199,7 @@ test("timeout · a cancel that arrives as the handler ends affects this handler,
   await setHandler("Ship", "take_effect");
   const { id } = await dispatch(sql, { type: "Wait", max_retries: 0, priority: 10 });
   const ship = await dispatch(sql, { type: "Ship" });
-  await using gate = await closeGate(project());
+  await using gate = await holdHandlers(project());
   await using ticker = session(project());
   await using job = await startHandlerJob(project());
   await untilBlocked(sql, job.pid);
@@ -277,7 +277,7 @@ test("tick · runs handlers itself if no backend of the job runs, and leaves the
   await setHandler("Wait", "wait_at_gate");
   await setHandler("Ship", "take_effect");
   await dispatch(sql, { type: "Wait", priority: 10 });
-  await using gate = await closeGate(project());
+  await using gate = await holdHandlers(project());
   {
     await using job = await startHandlerJob(project());
     await untilBlocked(sql, job.pid);

@@ -4,14 +4,14 @@ import { eventually } from "../eventually.ts";
 import { empty, session, test, useProject } from "../project.ts";
 import { call, callValue, claim, dispatch, dispatchMany, messageOf, type Row } from "./bus.ts";
 import { makeEffects } from "./effects.ts";
-import { closeGate, startHandlerJob, untilStatus } from "./handler_job.ts";
-import { limitWaiting, untilBlocked } from "./until_blocked.ts";
+import { holdHandlers, startHandlerJob, untilStatus } from "./handler_job.ts";
+import { limitLockWaits, untilBlocked } from "./until_blocked.ts";
 
 const project = useProject({ testClock: true });
 
 Deno.test.beforeAll(async () => {
   const { sql } = project();
-  await limitWaiting(sql);
+  await limitLockWaits(sql);
   await makeEffects(sql);
   await sql.unsafe(`
     -- Waits for the test, which holds the lock, and for nothing else.
@@ -47,7 +47,7 @@ test("job · the effect of a handler is committed before the job pauses", async 
       perform pg_advisory_lock_shared(4713), pg_advisory_unlock_shared(4713);
     end $$`);
   try {
-    await using gate = await closeGate(project());
+    await using gate = await holdHandlers(project());
     await using job = await startHandlerJob(project(), { search_path: "paused, pg_catalog, public" });
     await untilBlocked(sql, job.pid);
     assert.equal((await messageOf(sql, id)).status, "completed");
@@ -87,7 +87,7 @@ test("errors · of the job itself are recorded by name, undo no handled message,
   const { sql } = project();
   await setHandler("Wait", "wait_at_gate");
   const first = await dispatch(sql, { type: "Wait" });
-  await using gate = await closeGate(project());
+  await using gate = await holdHandlers(project());
   await using job = await startHandlerJob(project(), { lock_timeout: "25ms" });
   await untilBlocked(sql, job.pid);
   await using other = session(project());

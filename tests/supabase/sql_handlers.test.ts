@@ -14,13 +14,13 @@ import {
   type SqlClient,
 } from "./bus.ts";
 import { effects, makeEffects } from "./effects.ts";
-import { limitWaiting } from "./until_blocked.ts";
+import { limitLockWaits } from "./until_blocked.ts";
 
 const project = useProject({ testClock: true });
 
 Deno.test.beforeAll(async () => {
   const { sql } = project();
-  await limitWaiting(sql);
+  await limitLockWaits(sql);
   await makeEffects(sql);
   await sql.unsafe(`
     create function public.raise_it(args jsonb) returns jsonb language plpgsql

@@ -3,14 +3,14 @@ import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { deadLetterOf, dispatchAndClaim, messageOf, setClock, settle } from "./bus.ts";
 import { effects, makeEffects } from "./effects.ts";
-import { completed, failed, on, storedEvents, tick } from "./events.ts";
+import { completed, failed, storedEvents, subscribe, tick } from "./events.ts";
 import { assertRejected } from "./assert_rejected.ts";
-import { limitWaiting } from "./until_blocked.ts";
+import { limitLockWaits } from "./until_blocked.ts";
 
 const project = useProject({ testClock: true });
 
 Deno.test.beforeAll(async () => {
-  await limitWaiting(project().sql);
+  await limitLockWaits(project().sql);
   await makeEffects(project().sql);
 });
 Deno.test.beforeEach(async () => {
@@ -20,7 +20,7 @@ Deno.test.beforeEach(async () => {
 
 test("off · no more events are stored, and undelivered ones are dropped", async () => {
   const { sql } = project();
-  const id = await on(sql, "completed");
+  const id = await subscribe(sql, "completed");
   await settle(sql, [completed(await dispatchAndClaim(sql))]);
   const off = async () => (await sql`select messenger.off(${id}) as off`)[0].off;
   assert.deepEqual([await off(), await off()], [true, false]);
@@ -34,16 +34,16 @@ test("off · no more events are stored, and undelivered ones are dropped", async
 
 test("on · the same subscription twice is one", async () => {
   const { sql } = project();
-  assert.equal(await on(sql, "completed"), await on(sql, "completed"));
-  assert.notEqual(await on(sql, "completed"), await on(sql, "completed", "Greeting"));
+  assert.equal(await subscribe(sql, "completed"), await subscribe(sql, "completed"));
+  assert.notEqual(await subscribe(sql, "completed"), await subscribe(sql, "completed", "Greeting"));
   await settle(sql, [completed(await dispatchAndClaim(sql, { type: "Other" }))]);
   assert.equal((await storedEvents(sql)).length, 1);
 });
 
 test("subscriber with an error · is retried and becomes its own dead letter, without events", async () => {
   const { sql } = project();
-  for (const event of ["failed", "dead", "retried"]) await on(sql, event);
-  await on(sql, "completed", null, "public.is_rejected");
+  for (const event of ["failed", "dead", "retried"]) await subscribe(sql, event);
+  await subscribe(sql, "completed", null, "public.is_rejected");
   const message = await dispatchAndClaim(sql);
   await settle(sql, [completed(message)]);
   for (const minutes of [0, 2, 4, 8, 16, 32]) {
@@ -67,7 +67,7 @@ async function asAdmin(statements: string): Promise<void> {
 test("subscriber that is gone, or belongs to another role by then · is not called", async () => {
   const { sql } = project();
   await sql.unsafe(`create function public.passing(args jsonb) returns jsonb language sql as 'select args'`);
-  await on(sql, "completed", null, "passing");
+  await subscribe(sql, "completed", null, "passing");
   await sql`drop function public.passing(jsonb)`;
   await settle(sql, [completed(await dispatchAndClaim(sql))]);
   await tick(sql);
@@ -84,7 +84,7 @@ test("subscriber that is gone, or belongs to another role by then · is not call
 
 test("disabled transport · outcomes are recorded all the same, and their events wait in it", async () => {
   const { sql } = project();
-  await on(sql, "dead");
+  await subscribe(sql, "dead");
   const message = await dispatchAndClaim(sql);
   await sql`update public.messenger_transports set enabled = false where name = 'supabase'`;
   await settle(sql, [failed(message, { retryable: false })]);
@@ -104,7 +104,7 @@ test("tick · searches events in their queue alone, beside other SQL handlers in
       0
     ];
   };
-  await on(sql, "completed");
+  await subscribe(sql, "completed");
   assert.deepEqual({ ...await looked() }, { queues: ["events"], types: ["symphony.event"] });
   await sql`select messenger.set_sql_handler('Ship', 'take_effect')`;
   const { queues, types } = await looked();

@@ -15,10 +15,10 @@ import {
   settle,
 } from "./bus.ts";
 import { assertRejected } from "./assert_rejected.ts";
-import { limitWaiting, pidOf, untilBlocked } from "./until_blocked.ts";
+import { limitLockWaits, pidOf, untilBlocked } from "./until_blocked.ts";
 
 const project = useProject({ testClock: true });
-Deno.test.beforeAll(() => limitWaiting(project().sql));
+Deno.test.beforeAll(() => limitLockWaits(project().sql));
 Deno.test.beforeEach(() => empty(project().sql));
 
 const tick = (args: Record<string, unknown> = {}, sql = project().sql) => callValue(sql, "messenger_tick", args);

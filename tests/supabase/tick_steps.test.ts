@@ -2,10 +2,10 @@
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { callValue, claim, dispatchAndClaim, messageOf, type Row, setClock, settle } from "./bus.ts";
-import { limitWaiting } from "./until_blocked.ts";
+import { limitLockWaits } from "./until_blocked.ts";
 
 const project = useProject({ testClock: true });
-Deno.test.beforeAll(() => limitWaiting(project().sql));
+Deno.test.beforeAll(() => limitLockWaits(project().sql));
 Deno.test.beforeEach(() => empty(project().sql));
 
 const tick = (sql = project().sql) => callValue(sql, "messenger_tick");

@@ -28,7 +28,7 @@ export async function untilPolling(watcher: Sql, pid: number): Promise<void> {
 }
 
 /** Lets this session wait for a locked message for a minute instead of 250 ms. Returns its server process. */
-export async function patient(sql: Sql): Promise<number> {
+export async function waitLongForRows(sql: Sql): Promise<number> {
   await sql`set messenger.lock_wait = '1 minute'`;
   return await pidOf(sql);
 }
@@ -37,7 +37,7 @@ export async function patient(sql: Sql): Promise<number> {
  * Lets a statement of a later session, or of this one, wait for a lock for ten seconds: a test that would hang fails
  * instead.
  */
-export async function limitWaiting(sql: Sql): Promise<void> {
+export async function limitLockWaits(sql: Sql): Promise<void> {
   await sql`alter database postgres set lock_timeout = '10 s'`;
   await sql`set lock_timeout = '10 s'`;
 }

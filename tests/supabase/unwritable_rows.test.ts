@@ -3,11 +3,11 @@
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { call, callValue, claim, dispatch, dispatchMany, messageOf, settle } from "./bus.ts";
-import { forbidding, makeForbid, setAside } from "./set_aside.ts";
+import { makeForbidTrigger, setAside, withForbiddenWrites } from "./set_aside.ts";
 
 const project = useProject({ testClock: true });
 Deno.test.beforeAll(async () => {
-  await makeForbid(project().sql);
+  await makeForbidTrigger(project().sql);
   // The time limit of calls is short for a busy machine.
   await project()
     .sql`select set_config(name, '1 minute', false)
@@ -16,7 +16,7 @@ Deno.test.beforeAll(async () => {
 Deno.test.beforeEach(() => empty(project().sql));
 
 const forbidUpdate = (id: string, work: () => Promise<void>) =>
-  forbidding(project().sql, "update", "messenger_messages", "id", id, work);
+  withForbiddenWrites(project().sql, "update", "messenger_messages", "id", id, work);
 
 const NOT_ALLOWED = "error: P0001 the project keeps this one";
 
@@ -193,7 +193,7 @@ test("retention 0 · a message that the project forbids to delete is completed a
   await sql`update messenger_transports set config = '{"retention": "0 s"}' where name = 'supabase'`;
   const ids = await dispatchMany(sql, 3);
   const outcomes = (await claim(sql)).map(({ id, fence }) => ({ id, fence, outcome: "completed" }));
-  await forbidding(sql, "delete", "messenger_messages", "id", ids[1], async () => {
+  await withForbiddenWrites(sql, "delete", "messenger_messages", "id", ids[1], async () => {
     assert.deepEqual((await settle(sql, outcomes)).map(({ outcome }) => outcome), [
       "completed",
       "completed",

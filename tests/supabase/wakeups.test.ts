@@ -4,12 +4,12 @@ import assert from "node:assert/strict";
 import type { Sql } from "postgres";
 import { empty, session, test, useProject } from "../project.ts";
 import { call, callValue, claim, dispatch, dispatchAndClaim, dispatchMany, setClock, settle } from "./bus.ts";
-import { limitWaiting } from "./until_blocked.ts";
+import { limitLockWaits } from "./until_blocked.ts";
 
 const project = useProject({ testClock: true });
 const URL = "https://example.test/functions/v1";
 
-Deno.test.beforeAll(() => limitWaiting(project().sql));
+Deno.test.beforeAll(() => limitLockWaits(project().sql));
 Deno.test.beforeEach(async () => {
   const { sql } = project();
   await empty(sql);
