@@ -130,7 +130,7 @@ test("without pg_cron, pg_net or Vault · the reason names the missing extension
   const { id } = await dispatch(sql);
   await setClock(sql, "2 minutes");
   const clock = await without("cron", id, "clock_stopped");
-  assert.match(clock.detail, /there is no pg_cron, and no outside clock calls the scheduler app$/);
+  assert.match(clock.detail, /there is no pg_cron, and no outside clock calls the scheduler edge function$/);
   assert.equal(clock.remedy, "create extension pg_cron; select messenger_start()");
   await setClock(sql, "0");
   const wakeups = await without("net", id, "no_wakeups");
@@ -241,7 +241,7 @@ test("worker unreachable · pg_net sends nothing; responses to others' requests 
   assert.deepEqual(await reasons(sql, id), ["no_worker"]);
   await sql`update messenger.wakeups set at = at - interval '20 seconds'`;
   const row = await causeOf(sql, id, "worker_unreachable");
-  assert.match(row.detail, /^pg_net has not sent 1 of our wakeups/);
+  assert.match(row.detail, /^pg_net has not sent 1 of our wake-ups/);
   assert.equal(row.remedy, "select net.worker_restart()");
 });
 
@@ -259,7 +259,7 @@ test("no worker · a wake-up had a response, and no worker polls; the newest res
   assert.match(row.detail, /woken at .* and answered HTTP 202$/);
   assert.equal(row.remedy, `curl -i -X POST '${URL}/worker?wait=1' -H "apikey: $SUPABASE_SECRET_KEY"`);
   await sql`truncate messenger.wakeups`;
-  assert.match((await causeOf(sql, id, "no_worker")).detail, /no wakeup was woken within the last hour$/);
+  assert.match((await causeOf(sql, id, "no_worker")).detail, /no wake-up was woken within the last hour$/);
   await claim(sql, { worker: "ada", queues: ["none"] });
   assert.ok((await reasons(sql, id)).includes("no_worker"), "a worker of another queue");
   await claim(sql, { worker: "bob", types: ["Greeting"], batch: 1 });
